@@ -1,0 +1,1 @@
+"""A laboratory for superalignment: text games, hidden truth, recorded words."""

@@ -1,0 +1,91 @@
+"""Every error that this package raises on purpose.
+
+::
+
+    SuperalignError
+    ├── InvalidUtterance        a text that no rule may see (also a ValueError)
+    ├── InvalidVerdict          a verdict that cannot be parsed (also a ValueError)
+    ├── UnknownId               no such agent, scenario, … (also a KeyError)
+    ├── DuplicateId             two plug-ins claim one id
+    ├── InvalidOption           a setting that makes no sense (also a ValueError)
+    ├── ProtocolError           a plug-in breaks its contract
+    │   └── NotReproducible     same seed, different words
+    ├── EpisodeOver             the game has ended
+    └── RecordError             something is wrong with a run folder
+        ├── RecordDamaged       the database or a checkpoint is broken or was altered
+        ├── RecordTooNew        written by a later version
+        ├── RecordLocked        another process writes to this run
+        └── RecordFull          the disk is full; what was written before is kept
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SuperalignError(Exception):
+    """Root of the tree; its message says what to do next."""
+
+
+class InvalidUtterance(SuperalignError, ValueError):
+    """A text that no rule may see."""
+
+
+class InvalidVerdict(SuperalignError, ValueError):
+    """A verdict in neither the word form nor the JSON form."""
+
+
+class UnknownId(SuperalignError, KeyError):
+    """No such id; the message names the nearest ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        """Explain which ids of the kind are nearest to the name."""
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else (
+            f"known: {', '.join(known) or 'none'}"
+        )
+        super().__init__(f"no {kind} is called {name!r}; {hint}")
+
+    def __str__(self) -> str:
+        """Return the message; KeyError would show its repr."""
+        return str(self.args[0])
+
+
+class DuplicateId(SuperalignError):
+    """Two plug-ins claim one id."""
+
+
+class InvalidOption(SuperalignError, ValueError):
+    """A setting that makes no sense."""
+
+
+class ProtocolError(SuperalignError):
+    """A plug-in breaks its contract."""
+
+
+class NotReproducible(ProtocolError):
+    """The same seed gave different words."""
+
+
+class EpisodeOver(SuperalignError):
+    """The game has ended; reset it."""
+
+
+class RecordError(SuperalignError):
+    """Something is wrong with a run folder."""
+
+
+class RecordDamaged(RecordError):
+    """The database or a checkpoint is broken or was altered."""
+
+
+class RecordTooNew(RecordError):
+    """The record was written by a later version of this package."""
+
+
+class RecordLocked(RecordError):
+    """Another process writes to this run."""
+
+
+class RecordFull(RecordError):
+    """The disk is full; what was written before is kept."""

@@ -1,0 +1,190 @@
+"""What plug-ins provide. Structural: nothing here needs to be inherited from."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+
+from superalign_env.types import (
+    AgentSpec,
+    Brief,
+    Episode,
+    Gold,
+    Grade,
+    Reply,
+    Role,
+    Seat,
+    Split,
+    Step,
+    Task,
+    Utterance,
+    View,
+)
+
+S = TypeVar("S")
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """Whoever sits in a seat and answers in batches.
+
+    A reply may depend on its view alone (and on state keyed by ``view.episode``), so
+    that transcripts do not depend on how many episodes run at once.
+    """
+
+    @property
+    def spec(self) -> AgentSpec:
+        """The recorded form of this agent."""
+        ...
+
+    def act(self, views: Sequence[View]) -> Sequence[Reply]:
+        """Return one reply per view, in order."""
+        ...
+
+
+@runtime_checkable
+class AsyncAgent(Protocol):
+    """Whoever waits rather than batches: endpoints, people."""
+
+    @property
+    def spec(self) -> AgentSpec:
+        """The recorded form of this agent."""
+        ...
+
+    async def reply(self, view: View) -> Reply:
+        """Return the reply to one view."""
+        ...
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """An agent with memory that a resumed run must restore."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the memory as plain JSON values."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        ...
+
+
+class TaskSource(Protocol):
+    """Draws tasks and knows the truth about them: the microworld, or rows of a file."""
+
+    @property
+    def id(self) -> str:
+        """Versioned id with the options that shape the draw; part of the record."""
+        ...
+
+    def draw(self, rng: np.random.Generator, split: Split) -> Task:
+        """Draw one public task of the split."""
+        ...
+
+    def gold(self, task: Task) -> Gold:
+        """Return the hidden truth of a task that was drawn, stored or parsed."""
+        ...
+
+    def grade(self, task: Task, text: str, group: str = "") -> tuple[Grade, ...]:
+        """Grade an answer to the task by the truth, for one group of people."""
+        ...
+
+    def parse(self, text: str, split: Split) -> Task | None:
+        """Read a text that an attacker wrote as a task of the split.
+
+        None when it is not a valid task of this source, or belongs to another split
+        (held-out compositions are invalid in training, even when an attacker writes
+        them).
+        """
+        ...
+
+    def menu(self, task: Task) -> tuple[str, ...]:
+        """Return public candidate rewritings of the task's prompt, for search."""
+        ...
+
+    def answers(self, task: Task) -> tuple[str, ...]:
+        """Return public candidate answers to the task, good and bad alike."""
+        ...
+
+
+class Scenario(Protocol[S]):
+    """Pure rules of one text game: no model call, no I/O, no clock.
+
+    States hold plain values, are never changed in place and copy cheaply.
+    """
+
+    @property
+    def id(self) -> str:
+        """Versioned id, ``red-team-v0``."""
+        ...
+
+    @property
+    def seats(self) -> tuple[Seat, ...]:
+        """All seats, in a fixed order."""
+        ...
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Constructor arguments as plain JSON values: enough to rebuild the rules."""
+        ...
+
+    @property
+    def weights(self) -> Mapping[Role, Mapping[str, float]]:
+        """Weight of every reward part that is paid, by role. Others are recorded only."""
+        ...
+
+    @property
+    def source(self) -> TaskSource:
+        """Where tasks come from."""
+        ...
+
+    @property
+    def renderer_id(self) -> str:
+        """Name, version and hash of the templates that views are made with."""
+        ...
+
+    @property
+    def max_utterance(self) -> int:
+        """Longest allowed utterance, in characters."""
+        ...
+
+    def draw(self, rng: np.random.Generator) -> Task:
+        """Draw a task from the source."""
+        ...
+
+    def reset(self, task: Task, rng: np.random.Generator) -> S:
+        """Return the first state. All randomness of the rules is drawn here."""
+        ...
+
+    def arm(self, state: S) -> str:
+        """Return the public experimental arm that was drawn, or an empty string."""
+        ...
+
+    def to_move(self, state: S) -> tuple[Seat, ...]:
+        """Return the seats that speak now, at once; empty at the end."""
+        ...
+
+    def view(self, state: S, seat: Seat) -> Brief:
+        """Return what a seat of the group is shown."""
+        ...
+
+    def apply(self, state: S, utterances: tuple[Utterance, ...]) -> Step:
+        """Apply what the group said, in group order."""
+        ...
+
+
+@runtime_checkable
+class HasGold(Protocol):
+    """The one door to the truth, for simulated annotators and evaluation only."""
+
+    def gold(self, episode: Episode, turn: int, group: str = "") -> float:
+        """Return how good an ideal member of the group would call a turn, in [0, 1]."""
+        ...
+
+
+class EpisodeSink(Protocol):
+    """Where finished episodes go. Keyed by index: completion order is no contract."""
+
+    def write(self, episodes: Sequence[Episode]) -> None:
+        """Take a batch of finished episodes."""
+        ...

@@ -1,0 +1,121 @@
+"""One table per kind: id → where the object lives, and one line about it.
+
+Each package has a module-level ``PLUGINS`` mapping ``kind → id → (target, line)``. Ours
+are known by name, others come by one entry point per package (``superalign.plugins``).
+Nothing heavy is imported until `make`.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, NamedTuple
+
+from superalign_env.errors import DuplicateId, UnknownId
+
+Table = Mapping[str, Mapping[str, tuple[str, str]]]
+"""kind → id → ("module:attribute", one line)."""
+
+_FIRST_PARTY = (
+    "superalign_env.plugins",
+    "superalign_agents",
+    "superalign_scenarios",
+    "superalign_training",
+)
+
+
+class Entry(NamedTuple):
+    """One registered thing."""
+
+    id: str
+    target: str
+    """``module:attribute``."""
+    line: str
+    """What it is, in one line."""
+    package: str
+    """Who registered it."""
+
+
+@cache
+def _tables() -> dict[str, dict[str, Entry]]:
+    """Merge all tables."""
+    merged: dict[str, dict[str, Entry]] = {}
+    for package in _FIRST_PARTY:
+        if importlib.util.find_spec(package) is not None:
+            _add(merged, package, importlib.import_module(package).PLUGINS)
+    for point in entry_points(group="superalign.plugins"):
+        _add(merged, point.name, point.load())
+    return merged
+
+
+def _add(merged: dict[str, dict[str, Entry]], package: str, table: Table) -> None:
+    for kind, rows in table.items():
+        known = merged.setdefault(kind, {})
+        for name, (target, line) in rows.items():
+            if name in known:
+                raise DuplicateId(
+                    f"{kind} {name!r} is registered by {known[name].package} and by "
+                    f"{package}; rename one of them or uninstall one package"
+                )
+            known[name] = Entry(name, target, line, package)
+
+
+def refresh() -> None:
+    """Forget the tables: after a plug-in package was installed into this process."""
+    _tables.cache_clear()
+
+
+def entries(kind: str) -> dict[str, Entry]:
+    """Return all entries of a kind, sorted by id."""
+    return dict(sorted(_tables().get(kind, {}).items()))
+
+
+def entry(kind: str, name: str) -> Entry:
+    """Return one entry.
+
+    Raises:
+        UnknownId: with the nearest ids.
+    """
+    known = _tables().get(kind, {})
+    if name not in known:
+        raise UnknownId(kind, name, known)
+    return known[name]
+
+
+def load(kind: str, name: str) -> Any:
+    """Import and return the registered object itself: a class or a function."""
+    module, _, attribute = entry(kind, name).target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def make(kind: str, name: str, **options: Any) -> Any:
+    """Call the registered object with options.
+
+    Raises:
+        UnknownId: with the nearest ids.
+        TypeError: an option that the constructor does not know.
+    """
+    return load(kind, name)(**options)
+
+
+class ScenarioName(NamedTuple):
+    """The four spellings of one scenario."""
+
+    plain: str
+    """``red-team``"""
+    versioned: str
+    """``red-team-v0``"""
+    module: str
+    """``red_team_v0``"""
+    gymnasium: str
+    """``superalign/RedTeam-v0``"""
+
+
+def spell(versioned: str) -> ScenarioName:
+    """Derive every spelling of a scenario from its versioned id."""
+    plain, _, version = versioned.rpartition("-v")
+    camel = "".join(word.capitalize() for word in plain.split("-"))
+    return ScenarioName(
+        plain, versioned, versioned.replace("-", "_"), f"superalign/{camel}-v{version}"
+    )

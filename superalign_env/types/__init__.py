@@ -1,0 +1,62 @@
+"""Frozen types that travel between rules, agents, record and training."""
+
+from superalign_env.types.episode import (
+    Brief,
+    Ending,
+    Episode,
+    Event,
+    Message,
+    Reply,
+    Reward,
+    Step,
+    ToolCall,
+    ToolSpec,
+    Turn,
+    Usage,
+    Utterance,
+    View,
+)
+from superalign_env.types.identity import AgentSpec, EpisodeKey, Role, Seat, role_of
+from superalign_env.types.judgement import (
+    Fault,
+    Grade,
+    Metric,
+    Question,
+    Signal,
+    SignalKind,
+    Verdict,
+)
+from superalign_env.types.task import SPLITS, Gold, Split, Task
+
+__all__ = [
+    "SPLITS",
+    "AgentSpec",
+    "Brief",
+    "Ending",
+    "Episode",
+    "EpisodeKey",
+    "Event",
+    "Fault",
+    "Gold",
+    "Grade",
+    "Message",
+    "Metric",
+    "Question",
+    "Reply",
+    "Reward",
+    "Role",
+    "Seat",
+    "Signal",
+    "SignalKind",
+    "Split",
+    "Step",
+    "Task",
+    "ToolCall",
+    "ToolSpec",
+    "Turn",
+    "Usage",
+    "Utterance",
+    "Verdict",
+    "View",
+    "role_of",
+]

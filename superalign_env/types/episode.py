@@ -1,0 +1,212 @@
+"""What is shown, said, paid and remembered in one episode.
+
+All types are frozen msgspec structs: as strict as frozen dataclasses, an order of
+magnitude cheaper to make (the environment makes several for every turn), and their
+JSON round trip is exact.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from superalign_env.types.identity import AgentSpec, EpisodeKey, Role, Seat
+from superalign_env.types.judgement import Grade
+from superalign_env.types.task import Task
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One chat message, as chat templates want it."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+
+
+class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tool that a seat may call."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = {}
+    """JSON schema of the arguments."""
+
+
+class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One call of a tool, as an agent wrote it."""
+
+    name: str
+    arguments: dict[str, Any] = {}
+    id: str = ""
+
+
+class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that was said, as a view shows it."""
+
+    author: Seat
+    text: str
+    tool: str = ""
+    """Name of the tool whose result this is; empty for speech."""
+
+
+class Brief(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a scenario tells one seat. The Game stamps it into a `View`."""
+
+    text: str
+    """Everything the seat reads, as one plain text that ends where it shall speak."""
+    messages: tuple[Message, ...] = ()
+    """The same as chat messages; append-only within an episode."""
+    turns: tuple[Turn, ...] = ()
+    """The same, structured."""
+    tools: tuple[ToolSpec, ...] = ()
+    form: Literal["free", "choices", "json-schema"] = "free"
+    """What the reply must look like; endpoints constrain decoding with it."""
+    schema: dict[str, Any] | None = None
+    """JSON schema of the reply where `form` says so."""
+    menu: tuple[str, ...] = ()
+    """Public candidate utterances, for search and for numeric agents."""
+    max_new_tokens: int = 64
+
+
+class View(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one seat is shown when it is asked to speak."""
+
+    episode: str
+    """Unique within a run; state of stateful agents is keyed by it."""
+    case: int
+    seat: Seat
+    role: Role
+    turn: int
+    """Index of the utterance that is asked for."""
+    seed: int
+    """63 bits; all randomness of the reply comes from here."""
+    text: str
+    messages: tuple[Message, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    tools: tuple[ToolSpec, ...] = ()
+    form: Literal["free", "choices", "json-schema"] = "free"
+    schema: dict[str, Any] | None = None
+    menu: tuple[str, ...] = ()
+    max_new_tokens: int = 64
+
+
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a reply cost."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    dollars: float = 0.0
+
+
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an agent gives back."""
+
+    text: str
+    thought: str = ""
+    """Private: in no other seat's view unless the scenario says so."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    prompt_ids: tuple[int, ...] = ()
+    token_ids: tuple[int, ...] = ()
+    """Sampled ids, end-of-turn token included when it was sampled."""
+    logprobs: tuple[float, ...] = ()
+    """Natural logarithms, one per id of `token_ids`, at the sampling temperature."""
+    finish: Literal["stop", "length", "error", ""] = ""
+    usage: Usage | None = None
+    policy: str = ""
+    """Content hash of the weights that spoke."""
+    error: str = ""
+    """Why there is no proper reply. The episode then ends as failed."""
+
+
+class Utterance(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One reply as the rules take it: checked, repaired if need be, and placed."""
+
+    seat: Seat
+    turn: int
+    group: int
+    """Which group of simultaneous speakers it belongs to, from 0."""
+    text: str
+    reply: Reply | None = None
+    repair: str = ""
+    """Why the text was changed before the rules saw it; empty when it was not."""
+    view: str = ""
+    """Content hash of the view that was answered."""
+
+
+class Reward(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One named part of a seat's pay for one turn. Totals are never stored."""
+
+    seat: Seat
+    part: str
+    value: float
+    turn: int = -1
+    """The turn that earned it. −1 from a scenario means the seat's latest turn."""
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something worth remembering that is neither speech nor pay."""
+
+    kind: str
+    """Dotted: ``text.repaired``, ``agent.failed``, ``gate.rolled-back``."""
+    seat: Seat = ""
+    turn: int = -1
+    evidence: dict[str, Any] = {}
+
+
+class Ending(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How an episode ended."""
+
+    kind: Literal["terminated", "truncated", "failed"]
+    reason: str = ""
+
+    @classmethod
+    def terminated(cls, reason: str = "") -> "Ending":
+        """Return the ending that the rules foresee."""
+        return cls("terminated", reason)
+
+    @classmethod
+    def truncated(cls, reason: str) -> "Ending":
+        """Return an ending by a limit."""
+        return cls("truncated", reason)
+
+    @classmethod
+    def failed(cls, reason: str) -> "Ending":
+        """Return the ending of an episode in which an agent failed: data, not a crash."""
+        return cls("failed", reason)
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What the rules make of the utterances of one group."""
+
+    state: Any
+    rewards: tuple[Reward, ...] = ()
+    grades: tuple[Grade, ...] = ()
+    events: tuple[Event, ...] = ()
+    ending: Ending | None = None
+
+
+class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The record of one play: everything needed to read, replay and train on it."""
+
+    id: str
+    scenario: str
+    """Versioned id, ``red-team-v0``."""
+    task: Task
+    key: EpisodeKey
+    seats: dict[Seat, AgentSpec]
+    utterances: tuple[Utterance, ...]
+    rewards: tuple[Reward, ...]
+    ending: Ending
+    options: dict[str, Any] = {}
+    """Constructor arguments of the scenario."""
+    renderer: str = ""
+    """Name, version and hash of the templates."""
+    source: str = ""
+    """Id of the task source."""
+    grades: tuple[Grade, ...] = ()
+    events: tuple[Event, ...] = ()
+    arm: str = ""
+    """Public experimental arm that `reset` drew."""
+    parent: str = ""
+    """The episode that this one was forked from."""
+    weights: dict[Role, dict[str, float]] = {}
+    """Weight of each paid part, by role."""
+    schema_version: int = 1

@@ -1,0 +1,43 @@
+"""Who speaks, and which episode it is."""
+
+from typing import Any
+
+import msgspec
+
+Role = str
+"""attacker, learner, critic, judge, supervisor, monitor, human, …"""
+
+Seat = str
+"""A PettingZoo agent name: a role and a number, ``critic_1``."""
+
+
+def role_of(seat: Seat) -> Role:
+    """Return the role of a seat: ``critic_1`` → ``critic``."""
+    return seat.rpartition("_")[0] or seat
+
+
+class EpisodeKey(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Everything that random numbers of one episode are derived from.
+
+    Seat and turn complete it (see `superalign_env.seeding`).
+    """
+
+    run: int = 0
+    """The run's seed."""
+    generation: int = 0
+    round: int = 0
+    case: int = 0
+    """Which task and which draws of the scenario."""
+    member: int = 0
+    """Which of several plays of the same case (GRPO groups)."""
+
+
+class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The recorded form of an agent, from which it can be made again."""
+
+    id: str
+    """An id of the registry (``search``) or a policy reference (``micro/3``)."""
+    options: dict[str, Any] = {}
+    """Constructor arguments, plain JSON values."""
+    policy: str = ""
+    """Content hash of the weights, empty for agents without weights."""

@@ -1,0 +1,94 @@
+"""What is said about an utterance: by critics, by humans, by the truth."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from superalign_env.types.identity import Seat
+
+
+class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One fault that a critic claims to see in an answer."""
+
+    kind: str
+    """``harm``, ``over-refusal``, ``wrong``, ``format`` … (open set)."""
+    span: str = ""
+    """The words of the answer that carry the fault, verbatim."""
+    severity: float = 0.5
+    """In [0, 1]."""
+
+
+class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A critic's statement about one answer."""
+
+    score: float
+    """Probability, in the critic's eyes, that the answer is good, in [0, 1]."""
+    confidence: float = 1.0
+    """How sure the critic is of its score, in [0, 1]."""
+    faults: tuple[Fault, ...] = ()
+    critique: str = ""
+
+
+class Grade(msgspec.Struct, frozen=True):
+    """What the truth says of one turn, on one axis. Never shown to an agent."""
+
+    seat: Seat
+    axis: str
+    """``competence``, ``safety``, ``over-refusal``, ``conformity.privacy``, …"""
+    name: str
+    """Which property of the axis."""
+    value: float
+    turn: int = -1
+    """Stamped by the Game."""
+
+
+SignalKind = Literal["verdict", "label", "vote", "preference", "veto", "skip"]
+
+
+class Signal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One statement by one source about one utterance or pair. Append-only."""
+
+    kind: SignalKind
+    episode: str
+    turn: int
+    source: str
+    value: float
+    """In [0, 1]; for a preference, the probability that the first is better."""
+    versus: int = -1
+    """The other turn of a pair."""
+    confidence: float = 1.0
+    payload: dict[str, Any] = {}
+    question: str = ""
+    previous: str = ""
+    """Hash of the signal before it: the chain that makes tampering visible."""
+    id: int = 0
+    created: float = 0.0
+
+
+class Question(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something that the budgeted human channel asks."""
+
+    id: str
+    kind: SignalKind
+    episode: str
+    turn: int
+    versus: int = -1
+    slice: Literal["random", "selected"] = "random"
+    """Labels of the random slice are the unbiased evaluation."""
+    priority: float = 0.0
+    why: str = ""
+    round: int = 0
+
+
+class Metric(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One number with its interval over many episodes."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    agent: str = ""
+    opponent: str = ""
+    tags: dict[str, str] = {}
+    step: int = 0
