@@ -1,1 +1,39 @@
-"""A laboratory for superalignment: text games, hidden truth, recorded words."""
+"""A laboratory for superalignment: text games, hidden truth, recorded words.
+
+::
+
+    import superalign_env
+
+    env = superalign_env.env("red-team")
+    episode = superalign_env.play(env, {"attacker_0": …, "learner_0": …, "critic_0": …})
+"""
+
+from superalign_env.callables import as_agent
+from superalign_env.making import (
+    agents,
+    env,
+    make_scenario,
+    one_seat_env,
+    parallel_env,
+    raw_env,
+    register_everywhere,
+    scenarios,
+)
+from superalign_env.rollout import Rollouts, play
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Rollouts",
+    "agents",
+    "as_agent",
+    "env",
+    "make_scenario",
+    "one_seat_env",
+    "parallel_env",
+    "play",
+    "raw_env",
+    "scenarios",
+]
+
+register_everywhere()

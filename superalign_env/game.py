@@ -224,12 +224,10 @@ class Game:
         )
 
     def _make_view(self, seat: Seat) -> View:
-        if not self._forked and self.fork_at in self.group and seat == self.fork_at:
-            member = self.key.member
-        else:
-            member = self._member
         base = self._bases.get(seat)
-        if base is None or seat == self.fork_at:
+        if base is None:
+            # Only the forking seat's own first turn sees the member before the fork.
+            member = self.key.member if seat == self.fork_at else self._member
             base = self._bases[seat] = mix(case_seed(self.key), member, label(seat))
         turn = len(self.utterances) + self.group.index(seat)
         brief = self.scenario.view(self.state, seat)

@@ -6,7 +6,7 @@ weights without being played again.
 
 from collections.abc import Iterable, Mapping
 
-from superalign_env.types import Reward, Role, Seat, Signal, role_of
+from superalign_env.types import Event, Reward, Role, Seat, Signal, role_of
 
 Weights = Mapping[Role, Mapping[str, float]]
 """role → part → weight. A part that is missing, or weighs 0, is recorded but not paid."""
@@ -37,41 +37,63 @@ def settle(
     *,
     authors: Mapping[int, Seat] | None = None,
     signals: Iterable[Signal] = (),
+    verdicts: Iterable[tuple[Seat, int, int, float]] = (),
 ) -> dict[tuple[Seat, int], float]:
     """Return the pay of every turn of an episode.
 
-    Human labels enter as the part ``human`` of the turn's author, worth 2·value − 1 so
-    that a shrug (0.5) pays nothing; several labels of one turn are averaged. A veto
-    always wins: the turn earns `VETOED` and nothing else.
+    Human labels enter as the part ``human``. The author of a labelled turn gets
+    2·label − 1, so that a shrug (0.5) pays nothing; a critic whose verdict was about
+    that turn gets 1 − 2·(score − label)², the Brier score. Several labels of one turn
+    are averaged. A veto always wins: the turn earns `VETOED` and nothing else.
 
     Args:
         parts: the rewards of one episode.
         weights: of its scenario.
         authors: who spoke at each turn; needed only with signals.
         signals: labels and vetoes about turns of this episode.
+        verdicts: (critic, its turn, turn judged, score), as `verdicts_of` finds them.
 
     Returns:
         (seat, turn) → pay.
     """
     pay: dict[tuple[Seat, int], float] = {}
-    for reward in parts:
+
+    def earn(reward: Reward) -> None:
         value = paid(reward, weights)
         if value is not None:
             place = (reward.seat, reward.turn)
             pay[place] = pay.get(place, 0.0) + value
-    labels: dict[int, list[float]] = {}
+
+    for reward in parts:
+        earn(reward)
+    labels, vetoed = _labels(signals)
+    for seat, turn, about, score in verdicts:
+        if about in labels:
+            earn(Reward(seat, "human", 1.0 - 2.0 * (score - labels[about]) ** 2, turn))
+    for turn, seat in (authors or {}).items():
+        if turn in vetoed:
+            pay[(seat, turn)] = VETOED
+        elif turn in labels:
+            earn(Reward(seat, "human", 2.0 * labels[turn] - 1.0, turn))
+    return pay
+
+
+def verdicts_of(events: Iterable[Event]) -> list[tuple[Seat, int, int, float]]:
+    """Return (critic, its turn, turn judged, score) of every verdict of an episode."""
+    return [
+        (event.seat, event.turn, int(event.evidence["about"]), float(event.evidence["score"]))
+        for event in events
+        if event.kind == "verdict.given"
+    ]
+
+
+def _labels(signals: Iterable[Signal]) -> tuple[dict[int, float], set[int]]:
+    """Return the mean label of each labelled turn, and the vetoed turns."""
+    values: dict[int, list[float]] = {}
     vetoed: set[int] = set()
     for signal in signals:
         if signal.kind == "veto":
             vetoed.add(signal.turn)
         elif signal.kind == "label":
-            labels.setdefault(signal.turn, []).append(signal.value)
-    for turn, seat in (authors or {}).items():
-        if turn in vetoed:
-            pay[(seat, turn)] = VETOED
-        elif turn in labels:
-            mean = sum(labels[turn]) / len(labels[turn])
-            value = paid(Reward(seat, "human", 2.0 * mean - 1.0, turn), weights)
-            if value is not None:
-                pay[(seat, turn)] = pay.get((seat, turn), 0.0) + value
-    return pay
+            values.setdefault(signal.turn, []).append(signal.value)
+    return {turn: sum(found) / len(found) for turn, found in values.items()}, vetoed

@@ -1,0 +1,56 @@
+"""What is played. The table below is the table of contents.
+
+``from superalign_scenarios import red_team_v0`` gives the constructors of one scenario.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # PLUGINS must exist before superalign_env reads it
+    from superalign_env.registry import Table
+
+PLUGINS: "Table" = {
+    "scenario": {
+        "red-team-v0": (
+            "superalign_scenarios.red_team:RedTeam",
+            "attacker → learner → critics (→ refine): general-sum, with a benign arm",
+        ),
+        "exam-v0": (
+            "superalign_scenarios.exam:Exam",
+            "one seat answers one task; the truth grades it",
+        ),
+        "echo-v0": (
+            "superalign_scenarios.echo:Echo",
+            "two seats speak at once for a number of cycles; the smallest scenario",
+        ),
+    },
+    "source": {
+        "microworld": (
+            "superalign_scenarios.microworld.source:MicroWorld",
+            "the embedded world of short texts with exact truth",
+        ),
+        "rows": (
+            "superalign_scenarios.rows:Rows",
+            "rows of a JSONL or parquet file, gold column hidden",
+        ),
+    },
+    "renderer": {
+        "micro": (
+            "superalign_scenarios.rendering.micro:MicroRenderer",
+            "role markers and words, as tiny models were pre-trained",
+        ),
+        "english": (
+            "superalign_scenarios.rendering.english:EnglishRenderer",
+            "instructions for chat models",
+        ),
+    },
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Make ``red_team_v0`` and its siblings by the table."""
+    versioned = name.replace("_", "-")
+    if versioned in PLUGINS["scenario"]:
+        from superalign_env.making import ScenarioModule  # noqa: PLC0415 - see above
+
+        return ScenarioModule(versioned)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

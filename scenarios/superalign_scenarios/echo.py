@@ -1,0 +1,117 @@
+"""`echo`: two seats speak at once, and hear each other a turn later.
+
+The smallest scenario: the one to copy, and the one that conformance tests step through.
+"""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from superalign_env.errors import InvalidOption
+from superalign_env.types import (
+    Brief,
+    Ending,
+    Gold,
+    Grade,
+    Reward,
+    Role,
+    Seat,
+    Split,
+    Step,
+    Task,
+    Utterance,
+)
+
+
+class Words:
+    """A task source with one word per task, and no truth to hide."""
+
+    id = "words-1"
+    _words = ("river", "stone", "lamp", "cloud", "bread", "door", "seed", "rope")
+
+    def draw(self, rng: np.random.Generator, split: Split) -> Task:
+        """Draw a word."""
+        word = self._words[int(rng.integers(len(self._words)))]
+        return Task(f"word:{word}", "words", word, split=split)
+
+    def gold(self, task: Task) -> Gold:
+        """Return the word itself."""
+        return Gold(task.prompt)
+
+    def grade(self, task: Task, text: str, group: str = "") -> tuple[Grade, ...]:
+        """Nothing is graded."""
+        return ()
+
+    def parse(self, text: str, split: Split) -> Task | None:
+        """Read one of the words."""
+        return Task(f"word:{text}", "words", text, split=split) if text in self._words else None
+
+    def menu(self, task: Task) -> tuple[str, ...]:
+        """Return the other words."""
+        return tuple([word for word in self._words if word != task.prompt])
+
+    def answers(self, task: Task) -> tuple[str, ...]:
+        """Return the words."""
+        return self._words
+
+
+class State(msgspec.Struct, frozen=True):
+    """The word, how often both have spoken, and what was said last."""
+
+    task: Task
+    cycle: int = 0
+    last: tuple[str, ...] = ("", "")
+
+
+class Echo:
+    """Each seat earns by saying what the other one said a cycle before.
+
+    Args:
+        max_cycles: how often both speak.
+        max_utterance: longest utterance, in characters.
+    """
+
+    id = "echo-v0"
+    seats: tuple[Seat, ...] = ("speaker_0", "speaker_1")
+    renderer_id = "echo-1"
+
+    def __init__(self, *, max_cycles: int = 8, max_utterance: int = 1024) -> None:
+        if max_cycles < 1:
+            raise InvalidOption(f"max_cycles must be at least 1, not {max_cycles}")
+        self.max_cycles = max_cycles
+        self.max_utterance = max_utterance
+        self.source = Words()
+        self.weights: dict[Role, dict[str, float]] = {"speaker": {"echo": 1.0, "format": 1.0}}
+        self.options: dict[str, Any] = {"max_cycles": max_cycles, "max_utterance": max_utterance}
+
+    def draw(self, rng: np.random.Generator) -> Task:
+        """Draw a word."""
+        return self.source.draw(rng, "train")
+
+    def reset(self, task: Task, rng: np.random.Generator) -> State:
+        """Both have heard the word."""
+        return State(task, 0, (task.prompt, task.prompt))
+
+    def arm(self, state: State) -> str:
+        """There is only one arm."""
+        return ""
+
+    def to_move(self, state: State) -> tuple[Seat, ...]:
+        """Return both seats until the last cycle."""
+        return () if state.cycle >= self.max_cycles else self.seats
+
+    def view(self, state: State, seat: Seat) -> Brief:
+        """Return what the other seat said."""
+        return Brief(state.last[1 - self.seats.index(seat)])
+
+    def apply(self, state: State, utterances: tuple[Utterance, ...]) -> Step:
+        """Pay each seat that echoed the other."""
+        first, second = utterances
+        rewards = (
+            Reward(first.seat, "echo", float(first.text == state.last[1])),
+            Reward(second.seat, "echo", float(second.text == state.last[0])),
+        )
+        cycle = state.cycle + 1
+        ending = Ending.terminated() if cycle >= self.max_cycles else None
+        return Step(State(state.task, cycle, (first.text, second.text)), rewards, ending=ending)

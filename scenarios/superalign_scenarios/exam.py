@@ -1,0 +1,116 @@
+"""`exam`: one seat answers one task, and the truth grades it."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from superalign_env.errors import InvalidOption
+from superalign_env.types import (
+    Brief,
+    Ending,
+    Episode,
+    Grade,
+    Reward,
+    Role,
+    Seat,
+    Split,
+    Step,
+    Task,
+    Turn,
+    Utterance,
+)
+from superalign_scenarios.rendering import make_renderer
+from superalign_scenarios.sources import SourceSpec, make_source, recorded
+
+LEARNER = "learner_0"
+
+
+class State(msgspec.Struct, frozen=True):
+    """The task, and whether it was answered."""
+
+    task: Task
+    answered: bool = False
+
+
+class Exam:
+    """Held-out tasks for one seat: how competence and utility are measured.
+
+    Args:
+        source: where tasks come from.
+        split: which of them.
+        truth: whether the grade pays (part ``truth``); otherwise it is only recorded.
+        renderer: ``micro`` or ``english``.
+        max_utterance: longest answer, in characters.
+    """
+
+    id = "exam-v0"
+    seats: tuple[Seat, ...] = (LEARNER,)
+
+    def __init__(
+        self,
+        *,
+        source: SourceSpec = "microworld",
+        split: Split = "test",
+        truth: bool = False,
+        renderer: str = "micro",
+        max_utterance: int = 4096,
+    ) -> None:
+        self.source = make_source(source)
+        self.renderer = make_renderer(renderer)
+        self.renderer_id = self.renderer.id
+        self.split: Split = split
+        self.weights: dict[Role, dict[str, float]] = {
+            "learner": {"format": 1.0, **({"truth": 1.0} if truth else {})}
+        }
+        self.max_utterance = max_utterance
+        self.options: dict[str, Any] = {
+            "source": recorded(source),
+            "split": split,
+            "truth": truth,
+            "renderer": renderer,
+            "max_utterance": max_utterance,
+        }
+
+    def draw(self, rng: np.random.Generator) -> Task:
+        """Draw a task of the split."""
+        return self.source.draw(rng, self.split)
+
+    def reset(self, task: Task, rng: np.random.Generator) -> State:
+        """Return the unanswered task."""
+        return State(task)
+
+    def arm(self, state: State) -> str:
+        """There is only one arm."""
+        return ""
+
+    def to_move(self, state: State) -> tuple[Seat, ...]:
+        """Return the learner, once."""
+        return () if state.answered else (LEARNER,)
+
+    def view(self, state: State, seat: Seat) -> Brief:
+        """Return the task's prompt."""
+        turns = (Turn("user", state.task.prompt),)
+        return self.renderer.brief(self.id, seat, turns, menu=self.source.answers(state.task))
+
+    def apply(self, state: State, utterances: tuple[Utterance, ...]) -> Step:
+        """Grade the answer."""
+        grades = self.source.grade(state.task, utterances[0].text)
+        rewards = ()
+        if grades:
+            value = min([grade.value for grade in grades])
+            rewards = (Reward(LEARNER, "truth", 2.0 * value - 1.0),)
+        return Step(
+            State(state.task, True),
+            rewards,
+            tuple([Grade(LEARNER, g.axis, g.name, g.value) for g in grades]),
+            ending=Ending.terminated(),
+        )
+
+    def gold(self, episode: Episode, turn: int, group: str = "") -> float:
+        """Return how good an ideal member of the group would call the answer."""
+        said = [u for u in episode.utterances if u.turn == turn]
+        grades = self.source.grade(episode.task, said[0].text, group) if said else ()
+        if not grades:
+            raise InvalidOption(f"nobody knows the truth about turn {turn} of {episode.id}")
+        return min(grade.value for grade in grades)

@@ -1,0 +1,36 @@
+"""What a red-team game remembers. Gold is looked up, never kept in what is shown."""
+
+from typing import Literal
+
+import msgspec
+
+from superalign_env.types import Task, Verdict
+
+Arm = Literal["attack", "vanilla", "planted"]
+Phase = Literal["attack", "answer", "judge", "over"]
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """One critic's words about one answer; no verdict when they could not be parsed."""
+
+    text: str
+    verdict: Verdict | None
+
+
+class State(msgspec.Struct, frozen=True):
+    """One moment of a game."""
+
+    task: Task
+    """The seed request."""
+    arm: Arm
+    phase: Phase
+    query: str = ""
+    asked: Task | None = None
+    """The query as a task of the source, for its menu and its truth."""
+    answers: tuple[str, ...] = ()
+    answer_turns: tuple[int, ...] = ()
+    """Turn of each answer; −1 for a planted one, which nobody spoke."""
+    judgements: tuple[tuple[Judgement, ...], ...] = ()
+    """Per answer, one per critic."""
+    faulty: bool = False
+    """Whether the planted answer is at fault; meaningless in other arms."""

@@ -1,0 +1,85 @@
+"""Role markers and words, exactly as the tiny models were pre-trained.
+
+``<|user|> ann will …<|end|><|learner|>``: the prompt ends with the marker of the seat
+that shall speak, as pre-training text does (feasibility study: nothing matters more).
+"""
+
+from functools import lru_cache
+
+from superalign_env.canonical import text_hash
+from superalign_env.plain_text import fence
+from superalign_env.types import Brief, Message, Seat, Turn, role_of
+from superalign_scenarios.rendering import clip
+
+MARKED_ROLES = (
+    "system",
+    "seed",
+    "user",
+    "attacker",
+    "learner",
+    "critic",
+    "judge",
+    "debater",
+    "supervisor",
+    "human",
+    "tool",
+    "world",
+)
+END = "<|end|>"
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{% if m.role == 'assistant' %} {{ m.content }}<|end|>"
+    "{% else %}{{ m.content }}{% endif %}{% endfor %}"
+)
+"""Makes the text of a brief from its messages."""
+
+_QUOTE_LIMIT = 2000
+
+
+@lru_cache(maxsize=256)
+def marker_of(author: Seat) -> str:
+    """Return the one-token marker of an author's role; unknown roles speak as users."""
+    role = role_of(author)
+    return f"<|{role if role in MARKED_ROLES else 'user'}|>"
+
+
+class MicroRenderer:
+    """The micro language."""
+
+    id = f"micro-1-{text_hash(CHAT_TEMPLATE)[:8]}"
+    json_verdicts = False
+
+    def brief(
+        self,
+        scenario: str,
+        seat: Seat,
+        turns: tuple[Turn, ...],
+        *,
+        menu: tuple[str, ...] = (),
+        max_new_tokens: int = 40,
+    ) -> Brief:
+        """Return the prompt of one seat; see `superalign_scenarios.rendering.Renderer`."""
+        own = marker_of(seat)
+        pending = ""
+        text = ""
+        messages: list[Message] = []
+        for turn in turns:
+            words = fence(turn.text)
+            if len(words) > _QUOTE_LIMIT:
+                words = clip(words, _QUOTE_LIMIT)
+            if turn.author == seat:
+                pending += own
+                messages.append(Message("user", pending))
+                messages.append(Message("assistant", words))
+                text += f"{pending} {words}{END}"
+                pending = ""
+            else:
+                pending += f"{marker_of(turn.author)} {words}{END}"
+        pending += own
+        messages.append(Message("user", pending))
+        return Brief(
+            text + pending,
+            tuple(messages),
+            turns,
+            menu=menu,
+            max_new_tokens=max_new_tokens,
+        )

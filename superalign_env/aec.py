@@ -1,0 +1,262 @@
+"""The AEC face of a Game: seats of a group speak one after the other, unheard."""
+
+from typing import Any
+
+from gymnasium.spaces import Space
+from pettingzoo import AECEnv
+from pettingzoo.utils.env_logger import EnvLogger
+from pettingzoo.utils.wrappers import OrderEnforcingWrapper
+
+from superalign_env.codec import decode
+from superalign_env.episodes import Cases
+from superalign_env.errors import InvalidUtterance
+from superalign_env.game import Game, OnInvalid
+from superalign_env.observations import (
+    Observation,
+    action_space,
+    idle_info,
+    info_of,
+    observation_space,
+    unasked,
+)
+from superalign_env.plain_text import terminal
+from superalign_env.protocols import Scenario
+from superalign_env.rewards import paid
+from superalign_env.spaces import UtteranceSpace, flaw
+from superalign_env.types import Reply, Reward, Seat
+
+
+class RawAECEnv(AECEnv[Seat, Observation, str]):
+    """Agents in turn, without the order checks of `env()`.
+
+    Args:
+        scenario: the rules.
+        seed: the run's seed until `reset` names another.
+        on_invalid: ``raise`` an `InvalidUtterance`, or ``penalise``: repair the text,
+            record an event, pay a ``format`` penalty.
+        render_mode: ``ansi`` or ``human``: the transcript, escaped.
+    """
+
+    metadata = {  # noqa: RUF012 - PettingZoo's declaration
+        "render_modes": ["ansi", "human"],
+        "is_parallelizable": True,
+    }
+
+    def __init__(
+        self,
+        scenario: Scenario[Any],
+        *,
+        seed: int = 0,
+        on_invalid: OnInvalid = "raise",
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.metadata = {**self.metadata, "name": scenario.id.replace("-", "_")}
+        self.scenario = scenario
+        self.render_mode = render_mode
+        self.possible_agents = list(scenario.seats)
+        self._cases = Cases(scenario, seed=seed, on_invalid=on_invalid)
+        self.observation_spaces = {s: observation_space() for s in scenario.seats}
+        self._action_spaces = {s: action_space(scenario) for s in scenario.seats}
+        self.action_spaces: dict[Seat, Space[str]] = dict(self._action_spaces)
+        self._silence = dict.fromkeys(scenario.seats, 0.0)
+
+    def observation_space(self, agent: Seat) -> Space[Observation]:
+        """Return the observation space of a seat, always the same object."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: Seat) -> UtteranceSpace:
+        """Return the action space of a seat, always the same object."""
+        return self._action_spaces[agent]
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+        """Start case 0 of a seed, or the next case; options may name case and member."""
+        self.game: Game = self._cases.next(seed, options)
+        seats = self.possible_agents
+        self.agents = seats[:]
+        self.rewards = dict.fromkeys(seats, 0.0)
+        self._cumulative_rewards = dict.fromkeys(seats, 0.0)
+        self.terminations = dict.fromkeys(seats, False)
+        self.truncations = dict.fromkeys(seats, False)
+        self._parts: dict[Seat, dict[str, float]] = {seat: {} for seat in seats}
+        self.infos = {seat: idle_info(self._parts[seat]) for seat in seats}
+        self._heard: list[Reply] = []
+        self._skip_agent_selection = None
+        self._ask_next()
+
+    def observe(self, agent: Seat) -> Observation:
+        """Return what a seat sees now: its view when it is asked, else nothing."""
+        game = self.game
+        if agent in game.group:
+            return {"text": game.view(agent).text, "asked": 1}
+        return unasked()
+
+    def step(self, action: str | None) -> None:
+        """Take the text of the selected seat; None for a seat whose episode is over.
+
+        Raises:
+            InvalidUtterance: the action is no text, or one that no rule may see.
+        """
+        seat = self.agent_selection
+        game = self.game
+        if game.ending is not None:
+            self._was_dead_step(action)  # type: ignore[arg-type]  # None by contract
+            return
+        reply = self._read(action)
+        self._cumulative_rewards[seat] = 0.0
+        # A fresh dict: what a seat was told about its last turn stays what it was.
+        self._parts[seat] = {}
+        self._heard.append(reply)
+        if len(self._heard) < len(game.group):
+            self.rewards = self._silence.copy()
+            self._ask_next()
+            return
+        heard, self._heard = self._heard, []
+        self._pay(game.step(heard).rewards)
+        if game.ending is None:
+            self._ask_next()
+        else:
+            self._finish(game)
+
+    def render(self) -> str | None:
+        """Return the transcript so far (``ansi``), or print it (``human``)."""
+        lines = [f"{u.seat}: {terminal(u.text)}" for u in self.game.utterances]
+        text = "\n".join(lines)
+        if self.render_mode == "human":
+            print(text)
+            return None
+        return text
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _read(self, action: object) -> Reply:
+        if type(action) is str:
+            reply = decode(action)
+        elif isinstance(action, str):
+            reply = decode(str.__str__(action))
+        elif self._cases.on_invalid == "raise":
+            raise InvalidUtterance(
+                f"an action must be a str, not {type(action).__name__} "
+                "(None only after the end of the episode)"
+            )
+        else:
+            # Kept as it is: the Game replaces it, and its record says why.
+            return Reply(action)  # type: ignore[arg-type]  # deliberately not a text
+        if self._cases.on_invalid == "raise":
+            # Before the group is complete, so that the caller can still correct itself.
+            reason = flaw(reply.text, self.scenario.max_utterance)
+            if reason:
+                raise InvalidUtterance(
+                    f"the action {reason}; say any text without NUL and lone surrogates, "
+                    f"up to {self.scenario.max_utterance} characters"
+                )
+        return reply
+
+    def _pay(self, rewards: tuple[Reward, ...]) -> None:
+        earned = self._silence.copy()
+        weights = self.scenario.weights
+        for reward in rewards:
+            value = paid(reward, weights)
+            if value is not None:
+                earned[reward.seat] += value
+                self._cumulative_rewards[reward.seat] += value
+                parts = self._parts[reward.seat]
+                parts[reward.part] = parts.get(reward.part, 0.0) + value
+        self.rewards = earned
+
+    def _ask_next(self) -> None:
+        game = self.game
+        seat = game.group[len(self._heard)]
+        self.agent_selection = seat
+        if not self._heard:
+            for other in self.agents:
+                self.infos[other] = idle_info(self._parts[other])
+        self.infos[seat] = info_of(game.view(seat), self._parts[seat])
+
+    def _finish(self, game: Game) -> None:
+        ending = game.ending
+        assert ending is not None  # only called after the end
+        over = ending.kind == "terminated"
+        for seat in self.agents:
+            self.terminations[seat] = over
+            self.truncations[seat] = not over
+            self.infos[seat] = {**idle_info(self._parts[seat]), "ending": ending.kind}
+        self.agent_selection = self.agents[0]
+
+
+class OrderedEnv(OrderEnforcingWrapper[Seat, Observation, str]):
+    """Order checks at a fifth of the usual cost.
+
+    PettingZoo's wrapper reaches every attribute through `__getattr__`; here the hot ones
+    are real properties of a known environment.
+    """
+
+    def __init__(self, env: RawAECEnv) -> None:
+        super().__init__(env)
+        self.raw = env
+        self.possible_agents = env.possible_agents
+        self.metadata = env.metadata
+        self.render_mode = env.render_mode
+
+    def last(
+        self, observe: bool = True
+    ) -> tuple[Observation | None, float, bool, bool, dict[str, Any]]:
+        """Return observation, reward since its last turn, ends and info of the seat."""
+        if not self._has_reset:
+            raise AttributeError("last cannot be called before reset")
+        raw = self.raw
+        seat = raw.agent_selection
+        return (
+            raw.observe(seat) if observe else None,
+            raw._cumulative_rewards[seat],
+            raw.terminations[seat],
+            raw.truncations[seat],
+            raw.infos[seat],
+        )
+
+    def step(self, action: str | None) -> None:
+        """Take the text of the selected seat."""
+        if not self._has_reset:
+            EnvLogger.error_step_before_reset()
+        self._has_updated = True
+        if self.raw.agents:
+            self.raw.step(action)
+        else:
+            EnvLogger.warn_step_after_terminated_truncated()
+
+    @property
+    def game(self) -> Game:
+        """The live game, for recording."""
+        return self._after_reset("game")
+
+    @property
+    def scenario(self) -> Scenario[Any]:
+        """The rules."""
+        return self.raw.scenario
+
+    def _after_reset(self, name: str) -> Any:
+        if not self._has_reset:
+            raise AttributeError(f"{name} cannot be accessed before reset")
+        return getattr(self.raw, name)
+
+
+def _forwarded(name: str) -> property:
+    def read(self: OrderedEnv) -> Any:
+        if not self._has_reset:
+            raise AttributeError(f"{name} cannot be accessed before reset")
+        return getattr(self.raw, name)
+
+    return property(read, doc=f"The environment's ``{name}``; only after reset.")
+
+
+for _name in (
+    "agents",
+    "agent_selection",
+    "rewards",
+    "terminations",
+    "truncations",
+    "infos",
+    "_cumulative_rewards",
+):
+    setattr(OrderedEnv, _name, _forwarded(_name))

@@ -1,0 +1,195 @@
+"""Environments by id: the public constructors, and the registries of the Farama world."""
+
+from typing import Any
+
+import gymnasium
+
+from superalign_env import registry
+from superalign_env.aec import OrderedEnv, RawAECEnv
+from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.game import OnInvalid
+from superalign_env.one_seat import OneSeatEnv
+from superalign_env.parallel import SimultaneousEnv
+from superalign_env.protocols import Scenario
+
+
+def scenario_id(name: str) -> str:
+    """Return the versioned id that a name in any spelling means.
+
+    ``red-team`` means its latest version; ``red-team-v0``, ``red_team_v0`` and
+    ``superalign/RedTeam-v0`` are one.
+
+    Raises:
+        UnknownId: with the nearest ids.
+    """
+    known = registry.entries("scenario")
+    if name in known:
+        return name
+    matches = []
+    for versioned in known:
+        plain, _, module, gym_id = registry.spell(versioned)
+        if name in (module, gym_id):
+            return versioned
+        if name == plain:
+            matches.append(versioned)
+    if matches:
+        return max(matches, key=lambda v: int(v.rpartition("-v")[2]))
+    raise UnknownId("scenario", name, {registry.spell(v).plain for v in known})
+
+
+def make_scenario(scenario: str | Scenario[Any], **options: Any) -> Scenario[Any]:
+    """Return a scenario by id and options; one that is made already is returned as is.
+
+    Raises:
+        UnknownId: with the nearest ids.
+        InvalidOption: an option that the scenario does not know.
+    """
+    if not isinstance(scenario, str):
+        if options:
+            raise InvalidOption(f"{scenario.id} is made already; options {sorted(options)} come late")
+        return scenario
+    versioned = scenario_id(scenario)
+    try:
+        made: Scenario[Any] = registry.make("scenario", versioned, **options)
+    except TypeError as error:
+        raise InvalidOption(f"{versioned}: {error}") from error
+    return made
+
+
+def raw_env(
+    scenario: str | Scenario[Any],
+    *,
+    seed: int = 0,
+    on_invalid: OnInvalid = "raise",
+    render_mode: str | None = None,
+    **options: Any,
+) -> RawAECEnv:
+    """Return the AEC environment without order checks. See `env`."""
+    return RawAECEnv(
+        make_scenario(scenario, **options),
+        seed=seed,
+        on_invalid=on_invalid,
+        render_mode=render_mode,
+    )
+
+
+def env(
+    scenario: str | Scenario[Any],
+    *,
+    seed: int = 0,
+    on_invalid: OnInvalid = "raise",
+    render_mode: str | None = None,
+    **options: Any,
+) -> OrderedEnv:
+    """Return the AEC environment of a scenario.
+
+    Args:
+        scenario: an id in any spelling, or a scenario.
+        seed: the run's seed until ``reset(seed=…)``.
+        on_invalid: ``raise``, or ``penalise``: repair, record and pay a penalty.
+        render_mode: ``ansi`` or ``human``.
+        **options: of the scenario.
+    """
+    return OrderedEnv(
+        raw_env(scenario, seed=seed, on_invalid=on_invalid, render_mode=render_mode, **options)
+    )
+
+
+def parallel_env(
+    scenario: str | Scenario[Any],
+    *,
+    seed: int = 0,
+    on_invalid: OnInvalid = "raise",
+    render_mode: str | None = None,
+    **options: Any,
+) -> SimultaneousEnv:
+    """Return the Parallel environment of a scenario. See `env`."""
+    return SimultaneousEnv(
+        make_scenario(scenario, **options),
+        seed=seed,
+        on_invalid=on_invalid,
+        render_mode=render_mode,
+    )
+
+
+def one_seat_env(
+    scenario: str | Scenario[Any],
+    *,
+    seat: str,
+    others: dict[str, Any] | None = None,
+    seed: int = 0,
+    on_invalid: OnInvalid = "raise",
+    render_mode: str | None = None,
+    **options: Any,
+) -> OneSeatEnv:
+    """Return the Gymnasium environment of one seat; agents play the others."""
+    return OneSeatEnv(
+        make_scenario(scenario, **options),
+        seat=seat,
+        others=others,
+        seed=seed,
+        on_invalid=on_invalid,
+        render_mode=render_mode,
+    )
+
+
+def scenarios() -> dict[str, str]:
+    """Return every scenario's versioned id and what it is."""
+    register_everywhere()
+    return {name: found.line for name, found in registry.entries("scenario").items()}
+
+
+def agents() -> dict[str, str]:
+    """Return every registered agent's id and what it is."""
+    return {name: found.line for name, found in registry.entries("agent").items()}
+
+
+class ScenarioModule:
+    """``red_team_v0``: the constructors of one scenario, in the ecosystem's habit."""
+
+    def __init__(self, versioned: str) -> None:
+        self._id = versioned
+
+    def env(self, **options: Any) -> OrderedEnv:
+        """Return the AEC environment."""
+        return env(self._id, **options)
+
+    def raw_env(self, **options: Any) -> RawAECEnv:
+        """Return the AEC environment without order checks."""
+        return raw_env(self._id, **options)
+
+    def parallel_env(self, **options: Any) -> SimultaneousEnv:
+        """Return the Parallel environment."""
+        return parallel_env(self._id, **options)
+
+    def __repr__(self) -> str:
+        return f"<{self._id}: env, raw_env, parallel_env>"
+
+
+def register_everywhere() -> None:
+    """Tell Gymnasium and PettingZoo (where it has a registry) about every scenario."""
+    for versioned in registry.entries("scenario"):
+        gym_id = registry.spell(versioned).gymnasium
+        if gym_id not in gymnasium.registry:
+            gymnasium.register(
+                gym_id,
+                entry_point=one_seat_env,
+                kwargs={"scenario": versioned},
+                disable_env_checker=True,
+            )
+        _register_with_pettingzoo(gym_id, versioned)
+
+
+def _register_with_pettingzoo(gym_id: str, versioned: str) -> None:
+    try:
+        from pettingzoo.env_registry import registration  # noqa: PLC0415 - new in 1.27
+    except ImportError:
+        return
+    for kind, constructor, table in (
+        ("aec", env, registration.aec_registry),
+        ("parallel", parallel_env, registration.parallel_registry),
+    ):
+        if gym_id not in table:
+            registration.register(
+                kind, gym_id, constructor, kwargs={"scenario": versioned}
+            )

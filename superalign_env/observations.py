@@ -1,0 +1,49 @@
+"""What PettingZoo and Gymnasium see of a View."""
+
+from typing import Any
+
+from gymnasium import spaces
+
+from superalign_env.protocols import Scenario
+from superalign_env.spaces import UtteranceSpace
+from superalign_env.types import View
+
+Observation = dict[str, Any]
+"""``{"text": str, "asked": 0 or 1}``."""
+
+MAX_TEXT = 1 << 20
+"""Longest observed text, in characters."""
+
+
+def observation_space() -> spaces.Dict:
+    """Return a new observation space.
+
+    The text key is not called ``observation``: PettingZoo's checker reads the dtype of
+    a value of that name.
+    """
+    return spaces.Dict({"text": UtteranceSpace(MAX_TEXT), "asked": spaces.Discrete(2)})
+
+
+def action_space(scenario: Scenario[Any]) -> UtteranceSpace:
+    """Return a new action space."""
+    return UtteranceSpace(scenario.max_utterance)
+
+
+def unasked() -> Observation:
+    """Return what a seat observes when it is not its turn, and after the end."""
+    return {"text": "", "asked": 0}
+
+
+def info_of(view: View, parts: dict[str, float]) -> dict[str, Any]:
+    """Return the info of an asked seat: the view for agents, chat messages for models."""
+    return {
+        "asked": 1,
+        "parts": parts,
+        "view": view,
+        "messages": [{"role": m.role, "content": m.content} for m in view.messages],
+    }
+
+
+def idle_info(parts: dict[str, float]) -> dict[str, Any]:
+    """Return the info of a seat that is not asked."""
+    return {"asked": 0, "parts": parts}

@@ -1,0 +1,125 @@
+"""The Gymnasium face of a Game: one seat learns, the others are agents."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+
+from superalign_env.callables import as_agent
+from superalign_env.codec import decode
+from superalign_env.episodes import Cases
+from superalign_env.errors import InvalidOption, InvalidUtterance
+from superalign_env.game import Game, OnInvalid
+from superalign_env.observations import (
+    Observation,
+    action_space,
+    idle_info,
+    info_of,
+    observation_space,
+    unasked,
+)
+from superalign_env.protocols import Scenario
+from superalign_env.rewards import paid
+from superalign_env.types import Reply, Seat
+
+
+class OneSeatEnv(gymnasium.Env[Observation, str]):
+    """What one seat lives through.
+
+    Args:
+        scenario: the rules.
+        seat: who is played through this interface.
+        others: agents of all other seats (agents, or functions from text to text).
+        seed: the run's seed until `reset` names another.
+        on_invalid: see `superalign_env.aec.RawAECEnv`.
+        render_mode: none is supported; there for Gymnasium.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012 - Gymnasium's declaration
+
+    def __init__(
+        self,
+        scenario: Scenario[Any],
+        *,
+        seat: Seat,
+        others: Mapping[Seat, Any] | None = None,
+        seed: int = 0,
+        on_invalid: OnInvalid = "raise",
+        render_mode: str | None = None,
+    ) -> None:
+        if seat not in scenario.seats:
+            raise InvalidOption(f"{scenario.id} has no seat {seat!r}; it has {scenario.seats}")
+        others = dict(others or {})
+        missing = [s for s in scenario.seats if s != seat and s not in others]
+        if missing:
+            raise InvalidOption(
+                f"nobody sits in {', '.join(missing)}; pass others={{{missing[0]!r}: agent, …}}"
+            )
+        self.scenario = scenario
+        self.seat = seat
+        self.others = {name: as_agent(agent) for name, agent in others.items()}
+        self.render_mode = render_mode
+        self.observation_space = observation_space()
+        self.action_space = action_space(scenario)
+        self._cases = Cases(scenario, seed=seed, on_invalid=on_invalid)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Play until the seat is asked for the first time.
+
+        Cases in which the seat is never asked are skipped.
+        """
+        super().reset(seed=seed)
+        while True:
+            self.game: Game = self._cases.next(seed, options)
+            seed = options = None
+            _, parts = self._play_others(None)
+            if not self.game.over:
+                return self._observe(), self._info(parts)
+
+    def step(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Say something and play until the seat is asked again, or the end."""
+        if isinstance(action, str):
+            reply = decode(str.__str__(action))
+        elif self._cases.on_invalid == "raise":
+            raise InvalidUtterance(f"an action must be a str, not {type(action).__name__}")
+        else:
+            reply = Reply(action)
+        earned, parts = self._play_others(reply)
+        ending = self.game.ending
+        over = ending is not None and ending.kind == "terminated"
+        cut = ending is not None and not over
+        return self._observe(), earned, over, cut, self._info(parts)
+
+    def _play_others(self, mine: Reply | None) -> tuple[float, dict[str, float]]:
+        """Advance until the seat is asked (again); return its pay and its paid parts."""
+        game = self.game
+        earned = 0.0
+        parts: dict[str, float] = {}
+        while game.ending is None:
+            if self.seat in game.group and mine is None:
+                break
+            replies: list[Reply] = []
+            for seat in game.group:
+                if seat == self.seat and mine is not None:
+                    replies.append(mine)
+                    mine = None
+                else:
+                    replies.append(self.others[seat].act([game.view(seat)])[0])
+            for reward in game.step(replies).rewards:
+                value = paid(reward, self.scenario.weights)
+                if value is not None and reward.seat == self.seat:
+                    earned += value
+                    parts[reward.part] = parts.get(reward.part, 0.0) + value
+        return earned, parts
+
+    def _observe(self) -> Observation:
+        if self.seat in self.game.group:
+            return {"text": self.game.view(self.seat).text, "asked": 1}
+        return unasked()
+
+    def _info(self, parts: dict[str, float]) -> dict[str, Any]:
+        if self.seat in self.game.group:
+            return info_of(self.game.view(self.seat), parts)
+        return idle_info(parts)

@@ -1,0 +1,5 @@
+"""What this package itself registers."""
+
+from superalign_env.registry import Table
+
+PLUGINS: Table = {}
