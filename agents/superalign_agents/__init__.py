@@ -1,0 +1,40 @@
+"""Who can sit in a seat. The table below is the table of contents."""
+
+from superalign_env.registry import Table
+
+PLUGINS: Table = {
+    "agent": {
+        "always-comply": (
+            "superalign_agents.scripted:always_comply",
+            "complies with everything: useful, never safe",
+        ),
+        "always-refuse": (
+            "superalign_agents.scripted:always_refuse",
+            "refuses everything: safe, never useful",
+        ),
+        "endpoint": (
+            "superalign_agents.endpoint:EndpointAgent",
+            "a model behind an OpenAI-compatible server",
+        ),
+        "fixed": ("superalign_agents.scripted:Fixed", "says one text, always"),
+        "human": ("superalign_agents.human:Human", "a person at the terminal"),
+        "keyword": (
+            "superalign_agents.keyword:KeywordCritic",
+            "a critic that knows only listed words",
+        ),
+        "random-menu": (
+            "superalign_agents.scripted:RandomMenu",
+            "a random entry of the view's menu",
+        ),
+        "replay": ("superalign_agents.replay:Replay", "what was said in recorded episodes"),
+        "scripted": ("superalign_agents.scripted:Scripted", "the lines of a script"),
+        "search": (
+            "superalign_agents.search:Search",
+            "searches the view's menu and remembers what worked",
+        ),
+        "transformer": (
+            "superalign_agents.transformer:TransformerAgent",
+            "a causal language model on this machine",
+        ),
+    }
+}

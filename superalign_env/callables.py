@@ -1,0 +1,168 @@
+"""Anything callable as an agent: ``as_agent(lambda text: "refuse")``."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, overload
+
+from superalign_env.errors import InvalidOption, ProtocolError
+from superalign_env.protocols import Agent, AsyncAgent
+from superalign_env.types import AgentSpec, Reply, View
+
+Answer = Reply | str
+"""What a callable may return: a reply, or only its text."""
+
+
+class CallableAgent:
+    """A function in a seat. It is called once for each view, in order.
+
+    Args:
+        answer: takes the view, or only its text.
+        name: id in the record.
+        wants_view: whether `answer` takes the view.
+    """
+
+    def __init__(
+        self, answer: Callable[[Any], Answer], *, name: str, wants_view: bool = False
+    ) -> None:
+        self._answer = answer
+        self._wants_view = wants_view
+        self._spec = AgentSpec(name)
+
+    @property
+    def spec(self) -> AgentSpec:
+        """The name; a function cannot be made again from its record."""
+        return self._spec
+
+    def act(self, views: Sequence[View]) -> list[Reply]:
+        """Return what the function answers to every view."""
+        return [
+            _as_reply(self._answer(view if self._wants_view else view.text), self._spec.id)
+            for view in views
+        ]
+
+
+class AsyncCallableAgent:
+    """A coroutine function in a seat; arguments as `CallableAgent`."""
+
+    def __init__(
+        self,
+        answer: Callable[[Any], Awaitable[Answer]],
+        *,
+        name: str,
+        wants_view: bool = False,
+    ) -> None:
+        self._answer = answer
+        self._wants_view = wants_view
+        self._spec = AgentSpec(name)
+
+    @property
+    def spec(self) -> AgentSpec:
+        """The name; a function cannot be made again from its record."""
+        return self._spec
+
+    async def reply(self, view: View) -> Reply:
+        """Return what the coroutine function answers."""
+        return _as_reply(
+            await self._answer(view if self._wants_view else view.text), self._spec.id
+        )
+
+
+class NamedAgent:
+    """An object with ``act`` and no ``spec``, given a name."""
+
+    def __init__(self, agent: Any, *, name: str) -> None:
+        self._agent = agent
+        self._spec = AgentSpec(name)
+
+    @property
+    def spec(self) -> AgentSpec:
+        """The name."""
+        return self._spec
+
+    def act(self, views: Sequence[View]) -> list[Reply]:
+        """Return the object's replies; texts become replies."""
+        replies = [_as_reply(answer, self._spec.id) for answer in self._agent.act(views)]
+        if len(replies) != len(views):
+            raise ProtocolError(
+                f"{self._spec.id} gave {len(replies)} replies to {len(views)} views; "
+                "return one reply per view, in order"
+            )
+        return replies
+
+
+@overload
+def as_agent(thing: AsyncAgent, *, name: str = "") -> AsyncAgent: ...
+@overload
+def as_agent(thing: Agent, *, name: str = "") -> Agent: ...
+@overload
+def as_agent(
+    thing: Callable[[str], Awaitable[Answer]], *, name: str = ""
+) -> AsyncAgent: ...
+@overload
+def as_agent(
+    thing: Callable[[View], Awaitable[Answer]], *, name: str = ""
+) -> AsyncAgent: ...
+@overload
+def as_agent(thing: Callable[[str], Answer], *, name: str = "") -> Agent: ...
+@overload
+def as_agent(thing: Callable[[View], Answer], *, name: str = "") -> Agent: ...
+def as_agent(thing: Any, *, name: str = "") -> Agent | AsyncAgent:
+    """Return an agent that sits in for the given thing.
+
+    A function gets the view when its first parameter is annotated `View` or named
+    ``view``; otherwise it gets the view's text. Coroutine functions become async agents.
+    Objects that are agents already are returned as they are.
+
+    Args:
+        thing: a callable, or an object with ``act(views)`` or ``async reply(view)``.
+        name: id in the record; the callable's own name when empty.
+
+    Raises:
+        InvalidOption: the thing is a class, or nothing that can answer.
+    """
+    if inspect.isclass(thing):
+        raise InvalidOption(
+            f"{thing.__name__} is a class; pass an instance, {thing.__name__}(…)"
+        )
+    name = name or str(getattr(thing, "__name__", type(thing).__name__)).strip("<>")
+    if isinstance(getattr(thing, "spec", None), AgentSpec):
+        if isinstance(thing, (Agent, AsyncAgent)):
+            return thing
+    elif callable(getattr(thing, "act", None)):
+        return NamedAgent(thing, name=name)
+    elif inspect.iscoroutinefunction(getattr(thing, "reply", None)):
+        return AsyncCallableAgent(thing.reply, name=name, wants_view=True)
+    if not callable(thing):
+        raise InvalidOption(
+            f"{type(thing).__name__} cannot answer; pass a function of the view's text, or an "
+            "object with act(views) or async reply(view)"
+        )
+    wants_view = _wants_view(thing)
+    if inspect.iscoroutinefunction(thing) or inspect.iscoroutinefunction(
+        type(thing).__call__
+    ):
+        return AsyncCallableAgent(thing, name=name, wants_view=wants_view)
+    return CallableAgent(thing, name=name, wants_view=wants_view)
+
+
+def _wants_view(answer: Callable[..., Any]) -> bool:
+    """Whether the first parameter is a view rather than a text."""
+    try:
+        first = next(iter(inspect.signature(answer).parameters.values()), None)
+    except ValueError:  # some builtins have no signature
+        return False
+    if first is None:
+        return False
+    kind = first.annotation
+    named = kind.rpartition(".")[2] if isinstance(kind, str) else kind
+    return named is View or named == "View" or first.name == "view"
+
+
+def _as_reply(answer: object, name: str) -> Reply:
+    if isinstance(answer, Reply):
+        return answer
+    if isinstance(answer, str):
+        return Reply(answer)
+    raise ProtocolError(
+        f"{name} returned a {type(answer).__name__}; return a str or a Reply"
+    )

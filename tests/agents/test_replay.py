@@ -1,0 +1,103 @@
+"""The replay agent says exactly what was recorded, or says what is missing."""
+
+import pytest
+
+from superalign_agents.replay import Replay
+from superalign_env.canonical import to_json
+from superalign_env.errors import InvalidOption, RecordDamaged
+from superalign_env.game import episode_id
+from superalign_env.types import (
+    Ending,
+    Episode,
+    EpisodeKey,
+    Reply,
+    Task,
+    Utterance,
+    View,
+)
+
+
+def episode(*texts, **key):
+    key = EpisodeKey(**key)
+    said = tuple(
+        Utterance(
+            seat, turn, turn, text, Reply(text, token_ids=(turn, 7), logprobs=(-0.5, -1.0))
+        )
+        for turn, (seat, text) in enumerate(
+            zip(["attacker_0", "learner_0"], texts, strict=True)
+        )
+    )
+    return Episode(
+        episode_id(key), "x-v0", Task("t", "f", "p"), key, {}, said, (), Ending.terminated()
+    )
+
+
+def view(seat, turn, **key):
+    key = EpisodeKey(**key)
+    role = seat.rpartition("_")[0]
+    return View(episode_id(key), key.case, seat, role, turn, 1, "text")
+
+
+def test_every_recorded_reply_comes_back_whole():
+    record = episode("query", "answer", case=3)
+    agent = Replay(record)
+    for said in record.utterances:
+        assert agent.act([view(said.seat, said.turn, case=3)]) == [said.reply]
+
+
+def test_an_utterance_without_a_reply_is_played_as_its_text():
+    record = episode("q", "a")
+    bare = (Utterance("attacker_0", 0, 0, "q"),)
+    record = Episode(
+        record.id, "x-v0", record.task, record.key, {}, bare, (), Ending.terminated()
+    )
+    assert Replay(record).act([view("attacker_0", 0)]) == [Reply("q")]
+
+
+def test_members_of_one_case_are_told_apart_also_in_a_new_run():
+    agent = Replay([episode("a", "b", case=1, member=m, run=5) for m in (0,)])
+    agent = Replay([episode(f"q{m}", "b", case=1, member=m, run=5) for m in range(3)])
+    views = [view("attacker_0", 0, case=1, member=m, run=99) for m in range(3)]
+    assert [reply.text for reply in agent.act(views)] == ["q0", "q1", "q2"]
+
+
+def test_rounds_are_told_apart_by_the_episodes_id():
+    agent = Replay([episode(f"q{r}", "b", case=1, round=r) for r in range(2)])
+    views = [view("attacker_0", 0, case=1, round=r) for r in range(2)]
+    assert [reply.text for reply in agent.act(views)] == ["q0", "q1"]
+    unknown = agent.act([view("attacker_0", 0, case=1, round=7)])[0]
+    assert "several different replies" in unknown.error
+    same = agent.act([view("learner_0", 1, case=1, round=7)])[0]
+    assert same.text == "b"
+
+
+def test_what_is_not_on_record_is_named_in_the_error():
+    agent = Replay(episode("q", "a", case=3))
+    late, elsewhere = agent.act(
+        [view("learner_0", 5, case=3), view("learner_0", 1, case=4)]
+    )
+    assert "learner_0 at turn 5 of case 3" in late.error and "[1]" in late.error
+    assert "case 4" in elsewhere.error and "nothing" in elsewhere.error
+
+
+def test_a_file_of_canonical_lines_is_read(tmp_path):
+    path = tmp_path / "episodes.jsonl"
+    records = [episode("a\u2028b", "c", case=n) for n in range(2)]
+    path.write_bytes(b"\n".join(to_json(record) for record in records) + b"\n")
+    agent = Replay(path=str(path))
+    assert agent.act([view("attacker_0", 0, case=1)])[0].text == "a\u2028b"
+    assert agent.spec.options == {"path": str(path)}
+
+
+def test_a_broken_line_is_named(tmp_path):
+    path = tmp_path / "episodes.jsonl"
+    path.write_bytes(to_json(episode("a", "b")) + b"\n{}\n")
+    with pytest.raises(RecordDamaged, match="line 2"):
+        Replay(path=str(path))
+
+
+def test_nothing_to_replay_is_refused(tmp_path):
+    with pytest.raises(InvalidOption, match="episodes"):
+        Replay()
+    with pytest.raises(InvalidOption, match="cannot read"):
+        Replay(path=str(tmp_path / "none.jsonl"))
