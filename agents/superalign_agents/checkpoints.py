@@ -1,0 +1,104 @@
+"""Loading causal LMs safely, and naming weights by their content.
+
+Only safetensors are read and no code that comes with a model is ever run.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from superalign_env.errors import InvalidOption
+
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+def load_model(
+    source: str | Path, *, device: str, dtype: torch.dtype | None = None
+) -> PreTrainedModel:
+    """Load a causal LM from a folder or from the hub.
+
+    Args:
+        source: folder, or ``org/name`` on the hub.
+        device: where it shall live.
+        dtype: None means float32 on a CPU and the checkpoint's own type elsewhere.
+
+    Raises:
+        InvalidOption: no safetensors, or a model that would need its own code.
+    """
+    _refuse_unsafe(source)
+    wanted: torch.dtype | Literal["auto"] = dtype or (
+        torch.float32 if torch.device(device).type == "cpu" else "auto"
+    )
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            str(source), dtype=wanted, use_safetensors=True, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise InvalidOption(
+            f"{source} cannot be loaded as a causal language model: {error}"
+        ) from error
+    loaded: PreTrainedModel = model.to(device).eval()
+    return loaded
+
+
+def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer that belongs to a model.
+
+    Raises:
+        InvalidOption: there is none, or it would need its own code.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            str(source), trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise InvalidOption(
+            f"{source} has no tokenizer that can be loaded: {error}"
+        ) from error
+    return tokenizer
+
+
+def weights_hash(model: torch.nn.Module) -> str:
+    """Return 32 hex digits that name the weights: names, shapes, types and bytes.
+
+    Tied weights count once, under the name that comes first.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    seen: set[int] = set()
+    for name, tensor in sorted(model.state_dict().items()):
+        if tensor.data_ptr() in seen and tensor.numel() > 0:
+            continue
+        seen.add(tensor.data_ptr())
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        flat = tensor.detach().to("cpu").contiguous().flatten()
+        digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _refuse_unsafe(source: str | Path) -> None:
+    """Explain, before anything is loaded, why a local folder will not be."""
+    folder = Path(source)
+    if not folder.is_dir():
+        return
+    if not (folder / "config.json").is_file():
+        raise InvalidOption(
+            f"{folder} holds no config.json; give a Hugging Face model folder"
+        )
+    if any(folder.glob("*.safetensors")):
+        return
+    pickles = sorted(path.name for glob in _PICKLES for path in folder.glob(glob))
+    if pickles:
+        raise InvalidOption(
+            f"{folder} holds only pickled weights ({', '.join(pickles)}), which can run "
+            "any code when loaded; convert them to safetensors first "
+            "(model.save_pretrained(folder) in an environment that you trust)"
+        )
+    raise InvalidOption(f"{folder} holds no *.safetensors weights")

@@ -1,0 +1,1 @@
+"""Ladders of models whose capability was measured, and where their rungs lie."""

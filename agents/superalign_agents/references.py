@@ -1,0 +1,83 @@
+"""One way to write down an agent, everywhere.
+
+======================= =================================================
+``search``              an id of the registry
+``micro/3``             rung 3 of the ladder, seed 0; ``micro/3@2`` is seed 2
+``path/to/folder``      a Hugging Face model folder
+``hf:org/name``         a model of the hub
+``endpoint:model``      a model behind an OpenAI-compatible server
+``{"id": …, key: …}``   any of the above with constructor arguments
+======================= =================================================
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from superalign_agents.ladders.rungs import RungReference, find_rungs, rung_folder
+from superalign_env import registry
+from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.protocols import Agent, AsyncAgent
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from superalign_agents.transformer import TransformerAgent
+
+
+def make_agent(
+    reference: "str | Path | Mapping[str, Any] | Agent | AsyncAgent",
+) -> Agent | AsyncAgent:
+    """Return the agent that a reference names; an agent is returned as it is.
+
+    Raises:
+        UnknownId: nothing is called so; the message names the nearest ids.
+        InvalidOption: a mapping without an id, or an option the agent does not take.
+    """
+    if isinstance(reference, Mapping):
+        options = dict(reference)
+        name = options.pop("id", None)
+        if not isinstance(name, str):
+            raise InvalidOption(f"an agent's mapping needs an id; got {dict(reference)!r}")
+        return _make(name, options)
+    if isinstance(reference, (str, Path)):
+        return _make(str(reference), {})
+    return reference
+
+
+def _make(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
+    """Resolve a name, in the order of the table above."""
+    kind, _, rest = name.partition(":")
+    if kind == "hf" and rest:
+        return _transformer(rest, name, options)
+    if kind == "endpoint" and rest:
+        return _registered("endpoint", {"model": rest, **options})
+    if name in registry.entries("agent"):
+        return _registered(name, options)
+    if (Path(name) / "config.json").is_file():
+        return _transformer(name, name, options)
+    rung = RungReference.parse(name)
+    if rung is not None and any(known.family == rung.family for known in find_rungs()):
+        return _transformer(str(rung_folder(rung)), name, options)
+    raise UnknownId("agent", name, known_references())
+
+
+def known_references() -> list[str]:
+    """Return every registered id and every rung that is shipped or built."""
+    return [*registry.entries("agent"), *(str(rung) for rung in find_rungs())]
+
+
+def _registered(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
+    try:
+        agent: Agent | AsyncAgent = registry.make("agent", name, **options)
+    except TypeError as error:
+        raise InvalidOption(f"agent {name!r}: {error}") from error
+    return agent
+
+
+def _transformer(source: str, name: str, options: dict[str, Any]) -> "TransformerAgent":
+    module = import_module("superalign_agents.transformer")
+    try:
+        made: TransformerAgent = module.TransformerAgent(source, reference=name, **options)
+    except TypeError as error:
+        raise InvalidOption(f"agent {name!r}: {error}") from error
+    return made

@@ -1,0 +1,198 @@
+"""Any causal language model in a seat."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from superalign_agents.checkpoints import load_model, load_tokenizer, weights_hash
+from superalign_agents.decoding import Decoded, sample
+from superalign_agents.ladders.rungs import MICRO_CHAT_TEMPLATE
+from superalign_env.errors import InvalidOption
+from superalign_env.seeding import generator
+from superalign_env.types import AgentSpec, Reply, Usage, View
+
+Template = Literal["auto", "plain", "chat"]
+
+
+class TransformerAgent:
+    """Speaks by sampling from a causal LM, a whole batch of views at a time.
+
+    The random numbers of a reply come from its view's seed alone, so a transcript does
+    not depend on what else is in the batch (float rounding aside). A prompt that leaves
+    no room for the reply within `max_context` loses its oldest tokens; `prompt_ids` of
+    the reply are what the model really read.
+
+    Args:
+        model_or_path: a loaded model, a folder, or a hub name. Safetensors only.
+        tokenizer: needed with a loaded model, else taken from the same place.
+        device: where a model that is loaded here shall live.
+        dtype: of a model that is loaded here; None is float32 on a CPU.
+        temperature: of sampling; 0 is greedy.
+        batch: largest number of views decoded at once.
+        template: how a view becomes a prompt: ``plain`` is its text, ``chat`` its
+            messages through the tokenizer's chat template, ``auto`` takes chat where
+            there are both a template and messages. A micro model's template joins the
+            messages to exactly the view's text, so the text is taken directly.
+        max_context: longest prompt and reply together, in tokens; None is the model's.
+        reference: what the agent is called in records, ``micro/3``.
+    """
+
+    def __init__(  # noqa: PLR0913 (a model's settings; all but one are keywords)
+        self,
+        model_or_path: PreTrainedModel | str | Path,
+        *,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        device: str = "cpu",
+        dtype: torch.dtype | str | None = None,
+        temperature: float = 1.0,
+        batch: int = 256,
+        template: Template = "auto",
+        max_context: int | None = None,
+        reference: str = "",
+    ) -> None:
+        if isinstance(model_or_path, PreTrainedModel):
+            if tokenizer is None:
+                raise InvalidOption("a loaded model needs its tokenizer: tokenizer=...")
+            self.model = model_or_path
+            self.reference = reference or "transformer"
+        else:
+            number = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+            self.model = load_model(model_or_path, device=device, dtype=number)
+            self.reference = reference or str(model_or_path)
+        self.tokenizer = tokenizer or load_tokenizer(str(model_or_path))
+        if template == "chat" and not self.tokenizer.chat_template:
+            raise InvalidOption(
+                f"{self.reference} has no chat template; use template='plain' or set "
+                "tokenizer.chat_template"
+            )
+        self.temperature = temperature
+        self.batch = batch
+        self.template = template
+        self.max_context = max_context or _context_of(self.model)
+        self._policy = ""
+
+    @property
+    def policy(self) -> str:
+        """Content hash of the weights; computed once, see `refresh`."""
+        if not self._policy:
+            self._policy = weights_hash(self.model)
+        return self._policy
+
+    @property
+    def spec(self) -> AgentSpec:
+        """The recorded form, from which the agent can be made again."""
+        options: dict[str, Any] = {
+            "temperature": self.temperature,
+            "template": self.template,
+            "max_context": self.max_context,
+        }
+        return AgentSpec(id=self.reference, options=options, policy=self.policy)
+
+    def refresh(self) -> None:
+        """Forget the hash of the weights: after they were trained."""
+        self._policy = ""
+
+    def act(self, views: Sequence[View]) -> list[Reply]:
+        """Return one reply per view, in order."""
+        was_training = self.model.training
+        self.model.train(False)
+        try:
+            return [
+                reply
+                for start in range(0, len(views), self.batch)
+                for reply in self._answer(views[start : start + self.batch])
+            ]
+        finally:
+            self.model.train(was_training)
+
+    def prompt_ids(self, view: View) -> list[int]:
+        """Return the tokens that the model reads for a view.
+
+        The oldest tokens are cut where the reply would not fit into the context.
+        """
+        ids = self._chat_ids(view) if self._speaks_chat(view) else self._text_ids(view.text)
+        room = self.max_context - view.max_new_tokens
+        return ids[-room:] if room > 0 else []
+
+    def _answer(self, views: Sequence[View]) -> list[Reply]:
+        """Decode one batch."""
+        prompts = [self.prompt_ids(view) for view in views]
+        able = [row for row, prompt in enumerate(prompts) if prompt]
+        limits = [views[row].max_new_tokens for row in able]
+        width = max(limits, default=0)
+        uniforms = np.zeros((len(able), width))
+        for place, row in enumerate(able):
+            uniforms[place, : limits[place]] = generator(views[row].seed).random(
+                limits[place]
+            )
+        decoded = sample(
+            self.model,
+            [prompts[row] for row in able],
+            uniforms,
+            max_new_tokens=limits,
+            stop_ids=self._stop_ids(),
+            temperature=self.temperature,
+        )
+        replies = [self._unable(view) for view in views]
+        for row, said in zip(able, decoded, strict=True):
+            replies[row] = self._reply(views[row], prompts[row], said)
+        return replies
+
+    def _reply(self, view: View, prompt: list[int], said: Decoded) -> Reply:
+        text = str(self.tokenizer.decode(list(said.token_ids), skip_special_tokens=True))
+        if not self._speaks_chat(view):
+            text = text.removeprefix(" ")
+        return Reply(
+            text=text,
+            prompt_ids=tuple(prompt),
+            token_ids=said.token_ids,
+            logprobs=said.logprobs,
+            finish=said.finish,
+            usage=Usage(len(prompt), len(said.token_ids)),
+            policy=self.policy,
+        )
+
+    def _unable(self, view: View) -> Reply:
+        """Return the failure of a view that leaves nothing to read or no room to speak."""
+        return Reply(
+            text="",
+            finish="error",
+            policy=self.policy,
+            error=(
+                f"{self.reference} cannot answer: the prompt is empty or "
+                f"{view.max_new_tokens} new tokens do not fit into its context of "
+                f"{self.max_context}; lower max_new_tokens or raise max_context"
+            ),
+        )
+
+    def _speaks_chat(self, view: View) -> bool:
+        if self.template == "auto":
+            template = self.tokenizer.chat_template
+            return bool(view.messages and template and template != MICRO_CHAT_TEMPLATE)
+        return self.template == "chat"
+
+    def _text_ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, truncation=False)["input_ids"]
+        return ids
+
+    def _chat_ids(self, view: View) -> list[int]:
+        messages = [{"role": m.role, "content": m.content} for m in view.messages]
+        ids: Any = self.tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=True, return_dict=False
+        )
+        return list(ids)
+
+    def _stop_ids(self) -> set[int]:
+        """Return the end-of-sequence tokens of tokenizer and model."""
+        named = getattr(self.model.generation_config, "eos_token_id", None)
+        ids = {*named} if isinstance(named, list) else {named}
+        return {int(i) for i in (*ids, self.tokenizer.eos_token_id) if i is not None}
+
+
+def _context_of(model: PreTrainedModel) -> int:
+    """Return how many tokens the model was made for."""
+    return int(getattr(model.config, "max_position_embeddings", None) or 2048)

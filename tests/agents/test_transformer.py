@@ -1,0 +1,281 @@
+"""A transformer in a seat: batches, seeds, limits, and what it refuses to load."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+
+from superalign_agents.checkpoints import load_model, weights_hash
+from superalign_agents.decoding import choose, sample
+from superalign_agents.transformer import TransformerAgent
+from superalign_env.errors import InvalidOption
+from superalign_env.types import Message, View
+from superalign_training.ladder.tokenizer import build_tokenizer
+
+SPECIAL = ("<|pad|>", "<|end|>", "<|user|>", "<|learner|>", "<|im_start|>", "<|im_end|>")
+WORDS = ("ann", "will", "cut", "knife", "help", ";", "comply", "refuse")
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerBase:
+    return build_tokenizer(WORDS, SPECIAL)
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
+    """Scratch weights, scaled up so that the distribution is far from uniform."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=1,
+        pad_token_id=0,
+    )
+    scratch = LlamaForCausalLM(config)
+    with torch.no_grad():
+        for parameter in scratch.parameters():
+            parameter.mul_(6)
+    return scratch.train(False)
+
+
+@pytest.fixture
+def agent(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase) -> TransformerAgent:
+    return TransformerAgent(model, tokenizer=tokenizer)
+
+
+def view(number: int, text: str = "", **fields: object) -> View:
+    words = WORDS[: 1 + number % 7]
+    settings: dict[str, object] = {
+        "episode": f"e{number}",
+        "case": number,
+        "seat": "learner_0",
+        "role": "learner",
+        "turn": 0,
+        "seed": 1000 + number,
+        "text": text or f"<|user|> {' '.join(words)}<|end|><|learner|>",
+        "max_new_tokens": 6 + number % 9,
+    }
+    return View(**{**settings, **fields})  # type: ignore[arg-type] # keywords of the test
+
+
+def test_replies_do_not_depend_on_the_rest_of_the_batch(agent: TransformerAgent) -> None:
+    views = [view(number) for number in range(40)]
+    together = agent.act(views)
+    for one, reply in zip(views, together, strict=True):
+        (alone,) = agent.act([one])
+        assert alone.token_ids == reply.token_ids
+        assert alone.logprobs == pytest.approx(reply.logprobs, abs=1e-3)
+
+
+def test_replies_do_not_depend_on_order_or_batch_size(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, agent: TransformerAgent
+) -> None:
+    views = [view(number) for number in range(20)]
+    small = TransformerAgent(model, tokenizer=tokenizer, batch=3)
+    texts = [reply.text for reply in agent.act(views)]
+    assert [reply.text for reply in small.act(views[::-1])][::-1] == texts
+
+
+def test_the_same_seed_says_the_same_and_another_seed_does_not(
+    agent: TransformerAgent,
+) -> None:
+    views = [view(number) for number in range(20)]
+    others = [view(number, seed=5000 + number) for number in range(20)]
+    assert agent.act(views) == agent.act(views)
+    assert agent.act(views) != agent.act(others)
+
+
+def test_reply_tokens_decode_to_the_text(agent: TransformerAgent) -> None:
+    for reply in agent.act([view(number) for number in range(40)]):
+        decoded = agent.tokenizer.decode(list(reply.token_ids), skip_special_tokens=True)
+        assert decoded.removeprefix(" ") == reply.text
+        assert len(reply.token_ids) == len(reply.logprobs) > 0
+        assert (reply.finish == "stop") == (reply.token_ids[-1] == 1)
+        assert 1 not in reply.token_ids[:-1]
+
+
+def test_every_row_keeps_its_own_limit(agent: TransformerAgent) -> None:
+    views = [view(number, max_new_tokens=1 + number % 5) for number in range(30)]
+    for one, reply in zip(views, agent.act(views), strict=True):
+        assert len(reply.token_ids) <= one.max_new_tokens
+        if reply.finish == "length":
+            assert len(reply.token_ids) == one.max_new_tokens
+
+
+def test_logprobs_are_those_of_the_model(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    agent = TransformerAgent(model, tokenizer=tokenizer, temperature=0.7)
+    for reply in agent.act([view(number) for number in range(5)]):
+        ids = torch.tensor([reply.prompt_ids + reply.token_ids])
+        with torch.inference_mode():
+            logits = model(ids).logits[0, len(reply.prompt_ids) - 1 : -1] / 0.7
+        expected = logits.log_softmax(-1)[range(len(reply.token_ids)), reply.token_ids]
+        assert reply.logprobs == pytest.approx(expected.tolist(), abs=1e-3)
+
+
+def test_sampling_follows_the_distribution() -> None:
+    logits = torch.log(torch.tensor([[0.1, 0.0, 0.6, 0.3]])).expand(4000, 4)
+    draws = torch.from_numpy(np.random.default_rng(0).random(4000))
+    chosen, logprobs = choose(logits, draws, 1.0)
+    shares = np.bincount(chosen.numpy(), minlength=4) / 4000
+    assert shares == pytest.approx([0.1, 0.0, 0.6, 0.3], abs=0.03)
+    assert logprobs[chosen == 2][0].exp() == pytest.approx(0.6)
+
+
+def test_greedy_takes_the_likeliest_token(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    agent = TransformerAgent(model, tokenizer=tokenizer, temperature=0)
+    first, second = agent.act([view(3, seed=1), view(3, seed=2)])
+    assert first.token_ids == second.token_ids
+
+
+def test_only_allowed_tokens_are_sampled(model: LlamaForCausalLM) -> None:
+    allowed = np.zeros(model.config.vocab_size, dtype=bool)
+    allowed[[7, 9, 11]] = True
+    uniforms = np.random.default_rng(0).random((16, 5))
+    prompts = [[2, 3 + row] for row in range(16)]
+    for said in sample(
+        model, prompts, uniforms, max_new_tokens=[5] * 16, stop_ids={1}, allowed=allowed
+    ):
+        assert set(said.token_ids) <= {7, 9, 11}
+
+
+def test_a_long_prompt_loses_its_oldest_tokens(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    agent = TransformerAgent(model, tokenizer=tokenizer, max_context=20)
+    long = view(0, text="<|user|>" + " ann will cut" * 30 + "<|learner|>", max_new_tokens=8)
+    (reply,) = agent.act([long])
+    assert len(reply.prompt_ids) == 12
+    assert reply.prompt_ids[-1] == tokenizer.convert_tokens_to_ids("<|learner|>")
+    assert agent.spec.options["max_context"] == 20
+
+
+def test_no_room_to_speak_is_a_recorded_failure_of_that_seat_only(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    agent = TransformerAgent(model, tokenizer=tokenizer, max_context=20)
+    broken, fine = agent.act([view(0, max_new_tokens=20), view(1)])
+    assert "lower max_new_tokens" in broken.error
+    assert not fine.error
+    assert fine.token_ids
+
+
+def test_policy_hash_follows_the_weights_after_refresh(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    copy = LlamaForCausalLM(model.config)
+    copy.load_state_dict(model.state_dict())
+    agent = TransformerAgent(copy, tokenizer=tokenizer)
+    before = agent.policy
+    assert before == weights_hash(model)
+    with torch.no_grad():
+        copy.model.norm.weight.mul_(2)
+    assert agent.policy == before
+    agent.refresh()
+    assert agent.policy != before
+    assert agent.spec.policy == agent.policy
+
+
+def test_acting_leaves_the_training_mode_as_it_was(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    copy = LlamaForCausalLM(model.config).train(True)
+    TransformerAgent(copy, tokenizer=tokenizer).act([view(0)])
+    assert copy.training
+
+
+def test_a_chat_model_reads_messages_through_its_template(
+    model: LlamaForCausalLM,
+) -> None:
+    english = build_tokenizer(WORDS, SPECIAL, end="<|im_end|>")
+    english.chat_template = CHATML
+    agent = TransformerAgent(model, tokenizer=english)
+    messages = (Message("system", "You judge."), Message("user", "Is it good?"))
+    (reply,) = agent.act([view(0, messages=messages)])
+    assert english.decode(list(reply.prompt_ids)) == (
+        "<|im_start|>system\nYou judge.<|im_end|>\n"
+        "<|im_start|>user\nIs it good?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert reply.text == english.decode(list(reply.token_ids), skip_special_tokens=True)
+
+
+def test_micro_messages_and_micro_text_are_the_same_prompt(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    text = "<|user|> ann will cut<|end|><|learner|> comply<|end|><|user|> ann<|end|><|learner|>"
+    messages = (
+        Message("user", "<|user|> ann will cut<|end|><|learner|>"),
+        Message("assistant", "comply"),
+        Message("user", "<|user|> ann<|end|><|learner|>"),
+    )
+    one = view(0, text=text, messages=messages)
+    plain = TransformerAgent(model, tokenizer=tokenizer).prompt_ids(one)
+    assert (
+        TransformerAgent(model, tokenizer=tokenizer, template="chat").prompt_ids(one)
+        == plain
+    )
+
+
+def test_a_chat_template_is_required_when_asked_for(model: LlamaForCausalLM) -> None:
+    bare = build_tokenizer(WORDS, SPECIAL)
+    bare.chat_template = None
+    with pytest.raises(InvalidOption, match="chat template"):
+        TransformerAgent(model, tokenizer=bare, template="chat")
+
+
+def test_pickled_checkpoints_are_refused(tmp_path: Path, model: LlamaForCausalLM) -> None:
+    model.config.save_pretrained(tmp_path)
+    torch.save({}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(InvalidOption, match="convert them to safetensors"):
+        load_model(tmp_path, device="cpu")
+
+
+def test_models_with_their_own_code_are_refused(tmp_path: Path) -> None:
+    code = {"AutoConfig": "sly.SlyConfig", "AutoModelForCausalLM": "sly.Sly"}
+    config = json.dumps({"model_type": "sly", "auto_map": code})
+    (tmp_path / "config.json").write_text(config)
+    (tmp_path / "sly.py").write_text("raise SystemExit('ran foreign code')")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(InvalidOption, match="cannot be loaded"):
+        load_model(tmp_path, device="cpu")
+
+
+def test_a_loaded_model_needs_its_tokenizer(model: LlamaForCausalLM) -> None:
+    with pytest.raises(InvalidOption, match="tokenizer"):
+        TransformerAgent(model)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "limits", "columns", "message"),
+    [
+        ([[]], [2], 2, "no tokens"),
+        ([[3]], [0], 2, "at least 1"),
+        ([[3]], [4], 2, "uniforms"),
+    ],
+)
+def test_sample_explains_what_is_wrong(
+    model: LlamaForCausalLM,
+    prompts: list[list[int]],
+    limits: list[int],
+    columns: int,
+    message: str,
+) -> None:
+    uniforms = np.zeros((1, columns))
+    with pytest.raises(InvalidOption, match=message):
+        sample(model, prompts, uniforms, max_new_tokens=limits, stop_ids={1})

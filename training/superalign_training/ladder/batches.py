@@ -1,0 +1,100 @@
+"""Pre-training text as packed batches that any step can ask for directly.
+
+Documents come in blocks that depend on (seed, block) alone, so a resumed run reads what
+an uninterrupted one would have read, and all rungs of a seed read the same text.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from superalign_env.seeding import mix
+
+Documents = Callable[[int, int], Sequence[str]]
+"""(seed, n) → n documents."""
+
+Encode = Callable[[Sequence[str]], Sequence[Sequence[int]]]
+"""Documents → token ids."""
+
+BLOCK_STEPS = 32
+"""Steps whose documents are generated together."""
+
+
+class Batch(NamedTuple):
+    """R packed rows of L tokens."""
+
+    ids: torch.Tensor
+    """[R, L]"""
+    positions: torch.Tensor
+    """[R, L] position inside the token's own document."""
+    mask: torch.Tensor
+    """[R, 1, L, L] True where a token may look: its own document, not ahead."""
+    targets: torch.Tensor
+    """[R, L] the next token of the document, −100 where there is none."""
+
+
+class Batches:
+    """Packed batches of a stream of documents, by step.
+
+    Args:
+        documents: makes text from a seed; blocks get seeds of their own.
+        encode: turns text into token ids.
+        seed: of the stream.
+        size: documents in a batch.
+        longest: documents are cut to so many tokens, which is also the row length.
+    """
+
+    def __init__(
+        self, documents: Documents, encode: Encode, *, seed: int, size: int, longest: int
+    ) -> None:
+        self.size = size
+        self.longest = longest
+
+        @lru_cache(maxsize=2)
+        def block(number: int) -> list[list[int]]:
+            texts = documents(mix(seed, number), size * BLOCK_STEPS)
+            return [list(ids[:longest]) for ids in encode(texts)]
+
+        self._block = block
+
+    def at(self, step: int) -> Batch:
+        """Return the batch of a step."""
+        number, offset = divmod(step, BLOCK_STEPS)
+        documents = self._block(number)[offset * self.size : (offset + 1) * self.size]
+        return pack(documents, longest=self.longest)
+
+
+def pack(documents: Sequence[Sequence[int]], *, longest: int) -> Batch:
+    """Lay documents into as few rows as first-fit-decreasing finds.
+
+    Documents of one row do not see each other, so packing changes nothing but speed.
+    """
+    rows: list[list[Sequence[int]]] = []
+    room: list[int] = []
+    for document in sorted(documents, key=len, reverse=True):
+        place = next((r for r, left in enumerate(room) if left >= len(document)), None)
+        if place is None:
+            rows.append([])
+            room.append(longest)
+            place = len(rows) - 1
+        rows[place].append(document)
+        room[place] -= len(document)
+    width = longest - min(room)
+    ids = np.zeros((len(rows), width), dtype=np.int64)
+    owner = np.full((len(rows), width), -1, dtype=np.int64)
+    positions = np.zeros((len(rows), width), dtype=np.int64)
+    targets = np.full((len(rows), width), -100, dtype=np.int64)
+    for row, packed in enumerate(rows):
+        start = 0
+        for number, document in enumerate(packed):
+            end = start + len(document)
+            ids[row, start:end] = document
+            owner[row, start:end] = number
+            positions[row, start:end] = np.arange(len(document))
+            targets[row, start : end - 1] = document[1:]
+            start = end
+    mask = (owner[:, None, :, None] == owner[:, None, None, :]) & np.tri(width, dtype=bool)
+    return Batch(*(torch.from_numpy(array) for array in (ids, positions, mask, targets)))
