@@ -22,7 +22,7 @@ from superalign_env.observations import (
 from superalign_env.plain_text import terminal
 from superalign_env.protocols import Scenario
 from superalign_env.rewards import paid
-from superalign_env.spaces import UtteranceSpace, flaw
+from superalign_env.spaces import UtteranceSpace
 from superalign_env.types import Reply, Reward, Seat
 
 
@@ -145,12 +145,9 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
             return Reply(action)  # type: ignore[arg-type]  # deliberately not a text
         if self._cases.on_invalid == "raise":
             # Before the group is complete, so that the caller can still correct itself.
-            reason = flaw(reply.text, self.scenario.max_utterance)
-            if reason:
-                raise InvalidUtterance(
-                    f"the action {reason}; say any text without NUL and lone surrogates, "
-                    f"up to {self.scenario.max_utterance} characters"
-                )
+            objection = self.game.objection(reply.text)
+            if objection:
+                raise InvalidUtterance(f"{self.agent_selection}: {objection}")
         return reply
 
     def _pay(self, rewards: tuple[Reward, ...]) -> None:

@@ -10,7 +10,7 @@ from superalign_env.types import AgentSpec, EpisodeKey, Seat
 
 
 class Cases:
-    """Hands out one Game after another: case 0, 1, 2 …
+    """Hands out one Game after another: case 0, case 1 and so on.
 
     Args:
         scenario: the rules.
@@ -33,7 +33,9 @@ class Cases:
         self.seats = seats or {}
         self._next = 0
 
-    def next(self, seed: int | None = None, options: Mapping[str, Any] | None = None) -> Game:
+    def next(
+        self, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> Game:
         """Return the next game.
 
         Args:

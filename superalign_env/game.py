@@ -6,9 +6,12 @@ record.
 """
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any, Literal
 
-from superalign_env.canonical import content_hash
+from msgspec.structs import replace
+
+from superalign_env.canonical import content_hash, to_json
 from superalign_env.errors import EpisodeOver, InvalidUtterance, ProtocolError
 from superalign_env.plain_text import without_surrogates
 from superalign_env.protocols import Scenario
@@ -38,9 +41,7 @@ _UNKNOWN = AgentSpec("unknown")
 
 def episode_id(key: EpisodeKey) -> str:
     """Return the name of an episode, unique within a run."""
-    return (
-        f"g{key.generation}-r{key.round}-c{key.case}-m{key.member}-{key.run & 0xFFFFFFFF:08x}"
-    )
+    return f"g{key.generation}-r{key.round}-c{key.case}-m{key.member}-{key.run & 0xFFFFFFFF:08x}"
 
 
 class Game:
@@ -162,19 +163,22 @@ class Game:
         if self.ending is not None:
             raise EpisodeOver("the episode is over; reset or make a new Game")
         if len(replies) != len(group):
-            raise ProtocolError(f"{len(group)} seats {group} were asked, {len(replies)} replied")
+            raise ProtocolError(
+                f"{len(group)} seats {group} were asked, {len(replies)} replied"
+            )
         for seat, reply in zip(group, replies, strict=True):
             if reply.error:
                 return self._fail(seat, reply.error)
         spoken: list[tuple[Reply, str, str]] = []
         for seat, reply in zip(group, replies, strict=True):
-            text, repair = self._check(seat, reply.text)
-            spoken.append((reply, text, repair))
+            spoken.append(self._check(seat, reply))
         return self._apply(spoken)
 
     def step_recorded(self, utterances: Sequence[Utterance]) -> Step:
         """Take recorded utterances of one group, repairs included, without checking."""
-        return self._apply([(u.reply or Reply(u.text), u.text, u.repair) for u in utterances])
+        return self._apply(
+            [(u.reply or Reply(u.text), u.text, u.repair) for u in utterances]
+        )
 
     def abort(self, reason: str) -> None:
         """End the episode as failed from outside: an interrupt, a lost worker."""
@@ -190,6 +194,8 @@ class Game:
         twin.key = key
         twin.parent = self.episode_id
         twin.episode_id = episode_id(key)
+        # As if it had been played from the start under its own name.
+        twin.view_log = [replace(view, episode=twin.episode_id) for view in self.view_log]
         twin._member = key.member if self._forked else 0
         twin._bases = {}
         twin._views = {}
@@ -207,7 +213,9 @@ class Game:
             seats={seat: self.seats.get(seat, _UNKNOWN) for seat in scenario.seats},
             utterances=tuple(
                 [
-                    Utterance(u.seat, u.turn, u.group, u.text, u.reply, u.repair, view_hash(v))
+                    Utterance(
+                        u.seat, u.turn, u.group, u.text, u.reply, u.repair, view_hash(v)
+                    )
                     for u, v in zip(self.utterances, views, strict=True)
                 ]
             ),
@@ -248,19 +256,37 @@ class Game:
             brief.max_new_tokens,
         )
 
-    def _check(self, seat: Seat, text: str) -> tuple[str, str]:
-        """Return the text and why it was repaired."""
+    def objection(self, text: object) -> str:
+        """Return what is wrong with a text as an utterance, and what to do; empty if nothing."""
         reason = flaw(text, self.scenario.max_utterance)
         if not reason:
-            return text, ""
-        if self.on_invalid == "raise":
-            raise InvalidUtterance(f"what {seat} said {reason}; say any text without NUL and "
-                                   f"lone surrogates, up to {self.scenario.max_utterance} characters")
-        if isinstance(text, str):
-            text = without_surrogates(str.__str__(text)[: self.scenario.max_utterance])
-        else:
-            text = ""
-        return text, reason
+            return ""
+        return (
+            f"the text {reason}; say any text without NUL and lone surrogates, "
+            f"up to {self.scenario.max_utterance} characters"
+        )
+
+    def _check(self, seat: Seat, reply: Reply) -> tuple[Reply, str, str]:
+        """Return the reply as it is recorded, its text, and why it was repaired."""
+        text = reply.text
+        limit = self.scenario.max_utterance
+        reason = flaw(text, limit)
+        if reason:
+            if self.on_invalid == "raise":
+                raise InvalidUtterance(f"{seat}: {self.objection(text)}")
+            if isinstance(text, str):
+                text = without_surrogates(str.__str__(text)[:limit])
+            else:
+                text = ""
+            reply = replace(reply, text=text)
+        elif not (reply.thought or reply.tool_calls) and isfinite(sum(reply.logprobs)):
+            return reply, text, ""
+        proper = recordable(reply)
+        if proper is not reply and not reason:
+            reason = (
+                "carries what has no JSON form: surrogates, or numbers that are not finite"
+            )
+        return proper, text, reason
 
     def _apply(self, spoken: Sequence[tuple[Reply, str, str]]) -> Step:
         turn = len(self.utterances)
@@ -289,7 +315,9 @@ class Game:
         if step.grades:
             self.grades.extend(
                 [
-                    g if g.turn >= 0 else Grade(g.seat, g.axis, g.name, g.value, last[g.seat])
+                    g
+                    if g.turn >= 0
+                    else Grade(g.seat, g.axis, g.name, g.value, last[g.seat])
                     for g in step.grades
                 ]
             )
@@ -323,16 +351,36 @@ class Game:
         self._views = {}
 
     def _fail(self, seat: Seat, error: str) -> Step:
-        self.events.append(Event("agent.failed", seat, len(self.utterances), {"error": error}))
+        self.events.append(
+            Event("agent.failed", seat, len(self.utterances), {"error": error})
+        )
         self._end(Ending.failed(f"{seat}: {error}"))
         return Step(self.state, ending=self.ending)
+
+
+def recordable(reply: Reply) -> Reply:
+    """Return a reply that has a JSON form: the same one, unless something in it has none."""
+    try:
+        to_json(reply)
+    except (ValueError, TypeError):
+        return replace(
+            reply,
+            thought=without_surrogates(reply.thought)
+            if isinstance(reply.thought, str)
+            else "",
+            tool_calls=(),
+            prompt_ids=(),
+            token_ids=(),
+            logprobs=(),
+            usage=None,
+            policy="",
+        )
+    return reply
 
 
 def view_hash(view: View) -> str:
     """Return the content hash of what a seat was shown."""
     return content_hash(view)
-
-
 
 
 __all__ = ["Game", "OnInvalid", "episode_id", "view_hash"]

@@ -46,7 +46,9 @@ def make_scenario(scenario: str | Scenario[Any], **options: Any) -> Scenario[Any
     """
     if not isinstance(scenario, str):
         if options:
-            raise InvalidOption(f"{scenario.id} is made already; options {sorted(options)} come late")
+            raise InvalidOption(
+                f"{scenario.id} is made already; options {sorted(options)} come late"
+            )
         return scenario
     versioned = scenario_id(scenario)
     try:
@@ -91,7 +93,9 @@ def env(
         **options: of the scenario.
     """
     return OrderedEnv(
-        raw_env(scenario, seed=seed, on_invalid=on_invalid, render_mode=render_mode, **options)
+        raw_env(
+            scenario, seed=seed, on_invalid=on_invalid, render_mode=render_mode, **options
+        )
     )
 
 
@@ -190,6 +194,4 @@ def _register_with_pettingzoo(gym_id: str, versioned: str) -> None:
         ("parallel", parallel_env, registration.parallel_registry),
     ):
         if gym_id not in table:
-            registration.register(
-                kind, gym_id, constructor, kwargs={"scenario": versioned}
-            )
+            registration.register(kind, gym_id, constructor, kwargs={"scenario": versioned})

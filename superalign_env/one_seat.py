@@ -5,10 +5,11 @@ from typing import Any
 
 import gymnasium
 
+from superalign_env.asking import ask
 from superalign_env.callables import as_agent
 from superalign_env.codec import decode
 from superalign_env.episodes import Cases
-from superalign_env.errors import InvalidOption, InvalidUtterance
+from superalign_env.errors import InvalidOption, InvalidUtterance, ProtocolError
 from superalign_env.game import Game, OnInvalid
 from superalign_env.observations import (
     Observation,
@@ -21,6 +22,9 @@ from superalign_env.observations import (
 from superalign_env.protocols import Scenario
 from superalign_env.rewards import paid
 from superalign_env.types import Reply, Seat
+
+_MOST_SKIPPED = 1000
+"""Cases in a row without a turn of the seat, after which something must be wrong."""
 
 
 class OneSeatEnv(gymnasium.Env[Observation, str]):
@@ -48,7 +52,9 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
         render_mode: str | None = None,
     ) -> None:
         if seat not in scenario.seats:
-            raise InvalidOption(f"{scenario.id} has no seat {seat!r}; it has {scenario.seats}")
+            raise InvalidOption(
+                f"{scenario.id} has no seat {seat!r}; it has {scenario.seats}"
+            )
         others = dict(others or {})
         missing = [s for s in scenario.seats if s != seat and s not in others]
         if missing:
@@ -69,14 +75,21 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
         """Play until the seat is asked for the first time.
 
         Cases in which the seat is never asked are skipped.
+
+        Raises:
+            ProtocolError: it is asked in none of many cases.
         """
         super().reset(seed=seed)
-        while True:
+        for _ in range(_MOST_SKIPPED):
             self.game: Game = self._cases.next(seed, options)
             seed = options = None
             _, parts = self._play_others(None)
             if not self.game.over:
                 return self._observe(), self._info(parts)
+        raise ProtocolError(
+            f"{self.seat} was asked in none of {_MOST_SKIPPED} cases; the last one ended with "
+            f"{self.game.ending}. Look at the other agents, or at the scenario's options"
+        )
 
     def step(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Say something and play until the seat is asked again, or the end."""
@@ -106,7 +119,7 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
                     replies.append(mine)
                     mine = None
                 else:
-                    replies.append(self.others[seat].act([game.view(seat)])[0])
+                    replies.append(ask(self.others[seat], [game.view(seat)])[0])
             for reward in game.step(replies).rewards:
                 value = paid(reward, self.scenario.weights)
                 if value is not None and reward.seat == self.seat:

@@ -79,7 +79,11 @@ class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
     def step(
         self, actions: dict[Seat, str]
     ) -> tuple[
-        dict[Seat, Observation], dict[Seat, float], dict[Seat, bool], dict[Seat, bool], Infos
+        dict[Seat, Observation],
+        dict[Seat, float],
+        dict[Seat, bool],
+        dict[Seat, bool],
+        Infos,
     ]:
         """Take what the asked seats say.
 
@@ -138,7 +142,9 @@ class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
     def _observe(self) -> dict[Seat, Observation]:
         game = self.game
         return {
-            seat: {"text": game.view(seat).text, "asked": 1} if seat in game.group else unasked()
+            seat: {"text": game.view(seat).text, "asked": 1}
+            if seat in game.group
+            else unasked()
             for seat in self.agents
         }
 

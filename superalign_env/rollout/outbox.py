@@ -1,0 +1,50 @@
+"""Finished episodes on their way to the sinks, in batches."""
+
+import time
+from collections.abc import Sequence
+
+from superalign_env.protocols import EpisodeSink
+from superalign_env.types import Episode
+
+
+class Outbox:
+    """Writes when enough episodes, or enough seconds, have come together.
+
+    Args:
+        sinks: get every batch, in order.
+        size: episodes of a batch.
+        seconds: after so long a smaller batch is written.
+    """
+
+    def __init__(
+        self, sinks: Sequence[EpisodeSink], *, size: int = 256, seconds: float = 2.0
+    ) -> None:
+        self._sinks = tuple(sinks)
+        self._size = size
+        self._seconds = seconds
+        self._batch: list[Episode] = []
+        self._written = time.monotonic()
+
+    def put(self, episode: Episode) -> None:
+        """Take an episode."""
+        if not self._sinks:
+            return
+        self._batch.append(episode)
+        if (
+            len(self._batch) >= self._size
+            or time.monotonic() - self._written > self._seconds
+        ):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is left. A sink that fails keeps no other from its batch."""
+        batch, self._batch = self._batch, []
+        errors: list[Exception] = []
+        for sink in self._sinks if batch else ():
+            try:
+                sink.write(batch)
+            except Exception as error:  # raised below, once every sink was served
+                errors.append(error)
+        self._written = time.monotonic()
+        if errors:
+            raise errors[0]

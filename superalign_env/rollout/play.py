@@ -1,0 +1,47 @@
+"""One episode through the public interface."""
+
+from collections.abc import Mapping, Sequence
+
+from superalign_env.aec import OrderedEnv, RawAECEnv
+from superalign_env.asking import ask, failure
+from superalign_env.codec import encode
+from superalign_env.errors import InvalidUtterance
+from superalign_env.protocols import EpisodeSink
+from superalign_env.rollout.seating import Sitter, seated
+from superalign_env.types import Episode, Seat
+
+
+def play(
+    env: OrderedEnv | RawAECEnv,
+    agents: Mapping[Seat, Sitter],
+    sinks: Sequence[EpisodeSink] = (),
+) -> Episode:
+    """Play the environment's next case to its end and return the record.
+
+    An agent that fails ends the episode as failed; it raises nothing here.
+
+    Args:
+        env: what `superalign_env.env` makes.
+        agents: who sits in which seat: agents, or functions from text to text.
+        sinks: get the episode.
+
+    Raises:
+        InvalidOption: an empty seat, or an agent for a seat that does not exist.
+    """
+    players = seated(env.scenario, agents)
+    env.reset()
+    env.game.seats = {seat: player.spec for seat, player in players.items()}
+    for seat in env.agent_iter(max_iter=1 << 62):
+        _, _, terminated, truncated, info = env.last()
+        if terminated or truncated:
+            env.step(None)
+            continue
+        reply = ask(players[seat], [info["view"]])[0]
+        try:
+            env.step(encode(reply))
+        except InvalidUtterance:
+            env.step(encode(failure(f"InvalidUtterance: {env.game.objection(reply.text)}")))
+    episode = env.game.episode()
+    for sink in sinks:
+        sink.write([episode])
+    return episode

@@ -1,0 +1,36 @@
+"""Who sits where."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from superalign_env.asking import Anyone
+from superalign_env.callables import as_agent
+from superalign_env.errors import InvalidOption
+from superalign_env.protocols import Scenario
+from superalign_env.types import Seat
+
+Sitter = Anyone | Callable[..., Any]
+"""An agent, or a function that `as_agent` makes one of."""
+
+
+def seated(scenario: Scenario[Any], agents: Mapping[Seat, Sitter]) -> dict[Seat, Anyone]:
+    """Return an agent for every seat, in the scenario's order.
+
+    One object in several seats stays one agent, so that it is asked once for all.
+
+    Raises:
+        InvalidOption: an empty seat, or an agent for a seat that does not exist.
+    """
+    seats = scenario.seats
+    unknown = [seat for seat in agents if seat not in seats]
+    if unknown:
+        raise InvalidOption(
+            f"{scenario.id} has no seat {unknown[0]!r}; its seats are {', '.join(seats)}"
+        )
+    empty = [seat for seat in seats if seat not in agents]
+    if empty:
+        raise InvalidOption(
+            f"nobody sits in {', '.join(empty)}; pass agents={{{empty[0]!r}: agent, …}}"
+        )
+    made = {id(agents[seat]): as_agent(agents[seat]) for seat in seats}
+    return {seat: made[id(agents[seat])] for seat in seats}

@@ -1,0 +1,144 @@
+"""Live games side by side: who waits for whom, tick by tick."""
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+
+from superalign_env.asking import Anyone, ask, failure, start, waits
+from superalign_env.errors import InvalidUtterance
+from superalign_env.game import Game
+from superalign_env.types import Reply, Seat, View
+
+
+class Hand:
+    """A game, and the replies of its group so far."""
+
+    __slots__ = ("game", "missing", "replies")
+
+    def __init__(self, game: Game) -> None:
+        self.game = game
+        self.replies: list[Reply] = []
+        self.missing = 0
+
+    def deal(self) -> None:
+        """Make room for the replies of the group that speaks now."""
+        self.missing = len(self.game.group)
+        self.replies = [_NOTHING] * self.missing
+
+
+_NOTHING = Reply("", error="no reply")
+
+_PATIENCE = 0.5
+"""Seconds between two looks at the keyboard while replies are awaited."""
+
+Place = tuple[Hand, int]
+
+
+def _step(game: Game, replies: list[Reply]) -> None:
+    """Apply the replies; where texts are not repaired, a flawed one is a failure."""
+    try:
+        game.step(replies)
+    except InvalidUtterance:
+        game.step([_strict(game, reply) for reply in replies])
+
+
+def _strict(game: Game, reply: Reply) -> Reply:
+    objection = "" if reply.error else game.objection(reply.text)
+    return failure(f"InvalidUtterance: {objection}") if objection else reply
+
+
+class Table:
+    """Games that are played now.
+
+    Args:
+        agents: who sits where.
+        timeout: seconds; see `superalign_env.asking.ask`.
+    """
+
+    def __init__(self, agents: Mapping[Seat, Anyone], timeout: float | None) -> None:
+        self._timeout = timeout
+        self._batching = {s: agent for s, agent in agents.items() if not waits(agent)}
+        self._waiting = {s: agent for s, agent in agents.items() if waits(agent)}
+        self._fresh: list[Hand] = []
+        self._pending: set[Future[Reply]] = set()
+        self._landed: SimpleQueue[tuple[Hand, int, Future[Reply]]] = SimpleQueue()
+        self.live = 0
+
+    def add(self, game: Game) -> None:
+        """Seat a game that is not over."""
+        self._fresh.append(Hand(game))
+        self.live += 1
+
+    def tick(self) -> list[Game]:
+        """Ask everybody who is to speak, apply what came back; return the games that moved.
+
+        Each batching agent is asked once for all games. Where only waiting agents are
+        to speak, it waits for the first reply.
+        """
+        fresh, self._fresh = self._fresh, []
+        complete = self._ask(fresh)
+        complete += self._collect(block=not complete)
+        moved = []
+        for hand in complete:
+            game = hand.game
+            _step(game, hand.replies)
+            moved.append(game)
+            if game.ending is None:
+                self._fresh.append(hand)
+            else:
+                self.live -= 1
+        return moved
+
+    def close(self) -> None:
+        """Give up on replies that have not landed."""
+        for future in self._pending:
+            future.cancel()
+        self._pending.clear()
+
+    def _ask(self, hands: list[Hand]) -> list[Hand]:
+        """Ask for all hands; return those that have everything they need."""
+        batches: dict[int, tuple[Anyone, list[View], list[Place]]] = {}
+        batching = self._batching
+        for hand in hands:
+            hand.deal()
+            game = hand.game
+            for place, seat in enumerate(game.group):
+                agent = batching.get(seat)
+                if agent is None:
+                    self._start(seat, hand, place)
+                    continue
+                batch = batches.get(id(agent))
+                if batch is None:
+                    batch = batches[id(agent)] = (agent, [], [])
+                batch[1].append(game.view(seat))
+                batch[2].append((hand, place))
+        for agent, views, places in batches.values():
+            for (hand, place), reply in zip(
+                places, ask(agent, views, timeout=self._timeout), strict=True
+            ):
+                hand.replies[place] = reply
+                hand.missing -= 1
+        return [hand for hand in hands if not hand.missing]
+
+    def _start(self, seat: Seat, hand: Hand, place: int) -> None:
+        future = start(self._waiting[seat], hand.game.view(seat), timeout=self._timeout)
+        self._pending.add(future)
+        future.add_done_callback(lambda done: self._landed.put((hand, place, done)))
+
+    def _collect(self, *, block: bool) -> list[Hand]:
+        """Take the replies that landed; wait for one that completes a hand if need be."""
+        complete: list[Hand] = []
+        while self._pending:
+            try:
+                hand, place, future = self._landed.get(timeout=_PATIENCE if block else 0.0)
+            except Empty:
+                if block:
+                    continue
+                break
+            self._pending.discard(future)
+            hand.replies[place] = future.result()
+            hand.missing -= 1
+            if not hand.missing:
+                complete.append(hand)
+                block = False
+        return complete
