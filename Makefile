@@ -64,7 +64,7 @@ bench: $(VENV)/.has-bench  ## every benchmark, quickly; ARGS= for the full lengt
 
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/it …"; exit 1; }
-	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
 # An installed extra is current until the pins change. [test] holds [train], [bench] both.
