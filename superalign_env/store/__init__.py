@@ -1,0 +1,35 @@
+"""The record: a `Run` is a folder, an `EpisodeWriter` fills it. The only SQL there is."""
+
+from superalign_env.store.agents import AgentRow
+from superalign_env.store.annotators import Annotator
+from superalign_env.store.cells import Cell
+from superalign_env.store.events import Happened
+from superalign_env.store.hazards import Hazard
+from superalign_env.store.integrity import Problem, validate
+from superalign_env.store.metrics import Measured
+from superalign_env.store.queries import Said, Where
+from superalign_env.store.questions import Budget, question_id
+from superalign_env.store.run import Run, RunInfo
+from superalign_env.store.signals import standing
+from superalign_env.store.stages import Stage
+from superalign_env.store.writer import EpisodeWriter
+
+__all__ = [
+    "AgentRow",
+    "Annotator",
+    "Budget",
+    "Cell",
+    "EpisodeWriter",
+    "Happened",
+    "Hazard",
+    "Measured",
+    "Problem",
+    "Run",
+    "RunInfo",
+    "Said",
+    "Stage",
+    "Where",
+    "question_id",
+    "standing",
+    "validate",
+]

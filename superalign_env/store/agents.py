@@ -1,0 +1,118 @@
+"""Agents and their lineage: every checkpoint knows its parent."""
+
+from typing import NamedTuple
+
+from superalign_env.canonical import content_hash, from_json, to_json
+from superalign_env.errors import RecordError
+from superalign_env.store.database import Database, Row
+from superalign_env.types import AgentSpec, Role
+
+_COLUMNS = "hash, spec, role, generation, side, parent, path, accepted"
+
+
+class AgentRow(NamedTuple):
+    """One agent of a run."""
+
+    hash: str
+    """Content hash of the spec."""
+    spec: AgentSpec
+    role: Role
+    generation: int | None
+    side: str
+    """``-`` before value alignment, ``+`` after it."""
+    parent: str
+    """Hash of the agent it was trained from."""
+    path: str
+    """Folder of the checkpoint, relative to the run."""
+    accepted: bool | None
+    """What the gate said; None before it."""
+
+
+class Agents:
+    """The table of agents. Reached as ``run.agents``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(
+        self,
+        spec: AgentSpec,
+        *,
+        role: Role = "",
+        generation: int | None = None,
+        side: str = "",
+        parent: str = "",
+        path: str = "",
+        accepted: bool | None = None,
+    ) -> str:
+        """Record an agent and its place in the lineage; a known one gets the new place.
+
+        Returns:
+            Its hash.
+        """
+        name = content_hash(spec)
+        row = {
+            "hash": name,
+            "spec": to_json(spec).decode(),
+            "role": role,
+            "generation": generation,
+            "side": side,
+            "parent": parent or None,
+            "path": path,
+            "accepted": accepted,
+        }
+        with self._database.transaction():
+            self._database.tables.table("agents").upsert(row, pk="hash")
+        return name
+
+    def accept(self, name: str, accepted: bool = True) -> None:
+        """Record what the gate said.
+
+        Raises:
+            RecordError: no such agent.
+        """
+        self.get(name)
+        with self._database.transaction():
+            self._database.tables.table("agents").update(name, {"accepted": accepted})
+
+    def get(self, name: str) -> AgentRow:
+        """Return one agent by hash.
+
+        Raises:
+            RecordError: no such agent.
+        """
+        row = self._database.row(f"SELECT {_COLUMNS} FROM agents WHERE hash = ?", (name,))
+        if row is None:
+            raise RecordError(
+                f"no agent {name!r} in {self._database.path.parent}; see `run.agents.all()`"
+            )
+        return _agent(row)
+
+    def all(
+        self, *, role: Role | None = None, accepted: bool | None = None
+    ) -> list[AgentRow]:
+        """Return agents in the order in which they appeared."""
+        rows = map(
+            _agent, self._database.rows(f"SELECT {_COLUMNS} FROM agents ORDER BY rowid")
+        )
+        return [
+            agent
+            for agent in rows
+            if role in (None, agent.role) and accepted in (None, agent.accepted)
+        ]
+
+    def ancestors(self, name: str) -> list[AgentRow]:
+        """Return an agent's parents, nearest first."""
+        chain: list[AgentRow] = []
+        parent = self.get(name).parent
+        while parent and parent not in {agent.hash for agent in chain}:
+            chain.append(self.get(parent))
+            parent = chain[-1].parent
+        return chain
+
+
+def _agent(row: Row) -> AgentRow:
+    name, spec, role, generation, side, parent, path, accepted = row
+    verdict = None if accepted is None else bool(accepted)
+    known = from_json(spec, AgentSpec)
+    return AgentRow(name, known, role, generation, side, parent or "", path, verdict)

@@ -1,0 +1,123 @@
+"""One batch of episodes, one transaction."""
+
+import sqlite3
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+
+from superalign_env.canonical import content_hash, to_json
+from superalign_env.store.database import Database
+from superalign_env.store.packing import EpisodeRows, pack
+from superalign_env.types import AgentSpec, Episode
+
+_AGENTS = "INSERT OR IGNORE INTO agents(hash, spec) VALUES (?,?)"
+_EPISODES = (
+    'INSERT INTO episodes(id, scenario, version, task, split, "case", member, parent, seed, '
+    "arm, ending, record, stage) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+)
+_SEATS = "INSERT INTO seats(episode, seat, role, agent) VALUES (?,?,?,?)"
+_UTTERANCES = (
+    "INSERT INTO utterances(episode, turn, seat, text, prompt_ids, token_ids, logprobs, policy) "
+    "VALUES (?,?,?,?,?,?,?,?)"
+)
+_REWARDS = "INSERT INTO rewards(episode, turn, seat, part, value) VALUES (?,?,?,?,?)"
+_GRADES = "INSERT INTO grades(episode, turn, seat, axis, name, value) VALUES (?,?,?,?,?,?)"
+_EVENTS = (
+    "INSERT INTO events(episode, turn, seat, kind, evidence, stage) VALUES (?,?,?,?,?,?)"
+)
+
+_MANY_SPECS = 4096
+
+
+class BatchWriter:
+    """Writes batches over a connection of its own; used by one thread at a time.
+
+    Args:
+        path: the database.
+        stage: id of the stage that plays; empty outside any stage.
+    """
+
+    def __init__(self, path: Path, stage: str) -> None:
+        self._database = Database(path)
+        self._stage = stage or None
+        self._names: dict[int, tuple[AgentSpec, str]] = {}
+        self._known: set[str] = set()
+
+    def write(self, episodes: Sequence[Episode]) -> list[str]:
+        """Write a batch, all or nothing; an episode that is stored already is skipped.
+
+        Returns:
+            What cannot be recorded, and why: the rest of the batch is written.
+
+        Raises:
+            RecordFull: nothing of this batch is kept; it can be written again.
+        """
+        fresh: dict[str, AgentSpec] = {}
+        packed: list[EpisodeRows] = []
+        refused: list[str] = []
+        for episode in episodes:
+            try:
+                packed.append(pack(episode, lambda spec: self._name(spec, fresh)))
+            except (ValueError, OverflowError, TypeError) as error:
+                refused.append(f"episode {episode.id} cannot be recorded: {error}")
+        try:
+            self._insert(packed, fresh)
+        except sqlite3.IntegrityError:
+            packed, twice = self._without_stored(packed)
+            refused += twice
+            self._insert(packed, fresh)
+        self._known.update(fresh)
+        return refused
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._database.close()
+
+    def _name(self, spec: AgentSpec, fresh: dict[str, AgentSpec]) -> str:
+        """Return the content hash of a spec; specs are few and shared by many episodes."""
+        found = self._names.get(id(spec))
+        if found is None:
+            if len(self._names) >= _MANY_SPECS:
+                self._names.clear()
+            found = self._names[id(spec)] = (spec, content_hash(spec))
+        if found[1] not in self._known:
+            fresh[found[1]] = spec
+        return found[1]
+
+    def _insert(self, packed: list[EpisodeRows], fresh: dict[str, AgentSpec]) -> None:
+        stage = (self._stage,)
+        agents = [(name, to_json(spec).decode()) for name, spec in fresh.items()]
+        with self._database.transaction() as connection:
+            connection.executemany(_AGENTS, agents)
+            connection.executemany(_EPISODES, [rows.episode + stage for rows in packed])
+            connection.executemany(_SEATS, _all(rows.seats for rows in packed))
+            connection.executemany(_UTTERANCES, _all(rows.utterances for rows in packed))
+            connection.executemany(_REWARDS, _all(rows.rewards for rows in packed))
+            connection.executemany(_GRADES, _all(rows.grades for rows in packed))
+            events = _all(rows.events for rows in packed)
+            connection.executemany(_EVENTS, [event + stage for event in events])
+
+    def _without_stored(
+        self, packed: list[EpisodeRows]
+    ) -> tuple[list[EpisodeRows], list[str]]:
+        """Return the episodes that are new, and complaints about other ones of a used name."""
+        records: dict[str, str] = {}
+        new: list[EpisodeRows] = []
+        refused: list[str] = []
+        for rows in packed:
+            name, record = rows.episode[0], rows.episode[-1]
+            stored = records.get(name) or self._database.value(
+                "SELECT record FROM episodes WHERE id = ?", (name,)
+            )
+            records[name] = record
+            if stored is None:
+                new.append(rows)
+            elif stored != record:
+                refused.append(
+                    f"an episode called {name} with other content is stored already; "
+                    "give this stage a key of its own (run, generation, round)"
+                )
+        return new, refused
+
+
+_all = chain.from_iterable

@@ -1,0 +1,194 @@
+"""One connection to a record: its pragmas, its transactions, its errors in our words.
+
+Every write happens in ``BEGIN IMMEDIATE``: a deferred transaction that reads first and
+writes later fails at once in WAL mode when another process wrote in between.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from superalign_env.errors import RecordDamaged, RecordError, RecordFull, RecordLocked
+
+if TYPE_CHECKING:
+    import sqlite_utils
+
+TIMEOUT = 30.0
+"""Seconds that a writer waits for another one's transaction."""
+
+_FAR_FILESYSTEMS = frozenset(
+    {
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "fuse.sshfs",
+        "gpfs",
+        "lustre",
+        "nfs",
+        "nfs4",
+        "smbfs",
+    }
+)
+
+Row = tuple[Any, ...]
+
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+
+class Database:
+    """A connection that threads may share, one transaction at a time.
+
+    Args:
+        path: the SQLite file; made when it does not exist, unless read-only.
+        readonly: refuse every write.
+
+    Raises:
+        RecordDamaged: the file is no SQLite database.
+    """
+
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        self.path = path
+        self.readonly = readonly
+        self._lock = threading.RLock()
+        with translated(path):
+            self.connection = _open(path, readonly)
+
+    @property
+    def tables(self) -> "sqlite_utils.Database":
+        """The same connection, with sqlite-utils' comforts."""
+        # Half a second of import (it takes pandas along): paid by those who write.
+        from sqlite_utils import Database as Comforts  # noqa: PLC0415
+
+        return Comforts(self.connection, execute_plugins=False)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Write all or nothing; waits for other writers and nests in itself.
+
+        Raises:
+            RecordFull: the disk is full; nothing of this transaction is kept.
+            RecordLocked: another process held the database for too long.
+            RecordDamaged: the file is broken.
+        """
+        if self.readonly:
+            raise RecordError(
+                f"{self.path.parent} was opened read-only; open it for writing"
+            )
+        with self._lock, translated(self.path):
+            if self.connection.in_transaction:
+                yield self.connection
+                return
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+                self.connection.execute("COMMIT")
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+                raise
+
+    def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+        """Return all rows of a query."""
+        with self._lock, translated(self.path):
+            return self.connection.execute(sql, parameters).fetchall()
+
+    def row(self, sql: str, parameters: Parameters = ()) -> Row | None:
+        """Return the first row of a query, if there is one."""
+        rows = self.rows(sql, parameters)
+        return rows[0] if rows else None
+
+    def value(self, sql: str, parameters: Parameters = ()) -> Any:
+        """Return the first value of the first row; None when there is none."""
+        row = self.row(sql, parameters)
+        return row[0] if row else None
+
+    def write(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for every row, in one transaction."""
+        with self.transaction() as connection:
+            connection.executemany(sql, rows)
+
+    def close(self) -> None:
+        """Close the connection; twice does no harm."""
+        with self._lock:
+            self.connection.close()
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours."""
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise _in_our_words(path, error) from error
+
+
+def _in_our_words(path: Path, error: sqlite3.DatabaseError) -> RecordError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return RecordFull(
+            f"no room left for {path}: what was written before is kept; free some space "
+            "and continue with --resume"
+        )
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return RecordLocked(
+            f"{path} was held by another process for more than {TIMEOUT:.0f} s; "
+            "end that process or wait"
+        )
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return RecordDamaged(
+            f"{path} is damaged ({error}); restore a copy, or recover what can be read with "
+            f"`sqlite3 {path.name} .recover`"
+        )
+    return RecordError(f"{path}: {error}")
+
+
+def _open(path: Path, readonly: bool) -> sqlite3.Connection:
+    connection = _connect(path, "ro" if readonly else "rwc")
+    try:
+        # The first statement that reads the file; a readable WAL needs a writable folder.
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        if not readonly:
+            raise
+        connection = _connect(path, "ro&immutable=1")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if not readonly:
+        journal = "DELETE" if on_network(path) else "WAL"
+        connection.execute(f"PRAGMA journal_mode={journal}")
+        connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA cache_size=-65536")
+    return connection
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.resolve().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=TIMEOUT,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def on_network(path: Path) -> bool:
+    """Return whether a path lies on a network filesystem, where WAL does not work."""
+    mounts = Path("/proc/self/mounts")
+    if not mounts.exists():
+        return False
+    where, kind = "", ""
+    target = str(path.resolve())
+    for line in mounts.read_text(errors="replace").splitlines():
+        fields = line.split(" ")
+        point = fields[1].replace("\\040", " ")
+        inside = target == point or target.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(where):
+            where, kind = point, fields[2]
+    return kind in _FAR_FILESYSTEMS

@@ -1,0 +1,138 @@
+"""A run folder on disk: made, found, locked, brought up to date."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from superalign_env.canonical import content_hash, to_json
+from superalign_env.errors import RecordDamaged, RecordError
+from superalign_env.store import migrations
+from superalign_env.store.database import Database
+from superalign_env.store.lock import RunLock
+from superalign_env.store.versions import revision, versions
+
+DATABASE = "run.db"
+
+
+def make(
+    path: Path, *, kind: str, config: Mapping[str, Any], seed: int, parent: str | None
+) -> tuple[Database, RunLock]:
+    """Make a run folder with an empty record.
+
+    Raises:
+        RecordError: the folder holds a run already.
+        RecordLocked: another process works in the folder.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    lock = RunLock(path)
+    try:
+        database = Database(path / DATABASE)
+        if migrations.applied(database):
+            raise RecordError(
+                f"{path} holds a run already; continue it with --resume, or choose another folder"
+            )
+        plain = msgspec.to_builtins(dict(config))
+        with database.transaction():
+            migrations.migrate(database)
+            _write_row(database, path, kind, plain, seed, parent)
+        (path / "config.yaml").write_bytes(msgspec.yaml.encode(plain))
+    except BaseException:
+        lock.release()
+        raise
+    return database, lock
+
+
+def enter(path: Path, *, readonly: bool, lock: bool) -> tuple[Database, RunLock | None]:
+    """Open the record of a run folder; an older schema is brought up to date.
+
+    Raises:
+        RecordError: there is no run; the message names the nearest ones.
+        RecordLocked: another process works on the run.
+        RecordDamaged: the database is broken.
+        RecordTooNew: a later version wrote it.
+    """
+    require_run(path)
+    held = RunLock(path) if lock else None
+    try:
+        if _is_old(path):
+            _upgrade(path, held)
+        return Database(path / DATABASE, readonly=readonly), held
+    except BaseException:
+        if held is not None:
+            held.release()
+        raise
+
+
+def require_run(path: Path) -> None:
+    """Raise unless a folder holds a run.
+
+    Raises:
+        RecordError: names the nearest runs beside it.
+    """
+    if (path / DATABASE).is_file():
+        return
+    beside = path if path.is_dir() else path.parent
+    runs = sorted(found.parent for found in beside.glob(f"*/{DATABASE}"))
+    near = difflib.get_close_matches(path.name, [run.name for run in runs], n=3, cutoff=0.4)
+    if path.is_dir():
+        hint = (
+            f"runs in it: {', '.join(run.name for run in runs[:8])}"
+            if runs
+            else "no runs in it"
+        )
+    elif near:
+        hint = f"did you mean {' or '.join(str(beside / name) for name in near)}?"
+    else:
+        hint = f"runs in {beside}: {', '.join(run.name for run in runs[:8]) or 'none'}"
+    raise RecordError(f"no run at {path}; {hint}")
+
+
+def _is_old(path: Path) -> bool:
+    """Return whether a database awaits migrations; raise if it is no record at all."""
+    database = Database(path / DATABASE, readonly=True)
+    try:
+        names = migrations.applied(database)
+    finally:
+        database.close()
+    if not names:
+        raise RecordDamaged(f"{path / DATABASE} is empty; its run was never begun")
+    return len(names) < len(migrations.MIGRATIONS)
+
+
+def _upgrade(path: Path, lock: RunLock | None) -> None:
+    """Migrate; nobody may work on the run meanwhile."""
+    own = RunLock(path) if lock is None else None
+    database = Database(path / DATABASE)
+    try:
+        migrations.migrate(database)
+    finally:
+        database.close()
+        if own is not None:
+            own.release()
+
+
+def _write_row(
+    database: Database, path: Path, kind: str, config: Any, seed: int, parent: str | None
+) -> None:
+    commit = revision()
+    name = f"{path.resolve().name}-{content_hash([kind, config, seed, commit, parent])[:8]}"
+    made_with = to_json(versions()).decode()
+    database.write(
+        "INSERT INTO runs(id, parent, kind, status, config, versions, revision, seed) "
+        "VALUES (?,?,?,?,?,?,?,?)",
+        [
+            (
+                name,
+                parent,
+                kind,
+                "running",
+                to_json(config).decode(),
+                made_with,
+                commit,
+                seed,
+            )
+        ],
+    )

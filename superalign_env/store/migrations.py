@@ -1,0 +1,143 @@
+"""The schema of a record, as ordered steps. A released step is never edited.
+
+Every fact has one table (architecture, section 12). Empty texts mean "none"; columns
+that point at another table hold NULL for it, so that foreign keys can be checked.
+"""
+
+from typing import TYPE_CHECKING
+
+from superalign_env.errors import RecordDamaged, RecordTooNew
+from superalign_env.store.database import Database
+
+if TYPE_CHECKING:
+    import sqlite_utils
+
+APPLICATION_ID = 0x53414C4E
+"""``SALN``: tells a record from any other SQLite file."""
+
+_FIRST = """
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY, parent TEXT, kind TEXT NOT NULL, status TEXT NOT NULL,
+    config TEXT NOT NULL, versions TEXT NOT NULL, revision TEXT NOT NULL, seed INTEGER NOT NULL);
+CREATE TABLE stages (
+    id TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES runs(id), generation INTEGER NOT NULL,
+    round INTEGER NOT NULL, name TEXT NOT NULL, status TEXT NOT NULL, inputs TEXT NOT NULL,
+    outputs TEXT NOT NULL, rng TEXT NOT NULL, signals_to INTEGER NOT NULL);
+CREATE TABLE agents (
+    hash TEXT PRIMARY KEY, spec TEXT NOT NULL, role TEXT NOT NULL DEFAULT '',
+    generation INTEGER, side TEXT NOT NULL DEFAULT '', parent TEXT REFERENCES agents(hash),
+    path TEXT NOT NULL DEFAULT '', accepted INTEGER);
+CREATE TABLE cells (
+    hash TEXT PRIMARY KEY, experiment TEXT NOT NULL, params TEXT NOT NULL, seed INTEGER NOT NULL,
+    revision TEXT NOT NULL, status TEXT NOT NULL, result TEXT NOT NULL);
+CREATE TABLE episodes (
+    id TEXT PRIMARY KEY, stage TEXT REFERENCES stages(id), scenario TEXT NOT NULL,
+    version TEXT NOT NULL, task TEXT NOT NULL, split TEXT NOT NULL, "case" INTEGER NOT NULL,
+    member INTEGER NOT NULL, parent TEXT NOT NULL, seed INTEGER NOT NULL, arm TEXT NOT NULL,
+    ending TEXT NOT NULL, record TEXT NOT NULL);
+CREATE INDEX episodes_in_order ON episodes(stage, "case", member, id);
+CREATE TABLE seats (
+    episode TEXT NOT NULL REFERENCES episodes(id), seat TEXT NOT NULL, role TEXT NOT NULL,
+    agent TEXT NOT NULL REFERENCES agents(hash));
+CREATE INDEX seats_by_episode ON seats(episode);
+CREATE TABLE utterances (
+    episode TEXT NOT NULL REFERENCES episodes(id), turn INTEGER NOT NULL, seat TEXT NOT NULL,
+    text TEXT NOT NULL, prompt_ids BLOB, token_ids BLOB, logprobs BLOB, policy TEXT NOT NULL);
+CREATE INDEX utterances_by_episode ON utterances(episode);
+CREATE TABLE rewards (
+    episode TEXT NOT NULL REFERENCES episodes(id), turn INTEGER NOT NULL, seat TEXT NOT NULL,
+    part TEXT NOT NULL, value REAL NOT NULL);
+CREATE INDEX rewards_by_episode ON rewards(episode);
+CREATE TABLE grades (
+    episode TEXT NOT NULL REFERENCES episodes(id), turn INTEGER NOT NULL, seat TEXT NOT NULL,
+    axis TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL);
+CREATE INDEX grades_by_episode ON grades(episode);
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY, stage TEXT REFERENCES stages(id),
+    episode TEXT REFERENCES episodes(id), turn INTEGER NOT NULL, seat TEXT NOT NULL,
+    kind TEXT NOT NULL, evidence TEXT NOT NULL);
+CREATE INDEX events_by_episode ON events(episode);
+CREATE INDEX events_by_kind ON events(kind);
+CREATE TABLE metrics (
+    id INTEGER PRIMARY KEY, stage TEXT REFERENCES stages(id), agent TEXT NOT NULL,
+    opponent TEXT NOT NULL, name TEXT NOT NULL, tags TEXT NOT NULL, value REAL NOT NULL,
+    low REAL, high REAL, n INTEGER NOT NULL, step INTEGER NOT NULL);
+CREATE INDEX metrics_by_name ON metrics(name);
+CREATE TABLE signals (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, episode TEXT NOT NULL, turn INTEGER NOT NULL,
+    versus INTEGER NOT NULL, source TEXT NOT NULL, value REAL NOT NULL, confidence REAL NOT NULL,
+    payload TEXT NOT NULL, question TEXT NOT NULL, previous TEXT NOT NULL, created REAL NOT NULL);
+CREATE INDEX signals_by_episode ON signals(episode);
+CREATE INDEX signals_by_question ON signals(question);
+CREATE TRIGGER signals_are_never_changed BEFORE UPDATE ON signals
+    BEGIN SELECT RAISE(ABORT, 'signals are append-only: add a row instead'); END;
+CREATE TRIGGER signals_are_never_removed BEFORE DELETE ON signals
+    BEGIN SELECT RAISE(ABORT, 'signals are append-only: add a row instead'); END;
+CREATE TABLE questions (
+    id TEXT PRIMARY KEY, kind TEXT NOT NULL, episode TEXT NOT NULL, turn INTEGER NOT NULL,
+    versus INTEGER NOT NULL, slice TEXT NOT NULL, priority REAL NOT NULL, why TEXT NOT NULL,
+    round INTEGER NOT NULL);
+CREATE TABLE leases (
+    question TEXT PRIMARY KEY REFERENCES questions(id), annotator TEXT NOT NULL,
+    expires REAL NOT NULL);
+CREATE TABLE annotators (
+    id TEXT PRIMARY KEY, token_hash TEXT NOT NULL, "group" TEXT NOT NULL, profile TEXT NOT NULL);
+CREATE TABLE hazards (
+    id TEXT PRIMARY KEY, kind TEXT NOT NULL, event INTEGER REFERENCES events(id),
+    prompt TEXT NOT NULL, safe TEXT NOT NULL, generation INTEGER NOT NULL, status TEXT NOT NULL);
+"""
+
+
+def m0001_tables(tables: "sqlite_utils.Database") -> None:
+    """All tables of the first version."""
+    tables.executescript(_FIRST)
+
+
+MIGRATIONS = (m0001_tables,)
+
+
+def applied(database: Database) -> list[str]:
+    """Return the names of the migrations that a database has been through.
+
+    Raises:
+        RecordDamaged: it is not a record of ours.
+        RecordTooNew: a later version of this package wrote it.
+    """
+    folder = database.path.parent
+    mark = database.value("PRAGMA application_id")
+    known = [step.__name__ for step in MIGRATIONS]
+    tables = {name for (name,) in database.rows("SELECT name FROM sqlite_master")}
+    if not tables:
+        return []
+    if mark != APPLICATION_ID or "_sqlite_migrations" not in tables:
+        raise RecordDamaged(f"{database.path} is a database, but no record of a run")
+    names = [
+        name
+        for (name,) in database.rows(
+            "SELECT name FROM _sqlite_migrations WHERE migration_set = 'superalign' ORDER BY id"
+        )
+    ]
+    new = sorted(set(names) - set(known))
+    if new or database.value("PRAGMA user_version") > len(known):
+        raise RecordTooNew(
+            f"{folder} was written by a later version of superalign-env "
+            f"(it knows {', '.join(new) or 'a later schema'}); upgrade with "
+            "`pip install -U superalign-env`"
+        )
+    return names
+
+
+def migrate(database: Database, *, upto: int | None = None) -> None:
+    """Bring a database to the newest schema (or to the first ``upto`` steps, in tests)."""
+    from sqlite_utils.migrations import Migrations  # noqa: PLC0415 - slow import
+
+    steps = MIGRATIONS[:upto]
+    if len(applied(database)) >= len(steps):
+        return
+    with database.transaction() as connection:
+        ordered = Migrations("superalign")
+        for step in steps:
+            ordered()(step)
+        ordered.apply(database.tables)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(steps)}")

@@ -1,0 +1,202 @@
+"""A run: a folder with its record, its checkpoints and its lock. The window of the store."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self, Unpack
+
+from superalign_env.canonical import from_json
+from superalign_env.errors import RecordDamaged, RecordError
+from superalign_env.store import folder
+from superalign_env.store.agents import Agents
+from superalign_env.store.annotators import Annotators
+from superalign_env.store.cells import Cells
+from superalign_env.store.database import Database
+from superalign_env.store.events import Events
+from superalign_env.store.hazards import Hazards
+from superalign_env.store.lock import RunLock
+from superalign_env.store.metrics import Metrics
+from superalign_env.store.queries import Played, Said, Where
+from superalign_env.store.questions import Questions
+from superalign_env.store.signals import Signals
+from superalign_env.store.stages import Stages
+from superalign_env.types import Episode, Grade, Reward
+
+
+class RunInfo(NamedTuple):
+    """What a run is, as its one row says."""
+
+    id: str
+    parent: str
+    """Id of the run that this one was forked from."""
+    kind: str
+    status: str
+    """``running``, ``done``, ``interrupted`` or ``failed``."""
+    config: dict[str, Any]
+    versions: dict[str, str]
+    revision: str
+    seed: int
+
+
+class Run:
+    """A run folder, opened. Use it as a context manager.
+
+    Everything but what was played is reached by its table: ``run.stages``,
+    ``run.metrics``, ``run.events``, ``run.agents``, ``run.hazards``, ``run.cells``,
+    ``run.signals``, ``run.questions``, ``run.annotators``.
+
+    Threads may share a Run; a second process opens its own, read-only or ``beside``.
+    """
+
+    def __init__(self, path: Path, database: Database, lock: RunLock | None) -> None:
+        self.path = path
+        self.database = database
+        """For the store's own modules; nobody else writes SQL."""
+        self._lock = lock
+        self._closing = ExitStack()
+        self._played = Played(database)
+        self.stages = Stages(database)
+        self.metrics = Metrics(database)
+        self.events = Events(database)
+        self.agents = Agents(database)
+        self.hazards = Hazards(database)
+        self.cells = Cells(database)
+        self.signals = Signals(database)
+        self.questions = Questions(database, self.signals)
+        self.annotators = Annotators(database)
+
+    @classmethod
+    def create(
+        cls,
+        path: Path | str,
+        *,
+        kind: str,
+        config: Mapping[str, Any],
+        seed: int,
+        parent: str | None = None,
+    ) -> Self:
+        """Make a run folder and open it for work.
+
+        Args:
+            path: the folder; may exist, but holds no run yet.
+            kind: ``train``, ``play``, ``eval``, ``experiment`` …
+            config: everything the run was asked to do, as plain JSON values.
+            seed: the run's seed.
+            parent: id of the run that this one continues or forks.
+
+        Raises:
+            RecordError: the folder holds a run already.
+            RecordLocked: another process works in the folder.
+        """
+        path = Path(path)
+        made = folder.make(path, kind=kind, config=config, seed=seed, parent=parent)
+        return cls(path, *made)
+
+    @classmethod
+    def open(
+        cls, path: Path | str, readonly: bool = False, *, beside: bool = False
+    ) -> Self:
+        """Open a run folder.
+
+        Args:
+            path: the folder.
+            readonly: needs no lock and cannot write.
+            beside: may write while another process works on the run: signals, questions
+                and leases, but no episodes.
+
+        Raises:
+            RecordError: there is no run; the message names the nearest ones.
+            RecordLocked: another process works on the run.
+            RecordDamaged: the database is broken.
+            RecordTooNew: a later version wrote it.
+        """
+        path = Path(path)
+        lock = not (readonly or beside)
+        return cls(path, *folder.enter(path, readonly=readonly, lock=lock))
+
+    @property
+    def info(self) -> RunInfo:
+        """What the run is."""
+        row = self.database.row(
+            "SELECT id, coalesce(parent, ''), kind, status, config, versions, revision, seed "
+            "FROM runs"
+        )
+        if row is None:
+            raise RecordDamaged(f"{self.database.path} has no row about its run")
+        *plain, config, made_with, commit, seed = row
+        read = from_json(config, dict[str, Any]), from_json(made_with, dict[str, str])
+        return RunInfo._make((*plain, *read, commit, seed))
+
+    def set_status(self, status: str) -> None:
+        """Say how the run stands: ``running``, ``done``, ``interrupted``, ``failed``."""
+        self.database.write("UPDATE runs SET status = ?", [(status,)])
+
+    def episode(self, name: str) -> Episode:
+        """Return one episode, equal to the one that was written.
+
+        Raises:
+            RecordError: there is none of this id.
+            RecordDamaged: its rows do not fit together.
+        """
+        return self._played.episode(name)
+
+    def episodes(self, **where: Unpack[Where]) -> Iterator[Episode]:
+        """Yield episodes lazily, in order of stage, case and member. See `Where`."""
+        return self._played.each(**where)
+
+    def episode_ids(self, **where: Unpack[Where]) -> list[str]:
+        """Return the ids of episodes, in the same order."""
+        return self._played.ids(**where)
+
+    def count(self, **where: Unpack[Where]) -> int:
+        """Return how many episodes there are."""
+        return self._played.count(**where)
+
+    def utterances(self, **where: Unpack[Where]) -> Iterator[Said]:
+        """Yield what was said, without building episodes."""
+        return self._played.utterances(**where)
+
+    def rewards(self, **where: Unpack[Where]) -> Iterator[tuple[str, Reward]]:
+        """Yield (episode, reward part)."""
+        return self._played.rewards(**where)
+
+    def grades(self, **where: Unpack[Where]) -> Iterator[tuple[str, Grade]]:
+        """Yield (episode, grade): the truth. Nothing that builds training rows calls it."""
+        return self._played.grades(**where)
+
+    def require_work(self) -> None:
+        """Raise unless this Run holds the lock of its folder.
+
+        Raises:
+            RecordError: it was opened to read, or beside another process.
+        """
+        if self._lock is None:
+            raise RecordError(f"{self.path} was not opened for work: use Run.open(path)")
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Call something before the run closes: writers flush."""
+        self._closing.callback(callback)
+
+    def close(self) -> None:
+        """Flush writers, close the database, free the lock; twice does no harm."""
+        try:
+            self._closing.close()
+        finally:
+            self.database.close()
+            if self._lock is not None:
+                self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Run {self.path}>"

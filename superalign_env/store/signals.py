@@ -1,0 +1,181 @@
+"""Signals: append-only statements, chained by hash so that tampering shows.
+
+Each signal carries the content hash of the one before it. Nobody can change, remove or
+slip one in without breaking every later link; triggers refuse the honest mistakes.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from superalign_env.canonical import content_hash, from_json, to_json
+from superalign_env.store.database import Database, Row
+from superalign_env.types import Signal, SignalKind
+
+_COLUMNS = (
+    "id, kind, episode, turn, versus, source, value, confidence, payload, question, previous, "
+    "created"
+)
+
+
+class Signals:
+    """The log of signals. Reached as ``run.signals``.
+
+    Args:
+        database: of the run.
+        clock: seconds since 1970, for `Signal.created`.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+
+    def append(self, signals: Sequence[Signal]) -> tuple[Signal, ...]:
+        """Add signals, all or none.
+
+        Returns:
+            The signals as they were stored: with id, link and time.
+
+        Raises:
+            ValueError: a value or confidence outside [0, 1].
+        """
+        for signal in signals:
+            if not (0 <= signal.value <= 1 and 0 <= signal.confidence <= 1):
+                raise ValueError(
+                    f"a {signal.kind} of {signal.source} says {signal.value} with confidence "
+                    f"{signal.confidence}; both must lie in [0, 1]"
+                )
+        with self._database.transaction() as connection:
+            last = self._last()
+            previous, number = (link(last), last.id) if last else ("", 0)
+            stored: list[Signal] = []
+            for signal in signals:
+                number += 1
+                stored.append(self._stamped(signal, number, previous))
+                previous = link(stored[-1])
+            connection.executemany(
+                f"INSERT INTO signals({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+                map(_row, stored),
+            )
+        return tuple(stored)
+
+    def read(
+        self,
+        *,
+        episode: str | None = None,
+        kind: SignalKind | None = None,
+        source: str | None = None,
+        since: int = 0,
+        upto: int | None = None,
+    ) -> list[Signal]:
+        """Return signals in order.
+
+        Args:
+            episode: only about this episode.
+            kind: only of this kind.
+            source: only by this source.
+            since: only those with a greater id.
+            upto: only up to this id, included: what a stage may read (`Stage.signals_to`).
+        """
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM signals WHERE id > :since "
+            "AND (:upto IS NULL OR id <= :upto) AND (:episode IS NULL OR episode = :episode) "
+            "AND (:kind IS NULL OR kind = :kind) AND (:source IS NULL OR source = :source) "
+            "ORDER BY id",
+            {
+                "since": since,
+                "upto": upto,
+                "episode": episode,
+                "kind": kind,
+                "source": source,
+            },
+        )
+        return [signal_of(row) for row in rows]
+
+    def of(self, episode: str, *, upto: int | None = None) -> list[Signal]:
+        """Return the standing signals about one episode: what was undone is left out."""
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM signals WHERE episode = ? AND id <= ? ORDER BY id",
+            (episode, (1 << 62) if upto is None else upto),
+        )
+        return standing(signal_of(row) for row in rows)
+
+    def last_id(self) -> int:
+        """Return the id of the newest signal; 0 when there is none."""
+        return int(self._database.value("SELECT max(id) FROM signals") or 0)
+
+    def first_broken(self) -> int:
+        """Return the id of the first signal whose link does not fit; 0 when all do."""
+        previous = ""
+        for number, signal in enumerate(self.read(), start=1):
+            if signal.id != number or signal.previous != previous:
+                return signal.id
+            previous = link(signal)
+        return 0
+
+    def _last(self) -> Signal | None:
+        row = self._database.row(f"SELECT {_COLUMNS} FROM signals ORDER BY id DESC LIMIT 1")
+        return signal_of(row) if row else None
+
+    def _stamped(self, signal: Signal, number: int, previous: str) -> Signal:
+        return msgspec.structs.replace(
+            signal,
+            id=number,
+            previous=previous,
+            # As SQLite gives them back, so that the hash does not depend on int or float.
+            value=float(signal.value) + 0.0,
+            confidence=float(signal.confidence) + 0.0,
+            created=float(signal.created or self._clock()),
+        )
+
+
+def link(signal: Signal) -> str:
+    """Return what the next signal must carry as `Signal.previous`."""
+    return content_hash(signal)
+
+
+def standing(signals: Iterable[Signal]) -> list[Signal]:
+    """Return the signals that nobody took back, without those that take back."""
+    known = list(signals)
+    undone = {signal.payload.get("undoes") for signal in known}
+    return [s for s in known if s.id not in undone and "undoes" not in s.payload]
+
+
+def signal_of(row: Row) -> Signal:
+    """Return the signal of one row."""
+    number, kind, episode, turn, versus, source, value, confidence, payload, *rest = row
+    question, previous, created = rest
+    return Signal(
+        kind,
+        episode,
+        turn,
+        source,
+        value,
+        versus,
+        confidence,
+        from_json(payload, dict[str, Any]),
+        question,
+        previous,
+        number,
+        created,
+    )
+
+
+def _row(s: Signal) -> Row:
+    payload = to_json(s.payload).decode()
+    return (
+        s.id,
+        s.kind,
+        s.episode,
+        s.turn,
+        s.versus,
+        s.source,
+        s.value,
+        s.confidence,
+        payload,
+        s.question,
+        s.previous,
+        s.created,
+    )

@@ -1,0 +1,153 @@
+"""The stages of a run: what the driver did, in order, and where it can go on."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from superalign_env.canonical import from_json, to_json
+from superalign_env.errors import RecordError
+from superalign_env.store.database import Database, Row
+
+_COLUMNS = "id, generation, round, name, status, inputs, outputs, rng, signals_to"
+
+
+class Stage(NamedTuple):
+    """One step of the driver."""
+
+    id: str
+    """Sorts in order of time: ``0003-self-play``."""
+    generation: int
+    round: int
+    name: str
+    status: str
+    """``running``, ``done`` or ``failed``."""
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+    rng: dict[str, Any]
+    """Random state: at the begin, and once done at the end."""
+    signals_to: int
+    """Id of the last signal that the stage may read."""
+
+
+class Stages:
+    """The table of stages. Reached as ``run.stages``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(
+        self,
+        name: str,
+        *,
+        generation: int = 0,
+        round: int = 0,
+        inputs: Mapping[str, Any] | None = None,
+        rng: Mapping[str, Any] | None = None,
+    ) -> Stage:
+        """Add a running stage; it reads the signals that exist now, and no later ones."""
+        with self._database.transaction():
+            number = (
+                self._database.value("SELECT max(CAST(id AS INTEGER)) FROM stages") or 0
+            )
+            signals_to = self._database.value("SELECT max(id) FROM signals") or 0
+            stage = f"{number + 1:04d}-{name}"
+            self._database.tables.table("stages").insert(
+                {
+                    "id": stage,
+                    "run": self._database.value("SELECT id FROM runs"),
+                    "generation": generation,
+                    "round": round,
+                    "name": name,
+                    "status": "running",
+                    "inputs": _json(inputs),
+                    "outputs": "{}",
+                    "rng": _json(rng),
+                    "signals_to": signals_to,
+                }
+            )
+        return self.get(stage)
+
+    def finish(
+        self,
+        stage: str,
+        *,
+        outputs: Mapping[str, Any] | None = None,
+        rng: Mapping[str, Any] | None = None,
+        status: str = "done",
+    ) -> Stage:
+        """Close a stage, with what it made and the random state to go on from."""
+        kept = self.get(stage)
+        changes = {"status": status, "outputs": _json(outputs)}
+        changes["rng"] = _json(kept.rng if rng is None else rng)
+        with self._database.transaction():
+            self._database.tables.table("stages").update(stage, changes)
+        return self.get(stage)
+
+    def get(self, stage: str) -> Stage:
+        """Return one stage.
+
+        Raises:
+            RecordError: there is none of this id.
+        """
+        row = self._database.row(f"SELECT {_COLUMNS} FROM stages WHERE id = ?", (stage,))
+        if row is None:
+            known = ", ".join(known.id for known in self.all()) or "none"
+            raise RecordError(
+                f"no stage {stage!r} in {self._database.path.parent}; known: {known}"
+            )
+        return _stage(row)
+
+    def all(self, *, status: str | None = None) -> list[Stage]:
+        """Return all stages in order, or those of one status."""
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM stages ORDER BY rowid")
+        return [stage for stage in map(_stage, rows) if status in (None, stage.status)]
+
+    def discard(self, stage: str) -> int:
+        """Remove a stage that never ended, with all it wrote, so that it can run again.
+
+        Signals stay: they are append-only, and the same episodes will bear the same names.
+
+        Returns:
+            How many episodes went.
+
+        Raises:
+            RecordError: the stage is done.
+        """
+        if self.get(stage).status == "done":
+            raise RecordError(
+                f"stage {stage} is done; only unfinished stages can be discarded"
+            )
+        episodes = "SELECT id FROM episodes WHERE stage = :stage"
+        events = f"SELECT id FROM events WHERE stage = :stage OR episode IN ({episodes})"
+        open_questions = (
+            f"SELECT id FROM questions WHERE episode IN ({episodes}) "
+            "AND id NOT IN (SELECT question FROM signals)"
+        )
+        with self._database.transaction() as connection:
+            gone = self._database.value(
+                f"SELECT count(*) FROM ({episodes})", {"stage": stage}
+            )
+            for statement in (
+                f"DELETE FROM leases WHERE question IN ({open_questions})",
+                f"DELETE FROM questions WHERE id IN ({open_questions})",
+                f"DELETE FROM hazards WHERE event IN ({events})",
+                f"DELETE FROM events WHERE id IN ({events})",
+                "DELETE FROM metrics WHERE stage = :stage",
+                *(
+                    f"DELETE FROM {table} WHERE episode IN ({episodes})"
+                    for table in ("grades", "rewards", "utterances", "seats")
+                ),
+                "DELETE FROM episodes WHERE stage = :stage",
+                "DELETE FROM stages WHERE id = :stage",
+            ):
+                connection.execute(statement, {"stage": stage})
+        return int(gone)
+
+
+def _json(value: Mapping[str, Any] | None) -> str:
+    return to_json(dict(value or {})).decode()
+
+
+def _stage(row: Row) -> Stage:
+    *plain, inputs, outputs, rng, signals_to = row
+    read = [from_json(text, dict[str, Any]) for text in (inputs, outputs, rng)]
+    return Stage._make((*plain, *read, signals_to))

@@ -1,0 +1,64 @@
+"""What a run was made with: versions of packages, and the revision of the code."""
+
+import platform
+import sqlite3
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import superalign_env
+
+PACKAGES = (
+    "superalign-env",
+    "gymnasium",
+    "msgspec",
+    "numpy",
+    "pettingzoo",
+    "sqlite-utils",
+    "peft",
+    "stable-baselines3",
+    "torch",
+    "transformers",
+    "trl",
+)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what shapes a run; packages that are absent are left out."""
+    found = {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
+    for package in PACKAGES:
+        number = installed(package)
+        if number:
+            found[package] = number
+    return found
+
+
+def installed(package: str) -> str:
+    """Return the version of a distribution, or an empty string; imports nothing."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def revision() -> str:
+    """Return the git commit of a source checkout, or the version of an installed package."""
+    for folder in Path(superalign_env.__file__).resolve().parents:
+        head = folder / ".git" / "HEAD"
+        if head.is_file():
+            return _commit(folder / ".git", head.read_text().strip()) or _released()
+    return _released()
+
+
+def _released() -> str:
+    return f"v{installed('superalign-env') or '?'}"
+
+
+def _commit(git: Path, head: str) -> str:
+    if not head.startswith("ref: "):
+        return head
+    ref = head.removeprefix("ref: ")
+    if (git / ref).is_file():
+        return (git / ref).read_text().strip()
+    packed = git / "packed-refs"
+    lines = packed.read_text().splitlines() if packed.is_file() else []
+    return next((line.split(" ")[0] for line in lines if line.endswith(f" {ref}")), "")
