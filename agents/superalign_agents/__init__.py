@@ -1,8 +1,11 @@
 """Who can sit in a seat. The table below is the table of contents."""
 
-from superalign_env.registry import Table
+from typing import TYPE_CHECKING
 
-PLUGINS: Table = {
+if TYPE_CHECKING:  # PLUGINS must exist before superalign_env reads it
+    from superalign_env.registry import Table
+
+PLUGINS: "Table" = {
     "agent": {
         "always-comply": (
             "superalign_agents.scripted:always_comply",

@@ -1,0 +1,487 @@
+"""The endpoint agent against a small server on the loopback interface."""
+
+import asyncio
+import json
+
+import pytest
+
+from superalign_agents.endpoint import EndpointAgent
+from superalign_agents.ledger import Ledger
+from superalign_env.errors import InvalidOption, RecordDamaged
+from superalign_env.protocols import AsyncAgent, Stateful
+from superalign_env.types import Message, Reply, ToolSpec, Turn, View
+from superalign_env.verdicts import SCHEMA
+
+USAGE = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
+
+
+def view(n=0, **fields):
+    fields.setdefault(
+        "messages", (Message("system", "be brief"), Message("user", f"hello {n}"))
+    )
+    return View(f"e{n}", n, "learner_0", "learner", 1, (1 << 62) + n, "hello", **fields)
+
+
+def completion(content="hi", *, finish="stop", **extra):
+    message = {"role": "assistant", "content": content, **extra.pop("message", {})}
+    choice = {
+        "index": 0,
+        "message": message,
+        "finish_reason": finish,
+        **extra.pop("choice", {}),
+    }
+    return {
+        "id": "1",
+        "object": "chat.completion",
+        "model": "tiny",
+        "choices": [choice],
+    } | {
+        "usage": USAGE,
+        **extra,
+    }
+
+
+class Stub:
+    """An HTTP server whose answers a function of (request body, request number) gives.
+
+    The function returns a JSON body, (status, body) or (status, body, headers).
+    """
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.bodies = []
+        self.headers = []
+        self.now = self.most = 0
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        port = self.server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/v1"
+        return self
+
+    async def __aexit__(self, *_):
+        self.server.close()
+        await self.server.wait_closed()
+
+    async def serve(self, reader, writer):
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            length = int(head.split("content-length:")[1].split("\r\n")[0])
+            body = json.loads(await reader.readexactly(length))
+            self.bodies.append(body)
+            self.headers.append(head)
+            answer = self.answer(body, len(self.bodies) - 1)
+            if asyncio.iscoroutine(answer):
+                answer = await answer
+            if not isinstance(answer, tuple):
+                answer = (200, answer)
+            status, payload, headers = (*answer, {})[:3]
+            raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+            lines = [
+                f"HTTP/1.1 {status} X",
+                f"content-length: {len(raw)}",
+                "connection: close",
+            ]
+            lines += [
+                f"{k}: {v}"
+                for k, v in ({"content-type": "application/json"} | headers).items()
+            ]
+            writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + raw)
+            await writer.drain()
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+            pass
+        finally:
+            self.now -= 1
+            writer.close()
+
+
+def talk(answer, views=None, **options):
+    """Return the replies, the stub and the agent after asking for all views at once."""
+
+    async def run():
+        async with Stub(answer) as stub:
+            agent = EndpointAgent("tiny", base_url=stub.url, **{"retries": 2, **options})
+            replies = await asyncio.gather(*[agent.reply(one) for one in views or [view()]])
+            return replies, stub, agent
+
+    return asyncio.run(run())
+
+
+def refused(param, message=""):
+    error = {
+        "message": message or f"{param} is not supported",
+        "param": param,
+        "code": None,
+    }
+    return 400, {"error": error}
+
+
+SOON = {"retry-after-ms": "5"}
+
+
+def test_it_waits_rather_than_batches():
+    agent = EndpointAgent("tiny")
+    assert isinstance(agent, AsyncAgent) and isinstance(agent, Stateful)
+    assert not hasattr(agent, "act")
+
+
+def test_the_view_is_passed_on_and_the_answer_comes_back():
+    logs = {
+        "content": [{"token": "hi", "logprob": -0.25, "bytes": None, "top_logprobs": []}]
+    }
+    (reply,), stub, _ = talk(
+        lambda body, n: completion(
+            " hi",
+            choice={"logprobs": logs},
+            message={"reasoning_content": "hm"},
+            system_fingerprint="fp7",
+        ),
+        temperature=0.5,
+        extra_body={"top_p": 0.9},
+    )
+    (body,) = stub.bodies
+    assert body["messages"] == [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": "hello 0"},
+    ]
+    assert (body["model"], body["max_tokens"], body["temperature"]) == ("tiny", 64, 0.5)
+    assert (body["seed"], body["logprobs"], body["top_p"]) == (0, True, 0.9)
+    assert (reply.text, reply.thought, reply.finish) == ("hi", "hm", "stop")
+    assert (reply.logprobs, reply.policy, reply.error) == ((-0.25,), "tiny@fp7", "")
+
+
+def test_a_view_without_messages_is_asked_as_one_text():
+    _, stub, _ = talk(lambda body, n: completion(), [view(messages=())])
+    assert stub.bodies[0]["messages"] == [{"role": "user", "content": "hello"}]
+
+
+def test_token_ids_are_kept_where_the_server_returns_them():
+    def answer(body, n):
+        logs = {"content": [{"logprob": -0.5}, {"logprob": -1.0}]}
+        return completion(
+            choice={"token_ids": [7, 8 + n], "logprobs": logs}, prompt_token_ids=[1, 2]
+        )
+
+    (reply,), _, _ = talk(answer, extra_body={"return_token_ids": True})
+    assert (reply.prompt_ids, reply.token_ids) == ((1, 2), (7, 8))
+    assert reply.logprobs == (-0.5, -1.0)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_what_passes_is_tried_again(status):
+    (reply,), stub, agent = talk(
+        lambda body, n: (
+            (status, {"error": {"message": "busy"}}, SOON) if n < 2 else completion()
+        )
+    )
+    assert (reply.text, reply.error, len(stub.bodies)) == ("hi", "", 3)
+    assert (agent.ledger.replies, agent.ledger.failures) == (1, 0)
+
+
+def test_what_does_not_pass_becomes_an_error_with_the_reason():
+    replies, stub, agent = talk(
+        lambda body, n: (429, {"error": {"message": "quota of tiny is spent"}}, SOON),
+        [view(0), view(1)],
+        retries=1,
+    )
+    assert len(stub.bodies) == 4
+    for reply in replies:
+        assert reply.finish == "error" and reply.text == ""
+        assert "RateLimitError" in reply.error and "quota of tiny is spent" in reply.error
+    assert (agent.ledger.replies, agent.ledger.failures) == (2, 2)
+
+
+def test_one_failing_reply_harms_no_other():
+    def answer(body, n):
+        if body["messages"][1]["content"] == "hello 1":
+            return 404, {"error": {"message": "no such model"}}
+        return completion(body["messages"][1]["content"])
+
+    replies, _, _ = talk(answer, [view(n) for n in range(3)])
+    assert [reply.text for reply in replies] == ["hello 0", "", "hello 2"]
+    assert "no such model" in replies[1].error
+
+
+def test_a_server_that_hangs_costs_its_timeout_and_no_more():
+    async def hang(body, n):
+        await asyncio.sleep(2)
+        return completion()
+
+    async def run():
+        async with Stub(hang) as stub:
+            agent = EndpointAgent("tiny", base_url=stub.url, timeout=0.1, retries=0)
+            start = asyncio.get_running_loop().time()
+            reply = await agent.reply(view())
+            return reply, asyncio.get_running_loop().time() - start
+
+    reply, seconds = asyncio.run(run())
+    assert "timeout" in reply.error.lower()
+    assert seconds < 1.5
+
+
+def test_nobody_listening_is_an_error_that_names_the_address():
+    agent = EndpointAgent("tiny", base_url="http://127.0.0.1:9/v1", retries=0)
+    reply = asyncio.run(agent.reply(view()))
+    assert "http://127.0.0.1:9/v1" in reply.error and "Connection" in reply.error
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>", b"", b"{}", b"[]", b'{"choices": []}', b'{"choices": [{}]}', b"\xff"],
+)
+def test_a_malformed_body_is_an_error(body):
+    (reply,), _, agent = talk(lambda _, n: (200, body))
+    assert reply.error and reply.text == ""
+    assert agent.ledger.failures == 1
+
+
+def test_an_answer_withheld_by_a_content_filter_is_an_error():
+    (reply,), _, _ = talk(lambda body, n: completion("", finish="content_filter"))
+    assert "content filter" in reply.error
+
+
+def test_an_answer_cut_at_the_limit_says_so():
+    (reply,), _, _ = talk(lambda body, n: completion("long", finish="length"))
+    assert (reply.text, reply.finish) == ("long", "length")
+
+
+def test_structured_output_is_asked_for_by_schema():
+    text = '{"score": 1.0, "confidence": 1.0, "faults": [], "critique": ""}'
+    (reply,), stub, _ = talk(
+        lambda body, n: completion(text), [view(form="json-schema", schema=SCHEMA)]
+    )
+    wanted = stub.bodies[0]["response_format"]
+    assert wanted["type"] == "json_schema"
+    assert wanted["json_schema"]["schema"] == SCHEMA and wanted["json_schema"]["strict"]
+    assert reply.text == text
+    assert stub.bodies[0]["messages"][1]["content"] == "hello 0"
+
+
+def test_an_open_schema_is_not_called_strict():
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    _, stub, _ = talk(
+        lambda body, n: completion("{}"), [view(form="json-schema", schema=schema)]
+    )
+    assert stub.bodies[0]["response_format"]["json_schema"]["strict"] is False
+
+
+def test_refused_schemas_fall_back_to_json_objects_then_to_words_and_stay_there():
+    def answer(body, n):
+        kind = body.get("response_format", {}).get("type")
+        if kind == answer.refuses or (kind == "json_schema" and answer.refuses):
+            return refused("response_format", f"response_format {kind} is unknown")
+        return completion("{}")
+
+    async def run(refuses):
+        answer.refuses = refuses
+        async with Stub(answer) as stub:
+            agent = EndpointAgent("tiny", base_url=stub.url, retries=0)
+            for n in range(2):
+                reply = await agent.reply(view(n, form="json-schema", schema=SCHEMA))
+                assert reply.text == "{}"
+            return stub.bodies
+
+    bodies = asyncio.run(run("json_schema"))
+    kinds = [body.get("response_format", {}).get("type") for body in bodies]
+    assert kinds == ["json_schema", "json_object", "json_object"]
+    assert '"critique"' in bodies[-1]["messages"][-1]["content"]
+
+    bodies = asyncio.run(run("json_object"))
+    kinds = [body.get("response_format", {}).get("type") for body in bodies]
+    assert kinds == ["json_schema", "json_object", None, None]
+    assert "JSON schema" in bodies[-1]["messages"][-1]["content"]
+
+
+def test_choices_come_back_as_the_choice_itself():
+    one = view(form="choices", menu=("comply", "refuse"))
+    (reply,), stub, _ = talk(lambda body, n: completion('{"choice": "refuse"}'), [one])
+    schema = stub.bodies[0]["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["choice"]["enum"] == ["comply", "refuse"]
+    assert reply.text == "refuse"
+    (reply,), _, _ = talk(lambda body, n: completion(" comply\n"), [one])
+    assert reply.text == "comply"
+
+
+@pytest.mark.parametrize("field", ["logprobs", "seed", "temperature"])
+def test_an_optional_field_that_is_refused_is_left_out_from_then_on(field):
+    def answer(body, n):
+        return refused(field) if field in body else completion()
+
+    async def run():
+        async with Stub(answer) as stub:
+            agent = EndpointAgent("tiny", base_url=stub.url, retries=0)
+            replies = [await agent.reply(view(n)) for n in range(2)]
+            return replies, stub.bodies
+
+    replies, bodies = asyncio.run(run())
+    assert [reply.text for reply in replies] == ["hi", "hi"]
+    assert [field in body for body in bodies] == [True, False, False]
+
+
+def test_servers_that_want_the_newer_name_of_the_limit_get_it():
+    def answer(body, n):
+        return refused("max_tokens") if "max_tokens" in body else completion()
+
+    (reply,), stub, _ = talk(answer)
+    assert reply.text == "hi" and stub.bodies[-1]["max_completion_tokens"] == 64
+
+
+def test_a_refusal_for_another_reason_ends_and_teaches_nothing():
+    def answer(body, n):
+        if body["messages"][1]["content"] == "hello 0":
+            return refused("messages", "the prompt is too long")
+        return completion()
+
+    async def run():
+        async with Stub(answer) as stub:
+            agent = EndpointAgent("tiny", base_url=stub.url, retries=0)
+            first = await agent.reply(view(0))
+            second = await agent.reply(view(1))
+            return first, second, stub.bodies
+
+    first, second, bodies = asyncio.run(run())
+    assert "too long" in first.error and second.text == "hi"
+    assert bodies[-1]["logprobs"] is True
+
+
+def test_tools_become_calls_and_nonsense_arguments_stay_readable():
+    def answer(body, n):
+        calls = [
+            {
+                "id": "c1",
+                "type": "function",
+                "function": {"name": "look", "arguments": '{"at": 3}'},
+            },
+            {
+                "id": "c2",
+                "type": "function",
+                "function": {"name": "look", "arguments": "{at"},
+            },
+        ]
+        return completion(None, finish="tool_calls", message={"tool_calls": calls})
+
+    tool = ToolSpec("look", "looks", {"type": "object", "properties": {"at": {}}})
+    history = (Message("user", "u"), Message("tool", "42"))
+    (reply,), stub, _ = talk(answer, [view(tools=(tool,), messages=history)])
+    sent = stub.bodies[0]
+    assert sent["tools"][0]["function"]["name"] == "look"
+    assert sent["messages"][-1] == {"role": "user", "content": "Result of the tool:\n42"}
+    assert [(c.name, c.arguments, c.id) for c in reply.tool_calls] == [
+        ("look", {"at": 3}, "c1"),
+        ("look", {"unparsed": "{at"}, "c2"),
+    ]
+    assert (reply.text, reply.finish, reply.error) == ("", "stop", "")
+
+
+def test_no_more_requests_are_under_way_than_allowed():
+    async def slow(body, n):
+        await asyncio.sleep(0.02)
+        return completion()
+
+    views = [view(n) for n in range(12)]
+    _, stub, _ = talk(slow, views, max_concurrency=3)
+    assert stub.most == 3
+    _, stub, _ = talk(slow, views, max_concurrency=12)
+    assert stub.most > 3
+
+
+def test_the_ledger_adds_up_tokens_and_dollars():
+    (first, *_), _, agent = talk(
+        lambda body, n: completion(),
+        [view(n) for n in range(4)],
+        prices={"tiny": (2.0, 10.0), "other": (1, 1)},
+    )
+    assert first.usage.dollars == pytest.approx(0.007)
+    assert agent.ledger == Ledger(4, 0, 4000, 2000, pytest.approx(0.028))
+    assert (agent.ledger + agent.ledger).prompt_tokens == 8000
+
+
+def test_the_ledger_survives_a_resume():
+    _, _, agent = talk(lambda body, n: completion())
+    twin = EndpointAgent("tiny")
+    twin.load_state_dict(json.loads(json.dumps(agent.state_dict())))
+    assert twin.ledger == agent.ledger != Ledger()
+    with pytest.raises(RecordDamaged):
+        twin.load_state_dict({"ledger": 3})
+
+
+def test_answers_without_usage_are_free():
+    (reply,), _, agent = talk(
+        lambda body, n: completion(usage=None), prices={"tiny": (1, 1)}
+    )
+    assert reply.usage is None and agent.ledger == Ledger(replies=1)
+
+
+def test_the_key_comes_from_the_environment_and_is_recorded_nowhere(monkeypatch):
+    monkeypatch.setenv("LAB_KEY", "s3cret-key")
+    (reply,), stub, agent = talk(
+        lambda body, n: (401, {"error": {"message": "bad key s3cret-key"}}),
+        api_key_env="LAB_KEY",
+    )
+    assert "authorization: bearer s3cret-key" in stub.headers[0]
+    assert "s3cret" not in reply.error and "[key]" in reply.error
+    assert "s3cret" not in repr(agent.spec)
+
+
+def test_a_server_elsewhere_needs_a_key(monkeypatch):
+    monkeypatch.delenv("LAB_KEY", raising=False)
+    with pytest.raises(InvalidOption, match="api_key_env"):
+        EndpointAgent("m", base_url="https://api.example.org/v1")
+    with pytest.raises(InvalidOption, match="LAB_KEY is empty"):
+        EndpointAgent("m", base_url="https://api.example.org/v1", api_key_env="LAB_KEY")
+    monkeypatch.setenv("LAB_KEY", "k")
+    assert EndpointAgent("m", base_url="https://api.example.org/v1", api_key_env="LAB_KEY")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:1/v1", "http://[::1]:1/v1", "http://127.9.9.9/v1"]
+)
+def test_a_server_on_this_machine_needs_none(url):
+    assert EndpointAgent("m", base_url=url).spec.options["base_url"] == url
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("", {}),
+        ("m", {"base_url": "127.0.0.1:8000"}),
+        ("m", {"base_url": "http://user:pass@127.0.0.1/v1"}),
+        ("m", {"base_url": "http://[::1/v1"}),
+        ("m", {"max_concurrency": 0}),
+        ("m", {"timeout": 0}),
+        ("m", {"temperature": -1}),
+        ("m", {"prices": {"other": (1, 1)}}),
+        ("m", {"prices": {"m": (1,)}}),
+        ("m", {"prices": {"m": (-1, 0)}}),
+    ],
+)
+def test_senseless_settings_are_refused(model, options):
+    with pytest.raises(InvalidOption):
+        EndpointAgent(model, **options)
+
+
+def test_it_can_be_made_again_from_its_record():
+    agent = EndpointAgent("m", prices={"m": (1, 2)}, extra_body={"top_p": 0.5}, timeout=3)
+    assert EndpointAgent(**json.loads(json.dumps(agent.spec.options))).spec == agent.spec
+
+
+def test_a_reply_that_is_given_up_leaves_no_client_behind():
+    async def hang(body, n):
+        await asyncio.sleep(2)
+        return completion()
+
+    async def run():
+        async with Stub(hang) as stub:
+            agent = EndpointAgent("tiny", base_url=stub.url)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(agent.reply(view()), 0.1)
+            return agent._sessions
+
+    assert asyncio.run(run()) == {}
+
+
+def test_the_reply_type_is_the_contracts_own():
+    (reply,), _, _ = talk(lambda body, n: completion(), [view(turns=(Turn("user", "x"),))])
+    assert type(reply) is Reply
