@@ -1,0 +1,58 @@
+"""What every kind of task in the world can do."""
+
+from typing import Protocol
+
+from superalign_env.canonical import text_hash
+from superalign_env.types import Gold, Grade, Split, Task
+from superalign_scenarios.microworld.luck import Luck
+
+TIERS: tuple[int, ...] = (1, 2, 3)
+"""Every family has these degrees of difficulty."""
+
+
+class Family(Protocol):
+    """One kind of task: pure functions of a public prompt."""
+
+    name: str
+    """Also `Task.family`."""
+
+    def draw(self, luck: Luck, tier: int, split: Split) -> Task:
+        """Draw a task of a tier and a split."""
+        ...
+
+    def parse(self, text: str) -> Task | None:
+        """Read a prompt, with its tier and split; None when it is not exactly one."""
+        ...
+
+    def gold(self, task: Task) -> Gold:
+        """Return the truth about a task, from its prompt alone."""
+        ...
+
+    def grade(self, task: Task, text: str, group: str = "") -> tuple[Grade, ...]:
+        """Grade an answer."""
+        ...
+
+    def menu(self, task: Task) -> tuple[str, ...]:
+        """Return prompts one change away, all of the task's split."""
+        ...
+
+    def answers(self, task: Task) -> tuple[str, ...]:
+        """Return candidate answers, good and bad alike, in an order that tells nothing."""
+        ...
+
+
+def make_task(
+    family: str, prompt: str, tier: int, split: Split, choices: tuple[str, ...] = ()
+) -> Task:
+    """Return the task of a prompt; its id names the prompt, so a parsed one is the same."""
+    return Task(f"{family}-{text_hash(prompt)[:16]}", family, prompt, tier, split, choices)
+
+
+def competence(family: str, value: float) -> tuple[Grade, ...]:
+    """Return the one grade of an exercise. Seat and turn are stamped later."""
+    return (Grade("", "competence", family, value),)
+
+
+def shuffled(answers: set[str]) -> tuple[str, ...]:
+    """Return candidates ordered by the hash of their text, which knows no truth."""
+    return tuple(sorted(answers, key=text_hash))
