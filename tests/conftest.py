@@ -1,0 +1,67 @@
+"""What holds for every test: offline, one thread a process, no clock in hypothesis."""
+
+import ipaddress
+import os
+import socket
+
+# Read at import by the libraries they belong to, so before any test module is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["SDL_VIDEODRIVER"] = "dummy"
+
+import hypothesis
+import pytest
+
+# A loaded machine is slow, not wrong: durations decide nothing. The same examples every
+# time, so that a failure belongs to the change that brought it; `make test-slow` fuzzes.
+hypothesis.settings.register_profile(
+    "here",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("here")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "early: takes long and runs alone; started first")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("early") is None)
+    wanted = {
+        "gpu": lambda: not has_gpu() and "needs a CUDA device",
+        "hub": lambda: "SUPERALIGN_HUB" not in os.environ and "needs SUPERALIGN_HUB=1",
+    }
+    for name, missing in wanted.items():
+        marked = [item for item in items if item.get_closest_marker(name)]
+        reason = missing() if marked else None
+        for item in marked:
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def has_gpu():
+    import torch  # noqa: PLC0415 - only when a test asks for a GPU
+
+    return torch.cuda.is_available()
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch, request):
+    """Nothing here may reach past this machine, except tests marked ``hub``."""
+    if request.node.get_closest_marker("hub"):
+        return
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            host = address[0]
+            local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+            assert local, f"a test tried to reach {host}"
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
