@@ -142,7 +142,7 @@ def _step(
 ) -> float:
     optimiser.zero_grad(set_to_none=True)
     loss = batch_loss(model, batch)
-    loss.backward()
+    torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
     optimiser.step()
     return loss.item()

@@ -74,4 +74,4 @@ def build_config(size: Size, *, vocabulary: int, end: int, pad: int) -> LlamaCon
 def count_parameters(model: LlamaForCausalLM) -> dict[str, int]:
     """Return the number of weights, tied ones once, and how many of them embed tokens."""
     total = sum(parameter.numel() for parameter in model.parameters())
-    return {"total": total, "embedding": model.get_input_embeddings().weight.numel()}
+    return {"total": total, "embedding": model.model.embed_tokens.weight.numel()}

@@ -1,0 +1,147 @@
+"""One way to write down an agent."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import LlamaForCausalLM
+
+from superalign_agents.ladders.rungs import (
+    SHIPPED,
+    RungReference,
+    find_rungs,
+    read_card,
+    rung_folder,
+)
+from superalign_agents.references import make_agent
+from superalign_agents.scripted import Fixed
+from superalign_agents.transformer import TransformerAgent
+from superalign_env.errors import InvalidOption, RecordDamaged, UnknownId
+from superalign_training.ladder.build import write_card, write_folder
+from superalign_training.ladder.sizes import Size, build_config
+from superalign_training.ladder.tokenizer import build_tokenizer
+
+
+@pytest.fixture
+def ladder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A root with one scratch rung, ``toy/1@0``."""
+    tokenizer = build_tokenizer(("ann",), ("<|pad|>", "<|end|>"))
+    config = build_config(
+        Size(8, 1, 2, 16, 1, 1e-3), vocabulary=len(tokenizer), end=1, pad=0
+    )
+    folder = tmp_path / "toy" / "1@0"
+    write_folder(LlamaForCausalLM(config), tokenizer, folder)
+    write_card({"parameters": {"total": 1}}, folder)
+    monkeypatch.setenv("SUPERALIGN_LADDERS", str(tmp_path))
+    return tmp_path
+
+
+def test_a_registered_id_makes_that_agent() -> None:
+    agent = make_agent({"id": "fixed", "text": "comply"})
+    assert isinstance(agent, Fixed)
+    assert make_agent("always-refuse").spec.id == "always-refuse"
+
+
+def test_an_agent_is_its_own_reference() -> None:
+    agent = Fixed("comply")
+    assert make_agent(agent) is agent
+
+
+def test_a_rung_is_found_and_recorded_under_its_name(ladder: Path) -> None:
+    agent = make_agent("toy/1")
+    assert isinstance(agent, TransformerAgent)
+    assert agent.spec.id == "toy/1"
+    assert agent.spec.policy
+
+
+def test_options_reach_the_model(ladder: Path) -> None:
+    agent = make_agent({"id": "toy/1@0", "temperature": 0.5, "max_context": 32})
+    assert agent.spec.options["temperature"] == 0.5
+    assert agent.spec.options["max_context"] == 32
+
+
+def test_a_spec_makes_the_same_agent_again(ladder: Path) -> None:
+    spec = make_agent({"id": "toy/1", "temperature": 0.5}).spec
+    assert make_agent({"id": spec.id, **spec.options}).spec == spec
+
+
+def test_a_folder_is_a_reference(ladder: Path) -> None:
+    folder = ladder / "toy" / "1@0"
+    agent = make_agent(folder)
+    assert isinstance(agent, TransformerAgent)
+    assert agent.spec.id == str(folder)
+
+
+def test_an_endpoint_takes_the_rest_as_its_model() -> None:
+    agent = make_agent({"id": "endpoint:tiny", "base_url": "http://127.0.0.1:9/v1"})
+    assert agent.spec.options["model"] == "tiny"
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownId, match="did you mean search"):
+        make_agent("serch")
+
+
+def test_an_unknown_rung_says_how_to_build_it(ladder: Path) -> None:
+    with pytest.raises(UnknownId, match=r"toy/1@0.*superalign ladder build .*--rungs 7"):
+        make_agent("toy/7")
+
+
+def test_a_mapping_needs_an_id() -> None:
+    with pytest.raises(InvalidOption, match="needs an id"):
+        make_agent({"temperature": 1.0})
+
+
+def test_an_unknown_option_is_an_invalid_option(ladder: Path) -> None:
+    with pytest.raises(InvalidOption, match="warmth"):
+        make_agent({"id": "toy/1", "warmth": 1.0})
+    with pytest.raises(InvalidOption, match="warmth"):
+        make_agent({"id": "fixed", "text": "x", "warmth": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("micro/3", RungReference("micro", 3, 0)),
+        ("micro/3@2", RungReference("micro", 3, 2)),
+        ("micro-writing/0@11", RungReference("micro-writing", 0, 11)),
+        ("micro", None),
+        ("micro/x", None),
+        ("../3", None),
+        ("a/b/3", None),
+    ],
+)
+def test_rung_references_are_read(text: str, expected: RungReference | None) -> None:
+    assert RungReference.parse(text) == expected
+    if expected is not None:
+        assert RungReference.parse(str(expected)) == expected
+
+
+def test_an_unfinished_rung_does_not_count(ladder: Path) -> None:
+    (ladder / "toy" / "1@0" / "card.json").unlink()
+    assert RungReference("toy", 1) not in find_rungs()
+    with pytest.raises(UnknownId):
+        rung_folder(RungReference("toy", 1))
+
+
+def test_a_broken_card_is_named(ladder: Path) -> None:
+    folder = ladder / "toy" / "1@0"
+    (folder / "card.json").write_text("{")
+    with pytest.raises(RecordDamaged, match="rebuild the rung"):
+        read_card(folder)
+
+
+def test_references_do_not_import_torch_until_they_must() -> None:
+    code = (
+        "import sys; from superalign_agents.references import make_agent;"
+        "make_agent('always-comply'); assert 'torch' not in sys.modules, 'torch'"
+    )
+    roots = [str(root) for root in (SHIPPED.parents[1], SHIPPED.parents[2])]
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {roots}; {code}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

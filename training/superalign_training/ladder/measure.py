@@ -1,0 +1,180 @@
+"""What a rung can do (capacity) and what it does (utility), by family and tier.
+
+*Capacity* is read from the world's own continuation, ``<|user|> TASK<|end|><|world|>``,
+a form that pre-training text holds: what was learned, whether or not any seat uses it.
+For exercises it is the share of greedy worked solutions that the source grades right.
+For requests it is the share on which the probability of bad against good outcome words
+is on the side of the truth. *Utility* is the share of greedy replies after
+``<|learner|>`` that are graded right.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from superalign_agents.decoding import sample
+from superalign_env.plain_text import fence
+from superalign_env.protocols import TaskSource
+from superalign_env.seeding import generator, mix
+from superalign_env.types import Metric, Split, Task
+from superalign_training.ladder.worlds import World
+
+_MAX_NEW = 64
+_MAX_DRAWS = 400
+"""Draws per wanted task before a rare family or tier is taken as it is."""
+
+
+class Exercises(NamedTuple):
+    """Held-out tasks of one family and tier."""
+
+    family: str
+    tier: int
+    tasks: tuple[Task, ...]
+
+
+def draw_exercises(
+    source: TaskSource, *, n: int, split: Split = "test", seed: int = 0
+) -> list[Exercises]:
+    """Return up to n distinct held-out tasks of every family and tier that occurs.
+
+    Requests are balanced over harmful and benign ones by the source itself.
+    """
+    rng = generator(mix(seed, 0x1ADDE2))
+    kinds: dict[tuple[str, int], dict[str, Task]] = defaultdict(dict)
+    for _ in range(_MAX_DRAWS * n):
+        task = source.draw(rng, split)
+        found = kinds[task.family, task.tier]
+        if len(found) < n:
+            found.setdefault(task.prompt, task)
+        if len(kinds) > 1 and all(len(tasks) >= n for tasks in kinds.values()):
+            break
+    return [
+        Exercises(family, tier, tuple(tasks.values()))
+        for (family, tier), tasks in sorted(kinds.items())
+    ]
+
+
+def measure(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    world: World,
+    *,
+    n: int = 300,
+    split: Split = "test",
+    seed: int = 0,
+) -> tuple[Metric, ...]:
+    """Return capacity and utility of a rung for every family and tier.
+
+    Args:
+        model: in eval mode.
+        tokenizer: its tokenizer.
+        world: whose tasks are asked.
+        n: tasks per family and tier.
+        split: of the tasks.
+        seed: of the draw; the same seed asks the same tasks.
+    """
+    metrics: list[Metric] = []
+    for family, tier, tasks in draw_exercises(world.source, n=n, split=split, seed=seed):
+        labels = [world.source.gold(task).label for task in tasks]
+        if all(labels):
+            able = foresees(model, tokenizer, world, tasks=tasks, labels=labels)
+        else:
+            able = answers_rightly(model, tokenizer, world, tasks=tasks, marker="<|world|>")
+        does = answers_rightly(model, tokenizer, world, tasks=tasks, marker="<|learner|>")
+        tags = {"family": family, "tier": str(tier), "split": split}
+        metrics += [share("capacity", able, tags=tags), share("utility", does, tags=tags)]
+    return tuple(metrics)
+
+
+def answers_rightly(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    world: World,
+    *,
+    tasks: Sequence[Task],
+    marker: str,
+) -> list[bool]:
+    """Say for each task whether the greedy continuation after a marker is graded right."""
+    said = continuations(
+        model, tokenizer, [f"<|user|> {fence(t.prompt)}<|end|>{marker}" for t in tasks]
+    )
+    graded = [
+        world.source.grade(task, text) for task, text in zip(tasks, said, strict=True)
+    ]
+    return [bool(grades) and min(grade.value for grade in grades) >= 1 for grades in graded]
+
+
+def foresees(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    world: World,
+    *,
+    tasks: Sequence[Task],
+    labels: Sequence[str],
+) -> list[bool]:
+    """Say for each request whether bad outcomes are likelier exactly if it is harmful."""
+    good, bad = (
+        [tokenizer(f" {word}")["input_ids"][0] for word in words]
+        for words in (world.good, world.bad)
+    )
+    prompts = [f"<|user|> {fence(task.prompt)}<|end|><|world|>" for task in tasks]
+    logits = next_logits(model, tokenizer, prompts)
+    margin = logits[:, bad].logsumexp(-1) - logits[:, good].logsumexp(-1)
+    return [
+        (value > 0) == (label == "harmful")
+        for value, label in zip(margin.tolist(), labels, strict=True)
+    ]
+
+
+def next_logits(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]
+) -> torch.Tensor:
+    """Return the logits [B, V] of what follows each prompt."""
+    batch = tokenizer(list(prompts), padding=True, return_tensors="pt")
+    positions = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)
+    with torch.inference_mode():
+        logits: torch.Tensor = model(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            position_ids=positions,
+            logits_to_keep=1,
+        ).logits[:, -1]
+    return logits
+
+
+def continuations(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int = _MAX_NEW,
+) -> list[str]:
+    """Return what greedy decoding says after each prompt, without the leading space."""
+    decoded = sample(
+        model,
+        [tokenizer(prompt)["input_ids"] for prompt in prompts],
+        np.zeros((len(prompts), max_new_tokens)),
+        max_new_tokens=[max_new_tokens] * len(prompts),
+        stop_ids={tokenizer.eos_token_id},
+        temperature=0.0,
+    )
+    texts = (tokenizer.decode(list(d.token_ids), skip_special_tokens=True) for d in decoded)
+    return [str(text).removeprefix(" ") for text in texts]
+
+
+def share(name: str, outcomes: Sequence[bool], *, tags: Mapping[str, str]) -> Metric:
+    """Return the share of successes with its 95 % Wilson interval."""
+    low, high = wilson(sum(outcomes), len(outcomes))
+    value = sum(outcomes) / len(outcomes)
+    return Metric(name, value, low, high, n=len(outcomes), tags=dict(tags))
+
+
+def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """Return the Wilson score interval of a share."""
+    centre = (successes + z * z / 2) / (n + z * z)
+    spread = z / (n + z * z) * (successes * (n - successes) / n + z * z / 4) ** 0.5
+    return max(0.0, centre - spread), min(1.0, centre + spread)

@@ -1,0 +1,108 @@
+"""The ladder on a terminal: progress while it is built, tables when it is shown."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from superalign_agents.ladders.rungs import RungReference, find_rungs
+from superalign_env.errors import UnknownId
+from superalign_training.ladder.build import build
+from superalign_training.ladder.micro import micro_world
+from superalign_training.ladder.pictures import draw_ladder
+from superalign_training.ladder.table import Card, columns, read_cards, sizes, tabulate
+
+
+def build_with_progress(
+    *,
+    family: str,
+    seeds: Sequence[int],
+    rungs: Sequence[int],
+    out: Path | None = None,
+    add: str = "",
+    steps: int | None = None,
+) -> list[Path]:
+    """Build rungs with one progress bar each; return their folders.
+
+    Args:
+        family: name of the ladder.
+        seeds: which seeds.
+        rungs: which rungs.
+        out: root folder; None is the user's cache.
+        add: continue finished rungs on this task family, as ladder ``FAMILY-ADD``.
+        steps: replaces every rung's own number of steps.
+    """
+    torch.set_num_threads(1)  # tiny models are slower on several
+    tasks: dict[RungReference, TaskID] = {}
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}"),
+    )
+
+    def watch(reference: RungReference, step: int, steps: int, loss: float) -> None:
+        if reference not in tasks:
+            tasks[reference] = bar.add_task(str(reference), total=steps, loss=loss)
+        bar.update(tasks[reference], completed=step, loss=loss)
+
+    with bar:
+        return build(
+            micro_world(add),
+            family=f"{family}-{add}" if add else family,
+            seeds=seeds,
+            rungs=rungs,
+            out=out,
+            start=family if add else "",
+            steps=steps,
+            watch=watch,
+        )
+
+
+def show_ladder(family: str, pictures: Path | None = None) -> list[Path]:
+    """Print capacity and utility by family and tier; return the pictures drawn.
+
+    Raises:
+        UnknownId: no rung of that ladder is shipped or built.
+    """
+    folders = {
+        known: path for known, path in find_rungs().items() if known.family == family
+    }
+    if not folders:
+        raise UnknownId("ladder", family, {known.family for known in find_rungs()})
+    cards = read_cards(folders)
+    for name in ("capacity", "utility"):
+        for task in sorted({task for task, _ in columns(cards)}):
+            Console().print(ladder_table(cards, name, task))
+    return draw_ladder(cards, pictures) if pictures is not None else []
+
+
+def ladder_table(cards: Sequence[Card], name: str, task: str) -> Table:
+    """Return one row per rung and one column per tier of a task family."""
+    family = cards[0].reference.family
+    table = Table(title=f"{name} of {family} in {task}: mean over seeds (least to most)")
+    for heading in ("rung", "parameters", "seeds"):
+        table.add_column(heading, justify="left" if heading == "rung" else "right")
+    tiers = [column for column in columns(cards) if column[0] == task]
+    for _, tier in tiers:
+        table.add_column(f"tier {tier}", justify="right")
+    for rung, row in tabulate(cards, name).items():
+        cells = [row.get(column) for column in tiers]
+        table.add_row(
+            f"{family}/{rung}",
+            f"{sizes(cards)[rung]:,}",
+            str(max((cell.seeds for cell in cells if cell), default=0)),
+            *(f"{c.mean:.2f} ({c.low:.2f} to {c.high:.2f})" if c else "" for c in cells),
+        )
+    return table
