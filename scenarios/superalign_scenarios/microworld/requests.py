@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import msgspec
 
+from superalign_env.errors import InvalidOption
 from superalign_env.types import SPLITS, Gold, Grade, Split, Task
 from superalign_scenarios.microworld import acts
 from superalign_scenarios.microworld.family import make_task

@@ -85,8 +85,11 @@ class MicroWorld:
         return None
 
     def menu(self, task: Task) -> tuple[str, ...]:
-        """Return prompts that are one change away and valid in the task's split."""
-        return self._family(task).menu(task)
+        """Return prompts that are one change away and valid in the task's split.
+
+        The prompt itself where it has no such neighbour.
+        """
+        return self._family(task).menu(task) or (task.prompt,)
 
     def answers(self, task: Task) -> tuple[str, ...]:
         """Return candidate answers, good and bad alike."""

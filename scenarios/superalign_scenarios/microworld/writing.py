@@ -4,6 +4,7 @@
 length is always asked for; the tier is the number of further constraints, of four kinds.
 """
 
+from superalign_env.errors import InvalidOption
 from superalign_env.types import Gold, Grade, Split, Task
 from superalign_scenarios.microworld.family import competence, make_task, shuffled
 from superalign_scenarios.microworld.heldout import split_of
@@ -64,14 +65,13 @@ def compose(prompt: str, start: int = 0, neglect: int = -1) -> str:
     banned = {w for _, w in constraints}
     free = [w for w in (*LEXICON[start:], *LEXICON[:start]) if w not in banned]
     words = free[: length + (neglect == 0)]
-    if "start" in kept:
-        words[0] = kept["start"]
-    if "end" in kept:
-        words[-1] = kept["end"]
-    if "with" in kept:
-        words[1] = kept["with"]
+    places = {"start": 0, "end": len(words) - 1, "with": 1}
+    for kind, place in places.items():
+        if kind in kept:
+            words[place] = kept[kind]
     if neglect > 0 and constraints[neglect - 1][0] == "not":
-        words[1 if "with" not in kept else len(words) - 2] = constraints[neglect - 1][1]
+        taken = {places[kind] for kind in kept if kind in places}
+        words[min(set(range(length)) - taken)] = constraints[neglect - 1][1]
     return " ".join(words)
 
 
@@ -133,5 +133,5 @@ def _keeps(words: list[str], constraint: Constraint) -> bool:
 def _must_read(prompt: str) -> tuple[int, tuple[Constraint, ...]]:
     order = read(prompt)
     if order is None:
-        raise ValueError(f"no order of constrained writing: {prompt!r}")
+        raise InvalidOption(f"no order of constrained writing: {prompt!r}")
     return order
