@@ -14,7 +14,7 @@ WORKERS ?= 2
 DEMO := runs/demo
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 PINNED := pyproject.toml constraints.txt
 

@@ -1,0 +1,275 @@
+"""The law of the code: who may import what, and what is written in one place only."""
+
+import ast
+import re
+import sys
+import tomllib
+from fnmatch import fnmatch
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = {
+    "superalign_env",
+    "superalign_agents",
+    "superalign_scenarios",
+    "superalign_training",
+}
+
+LATE_IMPORTS = {
+    "*/cli/*": "commands import what they run, so that `superalign --help` is quick",
+    "*/commands.py": "commands import what they run, so that `superalign --help` is quick",
+    "scenarios/superalign_scenarios/__init__.py": "its table is read while superalign_env "
+    "is itself being imported",
+}
+"""File pattern → why imports of our own packages stand inside functions there."""
+
+AT_HOME = {
+    "sqlite3": ["superalign_env/store/*"],
+    "sqlite_utils": ["superalign_env/store/*"],
+    "starlette": ["superalign_env/web/*"],
+    "torch": ["agents/*", "training/*"],
+    "transformers": ["agents/*", "training/*"],
+    "safetensors": ["agents/*", "training/*"],
+    "trl": ["training/superalign_training/algorithms/*"],
+    "stable_baselines3": ["agents/*", "training/*"],
+    "openai": ["agents/superalign_agents/*"],
+    "matplotlib": ["superalign_env/figures.py", "training/*"],
+}
+"""Foreign package → the only files that may import it."""
+
+COMES_WITH = {
+    "click": "typer, which is built on it",
+    "omegaconf": "hydra-core",
+    "huggingface_hub": "transformers",
+    "safetensors": "transformers",
+    "tokenizers": "transformers",
+    "accelerate": "trl",
+    "datasets": "trl",
+}
+"""Imported, but chosen by a package that we declare."""
+
+SQL = re.compile(
+    r"\b(SELECT\s+.+\s+FROM|INSERT\s+(OR\s+\w+\s+)?INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM"
+    r"|CREATE\s+(TABLE|INDEX|TRIGGER|VIEW)|PRAGMA\s+\w+)\b",
+    re.DOTALL,
+)
+
+
+def fits(name, patterns):
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def imports(tree):
+    """Every (node, absolute module) that a tree imports, at any depth."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node, node.module
+
+
+def functions(tree):
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    return [node for node in ast.walk(tree) if isinstance(node, kinds)]
+
+
+def strings(tree):
+    """String literals that are no docstrings, with their lines; f-strings joined."""
+    documented = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(
+            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        )
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = [v.value if isinstance(v, ast.Constant) else "x" for v in node.values]
+            yield node.lineno, "".join(parts)
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in documented
+        ):
+            yield node.lineno, node.value
+
+
+def test_the_import_law_holds(run):
+    code = "from importlinter.cli import lint_imports_command as go; go(['--no-cache'])"
+    done = run("-c", code)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_own_packages_are_imported_at_the_top_of_a_file(sources):
+    late = [
+        f"{s.name}:{node.lineno} {module}"
+        for s in sources
+        if not fits(s.name, LATE_IMPORTS)
+        for function in functions(s.tree)
+        for node, module in imports(function)
+        if module.split(".")[0] in OURS
+    ]
+    assert late == []
+
+
+@pytest.mark.parametrize("foreign", AT_HOME)
+def test_a_foreign_package_is_imported_only_at_home(sources, foreign):
+    strangers = [
+        f"{s.name}:{node.lineno}"
+        for s in sources
+        if not fits(s.name, AT_HOME[foreign])
+        for node, module in imports(s.tree)
+        if module.split(".")[0] == foreign
+    ]
+    assert strangers == []
+
+
+def test_hydra_is_met_in_one_file(sources):
+    places = {
+        s.name
+        for s in sources
+        for _, module in imports(s.tree)
+        if module.split(".")[0] in ("hydra", "omegaconf")
+    }
+    assert len(places) <= 1, places
+
+
+def test_sql_is_written_only_in_the_store(sources):
+    strays = [
+        f"{s.name}:{line}"
+        for s in sources
+        if not s.name.startswith("superalign_env/store/")
+        for line, text in strings(s.tree)
+        if SQL.search(text)
+    ]
+    assert strays == []
+
+
+def test_every_import_is_declared_and_every_declared_package_is_imported(sources):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    known = packages_distributions()
+
+    def plain(requirement):
+        return re.split(r"[\[<>=!~; ]", requirement)[0].lower().replace("_", "-")
+
+    base = {plain(r) for r in project["dependencies"]}
+    optional = {
+        plain(r) for e in ("endpoints", "rows", "figures", "train") for r in extras[e]
+    }
+    used = {"base": set(), "optional": set()}
+    undeclared = []
+    for source in sources:
+        for node, module in imports(source.tree):
+            root = module.split(".")[0]
+            if root in sys.stdlib_module_names or root in OURS or root == "msvcrt":
+                continue
+            names = {name.lower().replace("_", "-") for name in known.get(root, [root])}
+            if names & base:
+                used["base"] |= names & base
+            elif names & optional:
+                used["optional"] |= names & optional
+            elif root not in COMES_WITH:
+                undeclared.append(f"{source.name}:{node.lineno} {root}")
+    assert undeclared == []
+    assert base - used["base"] == set(), "a base dependency that nothing imports"
+
+
+def test_randomness_comes_from_keys_alone(sources):
+    allowed = {"Generator", "Philox", "SeedSequence", "PCG64DXSM"}
+    strays = []
+    for source in sources:
+        for node, module in imports(source.tree):
+            if module == "random":
+                strays.append(f"{source.name}:{node.lineno} import random")
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):
+                owner = ast.unparse(node.value)
+                if owner in ("np.random", "numpy.random") and node.attr not in allowed:
+                    strays.append(f"{source.name}:{node.lineno} {owner}.{node.attr}")
+    assert strays == []
+
+
+def test_rules_know_no_clock_no_files_and_no_network(sources):
+    banned = {
+        "asyncio",
+        "datetime",
+        "os",
+        "random",
+        "socket",
+        "subprocess",
+        "threading",
+        "time",
+    }
+    strays = [
+        f"{s.name}:{node.lineno} {module}"
+        for s in sources
+        if s.module.startswith("superalign_scenarios")
+        for node, module in imports(s.tree)
+        if module.split(".")[0] in banned
+    ]
+    assert strays == []
+
+
+def test_only_simulated_annotators_and_evaluation_open_the_door_to_gold(sources):
+    """``scenario.gold(episode, turn, group)``; ``source.gold(task)`` is the rules' own."""
+    allowed = [
+        "superalign_env/humans/*",
+        "superalign_env/evaluation.py",
+        "training/superalign_training/evaluation/*",
+    ]
+    strays = [
+        f"{s.name}:{node.lineno}"
+        for s in sources
+        if not fits(s.name, allowed)
+        for node in ast.walk(s.tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "gold"
+        and len(node.args) + len(node.keywords) > 1
+    ]
+    assert strays == []
+
+
+def test_nothing_unsafe_is_loaded_or_executed(sources):
+    strays = [
+        f"{s.name}:{node.lineno} {module}"
+        for s in sources
+        for node, module in imports(s.tree)
+        if module.split(".")[0] in ("pickle", "cloudpickle", "dill", "marshal", "shelve")
+    ]
+    for source in sources:
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                trusting = any(
+                    k.arg == "trust_remote_code"
+                    and not (isinstance(k.value, ast.Constant) and k.value.value is False)
+                    for k in node.keywords
+                )
+                if name in ("eval", "exec", "os.system") or trusting:
+                    strays.append(f"{source.name}:{node.lineno} {name}")
+    assert strays == []
+
+
+def test_no_module_is_called_like_a_public_function(sources):
+    import superalign_env  # noqa: PLC0415 - the only test here that needs it
+
+    modules = {s.module for s in sources}
+    # A package of that name could be imported before the function is.
+    clashes = {n for n in superalign_env.__all__ if f"superalign_env.{n}" in modules}
+    assert clashes == set()
+
+
+def test_source_roots_are_no_packages():
+    """A package called ``agents`` belongs to somebody else."""
+    assert [
+        r
+        for r in ("agents", "scenarios", "training")
+        if (ROOT / r / "__init__.py").exists()
+    ] == []

@@ -1,0 +1,86 @@
+"""How the code looks: types, style, lengths, names, nothing left for later."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+
+LONG_FILES: dict[str, str] = {}
+"""File → why it holds one noun all the same."""
+
+LONG_FUNCTIONS: dict[str, str] = {}
+"""``file:function`` → why it reads better whole."""
+
+VAGUE = {"utils", "util", "helpers", "helper", "manager", "base", "core", "common", "misc"}
+
+
+def tool(root, *command):
+    """Run one tool over the repository and show what it says when it objects."""
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=root,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.early
+def test_every_package_is_strictly_typed(root):
+    tool(root, "mypy")
+
+
+def test_the_style_is_kept(root):
+    tool(root, "ruff", "check", ".")
+
+
+def test_the_format_is_kept(root):
+    tool(root, "ruff", "format", "--check", ".")
+
+
+def test_no_file_is_longer_than_350_lines(sources, scripts):
+    long = {s.name: s.text.count("\n") for s in sources + scripts}
+    assert {name: n for name, n in long.items() if n > 350 and name not in LONG_FILES} == {}
+
+
+def test_no_function_is_longer_than_60_lines(sources, scripts):
+    long = {
+        f"{s.name}:{node.name}": node.end_lineno - node.lineno + 1
+        for s in sources + scripts
+        for node in ast.walk(s.tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {k: n for k, n in long.items() if n > 60 and k not in LONG_FUNCTIONS} == {}
+
+
+def test_every_suppression_says_why(sources, scripts):
+    bare = re.compile(
+        r"#\s*(type: ignore|noqa)(\[[\w, -]+\]|: *[A-Z]+\d+(, *[A-Z]+\d+)*)?\s*$"
+    )
+    strays = [
+        f"{s.name}:{n} {line.strip()}"
+        for s in sources + scripts
+        for n, line in enumerate(s.text.splitlines(), 1)
+        if bare.search(line)
+    ]
+    assert strays == []
+
+
+def test_names_say_what_a_module_holds(sources):
+    vague = [s.name for s in sources if VAGUE & set(s.module.split("."))]
+    assert vague == []
+
+
+def test_nothing_is_left_for_later(sources, scripts):
+    later = re.compile(r"\b(TODO|FIXME|XXX|NotImplementedError)\b")
+    strays = [
+        f"{s.name}:{n}"
+        for s in sources + scripts
+        for n, line in enumerate(s.text.splitlines(), 1)
+        if later.search(line)
+    ]
+    assert strays == []
