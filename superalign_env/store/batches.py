@@ -1,12 +1,12 @@
 """One batch of episodes, one transaction."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
 from superalign_env.canonical import content_hash, to_json
-from superalign_env.store.database import Database
+from superalign_env.store.database import Database, Row
 from superalign_env.store.packing import EpisodeRows, pack
 from superalign_env.types import AgentSpec, Episode
 
@@ -27,6 +27,9 @@ _EVENTS = (
 )
 
 _MANY_SPECS = 4096
+
+_ROWS_AT_ONCE = (256, 64, 16, 4, 1)
+"""Few different statements, so that SQLite parses each of them once."""
 
 
 class BatchWriter:
@@ -87,15 +90,15 @@ class BatchWriter:
     def _insert(self, packed: list[EpisodeRows], fresh: dict[str, AgentSpec]) -> None:
         stage = (self._stage,)
         agents = [(name, to_json(spec).decode()) for name, spec in fresh.items()]
+        events = _all(rows.events for rows in packed)
         with self._database.transaction() as connection:
-            connection.executemany(_AGENTS, agents)
-            connection.executemany(_EPISODES, [rows.episode + stage for rows in packed])
-            connection.executemany(_SEATS, _all(rows.seats for rows in packed))
-            connection.executemany(_UTTERANCES, _all(rows.utterances for rows in packed))
-            connection.executemany(_REWARDS, _all(rows.rewards for rows in packed))
-            connection.executemany(_GRADES, _all(rows.grades for rows in packed))
-            events = _all(rows.events for rows in packed)
-            connection.executemany(_EVENTS, [event + stage for event in events])
+            insert(connection, _AGENTS, agents)
+            insert(connection, _EPISODES, [rows.episode + stage for rows in packed])
+            insert(connection, _SEATS, _all(rows.seats for rows in packed))
+            insert(connection, _UTTERANCES, _all(rows.utterances for rows in packed))
+            insert(connection, _REWARDS, _all(rows.rewards for rows in packed))
+            insert(connection, _GRADES, _all(rows.grades for rows in packed))
+            insert(connection, _EVENTS, [event + stage for event in events])
 
     def _without_stored(
         self, packed: list[EpisodeRows]
@@ -118,6 +121,31 @@ class BatchWriter:
                     "give this stage a key of its own (run, generation, round)"
                 )
         return new, refused
+
+
+def insert(connection: sqlite3.Connection, statement: str, rows: Iterable[Row]) -> None:
+    """Insert rows, many with one statement.
+
+    `executemany` would take and give back the interpreter's lock for every row: beside a
+    busy loop each row then waits for a thread switch, 5 ms. Here SQLite inserts hundreds
+    of rows while the loop goes on.
+
+    Args:
+        connection: in a transaction.
+        statement: ``INSERT … VALUES (?,?)``.
+        rows: one value per question mark.
+    """
+    waiting = list(rows)
+    head, _, marks = statement.rpartition(" VALUES ")
+    most = connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // marks.count("?")
+    done = 0
+    for size in _ROWS_AT_ONCE:
+        if size > most:
+            continue
+        many = f"{head} VALUES {','.join([marks] * size)}"
+        while len(waiting) - done >= size:
+            connection.execute(many, list(_all(waiting[done : done + size])))
+            done += size
 
 
 _all = chain.from_iterable

@@ -42,7 +42,7 @@ class EpisodeWriter:
         self._batches = BatchWriter(run.path / "run.db", stage)
         self._inbox: list[Episode] = []
         self._changed = threading.Condition()
-        self._hurry = self._closing = self._writing = False
+        self._hurry = self._closing = self._writing = self._stuck = False
         self._failure: Exception | None = None
         self._thread = threading.Thread(
             target=self._work, name="episode-writer", daemon=True
@@ -127,27 +127,35 @@ class EpisodeWriter:
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(self._is_due, timeout=self._every)
-                last = self._closing
-                taken: list[Episode] = []
-                if last or self._failure is None:
-                    taken, self._inbox = self._inbox, []
-                self._writing, self._hurry = bool(taken), False
+                # After a quiet second whatever is there goes to disk.
+                self._hurry |= not self._changed.wait_for(self._is_due, timeout=self._every)
+                taken = self._take()
             failure = self._written(taken) if taken else None
             with self._changed:
                 self._failure = failure or self._failure
                 self._writing = False
                 self._changed.notify_all()
-            if last:
-                return
+                if self._closing and (self._stuck or not self._inbox):
+                    return
+
+    def _take(self) -> list[Episode]:
+        """Return the next batch; nothing while an error waits to be told."""
+        if self._failure is not None and not self._closing:
+            return []
+        taken, self._inbox = self._inbox[: self._batch], self._inbox[self._batch :]
+        self._hurry &= bool(self._inbox)
+        self._writing = bool(taken)
+        return taken
 
     def _written(self, taken: list[Episode]) -> Exception | None:
-        """Write what was taken, or put it back and return why not."""
+        """Write what was taken, or put it back; return what went wrong."""
         try:
             refused = self._batches.write(taken)
+            self._stuck = False
         except Exception as error:  # whatever it is must reach the thread that plays
             with self._changed:
                 self._inbox = taken + self._inbox
+                self._stuck = True
             return error
         if refused:
             more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
