@@ -1,0 +1,5 @@
+"""The budgeted human channel: what is asked, and who answers it.
+
+`selection` chooses the questions, `superalign_env.store.questions` keeps the queue,
+people answer at the `terminal`, `simulated` annotators stand in for them.
+"""

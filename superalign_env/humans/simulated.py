@@ -1,0 +1,175 @@
+"""People who are not there: annotators that know the truth and corrupt it.
+
+Together with evaluation this is the only caller of a scenario's `gold`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from superalign_env.errors import InvalidOption
+from superalign_env.protocols import HasGold
+from superalign_env.seeding import generator, label, mix
+from superalign_env.store.questions import Questions
+from superalign_env.types import Episode, Question, Signal
+
+_COIN = 0.5
+
+
+class SimulatedAnnotator:
+    """Answers questions as an imperfect member of a group of people would.
+
+    The answer to one question depends on the seed, the annotator's name and the
+    question's id, on its round (drift) and on how many were answered before (fatigue):
+    never on when it is asked, or beside which others.
+
+    Args:
+        name: source of its signals.
+        group: whose values it holds.
+        accuracy: probability of saying what an ideal member of the group would say.
+        bias: leniency, in [−1, 1]: added to the error rate on bad turns and taken from
+            it on good ones. Negative is strictness.
+        drift: what a round adds to the bias.
+        fatigue: what every answer takes from the accuracy, down to a coin flip.
+        seed: of its errors.
+
+    Raises:
+        InvalidOption: an accuracy, bias or fatigue out of range.
+    """
+
+    def __init__(
+        self,
+        name: str = "simulated",
+        *,
+        group: str = "everyone",
+        accuracy: float = 0.9,
+        bias: float = 0.0,
+        drift: float = 0.0,
+        fatigue: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        if not (0 <= accuracy <= 1 and -1 <= bias <= 1 and 0 <= fatigue <= 1):
+            raise InvalidOption(
+                "needs accuracy in [0, 1], bias in [-1, 1] and fatigue in [0, 1], not "
+                f"{accuracy}, {bias} and {fatigue}"
+            )
+        if not abs(drift) <= 1:
+            raise InvalidOption(
+                f"drift is the change of bias per round, in [-1, 1], not {drift}"
+            )
+        self.name = name
+        self.group = group
+        self._accuracy = accuracy
+        self._bias = bias
+        self._drift = drift
+        self._fatigue = fatigue
+        self._seed = mix(seed, label(name))
+
+    @property
+    def profile(self) -> dict[str, Any]:
+        """What `Annotators.enroll` records: it is no person, and how it errs."""
+        return {
+            "simulated": True,
+            "accuracy": self._accuracy,
+            "bias": self._bias,
+            "drift": self._drift,
+            "fatigue": self._fatigue,
+        }
+
+    def answer(
+        self, question: Question, episode: Episode, scenario: HasGold, *, answered: int = 0
+    ) -> Signal | None:
+        """Return what the annotator says; None where it has no veto to cast.
+
+        Args:
+            question: about a turn, or a pair of turns, of the episode.
+            episode: the record.
+            scenario: whose `gold` is asked.
+            answered: how many questions it answered before, for fatigue.
+
+        Raises:
+            InvalidOption: nobody can answer it (raised by the scenario).
+        """
+        rng = generator(mix(self._seed, label(question.id)))
+        tie, luck = rng.random(2).tolist()
+        value = scenario.gold(episode, question.turn, self.group)
+        if question.kind == "preference":
+            other = scenario.gold(episode, question.versus, self.group)
+            value = float(tie < _COIN) if value == other else float(value > other)
+        elif question.kind in ("vote", "veto"):
+            value = float(value >= _COIN)
+        accuracy = self._accuracy_after(answered)
+        lenient = 0.0 if question.kind == "preference" else self._bias_in(question.round)
+        error = 1.0 - accuracy + (lenient if value < _COIN else -lenient)
+        if luck < error:
+            value = 1.0 - value
+        if question.kind == "veto" and value >= _COIN:
+            return None
+        return Signal(
+            question.kind,
+            question.episode,
+            question.turn,
+            self.name,
+            value,
+            question.versus,
+            accuracy,
+            {"group": self.group},
+            question.id,
+        )
+
+    def _accuracy_after(self, answered: int) -> float:
+        """Return the accuracy of a tired annotator; one below a coin flip stays as bad."""
+        return max(min(_COIN, self._accuracy), self._accuracy - self._fatigue * answered)
+
+    def _bias_in(self, round_: int) -> float:
+        return self._bias + self._drift * round_
+
+
+def work_off(
+    questions: Questions,
+    annotator: SimulatedAnnotator,
+    *,
+    episode_of: Callable[[str], Episode],
+    scenario: HasGold,
+    limit: int | None = None,
+) -> list[Signal]:
+    """Let an annotator answer open questions through the same queue that people use.
+
+    What nobody can answer, and where it has no veto to cast, is skipped with the reason.
+
+    Args:
+        questions: the queue, ``run.questions``.
+        annotator: who answers; enroll it first, so that its group is recorded.
+        episode_of: returns the record of an episode id, ``run.episode``.
+        scenario: whose `gold` is asked.
+        limit: how many questions at most; all open ones when absent.
+
+    Returns:
+        The answers as they were stored.
+    """
+    given: list[Signal] = []
+    taken = 0
+    while limit is None or taken < limit:
+        asked = questions.claim(annotator.name)
+        if asked is None:
+            break
+        taken += 1
+        try:
+            said = annotator.answer(
+                asked, episode_of(asked.episode), scenario, answered=len(given)
+            )
+        except InvalidOption as error:
+            questions.skip(asked.id, annotator.name, why=str(error))
+            continue
+        if said is None:
+            questions.skip(asked.id, annotator.name, why="no veto")
+            continue
+        given.append(
+            questions.answer(
+                asked.id,
+                annotator.name,
+                value=said.value,
+                confidence=said.confidence,
+                payload=said.payload,
+            )
+        )
+    return given
