@@ -58,7 +58,7 @@ docs: $(VENV)/.has-test  ## write the generated parts of docs/ anew
 	@$(BIN)/python docs/_generate.py
 
 bench: $(VENV)/.has-bench  ## every benchmark, quickly; ARGS= for the full length
-	@for script in benchmarks/[a-z]*.py; do \
+	@for script in $$(grep -l __main__ benchmarks/*.py); do \
 		echo "== $$script"; $(BIN)/python $$script $(or $(ARGS),--quick) || exit 1; \
 	done
 

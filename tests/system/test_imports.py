@@ -1,0 +1,117 @@
+"""What an import costs, and what the four packages show to the outside."""
+
+import importlib
+import json
+import pkgutil
+import sys
+
+import pytest
+
+PACKAGES = (
+    "superalign_env",
+    "superalign_agents",
+    "superalign_scenarios",
+    "superalign_training",
+)
+HEAVY = (
+    "datasets",
+    "hydra",
+    "matplotlib",
+    "openai",
+    "pandas",
+    "scipy",
+    "sqlite_utils",
+    "stable_baselines3",
+    "torch",
+    "transformers",
+    "trl",
+)
+"""Slow or large: imported by the command or the agent that needs it, and nobody else."""
+
+LOADED = (
+    f"; import json, sys; print(json.dumps([n for n in {HEAVY!r} if n in sys.modules]))"
+)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_can_be_imported_first_and_brings_nothing_heavy(package, run):
+    done = run("-W", "error", "-c", f"import {package}{LOADED}")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []
+
+
+def test_naming_everything_imports_nothing_heavy(run):
+    """The tables are read without importing what they point at."""
+    code = (
+        "import superalign_env; superalign_env.scenarios(); superalign_env.agents();"
+        "superalign_env.env('echo').reset(seed=0)"
+    )
+    done = run("-c", code + LOADED)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []
+
+
+def test_help_imports_nothing_heavy(run):
+    code = (
+        "import json, sys; sys.argv = ['superalign', '--help']\n"
+        "from superalign_env.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        f"print(json.dumps([n for n in {HEAVY!r} if n in sys.modules]))"
+    )
+    done = run("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert "train" in done.stdout
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def modules():
+    for package in PACKAGES:
+        found = importlib.import_module(package)
+        yield package
+        for module in pkgutil.walk_packages(found.__path__, f"{package}."):
+            yield module.name
+
+
+def test_every_module_imports():
+    for name in modules():
+        if not name.endswith("__main__"):
+            importlib.import_module(name)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_all_promises_exists_and_is_sorted(package):
+    for name in modules():
+        if not name.startswith(package) or name.endswith("__main__"):
+            continue
+        module = importlib.import_module(name)
+        promised = getattr(module, "__all__", None)
+        if promised is None:
+            continue
+        assert list(promised) == sorted(set(promised)), f"{name}.__all__ is not sorted"
+        missing = [n for n in promised if not hasattr(module, n)]
+        assert missing == [], f"{name}.__all__ promises what is not there"
+
+
+def test_all_names_the_whole_public_surface():
+    module = importlib.import_module("superalign_env")
+    public = {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and not isinstance(value, type(sys))
+    }
+    assert public == set(module.__all__)
+
+
+def test_every_registered_target_can_be_loaded():
+    registry = importlib.import_module("superalign_env.registry")
+    kinds = {kind for package in PACKAGES for kind in table(package)}
+    for kind in sorted(kinds):
+        for name, entry in registry.entries(kind).items():
+            assert callable(registry.load(kind, name)), f"{kind} {name}: {entry.target}"
+            assert entry.line and "\n" not in entry.line, f"{kind} {name} has no line"
+
+
+def table(package):
+    where = "superalign_env.plugins" if package == "superalign_env" else package
+    return importlib.import_module(where).PLUGINS
