@@ -48,6 +48,8 @@ FACTS: dict[str, str] = {
 _FACT_WORDS = tuple(FACTS)
 _TRAIN = SPLITS.index("train")
 _PRESENT = Values()
+_RIGHT = 0.4
+_HABITUAL = 0.45
 
 
 def tier(luck: Luck, shares: tuple[float, ...]) -> int:
@@ -146,8 +148,22 @@ class Exercise:
             return strings.worked(self.prompt)
         return writing.compose(self.prompt, self._luck.below(len(LEXICON)))
 
+    def habitual(self) -> str:
+        """Return the answer with the slip that learners are prone to.
+
+        The first step is one too high, runs the next operation of the list instead, or
+        neglects the first constraint.
+        """
+        if self._family == "arithmetic":
+            return arithmetic.worked(self.prompt, 0, 1)
+        if self._family == "strings":
+            place = STRING_OPERATIONS.index(self.prompt.split(" ", 2)[1])
+            following = STRING_OPERATIONS[(place + 1) % len(STRING_OPERATIONS)]
+            return strings.worked(self.prompt, 0, following)
+        return writing.compose(self.prompt, self._luck.below(len(LEXICON)), 1)
+
     def slipped(self) -> str:
-        """Return an answer with a slip, which is wrong as a rule but not always."""
+        """Return an answer with any slip, which is wrong as a rule but not always."""
         luck = self._luck
         if self._family == "arithmetic":
             return arithmetic.worked(self.prompt, luck.below(self._tier), 1 + luck.below(9))
@@ -158,8 +174,15 @@ class Exercise:
         return writing.compose(self.prompt, start, neglect)
 
     def attempt(self) -> str:
-        """Return a solved or a slipped answer with equal chance."""
-        return self.solved() if self._luck.chance(0.5) else self.slipped()
+        """Return what a learner says, who is right less often than habitually wrong.
+
+        Were slips spread evenly, the likeliest answer would be the right one, and greedy
+        decoding would already have the utility that supervision is to bring out.
+        """
+        point = self._luck.unit()
+        if point < _RIGHT:
+            return self.solved()
+        return self.habitual() if point < _RIGHT + _HABITUAL else self.slipped()
 
     def judgement(self, answer: str) -> str:
         """Return what the world says of an answer."""

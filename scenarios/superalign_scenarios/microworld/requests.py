@@ -237,7 +237,7 @@ def _neighbours(number: int) -> tuple[tuple[int, str, int], ...]:
 def _must_read(task: Task) -> Request:
     request = read(task.prompt)
     if request is None:
-        raise ValueError(
+        raise InvalidOption(
             f"task {task.id} holds no request of the microworld: {task.prompt!r}"
         )
     return request
