@@ -1,0 +1,205 @@
+"""Write the generated parts of the pages: what the program says of itself.
+
+    python docs/_generate.py           write them
+    python docs/_generate.py --check   complain where a page says something else
+
+A generated part stands between ``<!-- generated: NAME [ARGUMENT …] -->`` and
+``<!-- end -->``. `BLOCKS` below says which names there are.
+"""
+
+import argparse
+import inspect
+import os
+import re
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+# Help is laid out for the terminal it finds; pages are always 80 columns of plain text.
+os.environ.update(COLUMNS="80", LINES="40", TERM="dumb", NO_COLOR="1", TYPER_USE_RICH="0")
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+sys.path[:0] = [str(ROOT / folder) for folder in ("", "agents", "scenarios", "training")]
+
+from click.testing import CliRunner  # noqa: E402 - after the paths above
+from pydantic import BaseModel  # noqa: E402 - after the paths above
+
+from superalign_env import errors, make_scenario, registry  # noqa: E402 - as above
+
+_BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def help_of(*command: str) -> str:
+    """Return what ``superalign COMMAND --help`` prints."""
+    from superalign_env.cli import command as root  # noqa: PLC0415 - slow, needed only here
+
+    said = CliRunner().invoke(root(), [*command, "--help"], prog_name="superalign")
+    if said.exit_code:
+        raise SystemExit(f"superalign {' '.join(command)} --help failed: {said.output}")
+    lines = [line.rstrip() for line in said.output.strip("\n").splitlines()]
+    return (
+        "```console\n"
+        + "\n".join([f"$ superalign {' '.join([*command, '--help'])}", *lines])
+        + "\n```"
+    )
+
+
+def table_of(kind: str) -> str:
+    """Return every registered id of a kind and what it is."""
+    rows = [(f"`{e.id}`", e.line) for e in registry.entries(kind).values()]
+    return table(("id", "what it is"), rows)
+
+
+def options_of(kind: str, name: str) -> str:
+    """Return the constructor's options, their defaults and what the docstring says of them."""
+    target = registry.load(kind, name)
+    described = dict(arguments(inspect.getdoc(target) or ""))
+    rows = []
+    for option in inspect.signature(target).parameters.values():
+        default = "" if option.default is option.empty else f"`{option.default!r}`"
+        if option.default == "":
+            default = ""
+        rows.append((f"`{option.name}`", default, described.get(option.name, "")))
+    return table(("option", "default", "meaning"), rows)
+
+
+def weights_of(scenario: str, *pairs: str) -> str:
+    """Return what a scenario pays for, by role; pairs are options, ``truth=1``."""
+    options: dict[str, Any] = {
+        key: bool(int(v)) for key, _, v in (p.partition("=") for p in pairs)
+    }
+    rows = [
+        (f"`{role}`", f"`{part}`", f"{weight:g}")
+        for role, parts in make_scenario(scenario, **options).weights.items()
+        for part, weight in parts.items()
+    ]
+    return table(("role", "part", "weight"), rows)
+
+
+def error_tree() -> str:
+    """Return the tree that the module of all errors draws."""
+    tree = inspect.cleandoc(errors.__doc__ or "").partition("::\n\n")[2]
+    return "```text\n" + inspect.cleandoc(tree) + "\n```"
+
+
+def settings() -> str:
+    """Return every setting of a self-play run."""
+    from superalign_training.settings import Settings  # noqa: PLC0415 - needed only here
+
+    return table(("key", "default", "meaning"), list(fields(Settings)))
+
+
+def record_tables() -> str:
+    """Return the tables of a fresh record and their columns."""
+    from superalign_env.store import Run  # noqa: PLC0415 - slow, needed only here
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Run.create(Path(folder) / "run", kind="docs", config={}, seed=0) as run,
+    ):
+        found = {t.name: [c.name for c in t.columns] for t in run.database.tables.tables}
+    rows = [
+        (f"`{name}`", ", ".join(f"`{column}`" for column in columns))
+        for name, columns in found.items()
+        if not name.startswith(("_", "sqlite_"))
+    ]
+    return table(("table", "columns"), rows)
+
+
+def layers() -> str:
+    """Return the import law as import-linter checks it, highest layer first."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    lines = []
+    for contract in project["tool"]["importlinter"]["contracts"]:
+        if contract["type"] == "layers":
+            lines += [
+                f"{contract['name']}",
+                *[f"    {layer}" for layer in contract["layers"]],
+                "",
+            ]
+    return "```text\n" + "\n".join(lines).rstrip() + "\n```"
+
+
+BLOCKS: dict[str, Callable[..., str]] = {
+    "errors": error_tree,
+    "help": help_of,
+    "layers": layers,
+    "options": options_of,
+    "record": record_tables,
+    "settings": settings,
+    "table": table_of,
+    "weights": weights_of,
+}
+"""Name of a block → what makes it."""
+
+
+def arguments(docstring: str) -> Iterator[tuple[str, str]]:
+    """Yield (name, description) of a Google docstring's ``Args`` section."""
+    section = re.search(r"^Args:\n((?:[ ]{4}.*\n?|\n)+)", docstring + "\n", re.MULTILINE)
+    for found in re.finditer(
+        r"^ {4}(\w+): ((?:.|\n {8})+)", section[1] if section else "", re.M
+    ):
+        yield found[1], " ".join(found[2].split()).replace("``", "`")
+
+
+def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield (dotted key, default, meaning) of a model of settings."""
+    for name, field in model.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, BaseModel):
+            yield from fields(type(default), f"{prefix}{name}.")
+        else:
+            shown = str(default) if isinstance(default, Path) else repr(default)
+            yield (
+                f"`{prefix}{name}`",
+                f"`{shown}`",
+                " ".join((field.description or "").split()),
+            )
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
+
+
+def rewritten(page: str) -> str:
+    """Return a page with all its generated parts made anew."""
+
+    def block(found: re.Match[str]) -> str:
+        name, *rest = found[2].split()
+        if name not in BLOCKS:
+            raise SystemExit(
+                f"no generated part is called {name!r}; known: {', '.join(BLOCKS)}"
+            )
+        return f"{found[1]}\n{BLOCKS[name](*rest)}\n\n{found[3]}"
+
+    return _BLOCK.sub(block, page)
+
+
+def main() -> int:
+    """Write the pages, or say which of them are stale."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    checking = parser.parse_args().check
+    stale = []
+    for page in [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]:
+        old = page.read_text(encoding="utf-8")
+        new = rewritten(old)
+        if new != old:
+            stale.append(page.relative_to(ROOT).as_posix())
+            if not checking:
+                page.write_text(new, encoding="utf-8")
+    for name in stale:
+        print(f"{name}: {'stale; run `make docs`' if checking else 'written'}")
+    return int(checking and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
