@@ -45,7 +45,7 @@ class Search:
         archive: Archive | None = None,
         *,
         explore: float = 0.5,
-        novelty: float = 0.2,
+        novelty: float = 0.1,
         invent: bool = True,
     ) -> None:
         if not 0.0 <= explore <= 1.0:
