@@ -76,8 +76,7 @@ def _read_lines(path: Path) -> list[Row]:
 
 def _read_parquet(path: Path) -> list[Row]:
     try:
-        # Heavy and optional; it ships no types.
-        from pyarrow import ArrowException, parquet  # type: ignore[import-untyped]  # noqa: PLC0415
+        from pyarrow import ArrowException, parquet  # type: ignore[import-untyped]  # noqa: PLC0415 - heavy, optional, untyped
     except ImportError as error:
         raise InvalidOption(
             "parquet files need pyarrow: pip install 'superalign-env[rows]'"

@@ -48,8 +48,8 @@ FACTS: dict[str, str] = {
 _FACT_WORDS = tuple(FACTS)
 _TRAIN = SPLITS.index("train")
 _PRESENT = Values()
-_RIGHT = 0.4
-_HABITUAL = 0.45
+_RIGHT = 0.35
+_HABITUAL = 0.5
 
 
 def tier(luck: Luck, shares: tuple[float, ...]) -> int:
