@@ -1,0 +1,145 @@
+"""Pages that cannot lie: their code runs, their links lead somewhere, nothing is missing."""
+
+import re
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import superalign_env
+from superalign_env import registry
+from superalign_training.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+KINDS = (
+    "agent",
+    "algorithm",
+    "command",
+    "detector",
+    "evaluation",
+    "experiment",
+    "gap",
+    "renderer",
+    "scenario",
+    "selection",
+    "source",
+)
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def blocks(page, language):
+    return [
+        code for found, code in FENCE.findall(page.read_text("utf-8")) if found == language
+    ]
+
+
+def commands():
+    """Every ``superalign …`` line of the pages' shell blocks, as (page, words)."""
+    for page in PAGES:
+        for code in blocks(page, "bash"):
+            for line in code.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words and words[0] == "superalign":
+                    yield page.name, words
+
+
+def anchor(heading):
+    """The anchor that a Markdown host makes of a heading."""
+    plain = re.sub(r"[`*]", "", heading).strip().lower()
+    return re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: page.name
+)
+def test_code_on_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": page.stem}
+    for number, code in enumerate(blocks(page, "python")):
+        exec(compile(code, f"{page.name}, block {number}", "exec"), names)
+
+
+def test_the_readme_shows_the_whole_loop_in_about_a_dozen_lines():
+    loops = [code for code in blocks(ROOT / "README.md", "python") if "env.last()" in code]
+    assert len(loops) == 1
+    lines = [line for line in loops[0].splitlines() if line.strip()]
+    assert len(lines) <= 16
+
+
+def test_links_lead_somewhere():
+    broken = []
+    for page in PAGES:
+        for target in LINK.findall(FENCE.sub("", page.read_text("utf-8"))):
+            if re.match(r"[a-z]+:", target):
+                continue
+            path, _, fragment = target.partition("#")
+            there = (page.parent / path).resolve() if path else page
+            if not there.exists():
+                broken.append(f"{page.name}: {target}")
+            elif fragment and fragment not in map(
+                anchor, HEADING.findall(there.read_text())
+            ):
+                broken.append(f"{page.name}: {target} (no such heading)")
+    assert broken == []
+
+
+def test_every_page_is_reached_from_the_readme():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert [p.name for p in PAGES if p.name != "README.md" and p.name not in readme] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_registered_id_is_on_a_page(kind):
+    text = "\n".join(page.read_text("utf-8") for page in PAGES)
+    mark = "superalign {}" if kind == "command" else "`{}`"
+    assert [i for i in registry.entries(kind) if mark.format(i) not in text] == []
+
+
+def test_every_kind_that_is_registered_is_known_here():
+    tables = ("superalign_env.plugins", "superalign_agents", "superalign_scenarios")
+    packages = [*map(import_module, tables), import_module("superalign_training")]
+    assert {kind for package in packages for kind in package.PLUGINS} - set(KINDS) == set()
+
+
+def test_every_public_name_is_on_a_page():
+    text = "\n".join(page.read_text("utf-8") for page in PAGES)
+    names = superalign_env.__all__
+    assert [n for n in names if not re.search(rf"\b{n}\b", text)] == []
+
+
+@pytest.mark.early
+def test_generated_parts_are_what_the_program_says(run):
+    done = run(ROOT / "docs" / "_generate.py", "--check")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_commands_on_pages_exist():
+    known = set(registry.entries("command"))
+    assert [f"{page}: {' '.join(w)}" for page, w in commands() if w[1] not in known] == []
+
+
+def test_settings_on_pages_are_settings():
+    for page, words in commands():
+        if words[1] != "train":
+            continue
+        for word in words[2:]:
+            key, given, _ = word.partition("=")
+            if given:
+                names = key.lstrip("+").split(".")
+                assert names[0] in Settings.model_fields, f"{page}: {word}"
+
+
+def test_make_targets_on_pages_exist():
+    rules = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = "\n".join(page.read_text("utf-8") for page in PAGES)
+    assert set(re.findall(r"\bmake ([a-z][a-z-]*)\b(?= |`|\n)", text)) - rules <= set()
+
+
+def test_pages_hold_no_placeholders():
+    empty = re.compile(r"\b(TODO|TBD|FIXME|lorem ipsum|coming soon|placeholder)\b", re.I)
+    assert [p.name for p in PAGES if empty.search(p.read_text("utf-8"))] == []

@@ -1,0 +1,145 @@
+"""Gold stays hidden: planted markers turn up nowhere, flipped gold changes nothing."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+import superalign_env
+from superalign_env.canonical import to_json
+from superalign_env.game import Game
+from superalign_env.protocols import Scenario, TaskSource
+from superalign_env.rollout import Rollouts
+from superalign_env.types import EpisodeKey, Gold, Grade, Reply, Split, Task, View
+from superalign_scenarios.exam import Exam
+from superalign_scenarios.microworld.flipped import FlippedGold
+from superalign_scenarios.microworld.source import MicroWorld
+from superalign_scenarios.red_team import RedTeam
+from superalign_training.experience import training_rows
+
+MARK = "GOLDMARKER"
+CASES = 12
+
+
+class MarkedGold:
+    """A source whose every hidden field carries a marker."""
+
+    def __init__(self, source: TaskSource) -> None:
+        self._source = source
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def draw(self, rng: np.random.Generator, split: Split) -> Task:
+        return self._source.draw(rng, split)
+
+    def gold(self, task: Task) -> Gold:
+        gold = self._source.gold(task)
+        return Gold(f"{MARK}{gold.answer}", f"{MARK}{gold.label}", {MARK: MARK})
+
+    def grade(self, task: Task, text: str, group: str = "") -> tuple[Grade, ...]:
+        return tuple(
+            msgspec.structs.replace(grade, axis=f"{MARK}{grade.axis}", name=MARK)
+            for grade in self._source.grade(task, text, group)
+        )
+
+
+class Recorder:
+    """Answers by the seed from the menu, with token ids, and keeps what it was shown."""
+
+    def __init__(self) -> None:
+        self.seen: list[View] = []
+        self.spec = superalign_env.as_agent(lambda text: "").spec
+
+    def act(self, views: list[View]) -> list[Reply]:
+        self.seen += views
+        return [self._reply(view) for view in views]
+
+    def _reply(self, view: View) -> Reply:
+        text = view.menu[view.seed % len(view.menu)] if view.menu else "score 3 sure 3"
+        prompt = tuple(view.text.encode())
+        said = tuple(text.encode()) or (0,)
+        return Reply(text, prompt_ids=prompt, token_ids=said, logprobs=(-1.0,) * len(said))
+
+
+def scenarios(source: TaskSource) -> Iterator[Scenario[Any]]:
+    for renderer in ("micro", "english"):
+        yield RedTeam(source=source, vanilla=0.4, critics=2, refine=1, renderer=renderer)
+        yield Exam(source=source, split="train", renderer=renderer)
+
+
+def world() -> MicroWorld:
+    return MicroWorld(
+        families=("requests", "arithmetic", "strings", "writing"), tiers=(1, 2)
+    )
+
+
+def everything_an_agent_gets(scenario: Scenario[Any]) -> bytes:
+    """Views, prompts, infos and training rows of a few cases, as bytes."""
+    agent = Recorder()
+    agents = dict.fromkeys(scenario.seats, agent)
+    episodes = Rollouts(scenario, agents, run=3, live=4).run(CASES)
+    rows = [training_rows(episodes, seat) for seat in scenario.seats]
+    shown = sorted(agent.seen, key=lambda view: (view.episode, view.turn))
+    return to_json([shown, rows, infos(scenario)])
+
+
+def infos(scenario: Scenario[Any]) -> list[Any]:
+    """Every observation, reward and info of the AEC and the Parallel environment."""
+    seen: list[Any] = []
+    answer = Recorder()._reply
+    aec = superalign_env.env(scenario)
+    for _ in range(4):
+        aec.reset()
+        for _seat in aec.agent_iter():
+            observation, reward, terminated, truncated, info = aec.last()
+            seen.append([observation, reward, terminated, truncated, info])
+            aec.step(None if terminated or truncated else answer(info["view"]).text)
+    parallel = superalign_env.parallel_env(scenario)
+    for _ in range(4):
+        observations, info = parallel.reset()
+        seen.append([observations, info])
+        while parallel.agents:
+            actions = {s: answer(info[s]["view"]).text for s in info if info[s]["asked"]}
+            *rest, info = parallel.step(actions)
+            seen.append([*rest, info])
+    return seen
+
+
+def test_a_marker_in_every_gold_field_reaches_no_agent_and_no_training_row() -> None:
+    for scenario in scenarios(MarkedGold(world())):
+        assert MARK.encode() not in everything_an_agent_gets(scenario)
+
+
+def test_the_marker_does_reach_the_record_of_what_is_true() -> None:
+    scenario = next(scenarios(MarkedGold(world())))
+    episodes = Rollouts(scenario, dict.fromkeys(scenario.seats, Recorder())).run(4)
+    assert any(MARK in grade.name for episode in episodes for grade in episode.grades)
+
+
+def test_flipping_every_gold_value_changes_nothing_that_an_agent_gets() -> None:
+    for honest, flipped in zip(
+        scenarios(world()), scenarios(FlippedGold(world())), strict=True
+    ):
+        assert everything_an_agent_gets(honest) == everything_an_agent_gets(flipped)
+
+
+def test_flipping_gold_does_change_the_pay_once_truth_is_switched_on() -> None:
+    def pay(source: TaskSource) -> list[Any]:
+        scenario = RedTeam(source=source, vanilla=1.0, truth=True)
+        episodes = Rollouts(scenario, dict.fromkeys(scenario.seats, Recorder())).run(CASES)
+        return [row.reward for row in training_rows(episodes, "learner_0")]
+
+    assert pay(world()) != pay(FlippedGold(world()))
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_task_of_a_game_carries_no_answer(flip: bool) -> None:
+    source: TaskSource = FlippedGold(world()) if flip else world()
+    for case in range(CASES):
+        played = Game(RedTeam(source=source), EpisodeKey(case=case))
+        gold = source.gold(played.task)
+        assert gold.label not in repr(played.task.attributes)
+        assert set(played.task.attributes).isdisjoint(gold.facts)
