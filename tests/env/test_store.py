@@ -1,0 +1,438 @@
+"""The record of a run: what goes in comes out, and damage has a name."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from itertools import count
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from superalign_env.canonical import to_json
+from superalign_env.errors import (
+    InvalidOption,
+    RecordDamaged,
+    RecordError,
+    RecordFull,
+    RecordLocked,
+    RecordTooNew,
+)
+from superalign_env.store import EpisodeWriter, Run, batches, migrations, validate
+from superalign_env.store.database import Database
+from superalign_env.store.folder import DATABASE
+from superalign_env.types import (
+    AgentSpec,
+    Ending,
+    Episode,
+    EpisodeKey,
+    Event,
+    Grade,
+    Reply,
+    Reward,
+    Task,
+    ToolCall,
+    Usage,
+    Utterance,
+)
+
+TEXT = st.text(max_size=30)  # no surrogates: those are no text
+NAME = st.text(min_size=1, max_size=12)
+ID = st.integers(-(2**31), 2**31 - 1)
+# SQLite knows no negative zero.
+NUMBER = st.floats(allow_nan=False, allow_infinity=False).map(lambda x: x + 0.0)
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | NUMBER | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+OPTIONS = st.dictionaries(TEXT, PLAIN, max_size=3)
+SPEC = st.builds(AgentSpec, NAME, OPTIONS, TEXT)
+REPLY = st.builds(
+    Reply,
+    TEXT,
+    TEXT,
+    st.lists(st.builds(ToolCall, NAME, OPTIONS, TEXT), max_size=2).map(tuple),
+    st.lists(ID, max_size=6).map(tuple),
+    st.lists(ID, max_size=6).map(tuple),
+    st.lists(NUMBER, max_size=6).map(tuple),
+    st.sampled_from(["stop", "length", "error", ""]),
+    st.none() | st.builds(Usage, st.integers(0, 9), st.integers(0, 9), NUMBER),
+    TEXT,
+    TEXT,
+)
+
+
+@st.composite
+def episodes(draw, name="e"):
+    seats = draw(st.dictionaries(NAME, SPEC, min_size=1, max_size=3))
+    seat = st.sampled_from(sorted(seats))
+    said = tuple(
+        Utterance(
+            draw(seat), turn, draw(st.integers(0, 4)), draw(TEXT), draw(st.none() | REPLY),
+            draw(TEXT), draw(TEXT),
+        )
+        for turn in range(draw(st.integers(0, 4)))
+    )  # fmt: skip
+    turns = st.integers(-1, 5)
+    many = {"max_size": 4}
+    return Episode(
+        name,
+        draw(st.sampled_from(["red-team-v0", "toy", "a-v1-v2", "-v1", "x-v٣"])),
+        draw(
+            st.builds(
+                Task, NAME, NAME, TEXT, st.integers(1, 9), choices=st.just(("a", "b"))
+            )
+        ),
+        draw(
+            st.builds(
+                EpisodeKey,
+                st.integers(-(2**63), 2**64 - 1),
+                *[st.integers(0, 2**40)] * 4,
+            )
+        ),
+        seats,
+        said,
+        tuple(draw(st.lists(st.builds(Reward, seat, TEXT, NUMBER, turns), **many))),
+        draw(
+            st.builds(Ending, st.sampled_from(["terminated", "truncated", "failed"]), TEXT)
+        ),
+        draw(OPTIONS),
+        draw(TEXT),
+        draw(TEXT),
+        tuple(draw(st.lists(st.builds(Grade, seat, TEXT, TEXT, NUMBER, turns), **many))),
+        tuple(draw(st.lists(st.builds(Event, NAME, seat, turns, OPTIONS), **many))),
+        draw(TEXT),
+        draw(TEXT),
+        draw(st.dictionaries(NAME, st.dictionaries(NAME, NUMBER, max_size=2), max_size=2)),
+    )
+
+
+def small(case=0, **fields):
+    said = (Utterance("learner_0", 0, 0, "no", Reply("no", token_ids=(1, 2))),)
+    known = {
+        "id": f"e{case}",
+        "scenario": "toy-v0",
+        "task": Task(f"t{case}", "requests", "do it"),
+        "key": EpisodeKey(1, case=case),
+        "seats": {"learner_0": AgentSpec("fixed")},
+        "utterances": said,
+        "rewards": (Reward("learner_0", "truth", 1.0, 0),),
+        "ending": Ending.terminated(),
+        "grades": (Grade("learner_0", "safety", "ok", 1.0, 0),),
+    }
+    return Episode(**(known | fields))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def run(folder):
+    with Run.create(folder, kind="play", config={"scenario": "toy"}, seed=7) as run:
+        yield run
+
+
+def store(run, *episodes, **options):
+    with EpisodeWriter(run, **options) as writer:
+        writer.write(episodes)
+
+
+def test_an_episode_comes_back_exactly_as_it_was_written(run):
+    number = count()
+    with EpisodeWriter(run) as writer:
+
+        @settings(max_examples=200)
+        @given(played=episodes())
+        def check(played):
+            episode = replace(played, id=f"{played.id}{next(number)}")
+            writer.write([episode])
+            writer.flush()
+            back = run.episode(episode.id)
+            assert back == episode
+            assert to_json(back) == to_json(episode)
+
+        check()
+    assert run.count() >= 200
+    assert validate(run) == []
+
+
+def test_whole_numbers_where_floats_belong_make_no_difference(run):
+    loose = small(
+        rewards=(Reward("learner_0", "truth", 1, 0), Reward("learner_0", "x", -0.0, 0))
+    )
+    store(run, loose)
+    assert run.episode("e0") == loose
+    assert validate(run) == []
+
+
+def test_an_episode_with_late_events_stays_itself(run):
+    episode = small(events=(Event("text.repaired", "learner_0", 0),))
+    store(run, episode)
+    run.events.add(Event("canary.hit"), episode="e0")
+    assert run.episode("e0") == episode
+    assert [e.event.kind for e in run.events.read(episode="e0")] == [
+        "text.repaired",
+        "canary.hit",
+    ]
+    assert validate(run) == []
+
+
+def test_a_run_says_what_it_was_made_of(run, folder):
+    info = run.info
+    assert (info.kind, info.config, info.seed, info.status) == (
+        "play", {"scenario": "toy"}, 7, "running",
+    )  # fmt: skip
+    assert info.versions["python"] and info.revision
+    run.set_status("done")
+    assert run.info.status == "done"
+    assert (folder / "config.yaml").read_text() == "scenario: toy\n"
+
+
+def test_a_second_worker_is_refused_and_told_the_pid(run, folder):
+    with pytest.raises(RecordLocked, match="already works"):
+        Run.open(folder)
+    code = (
+        "import sys; from superalign_env.store import Run\n"
+        "from superalign_env.errors import RecordLocked\n"
+        "try: Run.open(sys.argv[1])\n"
+        "except RecordLocked as e: print(e)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, folder], capture_output=True, text=True, check=True
+    )
+    assert f"pid {os.getpid()}" in done.stdout
+
+
+def test_the_lock_of_a_dead_process_is_free(folder):
+    code = (
+        "import os, sys; from superalign_env.store import Run\n"
+        "Run.create(sys.argv[1], kind='play', config={}, seed=0); os._exit(9)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, folder], check=False).returncode == 9
+    with Run.open(folder) as run:
+        run.set_status("interrupted")
+
+
+def test_readers_and_annotators_work_beside_the_worker(run, folder):
+    store(run, small())
+    with Run.open(folder, readonly=True) as reader:
+        assert reader.count() == 1
+        with pytest.raises(RecordError, match="read-only"):
+            reader.set_status("done")
+    with Run.open(folder, beside=True) as annotator:
+        annotator.annotators.enroll("ann")
+        with pytest.raises(RecordError, match="not opened for work"):
+            EpisodeWriter(annotator)
+
+
+def test_a_read_only_folder_can_be_read(run, folder):
+    store(run, small())
+    run.close()
+    folder.chmod(0o500)
+    (folder / DATABASE).chmod(0o400)
+    try:
+        with Run.open(folder, readonly=True) as reader:
+            assert reader.episode("e0") == small()
+    finally:
+        folder.chmod(0o700)
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(run, folder):
+    run.close()
+    with pytest.raises(RecordError, match="--resume"):
+        Run.create(folder, kind="play", config={}, seed=0)
+    with Run.open(folder) as again:
+        assert again.info.seed == 7
+
+
+def test_a_missing_run_names_the_nearest(run, tmp_path):
+    with pytest.raises(RecordError, match=r"did you mean .*run"):
+        Run.open(tmp_path / "rnu", readonly=True)
+    with pytest.raises(RecordError, match="runs in it: run"):
+        Run.open(tmp_path, readonly=True)
+    assert not (tmp_path / "rnu").exists()
+
+
+def test_an_unfinished_creation_can_be_repeated(folder):
+    folder.mkdir()
+    (folder / DATABASE).touch()
+    with pytest.raises(RecordDamaged, match="never begun"):
+        Run.open(folder)
+    with Run.create(folder, kind="play", config={}, seed=0) as run:
+        assert run.count() == 0
+
+
+def test_a_file_that_is_no_database_is_called_damaged(run, folder):
+    run.close()
+    (folder / DATABASE).write_bytes(b"this was a record once" * 100)
+    with pytest.raises(RecordDamaged, match="restore a copy"):
+        Run.open(folder)
+
+
+def test_another_database_is_not_taken_for_a_record(folder):
+    folder.mkdir()
+    with sqlite3.connect(folder / DATABASE) as foreign:
+        foreign.execute("CREATE TABLE tables (legs)")
+    foreign.close()
+    with pytest.raises(RecordDamaged, match="no record of a run"):
+        Run.open(folder)
+
+
+def test_a_torn_file_is_called_damaged(run, folder):
+    store(run, *(small(case) for case in range(200)))
+    run.close()
+    raw = (folder / DATABASE).read_bytes()
+    (folder / DATABASE).write_bytes(raw[:8192] + b"\xff" * 20000 + raw[28192:])
+    with pytest.raises(RecordDamaged), Run.open(folder, readonly=True) as run:
+        list(run.episodes())
+
+
+def test_a_record_of_a_later_version_is_refused(run, folder):
+    run.close()
+    with sqlite3.connect(folder / DATABASE) as later:
+        later.execute(
+            "INSERT INTO _sqlite_migrations(migration_set, name, applied_at) "
+            "VALUES ('superalign', 'm9999_from_the_future', '')"
+        )
+    later.close()
+    for readonly in (True, False):
+        with pytest.raises(RecordTooNew, match="m9999_from_the_future"):
+            Run.open(folder, readonly)
+
+
+def add_mood(tables):
+    tables.table("episodes").add_column("mood", str, not_null_default="")
+
+
+@pytest.mark.parametrize("readonly", [True, False])
+def test_a_record_of_the_first_schema_is_migrated_and_keeps_its_episodes(
+    monkeypatch, folder, readonly
+):
+    monkeypatch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:1])
+    with Run.create(folder, kind="play", config={}, seed=0) as run:
+        store(run, small())
+    monkeypatch.undo()
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, add_mood))
+    with Run.open(folder, readonly) as run:
+        assert run.database.rows("SELECT mood FROM episodes") == [("",)]
+        assert run.episode("e0") == small()
+        assert migrations.applied(run.database)[-1] == "add_mood"
+
+
+def test_a_migration_that_fails_leaves_the_record_as_it_was(monkeypatch, run, folder):
+    def half(tables):
+        tables.executescript(
+            "ALTER TABLE episodes ADD COLUMN half; SELECT nonsense FROM nowhere"
+        )
+
+    run.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, half))
+        with pytest.raises(RecordError):
+            Run.open(folder)
+    with Run.open(folder) as again:
+        columns = [row[1] for row in again.database.rows("PRAGMA table_info(episodes)")]
+        assert "half" not in columns
+
+
+def test_migrations_have_unique_rising_names():
+    names = [step.__name__ for step in migrations.MIGRATIONS]
+    assert [int(name[1:5]) for name in names] == list(range(1, len(names) + 1))
+
+
+def full_after(pages, monkeypatch):
+    """Give every writer a disk of so many more pages."""
+
+    def bounded(path, **options):
+        database = Database(path, **options)
+        (used,) = database.row("PRAGMA page_count")
+        database.connection.execute(f"PRAGMA max_page_count = {used + pages}")
+        return database
+
+    monkeypatch.setattr(batches, "Database", bounded)
+
+
+def test_a_full_disk_is_said_and_what_was_written_stays(run, monkeypatch):
+    store(run, small(0))
+    full_after(20, monkeypatch)
+    writer = EpisodeWriter(run)
+    writer.write([small(1)])
+    writer.flush()
+    heavy = [small(case, arm="x" * 3000) for case in range(2, 200)]
+    writer.write(heavy)
+    with pytest.raises(RecordFull, match="what was written before is kept"):
+        writer.flush()
+    assert run.episode_ids() == ["e0", "e1"]
+    writer._batches._database.connection.execute("PRAGMA max_page_count = 1000000")
+    writer.close()
+    assert run.count() == 200
+    assert validate(run) == []
+
+
+def test_episodes_can_be_chosen(run):
+    first = run.stages.begin("self-play", round=1).id
+    second = run.stages.begin("evaluate", round=2, generation=1).id
+    store(run, small(10), small(9), stage=first)
+    other = AgentSpec("other")
+    store(
+        run,
+        small(1, scenario="toy-v1", seats={"critic_0": other}),
+        small(2, ending=Ending.failed("lost"), task=Task("t", "f", "p", split="test")),
+        stage=second,
+    )
+    assert run.episode_ids() == ["e9", "e10", "e1", "e2"]
+    assert run.episode_ids(stage=first) == ["e9", "e10"]
+    assert run.episode_ids(round=2) == ["e1", "e2"] == run.episode_ids(generation=1)
+    assert run.episode_ids(scenario="toy-v1") == ["e1"]
+    assert run.episode_ids(scenario="toy", round=1) == ["e9", "e10"]
+    assert run.episode_ids(seat="critic_0") == ["e1"]
+    assert run.episode_ids(agent=run.agents.all()[1].hash) == ["e1"]
+    assert run.episode_ids(split="test", ending="failed", case=2) == ["e2"]
+    assert run.count(split="train") == 3
+    assert [e.id for e in run.episodes(stage=second)] == ["e1", "e2"]
+    with pytest.raises(InvalidOption, match="colour"):
+        run.episode_ids(colour="red")
+
+
+def test_rows_can_be_read_without_episodes(run):
+    logprobs = (-0.1, -2.5e-300)
+    said = Utterance(
+        "learner_0", 0, 0, "no", Reply("no", prompt_ids=(5,), logprobs=logprobs)
+    )
+    critic = Utterance("critic_0", 1, 1, "score 9", None)
+    store(run, small(utterances=(said, critic)))
+    rows = list(run.utterances())
+    assert [(row.seat, row.text, row.prompt_ids, row.logprobs) for row in rows] == [
+        ("learner_0", "no", (5,), logprobs),
+        ("critic_0", "score 9", (), ()),
+    ]
+    assert list(run.rewards(seat="learner_0")) == [("e0", small().rewards[0])]
+    assert list(run.grades()) == [("e0", small().grades[0])]
+
+
+def test_the_first_episodes_come_before_the_last_are_read(run):
+    store(run, *(small(case) for case in range(600)))
+    seen = run.episodes()
+    assert next(seen) == small(0)
+    assert sum(1 for _ in seen) == 599
+
+
+def test_an_unknown_episode_is_an_error_that_says_so(run):
+    with pytest.raises(RecordError, match="no episode 'nope'"):
+        run.episode("nope")
+
+
+def test_the_database_opens_as_plain_sqlite_with_readable_columns(run, folder):
+    store(run, small())
+    run.close()
+    plain = sqlite3.connect(folder / DATABASE)
+    assert plain.execute(
+        'SELECT scenario, version, task, split, "case", ending FROM episodes'
+    ).fetchall() == [("toy", "v0", "t0", "train", 0, "terminated")]
+    assert plain.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+    plain.close()
