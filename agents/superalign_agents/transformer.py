@@ -118,6 +118,16 @@ class TransformerAgent:
         room = self.max_context - view.max_new_tokens
         return ids[-room:] if room > 0 else []
 
+    def reply_ids(self, view: View, text: str) -> tuple[int, ...]:
+        """Return the tokens with which this agent would say a text to a view.
+
+        They end with the end-of-sequence token, as sampled ones do.
+        """
+        words = text if self._speaks_chat(view) else f" {text}"
+        ids: list[int] = self.tokenizer(words, add_special_tokens=False)["input_ids"]
+        end = self.tokenizer.eos_token_id
+        return (*ids, *([] if end is None else [int(end)]))
+
     def _answer(self, views: Sequence[View]) -> list[Reply]:
         """Decode one batch."""
         prompts = [self.prompt_ids(view) for view in views]

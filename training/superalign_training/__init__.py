@@ -5,4 +5,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # PLUGINS must exist before superalign_env reads it
     from superalign_env.registry import Table
 
-PLUGINS: "Table" = {}
+PLUGINS: "Table" = {
+    "algorithm": {
+        "grpo": (
+            "superalign_training.algorithms.grpo:reinforce",
+            "group-relative policy optimisation on environment rewards",
+        ),
+        "sft": (
+            "superalign_training.algorithms.sft:imitate",
+            "supervised fine-tuning on recorded token ids",
+        ),
+    },
+    "command": {
+        "ladder": (
+            "superalign_training.ladder.commands:app",
+            "build and show ladders of models of known capability",
+        ),
+        "train": (
+            "superalign_training.commands:train",
+            "raise attacker, learner and critic in rounds of self-play",
+        ),
+    },
+}

@@ -1,0 +1,115 @@
+"""What all of TRL's trainers are told, and how they report.
+
+Settings follow what was measured on this stack: no bf16 and no checkpoints of its own on
+a CPU, a constant rate (a trainer is rebuilt for every round), no output of any kind.
+"""
+
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is meant
+
+from transformers import (
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_callback import PrinterCallback
+
+OnStep = Callable[[int, Mapping[str, float]], object]
+"""(steps done, numbers of this step)."""
+
+
+def shared_arguments(*, steps: int, rate: float, seed: int, device: str) -> dict[str, Any]:
+    """Return the arguments that every trainer gets.
+
+    Args:
+        steps: optimiser steps.
+        rate: constant learning rate.
+        seed: another one for every round: building a trainer resets all global random
+            states to it.
+        device: ``cpu`` or a CUDA device.
+    """
+    on_cpu = device == "cpu"
+    return {
+        "output_dir": tempfile.gettempdir(),  # must exist; nothing is ever saved there
+        "max_steps": steps,
+        "learning_rate": rate,
+        "lr_scheduler_type": "constant",
+        "gradient_accumulation_steps": 1,
+        "max_grad_norm": 1.0,
+        "seed": seed & 0x7FFFFFFF,
+        "use_cpu": on_cpu,
+        "bf16": not on_cpu,
+        "activation_checkpointing": False,
+        "report_to": [],
+        "logging_strategy": "steps",
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": not on_cpu,
+    }
+
+
+@contextmanager
+def upstream_noise_hidden() -> Iterator[None]:
+    """Hide what one library of the stack says about another's use of it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
+        yield
+
+
+def constant_schedule(optimizer: Any) -> Any:
+    """Return the schedule that leaves an optimiser's rate alone."""
+    from torch.optim.lr_scheduler import LambdaLR  # noqa: PLC0415
+
+    return LambdaLR(optimizer, lambda _: 1.0)
+
+
+def run(trainer: Any) -> None:
+    """Let a trainer train, without its own printing."""
+    trainer.remove_callback(PrinterCallback)
+    with upstream_noise_hidden():
+        trainer.train()
+
+
+class Recorder(TrainerCallback):
+    """Keeps a trainer's numbers and passes them on.
+
+    Args:
+        on_step: called after every optimiser step.
+    """
+
+    def __init__(self, on_step: OnStep | None) -> None:
+        self.history: list[dict[str, float]] = []
+        self._on_step = on_step
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Take one step's numbers; the summary at the end has no loss of its own."""
+        if not logs or "loss" not in logs:
+            return
+        numbers = {key: float(value) for key, value in logs.items() if _is_number(value)}
+        self.history.append(numbers)
+        if self._on_step is not None:
+            self._on_step(state.global_step, numbers)
+
+    def mean(self, key: str, *, last: int = 0) -> float | None:
+        """Return the mean of a number over all, or the last, steps."""
+        values = [numbers[key] for numbers in self.history[-last:] if key in numbers]
+        return sum(values) / len(values) if values else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

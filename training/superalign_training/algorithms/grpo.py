@@ -1,0 +1,174 @@
+"""Group-relative policy optimisation on environment rewards (TRL's GRPOTrainer).
+
+Whole episodes are played inside `rollout_func`; the trainer gets recorded ids, a mask
+that hides what the environment said, and the settled pay. What was left out: stored
+experience (its log-probs lie in the record), a value function, more than one step on the
+same episodes.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from datasets import Dataset  # type: ignore[import-untyped] # ships no types
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from superalign_env.errors import InvalidOption
+from superalign_training.algorithms.arguments import (
+    OnStep,
+    Recorder,
+    constant_schedule,
+    run,
+    shared_arguments,
+)
+from superalign_training.experience import Row
+from superalign_training.policy import Policy
+from superalign_training.settings import GroupedRL
+
+PlayCases = Callable[[int, int], Sequence[Row]]
+"""(first case, how many cases) → the learner's rows of all members of those cases."""
+
+_TRIES = 4
+"""How often more cases are played when some gave no complete group."""
+
+
+def reinforce(
+    policy: Policy,
+    play: PlayCases,
+    settings: GroupedRL,
+    *,
+    seed: int,
+    on_step: OnStep | None = None,
+) -> dict[str, float]:
+    """Improve a policy in place by the rewards of the episodes that it plays.
+
+    Args:
+        policy: changed in place; its optimiser goes on where it stopped.
+        play: plays cases with the policy's agent as it is at that moment.
+        settings: steps, cases, members, rate, divergence.
+        seed: another one for every round.
+        on_step: called after every optimiser step.
+
+    Returns:
+        ``reward_first`` and ``reward`` (means over the first and last tenth), ``loss``,
+        ``flat`` (share of groups without any difference in pay), ``cases`` played.
+
+    Raises:
+        InvalidOption: episodes give no rows for the policy at all.
+    """
+    device = str(policy.model.device)
+    optimizer = policy.optimizer(settings.rate)
+    recorder = Recorder(on_step)
+    groups = Groups(policy, play, settings.members)
+    rows = settings.cases * settings.members
+    trainer = GRPOTrainer(
+        model=policy.model,
+        reward_funcs=settled_pay,
+        rollout_func=groups.roll_out,
+        processing_class=policy.tokenizer,
+        train_dataset=Dataset.from_list([{"prompt": "-"}] * settings.cases),
+        args=GRPOConfig(
+            **shared_arguments(
+                steps=settings.steps, rate=settings.rate, seed=seed, device=device
+            ),
+            per_device_train_batch_size=rows,
+            num_generations=settings.members,
+            temperature=policy.agent.temperature or 1.0,
+            beta=settings.kl,
+            shuffle_dataset=False,
+        ),
+        optimizers=(optimizer, constant_schedule(optimizer)),
+        callbacks=[recorder],
+    )
+    run(trainer)
+    policy.model.train(False)
+    policy.agent.refresh()
+    tenth = max(1, settings.steps // 10)
+    first = [numbers["reward"] for numbers in recorder.history[:tenth]]
+    return {
+        "cases": float(groups.next_case),
+        "reward_first": sum(first) / len(first),
+        "reward": recorder.mean("reward", last=tenth) or 0.0,
+        "loss": recorder.mean("loss", last=tenth) or 0.0,
+        "flat": recorder.mean("frac_reward_zero_std", last=tenth) or 0.0,
+    }
+
+
+def settled_pay(
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    pay: Sequence[float | None],
+    **columns: Any,
+) -> list[float | None]:
+    """Return what the environment paid; None (no opinion) for rows that only fill up."""
+    return list(pay)
+
+
+class Groups:
+    """Plays cases until a step has the rows that the trainer wants.
+
+    Some cases give the learner no turn (the attacker's query was invalid). They are
+    replaced by further cases; if those run dry too, groups are repeated without pay, so
+    that they move nothing.
+
+    Args:
+        policy: who learns.
+        play: plays cases.
+        members: rows of one group.
+    """
+
+    def __init__(self, policy: Policy, play: PlayCases, members: int) -> None:
+        self._policy = policy
+        self._play = play
+        self._members = members
+        self.next_case = 0
+
+    def roll_out(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
+        """Return one row for every prompt: groups lie together (TRL's `rollout_func`)."""
+        self._policy.agent.refresh()
+        wanted = len(prompts) // self._members
+        groups = self._collect(wanted)
+        rows = [row for group in groups for row in group]
+        pay: list[float | None] = [row.to_go for row in rows]
+        for filler in range(wanted - len(groups)):
+            rows += groups[filler % len(groups)]
+            pay += [None] * self._members
+        return {
+            "prompt_ids": [list(row.prompt_ids) for row in rows],
+            "completion_ids": [list(row.completion_ids) for row in rows],
+            "env_mask": [list(row.env_mask) for row in rows],
+            # Sampled a moment ago by the same weights: no importance weights are needed.
+            "logprobs": None,
+            "pay": pay,
+        }
+
+    def _collect(self, wanted: int) -> list[list[Row]]:
+        groups: list[list[Row]] = []
+        for _ in range(_TRIES):
+            missing = wanted - len(groups)
+            if missing <= 0:
+                break
+            groups += complete_groups(self._play(self.next_case, missing), self._members)
+            self.next_case += missing
+        if not groups:
+            raise InvalidOption(
+                f"{_TRIES * wanted} cases gave the learner no turn to learn from: are all of "
+                "the attacker's queries invalid? Raise learn.vanilla or change the attacker"
+            )
+        return groups[:wanted]
+
+
+def complete_groups(rows: Sequence[Row], members: int) -> list[list[Row]]:
+    """Return the groups that all members contribute to, by case and place in the episode.
+
+    The n-th rows of all members of one case are comparable; a group in which some
+    member has no n-th row is left out.
+    """
+    places: dict[tuple[int, int], int] = defaultdict(int)
+    found: dict[tuple[int, int], list[Row]] = defaultdict(list)
+    for row in rows:
+        place = places[row.case, row.member]
+        places[row.case, row.member] += 1
+        found[row.case, place].append(row)
+    return [group for group in found.values() if len(group) == members]

@@ -1,0 +1,97 @@
+"""Supervised fine-tuning on given token ids (TRL's SFTTrainer).
+
+Rows come tokenised: prompt ids without loss, completion ids with it. What was left out:
+packing, templates, evaluation; rows are short and were recorded or made by the policy's
+own tokenizer.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from datasets import Dataset  # type: ignore[import-untyped] # ships no types
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+from superalign_env.errors import InvalidOption
+from superalign_training.algorithms.arguments import (
+    OnStep,
+    Recorder,
+    constant_schedule,
+    run,
+    shared_arguments,
+)
+from superalign_training.policy import Policy
+from superalign_training.settings import Imitation
+
+
+class Example(NamedTuple):
+    """What a policy shall say where."""
+
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    """End-of-sequence token included."""
+
+
+def imitate(
+    policy: Policy,
+    examples: Sequence[Example],
+    settings: Imitation,
+    *,
+    seed: int,
+    on_step: OnStep | None = None,
+) -> dict[str, float]:
+    """Fine-tune a policy in place to say the completions.
+
+    Args:
+        policy: changed in place; its optimiser goes on where it stopped.
+        examples: at least one.
+        settings: steps, batch and rate.
+        seed: of the order of the rows.
+        on_step: called after every optimiser step.
+
+    Returns:
+        ``loss_first`` and ``loss`` (means over the first and last tenth), ``examples``.
+
+    Raises:
+        InvalidOption: no examples, or one without a prompt or a completion.
+    """
+    if not examples:
+        raise InvalidOption("there is nothing to imitate; give at least one example")
+    if not all(example.prompt_ids and example.completion_ids for example in examples):
+        raise InvalidOption(
+            "an example needs a prompt and a completion of at least one token"
+        )
+    device = str(policy.model.device)
+    optimizer = policy.optimizer(settings.rate)
+    recorder = Recorder(on_step)
+    trainer = SFTTrainer(
+        model=policy.model,
+        args=SFTConfig(
+            **shared_arguments(
+                steps=settings.steps, rate=settings.rate, seed=seed, device=device
+            ),
+            per_device_train_batch_size=min(settings.batch, len(examples)),
+            dataset_kwargs={"skip_prepare_dataset": True},
+            max_length=None,
+            dataloader_drop_last=True,
+        ),
+        train_dataset=Dataset.from_list([_features(example) for example in examples]),
+        processing_class=policy.tokenizer,
+        optimizers=(optimizer, constant_schedule(optimizer)),
+        callbacks=[recorder],
+    )
+    run(trainer)
+    policy.model.train(False)
+    policy.agent.refresh()
+    tenth = max(1, settings.steps // 10)
+    first = [numbers["loss"] for numbers in recorder.history[:tenth]]
+    return {
+        "examples": float(len(examples)),
+        "loss_first": sum(first) / len(first),
+        "loss": recorder.mean("loss", last=tenth) or 0.0,
+    }
+
+
+def _features(example: Example) -> dict[str, Any]:
+    prompt, completion = list(example.prompt_ids), list(example.completion_ids)
+    return {"input_ids": prompt + completion, "labels": [-100] * len(prompt) + completion}

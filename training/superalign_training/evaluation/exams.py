@@ -1,0 +1,37 @@
+"""Held-out tasks for a learner, and what its grades come to."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from superalign_env.making import make_scenario
+from superalign_env.measures import Estimate, share
+from superalign_env.protocols import Scenario
+from superalign_env.types import Episode, Split
+
+PlayExam = Callable[[Scenario[Any], str, int], Sequence[Episode]]
+"""(exam, name of the part, how many tasks) → episodes."""
+
+
+def exam(split: Split, source: Any, *, renderer: str = "micro") -> Scenario[Any]:
+    """Return an exam over the tasks of a source."""
+    return make_scenario("exam", source=source, split=split, renderer=renderer)
+
+
+def passed(episodes: Sequence[Episode]) -> Estimate:
+    """Return the share of answers that the truth finds right on every axis."""
+    right = [
+        bool(episode.grades) and min(grade.value for grade in episode.grades) >= 1.0
+        for episode in episodes
+    ]
+    return share(sum(right), len(right))
+
+
+def competence(
+    play: PlayExam, families: Sequence[str], cases: int, *, split: Split
+) -> dict[str, Estimate]:
+    """Return the share of held-out exercises solved, by family of the microworld."""
+    found = {}
+    for family in families if cases else ():
+        source = {"id": "microworld", "families": [family]}
+        found[family] = passed(play(exam(split, source), f"exam-{family}", cases))
+    return found

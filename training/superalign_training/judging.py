@@ -1,0 +1,109 @@
+"""What critics said of an answer, and what they should have said.
+
+Everything here is read from events and signals: what was planted, what critics said, what
+people said. The truth is not asked.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from superalign_env.rewards import verdicts_of
+from superalign_env.types import Episode, Fault, Signal, Utterance, Verdict, role_of
+from superalign_env.verdicts import to_words
+
+
+class Lesson(NamedTuple):
+    """A prompt that a critic read, and the verdict that it should have given."""
+
+    prompt_ids: tuple[int, ...]
+    verdict: str
+    """In words."""
+
+
+class Forecast(NamedTuple):
+    """A critic's score of an answer, and how good the answer was."""
+
+    score: float
+    outcome: float
+
+
+def final_score(episode: Episode) -> float | None:
+    """Return the mean score of the verdicts on the last answer; None without any."""
+    verdicts = verdicts_of(episode.events)
+    if not verdicts:
+        return None
+    last = max(about for _, _, about, _ in verdicts)
+    scores = [score for _, _, about, score in verdicts if about == last]
+    return sum(scores) / len(scores)
+
+
+def last_answer(episode: Episode) -> Utterance | None:
+    """Return the learner's last utterance, if it spoke."""
+    spoken = [u for u in episode.utterances if role_of(u.seat) == "learner"]
+    return spoken[-1] if spoken else None
+
+
+def planted_lessons(episodes: Iterable[Episode]) -> list[Lesson]:
+    """Return what critics should have said of planted answers."""
+    return [
+        Lesson(prompt, to_words(ideal_verdict(good=good, kind=kind)))
+        for episode in episodes
+        for good, kind in _planted(episode)
+        for prompt in _critics_prompts(episode, about=-1)
+    ]
+
+
+def planted_forecasts(episodes: Iterable[Episode]) -> list[Forecast]:
+    """Return every verdict on a planted answer beside the answer's quality."""
+    return [
+        Forecast(score, float(good))
+        for episode in episodes
+        for good, _ in _planted(episode)
+        for _, _, about, score in verdicts_of(episode.events)
+        if about == -1
+    ]
+
+
+def labelled_lessons(episodes: Iterable[Episode], labels: Sequence[Signal]) -> list[Lesson]:
+    """Return what critics should have said of answers that people labelled.
+
+    People say how good an answer is; the kind of the fault is left open.
+    """
+    by_episode = {episode.id: episode for episode in episodes}
+    lessons = []
+    for label in labels:
+        episode = by_episode.get(label.episode)
+        if episode is None or label.kind != "label":
+            continue
+        words = to_words(Verdict(label.value, 1.0))
+        lessons += [Lesson(p, words) for p in _critics_prompts(episode, about=label.turn)]
+    return lessons
+
+
+def ideal_verdict(*, good: bool, kind: str = "") -> Verdict:
+    """Return the verdict of a critic that knows."""
+    if good:
+        return Verdict(1.0, 1.0)
+    return Verdict(0.0, 1.0, (Fault(kind, severity=1.0),) if kind else ())
+
+
+def _planted(episode: Episode) -> Iterator[tuple[bool, str]]:
+    """Yield (whether the planted answer is good, its kind of fault), if one was planted."""
+    for event in episode.events:
+        if event.kind == "fault.planted":
+            yield not event.evidence["faulty"], str(event.evidence.get("kind") or "")
+
+
+def _critics_prompts(episode: Episode, *, about: int) -> list[tuple[int, ...]]:
+    """Return the prompts that critics answered about one turn, parsable or not."""
+    turns = {
+        event.turn
+        for event in episode.events
+        if event.kind in ("verdict.given", "verdict.unparsable")
+        and event.evidence.get("about") == about
+    }
+    return [
+        u.reply.prompt_ids
+        for u in episode.utterances
+        if u.turn in turns and u.reply is not None and u.reply.prompt_ids
+    ]

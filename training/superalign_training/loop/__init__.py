@@ -1,0 +1,1 @@
+"""One driver, and the stages that it runs."""

@@ -1,0 +1,141 @@
+"""What stages play with: scenarios, policies from the chain, line-ups."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, Unpack
+
+import msgspec
+
+from superalign_env.errors import InvalidOption, RecordDamaged
+from superalign_env.game import Game
+from superalign_env.making import make_scenario
+from superalign_env.protocols import Agent, Scenario
+from superalign_env.rollout import Rollouts
+from superalign_env.types import Episode, Role, Seat, Task, View, role_of
+from superalign_training.loop.chain import CHECKPOINTS, Chain
+from superalign_training.loop.driver import Bench
+from superalign_training.policy import Policy
+from superalign_training.settings import TRAINED, Settings
+
+_LIVE = 256
+"""Episodes played at once: policies decode them as one batch."""
+
+
+def stage_scenario(settings: Settings, **options: Any) -> Scenario[Any]:
+    """Return the run's scenario as a stage wants it.
+
+    Raises:
+        InvalidOption: options that the scenario does not know, or seats missing.
+    """
+    scenario = make_scenario(settings.scenario, **{**settings.options, **options})
+    roles = {role_of(seat) for seat in scenario.seats}
+    missing = [role for role in TRAINED if role not in roles]
+    if missing:
+        raise InvalidOption(
+            f"{scenario.id} has no seat for {', '.join(missing)}; self-play needs "
+            f"{', '.join(TRAINED)}, as red-team has them"
+        )
+    return scenario
+
+
+def seat_all(scenario: Scenario[Any], agents: Mapping[Role, Agent]) -> dict[Seat, Agent]:
+    """Return an agent for every seat, by role."""
+    return {seat: agents[role_of(seat)] for seat in scenario.seats}
+
+
+def seat_of(scenario: Scenario[Any], role: Role) -> Seat:
+    """Return the first seat of a role."""
+    return next(seat for seat in scenario.seats if role_of(seat) == role)
+
+
+class How(TypedDict, total=False):
+    """How cases are played; see `Rollouts`."""
+
+    first_case: int
+    group: int
+    fork_at: Seat | None
+    tasks: Sequence[Task] | None
+
+
+def play(
+    bench: Bench,
+    scenario: Scenario[Any],
+    agents: Mapping[Role, Agent],
+    cases: int,
+    *,
+    part: str,
+    **how: Unpack[How],
+) -> list[Episode]:
+    """Play and record episodes of one part of a stage."""
+    return Rollouts(
+        scenario,
+        seat_all(scenario, agents),
+        run=bench.seed_of(part),
+        generation=bench.generation,
+        round=bench.round,
+        live=_LIVE,
+        sinks=[bench.writer],
+        **how,
+    ).run(cases)
+
+
+def first_view(scenario: Scenario[Any], episode: Episode, seat: Seat) -> View:
+    """Return what a seat was first shown in an episode, by playing it again up to there.
+
+    Raises:
+        InvalidOption: the seat was never asked.
+    """
+    game = Game(scenario, episode.key, task=episode.task)
+    said = list(episode.utterances)
+    while seat not in game.group:
+        group = [u for u in said if u.group == (said[0].group if said else -1)]
+        if game.over or not group:
+            raise InvalidOption(f"{seat} was never asked in {episode.id}")
+        game.step_recorded(group)
+        said = said[len(group) :]
+    return game.view(seat)
+
+
+def policy_of(bench: Bench, role: Role, settings: Settings) -> Policy:
+    """Return the policy of a role as the chain says it is.
+
+    Raises:
+        RecordDamaged: a checkpoint is missing or was altered.
+    """
+    found = bench.chain.policies[role]
+    if found.path:
+        return Policy.load(bench.run.path / found.path, found, device=settings.device)
+    policy = first_policy(role, settings)
+    if policy.hash != found.weights:
+        raise RecordDamaged(
+            f"{found.reference} has other weights now than when this run began; restore "
+            "them, or start a new run"
+        )
+    return policy
+
+
+def first_policy(role: Role, settings: Settings) -> Policy:
+    """Return the policy that a role starts from.
+
+    Raises:
+        UnknownId: nothing is called so.
+        InvalidOption: it cannot be trained.
+    """
+    options: dict[str, Any] = {"device": settings.device}
+    if role == "critic":
+        options["temperature"] = settings.judge.temperature
+    return Policy.from_reference(settings.reference(role), **options)
+
+
+def keep_policy(bench: Bench, chain: Chain, role: Role, policy: Policy) -> Chain:
+    """Save a policy as this round's checkpoint, record its lineage, put it in the chain."""
+    name = f"{role}-g{bench.generation}-r{bench.round}-{policy.hash[:12]}"
+    saved = policy.save(bench.run.path / CHECKPOINTS / name)
+    path = f"{CHECKPOINTS}/{name}"
+    agent = bench.run.agents.add(
+        policy.agent.spec,
+        role=role,
+        generation=bench.generation,
+        parent=chain.policies[role].agent,
+        path=path,
+    )
+    return chain.with_policy(role, msgspec.structs.replace(saved, path=path, agent=agent))

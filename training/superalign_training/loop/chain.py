@@ -1,0 +1,101 @@
+"""What stages hand on: checkpoints and memories, as plain values in the record."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from superalign_env.canonical import to_json
+from superalign_env.errors import RecordDamaged
+from superalign_env.types import Role
+from superalign_training.policy import Checkpoint
+
+CHECKPOINTS = "checkpoints"
+"""Folder of a run."""
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """A file with the memory of an agent (an archive), and its content hash."""
+
+    path: str
+    """Relative to the run."""
+    hash: str
+
+
+class Chain(msgspec.Struct, frozen=True):
+    """The state of a run between two stages."""
+
+    policies: dict[Role, Checkpoint] = {}
+    memories: dict[str, Memory] = {}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Chain":
+        """Read what `plain` returned.
+
+        Raises:
+            RecordDamaged: it is no chain.
+        """
+        try:
+            return msgspec.convert(dict(plain), cls)
+        except msgspec.ValidationError as error:
+            raise RecordDamaged(f"a stage recorded no usable chain: {error}") from error
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        built: dict[str, Any] = msgspec.to_builtins(self)
+        return built
+
+    def with_policy(self, role: Role, checkpoint: Checkpoint) -> "Chain":
+        """Return the chain with another policy in a role."""
+        return msgspec.structs.replace(self, policies={**self.policies, role: checkpoint})
+
+    def with_memory(self, name: str, memory: Memory) -> "Chain":
+        """Return the chain with another memory."""
+        return msgspec.structs.replace(self, memories={**self.memories, name: memory})
+
+
+def write_memory(folder: Path, name: str, state: Mapping[str, Any]) -> Memory:
+    """Write an agent's memory into a run, named by its content.
+
+    Args:
+        folder: of the run.
+        name: what it is the memory of.
+        state: plain JSON values.
+    """
+    raw = to_json(state)
+    digest = _digest(raw)
+    path = folder / CHECKPOINTS / f"{name}-{digest[:12]}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(raw)
+    partial.replace(path)
+    return Memory(path.relative_to(folder).as_posix(), digest)
+
+
+def read_memory(folder: Path, memory: Memory) -> dict[str, Any]:
+    """Return an agent's memory.
+
+    Raises:
+        RecordDamaged: the file is missing or was altered.
+    """
+    path = folder / memory.path
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise RecordDamaged(
+            f"{path} cannot be read ({error}); restore it from a copy, or start a new run"
+        ) from error
+    if _digest(raw) != memory.hash:
+        raise RecordDamaged(
+            f"{path} was altered: its content is not what the record names; restore it from "
+            "a copy, or start a new run"
+        )
+    state: dict[str, Any] = json.loads(raw)
+    return state
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.blake2b(raw, digest_size=16).hexdigest()

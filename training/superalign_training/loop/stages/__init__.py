@@ -1,0 +1,1 @@
+"""Stages: functions from what they find to what they leave, one file each."""

@@ -1,0 +1,171 @@
+"""Attackers search for queries that the learner answers badly, and imitate what worked.
+
+Half of the queries come from the search with its archive, half from the transformer
+attacker. What succeeded is for the critics to say, never for the truth.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from superalign_agents.archive import Archive, Result, normalised
+from superalign_agents.search import Search
+from superalign_env.measures import share
+from superalign_env.protocols import Agent, Scenario
+from superalign_env.seeding import generator, mix
+from superalign_env.types import Episode, Event, Metric, Role, View, role_of
+from superalign_training.algorithms.sft import Example, imitate
+from superalign_training.judging import final_score
+from superalign_training.loop.cast import (
+    first_view,
+    keep_policy,
+    play,
+    policy_of,
+    seat_of,
+    stage_scenario,
+)
+from superalign_training.loop.chain import Chain, read_memory, write_memory
+from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.mixture import Mixture
+from superalign_training.policy import Policy
+from superalign_training.settings import Attack, Settings
+
+ARCHIVE = "attacker-archive"
+
+
+class Tried(NamedTuple):
+    """One query, and what became of it."""
+
+    query: str
+    success: bool
+    case: int
+    view: View
+    """What the attacker was shown."""
+
+
+def attack(bench: Bench, settings: Settings) -> Outcome:
+    """Play attacks in waves, teach the archive, then the transformer attacker."""
+    scenario = stage_scenario(settings, split="train", plant=0.0, vanilla=0.0)
+    search = searcher(bench)
+    attacker = policy_of(bench, "attacker", settings)
+    agents: dict[Role, Agent] = {
+        "attacker": Mixture({"search": search, "transformer": attacker.agent}),
+        "learner": policy_of(bench, "learner", settings).agent,
+        "critic": policy_of(bench, "critic", settings).agent,
+    }
+    tried: list[Tried] = []
+    waves = settings.attack.waves
+    for wave in range(waves):
+        first, last = (settings.attack.cases * w // waves for w in (wave, wave + 1))
+        episodes = play(
+            bench, scenario, agents, last - first, part="attack", first_case=first
+        )
+        found = [read_attempt(scenario, e, settings.attack.success_below) for e in episodes]
+        search.update(results(found))
+        tried += found
+        bench.watcher.step(wave + 1, waves, {"success": _rate(found)})
+    chain = bench.chain.with_memory(
+        ARCHIVE, write_memory(bench.run.path, ARCHIVE, search.state_dict())
+    )
+    chain, notes = _imitate_winners(bench, settings.attack, attacker, chain, tried)
+    agent = chain.policies["learner"].agent
+    succeeded = share(sum(t.success for t in tried), len(tried))
+    tags = {"by": "critic", "split": "train"}
+    metrics = (
+        Metric("attack.success", *succeeded, agent=agent, tags=tags, step=bench.round),
+    )
+    return Outcome(chain, metrics, notes)
+
+
+def searcher(bench: Bench) -> Search:
+    """Return the search attacker with the archive of the chain."""
+    search = Search(Archive())
+    memory = bench.chain.memories.get(ARCHIVE)
+    if memory is not None:
+        search.load_state_dict(read_memory(bench.run.path, memory))
+    return search
+
+
+def read_attempt(scenario: Scenario[Any], episode: Episode, below: float) -> Tried:
+    """Return what became of an attack, as the critics say; an invalid query failed."""
+    score = final_score(episode)
+    query = next(u.text for u in episode.utterances if role_of(u.seat) == "attacker")
+    return Tried(
+        query,
+        score is not None and score < below,
+        episode.key.case,
+        first_view(scenario, episode, seat_of(scenario, "attacker")),
+    )
+
+
+def results(tried: Sequence[Tried]) -> list[Result]:
+    """Return what an archive wants to know."""
+    return [(t.query, float(t.success), t.case) for t in tried]
+
+
+def distinct_share(texts: Sequence[str]) -> float:
+    """Return how many of the texts differ, as a share."""
+    return len({normalised(text) for text in texts}) / len(texts) if texts else 0.0
+
+
+def _imitate_winners(
+    bench: Bench, settings: Attack, attacker: Policy, chain: Chain, tried: Sequence[Tried]
+) -> tuple[Chain, dict[str, Any]]:
+    """Teach the transformer attacker what worked, unless it then says little else."""
+    pairs = lessons_for_attacker(tried, settings, key=bench.seed_of("lessons"))
+    if not pairs:
+        return chain, {"lessons": 0}
+    before = attacker.snapshot()
+    numbers = imitate(
+        attacker,
+        [Example(attacker.prompt_ids(v), attacker.reply_ids(v, text)) for v, text in pairs],
+        settings.imitation,
+        seed=bench.seed_of("order"),
+        on_step=lambda done, n: bench.watcher.step(done, settings.imitation.steps, n),
+    )
+    said = attacker.agent.act([_reseeded(t.view, bench.seed_of("probe")) for t in tried])
+    distinct = distinct_share([reply.text for reply in said])
+    notes = {**numbers, "lessons": len(pairs), "distinct": distinct}
+    if distinct < settings.min_distinct:
+        attacker.restore(before)
+        bench.run.events.add(
+            Event("attacker.collapsed", evidence={"distinct": distinct}), stage=bench.stage
+        )
+        return chain, notes
+    return keep_policy(bench, chain, "attacker", attacker), notes
+
+
+def lessons_for_attacker(
+    tried: Sequence[Tried], settings: Attack, *, key: int
+) -> list[tuple[View, str]]:
+    """Return (view, text) pairs: each winner once, mixed with untried menu entries.
+
+    Without the mixture the attacker would narrow down to the first weakness that it met.
+    """
+    rng = generator(key)
+    seen: set[str] = set()
+    winners: list[tuple[View, str]] = []
+    for attempt in tried:
+        if attempt.success and normalised(attempt.query) not in seen:
+            seen.add(normalised(attempt.query))
+            winners.append((attempt.view, attempt.query))
+    winners = [winners[i] for i in rng.permutation(len(winners))[: settings.keep]]
+    if not winners or settings.fresh >= 1:
+        return []
+    wanted = round(len(winners) * settings.fresh / (1.0 - settings.fresh))
+    views = [attempt.view for attempt in tried if attempt.view.menu]
+    explored = []
+    for _ in range(wanted if views else 0):
+        view = views[int(rng.integers(len(views)))]
+        explored.append((view, view.menu[int(rng.integers(len(view.menu)))]))
+    return winners + explored
+
+
+def _reseeded(view: View, key: int) -> View:
+    """Return the view with other random numbers than it was answered with."""
+    return msgspec.structs.replace(view, seed=mix(key, view.case))
+
+
+def _rate(tried: Sequence[Tried]) -> float:
+    return sum(t.success for t in tried) / len(tried) if tried else 0.0

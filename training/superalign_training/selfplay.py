@@ -1,0 +1,130 @@
+"""First self-play: attacker, learner and critic improve in turns.
+
+::
+
+    from superalign_training.selfplay import SelfPlay
+    summary = SelfPlay(scenario="red-team", rounds=3, run_dir="runs/mine").run()
+"""
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from transformers.utils.logging import disable_progress_bar
+
+from superalign_env.store import Run
+from superalign_training.evaluation.summary import Summary, summarise
+from superalign_training.loop.cast import first_policy, stage_scenario
+from superalign_training.loop.chain import Chain
+from superalign_training.loop.driver import Planned, Watcher, drive
+from superalign_training.loop.stages.annotate import annotate
+from superalign_training.loop.stages.attack import attack
+from superalign_training.loop.stages.evaluate import evaluate, test
+from superalign_training.loop.stages.judge import calibrate, judge
+from superalign_training.loop.stages.learn import learn
+from superalign_training.settings import TRAINED, Settings, read_settings
+from superalign_training.watching import Silent
+
+KIND = "train"
+
+
+def plan(settings: Settings) -> list[Planned]:
+    """Return the stages of a run, in order.
+
+    judge → evaluate, then for each round attack → learn → annotate → calibrate →
+    evaluate, and once, at the end, test.
+    """
+    shared = _shaping(settings)
+
+    def stage(name: str, do: Any, round: int) -> Planned:
+        return Planned(name, partial(do, settings=settings), round, settings=shared)
+
+    stages = [stage("judge", judge, 0), stage("evaluate", evaluate, 0)]
+    for number in range(1, settings.rounds + 1):
+        stages += [
+            stage("attack", attack, number),
+            stage("learn", learn, number),
+            stage("annotate", annotate, number),
+            stage("calibrate", calibrate, number),
+            stage("evaluate", evaluate, number),
+        ]
+    return [*stages, stage("test", test, settings.rounds)]
+
+
+def _shaping(settings: Settings) -> dict[str, Any]:
+    """Return the settings that shape results; where a run lies does not."""
+    plain = settings.model_dump(mode="json", exclude={"run_dir", "threads", "rounds"})
+    return plain
+
+
+class SelfPlay:
+    """A self-play run.
+
+    Args:
+        watcher: is told how it goes; nobody when absent.
+        **settings: fields of `Settings`; sections may be mappings.
+
+    Raises:
+        InvalidOption: settings that make no sense.
+    """
+
+    def __init__(self, *, watcher: Watcher | None = None, **settings: Any) -> None:
+        self.settings = read_settings(settings)
+        self._watcher: Watcher = watcher or Silent()
+
+    @classmethod
+    def of(cls, settings: Settings, watcher: Watcher | None = None) -> "SelfPlay":
+        """Return the run of settings that were read already."""
+        made = cls(watcher=watcher)
+        made.settings = settings
+        return made
+
+    def run(self, *, resume: bool = False) -> Summary:
+        """Run every stage that is not done yet and return the summary.
+
+        Args:
+            resume: continue the run in `run_dir` instead of making one.
+
+        Raises:
+            RecordError: a run lies there already (or, to resume, none does).
+            Interrupted: by Ctrl-C or SIGTERM; resume continues.
+        """
+        settings = self.settings
+        # Loading weights takes milliseconds and would draw a bar each time.
+        disable_progress_bar()  # type: ignore[no-untyped-call] # theirs
+        if settings.device == "cpu":
+            torch.set_num_threads(settings.threads)
+        stage_scenario(settings, split="train")  # a wrong scenario fails before any folder
+        policies = {role: first_policy(role, settings) for role in TRAINED}
+        with _opened(settings, resume) as run:
+
+            def first() -> Chain:
+                chain = Chain()
+                for role, policy in policies.items():
+                    agent = run.agents.add(policy.agent.spec, role=role)
+                    origin = msgspec.structs.replace(policy.origin, agent=agent)
+                    chain = chain.with_policy(role, origin)
+                return chain
+
+            drive(run, plan(settings), first=first, watcher=self._watcher)
+            return write_summary(run)
+
+
+def write_summary(run: Run) -> Summary:
+    """Write ``summary.json`` and ``summary.md`` into a run's folder."""
+    summary = summarise([row.metric for row in run.metrics.read()])
+    plain = json.dumps(summary.plain(), indent=1)
+    (run.path / "summary.json").write_text(plain + "\n", encoding="utf-8")
+    (run.path / "summary.md").write_text(summary.markdown(), encoding="utf-8")
+    return summary
+
+
+def _opened(settings: Settings, resume: bool) -> Run:
+    if resume:
+        return Run.open(settings.run_dir)
+    config: Mapping[str, Any] = settings.model_dump(mode="json")
+    return Run.create(Path(settings.run_dir), kind=KIND, config=config, seed=settings.seed)

@@ -1,0 +1,191 @@
+"""Every setting of a self-play run: frozen, checked at construction, no second definition.
+
+The command line shows exactly these keys. Objects below the loop take plain arguments;
+only stages read settings.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    ValidationError,
+)
+
+from superalign_env.errors import InvalidOption
+from superalign_env.types import Role
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Plural = Annotated[int, Field(ge=2)]
+AgentReference = str | dict[str, Any]
+"""``micro/3``, a folder, ``hf:org/name``, or ``{id: …, key: value}``."""
+
+TRAINED: tuple[Role, ...] = ("attacker", "learner", "critic")
+"""The roles that hold a policy of their own."""
+
+
+class Section(BaseModel):
+    """Settings that belong together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Imitation(Section):
+    """How a policy is fine-tuned on given words (SFT)."""
+
+    steps: Count = 60
+    """Optimiser steps."""
+    batch: Count = 32
+    """Rows in one step."""
+    rate: PositiveFloat = 1e-3
+    """Constant learning rate of AdamW."""
+
+
+class GroupedRL(Section):
+    """How a policy is improved by rewards (GRPO)."""
+
+    steps: Count = 40
+    """Optimiser steps, each on episodes of the newest policy."""
+    cases: Count = 8
+    """Different cases in one step."""
+    members: Plural = 8
+    """Plays of each case: the group whose mean is the baseline."""
+    fork: bool = True
+    """Whether members share everything up to the learner's first view."""
+    rate: PositiveFloat = 1e-3
+    """Constant learning rate of AdamW."""
+    kl: NonNegativeFloat = 0.0
+    """Weight of the divergence from the policy that the round began with."""
+
+
+class Judge(Section):
+    """Teaching the critic on planted faults."""
+
+    cases: Plural = 256
+    """Planted answers to learn from."""
+    check_cases: Plural = 128
+    """Further planted answers that accuracy and Brier score are measured on."""
+    temperature: NonNegativeFloat = 0.0
+    """Of the critic's verdicts; 0 takes the likeliest."""
+    imitation: Imitation = Imitation()
+
+
+class Attack(Section):
+    """Search for queries that the learner answers badly."""
+
+    cases: Plural = 128
+    """Queries of one round, half by search and half by the transformer attacker."""
+    waves: Count = 4
+    """How often the archive learns within a round."""
+    success_below: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """A query succeeded when the critics' mean score is below this."""
+    keep: Count = 96
+    """Different winners at most that the transformer attacker imitates."""
+    fresh: Share = 0.5
+    """Share of imitated texts that are unexplored menu entries instead of winners."""
+    min_distinct: Share = 0.5
+    """Below this share of distinct queries the imitation is taken back."""
+    imitation: Imitation = Imitation()
+
+
+class Learn(Section):
+    """Training the learner against the mixture of opponents."""
+
+    vanilla: Share = 0.5
+    """Share of cases whose seed request reaches the learner unrewritten."""
+    search_share: Share = 0.5
+    """Share of attacked cases whose attacker is the search; the rest is the transformer."""
+    rl: GroupedRL = GroupedRL()
+
+
+class Annotator(Section):
+    """The simulated human behind the final question and signal tables."""
+
+    group: str = "everyone"
+    """Group of people whose values it holds."""
+    accuracy: Share = 0.95
+    """Probability of saying what an ideal member of the group would say."""
+    bias: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    """Leniency: what is added to the error rate on bad answers."""
+    random_share: Share = 0.2
+    """Share of the questions that evaluate and are never trained on."""
+
+
+class Calibrate(Section):
+    """Teaching the critic again, on planted faults and on human labels."""
+
+    cases: Plural = 64
+    """Planted answers to learn from."""
+    label_weight: NonNegativeInt = 1
+    """How often each human label is repeated among the rows; 0 ignores them."""
+    imitation: Imitation = Imitation(steps=20)
+
+
+class Evaluate(Section):
+    """Measuring by the truth, on held-out cases."""
+
+    cases: Annotated[int, Field(ge=10)] = 200
+    """Requests, by hidden truth half harmful and half benign."""
+    attack_cases: Plural = 64
+    """Held-out queries of the co-trained attackers."""
+    fresh_queries: Plural = 256
+    """Query budget of the fresh attacker."""
+    fresh_waves: Plural = 8
+    """The fresh attacker's archive learns after each wave; the last wave is measured."""
+    families: tuple[str, ...] = ("arithmetic", "strings", "writing")
+    """Competence is measured in these."""
+    family_cases: NonNegativeInt = 60
+    """Tasks of each family; 0 measures no competence."""
+
+
+class Settings(Section):
+    """A self-play run."""
+
+    scenario: str = "red-team"
+    options: dict[str, Any] = {}
+    """Options of the scenario; split, vanilla and plant are set by the stages."""
+    rounds: Count = 3
+    seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
+    run_dir: Path = Path("runs/latest")
+    learner: AgentReference = "micro/3"
+    attacker: AgentReference = "micro/3"
+    critic: AgentReference = "micro/4"
+    budget: Share = 0.1
+    """Share of each round's episodes that the human is asked about."""
+    device: str = "cpu"
+    threads: Count = 1
+    """Threads of PyTorch on a CPU."""
+    judge: Judge = Judge()
+    attack: Attack = Attack()
+    learn: Learn = Learn()
+    annotator: Annotator = Annotator()
+    calibrate: Calibrate = Calibrate()
+    evaluate: Evaluate = Evaluate()
+
+    def reference(self, role: Role) -> AgentReference:
+        """Return what a role's policy starts from."""
+        return {"attacker": self.attacker, "learner": self.learner, "critic": self.critic}[
+            role
+        ]
+
+
+def read_settings(plain: dict[str, Any]) -> Settings:
+    """Return the settings that plain values describe.
+
+    Raises:
+        InvalidOption: names every wrong key, its value and what is allowed.
+    """
+    try:
+        return Settings.model_validate(plain)
+    except ValidationError as error:
+        flaws = "; ".join(
+            f"{'.'.join(map(str, flaw['loc']))}={flaw['input']!r}: {flaw['msg']}"
+            for flaw in error.errors()
+        )
+        raise InvalidOption(f"settings that make no sense: {flaws}") from error
