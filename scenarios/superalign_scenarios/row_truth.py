@@ -154,11 +154,11 @@ def _chosen(task: Task, text: str) -> str:
 def _text(where: str, what: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise InvalidOption(
-            f"{where}: a {what} is a text that is not empty, not {one_line(repr(value))}"
+            f"{where}: the {what} must be a text that is not empty, not {one_line(repr(value))}"
         )
     if without_surrogates(value) != value:
         raise InvalidOption(
-            f"{where}: a {what} holds NUL or lone surrogates; clean the file"
+            f"{where}: the {what} holds NUL or lone surrogates; clean the file"
         )
     return value
 
