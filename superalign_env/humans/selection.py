@@ -83,21 +83,29 @@ def select(
     # Sorting is stable: what is equal stays shuffled.
     disputed = sorted(shuffled[n_random:], key=lambda name: -doubt[name])
 
-    def question(name: str, *, drawn: bool) -> Question:
-        one = named[name]
-        return Question(
-            name,
-            kind,
-            one.episode,
-            one.turn,
-            one.versus,
-            "random" if drawn else "selected",
-            RANDOM_PRIORITY if drawn else doubt[name],
-            "random slice" if drawn else f"disagreement {doubt[name]:.2f}",
-            round,
-        )
+    random = [
+        _question(name, named[name], kind, round=round, priority=RANDOM_PRIORITY)
+        for name in shuffled[:n_random]
+    ]
+    selected = [
+        _question(name, named[name], kind, round=round, priority=doubt[name])
+        for name in disputed[: budget - n_random]
+    ]
+    return (*random, *selected)
 
-    return (
-        *(question(name, drawn=True) for name in shuffled[:n_random]),
-        *(question(name, drawn=False) for name in disputed[: budget - n_random]),
+
+def _question(
+    name: str, one: Candidate, kind: SignalKind, *, round: int, priority: float
+) -> Question:
+    drawn = priority == RANDOM_PRIORITY
+    return Question(
+        name,
+        kind,
+        one.episode,
+        one.turn,
+        one.versus,
+        "random" if drawn else "selected",
+        priority,
+        "random slice" if drawn else f"disagreement {priority:.2f}",
+        round,
     )

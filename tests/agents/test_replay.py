@@ -2,10 +2,15 @@
 
 import pytest
 
+import superalign_env
+from superalign_agents.keyword import KeywordCritic
 from superalign_agents.replay import Replay
+from superalign_agents.scripted import RandomMenu
+from superalign_agents.search import Search
 from superalign_env.canonical import to_json
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.game import episode_id
+from superalign_env.rollout import Rollouts
 from superalign_env.types import (
     Ending,
     Episode,
@@ -55,7 +60,6 @@ def test_an_utterance_without_a_reply_is_played_as_its_text():
 
 
 def test_members_of_one_case_are_told_apart_also_in_a_new_run():
-    agent = Replay([episode("a", "b", case=1, member=m, run=5) for m in (0,)])
     agent = Replay([episode(f"q{m}", "b", case=1, member=m, run=5) for m in range(3)])
     views = [view("attacker_0", 0, case=1, member=m, run=99) for m in range(3)]
     assert [reply.text for reply in agent.act(views)] == ["q0", "q1", "q2"]
@@ -101,3 +105,22 @@ def test_nothing_to_replay_is_refused(tmp_path):
         Replay()
     with pytest.raises(InvalidOption, match="cannot read"):
         Replay(path=str(tmp_path / "none.jsonl"))
+
+
+def test_a_recorded_game_is_played_again_word_by_word():
+    scenario = superalign_env.make_scenario("red-team", refine=1)
+    players = {
+        "attacker_0": Search(),
+        "learner_0": RandomMenu(),
+        "critic_0": KeywordCritic(),
+    }
+    first = Rollouts(scenario, players).run(20)
+    again = Rollouts(scenario, dict.fromkeys(players, Replay(first))).run(20)
+    assert [e.utterances for e in again] == [e.utterances for e in first]
+    assert [e.rewards for e in again] == [e.rewards for e in first]
+    elsewhere = Rollouts(
+        scenario, dict.fromkeys(players, Replay(first)), first_case=20
+    ).run(1)
+    assert (
+        elsewhere[0].ending.kind == "failed" and "on record" in elsewhere[0].ending.reason
+    )

@@ -5,10 +5,13 @@ import statistics
 
 import pytest
 
+import superalign_env
+from superalign_agents.scripted import RandomMenu
 from superalign_env.errors import InvalidOption
 from superalign_env.humans.selection import Candidate, disagreement, select
 from superalign_env.humans.simulated import SimulatedAnnotator, work_off
 from superalign_env.humans.terminal import label, shown
+from superalign_env.rollout import Rollouts
 from superalign_env.store import Run
 from superalign_env.store.questions import question_id
 from superalign_env.types import (
@@ -300,3 +303,19 @@ def test_what_a_person_reads_is_harmless_and_holds_no_truth(run):
 def test_both_turns_of_a_pair_are_marked():
     text = shown(Question("q", "preference", "e0", 2, 1), episode())
     assert "▶ 1 learner_0: yes" in text and "▶ 2 learner_0: no" in text
+
+
+def test_people_are_simulated_on_a_real_game_by_the_values_of_their_group():
+    scenario = superalign_env.make_scenario("red-team")
+    episodes = Rollouts(scenario, dict.fromkeys(scenario.seats, RandomMenu())).run(200)
+    answers = [(e, u.turn) for e in episodes for u in e.utterances if u.seat == "learner_0"]
+    said = {}
+    for group in ("everyone", "guardians"):
+        one = SimulatedAnnotator(group=group, accuracy=1.0)
+        said[group] = [
+            one.answer(Question(f"q{n}", "label", e.id, turn), e, scenario).value
+            for n, (e, turn) in enumerate(answers)
+        ]
+    assert said["everyone"] == [scenario.gold(e, turn, "everyone") for e, turn in answers]
+    assert said["everyone"] != said["guardians"]
+    assert {0.0, 1.0} <= set(said["everyone"])
