@@ -89,7 +89,7 @@ def load(kind: str, name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def make(kind: str, name: str, **options: Any) -> Any:
+def make(kind: str, name: str, /, **options: Any) -> Any:
     """Call the registered object with options.
 
     Raises:
