@@ -1,5 +1,6 @@
 """The AEC face of a Game: seats of a group speak one after the other, unheard."""
 
+from operator import attrgetter
 from typing import Any
 
 from gymnasium.spaces import Space
@@ -21,9 +22,9 @@ from superalign_env.observations import (
 )
 from superalign_env.plain_text import terminal
 from superalign_env.protocols import Scenario
-from superalign_env.rewards import paid
+from superalign_env.rewards import seat_weights
 from superalign_env.spaces import UtteranceSpace
-from superalign_env.types import Reply, Reward, Seat
+from superalign_env.types import Ending, Reply, Reward, Seat
 
 
 class RawAECEnv(AECEnv[Seat, Observation, str]):
@@ -60,6 +61,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         self._action_spaces = {s: action_space(scenario) for s in scenario.seats}
         self.action_spaces: dict[Seat, Space[str]] = dict(self._action_spaces)
         self._silence = dict.fromkeys(scenario.seats, 0.0)
+        self._weights = seat_weights(scenario.seats, scenario.weights)
 
     def observation_space(self, agent: Seat) -> Space[Observation]:
         """Return the observation space of a seat, always the same object."""
@@ -74,15 +76,16 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         self.game: Game = self._cases.next(seed, options)
         seats = self.possible_agents
         self.agents = seats[:]
-        self.rewards = dict.fromkeys(seats, 0.0)
-        self._cumulative_rewards = dict.fromkeys(seats, 0.0)
+        self.rewards = self._silence.copy()
+        self._cumulative_rewards = self._silence.copy()
         self.terminations = dict.fromkeys(seats, False)
         self.truncations = dict.fromkeys(seats, False)
         self._parts: dict[Seat, dict[str, float]] = {seat: {} for seat in seats}
         self.infos = {seat: idle_info(self._parts[seat]) for seat in seats}
-        self._heard: list[Reply] = []
-        self._skip_agent_selection = None
-        self._ask_next()
+        if self.game.ending is None:
+            self._ask(self.game.group[0])
+        else:
+            self._finish(self.game.ending)
 
     def observe(self, agent: Seat) -> Observation:
         """Return what a seat sees now: its view when it is asked, else nothing."""
@@ -91,32 +94,50 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
             return {"text": game.view(agent).text, "asked": 1}
         return unasked()
 
+    def last(
+        self, observe: bool = True
+    ) -> tuple[Observation | None, float, bool, bool, dict[str, Any]]:
+        """Return observation, reward since its last turn, ends and info of the seat."""
+        seat = self.agent_selection
+        observation = None
+        if observe:
+            # The selected seat of a live game is always asked.
+            over = self.game.ending is not None
+            observation = unasked() if over else {"text": self._view.text, "asked": 1}
+        return (
+            observation,
+            self._cumulative_rewards[seat],
+            self.terminations[seat],
+            self.truncations[seat],
+            self.infos[seat],
+        )
+
     def step(self, action: str | None) -> None:
         """Take the text of the selected seat; None for a seat whose episode is over.
 
         Raises:
             InvalidUtterance: the action is no text, or one that no rule may see.
         """
-        seat = self.agent_selection
         game = self.game
         if game.ending is not None:
-            self._was_dead_step(action)  # type: ignore[arg-type]  # None by contract
+            self._leave(action)
             return
-        reply = self._read(action)
+        seat = self.agent_selection
+        step = game.say(self._read(action))
         self._cumulative_rewards[seat] = 0.0
         # A fresh dict: what a seat was told about its last turn stays what it was.
-        self._parts[seat] = {}
-        self._heard.append(reply)
-        if len(self._heard) < len(game.group):
-            self.rewards = self._silence.copy()
-            self._ask_next()
+        parts = self._parts[seat] = {}
+        self.infos[seat] = {"asked": 0, "parts": parts}
+        self.rewards = self._silence.copy()
+        if step is None:
+            self._ask(game.group[game.group.index(seat) + 1])
             return
-        heard, self._heard = self._heard, []
-        self._pay(game.step(heard).rewards)
+        if step.rewards:
+            self._pay(step.rewards)
         if game.ending is None:
-            self._ask_next()
+            self._ask(game.group[0])
         else:
-            self._finish(game)
+            self._finish(game.ending)
 
     def render(self) -> str | None:
         """Return the transcript so far (``ansi``), or print it (``human``)."""
@@ -132,48 +153,52 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
 
     def _read(self, action: object) -> Reply:
         if type(action) is str:
-            reply = decode(action)
-        elif isinstance(action, str):
-            reply = decode(str.__str__(action))
-        elif self._cases.on_invalid == "raise":
+            # The envelope of a whole reply does not begin with an ASCII character.
+            return Reply(action) if action.isascii() else decode(action)
+        if isinstance(action, str):
+            return decode(str.__str__(action))
+        if self._cases.on_invalid == "raise":
             raise InvalidUtterance(
                 f"an action must be a str, not {type(action).__name__} "
                 "(None only after the end of the episode)"
             )
-        else:
-            # Kept as it is: the Game replaces it, and its record says why.
-            return Reply(action)  # type: ignore[arg-type]  # deliberately not a text
-        if self._cases.on_invalid == "raise":
-            # Before the group is complete, so that the caller can still correct itself.
-            objection = self.game.objection(reply.text)
-            if objection:
-                raise InvalidUtterance(f"{self.agent_selection}: {objection}")
-        return reply
+        # Kept as it is: the Game replaces it, and its record says why.
+        return Reply(action)  # type: ignore[arg-type]  # deliberately not a text
 
     def _pay(self, rewards: tuple[Reward, ...]) -> None:
-        earned = self._silence.copy()
-        weights = self.scenario.weights
+        earned = self.rewards
         for reward in rewards:
-            value = paid(reward, weights)
-            if value is not None:
-                earned[reward.seat] += value
-                self._cumulative_rewards[reward.seat] += value
-                parts = self._parts[reward.seat]
-                parts[reward.part] = parts.get(reward.part, 0.0) + value
-        self.rewards = earned
+            seat, part = reward.seat, reward.part
+            weight = self._weights[seat].get(part)
+            if weight:
+                value = weight * reward.value
+                earned[seat] += value
+                self._cumulative_rewards[seat] += value
+                parts = self._parts[seat]
+                parts[part] = parts.get(part, 0.0) + value
 
-    def _ask_next(self) -> None:
-        game = self.game
-        seat = game.group[len(self._heard)]
+    def _ask(self, seat: Seat) -> None:
         self.agent_selection = seat
-        if not self._heard:
-            for other in self.agents:
-                self.infos[other] = idle_info(self._parts[other])
-        self.infos[seat] = info_of(game.view(seat), self._parts[seat])
+        self._view = view = self.game.view(seat)
+        self.infos[seat] = info_of(view, self._parts[seat])
 
-    def _finish(self, game: Game) -> None:
-        ending = game.ending
-        assert ending is not None  # only called after the end
+    def _leave(self, action: str | None) -> None:
+        """Take one seat off: PettingZoo's dead step, where all seats end together."""
+        if action is not None:
+            raise ValueError(
+                "the episode is over; the only valid action is None until reset"
+            )
+        seat = self.agent_selection
+        self.agents.remove(seat)
+        for book in (self.rewards, self._cumulative_rewards, self.infos):
+            del book[seat]
+        del self.terminations[seat], self.truncations[seat]
+        for other in self.agents:
+            self.rewards[other] = 0.0
+        if self.agents:
+            self.agent_selection = self.agents[0]
+
+    def _finish(self, ending: Ending) -> None:
         over = ending.kind == "terminated"
         for seat in self.agents:
             self.terminations[seat] = over
@@ -238,15 +263,8 @@ class OrderedEnv(OrderEnforcingWrapper[Seat, Observation, str]):
         return getattr(self.raw, name)
 
 
-def _forwarded(name: str) -> property:
-    def read(self: OrderedEnv) -> Any:
-        if not self._has_reset:
-            raise AttributeError(f"{name} cannot be accessed before reset")
-        return getattr(self.raw, name)
-
-    return property(read, doc=f"The environment's ``{name}``; only after reset.")
-
-
+# Before the first reset the raw environment has none of these; the wrapper's
+# `__getattr__` then says so.
 for _name in (
     "agents",
     "agent_selection",
@@ -256,4 +274,4 @@ for _name in (
     "infos",
     "_cumulative_rewards",
 ):
-    setattr(OrderedEnv, _name, _forwarded(_name))
+    setattr(OrderedEnv, _name, property(attrgetter(f"raw.{_name}")))

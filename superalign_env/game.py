@@ -6,17 +6,15 @@ record.
 """
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from superalign_env.canonical import content_hash, to_json
+from superalign_env.admission import admitted, objection
+from superalign_env.canonical import content_hash
 from superalign_env.errors import EpisodeOver, InvalidUtterance, ProtocolError
-from superalign_env.plain_text import without_surrogates
 from superalign_env.protocols import Scenario
-from superalign_env.seeding import case_seed, generator, label, mix
-from superalign_env.spaces import flaw
+from superalign_env.seeding import case_seed, rules_generator, seat_seed, turn_seed
 from superalign_env.types import (
     AgentSpec,
     Ending,
@@ -62,10 +60,13 @@ class Game:
 
     __slots__ = (
         "_bases",
+        "_case_seed",
         "_forked",
         "_group_index",
-        "_last_turn",
+        "_heard",
+        "_limit",
         "_member",
+        "_repaired",
         "_views",
         "arm",
         "ending",
@@ -99,7 +100,8 @@ class Game:
         max_turns: int = 1000,
         parent: str = "",
     ) -> None:
-        rng = generator(case_seed(key))
+        self._case_seed = seed = case_seed(key)
+        rng = rules_generator(seed)
         # Drawn even when a task is given, so that `reset` finds the same random state.
         drawn = scenario.draw(rng)
         self.scenario = scenario
@@ -119,7 +121,9 @@ class Game:
         self.rewards: list[Reward] = []
         self.grades: list[Grade] = []
         self.events: list[Event] = []
-        self._last_turn: dict[Seat, int] = {}
+        self._limit = scenario.max_utterance
+        self._heard: list[Utterance] = []
+        self._repaired = False
         self._bases: dict[Seat, int] = {}
         self._member = 0 if fork_at is not None else key.member
         self._forked = fork_at is None
@@ -134,51 +138,97 @@ class Game:
         return self.ending is not None
 
     def view(self, seat: Seat) -> View:
-        """Return what a seat of the group is shown; made once."""
-        view = self._views.get(seat)
-        if view is None:
-            if seat not in self.group:
-                raise ProtocolError(f"{seat} is not asked now; the group is {self.group}")
-            view = self._views[seat] = self._make_view(seat)
-        return view
+        """Return what a seat of the group is shown."""
+        try:
+            return self._views[seat]
+        except KeyError:
+            raise ProtocolError(
+                f"{seat} is not asked now; the group is {self.group}"
+            ) from None
 
     def views(self) -> tuple[View, ...]:
         """Return the views of the whole group, in group order."""
-        return tuple([self.view(seat) for seat in self.group])
+        return tuple(self._views.values())
 
-    def step(self, replies: Sequence[Reply]) -> Step:
-        """Take what the whole group says, in group order, and apply the rules.
+    def say(self, reply: Reply) -> Step | None:
+        """Take what the next seat of the group says; apply the rules after the last one.
 
         A reply with an error ends the episode as failed; nothing is lost.
 
         Returns:
-            The rules' step, with turns stamped and penalties added.
+            The rules' step, with turns stamped and penalties added; None while others of
+            the group are still to speak.
+
+        Raises:
+            EpisodeOver: the game has ended.
+            InvalidUtterance: a text that is none, with ``on_invalid="raise"``; the seat may
+                try again.
+        """
+        if self.ending is not None:
+            raise EpisodeOver("the episode is over; reset or make a new Game")
+        heard = self._heard
+        place = len(heard)
+        seat = self.group[place]
+        if reply.error:
+            return self._fail(seat, reply.error)
+        text = reply.text
+        repair = ""
+        if (
+            reply.thought
+            or reply.tool_calls
+            or reply.logprobs
+            or type(text) is not str
+            or len(text) > self._limit
+            or not text.isascii()
+            or "\x00" in text
+        ):
+            if self.on_invalid == "raise" and (wrong := objection(text, self._limit)):
+                raise InvalidUtterance(f"{seat}: {wrong}")
+            reply, repair = admitted(reply, self._limit)
+            text = reply.text
+            self._repaired |= bool(repair)
+        turn = len(self.utterances) + place
+        heard.append(Utterance(seat, turn, self._group_index, text, reply, repair))
+        return self._apply() if place + 1 == len(self.group) else None
+
+    def step(self, replies: Sequence[Reply]) -> Step:
+        """Take what the whole group says, in group order, and apply the rules.
 
         Raises:
             EpisodeOver: the game has ended.
             ProtocolError: not one reply per seat of the group.
-            InvalidUtterance: a text that is none, with ``on_invalid="raise"``.
+            InvalidUtterance: as `say`; nobody of the group was heard then.
         """
-        group = self.group
-        if self.ending is not None:
-            raise EpisodeOver("the episode is over; reset or make a new Game")
-        if len(replies) != len(group):
+        if self.ending is None and len(replies) != len(self.group) - len(self._heard):
             raise ProtocolError(
-                f"{len(group)} seats {group} were asked, {len(replies)} replied"
+                f"{len(self.group)} seats {self.group} were asked, {len(replies)} replied"
             )
-        for seat, reply in zip(group, replies, strict=True):
-            if reply.error:
-                return self._fail(seat, reply.error)
-        spoken: list[tuple[Reply, str, str]] = []
-        for seat, reply in zip(group, replies, strict=True):
-            spoken.append(self._check(seat, reply))
-        return self._apply(spoken)
+        try:
+            for reply in replies:
+                step = self.say(reply)
+                if step is not None:
+                    return step
+        except InvalidUtterance:
+            self._heard.clear()
+            raise
+        raise EpisodeOver("the episode is over; reset or make a new Game")
 
     def step_recorded(self, utterances: Sequence[Utterance]) -> Step:
         """Take recorded utterances of one group, repairs included, without checking."""
-        return self._apply(
-            [(u.reply or Reply(u.text), u.text, u.repair) for u in utterances]
-        )
+        turn = len(self.utterances)
+        self._heard = [
+            Utterance(
+                u.seat,
+                turn + i,
+                self._group_index,
+                u.text,
+                u.reply or Reply(u.text),
+                u.repair,
+            )
+            for i, u in enumerate(utterances)
+        ]
+        self._repaired = any([u.repair for u in self._heard])
+        return self._apply()
 
     def abort(self, reason: str) -> None:
         """End the episode as failed from outside: an interrupt, a lost worker."""
@@ -198,7 +248,8 @@ class Game:
         twin.view_log = [replace(view, episode=twin.episode_id) for view in self.view_log]
         twin._member = key.member if self._forked else 0
         twin._bases = {}
-        twin._views = {}
+        if twin.group:
+            twin._show()
         return twin
 
     def episode(self) -> Episode:
@@ -231,100 +282,38 @@ class Game:
             weights={role: dict(parts) for role, parts in scenario.weights.items()},
         )
 
-    def _make_view(self, seat: Seat) -> View:
-        base = self._bases.get(seat)
-        if base is None:
-            # Only the forking seat's own first turn sees the member before the fork.
-            member = self.key.member if seat == self.fork_at else self._member
-            base = self._bases[seat] = mix(case_seed(self.key), member, label(seat))
-        turn = len(self.utterances) + self.group.index(seat)
-        brief = self.scenario.view(self.state, seat)
-        return View(
-            self.episode_id,
-            self.key.case,
-            seat,
-            role_of(seat),
-            turn,
-            mix(base, turn),
-            brief.text,
-            brief.messages,
-            brief.turns,
-            brief.tools,
-            brief.form,
-            brief.schema,
-            brief.menu,
-            brief.max_new_tokens,
-        )
+    def _base(self, seat: Seat) -> int:
+        """Return what all seeds of a seat are made from, until the fork."""
+        member = self._member
+        if seat == self.fork_at and seat in self.group:
+            member = self.key.member
+        base = self._bases[seat] = seat_seed(self._case_seed, member, seat)
+        return base
 
-    def objection(self, text: object) -> str:
-        """Return what is wrong with a text as an utterance, and what to do; empty if nothing."""
-        reason = flaw(text, self.scenario.max_utterance)
-        if not reason:
-            return ""
-        return (
-            f"the text {reason}; say any text without NUL and lone surrogates, "
-            f"up to {self.scenario.max_utterance} characters"
-        )
-
-    def _check(self, seat: Seat, reply: Reply) -> tuple[Reply, str, str]:
-        """Return the reply as it is recorded, its text, and why it was repaired."""
-        text = reply.text
-        limit = self.scenario.max_utterance
-        reason = flaw(text, limit)
-        if reason:
-            if self.on_invalid == "raise":
-                raise InvalidUtterance(f"{seat}: {self.objection(text)}")
-            if isinstance(text, str):
-                text = without_surrogates(str.__str__(text)[:limit])
-            else:
-                text = ""
-            reply = replace(reply, text=text)
-        elif not (reply.thought or reply.tool_calls) and isfinite(sum(reply.logprobs)):
-            return reply, text, ""
-        proper = recordable(reply)
-        if proper is not reply and not reason:
-            reason = (
-                "carries what has no JSON form: surrogates, or numbers that are not finite"
-            )
-        return proper, text, reason
-
-    def _apply(self, spoken: Sequence[tuple[Reply, str, str]]) -> Step:
-        turn = len(self.utterances)
-        said: list[Utterance] = []
-        penalties: list[Reward] = []
-        repairs: list[Event] = []
-        for seat, (reply, text, repair) in zip(self.group, spoken, strict=True):
-            self.view_log.append(self.view(seat))
-            said.append(Utterance(seat, turn, self._group_index, text, reply, repair))
-            if repair:
-                penalties.append(Reward(seat, "format", -1.0, turn))
-                repairs.append(Event("text.repaired", seat, turn, {"reason": repair}))
-            self._last_turn[seat] = turn
-            turn += 1
-        self.utterances.extend(said)
-        step = self.scenario.apply(self.state, tuple(said))
-        last = self._last_turn
+    def _apply(self) -> Step:
+        said = tuple(self._heard)
+        self._heard = []
+        self.utterances += said
+        self.view_log += self._views.values()
+        step = self.scenario.apply(self.state, said)
         rewards = tuple(
             [
-                r if r.turn >= 0 else Reward(r.seat, r.part, r.value, last.get(r.seat, -1))
+                r if r.turn >= 0 else Reward(r.seat, r.part, r.value, self._latest(r.seat))
                 for r in step.rewards
             ]
         )
-        if penalties:
-            rewards += tuple(penalties)
+        if self._repaired:
+            rewards += self._penalties(said)
+        self.rewards += rewards
         if step.grades:
-            self.grades.extend(
-                [
-                    g
-                    if g.turn >= 0
-                    else Grade(g.seat, g.axis, g.name, g.value, last[g.seat])
-                    for g in step.grades
-                ]
-            )
-        self.rewards.extend(rewards)
-        if repairs or step.events:
-            self.events.extend(repairs)
-            self.events.extend(step.events)
+            self.grades += [
+                g
+                if g.turn >= 0
+                else Grade(g.seat, g.axis, g.name, g.value, self._latest(g.seat))
+                for g in step.grades
+            ]
+        if step.events:
+            self.events += step.events
         self.state = step.state
         self._group_index += 1
         if not self._forked and self.fork_at in self.group:
@@ -333,17 +322,63 @@ class Game:
             self._bases.clear()
         if step.ending is not None:
             self._end(step.ending)
-        elif turn >= self.max_turns:
+        elif len(self.utterances) >= self.max_turns:
             self._end(Ending.truncated(f"{self.max_turns} turns"))
         else:
             self._advance()
         return Step(step.state, rewards, step.grades, step.events, self.ending)
 
+    def _latest(self, seat: Seat) -> int:
+        """Return the turn at which a seat spoke last, −1 when it never did."""
+        for utterance in reversed(self.utterances):
+            if utterance.seat == seat:
+                return utterance.turn
+        return -1
+
+    def _penalties(self, said: tuple[Utterance, ...]) -> tuple[Reward, ...]:
+        """Return the ``format`` penalties of repaired texts, and remember why."""
+        self._repaired = False
+        flawed = [u for u in said if u.repair]
+        self.events += [
+            Event("text.repaired", u.seat, u.turn, {"reason": u.repair}) for u in flawed
+        ]
+        return tuple([Reward(u.seat, "format", -1.0, u.turn) for u in flawed])
+
     def _advance(self) -> None:
         self.group = self.scenario.to_move(self.state)
-        self._views = {}
-        if not self.group:
+        if self.group:
+            self._show()
+        else:
             self._end(Ending.terminated())
+
+    def _show(self) -> None:
+        """Make the views of the group: the rules' briefs, stamped."""
+        scenario, state, bases = self.scenario, self.state, self._bases
+        name, case = self.episode_id, self.key.case
+        turn = len(self.utterances)
+        self._views = views = {}
+        for seat in self.group:
+            brief = scenario.view(state, seat)
+            base = bases.get(seat)
+            if base is None:
+                base = self._base(seat)
+            views[seat] = View(
+                name,
+                case,
+                seat,
+                role_of(seat),
+                turn,
+                turn_seed(base, turn),
+                brief.text,
+                brief.messages,
+                brief.turns,
+                brief.tools,
+                brief.form,
+                brief.schema,
+                brief.menu,
+                brief.max_new_tokens,
+            )
+            turn += 1
 
     def _end(self, ending: Ending) -> None:
         self.ending = ending
@@ -356,26 +391,6 @@ class Game:
         )
         self._end(Ending.failed(f"{seat}: {error}"))
         return Step(self.state, ending=self.ending)
-
-
-def recordable(reply: Reply) -> Reply:
-    """Return a reply that has a JSON form: the same one, unless something in it has none."""
-    try:
-        to_json(reply)
-    except (ValueError, TypeError):
-        return replace(
-            reply,
-            thought=without_surrogates(reply.thought)
-            if isinstance(reply.thought, str)
-            else "",
-            tool_calls=(),
-            prompt_ids=(),
-            token_ids=(),
-            logprobs=(),
-            usage=None,
-            policy="",
-        )
-    return reply
 
 
 def view_hash(view: View) -> str:

@@ -40,7 +40,9 @@ def info_of(view: View, parts: dict[str, float]) -> dict[str, Any]:
         "asked": 1,
         "parts": parts,
         "view": view,
-        "messages": [{"role": m.role, "content": m.content} for m in view.messages],
+        "messages": [{"role": m.role, "content": m.content} for m in view.messages]
+        if view.messages
+        else [],
     }
 
 

@@ -21,6 +21,13 @@ def paid(reward: Reward, weights: Weights) -> float | None:
     return weight * reward.value if weight else None
 
 
+def seat_weights(
+    seats: Iterable[Seat], weights: Weights
+) -> dict[Seat, Mapping[str, float]]:
+    """Return part → weight for every seat: the lookup of `paid`, done once."""
+    return {seat: weights.get(role_of(seat), {}) for seat in seats}
+
+
 def totals(parts: Iterable[Reward], weights: Weights) -> dict[Seat, float]:
     """Add up the paid parts of every seat that earned something."""
     sums: dict[Seat, float] = {}
@@ -81,7 +88,12 @@ def settle(
 def verdicts_of(events: Iterable[Event]) -> list[tuple[Seat, int, int, float]]:
     """Return (critic, its turn, turn judged, score) of every verdict of an episode."""
     return [
-        (event.seat, event.turn, int(event.evidence["about"]), float(event.evidence["score"]))
+        (
+            event.seat,
+            event.turn,
+            int(event.evidence["about"]),
+            float(event.evidence["score"]),
+        )
         for event in events
         if event.kind == "verdict.given"
     ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from superalign_env.admission import objection
 from superalign_env.aec import OrderedEnv, RawAECEnv
 from superalign_env.asking import ask, failure
 from superalign_env.codec import encode
@@ -40,7 +41,13 @@ def play(
         try:
             env.step(encode(reply))
         except InvalidUtterance:
-            env.step(encode(failure(f"InvalidUtterance: {env.game.objection(reply.text)}")))
+            env.step(
+                encode(
+                    failure(
+                        f"InvalidUtterance: {objection(reply.text, env.scenario.max_utterance)}"
+                    )
+                )
+            )
     episode = env.game.episode()
     for sink in sinks:
         sink.write([episode])

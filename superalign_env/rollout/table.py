@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 
+from superalign_env.admission import objection
 from superalign_env.asking import Anyone, ask, failure, start, waits
 from superalign_env.errors import InvalidUtterance
 from superalign_env.game import Game
@@ -43,8 +44,8 @@ def _step(game: Game, replies: list[Reply]) -> None:
 
 
 def _strict(game: Game, reply: Reply) -> Reply:
-    objection = "" if reply.error else game.objection(reply.text)
-    return failure(f"InvalidUtterance: {objection}") if objection else reply
+    wrong = "" if reply.error else objection(reply.text, game.scenario.max_utterance)
+    return failure(f"InvalidUtterance: {wrong}") if wrong else reply
 
 
 class Table:

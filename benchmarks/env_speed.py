@@ -1,0 +1,118 @@
+"""Live turns per second of the AEC environment beside its peers, in one run.
+
+Every contestant is driven through its public contract (``last`` and ``step``) with
+recorded types; steps of seats whose episode is over do not count. The peers are
+PettingZoo's rock-paper-scissors and TextArena's LLM-wrapped Kuhn poker, with a fresh
+environment per episode because that is how it is used.
+
+Usage: python benchmarks/env_speed.py [--quick] [--turns N] [--repeats N]
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import textarena
+from minimal import Minimal
+from pettingzoo.classic import rps_v2
+from timing import Slice, interleaved, last_line, ratio, table
+
+import superalign_env
+
+CYCLES = 15
+"""Simultaneous moves of one episode: what rock-paper-scissors plays."""
+
+Act = Callable[[str, dict[str, Any]], Any]
+
+
+def aec(env: Any, act: Act) -> Slice:
+    """Return a slice that drives an AEC environment."""
+
+    def play(turns: int) -> int:
+        played = 0
+        while played < turns:
+            env.reset()
+            while env.agents:
+                _, _, terminated, truncated, info = env.last()
+                if terminated or truncated:
+                    env.step(None)
+                else:
+                    env.step(act(env.agent_selection, info))
+                    played += 1
+        return played
+
+    return play
+
+
+def kuhn_poker(turns: int) -> int:
+    """Drive TextArena's Kuhn poker: both players check until the end."""
+    played = 0
+    while played < turns:
+        env = textarena.make("KuhnPoker-v0")
+        env.reset(num_players=2, seed=played)
+        done = False
+        while not done:
+            env.get_observation()
+            done, _ = env.step("[check]")
+            played += 1
+        env.close()
+    return played
+
+
+def red_team_action(seat: str, info: dict[str, Any]) -> str:
+    """Pass the seed request on, comply, and approve."""
+    if seat.startswith("attacker"):
+        return str(info["view"].turns[0].text)
+    return "comply" if seat.startswith("learner") else "score 7 sure 4"
+
+
+def main() -> None:
+    """Measure, print the table, print the line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under a minute")
+    parser.add_argument("--turns", type=int, default=4000, help="turns of one slice")
+    parser.add_argument("--repeats", type=int, default=0, help="slices of each contestant")
+    options = parser.parse_args()
+    repeats = options.repeats or (25 if options.quick else 100)
+    plays: dict[str, Slice] = {
+        "rps raw": aec(rps_v2.raw_env(max_cycles=CYCLES), lambda seat, info: 1),
+        "rps wrapped": aec(rps_v2.env(max_cycles=CYCLES), lambda seat, info: 1),
+        "minimal raw": aec(
+            superalign_env.raw_env(Minimal(CYCLES)), lambda seat, info: "river"
+        ),
+        "minimal wrapped": aec(
+            superalign_env.env(Minimal(CYCLES)), lambda seat, info: "river"
+        ),
+        "red-team wrapped": aec(superalign_env.env("red-team"), red_team_action),
+        "textarena wrapped": kuhn_poker,
+    }
+    rates = interleaved(plays, turns=options.turns, repeats=repeats)
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    table(
+        "live turns through last() and step()",
+        [(name, f"{median:,.0f}") for name, median in medians.items()],
+        ("environment", "turns/s"),
+    )
+    last_line(
+        {
+            "minimal_raw_over_rps_raw": ratio(rates["minimal raw"], rates["rps raw"]),
+            "minimal_wrapped_over_rps_wrapped": ratio(
+                rates["minimal wrapped"], rates["rps wrapped"]
+            ),
+            "red_team_wrapped_over_rps_wrapped": ratio(
+                rates["red-team wrapped"], rates["rps wrapped"]
+            ),
+            "red_team_over_textarena_wrapped": ratio(
+                rates["red-team wrapped"], rates["textarena wrapped"]
+            ),
+            **{
+                f"{name.replace(' ', '_').replace('-', '_')}_turns_per_s": median
+                for name, median in medians.items()
+            },
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()
