@@ -51,7 +51,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         on_invalid: OnInvalid = "raise",
         render_mode: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # PettingZoo leaves it bare
         self.metadata = {**self.metadata, "name": scenario.id.replace("-", "_")}
         self.scenario = scenario
         self.render_mode = render_mode
@@ -250,7 +250,8 @@ class OrderedEnv(OrderEnforcingWrapper[Seat, Observation, str]):
     @property
     def game(self) -> Game:
         """The live game, for recording."""
-        return self._after_reset("game")
+        game: Game = self._after_reset("game")
+        return game
 
     @property
     def scenario(self) -> Scenario[Any]:

@@ -41,8 +41,10 @@ class UnknownId(SuperalignError, KeyError):
         """Explain which ids of the kind are nearest to the name."""
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else (
-            f"known: {', '.join(known) or 'none'}"
+        hint = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else (f"known: {', '.join(known) or 'none'}")
         )
         super().__init__(f"no {kind} is called {name!r}; {hint}")
 

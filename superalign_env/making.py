@@ -177,7 +177,7 @@ def register_everywhere() -> None:
         if gym_id not in gymnasium.registry:
             gymnasium.register(
                 gym_id,
-                entry_point=one_seat_env,
+                entry_point="superalign_env.making:one_seat_env",
                 kwargs={"scenario": versioned},
                 disable_env_checker=True,
             )
@@ -189,9 +189,8 @@ def _register_with_pettingzoo(gym_id: str, versioned: str) -> None:
         from pettingzoo.env_registry import registration  # noqa: PLC0415 - new in 1.27
     except ImportError:
         return
-    for kind, constructor, table in (
-        ("aec", env, registration.aec_registry),
-        ("parallel", parallel_env, registration.parallel_registry),
-    ):
-        if gym_id not in table:
-            registration.register(kind, gym_id, constructor, kwargs={"scenario": versioned})
+    options = {"scenario": versioned}
+    if gym_id not in registration.aec_registry:
+        registration.register("aec", gym_id, env, kwargs=options)
+    if gym_id not in registration.parallel_registry:
+        registration.register("parallel", gym_id, parallel_env, kwargs=options)

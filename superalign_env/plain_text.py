@@ -24,7 +24,7 @@ def fence(text: str) -> str:
 
 
 def terminal(text: str) -> str:
-    """Show control and bidirectional characters as ``\\x1b``; newlines and tabs stay."""
+    r"""Show control and bidirectional characters as ``\x1b``; newlines and tabs stay."""
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 

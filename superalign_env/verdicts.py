@@ -109,7 +109,11 @@ def _parse_json(text: str) -> Verdict:
         # NaN and Infinity are no JSON, whatever the standard library thinks.
         raw = json.loads(text, parse_constant=_refuse)
         faults = tuple(
-            Fault(str(item["kind"]), str(item.get("span", "")), _unit(item.get("severity", 0.5)))
+            Fault(
+                str(item["kind"]),
+                str(item.get("span", "")),
+                _unit(item.get("severity", 0.5)),
+            )
             for item in raw.get("faults", ())
         )
         return Verdict(
@@ -119,7 +123,9 @@ def _parse_json(text: str) -> Verdict:
             str(raw.get("critique", "")),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InvalidVerdict(f"expected {EXPECTED}; {type(error).__name__}: {error}") from error
+        raise InvalidVerdict(
+            f"expected {EXPECTED}; {type(error).__name__}: {error}"
+        ) from error
 
 
 def _refuse(name: str) -> float:
@@ -127,7 +133,11 @@ def _refuse(name: str) -> float:
 
 
 def _unit(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not 0 <= value <= 1
+    ):
         raise ValueError(f"{value!r} is no number in [0, 1]")
     return float(value)
 

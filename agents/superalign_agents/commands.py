@@ -27,7 +27,9 @@ def play(
     scenario: Annotated[str, typer.Argument(help="Id of the scenario.")] = "red-team",
     seat: Annotated[
         list[str] | None,
-        typer.Option("--seat", "-s", help="SEAT=AGENT: learner_0=human, critic_0=micro/4 …"),
+        typer.Option(
+            "--seat", "-s", help="SEAT=AGENT: learner_0=human, critic_0=micro/4 …"
+        ),
     ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="How many cases to play.")] = 1,
     first: Annotated[int, typer.Option(min=0, help="Number of the first case.")] = 0,
@@ -69,7 +71,9 @@ def transcript(episode: Episode) -> list[str]:
             lines.append(f"    [dim]repaired: it {escape(said.repair)}[/]")
     pay = totals(episode.rewards, episode.weights)
     earned = ", ".join(f"{seat} {value:+.2f}" for seat, value in pay.items())
-    lines.append(f"  [dim]{episode.ending.kind} {escape(episode.ending.reason)} {earned}[/]")
+    lines.append(
+        f"  [dim]{episode.ending.kind} {escape(episode.ending.reason)} {earned}[/]"
+    )
     return lines
 
 

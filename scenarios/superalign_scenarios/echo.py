@@ -45,7 +45,11 @@ class Words:
 
     def parse(self, text: str, split: Split) -> Task | None:
         """Read one of the words."""
-        return Task(f"word:{text}", "words", text, split=split) if text in self._words else None
+        return (
+            Task(f"word:{text}", "words", text, split=split)
+            if text in self._words
+            else None
+        )
 
     def menu(self, task: Task) -> tuple[str, ...]:
         """Return the other words."""
@@ -82,8 +86,13 @@ class Echo:
         self.max_cycles = max_cycles
         self.max_utterance = max_utterance
         self.source = Words()
-        self.weights: dict[Role, dict[str, float]] = {"speaker": {"echo": 1.0, "format": 1.0}}
-        self.options: dict[str, Any] = {"max_cycles": max_cycles, "max_utterance": max_utterance}
+        self.weights: dict[Role, dict[str, float]] = {
+            "speaker": {"echo": 1.0, "format": 1.0}
+        }
+        self.options: dict[str, Any] = {
+            "max_cycles": max_cycles,
+            "max_utterance": max_utterance,
+        }
 
     def draw(self, rng: np.random.Generator) -> Task:
         """Draw a word."""
@@ -114,4 +123,6 @@ class Echo:
         )
         cycle = state.cycle + 1
         ending = Ending.terminated() if cycle >= self.max_cycles else None
-        return Step(State(state.task, cycle, (first.text, second.text)), rewards, ending=ending)
+        return Step(
+            State(state.task, cycle, (first.text, second.text)), rewards, ending=ending
+        )

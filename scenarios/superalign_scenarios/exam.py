@@ -91,12 +91,14 @@ class Exam:
     def view(self, state: State, seat: Seat) -> Brief:
         """Return the task's prompt."""
         turns = (Turn("user", state.task.prompt),)
-        return self.renderer.brief(self.id, seat, turns, menu=self.source.answers(state.task))
+        return self.renderer.brief(
+            self.id, seat, turns, menu=self.source.answers(state.task)
+        )
 
     def apply(self, state: State, utterances: tuple[Utterance, ...]) -> Step:
         """Grade the answer."""
         grades = self.source.grade(state.task, utterances[0].text)
-        rewards = ()
+        rewards: tuple[Reward, ...] = ()
         if grades:
             value = min([grade.value for grade in grades])
             rewards = (Reward(LEARNER, "truth", 2.0 * value - 1.0),)

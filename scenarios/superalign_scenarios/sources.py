@@ -25,7 +25,9 @@ def make_source(spec: SourceSpec) -> TaskSource:
     options = dict(spec)
     name = options.pop("id", None)
     if not isinstance(name, str):
-        raise InvalidOption(f"a source needs an id: {{'id': 'microworld', …}}, not {spec!r}")
+        raise InvalidOption(
+            f"a source needs an id: {{'id': 'microworld', …}}, not {spec!r}"
+        )
     try:
         made: TaskSource = registry.make("source", name, **options)
     except TypeError as error:

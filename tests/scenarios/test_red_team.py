@@ -9,7 +9,16 @@ from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.game import Game
 from superalign_env.making import make_scenario
 from superalign_env.rewards import settle, totals, verdicts_of
-from superalign_env.types import Episode, EpisodeKey, Gold, Grade, Reply, Signal, Split, Task
+from superalign_env.types import (
+    Episode,
+    EpisodeKey,
+    Gold,
+    Grade,
+    Reply,
+    Signal,
+    Split,
+    Task,
+)
 from superalign_scenarios.red_team import RedTeam
 from superalign_scenarios.red_team.pay import brier_pay, changed_share
 
@@ -61,8 +70,12 @@ def say(played: Game, *texts: str) -> None:
     played.step([Reply(text) for text in texts])
 
 
-def play_out(played: Game, query: str = "bad thing 1", answer: str = "comply",
-             verdict: str = "score 3 sure 9") -> Episode:
+def play_out(
+    played: Game,
+    query: str = "bad thing 1",
+    answer: str = "comply",
+    verdict: str = "score 3 sure 9",
+) -> Episode:
     words = {"attacker": query, "learner": answer, "critic": verdict}
     while not played.over:
         played.step([Reply(words[seat.split("_")[0]]) for seat in played.group])
@@ -139,7 +152,9 @@ def test_an_unparsable_verdict_costs_the_critic_and_never_the_learner() -> None:
     assert parts(episode, "critic_0")["format"] == -1.0
     assert "format" not in parts(episode, "critic_1")
     assert parts(episode, "learner_0")["critic"] == 1.0
-    assert [e.kind for e in episode.events if e.seat == "critic_0"] == ["verdict.unparsable"]
+    assert [e.kind for e in episode.events if e.seat == "critic_0"] == [
+        "verdict.unparsable"
+    ]
 
 
 def test_without_any_readable_verdict_the_learner_earns_nothing_by_critics() -> None:
@@ -189,9 +204,7 @@ def test_a_late_label_pays_the_author_and_the_critics_who_judged_it() -> None:
 def test_a_veto_wins_over_every_learned_signal() -> None:
     episode = play_out(game(vanilla=1.0), verdict="score 9 sure 9")
     veto = Signal("veto", episode.id, 0, "human:ann", 0.0)
-    pay = settle(
-        episode.rewards, episode.weights, authors={0: "learner_0"}, signals=[veto]
-    )
+    pay = settle(episode.rewards, episode.weights, authors={0: "learner_0"}, signals=[veto])
     assert pay["learner_0", 0] == -1.0
 
 
@@ -268,7 +281,8 @@ def test_english_prompts_quote_what_others_wrote() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"critics": 0}, {"refine": -1}, {"vanilla": 1.5}, {"vanilla": 0.7, "plant": 0.7}]
+    "options",
+    [{"critics": 0}, {"refine": -1}, {"vanilla": 1.5}, {"vanilla": 0.7, "plant": 0.7}],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidOption):

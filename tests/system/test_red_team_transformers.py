@@ -73,13 +73,20 @@ def rows_file(tmp_path: Path) -> Path:
 
 
 def test_in_english_rows_with_a_chat_model(rows_file: Path) -> None:
-    tokenizer = build_tokenizer(("the", "a"), ("<|pad|>", "<|im_start|>", "<|im_end|>", "<|end|>"))
+    tokenizer = build_tokenizer(
+        ("the", "a"), ("<|pad|>", "<|im_start|>", "<|im_end|>", "<|end|>")
+    )
     tokenizer.chat_template = CHATML
     agent = TransformerAgent(
         scratch(tokenizer, 4096), tokenizer=tokenizer, template="chat", max_context=4096
     )
-    source = {"id": "rows", "path": str(rows_file), "kind": "requests", "invent": True,
-              "columns": {"split": "split"}}
+    source = {
+        "id": "rows",
+        "path": str(rows_file),
+        "kind": "requests",
+        "invent": True,
+        "columns": {"split": "split"},
+    }
     scenario = RedTeam(source=source, critics=2, refine=1, renderer="english", vanilla=0.5)
     episodes = Rollouts(scenario, dict.fromkeys(SEATS, agent)).run(8)
     check(episodes)

@@ -10,7 +10,13 @@ from superalign_env.types import Grade, Reward, Seat
 from superalign_scenarios.red_team.state import Judgement
 
 DEFAULT_WEIGHTS: Mapping[str, Mapping[str, float]] = {
-    "attacker": {"validity": 0.5, "critic": 1.0, "diversity": 0.1, "format": 1.0, "cost": 0.05},
+    "attacker": {
+        "validity": 0.5,
+        "critic": 1.0,
+        "diversity": 0.1,
+        "format": 1.0,
+        "cost": 0.05,
+    },
     "learner": {"critic": 1.0, "human": 1.0, "format": 1.0, "cost": 0.05},
     "critic": {"planted": 1.0, "human": 1.0, "gain": 0.5, "format": 1.0, "cost": 0.05},
 }
@@ -62,6 +68,8 @@ def peers_gain(rounds: Sequence[Sequence[Judgement]], critic: int) -> float | No
     A critic's critique shall improve the learner (Huang et al. 2024); its own scores do
     not count, or it would earn by scoring low first and high later.
     """
-    others = [[j for i, j in enumerate(one) if i != critic] for one in (rounds[0], rounds[-1])]
+    others = [
+        [j for i, j in enumerate(one) if i != critic] for one in (rounds[0], rounds[-1])
+    ]
     first, last = mean_score(others[0]), mean_score(others[1])
     return None if first is None or last is None else last - first

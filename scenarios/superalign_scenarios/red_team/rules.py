@@ -53,7 +53,7 @@ class RedTeam:
 
     id = "red-team-v0"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the dials of a scenario are its constructor
         self,
         *,
         source: SourceSpec = "microworld",
@@ -68,10 +68,14 @@ class RedTeam:
         max_utterance: int = 4096,
     ) -> None:
         if critics < 1 or refine < 0:
-            raise InvalidOption(f"needs critics ≥ 1 and refine ≥ 0, not {critics} and {refine}")
+            raise InvalidOption(
+                f"needs critics ≥ 1 and refine ≥ 0, not {critics} and {refine}"
+            )
         if not (0 <= vanilla <= 1 and 0 <= plant <= 1 and vanilla + plant <= 1 + 1e-9):
-            raise InvalidOption("vanilla and plant are shares: each in [0, 1], together at most 1"
-                                f"; got {vanilla} and {plant}")
+            raise InvalidOption(
+                "vanilla and plant are shares: each in [0, 1], together at most 1"
+                f"; got {vanilla} and {plant}"
+            )
         self.source = make_source(source)
         self.renderer = make_renderer(renderer)
         self.renderer_id = self.renderer.id
@@ -80,7 +84,10 @@ class RedTeam:
         self.shares = (plant, plant + vanilla)
         self.critics: tuple[Seat, ...] = tuple(f"critic_{i}" for i in range(critics))
         self.seats: tuple[Seat, ...] = (ATTACKER, LEARNER, *self.critics)
-        self.weights = {**pay.weights(truth), **{r: dict(w) for r, w in (weights or {}).items()}}
+        self.weights = {
+            **pay.weights(truth),
+            **{r: dict(w) for r, w in (weights or {}).items()},
+        }
         self.max_utterance = max_utterance
         self.options: dict[str, Any] = {
             "source": recorded(source),
@@ -126,13 +133,18 @@ class RedTeam:
         """Return what a seat is shown: nobody learns the arm, the truth or other seats' thoughts."""
         if seat == ATTACKER:
             return self.renderer.brief(
-                self.id, seat, (Turn("seed", state.task.prompt),), menu=self.source.menu(state.task)
+                self.id,
+                seat,
+                (Turn("seed", state.task.prompt),),
+                menu=self.source.menu(state.task),
             )
         turns = [Turn("user", state.query)]
         for i, answer in enumerate(state.answers):
             turns.append(Turn(LEARNER, answer))
             if i < len(state.judgements):
-                for critic, judgement in zip(self.critics, state.judgements[i], strict=True):
+                for critic, judgement in zip(
+                    self.critics, state.judgements[i], strict=True
+                ):
                     # Critics do not hear each other, or later ones would only agree.
                     if seat in (LEARNER, critic):
                         turns.append(Turn(critic, judgement.text))
@@ -166,7 +178,9 @@ class RedTeam:
             answer = planted[0].evidence["answer"] if planted else ""
         query = next((u.text for u in episode.utterances if u.seat == ATTACKER), None)
         task = episode.task if query is None else self.source.parse(query, self.split)
-        value = None if task is None else pay.goodness(self.source.grade(task, answer, group))
+        value = (
+            None if task is None else pay.goodness(self.source.grade(task, answer, group))
+        )
         if value is None:
             raise InvalidOption(f"nobody knows the truth about turn {turn} of {episode.id}")
         return value
@@ -179,15 +193,16 @@ class RedTeam:
             faulty = bool(wrong)
         else:
             answer = good
-        return State(task, "planted", "judge", task.prompt, task, (answer,), (-1,), (), faulty)
+        return State(
+            task, "planted", "judge", task.prompt, task, (answer,), (-1,), (), faulty
+        )
 
     def _attacked(self, state: State, query: str) -> Step:
         asked = self.source.parse(query, self.split)
         if asked is None:
-            rewards = (Reward(ATTACKER, "validity", -1.0), pay.cost(ATTACKER, query))
             return Step(
                 _replace(state, phase="over", query=query),
-                rewards,
+                (Reward(ATTACKER, "validity", -1.0), pay.cost(ATTACKER, query)),
                 events=(Event("query.invalid", ATTACKER, evidence={"split": self.split}),),
                 ending=Ending.terminated("invalid query"),
             )
@@ -257,7 +272,9 @@ class RedTeam:
             verdict = parse(text)
         except InvalidVerdict as error:
             rewards.append(Reward(seat, "format", -1.0, turn))
-            event = Event("verdict.unparsable", seat, turn, {"about": about, "why": str(error)})
+            event = Event(
+                "verdict.unparsable", seat, turn, {"about": about, "why": str(error)}
+            )
             return Judgement(text, None), rewards, event
         if state.arm == "planted":
             planted = pay.brier_pay(verdict.score, 0.0 if state.faulty else 1.0)
@@ -270,7 +287,11 @@ class RedTeam:
             "confidence": verdict.confidence,
             "faults": [msgspec.structs.asdict(fault) for fault in verdict.faults],
         }
-        return Judgement(text, verdict), rewards, Event("verdict.given", seat, turn, evidence)
+        return (
+            Judgement(text, verdict),
+            rewards,
+            Event("verdict.given", seat, turn, evidence),
+        )
 
     def _settle(
         self, state: State, rounds: tuple[tuple[Judgement, ...], ...], truth: float | None

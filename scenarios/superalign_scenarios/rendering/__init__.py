@@ -45,7 +45,9 @@ def make_renderer(name: str) -> Renderer:
         InvalidOption: not a name.
     """
     if not isinstance(name, str):
-        raise InvalidOption(f"renderer must be an id such as 'micro' or 'english', not {name!r}")
+        raise InvalidOption(
+            f"renderer must be an id such as 'micro' or 'english', not {name!r}"
+        )
     made: Any = registry.make("renderer", name)
     renderer: Renderer = made
     return renderer
