@@ -39,5 +39,11 @@ PLUGINS: "Table" = {
             "superalign_agents.transformer:TransformerAgent",
             "a causal language model on this machine",
         ),
-    }
+    },
+    "command": {
+        "play": (
+            "superalign_agents.commands:play",
+            "play episodes in the terminal, with people if you like",
+        ),
+    },
 }
