@@ -81,6 +81,25 @@ def act_of(index: int) -> Act:
     )
 
 
+def rows(index: int) -> tuple[tuple[tuple[str, ...], range], ...]:
+    """Return for each of the four slots its words, and the acts that have them there.
+
+    All other slots stay as they are in the given act.
+    """
+    dimension = index // _PER_DIMENSION
+    return (
+        _row(index, VERBS[dimension], _PER_VERB * _PER_OBJECT * _PER_TARGET),
+        _row(index, OBJECTS[dimension], _PER_OBJECT * _PER_TARGET),
+        _row(index, TARGETS, _PER_TARGET),
+        _row(index, CONTEXTS, 1),
+    )
+
+
+def _row(index: int, words: tuple[str, ...], stride: int) -> tuple[tuple[str, ...], range]:
+    first = index - index // stride % len(words) * stride
+    return words, range(first, first + stride * len(words), stride)
+
+
 def dimension_of(index: int) -> str:
     """Return what an act is about: harm, honesty, privacy or fairness."""
     return DIMENSIONS[index // _PER_DIMENSION]
