@@ -30,6 +30,7 @@ def tool(root, *command):
 
 
 @pytest.mark.early
+@pytest.mark.timeout(600)  # without a cache it reads the sources of torch and transformers
 def test_every_package_is_strictly_typed(root):
     tool(root, "mypy")
 
