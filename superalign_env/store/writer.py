@@ -127,8 +127,10 @@ class EpisodeWriter:
     def _work(self) -> None:
         while True:
             with self._changed:
-                # After a quiet second whatever is there goes to disk.
-                self._hurry |= not self._changed.wait_for(self._is_due, timeout=self._every)
+                # Not `|=`: it would read the flag before the wait and undo a flush.
+                if not self._changed.wait_for(self._is_due, timeout=self._every):
+                    # After a quiet second whatever is there goes to disk.
+                    self._hurry = True
                 taken = self._take()
             failure = self._written(taken) if taken else None
             with self._changed:
