@@ -34,6 +34,16 @@ class Batch(NamedTuple):
     """[R, 1, L, L] True where a token may look: its own document, not ahead."""
     targets: torch.Tensor
     """[R, L] the next token of the document, −100 where there is none."""
+    weights: torch.Tensor
+    """[R, L] how much the prediction of the target counts."""
+
+
+class Emphasis(NamedTuple):
+    """Which tokens of a document count more."""
+
+    after: int
+    """The token id behind which they lie, to the document's end."""
+    weight: float
 
 
 class Batches:
@@ -45,12 +55,21 @@ class Batches:
         seed: of the stream.
         size: documents in a batch.
         longest: documents are cut to so many tokens, which is also the row length.
+        emphasis: tokens that count more; None for none.
     """
 
     def __init__(
-        self, documents: Documents, encode: Encode, *, seed: int, size: int, longest: int
+        self,
+        documents: Documents,
+        encode: Encode,
+        *,
+        seed: int,
+        size: int,
+        longest: int,
+        emphasis: Emphasis | None = None,
     ) -> None:
         self.size = size
+        self.emphasis = emphasis
         self.longest = longest
 
         @lru_cache(maxsize=2)
@@ -64,14 +83,41 @@ class Batches:
         """Return the batch of a step."""
         number, offset = divmod(step, BLOCK_STEPS)
         documents = self._block(number)[offset * self.size : (offset + 1) * self.size]
-        return pack(documents, longest=self.longest)
+        return pack(documents, longest=self.longest, emphasis=self.emphasis)
 
 
-def pack(documents: Sequence[Sequence[int]], *, longest: int) -> Batch:
+def pack(
+    documents: Sequence[Sequence[int]], *, longest: int, emphasis: Emphasis | None = None
+) -> Batch:
     """Lay documents into as few rows as first-fit-decreasing finds.
 
     Documents of one row do not see each other, so packing changes nothing but speed.
     """
+    rows = _fit(documents, longest)
+    width = max(sum(len(document) for document in row) for row in rows)
+    shape = (len(rows), width)
+    ids, positions = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    owner, targets = np.full(shape, -1), np.full(shape, -100)
+    weights = np.ones(shape, dtype=np.float32)
+    for row, packed in enumerate(rows):
+        start = 0
+        for number, document in enumerate(packed):
+            end = start + len(document)
+            ids[row, start:end] = document
+            owner[row, start:end] = number
+            positions[row, start:end] = np.arange(len(document))
+            targets[row, start : end - 1] = document[1:]
+            if emphasis is not None and emphasis.after in document:
+                place = start + list(document).index(emphasis.after)
+                weights[row, place:end] = emphasis.weight
+            start = end
+    mask = (owner[:, None, :, None] == owner[:, None, None, :]) & np.tri(width, dtype=bool)
+    arrays = (ids, positions, mask, targets, weights)
+    return Batch(*(torch.from_numpy(array) for array in arrays))
+
+
+def _fit(documents: Sequence[Sequence[int]], longest: int) -> list[list[Sequence[int]]]:
+    """Return rows of documents that fit into `longest` tokens each."""
     rows: list[list[Sequence[int]]] = []
     room: list[int] = []
     for document in sorted(documents, key=len, reverse=True):
@@ -82,19 +128,4 @@ def pack(documents: Sequence[Sequence[int]], *, longest: int) -> Batch:
             place = len(rows) - 1
         rows[place].append(document)
         room[place] -= len(document)
-    width = longest - min(room)
-    ids = np.zeros((len(rows), width), dtype=np.int64)
-    owner = np.full((len(rows), width), -1, dtype=np.int64)
-    positions = np.zeros((len(rows), width), dtype=np.int64)
-    targets = np.full((len(rows), width), -100, dtype=np.int64)
-    for row, packed in enumerate(rows):
-        start = 0
-        for number, document in enumerate(packed):
-            end = start + len(document)
-            ids[row, start:end] = document
-            owner[row, start:end] = number
-            positions[row, start:end] = np.arange(len(document))
-            targets[row, start : end - 1] = document[1:]
-            start = end
-    mask = (owner[:, None, :, None] == owner[:, None, None, :]) & np.tri(width, dtype=bool)
-    return Batch(*(torch.from_numpy(array) for array in (ids, positions, mask, targets)))
+    return rows

@@ -24,7 +24,7 @@ from superalign_agents.ladders.rungs import (
     rung_folder,
 )
 from superalign_env.seeding import mix
-from superalign_training.ladder.batches import Batches
+from superalign_training.ladder.batches import Batches, Emphasis
 from superalign_training.ladder.measure import measure
 from superalign_training.ladder.pretrain import Training, pretrain
 from superalign_training.ladder.sizes import build_config, count_parameters, size_of
@@ -33,6 +33,9 @@ from superalign_training.ladder.worlds import World
 
 BATCH_DOCUMENTS = 64
 LONGEST_DOCUMENT = 128
+WORLD_WEIGHT = 4.0
+"""What the world says counts four times: names and acts are drawn at random and hold
+nothing to learn, and their noise hides the rule from small models for a long time."""
 
 Watch = Callable[[RungReference, int, int, float], None]
 """(rung, step, steps, loss) after every step."""
@@ -150,6 +153,7 @@ def _build_one(
             "steps": training.steps,
             "batch_documents": BATCH_DOCUMENTS,
             "longest_document": LONGEST_DOCUMENT,
+            "world_weight": WORLD_WEIGHT,
             "rate": training.rate,
             "final_loss": round(sum(losses[-50:]) / max(len(losses[-50:]), 1), 4),
             "cpu_seconds": round(seconds, 1),
@@ -170,6 +174,7 @@ def stream(world: World, tokenizer: PreTrainedTokenizerBase, seed: int) -> Batch
         seed=seed,
         size=BATCH_DOCUMENTS,
         longest=LONGEST_DOCUMENT,
+        emphasis=Emphasis(tokenizer.convert_tokens_to_ids("<|world|>"), WORLD_WEIGHT),
     )
 
 

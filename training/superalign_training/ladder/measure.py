@@ -24,8 +24,8 @@ from superalign_env.types import Metric, Split, Task
 from superalign_training.ladder.worlds import World
 
 _MAX_NEW = 64
-_MAX_DRAWS = 400
-"""Draws per wanted task before a rare family or tier is taken as it is."""
+_MAX_DRAWS = 40
+"""Draws per wanted task; a tier with few held-out compositions is then taken as it is."""
 
 
 class Exercises(NamedTuple):

@@ -18,7 +18,7 @@ from superalign_training.ladder.batches import Batch, Batches
 from superalign_training.ladder.schedule import rate_factor
 
 Progress = Callable[[int, float], None]
-"""(step just made, mean loss in nats per token)."""
+"""(step just made, weighted mean loss in nats per token)."""
 
 
 class Training(NamedTuple):
@@ -82,7 +82,7 @@ def pretrain(
 
 
 def batch_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
-    """Return the mean loss over all predicted tokens, in nats."""
+    """Return the weighted mean loss over all predicted tokens, in nats."""
     hidden = model.model(
         input_ids=batch.ids,
         attention_mask=batch.mask,
@@ -91,7 +91,11 @@ def batch_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
     ).last_hidden_state
     predicted = batch.targets >= 0
     logits = model.lm_head(hidden[predicted])
-    return torch.nn.functional.cross_entropy(logits, batch.targets[predicted])
+    losses = torch.nn.functional.cross_entropy(
+        logits, batch.targets[predicted], reduction="none"
+    )
+    weights = batch.weights[predicted]
+    return (losses * weights).sum() / weights.sum()
 
 
 def save_state(

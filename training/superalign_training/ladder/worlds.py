@@ -23,4 +23,4 @@ class World(NamedTuple):
     source: TaskSource
     """Whose held-out tasks measure capability."""
     settings: str
-    """Content hash of everything that shapes the pre-training text."""
+    """Content hash of a sample of the text: another hash, other text."""
