@@ -11,9 +11,9 @@ from typing import Any, Literal
 from msgspec.structs import replace
 
 from superalign_env.admission import admitted, objection
-from superalign_env.canonical import content_hash
 from superalign_env.errors import EpisodeOver, InvalidUtterance, ProtocolError
 from superalign_env.protocols import Scenario
+from superalign_env.recording import episode_id, rules_of, with_hashes
 from superalign_env.seeding import case_seed, rules_generator, seat_seed, turn_seed
 from superalign_env.types import (
     AgentSpec,
@@ -37,11 +37,6 @@ OnInvalid = Literal["raise", "penalise"]
 _UNKNOWN = AgentSpec("unknown")
 
 
-def episode_id(key: EpisodeKey) -> str:
-    """Return the name of an episode, unique within a run."""
-    return f"g{key.generation}-r{key.round}-c{key.case}-m{key.member}-{key.run & 0xFFFFFFFF:08x}"
-
-
 class Game:
     """One live play of a scenario.
 
@@ -57,36 +52,6 @@ class Game:
         max_turns: after so many utterances the episode is truncated.
         parent: the episode that this one was forked from, for the record.
     """
-
-    __slots__ = (
-        "_bases",
-        "_case_seed",
-        "_forked",
-        "_group_index",
-        "_heard",
-        "_limit",
-        "_member",
-        "_repaired",
-        "_views",
-        "arm",
-        "ending",
-        "episode_id",
-        "events",
-        "fork_at",
-        "grades",
-        "group",
-        "key",
-        "max_turns",
-        "on_invalid",
-        "parent",
-        "rewards",
-        "scenario",
-        "seats",
-        "state",
-        "task",
-        "utterances",
-        "view_log",
-    )
 
     def __init__(
         self,
@@ -238,8 +203,7 @@ class Game:
     def fork(self, key: EpisodeKey) -> "Game":
         """Return a copy with another key (another member) that continues from here."""
         twin = object.__new__(Game)
-        for name in self.__slots__:
-            value = getattr(self, name)
+        for name, value in vars(self).items():
             setattr(twin, name, value.copy() if isinstance(value, (list, dict)) else value)
         twin.key = key
         twin.parent = self.episode_id
@@ -254,32 +218,20 @@ class Game:
 
     def episode(self) -> Episode:
         """Return the record of what was played; complete only after the end."""
-        scenario = self.scenario
-        views = self.view_log
         return Episode(
             id=self.episode_id,
-            scenario=scenario.id,
             task=self.task,
             key=self.key,
-            seats={seat: self.seats.get(seat, _UNKNOWN) for seat in scenario.seats},
-            utterances=tuple(
-                [
-                    Utterance(
-                        u.seat, u.turn, u.group, u.text, u.reply, u.repair, view_hash(v)
-                    )
-                    for u, v in zip(self.utterances, views, strict=True)
-                ]
-            ),
+            seats={seat: self.seats.get(seat, _UNKNOWN) for seat in self.scenario.seats},
+            utterances=with_hashes(self.utterances, self.view_log),
             rewards=tuple(self.rewards),
             ending=self.ending or Ending.truncated("not played to the end"),
-            options=scenario.options,
-            renderer=scenario.renderer_id,
-            source=scenario.source.id,
             grades=tuple(self.grades),
             events=tuple(self.events),
             arm=self.arm,
             parent=self.parent,
-            weights={role: dict(parts) for role, parts in scenario.weights.items()},
+            fork_at=self.fork_at or "",
+            **rules_of(self.scenario),
         )
 
     def _base(self, seat: Seat) -> int:
@@ -393,9 +345,4 @@ class Game:
         return Step(self.state, ending=self.ending)
 
 
-def view_hash(view: View) -> str:
-    """Return the content hash of what a seat was shown."""
-    return content_hash(view)
-
-
-__all__ = ["Game", "OnInvalid", "episode_id", "view_hash"]
+__all__ = ["Game", "OnInvalid", "episode_id"]

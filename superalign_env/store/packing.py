@@ -72,6 +72,7 @@ def pack(episode: Episode, name_of: Callable[[AgentSpec], str]) -> EpisodeRows:
         episode.source,
         episode.weights,
         episode.schema_version,
+        episode.fork_at,
     )
     raw = to_json(spine)
     columns = _columns(episode)
@@ -114,6 +115,7 @@ def unpack(rows: EpisodeRows, specs: Mapping[str, AgentSpec]) -> Episode:
         parent=parent,
         weights=spine.weights,
         schema_version=spine.schema_version,
+        fork_at=spine.fork_at,
     )
 
 

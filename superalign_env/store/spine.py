@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from superalign_env.types import Ending, EpisodeKey, Role, Task, ToolCall, Usage
+from superalign_env.types import Ending, EpisodeKey, Role, Seat, Task, ToolCall, Usage
 
 
 class Spoken(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,6 +37,7 @@ class Spine(msgspec.Struct, frozen=True, omit_defaults=True):
     source: str = ""
     weights: dict[Role, dict[str, float]] = {}
     schema_version: int = 1
+    fork_at: Seat = ""
 
 
 class Sealed(msgspec.Struct, frozen=True):

@@ -210,3 +210,5 @@ class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
     weights: dict[Role, dict[str, float]] = {}
     """Weight of each paid part, by role."""
     schema_version: int = 1
+    fork_at: Seat = ""
+    """The seat at whose first turn the members of the case parted; needed to remake seeds."""
