@@ -4,6 +4,8 @@ Only safetensors are read and no code that comes with a model is ever run.
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +16,12 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 from superalign_env.errors import InvalidOption
+
+_SMALL = 100_000_000
+"""Bytes that load in well under a second."""
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
@@ -38,9 +44,10 @@ def load_model(
         torch.float32 if torch.device(device).type == "cpu" else "auto"
     )
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            str(source), dtype=wanted, use_safetensors=True, trust_remote_code=False
-        )
+        with _quiet(Path(source)):
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                str(source), dtype=wanted, use_safetensors=True, trust_remote_code=False
+            )
     except (OSError, ValueError) as error:
         raise InvalidOption(
             f"{source} cannot be loaded as a causal language model: {error}"
@@ -81,6 +88,20 @@ def weights_hash(model: torch.nn.Module) -> str:
         flat = tensor.detach().to("cpu").contiguous().flatten()
         digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+@contextmanager
+def _quiet(source: Path) -> Iterator[None]:
+    """Show no progress bar for a small folder; large ones may take minutes."""
+    weights = sum(path.stat().st_size for path in source.glob("*.safetensors"))
+    silence = 0 < weights < _SMALL and logging.is_progress_bar_enabled()
+    if silence:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if silence:
+            logging.enable_progress_bar()
 
 
 def _refuse_unsafe(source: str | Path) -> None:
