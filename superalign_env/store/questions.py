@@ -21,17 +21,17 @@ _COLUMNS = "id, kind, episode, turn, versus, slice, priority, why, round"
 
 _OF_Q = ", ".join(f"q.{column}" for column in _COLUMNS.split(", "))
 
-_ANSWERED = """EXISTS (
-    SELECT 1 FROM signals s WHERE s.question = q.id AND s.kind != 'skip'
+_STANDS = """s.question = q.id AND json_extract(s.payload, '$.undoes') IS NULL
     AND NOT EXISTS (SELECT 1 FROM signals u WHERE u.question = q.id
-                    AND json_extract(u.payload, '$.undoes') = s.id))"""
+                    AND json_extract(u.payload, '$.undoes') = s.id)"""
+
+_ANSWERED = f"EXISTS (SELECT 1 FROM signals s WHERE s.kind != 'skip' AND {_STANDS})"
 
 _FREE_FOR = f"""NOT {_ANSWERED}
     AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.question = q.id
                     AND l.expires > :now AND l.annotator != :annotator)
-    AND NOT EXISTS (SELECT 1 FROM signals s WHERE s.question = q.id AND s.kind = 'skip'
-                    AND s.source = :annotator
-                    AND json_extract(s.payload, '$.undoes') IS NULL)"""
+    AND NOT EXISTS (SELECT 1 FROM signals s WHERE s.kind = 'skip'
+                    AND s.source = :annotator AND {_STANDS})"""
 
 LEASE_SECONDS = 600.0
 
@@ -211,8 +211,7 @@ class Questions:
         """Count what was asked and answered, in the whole run or in one round."""
         row = self._database.row(
             f"SELECT count(*), total({_ANSWERED}), "
-            "total((SELECT count(*) FROM signals s WHERE s.question = q.id AND s.kind = 'skip' "
-            "AND json_extract(s.payload, '$.undoes') IS NULL)), "
+            f"total((SELECT count(*) FROM signals s WHERE s.kind = 'skip' AND {_STANDS})), "
             "total(EXISTS (SELECT 1 FROM leases l WHERE l.question = q.id AND l.expires > :now)) "
             "FROM questions q WHERE :round IS NULL OR q.round = :round",
             {"now": self._clock(), "round": round},
