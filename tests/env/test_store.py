@@ -107,6 +107,8 @@ def episodes(draw, name="e"):
         draw(TEXT),
         draw(TEXT),
         draw(st.dictionaries(NAME, st.dictionaries(NAME, NUMBER, max_size=2), max_size=2)),
+        draw(st.integers(1, 3)),
+        draw(st.sampled_from(["", *seats])),
     )
 
 
@@ -159,6 +161,15 @@ def test_an_episode_comes_back_exactly_as_it_was_written(run):
         check()
     assert run.count() >= 200
     assert validate(run) == []
+
+
+def test_no_field_of_an_episode_is_forgotten():
+    """A new field needs a place in the spine, in `packing`, and in `episodes` above."""
+    given = ["schema_version", "fork_at"]
+    assert Episode.__struct_fields__[-2:] == tuple(given)
+    assert len(Episode.__struct_fields__) == 18
+    assert len(Utterance.__struct_fields__) == 7
+    assert len(Reply.__struct_fields__) == 10
 
 
 def test_whole_numbers_where_floats_belong_make_no_difference(run):

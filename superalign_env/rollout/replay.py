@@ -1,0 +1,160 @@
+"""Play a recorded episode again through the rules, and compare.
+
+Agents are not asked: their words come from the record, repairs included. Everything that
+the rules make of them (whose turn it is, views, rewards, grades, events, the ending) is
+computed afresh. Where a hash differs, the record or the rules were changed since.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from superalign_env.game import Game
+from superalign_env.protocols import Scenario
+from superalign_env.types import Ending, Episode, Reply, Seat
+
+
+class TurnCheck(NamedTuple):
+    """What became of one turn."""
+
+    turn: int
+    seat: Seat
+    view: bool
+    """Whether the seat was shown the same, by hash."""
+    rewards: bool
+    grades: bool
+    events: bool
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing differs."""
+        return all(self[2:])
+
+
+class Comparison(NamedTuple):
+    """What a replay found."""
+
+    episode: str
+    turns: tuple[TurnCheck, ...]
+    differences: tuple[str, ...]
+    """In words; empty when the episode was reproduced."""
+
+    @property
+    def same(self) -> bool:
+        """Whether the episode was reproduced to the byte."""
+        return not self.differences
+
+
+def replay(episode: Episode, scenario: Scenario[Any]) -> Comparison:
+    """Feed the recorded words through the rules and compare what comes out.
+
+    Args:
+        episode: the record.
+        scenario: the rules, made with ``episode.options``.
+    """
+    game = Game(
+        scenario,
+        episode.key,
+        task=episode.task,
+        seats=episode.seats,
+        fork_at=episode.fork_at or None,
+        max_turns=_limit(episode),
+        parent=episode.parent,
+    )
+    stopped = _play(game, episode)
+    again = game.episode()
+    turns = tuple([_check(episode, again, turn) for turn in range(len(episode.utterances))])
+    differences = [
+        *_of_rules(episode, again),
+        *(line for check in turns for line in _in_words(check)),
+        *([stopped] if stopped else []),
+        *_of_ending(episode, again),
+    ]
+    return Comparison(episode.id, turns, tuple(differences))
+
+
+def _limit(episode: Episode) -> int:
+    """Return the limit of turns that ended the episode, or one that never does."""
+    count = len(episode.utterances)
+    return count if episode.ending == Ending.truncated(f"{count} turns") else count + 1
+
+
+def _play(game: Game, episode: Episode) -> str:
+    """Play all recorded groups; return why that was not possible, if it was not."""
+    for _, members in groupby(episode.utterances, key=lambda u: u.group):
+        said = list(members)
+        seats = tuple([u.seat for u in said])
+        if seats != game.group:
+            asked = ", ".join(game.group) or "nobody"
+            return f"turn {said[0].turn}: the rules ask {asked}, the record has {', '.join(seats)}"
+        try:
+            game.step_recorded(said)
+        except Exception as error:  # altered words can break any rule; say how
+            return f"turn {said[0].turn}: the rules raise {type(error).__name__}: {error}"
+    if episode.ending.kind == "failed":
+        _fail(game, episode)
+    return ""
+
+
+def _fail(game: Game, episode: Episode) -> None:
+    """End the game as the episode ended: by an agent's error, or from outside."""
+    failed = [event for event in episode.events if event.kind == "agent.failed"]
+    if failed and failed[-1].seat in game.group:
+        before = game.group.index(failed[-1].seat)
+        for _ in range(before):
+            game.say(Reply(""))
+        game.say(Reply("", error=str(failed[-1].evidence.get("error") or "failed")))
+    else:
+        game.abort(episode.ending.reason)
+
+
+def _check(then: Episode, now: Episode, turn: int) -> TurnCheck:
+    said = then.utterances[turn]
+    played = turn < len(now.utterances)
+    return TurnCheck(
+        said.turn,
+        said.seat,
+        played and now.utterances[turn].view == said.view,
+        _at(then.rewards, said.turn) == _at(now.rewards, said.turn),
+        _at(then.grades, said.turn) == _at(now.grades, said.turn),
+        _at(then.events, said.turn) == _at(now.events, said.turn),
+    )
+
+
+def _at(things: Iterable[Any], turn: int) -> list[Any]:
+    return [thing for thing in things if thing.turn == turn]
+
+
+def _in_words(check: TurnCheck) -> list[str]:
+    parts = zip(check._fields[2:], check[2:], strict=True)
+    return [
+        f"turn {check.turn}: {name} of {check.seat} differ"
+        for name, same in parts
+        if not same
+    ]
+
+
+def _of_rules(then: Episode, now: Episode) -> list[str]:
+    """Return what is not the same about the rules themselves."""
+    names: Sequence[str] = ("scenario", "options", "renderer", "source", "weights", "arm")
+    pairs = [(name, getattr(then, name), getattr(now, name)) for name in names]
+    return [f"{name}: {old!r} then, {new!r} now" for name, old, new in pairs if old != new]
+
+
+def _of_ending(then: Episode, now: Episode) -> list[str]:
+    """Return what differs outside any turn."""
+    lines = []
+    if then.ending != now.ending:
+        lines.append(f"ending: {_ending(then)} then, {_ending(now)} now")
+    last = len(then.utterances)
+    for name in ("rewards", "grades", "events"):
+        old, new = getattr(then, name), getattr(now, name)
+        if [x for x in old if not 0 <= x.turn < last] != [
+            x for x in new if not 0 <= x.turn < last
+        ]:
+            lines.append(f"{name} outside the recorded turns differ")
+    return lines
+
+
+def _ending(episode: Episode) -> str:
+    return f"{episode.ending.kind} ({episode.ending.reason})".replace(" ()", "")
