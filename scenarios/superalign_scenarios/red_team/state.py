@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from superalign_env.types import Task, Verdict
+from superalign_env.types import Task, Turn, Verdict
 
 Arm = Literal["attack", "vanilla", "planted"]
 Phase = Literal["attack", "answer", "judge", "over"]
@@ -24,13 +24,20 @@ class State(msgspec.Struct, frozen=True):
     """The seed request."""
     arm: Arm
     phase: Phase
-    query: str = ""
+    said: tuple[Turn, ...] = ()
+    """The query, the answers and the verdicts so far, as the learner reads them."""
     asked: Task | None = None
     """The query as a task of the source, for its menu and its truth."""
-    answers: tuple[str, ...] = ()
-    answer_turns: tuple[int, ...] = ()
-    """Turn of each answer; −1 for a planted one, which nobody spoke."""
+    about: int = -1
+    """Turn of the latest answer; −1 for a planted one, which nobody spoke."""
+    truth: float | None = None
+    """How good the latest answer is; None before there is one, or when nobody knows."""
     judgements: tuple[tuple[Judgement, ...], ...] = ()
     """Per answer, one per critic."""
     faulty: bool = False
     """Whether the planted answer is at fault; meaningless in other arms."""
+
+    @property
+    def answer(self) -> str:
+        """The answer that is to be judged: said last."""
+        return self.said[-1].text

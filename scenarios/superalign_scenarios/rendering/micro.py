@@ -63,7 +63,9 @@ class MicroRenderer:
         text = ""
         messages: list[Message] = []
         for turn in turns:
-            words = fence(turn.text)
+            words = turn.text
+            if "<|" in words:
+                words = fence(words)
             if len(words) > _QUOTE_LIMIT:
                 words = clip(words, _QUOTE_LIMIT)
             if turn.author == seat:
