@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -153,6 +153,43 @@ def test_everything_that_is_installed_is_pinned():
     pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
     loose = {n: v for n, v in resolved.items() if n not in pins and n != "pip"}
     assert loose == {}, "add these to constraints.txt"
+
+
+BASE_ONLY = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in REFUSED:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+import superalign_env
+from superalign_agents.references import make_agent
+from superalign_env.store import EpisodeWriter, Run
+
+sitters = {"attacker_0": "search", "learner_0": "always-refuse", "critic_0": "keyword"}
+agents = {seat: make_agent(name) for seat, name in sitters.items()}
+with Run.create("run", kind="play", config={}, seed=1) as run, EpisodeWriter(run) as writer:
+    superalign_env.play(superalign_env.env("red-team"), agents, [writer])
+    rollouts = superalign_env.Rollouts(superalign_env.make_scenario("red-team"), agents, run=1)
+    print(len(rollouts.run(5)))
+"""
+
+
+def test_the_environment_alone_runs_on_its_base_dependencies(run, tmp_path):
+    """As after ``pip install superalign-env``: no extra is installed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    base = closure(project["dependencies"], {})
+    refused = {
+        root
+        for root, owners in packages_distributions().items()
+        if root not in NAMES
+        and not {canonicalize_name(owner) for owner in owners} & set(base)
+    }
+    assert "torch" in refused
+    done = run("-c", f"REFUSED = {refused!r}\n{BASE_ONLY}", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "5\n"), done.stderr
 
 
 def test_torch_is_pinned_without_a_local_version():
