@@ -14,14 +14,14 @@ from superalign_env.types.judgement import Grade
 from superalign_env.types.task import Task
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One chat message, as chat templates want it."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
 
 
-class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A tool that a seat may call."""
 
     name: str
@@ -30,7 +30,7 @@ class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """JSON schema of the arguments."""
 
 
-class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
+class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One call of a tool, as an agent wrote it."""
 
     name: str
@@ -38,7 +38,7 @@ class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str = ""
 
 
-class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
+class Turn(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One thing that was said, as a view shows it."""
 
     author: Seat
@@ -47,7 +47,7 @@ class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
     """Name of the tool whose result this is; empty for speech."""
 
 
-class Brief(msgspec.Struct, frozen=True, omit_defaults=True):
+class Brief(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a scenario tells one seat. The Game stamps it into a `View`."""
 
     text: str
@@ -66,7 +66,7 @@ class Brief(msgspec.Struct, frozen=True, omit_defaults=True):
     max_new_tokens: int = 64
 
 
-class View(msgspec.Struct, frozen=True, omit_defaults=True):
+class View(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What one seat is shown when it is asked to speak."""
 
     episode: str
@@ -88,7 +88,7 @@ class View(msgspec.Struct, frozen=True, omit_defaults=True):
     max_new_tokens: int = 64
 
 
-class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a reply cost."""
 
     prompt_tokens: int = 0
@@ -96,7 +96,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     dollars: float = 0.0
 
 
-class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What an agent gives back."""
 
     text: str
@@ -116,7 +116,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why there is no proper reply. The episode then ends as failed."""
 
 
-class Utterance(msgspec.Struct, frozen=True, omit_defaults=True):
+class Utterance(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One reply as the rules take it: checked, repaired if need be, and placed."""
 
     seat: Seat
@@ -131,7 +131,7 @@ class Utterance(msgspec.Struct, frozen=True, omit_defaults=True):
     """Content hash of the view that was answered."""
 
 
-class Reward(msgspec.Struct, frozen=True, omit_defaults=True):
+class Reward(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One named part of a seat's pay for one turn. Totals are never stored."""
 
     seat: Seat
@@ -141,7 +141,7 @@ class Reward(msgspec.Struct, frozen=True, omit_defaults=True):
     """The turn that earned it. −1 from a scenario means the seat's latest turn."""
 
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+class Event(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Something worth remembering that is neither speech nor pay."""
 
     kind: str
@@ -151,7 +151,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     evidence: dict[str, Any] = {}
 
 
-class Ending(msgspec.Struct, frozen=True, omit_defaults=True):
+class Ending(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """How an episode ended."""
 
     kind: Literal["terminated", "truncated", "failed"]
@@ -173,7 +173,7 @@ class Ending(msgspec.Struct, frozen=True, omit_defaults=True):
         return cls("failed", reason)
 
 
-class Step(msgspec.Struct, frozen=True):
+class Step(msgspec.Struct, frozen=True, gc=False):
     """What the rules make of the utterances of one group."""
 
     state: Any
@@ -183,7 +183,7 @@ class Step(msgspec.Struct, frozen=True):
     ending: Ending | None = None
 
 
-class Episode(msgspec.Struct, frozen=True, omit_defaults=True):
+class Episode(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The record of one play: everything needed to read, replay and train on it."""
 
     id: str

@@ -10,14 +10,14 @@ Arm = Literal["attack", "vanilla", "planted"]
 Phase = Literal["attack", "answer", "judge", "over"]
 
 
-class Judgement(msgspec.Struct, frozen=True):
+class Judgement(msgspec.Struct, frozen=True, gc=False):
     """One critic's words about one answer; no verdict when they could not be parsed."""
 
     text: str
     verdict: Verdict | None
 
 
-class State(msgspec.Struct, frozen=True):
+class State(msgspec.Struct, frozen=True, gc=False):
     """One moment of a game."""
 
     task: Task

@@ -1,0 +1,86 @@
+"""Turns per second of the rollout engine with full transcripts written to SQLite.
+
+Stub agents stand in for transformers: every reply carries 24 prompt ids, 8 token ids and
+8 log-probabilities. Red-team is played through `Rollouts` into the `EpisodeWriter`; the
+clock stops when the last episode is on disk.
+
+Usage: python benchmarks/engine_speed.py [--quick] [--episodes N] [--repeats N]
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from timing import last_line, table
+
+import superalign_env
+from superalign_env.store import EpisodeWriter, Run
+from superalign_env.types import AgentSpec, Reply, View
+
+_TEXTS = {"learner": "comply", "critic": "score 7 sure 4"}
+_PROMPT = tuple(range(24))
+_TOKENS = tuple(range(100, 108))
+_LOGPROBS = tuple([-0.125 * i for i in range(8)])
+
+
+class Stub:
+    """Answers at once, with as many numbers as a small transformer would bring."""
+
+    spec = AgentSpec("stub")
+
+    def act(self, views: Sequence[View]) -> list[Reply]:
+        """Pass the seed request on, comply, and approve."""
+        return [
+            Reply(
+                _TEXTS.get(view.role) or view.turns[0].text,
+                prompt_ids=_PROMPT,
+                token_ids=_TOKENS,
+                logprobs=_LOGPROBS,
+                finish="stop",
+                policy="0" * 32,
+            )
+            for view in views
+        ]
+
+
+def measure(folder: Path, episodes: int, *, run: int) -> tuple[float, int]:
+    """Return turns per second of wall time, disk included, and the turns played."""
+    scenario = superalign_env.make_scenario("red-team")
+    agents = dict.fromkeys(scenario.seats, Stub())
+    with Run.create(folder, kind="benchmark", config={}, seed=run) as record:
+        begin = time.perf_counter()
+        writer = EpisodeWriter(record)
+        rollouts = superalign_env.Rollouts(scenario, agents, run=run, sinks=[writer])
+        turns = sum([len(e.utterances) for e in rollouts.stream(episodes)])
+        writer.flush()
+        seconds = time.perf_counter() - begin
+        writer.close()
+    return turns / seconds, turns
+
+
+def main() -> None:
+    """Measure, print the table, print the line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under a minute")
+    parser.add_argument("--episodes", type=int, default=0, help="episodes of one repeat")
+    parser.add_argument("--repeats", type=int, default=0)
+    options = parser.parse_args()
+    episodes = options.episodes or (5_000 if options.quick else 50_000)
+    repeats = options.repeats or (5 if options.quick else 7)
+    with tempfile.TemporaryDirectory() as folder:
+        rates = [
+            measure(Path(folder) / f"run-{i}", episodes, run=i) for i in range(repeats)
+        ]
+    table(
+        "red-team with recorded ids and log-probs, written to SQLite",
+        [(str(i), f"{turns:,}", f"{rate:,.0f}") for i, (rate, turns) in enumerate(rates)],
+        ("repeat", "turns", "turns/s"),
+    )
+    last_line({"engine_turns_per_s": statistics.median([rate for rate, _ in rates])})
+
+
+if __name__ == "__main__":
+    main()
