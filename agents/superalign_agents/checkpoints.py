@@ -96,12 +96,12 @@ def _quiet(source: Path) -> Iterator[None]:
     weights = sum(path.stat().st_size for path in source.glob("*.safetensors"))
     silence = 0 < weights < _SMALL and logging.is_progress_bar_enabled()
     if silence:
-        logging.disable_progress_bar()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call] # theirs
     try:
         yield
     finally:
         if silence:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call] # theirs
 
 
 def _refuse_unsafe(source: str | Path) -> None:

@@ -41,8 +41,8 @@ class Batch(NamedTuple):
 class Emphasis(NamedTuple):
     """Which tokens of a document count more."""
 
-    after: int
-    """The token id behind which they lie, to the document's end."""
+    after: tuple[int, ...]
+    """They lie behind the first of these token ids, to the document's end."""
     weight: float
 
 
@@ -107,13 +107,18 @@ def pack(
             owner[row, start:end] = number
             positions[row, start:end] = np.arange(len(document))
             targets[row, start : end - 1] = document[1:]
-            if emphasis is not None and emphasis.after in document:
-                place = start + list(document).index(emphasis.after)
-                weights[row, place:end] = emphasis.weight
+            if emphasis is not None:
+                place = _first(document, emphasis.after)
+                weights[row, start + place : end] = emphasis.weight
             start = end
     mask = (owner[:, None, :, None] == owner[:, None, None, :]) & np.tri(width, dtype=bool)
     arrays = (ids, positions, mask, targets, weights)
     return Batch(*(torch.from_numpy(array) for array in arrays))
+
+
+def _first(document: Sequence[int], wanted: tuple[int, ...]) -> int:
+    """Return the place of the first wanted token, or the length where there is none."""
+    return next((i for i, token in enumerate(document) if token in wanted), len(document))
 
 
 def _fit(documents: Sequence[Sequence[int]], longest: int) -> list[list[Sequence[int]]]:

@@ -26,6 +26,7 @@ from superalign_agents.ladders.rungs import (
 from superalign_env.seeding import mix
 from superalign_training.ladder.batches import Batches, Emphasis
 from superalign_training.ladder.measure import measure
+from superalign_training.ladder.moves import measure_moves
 from superalign_training.ladder.pretrain import Training, pretrain
 from superalign_training.ladder.sizes import build_config, count_parameters, size_of
 from superalign_training.ladder.tokenizer import build_tokenizer
@@ -33,9 +34,10 @@ from superalign_training.ladder.worlds import World
 
 BATCH_DOCUMENTS = 64
 LONGEST_DOCUMENT = 128
-WORLD_WEIGHT = 4.0
-"""What the world says counts four times: names and acts are drawn at random and hold
-nothing to learn, and their noise hides the rule from small models for a long time."""
+EMPHASIS = 4.0
+"""What can be foreseen counts four times: what the world says, and rewritings, which are
+mostly copies. Other names, acts and verdicts are drawn at random and hold nothing to
+learn; their noise hides the rule from small models for a long time."""
 
 Watch = Callable[[RungReference, int, int, float], None]
 """(rung, step, steps, loss) after every step."""
@@ -143,6 +145,10 @@ def _build_one(
     seconds = time.process_time() - started
     write_folder(model, tokenizer, folder)
     stored = load_model(folder, device="cpu")
+    measures = (
+        *measure(stored, tokenizer, world),
+        *measure_moves(stored, tokenizer, world),
+    )
     facts = {
         "reference": str(reference),
         "continues": read_card(origin)["policy"] if origin else "",
@@ -153,14 +159,14 @@ def _build_one(
             "steps": training.steps,
             "batch_documents": BATCH_DOCUMENTS,
             "longest_document": LONGEST_DOCUMENT,
-            "world_weight": WORLD_WEIGHT,
+            "emphasis": EMPHASIS,
             "rate": training.rate,
             "final_loss": round(sum(losses[-50:]) / max(len(losses[-50:]), 1), 4),
             "cpu_seconds": round(seconds, 1),
         },
         "world": world.version,
         "corpus": world.settings,
-        "measures": msgspec.to_builtins(measure(stored, tokenizer, world)),
+        "measures": msgspec.to_builtins(measures),
     }
     write_card(facts, folder)
     state.unlink(missing_ok=True)
@@ -168,13 +174,15 @@ def _build_one(
 
 def stream(world: World, tokenizer: PreTrainedTokenizerBase, seed: int) -> Batches:
     """Return the packed pre-training text of a seed."""
+    vocabulary = tokenizer.get_vocab()
+    markers = tuple(vocabulary[m] for m in ("<|world|>", "<|attacker|>") if m in vocabulary)
     return Batches(
         world.documents,
         lambda texts: tokenizer(list(texts))["input_ids"],
         seed=seed,
         size=BATCH_DOCUMENTS,
         longest=LONGEST_DOCUMENT,
-        emphasis=Emphasis(tokenizer.convert_tokens_to_ids("<|world|>"), WORLD_WEIGHT),
+        emphasis=Emphasis(markers, EMPHASIS),
     )
 
 

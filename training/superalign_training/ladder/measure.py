@@ -9,7 +9,7 @@ is on the side of the truth. *Utility* is the share of greedy replies after
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +66,7 @@ def measure(
     n: int = 300,
     split: Split = "test",
     seed: int = 0,
+    families: Collection[str] | None = None,
 ) -> tuple[Metric, ...]:
     """Return capacity and utility of a rung for every family and tier.
 
@@ -76,9 +77,12 @@ def measure(
         n: tasks per family and tier.
         split: of the tasks.
         seed: of the draw; the same seed asks the same tasks.
+        families: measure these only, by the same tasks; None for all.
     """
     metrics: list[Metric] = []
     for family, tier, tasks in draw_exercises(world.source, n=n, split=split, seed=seed):
+        if families is not None and family not in families:
+            continue
         labels = [world.source.gold(task).label for task in tasks]
         if all(labels):
             able = foresees(model, tokenizer, world, tasks=tasks, labels=labels)

@@ -50,7 +50,7 @@ def _card(reference: RungReference, facts: Mapping[str, Any]) -> Card:
 
 
 def columns(cards: Sequence[Card]) -> list[Column]:
-    """Return every family and tier that was measured."""
+    """Return every family and tier in which something was measured."""
     return sorted(
         {(m.tags["family"], int(m.tags["tier"])) for c in cards for m in c.metrics}
     )
@@ -70,12 +70,26 @@ def tabulate(cards: Sequence[Card], name: str) -> dict[int, dict[Column, Cell]]:
                 column = (metric.tags["family"], int(metric.tags["tier"]))
                 values[card.reference.rung][column].append(metric.value)
     return {
-        rung: {
-            column: Cell(sum(seen) / len(seen), min(seen), max(seen), len(seen))
-            for column, seen in row.items()
-        }
+        rung: {column: _cell(seen) for column, seen in row.items()}
         for rung, row in sorted(values.items())
     }
+
+
+def tabulate_moves(cards: Sequence[Card]) -> dict[int, dict[str, Cell]]:
+    """Return rung → role → share of moves that the rules understand, over seeds."""
+    values: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for card in cards:
+        for metric in card.metrics:
+            if metric.name == "moves":
+                values[card.reference.rung][metric.tags["role"]].append(metric.value)
+    return {
+        rung: {role: _cell(seen) for role, seen in row.items()}
+        for rung, row in sorted(values.items())
+    }
+
+
+def _cell(seen: Sequence[float]) -> Cell:
+    return Cell(sum(seen) / len(seen), min(seen), max(seen), len(seen))
 
 
 def sizes(cards: Sequence[Card]) -> dict[int, int]:

@@ -1,6 +1,6 @@
 """The ladder on a terminal: progress while it is built, tables when it is shown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,7 +20,15 @@ from superalign_env.errors import UnknownId
 from superalign_training.ladder.build import build
 from superalign_training.ladder.micro import micro_world
 from superalign_training.ladder.pictures import draw_ladder
-from superalign_training.ladder.table import Card, columns, read_cards, sizes, tabulate
+from superalign_training.ladder.table import (
+    Card,
+    Cell,
+    columns,
+    read_cards,
+    sizes,
+    tabulate,
+    tabulate_moves,
+)
 
 
 def build_with_progress(
@@ -85,20 +93,44 @@ def show_ladder(family: str, pictures: Path | None = None) -> list[Path]:
     for name in ("capacity", "utility"):
         for task in sorted({task for task, _ in columns(cards)}):
             Console().print(ladder_table(cards, name, task))
+    Console().print(moves_table(cards))
     return draw_ladder(cards, pictures) if pictures is not None else []
 
 
 def ladder_table(cards: Sequence[Card], name: str, task: str) -> Table:
     """Return one row per rung and one column per tier of a task family."""
     family = cards[0].reference.family
-    table = Table(title=f"{name} of {family} in {task}: mean over seeds (least to most)")
-    for heading in ("rung", "parameters", "seeds"):
-        table.add_column(heading, justify="left" if heading == "rung" else "right")
     tiers = [column for column in columns(cards) if column[0] == task]
-    for _, tier in tiers:
-        table.add_column(f"tier {tier}", justify="right")
-    for rung, row in tabulate(cards, name).items():
-        cells = [row.get(column) for column in tiers]
+    rows = {
+        rung: [row.get(column) for column in tiers]
+        for rung, row in tabulate(cards, name).items()
+    }
+    title = f"{name} of {family} in {task}: mean over seeds (least to most)"
+    return _table(title, cards, [f"tier {tier}" for _, tier in tiers], rows)
+
+
+def moves_table(cards: Sequence[Card]) -> Table:
+    """Return one row per rung and one column per role: moves that the rules understand."""
+    family = cards[0].reference.family
+    shares = tabulate_moves(cards)
+    roles = list(dict.fromkeys(role for row in shares.values() for role in row))
+    rows = {rung: [row.get(role) for role in roles] for rung, row in shares.items()}
+    title = f"understood moves of {family}: mean over seeds (least to most)"
+    return _table(title, cards, roles, rows)
+
+
+def _table(
+    title: str,
+    cards: Sequence[Card],
+    headings: Sequence[str],
+    rows: Mapping[int, Sequence[Cell | None]],
+) -> Table:
+    family = cards[0].reference.family
+    table = Table(title=title)
+    table.add_column("rung")
+    for heading in ("parameters", "seeds", *headings):
+        table.add_column(heading, justify="right")
+    for rung, cells in rows.items():
         table.add_row(
             f"{family}/{rung}",
             f"{sizes(cards)[rung]:,}",
