@@ -2,4 +2,27 @@
 
 from superalign_env.registry import Table
 
-PLUGINS: Table = {}
+PLUGINS: Table = {
+    "command": {
+        "doctor": (
+            "superalign_env.cli.doctor:doctor",
+            "print versions, extras, device, and the health of a run",
+        ),
+        "ls": (
+            "superalign_env.cli.listing:ls",
+            "list runs, the episodes of a run, or what is registered",
+        ),
+        "replay": (
+            "superalign_env.cli.record:replay",
+            "play a recorded episode again through the rules and compare",
+        ),
+        "show": (
+            "superalign_env.cli.record:show",
+            "show a run, or the transcript of one of its episodes",
+        ),
+        "validate": (
+            "superalign_env.cli.record:validate",
+            "check hashes, links and references of a run",
+        ),
+    }
+}

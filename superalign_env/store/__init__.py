@@ -7,7 +7,7 @@ from superalign_env.store.events import Happened
 from superalign_env.store.hazards import Hazard
 from superalign_env.store.integrity import Problem, validate
 from superalign_env.store.metrics import Measured
-from superalign_env.store.queries import Said, Where
+from superalign_env.store.queries import Census, Said, Where
 from superalign_env.store.questions import Budget, question_id
 from superalign_env.store.run import Run, RunInfo
 from superalign_env.store.signals import standing
@@ -19,6 +19,7 @@ __all__ = [
     "Annotator",
     "Budget",
     "Cell",
+    "Census",
     "EpisodeWriter",
     "Happened",
     "Hazard",

@@ -57,6 +57,16 @@ class Said(NamedTuple):
     policy: str
 
 
+class Census(NamedTuple):
+    """How many episodes of one kind there are."""
+
+    stage: str
+    scenario: str
+    arm: str
+    ending: str
+    n: int
+
+
 _SELECT = """
 FROM episodes e LEFT JOIN stages s ON s.id = e.stage
 WHERE (:stage IS NULL OR e.stage = :stage)
@@ -92,6 +102,15 @@ class Played:
         """Return how many episodes fit."""
         return int(self._database.value(f"SELECT count(*) {_SELECT}", _parameters(where)))
 
+    def census(self) -> list[Census]:
+        """Count episodes by stage, scenario, arm and ending."""
+        rows = self._database.rows(
+            "SELECT coalesce(e.stage, ''), e.scenario || CASE e.version WHEN '' THEN '' "
+            "ELSE '-' || e.version END, e.arm, e.ending, count(*) "
+            "FROM episodes e GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
+        )
+        return [Census._make(row) for row in rows]
+
     def episode(self, name: str) -> Episode:
         """Return one episode.
 
@@ -103,7 +122,7 @@ class Played:
         if not found:
             raise RecordError(
                 f"no episode {name!r} in {self._database.path.parent}; "
-                "`superalign show RUN --episodes` lists them"
+                f"`superalign ls {self._database.path.parent}` lists them"
             )
         return self.whole(found[0])
 

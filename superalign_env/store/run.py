@@ -17,7 +17,7 @@ from superalign_env.store.events import Events
 from superalign_env.store.hazards import Hazards
 from superalign_env.store.lock import RunLock
 from superalign_env.store.metrics import Metrics
-from superalign_env.store.queries import Played, Said, Where
+from superalign_env.store.queries import Census, Played, Said, Where
 from superalign_env.store.questions import Questions
 from superalign_env.store.signals import Signals
 from superalign_env.store.stages import Stages
@@ -152,6 +152,10 @@ class Run:
     def count(self, **where: Unpack[Where]) -> int:
         """Return how many episodes there are."""
         return self._played.count(**where)
+
+    def census(self) -> list[Census]:
+        """Count episodes by stage, scenario, arm and ending."""
+        return self._played.census()
 
     def utterances(self, **where: Unpack[Where]) -> Iterator[Said]:
         """Yield what was said, without building episodes."""

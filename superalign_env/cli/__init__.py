@@ -1,0 +1,77 @@
+"""``superalign``: one console script, a verb each.
+
+All verbs come from the registry (kind ``command``: a function or a Typer app) and are
+imported when they are called, so that ``superalign --help`` lists them and answers at
+once. Those that read a record live in this folder.
+
+Exit codes: 0 all is well, 1 something was found or broke, 2 the command was misused.
+"""
+
+import sys
+from collections.abc import Callable
+
+import typer
+
+from superalign_env import registry
+from superalign_env.errors import InvalidOption, RecordError, SuperalignError, UnknownId
+from superalign_env.plain_text import terminal
+
+_MISUSED = (InvalidOption, UnknownId)
+
+_PASS_ON = {
+    "allow_extra_args": True,
+    "allow_interspersed_args": False,
+    "ignore_unknown_options": True,
+}
+"""Whatever follows the verb belongs to the command behind it."""
+
+
+def build() -> typer.Typer:
+    """Return the app with all verbs that are registered now."""
+    app = typer.Typer(
+        name="superalign",
+        help="A laboratory for superalignment: play, train, read the record.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # plain help: rich takes a fifth of a second to import
+    )
+    for entry in registry.entries("command").values():
+        app.command(
+            entry.id, help=entry.line, context_settings=_PASS_ON, add_help_option=False
+        )(_late(entry.id))
+    return app
+
+
+def main() -> None:
+    """Run the console script."""
+    try:
+        build()(prog_name="superalign")
+    except SuperalignError as error:
+        print(f"superalign: {terminal(str(error))}", file=sys.stderr)
+        misused = isinstance(error, _MISUSED) or type(error) is RecordError
+        sys.exit(2 if misused else 1)
+
+
+def _late(verb: str) -> Callable[[typer.Context], None]:
+    """Return a command that imports the one behind it and hands its arguments over."""
+
+    def run(context: typer.Context) -> None:
+        behind = registry.load("command", verb)
+        if not isinstance(behind, typer.Typer):
+            behind = _only(behind)
+        command = typer.main.get_command(behind)
+        code = command.main(context.args, context.command_path, standalone_mode=False)
+        if isinstance(code, int) and code:
+            raise typer.Exit(code)
+
+    return run
+
+
+def _only(function: Callable[..., None]) -> typer.Typer:
+    """Return an app with one command."""
+    app = typer.Typer(
+        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    )
+    app.command()(function)
+    return app

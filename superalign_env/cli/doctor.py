@@ -1,0 +1,101 @@
+"""``superalign doctor``: what is installed here, and is a record healthy?"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from superalign_env.cli.output import AsJson, console, print_json, shown, table
+from superalign_env.errors import RecordError
+
+_EXTRAS = {
+    "endpoints": ("openai",),
+    "rows": ("pyarrow",),
+    "figures": ("matplotlib",),
+    "train": ("openskill", "peft", "stable-baselines3", "torch", "transformers", "trl"),
+}
+
+
+def doctor(
+    run: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", help="Also check this run.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print versions, extras, device, and the health of a run."""
+    from superalign_env.store.versions import versions  # noqa: PLC0415 - imported when needed
+
+    found: dict[str, Any] = {
+        "versions": versions(),
+        "extras": {extra: _missing(packages) for extra, packages in _EXTRAS.items()},
+        "device": _device(),
+    }
+    problems = [] if run is None else _health(run)
+    if run is not None:
+        found["run"] = {"path": str(run), "problems": problems}
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _missing(packages: tuple[str, ...]) -> list[str]:
+    from superalign_env.store.versions import installed  # noqa: PLC0415 - imported when needed
+
+    return [package for package in packages if not installed(package)]
+
+
+def _device() -> dict[str, Any]:
+    """Say what could compute here, without importing what would compute."""
+    found: dict[str, Any] = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processors": os.cpu_count(),
+        "gpus": [],
+    }
+    tool = shutil.which("nvidia-smi")
+    if tool:
+        query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+        asked = subprocess.run(
+            query, capture_output=True, text=True, timeout=20, check=False
+        )
+        found["gpus"] = asked.stdout.strip().splitlines() if asked.returncode == 0 else []
+    elif sys.platform == "darwin" and platform.machine() == "arm64":
+        found["gpus"] = ["Apple (mps)"]
+    return found
+
+
+def _health(path: Path) -> list[str]:
+    from superalign_env.store import Run  # noqa: PLC0415 - imported when needed
+    from superalign_env.store import validate as check  # noqa: PLC0415
+
+    try:
+        with Run.open(path, readonly=True) as run:
+            return [f"{problem.kind}: {problem.what}" for problem in check(run)]
+    except RecordError as error:
+        return [str(error)]
+
+
+def _print(found: dict[str, Any]) -> None:
+    console.print(table(["package", "version"], found["versions"].items()))
+    console.print()
+    rows = [
+        (extra, f"misses {', '.join(missing)}" if missing else "complete")
+        for extra, missing in found["extras"].items()
+    ]
+    console.print(table(["extra", "state"], rows))
+    console.print()
+    device = found["device"]
+    gpus = ", ".join(device["gpus"]) or "no GPU seen"
+    console.print(f"{device['system']}, {device['processors']} processors, {gpus}")
+    if "run" in found:
+        for problem in found["run"]["problems"]:
+            console.print(shown(problem, "red"))
+        state = "damaged" if found["run"]["problems"] else "healthy"
+        console.print(f"{found['run']['path']}: {state}")

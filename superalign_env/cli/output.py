@@ -1,0 +1,59 @@
+"""What every verb prints with. Text from a record is hostile and always passes here."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from superalign_env.plain_text import one_line, terminal
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+console = Console(highlight=False, soft_wrap=True)
+if not console.is_terminal:
+    console.width = 1000  # files and pipes have no edge to wrap at
+
+
+def shown(text: str, style: str = "") -> Text:
+    """Return hostile text as harmless text: no control sequence, no markup."""
+    return Text(terminal(text), style=style)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """Return a plain table; cells are cut to one line."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*[cell if isinstance(cell, Text) else _cell(cell) for cell in row])
+    return made
+
+
+def number(value: float | None) -> str:
+    """Return a number with as many digits as one reads."""
+    return "" if value is None else f"{value:.4g}"
+
+
+def print_json(value: Any) -> None:
+    """Print plain values, structs and named tuples as one ASCII line of JSON."""
+    typer.echo(json.dumps(msgspec.to_builtins(_named(value))))
+
+
+def _cell(value: object) -> Text:
+    return Text(one_line(str(value)))
+
+
+def _named(value: Any) -> Any:
+    """Turn named tuples into objects; msgspec would write arrays."""
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {key: _named(item) for key, item in value._asdict().items()}
+    if isinstance(value, (list, tuple)):
+        return [_named(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _named(item) for key, item in value.items()}
+    return value

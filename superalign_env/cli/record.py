@@ -1,0 +1,195 @@
+"""Reading a record: ``superalign show``, ``replay`` and ``validate``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from superalign_env.cli.output import AsJson, console, number, print_json, shown, table
+from superalign_env.errors import RecordDamaged
+from superalign_env.rewards import paid, totals
+from superalign_env.types import Episode, Metric, Utterance, role_of
+
+if TYPE_CHECKING:
+    from superalign_env.rollout.replay import Comparison
+    from superalign_env.store import Run
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")]
+EpisodeName = Annotated[str, typer.Argument(metavar="EPISODE", help="Id of the episode.")]
+
+_COLOURS = {"attacker": "red", "learner": "green", "critic": "yellow", "human": "magenta"}
+
+
+def show(
+    run: RunFolder,
+    episode: Annotated[
+        str | None, typer.Argument(metavar="[EPISODE]", help="Id of one episode.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a run: stages, metrics, counts; or the transcript of one episode."""
+    from superalign_env.store import Run  # noqa: PLC0415 - only verbs that need it pay for it
+
+    with Run.open(run, readonly=True) as opened:
+        if episode is not None:
+            played = opened.episode(episode)
+            signals = opened.signals.of(episode)
+            if as_json:
+                print_json({"episode": played, "signals": signals})
+                return
+            for line in transcript(played):
+                console.print(line)
+            for signal in signals:
+                what = f"{signal.kind} {number(signal.value)} on turn {signal.turn} by "
+                console.print(Text(f"  {what}", "magenta") + shown(signal.source))
+        elif as_json:
+            print_json(_facts(opened))
+        else:
+            _print_facts(opened)
+
+
+def replay(run: RunFolder, episode: EpisodeName, as_json: AsJson = False) -> None:
+    """Play a recorded episode again through the rules and compare every turn."""
+    from superalign_env.making import make_scenario  # noqa: PLC0415 - imported when needed
+    from superalign_env.rollout.replay import replay as compare  # noqa: PLC0415
+    from superalign_env.store import Run  # noqa: PLC0415
+
+    with Run.open(run, readonly=True) as opened:
+        played = opened.episode(episode)
+    found = compare(played, make_scenario(played.scenario, **played.options))
+    if as_json:
+        print_json(found)
+    else:
+        _print_comparison(played, found)
+    if not found.same:
+        raise typer.Exit(1)
+
+
+def validate(run: RunFolder, as_json: AsJson = False) -> None:
+    """Check hashes, links, references and files of a run; name every problem."""
+    from superalign_env.store import Problem, Run  # noqa: PLC0415 - imported when needed
+    from superalign_env.store import validate as check  # noqa: PLC0415
+
+    try:
+        with Run.open(run, readonly=True) as opened:
+            problems: list[Problem] = check(opened)
+            episodes = opened.count()
+    except RecordDamaged as error:
+        problems, episodes = [Problem("database", str(error))], 0
+    if as_json:
+        print_json(problems)
+    elif problems:
+        console.print(
+            table(["problem", "what"], [(p.kind, shown(p.what)) for p in problems])
+        )
+    else:
+        console.print(f"{episodes} episodes, every hash and link as written")
+    if problems:
+        raise typer.Exit(1)
+
+
+def transcript(episode: Episode) -> list[Text]:
+    """Return an episode as coloured lines: what was said, and what it earned."""
+    head = Text(episode.id, "bold") + shown(f" {episode.scenario} {episode.arm}")
+    lines = [head, Text("  task ", "dim") + shown(episode.task.prompt)]
+    for said in episode.utterances:
+        lines += _turn(episode, said)
+    pay = totals(episode.rewards, episode.weights)
+    earned = ", ".join(f"{seat} {value:+.2f}" for seat, value in pay.items())
+    lines.append(shown(f"  {episode.ending.kind} {episode.ending.reason} {earned}", "dim"))
+    return lines
+
+
+def _turn(episode: Episode, said: Utterance) -> list[Text]:
+    colour = _COLOURS.get(role_of(said.seat), "cyan")
+    lines = [
+        Text(f"{said.turn:4} ", "dim") + shown(f"{said.seat} ", colour) + shown(said.text)
+    ]
+    if said.reply is not None and said.reply.thought:
+        lines.append(Text("       thought ", "dim") + shown(said.reply.thought, "dim"))
+    if said.repair:
+        lines.append(Text("       repaired: it ", "dim") + shown(said.repair, "dim"))
+    for reward in episode.rewards:
+        if reward.turn == said.turn:
+            value = paid(reward, episode.weights)
+            note = "recorded only" if value is None else f"pays {value:+.2f}"
+            part = f"       {reward.seat} {reward.part} {reward.value:+.2f}, {note}"
+            lines.append(shown(part, "dim" if value is None else colour))
+    for grade in episode.grades:
+        if grade.turn == said.turn:
+            truth = (
+                f"       truth of {grade.seat}: {grade.axis} {grade.name} {grade.value:.2f}"
+            )
+            lines.append(shown(truth, "blue"))
+    return lines
+
+
+def _facts(run: "Run") -> dict[str, Any]:
+    return {
+        "run": run.info,
+        "stages": run.stages.all(),
+        "episodes": run.census(),
+        "agents": run.agents.all(),
+        "metrics": run.metrics.read(),
+        "events": _event_counts(run),
+        "signals": run.signals.last_id(),
+        "questions": run.questions.budget(),
+    }
+
+
+def _print_facts(run: "Run") -> None:
+    info = run.info
+    console.print(Text(info.id, "bold"), f"{info.kind}, {info.status}, seed {info.seed}")
+    made = ", ".join(f"{name} {number_}" for name, number_ in info.versions.items())
+    console.print(shown(f"revision {info.revision[:12]}; {made}", "dim"))
+    stages = [
+        (stage.id, stage.generation, stage.round, stage.status, run.count(stage=stage.id))
+        for stage in run.stages.all()
+    ]
+    _print_table(["stage", "generation", "round", "status", "episodes"], stages)
+    counted = [(c.scenario, c.arm, c.ending, c.n, c.stage) for c in run.census()]
+    _print_table(["scenario", "arm", "ending", "episodes", "stage"], counted)
+    measured = [(*_metric(m.metric), m.stage) for m in run.metrics.read()]
+    _print_table(["metric", "value", "interval", "n", "agent", "tags", "stage"], measured)
+    _print_table(["event", "how many"], list(_event_counts(run).items()))
+    asked = run.questions.budget()
+    console.print(
+        f"{run.signals.last_id()} signals; {asked.asked} questions, {asked.answered} answered"
+    )
+
+
+def _print_table(columns: list[str], rows: list[Any]) -> None:
+    if rows:
+        console.print()
+        console.print(table(columns, rows))
+
+
+def _metric(metric: Metric) -> tuple[str, str, str, str, str, str]:
+    between = "" if metric.low is None else f"{number(metric.low)} … {number(metric.high)}"
+    tags = " ".join(f"{key}={value}" for key, value in metric.tags.items())
+    whom = metric.agent[:12] + (f" vs {metric.opponent[:12]}" if metric.opponent else "")
+    return metric.name, number(metric.value), between, str(metric.n), whom, tags
+
+
+def _event_counts(run: "Run") -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for happened in run.events.read():
+        counts[happened.event.kind] = counts.get(happened.event.kind, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def _print_comparison(episode: Episode, found: "Comparison") -> None:
+    def said(same: bool) -> Text:
+        return Text("ok", "green") if same else Text("differs", "red")
+
+    rows = [
+        (turn.turn, turn.seat, *map(said, turn[2:]), episode.utterances[n].text)
+        for n, turn in enumerate(found.turns)
+    ]
+    console.print(
+        table(["turn", "seat", "view", "rewards", "grades", "events", "text"], rows)
+    )
+    for line in found.differences:
+        console.print(shown(line, "red"))
+    console.print("reproduced" if found.same else "NOT reproduced")

@@ -1,0 +1,208 @@
+"""`superalign ls, show, replay, validate, doctor`, as a shell sees them."""
+
+import json
+import sqlite3
+
+import pytest
+
+from superalign_env.game import Game
+from superalign_env.making import make_scenario
+from superalign_env.store import EpisodeWriter, Run
+from superalign_env.types import (
+    AgentSpec,
+    EpisodeKey,
+    Event,
+    Metric,
+    Question,
+    Reply,
+    Signal,
+)
+
+HOSTILE = "\x1b[2J\x1b]0;owned\x07 [bold red]no[/] \u202e txet [link=file:///x]click[/link] \x9b1m"
+
+
+def played(case):
+    game = Game(make_scenario("echo"), EpisodeKey(0, 0, 1, case))
+    while not game.over:
+        game.step([Reply(HOSTILE, thought="\x1b[31mhidden") for _ in game.views()])
+    return game.episode()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "mine"
+    with Run.create(folder, kind="play", config={"scenario": "echo"}, seed=3) as run:
+        stage = run.stages.begin("self-play", round=1)
+        with EpisodeWriter(run, stage=stage.id) as writer:
+            writer.write([played(case) for case in range(3)])
+        run.metrics.write([Metric("safety", 0.5, 0.25, 0.75, 8)], stage=stage.id)
+        run.events.add(Event("alarm.collapse"), stage=stage.id)
+        run.questions.ask([Question("q", "label", played(0).id, 0)])
+        run.signals.append([Signal("verdict", played(0).id, 0, "\x1b[1mcritic", 0.5)])
+        run.agents.add(AgentSpec("micro/3"), role="learner")
+        run.stages.finish(stage.id)
+        run.set_status("done")
+    return folder
+
+
+@pytest.fixture
+def superalign(run):
+    def superalign(*args, code=0, **env):
+        done = run("-c", "from superalign_env.cli import main; main()", *args, **env)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    return superalign
+
+
+def damaged(made, tmp_path, statement):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    with sqlite3.connect(made / "run.db") as source, sqlite3.connect(copy / "run.db") as db:
+        source.backup(db)
+        db.execute(statement)
+    source.close()
+    db.close()
+    return copy
+
+
+def test_help_lists_the_verbs_of_every_package(superalign):
+    text = superalign("--help")
+    verbs = ("ls", "show", "replay", "validate", "doctor", "play", "train", "ladder")
+    assert all(f"  {verb} " in text for verb in verbs)
+
+
+@pytest.mark.parametrize("verb", ["ls", "show", "replay", "validate", "doctor"])
+def test_every_verb_has_help_with_its_own_name(superalign, verb):
+    text = superalign(verb, "--help")
+    assert f"Usage: superalign {verb}" in text
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["shwo"], "No such command"),
+        (["show"], "RUN"),
+        (["show", "--bogus", "x"], "--bogus"),
+        (["ls", "/nowhere/at/all"], "no folder"),
+        (["ls", "--kind", "agnet"], "agent"),
+        (["show", "/nowhere/at/all"], "no run at"),
+    ],
+)
+def test_misuse_ends_with_2_and_says_what_to_do(superalign, args, said):
+    assert said in superalign(*args, code=2)
+
+
+def test_ls_lists_runs_even_damaged_ones(superalign, made, tmp_path):
+    broken = made.parent / "broken"
+    broken.mkdir(exist_ok=True)
+    (broken / "run.db").write_bytes(b"nonsense" * 1000)
+    text = superalign("ls", made.parent)
+    assert "mine" in text and "RecordDamaged" in text
+    rows = {row["run"]: row for row in json.loads(superalign("ls", made.parent, "--json"))}
+    assert (rows["mine"]["episodes"], rows["mine"]["status"]) == (3, "done")
+    assert superalign("ls", tmp_path).startswith("no runs in")
+
+
+def test_ls_lists_the_episodes_of_a_run(superalign, made):
+    text = superalign("ls", made, "--limit", "2")
+    assert played(0).id in text and "2 of 3" in text
+    rows = json.loads(superalign("ls", made, "--json"))
+    assert [row["episode"] for row in rows] == [played(case).id for case in range(3)]
+
+
+def test_ls_lists_what_is_registered(superalign):
+    assert "red-team-v0" in superalign("ls", "--kind", "scenario")
+    assert any(
+        row["id"] == "search"
+        for row in json.loads(superalign("ls", "--kind", "agent", "--json"))
+    )
+
+
+def test_show_sums_a_run_up(superalign, made):
+    text = superalign("show", made)
+    for part in ("0001-self-play", "echo-v0", "safety", "0.25 … 0.75", "alarm.collapse"):
+        assert part in text
+    facts = json.loads(superalign("show", made, "--json"))
+    assert facts["run"]["seed"] == 3
+    assert facts["episodes"][0]["n"] == 3
+    assert facts["metrics"][0]["metric"]["value"] == 0.5
+    assert facts["questions"]["asked"] == 1
+
+
+def test_show_prints_hostile_words_harmlessly(superalign, made):
+    text = superalign("show", made, played(0).id, FORCE_COLOR="1", TERM="xterm")
+    assert "[bold red]no[/]" in text and "[link=file:///x]" in text
+    assert "\\x1b[2J" in text and "hidden" in text
+    foreign = [code.split("m")[0] for code in text.split("\x1b[")[1:]]
+    assert all(code.replace(";", "").isdigit() for code in foreign)  # rich's colours alone
+    assert not set(text) & {"\x07", "\x9b", "\u202e"}
+    assert "\x1b]" not in text
+
+
+def test_show_as_json_is_the_episode(superalign, made):
+    shown = superalign("show", made, played(0).id, "--json")
+    assert shown.isascii()
+    found = json.loads(shown)
+    assert found["episode"]["utterances"][0]["reply"]["text"] == HOSTILE
+    assert found["signals"][0]["source"] == "\x1b[1mcritic"
+
+
+def test_an_unknown_episode_is_misuse(superalign, made):
+    assert "superalign ls" in superalign("show", made, "e99", code=2)
+
+
+def test_replay_reproduces_an_episode(superalign, made):
+    text = superalign("replay", made, played(1).id)
+    assert "reproduced" in text and "differs" not in text
+    assert (
+        json.loads(superalign("replay", made, played(1).id, "--json"))["differences"] == []
+    )
+
+
+def test_replay_ends_with_1_where_the_record_differs(superalign, made, tmp_path):
+    copy = damaged(made, tmp_path, "UPDATE utterances SET text = 'comply' WHERE turn = 0")
+    text = superalign("replay", copy, played(1).id, code=1)
+    assert "differs" in text and "NOT reproduced" in text
+    found = json.loads(superalign("replay", copy, played(1).id, "--json", code=1))
+    assert found["differences"]
+
+
+def test_validate_finds_nothing_wrong_with_a_good_run(superalign, made):
+    assert "3 episodes" in superalign("validate", made)
+    assert json.loads(superalign("validate", made, "--json")) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        ("UPDATE utterances SET text = 'comply' WHERE turn = 0", "episode"),
+        ("UPDATE rewards SET value = value + 1", "episode"),
+        ("UPDATE episodes SET split = 'test'", "episode"),
+        ("DELETE FROM utterances", "episode"),
+        ("UPDATE episodes SET record = '{}'", "episode"),
+        ("UPDATE episodes SET stage = 'none'", "reference"),
+        ("UPDATE agents SET path = 'checkpoints/gone'", "checkpoint"),
+        ("UPDATE stages SET signals_to = 99", "signals"),
+    ],
+)
+def test_validate_names_what_was_altered(superalign, made, tmp_path, statement, kind):
+    copy = damaged(made, tmp_path, statement)
+    problems = json.loads(superalign("validate", copy, "--json", code=1))
+    assert {problem["kind"] for problem in problems} == {kind}
+
+
+def test_validate_names_a_file_that_is_no_record(superalign, tmp_path):
+    (tmp_path / "run.db").write_bytes(b"nonsense" * 1000)
+    problems = json.loads(superalign("validate", tmp_path, "--json", code=1))
+    assert problems[0]["kind"] == "database"
+
+
+def test_doctor_says_what_is_here_and_how_a_run_is(superalign, made, tmp_path):
+    text = superalign("doctor", made)
+    assert "sqlite" in text and "healthy" in text
+    found = json.loads(superalign("doctor", "--json"))
+    assert found["versions"]["python"] and found["device"]["processors"]
+    assert set(found["extras"]) == {"endpoints", "rows", "figures", "train"}
+    assert "no run at" in superalign("doctor", tmp_path, code=1)
