@@ -73,7 +73,7 @@ def _device() -> dict[str, Any]:
 
 def _health(path: Path) -> list[str]:
     from superalign_env.store import Run  # noqa: PLC0415 - imported when needed
-    from superalign_env.store import validate as check  # noqa: PLC0415
+    from superalign_env.store import validate as check  # noqa: PLC0415 - same
 
     try:
         with Run.open(path, readonly=True) as run:

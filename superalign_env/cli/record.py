@@ -52,8 +52,8 @@ def show(
 def replay(run: RunFolder, episode: EpisodeName, as_json: AsJson = False) -> None:
     """Play a recorded episode again through the rules and compare every turn."""
     from superalign_env.making import make_scenario  # noqa: PLC0415 - imported when needed
-    from superalign_env.rollout.replay import replay as compare  # noqa: PLC0415
-    from superalign_env.store import Run  # noqa: PLC0415
+    from superalign_env.rollout.replay import replay as compare  # noqa: PLC0415 - same
+    from superalign_env.store import Run  # noqa: PLC0415 - same
 
     with Run.open(run, readonly=True) as opened:
         played = opened.episode(episode)
@@ -69,7 +69,7 @@ def replay(run: RunFolder, episode: EpisodeName, as_json: AsJson = False) -> Non
 def validate(run: RunFolder, as_json: AsJson = False) -> None:
     """Check hashes, links, references and files of a run; name every problem."""
     from superalign_env.store import Problem, Run  # noqa: PLC0415 - imported when needed
-    from superalign_env.store import validate as check  # noqa: PLC0415
+    from superalign_env.store import validate as check  # noqa: PLC0415 - same
 
     try:
         with Run.open(run, readonly=True) as opened:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 TIMEOUT = 30.0
 """Seconds that a writer waits for another one's transaction."""
 
+_MOUNTS = Path("/proc/self/mounts")
+
 _FAR_FILESYSTEMS = frozenset(
     {
         "9p",
@@ -182,12 +184,11 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 def on_network(path: Path) -> bool:
     """Return whether a path lies on a network filesystem, where WAL does not work."""
-    mounts = Path("/proc/self/mounts")
-    if not mounts.exists():
+    if not _MOUNTS.exists():
         return False
     where, kind = "", ""
     target = str(path.resolve())
-    for line in mounts.read_text(errors="replace").splitlines():
+    for line in _MOUNTS.read_text(errors="replace").splitlines():
         fields = line.split(" ")
         point = fields[1].replace("\\040", " ")
         inside = target == point or target.startswith(point.rstrip("/") + "/")
