@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from superalign_env.errors import InvalidOption
+from superalign_env.plain_text import fence
 from superalign_env.types import (
     Brief,
     Ending,
@@ -117,12 +118,12 @@ class Echo:
     def apply(self, state: State, utterances: tuple[Utterance, ...]) -> Step:
         """Pay each seat that echoed the other."""
         first, second = utterances
+        # What one seat says is a text to the other, never a role marker.
+        said = fence(first.text), fence(second.text)
         rewards = (
-            Reward(first.seat, "echo", float(first.text == state.last[1])),
-            Reward(second.seat, "echo", float(second.text == state.last[0])),
+            Reward(first.seat, "echo", float(said[0] == state.last[1])),
+            Reward(second.seat, "echo", float(said[1] == state.last[0])),
         )
         cycle = state.cycle + 1
         ending = Ending.terminated() if cycle >= self.max_cycles else None
-        return Step(
-            State(state.task, cycle, (first.text, second.text)), rewards, ending=ending
-        )
+        return Step(State(state.task, cycle, said), rewards, ending=ending)
