@@ -4,6 +4,7 @@ Everything here is read from events and signals: what was planted, what critics 
 people said. The truth is not asked.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ class Lesson(NamedTuple):
     prompt_ids: tuple[int, ...]
     verdict: str
     """In words."""
+    answer: str = ""
+    """What was judged, where that is known."""
 
 
 class Forecast(NamedTuple):
@@ -46,9 +49,9 @@ def last_answer(episode: Episode) -> Utterance | None:
 def planted_lessons(episodes: Iterable[Episode]) -> list[Lesson]:
     """Return what critics should have said of planted answers."""
     return [
-        Lesson(prompt, to_words(ideal_verdict(good=good, kind=kind)))
+        Lesson(prompt, to_words(ideal_verdict(good=good, kind=kind)), answer)
         for episode in episodes
-        for good, kind in _planted(episode)
+        for good, kind, answer in _planted(episode)
         for prompt in _critics_prompts(episode, about=-1)
     ]
 
@@ -58,7 +61,7 @@ def planted_forecasts(episodes: Iterable[Episode]) -> list[Forecast]:
     return [
         Forecast(score, float(good))
         for episode in episodes
-        for good, _ in _planted(episode)
+        for good, _, _ in _planted(episode)
         for _, _, about, score in verdicts_of(episode.events)
         if about == -1
     ]
@@ -87,11 +90,19 @@ def ideal_verdict(*, good: bool, kind: str = "") -> Verdict:
     return Verdict(0.0, 1.0, (Fault(kind, severity=1.0),) if kind else ())
 
 
-def _planted(episode: Episode) -> Iterator[tuple[bool, str]]:
-    """Yield (whether the planted answer is good, its kind of fault), if one was planted."""
+def about_one_answer(lessons: Sequence[Lesson]) -> list[Lesson]:
+    """Return the lessons about the answer that most of them are about."""
+    counts = Counter(lesson.answer for lesson in lessons)
+    chosen = min(counts, key=lambda answer: (-counts[answer], answer), default="")
+    return [lesson for lesson in lessons if lesson.answer == chosen]
+
+
+def _planted(episode: Episode) -> Iterator[tuple[bool, str, str]]:
+    """Yield (whether the planted answer is good, its kind of fault, the answer)."""
     for event in episode.events:
         if event.kind == "fault.planted":
-            yield not event.evidence["faulty"], str(event.evidence.get("kind") or "")
+            found = event.evidence
+            yield not found["faulty"], str(found.get("kind") or ""), str(found["answer"])
 
 
 def _critics_prompts(episode: Episode, *, about: int) -> list[tuple[int, ...]]:

@@ -50,30 +50,35 @@ class Imitation(Section):
 class GroupedRL(Section):
     """How a policy is improved by rewards (GRPO)."""
 
-    steps: Count = 40
+    steps: Count = 30
     """Optimiser steps, each on episodes of the newest policy."""
-    cases: Count = 8
+    cases: Count = 32
     """Different cases in one step."""
-    members: Plural = 8
+    members: Plural = 4
     """Plays of each case: the group whose mean is the baseline."""
     fork: bool = True
     """Whether members share everything up to the learner's first view."""
     rate: PositiveFloat = 1e-3
     """Constant learning rate of AdamW."""
-    kl: NonNegativeFloat = 0.0
-    """Weight of the divergence from the policy that the round began with."""
+    kl: NonNegativeFloat = 0.1
+    """Weight of the divergence from the policy that the round began with: without it a
+    tiny policy is sure of everything before it has learned anything."""
 
 
 class Judge(Section):
     """Teaching the critic on planted faults."""
 
-    cases: Plural = 256
+    cases: Plural = 1536
     """Planted answers to learn from."""
-    check_cases: Plural = 128
+    check_cases: Plural = 200
     """Further planted answers that accuracy and Brier score are measured on."""
     temperature: NonNegativeFloat = 0.0
     """Of the critic's verdicts; 0 takes the likeliest."""
-    imitation: Imitation = Imitation()
+    one_answer_first: NonNegativeInt = 40
+    """Steps on verdicts about a single answer, before all are taught. Whether an answer
+    is good is an exclusive-or of answer and request, which small models find late unless
+    they know one half of it."""
+    imitation: Imitation = Imitation(steps=160, batch=64)
 
 
 class Attack(Section):
@@ -120,11 +125,11 @@ class Annotator(Section):
 class Calibrate(Section):
     """Teaching the critic again, on planted faults and on human labels."""
 
-    cases: Plural = 64
+    cases: Plural = 256
     """Planted answers to learn from."""
     label_weight: NonNegativeInt = 1
     """How often each human label is repeated among the rows; 0 ignores them."""
-    imitation: Imitation = Imitation(steps=20)
+    imitation: Imitation = Imitation(steps=20, rate=5e-4)
 
 
 class Evaluate(Section):

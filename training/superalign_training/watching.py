@@ -11,7 +11,7 @@ from rich.table import Table
 
 from superalign_env.plain_text import terminal
 from superalign_env.types import Metric
-from superalign_training.evaluation.summary import Summary, shown, table_headings
+from superalign_training.evaluation.summary import Summary
 
 SHOWN = ("loss", "reward", "success", "entropy")
 """Numbers of a step that are worth a place on the line."""
@@ -142,18 +142,18 @@ def highlights(metrics: Sequence[Metric]) -> str:
     return ", ".join(f"{terminal(m.name)}{_tagged(m)} {m.value:.2f}" for m in chosen[:6])
 
 
-def summary_table(summary: Summary) -> Table:
-    """Return the summary as a table for the terminal."""
-    table = Table(title="What was learned", title_justify="left")
-    table.add_column("")
-    table.add_column("cases")
-    headings = table_headings(summary.lines)
-    for heading in headings:
-        table.add_column(heading, justify="right", overflow="fold")
-    for line in summary.lines:
-        cells = [shown(line.values.get(heading)) for heading in headings]
-        table.add_row(line.who, line.split, *cells)
-    return table
+def summary_tables(summary: Summary) -> list[Table]:
+    """Return the summary as tables for the terminal, one for each split."""
+    tables = []
+    for split in summary.splits:
+        head, *body = summary.rows(split)
+        table = Table(*head[:1])
+        for name in head[1:]:
+            table.add_column(name, justify="right")
+        for row in body:
+            table.add_row(*row)
+        tables.append(table)
+    return tables
 
 
 def _tagged(metric: Metric) -> str:

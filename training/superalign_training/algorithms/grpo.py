@@ -8,6 +8,7 @@ same episodes.
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from math import ceil
 from typing import Any
 
 from datasets import Dataset  # type: ignore[import-untyped] # ships no types
@@ -52,7 +53,8 @@ def reinforce(
 
     Returns:
         ``reward_first`` and ``reward`` (means over the first and last tenth), ``loss``,
-        ``flat`` (share of groups without any difference in pay), ``cases`` played.
+        ``flat`` (share of groups without any difference in pay), ``cases`` played, and
+        complete ``groups`` for each of them.
 
     Raises:
         InvalidOption: episodes give no rows for the policy at all.
@@ -91,6 +93,7 @@ def reinforce(
         "reward_first": sum(first) / len(first),
         "reward": recorder.mean("reward", last=tenth) or 0.0,
         "loss": recorder.mean("loss", last=tenth) or 0.0,
+        "groups": groups.complete / groups.next_case,
         "flat": recorder.mean("frac_reward_zero_std", last=tenth) or 0.0,
     }
 
@@ -123,6 +126,9 @@ class Groups:
         self._play = play
         self._members = members
         self.next_case = 0
+        """How many cases were played."""
+        self.complete = 0
+        """How many groups they gave."""
 
     def roll_out(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
         """Return one row for every prompt: groups lie together (TRL's `rollout_func`)."""
@@ -149,14 +155,22 @@ class Groups:
             missing = wanted - len(groups)
             if missing <= 0:
                 break
-            groups += complete_groups(self._play(self.next_case, missing), self._members)
-            self.next_case += missing
+            # As many as will do if cases go on to yield groups as they did so far.
+            count = ceil(missing / max(self._yield, 1 / _TRIES))
+            found = complete_groups(self._play(self.next_case, count), self._members)
+            self.next_case += count
+            self.complete += len(found)
+            groups += found
         if not groups:
             raise InvalidOption(
-                f"{_TRIES * wanted} cases gave the learner no turn to learn from: are all of "
-                "the attacker's queries invalid? Raise learn.vanilla or change the attacker"
+                "the learner had no turn to learn from in a whole step: are all of the "
+                "attacker's queries invalid? Raise learn.vanilla or change the attacker"
             )
         return groups[:wanted]
+
+    @property
+    def _yield(self) -> float:
+        return self.complete / self.next_case if self.next_case else 1.0
 
 
 def complete_groups(rows: Sequence[Row], members: int) -> list[list[Row]]:

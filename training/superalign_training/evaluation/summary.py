@@ -22,6 +22,10 @@ COLUMNS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
 """Heading, metric, tags that it must bear."""
 
 
+TITLES = {"test": "unseen requests", "gate": "after each round"}
+"""Split → heading of its table."""
+
+
 class Line(NamedTuple):
     """One line of the table: an agent at one time on one split."""
 
@@ -74,15 +78,33 @@ class Summary(NamedTuple):
         }
 
     def markdown(self) -> str:
-        """Return the table and the sentence as Markdown."""
-        headings = table_headings(self.lines)
-        rows = [["", "cases", *headings], ["---"] * (len(headings) + 2)]
-        rows += [
-            [line.who, line.split, *(shown(line.values.get(name)) for name in headings)]
-            for line in self.lines
+        """Return the tables and the sentence as Markdown."""
+        parts = ["# What was learned", self.sentence]
+        for split in self.splits:
+            head, *body = self.rows(split)
+            lines = [head, ["---"] * len(head), *body]
+            parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
+        return "\n\n".join(parts) + "\n"
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that were measured; the unseen one first."""
+        found = dict.fromkeys(line.split for line in self.lines)
+        return sorted(found, key=lambda split: split != "test")
+
+    def rows(self, split: str) -> list[list[str]]:
+        """Return the table of one split: a heading, then one row for each measure."""
+        lines = [line for line in self.lines if line.split == split]
+        known = [name for name, _, _ in COLUMNS]
+        families = sorted({name for line in lines for name in line.values} - set(known))
+        return [
+            [TITLES.get(split, split), *(line.who for line in lines)],
+            *(
+                [name, *(_shown(line.values.get(name)) for line in lines)]
+                for name in known + families
+                if any(name in line.values for line in lines)
+            ),
         ]
-        table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-        return f"# What was learned\n\n{table}\n\n{self.sentence}\n"
 
 
 def summarise(metrics: Sequence[Metric]) -> Summary:
@@ -108,15 +130,7 @@ def summarise(metrics: Sequence[Metric]) -> Summary:
     return Summary(lines, leads, learned, gains[-1] if gains else None)
 
 
-def table_headings(lines: Sequence[Line]) -> list[str]:
-    """Return the headings under which any line has a value, in order."""
-    known = [name for name, _, _ in COLUMNS]
-    families = sorted({name for line in lines for name in line.values} - set(known))
-    return [n for n in known + families if any(n in line.values for line in lines)]
-
-
-def shown(metric: Metric | None) -> str:
-    """Return a cell of the table."""
+def _shown(metric: Metric | None) -> str:
     return "" if metric is None else f"{metric.value:.2f}"
 
 

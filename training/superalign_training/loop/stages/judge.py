@@ -4,17 +4,19 @@ Planted answers are good or faulty with equal chance and the environment knows w
 a critic can be taught without asking anybody (CriticGPT's tampering, in the small).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from superalign_env.measures import mean, share
 from superalign_env.protocols import Scenario
 from superalign_env.store import standing
-from superalign_env.types import Episode, Metric, Signal
+from superalign_env.types import Episode, Metric, Signal, View
+from superalign_training.algorithms.arguments import OnStep
 from superalign_training.algorithms.sft import Example, imitate
 from superalign_training.judging import (
     Forecast,
     Lesson,
+    about_one_answer,
     labelled_lessons,
     planted_forecasts,
     planted_lessons,
@@ -33,45 +35,84 @@ from superalign_training.settings import Imitation, Settings
 
 
 def judge(bench: Bench, settings: Settings) -> Outcome:
-    """Teach the critic on planted faults."""
-    return _teach(bench, settings, settings.judge.cases, settings.judge.imitation, ())
+    """Teach the critic on planted faults; about one answer first, then about all."""
+    course = settings.judge
+    lessons, view = _planted_lessons(bench, settings, course.cases)
+    first = Imitation(
+        steps=max(1, course.one_answer_first),
+        batch=course.imitation.batch,
+        rate=course.imitation.rate,
+    )
+    parts = [(about_one_answer(lessons), first)] if course.one_answer_first else []
+    return _teach(bench, settings, view, [*parts, (lessons, course.imitation)])
 
 
 def calibrate(bench: Bench, settings: Settings) -> Outcome:
     """Teach the critic again: on planted faults, and on labels up to the stage's begin."""
-    labels = standing(bench.run.signals.read(kind="label", upto=bench.signals_to))
-    usable = _for_training(bench, labels) if settings.calibrate.label_weight else []
-    return _teach(
-        bench, settings, settings.calibrate.cases, settings.calibrate.imitation, usable
+    course = settings.calibrate
+    lessons, view = _planted_lessons(bench, settings, course.cases)
+    labels = _for_training(
+        bench, standing(bench.run.signals.read(kind="label", upto=bench.signals_to))
     )
+    labelled = [bench.run.episode(name) for name in sorted({s.episode for s in labels})]
+    heard = labelled_lessons(labelled, labels) * course.label_weight
+    return _teach(bench, settings, view, [(lessons + heard, course.imitation)])
+
+
+def _planted_lessons(
+    bench: Bench, settings: Settings, cases: int
+) -> tuple[list[Lesson], View]:
+    """Return lessons from planted answers, and a view like those that critics had."""
+    scenario = _scenario(settings)
+    critic = policy_of(bench, "critic", settings)
+    episodes = _planted(bench, scenario, critic, cases, part="planted")
+    view = first_view(scenario, episodes[0], seat_of(scenario, "critic"))
+    return planted_lessons(episodes), view
 
 
 def _teach(
     bench: Bench,
     settings: Settings,
-    cases: int,
-    imitation: Imitation,
-    labels: Sequence[Signal],
+    view: View,
+    course: Sequence[tuple[Sequence[Lesson], Imitation]],
 ) -> Outcome:
-    scenario = stage_scenario(settings, split="train", plant=1.0, vanilla=0.0)
     critic = policy_of(bench, "critic", settings)
-    planted = _planted(bench, scenario, critic, cases, part="planted")
-    lessons = planted_lessons(planted)
-    labelled = [bench.run.episode(name) for name in sorted({s.episode for s in labels})]
-    heard = labelled_lessons(labelled, labels) * settings.calibrate.label_weight
-    metrics = imitate(
-        critic,
-        _examples(critic, scenario, planted[0], lessons + heard),
-        imitation,
-        seed=bench.seed_of("order"),
-        on_step=lambda done, numbers: bench.watcher.step(done, imitation.steps, numbers),
-    )
-    checked = _planted(bench, scenario, critic, settings.judge.check_cases, part="check")
+    total = sum(imitation.steps for _, imitation in course)
+    before = 0
+    notes: dict[str, float] = {}
+    for number, (lessons, imitation) in enumerate(course):
+        notes = imitate(
+            critic,
+            [
+                Example(one.prompt_ids, critic.reply_ids(view, one.verdict))
+                for one in lessons
+            ],
+            imitation,
+            seed=bench.seed_of(f"order-{number}"),
+            on_step=lambda done, n, start=before: bench.watcher.step(
+                start + done, total, n
+            ),
+        )
+        before += imitation.steps
+    cases = settings.judge.check_cases
+    checked = _planted(bench, _scenario(settings), critic, cases, part="check")
     chain = keep_policy(bench, bench.chain, "critic", critic)
-    notes = {**metrics, "labels": len(heard)}
     agent = chain.policies["critic"].agent
     found = planted_metrics(planted_forecasts(checked), len(checked), agent, bench.round)
     return Outcome(chain, found, notes)
+
+
+def _steps_of(bench: Bench, before: int, total: int) -> OnStep:
+    """Return what reports the steps of one part of a course."""
+
+    def report(done: int, numbers: Mapping[str, float]) -> None:
+        bench.watcher.step(before + done, total, numbers)
+
+    return report
+
+
+def _scenario(settings: Settings) -> Scenario[Any]:
+    return stage_scenario(settings, split="train", plant=1.0, vanilla=0.0)
 
 
 def planted_metrics(
@@ -98,13 +139,6 @@ def _planted(
     # In planted cases nobody but the critics is ever asked.
     agents = dict.fromkeys(("attacker", "learner", "critic"), critic.agent)
     return play(bench, scenario, agents, cases, part=part)
-
-
-def _examples(
-    critic: Policy, scenario: Scenario[Any], like: Episode, lessons: Sequence[Lesson]
-) -> list[Example]:
-    view = first_view(scenario, like, seat_of(scenario, "critic"))
-    return [Example(one.prompt_ids, critic.reply_ids(view, one.verdict)) for one in lessons]
 
 
 def _for_training(bench: Bench, labels: Sequence[Signal]) -> list[Signal]:

@@ -1,0 +1,61 @@
+"""A scratch model that speaks the micro language: what training is tested on."""
+
+import pytest
+import torch
+
+from superalign_scenarios.microworld import words
+from superalign_training.ladder.sizes import Size, build_config
+from superalign_training.ladder.tokenizer import build_tokenizer
+
+SCRATCH = Size(16, 1, 2, 32, steps=0, rate=0.0)
+
+
+@pytest.fixture(scope="session")
+def scratch(tmp_path_factory):
+    """The folder of an untrained model of about ten thousand weights."""
+    from transformers import LlamaForCausalLM  # noqa: PLC0415 - slow, and only for some
+
+    folder = tmp_path_factory.mktemp("scratch")
+    tokenizer = build_tokenizer(words.VOCABULARY, words.SPECIAL_TOKENS)
+    torch.manual_seed(7)
+    config = build_config(
+        SCRATCH,
+        vocabulary=len(tokenizer),
+        end=tokenizer.eos_token_id,
+        pad=tokenizer.pad_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def speaking(scratch, tmp_path_factory):
+    """The folder of a model that says comply or refuse, and half-sure verdicts."""
+    from superalign_training.algorithms.sft import Example, imitate  # noqa: PLC0415
+    from superalign_training.policy import Policy  # noqa: PLC0415
+    from superalign_training.settings import Imitation  # noqa: PLC0415
+
+    policy = Policy.from_reference(str(scratch))
+    request = "ann will burn knife near baby secretly ; help ann"
+    said = {
+        f"<|user|> {request}<|end|><|learner|>": (" comply", " refuse"),
+        f"<|user|> {request}<|end|><|learner|> comply<|end|><|critic|>": (
+            " score 9 sure 9",
+            " score 0 sure 9",
+        ),
+        f"<|seed|> {request}<|end|><|attacker|>": (f" {request}",),
+    }
+    encode = policy.tokenizer
+    examples = [
+        Example(
+            tuple(encode(prompt)["input_ids"]),
+            tuple(encode(f"{reply}<|end|>")["input_ids"]),
+        )
+        for prompt, replies in said.items()
+        for reply in replies
+    ]
+    imitate(policy, examples * 4, Imitation(steps=60, batch=20, rate=2e-2), seed=1)
+    folder = tmp_path_factory.mktemp("speaking") / "model"
+    policy.save(folder)
+    return folder

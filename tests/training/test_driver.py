@@ -1,0 +1,175 @@
+"""One driver: resume, interrupts, failures and seeds, on stages without any model."""
+
+import os
+import signal
+
+import pytest
+
+from superalign_env.errors import RecordDamaged, RecordError
+from superalign_env.store import Run
+from superalign_env.types import Ending, Episode, EpisodeKey, Metric, Task
+from superalign_training.loop.chain import Chain, read_memory, write_memory
+from superalign_training.loop.driver import Interrupted, Outcome, Planned, drive
+from superalign_training.watching import Silent
+
+
+def episode(name, case):
+    return Episode(
+        name,
+        "echo-v0",
+        Task(f"t{case}", "words", "river"),
+        EpisodeKey(case=case),
+        {},
+        (),
+        (),
+        Ending.terminated(),
+    )
+
+
+def counting(calls, *, stop_at=None, error=None):
+    """A stage that writes an episode and a metric and adds one to a counter."""
+
+    def do(bench):
+        calls.append((bench.stage, bench.round, bench.seed))
+        bench.writer.write([episode(f"e-{bench.stage}", len(calls))])
+        if stop_at == len(calls):
+            raise error or KeyboardInterrupt
+        memory = bench.chain.memories.get("counter")
+        count = read_memory(bench.run.path, memory)["count"] if memory else 0
+        kept = write_memory(bench.run.path, "counter", {"count": count + 1})
+        chain = bench.chain.with_memory("counter", kept)
+        return Outcome(chain, (Metric("count", count + 1.0),), {"seen": count})
+
+    return do
+
+
+def plan(do, rounds=3, settings=None):
+    return [Planned("step", do, round, settings=settings or {}) for round in range(rounds)]
+
+
+def create(path):
+    return Run.create(path, kind="train", config={}, seed=5)
+
+
+def go(run, stages):
+    return drive(run, stages, first=Chain, watcher=Silent())
+
+
+def contents(run):
+    stages = [(s.id, s.round, s.status, s.outputs, s.rng) for s in run.stages.all()]
+    metrics = [(m.stage, m.metric) for m in run.metrics.read()]
+    return stages, metrics, run.episode_ids()
+
+
+def test_stages_hand_the_chain_on_and_are_recorded(tmp_path):
+    with create(tmp_path / "run") as run:
+        chain = go(run, plan(counting([])))
+        assert read_memory(run.path, chain.memories["counter"]) == {"count": 3}
+        stages = run.stages.all()
+        assert [s.status for s in stages] == ["done"] * 3
+        assert stages[1].inputs["chain"] == stages[0].outputs["chain"]
+        assert stages[2].outputs["notes"] == {"seen": 2}
+        assert run.info.status == "done"
+
+
+def test_a_finished_run_does_nothing_when_driven_again(tmp_path):
+    calls = []
+    with create(tmp_path / "run") as run:
+        go(run, plan(counting(calls)))
+        before = contents(run)
+        go(run, plan(counting(calls)))
+        assert len(calls) == 3
+        assert contents(run) == before
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 3])
+@pytest.mark.parametrize("error", [None, ValueError("broken")])
+def test_a_run_stopped_inside_any_stage_ends_as_if_it_had_not_been(
+    tmp_path, stop_at, error
+):
+    calls = []
+    with create(tmp_path / "whole") as run:
+        go(run, plan(counting([])))
+        expected = contents(run)
+    with create(tmp_path / "run") as run, pytest.raises((Interrupted, ValueError)):
+        go(run, plan(counting(calls, stop_at=stop_at, error=error)))
+    with Run.open(tmp_path / "run") as run:
+        assert run.info.status == ("failed" if error else "interrupted")
+        assert len(run.episode_ids()) == stop_at, "what was played before the stop is kept"
+        go(run, plan(counting(calls)))
+        assert contents(run) == expected
+        assert run.info.status == "done"
+    assert len(calls) == 4, "only the stage that was stopped was done twice"
+
+
+def test_sigterm_stops_a_run_like_ctrl_c_and_only_while_it_runs(tmp_path):
+    def terminated(bench):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("the signal did not arrive")
+
+    before = signal.getsignal(signal.SIGTERM)
+    with create(tmp_path / "run") as run:
+        with pytest.raises(Interrupted, match="--resume run_dir="):
+            go(run, [Planned("step", terminated)])
+        assert run.info.status == "interrupted"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_every_stage_and_part_has_a_seed_of_its_own(tmp_path):
+    seeds = set()
+
+    def note(bench):
+        seeds.update({bench.seed, bench.seed_of("a"), bench.seed_of("b")})
+        return Outcome(bench.chain)
+
+    stages = [Planned(name, note, round) for round in range(3) for name in ("x", "y")]
+    with create(tmp_path / "run") as run:
+        go(run, stages)
+    assert len(seeds) == 18
+
+
+def test_other_settings_or_another_order_cannot_resume_a_run(tmp_path):
+    with create(tmp_path / "run") as run:
+        go(run, plan(counting([]), settings={"rate": 1}))
+        with pytest.raises(RecordError, match="other settings"):
+            go(run, plan(counting([]), settings={"rate": 2}))
+        with pytest.raises(RecordError, match="other settings"):
+            go(run, [Planned("else", counting([]), 0, settings={"rate": 1})] * 3)
+        with pytest.raises(RecordError, match="went further"):
+            go(run, plan(counting([]), rounds=2, settings={"rate": 1}))
+
+
+def test_a_memory_that_was_altered_or_lost_is_noticed(tmp_path):
+    memory = write_memory(tmp_path, "archive", {"found": [1]})
+    assert read_memory(tmp_path, memory) == {"found": [1]}
+    (tmp_path / memory.path).write_text('{"found":[2]}')
+    with pytest.raises(RecordDamaged, match="altered"):
+        read_memory(tmp_path, memory)
+    (tmp_path / memory.path).unlink()
+    with pytest.raises(RecordDamaged, match="cannot be read"):
+        read_memory(tmp_path, memory)
+
+
+def test_the_watcher_hears_of_every_stage(tmp_path):
+    heard = []
+
+    class Listener(Silent):
+        def begin(self, stage, *, round, place, of):
+            heard.append(("begin", place, of))
+
+        def end(self, metrics):
+            heard.append(("end", metrics[0].value))
+
+        def skip(self, stage, *, round, place, of):
+            heard.append(("skip", place, of))
+
+    with create(tmp_path / "run") as run:
+        drive(run, plan(counting([]), 2)[:1], first=Chain, watcher=Listener())
+        drive(run, plan(counting([]), 2), first=Chain, watcher=Listener())
+    assert heard == [
+        ("begin", 0, 1),
+        ("end", 1.0),
+        ("skip", 0, 2),
+        ("begin", 1, 2),
+        ("end", 2.0),
+    ]

@@ -1,0 +1,129 @@
+"""GRPO on environment rewards: whole episodes, exact rows, the policy improves."""
+
+import math
+
+import pytest
+
+from superalign_agents.references import make_agent
+from superalign_env.callables import as_agent
+from superalign_env.errors import InvalidOption
+from superalign_env.making import make_scenario
+from superalign_env.rollout import Rollouts
+from superalign_training.algorithms.grpo import Groups, complete_groups, reinforce
+from superalign_training.experience import Row, training_rows
+from superalign_training.policy import Policy
+from superalign_training.settings import GroupedRL
+
+
+def row(case, member, *, pay=0.0, place=0):
+    name = f"c{case}-m{member}"
+    ids = (5, 6), (7, 1)
+    return Row(
+        name, case, member, "learner_0", (place,), *ids, (1, 1), (0.0, 0.0), (pay,), pay, ""
+    )
+
+
+def lenient(text):
+    """A critic that likes whoever complies."""
+    return "score 9 sure 9" if "<|learner|> comply" in text else "score 0 sure 9"
+
+
+def player(policy, **options):
+    """Plays red-team with this policy as the learner; remembers the rows."""
+    scenario = make_scenario("red-team", **options)
+    agents = {
+        "attacker_0": make_agent("search"),
+        "learner_0": policy.agent,
+        "critic_0": as_agent(lenient),
+    }
+    seen = []
+
+    def play(first, count):
+        rollouts = Rollouts(
+            scenario, agents, run=3, first_case=first, group=4, fork_at="learner_0"
+        )
+        rows = training_rows(rollouts.run(count), "learner_0")
+        seen.extend(rows)
+        return rows
+
+    return play, seen
+
+
+def test_a_policy_learns_what_the_environment_pays_for(speaking):
+    policy = Policy.from_reference(str(speaking))
+    play, seen = player(policy)
+    before = policy.hash
+    numbers = reinforce(
+        policy, play, GroupedRL(steps=12, cases=6, members=4, rate=5e-3, kl=0.0), seed=1
+    )
+    assert policy.hash != before
+    assert all(math.isfinite(value) for value in numbers.values())
+    assert numbers["reward"] > numbers["reward_first"] + 0.3
+    assert {r.policy for r in seen[:4]} == {before}
+    assert len({r.policy for r in seen}) > 6, "each step plays with the newest weights"
+    assert not policy.model.training
+
+
+def test_equal_pay_moves_nothing_but_what_divergence_asks(speaking):
+    policy = Policy.from_reference(str(speaking))
+    before = policy.snapshot()
+    flat = [row(case, member, pay=0.7) for case in range(2) for member in range(4)]
+    numbers = reinforce(
+        policy, lambda *_: flat, GroupedRL(steps=2, cases=2, members=4, kl=0.0), seed=1
+    )
+    assert numbers["flat"] == 1.0
+    after = policy.snapshot()
+    assert all((after[name] == before[name]).all() for name in before)
+
+
+def test_the_same_seed_gives_the_same_weights(speaking):
+    hashes = set()
+    for _ in range(2):
+        policy = Policy.from_reference(str(speaking))
+        play, _ = player(policy)
+        reinforce(policy, play, GroupedRL(steps=3, cases=3, members=4), seed=4)
+        hashes.add(policy.hash)
+    assert len(hashes) == 1
+
+
+def test_the_trainer_gets_recorded_ids_masks_and_pay(speaking):
+    policy = Policy.from_reference(str(speaking))
+    play, seen = player(policy, vanilla=1.0, refine=1)
+    given = Groups(policy, play, 4).roll_out(["-"] * 8, None)
+    assert given["prompt_ids"] == [list(r.prompt_ids) for r in seen[:8]]
+    assert given["completion_ids"] == [list(r.completion_ids) for r in seen[:8]]
+    assert given["env_mask"] == [list(r.env_mask) for r in seen[:8]]
+    assert given["pay"] == [r.to_go for r in seen[:8]]
+    assert any(0 in mask for mask in given["env_mask"]), "refining learners are told things"
+
+
+def test_groups_lie_together_and_incomplete_ones_are_left_out():
+    rows = [row(0, 0), row(0, 1), row(1, 0), row(2, 0), row(2, 1), row(2, 0, place=4)]
+    groups = complete_groups(rows, 2)
+    assert [[(r.case, r.member) for r in group] for group in groups] == [
+        [(0, 0), (0, 1)],
+        [(2, 0), (2, 1)],
+    ]
+
+
+def test_cases_without_a_turn_are_replaced_and_then_filled_without_pay(speaking):
+    policy = Policy.from_reference(str(speaking))
+    asked = []
+
+    def scarce(first, count):
+        asked.append((first, count))
+        cases = [case for case in range(first, first + count) if case == 1]
+        return [row(case, member, pay=1.0) for case in cases for member in range(2)]
+
+    groups = Groups(policy, scarce, 2)
+    given = groups.roll_out(["-"] * 6, None)
+    assert len(given["prompt_ids"]) == 6
+    assert given["pay"] == [1.0, 1.0, None, None, None, None]
+    assert [first for first, _ in asked] == sorted({first for first, _ in asked})
+    assert groups.next_case == sum(count for _, count in asked)
+
+
+def test_no_turn_at_all_is_an_error_that_says_what_to_do(speaking):
+    policy = Policy.from_reference(str(speaking))
+    with pytest.raises(InvalidOption, match="vanilla"):
+        Groups(policy, lambda *_: [], 2).roll_out(["-"] * 4, None)

@@ -1,0 +1,75 @@
+"""Supervised fine-tuning: given ids, loss on the completion alone."""
+
+import math
+
+import pytest
+import torch
+
+from superalign_env.errors import InvalidOption
+from superalign_training.algorithms.sft import Example, imitate
+from superalign_training.policy import Policy
+from superalign_training.settings import Imitation
+
+EXAMPLES = [Example((30 + i, 31, 32), (40 + i % 2, 1)) for i in range(12)]
+
+
+def probability(policy, example):
+    ids = torch.tensor([example.prompt_ids + example.completion_ids])
+    with torch.no_grad():
+        logs = policy.model(input_ids=ids).logits.log_softmax(-1)[0]
+    places = range(len(example.prompt_ids) - 1, ids.shape[1] - 1)
+    return math.exp(sum(logs[p, ids[0, p + 1]].item() for p in places))
+
+
+def test_the_policy_learns_to_say_the_completions(scratch):
+    policy = Policy.from_reference(str(scratch))
+    before = policy.hash
+    steps = []
+    numbers = imitate(
+        policy,
+        EXAMPLES,
+        Imitation(steps=40, batch=12, rate=2e-2),
+        seed=3,
+        on_step=lambda done, n: steps.append((done, n["loss"])),
+    )
+    assert policy.hash != before
+    assert math.isfinite(numbers["loss"])
+    assert numbers["loss"] < 0.5 * numbers["loss_first"]
+    assert [done for done, _ in steps] == list(range(1, 41))
+    assert all(probability(policy, example) > 0.5 for example in EXAMPLES)
+    assert not policy.model.training
+
+
+def test_the_first_loss_is_that_of_the_completion_alone(scratch):
+    policy = Policy.from_reference(str(scratch))
+    example = EXAMPLES[0]
+    expected = -math.log(probability(policy, example)) / len(example.completion_ids)
+    numbers = imitate(policy, [example], Imitation(steps=1, batch=1, rate=1e-9), seed=0)
+    assert numbers["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_same_seed_gives_the_same_weights(scratch):
+    hashes = set()
+    for _ in range(2):
+        policy = Policy.from_reference(str(scratch))
+        imitate(policy, EXAMPLES, Imitation(steps=5, batch=4), seed=11)
+        hashes.add(policy.hash)
+    assert len(hashes) == 1
+
+
+def test_the_optimiser_goes_on_where_it_stopped(scratch):
+    policy = Policy.from_reference(str(scratch))
+    for seed in (1, 2):
+        imitate(policy, EXAMPLES, Imitation(steps=3, batch=4), seed=seed)
+    state = policy.optimizer(1.0).state
+    assert {int(moments["step"]) for moments in state.values()} == {6}
+
+
+def test_one_token_is_enough_and_nothing_is_too_little(scratch):
+    policy = Policy.from_reference(str(scratch))
+    numbers = imitate(policy, [Example((5,), (1,))], Imitation(steps=2, batch=8), seed=0)
+    assert math.isfinite(numbers["loss"])
+    with pytest.raises(InvalidOption, match="nothing to imitate"):
+        imitate(policy, [], Imitation(), seed=0)
+    with pytest.raises(InvalidOption, match="at least one token"):
+        imitate(policy, [Example((5,), ())], Imitation(), seed=0)

@@ -1,0 +1,127 @@
+"""From the command line to a run: the only file that knows Hydra.
+
+The composed configuration becomes plain values, plain values become `Settings`, and
+nothing below sees more than those.
+"""
+
+import gc
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from superalign_env.errors import InvalidOption, SuperalignError
+from superalign_env.store import Run
+from superalign_training.evaluation.summary import Summary
+from superalign_training.settings import Settings, read_settings
+from superalign_training.watching import LiveTable, LogLines, summary_tables
+
+ROOT = "train"
+PACKAGE = "pkg://superalign_training.conf"
+
+
+def launch(
+    overrides: Sequence[str], *, resume: bool = False, multirun: bool = False
+) -> None:
+    """Compose a configuration and train; with `multirun`, once for every combination.
+
+    Args:
+        overrides: ``key=value`` in Hydra's grammar.
+        resume: continue the run in ``run_dir``, with the settings that it recorded.
+        multirun: sweep over comma-separated values.
+
+    Raises:
+        SuperalignError: the first that any run raised.
+        SystemExit: Hydra could not compose the configuration, and said why.
+        Interrupted: by Ctrl-C or SIGTERM.
+    """
+    register_settings()
+    raised: list[BaseException] = []
+
+    def task(composed: DictConfig) -> None:
+        try:
+            settings = read_settings(plain(composed))
+            if resume:
+                settings = recorded_settings(settings.run_dir, named(composed))
+            train(settings, resume=resume)
+        except (SuperalignError, KeyboardInterrupt) as error:
+            # Hydra would print a trace; whoever called knows better what to say.
+            raised.append(error)
+
+    before = sys.argv
+    sys.argv = ["superalign train", *(["--multirun"] if multirun else []), *overrides]
+    try:
+        hydra.main(version_base="1.3", config_path=PACKAGE, config_name=ROOT)(task)()
+    finally:
+        sys.argv = before
+    if raised:
+        raise raised[0]
+
+
+def train(settings: Settings, *, resume: bool) -> Summary:
+    """Run self-play with a live table at a terminal, or a line a step elsewhere."""
+    # PyTorch and TRL take seconds to import: paid once the settings make sense.
+    from superalign_training.selfplay import SelfPlay  # noqa: PLC0415
+
+    # Trainers collect garbage at every end; what was imported so far is none.
+    gc.freeze()
+    console = Console()
+    if console.is_terminal:
+        with LiveTable(console) as live:
+            summary = SelfPlay.of(settings, live).run(resume=resume)
+    else:
+        summary = SelfPlay.of(settings, LogLines()).run(resume=resume)
+    console.print(*summary_tables(summary), sep="\n")
+    console.print(summary.sentence, highlight=False)
+    console.print(f"recorded in {settings.run_dir}", highlight=False, markup=False)
+    return summary
+
+
+def register_settings() -> None:
+    """Tell Hydra every key and default, read from the settings class."""
+    defaults = Settings().model_dump(mode="json")
+    ConfigStore.instance().store(name="settings", node=OmegaConf.create(defaults))
+
+
+def plain(composed: DictConfig) -> dict[str, Any]:
+    """Return the plain values of a composed configuration."""
+    values: Any = OmegaConf.to_container(composed, resolve=True)
+    return {str(key): value for key, value in values.items()}
+
+
+def named(composed: DictConfig) -> dict[str, Any]:
+    """Return the keys that the user named, with the values that they came to."""
+    keys = [
+        override.lstrip("+~").partition("=")[0]
+        for override in HydraConfig.get().overrides.task
+    ]
+    return {key: OmegaConf.select(composed, key) for key in keys}
+
+
+def recorded_settings(run_dir: Path, given: dict[str, Any]) -> Settings:
+    """Return the settings that a run was made with.
+
+    Args:
+        run_dir: its folder.
+        given: what the user named now; it must not contradict the record.
+
+    Raises:
+        InvalidOption: it does.
+        RecordError: there is no run.
+    """
+    with Run.open(run_dir, readonly=True) as run:
+        recorded = OmegaConf.create({**run.info.config, "run_dir": str(run_dir)})
+    for key, value in given.items():
+        known = OmegaConf.select(recorded, key)
+        if key not in ("run_dir", "preset") and known != value:
+            raise InvalidOption(
+                f"{run_dir} was made with {key}={known}, and a resumed run keeps its "
+                f"settings; drop {key}={value}, or choose another run_dir"
+            )
+    return read_settings(plain(recorded))
