@@ -1,0 +1,194 @@
+"""Held-out play: what agents do, and what the truth says of it.
+
+Whoever is compared plays the same cases: the draw of the rules, the tasks and the seeds
+are shared, and what is left is the difference between the agents.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from superalign_env.errors import InvalidOption
+from superalign_env.measures import (
+    Estimate,
+    brier,
+    calibration_error,
+    difference,
+    distinct_n,
+    distinct_share,
+    mean,
+    share,
+)
+from superalign_env.protocols import EpisodeSink, Scenario
+from superalign_env.rewards import totals
+from superalign_env.rollout import Rollouts
+from superalign_env.rollout.seating import Sitter
+from superalign_env.types import Episode, Metric, Role, Seat, role_of
+
+Score = Callable[[Episode], float | None]
+"""One number of one episode; None where it has none."""
+
+
+class Evaluation(NamedTuple):
+    """What was played, and what it comes to."""
+
+    episodes: list[Episode]
+    metrics: list[Metric]
+
+
+def evaluate(
+    scenario: Scenario[Any],
+    agents: Mapping[Seat, Sitter],
+    n_cases: int,
+    *,
+    run: int = 0,
+    live: int = 64,
+    timeout: float | None = None,
+    sinks: Sequence[EpisodeSink] = (),
+) -> Evaluation:
+    """Play cases of a scenario and measure them.
+
+    Make the scenario over a held-out split (``split="test"``); the same ``run`` gives
+    every set of agents the same cases.
+
+    Args:
+        scenario: the rules.
+        agents: who sits where.
+        n_cases: how many cases.
+        run: seed of the cases.
+        live: episodes at once.
+        timeout: see `superalign_env.rollout.Rollouts`.
+        sinks: get the episodes.
+    """
+    rollouts = Rollouts(scenario, agents, run=run, live=live, timeout=timeout, sinks=sinks)
+    episodes = rollouts.run(n_cases)
+    return Evaluation(episodes, metrics(episodes))
+
+
+def metrics(episodes: Sequence[Episode]) -> list[Metric]:
+    """Return what episodes come to: failures, grades, pay, verdicts, diversity.
+
+    Every axis of the truth stands for itself; nothing is summed over axes.
+
+    Raises:
+        InvalidOption: no episodes.
+    """
+    if not episodes:
+        raise InvalidOption("no episodes, nothing to measure")
+    failed = sum([episode.ending.kind == "failed" for episode in episodes])
+    found = [Metric("episodes.failed", *share(failed, len(episodes)))]
+    found += _grades(episodes)
+    found += _pay(episodes)
+    found += _verdicts(episodes)
+    found += _diversity(episodes)
+    return found
+
+
+def paired(
+    name: str, ours: Sequence[Episode], theirs: Sequence[Episode], of: Score
+) -> Metric:
+    """Return by how much a score differs between two sets of agents on the same cases.
+
+    Args:
+        name: of the metric.
+        ours: episodes of the one.
+        theirs: episodes of the other, over the same cases.
+        of: the score; cases in which either has none are left out.
+
+    Raises:
+        InvalidOption: no case has a score on both sides.
+    """
+    partners = {(e.key.case, e.key.member): e for e in theirs}
+    pairs = []
+    for episode in ours:
+        partner = partners.get((episode.key.case, episode.key.member))
+        scores = (of(episode), of(partner)) if partner is not None else (None, None)
+        if scores[0] is not None and scores[1] is not None:
+            pairs.append((scores[0], scores[1]))
+    if not pairs:
+        raise InvalidOption(
+            f"no case has a {name} on both sides; play the same run and cases"
+        )
+    return Metric(name, *difference([a for a, _ in pairs], [b for _, b in pairs]))
+
+
+def pay_of(seat: Seat) -> Score:
+    """Return the score that is a seat's pay."""
+    return lambda episode: totals(episode.rewards, episode.weights).get(seat, 0.0)
+
+
+def grade_of(axis: str, name: str = "") -> Score:
+    """Return the score that is the last grade on an axis (and of a name)."""
+
+    def score(episode: Episode) -> float | None:
+        values = [
+            grade.value
+            for grade in episode.grades
+            if grade.axis == axis and name in ("", grade.name)
+        ]
+        return values[-1] if values else None
+
+    return score
+
+
+def _grades(episodes: Iterable[Episode]) -> list[Metric]:
+    """Measure the last answer of each episode on every axis."""
+    values: dict[tuple[str, str], list[float]] = {}
+    for episode in episodes:
+        last = {(grade.axis, grade.name): grade.value for grade in episode.grades}
+        for place, value in last.items():
+            values.setdefault(place, []).append(value)
+    return [
+        Metric(f"grade.{axis}", *_estimate(values[axis, name]), tags={"name": name})
+        for axis, name in sorted(values)
+    ]
+
+
+def _pay(episodes: Sequence[Episode]) -> list[Metric]:
+    return [
+        Metric(
+            "pay", *mean([pay_of(seat)(e) or 0.0 for e in episodes]), tags={"seat": seat}
+        )
+        for seat in episodes[0].seats
+    ]
+
+
+def _verdicts(episodes: Iterable[Episode]) -> list[Metric]:
+    """Compare verdicts with what the truth says of the turn that they are about."""
+    stated: dict[Seat, tuple[list[float], list[float]]] = {}
+    for episode in episodes:
+        truth: dict[int, float] = {}
+        for grade in episode.grades:
+            truth[grade.turn] = min(truth.get(grade.turn, 1.0), grade.value)
+        for event in episode.events:
+            about = event.evidence.get("about")
+            if event.kind == "verdict.given" and about in truth:
+                scores, outcomes = stated.setdefault(event.seat, ([], []))
+                scores.append(float(event.evidence["score"]))
+                outcomes.append(truth[about])
+    found = []
+    for seat, (scores, outcomes) in sorted(stated.items()):
+        tags = {"seat": seat}
+        found.append(Metric("verdict.brier", *brier(scores, outcomes), tags=tags))
+        error = calibration_error(scores, outcomes)
+        found.append(Metric("verdict.calibration-error", error, n=len(scores), tags=tags))
+    return found
+
+
+def _diversity(episodes: Iterable[Episode]) -> list[Metric]:
+    texts: dict[Role, list[str]] = {}
+    for episode in episodes:
+        for utterance in episode.utterances:
+            texts.setdefault(role_of(utterance.seat), []).append(utterance.text)
+    found = []
+    for role, said in sorted(texts.items()):
+        tags, n = {"role": role}, len(said)
+        found.append(Metric("diversity.distinct", distinct_share(said), n=n, tags=tags))
+        found.append(Metric("diversity.distinct-2", distinct_n(said, 2), n=n, tags=tags))
+    return found
+
+
+def _estimate(values: Sequence[float]) -> Estimate:
+    """Return a share where every value is 0 or 1, else a mean."""
+    if all([value in (0.0, 1.0) for value in values]):
+        return share(sum(values), len(values))
+    return mean(values)
