@@ -13,7 +13,7 @@ from superalign_env.errors import UnknownId
 from superalign_env.types import Gold, Grade, Split, Task
 from superalign_training.ladder.build import build
 from superalign_training.ladder.commands import numbers
-from superalign_training.ladder.measure import draw_exercises, measure, wilson
+from superalign_training.ladder.measure import draw_exercises, measure
 from superalign_training.ladder.table import columns, read_cards, sizes, tabulate
 from superalign_training.ladder.tokenizer import build_tokenizer
 from superalign_training.ladder.worlds import World
@@ -172,12 +172,6 @@ def test_the_same_seed_draws_the_same_exercises(world: World) -> None:
     first = draw_exercises(world.source, n=3, seed=1)
     assert first == draw_exercises(world.source, n=3, seed=1)
     assert all(task.split == "test" for kind in first for task in kind.tasks)
-
-
-def test_wilson_interval() -> None:
-    assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-3)
-    assert wilson(0, 10)[0] == 0.0
-    assert wilson(10, 10)[1] == 1.0
 
 
 def test_lists_of_numbers_are_read() -> None:

@@ -17,6 +17,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from superalign_agents.decoding import sample
+from superalign_env.measures.intervals import share
 from superalign_env.plain_text import fence
 from superalign_env.protocols import TaskSource
 from superalign_env.seeding import generator, mix
@@ -90,7 +91,10 @@ def measure(
             able = answers_rightly(model, tokenizer, world, tasks=tasks, marker="<|world|>")
         does = answers_rightly(model, tokenizer, world, tasks=tasks, marker="<|learner|>")
         tags = {"family": family, "tier": str(tier), "split": split}
-        metrics += [share("capacity", able, tags=tags), share("utility", does, tags=tags)]
+        metrics += [
+            share_metric("capacity", able, tags=tags),
+            share_metric("utility", does, tags=tags),
+        ]
     return tuple(metrics)
 
 
@@ -170,15 +174,7 @@ def continuations(
     return [str(text).removeprefix(" ") for text in texts]
 
 
-def share(name: str, outcomes: Sequence[bool], *, tags: Mapping[str, str]) -> Metric:
+def share_metric(name: str, outcomes: Sequence[bool], *, tags: Mapping[str, str]) -> Metric:
     """Return the share of successes with its 95 % Wilson interval."""
-    low, high = wilson(sum(outcomes), len(outcomes))
-    value = sum(outcomes) / len(outcomes)
-    return Metric(name, value, low, high, n=len(outcomes), tags=dict(tags))
-
-
-def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return the Wilson score interval of a share."""
-    centre = (successes + z * z / 2) / (n + z * z)
-    spread = z / (n + z * z) * (successes * (n - successes) / n + z * z / 4) ** 0.5
-    return max(0.0, centre - spread), min(1.0, centre + spread)
+    value, low, high, n = share(sum(outcomes), len(outcomes))
+    return Metric(name, value, low, high, n=n, tags=dict(tags))

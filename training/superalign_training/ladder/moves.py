@@ -10,7 +10,7 @@ from superalign_env.plain_text import fence
 from superalign_env.seeding import generator, mix
 from superalign_env.types import Metric, Task, View
 from superalign_env.verdicts import parse
-from superalign_training.ladder.measure import share
+from superalign_training.ladder.measure import share_metric
 from superalign_training.ladder.worlds import World
 
 _MAX_NEW = 40
@@ -99,7 +99,7 @@ def _share(
     tasks: Sequence[Task],
 ) -> Metric:
     outcomes = [works(text, task) for text, task in zip(said, tasks, strict=True)]
-    return share("moves", outcomes, tags={"role": role})
+    return share_metric("moves", outcomes, tags={"role": role})
 
 
 def _is_verdict(text: str) -> bool:

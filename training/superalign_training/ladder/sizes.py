@@ -25,7 +25,7 @@ SIZES: dict[int, Size] = {
     0: Size(10, 1, 1, 16, steps=4000, rate=8e-3),
     1: Size(16, 1, 2, 32, steps=3000, rate=1e-2),
     2: Size(24, 2, 2, 64, steps=3000, rate=8e-3),
-    3: Size(48, 2, 4, 128, steps=2500, rate=6e-3),
+    3: Size(48, 2, 4, 128, steps=2000, rate=6e-3),
     4: Size(96, 3, 4, 256, steps=2000, rate=2e-3),
     5: Size(160, 4, 5, 432, steps=2000, rate=1.2e-3),
 }
