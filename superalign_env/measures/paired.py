@@ -66,6 +66,6 @@ def _p_value(differences: list[float], middle: float) -> float:
     if variance == 0.0:
         return float(middle == 0.0)
     # scipy takes a third of a second to import: paid by those who need the distribution.
-    from scipy.stats import t  # type: ignore[import-untyped] # noqa: PLC0415
+    from scipy.stats import t  # type: ignore[import-untyped] # ships no types # noqa: PLC0415 - slow
 
     return float(2.0 * t.sf(abs(middle) / sqrt(variance / n), n - 1))
