@@ -6,6 +6,7 @@ NaN and infinities have no canonical form.
 
 import hashlib
 import math
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,6 +14,10 @@ import msgspec
 T = TypeVar("T")
 
 _encode = msgspec.json.Encoder(order="sorted").encode
+_pack = msgspec.msgpack.Encoder().encode
+
+_NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
+"""How a NaN or an infinity begins in MessagePack, which can tell them from None."""
 
 
 def to_json(value: Any) -> bytes:
@@ -22,7 +27,7 @@ def to_json(value: Any) -> bytes:
         ValueError: lone surrogates, NaN or infinite numbers.
     """
     raw = _encode(value)
-    if b"null" in raw:
+    if b"null" in raw and _NOT_FINITE.search(_pack(value)):
         _refuse_non_finite(msgspec.to_builtins(value))
     return raw
 

@@ -2,7 +2,8 @@
 
 All types are frozen msgspec structs: as strict as frozen dataclasses, an order of
 magnitude cheaper to make (the environment makes several for every turn), and their
-JSON round trip is exact.
+JSON round trip is exact. Every field is written, defaults too: msgspec would recognise
+a default by its identity, and equal values would have two JSON forms.
 """
 
 from typing import Any, Literal
@@ -21,7 +22,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     content: str
 
 
-class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class ToolSpec(msgspec.Struct, frozen=True, gc=False):
     """A tool that a seat may call."""
 
     name: str
@@ -30,7 +31,7 @@ class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """JSON schema of the arguments."""
 
 
-class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class ToolCall(msgspec.Struct, frozen=True, gc=False):
     """One call of a tool, as an agent wrote it."""
 
     name: str
@@ -38,7 +39,7 @@ class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     id: str = ""
 
 
-class Turn(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Turn(msgspec.Struct, frozen=True, gc=False):
     """One thing that was said, as a view shows it."""
 
     author: Seat
@@ -47,7 +48,7 @@ class Turn(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Name of the tool whose result this is; empty for speech."""
 
 
-class Brief(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Brief(msgspec.Struct, frozen=True, gc=False):
     """What a scenario tells one seat. The Game stamps it into a `View`."""
 
     text: str
@@ -66,7 +67,7 @@ class Brief(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     max_new_tokens: int = 64
 
 
-class View(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class View(msgspec.Struct, frozen=True, gc=False):
     """What one seat is shown when it is asked to speak."""
 
     episode: str
@@ -88,7 +89,7 @@ class View(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     max_new_tokens: int = 64
 
 
-class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """What a reply cost."""
 
     prompt_tokens: int = 0
@@ -96,7 +97,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     dollars: float = 0.0
 
 
-class Reply(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """What an agent gives back."""
 
     text: str
@@ -116,7 +117,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Why there is no proper reply. The episode then ends as failed."""
 
 
-class Utterance(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Utterance(msgspec.Struct, frozen=True, gc=False):
     """One reply as the rules take it: checked, repaired if need be, and placed."""
 
     seat: Seat
@@ -131,7 +132,7 @@ class Utterance(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Content hash of the view that was answered."""
 
 
-class Reward(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Reward(msgspec.Struct, frozen=True, gc=False):
     """One named part of a seat's pay for one turn. Totals are never stored."""
 
     seat: Seat
@@ -141,7 +142,7 @@ class Reward(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The turn that earned it. −1 from a scenario means the seat's latest turn."""
 
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """Something worth remembering that is neither speech nor pay."""
 
     kind: str
@@ -151,7 +152,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     evidence: dict[str, Any] = {}
 
 
-class Ending(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Ending(msgspec.Struct, frozen=True, gc=False):
     """How an episode ended."""
 
     kind: Literal["terminated", "truncated", "failed"]
@@ -183,7 +184,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     ending: Ending | None = None
 
 
-class Episode(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Episode(msgspec.Struct, frozen=True, gc=False):
     """The record of one play: everything needed to read, replay and train on it."""
 
     id: str

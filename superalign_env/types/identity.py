@@ -16,7 +16,7 @@ def role_of(seat: Seat) -> Role:
     return seat.rpartition("_")[0] or seat
 
 
-class EpisodeKey(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class EpisodeKey(msgspec.Struct, frozen=True, gc=False):
     """Everything that random numbers of one episode are derived from.
 
     Seat and turn complete it (see `superalign_env.seeding`).
@@ -32,7 +32,7 @@ class EpisodeKey(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Which of several plays of the same case (GRPO groups)."""
 
 
-class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class AgentSpec(msgspec.Struct, frozen=True, gc=False):
     """The recorded form of an agent, from which it can be made again."""
 
     id: str

@@ -7,7 +7,7 @@ import msgspec
 from superalign_env.types.identity import Seat
 
 
-class Fault(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Fault(msgspec.Struct, frozen=True, gc=False):
     """One fault that a critic claims to see in an answer."""
 
     kind: str
@@ -18,7 +18,7 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """In [0, 1]."""
 
 
-class Verdict(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """A critic's statement about one answer."""
 
     score: float
@@ -45,7 +45,7 @@ class Grade(msgspec.Struct, frozen=True, gc=False):
 SignalKind = Literal["verdict", "label", "vote", "preference", "veto", "skip"]
 
 
-class Signal(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Signal(msgspec.Struct, frozen=True, gc=False):
     """One statement by one source about one utterance or pair. Append-only."""
 
     kind: SignalKind
@@ -65,7 +65,7 @@ class Signal(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     created: float = 0.0
 
 
-class Question(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Question(msgspec.Struct, frozen=True, gc=False):
     """Something that the budgeted human channel asks."""
 
     id: str
@@ -80,7 +80,7 @@ class Question(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     round: int = 0
 
 
-class Metric(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Metric(msgspec.Struct, frozen=True, gc=False):
     """One number with its interval over many episodes."""
 
     name: str

@@ -10,7 +10,7 @@ Split = Literal["train", "control", "gate", "test"]
 SPLITS: tuple[Split, ...] = ("train", "control", "gate", "test")
 
 
-class Task(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Task(msgspec.Struct, frozen=True, gc=False):
     """A public item. Its gold answer stays with the `TaskSource` that drew it."""
 
     id: str
@@ -26,7 +26,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Other public facts, plain JSON values."""
 
 
-class Gold(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Gold(msgspec.Struct, frozen=True, gc=False):
     """Hidden truth of one task. Never in a view, an info or a training row."""
 
     answer: str = ""
