@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
-from superalign_env.canonical import content_hash, to_json
+from superalign_env.canonical import to_json
 from superalign_env.store.database import Database, Row
-from superalign_env.store.packing import EpisodeRows, pack
-from superalign_env.types import AgentSpec, Episode
+from superalign_env.store.packing import EpisodeRows, Packer
+from superalign_env.types import Episode
 
 _AGENTS = "INSERT OR IGNORE INTO agents(hash, spec) VALUES (?,?)"
 _EPISODES = (
@@ -26,8 +26,6 @@ _EVENTS = (
     "INSERT INTO events(episode, turn, seat, kind, evidence, stage) VALUES (?,?,?,?,?,?)"
 )
 
-_MANY_SPECS = 4096
-
 _ROWS_AT_ONCE = (256, 64, 16, 4, 1)
 """Few different statements, so that SQLite parses each of them once."""
 
@@ -43,7 +41,7 @@ class BatchWriter:
     def __init__(self, path: Path, stage: str) -> None:
         self._database = Database(path)
         self._stage = stage or None
-        self._names: dict[int, tuple[AgentSpec, str]] = {}
+        self._packer = Packer()
         self._known: set[str] = set()
 
     def write(self, episodes: Sequence[Episode]) -> list[str]:
@@ -55,41 +53,30 @@ class BatchWriter:
         Raises:
             RecordFull: nothing of this batch is kept; it can be written again.
         """
-        fresh: dict[str, AgentSpec] = {}
         packed: list[EpisodeRows] = []
         refused: list[str] = []
         for episode in episodes:
             try:
-                packed.append(pack(episode, lambda spec: self._name(spec, fresh)))
+                packed.append(self._packer.pack(episode))
             except (ValueError, OverflowError, TypeError) as error:
                 refused.append(f"episode {episode.id} cannot be recorded: {error}")
         try:
-            self._insert(packed, fresh)
+            self._insert(packed)
         except sqlite3.IntegrityError:
             packed, twice = self._without_stored(packed)
             refused += twice
-            self._insert(packed, fresh)
-        self._known.update(fresh)
+            self._insert(packed)
         return refused
 
     def close(self) -> None:
         """Close the connection."""
         self._database.close()
 
-    def _name(self, spec: AgentSpec, fresh: dict[str, AgentSpec]) -> str:
-        """Return the content hash of a spec; specs are few and shared by many episodes."""
-        found = self._names.get(id(spec))
-        if found is None:
-            if len(self._names) >= _MANY_SPECS:
-                self._names.clear()
-            found = self._names[id(spec)] = (spec, content_hash(spec))
-        if found[1] not in self._known:
-            fresh[found[1]] = spec
-        return found[1]
-
-    def _insert(self, packed: list[EpisodeRows], fresh: dict[str, AgentSpec]) -> None:
+    def _insert(self, packed: list[EpisodeRows]) -> None:
         stage = (self._stage,)
-        agents = [(name, to_json(spec).decode()) for name, spec in fresh.items()]
+        specs = self._packer.specs
+        fresh = {seat[-1] for rows in packed for seat in rows.seats} - self._known
+        agents = [(name, to_json(specs[name]).decode()) for name in sorted(fresh)]
         events = _all(rows.events for rows in packed)
         with self._database.transaction() as connection:
             insert(connection, _AGENTS, agents)
@@ -99,6 +86,7 @@ class BatchWriter:
             insert(connection, _REWARDS, _all(rows.rewards for rows in packed))
             insert(connection, _GRADES, _all(rows.grades for rows in packed))
             insert(connection, _EVENTS, [event + stage for event in events])
+        self._known |= fresh
 
     def _without_stored(
         self, packed: list[EpisodeRows]

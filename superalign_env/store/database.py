@@ -64,7 +64,7 @@ class Database:
     def tables(self) -> "sqlite_utils.Database":
         """The same connection, with sqlite-utils' comforts."""
         # Half a second of import (it takes pandas along): paid by those who write.
-        from sqlite_utils import Database as Comforts  # noqa: PLC0415
+        from sqlite_utils import Database as Comforts  # noqa: PLC0415 - see above
 
         return Comforts(self.connection, execute_plugins=False)
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from superalign_env.canonical import to_json
 from superalign_env.errors import RecordError
 from superalign_env.store.database import Database
-from superalign_env.store.packing import event_of
+from superalign_env.store.unpacking import event_of
 from superalign_env.types import Event
 
 

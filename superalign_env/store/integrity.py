@@ -7,9 +7,9 @@ from typing import NamedTuple
 import msgspec
 
 from superalign_env.errors import RecordError
-from superalign_env.store.packing import is_sealed
 from superalign_env.store.queries import Played
 from superalign_env.store.run import Run
+from superalign_env.store.unpacking import is_sealed
 
 
 class Problem(NamedTuple):

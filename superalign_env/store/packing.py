@@ -1,33 +1,30 @@
-"""An episode as rows of tables, and back, exactly.
+"""An episode as rows of tables (and back, exactly, in `unpacking`).
 
 What has a column of its own lies there; the rest (the spine) lies in
 ``episodes.record`` as canonical JSON, beside a hash over all rows of the episode, by
 which `integrity` sees whether anything was changed later.
 """
 
-import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from superalign_env.canonical import from_json, to_json
-from superalign_env.store.blobs import floats, from_floats, from_integers, integers
+from superalign_env.canonical import content_hash, to_json
+from superalign_env.store.blobs import from_floats, from_integers
 from superalign_env.store.database import Row
-from superalign_env.store.spine import Sealed, Spine, Spoken
+from superalign_env.store.spine import Rules, Sealed, Spine, Spoken, seal
 from superalign_env.types import (
     AgentSpec,
     Episode,
-    Event,
-    Grade,
-    Reply,
-    Reward,
     Utterance,
     role_of,
 )
 
 _encode = msgspec.json.Encoder().encode
+
+_MANY = 4096
+"""Caches start anew at this size."""
 
 
 class EpisodeRows(NamedTuple):
@@ -41,100 +38,63 @@ class EpisodeRows(NamedTuple):
     events: list[Row]
 
 
-def pack(episode: Episode, name_of: Callable[[AgentSpec], str]) -> EpisodeRows:
-    """Return the rows of an episode.
+class Packer:
+    """Makes rows of episodes, and remembers what episodes share."""
 
-    Args:
-        episode: what was played.
-        name_of: returns the content hash of an agent's spec.
+    def __init__(self) -> None:
+        self.specs: dict[str, AgentSpec] = {}
+        """Every agent that was met, by content hash."""
+        self._names: dict[int, tuple[AgentSpec, str]] = {}
+        self._rules: dict[bytes, bytes] = {}
 
-    Raises:
-        ValueError: numbers that are not finite, ids beyond 32 bits, lone surrogates.
-    """
-    name = episode.id
-    seats = [(name, s, role_of(s), name_of(spec)) for s, spec in episode.seats.items()]
-    said = [_utterance_row(name, u) for u in episode.utterances]
-    rewards = [(name, r.turn, r.seat, r.part, finite(r.value)) for r in episode.rewards]
-    grades = [
-        (name, g.turn, g.seat, g.axis, g.name, finite(g.value)) for g in episode.grades
-    ]
-    events = [
-        (name, e.turn, e.seat, e.kind, to_json(e.evidence).decode()) for e in episode.events
-    ]
-    spine = Spine(
-        episode.task,
-        episode.key,
-        tuple([_spoken(u) for u in episode.utterances]),
-        episode.ending,
-        len(events),
-        episode.options,
-        episode.renderer,
-        episode.source,
-        episode.weights,
-        episode.schema_version,
-        episode.fork_at,
-    )
-    raw = to_json(spine)
-    columns = _columns(episode)
-    seal = _seal(columns, raw, seats, said, rewards, grades, events)
-    record = _encode(Sealed(seal, msgspec.Raw(raw))).decode()
-    return EpisodeRows((*columns, record), seats, said, rewards, grades, events)
+    def pack(self, episode: Episode) -> EpisodeRows:
+        """Return the rows of an episode.
 
+        Raises:
+            ValueError: numbers that are not finite, ids beyond 32 bits, lone surrogates.
+        """
+        name = episode.id
+        seats = [
+            (name, s, role_of(s), self._name(spec)) for s, spec in episode.seats.items()
+        ]
+        said = [_utterance_row(name, u) for u in episode.utterances]
+        rewards = [
+            (name, r.turn, r.seat, r.part, float(r.value) + 0.0) for r in episode.rewards
+        ]
+        grades = [
+            (name, g.turn, g.seat, g.axis, g.name, float(g.value) + 0.0)
+            for g in episode.grades
+        ]
+        _require_finite(rewards, grades)
+        events = [
+            (name, e.turn, e.seat, e.kind, to_json(e.evidence).decode())
+            for e in episode.events
+        ]
+        rules, spine, columns = self._rules_of(episode), _spine(episode), _columns(episode)
+        hash_ = seal(columns, rules, spine, seats, said, rewards, grades, events)
+        record = _encode(Sealed(hash_, msgspec.Raw(rules), msgspec.Raw(spine))).decode()
+        return EpisodeRows((*columns, record), seats, said, rewards, grades, events)
 
-def unpack(rows: EpisodeRows, specs: Mapping[str, AgentSpec]) -> Episode:
-    """Return the episode that `pack` made the rows of.
+    def _name(self, spec: AgentSpec) -> str:
+        """Return the content hash of a spec; specs are few and shared by many episodes."""
+        found = self._names.get(id(spec))
+        if found is None:
+            if len(self._names) >= _MANY:
+                self._names.clear()
+            found = self._names[id(spec)] = (spec, content_hash(spec))
+            self.specs.setdefault(found[1], spec)
+        return found[1]
 
-    Args:
-        rows: as they lie in the tables.
-        specs: agents by content hash.
-
-    Raises:
-        ValueError: the record is not what this version writes.
-        KeyError: an agent is missing.
-    """
-    name, scenario, version, _, _, _, _, parent, _, arm, _, record = rows.episode
-    spine = from_json(bytes(from_json(record, Sealed).spine), Spine)
-    spoken = zip(rows.utterances, spine.spoken, strict=True)
-    return Episode(
-        id=name,
-        scenario=f"{scenario}-{version}" if version else scenario,
-        task=spine.task,
-        key=spine.key,
-        seats={seat: specs[agent] for _, seat, _, agent in rows.seats},
-        utterances=tuple([_utterance(row, rest) for row, rest in spoken]),
-        rewards=tuple([Reward(s, part, v, turn) for _, turn, s, part, v in rows.rewards]),
-        ending=spine.ending,
-        options=spine.options,
-        renderer=spine.renderer,
-        source=spine.source,
-        grades=tuple(
-            [Grade(s, axis, of, v, turn) for _, turn, s, axis, of, v in rows.grades]
-        ),
-        events=tuple([event_of(row[1:]) for row in rows.events[: spine.events]]),
-        arm=arm,
-        parent=parent,
-        weights=spine.weights,
-        schema_version=spine.schema_version,
-        fork_at=spine.fork_at,
-    )
-
-
-def is_sealed(rows: EpisodeRows) -> bool:
-    """Return whether the rows are those that were written.
-
-    Raises:
-        ValueError: the record cannot be read at all.
-    """
-    sealed = from_json(rows.episode[-1], Sealed)
-    raw = bytes(sealed.spine)
-    own = rows._replace(events=rows.events[: from_json(raw, Spine).events])
-    return sealed.hash == _seal(rows.episode[:-1], raw, *own[1:])
-
-
-def event_of(row: Row) -> Event:
-    """Return the event of (turn, seat, kind, evidence)."""
-    turn, seat, kind, evidence = row
-    return Event(kind, seat, turn, from_json(evidence, dict[str, Any]))
+    def _rules_of(self, episode: Episode) -> bytes:
+        """Return the canonical JSON of the rules, computed once for each."""
+        rules = Rules(episode.options, episode.renderer, episode.source, episode.weights)
+        key = _encode(rules)
+        found = self._rules.get(key)
+        if found is None:
+            if len(self._rules) >= _MANY:
+                self._rules.clear()
+            found = self._rules[key] = to_json(rules)
+        return found
 
 
 def split_version(scenario: str) -> tuple[str, str]:
@@ -196,23 +156,26 @@ def _spoken(said: Utterance) -> Spoken:
     )
 
 
-def _utterance(row: Row, rest: Spoken) -> Utterance:
-    _, turn, seat, text, prompt_ids, token_ids, logprobs, policy = row
-    reply = None
-    if rest.replied:
-        reply = Reply(
-            text if rest.raw is None else rest.raw,
-            rest.thought,
-            rest.tool_calls,
-            integers(prompt_ids),
-            integers(token_ids),
-            floats(logprobs),
-            rest.finish,
-            rest.usage,
-            policy,
-            rest.error,
+def _require_finite(*tables: list[Row]) -> None:
+    for rows in tables:
+        # One sum is cheaper than many tests, and finite only if its parts are.
+        if rows and not math.isfinite(sum([row[-1] for row in rows])):
+            for row in rows:
+                finite(row[-1])
+
+
+def _spine(episode: Episode) -> bytes:
+    return to_json(
+        Spine(
+            episode.task,
+            episode.key,
+            tuple([_spoken(u) for u in episode.utterances]),
+            episode.ending,
+            len(episode.events),
+            episode.schema_version,
+            episode.fork_at,
         )
-    return Utterance(seat, turn, rest.group, text, reply, rest.repair, rest.view)
+    )
 
 
 def finite(value: float) -> float:
@@ -221,10 +184,3 @@ def finite(value: float) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{value} cannot be recorded; keep rewards and grades finite")
     return value
-
-
-def _seal(columns: Row, raw: bytes, *tables: Sequence[Row]) -> str:
-    """Return 32 hex digits over everything that belongs to an episode."""
-    digest = hashlib.blake2b(raw, digest_size=16)
-    digest.update(_encode((columns, tables)))
-    return digest.hexdigest()

@@ -8,7 +8,8 @@ from superalign_env.canonical import from_json
 from superalign_env.errors import InvalidOption, RecordDamaged, RecordError
 from superalign_env.store.blobs import floats, integers
 from superalign_env.store.database import Database, Row
-from superalign_env.store.packing import EpisodeRows, unpack
+from superalign_env.store.packing import EpisodeRows
+from superalign_env.store.unpacking import unpack
 from superalign_env.types import AgentSpec, Episode, Grade, Reward, Seat, Split
 
 _CHUNK = 256
