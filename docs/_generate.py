@@ -26,27 +26,35 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "agents", "scenarios", "training")]
 
-from click.testing import CliRunner  # noqa: E402 - after the paths above
-from pydantic import BaseModel  # noqa: E402 - after the paths above
+import typer  # noqa: E402 - after the terminal above
+from pydantic import BaseModel  # noqa: E402 - as above
+from typer.testing import CliRunner  # noqa: E402 - as above
 
-from superalign_env import errors, make_scenario, registry  # noqa: E402 - as above
+from superalign_env import errors, make_scenario, registry  # noqa: E402 - after the paths
+from superalign_env.cli import build  # noqa: E402 - as above
 
 _BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def help_of(*command: str) -> str:
     """Return what ``superalign COMMAND --help`` prints."""
-    from superalign_env.cli import command as root  # noqa: PLC0415 - slow, needed only here
-
-    said = CliRunner().invoke(root(), [*command, "--help"], prog_name="superalign")
+    words = [*command, "--help"]
+    said = CliRunner().invoke(build(), words, prog_name="superalign")
     if said.exit_code:
-        raise SystemExit(f"superalign {' '.join(command)} --help failed: {said.output}")
+        raise SystemExit(f"superalign {' '.join(words)} failed: {said.output}")
     lines = [line.rstrip() for line in said.output.strip("\n").splitlines()]
-    return (
-        "```console\n"
-        + "\n".join([f"$ superalign {' '.join([*command, '--help'])}", *lines])
-        + "\n```"
-    )
+    return "\n".join(["```console", f"$ superalign {' '.join(words)}", *lines, "```"])
+
+
+def commands() -> str:
+    """Return the help of every registered command and of its own commands."""
+    parts = []
+    for entry in registry.entries("command").values():
+        parts += [f"## `superalign {entry.id}`", help_of(entry.id)]
+        group = registry.load("command", entry.id)
+        if isinstance(group, typer.Typer):
+            parts += [help_of(entry.id, str(sub.name)) for sub in group.registered_commands]
+    return "\n\n".join(parts)
 
 
 def table_of(kind: str) -> str:
@@ -126,6 +134,7 @@ def layers() -> str:
 
 
 BLOCKS: dict[str, Callable[..., str]] = {
+    "commands": commands,
     "errors": error_tree,
     "help": help_of,
     "layers": layers,

@@ -16,8 +16,10 @@ from superalign_env.making import (
     one_seat_env,
     parallel_env,
     raw_env,
-    register_everywhere,
     scenarios,
+)
+from superalign_env.making import (
+    register_everywhere as _register_everywhere,
 )
 from superalign_env.rollout import Rollouts, play
 
@@ -36,4 +38,4 @@ __all__ = [
     "scenarios",
 ]
 
-register_everywhere()
+_register_everywhere()

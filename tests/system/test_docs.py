@@ -123,6 +123,12 @@ def test_generated_parts_are_what_the_program_says(run):
 def test_commands_on_pages_exist():
     known = set(registry.entries("command"))
     assert [f"{page}: {' '.join(w)}" for page, w in commands() if w[1] not in known] == []
+    named = {
+        (page.name, verb)
+        for page in PAGES
+        for verb in re.findall(r"`superalign ([a-z]+)", page.read_text("utf-8"))
+    }
+    assert {pair for pair in named if pair[1] not in known} == set()
 
 
 def test_settings_on_pages_make_sense():

@@ -88,7 +88,8 @@ def test_what_all_promises_exists_and_is_sorted(package):
         promised = getattr(module, "__all__", None)
         if promised is None:
             continue
-        assert list(promised) == sorted(set(promised)), f"{name}.__all__ is not sorted"
+        ordered = sorted(set(promised), key=lambda n: (not n.isupper(), n.islower(), n))
+        assert list(promised) == ordered, f"{name}.__all__ is not sorted"
         missing = [n for n in promised if not hasattr(module, n)]
         assert missing == [], f"{name}.__all__ promises what is not there"
 

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Build and show ladders of models of known capability.")
+app = typer.Typer(
+    help="Build and show ladders of models of known capability.", add_completion=False
+)
 
 
 @app.command("build")
