@@ -153,6 +153,13 @@ def test_features_tell_words_and_their_order_apart():
     assert not np.array_equal(swapped, bag(view("dan helps eve")))
 
 
+def test_words_that_share_a_bucket_cancel_as_often_as_they_add_up():
+    one = HashedText(words=1, placed=0)
+    signs = [one(view(f"word{n}"))[0] for n in range(200)]
+    assert set(signs) == {1.0, -1.0}
+    assert 70 < signs.count(1.0) < 130
+
+
 def test_menu_entries_are_seen_only_when_asked_for():
     one, other = view("x", menu=("a", "b")), view("x", menu=("b", "a"))
     assert np.array_equal(HashedText()(one), HashedText()(other))

@@ -7,7 +7,14 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.env_checker import check_env as check_for_sb3
-from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from superalign_agents.checkpoints import weights_hash
 from superalign_agents.scripted import RandomMenu
@@ -165,8 +172,23 @@ def logits_of(policy, observations):
         return policy.get_distribution(torch.as_tensor(observations)).distribution.logits
 
 
-def test_the_policy_starts_as_the_language_model(agent):
+def with_absolute_positions():
+    """A GPT-2, which notices when padding is counted or seen; rotary models may not."""
+    tokenizer = build_tokenizer(WORDS, SPECIAL)
+    torch.manual_seed(0)
+    shape = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64}
+    ends = {"bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0}
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **shape, **ends))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.mul_(8 if "wte" in name or "wpe" in name else 4)
+    return TransformerAgent(model.train(False), tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize("make", [make_agent, with_absolute_positions])
+def test_the_policy_starts_as_the_language_model(make):
     """In one batch of different lengths, against the bare model row by row."""
+    agent = make()
     observations = rows(spell(agent))
     lengths = {int((row >= 0).sum()) for row in observations}
     assert len(lengths) > 1
