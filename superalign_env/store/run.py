@@ -54,7 +54,7 @@ class Run:
         self.database = database
         """For the store's own modules; nobody else writes SQL."""
         self._lock = lock
-        self._closing = ExitStack()
+        self._closing: dict[Callable[[], None], None] = {}
         self._played = Played(database)
         self.stages = Stages(database)
         self.metrics = Metrics(database)
@@ -178,14 +178,19 @@ class Run:
         if self._lock is None:
             raise RecordError(f"{self.path} was not opened for work: use Run.open(path)")
 
-    def on_close(self, callback: Callable[[], None]) -> None:
-        """Call something before the run closes: writers flush."""
-        self._closing.callback(callback)
+    def on_close(self, callback: Callable[[], None], *, forget: bool = False) -> None:
+        """Call something before the run closes (writers flush), or no longer call it."""
+        if forget:
+            self._closing.pop(callback, None)
+        else:
+            self._closing[callback] = None
 
     def close(self) -> None:
         """Flush writers, close the database, free the lock; twice does no harm."""
         try:
-            self._closing.close()
+            with ExitStack() as stack:
+                for callback in list(self._closing):
+                    stack.callback(callback)
         finally:
             self.database.close()
             if self._lock is not None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import superalign_env
 
 PACKAGES = (
-    "superalign-env",
     "gymnasium",
     "msgspec",
     "numpy",
@@ -24,7 +23,11 @@ PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Return the versions of what shapes a run; packages that are absent are left out."""
-    found = {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
+    found = {
+        "superalign-env": superalign_env.__version__,
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+    }
     for package in PACKAGES:
         number = installed(package)
         if number:
@@ -50,7 +53,7 @@ def revision() -> str:
 
 
 def _released() -> str:
-    return f"v{installed('superalign-env') or '?'}"
+    return f"v{superalign_env.__version__}"
 
 
 def _commit(git: Path, head: str) -> str:

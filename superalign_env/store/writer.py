@@ -38,6 +38,7 @@ class EpisodeWriter:
         self, run: "Run", *, stage: str = "", batch: int = 256, every: float = 1.0
     ) -> None:
         run.require_work()
+        self._run = run
         self._batch, self._every = batch, every
         self._batches = BatchWriter(run.path / "run.db", stage)
         self._inbox: list[Episode] = []
@@ -95,6 +96,7 @@ class EpisodeWriter:
         self._thread.join()
         self._batches.close()
         atexit.unregister(self.close)
+        self._run.on_close(self.close, forget=True)
         self._complain()
 
     def __enter__(self) -> Self:

@@ -4,9 +4,10 @@ import threading
 
 import pytest
 
+import superalign_env
 from superalign_env.canonical import content_hash
 from superalign_env.errors import RecordError
-from superalign_env.store import Cell, EpisodeWriter, Run, database, validate
+from superalign_env.store import Cell, EpisodeWriter, Run, database, validate, versions
 from superalign_env.store.database import Database, on_network
 from superalign_env.types import (
     AgentSpec,
@@ -187,3 +188,19 @@ def test_a_record_on_a_network_filesystem_has_a_rollback_journal(monkeypatch, tm
         run.events.add(Event("x"))
     with Run.open(tmp_path / "far", readonly=True) as run:
         assert run.events.count("x") == 1
+
+
+def test_the_revision_is_the_commit_of_the_checkout(monkeypatch, tmp_path):
+    package = tmp_path / "superalign_env"
+    git = tmp_path / ".git"
+    (git / "refs" / "heads").mkdir(parents=True)
+    monkeypatch.setattr(versions.superalign_env, "__file__", str(package / "__init__.py"))
+    (git / "HEAD").write_text("ref: refs/heads/main\n")
+    assert versions.revision() == f"v{superalign_env.__version__}"
+    (git / "packed-refs").write_text("# pack-refs\n1111 refs/heads/main\n")
+    assert versions.revision() == "1111"
+    (git / "refs" / "heads" / "main").write_text("2222\n")
+    assert versions.revision() == "2222"
+    (git / "HEAD").write_text("3333\n")
+    assert versions.revision() == "3333"
+    assert versions.versions()["superalign-env"] == superalign_env.__version__

@@ -255,3 +255,32 @@ def test_a_stage_that_never_ended_can_be_discarded_and_played_again(run):
     assert run.episode("e1") == small(1, text="new")
     with pytest.raises(RecordError, match="done"):
         run.stages.discard(kept)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.3])
+def test_whenever_a_process_is_killed_what_it_flushed_is_there(tmp_path, delay):
+    code = (
+        "import sys\n"
+        "from superalign_env.store import EpisodeWriter, Run\n"
+        "from superalign_env.types import *\n"
+        "run = Run.create(sys.argv[1], kind='play', config={}, seed=0)\n"
+        "writer = EpisodeWriter(run, batch=64)\n"
+        "for n in range(10**9):\n"
+        "    said = (Utterance('learner_0', 0, 0, 'no' * 50),)\n"
+        "    writer.write([Episode(f'e{n}', 'toy-v0', Task('t', 'f', 'p'), EpisodeKey(case=n),\n"
+        "        {'learner_0': AgentSpec('a')}, said, (), Ending.terminated())])\n"
+        "    if n % 37 == 0:\n"
+        "        writer.flush(); print(n, flush=True)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        first = process.stdout.readline()
+        time.sleep(delay)
+        process.kill()
+        told = [first, *process.stdout]
+    flushed = int(told[-1])
+    with Run.open(tmp_path / "run") as run:
+        assert run.count() > flushed
+        assert set(run.episode_ids()) >= {f"e{n}" for n in range(flushed + 1)}
+        assert validate(run) == []
