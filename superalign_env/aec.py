@@ -227,15 +227,7 @@ class OrderedEnv(OrderEnforcingWrapper[Seat, Observation, str]):
         """Return observation, reward since its last turn, ends and info of the seat."""
         if not self._has_reset:
             raise AttributeError("last cannot be called before reset")
-        raw = self.raw
-        seat = raw.agent_selection
-        return (
-            raw.observe(seat) if observe else None,
-            raw._cumulative_rewards[seat],
-            raw.terminations[seat],
-            raw.truncations[seat],
-            raw.infos[seat],
-        )
+        return self.raw.last(observe)
 
     def step(self, action: str | None) -> None:
         """Take the text of the selected seat."""
@@ -250,18 +242,18 @@ class OrderedEnv(OrderEnforcingWrapper[Seat, Observation, str]):
     @property
     def game(self) -> Game:
         """The live game, for recording."""
-        game: Game = self._after_reset("game")
-        return game
+        return self.raw.game
 
     @property
     def scenario(self) -> Scenario[Any]:
         """The rules."""
         return self.raw.scenario
 
-    def _after_reset(self, name: str) -> Any:
-        if not self._has_reset:
-            raise AttributeError(f"{name} cannot be accessed before reset")
-        return getattr(self.raw, name)
+    def __getattr__(self, name: str) -> Any:
+        """Say what is wrong when something is read too early."""
+        if name == "game":
+            raise AttributeError("game cannot be accessed before reset")
+        return super().__getattr__(name)
 
 
 # Before the first reset the raw environment has none of these; the wrapper's

@@ -1,8 +1,10 @@
 """A Reply as the text of a PettingZoo action, and back, exactly.
 
 A reply that is only text *is* its text. One that carries more (a private thought, tool
-calls, token ids) travels as an envelope: a marker and canonical JSON.
+calls, token ids) travels as an envelope: a marker and JSON.
 """
+
+import json
 
 import msgspec
 
@@ -10,14 +12,19 @@ from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import InvalidUtterance
 from superalign_env.types import Reply
 
-_MARKER = "\u241freply\u241f"
+MARKER = "\u241freply\u241f"
+"""How an envelope begins. Not ASCII: most texts can be told apart at no cost."""
 
 
 def encode(reply: Reply) -> str:
-    """Return the action text of a reply."""
-    if reply == Reply(reply.text) and not reply.text.startswith(_MARKER):
+    """Return the action text of a reply; any reply, broken ones too."""
+    if reply == Reply(reply.text) and not reply.text.startswith(MARKER):
         return reply.text
-    return _MARKER + to_json(reply).decode()
+    try:
+        return MARKER + to_json(reply).decode()
+    except ValueError:
+        # Lone surrogates and NaN travel escaped: whoever receives them shall judge.
+        return MARKER + json.dumps(msgspec.to_builtins(reply))
 
 
 def decode(action: str) -> Reply:
@@ -26,11 +33,14 @@ def decode(action: str) -> Reply:
     Raises:
         InvalidUtterance: the text begins as an envelope and is none.
     """
-    if not action.startswith(_MARKER):
+    if not action.startswith(MARKER):
         return Reply(action)
+    body = action[len(MARKER) :]
     try:
-        return from_json(action[len(_MARKER) :], Reply)
-    except msgspec.DecodeError as error:
+        if body.isascii() and ("\\ud" in body or "NaN" in body or "Infinity" in body):
+            return msgspec.convert(json.loads(body), Reply)
+        return from_json(body, Reply)
+    except (ValueError, RecursionError) as error:
         raise InvalidUtterance(
             f"an action that begins with the reply marker must be codec.encode(reply): {error}"
         ) from error

@@ -96,7 +96,9 @@ class Relay:
 
     def view(self, state, seat):
         heard = [turn for turn in state.turns if turn.author in (seat, "opener_0")]
-        text = "\n".join([state.task.prompt, *[f"{t.author}: {fence(t.text)}" for t in heard]])
+        text = "\n".join(
+            [state.task.prompt, *[f"{t.author}: {fence(t.text)}" for t in heard]]
+        )
         messages = [Message("user", state.task.prompt)]
         for turn in heard:
             role = "assistant" if turn.author == seat else "user"
@@ -147,7 +149,11 @@ class BySeed:
     @staticmethod
     def answer(view):
         luck = mix(view.seed, 3)
-        text = view.menu[luck % len(view.menu)] if luck % 3 else f"{view.seat} {luck % 997}"
+        text = (
+            view.menu[luck % len(view.menu)]
+            if view.menu and luck % 3
+            else f"{view.seat} {luck % 997}"
+        )
         return Reply(text, token_ids=(luck % 7, 1), logprobs=(-0.5, -0.25), finish="stop")
 
 

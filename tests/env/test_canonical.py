@@ -53,7 +53,8 @@ def test_equal_structs_have_equal_json_however_they_were_made():
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, -math.nan])
 @pytest.mark.parametrize(
-    "wrap", [lambda x: x, lambda x: [None, x], lambda x: {"a": (x,)}, lambda x: Usage(1, 2, x)]
+    "wrap",
+    [lambda x: x, lambda x: [None, x], lambda x: {"a": (x,)}, lambda x: Usage(1, 2, x)],
 )
 def test_numbers_without_end_have_no_form(number, wrap):
     with pytest.raises(ValueError, match="finite"):
@@ -61,7 +62,14 @@ def test_numbers_without_end_have_no_form(number, wrap):
 
 
 def test_large_numbers_and_none_are_not_mistaken_for_them():
-    value = [None, 1.7976931348623157e308, -1.7976931348623157e308, 5e-324, "\x7f\xf8", 2**62]
+    value = [
+        None,
+        1.7976931348623157e308,
+        -1.7976931348623157e308,
+        5e-324,
+        "\x7f\xf8",
+        2**62,
+    ]
     assert json.loads(to_json(value)) == value
 
 

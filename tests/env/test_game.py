@@ -44,7 +44,12 @@ def test_a_view_is_stamped_with_who_when_and_a_seed_of_63_bits(relay):
     game = Game(relay(), KEY)
     game.step(replies(game))
     first, second = game.views()
-    assert (first.episode, first.case, first.role, first.turn) == (game.episode_id, 4, "judge", 1)
+    assert (first.episode, first.case, first.role, first.turn) == (
+        game.episode_id,
+        4,
+        "judge",
+        1,
+    )
     assert second.turn == 2 and first.seed != second.seed
     assert all(0 <= view.seed < 1 << 63 for view in (first, second))
 
@@ -125,7 +130,9 @@ def test_a_text_that_is_none_is_repaired_recorded_and_paid_for(relay, text, beco
     step = game.step([Reply(text)])
     said = game.utterances[0]
     assert (said.text, said.repair, said.reply.text) == (becomes, why, becomes)
-    assert game.events[0].kind == "text.repaired" and game.events[0].evidence == {"reason": why}
+    assert game.events[0].kind == "text.repaired" and game.events[0].evidence == {
+        "reason": why
+    }
     assert [r.value for r in step.rewards if r.part == "format"] == [-1.0]
     episode = played(game).episode()
     assert from_json(to_json(episode), Episode) == episode
@@ -146,7 +153,16 @@ def test_it_is_an_error_instead_where_that_is_asked_for(relay, text):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "\n\t", "\x1b[31mred\x1b[0m", "\u202eright to left", "日本語", "🙂e\u0301", "a" * 200],
+    [
+        "",
+        " ",
+        "\n\t",
+        "\x1b[31mred\x1b[0m",
+        "\u202eright to left",
+        "日本語",
+        "🙂e\u0301",
+        "a" * 200,
+    ],
 )
 def test_every_other_text_passes_unchanged(relay, text):
     game = Game(relay(), KEY)
@@ -215,7 +231,9 @@ def test_another_run_or_case_is_another_game(relay):
     def game(**key):
         return Game(relay(), EpisodeKey(**key))
 
-    tasks = {game(run=run, case=case).views()[0].seed for run in range(5) for case in range(5)}
+    tasks = {
+        game(run=run, case=case).views()[0].seed for run in range(5) for case in range(5)
+    }
     assert len(tasks) == 25
     assert game(generation=1).views()[0].seed != game(round=1).views()[0].seed
 
@@ -240,8 +258,8 @@ def test_a_fork_equals_the_member_played_from_the_start(relay):
     whole = Game(relay(), fork, fork_at="judge_1", parent=trunk.episode_id)
     whole.step(replies(whole))
     assert twin.views() == whole.views()
-    assert [v.seed for v in twin.views()][0] == trunk.views()[0].seed, "judge_0 has no part in it"
-    assert [v.seed for v in twin.views()][1] != trunk.views()[1].seed
+    assert twin.views()[0].seed == trunk.views()[0].seed, "judge_0 has no part in it"
+    assert twin.views()[1].seed != trunk.views()[1].seed
     assert played(twin).episode() == played(whole).episode()
 
 

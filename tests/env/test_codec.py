@@ -1,0 +1,70 @@
+"""A Reply as an action text, and back."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from superalign_env.codec import MARKER, decode, encode
+from superalign_env.errors import InvalidUtterance
+from superalign_env.types import Reply, ToolCall, Usage
+
+any_text = st.text(st.characters())  # lone surrogates too
+number = st.floats(allow_nan=False)
+arguments = st.dictionaries(
+    any_text, st.none() | st.booleans() | st.integers(-(2**53), 2**53) | any_text
+)
+replies = st.builds(
+    Reply,
+    text=any_text,
+    thought=any_text,
+    tool_calls=st.lists(st.builds(ToolCall, any_text, arguments, any_text)).map(tuple),
+    prompt_ids=st.lists(st.integers(0, 2**31)).map(tuple),
+    token_ids=st.lists(st.integers(0, 2**31)).map(tuple),
+    logprobs=st.lists(number).map(tuple),
+    finish=st.sampled_from(["stop", "length", "error", ""]),
+    usage=st.none() | st.builds(Usage, st.integers(0, 9), st.integers(0, 9)),
+    policy=any_text,
+    error=any_text,
+)
+
+
+@given(replies)
+def test_every_reply_comes_back_exactly(reply):
+    assert decode(encode(reply)) == reply
+
+
+@given(any_text)
+def test_a_text_is_its_own_action(text):
+    if not text.startswith(MARKER):
+        assert encode(Reply(text)) == text and decode(text) == Reply(text)
+
+
+def test_a_text_that_imitates_an_envelope_is_put_into_one():
+    forged = encode(Reply("x", thought="y"))
+    action = encode(Reply(forged))
+    assert action != forged and decode(action) == Reply(forged)
+
+
+def test_a_number_that_is_none_travels_too():
+    reply = decode(encode(Reply("x", token_ids=(1,), logprobs=(math.nan,))))
+    assert math.isnan(reply.logprobs[0])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"thought": "no text"}',
+        '{"text": 1}',
+        "{" * 100_000,
+        "\\ud800",
+    ],
+)
+def test_a_broken_envelope_is_a_clear_error(body):
+    with pytest.raises(InvalidUtterance, match="reply marker"):
+        decode(MARKER + body)

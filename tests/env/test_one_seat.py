@@ -1,0 +1,124 @@
+"""The Gymnasium face: one seat learns, the others are agents."""
+
+import warnings
+
+import gymnasium
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import superalign_env
+from superalign_env.asking import ask
+from superalign_env.errors import InvalidOption, InvalidUtterance, ProtocolError
+from superalign_env.rewards import totals
+
+
+def say(text):
+    return "comply"
+
+
+OTHERS = {
+    "attacker_0": lambda text: "no request",
+    "critic_0": lambda text: "score 5 sure 5",
+}
+
+
+def test_gymnasium_finds_no_fault():
+    for name, seat, others in (
+        ("superalign/Echo-v0", "speaker_0", {"speaker_1": lambda text: text}),
+        ("superalign/Exam-v0", "learner_0", {}),
+        ("superalign/RedTeam-v0", "learner_0", OTHERS),
+        ("superalign/RedTeam-v0", "critic_0", {"attacker_0": say, "learner_0": say}),
+    ):
+        env = gymnasium.make(name, seat=seat, others=others)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            check_env(env.unwrapped, skip_render_check=True)
+
+
+def test_the_id_is_registered_with_gymnasium_and_pettingzoo():
+    assert "superalign/RedTeam-v0" in gymnasium.registry
+    registration = pytest.importorskip("pettingzoo.env_registry.registration")
+    assert "superalign/RedTeam-v0" in registration.aec_registry
+    assert "superalign/RedTeam-v0" in registration.parallel_registry
+
+
+def one(relay, by_seed, seat, **options):
+    others = {s: by_seed() for s in relay.seats if s != seat}
+    return superalign_env.one_seat_env(relay(), seat=seat, others=others, **options)
+
+
+@pytest.mark.parametrize("seat", ["opener_0", "judge_0", "judge_1"])
+def test_a_seat_lives_through_what_it_lives_through_elsewhere(relay, by_seed, seat):
+    env = one(relay, by_seed, seat)
+    engine = superalign_env.Rollouts(
+        relay(), dict.fromkeys(relay.seats, by_seed()), run=4
+    ).run(8)
+    for case, episode in enumerate(engine):
+        _, info = env.reset(seed=4 if not case else None)
+        earned, over = 0.0, False
+        while not over:
+            reply = ask(by_seed(), [info["view"]])[0]
+            _, reward, terminated, truncated, info = env.step(reply.text)
+            earned += reward
+            over = terminated or truncated
+        assert [u.text for u in env.game.utterances] == [u.text for u in episode.utterances]
+        pay = totals(episode.rewards, episode.weights).get(seat, 0.0)
+        assert earned == pytest.approx(pay, abs=1e-9)
+
+
+def test_an_agent_that_waits_can_play_another_seat(relay, by_seed, late_by_seed):
+    others = {"judge_0": late_by_seed(), "judge_1": by_seed()}
+    env = superalign_env.one_seat_env(relay(rounds=1), seat="opener_0", others=others)
+    env.reset()
+    assert env.step("hello")[2] is True
+
+
+def test_a_failing_neighbour_truncates(relay, by_seed):
+    def fail(text):
+        raise RuntimeError("no")
+
+    env = superalign_env.one_seat_env(
+        relay(), seat="opener_0", others={"judge_0": fail, "judge_1": by_seed()}
+    )
+    env.reset()
+    _, _, terminated, truncated, info = env.step("hello")
+    assert (terminated, truncated, info["asked"]) == (False, True, 0)
+
+
+def test_cases_without_a_turn_of_the_seat_are_skipped_but_not_for_ever(by_seed):
+    env = superalign_env.one_seat_env(
+        "red-team",
+        seat="attacker_0",
+        others={"learner_0": say, "critic_0": say},
+        vanilla=0.9,
+    )
+    for _ in range(5):
+        observation, _ = env.reset()
+        assert observation["asked"] == 1
+    never = superalign_env.one_seat_env(
+        "red-team",
+        seat="attacker_0",
+        others={"learner_0": say, "critic_0": say},
+        vanilla=1.0,
+    )
+    with pytest.raises(ProtocolError, match="was asked in none"):
+        never.reset()
+
+
+def test_seats_must_exist_and_be_taken(relay, by_seed):
+    with pytest.raises(InvalidOption, match="no seat 'nobody_0'"):
+        superalign_env.one_seat_env(relay(), seat="nobody_0")
+    with pytest.raises(InvalidOption, match="nobody sits in judge_0, judge_1"):
+        superalign_env.one_seat_env(relay(), seat="opener_0")
+
+
+def test_an_action_that_is_none_is_refused_or_repaired(relay, by_seed):
+    env = one(relay, by_seed, "opener_0")
+    env.reset()
+    for action in (5, "\x00"):
+        with pytest.raises(InvalidUtterance):
+            env.step(action)
+    kind = one(relay, by_seed, "opener_0", on_invalid="penalise")
+    kind.reset()
+    _, _, _, _, info = kind.step(5)
+    assert info["parts"]["format"] == -1.0
