@@ -30,6 +30,10 @@ PLUGINS: "Table" = {
             "a random entry of the view's menu",
         ),
         "replay": ("superalign_agents.replay:Replay", "what was said in recorded episodes"),
+        "sb3": (
+            "superalign_agents.sb3:Sb3Agent",
+            "a policy that Stable-Baselines3 trained, choosing from the menu",
+        ),
         "scripted": ("superalign_agents.scripted:Scripted", "the lines of a script"),
         "search": (
             "superalign_agents.search:Search",

@@ -2,6 +2,7 @@
 
 from superalign_env.measures.calibration import brier, calibration_error
 from superalign_env.measures.diversity import distinct_n, distinct_share
+from superalign_env.measures.holm import holm_adjusted
 from superalign_env.measures.intervals import (
     Estimate,
     difference,
@@ -9,15 +10,25 @@ from superalign_env.measures.intervals import (
     share,
     two_sided,
 )
+from superalign_env.measures.paired import Paired, paired_difference
+from superalign_env.measures.ratios import Ratio, ratio
+from superalign_env.measures.robust import interquartile_mean, stratified
 
 __all__ = [
     "Estimate",
+    "Paired",
+    "Ratio",
     "brier",
     "calibration_error",
     "difference",
     "distinct_n",
     "distinct_share",
+    "holm_adjusted",
+    "interquartile_mean",
     "mean",
+    "paired_difference",
+    "ratio",
     "share",
+    "stratified",
     "two_sided",
 ]

@@ -26,7 +26,7 @@ from superalign_env.types import (
     View,
 )
 
-NEEDS_WEIGHTS = {"transformer"}
+NEEDS_WEIGHTS = {"sb3", "transformer"}
 WITHOUT_WEIGHTS = [name for name in registry.entries("agent") if name not in NEEDS_WEIGHTS]
 README = Path(__file__).parents[2] / "agents" / "README.md"
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from superalign_agents.endpoint import EndpointAgent
-from superalign_agents.ledger import Ledger
+from superalign_agents.endpoint.ledger import Ledger
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.protocols import AsyncAgent, Stateful
 from superalign_env.types import Message, Reply, ToolSpec, Turn, View

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from superalign_agents.address import LOCAL_URL, is_loopback, key_for
-from superalign_agents.completion import read
-from superalign_agents.dialect import Dialect, request, simpler
-from superalign_agents.ledger import Ledger, Prices, price_of
+from superalign_agents.endpoint.address import LOCAL_URL, is_loopback, key_for
+from superalign_agents.endpoint.completion import read
+from superalign_agents.endpoint.dialect import Dialect, request, simpler
+from superalign_agents.endpoint.ledger import Ledger, Prices, price_of
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.plain_text import one_line
 from superalign_env.types import AgentSpec, Reply, View

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from superalign_agents.dialect import chosen
+from superalign_agents.endpoint.dialect import chosen
 from superalign_env.types import Reply, ToolCall, Usage, View
 
 _MILLION = 1_000_000
