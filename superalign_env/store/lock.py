@@ -38,7 +38,7 @@ class RunLock:
                 f"this process (pid {os.getpid()}) already works on {folder}; "
                 "close that Run first, or open this one with readonly=True"
             )
-        self._file: IO[str] | None = open(self._path, "a+", encoding="utf-8")  # noqa: SIM115
+        self._file: IO[str] | None = open(self._path, "a+", encoding="utf-8")  # noqa: SIM115 - held while the run is open
         try:
             _seize(self._file)
         except OSError:
