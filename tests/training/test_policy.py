@@ -85,7 +85,7 @@ def test_a_folder_appears_whole_and_replaces_an_older_one(scratch, tmp_path):
 
 
 def test_only_agents_with_weights_can_be_trained(scratch):
-    with pytest.raises(InvalidOption, match="no weights to train|cannot be trained"):
+    with pytest.raises(InvalidOption, match=r"no weights to train|cannot be trained"):
         Policy.from_reference("always-comply")
     with pytest.raises(UnknownId):
         Policy.from_reference("micro/99")

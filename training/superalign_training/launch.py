@@ -24,6 +24,8 @@ from superalign_training.watching import LiveTable, LogLines, summary_tables
 
 ROOT = "train"
 PACKAGE = "pkg://superalign_training.conf"
+FOLDER = Path(__file__).with_name("conf")
+"""Where the presets lie."""
 
 
 def launch(
@@ -48,7 +50,8 @@ def launch(
         try:
             settings = read_settings(plain(composed))
             if resume:
-                settings = recorded_settings(settings.run_dir, named(composed))
+                given = named(composed, HydraConfig.get().overrides.task)
+                settings = recorded_settings(settings.run_dir, given)
             train(settings, resume=resume)
         except (SuperalignError, KeyboardInterrupt) as error:
             # Hydra would print a trace; whoever called knows better what to say.
@@ -95,12 +98,9 @@ def plain(composed: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-def named(composed: DictConfig) -> dict[str, Any]:
+def named(composed: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     """Return the keys that the user named, with the values that they came to."""
-    keys = [
-        override.lstrip("+~").partition("=")[0]
-        for override in HydraConfig.get().overrides.task
-    ]
+    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
     return {key: OmegaConf.select(composed, key) for key in keys}
 
 

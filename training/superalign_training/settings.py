@@ -4,6 +4,7 @@ The command line shows exactly these keys. Objects below the loop take plain arg
 only stages read settings.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -180,17 +181,28 @@ class Settings(Section):
         ]
 
 
-def read_settings(plain: dict[str, Any]) -> Settings:
-    """Return the settings that plain values describe.
+def read_settings(plain: Mapping[str, Any]) -> Settings:
+    """Return the settings that plain values describe; what they leave out is the default.
 
     Raises:
         InvalidOption: names every wrong key, its value and what is allowed.
     """
     try:
-        return Settings.model_validate(plain)
+        return Settings.model_validate(_completed(plain, Settings()))
     except ValidationError as error:
         flaws = "; ".join(
             f"{'.'.join(map(str, flaw['loc']))}={flaw['input']!r}: {flaw['msg']}"
             for flaw in error.errors()
         )
         raise InvalidOption(f"settings that make no sense: {flaws}") from error
+
+
+def _completed(plain: Mapping[str, Any], defaults: Section) -> dict[str, Any]:
+    """Fill sections up with their own defaults, which differ from place to place."""
+    full = {name: getattr(defaults, name) for name in type(defaults).model_fields}
+    for name, value in plain.items():
+        section = full.get(name)
+        if isinstance(section, Section) and isinstance(value, Mapping):
+            value = _completed(value, section)
+        full[name] = value
+    return full

@@ -11,7 +11,7 @@ import msgspec
 
 from superalign_agents.archive import Archive, Result, normalised
 from superalign_agents.search import Search
-from superalign_env.measures import share
+from superalign_env.measures import distinct_share, share
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.seeding import generator, mix
 from superalign_env.types import Episode, Event, Metric, Role, View, role_of
@@ -104,9 +104,9 @@ def results(tried: Sequence[Tried]) -> list[Result]:
     return [(t.query, float(t.success), t.case) for t in tried]
 
 
-def distinct_share(texts: Sequence[str]) -> float:
-    """Return how many of the texts differ, as a share."""
-    return len({normalised(text) for text in texts}) / len(texts) if texts else 0.0
+def distinct_queries(queries: Sequence[str]) -> float:
+    """Return the share of queries that differ by more than case and spaces."""
+    return distinct_share([normalised(query) for query in queries])
 
 
 def _imitate_winners(
@@ -125,7 +125,7 @@ def _imitate_winners(
         on_step=lambda done, n: bench.watcher.step(done, settings.imitation.steps, n),
     )
     said = attacker.agent.act([_reseeded(t.view, bench.seed_of("probe")) for t in tried])
-    distinct = distinct_share([reply.text for reply in said])
+    distinct = distinct_queries([reply.text for reply in said])
     notes = {**numbers, "lessons": len(pairs), "distinct": distinct}
     if distinct < settings.min_distinct:
         attacker.restore(before)

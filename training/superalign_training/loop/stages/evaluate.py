@@ -9,7 +9,7 @@ from typing import Any
 
 from superalign_agents.references import make_agent
 from superalign_agents.search import Search
-from superalign_env.measures import Estimate, mean, share
+from superalign_env.measures import Estimate, brier, share
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.types import Episode, Metric, Role, Split, Task
 from superalign_training.evaluation.exams import competence, exam
@@ -25,7 +25,7 @@ from superalign_training.evaluation.summary import BASELINES
 from superalign_training.judging import final_score
 from superalign_training.loop.cast import first_policy, play, policy_of, stage_scenario
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.stages.attack import distinct_share, searcher
+from superalign_training.loop.stages.attack import distinct_queries, searcher
 from superalign_training.mixture import Mixture
 from superalign_training.settings import Settings
 
@@ -167,7 +167,7 @@ class Trial:
         found = measured(episodes, cases)
         valid = len(answered(episodes))
         queries = [query for e in episodes if (query := query_of(e)) is not None]
-        distinct = round(distinct_share(queries) * len(queries))
+        distinct = round(distinct_queries(queries) * len(queries))
         rows = [
             ("attack.harm", found.harm),
             ("attack.fault", found.fault),
@@ -215,7 +215,7 @@ class Trial:
         make = partial(self._metric, who=who, agent=self._critic, tags={"on": "answers"})
         return [
             make("critic.accuracy", estimate=share(hits, len(pairs))),
-            make("critic.brier", estimate=mean([(s - good) ** 2 for s, good in pairs])),
+            make("critic.brier", estimate=brier(*zip(*pairs, strict=True))),
         ]
 
     def _metric(

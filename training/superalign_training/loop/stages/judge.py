@@ -89,9 +89,7 @@ def _teach(
             ],
             imitation,
             seed=bench.seed_of(f"order-{number}"),
-            on_step=lambda done, n, start=before: bench.watcher.step(
-                start + done, total, n
-            ),
+            on_step=_steps_of(bench, before, total),
         )
         before += imitation.steps
     cases = settings.judge.check_cases

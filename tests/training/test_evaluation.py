@@ -1,0 +1,171 @@
+"""What the truth says of learners: both sides, beside baselines that learned nothing."""
+
+import pytest
+
+from superalign_agents.references import make_agent
+from superalign_agents.search import Search
+from superalign_env.making import make_scenario
+from superalign_env.rollout import Rollouts
+from superalign_env.types import Metric, Reply
+from superalign_scenarios.microworld.source import MicroWorld
+from superalign_training.evaluation.exams import competence, exam, passed
+from superalign_training.evaluation.refusals import answered, as_metrics, lead, two_sides
+from superalign_training.evaluation.robustness import fresh_attack, measured
+from superalign_training.evaluation.summary import summarise
+
+WORLD = MicroWorld()
+
+
+class Knowing:
+    """Answers by the truth, or by its opposite."""
+
+    def __init__(self, *, right=True):
+        self.right = right
+
+    @property
+    def spec(self):
+        return make_agent("always-comply").spec
+
+    def act(self, views):
+        replies = []
+        for view in views:
+            task = WORLD.parse(view.turns[0].text, "test")
+            good = WORLD.gold(task).answer
+            bad = "comply" if good == "refuse" else "refuse"
+            replies.append(Reply(good if self.right else bad))
+        return replies
+
+
+def sit(learner, cases=400):
+    return answered(Rollouts(exam("test", WORLD), {"learner_0": learner}, run=1).run(cases))
+
+
+def test_baselines_are_right_on_one_side_only():
+    comply = two_sides(sit(make_agent("always-comply")))
+    refuse = two_sides(sit(make_agent("always-refuse")))
+    assert (comply.miss.value, comply.over_refusal.value) == (1.0, 0.0)
+    assert (refuse.miss.value, refuse.over_refusal.value) == (0.0, 1.0)
+    assert (refuse.refuses_harmful.value, refuse.refuses_benign.value) == (1.0, 1.0)
+    for found in (comply, refuse):
+        assert found.balanced_accuracy.value == 0.5, "exact, however unbalanced the draw"
+    assert refuse.scary_over_refusal.value == 1.0
+
+
+def test_only_one_who_knows_is_right_on_both_sides():
+    knowing = two_sides(sit(Knowing()))
+    assert knowing.balanced_accuracy.value == 1.0
+    assert (knowing.miss.value, knowing.over_refusal.value) == (0.0, 0.0)
+    assert two_sides(sit(Knowing(right=False))).balanced_accuracy.value == 0.0
+
+
+def test_a_lead_weighs_both_sides_alike_and_pairs_by_case():
+    knowing = sit(Knowing())
+    for name in ("always-comply", "always-refuse"):
+        ahead = lead(knowing, sit(make_agent(name)))
+        assert ahead.value == pytest.approx(0.5)
+        assert 0.4 < ahead.low < ahead.value < ahead.high < 0.6
+    assert lead(knowing, knowing) == (0.0, 0.0, 0.0, 400)
+
+
+def test_an_answer_of_neither_kind_is_wrong_on_both_sides():
+    mute = two_sides(sit(make_agent({"id": "fixed", "text": "perhaps"})))
+    assert mute.balanced_accuracy.value == 0.0
+    assert (mute.miss.value, mute.over_refusal.value) == (0.0, 0.0)
+
+
+def test_one_side_alone_is_no_result():
+    harmful = [a for a in sit(Knowing()) if a.harmful]
+    assert two_sides(harmful) is None
+    assert two_sides([]) is None
+
+
+def attacks_on(learner):
+    scenario = make_scenario("red-team", source=WORLD, split="test", vanilla=0.0)
+    critic = make_agent({"id": "fixed", "text": "score 5 sure 0"})
+    queries = []
+
+    def play(attacker, first, count):
+        agents = {"attacker_0": attacker, "learner_0": learner, "critic_0": critic}
+        episodes = Rollouts(scenario, agents, run=6, first_case=first).run(count)
+        queries.extend(episodes)
+        return episodes
+
+    return play, queries
+
+
+def test_a_fresh_attacker_breaks_the_compliant_and_nobody_who_knows():
+    play, asked = attacks_on(make_agent("always-comply"))
+    weak = fresh_attack(play, queries=96, waves=4)
+    assert len(asked) == weak.queries == 96
+    assert weak.harm.value > 0.5
+    play, _ = attacks_on(Knowing())
+    assert fresh_attack(play, queries=96, waves=4).harm.value == 0.0
+    play, _ = attacks_on(make_agent("always-refuse"))
+    strict = fresh_attack(play, queries=96, waves=4)
+    assert strict.harm.value == 0.0
+    assert strict.fault.value > 0.2, "refusing what is benign is a fault too"
+
+
+def test_a_fresh_attacker_gets_better_with_its_queries():
+    play, episodes = attacks_on(make_agent("always-comply"))
+    fresh_attack(play, queries=160, waves=8)
+    assert (
+        measured(episodes[-40:], 160).harm.value > measured(episodes[:40], 160).harm.value
+    )
+
+
+def test_attacks_without_a_valid_query_say_nothing():
+    play, _ = attacks_on(make_agent("always-comply"))
+    nonsense = Search()
+    nonsense.act = lambda views: [Reply("nonsense")] * len(views)
+    assert measured(play(nonsense, 0, 5), 5) == (None, None, 5)
+
+
+def test_competence_is_measured_by_family():
+    learner = make_agent({"id": "fixed", "text": "ans 7"})
+
+    def play(scenario, part, cases):
+        return Rollouts(scenario, {"learner_0": learner}, run=3).run(cases)
+
+    found = competence(play, ("arithmetic", "strings"), 30, split="test")
+    assert set(found) == {"arithmetic", "strings"}
+    assert found["arithmetic"].n == 30
+    assert 0.0 <= found["strings"].value < 0.5
+    assert competence(play, ("arithmetic",), 0, split="test") == {}
+    assert passed(play(exam("test", WORLD), "x", 20)).value == 0.0
+
+
+def metrics_of(learner, who="final"):
+    tags = {"who": who, "split": "test"}
+    return as_metrics(two_sides(sit(learner)), agent="a", tags=tags, step=3)
+
+
+def leads(low):
+    return [
+        Metric("learner.lead", 0.3, low, 0.5, 100, "a", name)
+        for name in ("always-comply", "always-refuse")
+    ]
+
+
+def test_the_summary_says_learned_only_when_both_baselines_are_surely_beaten():
+    metrics = metrics_of(Knowing())
+    assert summarise([*metrics, *leads(0.1)]).has_learned
+    assert "has learned" in summarise([*metrics, *leads(0.1)]).sentence
+    for others in ([], leads(0.1)[:1], leads(-0.01), [leads(0.1)[0], leads(0.0)[1]]):
+        summary = summarise([*metrics, *others])
+        assert not summary.has_learned
+        assert "NOT learned" in summary.sentence
+
+
+def test_the_summary_is_a_table_for_people_and_values_for_programs():
+    summary = summarise(
+        [*metrics_of(Knowing()), *metrics_of(Knowing(right=False), "before")]
+    )
+    head, first, *_ = summary.rows("test")
+    assert head == ["unseen requests", "final", "before"]
+    assert first == ["both sides right", "1.00", "0.00"]
+    assert "| both sides right | 1.00 | 0.00 |" in summary.markdown()
+    plain = summary.plain()
+    assert plain["has_learned"] is False
+    assert plain["lines"][0]["misses"]["value"] == 0.0
+    assert plain["improvement"] is None

@@ -1,0 +1,130 @@
+"""What critics said and should have said, from events and labels alone."""
+
+from superalign_env.making import make_scenario
+from superalign_env.rollout import Rollouts
+from superalign_env.types import (
+    AgentSpec,
+    Ending,
+    Episode,
+    EpisodeKey,
+    Event,
+    Reply,
+    Signal,
+    Task,
+)
+from superalign_env.verdicts import parse
+from superalign_training.judging import (
+    about_one_answer,
+    final_score,
+    ideal_verdict,
+    labelled_lessons,
+    last_answer,
+    planted_forecasts,
+    planted_lessons,
+)
+
+
+class Judge:
+    """Records what it read; says one verdict."""
+
+    spec = AgentSpec("judge")
+
+    def __init__(self, verdict="score 9 sure 9"):
+        self.verdict = verdict
+
+    def act(self, views):
+        return [
+            Reply(
+                self.verdict if view.role == "critic" else "comply",
+                prompt_ids=tuple(view.text.encode()),
+                token_ids=(1,),
+            )
+            for view in views
+        ]
+
+
+def play(critic, cases=40, **options):
+    scenario = make_scenario("red-team", **options)
+    return Rollouts(scenario, dict.fromkeys(scenario.seats, critic), run=2).run(cases)
+
+
+def test_lessons_say_what_was_planted_to_the_prompt_that_was_read():
+    episodes = play(Judge(), plant=1.0, vanilla=0.0)
+    lessons = planted_lessons(episodes)
+    assert len(lessons) == 40
+    for episode, lesson in zip(episodes, lessons, strict=True):
+        (event,) = (e for e in episode.events if e.kind == "fault.planted")
+        verdict = parse(lesson.verdict)
+        assert verdict.score == (0.0 if event.evidence["faulty"] else 1.0)
+        assert verdict.confidence == 1.0
+        assert lesson.answer == event.evidence["answer"]
+        prompt = bytes(lesson.prompt_ids).decode()
+        assert episode.task.prompt in prompt and lesson.answer in prompt
+    faulty = [parse(lesson.verdict).score == 0.0 for lesson in lessons]
+    assert 8 < sum(faulty) < 32
+
+
+def test_an_unparsable_verdict_teaches_all_the_same_but_forecasts_nothing():
+    episodes = play(Judge("what?"), plant=1.0, vanilla=0.0)
+    assert len(planted_lessons(episodes)) == 40
+    assert planted_forecasts(episodes) == []
+
+
+def test_forecasts_set_each_score_beside_what_was_planted():
+    episodes = play(Judge("score 3 sure 9"), plant=1.0, vanilla=0.0)
+    forecasts = planted_forecasts(episodes)
+    assert {round(f.score, 3) for f in forecasts} == {0.333}
+    good = [not e.events[-1].evidence["faulty"] for e in episodes]
+    assert [f.outcome for f in forecasts] == [float(g) for g in good]
+
+
+def test_nothing_is_planted_where_the_learner_answered():
+    episodes = play(Judge(), vanilla=1.0)
+    assert planted_lessons(episodes) == []
+    assert planted_forecasts(episodes) == []
+
+
+def test_a_label_teaches_every_critic_of_the_labelled_answer():
+    (episode,) = play(Judge(), cases=1, vanilla=1.0, critics=2, refine=1)
+    answers = [u for u in episode.utterances if u.seat == "learner_0"]
+    label = Signal("label", episode.id, answers[0].turn, "ann", 2 / 9)
+    lessons = labelled_lessons([episode], [label, Signal("label", "else", 0, "ann", 1.0)])
+    assert [lesson.verdict for lesson in lessons] == ["score 2 sure 9"] * 2
+    assert last_answer(episode) == answers[-1]
+
+
+def test_the_final_score_is_the_critics_mean_on_the_last_answer():
+    def given(turn, about, score):
+        return Event("verdict.given", "critic_0", turn, {"about": about, "score": score})
+
+    events = (given(1, 0, 0.0), given(4, 3, 0.5), given(5, 3, 1.0))
+    episode = Episode(
+        "e", "red-team-v0", Task("t", "f", "p"), EpisodeKey(), {}, (), (),
+        Ending.terminated(), events=events,
+    )  # fmt: skip
+    assert final_score(episode) == 0.75
+    silent = Episode(
+        "e",
+        "red-team-v0",
+        Task("t", "f", "p"),
+        EpisodeKey(),
+        {},
+        (),
+        (),
+        Ending.terminated(),
+    )
+    assert final_score(silent) is None
+
+
+def test_the_first_half_of_the_course_is_about_the_commonest_answer():
+    lessons = planted_lessons(play(Judge(), plant=1.0, vanilla=0.0))
+    chosen = about_one_answer(lessons)
+    assert len({lesson.answer for lesson in chosen}) == 1
+    assert len(chosen) >= len(lessons) / 2
+    assert about_one_answer([]) == []
+
+
+def test_a_known_kind_of_fault_is_named():
+    verdict = ideal_verdict(good=False, kind="harm")
+    assert [fault.kind for fault in verdict.faults] == ["harm"]
+    assert ideal_verdict(good=True, kind="harm").faults == ()

@@ -1,0 +1,350 @@
+"""Whole runs with tiny budgets: what is recorded, interrupts, exact resume."""
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from superalign_env.errors import InvalidOption, RecordDamaged, RecordError, UnknownId
+from superalign_env.store import Run, validate
+from superalign_training.commands import train
+from superalign_training.loop.driver import Interrupted
+from superalign_training.selfplay import SelfPlay, plan
+from superalign_training.settings import Settings, read_settings
+from superalign_training.watching import LogLines, Silent
+
+NAMES = [
+    "judge",
+    "evaluate",
+    "attack",
+    "learn",
+    "annotate",
+    "calibrate",
+    "evaluate",
+    "test",
+]
+
+
+def small(model, run_dir, **more):
+    """Settings of a run of a few seconds; every stage does something."""
+    few = {"steps": 2, "batch": 4}
+    return {
+        "run_dir": run_dir,
+        "learner": str(model),
+        "attacker": str(model),
+        "critic": str(model),
+        "rounds": 1,
+        "budget": 0.3,
+        "judge": {
+            "cases": 8,
+            "check_cases": 6,
+            "one_answer_first": 1,
+            "temperature": 1.0,
+            "imitation": few,
+        },
+        "attack": {"cases": 6, "waves": 2, "min_distinct": 0.0, "imitation": few},
+        "learn": {"rl": {"steps": 2, "cases": 3, "members": 2}, "vanilla": 0.7},
+        "calibrate": {"cases": 6, "imitation": few},
+        "evaluate": {
+            "cases": 10,
+            "attack_cases": 4,
+            "fresh_queries": 6,
+            "fresh_waves": 2,
+            "families": ["arithmetic"],
+            "family_cases": 3,
+        },
+        **more,
+    }
+
+
+def contents(path):
+    """Everything in a record but clocks, and the hashes that clocks enter."""
+    with Run.open(path, readonly=True) as run:
+        episodes = [msgspec.to_builtins(episode) for episode in run.episodes()]
+        stages = [stage._replace(signals_to=0) for stage in run.stages.all()]
+        metrics = [(m.stage, m.metric) for m in run.metrics.read()]
+        agents = sorted(run.agents.all())
+        labels = sorted(
+            (s.episode, s.turn, s.value, s.source) for s in run.signals.read(kind="label")
+        )
+    files = sorted(
+        p.relative_to(path).as_posix() for p in (path / "checkpoints").rglob("*")
+    )
+    return episodes, stages, metrics, agents, labels, files
+
+
+@pytest.fixture(scope="module")
+def whole(speaking, tmp_path_factory):
+    """A run that was never interrupted, and its summary."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    return path, SelfPlay(**small(speaking, path)).run()
+
+
+def test_every_stage_is_recorded_with_what_it_found_and_left(whole):
+    path, _ = whole
+    with Run.open(path, readonly=True) as run:
+        stages = run.stages.all()
+        assert [stage.name for stage in stages] == NAMES
+        assert {stage.status for stage in stages} == {"done"}
+        for before, after in itertools.pairwise(stages):
+            assert after.inputs["chain"] == before.outputs["chain"]
+        assert len({stage.rng["seed"] for stage in stages}) == len(stages)
+        assert run.info.status == "done"
+        assert all(run.count(stage=s.id) for s in stages if s.name != "annotate")
+        assert validate(run) == []
+
+
+def test_three_policies_were_trained_and_their_lineage_is_kept(whole):
+    path, _ = whole
+    with Run.open(path, readonly=True) as run:
+        chain = run.stages.all()[-1].outputs["chain"]["policies"]
+        for role in ("learner", "critic"):
+            agent = run.agents.get(chain[role]["agent"])
+            assert (agent.role, agent.path) == (role, chain[role]["path"])
+            assert (path / agent.path / "model.safetensors").is_file()
+            origin = run.agents.ancestors(agent.hash)[-1]
+            assert origin.parent == ""
+            assert origin.spec.policy != agent.spec.policy
+        assert len(run.agents.ancestors(chain["critic"]["agent"])) == 2
+
+
+def test_people_were_asked_through_the_queue_about_the_answers_of_the_round(whole):
+    path, _ = whole
+    with Run.open(path, readonly=True) as run:
+        budget = run.questions.budget(round=1)
+        assert budget.asked == budget.answered + budget.skips > 0
+        assert {s.source for s in run.signals.read(kind="label")} == {"simulated"}
+        for signal in run.signals.read(kind="label"):
+            spoken = {u.turn: u.seat for u in run.episode(signal.episode).utterances}
+            assert spoken[signal.turn] == "learner_0"
+
+
+def test_evaluation_is_on_held_out_cases_only(whole):
+    path, _ = whole
+    splits = {"evaluate": {"gate"}, "test": {"test"}}
+    with Run.open(path, readonly=True) as run:
+        for stage in run.stages.all():
+            found = {episode.task.split for episode in run.episodes(stage=stage.id)}
+            assert found <= splits.get(stage.name, {"train"})
+
+
+def test_the_summary_stands_beside_both_baselines(whole):
+    path, summary = whole
+    assert set(summary.leads) == {"always-comply", "always-refuse"}
+    assert json.loads((path / "summary.json").read_text()) == summary.plain()
+    assert (path / "summary.md").read_text() == summary.markdown()
+    (head, *rows) = summary.rows("test")
+    assert head[1:] == ["before", "final", "always-comply", "always-refuse"]
+    names = [row[0] for row in rows]
+    for wanted in (
+        "both sides right", "misses", "over-refusals", "refuses harmful", "refuses benign",
+        "co-trained attack", "fresh attack", "distinct queries", "arithmetic",
+    ):  # fmt: skip
+        assert wanted in names
+    both = dict(zip(head, rows[0], strict=True))
+    assert both["always-comply"] == both["always-refuse"] == "0.50"
+
+
+def test_an_existing_run_is_neither_overwritten_nor_done_again(whole):
+    path, summary = whole
+    before = contents(path)
+    with Run.open(path, readonly=True) as run:
+        settings = read_settings(run.info.config)
+    with pytest.raises(RecordError, match="--resume"):
+        SelfPlay.of(settings).run()
+    assert SelfPlay.of(settings).run(resume=True) == summary
+    assert contents(path) == before
+
+
+class Stopping(Silent):
+    """Presses Ctrl-C at the beginning of a stage, or at its n-th step."""
+
+    def __init__(self, stage, step=0, round=1):
+        self.where = stage, round
+        self.left = step
+        self.here = False
+
+    def begin(self, stage, *, round, place, of):
+        self.here = (stage, round) == self.where
+        if self.here and not self.left:
+            raise KeyboardInterrupt
+
+    def step(self, done, total, numbers):
+        self.left -= self.here
+        if self.here and not self.left:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("stage", "step", "round"),
+    [
+        ("judge", 2, 0),
+        ("attack", 3, 1),
+        ("learn", 1, 1),
+        ("annotate", 0, 1),
+        ("test", 1, 1),
+    ],
+)
+def test_a_run_that_was_interrupted_ends_as_one_that_was_not(
+    whole, speaking, tmp_path, stage, step, round
+):
+    path = tmp_path / "run"
+    settings = small(speaking, path)
+    with pytest.raises(Interrupted, match="--resume"):
+        SelfPlay(watcher=Stopping(stage, step, round), **settings).run()
+    with Run.open(path, readonly=True) as run:
+        assert run.info.status == "interrupted"
+    summary = SelfPlay(**settings).run(resume=True)
+    assert contents(path) == contents(whole[0])
+    assert summary == whole[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [0.6, 1.4, 2.2, 3.0])
+def test_a_run_that_was_killed_ends_as_one_that_was_not(whole, speaking, tmp_path, after):
+    path = tmp_path / "run"
+    settings = small(speaking, str(path))
+    code = (
+        "import json, sys; from superalign_training.selfplay import SelfPlay;"
+        "SelfPlay(**json.loads(sys.argv[1])).run()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, json.dumps(settings)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    while not (path / "run.db").exists() and process.poll() is None:
+        time.sleep(0.02)
+    time.sleep(after)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    SelfPlay(**settings).run(resume=True)
+    assert contents(path) == contents(whole[0])
+
+
+def test_a_checkpoint_that_was_altered_stops_the_resume(whole, speaking, tmp_path):
+    path = tmp_path / "run"
+    settings = small(speaking, path)
+    with pytest.raises(Interrupted):
+        SelfPlay(watcher=Stopping("evaluate", round=0), **settings).run()
+    (weights,) = (path / "checkpoints").glob("critic-*/model.safetensors")
+    raw = bytearray(weights.read_bytes())
+    raw[-1] ^= 1
+    weights.write_bytes(raw)
+    with pytest.raises(RecordDamaged, match="altered"):
+        SelfPlay(**settings).run(resume=True)
+
+
+def test_an_original_that_changed_since_stops_the_resume(speaking, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(speaking, model)
+    settings = small(model, tmp_path / "run")
+    with pytest.raises(Interrupted):
+        SelfPlay(watcher=Stopping("evaluate", round=0), **settings).run()
+    (weights,) = model.glob("model.safetensors")
+    raw = bytearray(weights.read_bytes())
+    raw[-1] ^= 1
+    weights.write_bytes(raw)
+    with pytest.raises(RecordDamaged, match="other weights"):
+        SelfPlay(**settings).run(resume=True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "said"),
+    [
+        ({"learner": "micro/77"}, UnknownId, "micro/77"),
+        ({"critic": "always-comply"}, InvalidOption, "always-comply"),
+        ({"scenario": "red-tame"}, UnknownId, "red-team"),
+        ({"scenario": "echo"}, InvalidOption, "echo"),
+        ({"options": {"refines": 1}}, InvalidOption, "refines"),
+        ({"rounds": 0}, InvalidOption, "rounds=0"),
+        ({"learner": "micro/77", "device": "cpu"}, UnknownId, "micro/77"),
+    ],
+)
+def test_nonsense_stops_before_anything_is_made(speaking, tmp_path, wrong, error, said):
+    path = tmp_path / "run"
+    with pytest.raises(error, match=said):
+        SelfPlay(**{**small(speaking, path), **wrong}).run()
+    assert not path.exists()
+
+
+def test_resume_needs_a_run(speaking, tmp_path):
+    with pytest.raises(RecordError, match="no run at"):
+        SelfPlay(**small(speaking, tmp_path / "run")).run(resume=True)
+
+
+def test_the_plan_grows_by_the_same_stages_for_every_round():
+    stages = [(p.name, p.round) for p in plan(Settings(rounds=3))]
+    assert stages[:2] == [("judge", 0), ("evaluate", 0)]
+    assert stages[2:7] == [(name, 1) for name in NAMES[2:7]]
+    assert stages[12:] == [(name, 3) for name in NAMES[2:]]
+
+
+def cli(*words):
+    import typer  # noqa: PLC0415
+
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(train)
+    return CliRunner().invoke(app, list(words))
+
+
+def overrides(settings, above=""):
+    """The same settings as words of the command line."""
+    words = []
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            words += overrides(value, f"{above}{key}.")
+        else:
+            words.append(f"{above}{key}={str(value).replace(chr(39), '')}")
+    return words
+
+
+def test_the_command_line_trains_and_resumes(whole, speaking, tmp_path):
+    path = tmp_path / "run"
+    words = overrides(small(speaking, str(path)))
+    first = cli(*words)
+    assert first.exit_code == 0, first.output
+    assert "unseen requests" in first.output
+    assert whole[1].sentence[:20] in first.output.replace("\n", " ")
+    assert contents(path) == contents(whole[0])
+    again = cli("--resume", f"run_dir={path}")
+    assert again.exit_code == 0
+    assert again.output.count("was done before") == len(NAMES)
+
+
+def test_a_resumed_run_keeps_its_settings(whole):
+    found = cli("--resume", f"run_dir={whole[0]}", "rounds=2")
+    assert isinstance(found.exception, InvalidOption)
+    assert "rounds=1" in str(found.exception)
+    assert cli("--resume", f"run_dir={whole[0]}", "rounds=1").exit_code == 0
+
+
+def test_the_command_line_explains_what_it_does_not_understand(tmp_path):
+    found = cli("rouns=2", f"run_dir={tmp_path}")
+    assert found.exit_code != 0
+    found = cli("rounds=0", f"run_dir={tmp_path / 'run'}")
+    assert isinstance(found.exception, InvalidOption)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interrupt_ends_with_its_own_code_and_a_hint(speaking, tmp_path, monkeypatch):
+    monkeypatch.setattr(LogLines, "begin", Stopping("evaluate", round=0).begin)
+    path = tmp_path / "run"
+    found = cli(*overrides(small(speaking, str(path))))
+    assert found.exit_code == 130
+    assert f"--resume run_dir={path}" in found.output
+
+
+def test_a_log_has_one_line_for_every_step(speaking, tmp_path):
+    lines = []
+    SelfPlay(watcher=LogLines(lines.append), **small(speaking, tmp_path / "run")).run()
+    steps = [line for line in lines if "learn" in line and "/2 " in line]
+    assert [line.split()[4] for line in steps] == ["1/2", "2/2"]
+    assert sum(" done in " in line for line in lines) == len(NAMES)

@@ -1,0 +1,90 @@
+"""Settings: checked at once, frozen, and the same on the command line."""
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from superalign_env.errors import InvalidOption
+from superalign_training import launch
+from superalign_training.settings import Settings, read_settings
+
+
+@pytest.fixture
+def composed():
+    """Composes the command line's configuration."""
+    launch.register_settings()
+    GlobalHydra.instance().clear()
+    with initialize_config_module("superalign_training.conf", version_base="1.3"):
+        yield lambda *overrides: compose("train", overrides=list(overrides))
+
+
+@pytest.mark.parametrize(
+    ("plain", "said"),
+    [
+        ({"rounds": 0}, "rounds=0"),
+        ({"rounds": "many"}, "rounds='many'"),
+        ({"learn": {"rl": {"members": 1}}}, "learn.rl.members=1"),
+        ({"budget": 1.5}, "budget=1.5"),
+        ({"learn": {"vanila": 0.5}}, "learn.vanila"),
+        ({"evaluate": {"cases": 2}, "seed": -1}, "seed=-1"),
+    ],
+)
+def test_every_wrong_setting_is_named(plain, said):
+    with pytest.raises(InvalidOption, match="make no sense") as caught:
+        read_settings(plain)
+    assert said in str(caught.value)
+
+
+def test_settings_are_frozen_and_survive_json():
+    settings = read_settings(
+        {"rounds": 2, "learner": {"id": "micro/3", "temperature": 0.5}}
+    )
+    assert read_settings(settings.model_dump(mode="json")) == settings
+    with pytest.raises(ValueError, match="frozen"):
+        settings.rounds = 3
+
+
+def test_a_section_that_is_given_in_part_keeps_its_own_defaults():
+    settings = read_settings({"calibrate": {"imitation": {"steps": 3}}})
+    default = Settings().calibrate
+    assert settings.calibrate.imitation.steps == 3
+    assert settings.calibrate.imitation.rate == default.imitation.rate != 1e-3
+    assert settings.calibrate.cases == default.cases
+
+
+def test_the_command_line_shows_exactly_the_settings(composed):
+    plain = launch.plain(composed("run_dir=x"))
+    assert set(plain) == set(Settings.model_fields)
+    assert read_settings(plain) == Settings(run_dir="x")
+
+
+def test_overrides_reach_every_level(composed):
+    plain = launch.plain(
+        composed(
+            "rounds=5", "learn.rl.rate=0.1", "+options.refine=1", "learner={id: a, b: 2}"
+        )
+    )
+    settings = read_settings(plain)
+    assert (settings.rounds, settings.learn.rl.rate) == (5, 0.1)
+    assert settings.options == {"refine": 1}
+    assert settings.learner == {"id": "a", "b": 2}
+
+
+def test_every_preset_makes_sense(composed):
+    presets = {path.stem for path in (launch.FOLDER / "preset").glob("*.yaml")}
+    assert {"demo", "quick"} <= presets
+    for preset in presets:
+        read_settings(launch.plain(composed(f"preset={preset}")))
+        yaml.safe_load((launch.FOLDER / "preset" / f"{preset}.yaml").read_text())
+
+
+def test_two_runs_of_one_minute_have_folders_of_their_own(composed):
+    assert "s3" in str(composed("seed=3").run_dir)
+
+
+def test_named_keys_are_those_that_the_user_wrote():
+    known = OmegaConf.create({"rounds": 2, "learn": {"rl": {"rate": 0.1}}})
+    overrides = ["rounds=2", "+learn.rl.rate=0.1"]
+    assert launch.named(known, overrides) == {"rounds": 2, "learn.rl.rate": 0.1}
