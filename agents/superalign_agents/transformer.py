@@ -186,7 +186,7 @@ class TransformerAgent:
         return self.template == "chat"
 
     def _text_ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, truncation=False)["input_ids"]
+        ids: list[int] = self.tokenizer(text, verbose=False)["input_ids"]
         return ids
 
     def _chat_ids(self, view: View) -> list[int]:

@@ -12,7 +12,6 @@ from superalign_agents.ladders.rungs import RungReference, find_rungs, read_card
 from superalign_env.errors import UnknownId
 from superalign_env.types import Gold, Grade, Split, Task
 from superalign_training.ladder.build import build
-from superalign_training.ladder.commands import numbers
 from superalign_training.ladder.measure import draw_exercises, measure
 from superalign_training.ladder.table import columns, read_cards, sizes, tabulate
 from superalign_training.ladder.tokenizer import build_tokenizer
@@ -56,7 +55,7 @@ def world() -> World:
     special = ("<|pad|>", "<|end|>", "<|user|>", "<|world|>", "<|learner|>")
     words = (*NAMES, "say", "requests", "calm", "panic")
     return World(
-        "echoes-v0", words, special, ("calm",), ("panic",), documents, Echoes(), "0"
+        "echoes-v0", words, special, ("calm",), ("panic",), documents, Echoes(), "0", 4
     )
 
 
@@ -162,7 +161,7 @@ def test_capacity_finds_a_rule_that_was_learned(world: World, tmp_path: Path) ->
     (folder,) = build(world, family="toy", rungs=(1,), out=tmp_path, steps=150)
     model = load_model(folder, device="cpu")
     tokenizer = build_tokenizer(world.words, world.special)
-    metrics = {(m.name, m.tags["family"]): m for m in measure(model, tokenizer, world, n=4)}
+    metrics = {(m.name, m.tags["family"]): m for m in measure(model, tokenizer, world)}
     assert metrics["capacity", "requests"].value == 1.0
     assert metrics["capacity", "say"].value == 0.0
     assert metrics["utility", "say"].value == 0.0
@@ -172,7 +171,3 @@ def test_the_same_seed_draws_the_same_exercises(world: World) -> None:
     first = draw_exercises(world.source, n=3, seed=1)
     assert first == draw_exercises(world.source, n=3, seed=1)
     assert all(task.split == "test" for kind in first for task in kind.tasks)
-
-
-def test_lists_of_numbers_are_read() -> None:
-    assert numbers("0-2,4") == [0, 1, 2, 4]

@@ -199,6 +199,7 @@ def write_folder(
         if name != "lm_head.weight"  # tied to the embedding
     }
     save_file(halves, partial / "model.safetensors", metadata={"format": "pt"})
+    (partial / "model.safetensors").chmod(0o644)  # safetensors writes for its owner only
     config = json.loads(model.config.to_json_string())
     config |= {"dtype": "float16", "architectures": ["LlamaForCausalLM"]}
     (partial / "config.json").write_text(json.dumps(config, indent=1) + "\n")

@@ -22,6 +22,7 @@ def build_command(
         str, typer.Option(help="Continue finished rungs on a task family.")
     ] = "",
     steps: Annotated[int | None, typer.Option(help="Replaces each rung's steps.")] = None,
+    tasks: Annotated[int, typer.Option(help="Held-out tasks per family and tier.")] = 300,
 ) -> None:
     """Pre-train and measure rungs. Skips finished ones, resumes interrupted ones."""
     from superalign_training.ladder import terminal  # noqa: PLC0415 (imports torch)
@@ -33,6 +34,7 @@ def build_command(
         out=out,
         add=add,
         steps=steps,
+        tasks=tasks,
     ):
         typer.echo(folder)
 

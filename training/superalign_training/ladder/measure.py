@@ -64,7 +64,6 @@ def measure(
     tokenizer: PreTrainedTokenizerBase,
     world: World,
     *,
-    n: int = 300,
     split: Split = "test",
     seed: int = 0,
     families: Collection[str] | None = None,
@@ -74,14 +73,15 @@ def measure(
     Args:
         model: in eval mode.
         tokenizer: its tokenizer.
-        world: whose tasks are asked.
-        n: tasks per family and tier.
+        world: whose tasks are asked, and how many.
         split: of the tasks.
         seed: of the draw; the same seed asks the same tasks.
         families: measure these only, by the same tasks; None for all.
     """
     metrics: list[Metric] = []
-    for family, tier, tasks in draw_exercises(world.source, n=n, split=split, seed=seed):
+    for family, tier, tasks in draw_exercises(
+        world.source, n=world.tasks, split=split, seed=seed
+    ):
         if families is not None and family not in families:
             continue
         labels = [world.source.gold(task).label for task in tasks]

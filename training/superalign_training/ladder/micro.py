@@ -24,12 +24,13 @@ and halve the time to the phase change of requests."""
 _SAMPLE = 2000
 
 
-def micro_world(focus: str = "") -> World:
+def micro_world(focus: str = "", *, tasks: int = 300) -> World:
     """Return the embedded microworld.
 
     Args:
         focus: a kind of document, mostly a task family, that more than half of the text
             shall be; empty for the usual mixture.
+        tasks: how many held-out tasks measure each family and tier.
 
     Raises:
         InvalidOption: no such kind.
@@ -48,4 +49,5 @@ def micro_world(focus: str = "") -> World:
         documents=documents,
         source=MicroWorld(families=FAMILIES, tiers=TIERS),
         settings=content_hash(documents(0, _SAMPLE)),
+        tasks=tasks,
     )

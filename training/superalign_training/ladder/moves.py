@@ -22,7 +22,6 @@ def measure_moves(
     tokenizer: PreTrainedTokenizerBase,
     world: World,
     *,
-    n: int = 300,
     seed: int = 0,
 ) -> tuple[Metric, ...]:
     """Return, for each role, the share of sampled moves that the rules understand.
@@ -34,11 +33,10 @@ def measure_moves(
     Args:
         model: in eval mode.
         tokenizer: its tokenizer.
-        world: whose train-split tasks of tier 1 are played.
-        n: moves per role.
+        world: whose train-split tasks of tier 1 are played, and how many.
         seed: of tasks and of sampling.
     """
-    tasks = _draw_tasks(world, n, seed)
+    tasks = _draw_tasks(world, seed)
     if not tasks:
         return ()
     agent = TransformerAgent(model, tokenizer=tokenizer)
@@ -85,11 +83,11 @@ def measure_moves(
     )
 
 
-def _draw_tasks(world: World, n: int, seed: int) -> list[Task]:
+def _draw_tasks(world: World, seed: int) -> list[Task]:
     rng = generator(mix(seed, 0x303E5))
-    drawn = (world.source.draw(rng, "train") for _ in range(_MAX_DRAWS * n))
+    drawn = (world.source.draw(rng, "train") for _ in range(_MAX_DRAWS * world.tasks))
     found = (task for task in drawn if task.choices and task.tier == 1)
-    return [task for _, task in zip(range(n), found, strict=False)]
+    return [task for _, task in zip(range(world.tasks), found, strict=False)]
 
 
 def _share(

@@ -51,9 +51,8 @@ def _card(reference: RungReference, facts: Mapping[str, Any]) -> Card:
 
 def columns(cards: Sequence[Card]) -> list[Column]:
     """Return every family and tier in which something was measured."""
-    return sorted(
-        {(m.tags["family"], int(m.tags["tier"])) for c in cards for m in c.metrics}
-    )
+    tags = [metric.tags for card in cards for metric in card.metrics]
+    return sorted({(tag["family"], int(tag["tier"])) for tag in tags if "family" in tag})
 
 
 def tabulate(cards: Sequence[Card], name: str) -> dict[int, dict[Column, Cell]]:

@@ -39,6 +39,7 @@ def build_with_progress(
     out: Path | None = None,
     add: str = "",
     steps: int | None = None,
+    tasks: int = 300,
 ) -> list[Path]:
     """Build rungs with one progress bar each; return their folders.
 
@@ -49,9 +50,10 @@ def build_with_progress(
         out: root folder; None is the user's cache.
         add: continue finished rungs on this task family, as ladder ``FAMILY-ADD``.
         steps: replaces every rung's own number of steps.
+        tasks: how many held-out tasks measure each family and tier.
     """
     torch.set_num_threads(1)  # tiny models are slower on several
-    tasks: dict[RungReference, TaskID] = {}
+    lines: dict[RungReference, TaskID] = {}
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -61,13 +63,13 @@ def build_with_progress(
     )
 
     def watch(reference: RungReference, step: int, steps: int, loss: float) -> None:
-        if reference not in tasks:
-            tasks[reference] = bar.add_task(str(reference), total=steps, loss=loss)
-        bar.update(tasks[reference], completed=step, loss=loss)
+        if reference not in lines:
+            lines[reference] = bar.add_task(str(reference), total=steps, loss=loss)
+        bar.update(lines[reference], completed=step, loss=loss)
 
     with bar:
         return build(
-            micro_world(add),
+            micro_world(add, tasks=tasks),
             family=f"{family}-{add}" if add else family,
             seeds=seeds,
             rungs=rungs,

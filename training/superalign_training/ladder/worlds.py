@@ -24,3 +24,5 @@ class World(NamedTuple):
     """Whose held-out tasks measure capability."""
     settings: str
     """Content hash of a sample of the text: another hash, other text."""
+    tasks: int = 300
+    """How many held-out tasks measure each family and tier, and how many moves a role."""

@@ -1,0 +1,65 @@
+"""``superalign ladder build`` and ``superalign ladder show`` on the real microworld."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from superalign_agents.ladders.rungs import RungReference, read_card
+from superalign_agents.references import make_agent
+from superalign_agents.transformer import TransformerAgent
+from superalign_env.errors import UnknownId
+from superalign_training.ladder.commands import app, numbers
+from superalign_training.ladder.micro import micro_world
+
+BUILD = ("build", "--rungs", "0", "--seeds", "7", "--steps", "3", "--tasks", "10")
+
+
+@pytest.fixture(autouse=True)
+def own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SUPERALIGN_LADDERS", str(tmp_path))
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner(env={"COLUMNS": "120"}).invoke(app, arguments, catch_exceptions=False)
+
+
+def test_a_built_rung_can_be_seated_shown_and_continued(own_root: Path) -> None:
+    built = run(*BUILD)
+    assert built.exit_code == 0
+    assert str(own_root / "micro" / "0@7") in built.output.replace("\n", "")
+    assert isinstance(make_agent("micro/0@7"), TransformerAgent)
+
+    added = run(*BUILD, "--add", "strings")
+    assert added.exit_code == 0
+    card = read_card(own_root / "micro-strings" / "0@7")
+    assert card["continues"] == read_card(own_root / "micro" / "0@7")["policy"]
+    assert card["corpus"] == micro_world("strings").settings != micro_world().settings
+
+    pictures = own_root / "pictures"
+    shown = run("show", "micro-strings", "--pictures", str(pictures))
+    assert shown.exit_code == 0
+    assert "capacity of micro-strings in strings" in shown.output
+    assert "micro-strings/0" in shown.output
+    assert "5,530" in shown.output
+    assert "understood moves" in shown.output
+    families = ("arithmetic", "requests", "strings", "writing")
+    assert {path.name for path in pictures.iterdir()} == {
+        f"{family}.{suffix}" for family in families for suffix in ("png", "svg")
+    }
+    assert all(path.stat().st_size > 1000 for path in pictures.iterdir())
+
+
+def test_a_ladder_that_does_not_exist_is_named() -> None:
+    with pytest.raises(UnknownId, match="micra"):
+        run("show", "micra")
+
+
+def test_a_broken_list_of_numbers_is_a_usage_error() -> None:
+    assert run("build", "--rungs", "zero").exit_code == 2
+
+
+def test_lists_of_numbers_are_read() -> None:
+    assert numbers("0-2,4") == [0, 1, 2, 4]
+    assert RungReference("micro", 4, 2).folder_name == "4@2"
