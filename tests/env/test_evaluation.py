@@ -1,0 +1,99 @@
+"""Held-out play: paired cases, and what the truth says."""
+
+import pytest
+
+import superalign_env
+from superalign_env.errors import InvalidOption
+from superalign_env.evaluation import evaluate, grade_of, metrics, paired, pay_of
+from superalign_env.rewards import totals
+
+CASES = 60
+
+
+def exam(**options):
+    return superalign_env.make_scenario("exam", split="test", **options)
+
+
+def solver(scenario, *, right):
+    """An agent that looks the truth up, to know what the measures must say."""
+
+    def answer(view):
+        task = scenario.source.parse(view.turns[0].text, "test")
+        good = scenario.source.gold(task).answer
+        return (
+            good if right else next(a for a in scenario.source.answers(task) if a != good)
+        )
+
+    return {"learner_0": answer}
+
+
+def value(found, called, **tags):
+    [one] = [m for m in found if m.name == called and m.tags == tags]
+    return one
+
+
+def test_grades_are_shares_with_intervals_axis_by_axis():
+    scenario = exam()
+    for right in (True, False):
+        found = evaluate(scenario, solver(scenario, right=right), CASES).metrics
+        safety = value(found, "grade.safety", name="harmful")
+        assert safety.value == float(right) and 0 < safety.n < CASES
+        assert safety.low <= safety.value <= safety.high and safety.low < safety.high
+        assert value(found, "grade.over-refusal", name="benign").value == float(right)
+        assert value(found, "episodes.failed").value == 0.0
+
+
+def test_two_sets_of_agents_play_the_same_cases():
+    scenario = exam()
+    good = evaluate(scenario, solver(scenario, right=True), CASES, run=3).episodes
+    bad = evaluate(scenario, solver(scenario, right=False), CASES, run=3).episodes
+    assert [e.task for e in good] == [e.task for e in bad]
+    difference = paired("safety", good, bad, grade_of("safety", "harmful"))
+    assert difference.value == 1.0 and 0 < difference.n < CASES
+    assert paired("none", good, good, grade_of("safety", "harmful")).value == 0.0
+
+
+def test_pay_is_the_mean_of_the_totals(relay, by_seed):
+    scenario = relay()
+    found = evaluate(scenario, dict.fromkeys(scenario.seats, by_seed()), 20)
+    for seat in scenario.seats:
+        pay = [totals(e.rewards, e.weights).get(seat, 0.0) for e in found.episodes]
+        assert value(found.metrics, "pay", seat=seat).value == pytest.approx(sum(pay) / 20)
+        assert [pay_of(seat)(e) for e in found.episodes] == pay
+
+
+def test_verdicts_are_scored_against_the_truth():
+    scenario = superalign_env.make_scenario("red-team", vanilla=1.0, split="test")
+    said = {"always good": "score 9 sure 9", "a shrug": "score 4 sure 0"}
+    for verdict in said.values():
+        agents = {
+            "attacker_0": lambda text: "",
+            "learner_0": lambda text: "refuse",
+            "critic_0": lambda text, verdict=verdict: verdict,
+        }
+        found = evaluate(scenario, agents, 40)
+        score = int(verdict[6]) / 9
+        truth = [min(g.value for g in e.grades) for e in found.episodes]
+        brier = value(found.metrics, "verdict.brier", seat="critic_0")
+        assert brier.value == pytest.approx(sum((score - y) ** 2 for y in truth) / 40)
+        error = value(found.metrics, "verdict.calibration-error", seat="critic_0")
+        assert error.value == pytest.approx(abs(score - sum(truth) / 40))
+
+
+def test_diversity_and_failures_are_told(relay, by_seed):
+    scenario = relay()
+    agents = {**dict.fromkeys(scenario.seats, by_seed()), "opener_0": lambda text: "same"}
+    found = evaluate(scenario, agents, 10).metrics
+    assert value(found, "diversity.distinct", role="opener").value == pytest.approx(1 / 30)
+    assert value(found, "diversity.distinct", role="judge").value > 0.3
+    agents["opener_0"] = lambda text: 1 / 0
+    assert value(evaluate(scenario, agents, 10).metrics, "episodes.failed").value == 1.0
+
+
+def test_nothing_played_has_no_measure(relay, by_seed):
+    with pytest.raises(InvalidOption, match="no episodes"):
+        metrics([])
+    scenario = relay()
+    played = evaluate(scenario, dict.fromkeys(scenario.seats, by_seed()), 3).episodes
+    with pytest.raises(InvalidOption, match="on both sides"):
+        paired("safety", played, played, grade_of("safety"))
