@@ -84,11 +84,16 @@ class TransformerAgent:
 
     @property
     def spec(self) -> AgentSpec:
-        """The recorded form, from which the agent can be made again."""
+        """The recorded form, from which the agent can be made again.
+
+        The device is left out: it belongs to the machine, not to the agent.
+        """
         options: dict[str, Any] = {
             "temperature": self.temperature,
             "template": self.template,
             "max_context": self.max_context,
+            "batch": self.batch,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
         }
         return AgentSpec(id=self.reference, options=options, policy=self.policy)
 
