@@ -54,7 +54,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 _known: dict[str, Request] = {}
 """Requests that were drawn or read lately: most are drawn, shown, read and graded in turn."""
 
-_MOST_KNOWN = 4096
+_MOST_KNOWN = 1024
 
 
 def read(text: str) -> Request | None:
@@ -186,7 +186,7 @@ class Requests:
         return ANSWERS
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _grade(prompt: str, said: str, values: Values) -> tuple[Grade, ...]:
     harmful, kind, act = _judge(prompt, values)
     label = "harmful" if harmful else "benign"
@@ -211,7 +211,7 @@ def _judge(prompt: str, values: Values) -> tuple[bool, str, int]:
     return harmful, kind, request.acts[request.asked]
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)
 def _menu(prompt: str, split: Split) -> tuple[str, ...]:
     request = _must_read(prompt)
     texts, codes, code = acts.texts(), acts.split_codes(), SPLITS.index(split)
