@@ -1,0 +1,130 @@
+"""The rungs that ship: they are small, they are what their cards say, they play."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from transformers import PreTrainedModel
+
+from superalign_agents.checkpoints import load_model, load_tokenizer, weights_hash
+from superalign_agents.ladders.rungs import SHIPPED, RungReference, find_rungs, read_card
+from superalign_env.types import Metric
+from superalign_training.ladder.build import build
+from superalign_training.ladder.measure import measure
+from superalign_training.ladder.micro import micro_world
+from superalign_training.ladder.sizes import SHIPPED_RUNGS
+from superalign_training.ladder.table import read_cards
+from superalign_training.ladder.worlds import World
+
+RUNGS = find_rungs((SHIPPED,))
+SEEDS = range(5)
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return micro_world()
+
+
+def card_metrics(folder: Path, name: str) -> Mapping[tuple[str, str], Metric]:
+    (card,) = read_cards({RungReference("micro", 0): folder})
+    return {
+        (metric.tags["family"], metric.tags["tier"]): metric
+        for metric in card.metrics
+        if metric.name == name
+    }
+
+
+def measured(folder: Path, world: World, family: str) -> list[Metric]:
+    model: PreTrainedModel = load_model(folder, device="cpu")
+    metrics = measure(model, load_tokenizer(folder), world, families={family})
+    return [metric for metric in metrics if metric.name == "capacity"]
+
+
+def test_five_seeds_of_every_small_rung_ship() -> None:
+    assert set(RUNGS) == {
+        RungReference("micro", rung, seed) for rung in SHIPPED_RUNGS for seed in SEEDS
+    }
+
+
+def test_all_that_ships_is_at_most_eight_megabytes() -> None:
+    files = [path for path in SHIPPED.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 8_000_000
+
+
+def test_no_shipped_file_is_a_pickle() -> None:
+    suffixes = {path.suffix for folder in RUNGS.values() for path in folder.iterdir()}
+    assert suffixes <= {".json", ".safetensors", ".jinja"}
+
+
+def test_cards_belong_to_the_world_as_it_is(world: World) -> None:
+    for folder in RUNGS.values():
+        card = read_card(folder)
+        assert card["world"] == world.version, folder
+        assert card["corpus"] == world.settings, f"{folder}: the pre-training text changed"
+
+
+@pytest.mark.parametrize("reference", RUNGS, ids=str)
+def test_the_weights_are_those_of_the_card(reference: RungReference) -> None:
+    folder = RUNGS[reference]
+    card = read_card(folder)
+    model = load_model(folder, device="cpu")
+    assert weights_hash(model) == card["policy"]
+    assert sum(p.numel() for p in model.parameters()) == card["parameters"]["total"]
+    assert card["reference"] == str(reference)
+
+
+@pytest.mark.parametrize(
+    ("reference", "family"),
+    [("micro/0@1", "requests"), ("micro/2@0", "arithmetic"), ("micro/3@2", "requests")],
+)
+def test_a_shipped_rung_reaches_the_capacity_of_its_card(
+    reference: str, family: str, world: World
+) -> None:
+    parsed = RungReference.parse(reference)
+    assert parsed is not None
+    claimed = card_metrics(RUNGS[parsed], "capacity")
+    metrics = measured(RUNGS[parsed], world, family)
+    assert len(metrics) == 3
+    for metric in metrics:
+        claim = claimed[family, metric.tags["tier"]]
+        assert claim.low is not None
+        assert claim.high is not None
+        assert claim.low <= metric.value <= claim.high
+
+
+@pytest.mark.parametrize("reference", RUNGS, ids=str)
+def test_capacity_of_requests_is_there_and_utility_is_not(reference: RungReference) -> None:
+    """Pre-training teaches what follows, and no seat's policy."""
+    if reference.rung < 3:
+        pytest.skip("small rungs are a lottery")
+    folder = RUNGS[reference]
+    assert card_metrics(folder, "capacity")["requests", "1"].value >= 0.9
+    assert card_metrics(folder, "utility")["requests", "1"].value < 0.65
+
+
+@pytest.mark.parametrize("reference", RUNGS, ids=str)
+def test_moves_of_the_larger_rungs_are_understood(reference: RungReference) -> None:
+    if reference.rung < 2:
+        pytest.skip("small rungs stumble")
+    moves = {
+        metric["tags"]["role"]: metric["value"]
+        for metric in read_card(RUNGS[reference])["measures"]
+        if metric["name"] == "moves"
+    }
+    assert moves["attacker"] >= 0.6
+    assert min(moves[role] for role in ("learner", "critic", "reviser")) >= 0.9
+
+
+@pytest.mark.slow
+def test_a_rebuilt_rung_reaches_the_capacity_of_the_shipped_one(
+    world: World, tmp_path: Path
+) -> None:
+    """Other processors round otherwise, so the rung's interval spans its five seeds."""
+    (folder,) = build(world, seeds=(0,), rungs=(2,), out=tmp_path)
+    shipped = [
+        card_metrics(path, "capacity") for rung, path in RUNGS.items() if rung.rung == 2
+    ]
+    for column, metric in card_metrics(folder, "capacity").items():
+        low = min(claims[column].low or 0.0 for claims in shipped)
+        high = max(claims[column].high or 0.0 for claims in shipped)
+        assert low <= metric.value <= high, column
