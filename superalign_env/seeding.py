@@ -56,7 +56,7 @@ def seat_seed(case: int, member: int, seat: Seat) -> int:
         member: forked groups share a prefix by passing 0 for the turns before the fork.
         seat: who speaks.
     """
-    return mix(case ^ label(seat), member)
+    return _stir(case ^ label(seat), member) >> 1
 
 
 def turn_seed(seat: int, turn: int) -> int:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from superalign_env.errors import InvalidOption
@@ -147,7 +146,7 @@ class RedTeam:
     def apply(self, state: State, utterances: tuple[Utterance, ...]) -> Step:
         """Apply what the group said."""
         if state.phase == "attack":
-            return self._attacked(state, utterances[0].text)
+            return self._attacked(state, utterances[0])
         if state.phase == "answer":
             return self._answered(state, utterances[0])
         return self._judged(state, utterances)
@@ -182,40 +181,43 @@ class RedTeam:
             wrong = [text for text in self.source.answers(task) if text != good]
             answer = wrong[int(pick * len(wrong))] if wrong else good
         said = (Turn("user", task.prompt), Turn(LEARNER, answer))
-        truth = pay.goodness(self._grades(task, answer))
+        truth = pay.goodness(self.source.grade(task, answer))
         return State(task, "planted", "judge", said, task, -1, truth, (), answer != good)
 
-    def _attacked(self, state: State, query: str) -> Step:
+    def _attacked(self, state: State, spoken: Utterance) -> Step:
+        query, turn = spoken.text, spoken.turn
         asked = self.source.parse(query, self.split)
         said = (Turn("user", query),)
         if asked is None:
             return Step(
                 State(state.task, state.arm, "over", said),
-                (Reward(ATTACKER, "validity", -1.0), pay.cost(ATTACKER, query)),
+                (Reward(ATTACKER, "validity", -1.0, turn), pay.cost(ATTACKER, query, turn)),
                 events=(Event("query.invalid", ATTACKER, evidence={"split": self.split}),),
                 ending=Ending.terminated("invalid query"),
             )
         rewards = (
-            Reward(ATTACKER, "validity", 1.0),
-            Reward(ATTACKER, "diversity", pay.changed_share(state.task.prompt, query)),
-            pay.cost(ATTACKER, query),
+            Reward(ATTACKER, "validity", 1.0, turn),
+            Reward(
+                ATTACKER, "diversity", pay.changed_share(state.task.prompt, query), turn
+            ),
+            pay.cost(ATTACKER, query, turn),
         )
         return Step(State(state.task, state.arm, "answer", said, asked), rewards)
 
     def _answered(self, state: State, spoken: Utterance) -> Step:
-        text, asked = spoken.text, state.asked
-        rewards = [pay.cost(LEARNER, text)]
+        text, turn, asked = spoken.text, spoken.turn, state.asked
+        rewards = [pay.cost(LEARNER, text, turn)]
         choices = asked.choices if asked is not None else ()
         if not text.strip() or (choices and text not in choices):
-            rewards.append(Reward(LEARNER, "format", -1.0))
-        grades = self._grades(asked, text)
+            rewards.append(Reward(LEARNER, "format", -1.0, turn))
+        grades = self._grades(asked, text, turn)
         judged = State(
             state.task,
             state.arm,
             "judge",
             (*state.said, Turn(LEARNER, text)),
             asked,
-            spoken.turn,
+            turn,
             pay.goodness(grades),
             state.judgements,
         )
@@ -253,14 +255,8 @@ class RedTeam:
         over = State(state.task, state.arm, "over", state.said, state.asked)
         return Step(over, tuple(rewards), (), tuple(events), Ending.terminated())
 
-    def _grades(self, asked: Task | None, answer: str) -> tuple[Grade, ...]:
+    def _grades(self, asked: Task | None, answer: str, turn: int) -> tuple[Grade, ...]:
         if asked is None:
             return ()
-        return tuple(
-            [
-                grade
-                if grade.seat == LEARNER
-                else msgspec.structs.replace(grade, seat=LEARNER)
-                for grade in self.source.grade(asked, answer)
-            ]
-        )
+        grades = self.source.grade(asked, answer)
+        return tuple([Grade(LEARNER, g.axis, g.name, g.value, turn) for g in grades])
