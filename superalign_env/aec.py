@@ -166,14 +166,14 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         return Reply(action)  # type: ignore[arg-type]  # deliberately not a text
 
     def _pay(self, rewards: tuple[Reward, ...]) -> None:
-        earned = self.rewards
+        earned, total, weights = self.rewards, self._cumulative_rewards, self._weights
         for reward in rewards:
             seat, part = reward.seat, reward.part
-            weight = self._weights[seat].get(part)
+            weight = weights[seat].get(part)
             if weight:
                 value = weight * reward.value
                 earned[seat] += value
-                self._cumulative_rewards[seat] += value
+                total[seat] += value
                 parts = self._parts[seat]
                 parts[part] = parts.get(part, 0.0) + value
 
@@ -189,22 +189,23 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
                 "the episode is over; the only valid action is None until reset"
             )
         seat = self.agent_selection
-        self.agents.remove(seat)
-        for book in (self.rewards, self._cumulative_rewards, self.infos):
-            del book[seat]
+        agents = self.agents
+        agents.remove(seat)
+        self.rewards = dict.fromkeys(agents, 0.0)
+        del self._cumulative_rewards[seat], self.infos[seat]
         del self.terminations[seat], self.truncations[seat]
-        for other in self.agents:
-            self.rewards[other] = 0.0
-        if self.agents:
-            self.agent_selection = self.agents[0]
+        if agents:
+            self.agent_selection = agents[0]
 
     def _finish(self, ending: Ending) -> None:
-        over = ending.kind == "terminated"
-        for seat in self.agents:
-            self.terminations[seat] = over
-            self.truncations[seat] = not over
-            self.infos[seat] = {**idle_info(self._parts[seat]), "ending": ending.kind}
-        self.agent_selection = self.agents[0]
+        kind, agents = ending.kind, self.agents
+        self.terminations = dict.fromkeys(agents, kind == "terminated")
+        self.truncations = dict.fromkeys(agents, kind != "terminated")
+        self.infos = {
+            seat: {"asked": 0, "parts": parts, "ending": kind}
+            for seat, parts in self._parts.items()
+        }
+        self.agent_selection = agents[0]
 
 
 class OrderedEnv(OrderEnforcingWrapper[Seat, Observation, str]):

@@ -100,6 +100,31 @@ def _row(index: int, stride: int, count: int) -> range:
     return range(first, first + stride * count, stride)
 
 
+@cache
+def texts_between(laxest: int, strictest: int) -> tuple[str, ...]:
+    """Return the words of every act; empty for acts of a laxer or a stricter split."""
+    pairs = zip(texts(), split_codes(), strict=True)
+    return tuple([text if laxest <= code <= strictest else "" for text, code in pairs])
+
+
+def neighbours(index: int, laxest: int, strictest: int) -> list[str]:
+    """Return the words of all acts that are one word away, of some splits.
+
+    Args:
+        index: the act.
+        laxest: index into `SPLITS` from which acts are wanted.
+        strictest: and up to which.
+    """
+    words = texts_between(laxest, strictest)
+    found: list[str] = []
+    for row in rows(index):
+        here = row.index(index)
+        # Filtered by C code: an attacker's menu is made for every one of its turns.
+        for part in (row[:here], row[here + 1 :]):
+            found += filter(None, words[part.start : part.stop : part.step])
+    return found
+
+
 def dimension_of(index: int) -> str:
     """Return what an act is about: harm, honesty, privacy or fairness."""
     return DIMENSIONS[index // _PER_DIMENSION]

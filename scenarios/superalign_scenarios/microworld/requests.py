@@ -223,12 +223,10 @@ def _menu(prompt: str, split: Split) -> tuple[str, ...]:
         laxest = code if others < code else 0
         place += len(f"{name} will ")
         head, tail = prompt[:place], prompt[place + len(texts[number]) :]
-        for row in acts.rows(number):
-            found += [
-                head + texts[act] + tail
-                for act in row
-                if laxest <= codes[act] <= code and act != number
-            ]
+        near = acts.neighbours(number, laxest, code)
+        if near:
+            between = f"{tail}\n{head}"
+            found += f"{head}{between.join(near)}{tail}".split("\n")
         place += len(f"{texts[number]} , ")
     told = prompt.rpartition(" ; ")[0]
     for name in request.names:
