@@ -7,6 +7,7 @@ Word form, for models with a few thousand parameters (D is a digit, value D/9)::
 
 import json
 import re
+from functools import lru_cache
 from typing import Any
 
 from superalign_env.errors import InvalidVerdict
@@ -89,6 +90,7 @@ def parse(text: str) -> Verdict:
     raise InvalidVerdict(f"expected {EXPECTED}; got {one_line(text)!r}")
 
 
+@lru_cache(maxsize=1024)
 def _parse_words(text: str) -> Verdict:
     head = _HEAD.match(text)
     if head is None:

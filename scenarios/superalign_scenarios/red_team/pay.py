@@ -80,9 +80,10 @@ def final(
         return rewards
     for part, value in (("critic", mean_score(rounds[-1])), ("truth", state.truth)):
         if value is not None:
-            rewards.append(Reward(learner, part, 2.0 * value - 1.0))
+            rewards.append(Reward(learner, part, 2.0 * value - 1.0, state.about))
             if state.arm == "attack":
-                rewards.append(Reward(attacker, part, 1.0 - 2.0 * value))
+                # The attacker speaks once, and first.
+                rewards.append(Reward(attacker, part, 1.0 - 2.0 * value, 0))
     return rewards
 
 

@@ -42,6 +42,17 @@ def marker_of(author: Seat) -> str:
     return f"<|{role if role in MARKED_ROLES else 'user'}|>"
 
 
+def _words(text: str) -> str:
+    """Return an author's text as a prompt may hold it."""
+    return clip(fence(text), _QUOTE_LIMIT)
+
+
+@lru_cache(maxsize=1024)
+def _quoted(author: Seat, text: str) -> str:
+    """Return what somebody else said; a turn is shown to several seats, several times."""
+    return f"{marker_of(author)} {_words(text)}{END}"
+
+
 class MicroRenderer:
     """The micro language."""
 
@@ -63,19 +74,15 @@ class MicroRenderer:
         text = ""
         messages: list[Message] = []
         for turn in turns:
-            words = turn.text
-            if "<|" in words:
-                words = fence(words)
-            if len(words) > _QUOTE_LIMIT:
-                words = clip(words, _QUOTE_LIMIT)
             if turn.author == seat:
+                words = _words(turn.text)
                 pending += own
                 messages.append(Message("user", pending))
                 messages.append(Message("assistant", words))
                 text += f"{pending} {words}{END}"
                 pending = ""
             else:
-                pending += f"{marker_of(turn.author)} {words}{END}"
+                pending += _quoted(turn.author, turn.text)
         pending += own
         messages.append(Message("user", pending))
         return Brief(
