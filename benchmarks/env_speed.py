@@ -1,5 +1,9 @@
 """Live turns per second of the AEC environment beside its peers, in one run.
 
+Red-team is played with its whole loop: attacker, learner, two critics at once, two
+refinements. The row with one answer and one critic is there because a short episode pays
+more for its reset; it is in no ratio.
+
 Every contestant is driven through its public contract (``last`` and ``step``) with
 recorded types; steps of seats whose episode is over do not count. The peers are
 PettingZoo's rock-paper-scissors and TextArena's LLM-wrapped Kuhn poker, with a fresh
@@ -84,7 +88,12 @@ def main() -> None:
         "minimal wrapped": aec(
             superalign_env.env(Minimal(CYCLES)), lambda seat, info: "river"
         ),
-        "red-team wrapped": aec(superalign_env.env("red-team"), red_team_action),
+        "red-team wrapped": aec(
+            superalign_env.env("red-team", critics=2, refine=2), red_team_action
+        ),
+        "red-team wrapped, one answer": aec(
+            superalign_env.env("red-team"), red_team_action
+        ),
         "textarena wrapped": kuhn_poker,
     }
     rates = interleaved(plays, turns=options.turns, repeats=repeats)
@@ -106,10 +115,6 @@ def main() -> None:
             "red_team_over_textarena_wrapped": ratio(
                 rates["red-team wrapped"], rates["textarena wrapped"]
             ),
-            **{
-                f"{name.replace(' ', '_').replace('-', '_')}_turns_per_s": median
-                for name, median in medians.items()
-            },
         }
     )
 

@@ -1,0 +1,71 @@
+"""Every benchmark runs, and ends with one line of JSON that has exactly the promised names.
+
+No figure is checked here: a machine that runs tests is no place to measure.
+"""
+
+import importlib
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+
+import superalign_env
+from superalign_env.testing import check_env, check_scenario
+
+NAMES = {
+    "env_speed": (
+        ["--turns", "60", "--repeats", "1"],
+        {
+            "minimal_raw_over_rps_raw",
+            "minimal_wrapped_over_rps_wrapped",
+            "red_team_wrapped_over_rps_wrapped",
+            "red_team_over_textarena_wrapped",
+        },
+    ),
+    "engine_speed": (["--episodes", "20", "--repeats", "1"], {"engine_turns_per_s"}),
+    "growth": (
+        ["--short", "5", "--long", "10", "--repeats", "1"],
+        {"time_per_episode_ratio", "memory_ratio"},
+    ),
+    "startup": ([], {"import_s", "help_s", "import_loads_torch"}),
+}
+
+NEEDS = {"env_speed": ["pygame", "textarena"]}
+"""Benchmark → what it needs beside [test]: the peers that it measures."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs_and_prints_a_table_and_its_names(name, root):
+    missing = [m for m in NEEDS.get(name, ()) if importlib.util.find_spec(m) is None]
+    if missing:
+        pytest.skip(f"needs [bench]: {', '.join(missing)}")
+    arguments, promised = NAMES[name]
+    done = subprocess.run(
+        [sys.executable, str(root / "benchmarks" / f"{name}.py"), "--quick", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=root,
+    )
+    assert done.returncode == 0, done.stderr
+    *table, last = done.stdout.splitlines()
+    figures = json.loads(last)
+    assert set(figures) == promised
+    assert all(value >= 0 for value in figures.values())
+    assert len(table) >= 3
+
+
+def test_every_benchmark_is_tested_here(root):
+    scripts = {path.stem for path in (root / "benchmarks").glob("*.py")}
+    assert scripts - {"timing", "minimal"} == set(NAMES)
+
+
+def test_the_minimal_scenario_is_a_proper_one(root, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    scenario = importlib.import_module("minimal").Minimal(4)
+    check_scenario(scenario)
+    check_env(superalign_env.env(scenario))
+    check_env(superalign_env.parallel_env(scenario))
