@@ -79,7 +79,7 @@ class Judge(Section):
     """Steps on verdicts about a single answer, before all are taught. Whether an answer
     is good is an exclusive-or of answer and request, which small models find late unless
     they know one half of it."""
-    imitation: Imitation = Imitation(steps=160, batch=64)
+    imitation: Imitation = Imitation(steps=200, batch=64, rate=4e-3)
 
 
 class Attack(Section):
@@ -161,7 +161,7 @@ class Settings(Section):
     run_dir: Path = Path("runs/latest")
     learner: AgentReference = "micro/3"
     attacker: AgentReference = "micro/3"
-    critic: AgentReference = "micro/4"
+    critic: AgentReference = "micro/3"
     budget: Share = 0.1
     """Share of each round's episodes that the human is asked about."""
     device: str = "cpu"
@@ -200,9 +200,8 @@ def read_settings(plain: Mapping[str, Any]) -> Settings:
 def _completed(plain: Mapping[str, Any], defaults: Section) -> dict[str, Any]:
     """Fill sections up with their own defaults, which differ from place to place."""
     full = {name: getattr(defaults, name) for name in type(defaults).model_fields}
-    for name, value in plain.items():
+    for name, given in plain.items():
         section = full.get(name)
-        if isinstance(section, Section) and isinstance(value, Mapping):
-            value = _completed(value, section)
-        full[name] = value
+        partial = isinstance(section, Section) and isinstance(given, Mapping)
+        full[name] = _completed(given, section) if partial else given  # type: ignore[arg-type] # a Section
     return full
