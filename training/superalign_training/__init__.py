@@ -17,6 +17,10 @@ PLUGINS: "Table" = {
         ),
     },
     "command": {
+        "experiment": (
+            "superalign_training.experiments.commands:experiment",
+            "run an experiment over seeds, with intervals",
+        ),
         "ladder": (
             "superalign_training.ladder.commands:app",
             "build and show ladders of models of known capability",
@@ -24,6 +28,12 @@ PLUGINS: "Table" = {
         "train": (
             "superalign_training.commands:train",
             "raise attacker, learner and critic in rounds of self-play",
+        ),
+    },
+    "experiment": {
+        "first-self-play": (
+            "superalign_training.experiments.first_self_play:first_self_play",
+            "does the learner improve in three rounds, and is it really robust?",
         ),
     },
 }
