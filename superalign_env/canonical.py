@@ -41,9 +41,15 @@ def from_json(raw: bytes | str, kind: type[T]) -> T:
     return msgspec.json.decode(raw, type=kind)
 
 
-def content_hash(value: Any) -> str:
-    """Return 32 hex digits that name the content of a value (BLAKE2b, 128 bits)."""
-    return hashlib.blake2b(to_json(value), digest_size=16).hexdigest()
+def content_hash(value: Any, *, floats: bool = True) -> str:
+    """Return 32 hex digits that name the content of a value (BLAKE2b, 128 bits).
+
+    Args:
+        value: what to name.
+        floats: whether it may hold floats, which must then be looked at.
+    """
+    raw = to_json(value) if floats else _encode(value)
+    return hashlib.blake2b(raw, digest_size=16).hexdigest()
 
 
 def text_hash(text: str) -> str:

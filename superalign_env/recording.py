@@ -16,7 +16,7 @@ def episode_id(key: EpisodeKey) -> str:
 
 def view_hash(view: View) -> str:
     """Return the content hash of what a seat was shown."""
-    return content_hash(view)
+    return content_hash(view, floats=bool(view.schema or view.tools))
 
 
 def with_hashes(
