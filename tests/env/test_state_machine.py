@@ -185,6 +185,6 @@ class Fuzzing(Playing):
 
 
 Fuzzing.TestCase.settings = settings(
-    max_examples=300, stateful_step_count=40, deadline=None
+    max_examples=2000, stateful_step_count=40, deadline=None
 )
 TestPlayingForLong = pytest.mark.timeout(1800)(pytest.mark.slow(Fuzzing.TestCase))
