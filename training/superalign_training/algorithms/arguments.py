@@ -13,6 +13,7 @@ from typing import Any
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is meant
 
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import (
     TrainerCallback,
     TrainerControl,
@@ -66,8 +67,6 @@ def upstream_noise_hidden() -> Iterator[None]:
 
 def constant_schedule(optimizer: Any) -> Any:
     """Return the schedule that leaves an optimiser's rate alone."""
-    from torch.optim.lr_scheduler import LambdaLR  # noqa: PLC0415
-
     return LambdaLR(optimizer, lambda _: 1.0)
 
 

@@ -86,7 +86,11 @@ def reinforce(
     run(trainer)
     policy.model.train(False)
     policy.agent.refresh()
-    tenth = max(1, settings.steps // 10)
+    return _outcome(recorder, groups, settings.steps)
+
+
+def _outcome(recorder: Recorder, groups: "Groups", steps: int) -> dict[str, float]:
+    tenth = max(1, steps // 10)
     first = [numbers["reward"] for numbers in recorder.history[:tenth]]
     return {
         "cases": float(groups.next_case),

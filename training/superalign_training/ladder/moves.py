@@ -42,20 +42,7 @@ def measure_moves(
     agent = TransformerAgent(model, tokenizer=tokenizer)
 
     def say(role: str, prompts: Sequence[str]) -> list[str]:
-        views = [
-            View(
-                episode=str(case),
-                case=case,
-                seat=f"{role}_0",
-                role=role,
-                turn=0,
-                seed=mix(seed, case, len(role)),
-                text=f"{prompt}<|{role}|>",
-                max_new_tokens=_MAX_NEW,
-            )
-            for case, prompt in enumerate(prompts)
-        ]
-        return [fence(reply.text) for reply in agent.act(views)]
+        return _say(agent, role, prompts, seed)
 
     asked = [f"<|user|> {task.prompt}<|end|>" for task in tasks]
     queries = say("attacker", [f"<|seed|> {task.prompt}<|end|>" for task in tasks])
@@ -81,6 +68,26 @@ def measure_moves(
         _share("critic", verdicts, lambda verdict, _: _is_verdict(verdict), tasks),
         _share("reviser", revisions, lambda answer, task: answer in task.choices, tasks),
     )
+
+
+def _say(
+    agent: TransformerAgent, role: str, prompts: Sequence[str], seed: int
+) -> list[str]:
+    """Return what the agent says in a role after every prompt."""
+    views = [
+        View(
+            episode=str(case),
+            case=case,
+            seat=f"{role}_0",
+            role=role,
+            turn=0,
+            seed=mix(seed, case, len(role)),
+            text=f"{prompt}<|{role}|>",
+            max_new_tokens=_MAX_NEW,
+        )
+        for case, prompt in enumerate(prompts)
+    ]
+    return [fence(reply.text) for reply in agent.act(views)]
 
 
 def _draw_tasks(world: World, seed: int) -> list[Task]:
