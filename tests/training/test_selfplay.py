@@ -4,10 +4,8 @@ import itertools
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import msgspec
 import pytest
@@ -208,23 +206,26 @@ def test_a_run_that_was_interrupted_ends_as_one_that_was_not(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [0.6, 1.4, 2.2, 3.0])
-def test_a_run_that_was_killed_ends_as_one_that_was_not(whole, speaking, tmp_path, after):
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("line", ["[1/8]", "attack 1/", "learn 1/", "[5/8]", "test 1/"])
+def test_a_run_that_was_killed_ends_as_one_that_was_not(whole, speaking, tmp_path, line):
     path = tmp_path / "run"
     settings = small(speaking, str(path))
     code = (
         "import json, sys; from superalign_training.selfplay import SelfPlay;"
-        "SelfPlay(**json.loads(sys.argv[1])).run()"
+        "from superalign_training.watching import LogLines;"
+        "say = lambda text: print(text, flush=True);"
+        "SelfPlay(watcher=LogLines(say), **json.loads(sys.argv[1])).run()"
     )
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", code, json.dumps(settings)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    while not (path / "run.db").exists() and process.poll() is None:
-        time.sleep(0.02)
-    time.sleep(after)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert any(line in text for text in process.stdout)
+        process.kill()
     SelfPlay(**settings).run(resume=True)
     assert contents(path) == contents(whole[0])
 

@@ -41,7 +41,9 @@ class Imitation(Section):
     """How a policy is fine-tuned on given words (SFT)."""
 
     steps: Count = 60
-    """Optimiser steps."""
+    """Optimiser steps at most."""
+    passes: PositiveFloat = 8.0
+    """Stops earlier once every row was seen so often: few rows are not learned by heart."""
     batch: Count = 32
     """Rows in one step."""
     rate: PositiveFloat = 1e-3
@@ -51,7 +53,7 @@ class Imitation(Section):
 class GroupedRL(Section):
     """How a policy is improved by rewards (GRPO)."""
 
-    steps: Count = 30
+    steps: Count = 20
     """Optimiser steps, each on episodes of the newest policy."""
     cases: Count = 32
     """Different cases in one step."""
@@ -69,9 +71,9 @@ class GroupedRL(Section):
 class Judge(Section):
     """Teaching the critic on planted faults."""
 
-    cases: Plural = 1536
+    cases: Plural = 1280
     """Planted answers to learn from."""
-    check_cases: Plural = 200
+    check_cases: Plural = 160
     """Further planted answers that accuracy and Brier score are measured on."""
     temperature: NonNegativeFloat = 0.0
     """Of the critic's verdicts; 0 takes the likeliest."""
@@ -79,7 +81,12 @@ class Judge(Section):
     """Steps on verdicts about a single answer, before all are taught. Whether an answer
     is good is an exclusive-or of answer and request, which small models find late unless
     they know one half of it."""
-    imitation: Imitation = Imitation(steps=200, batch=64, rate=4e-3)
+    imitation: Imitation = Imitation(steps=60)
+    """One course on all answers."""
+    courses: Count = 5
+    """How often the course is held at most."""
+    until: Share = 0.92
+    """No further course once this share of planted answers is judged rightly."""
 
 
 class Attack(Section):
@@ -162,7 +169,7 @@ class Settings(Section):
     learner: AgentReference = "micro/3"
     attacker: AgentReference = "micro/3"
     critic: AgentReference = "micro/3"
-    budget: Share = 0.1
+    budget: Share = 0.02
     """Share of each round's episodes that the human is asked about."""
     device: str = "cpu"
     threads: Count = 1

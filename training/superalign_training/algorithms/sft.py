@@ -6,6 +6,7 @@ own tokenizer.
 """
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Any, NamedTuple
 
 from datasets import Dataset  # type: ignore[import-untyped] # ships no types
@@ -50,7 +51,8 @@ def imitate(
         on_step: called after every optimiser step.
 
     Returns:
-        ``loss_first`` and ``loss`` (means over the first and last tenth), ``examples``.
+        ``loss_first`` and ``loss`` (means over the first and last tenth), ``examples``,
+        ``steps``.
 
     Raises:
         InvalidOption: no examples, or one without a prompt or a completion.
@@ -62,15 +64,15 @@ def imitate(
             "an example needs a prompt and a completion of at least one token"
         )
     device = str(policy.model.device)
+    batch = min(settings.batch, len(examples))
+    steps = min(settings.steps, ceil(settings.passes * len(examples) / batch))
     optimizer = policy.optimizer(settings.rate)
     recorder = Recorder(on_step)
     trainer = SFTTrainer(
         model=policy.model,
         args=SFTConfig(
-            **shared_arguments(
-                steps=settings.steps, rate=settings.rate, seed=seed, device=device
-            ),
-            per_device_train_batch_size=min(settings.batch, len(examples)),
+            **shared_arguments(steps=steps, rate=settings.rate, seed=seed, device=device),
+            per_device_train_batch_size=batch,
             dataset_kwargs={"skip_prepare_dataset": True},
             max_length=None,
             dataloader_drop_last=True,
@@ -83,10 +85,11 @@ def imitate(
     run(trainer)
     policy.model.train(False)
     policy.agent.refresh()
-    tenth = max(1, settings.steps // 10)
+    tenth = max(1, steps // 10)
     first = [numbers["loss"] for numbers in recorder.history[:tenth]]
     return {
         "examples": float(len(examples)),
+        "steps": float(steps),
         "loss_first": sum(first) / len(first),
         "loss": recorder.mean("loss", last=tenth) or 0.0,
     }

@@ -4,17 +4,23 @@ Labels count from the next stage on; nothing waits for them. A random slice is k
 evaluation and never trained on.
 """
 
+from collections.abc import Sequence
+
 from superalign_env.errors import InvalidOption
 from superalign_env.humans.selection import Candidate, select
 from superalign_env.humans.simulated import SimulatedAnnotator, work_off
 from superalign_env.measures import share
 from superalign_env.protocols import HasGold
 from superalign_env.rewards import verdicts_of
+from superalign_env.seeding import generator
 from superalign_env.types import Episode, Metric
 from superalign_training.judging import last_answer
 from superalign_training.loop.cast import stage_scenario
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.settings import Settings
+
+_CHOICE = 5
+"""Candidates for every question: enough to choose from, few enough to read quickly."""
 
 
 def annotate(bench: Bench, settings: Settings) -> Outcome:
@@ -22,14 +28,16 @@ def annotate(bench: Bench, settings: Settings) -> Outcome:
     if not settings.budget:
         return Outcome(bench.chain, notes={"asked": 0})
     run = bench.run
+    names = run.episode_ids(round=bench.round, split="train")
+    budget = round(settings.budget * len(names))
     played = [
         episode
-        for episode in run.episodes(round=bench.round, split="train")
+        for episode in map(run.episode, _drawn(names, _CHOICE * budget, bench))
         if last_answer(episode) is not None
     ]
     questions = select(
         [_candidate(episode) for episode in played],
-        round(settings.budget * len(played)),
+        budget,
         bench.seed_of("selection"),
         random_share=settings.annotator.random_share,
         round=bench.round,
@@ -56,6 +64,12 @@ def annotate(bench: Bench, settings: Settings) -> Outcome:
         scenario=scenario,
     )
     return Outcome(bench.chain, _agreement(bench, by_name), {"asked": len(questions)})
+
+
+def _drawn(names: Sequence[str], count: int, bench: Bench) -> list[str]:
+    """Return so many names, or all, drawn at random."""
+    order = generator(bench.seed_of("candidates")).permutation(len(names))
+    return [names[place] for place in sorted(order[:count].tolist())]
 
 
 def _candidate(episode: Episode) -> Candidate:

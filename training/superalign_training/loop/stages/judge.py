@@ -4,14 +4,13 @@ Planted answers are good or faulty with equal chance and the environment knows w
 a critic can be taught without asking anybody (CriticGPT's tampering, in the small).
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from superalign_env.measures import mean, share
-from superalign_env.protocols import Scenario
+import msgspec
+
+from superalign_env.measures import brier, share
 from superalign_env.store import standing
-from superalign_env.types import Episode, Metric, Signal, View
-from superalign_training.algorithms.arguments import OnStep
+from superalign_env.types import Episode, Metric, Role, Signal
 from superalign_training.algorithms.sft import Example, imitate
 from superalign_training.judging import (
     Forecast,
@@ -30,87 +29,97 @@ from superalign_training.loop.cast import (
     stage_scenario,
 )
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.policy import Policy
 from superalign_training.settings import Imitation, Settings
 
 
 def judge(bench: Bench, settings: Settings) -> Outcome:
     """Teach the critic on planted faults; about one answer first, then about all."""
-    course = settings.judge
-    lessons, view = _planted_lessons(bench, settings, course.cases)
-    first = Imitation(
-        steps=max(1, course.one_answer_first),
-        batch=course.imitation.batch,
-        rate=course.imitation.rate,
-    )
-    parts = [(about_one_answer(lessons), first)] if course.one_answer_first else []
-    return _teach(bench, settings, view, [*parts, (lessons, course.imitation)])
+    school = settings.judge
+    teacher = Teacher(bench, settings, school.cases)
+    lessons = teacher.lessons
+    if school.one_answer_first:
+        first = school.imitation.model_copy(update={"steps": school.one_answer_first})
+        teacher.teach(about_one_answer(lessons), first)
+    found: tuple[Metric, ...] = ()
+    for _ in range(school.courses):
+        teacher.teach(lessons, school.imitation)
+        found = teacher.check()
+        if found[0].value >= school.until:
+            break
+    return teacher.outcome(found)
 
 
 def calibrate(bench: Bench, settings: Settings) -> Outcome:
     """Teach the critic again: on planted faults, and on labels up to the stage's begin."""
-    course = settings.calibrate
-    lessons, view = _planted_lessons(bench, settings, course.cases)
+    school = settings.calibrate
+    teacher = Teacher(bench, settings, school.cases)
     labels = _for_training(
         bench, standing(bench.run.signals.read(kind="label", upto=bench.signals_to))
     )
     labelled = [bench.run.episode(name) for name in sorted({s.episode for s in labels})]
-    heard = labelled_lessons(labelled, labels) * course.label_weight
-    return _teach(bench, settings, view, [(lessons + heard, course.imitation)])
+    heard = labelled_lessons(labelled, labels) * school.label_weight
+    teacher.teach(teacher.lessons + heard, school.imitation)
+    return teacher.outcome(teacher.check())
 
 
-def _planted_lessons(
-    bench: Bench, settings: Settings, cases: int
-) -> tuple[list[Lesson], View]:
-    """Return lessons from planted answers, and a view like those that critics had."""
-    scenario = _scenario(settings)
-    critic = policy_of(bench, "critic", settings)
-    episodes = _planted(bench, scenario, critic, cases, part="planted")
-    view = first_view(scenario, episodes[0], seat_of(scenario, "critic"))
-    return planted_lessons(episodes), view
+class Teacher:
+    """Teaches the critic of a stage and examines it.
 
+    Args:
+        bench: of the stage.
+        settings: of the run.
+        cases: how many planted answers to learn from.
+    """
 
-def _teach(
-    bench: Bench,
-    settings: Settings,
-    view: View,
-    course: Sequence[tuple[Sequence[Lesson], Imitation]],
-) -> Outcome:
-    critic = policy_of(bench, "critic", settings)
-    total = sum(imitation.steps for _, imitation in course)
-    before = 0
-    notes: dict[str, float] = {}
-    for number, (lessons, imitation) in enumerate(course):
-        notes = imitate(
-            critic,
+    def __init__(self, bench: Bench, settings: Settings, cases: int) -> None:
+        self._bench = bench
+        self._cases = settings.judge.check_cases
+        self._critic = policy_of(bench, "critic", settings)
+        self._scenario = stage_scenario(settings, split="train", plant=1.0, vanilla=0.0)
+        self._courses = 0
+        self._checks = 0
+        self._notes: dict[str, float] = {"steps": 0.0}
+        episodes = self._planted(cases, "planted")
+        self._view = first_view(
+            self._scenario, episodes[0], seat_of(self._scenario, "critic")
+        )
+        self.lessons = planted_lessons(episodes)
+        """What should have been said of planted answers."""
+
+    def teach(self, lessons: Sequence[Lesson], imitation: Imitation) -> None:
+        """Hold one course."""
+        numbers = imitate(
+            self._critic,
             [
-                Example(one.prompt_ids, critic.reply_ids(view, one.verdict))
+                Example(one.prompt_ids, self._critic.reply_ids(self._view, one.verdict))
                 for one in lessons
             ],
             imitation,
-            seed=bench.seed_of(f"order-{number}"),
-            on_step=_steps_of(bench, before, total),
+            seed=self._bench.seed_of(f"order-{self._courses}"),
+            on_step=lambda done, n: self._bench.watcher.step(done, imitation.steps, n),
         )
-        before += imitation.steps
-    cases = settings.judge.check_cases
-    checked = _planted(bench, _scenario(settings), critic, cases, part="check")
-    chain = keep_policy(bench, bench.chain, "critic", critic)
-    agent = chain.policies["critic"].agent
-    found = planted_metrics(planted_forecasts(checked), len(checked), agent, bench.round)
-    return Outcome(chain, found, notes)
+        self._courses += 1
+        self._notes = {**numbers, "steps": self._notes["steps"] + numbers["steps"]}
 
+    def check(self) -> tuple[Metric, ...]:
+        """Examine the critic on further planted answers."""
+        checked = self._planted(self._cases, f"check-{self._checks}")
+        self._checks += 1
+        forecasts = planted_forecasts(checked)
+        return planted_metrics(forecasts, len(checked), agent="", step=self._bench.round)
 
-def _steps_of(bench: Bench, before: int, total: int) -> OnStep:
-    """Return what reports the steps of one part of a course."""
+    def outcome(self, found: Sequence[Metric]) -> Outcome:
+        """Keep the critic as it is now."""
+        chain = keep_policy(self._bench, self._bench.chain, "critic", self._critic)
+        agent = chain.policies["critic"].agent
+        metrics = tuple(msgspec.structs.replace(metric, agent=agent) for metric in found)
+        return Outcome(chain, metrics, {**self._notes, "courses": self._courses})
 
-    def report(done: int, numbers: Mapping[str, float]) -> None:
-        bench.watcher.step(before + done, total, numbers)
-
-    return report
-
-
-def _scenario(settings: Settings) -> Scenario[Any]:
-    return stage_scenario(settings, split="train", plant=1.0, vanilla=0.0)
+    def _planted(self, cases: int, part: str) -> list[Episode]:
+        # In planted cases nobody but the critics is ever asked.
+        roles: tuple[Role, ...] = ("attacker", "learner", "critic")
+        agents = dict.fromkeys(roles, self._critic.agent)
+        return play(self._bench, self._scenario, agents, cases, part=part)
 
 
 def planted_metrics(
@@ -121,22 +130,17 @@ def planted_metrics(
     An unparsable verdict counts as wrong, and as a forecast of one half.
     """
     right = sum((f.score > 0.5) == (f.outcome > 0.5) for f in forecasts)
-    errors = [(f.score - f.outcome) ** 2 for f in forecasts]
-    errors += [0.25] * (verdicts - len(forecasts))
-    accuracy, brier = share(right, verdicts), mean(errors)
-    tags = {"on": "planted"}
-    return (
-        Metric("critic.accuracy", *accuracy, agent=agent, tags=tags, step=step),
-        Metric("critic.brier", *brier, agent=agent, tags=tags, step=step),
+    unsaid = verdicts - len(forecasts)
+    scores = [f.score for f in forecasts] + [0.5] * unsaid
+    outcomes = [f.outcome for f in forecasts] + [1.0] * unsaid
+    rows = (
+        ("critic.accuracy", share(right, verdicts)),
+        ("critic.brier", brier(scores, outcomes)),
     )
-
-
-def _planted(
-    bench: Bench, scenario: Scenario[Any], critic: Policy, cases: int, *, part: str
-) -> list[Episode]:
-    # In planted cases nobody but the critics is ever asked.
-    agents = dict.fromkeys(("attacker", "learner", "critic"), critic.agent)
-    return play(bench, scenario, agents, cases, part=part)
+    return tuple(
+        Metric(name, *found, agent=agent, tags={"on": "planted"}, step=step)
+        for name, found in rows
+    )
 
 
 def _for_training(bench: Bench, labels: Sequence[Signal]) -> list[Signal]:
