@@ -46,9 +46,10 @@ def small(model, run_dir, **more):
             "check_cases": 6,
             "one_answer_first": 1,
             "temperature": 1.0,
+            "courses": 1,
             "imitation": few,
         },
-        "attack": {"cases": 6, "waves": 2, "min_distinct": 0.0, "imitation": few},
+        "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0, "imitation": few},
         "learn": {"rl": {"steps": 2, "cases": 3, "members": 2}, "vanilla": 0.7},
         "calibrate": {"cases": 6, "imitation": few},
         "evaluate": {
@@ -104,7 +105,7 @@ def test_three_policies_were_trained_and_their_lineage_is_kept(whole):
     path, _ = whole
     with Run.open(path, readonly=True) as run:
         chain = run.stages.all()[-1].outputs["chain"]["policies"]
-        for role in ("learner", "critic"):
+        for role in ("attacker", "learner", "critic"):
             agent = run.agents.get(chain[role]["agent"])
             assert (agent.role, agent.path) == (role, chain[role]["path"])
             assert (path / agent.path / "model.safetensors").is_file()

@@ -28,7 +28,7 @@ def test_the_policy_learns_to_say_the_completions(scratch):
     numbers = imitate(
         policy,
         EXAMPLES,
-        Imitation(steps=40, batch=12, rate=2e-2),
+        Imitation(steps=40, batch=12, rate=2e-2, passes=99),
         seed=3,
         on_step=lambda done, n: steps.append((done, n["loss"])),
     )
@@ -55,6 +55,12 @@ def test_the_same_seed_gives_the_same_weights(scratch):
         imitate(policy, EXAMPLES, Imitation(steps=5, batch=4), seed=11)
         hashes.add(policy.hash)
     assert len(hashes) == 1
+
+
+def test_few_rows_are_not_learned_by_heart(scratch):
+    policy = Policy.from_reference(str(scratch))
+    numbers = imitate(policy, EXAMPLES, Imitation(steps=99, batch=4, passes=2), seed=0)
+    assert numbers["steps"] == 6
 
 
 def test_the_optimiser_goes_on_where_it_stopped(scratch):
