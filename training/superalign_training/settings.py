@@ -71,7 +71,7 @@ class GroupedRL(Section):
 class Judge(Section):
     """Teaching the critic on planted faults."""
 
-    cases: Plural = 1280
+    cases: Plural = 1536
     """Planted answers to learn from."""
     check_cases: Plural = 160
     """Further planted answers that accuracy and Brier score are measured on."""
@@ -81,9 +81,9 @@ class Judge(Section):
     """Steps on verdicts about a single answer, before all are taught. Whether an answer
     is good is an exclusive-or of answer and request, which small models find late unless
     they know one half of it."""
-    imitation: Imitation = Imitation(steps=60)
+    imitation: Imitation = Imitation(steps=200, batch=64, rate=4e-3)
     """One course on all answers."""
-    courses: Count = 5
+    courses: Count = 3
     """How often the course is held at most."""
     until: Share = 0.92
     """No further course once this share of planted answers is judged rightly."""
