@@ -344,6 +344,29 @@ def test_an_interrupt_ends_with_its_own_code_and_a_hint(speaking, tmp_path, monk
     assert f"--resume run_dir={path}" in found.output
 
 
+def test_an_attacker_that_repeats_itself_is_taken_back(speaking, tmp_path):
+    settings = small(speaking, tmp_path / "run")
+    settings["attack"] = {**settings["attack"], "min_distinct": 1.0}
+    settings["attack"]["imitation"] = {"steps": 40, "rate": 0.05, "passes": 99}
+    SelfPlay(**settings).run()
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        (happened,) = run.events.read(kind="attacker.collapsed")
+        assert happened.event.evidence["distinct"] < 1.0
+        chain = run.stages.all()[-1].outputs["chain"]["policies"]
+        assert chain["attacker"]["path"] == ""
+
+
+def test_critics_refinements_and_whole_groups_work_too(speaking, tmp_path):
+    settings = small(speaking, tmp_path / "run", options={"critics": 2, "refine": 1})
+    settings["learn"]["rl"]["fork"] = False
+    summary = SelfPlay(**settings).run()
+    assert summary.lines
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        learn = next(stage for stage in run.stages.all() if stage.name == "learn")
+        spoken = [len(e.utterances) for e in run.episodes(stage=learn.id)]
+        assert max(spoken) >= 6
+
+
 def test_a_log_has_one_line_for_every_step(speaking, tmp_path):
     lines = []
     SelfPlay(watcher=LogLines(lines.append), **small(speaking, tmp_path / "run")).run()

@@ -81,7 +81,7 @@ def train(settings: Settings, *, resume: bool) -> Summary:
     else:
         summary = SelfPlay.of(settings, LogLines()).run(resume=resume)
     console.print(*summary_tables(summary), sep="\n")
-    console.print(summary.sentence, highlight=False)
+    console.print(summary.sentence, highlight=False, markup=False)
     console.print(f"recorded in {settings.run_dir}", highlight=False, markup=False)
     return summary
 

@@ -80,9 +80,11 @@ class LiveTable:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.completed}/{task.total} {task.fields[numbers]}"),
+            TextColumn(
+                "{task.completed}/{task.total} {task.fields[numbers]}", markup=False
+            ),
             TimeElapsedColumn(),
             console=console,
             transient=True,
@@ -120,11 +122,15 @@ class LiveTable:
         """The stage is done."""
         if self._task is not None:
             self._progress.remove_task(self._task)
-        self._console.print(f"  {self._name:<18} {highlights(metrics)}", highlight=False)
+        self._line(f"  {self._name:<18} {highlights(metrics)}")
 
     def skip(self, stage: str, *, round: int, place: int, of: int) -> None:
         """The stage was done before."""
-        self._console.print(f"  round {round} {stage:<10} was done before", highlight=False)
+        self._line(f"  round {round} {stage:<10} was done before")
+
+    def _line(self, text: str) -> None:
+        # What is printed may hold words of a transcript: no markup, no guessing.
+        self._console.print(terminal(text), highlight=False, markup=False)
 
 
 def line_of(numbers: Mapping[str, float]) -> str:
