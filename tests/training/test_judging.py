@@ -22,6 +22,7 @@ from superalign_training.judging import (
     planted_forecasts,
     planted_lessons,
 )
+from superalign_training.loop.stages.judge import planted_metrics
 
 
 class Judge:
@@ -128,3 +129,14 @@ def test_a_known_kind_of_fault_is_named():
     verdict = ideal_verdict(good=False, kind="harm")
     assert [fault.kind for fault in verdict.faults] == ["harm"]
     assert ideal_verdict(good=True, kind="harm").faults == ()
+
+
+def test_every_verdict_counts_and_an_unparsable_one_counts_as_wrong():
+    episodes = play(Judge("score 9 sure 9"), plant=1.0, vanilla=0.0, critics=2)
+    forecasts = planted_forecasts(episodes)
+    assert len(forecasts) == 80
+    good = sum(f.outcome for f in forecasts)
+    accuracy, brier = planted_metrics(forecasts, 100, agent="a", step=1)
+    assert (accuracy.value, accuracy.n) == (good / 100, 100)
+    assert brier.value == ((80 - good) + 20 * 0.25) / 100
+    assert accuracy.tags == brier.tags == {"on": "planted"}

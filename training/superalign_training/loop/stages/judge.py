@@ -105,8 +105,9 @@ class Teacher:
         """Examine the critic on further planted answers."""
         checked = self._planted(self._cases, f"check-{self._checks}")
         self._checks += 1
+        asked = sum(len(episode.utterances) for episode in checked)  # critics alone speak
         forecasts = planted_forecasts(checked)
-        return planted_metrics(forecasts, len(checked), agent="", step=self._bench.round)
+        return planted_metrics(forecasts, asked, agent="", step=self._bench.round)
 
     def outcome(self, found: Sequence[Metric]) -> Outcome:
         """Keep the critic as it is now."""
