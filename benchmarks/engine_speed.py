@@ -1,7 +1,8 @@
 """Turns per second of the rollout engine with full transcripts written to SQLite.
 
 Stub agents stand in for transformers: every reply carries 24 prompt ids, 8 token ids and
-8 log-probabilities. Red-team is played through `Rollouts` into the `EpisodeWriter`; the
+8 log-probabilities. Red-team with two critics and two refinements (about nine calls an
+episode, as in the three-role, three-round figure of Inspect) is played through `Rollouts` into the `EpisodeWriter`; the
 clock stops when the last episode is on disk.
 
 Usage: python benchmarks/engine_speed.py [--quick] [--episodes N] [--repeats N]
@@ -48,7 +49,7 @@ class Stub:
 
 def measure(folder: Path, episodes: int, *, run: int) -> tuple[float, int]:
     """Return turns per second of wall time, disk included, and the turns played."""
-    scenario = superalign_env.make_scenario("red-team")
+    scenario = superalign_env.make_scenario("red-team", critics=2, refine=2)
     agents = dict.fromkeys(scenario.seats, Stub())
     with Run.create(folder, kind="benchmark", config={}, seed=run) as record:
         begin = time.perf_counter()
