@@ -2,7 +2,8 @@
 
 Stub agents stand in for transformers: every reply carries 24 prompt ids, 8 token ids and
 8 log-probabilities. Red-team with two critics and two refinements (about nine calls an
-episode, as in the three-role, three-round figure of Inspect) is played through `Rollouts` into the `EpisodeWriter`; the
+episode, as in the three-role, three-round figure of Inspect) is played through `Rollouts`
+into the `EpisodeWriter`; the
 clock stops when the last episode is on disk.
 
 Usage: python benchmarks/engine_speed.py [--quick] [--episodes N] [--repeats N]
