@@ -8,9 +8,8 @@ from pettingzoo import AECEnv
 from pettingzoo.utils.env_logger import EnvLogger
 from pettingzoo.utils.wrappers import OrderEnforcingWrapper
 
-from superalign_env.codec import decode
+from superalign_env.codec import read_action
 from superalign_env.episodes import Cases
-from superalign_env.errors import InvalidUtterance
 from superalign_env.game import Game, OnInvalid
 from superalign_env.observations import (
     Observation,
@@ -18,13 +17,13 @@ from superalign_env.observations import (
     idle_info,
     info_of,
     observation_space,
+    transcript,
     unasked,
 )
-from superalign_env.plain_text import terminal
 from superalign_env.protocols import Scenario
 from superalign_env.rewards import seat_weights
 from superalign_env.spaces import UtteranceSpace
-from superalign_env.types import Ending, Reply, Reward, Seat
+from superalign_env.types import Ending, Reward, Seat
 
 
 class RawAECEnv(AECEnv[Seat, Observation, str]):
@@ -57,6 +56,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         self.render_mode = render_mode
         self.possible_agents = list(scenario.seats)
         self._cases = Cases(scenario, seed=seed, on_invalid=on_invalid)
+        self._strict = on_invalid == "raise"
         self.observation_spaces = {s: observation_space() for s in scenario.seats}
         self._action_spaces = {s: action_space(scenario) for s in scenario.seats}
         self.action_spaces: dict[Seat, Space[str]] = dict(self._action_spaces)
@@ -123,7 +123,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
             self._leave(action)
             return
         seat = self.agent_selection
-        step = game.say(self._read(action))
+        step = game.say(read_action(action, strict=self._strict))
         self._cumulative_rewards[seat] = 0.0
         # A fresh dict: what a seat was told about its last turn stays what it was.
         parts = self._parts[seat] = {}
@@ -141,8 +141,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
 
     def render(self) -> str | None:
         """Return the transcript so far (``ansi``), or print it (``human``)."""
-        lines = [f"{u.seat}: {terminal(u.text)}" for u in self.game.utterances]
-        text = "\n".join(lines)
+        text = transcript(self.game.utterances)
         if self.render_mode == "human":
             print(text)
             return None
@@ -150,20 +149,6 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
 
     def close(self) -> None:
         """Nothing is held open."""
-
-    def _read(self, action: object) -> Reply:
-        if type(action) is str:
-            # The envelope of a whole reply does not begin with an ASCII character.
-            return Reply(action) if action.isascii() else decode(action)
-        if isinstance(action, str):
-            return decode(str.__str__(action))
-        if self._cases.on_invalid == "raise":
-            raise InvalidUtterance(
-                f"an action must be a str, not {type(action).__name__} "
-                "(None only after the end of the episode)"
-            )
-        # Kept as it is: the Game replaces it, and its record says why.
-        return Reply(action)  # type: ignore[arg-type]  # deliberately not a text
 
     def _pay(self, rewards: tuple[Reward, ...]) -> None:
         earned, total, weights = self.rewards, self._cumulative_rewards, self._weights

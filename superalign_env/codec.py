@@ -44,3 +44,33 @@ def decode(action: str) -> Reply:
         raise InvalidUtterance(
             f"an action that begins with the reply marker must be codec.encode(reply): {error}"
         ) from error
+
+
+def read_action(action: object, *, strict: bool) -> Reply:
+    """Return the reply that an environment's action stands for.
+
+    Args:
+        action: whatever was passed to ``step``.
+        strict: whether what is no text, or a broken envelope, is an error. Otherwise it
+            is kept as it is: the Game repairs it, and its record says why.
+
+    Raises:
+        InvalidUtterance: only when strict.
+    """
+    if isinstance(action, str):
+        text = action if type(action) is str else str.__str__(action)
+        # An envelope does not begin with an ASCII character.
+        if text.isascii():
+            return Reply(text)
+        try:
+            return decode(text)
+        except InvalidUtterance:
+            if strict:
+                raise
+            return Reply(text)
+    if strict:
+        raise InvalidUtterance(
+            f"an action must be a str, not {type(action).__name__} "
+            "(None only after the end of the episode)"
+        )
+    return Reply(action)  # type: ignore[arg-type]  # deliberately not a text

@@ -1,12 +1,14 @@
 """What PettingZoo and Gymnasium see of a View."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from gymnasium import spaces
 
+from superalign_env.plain_text import terminal
 from superalign_env.protocols import Scenario
 from superalign_env.spaces import UtteranceSpace
-from superalign_env.types import View
+from superalign_env.types import Utterance, View
 
 Observation = dict[str, Any]
 """``{"text": str, "asked": 0 or 1}``."""
@@ -27,6 +29,11 @@ def observation_space() -> spaces.Dict:
 def action_space(scenario: Scenario[Any]) -> UtteranceSpace:
     """Return a new action space."""
     return UtteranceSpace(scenario.max_utterance)
+
+
+def transcript(utterances: Iterable[Utterance]) -> str:
+    """Return what was said, a line for each utterance, escaped for terminals."""
+    return "\n".join([f"{said.seat}: {terminal(said.text)}" for said in utterances])
 
 
 def unasked() -> Observation:

@@ -7,9 +7,9 @@ import gymnasium
 
 from superalign_env.asking import ask
 from superalign_env.callables import as_agent
-from superalign_env.codec import decode
+from superalign_env.codec import read_action
 from superalign_env.episodes import Cases
-from superalign_env.errors import InvalidOption, InvalidUtterance, ProtocolError
+from superalign_env.errors import InvalidOption, ProtocolError
 from superalign_env.game import Game, OnInvalid
 from superalign_env.observations import (
     Observation,
@@ -93,12 +93,7 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
 
     def step(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Say something and play until the seat is asked again, or the end."""
-        if isinstance(action, str):
-            reply = decode(str.__str__(action))
-        elif self._cases.on_invalid == "raise":
-            raise InvalidUtterance(f"an action must be a str, not {type(action).__name__}")
-        else:
-            reply = Reply(action)
+        reply = read_action(action, strict=self._cases.on_invalid == "raise")
         earned, parts = self._play_others(reply)
         ending = self.game.ending
         over = ending is not None and ending.kind == "terminated"

@@ -5,9 +5,9 @@ from typing import Any
 from gymnasium.spaces import Space
 from pettingzoo import ParallelEnv
 
-from superalign_env.codec import decode
+from superalign_env.codec import read_action
 from superalign_env.episodes import Cases
-from superalign_env.errors import InvalidUtterance, ProtocolError
+from superalign_env.errors import ProtocolError
 from superalign_env.game import Game, OnInvalid
 from superalign_env.observations import (
     Observation,
@@ -15,13 +15,13 @@ from superalign_env.observations import (
     idle_info,
     info_of,
     observation_space,
+    transcript,
     unasked,
 )
-from superalign_env.plain_text import terminal
 from superalign_env.protocols import Scenario
 from superalign_env.rewards import paid
 from superalign_env.spaces import UtteranceSpace
-from superalign_env.types import Reply, Seat
+from superalign_env.types import Seat
 
 Infos = dict[Seat, dict[str, Any]]
 
@@ -99,7 +99,9 @@ class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
             raise ProtocolError(
                 f"{', '.join(missing)} must speak now (infos[seat]['asked'] is 1) but has no action"
             )
-        rewards = game.step([self._read(actions[seat]) for seat in game.group]).rewards
+        strict = self._cases.on_invalid == "raise"
+        said = [read_action(actions[seat], strict=strict) for seat in game.group]
+        rewards = game.step(said).rewards
         earned = dict.fromkeys(self.agents, 0.0)
         parts: dict[Seat, dict[str, float]] = {seat: {} for seat in self.agents}
         for reward in rewards:
@@ -123,7 +125,7 @@ class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
 
     def render(self) -> str | None:
         """Return the transcript so far (``ansi``), or print it (``human``)."""
-        text = "\n".join(f"{u.seat}: {terminal(u.text)}" for u in self.game.utterances)
+        text = transcript(self.game.utterances)
         if self.render_mode == "human":
             print(text)
             return None
@@ -131,13 +133,6 @@ class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
 
     def close(self) -> None:
         """Nothing is held open."""
-
-    def _read(self, action: object) -> Reply:
-        if isinstance(action, str):
-            return decode(str.__str__(action))
-        if self._cases.on_invalid == "raise":
-            raise InvalidUtterance(f"an action must be a str, not {type(action).__name__}")
-        return Reply(action)  # type: ignore[arg-type]  # the Game records why it is none
 
     def _observe(self) -> dict[Seat, Observation]:
         game = self.game

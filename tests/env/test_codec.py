@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from superalign_env.codec import MARKER, decode, encode
+import superalign_env
+from superalign_env.codec import MARKER, decode, encode, read_action
 from superalign_env.errors import InvalidUtterance
 from superalign_env.types import Reply, ToolCall, Usage
 
@@ -68,3 +69,24 @@ def test_a_number_that_is_none_travels_too():
 def test_a_broken_envelope_is_a_clear_error(body):
     with pytest.raises(InvalidUtterance, match="reply marker"):
         decode(MARKER + body)
+
+
+BROKEN = f"{MARKER}{{broken"
+
+
+def test_a_broken_envelope_is_an_error_only_where_errors_are_wanted():
+    with pytest.raises(InvalidUtterance, match="reply marker"):
+        read_action(BROKEN, strict=True)
+    assert read_action(BROKEN, strict=False) == Reply(BROKEN)
+
+
+def test_a_broken_envelope_never_stops_an_environment_that_penalises():
+    aec = superalign_env.env("echo", max_cycles=1, on_invalid="penalise")
+    aec.reset(seed=0)
+    for _ in range(2):
+        aec.step(BROKEN)
+    assert [said.text for said in aec.game.utterances] == [BROKEN, BROKEN]
+    parallel = superalign_env.parallel_env("echo", max_cycles=1, on_invalid="penalise")
+    parallel.reset(seed=0)
+    parallel.step(dict.fromkeys(parallel.agents, BROKEN))
+    assert not parallel.agents
