@@ -28,6 +28,10 @@ to 114 were spent on up to five courses of 40 + 60 steps (batch 32, rate 1e-3) u
 of planted answers are judged rightly, with 20 GRPO steps and a budget of 0.02: lead 0.41,
 0.41, 0.12, 0.03, 0.42, because two critics were not taught in time. Frozen: courses as in
 the last line of the table, at most three, until 0.92. Claimed from seed 120 upwards.
+
+Read the interval with this in mind: run seeds are unspent, pre-trained weights are not. The
+ladder ships five seeds; two were tuned on, and what the other three did in the spent runs
+led to the last change. A claim about new weights needs rungs built from new seeds.
 """
 
 from collections.abc import Callable, Sequence
