@@ -34,9 +34,9 @@ def scratch(tmp_path_factory):
 @pytest.fixture(scope="session")
 def speaking(scratch, tmp_path_factory):
     """The folder of a model that says comply or refuse, and half-sure verdicts."""
-    from superalign_training.algorithms.sft import Example, imitate  # noqa: PLC0415
+    from superalign_training.algorithms.sft import Sft  # noqa: PLC0415
+    from superalign_training.experience import Example  # noqa: PLC0415
     from superalign_training.policy import Policy  # noqa: PLC0415
-    from superalign_training.settings import Imitation  # noqa: PLC0415
 
     policy = Policy.from_reference(str(scratch))
     verdicts = (" score 9 sure 9", " score 0 sure 9")
@@ -58,7 +58,7 @@ def speaking(scratch, tmp_path_factory):
         for prompt, replies in said.items()
         for reply in replies
     ]
-    imitate(policy, examples, Imitation(steps=80, batch=32, rate=2e-2, passes=99), seed=1)
+    Sft(steps=80, batch=32, rate=2e-2, passes=99).improve(policy, examples, seed=1)
     folder = tmp_path_factory.mktemp("speaking") / "model"
     policy.save(folder)
     return folder

@@ -9,10 +9,9 @@ from superalign_env.callables import as_agent
 from superalign_env.errors import InvalidOption
 from superalign_env.making import make_scenario
 from superalign_env.rollout import Rollouts
-from superalign_training.algorithms.grpo import Groups, complete_groups, reinforce
-from superalign_training.experience import Row, training_rows
+from superalign_training.algorithms.grpo import Groups, Grpo, complete_groups
+from superalign_training.experience import Live, Row, training_rows
 from superalign_training.policy import Policy
-from superalign_training.settings import GroupedRL
 
 
 def row(case, member, *, pay=0.0, place=0):
@@ -53,8 +52,8 @@ def test_a_policy_learns_what_the_environment_pays_for(speaking):
     policy = Policy.from_reference(str(speaking))
     play, seen = player(policy)
     before = policy.hash
-    numbers = reinforce(
-        policy, play, GroupedRL(steps=12, cases=6, members=4, rate=5e-3, kl=0.0), seed=1
+    numbers = Grpo(steps=12, cases=6, members=4, rate=5e-3, kl=0.0).improve(
+        policy, Live(play), seed=1
     )
     assert policy.hash != before
     assert all(math.isfinite(value) for value in numbers.values())
@@ -68,8 +67,8 @@ def test_equal_pay_moves_nothing_but_what_divergence_asks(speaking):
     policy = Policy.from_reference(str(speaking))
     before = policy.snapshot()
     flat = [row(case, member, pay=0.7) for case in range(2) for member in range(4)]
-    numbers = reinforce(
-        policy, lambda *_: flat, GroupedRL(steps=2, cases=2, members=4, kl=0.0), seed=1
+    numbers = Grpo(steps=2, cases=2, members=4, kl=0.0).improve(
+        policy, Live(lambda *_: flat), seed=1
     )
     assert numbers["flat"] == 1.0
     after = policy.snapshot()
@@ -81,7 +80,7 @@ def test_the_same_seed_gives_the_same_weights(speaking):
     for _ in range(2):
         policy = Policy.from_reference(str(speaking))
         play, _ = player(policy)
-        reinforce(policy, play, GroupedRL(steps=3, cases=3, members=4), seed=4)
+        Grpo(steps=3, cases=3, members=4).improve(policy, Live(play), seed=4)
         hashes.add(policy.hash)
     assert len(hashes) == 1
 

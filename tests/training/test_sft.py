@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from superalign_env.errors import InvalidOption
-from superalign_training.algorithms.sft import Example, imitate
+from superalign_training.algorithms.sft import Sft
+from superalign_training.experience import Example
 from superalign_training.policy import Policy
-from superalign_training.settings import Imitation
 
 EXAMPLES = [Example((30 + i, 31, 32), (40 + i % 2, 1)) for i in range(12)]
 
@@ -25,10 +25,9 @@ def test_the_policy_learns_to_say_the_completions(scratch):
     policy = Policy.from_reference(str(scratch))
     before = policy.hash
     steps = []
-    numbers = imitate(
+    numbers = Sft(steps=40, batch=12, rate=2e-2, passes=99).improve(
         policy,
         EXAMPLES,
-        Imitation(steps=40, batch=12, rate=2e-2, passes=99),
         seed=3,
         on_step=lambda done, n: steps.append((done, n["loss"])),
     )
@@ -44,7 +43,7 @@ def test_the_first_loss_is_that_of_the_completion_alone(scratch):
     policy = Policy.from_reference(str(scratch))
     example = EXAMPLES[0]
     expected = -math.log(probability(policy, example)) / len(example.completion_ids)
-    numbers = imitate(policy, [example], Imitation(steps=1, batch=1, rate=1e-9), seed=0)
+    numbers = Sft(steps=1, batch=1, rate=1e-9).improve(policy, [example], seed=0)
     assert numbers["loss"] == pytest.approx(expected, rel=1e-4)
 
 
@@ -52,30 +51,30 @@ def test_the_same_seed_gives_the_same_weights(scratch):
     hashes = set()
     for _ in range(2):
         policy = Policy.from_reference(str(scratch))
-        imitate(policy, EXAMPLES, Imitation(steps=5, batch=4), seed=11)
+        Sft(steps=5, batch=4).improve(policy, EXAMPLES, seed=11)
         hashes.add(policy.hash)
     assert len(hashes) == 1
 
 
 def test_few_rows_are_not_learned_by_heart(scratch):
     policy = Policy.from_reference(str(scratch))
-    numbers = imitate(policy, EXAMPLES, Imitation(steps=99, batch=4, passes=2), seed=0)
+    numbers = Sft(steps=99, batch=4, passes=2).improve(policy, EXAMPLES, seed=0)
     assert numbers["steps"] == 6
 
 
 def test_the_optimiser_goes_on_where_it_stopped(scratch):
     policy = Policy.from_reference(str(scratch))
     for seed in (1, 2):
-        imitate(policy, EXAMPLES, Imitation(steps=3, batch=4), seed=seed)
+        Sft(steps=3, batch=4).improve(policy, EXAMPLES, seed=seed)
     state = policy.optimizer(1.0).state
     assert {int(moments["step"]) for moments in state.values()} == {6}
 
 
 def test_one_token_is_enough_and_nothing_is_too_little(scratch):
     policy = Policy.from_reference(str(scratch))
-    numbers = imitate(policy, [Example((5,), (1,))], Imitation(steps=2, batch=8), seed=0)
+    numbers = Sft(steps=2, batch=8).improve(policy, [Example((5,), (1,))], seed=0)
     assert math.isfinite(numbers["loss"])
     with pytest.raises(InvalidOption, match="nothing to imitate"):
-        imitate(policy, [], Imitation(), seed=0)
+        Sft().improve(policy, [], seed=0)
     with pytest.raises(InvalidOption, match="at least one token"):
-        imitate(policy, [Example((5,), ())], Imitation(), seed=0)
+        Sft().improve(policy, [Example((5,), ())], seed=0)

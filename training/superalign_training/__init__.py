@@ -8,11 +8,11 @@ if TYPE_CHECKING:  # PLUGINS must exist before superalign_env reads it
 PLUGINS: "Table" = {
     "algorithm": {
         "grpo": (
-            "superalign_training.algorithms.grpo:reinforce",
+            "superalign_training.algorithms.grpo:Grpo",
             "group-relative policy optimisation on environment rewards",
         ),
         "sft": (
-            "superalign_training.algorithms.sft:imitate",
+            "superalign_training.algorithms.sft:Sft",
             "supervised fine-tuning on recorded token ids",
         ),
     },

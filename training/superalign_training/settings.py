@@ -9,63 +9,23 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
-    PositiveFloat,
     ValidationError,
 )
 
 from superalign_env.errors import InvalidOption
 from superalign_env.types import Role
+from superalign_training.algorithms.grpo import Grpo
+from superalign_training.algorithms.sft import Sft
+from superalign_training.sections import Count, Plural, Section, Share
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-Plural = Annotated[int, Field(ge=2)]
 AgentReference = str | dict[str, Any]
 """``micro/3``, a folder, ``hf:org/name``, or ``{id: …, key: value}``."""
 
 TRAINED: tuple[Role, ...] = ("attacker", "learner", "critic")
 """The roles that hold a policy of their own."""
-
-
-class Section(BaseModel):
-    """Settings that belong together."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Imitation(Section):
-    """How a policy is fine-tuned on given words (SFT)."""
-
-    steps: Count = 60
-    """Optimiser steps at most."""
-    passes: PositiveFloat = 8.0
-    """Stops earlier once every row was seen so often: few rows are not learned by heart."""
-    batch: Count = 32
-    """Rows in one step."""
-    rate: PositiveFloat = 1e-3
-    """Constant learning rate of AdamW."""
-
-
-class GroupedRL(Section):
-    """How a policy is improved by rewards (GRPO)."""
-
-    steps: Count = 20
-    """Optimiser steps, each on episodes of the newest policy."""
-    cases: Count = 32
-    """Different cases in one step."""
-    members: Plural = 4
-    """Plays of each case: the group whose mean is the baseline."""
-    fork: bool = True
-    """Whether members share everything up to the learner's first view."""
-    rate: PositiveFloat = 1e-3
-    """Constant learning rate of AdamW."""
-    kl: NonNegativeFloat = 0.1
-    """Weight of the divergence from the policy that the round began with: without it a
-    tiny policy is sure of everything before it has learned anything."""
 
 
 class Judge(Section):
@@ -81,7 +41,7 @@ class Judge(Section):
     """Steps on verdicts about a single answer, before all are taught. Whether an answer
     is good is an exclusive-or of answer and request, which small models find late unless
     they know one half of it."""
-    imitation: Imitation = Imitation(steps=200, batch=64, rate=4e-3)
+    imitation: Sft = Sft(steps=200, batch=64, rate=4e-3)
     """One course on all answers."""
     courses: Count = 3
     """How often the course is held at most."""
@@ -104,7 +64,7 @@ class Attack(Section):
     """Share of imitated texts that are unexplored menu entries instead of winners."""
     min_distinct: Share = 0.5
     """Below this share of distinct queries the imitation is taken back."""
-    imitation: Imitation = Imitation()
+    imitation: Sft = Sft()
 
 
 class Learn(Section):
@@ -114,7 +74,7 @@ class Learn(Section):
     """Share of cases whose seed request reaches the learner unrewritten."""
     search_share: Share = 0.5
     """Share of attacked cases whose attacker is the search; the rest is the transformer."""
-    rl: GroupedRL = GroupedRL()
+    rl: Grpo = Grpo()
 
 
 class Annotator(Section):
@@ -137,7 +97,7 @@ class Calibrate(Section):
     """Planted answers to learn from."""
     label_weight: NonNegativeInt = 1
     """How often each human label is repeated among the rows; 0 ignores them."""
-    imitation: Imitation = Imitation(steps=20, rate=5e-4)
+    imitation: Sft = Sft(steps=20, rate=5e-4)
 
 
 class Evaluate(Section):
@@ -161,7 +121,7 @@ class Settings(Section):
     """A self-play run."""
 
     scenario: str = "red-team"
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """Options of the scenario; split, vanilla and plant are set by the stages."""
     rounds: Count = 3
     seed: Annotated[int, Field(ge=0, lt=2**53)] = 0

@@ -7,11 +7,12 @@ same episodes.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 from datasets import Dataset  # type: ignore[import-untyped] # ships no types
+from pydantic import NonNegativeFloat, PositiveFloat
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
@@ -23,42 +24,67 @@ from superalign_training.algorithms.arguments import (
     run,
     shared_arguments,
 )
-from superalign_training.experience import Row
+from superalign_training.experience import Live, PlayCases, Row
 from superalign_training.policy import Policy
-from superalign_training.settings import GroupedRL
-
-PlayCases = Callable[[int, int], Sequence[Row]]
-"""(first case, how many cases) → the learner's rows of all members of those cases."""
+from superalign_training.sections import Count, Plural, Section
 
 _TRIES = 4
 """How often more cases are played when some gave no complete group."""
 
 
-def reinforce(
+class Grpo(Section):
+    """Group-relative policy optimisation: how a policy is improved by rewards."""
+
+    id: Literal["grpo"] = "grpo"
+    steps: Count = 20
+    """Optimiser steps, each on episodes of the newest policy."""
+    cases: Count = 32
+    """Different cases in one step."""
+    members: Plural = 4
+    """Plays of each case: the group whose mean is the baseline."""
+    fork: bool = True
+    """Whether members share everything up to the learner's first view."""
+    rate: PositiveFloat = 1e-3
+    """Constant learning rate of AdamW."""
+    kl: NonNegativeFloat = 0.1
+    """Weight of the divergence from the policy that the round began with: without it a
+    tiny policy is sure of everything before it has learned anything."""
+
+    def improve(
+        self,
+        policy: Policy,
+        experience: Live,
+        *,
+        seed: int,
+        on_step: OnStep | None = None,
+    ) -> dict[str, float]:
+        """Improve a policy in place by the rewards of the episodes that it plays.
+
+        Args:
+            policy: changed in place; its optimiser goes on where it stopped.
+            experience: plays cases with the policy's agent as it is at that moment.
+            seed: another one for every round.
+            on_step: called after every optimiser step.
+
+        Returns:
+            ``reward_first`` and ``reward`` (means over the first and last tenth),
+            ``loss``, ``flat`` (share of groups without any difference in pay), ``cases``
+            played, and complete ``groups`` for each of them.
+
+        Raises:
+            InvalidOption: episodes give no rows for the policy at all.
+        """
+        return _reinforce(policy, experience.play, self, seed=seed, on_step=on_step)
+
+
+def _reinforce(
     policy: Policy,
     play: PlayCases,
-    settings: GroupedRL,
+    settings: Grpo,
     *,
     seed: int,
     on_step: OnStep | None = None,
 ) -> dict[str, float]:
-    """Improve a policy in place by the rewards of the episodes that it plays.
-
-    Args:
-        policy: changed in place; its optimiser goes on where it stopped.
-        play: plays cases with the policy's agent as it is at that moment.
-        settings: steps, cases, members, rate, divergence.
-        seed: another one for every round.
-        on_step: called after every optimiser step.
-
-    Returns:
-        ``reward_first`` and ``reward`` (means over the first and last tenth), ``loss``,
-        ``flat`` (share of groups without any difference in pay), ``cases`` played, and
-        complete ``groups`` for each of them.
-
-    Raises:
-        InvalidOption: episodes give no rows for the policy at all.
-    """
     device = str(policy.model.device)
     optimizer = policy.optimizer(settings.rate)
     recorder = Recorder(on_step)

@@ -7,9 +7,10 @@ own tokenizer.
 
 from collections.abc import Sequence
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 from datasets import Dataset  # type: ignore[import-untyped] # ships no types
+from pydantic import PositiveFloat
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -21,42 +22,58 @@ from superalign_training.algorithms.arguments import (
     run,
     shared_arguments,
 )
+from superalign_training.experience import Example
 from superalign_training.policy import Policy
-from superalign_training.settings import Imitation
+from superalign_training.sections import Count, Section
 
 
-class Example(NamedTuple):
-    """What a policy shall say where."""
+class Sft(Section):
+    """Supervised fine-tuning: how a policy learns given words."""
 
-    prompt_ids: tuple[int, ...]
-    completion_ids: tuple[int, ...]
-    """End-of-sequence token included."""
+    id: Literal["sft"] = "sft"
+    steps: Count = 60
+    """Optimiser steps at most."""
+    passes: PositiveFloat = 8.0
+    """Stops earlier once every row was seen so often: few rows are not learned by heart."""
+    batch: Count = 32
+    """Rows in one step."""
+    rate: PositiveFloat = 1e-3
+    """Constant learning rate of AdamW."""
+
+    def improve(
+        self,
+        policy: Policy,
+        experience: Sequence[Example],
+        *,
+        seed: int,
+        on_step: OnStep | None = None,
+    ) -> dict[str, float]:
+        """Fine-tune a policy in place to say the completions.
+
+        Args:
+            policy: changed in place; its optimiser goes on where it stopped.
+            experience: at least one example.
+            seed: of the order of the rows.
+            on_step: called after every optimiser step.
+
+        Returns:
+            ``loss_first`` and ``loss`` (means over the first and last tenth),
+            ``examples``, ``steps``.
+
+        Raises:
+            InvalidOption: no examples, or one without a prompt or a completion.
+        """
+        return _imitate(policy, experience, self, seed=seed, on_step=on_step)
 
 
-def imitate(
+def _imitate(
     policy: Policy,
     examples: Sequence[Example],
-    settings: Imitation,
+    settings: Sft,
     *,
     seed: int,
     on_step: OnStep | None = None,
 ) -> dict[str, float]:
-    """Fine-tune a policy in place to say the completions.
-
-    Args:
-        policy: changed in place; its optimiser goes on where it stopped.
-        examples: at least one.
-        settings: steps, batch and rate.
-        seed: of the order of the rows.
-        on_step: called after every optimiser step.
-
-    Returns:
-        ``loss_first`` and ``loss`` (means over the first and last tenth), ``examples``,
-        ``steps``.
-
-    Raises:
-        InvalidOption: no examples, or one without a prompt or a completion.
-    """
     if not examples:
         raise InvalidOption("there is nothing to imitate; give at least one example")
     if not all(example.prompt_ids and example.completion_ids for example in examples):

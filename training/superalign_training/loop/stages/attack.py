@@ -15,7 +15,7 @@ from superalign_env.measures import distinct_share, share
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.seeding import generator, mix
 from superalign_env.types import Episode, Event, Metric, Role, View, role_of
-from superalign_training.algorithms.sft import Example, imitate
+from superalign_training.experience import Example
 from superalign_training.judging import final_score
 from superalign_training.loop.cast import (
     first_view,
@@ -117,10 +117,9 @@ def _imitate_winners(
     if not pairs:
         return chain, {"lessons": 0}
     before = attacker.snapshot()
-    numbers = imitate(
+    numbers = settings.imitation.improve(
         attacker,
         [Example(attacker.prompt_ids(v), attacker.reply_ids(v, text)) for v, text in pairs],
-        settings.imitation,
         seed=bench.seed_of("order"),
         on_step=lambda done, n: bench.watcher.step(done, settings.imitation.steps, n),
     )

@@ -11,7 +11,8 @@ import msgspec
 from superalign_env.measures import brier, share
 from superalign_env.store import standing
 from superalign_env.types import Episode, Metric, Role, Signal
-from superalign_training.algorithms.sft import Example, imitate
+from superalign_training.algorithms.sft import Sft
+from superalign_training.experience import Example
 from superalign_training.judging import (
     Forecast,
     Lesson,
@@ -29,7 +30,7 @@ from superalign_training.loop.cast import (
     stage_scenario,
 )
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.settings import Imitation, Settings
+from superalign_training.settings import Settings
 
 
 def judge(bench: Bench, settings: Settings) -> Outcome:
@@ -86,15 +87,14 @@ class Teacher:
         self.lessons = planted_lessons(episodes)
         """What should have been said of planted answers."""
 
-    def teach(self, lessons: Sequence[Lesson], imitation: Imitation) -> None:
+    def teach(self, lessons: Sequence[Lesson], imitation: Sft) -> None:
         """Hold one course."""
-        numbers = imitate(
+        numbers = imitation.improve(
             self._critic,
             [
                 Example(one.prompt_ids, self._critic.reply_ids(self._view, one.verdict))
                 for one in lessons
             ],
-            imitation,
             seed=self._bench.seed_of(f"order-{self._courses}"),
             on_step=lambda done, n: self._bench.watcher.step(done, imitation.steps, n),
         )

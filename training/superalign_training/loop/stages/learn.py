@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 from superalign_env.protocols import Agent
 from superalign_env.types import Metric, Role
-from superalign_training.algorithms.grpo import reinforce
-from superalign_training.experience import Row, training_rows
+from superalign_training.experience import Live, Row, training_rows
 from superalign_training.loop.cast import (
     keep_policy,
     play,
@@ -58,10 +57,9 @@ def learn(bench: Bench, settings: Settings) -> Outcome:
         )
         return training_rows(episodes, seat)
 
-    numbers = reinforce(
+    numbers = rl.improve(
         learner,
-        cases,
-        rl,
+        Live(cases),
         seed=bench.seed_of("trainer"),
         on_step=lambda done, n: bench.watcher.step(done, rl.steps, n),
     )
