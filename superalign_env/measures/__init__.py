@@ -5,6 +5,7 @@ from superalign_env.measures.diversity import distinct_n, distinct_share
 from superalign_env.measures.holm import holm_adjusted
 from superalign_env.measures.intervals import (
     Estimate,
+    census,
     difference,
     mean,
     share,
@@ -20,6 +21,7 @@ __all__ = [
     "Ratio",
     "brier",
     "calibration_error",
+    "census",
     "difference",
     "distinct_n",
     "distinct_share",

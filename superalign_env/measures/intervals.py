@@ -1,7 +1,7 @@
 """Point estimates with 95 % intervals, from first principles and without state."""
 
 from collections.abc import Sequence
-from math import sqrt
+from math import fsum, sqrt
 from typing import NamedTuple
 
 _Z = 1.959963984540054
@@ -51,6 +51,18 @@ def mean(values: Sequence[float]) -> Estimate:
     variance = sum((value - middle) ** 2 for value in values) / (n - 1)
     spread = float(t.ppf(0.975, n - 1)) * sqrt(variance / n)
     return Estimate(middle, middle - spread, middle + spread, n)
+
+
+def census(values: Sequence[float]) -> Estimate:
+    """Return the mean over a whole population: nothing was drawn, so nothing is unsure.
+
+    Raises:
+        ValueError: nobody was counted.
+    """
+    if not values:
+        raise ValueError("an empty population has no mean")
+    middle = fsum(values) / len(values)
+    return Estimate(middle, middle, middle, len(values))
 
 
 def difference(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from superalign_env.measures import difference, mean, share, two_sided
+from superalign_env.measures import census, difference, mean, share, two_sided
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 7), (7, 7), (3, 10), (40, 100), (1, 1)])
@@ -43,3 +43,9 @@ def test_nothing_observed_is_an_error():
     for call in (lambda: share(0, 0), lambda: share(3, 2), lambda: mean([])):
         with pytest.raises(ValueError):
             call()
+
+
+def test_a_whole_population_has_a_mean_without_doubt():
+    assert census([0.0, 1.0, 1.0, 1.0]) == (0.75, 0.75, 0.75, 4)
+    with pytest.raises(ValueError, match="empty population"):
+        census([])

@@ -1,0 +1,113 @@
+"""How likely a causal LM is to begin its answer with a word, without sampling any."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from superalign_agents.transformer import TransformerAgent
+from superalign_env.errors import InvalidOption
+from superalign_env.types import View
+
+Numbers = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+class Likely(NamedTuple):
+    """What N views are answered with, over W words."""
+
+    probability: Numbers
+    """[N, W] that sampling at temperature 1 begins with the word."""
+    greedy: Mask
+    """[N, W] whether decoding at temperature 0 begins with it."""
+
+
+def first_words(
+    agent: TransformerAgent,
+    views: Sequence[View],
+    words: Sequence[str],
+    *,
+    batch: int = 512,
+) -> Likely:
+    """Return how answers begin: one forward pass for all words that are single tokens.
+
+    Args:
+        agent: whose weights answer; its own temperature does not matter.
+        views: what it is shown.
+        words: beginnings of answers, none the beginning of another.
+        batch: views in one pass.
+
+    Raises:
+        InvalidOption: a view that leaves nothing to read, or a word without tokens.
+    """
+    prompts = [agent.prompt_ids(view) for view in views]
+    if not all(prompts):
+        raise InvalidOption(
+            f"{agent.reference} reads nothing of a view; raise max_context so that the "
+            "reply leaves room for a prompt"
+        )
+    # Without the end-of-sequence token, which closes what an agent would have said.
+    tokens = [agent.reply_ids(views[0], word)[:-1] for word in words] if views else []
+    if not all(tokens):
+        raise InvalidOption(
+            f"a word of {list(words)!r} has no tokens for {agent.reference}"
+        )
+    found = Likely(
+        np.zeros((len(views), len(words))), np.zeros((len(views), len(words)), np.bool_)
+    )
+    # Passes over prompts of one length need no padding.
+    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
+    was_training = agent.model.training
+    agent.model.train(False)
+    try:
+        for start in range(0, len(order), batch):
+            rows = order[start : start + batch]
+            for column, ids in _scored(agent, [prompts[row] for row in rows], tokens):
+                found.probability[rows, column] = ids.probability[:, 0]
+                found.greedy[rows, column] = ids.greedy[:, 0]
+    finally:
+        agent.model.train(was_training)
+    return found
+
+
+def _scored(
+    agent: TransformerAgent, prompts: Sequence[list[int]], words: Sequence[tuple[int, ...]]
+) -> list[tuple[int, Likely]]:
+    """Return (number of the word, likelihoods [B, 1]); words that differ last share a pass."""
+    found = []
+    stems: dict[tuple[int, ...], list[int]] = {}
+    for column, word in enumerate(words):
+        stems.setdefault(word[:-1], []).append(column)
+    for stem, columns in stems.items():
+        logits = _logits(agent, [[*prompt, *stem] for prompt in prompts], len(stem) + 1)
+        logprobs = torch.log_softmax(logits.double(), dim=-1)
+        likeliest = logits.argmax(dim=-1)
+        for column in columns:
+            tokens = torch.as_tensor(words[column], device=logits.device)
+            said = logprobs.gather(-1, tokens.expand(len(prompts), -1)[..., None])[..., 0]
+            probability = said.sum(dim=1, keepdim=True).exp().cpu().numpy()
+            greedy = likeliest.eq(tokens).all(dim=1, keepdim=True).cpu().numpy()
+            found.append((column, Likely(probability, greedy)))
+    return found
+
+
+@torch.inference_mode()
+def _logits(agent: TransformerAgent, rows: Sequence[list[int]], keep: int) -> torch.Tensor:
+    """Return the logits [B, keep, V] after the last tokens of each row."""
+    width = max(map(len, rows))
+    ids = torch.zeros((len(rows), width), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for place, row in enumerate(rows):
+        ids[place, width - len(row) :] = torch.as_tensor(row)
+        mask[place, width - len(row) :] = 1
+    device = agent.model.device
+    output: Any = agent.model(
+        input_ids=ids.to(device),
+        attention_mask=mask.to(device),
+        position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0).to(device),
+        logits_to_keep=keep,
+    )
+    logits: torch.Tensor = output.logits
+    return logits
