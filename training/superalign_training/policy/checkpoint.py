@@ -1,0 +1,63 @@
+"""Where a policy lies, and what must be found there.
+
+A checkpoint is a folder: a Hugging Face model (safetensors, tokenizer, chat template), and
+beside it the value head and the optimiser's moments. It is named by its content and
+appears whole or not at all.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+MOMENTS = "optimizer.safetensors"
+HEAD = "value_head.safetensors"
+STATE = "policy.json"
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """Where a policy lies, and what must be found there."""
+
+    path: str
+    """Folder, relative to the run; empty for the untrained original."""
+    reference: str
+    """The agent reference that the policy goes back to."""
+    weights: str
+    """Content hash of the weights."""
+    optimizer: str = ""
+    """Content hash of the optimiser's moments; empty before any training."""
+    options: dict[str, Any] = {}
+    """How the agent speaks: temperature, template, context."""
+    agent: str = ""
+    """Hash of the row in the table of agents."""
+    original: str = ""
+    """Content hash of the untrained original's weights."""
+    head: str = ""
+    """Content hash of the value head; empty if there is none."""
+    updates: int = 0
+    """Optimiser steps ever taken."""
+    baselines: dict[str, float] = {}
+    """Average pay by role."""
+
+
+@contextmanager
+def appearing(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `folder` when all went well."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def file_hash(path: Path) -> str:
+    """Return 32 hex digits that name a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(
+            file, lambda: hashlib.blake2b(digest_size=16)
+        ).hexdigest()

@@ -1,0 +1,125 @@
+"""What comes next and what it is worth: logits and values from one pass.
+
+The value head reads what the LM head reads. It is caught on its way into the LM head, so
+logits are exactly the model's own, whatever else an architecture does to them (soft caps,
+scales), and nothing is computed twice.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from superalign_env.errors import InvalidOption
+
+
+class Outlook(NamedTuple):
+    """Shapes: B rows, T positions, V tokens."""
+
+    logits: torch.Tensor
+    """[B, T, V] of the token after each position."""
+    values: torch.Tensor
+    """[B, T] float32; what is still to come, judged after reading each position."""
+
+
+class ValueHead(nn.Module):
+    """A linear layer on the last hidden state, in float32; all values start at 0.
+
+    Args:
+        width: of the hidden state.
+        device: where it shall live.
+    """
+
+    def __init__(self, width: int, *, device: torch.device | str = "cpu") -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, 1, device=device, dtype=torch.float32)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> "ValueHead":
+        """Return a fresh head that fits a model."""
+        return cls(_output_layer(model).weight.shape[1], device=model.device)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return values [B, T] of hidden states [B, T, H]."""
+        values: torch.Tensor = self.linear(hidden.float())[..., 0]
+        return values
+
+
+def look(
+    model: PreTrainedModel,
+    head: ValueHead,
+    *,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    keep: int = 0,
+) -> Outlook:
+    """Run a model once.
+
+    Args:
+        model: the language model.
+        head: its value head.
+        ids: [B, T] tokens, padded on either side.
+        mask: [B, T] 1 where a token is real.
+        keep: only the last so many positions are wanted; 0 means all.
+
+    Raises:
+        InvalidOption: a model without an output layer that could be listened to.
+    """
+    with _listening(model) as heard:
+        output: Any = model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=(mask.long().cumsum(dim=1) - 1).clamp(min=0),
+            use_cache=False,
+            logits_to_keep=keep,
+        )
+    return Outlook(output.logits, head(heard[-1]))
+
+
+def value(
+    model: PreTrainedModel, head: ValueHead, *, ids: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Return values [B, T] alone: the tokens' logits are not computed, but for one.
+
+    Arguments as in `look`.
+    """
+    body: Any = model.base_model
+    output = body(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=(mask.long().cumsum(dim=1) - 1).clamp(min=0),
+        use_cache=False,
+    )
+    values: torch.Tensor = head(output.last_hidden_state)
+    return values
+
+
+@contextmanager
+def _listening(model: PreTrainedModel) -> Iterator[list[torch.Tensor]]:
+    """Yield a list to which what the output layer reads is appended."""
+    heard: list[torch.Tensor] = []
+
+    def hear(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        heard.append(inputs[0])
+
+    handle = _output_layer(model).register_forward_pre_hook(hear)
+    try:
+        yield heard
+    finally:
+        handle.remove()
+
+
+def _output_layer(model: PreTrainedModel) -> Any:
+    untyped: Any = model
+    layer = untyped.get_output_embeddings()
+    if layer is None:
+        raise InvalidOption(
+            f"{type(model).__name__} has no output layer, so no value head can read with it; "
+            "take a causal language model"
+        )
+    return layer

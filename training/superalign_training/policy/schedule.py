@@ -1,0 +1,43 @@
+"""How the learning rate changes over a policy's life."""
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from superalign_training.sections import Section, Share
+
+
+class Schedule(Section):
+    """A factor on the learning rate, by the number of optimiser steps ever taken.
+
+    The count belongs to the policy and is saved with it, so a schedule goes on across
+    rounds, checkpoints and kills.
+    """
+
+    kind: Literal["constant", "linear", "cosine"] = "constant"
+    """What follows the warm-up."""
+    warmup: Annotated[int, Field(ge=0)] = 0
+    """Steps over which the factor rises from 0 to 1."""
+    steps: Annotated[int, Field(ge=0)] = 0
+    """Step at which a decay has arrived at `floor`; unused if constant."""
+    floor: Share = 0.0
+    """The factor at the end of a decay."""
+
+    def factor(self, step: int) -> float:
+        """Return the factor for the step after so many steps.
+
+        Args:
+            step: optimiser steps taken before.
+        """
+        if step < self.warmup:
+            return (step + 1) / (self.warmup + 1)
+        if self.kind == "constant":
+            return 1.0
+        way = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
+        if self.kind == "cosine":
+            way = (1 - math.cos(math.pi * way)) / 2
+        return 1 - (1 - self.floor) * way
+
+
+CONSTANT = Schedule()
