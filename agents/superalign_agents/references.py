@@ -3,6 +3,7 @@
 ======================= =================================================
 ``search``              an id of the registry
 ``micro/3``             rung 3 of the ladder, seed 0; ``micro/3@2`` is seed 2
+``qwen2.5/7B-Instruct`` a preset for a published model (hub, or ``$SUPERALIGN_MODELS``)
 ``path/to/folder``      a Hugging Face model folder
 ``hf:org/name``         a model of the hub
 ``endpoint:model``      a model behind an OpenAI-compatible server
@@ -15,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from superalign_agents.ladders.families import known_presets, preset_of
 from superalign_agents.ladders.rungs import RungReference, find_rungs, rung_folder
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, UnknownId
@@ -58,12 +60,17 @@ def _make(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
     rung = RungReference.parse(name)
     if rung is not None and any(known.family == rung.family for known in find_rungs()):
         return _transformer(str(rung_folder(rung)), name, options)
+    preset = preset_of(name)
+    if preset is not None:
+        device = str(options.get("device", "cpu"))
+        return _transformer(preset.location, name, {**preset.options(device), **options})
     raise UnknownId("agent", name, known_references())
 
 
 def known_references() -> list[str]:
-    """Return every registered id and every rung that is shipped or built."""
-    return [*registry.entries("agent"), *(str(rung) for rung in find_rungs())]
+    """Return every registered id, every rung that is here, and every preset."""
+    rungs = [str(rung) for rung in find_rungs()]
+    return [*registry.entries("agent"), *rungs, *known_presets()]
 
 
 def _registered(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:

@@ -63,3 +63,10 @@ def test_a_broken_list_of_numbers_is_a_usage_error() -> None:
 def test_lists_of_numbers_are_read() -> None:
     assert numbers("0-2,4") == [0, 1, 2, 4]
     assert RungReference("micro", 4, 2).folder_name == "4@2"
+
+
+def test_presets_of_published_models_are_shown() -> None:
+    shown = run("show", "qwen2.5")
+    assert shown.exit_code == 0
+    for rung in ("0.5B", "1.5B", "3B", "7B", "7B-Instruct"):
+        assert f"qwen2.5/{rung}" in shown.output

@@ -15,6 +15,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from superalign_agents.ladders.families import families
 from superalign_agents.ladders.rungs import RungReference, find_rungs
 from superalign_env.errors import UnknownId
 from superalign_training.ladder.build import build
@@ -83,14 +84,20 @@ def build_with_progress(
 def show_ladder(family: str, pictures: Path | None = None) -> list[Path]:
     """Print capacity and utility by family and tier; return the pictures drawn.
 
+    Of published models, whose capacity nobody measured here, the presets are printed.
+
     Raises:
         UnknownId: no rung of that ladder is shipped or built.
     """
+    if family in families():
+        Console().print(presets_table(family))
+        return []
     folders = {
         known: path for known, path in find_rungs().items() if known.family == family
     }
     if not folders:
-        raise UnknownId("ladder", family, {known.family for known in find_rungs()})
+        names = {known.family for known in find_rungs()} | set(families())
+        raise UnknownId("ladder", family, names)
     cards = read_cards(folders)
     for name in ("capacity", "utility"):
         for task in sorted({task for task, _ in columns(cards)}):
@@ -119,6 +126,26 @@ def moves_table(cards: Sequence[Card]) -> Table:
     rows = {rung: [row.get(role) for role in roles] for rung, row in shares.items()}
     title = f"understood moves of {family}: mean over seeds (least to most)"
     return _table(title, cards, roles, rows)
+
+
+def presets_table(family: str) -> Table:
+    """Return one row per published model: how it is loaded and first trained."""
+    table = Table(title=f"{family}: presets, by hub name or in $SUPERALIGN_MODELS")
+    for heading in ("rung", "parameters", "licence", "spoken to", "context", "LoRA"):
+        table.add_column(heading)
+    table.add_column("first rates")
+    for name, preset in families()[family].items():
+        lora = preset.lora
+        table.add_row(
+            f"{family}/{name}",
+            f"{preset.parameters / 1e9:.2f} G",
+            preset.licence,
+            preset.template,
+            f"{preset.context:,}",
+            f"rank {lora['rank']}, alpha {lora['alpha']}, {lora['targets']}",
+            ", ".join(f"{what} {rate:g}" for what, rate in preset.rate.items()),
+        )
+    return table
 
 
 def _table(
