@@ -93,7 +93,18 @@ def m0001_tables(tables: "sqlite_utils.Database") -> None:
     tables.executescript(_FIRST)
 
 
-MIGRATIONS = (m0001_tables,)
+def m0002_cells_say_what_they_cost(tables: "sqlite_utils.Database") -> None:
+    """Time, cost, code and error of a cell."""
+    for column in (
+        "seconds REAL NOT NULL DEFAULT 0",
+        "cost TEXT NOT NULL DEFAULT '{}'",
+        "code TEXT NOT NULL DEFAULT ''",
+        "error TEXT NOT NULL DEFAULT ''",
+    ):
+        tables.execute(f"ALTER TABLE cells ADD COLUMN {column}")
+
+
+MIGRATIONS = (m0001_tables, m0002_cells_say_what_they_cost)
 
 
 def applied(database: Database) -> list[str]:

@@ -7,12 +7,8 @@ in the record, so a stage that was interrupted is done again from its inputs and
 if nothing had happened.
 """
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from types import FrameType
-from typing import Any, NamedTuple, NoReturn, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from superalign_env.canonical import content_hash
 from superalign_env.errors import RecordError
@@ -20,6 +16,7 @@ from superalign_env.seeding import label, mix
 from superalign_env.store import EpisodeWriter, Run, Stage
 from superalign_env.types import Metric
 from superalign_training.loop.chain import Chain
+from superalign_training.loop.stopping import sigterm_as_interrupt
 
 
 class Watcher(Protocol):
@@ -199,20 +196,3 @@ def _done(run: Run, plan: Sequence[Planned]) -> list[Stage]:
                 "run_dir"
             )
     return done
-
-
-@contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C within; only the main thread can."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
