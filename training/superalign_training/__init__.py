@@ -7,6 +7,10 @@ if TYPE_CHECKING:  # PLUGINS must exist before superalign_env reads it
 
 PLUGINS: "Table" = {
     "algorithm": {
+        "dpo": (
+            "superalign_training.algorithms.dpo:Dpo",
+            "direct preference optimisation: sigmoid, conservative or robust",
+        ),
         "grpo": (
             "superalign_training.algorithms.grpo:Grpo",
             "group-relative policy optimisation on environment rewards",

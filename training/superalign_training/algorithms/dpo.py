@@ -1,0 +1,228 @@
+"""Direct preference optimisation on given token ids (TRL's DPOTrainer).
+
+Pairs come tokenised, with the anchor's log-probabilities beside them. What was left out:
+f-divergences, length desensitising, templates, truncation, evaluation; and TRL's way of
+computing the reference, which loads or copies a second model.
+
+Losses of the margin m = β·(log-ratio of the chosen − log-ratio of the rejected), where a
+share e of the preferences is believed to be the wrong way round:
+
+* ``sigmoid`` −log σ(m)  (Rafailov et al. 2023, eq. 7);
+* ``conservative`` −(1−e)·log σ(m) − e·log σ(−m)  (cDPO, Mitchell 2023): bounds the margin;
+* ``robust`` (−(1−e)·log σ(m) + e·log σ(−m)) / (1−2e)  (rDPO, Chowdhury et al. 2024):
+  over random flips its expectation is the loss without any.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
+
+from datasets import Dataset  # type: ignore[import-untyped] # ships no types
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer
+
+from superalign_env.errors import InvalidOption
+from superalign_training.algorithms.anchors import (
+    Anchor,
+    anchor_likelihoods,
+    first_and_last,
+    steps_within,
+)
+from superalign_training.algorithms.arguments import (
+    OnStep,
+    Recorder,
+    constant_schedule,
+    run,
+    shared_arguments,
+)
+from superalign_training.experience import Preference
+from superalign_training.policy import Policy
+from superalign_training.sections import Count, Section
+
+PreferenceLoss = Literal["sigmoid", "conservative", "robust"]
+
+
+class Dpo(Section):
+    """Direct preference optimisation: how a policy learns which of two is better said."""
+
+    id: Literal["dpo"] = "dpo"
+    loss: PreferenceLoss = "sigmoid"
+    """What is made of a pair; the latter two allow for pairs that are the wrong way round."""
+    flip: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """Believed share of pairs that are the wrong way round; above 0 unless sigmoid."""
+    beta: PositiveFloat = 0.1
+    """How strongly the policy is held near its anchor."""
+    anchor: Anchor = "begin"
+    """What it is held near to: itself when training began, or its untrained original."""
+    imitate: NonNegativeFloat = 0.0
+    """Weight of imitating the chosen beside it, which keeps them likely (RPO)."""
+    steps: Count = 60
+    """Optimiser steps at most."""
+    passes: PositiveFloat = 4.0
+    """Stops earlier once every pair was seen so often."""
+    batch: Count = 32
+    """Pairs in one step."""
+    rate: PositiveFloat = 3e-4
+    """Constant learning rate of AdamW."""
+
+    @model_validator(mode="after")
+    def _flips_fit_the_loss(self) -> Self:
+        if (self.loss == "sigmoid") != (self.flip == 0):
+            raise ValueError(
+                f"loss={self.loss} with flip={self.flip}: sigmoid takes every pair at its "
+                "word (flip=0), conservative and robust need a share of flips, 0 < flip < 0.5"
+            )
+        return self
+
+    def improve(
+        self,
+        policy: Policy,
+        experience: Sequence[Preference],
+        *,
+        seed: int,
+        on_step: OnStep | None = None,
+    ) -> dict[str, float]:
+        """Train a policy in place to find the chosen likelier than the rejected.
+
+        Args:
+            policy: changed in place; its optimiser goes on where it stopped.
+            experience: at least one pair whose two sides differ.
+            seed: of the order of the pairs.
+            on_step: called after every optimiser step.
+
+        Returns:
+            ``loss_first`` and ``loss`` (means over the first and last tenth), ``margin``
+            (β·difference of log-ratios) and ``accuracy`` (share of pairs with a positive
+            one) over the last tenth, ``pairs``, ``dropped`` (equal sides), ``steps``.
+
+        Raises:
+            InvalidOption: no pairs, only equal sides, an empty side, or weights and losses
+                that are not finite.
+        """
+        pairs = differing(experience)
+        batch = min(self.batch, len(pairs))
+        steps = steps_within(self.steps, self.passes, rows=len(pairs), batch=batch)
+        recorder = Recorder(on_step)
+        rows = _rows(policy, pairs, self.anchor, batch=2 * batch)
+        with policy.training():
+            run(trainer(self, policy, rows, steps=steps, seed=seed, recorder=recorder))
+        loss_first, loss = first_and_last(recorder, "loss")
+        return {
+            "pairs": float(len(pairs)),
+            "dropped": float(len(experience) - len(pairs)),
+            "steps": float(steps),
+            "loss_first": loss_first,
+            "loss": loss,
+            "margin": first_and_last(recorder, "rewards/margins")[1],
+            "accuracy": first_and_last(recorder, "rewards/accuracies")[1],
+        }
+
+
+def differing(pairs: Sequence[Preference]) -> list[Preference]:
+    """Return the pairs whose two sides differ.
+
+    Raises:
+        InvalidOption: there are none, or one lacks a prompt or a side.
+    """
+    if not pairs:
+        raise InvalidOption("there is nothing to prefer; give at least one pair")
+    if not all(p.prompt_ids and p.chosen_ids and p.rejected_ids for p in pairs):
+        raise InvalidOption(
+            "a pair needs a prompt and two completions of at least one token each"
+        )
+    found = [pair for pair in pairs if pair.chosen_ids != pair.rejected_ids]
+    if not found:
+        raise InvalidOption(
+            "in every pair the chosen equals the rejected; give completions that differ"
+        )
+    return found
+
+
+def _rows(
+    policy: Policy, pairs: Sequence[Preference], anchor: Anchor, *, batch: int
+) -> list[dict[str, Any]]:
+    """Return what the trainer reads: ids, and how likely the anchor finds both sides."""
+    sides = [(pair.prompt_ids, pair.chosen_ids) for pair in pairs]
+    sides += [(pair.prompt_ids, pair.rejected_ids) for pair in pairs]
+    known = anchor_likelihoods(policy, anchor, sides, batch=batch)
+    return [
+        {
+            "prompt_ids": list(pair.prompt_ids),
+            "chosen_ids": list(pair.chosen_ids),
+            "rejected_ids": list(pair.rejected_ids),
+            "ref_chosen_logps": known[place],
+            "ref_rejected_logps": known[len(pairs) + place],
+        }
+        for place, pair in enumerate(pairs)
+    ]
+
+
+def trainer(
+    settings: Dpo,
+    policy: Policy,
+    rows: Sequence[dict[str, Any]],
+    *,
+    steps: int = 1,
+    seed: int = 0,
+    recorder: Recorder | None = None,
+) -> DPOTrainer:
+    """Return TRL's trainer for tokenised rows with known reference log-probabilities.
+
+    Args:
+        settings: of the algorithm.
+        policy: in training.
+        rows: with ``prompt_ids``, ``chosen_ids``, ``rejected_ids``, ``ref_chosen_logps``
+            and ``ref_rejected_logps``.
+        steps: optimiser steps.
+        seed: of the order of the rows.
+        recorder: takes its numbers.
+    """
+    optimizer = policy.optimizer(settings.rate)
+    losses = _losses(settings)
+    return _Tokenised(
+        model=policy.model,
+        args=DPOConfig(
+            **shared_arguments(
+                steps=steps,
+                rate=settings.rate,
+                seed=seed,
+                device=str(policy.model.device),
+            ),
+            per_device_train_batch_size=min(settings.batch, len(rows)),
+            dataloader_drop_last=True,
+            max_length=None,
+            precompute_ref_log_probs=True,
+            beta=settings.beta,
+            label_smoothing=settings.flip,
+            loss_type=list(losses),
+            loss_weights=list(losses.values()),
+        ),
+        train_dataset=Dataset.from_list(list(rows)),
+        processing_class=policy.tokenizer,
+        optimizers=(optimizer, constant_schedule(optimizer)),
+        callbacks=[recorder or Recorder(None)],
+    )
+
+
+def _losses(settings: Dpo) -> dict[str, float]:
+    """Return TRL's losses and their weights, which add up to ours."""
+    e = settings.flip
+    named: dict[PreferenceLoss, dict[str, float]] = {
+        "sigmoid": {"sigmoid": 1.0},
+        "robust": {"robust": 1.0},
+        # TRL has no cDPO any more. With s = −log σ(m) and t = −log σ(−m) it is (1−e)s + et,
+        # which is 2(1−e)·sigmoid − (1−2e)·robust = 2(1−e)s − ((1−e)s − et).
+        "conservative": {"sigmoid": 2 * (1 - e), "robust": -(1 - 2 * e)},
+    }
+    chosen = named[settings.loss]
+    return {**chosen, "sft": settings.imitate} if settings.imitate else chosen
+
+
+class _Tokenised(DPOTrainer):
+    """Takes rows as they are. TRL would tokenise them, and find no text to tokenise."""
+
+    def _prepare_dataset(self, dataset: Any, *rest: Any, **options: Any) -> Any:
+        return dataset
+
+    def _precompute_ref_logps(self, dataset: Any, *rest: Any, **options: Any) -> Any:
+        return dataset
