@@ -11,6 +11,8 @@
     ├── ProtocolError           a plug-in breaks its contract
     │   └── NotReproducible     same seed, different words
     ├── EpisodeOver             the game has ended
+    ├── CellsFailed             cells of an experiment; the others are kept
+    ├── OutOfMemory             not even one prompt fits (also a MemoryError)
     └── RecordError             something is wrong with a run folder
         ├── RecordDamaged       the database or a checkpoint is broken or was altered
         ├── RecordTooNew        written by a later version
@@ -71,6 +73,14 @@ class NotReproducible(ProtocolError):
 
 class EpisodeOver(SuperalignError):
     """The game has ended; reset it."""
+
+
+class OutOfMemory(SuperalignError, MemoryError):
+    """Not even one prompt fits into memory."""
+
+
+class CellsFailed(SuperalignError):
+    """Some cells of an experiment could not be computed; the others are kept."""
 
 
 class RecordError(SuperalignError):

@@ -2,44 +2,47 @@
 
 import pytest
 from scipy import stats
-from typer.testing import CliRunner
 
-from superalign_env.cli import build
-from superalign_training.experiments.first_self_play import Outcome, together
-
-
-def outcome(seed, before, final, *, known=0.0, fresh=0.5):
-    return Outcome(
-        seed,
-        {"both sides right": before},
-        {"both sides right": final, "fresh attack": fresh, "co-trained attack": known},
-    )
+from superalign_training.experiments.engine.results import flat
+from superalign_training.experiments.first_self_play import EXPERIMENT, reduce
 
 
-OUTCOMES = [outcome(1, 0.5, 0.9, fresh=0.3), outcome(2, 0.4, 0.9), outcome(3, 0.5, 0.8)]
+def values(before, final, *, known=0.0, fresh=0.5):
+    return {
+        "before": {"both sides right": before},
+        "final": {
+            "both sides right": final,
+            "fresh attack": fresh,
+            "co-trained attack": known,
+        },
+    }
+
+
+CELLS = {1: values(0.5, 0.9, fresh=0.3), 2: values(0.4, 0.9), 3: values(0.5, 0.8)}
 
 
 def test_seeds_are_the_unit_and_differences_are_paired():
-    result = together(OUTCOMES)
+    figures = reduce({"self-play": CELLS}).figures
     gains = [0.4, 0.5, 0.3]
     low, high = stats.t.interval(0.95, 2, sum(gains) / 3, stats.sem(gains))
-    assert result.improvement[:3] == pytest.approx((0.4, low, high))
-    assert result.final.value == pytest.approx(2.6 / 3)
-    assert result.false_robustness.value == pytest.approx(1.3 / 3)
+    assert figures["learner_improvement"][:3] == pytest.approx((0.4, low, high))
+    assert figures["final_both_sides_right"].value == pytest.approx(2.6 / 3)
+    assert figures["fresh_minus_cotrained_attack"].value == pytest.approx(1.3 / 3)
 
 
 def test_the_last_line_has_the_names_that_were_promised():
-    plain = together(OUTCOMES).plain()
-    assert plain["seeds"] == 3
+    plain = flat(reduce({"self-play": CELLS}).figures, digits=4)
     for name in (
         "learner_improvement",
-        "learner_improvement_low",
-        "learner_improvement_high",
+        "final_both_sides_right",
+        "fresh_attack",
+        "fresh_minus_cotrained_attack",
     ):
-        assert isinstance(plain[name], float)
+        for part in (name, f"{name}_low", f"{name}_high"):
+            assert isinstance(plain[part], float)
 
 
-def test_the_command_lists_what_can_be_run():
-    listed = CliRunner().invoke(build(), ["experiment"])
-    assert listed.exit_code == 0
-    assert "first-self-play" in listed.output
+def test_the_claim_is_frozen():
+    assert EXPERIMENT.seeds.claim == (120, 121, 122, 123, 124)
+    assert EXPERIMENT.conditions == {"self-play": {"rung": "micro/3", "rounds": 3}}
+    assert EXPERIMENT.quickly() == {"self-play": {"rung": "micro/3", "rounds": 1}}

@@ -15,6 +15,10 @@ PLUGINS: "Table" = {
             "superalign_training.algorithms.grpo:Grpo",
             "group-relative policy optimisation on environment rewards",
         ),
+        "ppo": (
+            "superalign_training.algorithms.ppo:Ppo",
+            "proximal policy optimisation with a learned value function",
+        ),
         "sft": (
             "superalign_training.algorithms.sft:Sft",
             "supervised fine-tuning on recorded token ids",
@@ -36,7 +40,7 @@ PLUGINS: "Table" = {
     },
     "experiment": {
         "first-self-play": (
-            "superalign_training.experiments.first_self_play:first_self_play",
+            "superalign_training.experiments.first_self_play:EXPERIMENT",
             "does the learner improve in three rounds, and is it really robust?",
         ),
     },

@@ -1,8 +1,9 @@
 """What counts seeds: each experiment is one file with its frozen setting and its claim."""
 
-from superalign_training.experiments.bench import Bench, begun
-from superalign_training.experiments.experiment import Experiment, Params, Seeds
-from superalign_training.experiments.results import (
+from superalign_training.experiments.engine.bench import Bench, begun
+from superalign_training.experiments.engine.experiment import Experiment, Params, Seeds
+from superalign_training.experiments.engine.pictures import bands, forest
+from superalign_training.experiments.engine.results import (
     Outcomes,
     Result,
     Table,
@@ -10,6 +11,7 @@ from superalign_training.experiments.results import (
     column,
     means,
 )
+from superalign_training.experiments.engine.running import run_experiment
 
 __all__ = [
     "Bench",
@@ -20,7 +22,10 @@ __all__ = [
     "Seeds",
     "Table",
     "Values",
+    "bands",
     "begun",
     "column",
+    "forest",
     "means",
+    "run_experiment",
 ]

@@ -2,28 +2,103 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from superalign_env import registry
+from superalign_env.cli.output import console, table
+from superalign_env.errors import InvalidOption, ProtocolError
+
+if TYPE_CHECKING:
+    from superalign_training.experiments.engine.experiment import Experiment
+    from superalign_training.experiments.engine.plan import Mode
+    from superalign_training.experiments.engine.report import Report
 
 
 def experiment(
     name: Annotated[str, typer.Argument(help="Which; without one they are listed.")] = "",
-    quick: Annotated[bool, typer.Option("--quick", help="Small: does it run?")] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of its runs; runs/NAME by default.")
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small, under a minute: not a claim.")
+    ] = False,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Compare candidates on the tuning seeds.")
+    ] = False,
+    seeds: Annotated[
+        str | None, typer.Option(help="Other seeds: 0:10 or 100,101. Exploratory.")
     ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of its record; runs/NAME by default.")
+    ] = None,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Compute again what other code computed.")
+    ] = False,
+    listing: Annotated[bool, typer.Option("--list", help="List what there is.")] = False,
 ) -> None:
     """Run an experiment over seeds; what is done already is not done again.
 
     superalign experiment first-self-play
     """
-    if not name:
-        for known, entry in registry.entries("experiment").items():
-            typer.echo(f"{known}: {entry.line}")
+    if listing or not name:
+        entries = registry.entries("experiment").values()
+        console.print(table(["experiment", "question"], [(e.id, e.line) for e in entries]))
         return
-    folder = out or Path("runs") / (f"{name}-quick" if quick else name)
-    result = registry.load("experiment", name)(folder, quick=quick, told=typer.echo)
-    typer.echo(json.dumps(result.plain()))
+    if quick and tune:
+        raise InvalidOption("--quick and --tune are two different things; choose one")
+    # Experiments import torch and TRL, which takes seconds.
+    from superalign_training.experiments.engine import plan, running, watching  # noqa: PLC0415 - slow
+
+    mode: Mode = "quick" if quick else "tune" if tune else "full"
+    chosen = plan.read_seeds(seeds) if seeds is not None else None
+    found = load(name)
+    where = out or plan.folder_of(name, mode)
+    try:
+        with watching.watched() as watcher:
+            report = running.run_experiment(
+                found,
+                where,
+                mode=mode,
+                seeds=chosen,
+                jobs=jobs,
+                recompute=recompute,
+                watcher=watcher,
+            )
+    except KeyboardInterrupt as stop:
+        typer.echo(f"\nstopped; the same command continues in {where}", err=True)
+        raise typer.Exit(130) from stop
+    _print(report, where)
+
+
+def load(name: str) -> "Experiment":
+    """Return a registered experiment.
+
+    Raises:
+        UnknownId: there is none of this name; names the nearest ones.
+        ProtocolError: a plug-in registered something else.
+    """
+    from superalign_training.experiments.engine.experiment import (  # noqa: PLC0415 - slow
+        Experiment,
+    )
+
+    found = registry.load("experiment", name)
+    if not isinstance(found, Experiment) or found.name != name:
+        raise ProtocolError(
+            f"experiment {name!r} is registered as {registry.entry('experiment', name).target},"
+            f" which must be an Experiment whose name is {name!r}"
+        )
+    return found
+
+
+def _print(report: "Report", where: Path) -> None:
+    """Print the tables, and last one line of JSON."""
+    from superalign_training.experiments.engine.report import shown  # noqa: PLC0415 - slow
+
+    for made in report.tables():
+        console.print(f"\n{made.title}", markup=False)
+        rows = [[shown(cell) for cell in row] for row in made.rows]
+        console.print(table(list(made.head), rows))
+    said = f"{report.plan.experiment.name}: {report.plan.status}. {report.result.sentence}"
+    console.print(f"\n{said.strip()}", markup=False)
+    console.print(f"{where}/result.md, result.json, picture.svg, run.db", markup=False)
+    typer.echo(json.dumps(report.line(), allow_nan=False))

@@ -34,122 +34,86 @@ ladder ships five seeds; two were tuned on, and what the other three did in the 
 led to the last change. A claim about new weights needs rungs built from new seeds.
 """
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import NamedTuple
-
-from superalign_env.measures import Estimate, mean
-from superalign_training.evaluation.summary import Line, Summary
+from superalign_env.measures import difference, mean
+from superalign_training.evaluation.summary import Line
+from superalign_training.experiments import (
+    Bench,
+    Experiment,
+    Outcomes,
+    Params,
+    Result,
+    Seeds,
+    Table,
+    Values,
+    begun,
+    column,
+)
 from superalign_training.selfplay import SelfPlay
-from superalign_training.settings import TRAINED
-from superalign_training.watching import Silent
 
-FIRST_SEED = 120
-SEEDS = 5
 LADDER_SEEDS = 5
 """Seeds of the ladder that ships."""
 
 SHOWN = ("both sides right", "misses", "over-refusals", "co-trained attack", "fresh attack")
 
 
-class Outcome(NamedTuple):
-    """What one seed came to, on unseen requests."""
-
-    seed: int
-    before: dict[str, float]
-    final: dict[str, float]
-
-    @property
-    def improvement(self) -> float:
-        """Rise of the share that is right on both sides."""
-        return self.final["both sides right"] - self.before["both sides right"]
-
-
-class Result(NamedTuple):
-    """All seeds, and what they say together (mean with 95 % t interval over seeds)."""
-
-    outcomes: tuple[Outcome, ...]
-    improvement: Estimate
-    final: Estimate
-    fresh_attack: Estimate
-    false_robustness: Estimate
-    """Fresh minus co-trained attack success at the end: paired by seed."""
-
-    def plain(self) -> dict[str, float | int]:
-        """Return the figures under fixed names."""
-        named = {
-            "learner_improvement": self.improvement,
-            "final_both_sides_right": self.final,
-            "fresh_attack": self.fresh_attack,
-            "fresh_minus_cotrained_attack": self.false_robustness,
-        }
-        figures: dict[str, float | int] = {"seeds": len(self.outcomes)}
-        for name, estimate in named.items():
-            figures[name] = round(estimate.value, 4)
-            figures[f"{name}_low"] = round(estimate.low, 4)
-            figures[f"{name}_high"] = round(estimate.high, 4)
-        return figures
-
-
-def first_self_play(
-    out: Path,
-    *,
-    quick: bool = False,
-    seeds: Sequence[int] = tuple(range(FIRST_SEED, FIRST_SEED + SEEDS)),
-    told: Callable[[str], object] = print,
-) -> Result:
-    """Run every seed that is not done yet and put them together.
-
-    Args:
-        out: folder of the runs; finished ones are read, interrupted ones continued.
-        quick: two seeds and one round: does it run, not a claim.
-        seeds: run seeds.
-        told: takes a line after every seed.
-    """
-    if quick:
-        seeds = seeds[:2]
-    outcomes = []
-    for seed in seeds:
-        outcome = _outcome(seed, _run(out / f"seed-{seed}", seed, rounds=1 if quick else 3))
-        outcomes.append(outcome)
-        told(f"seed {seed}: {_shown(outcome.before)} → {_shown(outcome.final)}")
-    return together(outcomes)
-
-
-def together(outcomes: Sequence[Outcome]) -> Result:
-    """Return means over seeds with their intervals."""
-    return Result(
-        tuple(outcomes),
-        mean([one.improvement for one in outcomes]),
-        mean([one.final["both sides right"] for one in outcomes]),
-        mean([one.final["fresh attack"] for one in outcomes]),
-        mean(
-            [one.final["fresh attack"] - one.final["co-trained attack"] for one in outcomes]
-        ),
-    )
-
-
-def _run(folder: Path, seed: int, *, rounds: int) -> Summary:
-    rung = f"micro/3@{seed % LADDER_SEEDS}"
+def cell(params: Params, seed: int, bench: Bench) -> Values:
+    """Run self-play, or continue it, and measure on unseen requests before and after."""
+    folder = bench.folder / "run"
+    rung = f"{params['rung']}@{seed % LADDER_SEEDS}"
     play = SelfPlay(
         scenario="red-team",
-        rounds=rounds,
+        rounds=params["rounds"],
         seed=seed,
         run_dir=str(folder),
-        watcher=Silent(),
-        **dict.fromkeys(TRAINED, rung),
+        learner=rung,
+        attacker=rung,
+        critic=rung,
     )
-    return play.run(resume=folder.exists())
-
-
-def _outcome(seed: int, summary: Summary) -> Outcome:
+    summary = play.run(resume=begun(folder))
     lines = {line.who: line for line in summary.lines if line.split == "test"}
-    return Outcome(seed, _values(lines["before"]), _values(lines["final"]))
+    return {"before": _values(lines["before"]), "final": _values(lines["final"])}
+
+
+def reduce(outcomes: Outcomes) -> Result:
+    """Return means over seeds with their intervals; differences are paired by seed."""
+    (cells,) = outcomes.values()
+
+    def values(time: str, name: str) -> list[float]:
+        return list(column(cells, time, name).values())
+
+    final = values("final", "both sides right")
+    fresh = values("final", "fresh attack")
+    figures = {
+        "learner_improvement": difference(final, values("before", "both sides right")),
+        "final_both_sides_right": mean(final),
+        "fresh_attack": mean(fresh),
+        "fresh_minus_cotrained_attack": difference(
+            fresh, values("final", "co-trained attack")
+        ),
+    }
+    rows = [
+        (seed, time, *(found[time].get(name) for name in SHOWN))
+        for seed, found in cells.items()
+        for time in ("before", "final")
+    ]
+    return Result(figures, (Table("unseen requests", ("seed", "", *SHOWN), rows),))
+
+
+EXPERIMENT = Experiment(
+    name="first-self-play",
+    question="Does the learner improve in three rounds, and is it really robust?",
+    revision=1,
+    conditions={"self-play": {"rung": "micro/3", "rounds": 3}},
+    seeds=Seeds(
+        claim=tuple(range(120, 125)),
+        quick=(0, 1),
+        spent=(*range(100, 105), *range(110, 115)),
+    ),
+    cell=cell,
+    reduce=reduce,
+    quick={"rounds": 1},
+)
 
 
 def _values(line: Line) -> dict[str, float]:
     return {name: line.values[name].value for name in SHOWN if name in line.values}
-
-
-def _shown(values: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.2f}" for name, value in values.items())

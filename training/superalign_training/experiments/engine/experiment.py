@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from superalign_env.canonical import content_hash, from_json, to_json
 from superalign_env.errors import InvalidOption
-from superalign_training.experiments.bench import Bench
-from superalign_training.experiments.results import Outcomes, Result, Values, means
+from superalign_training.experiments.engine.bench import Bench
+from superalign_training.experiments.engine.results import Outcomes, Result, Values, means
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

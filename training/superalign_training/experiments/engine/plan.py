@@ -1,0 +1,134 @@
+"""What one call of an experiment computes: which conditions, which seeds, and is it a claim."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from superalign_env.errors import InvalidOption
+from superalign_training.experiments.engine.experiment import Experiment, plain
+from superalign_training.experiments.engine.results import Outcomes, Result, Values, means
+
+Mode = Literal["full", "quick", "tune"]
+
+_SEEDS = re.compile(r"(\d+)(?::(\d+))?")
+
+
+class Job(NamedTuple):
+    """A cell to compute."""
+
+    hash: str
+    condition: str
+    """The first one that has these parameters."""
+    params: dict[str, Any]
+    seed: int
+
+
+class Plan(NamedTuple):
+    """What one call computes."""
+
+    experiment: Experiment
+    mode: Mode
+    conditions: dict[str, dict[str, Any]]
+    seeds: tuple[int, ...]
+
+    @property
+    def status(self) -> str:
+        """Say whether the result is a claim, and if not, why not."""
+        if self.mode != "full":
+            return {"quick": "quick: not a claim", "tune": "tuning: not a claim"}[self.mode]
+        frozen = set(self.seeds) == set(self.experiment.seeds.claim)
+        return "claim" if frozen else "exploratory: not a claim"
+
+    @property
+    def reduce(self) -> Callable[[Outcomes], Result]:
+        """What sums the cells up: candidates of a tuning have no names to promise."""
+        compared = self.mode == "tune" and self.experiment.candidates
+        return means if compared else self.experiment.reduce
+
+    def jobs(self) -> list[Job]:
+        """Return every cell once: all conditions of a seed before the next seed."""
+        found: dict[str, Job] = {}
+        for seed in self.seeds:
+            for condition, params in self.conditions.items():
+                name = self.experiment.cell_hash(params, seed)
+                found.setdefault(name, Job(name, condition, params, seed))
+        return list(found.values())
+
+    def outcomes(self, results: dict[str, Values]) -> dict[str, dict[int, Values]]:
+        """Arrange results by condition and seed.
+
+        Args:
+            results: hash of a cell → what it returned.
+        """
+        name = self.experiment.cell_hash
+        return {
+            condition: {seed: results[name(params, seed)] for seed in self.seeds}
+            for condition, params in self.conditions.items()
+        }
+
+
+def plan(
+    experiment: Experiment, *, mode: Mode = "full", seeds: Sequence[int] | None = None
+) -> Plan:
+    """Return what a call computes.
+
+    Args:
+        experiment: which.
+        mode: the frozen conditions, quick ones, or a tuning.
+        seeds: instead of those that the experiment has for this mode.
+
+    Raises:
+        InvalidOption: no seeds, or claim seeds where nothing may be claimed.
+    """
+    own = experiment.seeds
+    known = {"full": own.claim, "quick": own.quick, "tune": own.tune}[mode]
+    chosen = known if seeds is None else tuple(dict.fromkeys(seeds))
+    if not chosen:
+        raise InvalidOption(
+            f"experiment {experiment.name} has no seeds to {mode}; name --seeds"
+        )
+    if mode != "full" and (spoiled := sorted(set(chosen) & set(own.claim))):
+        raise InvalidOption(
+            f"seeds {', '.join(map(str, spoiled))} of {experiment.name} are kept for its "
+            f"claim; a {mode} run takes others, by default {_shown(known)}"
+        )
+    if mode == "quick":
+        conditions = experiment.quickly()
+    else:
+        candidates = experiment.candidates if mode == "tune" else {}
+        table = candidates or experiment.conditions
+        conditions = {name: plain(params) for name, params in table.items()}
+    return Plan(experiment, mode, conditions, chosen)
+
+
+def folder_of(name: str, mode: Mode) -> Path:
+    """Return where an experiment lies when nobody says where."""
+    return Path("runs") / (name if mode == "full" else f"{name}-{mode}")
+
+
+def read_seeds(text: str) -> tuple[int, ...]:
+    """Return the seeds that a text names: ``0:10``, ``100,101`` or both.
+
+    Raises:
+        InvalidOption: it names none.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        fits = _SEEDS.fullmatch(part.strip())
+        if not fits:
+            raise InvalidOption(
+                f"--seeds {text!r}: {part!r} is no seed; write 0:10 for 0 to 9, or 100,101"
+            )
+        first, last = int(fits[1]), int(fits[2] or int(fits[1]) + 1)
+        if last <= first:
+            raise InvalidOption(f"--seeds {text!r}: {part} holds no seed; write FIRST:END")
+        found += range(first, last)
+    return tuple(dict.fromkeys(found))
+
+
+def _shown(seeds: Sequence[int]) -> str:
+    """Return seeds as they are typed."""
+    if len(seeds) > 2 and tuple(seeds) == tuple(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]}:{seeds[-1] + 1}"
+    return ",".join(map(str, seeds))
