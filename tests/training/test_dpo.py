@@ -8,8 +8,8 @@ import torch
 from pydantic import ValidationError
 
 from superalign_env.errors import InvalidOption
-from superalign_training.algorithms.anchors import log_likelihoods
 from superalign_training.algorithms.dpo import Dpo, differing, trainer
+from superalign_training.algorithms.former_self import log_likelihoods
 from superalign_training.experience import Preference
 from superalign_training.policy import Policy
 

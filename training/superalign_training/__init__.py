@@ -15,6 +15,10 @@ PLUGINS: "Table" = {
             "superalign_training.algorithms.grpo:Grpo",
             "group-relative policy optimisation on environment rewards",
         ),
+        "kto": (
+            "superalign_training.algorithms.kto:Kto",
+            "Kahneman-Tversky optimisation on opinions about single answers",
+        ),
         "ppo": (
             "superalign_training.algorithms.ppo:Ppo",
             "proximal policy optimisation with a learned value function",

@@ -22,18 +22,18 @@ from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
 from superalign_env.errors import InvalidOption
-from superalign_training.algorithms.anchors import (
-    Anchor,
-    anchor_likelihoods,
-    first_and_last,
-    steps_within,
-)
 from superalign_training.algorithms.arguments import (
     OnStep,
     Recorder,
     constant_schedule,
     run,
     shared_arguments,
+)
+from superalign_training.algorithms.former_self import (
+    Anchor,
+    anchor_likelihoods,
+    first_and_last,
+    steps_within,
 )
 from superalign_training.experience import Preference
 from superalign_training.policy import Policy
@@ -52,7 +52,7 @@ class Dpo(Section):
     """Believed share of pairs that are the wrong way round; above 0 unless sigmoid."""
     beta: PositiveFloat = 0.1
     """How strongly the policy is held near its anchor."""
-    anchor: Anchor = "begin"
+    anchor: Anchor = "round"
     """What it is held near to: itself when training began, or its untrained original."""
     imitate: NonNegativeFloat = 0.0
     """Weight of imitating the chosen beside it, which keeps them likely (RPO)."""

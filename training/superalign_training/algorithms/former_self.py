@@ -1,7 +1,7 @@
-"""Where a policy is kept near to: how likely its anchor finds given completions.
+"""How likely a policy's former self finds completions: what DPO and KTO measure from.
 
-DPO and KTO train by how far a policy moves from an anchor. The anchor's log-probabilities
-are computed once, before training, so no second model is held while the policy trains.
+Those log-probabilities are computed once, before training, so no second model is held
+while the policy trains.
 """
 
 import math
@@ -16,9 +16,9 @@ from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.arguments import Recorder
 from superalign_training.policy import Policy
 
-Anchor = Literal["begin", "original"]
-"""``begin``: the policy as it is when training begins; ``original``: as it was before any
-training (with LoRA: the base without its adapter)."""
+Anchor = Literal["round", "original"]
+"""The policy as it is when `improve` is called, or as it was before any training (with LoRA:
+the base without its adapter)."""
 
 Said = tuple[Sequence[int], Sequence[int]]
 """(prompt ids, completion ids)."""
@@ -38,7 +38,7 @@ def anchor_likelihoods(
     Raises:
         InvalidOption: the anchor gives no finite numbers, or is gone.
     """
-    model = policy.model if anchor == "begin" else policy.reference_model()
+    model = policy.model if anchor == "round" else policy.reference_model()
     found = log_likelihoods(model, said, batch=batch)
     if not all(map(math.isfinite, found)):
         raise InvalidOption(

@@ -1,0 +1,232 @@
+"""Kahneman-Tversky optimisation on given token ids (TRL's KTOTrainer).
+
+Learns from opinions about single completions (Ethayarajh et al. 2024, eq. 7 and 8). Rows
+come tokenised, with the anchor's log-probabilities beside them. What was left out: the
+APO loss, templates, truncation, evaluation; and TRL's way of making batches, which are the
+same in every pass: the divergence is estimated from completions that change places within
+a batch, so all batches are laid out, and every mismatched pair is scored, before training.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from datasets import Dataset  # type: ignore[import-untyped] # ships no types
+from pydantic import PositiveFloat
+from trl.trainer.kto_config import KTOConfig
+from trl.trainer.kto_trainer import KTOTrainer
+
+from superalign_env.errors import InvalidOption
+from superalign_env.seeding import generator
+from superalign_training.algorithms.arguments import (
+    OnStep,
+    Recorder,
+    constant_schedule,
+    run,
+    shared_arguments,
+)
+from superalign_training.algorithms.former_self import (
+    Anchor,
+    anchor_likelihoods,
+    first_and_last,
+    steps_within,
+)
+from superalign_training.experience import Opinion
+from superalign_training.policy import Policy
+from superalign_training.sections import Count, Plural, Section
+
+
+class Kto(Section):
+    """Kahneman-Tversky optimisation: how a policy learns what was well said and what not."""
+
+    id: Literal["kto"] = "kto"
+    beta: PositiveFloat = 0.1
+    """How strongly the policy is held near its anchor."""
+    anchor: Anchor = "round"
+    """What it is held near to: itself when training began, or its untrained original."""
+    balance: bool = True
+    """Whether good and bad opinions weigh the same in total, however many there are."""
+    good: PositiveFloat = 1.0
+    """Weight of a good opinion, on top of the balance."""
+    bad: PositiveFloat = 1.0
+    """Weight of a bad opinion, on top of the balance."""
+    steps: Count = 60
+    """Optimiser steps at most."""
+    passes: PositiveFloat = 4.0
+    """Stops earlier once every opinion was seen so often."""
+    batch: Plural = 32
+    """Opinions in one step; the divergence is estimated within them."""
+    rate: PositiveFloat = 3e-4
+    """Constant learning rate of AdamW."""
+
+    def improve(
+        self,
+        policy: Policy,
+        experience: Sequence[Opinion],
+        *,
+        seed: int,
+        on_step: OnStep | None = None,
+    ) -> dict[str, float]:
+        """Train a policy in place to say what was found good and not what was found bad.
+
+        Args:
+            policy: changed in place; its optimiser goes on where it stopped.
+            experience: at least one good and one bad opinion.
+            seed: of the batches.
+            on_step: called after every optimiser step.
+
+        Returns:
+            ``loss_first`` and ``loss`` (means over the first and last tenth), ``kl`` from
+            the anchor over the last tenth, ``opinions``, ``good`` among them, ``steps``.
+
+        Raises:
+            InvalidOption: no opinions or only one kind, one without a prompt or a
+                completion, or weights and losses that are not finite.
+        """
+        opinions = list(experience)
+        weights = self.weights(opinions)
+        batch = min(self.batch, len(opinions))
+        steps = steps_within(self.steps, self.passes, rows=len(opinions), batch=batch)
+        places = in_passes(len(opinions), steps * batch, key=policy.seed(seed))
+        rows = _rows(policy, [opinions[place] for place in places], self, batch)
+        recorder = Recorder(on_step)
+        with policy.training():
+            made = trainer(
+                self, policy, rows, weights, batch=batch, seed=seed, recorder=recorder
+            )
+            run(made)
+        loss_first, loss = first_and_last(recorder, "loss")
+        return {
+            "opinions": float(len(opinions)),
+            "good": float(sum(opinion.good for opinion in opinions)),
+            "steps": float(steps),
+            "loss_first": loss_first,
+            "loss": loss,
+            "kl": first_and_last(recorder, "kl")[1],
+        }
+
+    def weights(self, opinions: Sequence[Opinion]) -> tuple[float, float]:
+        """Return the weights of a good and of a bad opinion; on average they are 1.
+
+        Raises:
+            InvalidOption: no opinions or only one kind, or an empty prompt or completion.
+        """
+        if not opinions:
+            raise InvalidOption("nobody has an opinion; give good and bad ones")
+        if not all(one.prompt_ids and one.completion_ids for one in opinions):
+            raise InvalidOption(
+                "an opinion needs a prompt and a completion of at least one token"
+            )
+        good = sum(one.good for one in opinions)
+        bad = len(opinions) - good
+        if not good or not bad:
+            kind = "good" if good else "bad"
+            raise InvalidOption(
+                f"all {len(opinions)} opinions are {kind}: there is nothing to tell apart; "
+                "give both kinds (sft learns from good ones alone)"
+            )
+        if not self.balance:
+            return self.good, self.bad
+        half = len(opinions) / 2
+        return self.good * half / good, self.bad * half / bad
+
+
+def in_passes(count: int, wanted: int, *, key: int) -> list[int]:
+    """Return places in a list, pass after pass, each in an order of its own."""
+    rng = generator(key)
+    places: list[int] = []
+    while len(places) < wanted:
+        places += rng.permutation(count).tolist()
+    return places[:wanted]
+
+
+def _rows(
+    policy: Policy, opinions: Sequence[Opinion], settings: Kto, batch: int
+) -> list[dict[str, Any]]:
+    """Return what the trainer reads, batch after batch.
+
+    Within a batch each completion is also put after the next prompt: how much likelier the
+    policy finds those than its anchor does estimates its divergence.
+    """
+    elsewhere = [
+        opinions[place - 1 if place % batch else place + batch - 1].completion_ids
+        for place in range(len(opinions))
+    ]
+    said = [(one.prompt_ids, one.completion_ids) for one in opinions]
+    said += [(one.prompt_ids, ids) for one, ids in zip(opinions, elsewhere, strict=True)]
+    known = _each_once(policy, said, settings.anchor, batch)
+    return [
+        {
+            "prompt_ids": list(one.prompt_ids),
+            "completion_ids": list(one.completion_ids),
+            "KL_completion_ids": list(ids),
+            "label": one.good,
+            "ref_logps": known[place],
+            "ref_KL_logps": known[len(opinions) + place],
+        }
+        for place, (one, ids) in enumerate(zip(opinions, elsewhere, strict=True))
+    ]
+
+
+def _each_once(
+    policy: Policy, said: Sequence[tuple[Any, Any]], anchor: Anchor, batch: int
+) -> list[float]:
+    """Return the anchor's log-probabilities; what stands there often is scored once."""
+    different = list(dict.fromkeys(said))
+    found = anchor_likelihoods(policy, anchor, different, batch=2 * batch)
+    known = dict(zip(different, found, strict=True))
+    return [known[one] for one in said]
+
+
+def trainer(
+    settings: Kto,
+    policy: Policy,
+    rows: Sequence[dict[str, Any]],
+    weights: tuple[float, float],
+    *,
+    batch: int,
+    seed: int = 0,
+    recorder: Recorder | None = None,
+) -> KTOTrainer:
+    """Return TRL's trainer for tokenised rows with known reference log-probabilities.
+
+    Args:
+        settings: of the algorithm.
+        policy: in training.
+        rows: batch after batch, as many as shall be trained on.
+        weights: of a good and of a bad opinion.
+        batch: rows in one step.
+        seed: of whatever else is random.
+        recorder: takes its numbers.
+    """
+    optimizer = policy.optimizer(settings.rate)
+    return _Tokenised(
+        model=policy.model,
+        args=KTOConfig(
+            **shared_arguments(
+                steps=len(rows) // batch,
+                rate=settings.rate,
+                seed=seed,
+                device=str(policy.model.device),
+            ),
+            per_device_train_batch_size=batch,
+            max_length=None,
+            precompute_ref_log_probs=True,
+            beta=settings.beta,
+            desirable_weight=weights[0],
+            undesirable_weight=weights[1],
+        ),
+        train_dataset=Dataset.from_list(list(rows)),
+        processing_class=policy.tokenizer,
+        optimizers=(optimizer, constant_schedule(optimizer)),
+        callbacks=[recorder or Recorder(None)],
+    )
+
+
+class _Tokenised(KTOTrainer):
+    """Takes rows as they are. TRL would tokenise them, and find no text to tokenise."""
+
+    def _prepare_dataset(self, dataset: Any, *rest: Any, **options: Any) -> Any:
+        return dataset
+
+    def _precompute_ref_logps(self, dataset: Any, *rest: Any, **options: Any) -> Any:
+        return dataset
