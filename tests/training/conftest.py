@@ -1,5 +1,8 @@
 """A scratch model that speaks the micro language: what training is tested on."""
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -10,6 +13,16 @@ from superalign_training.ladder.sizes import Size, build_config
 from superalign_training.ladder.tokenizer import build_tokenizer
 
 SCRATCH = Size(16, 1, 2, 32, steps=0, rate=0.0)
+
+
+@pytest.fixture(scope="session")
+def toys():
+    """The module beside this one: tasks with a known best move."""
+    place = Path(__file__).with_name("toys.py")
+    spec = importlib.util.spec_from_file_location("toys", place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ def row(case, member, *, pay=0.0, place=0):
     name = f"c{case}-m{member}"
     ids = (5, 6), (7, 1)
     return Row(
-        name, case, member, "learner_0", (place,), *ids, (1, 1), (0.0, 0.0), (pay,), pay, ""
+        name, case, member, "learner_0", (place,), *ids, (1, 1), ((0, 2),), (0.0, 0.0), (pay,), pay, ""
     )
 
 

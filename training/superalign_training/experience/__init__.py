@@ -1,15 +1,17 @@
 """What policies learn from: rows of episodes, lessons, live and stored play."""
 
 from superalign_training.experience.lessons import Example, Opinion, Preference
-from superalign_training.experience.live import Live, PlayCases
-from superalign_training.experience.rows import Row, training_rows
+from superalign_training.experience.live import Experience, Live, PlayCases
+from superalign_training.experience.rows import Row, learnable, training_rows
 
 __all__ = [
     "Example",
+    "Experience",
     "Live",
     "Opinion",
     "PlayCases",
     "Preference",
     "Row",
+    "learnable",
     "training_rows",
 ]

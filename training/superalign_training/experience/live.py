@@ -1,7 +1,7 @@
 """Experience that is made while learning: episodes of the newest policy."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from superalign_training.experience.rows import Row
 
@@ -9,7 +9,26 @@ PlayCases = Callable[[int, int], Sequence[Row]]
 """(first case, how many cases) → the learner's rows of all members of those cases."""
 
 
+class Experience(Protocol):
+    """Episodes to learn from, live or stored."""
+
+    @property
+    def play(self) -> PlayCases:
+        """Gives the rows of further cases."""
+        ...
+
+    @property
+    def cap(self) -> float | None:
+        """Where the importance weights of what other weights said are cut off (rho-bar).
+
+        None: the newest policy said it all, nothing is weighed.
+        """
+        ...
+
+
 class Live(NamedTuple):
     """Episodes that a policy plays as it is at that moment."""
 
     play: PlayCases
+    cap: None = None
+    """What the policy has just said itself needs no importance weights."""

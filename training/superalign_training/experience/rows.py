@@ -4,10 +4,14 @@ Rows hold recorded token ids, never re-tokenised text. Pay is settled from the p
 of the rewards; grades (what the truth says) are never read.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from math import isfinite
 from typing import NamedTuple
 
+from superalign_env.errors import InvalidOption
 from superalign_env.rewards import settle, verdicts_of
 from superalign_env.types import Episode, Reply, Seat, Signal, Utterance
 
@@ -26,10 +30,13 @@ class Row(NamedTuple):
     """Own tokens, and between turns what the environment said."""
     env_mask: tuple[int, ...]
     """1 for an own token, 0 for a token of the environment."""
+    spans: tuple[tuple[int, int], ...]
+    """Where each turn's own tokens begin and end within the completion."""
     logprobs: tuple[float, ...]
     """As recorded when sampled; 0 at tokens of the environment."""
     turn_rewards: tuple[float, ...]
-    """Settled pay of each turn."""
+    """Settled pay of each turn. What the seat earns at turns that left no tokens counts
+    for its latest turn that did."""
     to_go: float
     """Settled pay from the row's first turn to the end of the episode."""
     policy: str
@@ -39,6 +46,41 @@ class Row(NamedTuple):
     def reward(self) -> float:
         """Settled pay of the row's turns."""
         return sum(self.turn_rewards)
+
+    @property
+    def turns_to_go(self) -> tuple[float, ...]:
+        """Settled pay from each turn to the end of the episode."""
+        paid = accumulate(self.turn_rewards, initial=0.0)
+        return tuple(
+            self.to_go - before for before, _ in zip(paid, self.turns, strict=False)
+        )
+
+
+def learnable(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows that hold a word to learn; the others are left out.
+
+    Raises:
+        InvalidOption: pay that is no finite number, or words without a prompt; the message
+            names the episode.
+    """
+    found = []
+    for row in rows:
+        if not any(row.env_mask):
+            continue
+        for turn, pay in zip(row.turns, row.turns_to_go, strict=True):
+            if not isfinite(pay):
+                raise InvalidOption(
+                    f"episode {row.episode} pays {row.seat} {pay} from turn {turn} on, which "
+                    "is no number to learn from; mend the scenario's reward or leave the "
+                    "episode out"
+                )
+        if not row.prompt_ids:
+            raise InvalidOption(
+                f"episode {row.episode}: {row.seat} spoke at turn {row.turns[0]} without a "
+                "prompt; record prompt_ids with every reply"
+            )
+        found.append(row)
+    return found
 
 
 def training_rows(
@@ -84,15 +126,31 @@ def _rows(episode: Episode, seat: Seat, signals: Sequence[Signal]) -> list[Row]:
         signals=signals,
         verdicts=verdicts_of(episode.events),
     )
+    earned = _by_turn(pay, seat, [turn.turn for turn, _ in spoken])
     rows: list[Row] = []
     piece: list[tuple[Utterance, Reply]] = []
     for turn, reply in spoken:
         if piece and not _extends(_read(piece), reply.prompt_ids):
-            rows.append(_row(episode, seat, piece, pay))
+            rows.append(_row(episode, seat, piece, earned))
             piece = []
         piece.append((turn, reply))
-    rows.append(_row(episode, seat, piece, pay))
+    rows.append(_row(episode, seat, piece, earned))
     return rows
+
+
+def _by_turn(
+    pay: Mapping[tuple[Seat, int], float], seat: Seat, turns: Sequence[int]
+) -> dict[int, float]:
+    """Return what each of a seat's turns earned, up to its next one.
+
+    What was earned before the first of them is owed to no word that could be learned.
+    """
+    earned = dict.fromkeys(turns, 0.0)
+    for (who, turn), value in pay.items():
+        latest = bisect_right(turns, turn)
+        if who == seat and latest:
+            earned[turns[latest - 1]] += value
+    return earned
 
 
 def _read(piece: Sequence[tuple[Utterance, Reply]]) -> tuple[int, ...]:
@@ -109,16 +167,18 @@ def _row(
     episode: Episode,
     seat: Seat,
     piece: Sequence[tuple[Utterance, Reply]],
-    pay: Mapping[tuple[Seat, int], float],
+    earned: Mapping[int, float],
 ) -> Row:
     prompt = piece[0][1].prompt_ids
     ids: tuple[int, ...] = ()
     mask: tuple[int, ...] = ()
+    spans: tuple[tuple[int, int], ...] = ()
     logprobs: tuple[float, ...] = ()
     for _, reply in piece:
         heard = reply.prompt_ids[len(prompt) + len(ids) :]
         said = reply.token_ids
         ids += heard + said
+        spans += ((len(ids) - len(said), len(ids)),)
         mask += (0,) * len(heard) + (1,) * len(said)
         logprobs += (0.0,) * len(heard) + (reply.logprobs or (0.0,) * len(said))
     first = piece[0][0].turn
@@ -131,10 +191,9 @@ def _row(
         prompt_ids=prompt,
         completion_ids=ids,
         env_mask=mask,
+        spans=spans,
         logprobs=logprobs,
-        turn_rewards=tuple(pay.get((seat, u.turn), 0.0) for u, _ in piece),
-        to_go=sum(
-            value for (who, turn), value in pay.items() if who == seat and turn >= first
-        ),
+        turn_rewards=tuple(earned[u.turn] for u, _ in piece),
+        to_go=sum(value for turn, value in earned.items() if turn >= first),
         policy=piece[0][1].policy,
     )

@@ -1,0 +1,81 @@
+"""As many rows at a time as fit into memory; the result is the same up to rounding."""
+
+import warnings
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from superalign_env.errors import InvalidOption
+
+T = TypeVar("T")
+
+_SIGNS = ("can't allocate memory", "not enough memory", "out of memory")
+"""How PyTorch says it on a CPU, where it has no error class of its own."""
+
+
+class MicroBatch:
+    """How many rows go through a model at once; halved when memory runs out.
+
+    Args:
+        size: rows at first; None is all of them.
+    """
+
+    def __init__(self, size: int | None = None) -> None:
+        self.size = size
+        self._said = False
+
+    def over(
+        self,
+        rows: int,
+        work: Callable[[torch.Tensor], T],
+        *,
+        restart: Callable[[], object] = lambda: None,
+    ) -> list[T]:
+        """Do something to all rows, piece by piece, and return what comes of each piece.
+
+        Args:
+            rows: how many there are.
+            work: gets the places of some of them.
+            restart: undoes what was done to earlier pieces, when all are done again in
+                smaller ones.
+
+        Raises:
+            InvalidOption: a single row does not fit into memory.
+        """
+        while True:
+            size = min(self.size or rows, rows)
+            try:
+                return [work(piece) for piece in torch.split(torch.arange(rows), size)]
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = str(error)
+            # Outside of the handler: the error would hold on to what must be freed.
+            restart()
+            self._halve(size, reason)
+
+    def _halve(self, size: int, reason: str) -> None:
+        if size == 1:
+            raise InvalidOption(
+                f"a single row does not fit into memory ({reason}); shorten prompts and "
+                "replies, train adapters (LoRA), or take a smaller model or a larger device"
+            )
+        self.size = size // 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if not self._said:
+            self._said = True
+            warnings.warn(
+                f"{size} rows at once do not fit into memory; going on with {self.size} or "
+                f"fewer (same result; set micro_batch={self.size} to start with that)",
+                ResourceWarning,
+                stacklevel=2,
+            )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out, on any device."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(sign in str(error) for sign in _SIGNS)

@@ -1,0 +1,268 @@
+"""Proximal policy optimisation with a learned value function (arXiv 1707.06347).
+
+A step plays episodes, values every decision, and goes over them several times in
+minibatches. A decision is a turn (its value is read at the last token of its prompt, and
+its advantage is shared by its tokens) or a token. TRL has no PPO any more, so this is the
+whole of it. What was left out: several devices, a critic with a body of its own.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import NonNegativeFloat, PositiveFloat
+
+from superalign_training.algorithms.advantages import GUARD
+from superalign_training.algorithms.anchor import anchor_of
+from superalign_training.algorithms.arguments import OnStep
+from superalign_training.algorithms.batches import spread
+from superalign_training.algorithms.cases import Cases, is_flat, totals
+from superalign_training.algorithms.credit import credit, log_ratios
+from superalign_training.algorithms.descent import Descent, Loss
+from superalign_training.algorithms.former_self import Anchor
+from superalign_training.algorithms.hindsight import Hindsight, look_back
+from superalign_training.algorithms.history import History
+from superalign_training.algorithms.likelihood import read
+from superalign_training.algorithms.losses import clipped_surrogate, clipped_value_loss, k3
+from superalign_training.algorithms.memory import MicroBatch
+from superalign_training.experience import Experience, Row
+from superalign_training.policy import Policy
+from superalign_training.sections import Count, Section, Share
+
+_REPORTED = (
+    "policy_loss",
+    "value_loss",
+    "kl",
+    "entropy",
+    "moved",
+    "clipped",
+    "loss",
+    "epochs",
+)
+
+
+class Rollout(NamedTuple):
+    """What one step learns from. Shapes: B rows, C positions of the longest completion."""
+
+    before: Hindsight
+    """What the policy thought before the step."""
+    advantages: torch.Tensor
+    """[B, C] of the decision that each own token belongs to."""
+    targets: torch.Tensor
+    """[B, C] what the values should have been."""
+    decides: torch.Tensor
+    """[B, C] 1.0 where a decision begins: there values are learned."""
+
+    def rows(self, index: torch.Tensor) -> "Rollout":
+        """Return the rows with the given places."""
+        before, *judged = self
+        return Rollout(before.rows(index), *[tensor[index] for tensor in judged])
+
+
+class Ppo(Section):
+    """Proximal policy optimisation: a value function says what pay was to be expected."""
+
+    id: Literal["ppo"] = "ppo"
+    steps: Count = 20
+    """Rollouts of the newest policy."""
+    cases: Count = 32
+    """Different cases in one rollout."""
+    members: Count = 1
+    """Plays of each case."""
+    fork: bool = False
+    """Whether members share everything up to the learner's first view."""
+    epochs: Count = 4
+    """How often a step goes over its rollout."""
+    minibatches: Count = 4
+    """Optimiser steps of one epoch."""
+    micro_batch: Count | None = None
+    """Rows that go through the model at once; None is a whole minibatch."""
+    rate: PositiveFloat = 1e-3
+    """Constant learning rate of AdamW."""
+    value_rate: PositiveFloat | None = None
+    """Of the value head; None is the same."""
+    gae: Literal["turn", "token"] = "turn"
+    """What is valued as one decision."""
+    discount: Share = 1.0
+    """Of what comes one decision later (gamma)."""
+    trace: Share = 0.95
+    """How far pay is believed rather than values (lambda)."""
+    clip: PositiveFloat = 0.2
+    """How far the probability ratio of a token may leave 1 in one step."""
+    value_clip: PositiveFloat | None = 0.2
+    """How far a value may move in one step; None is as far as it likes."""
+    value_weight: NonNegativeFloat = 0.5
+    """Weight of the values' error."""
+    entropy: NonNegativeFloat = 0.0
+    """Weight of the bonus for being unsure."""
+    kl: NonNegativeFloat = 0.05
+    """Weight of the divergence from what the policy is held to."""
+    anchor: Anchor = "round"
+    """What it is held to: the policy that the call began with, or its untrained original."""
+    stop_kl: PositiveFloat | None = None
+    """No further epoch once the policy has moved so far within a step."""
+    normalise: bool = True
+    """Whether advantages are given mean 0 and deviation 1 over the rollout."""
+    max_norm: PositiveFloat = 1.0
+    """Longer gradients are shortened to this."""
+
+    def improve(
+        self,
+        policy: Policy,
+        experience: Experience,
+        *,
+        seed: int,
+        on_step: OnStep | None = None,
+    ) -> dict[str, float]:
+        """Improve a policy and its value function in place.
+
+        Args:
+            policy: changed in place; its optimiser goes on where it stopped.
+            experience: plays cases with the policy's agent as it is at that moment, or
+                hands out recorded ones.
+            seed: of the minibatches; mixed with what the policy has been through.
+            on_step: called after every rollout was learned from.
+
+        Returns:
+            ``reward_first`` and ``reward`` (of an episode, over the first and last tenth),
+            ``cases`` played, ``flat`` (share of rollouts in which all were paid alike),
+            ``policy_loss``, ``value_loss``, ``kl`` (to the anchor), ``moved`` (divergence
+            within a step), ``clipped`` (share of tokens), ``entropy``, ``epochs``.
+
+        Raises:
+            InvalidOption: nothing to learn from, pay that is no number, or a row that does
+                not fit into memory.
+        """
+        cases, history = Cases(experience, policy), History(on_step)
+        micro = MicroBatch(self.micro_batch)
+        anchor = anchor_of(policy, self.anchor) if self.kl else None
+        order = torch.Generator().manual_seed(policy.seed(seed))
+        _ = policy.value_head  # is there before the optimiser, which must know its weights
+        with policy.training() as model:
+            model.train(False)  # dropout would change ratios that should be 1
+            descent = Descent(
+                policy,
+                rate=self.rate,
+                value_rate=self.value_rate,
+                max_norm=self.max_norm,
+                micro=micro,
+            )
+            for _ in range(self.steps):
+                rows = cases.rows(self.cases)
+                pay = totals(rows)
+                flat = is_flat(pay)
+                numbers = dict.fromkeys(_REPORTED, 0.0)
+                if not flat or self.kl or self.entropy:
+                    before = look_back(
+                        policy, rows, anchor=anchor, valued=True, micro=micro
+                    )
+                    rollout = self._judge(rows, before, cap=experience.cap)
+                    numbers = self._learn(
+                        policy,
+                        _unmoving(rollout) if flat else rollout,
+                        descent,
+                        order=order,
+                    )
+                history.add({"reward": sum(pay) / len(pay), "flat": float(flat), **numbers})
+        return {"cases": float(cases.played), **history.outcome()}
+
+    def _judge(
+        self, rows: Sequence[Row], before: Hindsight, *, cap: float | None
+    ) -> Rollout:
+        """Return what every token deserves, given what was paid and what was expected."""
+        given = credit(
+            rows,
+            before.values.tolist(),
+            level=self.gae,
+            discount=self.discount,
+            trace=self.trace,
+            log_ratios=log_ratios(rows, before.logprobs.tolist()) if cap else None,
+            cap=cap or 1.0,
+        )
+        width, device = before.batch.width, before.batch.ids.device
+        advantages, targets, decides = [
+            spread(numbers, width, device=device) for numbers in given
+        ]
+        if self.normalise:
+            advantages = standardised(advantages, decides) * before.batch.own
+        return Rollout(before, advantages, targets, decides)
+
+    def _learn(
+        self, policy: Policy, rollout: Rollout, descent: Descent, *, order: torch.Generator
+    ) -> dict[str, float]:
+        """Go over a rollout several times; return the means of what was reported."""
+        rows = len(rollout.advantages)
+        reports: list[dict[str, float]] = []
+        epoch = 0
+        while epoch < self.epochs:
+            epoch += 1
+            parts = torch.randperm(rows, generator=order).tensor_split(
+                min(self.minibatches, rows)
+            )
+            latest = [
+                descent.step(len(places), self._loss_of(policy, rollout.rows(places)))
+                for places in parts
+            ]
+            reports += latest
+            moved = sum(report["moved"] for report in latest) / len(latest)
+            if self.stop_kl is not None and moved > self.stop_kl:
+                break
+        means = {n: sum(r[n] for r in reports) / len(reports) for n in reports[0]}
+        return {**means, "epochs": float(epoch)}
+
+    def _loss_of(self, policy: Policy, minibatch: Rollout) -> Loss:
+        """Return the loss of a minibatch, as the sum of its rows' shares."""
+        tokens, decisions = (
+            minibatch.before.batch.own.sum(),
+            minibatch.decides.sum().clamp(min=1),
+        )
+        temperature = policy.agent.temperature or 1.0
+
+        def loss(places: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
+            (batch, old, old_values, anchored), *judged = minibatch.rows(places)
+            advantages, targets, decides = judged
+            outlook = policy.forward(batch.ids, batch.seen, keep=batch.width + 1)
+            new, entropies = read(outlook.logits, batch, temperature)
+            values = outlook.values[:, -batch.width - 1 : -1]
+
+            def over_tokens(numbers: torch.Tensor) -> torch.Tensor:
+                return (numbers * batch.own).sum() / tokens
+
+            surrogate = clipped_surrogate(new, old, advantages, self.clip)
+            errors = clipped_value_loss(values, old_values, targets, self.value_clip)
+            clipped = (new - old).exp().sub(1).abs() > self.clip
+            shares = {
+                "policy_loss": over_tokens(surrogate),
+                "value_loss": (errors * decides).sum() / decisions,
+                "kl": over_tokens(k3(new, anchored)),
+                "entropy": over_tokens(entropies),
+                "moved": over_tokens(k3(old, new)),
+                "clipped": over_tokens(clipped.float()),
+            }
+            total = (
+                shares["policy_loss"]
+                + self.value_weight * shares["value_loss"]
+                + self.kl * shares["kl"]
+                - self.entropy * shares["entropy"]
+            )
+            return total, {name: share.item() for name, share in shares.items()}
+
+        return loss
+
+
+def standardised(advantages: torch.Tensor, decides: torch.Tensor) -> torch.Tensor:
+    """Return advantages with mean 0 and deviation 1 over the decisions, each counted once.
+
+    Args:
+        advantages: [B, C].
+        decides: [B, C] 1.0 where a decision begins.
+    """
+    found = advantages[decides.bool()]
+    deviation = found.std() if len(found) > 1 else torch.tensor(0.0)
+    return (advantages - found.mean()) / (deviation + GUARD)
+
+
+def _unmoving(rollout: Rollout) -> Rollout:
+    """Return a rollout in which nothing is better than anything else."""
+    nothing = torch.zeros_like(rollout.advantages)
+    return rollout._replace(advantages=nothing, decides=nothing)
