@@ -4,7 +4,8 @@ Only safetensors are read and no code that comes with a model is ever run.
 """
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -23,11 +24,17 @@ from superalign_env.errors import InvalidOption
 _SMALL = 100_000_000
 """Bytes that load in well under a second."""
 
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
+
+Attention = Literal["sdpa", "eager", "flash_attention_2"]
 
 
 def load_model(
-    source: str | Path, *, device: str, dtype: torch.dtype | None = None
+    source: str | Path,
+    *,
+    device: str,
+    dtype: torch.dtype | None = None,
+    attention: Attention | None = None,
 ) -> PreTrainedModel:
     """Load a causal LM from a folder or from the hub.
 
@@ -35,9 +42,11 @@ def load_model(
         source: folder, or ``org/name`` on the hub.
         device: where it shall live.
         dtype: None means float32 on a CPU and the checkpoint's own type elsewhere.
+        attention: which implementation computes it; None is transformers' choice.
 
     Raises:
-        InvalidOption: no safetensors, or a model that would need its own code.
+        InvalidOption: no safetensors, a model that would need its own code, or an
+            attention that the model or this machine does not have.
     """
     _refuse_unsafe(source)
     wanted: torch.dtype | Literal["auto"] = dtype or (
@@ -46,9 +55,13 @@ def load_model(
     try:
         with _quiet(Path(source)):
             model: Any = AutoModelForCausalLM.from_pretrained(
-                str(source), dtype=wanted, use_safetensors=True, trust_remote_code=False
+                str(source),
+                dtype=wanted,
+                use_safetensors=True,
+                trust_remote_code=False,
+                attn_implementation=attention,
             )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise InvalidOption(
             f"{source} cannot be loaded as a causal language model: {error}"
         ) from error
@@ -78,9 +91,17 @@ def weights_hash(model: torch.nn.Module) -> str:
 
     Tied weights count once, under the name that comes first.
     """
+    return tensors_hash(model.state_dict())
+
+
+def tensors_hash(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return 32 hex digits that name tensors: names, shapes, types and bytes.
+
+    What lies in memory once counts once, under the name that comes first.
+    """
     digest = hashlib.blake2b(digest_size=16)
     seen: set[int] = set()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         if tensor.data_ptr() in seen and tensor.numel() > 0:
             continue
         seen.add(tensor.data_ptr())
@@ -88,6 +109,50 @@ def weights_hash(model: torch.nn.Module) -> str:
         flat = tensor.detach().to("cpu").contiguous().flatten()
         digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return 32 hex digits that name a tokenizer: its words, their numbers, its ends."""
+    ends = (tokenizer.eos_token, tokenizer.pad_token, tokenizer.chat_template)
+    words = sorted(tokenizer.get_vocab().items())
+    named = json.dumps([words, ends], ensure_ascii=False).encode()
+    return hashlib.blake2b(named, digest_size=16).hexdigest()
+
+
+def refuse_pickles(folder: Path) -> None:
+    """Refuse a folder with any pickled file in it.
+
+    For folders that should hold nothing of the kind: adapters and checkpoints of ours.
+
+    Raises:
+        InvalidOption: there is one.
+    """
+    pickles = _pickles(folder)
+    if pickles:
+        raise InvalidOption(
+            f"{folder} holds pickled files ({', '.join(pickles)}), which can run any code "
+            "when loaded; only safetensors are read here: convert or remove them"
+        )
+
+
+def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a tokenizer that can say more than a model has embeddings for.
+
+    Raises:
+        InvalidOption: so it is.
+    """
+    untyped: Any = model
+    rows = int(untyped.get_input_embeddings().weight.shape[0])
+    if rows < len(tokenizer):
+        raise InvalidOption(
+            f"the tokenizer has {len(tokenizer)} tokens, but the model embeds only {rows}: "
+            "they do not belong together; take the tokenizer that was saved with the model, "
+            "or call model.resize_token_embeddings"
+        )
+
+
+def _pickles(folder: Path) -> list[str]:
+    return sorted(path.name for glob in _PICKLES for path in folder.rglob(glob))
 
 
 @contextmanager
@@ -115,7 +180,7 @@ def _refuse_unsafe(source: str | Path) -> None:
         )
     if any(folder.glob("*.safetensors")):
         return
-    pickles = sorted(path.name for glob in _PICKLES for path in folder.glob(glob))
+    pickles = _pickles(folder)
     if pickles:
         raise InvalidOption(
             f"{folder} holds only pickled weights ({', '.join(pickles)}), which can run "

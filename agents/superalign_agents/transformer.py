@@ -4,15 +4,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from superalign_agents.checkpoints import load_model, load_tokenizer, weights_hash
-from superalign_agents.decoding import Decoded, sample
+from superalign_agents.adapters import Adapter, SharedBase, read_adapter
+from superalign_agents.checkpoints import (
+    Attention,
+    check_vocabulary,
+    load_model,
+    load_tokenizer,
+    weights_hash,
+)
+from superalign_agents.decoding import Decoded
+from superalign_agents.generation import Ask, Generator, InProcess
 from superalign_agents.ladders.rungs import MICRO_CHAT_TEMPLATE
+from superalign_agents.room import Room
 from superalign_env.errors import InvalidOption
-from superalign_env.seeding import generator
 from superalign_env.types import AgentSpec, Reply, Usage, View
 
 Template = Literal["auto", "plain", "chat"]
@@ -24,13 +31,20 @@ class TransformerAgent:
     The random numbers of a reply come from its view's seed alone, so a transcript does
     not depend on what else is in the batch (float rounding aside). A prompt that leaves
     no room for the reply within `max_context` loses its oldest tokens; `prompt_ids` of
-    the reply are what the model really read.
+    the reply are what the model really read. Where memory runs out, smaller batches are
+    decoded, with a warning and the same replies.
 
     Args:
         model_or_path: a loaded model, a folder, or a hub name. Safetensors only.
         tokenizer: needed with a loaded model, else taken from the same place.
         device: where a model that is loaded here shall live.
         dtype: of a model that is loaded here; None is float32 on a CPU.
+        attention: ``sdpa``, ``eager`` or ``flash_attention_2`` for a model that is loaded
+            here; None is transformers' choice.
+        compiled: whether the model is compiled on first use; worth it on a GPU only.
+        adapter: a LoRA adapter to speak with: a folder, or an `Adapter` whose model was
+            given.
+        engine: what continues prompts; None is the model itself, in this process.
         temperature: of sampling; 0 is greedy.
         batch: largest number of views decoded at once.
         template: how a view becomes a prompt: ``plain`` is its text, ``chat`` its
@@ -48,6 +62,10 @@ class TransformerAgent:
         tokenizer: PreTrainedTokenizerBase | None = None,
         device: str = "cpu",
         dtype: torch.dtype | str | None = None,
+        attention: Attention | None = None,
+        compiled: bool = False,
+        adapter: Adapter | str | Path | None = None,
+        engine: Generator | None = None,
         temperature: float = 1.0,
         batch: int = 256,
         template: Template = "auto",
@@ -60,26 +78,34 @@ class TransformerAgent:
             self.model = model_or_path
             self.reference = reference or "transformer"
         else:
-            number = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-            self.model = load_model(model_or_path, device=device, dtype=number)
+            self.model = load_model(
+                model_or_path, device=device, dtype=_number(dtype), attention=attention
+            )
             self.reference = reference or str(model_or_path)
         self.tokenizer = tokenizer or load_tokenizer(str(model_or_path))
+        check_vocabulary(self.model, self.tokenizer)
+        self.adapter = self._put_on(adapter)
         if template == "chat" and not self.tokenizer.chat_template:
             raise InvalidOption(
                 f"{self.reference} has no chat template; use template='plain' or set "
                 "tokenizer.chat_template"
             )
+        if compiled:
+            self.model.compile(dynamic=True)
+        self.attention = attention
         self.temperature = temperature
         self.batch = batch
         self.template = template
         self.max_context = max_context or _context_of(self.model)
         self._policy = ""
+        self._engine = engine or InProcess()
+        self._room = Room(batch, who=self.reference)
 
     @property
     def policy(self) -> str:
         """Content hash of the weights; computed once, see `refresh`."""
         if not self._policy:
-            self._policy = weights_hash(self.model)
+            self._policy = self.adapter.hash if self.adapter else weights_hash(self.model)
         return self._policy
 
     @property
@@ -95,6 +121,10 @@ class TransformerAgent:
             "batch": self.batch,
             "dtype": str(self.model.dtype).removeprefix("torch."),
         }
+        if self.attention:
+            options["attention"] = self.attention
+        if self._adapter_folder:
+            options["adapter"] = self._adapter_folder
         return AgentSpec(id=self.reference, options=options, policy=self.policy)
 
     def refresh(self) -> None:
@@ -106,11 +136,7 @@ class TransformerAgent:
         was_training = self.model.training
         self.model.train(False)
         try:
-            return [
-                reply
-                for start in range(0, len(views), self.batch)
-                for reply in self._answer(views[start : start + self.batch])
-            ]
+            return self._room.share_out(views, self._answer)
         finally:
             self.model.train(was_training)
 
@@ -137,18 +163,9 @@ class TransformerAgent:
         """Decode one batch."""
         prompts = [self.prompt_ids(view) for view in views]
         able = [row for row, prompt in enumerate(prompts) if prompt]
-        limits = [views[row].max_new_tokens for row in able]
-        width = max(limits, default=0)
-        uniforms = np.zeros((len(able), width))
-        for place, row in enumerate(able):
-            uniforms[place, : limits[place]] = generator(views[row].seed).random(
-                limits[place]
-            )
-        decoded = sample(
-            self.model,
-            [prompts[row] for row in able],
-            uniforms,
-            max_new_tokens=limits,
+        self._engine.speak_for(self.policy, self.model)
+        decoded = self._engine.generate(
+            [Ask(prompts[row], views[row].max_new_tokens, views[row].seed) for row in able],
             stop_ids=self._stop_ids(),
             temperature=self.temperature,
         )
@@ -156,6 +173,17 @@ class TransformerAgent:
         for row, said in zip(able, decoded, strict=True):
             replies[row] = self._reply(views[row], prompts[row], said)
         return replies
+
+    def _put_on(self, adapter: Adapter | str | Path | None) -> Adapter | None:
+        """Return the adapter to speak with; `model` is what it sits in."""
+        self._adapter_folder = ""
+        if adapter is None or isinstance(adapter, Adapter):
+            return adapter
+        self._adapter_folder = str(adapter)
+        base = SharedBase(self.model, self.tokenizer, reference=self.reference)
+        found = read_adapter(base, Path(adapter))
+        self.model = found.model
+        return found
 
     def _reply(self, view: View, prompt: list[int], said: Decoded) -> Reply:
         text = str(self.tokenizer.decode(list(said.token_ids), skip_special_tokens=True))
@@ -206,6 +234,18 @@ class TransformerAgent:
         named = getattr(self.model.generation_config, "eos_token_id", None)
         ids = {*named} if isinstance(named, list) else {named}
         return {int(i) for i in (*ids, self.tokenizer.eos_token_id) if i is not None}
+
+
+def _number(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    """Return the type of numbers that a word names.
+
+    Raises:
+        InvalidOption: torch knows no such type.
+    """
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if dtype is not None and not isinstance(found, torch.dtype):
+        raise InvalidOption(f"torch has no dtype {dtype!r}; float32 and bfloat16 are usual")
+    return found
 
 
 def _context_of(model: PreTrainedModel) -> int:

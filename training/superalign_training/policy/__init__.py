@@ -1,9 +1,24 @@
 """Policies: a causal LM, whole or as an adapter, with all that its training must remember."""
 
+from superalign_agents.adapters import SharedBase
+from superalign_training.policy.adapter import Lora, shared_base
 from superalign_training.policy.baselines import Baselines
 from superalign_training.policy.checkpoint import Checkpoint
+from superalign_training.policy.memory import Memory, memory_of
 from superalign_training.policy.outlook import Outlook, ValueHead
 from superalign_training.policy.policy import Policy
 from superalign_training.policy.schedule import Schedule
 
-__all__ = ["Baselines", "Checkpoint", "Outlook", "Policy", "Schedule", "ValueHead"]
+__all__ = [
+    "Baselines",
+    "Checkpoint",
+    "Lora",
+    "Memory",
+    "Outlook",
+    "Policy",
+    "Schedule",
+    "SharedBase",
+    "ValueHead",
+    "memory_of",
+    "shared_base",
+]

@@ -1,8 +1,8 @@
 """Where a policy lies, and what must be found there.
 
-A checkpoint is a folder: a Hugging Face model (safetensors, tokenizer, chat template), and
-beside it the value head and the optimiser's moments. It is named by its content and
-appears whole or not at all.
+A checkpoint is a folder: a Hugging Face model (safetensors, tokenizer, chat template) or
+a LoRA adapter as peft writes it, and beside it the value head and the optimiser's moments.
+It is named by its content and appears whole or not at all. Nothing in it is pickled.
 """
 
 import hashlib
@@ -36,6 +36,10 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """Hash of the row in the table of agents."""
     original: str = ""
     """Content hash of the untrained original's weights."""
+    base: str = ""
+    """Content hash of the base that an adapter stands on; empty for a whole model."""
+    tokenizer: str = ""
+    """Content hash of the tokenizer."""
     head: str = ""
     """Content hash of the value head; empty if there is none."""
     updates: int = 0

@@ -1,32 +1,28 @@
 """A policy: a causal LM that speaks through an agent, and all that trains it."""
 
 import hashlib
-import json
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-import msgspec
 import torch
-from safetensors.torch import load_file, save_file
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from superalign_agents.references import make_agent
+from superalign_agents.adapters import SharedBase
+from superalign_agents.checkpoints import tokenizer_hash
 from superalign_agents.transformer import TransformerAgent
-from superalign_env.errors import InvalidOption, RecordDamaged
+from superalign_env.errors import InvalidOption
 from superalign_env.types import View
-from superalign_training.policy import checkpoint as layout
+from superalign_training.policy import folder as folders
+from superalign_training.policy.adapter import Lora
 from superalign_training.policy.baselines import Baselines
-from superalign_training.policy.checkpoint import Checkpoint
-from superalign_training.policy.optimiser import (
-    adamw,
-    moments,
-    scheduler,
-    set_rate,
-    take_moments,
-)
+from superalign_training.policy.checkpoint import HEAD, MOMENTS, Checkpoint
+from superalign_training.policy.making import trainable_agent
+from superalign_training.policy.memory import Memory, memory_of
+from superalign_training.policy.optimiser import Optimiser, Weights
 from superalign_training.policy.outlook import Outlook, ValueHead, look, value
 from superalign_training.policy.reference import original_of
 from superalign_training.policy.schedule import CONSTANT, Schedule
@@ -36,54 +32,112 @@ class Policy:
     """A causal LM in training.
 
     Args:
-        agent: speaks; its model is changed in place.
+        agent: speaks; its model is changed in place, or the adapter that it wears.
         original: content hash of the weights before any training; None: as they are.
+        recompute: whether activations are computed again in the backward pass instead of
+            being kept (gradient checkpointing): slower, and less memory.
 
     Raises:
-        InvalidOption: a tokenizer without an end-of-sequence token.
+        InvalidOption: a tokenizer without an end-of-sequence token, or a model that
+            cannot recompute.
     """
 
-    def __init__(self, agent: TransformerAgent, *, original: str | None = None) -> None:
-        if agent.tokenizer.eos_token_id is None:
-            raise InvalidOption(
-                f"{agent.reference} has no end-of-sequence token, so it could never learn to "
-                "stop; set tokenizer.eos_token"
-            )
+    def __init__(
+        self,
+        agent: TransformerAgent,
+        *,
+        original: str | None = None,
+        recompute: bool = False,
+    ) -> None:
+        _check_ends(agent)
+        if recompute:
+            _recompute(agent.model)
         self.agent = agent
+        self.optimiser = Optimiser(self.model_weights, self.head_weights)
         self.baselines = Baselines()
-        self.updates = 0
-        """Optimiser steps ever taken."""
-        self._original = original or agent.policy
-        self._optimizer: torch.optim.AdamW | None = None
+        self._original = original or ("" if agent.adapter else agent.policy)
         self._head: ValueHead | None = None
         self._reference: PreTrainedModel | None = None
 
     @classmethod
     def from_reference(
-        cls, reference: str | Mapping[str, Any], *, device: str = "cpu", **options: Any
+        cls,
+        reference: str | Mapping[str, Any],
+        *,
+        device: str = "cpu",
+        adapter: Lora | None = None,
+        base: SharedBase | None = None,
+        seed: int = 0,
+        recompute: bool = False,
+        **options: Any,
     ) -> Self:
         """Return the policy that an agent reference names.
 
         Args:
             reference: ``micro/3``, a folder, ``hf:org/name``, or a mapping with an id.
             device: where the model shall live.
+            adapter: trained instead of the model's own weights.
+            base: what the adapter stands on, shared with other policies; None loads it.
+            seed: of the adapter's first weights; it changes nothing that is said at first.
+            recompute: see `Policy`.
             **options: further options of `TransformerAgent`, such as the temperature.
 
         Raises:
             UnknownId: nothing is called so.
-            InvalidOption: what is called so has no weights to train.
+            InvalidOption: what is called so has no weights to train, or base and adapter
+                do not fit.
         """
-        given = {"id": reference} if isinstance(reference, str) else dict(reference)
-        try:
-            agent = make_agent({"device": device, **options, **given})
-        except InvalidOption as error:
-            raise InvalidOption(f"{given.get('id')} cannot be trained: {error}") from error
-        if not isinstance(agent, TransformerAgent):
-            raise InvalidOption(
-                f"{given['id']} has no weights to train; name a rung (micro/3), a model "
-                "folder or hf:org/name"
+        named = {"id": reference} if isinstance(reference, str) else dict(reference)
+        given = {"device": device, **options, **named}
+        agent = trainable_agent(given, adapter=adapter, base=base, seed=seed)
+        return cls(agent, recompute=recompute)
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        expected: Checkpoint,
+        *,
+        device: str = "cpu",
+        base: SharedBase | None = None,
+        recompute: bool = False,
+    ) -> Self:
+        """Read a checkpoint and check it against what was recorded.
+
+        Args:
+            folder: where it lies.
+            expected: what the record says of it.
+            device: where the model shall live.
+            base: what its adapter stands on; None loads it.
+            recompute: see `Policy`.
+
+        Raises:
+            RecordDamaged: it is missing, or is not what was written.
+            InvalidOption: the base given is not the one that the adapter was trained on.
+        """
+        agent = folders.read_agent(folder, expected, base=base, device=device)
+        policy = cls(agent, original=expected.original or None, recompute=recompute)
+        moments = folders.read_tensors(folder / MOMENTS, expected.optimizer)
+        head = folders.read_tensors(folder / HEAD, expected.head)
+        if head:
+            policy.value_head.load_state_dict(
+                {name.removeprefix("value_head."): kept for name, kept in head.items()}
             )
-        return cls(agent)
+        if moments:
+            policy.optimiser.take(moments)
+        policy.optimiser.updates = expected.updates
+        policy.baselines = Baselines(expected.baselines)
+        return policy
+
+    def save(self, folder: Path) -> Checkpoint:
+        """Write a checkpoint; the folder appears whole or not at all.
+
+        Returns:
+            What was written, with the folder's own name as the path.
+        """
+        return folders.write(self, folder)
+
+    # --- what it is
 
     @property
     def reference(self) -> str:
@@ -101,8 +155,13 @@ class Policy:
         return self.agent.tokenizer
 
     @property
+    def base(self) -> SharedBase | None:
+        """What the policy's adapter stands on; None for a whole model."""
+        return self.agent.adapter.base if self.agent.adapter else None
+
+    @property
     def hash(self) -> str:
-        """Content hash of the weights as they are now."""
+        """Content hash of the weights as they are now; an adapter's with its base's."""
         self.agent.refresh()
         return self.agent.policy
 
@@ -115,6 +174,34 @@ class Policy:
             self.hash,
             options=self.agent.spec.options,
             original=self._original,
+            base=self.base.hash if self.base else "",
+            tokenizer=tokenizer_hash(self.tokenizer),
+        )
+
+    @property
+    def parameters_trained(self) -> int:
+        """How many numbers training changes, the value head's included."""
+        return sum(weight.numel() for weight in self.trained_weights().values())
+
+    @property
+    def parameters_total(self) -> int:
+        """How many numbers the policy consists of, a shared base and the head included."""
+        head = sum(weight.numel() for weight in self.head_weights().values())
+        return head + sum(weight.numel() for weight in self.model.parameters())
+
+    def memory(self, *, reference: bool = False) -> Memory:
+        """Return what the policy takes while it is trained, activations left out.
+
+        Args:
+            reference: whether its untrained original is wanted too.
+        """
+        return memory_of(
+            parameters=sum(weight.numel() for weight in self.model.parameters()),
+            trained=sum(weight.numel() for weight in self.model_weights().values()),
+            head=sum(weight.numel() for weight in self.head_weights().values()),
+            dtype=self.model.dtype,
+            adapter=self.agent.adapter is not None,
+            reference=reference,
         )
 
     # --- training
@@ -123,21 +210,25 @@ class Policy:
     def training(self) -> Iterator[PreTrainedModel]:
         """Yield the model, ready to be trained; afterwards it is ready to speak.
 
-        TRL's trainers put a `forward` of their own on the model and leave it there; it is
+        TRL's trainers put a `forward` of their own on models and leave it there; it is
         taken off, or a policy trained for many rounds would call through all of them.
         """
-        before = self.model.__dict__.get("forward")
         self.model.train(True)
         try:
             yield self.model
         finally:
-            self.model.__dict__.pop("forward", None)
-            if before is not None:
-                self.model.__dict__["forward"] = before
-            for weight in self._trained().values():
+            for model in (self.model, self._reference):
+                if model is not None:
+                    model.__dict__.pop("forward", None)
+            for weight in self.trained_weights().values():
                 weight.grad = None
             self.model.train(False)
             self.agent.refresh()
+
+    @property
+    def updates(self) -> int:
+        """Optimiser steps ever taken."""
+        return self.optimiser.updates
 
     def optimizer(
         self, rate: float, *, value_rate: float | None = None
@@ -148,11 +239,7 @@ class Policy:
             rate: of the language model.
             value_rate: of the value head, if there is one; None is the same.
         """
-        if self._optimizer is None:
-            self._optimizer = adamw(self._weights(), self._head_weights())
-            self._optimizer.register_step_post_hook(self._count)
-        set_rate(self._optimizer, rate, rate if value_rate is None else value_rate)
-        return self._optimizer
+        return self.optimiser.at(rate, rate if value_rate is None else value_rate)
 
     def optimizers(
         self,
@@ -168,8 +255,8 @@ class Policy:
             schedule: how it changes over the policy's life.
             value_rate: of the value head, if there is one; None is the same.
         """
-        optimizer = self.optimizer(rate, value_rate=value_rate)
-        return optimizer, scheduler(optimizer, schedule, done=self.updates)
+        adamw = self.optimizer(rate, value_rate=value_rate)
+        return adamw, self.optimiser.schedule(adamw, schedule)
 
     def seed(self, seed: int) -> int:
         """Return a seed for something random in training.
@@ -179,6 +266,37 @@ class Policy:
         """
         text = f"{seed}/{self.updates}".encode()
         return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest()) >> 1
+
+    def model_weights(self) -> Weights:
+        """Return the trained weights of the language model, or of its adapter, by name."""
+        named = self.model.named_parameters()
+        return {name: weight for name, weight in named if weight.requires_grad}
+
+    def head_weights(self) -> Weights:
+        """Return the weights of the value head by name; none if there is no head."""
+        if self._head is None:
+            return {}
+        return dict(self._head.named_parameters(prefix="value_head"))
+
+    def trained_weights(self) -> Weights:
+        """Return everything that training changes, by name."""
+        return {**self.model_weights(), **self.head_weights()}
+
+    def snapshot(self) -> dict[str, torch.Tensor]:
+        """Return a copy of what is trained, for `restore`."""
+        named = self.trained_weights().items()
+        return {name: weight.detach().clone() for name, weight in named}
+
+    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take weights back, and forget the moments that led away from them."""
+        with torch.no_grad():
+            for name, weight in self.trained_weights().items():
+                if name in weights:
+                    weight.copy_(weights[name])
+                else:  # a value head younger than the snapshot
+                    weight.zero_()
+        self.optimiser.forget()
+        self.agent.refresh()
 
     # --- values and reference
 
@@ -192,8 +310,6 @@ class Policy:
         """The value head; made, with all values 0, when first asked for."""
         if self._head is None:
             self._head = ValueHead.of(self.model)
-            if self._optimizer is not None:
-                self._optimizer.add_param_group({"params": list(self._head.parameters())})
         return self._head
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, *, keep: int = 0) -> Outlook:
@@ -219,7 +335,8 @@ class Policy:
     def reference_model(self) -> PreTrainedModel:
         """Return the untrained original, frozen: what divergence is measured against.
 
-        It is made when first asked for and kept until `forget_reference`.
+        With an adapter it is the base without any, which takes no memory; else a copy,
+        made when first asked for and kept until `forget_reference`.
 
         Raises:
             InvalidOption: the policy has been trained, and its original is gone.
@@ -242,112 +359,30 @@ class Policy:
         """Return the tokens with which this policy would have said a text to a view."""
         return self.agent.reply_ids(view, text)
 
-    # --- keeping
 
-    def snapshot(self) -> dict[str, torch.Tensor]:
-        """Return a copy of what is trained, for `restore`."""
-        return {name: value.detach().clone() for name, value in self._trained().items()}
+def _check_ends(agent: TransformerAgent) -> None:
+    """Refuse a tokenizer without an end; give one without padding its end for that."""
+    tokenizer = agent.tokenizer
+    if tokenizer.eos_token_id is None:
+        raise InvalidOption(
+            f"{agent.reference} has no end-of-sequence token, so it could never learn to "
+            "stop; set tokenizer.eos_token"
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+        warnings.warn(
+            f"{agent.reference} has no padding token; its end {tokenizer.eos_token!r} takes "
+            "that place, where no loss and no attention falls. Set tokenizer.pad_token to "
+            "choose another",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
-    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take weights back, and forget the moments that led away from them."""
-        with torch.no_grad():
-            for name, weight in self._trained().items():
-                if name in weights:
-                    weight.copy_(weights[name])
-                else:  # a value head younger than the snapshot
-                    weight.zero_()
-        self._optimizer = None
-        self.agent.refresh()
 
-    def save(self, folder: Path) -> Checkpoint:
-        """Write a checkpoint; the folder appears whole or not at all.
-
-        Returns:
-            What was written, with the folder's own name as the path.
-        """
-        with layout.appearing(folder) as partial:
-            self.model.save_pretrained(partial)
-            self.tokenizer.save_pretrained(partial)
-            kept = moments(self._optimizer, self._trained())
-            head = {
-                name: weight.detach().cpu() for name, weight in self._head_weights().items()
-            }
-            for name, tensors in ((layout.MOMENTS, kept), (layout.HEAD, head)):
-                if tensors:
-                    save_file(tensors, partial / name)
-            state = msgspec.structs.replace(
-                self.origin,
-                path=folder.name,
-                optimizer=layout.file_hash(partial / layout.MOMENTS) if kept else "",
-                head=layout.file_hash(partial / layout.HEAD) if head else "",
-                updates=self.updates,
-                baselines=self.baselines.plain(),
-            )
-            (partial / layout.STATE).write_text(
-                json.dumps(msgspec.to_builtins(state), indent=1)
-            )
-        return state
-
-    @classmethod
-    def load(cls, folder: Path, expected: Checkpoint, *, device: str = "cpu") -> Self:
-        """Read a checkpoint and check it against what was recorded.
-
-        Args:
-            folder: where it lies.
-            expected: what the record says of it.
-            device: where the model shall live.
-
-        Raises:
-            RecordDamaged: it is missing, or is not what was written.
-        """
-        try:
-            agent = TransformerAgent(
-                folder, reference=expected.reference, device=device, **expected.options
-            )
-            policy = cls(agent, original=expected.original or None)
-            kept = layout.file_hash(folder / layout.MOMENTS) if expected.optimizer else ""
-            head = layout.file_hash(folder / layout.HEAD) if expected.head else ""
-        except (OSError, InvalidOption) as error:
-            raise RecordDamaged(
-                f"the checkpoint {folder} cannot be read ({error}); restore it from a copy, "
-                "or start a new run"
-            ) from error
-        if (policy.hash, kept, head) != (
-            expected.weights,
-            expected.optimizer,
-            expected.head,
-        ):
-            raise RecordDamaged(
-                f"the checkpoint {folder} was altered: its content is not what the record "
-                "names; restore it from a copy, or start a new run"
-            )
-        policy.updates = expected.updates
-        policy.baselines = Baselines(expected.baselines)
-        if head:
-            policy._take_head(load_file(folder / layout.HEAD))
-        if kept:
-            take_moments(
-                policy.optimizer(0.0), load_file(folder / layout.MOMENTS), policy._trained()
-            )
-        return policy
-
-    def _take_head(self, found: Mapping[str, torch.Tensor]) -> None:
-        with torch.no_grad():
-            for name, weight in self.value_head.named_parameters(prefix="value_head"):
-                weight.copy_(found[name])
-
-    def _weights(self) -> dict[str, torch.nn.Parameter]:
-        """Return the trained weights of the language model."""
-        named = self.model.named_parameters()
-        return {name: weight for name, weight in named if weight.requires_grad}
-
-    def _head_weights(self) -> dict[str, torch.nn.Parameter]:
-        if self._head is None:
-            return {}
-        return dict(self._head.named_parameters(prefix="value_head"))
-
-    def _trained(self) -> dict[str, torch.nn.Parameter]:
-        return {**self._weights(), **self._head_weights()}
-
-    def _count(self, *_: object) -> None:
-        self.updates += 1
+def _recompute(model: PreTrainedModel) -> None:
+    if not model.supports_gradient_checkpointing:
+        raise InvalidOption(
+            f"{type(model).__name__} cannot recompute its activations; set recompute=False"
+        )
+    untyped: Any = model
+    untyped.activation_checkpointing_enable({"use_reentrant": False})

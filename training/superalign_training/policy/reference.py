@@ -9,16 +9,10 @@ from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption, SuperalignError
 
 
-def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
-    """Return a copy that cannot be trained."""
-    twin = copy.deepcopy(model)
-    twin.requires_grad_(False)
-    twin.train(False)
-    return twin
-
-
 def original_of(agent: TransformerAgent, original: str) -> PreTrainedModel:
     """Return the untrained original of an agent, frozen.
+
+    With an adapter it is another twin of the base, which takes no memory.
 
     Args:
         agent: has perhaps been trained since.
@@ -28,17 +22,22 @@ def original_of(agent: TransformerAgent, original: str) -> PreTrainedModel:
         InvalidOption: it has been trained, and what it is called after is gone or is
             something else now.
     """
+    if agent.adapter is not None:
+        return agent.adapter.base.twin()
     agent.refresh()
-    if agent.policy == original:
-        return frozen_copy(agent.model)
+    found = agent.model if agent.policy == original else _loaded(agent, original)
+    twin = copy.deepcopy(found)
+    twin.__dict__.pop("forward", None)  # a trainer's
+    twin.requires_grad_(False)
+    twin.train(False)
+    return twin
+
+
+def _loaded(agent: TransformerAgent, original: str) -> PreTrainedModel:
+    """Return the original from where it came from."""
+    where = {"device": str(agent.model.device), "dtype": agent.model.dtype}
     try:
-        found = make_agent(
-            {
-                "id": agent.reference,
-                "device": str(agent.model.device),
-                "dtype": agent.model.dtype,
-            }
-        )
+        found = make_agent({"id": agent.reference, "attention": agent.attention, **where})
     except SuperalignError as error:
         raise InvalidOption(
             f"the untrained original of {agent.reference} cannot be loaded ({error}); call "
@@ -49,4 +48,4 @@ def original_of(agent: TransformerAgent, original: str) -> PreTrainedModel:
             f"{agent.reference} has other weights now than when this policy began; restore "
             "them, or start a new policy"
         )
-    return frozen_copy(found.model)
+    return found.model

@@ -1,0 +1,203 @@
+"""LoRA adapters on one base model that lies in memory once.
+
+Every adapter gets a twin of the base: new modules around the very same weight tensors, a
+few milliseconds and no memory. So any number of adapters, of any rank, play and train side
+by side: none is ever switched on or off, a trainer finds an ordinary model of which only
+the adapter can be trained, and the base itself is the reference with no adapter at all.
+What was left out: one batch through several adapters at once.
+"""
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from superalign_agents.checkpoints import refuse_pickles, tensors_hash, weights_hash
+from superalign_agents.upstream import deprecations_hidden
+from superalign_env.errors import InvalidOption
+
+if TYPE_CHECKING:  # takes seconds to import
+    from peft import LoraConfig, PeftModel
+
+WEIGHTS = "adapter_model.safetensors"
+SETTINGS = "adapter_config.json"
+"""Both as peft names them."""
+
+
+class SharedBase:
+    """A frozen model on which adapters stand.
+
+    Args:
+        model: is frozen; nothing changes its weights from now on.
+        tokenizer: belongs to it.
+        reference: what the base is called in records, ``micro/3``.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, reference: str
+    ) -> None:
+        model.requires_grad_(False)
+        model.train(False)
+        self.model = model
+        self.tokenizer = tokenizer
+        self.reference = reference
+        self.hash = weights_hash(model)
+        """Content hash of the base's weights."""
+
+    def twin(self) -> PreTrainedModel:
+        """Return another model on the same weight tensors."""
+        shared = (*self.model.parameters(), *self.model.buffers())
+        return copy.deepcopy(self.model, {id(tensor): tensor for tensor in shared})
+
+    def is_unchanged(self) -> bool:
+        """Whether the weights are what they were in the beginning."""
+        return weights_hash(self.model) == self.hash
+
+
+class Adapter:
+    """A LoRA adapter and the twin of the base that it sits in.
+
+    Made by `fresh_adapter` and `read_adapter`.
+    """
+
+    def __init__(self, base: SharedBase, peft_model: "PeftModel") -> None:
+        self.base = base
+        inner: Any = peft_model.get_base_model()
+        self.model: PreTrainedModel = inner
+        """An ordinary causal LM; only the adapter's weights require gradients."""
+        self._peft = peft_model
+        for name, weight in self.model.named_parameters():
+            weight.requires_grad_(".default." in name or name.endswith(".default"))
+
+    @property
+    def settings(self) -> "LoraConfig":
+        """Rank, alpha and targets, as peft has them."""
+        config: Any = self._peft.peft_config["default"]
+        return config  # type: ignore[no-any-return] # peft leaves it untyped
+
+    @property
+    def hash(self) -> str:
+        """Content hash of base, adapter and the scale at which it is added."""
+        settings = self.settings
+        scale = (settings.r, settings.lora_alpha, settings.use_rslora)
+        named = f"{self.base.hash}{scale}{tensors_hash(self.weights())}"
+        return hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Return the adapter's tensors by peft's names."""
+        from peft import get_peft_model_state_dict  # noqa: PLC0415 (heavy)
+
+        found: dict[str, torch.Tensor] = get_peft_model_state_dict(self._peft)
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Write the adapter as peft does; the base's hash stands in the weights' header."""
+        settings = copy.copy(self.settings)
+        settings.base_model_name_or_path = self.base.reference
+        if not isinstance(settings.target_modules, (str, type(None))):
+            settings.target_modules = sorted(settings.target_modules)  # a set until now
+        settings.inference_mode = True
+        settings.save_pretrained(str(folder))
+        tensors = {
+            name: tensor.detach().cpu().contiguous()
+            for name, tensor in self.weights().items()
+        }
+        save_file(tensors, folder / WEIGHTS, {"format": "pt", "base": self.base.hash})
+
+
+def fresh_adapter(base: SharedBase, settings: "LoraConfig", *, seed: int) -> Adapter:
+    """Return an adapter that changes nothing yet.
+
+    Args:
+        base: what it stands on.
+        settings: rank, alpha and targets.
+        seed: of its first weights.
+
+    Raises:
+        InvalidOption: targets that the base does not have.
+    """
+    from peft import get_peft_model  # noqa: PLC0415 (heavy)
+
+    with torch.random.fork_rng(devices=[]), deprecations_hidden():
+        torch.manual_seed(seed & 0x7FFFFFFF)
+        try:
+            made: Any = get_peft_model(base.twin(), settings)
+        except ValueError as error:
+            raise InvalidOption(f"no adapter fits {base.reference}: {error}") from error
+    return Adapter(base, made)
+
+
+def read_adapter(base: SharedBase, folder: Path) -> Adapter:
+    """Read an adapter that was saved for this base.
+
+    Args:
+        base: what it stands on.
+        folder: as peft or `Adapter.save` writes it; safetensors only.
+
+    Raises:
+        InvalidOption: missing files, pickled ones, an adapter of another kind, of another
+            base, or of another shape.
+    """
+    from peft import set_peft_model_state_dict  # noqa: PLC0415 (heavy)
+
+    found = _checked(base, folder)
+    adapter = fresh_adapter(base, _settings(folder), seed=0)
+    expected = {name: tensor.shape for name, tensor in adapter.weights().items()}
+    if {name: tensor.shape for name, tensor in found.items()} != expected:
+        raise InvalidOption(
+            f"the adapter in {folder} has weights of other names or shapes than "
+            f"{base.reference} takes; it was made for another model"
+        )
+    set_peft_model_state_dict(adapter._peft, found)
+    return adapter
+
+
+def is_adapter_folder(folder: Path) -> bool:
+    """Whether a folder holds an adapter instead of a whole model."""
+    return (folder / SETTINGS).is_file() and not (folder / "config.json").is_file()
+
+
+def _checked(base: SharedBase, folder: Path) -> Mapping[str, torch.Tensor]:
+    """Return the tensors of an adapter that belongs to the base."""
+    refuse_pickles(folder)
+    if not (folder / SETTINGS).is_file() or not (folder / WEIGHTS).is_file():
+        raise InvalidOption(
+            f"{folder} holds no adapter; {SETTINGS} and {WEIGHTS} are needed"
+        )
+    try:
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            about = file.metadata() or {}
+        tensors = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise InvalidOption(f"{folder / WEIGHTS} cannot be read: {error}") from error
+    if about.get("base", base.hash) != base.hash:
+        raise InvalidOption(
+            f"the adapter in {folder} was trained on the base {about['base'][:12]}…, but "
+            f"{base.reference} is {base.hash[:12]}… here; load the base that it names"
+        )
+    return tensors
+
+
+def _settings(folder: Path) -> "LoraConfig":
+    from peft import LoraConfig  # noqa: PLC0415 (heavy)
+
+    try:
+        raw = json.loads((folder / SETTINGS).read_text("utf-8"))
+        if raw.get("peft_type") != "LORA":
+            raise InvalidOption(
+                f"{folder} holds an adapter of type {raw.get('peft_type')}; only LORA is known"
+            )
+        settings: LoraConfig = LoraConfig.from_pretrained(str(folder))
+        settings.base_model_name_or_path = None  # peft would compare it with a path
+    except (ValueError, TypeError, AttributeError) as error:
+        if isinstance(error, InvalidOption):
+            raise
+        raise InvalidOption(f"{folder / SETTINGS} cannot be read: {error}") from error
+    return settings

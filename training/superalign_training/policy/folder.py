@@ -1,0 +1,170 @@
+"""Writing a policy into a folder and reading it back."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from superalign_agents.adapters import SharedBase, read_adapter
+from superalign_agents.checkpoints import refuse_pickles, tokenizer_hash
+from superalign_agents.transformer import TransformerAgent
+from superalign_env.errors import InvalidOption, RecordDamaged, SuperalignError
+from superalign_training.policy.adapter import shared_base
+from superalign_training.policy.checkpoint import (
+    HEAD,
+    MOMENTS,
+    STATE,
+    Checkpoint,
+    appearing,
+    file_hash,
+)
+
+if TYPE_CHECKING:
+    from superalign_training.policy.policy import Policy
+
+_OF_THE_BASE = ("dtype", "attention", "adapter")
+"""Options of an agent that its base has settled."""
+
+
+def write(policy: "Policy", folder: Path) -> Checkpoint:
+    """Write a checkpoint; the folder appears whole or not at all.
+
+    Returns:
+        What was written, with the folder's own name as the path.
+    """
+    with appearing(folder) as partial:
+        if policy.agent.adapter is None:
+            policy.model.save_pretrained(partial)
+            policy.tokenizer.save_pretrained(partial)
+        else:
+            policy.agent.adapter.save(partial)
+        state = msgspec.structs.replace(
+            policy.origin,
+            path=folder.name,
+            optimizer=_kept(partial / MOMENTS, policy.optimiser.moments()),
+            head=_kept(partial / HEAD, policy.head_weights()),
+            updates=policy.updates,
+            baselines=policy.baselines.plain(),
+        )
+        (partial / STATE).write_text(json.dumps(msgspec.to_builtins(state), indent=1))
+    return state
+
+
+def read_agent(
+    folder: Path, expected: Checkpoint, *, base: SharedBase | None, **machine: Any
+) -> TransformerAgent:
+    """Return the agent of a checkpoint, checked against what was recorded.
+
+    Args:
+        folder: where it lies.
+        expected: what the record says of it.
+        base: what its adapter stands on; None loads it.
+        **machine: device, and whether to compile.
+
+    Raises:
+        RecordDamaged: it is missing, or is not what was written.
+        InvalidOption: the base given is not the one that the adapter was trained on.
+    """
+    if base is not None and base.hash != expected.base:
+        raise InvalidOption(_other_base(folder, expected, base))
+    try:
+        refuse_pickles(folder)
+        if expected.base:
+            agent = _on_base(folder, expected, base, **machine)
+        else:
+            agent = TransformerAgent(
+                folder, reference=expected.reference, **machine, **expected.options
+            )
+    except (OSError, InvalidOption) as error:
+        raise _unreadable(folder, error) from error
+    _check(folder, "weights", agent.policy, expected.weights)
+    _check(folder, "tokenizer", tokenizer_hash(agent.tokenizer), expected.tokenizer)
+    return agent
+
+
+def read_tensors(path: Path, expected: str) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file, by its recorded content hash; none if that is empty.
+
+    Raises:
+        RecordDamaged: it is missing, or is not what was written.
+    """
+    if not expected:
+        return {}
+    try:
+        found = file_hash(path)
+        if found == expected:
+            return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path.parent, error) from error
+    raise _altered(path.parent, path.name)
+
+
+def _on_base(
+    folder: Path, expected: Checkpoint, base: SharedBase | None, **machine: Any
+) -> TransformerAgent:
+    if base is None:
+        settled = {
+            key: value for key, value in expected.options.items() if key in _OF_THE_BASE[:2]
+        }
+        try:
+            base = shared_base(expected.reference, **machine, **settled)
+        except SuperalignError as error:
+            raise InvalidOption(f"its base cannot be loaded: {error}") from error
+        if base.hash != expected.base:
+            raise InvalidOption(_other_base(folder, expected, base))
+    return agent_on(base, read_adapter(base, folder), expected.options)
+
+
+def agent_on(
+    base: SharedBase, adapter: Any, options: Mapping[str, Any]
+) -> TransformerAgent:
+    """Return an agent that speaks with an adapter, options of its base left out."""
+    return TransformerAgent(
+        adapter.model,
+        tokenizer=base.tokenizer,
+        adapter=adapter,
+        reference=base.reference,
+        **{key: value for key, value in options.items() if key not in _OF_THE_BASE},
+    )
+
+
+def _kept(path: Path, tensors: Mapping[str, torch.Tensor]) -> str:
+    """Write tensors, if there are any, and return the file's content hash."""
+    if not tensors:
+        return ""
+    save_file({name: tensor.detach().cpu() for name, tensor in tensors.items()}, path)
+    return file_hash(path)
+
+
+def _check(folder: Path, what: str, found: str, expected: str) -> None:
+    if expected and found != expected:
+        raise _altered(folder, what)
+
+
+def _altered(folder: Path, what: str) -> RecordDamaged:
+    return RecordDamaged(
+        f"the checkpoint {folder} was altered: its {what} is not what the record names; "
+        "restore it from a copy, or start a new run"
+    )
+
+
+def _unreadable(folder: Path, error: Exception) -> RecordDamaged:
+    return RecordDamaged(
+        f"the checkpoint {folder} cannot be read ({error}); restore it from a copy, or start "
+        "a new run"
+    )
+
+
+def _other_base(folder: Path, expected: Checkpoint, base: SharedBase) -> str:
+    if not expected.base:
+        return f"{folder} holds a whole model, which stands on no base; leave base out"
+    return (
+        f"the adapter in {folder} was trained on {expected.reference} with the weights "
+        f"{expected.base[:12]}…, but {base.reference} has {base.hash[:12]}… here; give the "
+        "base that it names"
+    )

@@ -1,0 +1,62 @@
+"""From a reference to the agent of a policy: a whole model, or an adapter on a base."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from superalign_agents.adapters import SharedBase, fresh_adapter
+from superalign_agents.references import make_agent
+from superalign_agents.transformer import TransformerAgent
+from superalign_env.errors import InvalidOption
+from superalign_training.policy.adapter import Lora, shared_base
+from superalign_training.policy.folder import agent_on
+
+
+def trainable_agent(
+    given: Mapping[str, Any], *, adapter: Lora | None, base: SharedBase | None, seed: int
+) -> TransformerAgent:
+    """Return the agent whose weights a policy will train.
+
+    Args:
+        given: an agent reference with options of `TransformerAgent`.
+        adapter: trained instead of the model's own weights.
+        base: what the adapter stands on; None loads it.
+        seed: of the adapter's first weights.
+
+    Raises:
+        UnknownId: nothing is called so.
+        InvalidOption: what is called so has no weights to train, or base and adapter do
+            not fit.
+    """
+    name = given.get("id")
+    if adapter is not None:
+        return _with_adapter(dict(given), adapter, base, seed=seed)
+    if base is not None:
+        raise InvalidOption(
+            "a base is what adapters stand on; give adapter=Lora(), or leave base out"
+        )
+    try:
+        agent = make_agent(given)
+    except InvalidOption as error:
+        raise InvalidOption(f"{name} cannot be trained: {error}") from error
+    if not isinstance(agent, TransformerAgent):
+        raise InvalidOption(
+            f"{name} has no weights to train; name a rung (micro/3), a model folder or "
+            "hf:org/name"
+        )
+    return agent
+
+
+def _with_adapter(
+    given: dict[str, Any], lora: Lora, base: SharedBase | None, *, seed: int
+) -> TransformerAgent:
+    name = str(given.pop("id", ""))
+    settled = {
+        key: given.pop(key) for key in ("device", "dtype", "attention") if key in given
+    }
+    if base is None:
+        base = shared_base(name, **settled)
+    elif base.reference != name:
+        raise InvalidOption(
+            f"the base given is {base.reference}, not {name}; name the one, or give the other"
+        )
+    return agent_on(base, fresh_adapter(base, lora.settings(), seed=seed), given)
