@@ -373,3 +373,53 @@ def test_a_log_has_one_line_for_every_step(speaking, tmp_path):
     steps = [line for line in lines if "learn" in line and "/2 " in line]
     assert [line.split()[4] for line in steps] == ["1/2", "2/2"]
     assert sum(" done in " in line for line in lines) == len(NAMES)
+
+
+def test_policies_human_and_budget_are_given_by_name():
+    play = SelfPlay(
+        "red-team",
+        policies={
+            "learner": {"id": "micro/1", "algorithm": {"id": "grpo", "steps": 7}},
+            "critic": "same:learner",
+        },
+        human={"accuracy": 0.8},
+        budget=0.1,
+        learn={"vanilla": 0.25},
+    )
+    found = play.settings
+    assert found.learner == {"id": "micro/1"}
+    assert (found.learn.rl.steps, found.learn.vanilla) == (7, 0.25)
+    assert (found.annotator.accuracy, found.budget) == (0.8, 0.1)
+    assert found.holder("critic") == "learner"
+    assert found.reference("critic") == {"id": "micro/1"}
+    assert SelfPlay(human=None).settings.budget == 0.0
+    with pytest.raises(InvalidOption, match=r"judge.*not trained"):
+        SelfPlay(policies={"judge": "micro/1"})
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [
+        {"critic": "same:critic"},
+        {"critic": "same:nobody"},
+        {"critic": "same:learner", "learner": "same:attacker"},
+    ],
+)
+def test_a_shared_policy_must_lie_somewhere(roles):
+    with pytest.raises(InvalidOption, match="leads to no policy"):
+        read_settings(roles)
+
+
+def test_one_policy_in_two_roles_is_trained_as_one(speaking, tmp_path):
+    path = tmp_path / "shared"
+    SelfPlay(**small(speaking, path, critic="same:learner")).run()
+    with Run.open(path, readonly=True) as run:
+        stages = run.stages.all()
+    chains = [stage.outputs["chain"]["policies"] for stage in stages]
+    weights = [(c["learner"]["weights"], c["critic"]["weights"]) for c in chains]
+    assert all(ours == theirs for ours, theirs in weights)
+    assert len(set(weights)) >= 3  # judge, learn and calibrate moved them
+    spoken = [c["critic"]["options"]["temperature"] for c in chains]
+    assert set(spoken) == {1.0}
+    apart = [c["attacker"]["weights"] for c in chains]
+    assert apart[0] not in {ours for ours, _ in weights}

@@ -16,7 +16,9 @@ import msgspec
 import torch
 from transformers.utils.logging import disable_progress_bar
 
+from superalign_env.errors import InvalidOption
 from superalign_env.store import Run
+from superalign_env.types import Role
 from superalign_training.evaluation.summary import Summary, summarise
 from superalign_training.loop.cast import first_policy, stage_scenario
 from superalign_training.loop.chain import Chain
@@ -26,10 +28,18 @@ from superalign_training.loop.stages.attack import attack
 from superalign_training.loop.stages.evaluate import evaluate, test
 from superalign_training.loop.stages.judge import calibrate, judge
 from superalign_training.loop.stages.learn import learn
-from superalign_training.settings import TRAINED, Settings, read_settings
+from superalign_training.settings import (
+    TRAINED,
+    AgentReference,
+    Annotator,
+    Settings,
+    read_settings,
+)
 from superalign_training.watching import Silent
 
 KIND = "train"
+
+_HUMAN = Annotator()
 
 
 def plan(settings: Settings) -> list[Planned]:
@@ -65,15 +75,38 @@ class SelfPlay:
     """A self-play run.
 
     Args:
+        scenario: id of a scenario with seats for attacker, learner and critic.
+        policies: role → what its policy starts from: an agent reference, or a mapping with
+            an ``id`` and options of the agent, among them ``adapter`` (LoRA) and
+            ``algorithm`` (``{"id": "ppo", "rate": 1e-3}``: how this role is improved by
+            rewards). ``same:learner`` seats one policy in several roles.
+        human: the simulated annotator's accuracy, group and bias; None asks nobody.
+        budget: share of each round's episodes that the human is asked about.
         watcher: is told how it goes; nobody when absent.
-        **settings: fields of `Settings`; sections may be mappings.
+        **settings: further fields of `Settings`; sections may be mappings.
 
     Raises:
-        InvalidOption: settings that make no sense.
+        InvalidOption: settings that make no sense, or a role that is not trained.
     """
 
-    def __init__(self, *, watcher: Watcher | None = None, **settings: Any) -> None:
-        self.settings = read_settings(settings)
+    def __init__(
+        self,
+        scenario: str = "red-team",
+        *,
+        policies: Mapping[Role, AgentReference] | None = None,
+        human: Mapping[str, Any] | Annotator | None = _HUMAN,
+        budget: float | None = None,
+        watcher: Watcher | None = None,
+        **settings: Any,
+    ) -> None:
+        given = {**settings, "scenario": scenario}
+        if budget is not None:
+            given["budget"] = budget
+        if human is None:
+            given["budget"] = 0.0
+        else:
+            given.setdefault("annotator", human)
+        self.settings = read_settings(_seated(given, policies or {}))
         self._watcher: Watcher = watcher or Silent()
 
     @classmethod
@@ -103,7 +136,8 @@ class SelfPlay:
         with _opened(settings, resume) as run:
 
             def first() -> Chain:
-                chain = Chain()
+                shared = {r: settings.holder(r) for r in TRAINED if settings.holder(r) != r}
+                chain = Chain(holders=shared)
                 for role, policy in policies.items():
                     agent = run.agents.add(policy.agent.spec, role=role)
                     origin = msgspec.structs.replace(policy.origin, agent=agent)
@@ -112,6 +146,32 @@ class SelfPlay:
 
             drive(run, plan(settings), first=first, watcher=self._watcher)
             return write_summary(run)
+
+
+_IMPROVED_IN: Mapping[Role, str] = {
+    "attacker": "attack",
+    "learner": "learn",
+    "critic": "calibrate",
+}
+"""Role → the section of the settings whose ``rl`` is its algorithm."""
+
+
+def _seated(
+    settings: Mapping[str, Any], policies: Mapping[Role, AgentReference]
+) -> dict[str, Any]:
+    """Return settings with every policy's start and algorithm in their places."""
+    full = dict(settings)
+    for role, reference in policies.items():
+        if role not in TRAINED:
+            raise InvalidOption(
+                f"policies has {role!r}, which is not trained; roles: {', '.join(TRAINED)}"
+            )
+        start = dict(reference) if isinstance(reference, Mapping) else reference
+        if isinstance(start, dict) and "algorithm" in start:
+            section = _IMPROVED_IN[role]
+            full[section] = {**dict(full.get(section, {})), "rl": start.pop("algorithm")}
+        full[role] = start
+    return full
 
 
 def write_summary(run: Run) -> Summary:

@@ -6,13 +6,14 @@ only stages read settings.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self, TypeGuard
 
 from pydantic import (
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     ValidationError,
+    model_validator,
 )
 
 from superalign_env.errors import InvalidOption
@@ -22,7 +23,10 @@ from superalign_training.algorithms.sft import Sft
 from superalign_training.sections import Count, Plural, Section, Share
 
 AgentReference = str | dict[str, Any]
-"""``micro/3``, a folder, ``hf:org/name``, or ``{id: …, key: value}``."""
+"""``micro/3``, a folder, ``hf:org/name``, ``same:learner``, or ``{id: …, key: value}``."""
+
+SAME = "same:"
+"""``critic=same:learner`` seats one policy in several roles."""
 
 TRAINED: tuple[Role, ...] = ("attacker", "learner", "critic")
 """The roles that hold a policy of their own."""
@@ -141,11 +145,34 @@ class Settings(Section):
     calibrate: Calibrate = Calibrate()
     evaluate: Evaluate = Evaluate()
 
+    @model_validator(mode="after")
+    def _one_step_leads_to_a_policy(self) -> Self:
+        own = [role for role in TRAINED if not _is_same(self._given(role))]
+        for role in TRAINED:
+            if self.holder(role) not in own:
+                raise ValueError(
+                    f"{role}={self._given(role)} leads to no policy; name a role that has "
+                    f"one of its own ({', '.join(own) or 'none has'})"
+                )
+        return self
+
     def reference(self, role: Role) -> AgentReference:
         """Return what a role's policy starts from."""
+        return self._given(self.holder(role))
+
+    def holder(self, role: Role) -> Role:
+        """Return the role whose policy a role uses: itself, unless it says ``same:``."""
+        named = self._given(role)
+        return named.removeprefix(SAME) if _is_same(named) else role
+
+    def _given(self, role: Role) -> AgentReference:
         return {"attacker": self.attacker, "learner": self.learner, "critic": self.critic}[
             role
         ]
+
+
+def _is_same(reference: AgentReference) -> TypeGuard[str]:
+    return isinstance(reference, str) and reference.startswith(SAME)
 
 
 def read_settings(plain: Mapping[str, Any]) -> Settings:

@@ -30,6 +30,8 @@ class Chain(msgspec.Struct, frozen=True):
 
     policies: dict[Role, Checkpoint] = {}
     memories: dict[str, Memory] = {}
+    holders: dict[Role, Role] = {}
+    """Role → the role whose policy it uses; those that have their own are left out."""
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Chain":
@@ -49,8 +51,21 @@ class Chain(msgspec.Struct, frozen=True):
         return built
 
     def with_policy(self, role: Role, checkpoint: Checkpoint) -> "Chain":
-        """Return the chain with another policy in a role."""
-        return msgspec.structs.replace(self, policies={**self.policies, role: checkpoint})
+        """Return the chain with another policy in a role, and in all that share it.
+
+        Each role goes on speaking in its own way (temperature and the like).
+        """
+        policies = {**self.policies, role: checkpoint}
+        for other, earlier in self.policies.items():
+            if other != role and self.holder(other) == self.holder(role):
+                policies[other] = msgspec.structs.replace(
+                    checkpoint, options=earlier.options
+                )
+        return msgspec.structs.replace(self, policies=policies)
+
+    def holder(self, role: Role) -> Role:
+        """Return the role whose policy a role uses."""
+        return self.holders.get(role, role)
 
     def with_memory(self, name: str, memory: Memory) -> "Chain":
         """Return the chain with another memory."""
