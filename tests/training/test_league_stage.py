@@ -1,0 +1,250 @@
+"""The league in a run: what it holds, that it grows and never plays again, exact resume."""
+
+import json
+import shutil
+from functools import partial
+
+import msgspec
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from superalign_env.errors import RecordDamaged
+from superalign_env.store import Run
+from superalign_training.league import (
+    JUDGED,
+    PLANTED,
+    RATING,
+    RIGHT,
+    TRUE,
+    Contest,
+    LeagueSettings,
+    load,
+    members,
+    rate,
+)
+from superalign_training.loop.cast import first_policy
+from superalign_training.loop.chain import Chain
+from superalign_training.loop.driver import Bench, Planned, drive
+from superalign_training.loop.stages.attack import attack
+from superalign_training.loop.stages.league import (
+    HARM,
+    enrolled,
+    league,
+    league_opponents,
+    standings,
+    trial,
+)
+from superalign_training.loop.stages.learn import learn
+from superalign_training.settings import TRAINED, read_settings
+from superalign_training.watching import Silent
+
+RULES = LeagueSettings(queries=6, share=0.5)
+
+
+def settings(model, **more):
+    few = {"steps": 2, "batch": 4}
+    return read_settings(
+        {
+            **{role: str(model) for role in TRAINED},
+            "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0, "imitation": few},
+            "learn": {"rl": {"steps": 1, "cases": 8, "members": 4}, "vanilla": 0.7},
+            **more,
+        }
+    )
+
+
+def plan(chosen, rounds):
+    do = {
+        "attack": partial(attack, settings=chosen),
+        "learn": partial(learn, settings=chosen),
+        "league": partial(league, settings=chosen, rules=RULES),
+        "trial": partial(trial, settings=chosen, rules=RULES),
+    }
+    names = ("attack", "learn", "league", "trial")
+    return [
+        Planned(name, do[name], number) for number in range(1, rounds + 1) for name in names
+    ]
+
+
+def first(run, chosen):
+    def made():
+        chain = Chain()
+        for role in TRAINED:
+            policy = first_policy(role, chosen)
+            agent = run.agents.add(policy.agent.spec, role=role)
+            origin = msgspec.structs.replace(policy.origin, agent=agent)
+            chain = chain.with_policy(role, origin)
+        return chain
+
+    return made
+
+
+def go(path, chosen, rounds, *, watcher=None, resume=False):
+    run = Run.open(path) if resume else Run.create(path, kind="train", config={}, seed=5)
+    with run:
+        return drive(
+            run, plan(chosen, rounds), first=first(run, chosen), watcher=watcher or Silent()
+        )
+
+
+@pytest.fixture(scope="module")
+def two_rounds(speaking, tmp_path_factory):
+    path = tmp_path_factory.mktemp("league") / "run"
+    chosen = settings(speaking)
+    return path, chosen, go(path, chosen, 2)
+
+
+def rows(path, name):
+    with Run.open(path, readonly=True) as run:
+        return [(row.stage, row.metric) for row in run.metrics.read(name)]
+
+
+def test_members_are_what_roles_began_with_and_every_checkpoint_since(two_rounds):
+    path, _, chain = two_rounds
+    with Run.open(path, readonly=True) as run:
+        learners = members(run.agents, "learner", current=chain.policies["learner"].agent)
+        attackers = members(
+            run.agents, "attacker", current=chain.policies["attacker"].agent
+        )
+        critics = members(run.agents, "critic", current=chain.policies["critic"].agent)
+    assert [bool(member.path) for member in learners] == [False, True, True]
+    assert learners[-1].name == chain.policies["learner"].agent
+    assert [member.number for member in learners] == [0, 1, 2]
+    # Roles that begin with the same weights share a row, yet both have it as a member.
+    assert attackers[0].name == learners[0].name
+    assert {m.spec.id for m in attackers[1:]} >= {"search"}
+    assert len(critics) == 1
+
+
+def test_a_refused_checkpoint_is_no_member(two_rounds, tmp_path):
+    with Run.create(tmp_path / "run", kind="train", config={}, seed=1) as run:
+        spec = first_policy("learner", two_rounds[1]).agent.spec
+        kept = run.agents.add(spec, role="learner")
+        worse = msgspec.structs.replace(spec, policy="0" * 32)
+        refused = run.agents.add(worse, role="learner", parent=kept, accepted=False)
+        assert [m.name for m in members(run.agents, "learner", current=kept)] == [kept]
+        run.agents.accept(refused)
+        assert [m.name for m in members(run.agents, "learner")] == [kept, refused]
+
+
+def test_every_cell_is_played_once_and_newcomers_add_a_row_and_a_column(two_rounds):
+    path, _, _ = two_rounds
+    for name in (JUDGED, TRUE, HARM):
+        found = rows(path, name)
+        pairs = [(metric.agent, metric.opponent) for _, metric in found]
+        assert len(pairs) == len(set(pairs))
+        before = {
+            pair for (stage, _), pair in zip(found, pairs, strict=True) if stage < "0005"
+        }
+        attackers, learners = ({pair[i] for pair in pairs} for i in (0, 1))
+        assert len(pairs) == len(attackers) * len(learners)
+        assert len(before) == len({a for a, _ in before}) * len({b for _, b in before})
+        assert len(before) < len(pairs)
+
+
+def test_judged_and_true_success_are_kept_apart(two_rounds):
+    path, _, _ = two_rounds
+    assert {m.tags["split"] for _, m in rows(path, JUDGED)} == {"train"}
+    assert {m.tags["split"] for _, m in rows(path, TRUE)} == {"gate"}
+    harm = {(m.agent, m.opponent): m.value for _, m in rows(path, HARM)}
+    fault = {(m.agent, m.opponent): m.value for _, m in rows(path, TRUE)}
+    assert all(harm[pair] <= fault[pair] for pair in fault)
+    assert {m.n for _, m in rows(path, JUDGED)} == {RULES.queries}
+
+
+def test_everybody_is_rated_from_what_the_record_holds(two_rounds):
+    path, _, _ = two_rounds
+    last = max(stage for stage, _ in rows(path, RATING))
+    rated = {
+        (m.tags["role"], m.agent): m for stage, m in rows(path, RATING) if stage == last
+    }
+    assert {role for role, _ in rated} == set(TRAINED)
+    assert all(m.low < m.value < m.high for m in rated.values())
+    assert {m.opponent for _, m in rows(path, RIGHT)} == {PLANTED}
+    contests = [
+        Contest(f"attacker/{m.agent}", f"learner/{m.opponent}", m.value, m.n)
+        for _, m in rows(path, JUDGED)
+    ]
+    again = rate(contests)
+    assert {f"{role}/{name}" for role, name in rated if role != "critic"} == set(again)
+    for (role, name), metric in rated.items():
+        if role != "critic":
+            assert again[f"{role}/{name}"].mu == metric.value
+
+
+def test_opponents_are_drawn_by_how_often_they_beat_who_trains(two_rounds):
+    path, chosen, chain = two_rounds
+    with Run.open(path) as run:
+        bench = _bench(run, chain)
+        matrix = standings(bench, enrolled(bench))
+        met = league_opponents(bench, chosen, RULES, "attacker")
+        beaten = matrix.attackers_against(chain.policies["learner"].agent)
+        weights = {
+            f"league-{n[:12]}": ((b.share * b.n + 1) / (b.n + 2)) ** 2
+            for n, b in beaten.items()
+        }
+        total = sum(weights.values())
+        assert met.shares == pytest.approx({n: w / total for n, w in weights.items()})
+        newest = LeagueSettings(sampling="latest")
+        learners = league_opponents(bench, chosen, newest, "learner")
+        [agent] = learners.agents.values()
+        assert agent.spec.policy == chain.policies["learner"].weights
+
+
+def test_a_run_stopped_within_the_league_resumes_to_the_same_matrix(two_rounds, tmp_path):
+    path, chosen, chain = two_rounds
+
+    class Stops(Silent):
+        steps = 0
+
+        def begin(self, stage, *, round, place, of):
+            self.stage = stage
+
+        def step(self, done, total, numbers):
+            if self.stage == "league":
+                self.steps += 1
+                if self.steps == 4:
+                    raise KeyboardInterrupt
+
+    again = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        go(again, chosen, 2, watcher=Stops())
+    assert go(again, chosen, 2, resume=True) == chain
+    for name in ("league.*", "attack.*"):
+        assert rows(again, name) == rows(path, name)
+
+
+@pytest.mark.parametrize("what", ["weights", "archive"])
+def test_an_altered_checkpoint_is_refused(two_rounds, tmp_path, what):
+    path, _, _ = two_rounds
+    with Run.open(path, readonly=True) as run:
+        league = {
+            "weights": members(run.agents, "learner")[-1],
+            "archive": next(
+                m for m in members(run.agents, "attacker") if m.spec.id == "search"
+            ),
+        }
+    member = league[what]
+    folder = tmp_path / "copy"
+    target = folder / member.path
+    if what == "archive":
+        target.parent.mkdir(parents=True)
+        state = json.loads((path / member.path).read_bytes())
+        state["archive"]["found"][0]["visits"] += 1
+        target.write_text(json.dumps(state))
+    else:
+        shutil.copytree(path / member.path, target)
+        weights = load_file(target / "model.safetensors")
+        name = sorted(weights)[0]
+        weights[name] = weights[name] + np.float32(0.5)
+        save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(RecordDamaged, match="altered"):
+        load(member, folder)
+    with pytest.raises(RecordDamaged, match="cannot be read"):
+        load(member, tmp_path / "nowhere")
+    assert load(member, path).spec == member.spec
+
+
+def _bench(run, chain):
+    return Bench(run, "0009-x", 3, 0, chain, 7, 0, None, Silent())

@@ -1,0 +1,124 @@
+"""Who is in a league: the checkpoints that a run's record names."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from superalign_agents.archive import Archive
+from superalign_agents.search import Search
+from superalign_env.errors import RecordDamaged
+from superalign_env.protocols import Agent
+from superalign_env.store import Run
+from superalign_env.store.agents import AgentRow, Agents
+from superalign_env.types import AgentSpec, Role
+from superalign_training.policy import Checkpoint, Policy
+
+
+class Member(NamedTuple):
+    """One checkpoint of a role."""
+
+    name: str
+    """Hash of its row in the table of agents."""
+    role: Role
+    number: int
+    """Place in the order of appearance within its role, from 0."""
+    spec: AgentSpec
+    path: str
+    """Relative to the run; empty for what a role began with."""
+
+
+Squad = Mapping[Role, Sequence[Member]]
+"""Everybody in a league, by role, oldest first."""
+
+
+def members(agents: Agents, role: Role, *, current: str = "") -> list[Member]:
+    """Return every checkpoint of a role that no gate refused, oldest first.
+
+    What the role began with is the first member, even where roles began with the same
+    weights and hence share a row.
+
+    Args:
+        agents: of a run.
+        role: attacker, learner or critic.
+        current: hash of the checkpoint that plays the role now, if there is one.
+
+    Raises:
+        RecordError: the record knows no such agent.
+    """
+    rows = agents.all()
+    known = {row.hash: row for row in rows}
+    ours = {row.hash for row in rows if row.role == role}
+    if current:
+        ours.add(agents.get(current).hash)
+    for name in tuple(ours):
+        ours.update(row.hash for row in _ancestors(known[name], known))
+    accepted = [row for row in rows if row.hash in ours and row.accepted is not False]
+    return [
+        Member(row.hash, role, number, row.spec, row.path)
+        for number, row in enumerate(accepted)
+    ]
+
+
+def enlist(run: Run, search: Search, path: str) -> str:
+    """Record a search attacker with its archive as a member; return its name.
+
+    Args:
+        run: opened for work.
+        search: the attacker.
+        path: of the file that holds its state, relative to the run.
+    """
+    return run.agents.add(search.spec, role="attacker", path=path)
+
+
+def load(member: Member, folder: Path, *, device: str = "cpu") -> Agent:
+    """Return a member, ready to play.
+
+    Args:
+        member: of the league.
+        folder: of the run.
+        device: where weights shall live.
+
+    Raises:
+        RecordDamaged: its checkpoint is missing or was altered.
+    """
+    if member.spec.id == "search":
+        return _search(member, folder)
+    spec = member.spec
+    if member.path:
+        expected = Checkpoint(member.path, spec.id, spec.policy, options=spec.options)
+        return Policy.load(folder / member.path, expected, device=device).agent
+    agent = Policy.from_reference({"id": spec.id, **spec.options}, device=device).agent
+    if agent.policy != spec.policy:
+        raise RecordDamaged(
+            f"{spec.id} has other weights now than when this run began; restore them, or "
+            "start a new run"
+        )
+    return agent
+
+
+def _search(member: Member, folder: Path) -> Search:
+    options = dict(member.spec.options)
+    search = Search(Archive(), **options)
+    path = folder / member.path
+    try:
+        search.load_state_dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordDamaged(
+            f"{path} cannot be read ({error}); restore it from a copy, or start a new run"
+        ) from error
+    if search.archive.hash != member.spec.policy:
+        raise RecordDamaged(
+            f"{path} was altered: its content is not what the record names; restore it from "
+            "a copy, or start a new run"
+        )
+    return search
+
+
+def _ancestors(row: AgentRow, known: dict[str, AgentRow]) -> list[AgentRow]:
+    """Return parents, nearest first, without asking the database for each."""
+    found: list[AgentRow] = []
+    while row.parent in known and known[row.parent] not in found:
+        row = known[row.parent]
+        found.append(row)
+    return found

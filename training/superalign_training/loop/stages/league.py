@@ -1,0 +1,221 @@
+"""The league grows by its newcomers: their row and column of the matrix, nothing else.
+
+What was played stays as it was measured, in the record. `league` is for training: critics
+say who won. `trial` is evaluation: the truth says it, on held-out requests, under names
+of its own, and no stage reads them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+
+from superalign_agents.search import Search
+from superalign_env.protocols import Agent
+from superalign_env.types import Episode, Metric, Role, Split
+from superalign_training.evaluation.refusals import answered
+from superalign_training.judging import final_score
+from superalign_training.league import (
+    JUDGED,
+    RIGHT,
+    TRUE,
+    Fixture,
+    LeagueSettings,
+    Matrix,
+    Member,
+    Opponents,
+    Squad,
+    Won,
+    cells,
+    enlist,
+    examined,
+    load,
+    matrix_of,
+    members,
+    missing,
+    opponents,
+    rated,
+)
+from superalign_training.loop.cast import policy_of, stage_scenario
+from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.stages.attack import ARCHIVE, searcher
+from superalign_training.settings import TRAINED, Settings
+
+HARM = "league.harm"
+"""Metric: share of queries that were harmful and complied with, by the truth."""
+
+
+def league(bench: Bench, settings: Settings, rules: LeagueSettings) -> Outcome:
+    """Play what newcomers add to the matrix, as critics judge it, and rate everybody."""
+    squad = enrolled(bench)
+    metrics = _grown(
+        bench,
+        settings,
+        rules,
+        squad,
+        split="train",
+        measures={JUDGED: _judged(settings.attack.success_below)},
+    )
+    metrics += examined(
+        squad["critic"],
+        stage_scenario(settings, split="train", plant=1.0, vanilla=0.0),
+        seated=_seated(bench, settings, squad),
+        seed=bench.run.info.seed,
+        cases=rules.queries,
+        known={row.metric.agent for row in bench.run.metrics.read(RIGHT)},
+        step=bench.round,
+    )
+    old = [row.metric for row in bench.run.metrics.read("league.*")]
+    metrics += rated(squad, [*old, *metrics], step=bench.round)
+    return Outcome(
+        bench.chain,
+        tuple(metrics),
+        {role: len(group) for role, group in squad.items()},
+    )
+
+
+def trial(
+    bench: Bench, settings: Settings, rules: LeagueSettings, split: Split = "gate"
+) -> Outcome:
+    """Measure, by the truth, what newcomers add to the matrix on a held-out split."""
+    metrics = _grown(
+        bench,
+        settings,
+        rules,
+        enrolled(bench),
+        split=split,
+        measures={TRUE: _fault, HARM: _harm},
+    )
+    return Outcome(bench.chain, tuple(metrics))
+
+
+def enrolled(bench: Bench) -> Squad:
+    """Return everybody in the league; the search attacker of the chain enlists first."""
+    memory = bench.chain.memories.get(ARCHIVE)
+    if memory is not None:
+        enlist(bench.run, searcher(bench), memory.path)
+    return {
+        role: members(bench.run.agents, role, current=bench.chain.policies[role].agent)
+        for role in TRAINED
+    }
+
+
+def standings(bench: Bench, squad: Squad) -> Matrix:
+    """Return the matrix of the training split, as critics judged it."""
+    found = [row.metric for row in bench.run.metrics.read(JUDGED)]
+    return matrix_of(found, _names(squad["attacker"]), _names(squad["learner"]))
+
+
+def league_opponents(
+    bench: Bench, settings: Settings, rules: LeagueSettings, role: Role
+) -> Opponents:
+    """Return members of a role to train against, by how often they beat who trains now.
+
+    Args:
+        bench: of the stage.
+        settings: of the run.
+        rules: how they are sampled.
+        role: ``attacker`` in the learner's stage, ``learner`` in the attacker's; critics
+            are met by age alone.
+
+    Raises:
+        InvalidOption: nobody is in the league.
+        RecordDamaged: a checkpoint is missing or was altered.
+    """
+    squad = enrolled(bench)
+    matrix = standings(bench, squad)
+    policies = bench.chain.policies
+    beaten = {
+        "attacker": matrix.attackers_against(policies["learner"].agent),
+        "learner": matrix.learners_against(policies["attacker"].agent),
+    }
+    return opponents(
+        squad[role],
+        bench.run.path,
+        sampling=rules.sampling,
+        beaten=beaten.get(role, {}),
+        power=rules.power,
+        most=rules.most,
+        device=settings.device,
+    )
+
+
+def _grown(
+    bench: Bench,
+    settings: Settings,
+    rules: LeagueSettings,
+    squad: Squad,
+    *,
+    split: Split,
+    measures: Mapping[str, Won],
+) -> list[Metric]:
+    """Play the cells that the record does not hold yet."""
+    attackers, learners = _names(squad["attacker"]), _names(squad["learner"])
+    known = {
+        (row.metric.agent, row.metric.opponent)
+        for row in bench.run.metrics.read(next(iter(measures)), tags={"split": split})
+    }
+    pairs = missing(attackers, learners, known)
+    fixture = Fixture(
+        stage_scenario(settings, split=split, plant=0.0, vanilla=0.0),
+        policy_of(bench, "critic", settings).agent,
+        bench.run.info.seed,
+        rules.queries,
+    )
+    played = cells(
+        pairs,
+        fixture,
+        seated=_seated(bench, settings, squad, invent=split == "train"),
+        measures=measures,
+        tags={"split": split, "judge": bench.chain.policies["critic"].agent[:12]},
+        step=bench.round,
+    )
+    found = []
+    for metric in played:
+        found.append(metric)
+        done = len(found) // len(measures)
+        bench.watcher.step(done, len(pairs), {metric.name: metric.value})
+    return found
+
+
+def _seated(
+    bench: Bench, settings: Settings, squad: Squad, *, invent: bool = True
+) -> Callable[[str], Agent]:
+    """Return what loads members by name, each once.
+
+    Args:
+        bench: of the stage.
+        settings: of the run.
+        squad: everybody.
+        invent: whether archived texts may be said; they are invalid on another split.
+    """
+    by_name = {member.name: member for group in squad.values() for member in group}
+
+    @cache
+    def seated(name: str) -> Agent:
+        agent = load(by_name[name], bench.run.path, device=settings.device)
+        if isinstance(agent, Search) and not invent:
+            return Search(agent.archive, invent=False)
+        return agent
+
+    return seated
+
+
+def _judged(below: float) -> Won:
+    """Return whether critics say that an attack succeeded; an invalid query failed."""
+
+    def won(episode: Episode) -> bool:
+        score = final_score(episode)
+        return score is not None and score < below
+
+    return won
+
+
+def _fault(episode: Episode) -> bool:
+    return any(not answer.right for answer in answered([episode]))
+
+
+def _harm(episode: Episode) -> bool:
+    return any(answer.missed for answer in answered([episode]))
+
+
+def _names(group: Sequence[Member]) -> list[str]:
+    return [member.name for member in group]
