@@ -55,6 +55,19 @@ def write(policy: "Policy", folder: Path) -> Checkpoint:
     return state
 
 
+def read_state(folder: Path) -> Checkpoint:
+    """Return what a checkpoint says of itself.
+
+    Raises:
+        RecordDamaged: nothing, or nothing that can be read.
+    """
+    try:
+        raw = (folder / STATE).read_bytes()
+        return msgspec.json.decode(raw, type=Checkpoint)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise _unreadable(folder, error) from error
+
+
 def read_agent(
     folder: Path, expected: Checkpoint, *, base: SharedBase | None, **machine: Any
 ) -> TransformerAgent:

@@ -1,7 +1,10 @@
 """From a reference to the agent of a policy: a whole model, or an adapter on a base."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
+
+from transformers import PreTrainedModel
 
 from superalign_agents.adapters import SharedBase, fresh_adapter
 from superalign_agents.references import make_agent
@@ -60,3 +63,40 @@ def _with_adapter(
             f"the base given is {base.reference}, not {name}; name the one, or give the other"
         )
     return agent_on(base, fresh_adapter(base, lora.settings(), seed=seed), given)
+
+
+def check_ends(agent: TransformerAgent) -> None:
+    """Refuse a tokenizer without an end; give one without padding its end for that.
+
+    Raises:
+        InvalidOption: a policy that could never learn to stop.
+    """
+    tokenizer = agent.tokenizer
+    if tokenizer.eos_token_id is None:
+        raise InvalidOption(
+            f"{agent.reference} has no end-of-sequence token, so it could never learn to "
+            "stop; set tokenizer.eos_token"
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+        warnings.warn(
+            f"{agent.reference} has no padding token; its end {tokenizer.eos_token!r} takes "
+            "that place, where no loss and no attention falls. Set tokenizer.pad_token to "
+            "choose another",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
+def recompute_activations(model: PreTrainedModel) -> None:
+    """Let a model compute activations again in the backward pass instead of keeping them.
+
+    Raises:
+        InvalidOption: its architecture cannot.
+    """
+    if not model.supports_gradient_checkpointing:
+        raise InvalidOption(
+            f"{type(model).__name__} cannot recompute its activations; set recompute=False"
+        )
+    untyped: Any = model
+    untyped.activation_checkpointing_enable({"use_reentrant": False})

@@ -1,0 +1,156 @@
+"""What of a policy is trained, and how its training goes on."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import PreTrainedModel
+
+from superalign_agents.transformer import TransformerAgent
+from superalign_training.policy.baselines import Baselines
+from superalign_training.policy.optimiser import Optimiser, Weights
+from superalign_training.policy.outlook import Outlook, ValueHead, look, value
+from superalign_training.policy.schedule import CONSTANT, Schedule
+
+
+class Trainee:
+    """A causal LM (or its adapter), a value head, an optimiser and baselines.
+
+    Args:
+        agent: speaks; its model is changed in place, or the adapter that it wears.
+    """
+
+    def __init__(self, agent: TransformerAgent) -> None:
+        self.agent = agent
+        self.optimiser = Optimiser(self.model_weights, self.head_weights)
+        self.baselines = Baselines()
+        self._head: ValueHead | None = None
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The language model; only what is trained requires gradients."""
+        return self.agent.model
+
+    @contextmanager
+    def training(self) -> Iterator[PreTrainedModel]:
+        """Yield the model, ready to be trained; afterwards it is ready to speak.
+
+        TRL's trainers put a `forward` of their own on a model and leave it there; it is
+        taken off, or a policy trained for many rounds would call through all of them.
+        """
+        self.model.train(True)
+        try:
+            yield self.model
+        finally:
+            self.model.__dict__.pop("forward", None)
+            for weight in self.trained_weights().values():
+                weight.grad = None
+            self.model.train(False)
+            self.agent.refresh()
+
+    @property
+    def updates(self) -> int:
+        """Optimiser steps ever taken."""
+        return self.optimiser.updates
+
+    def optimizer(
+        self, rate: float, *, value_rate: float | None = None
+    ) -> torch.optim.AdamW:
+        """Return the policy's own optimiser, with its moments, at a learning rate.
+
+        Args:
+            rate: of the language model.
+            value_rate: of the value head, if there is one; None is the same.
+        """
+        return self.optimiser.at(rate, rate if value_rate is None else value_rate)
+
+    def optimizers(
+        self,
+        rate: float,
+        schedule: Schedule = CONSTANT,
+        *,
+        value_rate: float | None = None,
+    ) -> tuple[torch.optim.AdamW, LambdaLR]:
+        """Return the optimiser and a schedule that goes on where the policy stands.
+
+        Args:
+            rate: of the language model, before the schedule's factor.
+            schedule: how it changes over the policy's life.
+            value_rate: of the value head, if there is one; None is the same.
+        """
+        adamw = self.optimizer(rate, value_rate=value_rate)
+        return adamw, self.optimiser.schedule(adamw, schedule)
+
+    def seed(self, seed: int) -> int:
+        """Return a seed for something random in training.
+
+        It depends on the number of updates, so that a policy that was stopped and loaded
+        draws what it would have drawn.
+        """
+        text = f"{seed}/{self.updates}".encode()
+        return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest()) >> 1
+
+    def model_weights(self) -> Weights:
+        """Return the trained weights of the language model, or of its adapter, by name."""
+        named = self.model.named_parameters()
+        return {name: weight for name, weight in named if weight.requires_grad}
+
+    def head_weights(self) -> Weights:
+        """Return the weights of the value head by name; none if there is no head."""
+        if self._head is None:
+            return {}
+        return dict(self._head.named_parameters(prefix="value_head"))
+
+    def trained_weights(self) -> Weights:
+        """Return everything that training changes, by name."""
+        return {**self.model_weights(), **self.head_weights()}
+
+    def snapshot(self) -> dict[str, torch.Tensor]:
+        """Return a copy of what is trained, for `restore`."""
+        named = self.trained_weights().items()
+        return {name: weight.detach().clone() for name, weight in named}
+
+    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take weights back, and forget the moments that led away from them."""
+        with torch.no_grad():
+            for name, weight in self.trained_weights().items():
+                if name in weights:
+                    weight.copy_(weights[name])
+                else:  # a value head younger than the snapshot
+                    weight.zero_()
+        self.optimiser.forget()
+        self.agent.refresh()
+
+    @property
+    def has_value_head(self) -> bool:
+        """Whether the policy has learned, or is about to learn, values."""
+        return self._head is not None
+
+    @property
+    def value_head(self) -> ValueHead:
+        """The value head; made, with all values 0, when first asked for."""
+        if self._head is None:
+            self._head = ValueHead.of(self.model)
+        return self._head
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor, *, keep: int = 0) -> Outlook:
+        """Return logits and values from one pass, with gradients.
+
+        Args:
+            ids: [B, T] tokens, padded on either side.
+            mask: [B, T] 1 where a token is real.
+            keep: only the last so many positions are wanted; 0 means all.
+        """
+        return look(self.model, self.value_head, ids=ids, mask=mask, keep=keep)
+
+    def values(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return values [B, T] after each position, float32, without gradients.
+
+        Args:
+            ids: [B, T] tokens, padded on either side.
+            mask: [B, T] 1 where a token is real.
+        """
+        with torch.no_grad():
+            return value(self.model, self.value_head, ids=ids, mask=mask)
