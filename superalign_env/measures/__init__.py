@@ -8,6 +8,7 @@ from superalign_env.measures.intervals import (
     census,
     difference,
     mean,
+    normal,
     share,
     two_sided,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "holm_adjusted",
     "interquartile_mean",
     "mean",
+    "normal",
     "paired_difference",
     "ratio",
     "share",

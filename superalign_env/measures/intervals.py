@@ -65,6 +65,17 @@ def census(values: Sequence[float]) -> Estimate:
     return Estimate(middle, middle, middle, len(values))
 
 
+def normal(value: float, deviation: float, n: int) -> Estimate:
+    """Return the middle of a normal belief with its interval.
+
+    Raises:
+        ValueError: a deviation below zero.
+    """
+    if deviation < 0:
+        raise ValueError(f"a standard deviation is not below zero, as {deviation} is")
+    return Estimate(value, value - _Z * deviation, value + _Z * deviation, n)
+
+
 def difference(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
     """Return the mean of paired differences with its t interval.
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from superalign_env.measures import census, difference, mean, share, two_sided
+from superalign_env.measures import census, difference, mean, normal, share, two_sided
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 7), (7, 7), (3, 10), (40, 100), (1, 1)])
@@ -49,3 +49,10 @@ def test_a_whole_population_has_a_mean_without_doubt():
     assert census([0.0, 1.0, 1.0, 1.0]) == (0.75, 0.75, 0.75, 4)
     with pytest.raises(ValueError, match="empty population"):
         census([])
+
+
+def test_a_normal_belief_has_the_interval_of_its_quantiles():
+    found = normal(25.0, 2.0, 9)
+    assert (found.low, found.high) == pytest.approx(stats.norm(25, 2).interval(0.95))
+    with pytest.raises(ValueError, match="deviation"):
+        normal(0.0, -1.0, 1)
