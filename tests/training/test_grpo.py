@@ -9,7 +9,10 @@ from superalign_env.callables import as_agent
 from superalign_env.errors import InvalidOption
 from superalign_env.making import make_scenario
 from superalign_env.rollout import Rollouts
-from superalign_training.algorithms.grpo import Groups, Grpo, complete_groups
+from superalign_training.algorithms.advantages import group_relative
+from superalign_training.algorithms.cases import Cases
+from superalign_training.algorithms.groups import Groups, complete_groups
+from superalign_training.algorithms.grpo import Grpo
 from superalign_training.experience import Live, Row, training_rows
 from superalign_training.policy import Policy
 
@@ -18,8 +21,23 @@ def row(case, member, *, pay=0.0, place=0):
     name = f"c{case}-m{member}"
     ids = (5, 6), (7, 1)
     return Row(
-        name, case, member, "learner_0", (place,), *ids, (1, 1), ((0, 2),), (0.0, 0.0), (pay,), pay, ""
+        name,
+        case,
+        member,
+        "learner_0",
+        (place,),
+        *ids,
+        (1, 1),
+        ((0, 2),),
+        (0.0, 0.0),
+        (pay,),
+        pay,
+        "",
     )
+
+
+def groups_of(policy, play, members):
+    return Groups(Cases(Live(play), policy), members, group_relative)
 
 
 def lenient(text):
@@ -88,7 +106,7 @@ def test_the_same_seed_gives_the_same_weights(speaking):
 def test_the_trainer_gets_recorded_ids_masks_and_pay(speaking):
     policy = Policy.from_reference(str(speaking))
     play, seen = player(policy, vanilla=1.0, refine=1)
-    given = Groups(policy, play, 4).roll_out(["-"] * 8, None)
+    given = groups_of(policy, play, 4).roll_out(["-"] * 8, None)
     assert given["prompt_ids"] == [list(r.prompt_ids) for r in seen[:8]]
     assert given["completion_ids"] == [list(r.completion_ids) for r in seen[:8]]
     assert given["env_mask"] == [list(r.env_mask) for r in seen[:8]]
@@ -114,15 +132,15 @@ def test_cases_without_a_turn_are_replaced_and_then_filled_without_pay(speaking)
         cases = [case for case in range(first, first + count) if case == 1]
         return [row(case, member, pay=1.0) for case in cases for member in range(2)]
 
-    groups = Groups(policy, scarce, 2)
+    groups = groups_of(policy, scarce, 2)
     given = groups.roll_out(["-"] * 6, None)
     assert len(given["prompt_ids"]) == 6
     assert given["pay"] == [1.0, 1.0, None, None, None, None]
     assert [first for first, _ in asked] == sorted({first for first, _ in asked})
-    assert groups.next_case == sum(count for _, count in asked)
+    assert groups.cases.played == sum(count for _, count in asked)
 
 
 def test_no_turn_at_all_is_an_error_that_says_what_to_do(speaking):
     policy = Policy.from_reference(str(speaking))
     with pytest.raises(InvalidOption, match="vanilla"):
-        Groups(policy, lambda *_: [], 2).roll_out(["-"] * 4, None)
+        groups_of(policy, lambda *_: [], 2).roll_out(["-"] * 4, None)

@@ -23,6 +23,14 @@ PLUGINS: "Table" = {
             "superalign_training.algorithms.ppo:Ppo",
             "proximal policy optimisation with a learned value function",
         ),
+        "reinforce": (
+            "superalign_training.algorithms.reinforce:Reinforce",
+            "REINFORCE against a running mean of what each role earns",
+        ),
+        "rloo": (
+            "superalign_training.algorithms.rloo:Rloo",
+            "REINFORCE with a leave-one-out baseline, on environment rewards",
+        ),
         "sft": (
             "superalign_training.algorithms.sft:Sft",
             "supervised fine-tuning on recorded token ids",

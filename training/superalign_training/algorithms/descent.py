@@ -42,8 +42,8 @@ class Descent:
         """Take one step and return what the loss reports, added up.
 
         Raises:
-            InvalidOption: a loss that is no number (nothing was stepped), or a row that
-                does not fit into memory.
+            InvalidOption: a loss that is no number; nothing was stepped.
+            OutOfMemory: a single row does not fit into memory.
         """
 
         def push(places: torch.Tensor) -> Mapping[str, float]:

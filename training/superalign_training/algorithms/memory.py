@@ -6,12 +6,9 @@ from typing import TypeVar
 
 import torch
 
-from superalign_env.errors import InvalidOption
+from superalign_env.errors import OutOfMemory
 
 T = TypeVar("T")
-
-_SIGNS = ("can't allocate memory", "not enough memory", "out of memory")
-"""How PyTorch says it on a CPU, where it has no error class of its own."""
 
 
 class MicroBatch:
@@ -41,7 +38,7 @@ class MicroBatch:
                 smaller ones.
 
         Raises:
-            InvalidOption: a single row does not fit into memory.
+            OutOfMemory: a single row does not fit into memory.
         """
         while True:
             size = min(self.size or rows, rows)
@@ -57,7 +54,7 @@ class MicroBatch:
 
     def _halve(self, size: int, reason: str) -> None:
         if size == 1:
-            raise InvalidOption(
+            raise OutOfMemory(
                 f"a single row does not fit into memory ({reason}); shorten prompts and "
                 "replies, train adapters (LoRA), or take a smaller model or a larger device"
             )
@@ -69,7 +66,7 @@ class MicroBatch:
             warnings.warn(
                 f"{size} rows at once do not fit into memory; going on with {self.size} or "
                 f"fewer (same result; set micro_batch={self.size} to start with that)",
-                ResourceWarning,
+                RuntimeWarning,
                 stacklevel=2,
             )
 
@@ -78,4 +75,5 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether memory ran out, on any device."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return any(sign in str(error) for sign in _SIGNS)
+    # On a CPU there is no class for it.
+    return "DefaultCPUAllocator: can't allocate memory" in str(error)

@@ -130,8 +130,8 @@ class Ppo(Section):
             within a step), ``clipped`` (share of tokens), ``entropy``, ``epochs``.
 
         Raises:
-            InvalidOption: nothing to learn from, pay that is no number, or a row that does
-                not fit into memory.
+            InvalidOption: nothing to learn from, or pay that is no number.
+            OutOfMemory: a single row does not fit into memory.
         """
         cases, history = Cases(experience, policy), History(on_step)
         micro = MicroBatch(self.micro_batch)

@@ -1,0 +1,54 @@
+"""Every algorithm that learns from pay finds the best move, at once and a turn later."""
+
+import pytest
+
+from superalign_training.algorithms.grpo import Grpo
+from superalign_training.algorithms.ppo import Ppo
+from superalign_training.algorithms.reinforce import Reinforce
+from superalign_training.algorithms.rloo import Rloo
+from superalign_training.experience import Live
+
+FAST = {"rate": 2e-2, "kl": 0.0}
+ALGORITHMS = {
+    "grpo": Grpo(steps=40, cases=16, members=4, **FAST),
+    "rloo": Rloo(steps=40, cases=16, members=4, **FAST),
+    "reinforce": Reinforce(steps=30, cases=64, **FAST),
+    "ppo by turns": Ppo(steps=8, cases=64, gae="turn", **FAST),
+    "ppo by tokens": Ppo(steps=8, cases=64, gae="token", **FAST),
+}
+
+
+def learned(policy, algorithm, play):
+    seen = []
+    numbers = algorithm.improve(
+        policy,
+        Live(play),
+        seed=1,
+        on_step=lambda _, numbers: seen.append(numbers["reward"]),
+    )
+    assert len(seen) == algorithm.steps
+    assert numbers["reward_first"] == pytest.approx(
+        sum(seen[: (n := max(1, len(seen) // 10))]) / n
+    )
+    assert not policy.model.training
+    return numbers["reward_first"], numbers["reward"]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_half_of_all_words_are_good_and_are_found(toys, name):
+    policy, algorithm = toys.small_policy(), ALGORITHMS[name]
+    before, after = learned(
+        policy, algorithm, toys.Bandit(policy, members=algorithm.members)
+    )
+    assert before < 0.7
+    assert after > 0.95
+
+
+@pytest.mark.parametrize("split", [False, True], ids=["one row", "a row for every turn"])
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_pay_that_comes_a_turn_later_is_learned_from(toys, name, split):
+    policy, algorithm = toys.small_policy(), ALGORITHMS[name]
+    play = toys.Delayed(policy, members=algorithm.members, split=split)
+    before, after = learned(policy, algorithm, play)
+    assert before < 0.5
+    assert after > 0.8

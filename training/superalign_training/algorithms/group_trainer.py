@@ -1,0 +1,225 @@
+"""TRL's GRPO trainer on groups of recorded rows, with advantages of ours.
+
+TRL does what it does: the loss, the divergence, the optimiser, its numbers. Ours are the
+advantages ([B, T], which its loss takes on purpose), importance weights of stored rows,
+and how many rows go through the model at once. Methods with an underscore are TRL's own:
+the reason why trl is pinned to a minor version.
+"""
+
+from typing import Any
+
+import torch
+from datasets import Dataset  # type: ignore[import-untyped] # ships no types
+from pydantic import NonNegativeFloat, PositiveFloat
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.utils import add_fused_lm_head
+
+from superalign_training.algorithms.anchor import anchor_of
+from superalign_training.algorithms.arguments import (
+    OnStep,
+    Recorder,
+    constant_schedule,
+    run,
+    shared_arguments,
+)
+from superalign_training.algorithms.batches import spread
+from superalign_training.algorithms.cases import Cases
+from superalign_training.algorithms.credit import by_turn, log_ratios, weighed
+from superalign_training.algorithms.former_self import Anchor
+from superalign_training.algorithms.groups import Groups, Score, settled_pay
+from superalign_training.algorithms.hindsight import look_back
+from superalign_training.algorithms.memory import MicroBatch
+from superalign_training.experience import Experience
+from superalign_training.policy import Policy
+from superalign_training.sections import Count, Plural, Section
+
+
+class GroupSettings(Section):
+    """What all algorithms that compare the members of a group can be told."""
+
+    steps: Count = 20
+    """Optimiser steps, each on episodes of the newest policy."""
+    cases: Count = 32
+    """Different cases in one step."""
+    members: Plural = 4
+    """Plays of each case: the group whose mean is the baseline."""
+    fork: bool = True
+    """Whether members share everything up to the learner's first view."""
+    micro_batch: Count | None = None
+    """Rows that go through the model at once; None is all of a step."""
+    rate: PositiveFloat = 1e-3
+    """Constant learning rate of AdamW."""
+    kl: NonNegativeFloat = 0.1
+    """Weight of the divergence from what the policy is held to: without it a tiny policy
+    is sure of everything before it has learned anything."""
+    anchor: Anchor = "round"
+    """What it is held to: the policy that the call began with, or its untrained original."""
+
+
+def learn_from_groups(
+    policy: Policy,
+    experience: Experience,
+    settings: GroupSettings,
+    *,
+    score: Score,
+    seed: int,
+    on_step: OnStep | None = None,
+) -> dict[str, float]:
+    """Improve a policy in place by comparing the members of groups.
+
+    Returns:
+        ``reward_first`` and ``reward`` (means over the first and last tenth), ``loss``,
+        ``kl``, ``entropy``, ``flat`` (share of groups without any difference in pay),
+        ``cases`` played, and complete ``groups`` for each of them.
+    """
+    groups = Groups(Cases(experience, policy), settings.members, score)
+    recorder = Recorder(on_step)
+    anchor = anchor_of(policy, settings.anchor) if settings.kl else None
+    with policy.training():
+        trainer = GroupTrainer(policy, groups, settings, cap=experience.cap, seed=seed)
+        trainer.add_callback(recorder)
+        if anchor is not None:
+            trainer.hold_to(anchor, settings.kl)
+        run(trainer)
+    return _outcome(recorder, groups)
+
+
+class GroupTrainer(GRPOTrainer):
+    """GRPOTrainer that learns from rows it is given.
+
+    Args:
+        policy: changed in place.
+        groups: gives rows and advantages.
+        settings: of the algorithm.
+        cap: where importance weights are cut off; None: there are none.
+        seed: of whatever is random.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        groups: Groups,
+        settings: GroupSettings,
+        *,
+        cap: float | None,
+        seed: int,
+    ) -> None:
+        self._policy, self._groups, self._cap = policy, groups, cap
+        self._micro = MicroBatch(settings.micro_batch)
+        optimizer = policy.optimizer(settings.rate)
+        shared = shared_arguments(
+            steps=settings.steps,
+            rate=settings.rate,
+            seed=policy.seed(seed),
+            device=str(policy.model.device),
+        )
+        super().__init__(
+            model=policy.model,
+            reward_funcs=settled_pay,
+            rollout_func=groups.roll_out,
+            processing_class=policy.tokenizer,
+            train_dataset=Dataset.from_list([{"prompt": "-"}] * settings.cases),
+            args=GRPOConfig(
+                **shared,
+                per_device_train_batch_size=settings.cases * settings.members,
+                num_generations=settings.members,
+                temperature=policy.agent.temperature or 1.0,
+                beta=0.0,  # see `hold_to`
+                shuffle_dataset=False,
+            ),
+            optimizers=(optimizer, constant_schedule(optimizer)),
+        )
+
+    def hold_to(self, anchor: Any, kl: float) -> None:
+        """Add the divergence from a model to the loss.
+
+        TRL would load a further model from where the weights came from, which need not be
+        what is meant.
+        """
+        anchor.__dict__.pop("forward", None)  # an earlier trainer's
+        add_fused_lm_head(anchor, temperature=self.temperature)
+        self.ref_model, self.beta = anchor, kl
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        """Put advantages of ours, one for every token, in the place of TRL's."""
+        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        rows, advantages = self._groups.rows, self._groups.advantages
+        if self._cap is not None:
+            now = look_back(
+                self._policy, rows, anchor=None, valued=False, micro=self._micro
+            )
+            ratios = log_ratios(rows, now.logprobs.tolist())
+            advantages = weighed(rows, advantages, ratios, self._cap)
+        batch["advantages"] = spread(
+            by_turn(rows, advantages),
+            batch["completion_ids"].shape[1],
+            device=batch["completion_ids"].device,
+        )
+        return batch
+
+    def training_step(
+        self, model: Any, inputs: Any, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Go through all rows of a step, as many at a time as memory allows.
+
+        The loss is a sum over tokens divided by their number in the whole step, so that
+        pieces add up to what they are together.
+        """
+        model.train()
+        batch = self._prepare_inputs(inputs)
+
+        def push(places: torch.Tensor) -> torch.Tensor:
+            part = {
+                n: value[places] if value.dim() else value for n, value in batch.items()
+            }
+            with self.compute_loss_context_manager():
+                loss = self.compute_loss(model, part)
+            self.accelerator.backward(loss)
+            detached: torch.Tensor = loss.detach()
+            return detached
+
+        losses = self._micro.over(
+            len(batch["advantages"]), push, restart=model.zero_grad
+        )
+        self._step += 1
+        return torch.stack(losses).sum()
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Any, attention_mask: Any, *given: Any, **more: Any
+    ) -> tuple[Any, Any, Any]:
+        """Without gradients: as many rows at a time as memory allows."""
+        ask = super()._get_per_token_logps_and_entropies
+        if torch.is_grad_enabled():
+            answer: tuple[Any, Any, Any] = ask(
+                model, input_ids, attention_mask, *given, **more
+            )
+            return answer
+        more["batch_size"] = None
+
+        def look(places: torch.Tensor) -> Any:
+            part = input_ids[places], attention_mask[places]
+            return ask(model, *part, *given, **more)[0]
+
+        return torch.cat(self._micro.over(len(input_ids), look)), None, None
+
+
+def _outcome(recorder: Recorder, groups: Groups) -> dict[str, float]:
+    tenth = max(1, len(recorder.history) // 10)
+    first = [numbers["reward"] for numbers in recorder.history[:tenth]]
+    last = {
+        ours: recorder.mean(theirs, last=tenth) or 0.0
+        for ours, theirs in (
+            ("reward", "reward"),
+            ("loss", "loss"),
+            ("kl", "kl"),
+            ("entropy", "entropy"),
+            ("flat", "frac_reward_zero_std"),
+        )
+    }
+    return {
+        "cases": float(groups.cases.played),
+        "reward_first": sum(first) / len(first),
+        **last,
+        "groups": groups.share,
+    }

@@ -1,0 +1,170 @@
+"""REINFORCE with role baselines: what a role usually earns is what was to be expected.
+
+The baseline is an exponential moving average of each role's pay, kept in the policy: no
+value function, no groups, one step on each batch of episodes. In zero-sum self-play it
+keeps a role that starts ahead from being rewarded for its seat (SPIRAL, arXiv 2506.24119).
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import NonNegativeFloat, PositiveFloat
+
+from superalign_env.types import role_of
+from superalign_training.algorithms.anchor import anchor_of
+from superalign_training.algorithms.arguments import OnStep
+from superalign_training.algorithms.batches import spread
+from superalign_training.algorithms.cases import Cases, is_flat, totals
+from superalign_training.algorithms.credit import by_turn, log_ratios, weighed
+from superalign_training.algorithms.descent import Descent, Loss
+from superalign_training.algorithms.former_self import Anchor
+from superalign_training.algorithms.hindsight import Hindsight, look_back
+from superalign_training.algorithms.history import History
+from superalign_training.algorithms.likelihood import likelihood
+from superalign_training.algorithms.losses import k3
+from superalign_training.algorithms.memory import MicroBatch
+from superalign_training.experience import Experience, Row
+from superalign_training.policy import Policy
+from superalign_training.policy.baselines import Baselines
+from superalign_training.sections import Count, Section
+
+_REPORTED = ("policy_loss", "kl", "entropy", "loss")
+
+
+class Reinforce(Section):
+    """REINFORCE against a running mean of what the role earns."""
+
+    id: Literal["reinforce"] = "reinforce"
+    steps: Count = 20
+    """Optimiser steps, each on episodes of the newest policy."""
+    cases: Count = 32
+    """Different cases in one step."""
+    members: Count = 1
+    """Plays of each case."""
+    fork: bool = False
+    """Whether members share everything up to the learner's first view."""
+    micro_batch: Count | None = None
+    """Rows that go through the model at once; None is all of a step."""
+    rate: PositiveFloat = 1e-3
+    """Constant learning rate of AdamW."""
+    entropy: NonNegativeFloat = 0.0
+    """Weight of the bonus for being unsure."""
+    kl: NonNegativeFloat = 0.1
+    """Weight of the divergence from what the policy is held to."""
+    anchor: Anchor = "round"
+    """What it is held to: the policy that the call began with, or its untrained original."""
+    max_norm: PositiveFloat = 1.0
+    """Longer gradients are shortened to this."""
+
+    def improve(
+        self,
+        policy: Policy,
+        experience: Experience,
+        *,
+        seed: int,
+        on_step: OnStep | None = None,
+    ) -> dict[str, float]:
+        """Improve a policy and its baselines in place.
+
+        Args:
+            policy: changed in place; its optimiser and baselines go on where they stopped.
+            experience: plays cases with the policy's agent as it is at that moment, or
+                hands out recorded ones.
+            seed: of nothing: all that is random here is the play.
+            on_step: called after every optimiser step.
+
+        Returns:
+            ``reward_first`` and ``reward`` (of an episode, over the first and last tenth),
+            ``baseline``, ``flat`` (share of steps in which all were paid alike),
+            ``policy_loss``, ``kl``, ``entropy``, ``loss``, ``cases`` played.
+
+        Raises:
+            InvalidOption: nothing to learn from, or pay that is no number.
+            OutOfMemory: a single row does not fit into memory.
+        """
+        cases, history = Cases(experience, policy), History(on_step)
+        micro = MicroBatch(self.micro_batch)
+        anchor = anchor_of(policy, self.anchor) if self.kl else None
+        with policy.training() as model:
+            model.train(False)  # dropout would make log-probs of what was said noise
+            descent = Descent(policy, rate=self.rate, max_norm=self.max_norm, micro=micro)
+            for _ in range(self.steps):
+                rows = cases.rows(self.cases)
+                pay = totals(rows)
+                flat = is_flat(pay)
+                numbers = dict.fromkeys(_REPORTED, 0.0)
+                if not flat or self.kl or self.entropy:
+                    before = look_back(
+                        policy, rows, anchor=anchor, valued=False, micro=micro
+                    )
+                    merits = surpluses(rows, policy.baselines)
+                    if experience.cap is not None:
+                        ratios = log_ratios(rows, before.logprobs.tolist())
+                        merits = weighed(rows, merits, ratios, experience.cap)
+                    if flat:
+                        merits = [[0.0] * len(row.turns) for row in rows]
+                    numbers = descent.step(
+                        len(rows), self._loss_of(policy, before, by_turn(rows, merits))
+                    )
+                take_in(rows, policy.baselines)
+                usual = policy.baselines.of(role_of(rows[0].seat))
+                history.add(
+                    {
+                        "reward": sum(pay) / len(pay),
+                        "flat": float(flat),
+                        "baseline": usual,
+                        **numbers,
+                    }
+                )
+        return {"cases": float(cases.played), **history.outcome()}
+
+    def _loss_of(
+        self, policy: Policy, before: Hindsight, merits: Sequence[Sequence[float]]
+    ) -> Loss:
+        """Return the loss of a step, as the sum of its rows' shares."""
+        whole = before.batch
+        tokens = whole.own.sum()
+        advantages = spread(merits, whole.width, device=whole.ids.device)
+        temperature = policy.agent.temperature or 1.0
+
+        def loss(places: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
+            batch, _, _, anchored = before.rows(places)
+            new, entropies = likelihood(policy.model, batch, temperature)
+
+            def over_tokens(numbers: torch.Tensor) -> torch.Tensor:
+                return (numbers * batch.own).sum() / tokens
+
+            shares = {
+                "policy_loss": over_tokens(-advantages[places] * new),
+                "kl": over_tokens(k3(new, anchored)),
+                "entropy": over_tokens(entropies),
+            }
+            total = (
+                shares["policy_loss"]
+                + self.kl * shares["kl"]
+                - self.entropy * shares["entropy"]
+            )
+            return total, {name: share.item() for name, share in shares.items()}
+
+        return loss
+
+
+def surpluses(rows: Sequence[Row], baselines: Baselines) -> list[list[float]]:
+    """Return what every turn earned from then on, above what its role usually earns."""
+    return [
+        [pay - baselines.of(role_of(row.seat)) for pay in row.turns_to_go] for row in rows
+    ]
+
+
+def take_in(rows: Sequence[Row], baselines: Baselines) -> None:
+    """Let the baselines of all roles take in what was earned, from every turn on.
+
+    Only after a step: a baseline that knew the batch would bias its advantages.
+    """
+    earned: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        earned[role_of(row.seat)] += row.turns_to_go
+    for role, pay in earned.items():
+        baselines.take(role, pay)

@@ -1,0 +1,48 @@
+"""REINFORCE with a leave-one-out baseline, on environment rewards (arXiv 2402.14740).
+
+The baseline of each play is the mean of the *other* plays of its case: unbiased, and not
+scaled, so that cases in which much is at stake count for more. TRL's RLOOTrainer takes no
+episodes (no `rollout_func`), so this is TRL's GRPOTrainer with other advantages.
+"""
+
+from typing import Literal
+
+from superalign_training.algorithms.advantages import leave_one_out
+from superalign_training.algorithms.arguments import OnStep
+from superalign_training.algorithms.group_trainer import GroupSettings, learn_from_groups
+from superalign_training.experience import Experience
+from superalign_training.policy import Policy
+
+
+class Rloo(GroupSettings):
+    """REINFORCE, each play measured against the mean of the others."""
+
+    id: Literal["rloo"] = "rloo"
+
+    def improve(
+        self,
+        policy: Policy,
+        experience: Experience,
+        *,
+        seed: int,
+        on_step: OnStep | None = None,
+    ) -> dict[str, float]:
+        """Improve a policy in place by the rewards of episodes, against those of the others.
+
+        Args:
+            policy: changed in place; its optimiser goes on where it stopped.
+            experience: plays cases with the policy's agent as it is at that moment, or
+                hands out recorded ones.
+            seed: mixed with what the policy has been through.
+            on_step: called after every optimiser step.
+
+        Returns:
+            As `Grpo.improve`.
+
+        Raises:
+            InvalidOption: nothing to learn from, or pay that is no number.
+            OutOfMemory: a single row does not fit into memory.
+        """
+        return learn_from_groups(
+            policy, experience, self, score=leave_one_out, seed=seed, on_step=on_step
+        )
