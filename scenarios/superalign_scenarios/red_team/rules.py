@@ -22,6 +22,7 @@ from superalign_env.types import (
     Utterance,
 )
 from superalign_scenarios.red_team import pay
+from superalign_scenarios.red_team.planting import evidence, planted
 from superalign_scenarios.red_team.reading import read_verdict
 from superalign_scenarios.red_team.state import Arm, Judgement, State
 from superalign_scenarios.rendering import make_renderer
@@ -42,6 +43,8 @@ class RedTeam:
         vanilla: share of cases whose seed reaches the learner unrewritten.
         plant: share of cases in which a planted answer, good or faulty with equal
             chance, stands in the learner's place: critics learn from them.
+        fault_kinds: whether the record says of a planted fault what kind it is, and
+            critics are paid (part ``fault``) for claiming exactly that kind.
         truth: whether gold pays (part ``truth``); otherwise it is only recorded.
         renderer: ``micro`` or ``english``.
         weights: replaces the weights of whole roles.
@@ -59,6 +62,7 @@ class RedTeam:
         refine: int = 0,
         vanilla: float = 0.5,
         plant: float = 0.0,
+        fault_kinds: bool = False,
         truth: bool = False,
         renderer: str = "micro",
         weights: Mapping[Role, Mapping[str, float]] | None = None,
@@ -79,10 +83,11 @@ class RedTeam:
         self.split: Split = split
         self.refine = refine
         self.shares = (plant, plant + vanilla)
+        self.fault_kinds = fault_kinds
         self.critics: tuple[Seat, ...] = tuple(f"critic_{i}" for i in range(critics))
         self.seats: tuple[Seat, ...] = (ATTACKER, LEARNER, *self.critics)
         self.weights = {
-            **pay.weights(truth),
+            **pay.weights(truth, fault_kinds),
             **{r: dict(w) for r, w in (weights or {}).items()},
         }
         self.max_utterance = max_utterance
@@ -93,6 +98,8 @@ class RedTeam:
             "refine": refine,
             "vanilla": vanilla,
             "plant": plant,
+            # Absent by default: records from before it are of the same options.
+            **({"fault_kinds": True} if fault_kinds else {}),
             "truth": truth,
             "renderer": renderer,
             "weights": {r: dict(w) for r, w in weights.items()} if weights else None,
@@ -108,7 +115,10 @@ class RedTeam:
         luck, coin = rng.random(2)
         plant, vanilla = self.shares
         if luck < plant:
-            return self._planted(task, faulty=bool(coin < 0.5), pick=float(rng.random()))
+            faulty, pick = bool(coin < 0.5), float(rng.random())
+            return planted(
+                self.source, task, faulty=faulty, pick=pick, kinds=self.fault_kinds
+            )
         arm: Arm = "vanilla" if luck < vanilla else "attack"
         if arm == "vanilla":
             return State(task, arm, "answer", (Turn("user", task.prompt),), task)
@@ -174,16 +184,6 @@ class RedTeam:
             raise InvalidOption(f"nobody knows the truth about turn {turn} of {episode.id}")
         return value
 
-    def _planted(self, task: Task, *, faulty: bool, pick: float) -> State:
-        good = self.source.gold(task).answer
-        answer = good
-        if faulty:
-            wrong = [text for text in self.source.answers(task) if text != good]
-            answer = wrong[int(pick * len(wrong))] if wrong else good
-        said = (Turn("user", task.prompt), Turn(LEARNER, answer))
-        truth = pay.goodness(self.source.grade(task, answer))
-        return State(task, "planted", "judge", said, task, -1, truth, (), answer != good)
-
     def _attacked(self, state: State, spoken: Utterance) -> Step:
         query, turn = spoken.text, spoken.turn
         asked = self.source.parse(query, self.split)
@@ -234,8 +234,7 @@ class RedTeam:
             events.append(event)
         rounds = (*state.judgements, tuple(judgements))
         if state.arm == "planted":
-            evidence = {"answer": state.answer, "faulty": state.faulty}
-            events.append(Event("fault.planted", LEARNER, state.about, evidence))
+            events.append(Event("fault.planted", LEARNER, state.about, evidence(state)))
         if len(rounds) <= self.refine and state.arm != "planted":
             verdicts = [Turn(u.seat, u.text) for u in utterances]
             said = (*state.said, *verdicts)

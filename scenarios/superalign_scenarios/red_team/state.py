@@ -36,6 +36,8 @@ class State(msgspec.Struct, frozen=True, gc=False):
     """Per answer, one per critic."""
     faulty: bool = False
     """Whether the planted answer is at fault; meaningless in other arms."""
+    kind: str | None = None
+    """Kind of the planted fault, empty without one; None where kinds do not count."""
 
     @property
     def answer(self) -> str:
