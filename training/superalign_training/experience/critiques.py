@@ -1,0 +1,177 @@
+"""Lessons for a learner from what was said of its answers: critiques, revisions, labels.
+
+Answers to one question (the prompt of a seat's first turn) are compared with each other,
+be they a first answer and its revision or the answers of several members of a case. See
+`answers` for what they are worth.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from superalign_env.types import Signal
+from superalign_training.experience.answers import VETOED, Answer, Ids, Worths, worths
+from superalign_training.experience.lessons import Example, Opinion, Preference
+
+
+def preferences(
+    found: Sequence[Answer],
+    *,
+    margin: float = 0.3,
+    choices: Iterable[Signal] = (),
+) -> list[Preference]:
+    """Return which of two answers is better, wherever they differ by enough.
+
+    The best answer to a question is preferred to each that is worse by the margin. After
+    critiques, the better of first answer and revision is preferred likewise. What people
+    said of a pair goes before both, and a vetoed answer is never chosen.
+
+    Args:
+        found: answers of one seat.
+        margin: least difference in worth, in [0, 1].
+        choices: standing signals of the kind ``preference``; others are ignored.
+    """
+    known = worths(found)
+    pairs = _Pairs(known, margin)
+    for question, candidates in _by_question(known).items():
+        for other in candidates[1:]:
+            pairs.compare(question, question, candidates[0], other)
+    for answer in found:
+        if answer.prompt_ids != answer.question:
+            pairs.compare(
+                answer.prompt_ids, answer.question, answer.first, answer.completion_ids
+            )
+    for choice in _choices(found, choices):
+        if not _is_vetoed(known, choice.prompt_ids, choice.chosen_ids):
+            pairs.insist(choice)
+    return list(pairs.noted.values())
+
+
+def opinions(found: Sequence[Answer], *, margin: float = 0.3) -> list[Opinion]:
+    """Return whether answers are good, where they are far enough from a shrug (0.5).
+
+    Args:
+        found: answers of one seat.
+        margin: least difference in worth between a good and a bad answer.
+    """
+    known = worths(found)
+    noted: dict[tuple[Ids, Ids], Opinion] = {}
+    for answer in found:
+        worth = known.get((answer.question, answer.completion_ids))
+        if (
+            worth is not None
+            and abs(worth.value - 0.5) >= margin / 2
+            and worth.value != 0.5
+        ):
+            noted[answer.prompt_ids, answer.completion_ids] = Opinion(
+                answer.prompt_ids, answer.completion_ids, worth.value > 0.5, worth.sources
+            )
+    return list(noted.values())
+
+
+def examples(found: Sequence[Answer], *, above: float = 0.65) -> list[Example]:
+    """Return what should be said: the best answer to each question, if it is good enough.
+
+    After critiques the same words should be said, whatever was said before them.
+
+    Args:
+        found: answers of one seat.
+        above: least worth of what is held up as an example.
+    """
+    known = worths(found)
+    best = {question: candidates[0] for question, candidates in _by_question(known).items()}
+    noted: dict[Ids, Example] = {}
+    for answer in found:
+        ids = best.get(answer.question)
+        worth = known.get((answer.question, ids)) if ids is not None else None
+        if ids is not None and worth is not None and worth.value >= above:
+            noted[answer.prompt_ids] = Example(answer.prompt_ids, ids, worth.sources)
+    return list(noted.values())
+
+
+class _Pairs:
+    """Preferences between answers whose worth is known.
+
+    Args:
+        known: what answers are worth.
+        margin: least difference.
+    """
+
+    def __init__(self, known: Worths, margin: float) -> None:
+        self.noted: dict[tuple[Ids, Ids, Ids], Preference] = {}
+        self._known = known
+        self._margin = margin
+
+    def compare(self, prompt: Ids, question: Ids, one: Ids, other: Ids) -> None:
+        """Note, after a prompt, which of two answers to a question is better by enough."""
+        high, low = self._known.get((question, one)), self._known.get((question, other))
+        if high is None or low is None or one == other:
+            return
+        if low.value > high.value:
+            (one, high), (other, low) = (other, low), (one, high)
+        if high.value > low.value and high.value - low.value >= self._margin:
+            sources = tuple(sorted({*high.sources, *low.sources}))
+            self.noted[prompt, one, other] = Preference(prompt, one, other, sources)
+
+    def insist(self, choice: Preference) -> None:
+        """Note a pair, and nothing to the contrary."""
+        prompt, chosen, rejected, _ = choice
+        self.noted.pop((prompt, rejected, chosen), None)
+        self.noted[prompt, chosen, rejected] = choice
+
+
+def settled(found: Sequence[Answer], *, agree: float = 0.75) -> list[Example]:
+    """Return what a speaker says to a question most of the time: its own, settled answers.
+
+    What a policy is sure of before it learns something new is replayed while it learns, so
+    that it stays able to say it (learning without forgetting, Li and Hoiem 2016; sure means
+    that samples agree, Wang et al. 2022). Nobody has to know whether it is right.
+
+    Args:
+        found: several answers of one speaker to each question.
+        agree: least share of a question's answers that are the same.
+    """
+    said: dict[Ids, Counter[Ids]] = defaultdict(Counter)
+    for answer in found:
+        said[answer.question][answer.completion_ids] += 1
+    lessons = []
+    for question, counts in said.items():
+        ids, count = counts.most_common(1)[0]
+        if count >= agree * counts.total():
+            lessons.append(Example(question, ids))
+    return lessons
+
+
+def _by_question(known: Worths) -> dict[Ids, list[Ids]]:
+    """Return the judged answers of every question, best first; ties by their ids."""
+    grouped: dict[Ids, list[Ids]] = defaultdict(list)
+    for question, ids in known:
+        grouped[question].append(ids)
+    return {
+        question: sorted(several, key=lambda ids: (-known[question, ids].value, ids))
+        for question, several in grouped.items()
+    }
+
+
+def _is_vetoed(known: Worths, question: Ids, ids: Ids) -> bool:
+    worth = known.get((question, ids))
+    return worth is not None and worth.value == VETOED
+
+
+def _choices(found: Sequence[Answer], choices: Iterable[Signal]) -> list[Preference]:
+    """Return the pairs of which most people said the same."""
+    at = {answer.place: answer for answer in found}
+    votes: dict[tuple[Ids, Ids, Ids], set[str]] = defaultdict(set)
+    for signal in choices:
+        one = at.get((signal.episode, signal.turn))
+        other = at.get((signal.episode, signal.versus))
+        if signal.kind != "preference" or one is None or other is None:
+            continue
+        if one.completion_ids != other.completion_ids and signal.value != 0.5:
+            pair = (one.completion_ids, other.completion_ids)
+            chosen, rejected = pair if signal.value > 0.5 else pair[::-1]
+            votes[one.question, chosen, rejected].add(signal.source)
+    return [
+        Preference(question, chosen, rejected, tuple(sorted(said)))
+        for (question, chosen, rejected), said in votes.items()
+        if len(said) > len(votes.get((question, rejected, chosen), ()))
+    ]
