@@ -27,6 +27,10 @@ PLUGINS: "Table" = {
             "superalign_training.algorithms.reinforce:Reinforce",
             "REINFORCE against a running mean of what each role earns",
         ),
+        "reward-model": (
+            "superalign_training.algorithms.reward_model:RewardModel",
+            "a scorer trained on preferences (Bradley-Terry)",
+        ),
         "rloo": (
             "superalign_training.algorithms.rloo:Rloo",
             "REINFORCE with a leave-one-out baseline, on environment rewards",

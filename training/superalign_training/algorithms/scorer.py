@@ -1,0 +1,173 @@
+"""A scorer: a language model's body with a scalar head, which says how good an answer is.
+
+It is a Hugging Face sequence classifier in a folder of safetensors, named by its content.
+What was left out: scores of single tokens, several heads, ensembles.
+"""
+
+import copy
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from superalign_agents.checkpoints import load_tokenizer, refuse_pickles, weights_hash
+from superalign_env.errors import InvalidOption, RecordDamaged
+from superalign_training.policy import Policy
+
+_STATE = "scorer.json"
+
+
+class Scorer:
+    """Says how good an answer is: a real number, of which only differences mean something.
+
+    Args:
+        model: a sequence classifier with one label.
+        tokenizer: belongs to it.
+        reference: what its body was, ``micro/3``.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, reference: str
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.reference = reference
+        self._optimizer: torch.optim.AdamW | None = None
+
+    @classmethod
+    def of(cls, policy: Policy) -> Self:
+        """Return a scorer with a copy of a policy's body, that scores everything 0.
+
+        Raises:
+            InvalidOption: no classifier of that architecture, or weights that a plain body
+                does not have (an adapter).
+        """
+        config = copy.deepcopy(policy.model.config)
+        config.num_labels = 1
+        config.pad_token_id = _pad(policy.tokenizer)
+        try:
+            build: Any = AutoModelForSequenceClassification  # from_config has no types
+            model = build.from_config(config, dtype=policy.model.dtype)
+            model.base_model.load_state_dict(policy.model.base_model.state_dict())
+        except (ValueError, RuntimeError) as error:
+            raise InvalidOption(
+                f"{policy.reference} cannot become a scorer: {str(error).splitlines()[0]}"
+            ) from error
+        prefix = f"{model.base_model_prefix}."
+        with torch.no_grad():
+            for name, weight in model.named_parameters():
+                if not name.startswith(prefix):
+                    weight.zero_()
+        model.to(policy.model.device).train(False)
+        return cls(model, policy.tokenizer, reference=policy.reference)
+
+    @property
+    def hash(self) -> str:
+        """Content hash of the weights as they are now."""
+        return weights_hash(self.model)
+
+    def optimizer(self, rate: float) -> torch.optim.AdamW:
+        """Return the scorer's own optimiser, with its moments, at a learning rate."""
+        if self._optimizer is None:
+            self._optimizer = torch.optim.AdamW(
+                self.model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.0
+            )
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        return self._optimizer
+
+    def score(self, prompt_ids: Sequence[int], completion_ids: Sequence[int]) -> float:
+        """Return how good one answer is."""
+        return self.scores([(prompt_ids, completion_ids)])[0]
+
+    def scores(
+        self, said: Sequence[tuple[Sequence[int], Sequence[int]]], *, batch: int = 128
+    ) -> list[float]:
+        """Return how good answers are, in the order given.
+
+        Args:
+            said: (prompt ids, completion ids), neither empty.
+            batch: answers in one pass.
+
+        Raises:
+            InvalidOption: an empty prompt or completion.
+        """
+        if not all(prompt and completion for prompt, completion in said):
+            raise InvalidOption("a score needs a prompt and a completion of ≥ 1 token")
+        pad, device = _pad(self.tokenizer), self.model.device
+        found: list[float] = []
+        for start in range(0, len(said), batch):
+            rows = [
+                [*prompt, *completion] for prompt, completion in said[start : start + batch]
+            ]
+            width = max(map(len, rows))
+            ids = [row + [pad] * (width - len(row)) for row in rows]
+            mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
+            with torch.no_grad():
+                output = self.model(
+                    input_ids=torch.tensor(ids, device=device),
+                    attention_mask=torch.tensor(mask, device=device),
+                    use_cache=False,
+                )
+            found += output.logits[:, 0].float().tolist()
+        return found
+
+    def save(self, folder: Path, **notes: Any) -> str:
+        """Write the scorer; return its hash.
+
+        Args:
+            folder: made, or overwritten.
+            **notes: plain JSON values to keep beside it, such as what it learned from.
+        """
+        named = self.hash
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        state = {"weights": named, "reference": self.reference, **notes}
+        (folder / _STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
+        return named
+
+    @classmethod
+    def load(cls, folder: Path, *, expected: str = "", device: str = "cpu") -> Self:
+        """Read a scorer and check that it is what was written.
+
+        Args:
+            folder: where it lies.
+            expected: its hash as the record knows it; absent, what lies beside it.
+            device: where it shall live.
+
+        Raises:
+            InvalidOption: pickled files.
+            RecordDamaged: it is missing, or is not what was written.
+        """
+        refuse_pickles(folder)
+        try:
+            state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+            model: Any = AutoModelForSequenceClassification.from_pretrained(
+                str(folder), dtype="auto", use_safetensors=True, trust_remote_code=False
+            )
+            tokenizer = load_tokenizer(folder)
+        except (OSError, ValueError) as error:
+            raise RecordDamaged(
+                f"the scorer {folder} cannot be read ({error}); restore it or train it again"
+            ) from error
+        model.to(device).train(False)
+        made = cls(model, tokenizer, reference=str(state["reference"]))
+        if made.hash not in {state["weights"]} & {expected or state["weights"]}:
+            raise RecordDamaged(
+                f"the scorer {folder} is not what was written; restore it or train it again"
+            )
+        return made
+
+
+def _pad(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return what fills rows up: the pad token, or the end of sequence in its place."""
+    pad = tokenizer.pad_token_id
+    found: Any = tokenizer.eos_token_id if pad is None else pad
+    return int(found)
