@@ -3,6 +3,7 @@
 from superalign_training.experience.lessons import Example, Opinion, Preference
 from superalign_training.experience.live import Experience, Live, PlayCases
 from superalign_training.experience.rows import Row, learnable, training_rows
+from superalign_training.experience.stored import Stored
 
 __all__ = [
     "Example",
@@ -12,6 +13,7 @@ __all__ = [
     "PlayCases",
     "Preference",
     "Row",
+    "Stored",
     "learnable",
     "training_rows",
 ]

@@ -1,0 +1,98 @@
+"""Losses against references in float64, and divergences against their exact values."""
+
+import numpy as np
+import pytest
+import torch
+
+from superalign_training.algorithms.losses import (
+    clipped_surrogate,
+    clipped_value_loss,
+    entropy,
+    k1,
+    k3,
+)
+from superalign_training.algorithms.ppo import standardised
+
+RNG = np.random.default_rng(3)
+
+
+def as_tensor(numbers, grad=False):
+    return torch.tensor(numbers, dtype=torch.float64, requires_grad=grad)
+
+
+def test_the_surrogate_is_the_smaller_of_plain_and_clipped_gain():
+    new, old, advantages = RNG.normal(size=(3, 200))
+    ratio = np.exp(new - old)
+    expected = -np.minimum(ratio * advantages, np.clip(ratio, 0.8, 1.2) * advantages)
+    found = clipped_surrogate(as_tensor(new), as_tensor(old), as_tensor(advantages), 0.2)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "advantage, log_ratio, moves",
+    [
+        (1.0, 0.5, False),  # gained enough
+        (1.0, -0.5, True),
+        (-1.0, -0.5, False),  # punished enough
+        (-1.0, 0.5, True),
+        (1.0, 0.0, True),
+    ],
+)
+def test_nothing_pushes_a_ratio_further_out_than_the_clip(advantage, log_ratio, moves):
+    new = as_tensor([log_ratio], grad=True)
+    clipped_surrogate(new, as_tensor([0.0]), as_tensor([advantage]), 0.2).sum().backward()
+    expected = -advantage * np.exp(log_ratio) if moves else 0.0
+    assert new.grad.item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("clip", [None, 0.2])
+def test_values_are_clipped_around_what_they_were(clip):
+    new, old, targets = RNG.normal(size=(3, 200))
+    errors = (new - targets) ** 2
+    if clip is not None:
+        near = old + np.clip(new - old, -clip, clip)
+        errors = np.maximum(errors, (near - targets) ** 2)
+    found = clipped_value_loss(as_tensor(new), as_tensor(old), as_tensor(targets), clip)
+    np.testing.assert_allclose(found, 0.5 * errors, atol=1e-12)
+
+
+@pytest.mark.parametrize("estimate", [k1, k3])
+def test_estimates_of_the_divergence_are_unbiased(estimate):
+    """Their exact expectation under the policy is KL(policy ‖ reference)."""
+    policy, reference = RNG.dirichlet(np.ones(6), size=2)
+    exact = (policy * np.log(policy / reference)).sum()
+    each = estimate(as_tensor(np.log(policy)), as_tensor(np.log(reference))).numpy()
+    assert (policy * each).sum() == pytest.approx(exact, abs=1e-12)
+    assert estimate is k1 or (each >= 0).all()
+
+
+def test_the_gradient_of_k3_is_worth_following_and_that_of_k1_is_not():
+    """Expected over samples of the policy, from which both are computed in training."""
+    logits = as_tensor(RNG.normal(size=5), grad=True)
+    reference = as_tensor(np.log(RNG.dirichlet(np.ones(5))))
+    policy = logits.log_softmax(0)
+    weights = policy.detach().exp()
+    (flat,) = torch.autograd.grad(
+        (weights * k1(policy, reference)).sum(), logits, retain_graph=True
+    )
+    np.testing.assert_allclose(flat, 0.0, atol=1e-12)
+    (slope,) = torch.autograd.grad((weights * k3(policy, reference)).sum(), logits)
+    # d/dθ E[exp(r) − r − 1] at fixed samples = Σ p (1 − q/p) ∇ log p = −Σ q ∇ log p
+    p, q = weights.numpy(), np.exp(reference.numpy())
+    np.testing.assert_allclose(slope, p - q, atol=1e-12)
+
+
+def test_entropy_is_that_of_the_whole_distribution():
+    p = RNG.dirichlet(np.ones(7), size=(3, 4))
+    expected = -(p * np.log(p)).sum(axis=-1)
+    np.testing.assert_allclose(entropy(as_tensor(np.log(p))), expected, atol=1e-12)
+
+
+def test_advantages_are_standardised_over_decisions_not_tokens():
+    advantages = as_tensor([[3.0, 3.0, 3.0, 0.0], [-1.0, 0.0, 2.0, 2.0]])
+    decides = as_tensor([[1.0, 0, 0, 0], [1.0, 0, 1.0, 0]])
+    decided = np.array([3.0, -1.0, 2.0])
+    expected = (advantages.numpy() - decided.mean()) / (decided.std(ddof=1) + 1e-4)
+    np.testing.assert_allclose(standardised(advantages, decides), expected, atol=1e-12)
+    one = standardised(as_tensor([[5.0]]), as_tensor([[1.0]]))
+    assert one.item() == 0.0

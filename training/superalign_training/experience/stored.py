@@ -1,0 +1,187 @@
+"""Experience from the record: what was said before, weighed by what would be said now."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol, Self
+
+from superalign_env.errors import InvalidOption
+from superalign_env.store import Run, Where
+from superalign_env.types import Episode, EpisodeKey, Reply, Seat, Signal
+from superalign_training.experience.rows import Row, training_rows
+
+
+class Learner(Protocol):
+    """What must be known of a policy: whose words it understands."""
+
+    @property
+    def reference(self) -> str:
+        """What it is called in records."""
+        ...
+
+    @property
+    def tokenizer(self) -> Any:
+        """A Hugging Face tokenizer."""
+        ...
+
+
+class Stored:
+    """Recorded episodes, case by case, over and over.
+
+    Each turn counts as many times as it is likelier now than when it was said, but never
+    more than `cap` times: beyond it a few lucky turns would decide everything.
+
+    Args:
+        cases: rows of each case, with the log-probabilities of when they were said.
+        cap: where importance weights are cut off (rho-bar).
+
+    Raises:
+        InvalidOption: no cases, or a cap that is not positive.
+    """
+
+    def __init__(self, cases: Sequence[Sequence[Row]], *, cap: float = 2.0) -> None:
+        if not cases:
+            raise InvalidOption(
+                "there are no recorded episodes to learn from; look at `superalign ls`, and "
+                "choose a seat, stage or round that was played"
+            )
+        if not cap > 0:
+            raise InvalidOption(
+                f"importance weights cannot be cut off at {cap}; give cap=2"
+            )
+        self.cap = cap
+        self._cases = cases
+
+    @classmethod
+    def from_run(
+        cls,
+        run: Run,
+        seat: Seat,
+        policy: Learner,
+        *,
+        now: tuple[int, int],
+        staleness: int = 1,
+        cap: float = 2.0,
+        signals: Iterable[Signal] = (),
+        where: Where | None = None,
+    ) -> Self:
+        """Return the recorded episodes that a policy can learn from.
+
+        Args:
+            run: opened, to read at least.
+            seat: whose turns.
+            policy: who shall learn from them.
+            now: generation and round in which it learns.
+            staleness: how many rounds ago an episode may have been played.
+            cap: where importance weights are cut off.
+            signals: labels and vetoes, ``run.signals.read()``.
+            where: which episodes; all of the seat's if not given.
+
+        Raises:
+            InvalidOption: there are none, or some that the policy cannot learn from: spoken
+                by something else, without log-probabilities, or too long ago.
+        """
+        labels: dict[str, list[Signal]] = defaultdict(list)
+        for signal in signals:
+            labels[signal.episode].append(signal)
+        cases: dict[EpisodeKey, list[Row]] = defaultdict(list)
+        door = _Door(seat, policy, now=now, staleness=staleness)
+        wanted: Where = {**(where or {}), "seat": seat}
+        for episode in run.episodes(**wanted):
+            door.check(episode)
+            key = episode.key
+            case = EpisodeKey(key.run, key.generation, key.round, key.case)
+            cases[case] += training_rows([episode], seat, labels[episode.id])
+        return cls([rows for rows in cases.values() if rows], cap=cap)
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    def play(self, first: int, count: int) -> list[Row]:
+        """Return the rows of further cases; after the last comes the first again.
+
+        Args:
+            first: number of a case, counted on through all rounds of the record.
+            count: how many; never one twice.
+        """
+        places = range(first, first + min(count, len(self._cases)))
+        return [
+            row._replace(case=place)
+            for place in places
+            for row in self._cases[place % len(self._cases)]
+        ]
+
+
+class _Door:
+    """Lets no episode in that a policy cannot learn from."""
+
+    def __init__(
+        self, seat: Seat, policy: Learner, *, now: tuple[int, int], staleness: int
+    ) -> None:
+        self._seat = seat
+        self._policy = policy
+        self._now = now
+        self._staleness = staleness
+        self._read: set[str] = set()
+        """Policies whose words were found to be made of this tokenizer's tokens."""
+
+    def check(self, episode: Episode) -> None:
+        """Refuse an episode.
+
+        Raises:
+            InvalidOption: says why, and what to do.
+        """
+        self._check_age(episode)
+        self._check_speaker(episode)
+        for reply in _replies(episode, self._seat):
+            if len(reply.logprobs) != len(reply.token_ids):
+                raise InvalidOption(
+                    f"{episode.id} holds no log-probabilities of what {self._seat} said, so "
+                    "it cannot be weighed; learn from live play, or record with an agent "
+                    "that gives them"
+                )
+            if reply.policy not in self._read:
+                self._check_tokens(episode, reply)
+                self._read.add(reply.policy)
+
+    def _check_age(self, episode: Episode) -> None:
+        generation, current = self._now
+        age = current - episode.key.round
+        if episode.key.generation != generation or not 0 <= age <= self._staleness:
+            raise InvalidOption(
+                f"{episode.id} is of generation {episode.key.generation}, round "
+                f"{episode.key.round}; in round {current} of generation {generation} only "
+                f"the last {self._staleness} rounds are fresh enough: choose later ones "
+                "(where={'round': …}), or raise staleness"
+            )
+
+    def _check_speaker(self, episode: Episode) -> None:
+        speaker = episode.seats[self._seat]
+        if speaker.id != self._policy.reference:
+            raise InvalidOption(
+                f"in {episode.id} {self._seat} was {speaker.id}, but "
+                f"{self._policy.reference} shall learn: its words have other tokens and "
+                "other likelihoods; choose episodes of the same family (where={'agent': …})"
+            )
+        if speaker.options.get("temperature") == 0:
+            raise InvalidOption(
+                f"in {episode.id} {self._seat} always took the likeliest token (temperature "
+                "0), so nothing says how else it could have gone; learn from sampled play"
+            )
+
+    def _check_tokens(self, episode: Episode, reply: Reply) -> None:
+        tokenizer = self._policy.tokenizer
+        known = max(reply.prompt_ids + reply.token_ids) < len(tokenizer)
+        text = tokenizer.decode(list(reply.token_ids), skip_special_tokens=True)
+        if not known or str(text).strip() != reply.text.strip():
+            raise InvalidOption(
+                f"the tokens of {episode.id} mean something else to the tokenizer of "
+                f"{self._policy.reference}: {str(text)[:40]!r} instead of "
+                f"{reply.text[:40]!r}; learn with the tokenizer that it was recorded with"
+            )
+
+
+def _replies(episode: Episode, seat: Seat) -> Iterator[Reply]:
+    for utterance in episode.utterances:
+        reply = utterance.reply
+        if utterance.seat == seat and reply is not None and reply.token_ids:
+            yield reply
