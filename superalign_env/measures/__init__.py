@@ -1,6 +1,12 @@
 """Every mean and interval of the laboratory is computed here, and nowhere else."""
 
-from superalign_env.measures.calibration import brier, calibration_error
+from superalign_env.measures.calibration import (
+    Bin,
+    brier,
+    calibration_error,
+    reliability,
+)
+from superalign_env.measures.correlation import rank_correlation
 from superalign_env.measures.diversity import distinct_n, distinct_share
 from superalign_env.measures.holm import holm_adjusted
 from superalign_env.measures.intervals import (
@@ -17,6 +23,7 @@ from superalign_env.measures.ratios import Ratio, ratio
 from superalign_env.measures.robust import interquartile_mean, stratified
 
 __all__ = [
+    "Bin",
     "Estimate",
     "Paired",
     "Ratio",
@@ -31,7 +38,9 @@ __all__ = [
     "mean",
     "normal",
     "paired_difference",
+    "rank_correlation",
     "ratio",
+    "reliability",
     "share",
     "stratified",
     "two_sided",

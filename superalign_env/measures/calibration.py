@@ -1,8 +1,22 @@
 """Whether stated probabilities come true."""
 
 from collections.abc import Sequence
+from math import fsum
+from typing import NamedTuple
 
-from superalign_env.measures.intervals import Estimate, mean
+from superalign_env.measures.intervals import Estimate, mean, share
+
+
+class Bin(NamedTuple):
+    """Statements of about one probability, and how many of them came true."""
+
+    low: float
+    high: float
+    """Statements lie in [low, high), in the last bin also at high."""
+    stated: float
+    """Their mean."""
+    outcome: Estimate
+    """Share that came true, with its interval; n is the number of statements."""
 
 
 def brier(probabilities: Sequence[float], outcomes: Sequence[float]) -> Estimate:
@@ -33,16 +47,51 @@ def calibration_error(
     Raises:
         ValueError: as `brier`, or fewer than one bin.
     """
+    gaps = [
+        abs(sum([p - y for p, y in zip(stated, came, strict=True)]))
+        for _, (stated, came) in sorted(_binned(probabilities, outcomes, bins).items())
+    ]
+    return sum(gaps) / len(probabilities)
+
+
+def reliability(
+    probabilities: Sequence[float], outcomes: Sequence[float], *, bins: int = 10
+) -> list[Bin]:
+    """Return what came true of what was stated, bin by bin (reliability diagram).
+
+    Bins are of equal width and ascending; those that nothing fell into are left out.
+    Their gaps, weighted by n, make the calibration error.
+
+    Raises:
+        ValueError: as `calibration_error`.
+    """
+    found = _binned(probabilities, outcomes, bins)
+    return [
+        Bin(place / bins, (place + 1) / bins, fsum(stated) / len(stated), _share_of(came))
+        for place, (stated, came) in sorted(found.items())
+    ]
+
+
+def _share_of(outcomes: Sequence[float]) -> Estimate:
+    """Return a share where every outcome is 0 or 1, else a mean."""
+    if all([outcome in (0.0, 1.0) for outcome in outcomes]):
+        return share(sum(outcomes), len(outcomes))
+    return mean(outcomes)
+
+
+def _binned(
+    probabilities: Sequence[float], outcomes: Sequence[float], bins: int
+) -> dict[int, tuple[list[float], list[float]]]:
+    """Return number of the bin → (what was stated, what came true)."""
     _check(probabilities, outcomes)
     if bins < 1:
         raise ValueError(f"at least one bin is needed, not {bins}")
-    counts = [0] * bins
-    gaps = [0.0] * bins
+    found: dict[int, tuple[list[float], list[float]]] = {}
     for p, y in zip(probabilities, outcomes, strict=True):
-        place = min(int(p * bins), bins - 1)
-        counts[place] += 1
-        gaps[place] += p - y
-    return sum([abs(gap) for gap in gaps]) / sum(counts)
+        stated, came = found.setdefault(min(int(p * bins), bins - 1), ([], []))
+        stated.append(p)
+        came.append(y)
+    return found
 
 
 def _check(probabilities: Sequence[float], outcomes: Sequence[float]) -> None:
