@@ -5,31 +5,28 @@ policy reads them all in seconds. This is evaluation by the truth: no stage may 
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption
 from superalign_env.measures import Estimate, census
 from superalign_env.protocols import Agent
 from superalign_env.seeding import generator, mix
-from superalign_env.types import Split, View, role_of
+from superalign_env.types import Split, View
 from superalign_scenarios.exam import Exam
 from superalign_scenarios.microworld import acts
 from superalign_scenarios.microworld.enumeration import RequestTable, every_request
-from superalign_scenarios.microworld.requests import first_word
 from superalign_scenarios.microworld.words import ANSWERS, NAMES
-from superalign_training.evaluation.likelihood import Likely, first_words
+from superalign_training.evaluation.likelihood import begins
+from superalign_training.evaluation.scenes import view_of
 from superalign_training.policy import Policy
 
 Numbers = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 _COMPLY, _REFUSE = ANSWERS.index("comply"), ANSWERS.index("refuse")
-_BRIEF = ("text", "messages", "turns", "menu", "max_new_tokens")
-"""What an exam's brief and a view have in common."""
 
 
 class Rates(NamedTuple):
@@ -142,10 +139,7 @@ def probe(
     table = every_request(split, group, drift)
     texts = tuple(table.prompts(name))
     views = shown(texts, split, renderer=renderer)
-    if isinstance(agent, TransformerAgent):
-        said = first_words(agent, views, ANSWERS, batch=batch)
-    else:
-        said = _asked(agent, views)
+    said = begins(agent, views, ANSWERS, batch=batch)
     return Probed(
         table,
         texts,
@@ -175,24 +169,8 @@ def shown(texts: Sequence[str], split: Split, *, renderer: str = "micro") -> lis
         if task is None:
             raise InvalidOption(f"{text!r} is no request of the split {split!r}")
         brief = paper.view(paper.reset(task, rng), seat)
-        views.append(
-            View(
-                f"every-{split}-{case}",
-                case,
-                seat,
-                role_of(seat),
-                0,
-                mix(0, case),
-                **{field: getattr(brief, field) for field in _BRIEF},
-            )
-        )
+        views.append(view_of(brief, seat, case, seed=mix(0, case)))
     return views
-
-
-def _asked(agent: Any, views: Sequence[View]) -> Likely:
-    said = [first_word(reply.text) for reply in agent.act(views)]
-    chosen = np.array([[word == answer for answer in ANSWERS] for word in said], np.bool_)
-    return Likely(chosen.astype(np.float64), chosen)
 
 
 def _kinds(table: RequestTable) -> npt.NDArray[np.str_]:

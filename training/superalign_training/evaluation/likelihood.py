@@ -9,6 +9,7 @@ import torch
 
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption
+from superalign_env.protocols import Agent
 from superalign_env.types import View
 
 Numbers = npt.NDArray[np.float64]
@@ -22,6 +23,24 @@ class Likely(NamedTuple):
     """[N, W] that sampling at temperature 1 begins with the word."""
     greedy: Mask
     """[N, W] whether decoding at temperature 0 begins with it."""
+
+
+def begins(
+    agent: Agent, views: Sequence[View], words: Sequence[str], *, batch: int = 512
+) -> Likely:
+    """Return how any agent's answers begin.
+
+    A causal LM is read; any other agent is asked once and taken at its word, with
+    probability 0 or 1. Arguments and errors as `first_words`.
+    """
+    if isinstance(agent, TransformerAgent):
+        return first_words(agent, views, words, batch=batch)
+    said = [reply.text.split() for reply in agent.act(views)]
+    chosen = np.array(
+        [[text[: len(word.split())] == word.split() for word in words] for text in said],
+        np.bool_,
+    ).reshape(len(said), len(words))
+    return Likely(chosen.astype(np.float64), chosen)
 
 
 def first_words(
