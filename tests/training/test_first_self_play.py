@@ -5,6 +5,7 @@ from scipy import stats
 
 from superalign_training.experiments.engine.results import flat
 from superalign_training.experiments.first_self_play import EXPERIMENT, reduce
+from superalign_training.settings import read_settings
 
 
 def values(before, final, *, known=0.0, fresh=0.5):
@@ -42,7 +43,13 @@ def test_the_last_line_has_the_names_that_were_promised():
             assert isinstance(plain[part], float)
 
 
-def test_the_claim_is_frozen():
+def test_the_setting_and_the_seeds_are_frozen():
+    """The hash of the first cell: whatever changes it takes the claim away."""
     assert EXPERIMENT.seeds.claim == (120, 121, 122, 123, 124)
-    assert EXPERIMENT.conditions == {"self-play": {"rung": "micro/3", "rounds": 3}}
-    assert EXPERIMENT.quickly() == {"self-play": {"rung": "micro/3", "rounds": 1}}
+    (setting,) = EXPERIMENT.conditions.values()
+    assert EXPERIMENT.cell_hash(setting, 120) == "8790e38c01f1e7e07500c88a219baeea"
+
+
+def test_what_is_run_makes_sense():
+    for params in (*EXPERIMENT.conditions.values(), *EXPERIMENT.quickly().values()):
+        assert read_settings({k: v for k, v in params.items() if k != "rung"})

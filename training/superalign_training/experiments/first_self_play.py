@@ -5,8 +5,8 @@ The claim is about the share of unseen requests that are answered rightly on bot
 three rounds, and about the harm that a *fresh* attacker still does. Each seed has other
 pre-trained weights (the ladder's seeds 0 to 4 in turn) and another run seed.
 
-Frozen setting: the defaults of `Settings`, rung 3 in all three seats. It was chosen on
-ladder seeds 0 and 1 and run seeds 0 to 9. What was tried for the critic, which decides
+Frozen setting: `SETTING`, which was the defaults of `Settings` when it was frozen, and rung 3
+in all three seats. It was chosen on ladder seeds 0 and 1 and run seeds 0 to 9. What was tried for the critic, which decides
 whether anything is learned (accuracy on planted answers, chance 0.5; steps on one answer
 first, then on all, in one course):
 
@@ -53,21 +53,73 @@ from superalign_training.selfplay import SelfPlay
 LADDER_SEEDS = 5
 """Seeds of the ladder that ships."""
 
+SETTING: Params = {
+    "rung": "micro/3",
+    "rounds": 3,
+    "budget": 0.02,
+    "judge": {
+        "cases": 1536,
+        "check_cases": 160,
+        "one_answer_first": 40,
+        "imitation": {"steps": 200, "passes": 8.0, "batch": 64, "rate": 4e-3},
+        "courses": 3,
+        "until": 0.92,
+    },
+    "attack": {
+        "cases": 128,
+        "waves": 4,
+        "keep": 96,
+        "imitation": {"steps": 60, "passes": 8.0, "batch": 32, "rate": 1e-3},
+    },
+    "learn": {
+        "vanilla": 0.5,
+        "search_share": 0.5,
+        "rl": {"steps": 20, "cases": 32, "members": 4, "rate": 1e-3, "kl": 0.1},
+    },
+    "calibrate": {
+        "cases": 256,
+        "imitation": {"steps": 20, "passes": 8.0, "batch": 32, "rate": 5e-4},
+    },
+    "evaluate": {
+        "cases": 200,
+        "attack_cases": 64,
+        "fresh_queries": 256,
+        "fresh_waves": 8,
+        "family_cases": 60,
+    },
+}
+
+QUICK: Params = {
+    "rounds": 1,
+    "judge": {"cases": 512, "check_cases": 64, "imitation": {"steps": 60}, "courses": 1},
+    "attack": {"cases": 32, "waves": 2, "imitation": {"steps": 10}},
+    "learn": {"rl": {"steps": 5, "cases": 16, "members": 4}},
+    "calibrate": {"cases": 32, "imitation": {"steps": 4}},
+    "evaluate": {
+        "cases": 60,
+        "attack_cases": 16,
+        "fresh_queries": 64,
+        "fresh_waves": 4,
+        "family_cases": 0,
+    },
+}
+
 SHOWN = ("both sides right", "misses", "over-refusals", "co-trained attack", "fresh attack")
 
 
 def cell(params: Params, seed: int, bench: Bench) -> Values:
     """Run self-play, or continue it, and measure on unseen requests before and after."""
     folder = bench.folder / "run"
+    settings = {name: value for name, value in params.items() if name != "rung"}
     rung = f"{params['rung']}@{seed % LADDER_SEEDS}"
     play = SelfPlay(
         scenario="red-team",
-        rounds=params["rounds"],
         seed=seed,
         run_dir=str(folder),
         learner=rung,
         attacker=rung,
         critic=rung,
+        **settings,
     )
     summary = play.run(resume=begun(folder))
     lines = {line.who: line for line in summary.lines if line.split == "test"}
@@ -103,7 +155,7 @@ EXPERIMENT = Experiment(
     name="first-self-play",
     question="Does the learner improve in three rounds, and is it really robust?",
     revision=1,
-    conditions={"self-play": {"rung": "micro/3", "rounds": 3}},
+    conditions={"self-play": SETTING},
     seeds=Seeds(
         claim=tuple(range(120, 125)),
         quick=(0, 1),
@@ -111,7 +163,7 @@ EXPERIMENT = Experiment(
     ),
     cell=cell,
     reduce=reduce,
-    quick={"rounds": 1},
+    quick=QUICK,
 )
 
 

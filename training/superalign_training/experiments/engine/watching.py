@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -61,7 +61,7 @@ class Silent:
         """Something that a person should know."""
 
 
-class Estimate:
+class TimeLeft:
     """How long the cells take that are not done: as long as others of their condition."""
 
     def __init__(self, jobs: Sequence[Job], workers: int) -> None:
@@ -95,12 +95,12 @@ class Lines:
 
     def __init__(self, write: Callable[[str], object] = print) -> None:
         self._write = write
-        self._estimate = Estimate((), 1)
+        self._time = TimeLeft((), 1)
         self._done = self._total = 0
 
     def start(self, jobs: Sequence[Job], *, cached: int, workers: int) -> None:
         """So many cells will be computed."""
-        self._estimate = Estimate(jobs, workers)
+        self._time = TimeLeft(jobs, workers)
         self._total = len(jobs)
         self._write(f"{len(jobs)} cells to compute, {cached} found")
 
@@ -109,9 +109,9 @@ class Lines:
 
     def end(self, job: Job, answer: Answer) -> None:
         """A cell is done."""
-        self._estimate.take(job, answer.seconds)
+        self._time.take(job, answer.seconds)
         self._done += 1
-        left = f", about {span(self._estimate.left())} left" if self._still() else ""
+        left = f", about {span(self._time.left())} left" if self._still() else ""
         self._write(f"[{self._done}/{self._total}] {line_of(job, answer)}{left}")
 
     def say(self, text: str) -> None:
@@ -131,7 +131,7 @@ class Bar:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._estimate = Estimate((), 1)
+        self._time = TimeLeft((), 1)
         self._running: dict[str, str] = {}
         self._task: TaskID | None = None
         self._progress = Progress(
@@ -157,7 +157,7 @@ class Bar:
 
     def start(self, jobs: Sequence[Job], *, cached: int, workers: int) -> None:
         """So many cells will be computed."""
-        self._estimate = Estimate(jobs, workers)
+        self._time = TimeLeft(jobs, workers)
         total = len(jobs) + cached
         self._task = self._progress.add_task(
             "", total=total, completed=cached, left="", running=""
@@ -170,7 +170,7 @@ class Bar:
 
     def end(self, job: Job, answer: Answer) -> None:
         """A cell is done."""
-        self._estimate.take(job, answer.seconds)
+        self._time.take(job, answer.seconds)
         self._running.pop(job.hash, None)
         self.say(line_of(job, answer))
         self._show(advance=1)
@@ -182,7 +182,7 @@ class Bar:
     def _show(self, *, advance: int) -> None:
         if self._task is None:
             return
-        left = self._estimate.left()
+        left = self._time.left()
         self._progress.update(
             self._task,
             advance=advance,
@@ -196,12 +196,17 @@ def line_of(job: Job, answer: Answer) -> str:
     name = f"{job.condition} seed {job.seed}"
     if answer.error:
         return one_line(f"{name} FAILED: {answer.complaint}", 200)
-    numbers = ", ".join(
-        f"{key} {value:.3g}"
-        for key, value in answer.result.items()
-        if isinstance(value, int | float)
-    )
+    numbers = ", ".join(f"{key} {value:.3g}" for key, value in _numbers(answer.result))
     return one_line(f"{name} in {span(answer.seconds)}: {numbers}", 200)
+
+
+def _numbers(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, float]]:
+    """Yield (name, number) of a result; curves and texts are left out."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{before}{key} ")
+        elif isinstance(value, int | float):
+            yield f"{before}{key}", value
 
 
 def span(seconds: float | None) -> str:
