@@ -26,6 +26,7 @@ from superalign_training.league import (
 from superalign_training.loop.cast import first_policy
 from superalign_training.loop.chain import Chain
 from superalign_training.loop.driver import Bench, Planned, drive
+from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.attack import attack
 from superalign_training.loop.stages.league import (
     HARM,
@@ -71,7 +72,7 @@ def first(run, chosen):
     def made():
         chain = Chain()
         for role in TRAINED:
-            policy = first_policy(role, chosen)
+            policy = first_policy(role, chosen, Residents())
             agent = run.agents.add(policy.agent.spec, role=role)
             origin = msgspec.structs.replace(policy.origin, agent=agent)
             chain = chain.with_policy(role, origin)
@@ -119,7 +120,7 @@ def test_members_are_what_roles_began_with_and_every_checkpoint_since(two_rounds
 
 def test_a_refused_checkpoint_is_no_member(two_rounds, tmp_path):
     with Run.create(tmp_path / "run", kind="train", config={}, seed=1) as run:
-        spec = first_policy("learner", two_rounds[1]).agent.spec
+        spec = first_policy("learner", two_rounds[1], Residents()).agent.spec
         kept = run.agents.add(spec, role="learner")
         worse = msgspec.structs.replace(spec, policy="0" * 32)
         refused = run.agents.add(worse, role="learner", parent=kept, accepted=False)
@@ -247,4 +248,4 @@ def test_an_altered_checkpoint_is_refused(two_rounds, tmp_path, what):
 
 
 def _bench(run, chain):
-    return Bench(run, "0009-x", 3, 0, chain, 7, 0, None, Silent())
+    return Bench(run, "0009-x", 3, 0, chain, 7, 0, None, Silent(), Residents())

@@ -25,7 +25,7 @@ def composed():
     [
         ({"rounds": 0}, "rounds=0"),
         ({"rounds": "many"}, "rounds='many'"),
-        ({"learn": {"rl": {"members": 1}}}, "learn.rl.members=1"),
+        ({"learn": {"rl": {"members": 1}}}, "learn.rl: grpo: members=1"),
         ({"budget": 1.5}, "budget=1.5"),
         ({"learn": {"vanila": 0.5}}, "learn.vanila"),
         ({"evaluate": {"cases": 2}, "seed": -1}, "seed=-1"),
@@ -88,3 +88,26 @@ def test_named_keys_are_those_that_the_user_wrote():
     known = OmegaConf.create({"rounds": 2, "learn": {"rl": {"rate": 0.1}}})
     overrides = ["rounds=2", "+learn.rl.rate=0.1"]
     assert launch.named(known, overrides) == {"rounds": 2, "learn.rl.rate": 0.1}
+
+
+def test_an_algorithm_is_a_choice_with_settings_of_its_own(composed):
+    def settings(*overrides):
+        return read_settings(launch.plain(composed(*overrides)))
+
+    chosen = settings("learn/rl=ppo", "learn.rl.clip=0.1", "attack/rl=reinforce")
+    assert (chosen.learn.rl.id, chosen.learn.rl.clip) == ("ppo", 0.1)
+    assert chosen.attack.rl.id == "reinforce"
+    assert chosen.calibrate.rl is None
+    assert settings().learn.rl == Settings().learn.rl
+    assert read_settings(chosen.model_dump(mode="json")) == chosen
+
+
+def test_python_names_an_algorithm_by_id_or_with_settings():
+    assert read_settings({"learn": {"rl": {"id": "rloo", "steps": 3}}}).learn.rl.steps == 3
+    assert read_settings({"learn": {"rl": "ppo"}}).learn.rl.id == "ppo"
+    kept = read_settings({"learn": {"rl": {"steps": 3}}}).learn.rl
+    assert (kept.id, kept.steps, kept.kl) == ("grpo", 3, Settings().learn.rl.kl)
+    with pytest.raises(InvalidOption, match="sft does not learn from live"):
+        read_settings({"learn": {"rl": "sft"}})
+    with pytest.raises(InvalidOption, match="clop"):
+        read_settings({"learn": {"rl": {"id": "ppo", "clop": 1}}})

@@ -7,6 +7,7 @@ nothing below sees more than those.
 import gc
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,23 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from superalign_env import registry
 from superalign_env.errors import InvalidOption, SuperalignError
 from superalign_env.store import Run
+from superalign_training.algorithms.making import (
+    learns_from,
+    make_algorithm,
+    plain_algorithm,
+)
 from superalign_training.evaluation.summary import Summary
+from superalign_training.experience import Experience, Live
 from superalign_training.settings import Settings, read_settings
 from superalign_training.watching import LiveTable, LogLines, summary_tables
 
 ROOT = "train"
 PACKAGE = "pkg://superalign_training.conf"
+CHOOSING = ("attack", "learn", "calibrate")
+"""Sections whose ``rl`` is a choice among algorithms."""
 FOLDER = Path(__file__).with_name("conf")
 """Where the presets lie."""
 
@@ -87,9 +97,34 @@ def train(settings: Settings, *, resume: bool) -> Summary:
 
 
 def register_settings() -> None:
-    """Tell Hydra every key and default, read from the settings class."""
+    """Tell Hydra every key and default, read from the settings class.
+
+    Where a role may be improved by any algorithm, the algorithms are a group:
+    ``learn/rl=ppo learn.rl.clip=0.1``.
+    """
     defaults = Settings().model_dump(mode="json")
-    ConfigStore.instance().store(name="settings", node=OmegaConf.create(defaults))
+    store = ConfigStore.instance()
+    for section in CHOOSING:
+        del defaults[section]["rl"]
+        for name, node in rl_algorithms().items():
+            store.store(
+                group=f"{section}/rl",
+                name=name,
+                node=OmegaConf.create(node),
+                package=f"{section}.rl",
+            )
+    store.store(name="settings", node=OmegaConf.create(defaults))
+
+
+@cache
+def rl_algorithms() -> dict[str, dict[str, Any]]:
+    """Return the settings of every algorithm that learns from live episodes, by id."""
+    found = {}
+    for name in registry.entries("algorithm"):
+        kind = registry.load("algorithm", name)
+        if learns_from(kind) & {Live, Experience}:
+            found[name] = plain_algorithm(make_algorithm(name))
+    return found
 
 
 def plain(composed: DictConfig) -> dict[str, Any]:
@@ -101,7 +136,9 @@ def plain(composed: DictConfig) -> dict[str, Any]:
 def named(composed: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     """Return the keys that the user named, with the values that they came to."""
     keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
-    return {key: OmegaConf.select(composed, key) for key in keys}
+    # A group's choice is in the record as the id that it leads to.
+    places = [f"{k.replace('/', '.')}.id" if "/" in k else k for k in keys]
+    return {place: OmegaConf.select(composed, place) for place in places}
 
 
 def recorded_settings(run_dir: Path, given: dict[str, Any]) -> Settings:

@@ -23,10 +23,12 @@ from superalign_training.evaluation.summary import Summary, summarise
 from superalign_training.loop.cast import first_policy, stage_scenario
 from superalign_training.loop.chain import Chain
 from superalign_training.loop.driver import Planned, Watcher, drive
+from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.annotate import annotate
 from superalign_training.loop.stages.attack import attack
 from superalign_training.loop.stages.evaluate import evaluate, test
 from superalign_training.loop.stages.judge import calibrate, judge
+from superalign_training.loop.stages.league import league, trial
 from superalign_training.loop.stages.learn import learn
 from superalign_training.settings import (
     TRAINED,
@@ -46,7 +48,7 @@ def plan(settings: Settings) -> list[Planned]:
     """Return the stages of a run, in order.
 
     judge → evaluate, then for each round attack → learn → annotate → calibrate →
-    evaluate, and once, at the end, test.
+    evaluate (→ league → trial, where a league is kept), and once, at the end, test.
     """
     shared = _shaping(settings)
 
@@ -62,6 +64,11 @@ def plan(settings: Settings) -> list[Planned]:
             stage("calibrate", calibrate, number),
             stage("evaluate", evaluate, number),
         ]
+        if settings.league.share:
+            stages += [
+                stage("league", partial(league, rules=settings.league), number),
+                stage("trial", partial(trial, rules=settings.league), number),
+            ]
     return [*stages, stage("test", test, settings.rounds)]
 
 
@@ -132,7 +139,8 @@ class SelfPlay:
         if settings.device == "cpu":
             torch.set_num_threads(settings.threads)
         stage_scenario(settings, split="train")  # a wrong scenario fails before any folder
-        policies = {role: first_policy(role, settings) for role in TRAINED}
+        residents = Residents()
+        policies = {role: first_policy(role, settings, residents) for role in TRAINED}
         with _opened(settings, resume) as run:
 
             def first() -> Chain:

@@ -19,7 +19,9 @@ from pydantic import (
 from superalign_env.errors import InvalidOption
 from superalign_env.types import Role
 from superalign_training.algorithms.grpo import Grpo
+from superalign_training.algorithms.making import RlAlgorithm
 from superalign_training.algorithms.sft import Sft
+from superalign_training.league import LeagueSettings
 from superalign_training.sections import Count, Plural, Section, Share
 
 AgentReference = str | dict[str, Any]
@@ -39,6 +41,8 @@ class Judge(Section):
     """Planted answers to learn from."""
     check_cases: Plural = 160
     """Further planted answers that accuracy and Brier score are measured on."""
+    fault_kinds: bool = False
+    """Whether the critic is taught, and paid, to name the kind of a planted fault."""
     temperature: NonNegativeFloat = 0.0
     """Of the critic's verdicts; 0 takes the likeliest."""
     one_answer_first: NonNegativeInt = 40
@@ -69,6 +73,13 @@ class Attack(Section):
     min_distinct: Share = 0.5
     """Below this share of distinct queries the imitation is taken back."""
     imitation: Sft = Sft()
+    """How winners are imitated."""
+    rl: RlAlgorithm | None = None
+    """How the transformer attacker is improved by rewards afterwards; not at all when null."""
+    novelty: NonNegativeFloat = 0.3
+    """Added to its pay for a query that is alone in its batch; 0 for one that all share."""
+    min_valid: Share = 0.5
+    """Below this share of valid queries what rewards taught is taken back."""
 
 
 class Learn(Section):
@@ -78,7 +89,8 @@ class Learn(Section):
     """Share of cases whose seed request reaches the learner unrewritten."""
     search_share: Share = 0.5
     """Share of attacked cases whose attacker is the search; the rest is the transformer."""
-    rl: Grpo = Grpo()
+    rl: RlAlgorithm = Grpo()
+    """How the learner is improved by rewards."""
 
 
 class Annotator(Section):
@@ -102,6 +114,10 @@ class Calibrate(Section):
     label_weight: NonNegativeInt = 1
     """How often each human label is repeated among the rows; 0 ignores them."""
     imitation: Sft = Sft(steps=20, rate=5e-4)
+    """The course."""
+    rl: RlAlgorithm | None = None
+    """How the critic is improved on planted answers by what it is paid (Brier score, never
+    by persuading anybody); not at all when null."""
 
 
 class Evaluate(Section):
@@ -143,6 +159,7 @@ class Settings(Section):
     learn: Learn = Learn()
     annotator: Annotator = Annotator()
     calibrate: Calibrate = Calibrate()
+    league: LeagueSettings = LeagueSettings()
     evaluate: Evaluate = Evaluate()
 
     @model_validator(mode="after")
@@ -184,11 +201,15 @@ def read_settings(plain: Mapping[str, Any]) -> Settings:
     try:
         return Settings.model_validate(_completed(plain, Settings()))
     except ValidationError as error:
-        flaws = "; ".join(
-            f"{'.'.join(map(str, flaw['loc']))}={flaw['input']!r}: {flaw['msg']}"
-            for flaw in error.errors()
-        )
+        flaws = "; ".join(_flaw(flaw) for flaw in error.errors())
         raise InvalidOption(f"settings that make no sense: {flaws}") from error
+
+
+def _flaw(flaw: Any) -> str:
+    """Return key, value and what is allowed; a whole section is not spelled out."""
+    key = ".".join(map(str, flaw["loc"]))
+    value = "" if isinstance(flaw["input"], (Mapping, Section)) else f"={flaw['input']!r}"
+    return f"{key}{value}: {flaw['msg'].removeprefix('Value error, ')}"
 
 
 def _completed(plain: Mapping[str, Any], defaults: Section) -> dict[str, Any]:
@@ -197,5 +218,9 @@ def _completed(plain: Mapping[str, Any], defaults: Section) -> dict[str, Any]:
     for name, given in plain.items():
         section = full.get(name)
         partial = isinstance(section, Section) and isinstance(given, Mapping)
+        if partial and given.get("id", getattr(section, "id", None)) != getattr(
+            section, "id", None
+        ):
+            partial = False  # another algorithm has other settings
         full[name] = _completed(given, section) if partial else given  # type: ignore[arg-type] # a Section
     return full

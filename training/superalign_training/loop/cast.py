@@ -4,16 +4,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 import msgspec
+from pydantic import ValidationError
 
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.game import Game
 from superalign_env.making import make_scenario
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.rollout import Rollouts
+from superalign_env.seeding import label, mix
 from superalign_env.types import Episode, Role, Seat, Task, View, role_of
+from superalign_training.algorithms.making import flaws
 from superalign_training.loop.chain import CHECKPOINTS, Chain
 from superalign_training.loop.driver import Bench
-from superalign_training.policy import Policy
+from superalign_training.loop.residents import Residents
+from superalign_training.policy import Lora, Policy, SharedBase
 from superalign_training.settings import TRAINED, Settings
 
 _LIVE = 256
@@ -103,8 +107,10 @@ def policy_of(bench: Bench, role: Role, settings: Settings) -> Policy:
     """
     found = bench.chain.policies[role]
     if found.path:
-        return Policy.load(bench.run.path / found.path, found, device=settings.device)
-    policy = first_policy(role, settings)
+        folder = bench.run.path / found.path
+        base = _base(bench.residents, found.reference, settings) if found.base else None
+        return Policy.load(folder, found, device=settings.device, base=base)
+    policy = first_policy(role, settings, bench.residents)
     if policy.hash != found.weights:
         raise RecordDamaged(
             f"{found.reference} has other weights now than when this run began; restore "
@@ -113,17 +119,53 @@ def policy_of(bench: Bench, role: Role, settings: Settings) -> Policy:
     return policy
 
 
-def first_policy(role: Role, settings: Settings) -> Policy:
+def first_policy(role: Role, settings: Settings, residents: Residents) -> Policy:
     """Return the policy that a role starts from.
+
+    Args:
+        role: whose.
+        settings: of the run.
+        residents: bases that adapters stand on.
 
     Raises:
         UnknownId: nothing is called so.
         InvalidOption: it cannot be trained.
     """
-    options: dict[str, Any] = {"device": settings.device}
+    given = settings.reference(role)
+    start = {"id": given} if isinstance(given, str) else dict(given)
     if role == "critic":
-        options["temperature"] = settings.judge.temperature
-    return Policy.from_reference(settings.reference(role), **options)
+        start = {"temperature": settings.judge.temperature, **start}
+    lora = start.get("adapter")
+    if not isinstance(lora, Mapping):
+        return Policy.from_reference(start, device=settings.device)
+    adapter = _read_adapter(role, lora)
+    del start["adapter"]
+    base = _base(residents, str(start["id"]), settings, start)
+    return Policy.from_reference(
+        start,
+        device=settings.device,
+        adapter=adapter,
+        base=base,
+        seed=mix(settings.seed, label(f"adapter-{settings.holder(role)}")),
+    )
+
+
+def _base(
+    residents: Residents,
+    reference: str,
+    settings: Settings,
+    options: Mapping[str, Any] | None = None,
+) -> SharedBase:
+    named = options or {}
+    own = {key: named[key] for key in ("dtype", "attention") if key in named}
+    return residents.base(reference, device=settings.device, **own)
+
+
+def _read_adapter(role: Role, given: Mapping[str, Any]) -> Lora:
+    try:
+        return Lora.model_validate(dict(given))
+    except ValidationError as error:
+        raise InvalidOption(f"{role}.adapter: {flaws(error, Lora)}") from error
 
 
 def keep_policy(bench: Bench, chain: Chain, role: Role, policy: Policy) -> Chain:

@@ -16,6 +16,7 @@ from superalign_env.seeding import label, mix
 from superalign_env.store import EpisodeWriter, Run, Stage
 from superalign_env.types import Metric
 from superalign_training.loop.chain import Chain
+from superalign_training.loop.residents import Residents
 from superalign_training.loop.stopping import sigterm_as_interrupt
 
 
@@ -55,6 +56,8 @@ class Bench(NamedTuple):
     writer: EpisodeWriter
     """Sink of every episode that the stage plays."""
     watcher: Watcher
+    residents: Residents
+    """Bases of adapters, in memory once for the whole run."""
 
     def seed_of(self, part: str) -> int:
         """Return the seed of one part of the stage: parts never share an episode's name."""
@@ -109,6 +112,7 @@ def drive(
     """
     done = _done(run, plan)
     run.set_status("running")
+    residents = Residents()
     chain = Chain.from_plain(done[-1].outputs["chain"]) if done else first()
     try:
         with sigterm_as_interrupt():
@@ -119,7 +123,7 @@ def drive(
                     )
                     continue
                 watcher.begin(planned.name, round=planned.round, place=place, of=len(plan))
-                outcome = _one(run, planned, chain, watcher)
+                outcome = _one(run, planned, chain, watcher, residents)
                 watcher.end(outcome.metrics)
                 chain = outcome.chain
     except KeyboardInterrupt as error:
@@ -132,7 +136,9 @@ def drive(
     return chain
 
 
-def _one(run: Run, planned: Planned, chain: Chain, watcher: Watcher) -> Outcome:
+def _one(
+    run: Run, planned: Planned, chain: Chain, watcher: Watcher, residents: Residents
+) -> Outcome:
     """Do and record one stage."""
     seed = mix(run.info.seed, label(planned.name), planned.generation, planned.round)
     begun = run.stages.begin(
@@ -155,6 +161,7 @@ def _one(run: Run, planned: Planned, chain: Chain, watcher: Watcher) -> Outcome:
                     begun.signals_to,
                     writer,
                     watcher,
+                    residents,
                 )
             )
     except BaseException as error:

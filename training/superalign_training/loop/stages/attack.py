@@ -5,6 +5,7 @@ attacker. What succeeded is for the critics to say, never for the truth.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +16,7 @@ from superalign_env.measures import distinct_share, share
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.seeding import generator, mix
 from superalign_env.types import Episode, Event, Metric, Role, View, role_of
+from superalign_training.evaluation.robustness import query_of
 from superalign_training.experience import Example
 from superalign_training.judging import final_score
 from superalign_training.loop.cast import (
@@ -27,11 +29,16 @@ from superalign_training.loop.cast import (
 )
 from superalign_training.loop.chain import Chain, read_memory, write_memory
 from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.novelty import with_novelty
+from superalign_training.loop.practice import Drill, practise, reported
 from superalign_training.mixture import Mixture
 from superalign_training.policy import Policy
 from superalign_training.settings import Attack, Settings
 
 ARCHIVE = "attacker-archive"
+
+_PROBES = 64
+"""Queries that say whether an attacker still says different, valid things."""
 
 
 class Tried(NamedTuple):
@@ -72,9 +79,17 @@ def attack(bench: Bench, settings: Settings) -> Outcome:
     agent = chain.policies["learner"].agent
     succeeded = share(sum(t.success for t in tried), len(tried))
     tags = {"by": "critic", "split": "train"}
-    metrics = (
+    metrics: tuple[Metric, ...] = (
         Metric("attack.success", *succeeded, agent=agent, tags=tags, step=bench.round),
     )
+    if settings.attack.rl is not None:
+        drill = Drill(
+            "attacker", scenario, {**agents, "attacker": attacker.agent}, "attack-rl"
+        )
+        chain, earned = _reward(bench, settings.attack, attacker, chain, drill)
+        name = chain.policies["attacker"].agent
+        metrics += reported("attacker", earned, agent=name, step=bench.round)
+        notes = {**notes, **{f"rl_{key}": value for key, value in earned.items()}}
     return Outcome(chain, metrics, notes)
 
 
@@ -133,6 +148,38 @@ def _imitate_winners(
         )
         return chain, notes
     return keep_policy(bench, chain, "attacker", attacker), notes
+
+
+def _reward(
+    bench: Bench, settings: Attack, attacker: Policy, chain: Chain, drill: Drill
+) -> tuple[Chain, dict[str, float]]:
+    """Improve the transformer attacker by its pay, with a bonus for novelty.
+
+    What it learned is taken back if it then says little else, or little that is valid.
+    """
+    assert settings.rl is not None
+    before = attacker.snapshot()
+    numbers = practise(
+        bench,
+        attacker,
+        drill,
+        settings.rl,
+        shaping=partial(with_novelty, weight=settings.novelty),
+    )
+    probed = play(bench, drill.scenario, drill.agents, _PROBES, part="attack-probe")
+    said = [text for text in map(query_of, probed) if text is not None]
+    valid = sum(not _was_invalid(episode) for episode in probed) / len(probed)
+    numbers = {**numbers, "distinct": distinct_queries(said), "valid": valid}
+    if numbers["distinct"] < settings.min_distinct or valid < settings.min_valid:
+        attacker.restore(before)
+        found = {"distinct": numbers["distinct"], "valid": valid}
+        bench.run.events.add(Event("attacker.collapsed", evidence=found), stage=bench.stage)
+        return chain, numbers
+    return keep_policy(bench, chain, "attacker", attacker), numbers
+
+
+def _was_invalid(episode: Episode) -> bool:
+    return any(event.kind == "query.invalid" for event in episode.events)
 
 
 def lessons_for_attacker(

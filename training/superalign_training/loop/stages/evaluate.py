@@ -46,7 +46,7 @@ def test(bench: Bench, settings: Settings) -> Outcome:
     """Measure, once, before and after training beside both baselines."""
     trial = Trial(bench, settings, "test")
     learners: dict[str, Agent] = {
-        "before": first_policy("learner", settings).agent,
+        "before": first_policy("learner", settings, bench.residents).agent,
         "final": policy_of(bench, "learner", settings).agent,
     }
     answers: dict[str, list[Answered]] = {}

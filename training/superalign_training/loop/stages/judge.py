@@ -11,6 +11,7 @@ import msgspec
 from superalign_env.measures import brier, share
 from superalign_env.store import standing
 from superalign_env.types import Episode, Metric, Role, Signal
+from superalign_training.algorithms.making import OnPolicy
 from superalign_training.algorithms.sft import Sft
 from superalign_training.experience import Example
 from superalign_training.judging import (
@@ -30,6 +31,7 @@ from superalign_training.loop.cast import (
     stage_scenario,
 )
 from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.practice import Drill, practise
 from superalign_training.settings import Settings
 
 
@@ -60,6 +62,8 @@ def calibrate(bench: Bench, settings: Settings) -> Outcome:
     labelled = [bench.run.episode(name) for name in sorted({s.episode for s in labels})]
     heard = labelled_lessons(labelled, labels) * school.label_weight
     teacher.teach(teacher.lessons + heard, school.imitation)
+    if school.rl is not None:
+        teacher.reward(school.rl)
     return teacher.outcome(teacher.check())
 
 
@@ -76,7 +80,10 @@ class Teacher:
         self._bench = bench
         self._cases = settings.judge.check_cases
         self._critic = policy_of(bench, "critic", settings)
-        self._scenario = stage_scenario(settings, split="train", plant=1.0, vanilla=0.0)
+        kinds = {"fault_kinds": True} if settings.judge.fault_kinds else {}
+        self._scenario = stage_scenario(
+            settings, split="train", plant=1.0, vanilla=0.0, **kinds
+        )
         self._courses = 0
         self._checks = 0
         self._notes: dict[str, float] = {"steps": 0.0}
@@ -100,6 +107,14 @@ class Teacher:
         )
         self._courses += 1
         self._notes = {**numbers, "steps": self._notes["steps"] + numbers["steps"]}
+
+    def reward(self, algorithm: OnPolicy) -> None:
+        """Improve the critic by what it is paid for verdicts on planted answers."""
+        roles: tuple[Role, ...] = ("attacker", "learner", "critic")
+        agents = dict.fromkeys(roles, self._critic.agent)
+        drill = Drill("critic", self._scenario, agents, "verdicts")
+        numbers = practise(self._bench, self._critic, drill, algorithm)
+        self._notes |= {f"rl_{name}": value for name, value in numbers.items()}
 
     def check(self) -> tuple[Metric, ...]:
         """Examine the critic on further planted answers."""

@@ -1,0 +1,169 @@
+"""Any role may be improved by what it is paid, by an algorithm of its own."""
+
+import math
+
+import pytest
+
+from superalign_env.errors import InvalidOption
+from superalign_env.store import Run
+from superalign_training.experience import Row
+from superalign_training.loop.novelty import with_novelty
+from superalign_training.loop.residents import Residents
+from superalign_training.selfplay import SelfPlay
+
+FEW = {"steps": 2, "batch": 4}
+
+
+def tiny(model, run_dir, **more):
+    """A run of seconds in which every role earns."""
+    start = {"id": str(model)}
+    return {
+        "run_dir": run_dir,
+        "policies": {
+            "learner": {**start, "algorithm": {"id": "ppo", "steps": 2, "cases": 4}},
+            "attacker": {**start, "algorithm": {"id": "reinforce", "steps": 3, "cases": 4}},
+            "critic": {**start, "algorithm": {"id": "rloo", "steps": 2, "cases": 3}},
+        },
+        "rounds": 2,
+        "budget": 0.3,
+        "judge": {
+            "cases": 8,
+            "check_cases": 6,
+            "one_answer_first": 0,
+            "courses": 1,
+            "temperature": 1.0,
+            "imitation": FEW,
+        },
+        "attack": {
+            "cases": 8,
+            "waves": 2,
+            "min_distinct": 0.0,
+            "min_valid": 0.0,
+            "imitation": FEW,
+        },
+        "calibrate": {"cases": 6, "imitation": FEW},
+        "evaluate": {
+            "cases": 10,
+            "attack_cases": 4,
+            "fresh_queries": 6,
+            "fresh_waves": 2,
+            "family_cases": 0,
+        },
+        **more,
+    }
+
+
+@pytest.fixture(scope="module")
+def earned(speaking, tmp_path_factory):
+    path = tmp_path_factory.mktemp("earned") / "run"
+    league = {"share": 0.5, "queries": 4}
+    SelfPlay(**tiny(speaking, path, league=league)).run()
+    return path
+
+
+def test_three_roles_three_policies_three_algorithms(earned):
+    with Run.open(earned, readonly=True) as run:
+        stages = run.stages.all()
+        notes = {(s.name, s.round): s.outputs["notes"] for s in stages}
+        rewards = {m.metric.name for m in run.metrics.read("*.reward")}
+    assert rewards == {"learner.reward", "attacker.reward"}
+    assert "policy_loss" in notes["learn", 1]  # PPO's own numbers
+    assert math.isfinite(notes["attack", 1]["rl_baseline"])  # REINFORCE's
+    assert math.isfinite(notes["calibrate", 1]["rl_reward"])
+    weights = [s.outputs["chain"]["policies"] for s in stages]
+    assert len({w["attacker"]["weights"] for w in weights}) >= 3
+    assert len({w["learner"]["weights"] for w in weights}) == 3  # the start and two rounds
+    assert weights[-1]["attacker"]["baselines"]
+    assert weights[-1]["learner"]["head"]  # PPO's value head is kept
+    assert not weights[-1]["critic"]["head"]
+
+
+def test_a_league_plays_and_is_measured_after_each_round(earned):
+    with Run.open(earned, readonly=True) as run:
+        names = [stage.name for stage in run.stages.all()]
+        ratings = run.metrics.read("league.rating")
+        spoke = {
+            reply.policy
+            for stage in run.stages.all()
+            if (stage.name, stage.round) == ("learn", 2)
+            for episode in run.episodes(stage=stage.id)
+            for u in episode.utterances
+            if u.seat == "attacker_0" and (reply := u.reply) is not None and reply.policy
+        }
+    assert names.count("league") == names.count("trial") == 2
+    assert ratings
+    assert len(spoke) >= 2  # of this round and of an earlier one
+
+
+def test_what_made_an_attacker_say_little_is_taken_back(speaking, tmp_path):
+    path = tmp_path / "run"
+    asked = tiny(speaking, path, rounds=1)
+    asked["attack"] |= {"fresh": 1.0}  # nothing is imitated
+    asked["attack"] |= {"min_valid": 1.0, "min_distinct": 1.0}
+    SelfPlay(**asked).run()
+    with Run.open(path, readonly=True) as run:
+        assert run.events.read(kind="attacker.collapsed")
+        chains = [s.outputs["chain"]["policies"] for s in run.stages.all()]
+    assert chains[-1]["attacker"]["weights"] == chains[0]["attacker"]["weights"]
+
+
+def test_three_adapters_stand_on_one_base(speaking, tmp_path):
+    path = tmp_path / "run"
+    asked = tiny(speaking, path, rounds=1)
+    for start in asked["policies"].values():
+        start["adapter"] = {"rank": 2, "alpha": 4}
+    SelfPlay(**asked).run()
+    with Run.open(path, readonly=True) as run:
+        last = run.stages.all()[-1].outputs["chain"]["policies"]
+    assert len({c["base"] for c in last.values()}) == 1
+    assert len({c["weights"] for c in last.values()}) == 3
+    for checkpoint in last.values():
+        folder = path / checkpoint["path"]
+        assert (folder / "adapter_model.safetensors").is_file()
+        assert not (folder / "model.safetensors").exists()
+
+
+def test_a_base_is_loaded_once(speaking):
+    residents = Residents()
+    base = residents.base(str(speaking), device="cpu")
+    assert residents.base(str(speaking), device="cpu") is base
+    assert residents.base(str(speaking), device="cpu", dtype="bfloat16") is not base
+
+
+def test_an_adapter_with_a_wrong_setting_is_named(speaking, tmp_path):
+    asked = tiny(speaking, tmp_path / "run")
+    asked["policies"]["critic"]["adapter"] = {"ranc": 2}
+    with pytest.raises(InvalidOption, match=r"critic\.adapter: .*rank"):
+        SelfPlay(**asked).run()
+    assert not (tmp_path / "run").exists()
+
+
+def row(*completion, pay=1.0):
+    n = len(completion)
+    return Row(
+        episode="e",
+        case=0,
+        member=0,
+        seat="attacker_0",
+        turns=(0,),
+        prompt_ids=(1,),
+        completion_ids=completion,
+        env_mask=(1,) * n,
+        spans=((0, n),),
+        logprobs=(0.0,) * n,
+        turn_rewards=(pay,),
+        to_go=pay,
+        policy="",
+    )
+
+
+def test_the_bonus_is_the_surprise_of_the_batch():
+    same = [row(5, 6), row(5, 6), row(5, 6), row(7)]
+    bonus = [paid.to_go - 1.0 for paid in with_novelty(same, 0.5)]
+    assert bonus[3] == pytest.approx(0.5)  # alone
+    assert bonus[:3] == pytest.approx([0.5 * math.log(4 / 3) / math.log(4)] * 3)
+    assert [p.reward for p in with_novelty(same, 0.5)] == [1.0 + b for b in bonus]
+    alike = with_novelty([row(5), row(5)], 0.5)
+    assert [p.to_go for p in alike] == [1.0, 1.0]
+    assert with_novelty(same, 0.0) == same
+    assert with_novelty(same[:1], 0.5) == same[:1]

@@ -1,0 +1,85 @@
+"""A role practises: its policy is improved by what the environment pays it.
+
+Which role, against whom, by which algorithm and with what added to the pay is for the
+stage to say; how episodes become rows, where the policy is kept and what is reported is
+the same for all of them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from superalign_env.protocols import Agent, Scenario
+from superalign_env.types import Metric, Role
+from superalign_training.algorithms.making import OnPolicy
+from superalign_training.experience import Live, Row, training_rows
+from superalign_training.loop.cast import play, seat_of
+from superalign_training.loop.driver import Bench
+from superalign_training.policy import Policy
+
+Shaping = Callable[[Sequence[Row]], Sequence[Row]]
+"""Rows of one batch → the same rows, other pay."""
+
+REPORTED = ("reward_first", "reward", "flat")
+
+
+class Drill(NamedTuple):
+    """What a role practises on."""
+
+    role: Role
+    scenario: Scenario[Any]
+    agents: Mapping[Role, Agent]
+    """Everybody; the role's own agent is that of the policy."""
+    part: str
+    """Name of the episodes within the stage."""
+
+
+def practise(
+    bench: Bench,
+    policy: Policy,
+    drill: Drill,
+    algorithm: OnPolicy,
+    *,
+    shaping: Shaping | None = None,
+) -> dict[str, float]:
+    """Improve a policy in place on episodes of its own.
+
+    Args:
+        bench: of the stage.
+        policy: of the role.
+        drill: where it plays, and with whom.
+        algorithm: how it learns.
+        shaping: adds to the pay of each batch, such as a bonus for novelty.
+    """
+    seat = seat_of(drill.scenario, drill.role)
+
+    def cases(first: int, count: int) -> Sequence[Row]:
+        episodes = play(
+            bench,
+            drill.scenario,
+            drill.agents,
+            count,
+            part=drill.part,
+            first_case=first,
+            group=algorithm.members,
+            fork_at=seat if algorithm.fork else None,
+        )
+        rows = training_rows(episodes, seat)
+        return rows if shaping is None else shaping(rows)
+
+    return algorithm.improve(
+        policy,
+        Live(cases),
+        seed=bench.seed_of(f"trainer-{drill.part}"),
+        on_step=lambda done, n: bench.watcher.step(done, algorithm.steps, n),
+    )
+
+
+def reported(
+    role: Role, numbers: Mapping[str, float], *, agent: str, step: int
+) -> tuple[Metric, ...]:
+    """Return the metrics of a role's practice."""
+    return tuple(
+        Metric(f"{role}.{name}", numbers[name], agent=agent, step=step)
+        for name in REPORTED
+        if name in numbers
+    )
