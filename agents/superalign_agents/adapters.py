@@ -74,7 +74,8 @@ class Adapter:
         """An ordinary causal LM; only the adapter's weights require gradients."""
         self._peft = peft_model
         for name, weight in self.model.named_parameters():
-            weight.requires_grad_(".default." in name or name.endswith(".default"))
+            weight.requires_grad_(".default." in name)
+        self.model.train(False)  # peft leaves dropout on
 
     @property
     def settings(self) -> "LoraConfig":
@@ -109,7 +110,8 @@ class Adapter:
             name: tensor.detach().cpu().contiguous()
             for name, tensor in self.weights().items()
         }
-        save_file(tensors, folder / WEIGHTS, {"format": "pt", "base": self.base.hash})
+        # One entry alone: safetensors writes several in no certain order.
+        save_file(tensors, folder / WEIGHTS, {"base": self.base.hash})
 
 
 def fresh_adapter(base: SharedBase, settings: "LoraConfig", *, seed: int) -> Adapter:

@@ -62,10 +62,14 @@ def shared_base(reference: str, *, device: str = "cpu", **options: Any) -> Share
         UnknownId: nothing is called so.
         InvalidOption: what is called so is no model, or has an adapter already.
     """
-    agent = make_agent({"id": reference, "device": device, **options})
+    refusal = (
+        f"{reference} is no model that adapters could stand on; name a rung (micro/3), a "
+        "model folder or hf:org/name"
+    )
+    try:
+        agent = make_agent({"id": reference, "device": device, **options})
+    except InvalidOption as error:
+        raise InvalidOption(f"{refusal}: {error}") from error
     if not isinstance(agent, TransformerAgent) or agent.adapter is not None:
-        raise InvalidOption(
-            f"{reference} is no model that adapters could stand on; name a rung (micro/3), a "
-            "model folder or hf:org/name"
-        )
+        raise InvalidOption(refusal)
     return SharedBase(agent.model, agent.tokenizer, reference=reference)

@@ -1,9 +1,9 @@
 """How the learning rate changes over a policy's life."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from superalign_training.sections import Section, Share
 
@@ -24,6 +24,15 @@ class Schedule(Section):
     floor: Share = 0.0
     """The factor at the end of a decay."""
 
+    @model_validator(mode="after")
+    def _has_room_to_decay(self) -> Self:
+        if self.kind != "constant" and self.steps <= self.warmup:
+            raise ValueError(
+                f"a {self.kind} schedule decays until `steps`, which must be above warmup="
+                f"{self.warmup}; it is {self.steps}"
+            )
+        return self
+
     def factor(self, step: int) -> float:
         """Return the factor for the step after so many steps.
 
@@ -34,7 +43,7 @@ class Schedule(Section):
             return (step + 1) / (self.warmup + 1)
         if self.kind == "constant":
             return 1.0
-        way = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
+        way = min(1.0, (step - self.warmup) / (self.steps - self.warmup))
         if self.kind == "cosine":
             way = (1 - math.cos(math.pi * way)) / 2
         return 1 - (1 - self.floor) * way
