@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, LlamaForCausalLM
 
 from superalign_agents.checkpoints import load_model, weights_hash
 from superalign_agents.transformer import TransformerAgent
@@ -81,6 +81,24 @@ def test_recomputing_activations_changes_no_gradient(scratch, adapter):
     assert said[0].keys() == said[1].keys()
     for name, gradient in said[0].items():
         torch.testing.assert_close(gradient, said[1][name])
+
+
+def test_what_belongs_to_the_machine_is_a_setting_and_no_part_of_a_checkpoint(
+    scratch, tmp_path, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(LlamaForCausalLM, "compile", lambda _, **how: asked.append(how))
+    start = {"id": str(scratch), "recompute": True, "compiled": True}
+    for name, adapter in (("whole", None), ("lora", Lora(rank=2))):
+        policy = Policy.from_reference(start, adapter=adapter)
+        assert policy.model.is_activation_checkpointing
+        saved = policy.save(tmp_path / name)
+        assert not {"device", "recompute", "compiled"} & set(saved.options)
+        assert not Policy.load(tmp_path / name, saved).model.is_activation_checkpointing
+        loaded = Policy.load(tmp_path / name, saved, recompute=True, compiled=True)
+        assert loaded.model.is_activation_checkpointing
+        assert loaded.hash == policy.hash
+    assert asked == [{"dynamic": True}] * 4
 
 
 def test_training_leaves_nothing_behind(scratch):

@@ -108,8 +108,13 @@ def policy_of(bench: Bench, role: Role, settings: Settings) -> Policy:
     found = bench.chain.policies[role]
     if found.path:
         folder = bench.run.path / found.path
-        base = _base(bench.residents, found.reference, settings) if found.base else None
-        return Policy.load(folder, found, device=settings.device, base=base)
+        given = settings.reference(role)
+        named = {} if isinstance(given, str) else dict(given)
+        base = None
+        if found.base:
+            base = _base(bench.residents, found.reference, settings, named)
+        machine = {key: named[key] for key in ("compiled", "recompute") if key in named}
+        return Policy.load(folder, found, device=settings.device, base=base, **machine)
     policy = first_policy(role, settings, bench.residents)
     if policy.hash != found.weights:
         raise RecordDamaged(

@@ -69,7 +69,12 @@ def read_state(folder: Path) -> Checkpoint:
 
 
 def read_agent(
-    folder: Path, expected: Checkpoint, *, base: SharedBase | None, **machine: Any
+    folder: Path,
+    expected: Checkpoint,
+    *,
+    base: SharedBase | None,
+    device: str,
+    compiled: bool = False,
 ) -> TransformerAgent:
     """Return the agent of a checkpoint, checked against what was recorded.
 
@@ -77,7 +82,8 @@ def read_agent(
         folder: where it lies.
         expected: what the record says of it.
         base: what its adapter stands on; None loads it.
-        **machine: device, and whether to compile.
+        device: where the model shall live.
+        compiled: whether it is compiled on first use.
 
     Raises:
         RecordDamaged: it is missing, or is not what was written.
@@ -88,10 +94,16 @@ def read_agent(
     try:
         refuse_pickles(folder)
         if expected.base:
-            agent = _on_base(folder, expected, base, **machine)
+            base = base or _base_of(folder, expected, device)
+            options = {**expected.options, "compiled": compiled}
+            agent = agent_on(base, read_adapter(base, folder), options)
         else:
             agent = TransformerAgent(
-                folder, reference=expected.reference, **machine, **expected.options
+                folder,
+                reference=expected.reference,
+                device=device,
+                compiled=compiled,
+                **expected.options,
             )
     except (OSError, InvalidOption) as error:
         raise _unreadable(folder, error) from error
@@ -117,20 +129,18 @@ def read_tensors(path: Path, expected: str) -> dict[str, torch.Tensor]:
     raise _altered(path.parent, path.name)
 
 
-def _on_base(
-    folder: Path, expected: Checkpoint, base: SharedBase | None, **machine: Any
-) -> TransformerAgent:
-    if base is None:
-        settled = {
-            key: value for key, value in expected.options.items() if key in _OF_THE_BASE[:2]
-        }
-        try:
-            base = shared_base(expected.reference, **machine, **settled)
-        except SuperalignError as error:
-            raise InvalidOption(f"its base cannot be loaded: {error}") from error
-        if base.hash != expected.base:
-            raise InvalidOption(_other_base(folder, expected, base))
-    return agent_on(base, read_adapter(base, folder), expected.options)
+def _base_of(folder: Path, expected: Checkpoint, device: str) -> SharedBase:
+    """Load the base that a checkpoint names."""
+    settled = {
+        key: value for key, value in expected.options.items() if key in _OF_THE_BASE[:2]
+    }
+    try:
+        base = shared_base(expected.reference, device=device, **settled)
+    except SuperalignError as error:
+        raise InvalidOption(f"its base cannot be loaded: {error}") from error
+    if base.hash != expected.base:
+        raise InvalidOption(_other_base(folder, expected, base))
+    return base
 
 
 def agent_on(

@@ -83,6 +83,7 @@ class Policy(Trainee):
         """
         named = {"id": reference} if isinstance(reference, str) else dict(reference)
         given = {"device": device, **options, **named}
+        recompute = bool(given.pop("recompute", recompute))
         agent = trainable_agent(given, adapter=adapter, base=base, seed=seed)
         return cls(agent, recompute=recompute)
 
@@ -95,6 +96,7 @@ class Policy(Trainee):
         device: str = "cpu",
         base: SharedBase | None = None,
         recompute: bool = False,
+        compiled: bool = False,
     ) -> Self:
         """Read a checkpoint and check it against what was recorded.
 
@@ -104,13 +106,16 @@ class Policy(Trainee):
             device: where the model shall live.
             base: what its adapter stands on; None loads it.
             recompute: see `Policy`.
+            compiled: see `TransformerAgent`.
 
         Raises:
             RecordDamaged: it is missing, or is not what was written.
             InvalidOption: the base given is not the one that the adapter was trained on.
         """
         expected = expected or folders.read_state(folder)
-        agent = folders.read_agent(folder, expected, base=base, device=device)
+        agent = folders.read_agent(
+            folder, expected, base=base, device=device, compiled=compiled
+        )
         policy = cls(agent, original=expected.original or None, recompute=recompute)
         moments = folders.read_tensors(folder / MOMENTS, expected.optimizer)
         head = folders.read_tensors(folder / HEAD, expected.head)
