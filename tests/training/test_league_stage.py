@@ -19,6 +19,7 @@ from superalign_training.league import (
     TRUE,
     Contest,
     LeagueSettings,
+    Shelf,
     load,
     members,
     rate,
@@ -241,10 +242,10 @@ def test_an_altered_checkpoint_is_refused(two_rounds, tmp_path, what):
         weights[name] = weights[name] + np.float32(0.5)
         save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(RecordDamaged, match="altered"):
-        load(member, folder)
+        load(member, Shelf(folder))
     with pytest.raises(RecordDamaged, match="cannot be read"):
-        load(member, tmp_path / "nowhere")
-    assert load(member, path).spec == member.spec
+        load(member, Shelf(tmp_path / "nowhere"))
+    assert load(member, Shelf(path)).spec == member.spec
 
 
 def _bench(run, chain):

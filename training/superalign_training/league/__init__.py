@@ -8,7 +8,14 @@ in training.
 from superalign_training.league.cells import Fixture, Seated, Won, cells
 from superalign_training.league.exams import PLANTED, RIGHT, examined
 from superalign_training.league.matrix import JUDGED, TRUE, Matrix, matrix_of, missing
-from superalign_training.league.members import Member, Squad, enlist, load, members
+from superalign_training.league.members import (
+    Member,
+    Shelf,
+    Squad,
+    enlist,
+    load,
+    members,
+)
 from superalign_training.league.opponents import Opponents, opponents
 from superalign_training.league.ratings import Contest, Rating, rate
 from superalign_training.league.sampling import RULES, Beaten, shares
@@ -31,6 +38,7 @@ __all__ = [
     "Opponents",
     "Rating",
     "Seated",
+    "Shelf",
     "Squad",
     "Won",
     "cells",

@@ -1,9 +1,11 @@
 """Who is in a league: the checkpoints that a run's record names."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from superalign_agents.archive import Archive
 from superalign_agents.search import Search
@@ -12,7 +14,8 @@ from superalign_env.protocols import Agent
 from superalign_env.store import Run
 from superalign_env.store.agents import AgentRow, Agents
 from superalign_env.types import AgentSpec, Role
-from superalign_training.policy import Checkpoint, Policy
+from superalign_training.policy import Policy, SharedBase
+from superalign_training.policy.folder import read_state
 
 
 class Member(NamedTuple):
@@ -71,30 +74,50 @@ def enlist(run: Run, search: Search, path: str) -> str:
     return run.agents.add(search.spec, role="attacker", path=path)
 
 
-def load(member: Member, folder: Path, *, device: str = "cpu") -> Agent:
-    """Return a member, ready to play.
+class Shelf(NamedTuple):
+    """Where a run's checkpoints lie, and how they are taken from there."""
 
-    Args:
-        member: of the league.
-        folder: of the run.
-        device: where weights shall live.
+    folder: Path
+    """Of the run."""
+    device: str = "cpu"
+    first: Callable[[Role], Policy] | None = None
+    """Makes what a role began with; by its reference when absent."""
+    base: Callable[[str], SharedBase] | None = None
+    """Reference → what adapters stand on, loaded once for all; each on its own if absent."""
+
+
+def load(member: Member, shelf: Shelf) -> Agent:
+    """Return a member, ready to play.
 
     Raises:
         RecordDamaged: its checkpoint is missing or was altered.
     """
     if member.spec.id == "search":
-        return _search(member, folder)
-    spec = member.spec
+        return _search(member, shelf.folder)
     if member.path:
-        expected = Checkpoint(member.path, spec.id, spec.policy, options=spec.options)
-        return Policy.load(folder / member.path, expected, device=device).agent
-    agent = Policy.from_reference({"id": spec.id, **spec.options}, device=device).agent
-    if agent.policy != spec.policy:
+        return _checkpoint(member, shelf)
+    spec = member.spec
+    if shelf.first is None:
+        given = {"id": spec.id, **spec.options}
+        policy = Policy.from_reference(given, device=shelf.device)
+    else:
+        policy = shelf.first(member.role)
+    if policy.hash != spec.policy:
         raise RecordDamaged(
             f"{spec.id} has other weights now than when this run began; restore them, or "
             "start a new run"
         )
-    return agent
+    return policy.agent
+
+
+def _checkpoint(member: Member, shelf: Shelf) -> Agent:
+    folder, spec = shelf.folder / member.path, member.spec
+    # What only training needs stays where it is.
+    kept = msgspec.structs.replace(
+        read_state(folder), weights=spec.policy, optimizer="", head=""
+    )
+    base = shelf.base(kept.reference) if kept.base and shelf.base else None
+    return Policy.load(folder, kept, device=shelf.device, base=base).agent
 
 
 def _search(member: Member, folder: Path) -> Search:

@@ -1,12 +1,11 @@
 """Old checkpoints in the opponent's seat."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from superalign_env.errors import InvalidOption
 from superalign_env.protocols import Agent
-from superalign_training.league.members import Member, load
+from superalign_training.league.members import Member, Shelf, load
 from superalign_training.league.sampling import Beaten, shares
 from superalign_training.mixture import Mixture
 
@@ -59,24 +58,22 @@ class Opponents(NamedTuple):
 
 def opponents(
     league: Sequence[Member],
-    folder: Path,
+    shelf: Shelf,
     *,
     sampling: str = "prioritised",
     beaten: Mapping[str, Beaten] | None = None,
     power: float = 2.0,
     most: int = 8,
-    device: str = "cpu",
 ) -> Opponents:
     """Return the members that are met, loaded.
 
     Args:
         league: of one role, oldest first.
-        folder: of the run.
+        shelf: where they lie.
         sampling: `latest`, `uniform` or `prioritised`; see `sampling`.
         beaten: member → how often it beat the agent that is trained, as critics say.
         power: exponent of `prioritised`.
         most: so many are loaded at most.
-        device: where weights shall live.
 
     Raises:
         UnknownId: no such sampling rule.
@@ -87,7 +84,7 @@ def opponents(
     met = shares(sampling, names, beaten=beaten, power=power, most=most)
     chosen = [member for member in league if member.name in met]
     return Opponents(
-        {_label(m.name): load(m, folder, device=device) for m in chosen},
+        {_label(m.name): load(m, shelf) for m in chosen},
         {_label(m.name): met[m.name] for m in chosen},
     )
 

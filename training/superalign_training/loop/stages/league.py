@@ -22,6 +22,7 @@ from superalign_training.league import (
     Matrix,
     Member,
     Opponents,
+    Shelf,
     Squad,
     Won,
     cells,
@@ -34,7 +35,7 @@ from superalign_training.league import (
     opponents,
     rated,
 )
-from superalign_training.loop.cast import policy_of, stage_scenario
+from superalign_training.loop.cast import first_policy, policy_of, stage_scenario
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.stages.attack import ARCHIVE, searcher
 from superalign_training.settings import TRAINED, Settings
@@ -129,12 +130,11 @@ def league_opponents(
     }
     return opponents(
         squad[role],
-        bench.run.path,
+        _shelf(bench, settings),
         sampling=rules.sampling,
         beaten=beaten.get(role, {}),
         power=rules.power,
         most=rules.most,
-        device=settings.device,
     )
 
 
@@ -191,12 +191,21 @@ def _seated(
 
     @cache
     def seated(name: str) -> Agent:
-        agent = load(by_name[name], bench.run.path, device=settings.device)
+        agent = load(by_name[name], _shelf(bench, settings))
         if isinstance(agent, Search) and not invent:
             return Search(agent.archive, invent=False)
         return agent
 
     return seated
+
+
+def _shelf(bench: Bench, settings: Settings) -> Shelf:
+    return Shelf(
+        bench.run.path,
+        settings.device,
+        first=lambda role: first_policy(role, settings, bench.residents),
+        base=lambda reference: bench.residents.base(reference, device=settings.device),
+    )
 
 
 def _judged(below: float) -> Won:

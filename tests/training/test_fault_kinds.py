@@ -1,0 +1,104 @@
+"""A critic that is taught kinds of faults names them, and is paid for it."""
+
+import pytest
+
+from superalign_env.making import make_scenario
+from superalign_env.rollout import Rollouts
+from superalign_env.store import Run
+from superalign_env.verdicts import parse
+from superalign_training.algorithms.sft import Sft
+from superalign_training.experience import Example
+from superalign_training.judging import planted_lessons
+from superalign_training.loop.cast import first_policy
+from superalign_training.loop.chain import Chain
+from superalign_training.loop.driver import Planned, drive
+from superalign_training.loop.residents import Residents
+from superalign_training.loop.stages.judge import judge
+from superalign_training.policy import Policy
+from superalign_training.settings import TRAINED, read_settings
+from superalign_training.watching import Silent
+
+CASES = 16
+
+
+def taught(fault_kinds):
+    """Sixteen episodes before a critic that was taught on exactly these."""
+    critic = Policy.from_reference("micro/2", temperature=0.0)
+    options = {"fault_kinds": True} if fault_kinds else {}
+    scenario = make_scenario("red-team", plant=1.0, vanilla=0.0, **options)
+    rollouts = Rollouts(scenario, dict.fromkeys(scenario.seats, critic.agent), run=1)
+    lessons = planted_lessons(rollouts.run(CASES))
+    encode = critic.tokenizer
+    rows = [
+        Example(
+            one.prompt_ids,
+            tuple(encode(f" {one.verdict}<|end|>", add_special_tokens=False)["input_ids"]),
+        )
+        for one in lessons
+    ]
+    Sft(steps=60, batch=CASES, rate=6e-3, passes=99).improve(critic, rows, seed=1)
+    return rollouts.run(CASES)
+
+
+def kinds(episode):
+    return [fault.kind for fault in parse(episode.utterances[-1].text).faults]
+
+
+def planted(episode):
+    return next(e.evidence for e in episode.events if e.kind == "fault.planted")
+
+
+def test_a_critic_taught_kinds_names_them_and_its_pay_counts_them():
+    named = set()
+    for episode in taught(True):
+        kind = planted(episode)["kind"]
+        named.update(kinds(episode))
+        assert kinds(episode) == ([kind] if kind else [])
+        [value] = [r.value for r in episode.rewards if r.part == "fault"]
+        assert value == 1.0
+    assert named == {"harm", "over-refusal"}
+
+
+def test_a_critic_that_is_not_asked_for_kinds_is_taught_none():
+    for episode in taught(False):
+        assert kinds(episode) == []
+        assert not any(r.part == "fault" for r in episode.rewards)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_setting_decides_what_the_stage_teaches(speaking, tmp_path, asked):
+    few = {"steps": 1, "batch": 4}
+    settings = read_settings(
+        {
+            **{role: str(speaking) for role in TRAINED},
+            "judge": {
+                "cases": 8,
+                "check_cases": 4,
+                "one_answer_first": 1,
+                "courses": 1,
+                "imitation": few,
+                "fault_kinds": asked,
+            },
+        }
+    )
+    with Run.create(tmp_path / "run", kind="train", config={}, seed=5) as run:
+
+        def first():
+            chain = Chain()
+            for role in TRAINED:
+                chain = chain.with_policy(
+                    role, first_policy(role, settings, Residents()).origin
+                )
+            return chain
+
+        drive(
+            run,
+            [Planned("judge", lambda bench: judge(bench, settings))],
+            first=first,
+            watcher=Silent(),
+        )
+        lessons = planted_lessons(list(run.episodes()))
+        assert {"kind" in planted(e) for e in run.episodes()} == {asked}
+    faulty = [one.verdict for one in lessons if one.verdict.startswith("score 0")]
+    assert faulty
+    assert all((" fault " in verdict) == asked for verdict in faulty)
