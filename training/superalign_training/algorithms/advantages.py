@@ -69,7 +69,7 @@ def group_relative(pay: Sequence[float], *, scaled: bool = True) -> list[float]:
 
 def leave_one_out(pay: Sequence[float]) -> list[float]:
     """Return pay against the mean of the *other* members (RLOO, arXiv 2402.14740)."""
-    if len(pay) < 2:
+    if len(pay) < 2 or max(pay) == min(pay):  # not even a rounding error: Adam scales it up
         return [0.0] * len(pay)
     total = math.fsum(pay)
     return [value - (total - value) / (len(pay) - 1) for value in pay]

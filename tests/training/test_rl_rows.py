@@ -1,0 +1,264 @@
+"""Rows as learning sees them: cut by a chat template, forked, resumed, exactly TRL's."""
+
+import pytest
+import torch
+
+from superalign_agents.references import make_agent
+from superalign_agents.transformer import TransformerAgent
+from superalign_env.callables import as_agent
+from superalign_env.making import make_scenario
+from superalign_env.rollout import Rollouts
+from superalign_training.algorithms.credit import chains
+from superalign_training.algorithms.groups import by_place
+from superalign_training.algorithms.grpo import Grpo
+from superalign_training.algorithms.ppo import Ppo
+from superalign_training.algorithms.reinforce import Reinforce
+from superalign_training.algorithms.rloo import Rloo
+from superalign_training.experience import Live, training_rows
+from superalign_training.policy import Policy
+
+FORGETFUL = (
+    "{% for m in messages %}{% if m.role == 'assistant' %}"
+    "<|learner|> {{ m.content.split(' ')[-1] }}<|end|>"
+    "{% else %}{{ m.content }}{% endif %}{% endfor %}"
+)
+"""Of what was said earlier only the last word stays: the rest was thought."""
+
+ALGORITHMS = {
+    "grpo": Grpo(steps=2, cases=4, members=2),
+    "rloo": Rloo(steps=2, cases=4, members=2),
+    "reinforce": Reinforce(steps=2, cases=8),
+    "ppo by turns": Ppo(steps=2, cases=8, gae="turn"),
+    "ppo by tokens": Ppo(steps=2, cases=8, gae="token"),
+}
+
+
+def lenient(text):
+    return "score 9 sure 9" if "<|learner|> comply" in text else "score 0 sure 9"
+
+
+def plays(policy, *, seat="learner_0", group=1, fork=None, **options):
+    scenario = make_scenario("red-team", vanilla=1.0, **options)
+    agents = {
+        "attacker_0": make_agent("search"),
+        "learner_0": policy.agent,
+        "critic_0": as_agent(lenient),
+    }
+
+    def play(first, count):
+        return Rollouts(
+            scenario, agents, run=3, first_case=first, group=group, fork_at=fork
+        ).run(count)
+
+    return play
+
+
+@pytest.fixture
+def forgetful(toys):
+    """A policy that babbles, whose template drops what it thought before."""
+    policy = toys.small_policy()
+    policy.tokenizer.chat_template = FORGETFUL
+    return Policy(
+        TransformerAgent(policy.model, tokenizer=policy.tokenizer, template="chat")
+    )
+
+
+def test_a_template_that_drops_earlier_thoughts_cuts_an_episode_into_rows(forgetful):
+    episodes = plays(forgetful, refine=2)(0, 6)
+    rows = training_rows(episodes, "learner_0")
+    by_episode = {e.id: [r for r in rows if r.episode == e.id] for e in episodes}
+    assert all(len(rows) == 3 for rows in by_episode.values())
+    for episode in episodes:
+        said = [u for u in episode.utterances if u.seat == "learner_0"]
+        for row, utterance in zip(by_episode[episode.id], said, strict=True):
+            assert row.prompt_ids == utterance.reply.prompt_ids, "what was really read"
+            assert row.completion_ids == utterance.reply.token_ids, "what was really said"
+            assert row.logprobs == utterance.reply.logprobs
+            assert all(row.env_mask)
+            assert row.turns == (utterance.turn,)
+        pay = [row.turn_rewards[0] for row in by_episode[episode.id]]
+        to_go = [row.to_go for row in by_episode[episode.id]]
+        assert to_go == pytest.approx([sum(pay[i:]) for i in range(3)])
+    for chain in chains(rows, "turn"):
+        (episode,) = {rows[decision.row].episode for decision in chain}
+        assert [rows[d.row] for d in chain] == by_episode[episode], "one episode, in order"
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_takes_episodes_cut_into_rows(forgetful, name):
+    algorithm = ALGORITHMS[name]
+    play = plays(forgetful, refine=1, group=algorithm.members)
+    before = forgetful.hash
+
+    def varied(first, count):
+        rows = training_rows(play(first, count), "learner_0")
+        assert len({row.episode for row in rows}) < len(rows)
+        return [row._replace(to_go=row.to_go + len(row.completion_ids) % 3) for row in rows]
+
+    numbers = algorithm.improve(forgetful, Live(varied), seed=1)
+    assert forgetful.hash != before
+    assert all(value == value for value in numbers.values())
+
+
+def test_values_bootstrap_from_row_to_row_as_from_turn_to_turn(toys):
+    """A cut episode is valued by the same arithmetic: what changes is what is read."""
+    policy = toys.small_policy()
+    with torch.no_grad():
+        policy.value_head.linear.bias.fill_(0.25)  # every state is worth a quarter
+    rows = toys.Delayed(policy, split=True)(0, 8)
+    advantages = {}
+
+    def remember(self, rows, before, *, cap):
+        rollout = judge(self, rows, before, cap=cap)
+        for place, row in enumerate(rows):
+            advantages[row.case, row.turns[0]] = rollout.advantages[place, 0].item()
+        return rollout
+
+    judge = Ppo._judge
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ppo, "_judge", remember)
+        Ppo(steps=1, discount=0.9, trace=0.8, normalise=False).improve(
+            policy, Live(lambda *_: rows), seed=1
+        )
+    for row in rows:
+        if row.turns == (1,):
+            last = row.to_go - 0.25
+            assert advantages[row.case, 1] == pytest.approx(last, abs=1e-6)
+            first = 0.9 * 0.25 - 0.25 + 0.9 * 0.8 * last
+            assert advantages[row.case, 0] == pytest.approx(first, abs=1e-6)
+
+
+# --- groups
+
+
+def test_members_of_a_case_share_a_query_and_forked_ones_all_up_to_the_first_view(speaking):
+    policy = Policy.from_reference(str(speaking))
+    plain = training_rows(plays(policy, group=4)(0, 6), "learner_0")
+    forked = training_rows(plays(policy, group=4, fork="learner_0")(0, 6), "learner_0")
+    for rows in (plain, forked):
+        cases = {case: [row for row in rows if row.case == case] for case in range(6)}
+        assert all(len({row.prompt_ids for row in group}) == 1 for group in cases.values())
+        replies = [{row.completion_ids for row in group} for group in cases.values()]
+        assert any(len(said) > 1 for said in replies), "members go their own ways"
+
+
+def test_forked_members_meet_one_attack_and_unforked_ones_may_not(speaking):
+    policy = Policy.from_reference(str(speaking))
+    agents = {
+        "attacker_0": policy.agent,
+        "learner_0": policy.agent,
+        "critic_0": as_agent(lenient),
+    }
+    scenario = make_scenario("red-team", vanilla=0.0)
+
+    def attacks(fork):
+        episodes = Rollouts(scenario, agents, run=3, group=4, fork_at=fork).run(8)
+        return [
+            {e.utterances[0].text for e in episodes if e.key.case == case}
+            for case in range(8)
+        ]
+
+    assert all(len(texts) == 1 for texts in attacks("learner_0"))
+    assert any(len(texts) > 1 for texts in attacks(None))
+
+
+@pytest.mark.parametrize("fork", [None, "learner_0"])
+def test_groups_of_both_kinds_teach(speaking, fork):
+    policy = Policy.from_reference(str(speaking))
+    play = plays(policy, group=4, fork=fork)
+    numbers = Grpo(
+        steps=12, cases=6, members=4, fork=fork is not None, rate=5e-3, kl=0.0
+    ).improve(policy, Live(lambda *where: training_rows(play(*where), "learner_0")), seed=1)
+    assert numbers["reward"] > numbers["reward_first"] + 0.3
+
+
+def test_a_turn_is_not_credited_with_what_came_before_it(toys):
+    class Said:
+        token_ids, logprobs = (1,), (-1.0,)
+
+    group = [
+        toys.row(0, member, said=[Said, Said], pay=pay)
+        for member, pay in enumerate([[5.0, 0.0], [0.0, 1.0]])
+    ]
+    (first, second) = by_place(group, lambda pay: [p - sum(pay) / len(pay) for p in pay])
+    assert first == [2.0, -0.5]
+    assert second == [-2.0, 0.5]
+
+
+# --- exactness
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_learning_that_was_stopped_and_loaded_goes_on_bit_for_bit(
+    toys, speaking, tmp_path, name
+):
+    algorithm = ALGORITHMS[name]
+
+    def learn(policy, part):
+        play = plays(policy, group=algorithm.members, refine=1)
+        algorithm.improve(
+            policy,
+            Live(
+                lambda first, count: training_rows(
+                    play(first + 100 * part, count), "learner_0"
+                )
+            ),
+            seed=5,
+        )
+
+    through = Policy.from_reference(str(speaking))
+    learn(through, 0)
+    kept = through.save(tmp_path / "kept")
+    learn(through, 1)
+    stopped = Policy.load(tmp_path / "kept", kept)
+    learn(stopped, 1)
+    one, other = through.save(tmp_path / "one"), stopped.save(tmp_path / "other")
+    assert (one.weights, one.optimizer, one.head) == (
+        other.weights,
+        other.optimizer,
+        other.head,
+    )
+    assert (one.updates, one.baselines) == (other.updates, other.baselines)
+
+
+def test_grpo_is_what_plain_trl_makes_of_the_same_ids_and_pay(toys):
+    from datasets import Dataset  # noqa: PLC0415 - slow, and only here
+    from trl import GRPOConfig, GRPOTrainer  # noqa: PLC0415
+
+    from superalign_training.algorithms.arguments import run, shared_arguments  # noqa: PLC0415
+
+    ours, theirs = toys.small_policy(), toys.small_policy()
+    rows = toys.Bandit(ours, members=4)(0, 8)
+    Grpo(steps=1, cases=8, members=4, kl=0.0).improve(ours, Live(lambda *_: rows), seed=1)
+
+    def roll_out(prompts, trainer):
+        return {
+            "prompt_ids": [list(row.prompt_ids) for row in rows],
+            "completion_ids": [list(row.completion_ids) for row in rows],
+            "env_mask": [list(row.env_mask) for row in rows],
+            "logprobs": None,
+            "pay": [row.to_go for row in rows],
+        }
+
+    with theirs.training():
+        optimizer, schedule = theirs.optimizers(1e-3)
+        run(
+            GRPOTrainer(
+                model=theirs.model,
+                reward_funcs=lambda prompts, completions, pay, **_: list(pay),
+                rollout_func=roll_out,
+                processing_class=theirs.tokenizer,
+                train_dataset=Dataset.from_list([{"prompt": "-"}] * 8),
+                args=GRPOConfig(
+                    **shared_arguments(steps=1, rate=1e-3, seed=1, device="cpu"),
+                    per_device_train_batch_size=32,
+                    num_generations=4,
+                    temperature=1.0,
+                    shuffle_dataset=False,
+                ),
+                optimizers=(optimizer, schedule),
+            )
+        )
+    mine, plain = ours.snapshot(), theirs.snapshot()
+    for weight in plain:
+        torch.testing.assert_close(mine[weight], plain[weight], atol=1e-5, rtol=1e-4)
