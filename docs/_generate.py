@@ -89,6 +89,26 @@ def weights_of(scenario: str, *pairs: str) -> str:
     return table(("role", "part", "weight"), rows)
 
 
+def experiments() -> str:
+    """Return every registered experiment: what it asks, and what it may claim from."""
+    from superalign_training.experiments.commands import load  # noqa: PLC0415 - needed only here
+
+    rows = []
+    for entry in registry.entries("experiment").values():
+        found = load(entry.id)
+        claim = found.seeds.claim
+        rows.append(
+            (
+                f"`{entry.id}`",
+                found.question,
+                ", ".join(found.conditions),
+                f"{min(claim)} to {max(claim)} ({len(claim)})",
+                str(found.revision),
+            )
+        )
+    return table(("id", "question", "conditions", "claimed from seeds", "revision"), rows)
+
+
 def error_tree() -> str:
     """Return the tree that the module of all errors draws."""
     tree = inspect.cleandoc(errors.__doc__ or "").partition("::\n\n")[2]
@@ -136,6 +156,7 @@ def layers() -> str:
 BLOCKS: dict[str, Callable[..., str]] = {
     "commands": commands,
     "errors": error_tree,
+    "experiments": experiments,
     "help": help_of,
     "layers": layers,
     "options": options_of,

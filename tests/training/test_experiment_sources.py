@@ -49,6 +49,11 @@ def taken():
     return snapshot(importlib.import_module("plugged.experiment").cell)
 
 
+def ours(names):
+    """The plug-in's part: somebody may be editing the rest just now."""
+    return [name for name in names if name.startswith("plugged/")]
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "names"),
     [
@@ -66,14 +71,15 @@ def test_what_a_cell_reaches_counts_and_words_do_not(package, file, old, new, na
     before = taken()
     path = package / file
     path.write_text(path.read_text().replace(old, new))
-    assert changed(before, taken()) == names
+    assert ours(changed(before, taken())) == names
 
 
 def test_new_and_removed_files_are_changes(package):
     before = taken()
     (package / "other.py").unlink()
     (package / "newer.py").write_text("")
-    assert changed(before, taken()) == ["plugged/newer.py", "plugged/other.py"]
+    found = ours(changed(before, taken()))
+    assert found == ["plugged/newer.py", "plugged/other.py"]
 
 
 def test_a_snapshot_holds_what_is_made_by_id_and_leaves_out_what_computes_nothing():
