@@ -61,6 +61,8 @@ class Agents:
             "path": path,
             "accepted": accepted,
         }
+        if parent == name:  # training changed nothing: what it came from still holds
+            del row["parent"]
         with self._database.transaction():
             self._database.tables.table("agents").upsert(row, pk="hash")
         return name

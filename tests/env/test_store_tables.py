@@ -97,6 +97,17 @@ def test_agents_know_their_ancestors(run):
         run.agents.accept("nobody")
 
 
+def test_an_agent_that_training_left_as_it_was_keeps_its_parent(run):
+    first = run.agents.add(AgentSpec("micro/1"), role="learner")
+    second = run.agents.add(AgentSpec("p", policy="x"), role="learner", parent=first)
+    again = run.agents.add(
+        AgentSpec("p", policy="x"), role="learner", parent=second, generation=2
+    )
+    assert again == second
+    assert [a.hash for a in run.agents.ancestors(again)] == [first]
+    assert run.agents.get(again).generation == 2
+
+
 def test_an_agent_that_played_gets_its_lineage_later(run):
     spec = AgentSpec("micro/1", {"temperature": 0.5})
     episode = Episode(
