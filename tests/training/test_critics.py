@@ -14,6 +14,7 @@ from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.microworld.values import values_of
 from superalign_training.evaluation.critic_probes import as_metrics as bias_metrics
 from superalign_training.evaluation.critic_probes import length_bias, order_bias
+from superalign_training.evaluation.critic_report import Pair, critic_report
 from superalign_training.evaluation.critics import as_metrics, judged, measured
 from superalign_training.evaluation.critiques import as_metrics as gain_metrics
 from superalign_training.evaluation.critiques import critique_gain, verdict_order
@@ -302,3 +303,16 @@ def test_scenes_look_exactly_like_the_game():
         assert again.text == seen[case, "learner_0", 3]
     with pytest.raises(InvalidOption, match="no request"):
         scenes.asked(0, "what?")
+
+
+def test_the_report_holds_every_measure_under_the_names_of_the_record():
+    pair = Pair(Speaks(oracle), Speaks(heeds), "c0ffee", "1ea12e")
+    planted = play(Speaks(oracle), vanilla=0.0, plant=1.0, split="test")
+    found = critic_report(pair, planted, cases=12, tags={"split": "test"}, step=2)
+    values = {m.name: m for m in found}
+    assert values["critic.order-flipped"].value == values["critic.length-shift"].value == 0
+    assert values["critic.gain"].value > 0
+    assert values["critic.brier"].value == 0
+    assert values["critic.brier"].tags == {"split": "test", "on": "planted"}
+    assert {m.agent for m in found if m.name.startswith("critic")} == {"c0ffee"}
+    assert {m.step for m in found} == {2}
