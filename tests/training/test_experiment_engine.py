@@ -10,15 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import superalign_training
 from superalign_env import registry
+from superalign_env.cli import build
 from superalign_env.errors import (
     CellsFailed,
     InvalidOption,
     ProtocolError,
     RecordError,
     RecordLocked,
+    UnknownId,
 )
 from superalign_env.measures import Estimate, Ratio, mean, paired_difference
 from superalign_env.store import Run
@@ -117,6 +120,12 @@ class Heard(Lines):
     @property
     def text(self):
         return "\n".join(self.lines)
+
+
+@pytest.fixture(autouse=True)
+def same_code(monkeypatch):
+    """Nobody edits the sources meanwhile; `test_experiment_sources` looks at real ones."""
+    code(monkeypatch, toy="1")
 
 
 @pytest.fixture
@@ -565,9 +574,10 @@ def test_means_are_taken_over_seeds():
 
 
 def test_figures_may_not_hide_what_the_line_says_itself(toy, folder):
-    experiment = toy.experiment(reduce=lambda outcomes: Result({"status": "claim"}))
-    with pytest.raises(InvalidOption, match="may not be called status"):
-        run_experiment(experiment, folder)
+    experiment = toy.experiment(reduce=lambda _: Result({"status": "claim", "seeds": 3}))
+    with pytest.raises(InvalidOption, match="may not be called seeds, status"):
+        run_experiment(experiment, folder, seeds=(1,))
+    assert run_experiment(experiment, folder).line()["seeds"] == 3  # says the same
 
 
 def test_a_report_shows_tables_figures_and_settings(toy, folder):
@@ -582,8 +592,9 @@ def test_a_report_shows_tables_figures_and_settings(toy, folder):
     assert '`{"shift":2.5,"size":9}`' in page
 
 
-def test_a_ratio_without_meaning_shows_its_parts():
-    assert shown(Ratio(None, mean([1.0]), mean([0.0]))).startswith("undefined: 1.000")
+def test_a_ratio_without_meaning_shows_its_parts_and_one_seed_shows_no_interval():
+    undefined = Ratio(None, mean([1.0]), mean([0.0, 1.0]))
+    assert shown(undefined).startswith("undefined: 1.000 (n = 1) / 0.500 [")
 
 
 def test_an_experiment_may_draw_its_own_picture(toy, folder):
@@ -646,6 +657,51 @@ def test_a_plug_in_must_register_an_experiment_of_its_own_name(registered):
         ProtocolError, match="must be an Experiment whose name is 'not-toy'"
     ):
         load("not-toy")
+
+
+def superalign(*words):
+    return CliRunner().invoke(build(), ["experiment", *words])
+
+
+def test_the_command_ends_with_one_line_of_figures(registered, monkeypatch):
+    monkeypatch.chdir(registered)
+    done = superalign("toy", "--quick")
+    assert done.exit_code == 0, done.output
+    line = json.loads(done.output.splitlines()[-1])
+    assert (line["status"], line["seeds"]) == ("quick: not a claim", 1)
+    assert {"low_value", "low_value_low", "low_value_high"} <= set(line)
+    assert (registered / "runs" / "toy-quick" / "result.md").is_file()
+
+
+def test_the_command_takes_other_seeds_and_another_folder(registered):
+    done = superalign("toy", "--seeds", "3:5,7", "--out", str(registered / "there"))
+    line = json.loads(done.output.splitlines()[-1])
+    assert (line["status"], line["seeds"]) == ("exploratory: not a claim", 3)
+    assert (registered / "there" / "picture.svg").is_file()
+
+
+@pytest.mark.parametrize("words", [(), ("--list",)])
+def test_the_command_lists_what_can_be_run(words):
+    listed = superalign(*words)
+    assert listed.exit_code == 0
+    assert "first-self-play" in listed.output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("first-self-paly",), "did you mean first-self-play?"),
+        (("first-self-play", "--seeds", "ten"), "write 0:10 for 0 to 9, or 100,101"),
+        (("first-self-play", "--seeds", "5:5"), "5:5 holds no seed"),
+        (("first-self-play", "--seeds", "-1"), "is no seed"),
+        (("first-self-play", "--quick", "--seeds", "120"), "kept for its claim"),
+        (("first-self-play", "--quick", "--tune"), "choose one"),
+    ],
+)
+def test_a_misused_command_says_what_to_do(words, message):
+    said = superalign(*words)
+    assert isinstance(said.exception, InvalidOption | UnknownId)
+    assert message in str(said.exception)
 
 
 def test_every_registered_experiment_is_whole():

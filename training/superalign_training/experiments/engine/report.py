@@ -16,8 +16,6 @@ from superalign_training.experiments.engine.pictures import forest, write_svg
 from superalign_training.experiments.engine.plan import Plan
 from superalign_training.experiments.engine.results import Figure, Result, Table, flat
 
-RESERVED = ("experiment", "revision", "status", "code", "seeds")
-
 DIGITS = 4
 """After the point, in the last line and in tables."""
 
@@ -126,17 +124,22 @@ def summed_up(plan: Plan, cells: Sequence[Cell]) -> Report:
         InvalidOption: the experiment calls a figure as the last line calls something else.
     """
     result = plan.reduce(plan.outcomes({cell.hash: cell.result for cell in cells}))
-    taken = sorted(set(flat(result.figures)) & set(RESERVED))
+    report = Report(plan, tuple(cells), result)
+    head = report._replace(result=Result({})).line()
+    own = flat(result.figures)
+    taken = sorted(name for name in head if own.get(name, head[name]) != head[name])
     if taken:
-        raise InvalidOption(f"figures may not be called {', '.join(taken)}")
-    return Report(plan, tuple(cells), result)
+        raise InvalidOption(
+            f"figures may not be called {', '.join(taken)}: the last line says so itself"
+        )
+    return report
 
 
 def shown(figure: Figure, digits: int = 3) -> str:
     """Return a figure as people read it: ``0.38 [0.35, 0.42]``."""
     if isinstance(figure, Estimate):
         value, low, high = (f"{x:.{digits}f}" for x in figure[:3])
-        return f"{value} [{low}, {high}]"
+        return f"{value} [{low}, {high}]" if figure.n > 1 else f"{value} (n = 1)"
     if isinstance(figure, Paired):
         return f"{shown(figure.t)}, p {figure.p:.3g}"
     if isinstance(figure, Ratio):

@@ -100,9 +100,14 @@ def _reached(own: Path) -> list[Path]:
     return found
 
 
-@cache
 def _hash_of(path: Path, start: str = "") -> str:
     """Return the hash of a file's meaning, or of what one of its names reaches."""
+    return _hashed(path, start, path.stat().st_mtime_ns)
+
+
+@cache
+def _hashed(path: Path, start: str, changed_at: int) -> str:
+    """Read and hash a file, once for each of its states."""
     raw = path.read_bytes()
     if path.suffix == ".py":
         tree = _without_docstrings(ast.parse(raw))
