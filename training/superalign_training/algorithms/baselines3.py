@@ -13,6 +13,7 @@ import gymnasium
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -88,6 +89,7 @@ def train_baseline(
     except TypeError as error:
         raise InvalidOption(f"{algorithm} with {sorted(settings)}: {error}") from error
     curve = _Curve(on_episode)
+    model.set_logger(Logger(folder=None, output_formats=[]))  # its own would make a folder
     model.learn(total_timesteps=steps, callback=curve, progress_bar=False)
     return Trained(model, tuple(curve.steps), tuple(curve.returns))
 
