@@ -11,6 +11,7 @@ from superalign_env.making import make_scenario
 from superalign_env.rollout import Rollouts
 from superalign_training.algorithms.advantages import group_relative
 from superalign_training.algorithms.cases import Cases
+from superalign_training.algorithms.group_trainer import GroupTrainer
 from superalign_training.algorithms.groups import Groups, complete_groups
 from superalign_training.algorithms.grpo import Grpo
 from superalign_training.experience import Live, Row, training_rows
@@ -103,15 +104,34 @@ def test_the_same_seed_gives_the_same_weights(speaking):
     assert len(hashes) == 1
 
 
-def test_the_trainer_gets_recorded_ids_masks_and_pay(speaking):
+def test_the_trainer_gets_recorded_ids_masks_and_advantages(speaking, monkeypatch):
     policy = Policy.from_reference(str(speaking))
     play, seen = player(policy, vanilla=1.0, refine=1)
-    given = groups_of(policy, play, 4).roll_out(["-"] * 8, None)
-    assert given["prompt_ids"] == [list(r.prompt_ids) for r in seen[:8]]
-    assert given["completion_ids"] == [list(r.completion_ids) for r in seen[:8]]
-    assert given["env_mask"] == [list(r.env_mask) for r in seen[:8]]
-    assert given["pay"] == [r.to_go for r in seen[:8]]
-    assert any(0 in mask for mask in given["env_mask"]), "refining learners are told things"
+    given = []
+
+    def remember(self, inputs):
+        given.append(generate(self, inputs))
+        return dict(given[-1])
+
+    generate = GroupTrainer._generate_and_score_completions
+    monkeypatch.setattr(GroupTrainer, "_generate_and_score_completions", remember)
+    Grpo(steps=1, cases=2, members=4).improve(policy, Live(play), seed=1)
+    (batch,) = given
+    assert len(batch["advantages"]) == len(seen) == 8
+    for place, row in enumerate(seen):
+        real = {
+            name: batch[f"{name}_ids"][place][batch[f"{name}_mask"][place] == 1].tolist()
+            for name in ("prompt", "completion")
+        }
+        assert real["prompt"] == list(row.prompt_ids)
+        assert real["completion"] == list(row.completion_ids)
+        length = len(row.env_mask)
+        assert batch["tool_mask"][place][:length].tolist() == list(row.env_mask)
+        assert not batch["tool_mask"][place][length:].any()
+        others = batch["advantages"][place][batch["tool_mask"][place] == 0]
+        assert not others.any(), "nothing is learned from what was heard"
+    assert any(0 in row.env_mask for row in seen), "refining learners are told things"
+    assert batch["num_items_in_batch"] == sum(sum(row.env_mask) for row in seen)
 
 
 def test_groups_lie_together_and_incomplete_ones_are_left_out():
@@ -123,24 +143,36 @@ def test_groups_lie_together_and_incomplete_ones_are_left_out():
     ]
 
 
-def test_cases_without_a_turn_are_replaced_and_then_filled_without_pay(speaking):
+def test_cases_without_a_turn_are_replaced_and_a_step_may_be_smaller(speaking):
     policy = Policy.from_reference(str(speaking))
     asked = []
 
     def scarce(first, count):
         asked.append((first, count))
-        cases = [case for case in range(first, first + count) if case == 1]
-        return [row(case, member, pay=1.0) for case in cases for member in range(2)]
+        cases = [case for case in range(first, first + count) if case in (1, 9)]
+        return [row(case, member, pay=member) for case in cases for member in range(2)]
 
     groups = groups_of(policy, scarce, 2)
-    given = groups.roll_out(["-"] * 6, None)
-    assert len(given["prompt_ids"]) == 6
-    assert given["pay"] == [1.0, 1.0, None, None, None, None]
+    step = groups.compare(3)
+    assert [(r.case, r.member) for r in step.rows] == [(1, 0), (1, 1), (9, 0), (9, 1)]
+    assert (
+        step.advantages
+        == [pytest.approx([side / 2**0.5], abs=1e-3) for side in (-1, 1)] * 2
+    )
     assert [first for first, _ in asked] == sorted({first for first, _ in asked})
     assert groups.cases.played == sum(count for _, count in asked)
+    assert groups.share == 2 / groups.cases.played
+
+
+def test_the_share_of_groups_without_a_difference_is_flat(speaking):
+    policy = Policy.from_reference(str(speaking))
+    rows = [
+        row(case, member, pay=case * member) for case in range(4) for member in range(2)
+    ]
+    assert groups_of(policy, lambda *_: rows, 2).compare(4).flat == 0.25
 
 
 def test_no_turn_at_all_is_an_error_that_says_what_to_do(speaking):
     policy = Policy.from_reference(str(speaking))
     with pytest.raises(InvalidOption, match="vanilla"):
-        groups_of(policy, lambda *_: [], 2).roll_out(["-"] * 4, None)
+        groups_of(policy, lambda *_: [], 2).compare(2)

@@ -1,9 +1,10 @@
 """TRL's GRPO trainer on groups of recorded rows, with advantages of ours.
 
-TRL does what it does: the loss, the divergence, the optimiser, its numbers. Ours are the
-advantages ([B, T], which its loss takes on purpose), importance weights of stored rows,
-and how many rows go through the model at once. Methods with an underscore are TRL's own:
-the reason why trl is pinned to a minor version.
+TRL does the loss, the divergence, the optimiser and its loop. Ours is what it is fed with:
+recorded ids instead of generated ones (any number of rows, while its `rollout_func` must
+return as many as it was asked for), advantages ([B, T], which its loss takes on purpose),
+importance weights of stored rows, and how many rows go through the model at once. Methods
+with an underscore are TRL's own: the reason why trl is pinned to a minor version.
 """
 
 from typing import Any
@@ -23,11 +24,11 @@ from superalign_training.algorithms.arguments import (
     run,
     shared_arguments,
 )
-from superalign_training.algorithms.batches import spread
-from superalign_training.algorithms.cases import Cases
+from superalign_training.algorithms.batches import Batch, pad, spread
+from superalign_training.algorithms.cases import Cases, totals
 from superalign_training.algorithms.credit import by_turn, log_ratios, weighed
 from superalign_training.algorithms.former_self import Anchor
-from superalign_training.algorithms.groups import Groups, Score, settled_pay
+from superalign_training.algorithms.groups import Groups, Score
 from superalign_training.algorithms.hindsight import look_back
 from superalign_training.algorithms.memory import MicroBatch
 from superalign_training.experience import Experience
@@ -71,7 +72,7 @@ def learn_from_groups(
     Returns:
         ``reward_first`` and ``reward`` (means over the first and last tenth), ``loss``,
         ``kl``, ``entropy``, ``flat`` (share of groups without any difference in pay),
-        ``cases`` played, and complete ``groups`` for each of them.
+        ``cases`` played, and ``groups`` (share of cases that all members had a turn in).
     """
     groups = Groups(Cases(experience, policy), settings.members, score)
     recorder = Recorder(on_step)
@@ -106,6 +107,7 @@ class GroupTrainer(GRPOTrainer):
         seed: int,
     ) -> None:
         self._policy, self._groups, self._cap = policy, groups, cap
+        self._wanted = settings.cases
         self._micro = MicroBatch(settings.micro_batch)
         optimizer = policy.optimizer(settings.rate)
         shared = shared_arguments(
@@ -116,13 +118,12 @@ class GroupTrainer(GRPOTrainer):
         )
         super().__init__(
             model=policy.model,
-            reward_funcs=settled_pay,
-            rollout_func=groups.roll_out,
+            reward_funcs=_settled_already,
             processing_class=policy.tokenizer,
-            train_dataset=Dataset.from_list([{"prompt": "-"}] * settings.cases),
+            train_dataset=Dataset.from_list([{"prompt": "cases are played instead"}]),
             args=GRPOConfig(
                 **shared,
-                per_device_train_batch_size=settings.cases * settings.members,
+                per_device_train_batch_size=settings.members,
                 num_generations=settings.members,
                 temperature=policy.agent.temperature or 1.0,
                 beta=0.0,  # see `hold_to`
@@ -142,21 +143,46 @@ class GroupTrainer(GRPOTrainer):
         self.ref_model, self.beta = anchor, kl
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
-        """Put advantages of ours, one for every token, in the place of TRL's."""
-        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        rows, advantages = self._groups.rows, self._groups.advantages
+        """Play, instead of generating from prompts and asking reward functions."""
+        rows, advantages, flat = self._groups.compare(self._wanted)
         if self._cap is not None:
             now = look_back(
                 self._policy, rows, anchor=None, valued=False, micro=self._micro
             )
             ratios = log_ratios(rows, now.logprobs.tolist())
             advantages = weighed(rows, advantages, ratios, self._cap)
-        batch["advantages"] = spread(
-            by_turn(rows, advantages),
-            batch["completion_ids"].shape[1],
-            device=batch["completion_ids"].device,
-        )
-        return batch
+        filler = int(self._policy.tokenizer.pad_token_id or 0)
+        batch = pad(rows, filler=filler, device=self.accelerator.device)
+        pay = totals(rows)
+        self._metrics["train"]["reward"].append(sum(pay) / len(pay))
+        self._metrics["train"]["flat"].append(flat)
+        return self._anchored(batch) | {
+            "prompt_ids": batch.ids[:, : -batch.width],
+            "prompt_mask": batch.seen[:, : -batch.width],
+            "completion_ids": batch.completions,
+            "completion_mask": batch.seen[:, -batch.width :],
+            "tool_mask": batch.own,
+            "advantages": spread(
+                by_turn(rows, advantages), batch.width, device=batch.own.device
+            ),
+            "num_items_in_batch": batch.own.sum(),
+        }
+
+    def _anchored(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the log-probabilities of the model that is held to, if any."""
+        if not self.beta:
+            return {}
+
+        def look(places: torch.Tensor) -> torch.Tensor:
+            part = batch.rows(places)
+            found: torch.Tensor = self._get_per_token_logps_and_entropies(
+                self.ref_model, part.ids, part.seen, batch.width
+            )[0]
+            return found
+
+        with torch.no_grad():
+            parts = self._micro.over(len(batch.own), look)
+        return {"ref_per_token_logps": torch.cat(parts)}
 
     def training_step(
         self, model: Any, inputs: Any, num_items_in_batch: Any = None
@@ -179,43 +205,22 @@ class GroupTrainer(GRPOTrainer):
             detached: torch.Tensor = loss.detach()
             return detached
 
-        losses = self._micro.over(
-            len(batch["advantages"]), push, restart=model.zero_grad
-        )
+        losses = self._micro.over(len(batch["advantages"]), push, restart=model.zero_grad)
         self._step += 1
         return torch.stack(losses).sum()
 
-    def _get_per_token_logps_and_entropies(
-        self, model: Any, input_ids: Any, attention_mask: Any, *given: Any, **more: Any
-    ) -> tuple[Any, Any, Any]:
-        """Without gradients: as many rows at a time as memory allows."""
-        ask = super()._get_per_token_logps_and_entropies
-        if torch.is_grad_enabled():
-            answer: tuple[Any, Any, Any] = ask(
-                model, input_ids, attention_mask, *given, **more
-            )
-            return answer
-        more["batch_size"] = None
 
-        def look(places: torch.Tensor) -> Any:
-            part = input_ids[places], attention_mask[places]
-            return ask(model, *part, *given, **more)[0]
-
-        return torch.cat(self._micro.over(len(input_ids), look)), None, None
+def _settled_already(*_: Any, **__: Any) -> list[float | None]:
+    """Stand where TRL insists on a reward function; rows come with their pay."""
+    raise AssertionError("TRL asked for rewards that were settled already")
 
 
 def _outcome(recorder: Recorder, groups: Groups) -> dict[str, float]:
     tenth = max(1, len(recorder.history) // 10)
     first = [numbers["reward"] for numbers in recorder.history[:tenth]]
     last = {
-        ours: recorder.mean(theirs, last=tenth) or 0.0
-        for ours, theirs in (
-            ("reward", "reward"),
-            ("loss", "loss"),
-            ("kl", "kl"),
-            ("entropy", "entropy"),
-            ("flat", "frac_reward_zero_std"),
-        )
+        name: recorder.mean(name, last=tenth) or 0.0
+        for name in ("reward", "loss", "kl", "entropy", "flat")
     }
     return {
         "cases": float(groups.cases.played),

@@ -1,27 +1,36 @@
-"""Groups of plays of one case, as TRL's GRPO trainer wants them."""
+"""Groups of plays of one case, and what each turn is worth within its group."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from math import ceil
-from typing import Any
+from typing import NamedTuple
 
-from superalign_training.algorithms.cases import TRIES, Cases, nothing_to_learn
+from superalign_training.algorithms.cases import TRIES, Cases, is_flat, nothing_to_learn
 from superalign_training.experience import Row
 
 Score = Callable[[Sequence[float]], list[float]]
 """pay of the members of a group → advantage of each."""
 
 
-class Groups:
-    """Plays cases until a step has the rows that the trainer wants.
+class Compared(NamedTuple):
+    """What one step learns from."""
 
-    Some cases give the learner no turn (the attacker's query was invalid). They are
-    replaced by further cases; if those run dry too, groups are repeated without pay, so
-    that they move nothing.
+    rows: list[Row]
+    advantages: list[list[float]]
+    """For each row, of every turn."""
+    flat: float
+    """Share of groups without any difference in pay."""
+
+
+class Groups:
+    """Plays cases until there are as many complete groups as a step wants.
+
+    Some cases give the learner no turn (the attacker's query was invalid), or not to all
+    members. They are replaced by further cases; if those run dry too, a step is smaller.
 
     Args:
         cases: gives the rows of further cases.
-        members: rows of one group.
+        members: plays of one case.
         score: what pay is worth within a group.
     """
 
@@ -29,52 +38,44 @@ class Groups:
         self.cases = cases
         self._members = members
         self._score = score
-        self.complete = 0
-        """How many groups the cases gave."""
-        self.rows: list[Row] = []
-        """What was rolled out last."""
-        self.advantages: list[list[float]] = []
-        """For each of these rows, of every turn."""
-
-    def roll_out(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
-        """Return one row for every prompt: groups lie together (TRL's `rollout_func`)."""
-        wanted = len(prompts) // self._members
-        groups = self._collect(wanted)
-        self.rows = [row for group in groups for row in group]
-        self.advantages = [a for group in groups for a in by_place(group, self._score)]
-        pay: list[float | None] = [row.to_go for row in self.rows]
-        for filler in range(wanted - len(groups)):
-            repeated = groups[filler % len(groups)]
-            self.rows += repeated
-            self.advantages += [[0.0] * len(row.turns) for row in repeated]
-            pay += [None] * self._members
-        return {
-            "prompt_ids": [list(row.prompt_ids) for row in self.rows],
-            "completion_ids": [list(row.completion_ids) for row in self.rows],
-            "env_mask": [list(row.env_mask) for row in self.rows],
-            "logprobs": None,  # importance weights are ours, not those of an engine
-            "pay": pay,
-        }
-
-    def _collect(self, wanted: int) -> list[list[Row]]:
-        groups: list[list[Row]] = []
-        for _ in range(TRIES):
-            missing = wanted - len(groups)
-            if missing <= 0:
-                break
-            # As many as will do if cases go on to yield groups as they did so far.
-            count = ceil(missing / max(self.share, 1 / TRIES))
-            found = complete_groups(self.cases.further(count), self._members)
-            self.complete += len(found)
-            groups += found
-        if not groups:
-            raise nothing_to_learn()
-        return groups[:wanted]
+        self._complete = 0
 
     @property
     def share(self) -> float:
-        """Complete groups for each case that was played."""
-        return self.complete / self.cases.played if self.cases.played else 1.0
+        """Complete cases for each that was played."""
+        return self._complete / self.cases.played if self.cases.played else 1.0
+
+    def compare(self, wanted: int) -> Compared:
+        """Return the rows of so many cases, or of fewer if not enough are complete.
+
+        Raises:
+            InvalidOption: there is nothing to learn from, or pay that is no finite number.
+        """
+        groups = [group for case in self._collect(wanted) for group in case]
+        return Compared(
+            rows=[row for group in groups for row in group],
+            advantages=[a for group in groups for a in by_place(group, self._score)],
+            flat=sum(is_flat([row.to_go for row in group]) for group in groups)
+            / len(groups),
+        )
+
+    def _collect(self, wanted: int) -> list[list[list[Row]]]:
+        """Return the groups of each complete case."""
+        found: list[list[list[Row]]] = []
+        for _ in range(TRIES):
+            missing = wanted - len(found)
+            if missing <= 0:
+                break
+            # As many as will do if cases go on to be complete as they were so far.
+            rows = self.cases.further(ceil(missing / max(self.share, 1 / TRIES)))
+            by_case: dict[int, list[list[Row]]] = defaultdict(list)
+            for group in complete_groups(rows, self._members):
+                by_case[group[0].case].append(group)
+            self._complete += len(by_case)
+            found += by_case.values()
+        if not found:
+            raise nothing_to_learn()
+        return found[:wanted]
 
 
 def complete_groups(rows: Sequence[Row], members: int) -> list[list[Row]]:
@@ -105,13 +106,3 @@ def by_place(group: Sequence[Row], score: Score) -> list[list[float]]:
         for member, value in zip(there, scores, strict=True):
             advantages[member].append(value)
     return advantages
-
-
-def settled_pay(
-    prompts: Sequence[str],
-    completions: Sequence[str],
-    pay: Sequence[float | None],
-    **columns: Any,
-) -> list[float | None]:
-    """Return what the environment paid; None (no opinion) for rows that only fill up."""
-    return list(pay)

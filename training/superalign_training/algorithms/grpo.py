@@ -1,8 +1,8 @@
 """Group-relative policy optimisation on environment rewards (TRL's GRPOTrainer).
 
-Whole episodes are played inside `rollout_func`; the trainer gets recorded ids, a mask
-that hides what the environment said, and the settled pay. What was left out: a value
-function, more than one step on the same episodes.
+Whole episodes are played in the place of the trainer's own generation; it gets recorded
+ids, a mask that hides what the environment said, and advantages of the settled pay. What
+was left out: a value function, more than one step on the same episodes.
 """
 
 from typing import Literal
@@ -39,7 +39,8 @@ class Grpo(GroupSettings):
         Returns:
             ``reward_first`` and ``reward`` (means over the first and last tenth),
             ``loss``, ``kl``, ``entropy``, ``flat`` (share of groups without any difference
-            in pay), ``cases`` played, and complete ``groups`` for each of them.
+            in pay), ``cases`` played, ``groups`` (share of them that all members had a
+            turn in).
 
         Raises:
             InvalidOption: nothing to learn from, or pay that is no number.

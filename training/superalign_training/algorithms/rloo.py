@@ -2,7 +2,7 @@
 
 The baseline of each play is the mean of the *other* plays of its case: unbiased, and not
 scaled, so that cases in which much is at stake count for more. TRL's RLOOTrainer takes no
-episodes (no `rollout_func`), so this is TRL's GRPOTrainer with other advantages.
+episodes, so this is TRL's GRPOTrainer with other advantages.
 """
 
 from typing import Literal
