@@ -16,7 +16,8 @@ from superalign_agents.checkpoints import (
     weights_hash,
 )
 from superalign_agents.decoding import Decoded
-from superalign_agents.generation import Ask, Generator, InProcess
+from superalign_agents.generation import Ask, Generator
+from superalign_agents.generation.making import EngineName, make_engine
 from superalign_agents.ladders.rungs import MICRO_CHAT_TEMPLATE
 from superalign_agents.room import Room
 from superalign_env.errors import InvalidOption
@@ -44,7 +45,8 @@ class TransformerAgent:
         compiled: whether the model is compiled on first use; worth it on a GPU only.
         adapter: a LoRA adapter to speak with: a folder, or an `Adapter` whose model was
             given.
-        engine: what continues prompts; None is the model itself, in this process.
+        engine: what continues prompts: ``transformers`` (the model itself, in this
+            process), ``vllm``, or an engine that is made already.
         temperature: of sampling; 0 is greedy.
         batch: largest number of views decoded at once.
         template: how a view becomes a prompt: ``plain`` is its text, ``chat`` its
@@ -65,7 +67,7 @@ class TransformerAgent:
         attention: Attention | None = None,
         compiled: bool = False,
         adapter: Adapter | str | Path | None = None,
-        engine: Generator | None = None,
+        engine: Generator | EngineName = "transformers",
         temperature: float = 1.0,
         batch: int = 256,
         template: Template = "auto",
@@ -98,7 +100,12 @@ class TransformerAgent:
         self.template = template
         self.max_context = max_context or _context_of(self.model)
         self._policy = ""
-        self._engine = engine or InProcess()
+        source = str(self.model.config.name_or_path)  # of the base, under an adapter
+        self._engine = (
+            make_engine(engine, source=source, adapter=self.adapter)
+            if isinstance(engine, str)
+            else engine
+        )
         self._room = Room(batch, who=self.reference)
 
     @property

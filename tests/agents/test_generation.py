@@ -1,7 +1,8 @@
 """The seam to engines: what goes over, when, and what comes back."""
 
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -9,8 +10,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from superalign_agents.checkpoints import weights_hash
 from superalign_agents.generation import Ask, InProcess
+from superalign_agents.generation.making import AdapterShelf, make_engine
 from superalign_agents.generation.vllm import VllmGenerator
-from superalign_env.errors import InvalidOption
+from superalign_env.errors import InvalidOption, UnknownId
 
 ASKS = [Ask((3, 4, 5), 4, 11), Ask((6,), 2, 12), Ask((3, 4, 5), 4, 13)]
 
@@ -140,3 +142,24 @@ def test_without_vllm_the_message_says_what_to_do() -> None:
             VllmGenerator("some/model")
     else:
         pytest.skip("vLLM is installed here")
+
+
+def test_an_engine_is_named_in_a_configuration(model: LlamaForCausalLM) -> None:
+    assert isinstance(make_engine("transformers", source=""), InProcess)
+    with pytest.raises(UnknownId, match="vllm"):
+        make_engine("vlm", source="")
+
+
+def test_an_adapter_is_written_once_for_each_hash() -> None:
+    class Worn:
+        saved: ClassVar[list[str]] = []
+
+        def save(self, folder: Path) -> None:
+            folder.mkdir(parents=True)
+            self.saved.append(folder.name)
+
+    shelf = AdapterShelf(Worn())  # type: ignore[arg-type] # what it uses of an adapter
+    folders = [shelf(policy) for policy in ("a", "b", "a")]
+    assert Worn.saved == ["a", "b"]
+    assert folders[0] == folders[2] != folders[1]
+    assert all(Path(folder).is_dir() for folder in folders)
