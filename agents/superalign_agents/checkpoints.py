@@ -5,8 +5,7 @@ Only safetensors are read and no code that comes with a model is ever run.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,12 +16,9 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging
 
+from superalign_agents.upstream import progress_hidden
 from superalign_env.errors import InvalidOption
-
-_SMALL = 100_000_000
-"""Bytes that load in well under a second."""
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 
@@ -53,7 +49,7 @@ def load_model(
         torch.float32 if torch.device(device).type == "cpu" else "auto"
     )
     try:
-        with _quiet(Path(source)):
+        with progress_hidden(_bytes_in(Path(source))):
             model: Any = AutoModelForCausalLM.from_pretrained(
                 str(source),
                 dtype=wanted,
@@ -151,22 +147,13 @@ def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
         )
 
 
+def _bytes_in(folder: Path) -> int:
+    """Return the size of a local folder's weights; 0 for a model of the hub."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+
+
 def _pickles(folder: Path) -> list[str]:
     return sorted(path.name for glob in _PICKLES for path in folder.rglob(glob))
-
-
-@contextmanager
-def _quiet(source: Path) -> Iterator[None]:
-    """Show no progress bar for a small folder; large ones may take minutes."""
-    weights = sum(path.stat().st_size for path in source.glob("*.safetensors"))
-    silence = 0 < weights < _SMALL and logging.is_progress_bar_enabled()
-    if silence:
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call] # theirs
-    try:
-        yield
-    finally:
-        if silence:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call] # theirs
 
 
 def _refuse_unsafe(source: str | Path) -> None:

@@ -79,6 +79,21 @@ def test_compiling_is_off_unless_asked_for(folder, monkeypatch):
     assert asked == [{"dynamic": True}]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # its own
+def test_a_compiled_model_says_the_same(folder):
+    views = [
+        View("e", n, "learner_0", "learner", 0, n, "<|user|> ann", max_new_tokens=3)
+        for n in range(3)
+    ]
+    plain = TransformerAgent(folder).act(views)
+    compiled = TransformerAgent(folder, compiled=True).act(views)
+    assert [reply.token_ids for reply in compiled] == [r.token_ids for r in plain]
+    for one, other in zip(compiled, plain, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
 def test_a_tokenizer_that_says_more_than_the_model_embeds_is_refused(folder):
     larger = build_tokenizer((*WORDS, "knife", "burn"), SPECIAL)
     with pytest.raises(

@@ -84,6 +84,12 @@ def test_a_folder_appears_whole_and_replaces_an_older_one(scratch, tmp_path):
     assert not list((tmp_path / "kept").glob("*.bin")), "safetensors only"
 
 
+def test_small_models_are_kept_and_read_without_a_word(scratch, tmp_path, capfd):
+    Policy.from_reference(str(scratch)).save(tmp_path / "kept")
+    Policy.load(tmp_path / "kept")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_only_agents_with_weights_can_be_trained(scratch):
     with pytest.raises(InvalidOption, match=r"no weights to train|cannot be trained"):
         Policy.from_reference("always-comply")

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from superalign_agents.adapters import SharedBase, read_adapter
 from superalign_agents.checkpoints import refuse_pickles, tokenizer_hash
 from superalign_agents.transformer import TransformerAgent
+from superalign_agents.upstream import progress_hidden
 from superalign_env.errors import InvalidOption, RecordDamaged, SuperalignError
 from superalign_training.policy.adapter import shared_base
 from superalign_training.policy.checkpoint import (
@@ -39,7 +40,8 @@ def write(policy: "Policy", folder: Path) -> Checkpoint:
     """
     with appearing(folder) as partial:
         if policy.agent.adapter is None:
-            policy.model.save_pretrained(partial)
+            with progress_hidden(policy.memory().weights):
+                policy.model.save_pretrained(partial)
             policy.tokenizer.save_pretrained(partial)
         else:
             policy.agent.adapter.save(partial)
