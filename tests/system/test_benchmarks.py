@@ -29,6 +29,10 @@ NAMES = {
         ["--short", "5", "--long", "10", "--repeats", "1"],
         {"time_per_episode_ratio", "memory_ratio"},
     ),
+    "update_overhead": (
+        ["--steps", "2", "--repeats", "1", "--rung", "0"],
+        {"update_ratio", "rebuild_share"},
+    ),
     "startup": ([], {"import_s", "help_s", "import_loads_torch"}),
 }
 
