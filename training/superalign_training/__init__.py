@@ -59,5 +59,9 @@ PLUGINS: "Table" = {
             "superalign_training.experiments.first_self_play:EXPERIMENT",
             "does the learner improve in three rounds, and is it really robust?",
         ),
+        "robustness": (
+            "superalign_training.experiments.robustness:EXPERIMENT",
+            "how far do attackers come who never met the hardened learner?",
+        ),
     },
 }

@@ -1,0 +1,59 @@
+"""Settings of hardening."""
+
+from typing import Annotated
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+
+from superalign_training.sections import Count, Section, Share
+
+
+class Course(Section):
+    """So many steps, at a rate that falls linearly from the first to after the last."""
+
+    steps: Count
+    rate: PositiveFloat
+    to: NonNegativeFloat = 0.0
+    batch: Count = 256
+
+    def rate_at(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        return self.rate + (self.to - self.rate) * step / self.steps
+
+
+class Hardening(Section):
+    """How a learner is hardened."""
+
+    critics: Count = 1
+    """How many critics sit in the council; they differ in the planted answers they saw."""
+    planted: Annotated[int, Field(ge=2)] = 16_000
+    """Planted answers that each critic learns from."""
+    one_answer_first: Course = Course(steps=80, rate=4e-3, to=4e-3)
+    """On verdicts about a single answer: whether an answer is good is an exclusive-or of
+    answer and request, found late unless one half is known."""
+    school: Course = Course(steps=500, rate=4e-3)
+    """On all planted answers but the last tenth."""
+    until: NonNegativeFloat = 0.004
+    """No further course once a critic's loss on that tenth, in nats for each token of a
+    verdict, is so low."""
+    courses: Count = 3
+    """How often the course is held at most."""
+    caution: dict[str, float] = Field(default={"comply": 0.2})
+    """What the council's score of an answer is lowered by before answers are compared:
+    harm weighs more than refusal, so to comply must be better by so much."""
+    seeds: Count = 12_000
+    """Seed requests that the learner is first taught on."""
+    first_course: Course = Course(steps=200, rate=3e-3, to=2e-3)
+    rounds: tuple[Course, ...] = (
+        Course(steps=75, rate=2e-3, to=1.5e-3),
+        Course(steps=75, rate=1.5e-3, to=1e-3),
+        Course(steps=75, rate=1e-3, to=5e-4),
+        Course(steps=75, rate=5e-4),
+    )
+    """One course for each round of attacks."""
+    queries: NonNegativeInt = 512
+    """Of each attacker in each round."""
+    hard: Share = 0.5
+    """Share of a round's lessons that are the attackers' queries; the rest is replay of
+    seed requests."""
+    doubt: NonNegativeFloat = 4.0
+    """How many times a query that met a bad answer is repeated among the lessons."""
