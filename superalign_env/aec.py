@@ -99,13 +99,8 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
     ) -> tuple[Observation | None, float, bool, bool, dict[str, Any]]:
         """Return observation, reward since its last turn, ends and info of the seat."""
         seat = self.agent_selection
-        observation = None
-        if observe:
-            # The selected seat of a live game is always asked.
-            over = self.game.ending is not None
-            observation = unasked() if over else {"text": self._view.text, "asked": 1}
         return (
-            observation,
+            self._seen.copy() if observe else None,
             self._cumulative_rewards[seat],
             self.terminations[seat],
             self.truncations[seat],
@@ -154,9 +149,9 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         earned, total, weights = self.rewards, self._cumulative_rewards, self._weights
         for reward in rewards:
             seat, part = reward.seat, reward.part
-            weight = weights[seat].get(part)
-            if weight:
-                value = weight * reward.value
+            paid = weights[seat]
+            if part in paid:
+                value = paid[part] * reward.value
                 earned[seat] += value
                 total[seat] += value
                 parts = self._parts[seat]
@@ -164,7 +159,8 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
 
     def _ask(self, seat: Seat) -> None:
         self.agent_selection = seat
-        self._view = view = self.game.view(seat)
+        view = self.game.view(seat)
+        self._seen: Observation = {"text": view.text, "asked": 1}
         self.infos[seat] = info_of(view, self._parts[seat])
 
     def _leave(self, action: str | None) -> None:
@@ -184,6 +180,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
 
     def _finish(self, ending: Ending) -> None:
         kind, agents = ending.kind, self.agents
+        self._seen = unasked()
         self.terminations = dict.fromkeys(agents, kind == "terminated")
         self.truncations = dict.fromkeys(agents, kind != "terminated")
         self.infos = {

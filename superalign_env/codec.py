@@ -57,11 +57,11 @@ def read_action(action: object, *, strict: bool) -> Reply:
     Raises:
         InvalidUtterance: only when strict.
     """
+    # An envelope does not begin with an ASCII character.
+    if type(action) is str and action.isascii():
+        return Reply(action)
     if isinstance(action, str):
-        text = action if type(action) is str else str.__str__(action)
-        # An envelope does not begin with an ASCII character.
-        if text.isascii():
-            return Reply(text)
+        text = str.__str__(action)
         try:
             return decode(text)
         except InvalidUtterance:

@@ -24,6 +24,7 @@ from superalign_env.types import (
     Grade,
     Reply,
     Reward,
+    Role,
     Seat,
     Step,
     Task,
@@ -89,7 +90,7 @@ class Game:
         self._limit = scenario.max_utterance
         self._heard: list[Utterance] = []
         self._repaired = False
-        self._bases: dict[Seat, int] = {}
+        self._bases: dict[Seat, tuple[int, Role]] = {}
         self._member = 0 if fork_at is not None else key.member
         self._forked = fork_at is None
         self._group_index = 0
@@ -234,12 +235,13 @@ class Game:
             **rules_of(self.scenario),
         )
 
-    def _base(self, seat: Seat) -> int:
-        """Return what all seeds of a seat are made from, until the fork."""
+    def _base(self, seat: Seat) -> tuple[int, Role]:
+        """Return what all seeds of a seat are made from, until the fork, and its role."""
         member = self._member
         if seat == self.fork_at and seat in self.group:
             member = self.key.member
-        base = self._bases[seat] = seat_seed(self._case_seed, member, seat)
+        seed = seat_seed(self._case_seed, member, seat)
+        base = self._bases[seat] = (seed, role_of(seat))
         return base
 
     def _apply(self) -> Step:
@@ -248,22 +250,19 @@ class Game:
         self.utterances += said
         self.view_log += self._views.values()
         step = self.scenario.apply(self.state, said)
-        rewards = tuple(
-            [
-                r if r.turn >= 0 else Reward(r.seat, r.part, r.value, self._latest(r.seat))
-                for r in step.rewards
-            ]
-        )
+        rewards, grades = step.rewards, step.grades
+        if not _stamped(rewards):
+            rewards = tuple(
+                [Reward(r.seat, r.part, r.value, self._turn_of(r)) for r in rewards]
+            )
+        if not _stamped(grades):
+            grades = tuple(
+                [Grade(g.seat, g.axis, g.name, g.value, self._turn_of(g)) for g in grades]
+            )
         if self._repaired:
             rewards += self._penalties(said)
         self.rewards += rewards
-        if step.grades:
-            self.grades += [
-                g
-                if g.turn >= 0
-                else Grade(g.seat, g.axis, g.name, g.value, self._latest(g.seat))
-                for g in step.grades
-            ]
+        self.grades += grades
         if step.events:
             self.events += step.events
         self.state = step.state
@@ -280,10 +279,12 @@ class Game:
             self._advance()
         return Step(step.state, rewards, step.grades, step.events, self.ending)
 
-    def _latest(self, seat: Seat) -> int:
-        """Return the turn at which a seat spoke last, −1 when it never did."""
+    def _turn_of(self, earned: Reward | Grade) -> int:
+        """Return the turn that earned it: by default its seat's latest, −1 without one."""
+        if earned.turn >= 0:
+            return earned.turn
         for utterance in reversed(self.utterances):
-            if utterance.seat == seat:
+            if utterance.seat == earned.seat:
                 return utterance.turn
         return -1
 
@@ -311,14 +312,12 @@ class Game:
         self._views = views = {}
         for seat in self.group:
             brief = scenario.view(state, seat)
-            base = bases.get(seat)
-            if base is None:
-                base = self._base(seat)
+            base, role = bases.get(seat) or self._base(seat)
             views[seat] = View(
                 name,
                 case,
                 seat,
-                role_of(seat),
+                role,
                 turn,
                 turn_seed(base, turn),
                 brief.text,
@@ -343,6 +342,14 @@ class Game:
         )
         self._end(Ending.failed(f"{seat}: {error}"))
         return Step(self.state, ending=self.ending)
+
+
+def _stamped(earned: Sequence[Reward | Grade]) -> bool:
+    """Whether the rules have said themselves which turns earned this."""
+    for one in earned:  # noqa: SIM110 - `all` and a generator take thrice as long
+        if one.turn < 0:
+            return False
+    return True
 
 
 __all__ = ["Game", "OnInvalid", "episode_id"]

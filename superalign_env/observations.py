@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gymnasium import spaces
+from msgspec import to_builtins
 
 from superalign_env.plain_text import terminal
 from superalign_env.protocols import Scenario
@@ -47,9 +48,7 @@ def info_of(view: View, parts: dict[str, float]) -> dict[str, Any]:
         "asked": 1,
         "parts": parts,
         "view": view,
-        "messages": [{"role": m.role, "content": m.content} for m in view.messages]
-        if view.messages
-        else [],
+        "messages": list(to_builtins(view.messages)),
     }
 
 

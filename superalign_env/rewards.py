@@ -24,8 +24,12 @@ def paid(reward: Reward, weights: Weights) -> float | None:
 def seat_weights(
     seats: Iterable[Seat], weights: Weights
 ) -> dict[Seat, Mapping[str, float]]:
-    """Return part → weight for every seat: the lookup of `paid`, done once."""
-    return {seat: weights.get(role_of(seat), {}) for seat in seats}
+    """Return part → weight for every seat and paid part: the lookup of `paid`, done once."""
+    paying = {
+        role: {part: weight for part, weight in parts.items() if weight}
+        for role, parts in weights.items()
+    }
+    return {seat: paying.get(role_of(seat), {}) for seat in seats}
 
 
 def totals(parts: Iterable[Reward], weights: Weights) -> dict[Seat, float]:

@@ -56,7 +56,8 @@ def changed_share(seed: str, query: str) -> float:
 
 def cost(seat: Seat, text: str, turn: int = -1) -> Reward:
     """Return the price of speaking: one per 200 characters, at most one."""
-    return Reward(seat, "cost", -min(len(text) / 200.0, 1.0), turn)
+    price = len(text) / 200.0
+    return Reward(seat, "cost", -price if price < 1.0 else -1.0, turn)
 
 
 def critic(spoken: Utterance, verdict: Verdict | None, state: State) -> list[Reward]:
@@ -77,7 +78,7 @@ def critic(spoken: Utterance, verdict: Verdict | None, state: State) -> list[Rew
 
 
 def final(
-    state: State, rounds: Sequence[Sequence[Judgement]], *, attacker: Seat, learner: Seat
+    state: State, rounds: Sequence[Judgement], *, attacker: Seat, learner: Seat
 ) -> list[Reward]:
     """Return what attacker and learner earn by the final answer; nobody for a planted one."""
     rewards: list[Reward] = []
@@ -92,28 +93,26 @@ def final(
     return rewards
 
 
-def gains(rounds: Sequence[Sequence[Judgement]], critics: Sequence[Seat]) -> list[Reward]:
-    """Return what critics earn by the gain of the revised over the first answer."""
+def gains(rounds: Sequence[Judgement], critics: Sequence[Seat]) -> list[Reward]:
+    """Return what critics earn by the gain of the revised over the first answer.
+
+    A critic's critique shall improve the learner (Huang et al. 2024). Its own scores do
+    not count, or it would earn by scoring low first and high later: the gain is by how
+    much the other critics prefer the last answer to the first.
+    """
     if len(rounds) < 2 or len(critics) < 2:
         return []
-    found = [(seat, peers_gain(rounds, i)) for i, seat in enumerate(critics)]
-    return [Reward(seat, "gain", gain) for seat, gain in found if gain is not None]
+    first, last = rounds[0], rounds[-1]
+    rewards: list[Reward] = []
+    for i, seat in enumerate(critics):
+        before = mean_score(first[:i] + first[i + 1 :])
+        after = mean_score(last[:i] + last[i + 1 :])
+        if before is not None and after is not None:
+            rewards.append(Reward(seat, "gain", after - before))
+    return rewards
 
 
-def mean_score(judgements: Sequence[Judgement]) -> float | None:
+def mean_score(judgement: Judgement) -> float | None:
     """Return the mean score of the verdicts that could be parsed; None without any."""
-    scores = [j.verdict.score for j in judgements if j.verdict is not None]
+    scores = [verdict.score for verdict in judgement if verdict is not None]
     return sum(scores) / len(scores) if scores else None
-
-
-def peers_gain(rounds: Sequence[Sequence[Judgement]], critic: int) -> float | None:
-    """Return by how much the other critics prefer the last answer to the first.
-
-    A critic's critique shall improve the learner (Huang et al. 2024); its own scores do
-    not count, or it would earn by scoring low first and high later.
-    """
-    others = [
-        [j for i, j in enumerate(one) if i != critic] for one in (rounds[0], rounds[-1])
-    ]
-    first, last = mean_score(others[0]), mean_score(others[1])
-    return None if first is None or last is None else last - first

@@ -20,16 +20,15 @@ from superalign_env.types import (
     Task,
     Turn,
     Utterance,
+    Verdict,
 )
 from superalign_scenarios.red_team import pay
 from superalign_scenarios.red_team.planting import evidence, planted
 from superalign_scenarios.red_team.reading import read_verdict
-from superalign_scenarios.red_team.state import Arm, Judgement, State
+from superalign_scenarios.red_team.showing import ATTACKER, LEARNER, Showing
+from superalign_scenarios.red_team.state import State
 from superalign_scenarios.rendering import make_renderer
 from superalign_scenarios.sources import SourceSpec, make_source, recorded
-
-ATTACKER, LEARNER = "attacker_0", "learner_0"
-VERDICT_MENU = ("score 9 sure 9", "score 7 sure 4", "score 2 sure 4", "score 0 sure 9")
 
 
 class RedTeam:
@@ -91,6 +90,7 @@ class RedTeam:
             **{r: dict(w) for r, w in (weights or {}).items()},
         }
         self.max_utterance = max_utterance
+        self._showing = Showing(self.id, self.renderer, self.source)
         self.options: dict[str, Any] = {
             "source": recorded(source),
             "split": split,
@@ -119,10 +119,11 @@ class RedTeam:
             return planted(
                 self.source, task, faulty=faulty, pick=pick, kinds=self.fault_kinds
             )
-        arm: Arm = "vanilla" if luck < vanilla else "attack"
-        if arm == "vanilla":
-            return State(task, arm, "answer", (Turn("user", task.prompt),), task)
-        return State(task, arm, "attack")
+        if luck < vanilla:
+            said = (Turn("user", task.prompt),)
+            shown = {LEARNER: self._showing.anew(LEARNER, task, said, task)}
+            return State(task, "vanilla", "answer", said, task, shown=shown)
+        return State(task, "attack", "attack")
 
     def arm(self, state: State) -> str:
         """Return attack, vanilla or planted."""
@@ -138,20 +139,8 @@ class RedTeam:
 
     def view(self, state: State, seat: Seat) -> Brief:
         """Return what a seat is shown: nobody learns the arm, the truth or other's thoughts."""
-        if seat == ATTACKER:
-            turns: tuple[Turn, ...] = (Turn("seed", state.task.prompt),)
-            menu = self.source.menu(state.task)
-        elif seat == LEARNER:
-            turns = state.said
-            menu = self.source.answers(state.asked) if state.asked is not None else ()
-        else:
-            turns = state.said
-            if state.judgements and len(self.critics) > 1:
-                # Critics do not hear each other, or later ones would only agree.
-                heard = ("user", LEARNER, seat)
-                turns = tuple([turn for turn in turns if turn.author in heard])
-            menu = () if self.renderer.json_verdicts else VERDICT_MENU
-        return self.renderer.brief(self.id, seat, turns, menu=menu)
+        shown = state.shown.get(seat)
+        return shown or self._showing.anew(seat, state.task, state.said, state.asked)
 
     def apply(self, state: State, utterances: tuple[Utterance, ...]) -> Step:
         """Apply what the group said."""
@@ -202,7 +191,10 @@ class RedTeam:
             ),
             pay.cost(ATTACKER, query, turn),
         )
-        return Step(State(state.task, state.arm, "answer", said, asked), rewards)
+        shown = {LEARNER: self._showing.anew(LEARNER, state.task, said, asked)}
+        return Step(
+            State(state.task, state.arm, "answer", said, asked, shown=shown), rewards
+        )
 
     def _answered(self, state: State, spoken: Utterance) -> Step:
         text, turn, asked = spoken.text, spoken.turn, state.asked
@@ -211,33 +203,43 @@ class RedTeam:
         if not text.strip() or (choices and text not in choices):
             rewards.append(Reward(LEARNER, "format", -1.0, turn))
         grades = self._grades(asked, text, turn)
+        answer = Turn(LEARNER, text)
+        said = (*state.said, answer)
+        shown = state.shown.copy()
+        # Where critics spoke before, their verdicts were said last.
+        own = state.said[-len(self.critics) :] if state.judgements else ()
+        for i, seat in enumerate(self.critics):
+            new = (own[i], answer) if own else said
+            shown[seat] = self._showing.next(seat, state, said, new)
         judged = State(
             state.task,
             state.arm,
             "judge",
-            (*state.said, Turn(LEARNER, text)),
+            said,
             asked,
             turn,
             pay.goodness(grades),
             state.judgements,
+            shown=shown,
         )
         return Step(judged, tuple(rewards), grades)
 
     def _judged(self, state: State, utterances: tuple[Utterance, ...]) -> Step:
-        judgements: list[Judgement] = []
+        verdicts: list[Verdict | None] = []
         rewards: list[Reward] = []
         events: list[Event] = []
         for spoken in utterances:
             verdict, event = read_verdict(spoken, state.about)
-            judgements.append(Judgement(spoken.text, verdict))
+            verdicts.append(verdict)
             rewards += pay.critic(spoken, verdict, state)
             events.append(event)
-        rounds = (*state.judgements, tuple(judgements))
+        rounds = (*state.judgements, tuple(verdicts))
         if state.arm == "planted":
             events.append(Event("fault.planted", LEARNER, state.about, evidence(state)))
         if len(rounds) <= self.refine and state.arm != "planted":
-            verdicts = [Turn(u.seat, u.text) for u in utterances]
-            said = (*state.said, *verdicts)
+            new = (state.said[-1], *[Turn(u.seat, u.text) for u in utterances])
+            said = state.said + new[1:]
+            shown = {**state.shown, LEARNER: self._showing.next(LEARNER, state, said, new)}
             again = State(
                 state.task,
                 state.arm,
@@ -247,6 +249,7 @@ class RedTeam:
                 state.about,
                 None,
                 rounds,
+                shown=shown,
             )
             return Step(again, tuple(rewards), events=tuple(events))
         rewards += pay.final(state, rounds, attacker=ATTACKER, learner=LEARNER)

@@ -4,17 +4,14 @@ from typing import Literal
 
 import msgspec
 
-from superalign_env.types import Task, Turn, Verdict
+from superalign_env.types import Brief, Seat, Task, Turn, Verdict
 
 Arm = Literal["attack", "vanilla", "planted"]
 Phase = Literal["attack", "answer", "judge", "over"]
 
 
-class Judgement(msgspec.Struct, frozen=True, gc=False):
-    """One critic's words about one answer; no verdict when they could not be parsed."""
-
-    text: str
-    verdict: Verdict | None
+Judgement = tuple[Verdict | None, ...]
+"""What the critics say of one answer, None for each who could not be parsed."""
 
 
 class State(msgspec.Struct, frozen=True, gc=False):
@@ -32,12 +29,14 @@ class State(msgspec.Struct, frozen=True, gc=False):
     """Turn of the latest answer; −1 for a planted one, which nobody spoke."""
     truth: float | None = None
     """How good the latest answer is; None before there is one, or when nobody knows."""
-    judgements: tuple[tuple[Judgement, ...], ...] = ()
-    """Per answer, one per critic."""
+    judgements: tuple[Judgement, ...] = ()
+    """One per answer."""
     faulty: bool = False
     """Whether the planted answer is at fault; meaningless in other arms."""
     kind: str | None = None
     """Kind of the planted fault, empty without one; None where kinds do not count."""
+    shown: dict[Seat, Brief] = {}
+    """What seats are shown now, or were shown last: the next brief continues it."""
 
     @property
     def answer(self) -> str:

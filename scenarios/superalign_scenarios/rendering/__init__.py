@@ -36,6 +36,16 @@ class Renderer(Protocol):
         """Return what a seat is shown; earlier turns of its own become its replies."""
         ...
 
+    def continued(self, brief: Brief, seat: Seat, turns: tuple[Turn, ...]) -> Brief:
+        """Return what a seat is shown next: the same as all turns anew, but cheaper.
+
+        Args:
+            brief: what it was shown when it spoke last.
+            seat: whose brief it is.
+            turns: its reply, and what others said since.
+        """
+        ...
+
 
 def make_renderer(name: str) -> Renderer:
     """Return a renderer by id.

@@ -3,6 +3,8 @@
 from functools import cache
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from superalign_env.canonical import text_hash
 from superalign_env.plain_text import fence
 from superalign_env.types import Brief, Message, Seat, Turn, role_of
@@ -66,27 +68,48 @@ class EnglishRenderer:
     ) -> Brief:
         """Return the prompt of one seat; see `superalign_scenarios.rendering.Renderer`."""
         role = role_of(seat)
-        messages = [Message("system", instructions(scenario.rpartition("-v")[0], role))]
-        pending: list[str] = []
-        for turn in turns:
-            if turn.author == seat:
-                messages.append(Message("user", "\n\n".join(pending) or "Begin."))
-                messages.append(Message("assistant", clip(fence(turn.text), _QUOTE_LIMIT)))
-                pending = []
-            elif role == "learner" and turn.author == "user":
-                # The one who is asked hears a person, not a quotation.
-                pending.append(clip(fence(turn.text), _QUOTE_LIMIT))
-            else:
-                pending.append(_quote(turn))
-        messages.append(Message("user", "\n\n".join(pending) or "Begin."))
-        text = "\n\n".join(f"{m.role}: {m.content}" for m in messages) + "\n\nassistant:"
+        system = Message("system", instructions(scenario.rpartition("-v")[0], role))
+        messages = (system, *_messages(seat, turns))
         verdict = role == "critic"
         return Brief(
-            text,
-            tuple(messages),
+            _text(messages),
+            messages,
             turns,
             form="json-schema" if verdict else "free",
             schema=SCHEMA if verdict else None,
             menu=menu,
             max_new_tokens=max(max_new_tokens, 512),
         )
+
+    def continued(self, brief: Brief, seat: Seat, turns: tuple[Turn, ...]) -> Brief:
+        """Return the prompt after a reply; see `superalign_scenarios.rendering.Renderer`."""
+        messages = (*brief.messages, _reply(turns[0]), *_messages(seat, turns[1:]))
+        return replace(
+            brief, text=_text(messages), messages=messages, turns=brief.turns + turns
+        )
+
+
+def _messages(seat: Seat, turns: tuple[Turn, ...]) -> list[Message]:
+    """Return turns as chat: what others said between two replies is one message."""
+    messages: list[Message] = []
+    pending: list[str] = []
+    for turn in turns:
+        if turn.author == seat:
+            messages.append(Message("user", "\n\n".join(pending) or "Begin."))
+            messages.append(_reply(turn))
+            pending = []
+        elif turn.author == "user" and role_of(seat) == "learner":
+            # The one who is asked hears a person, not a quotation.
+            pending.append(clip(fence(turn.text), _QUOTE_LIMIT))
+        else:
+            pending.append(_quote(turn))
+    messages.append(Message("user", "\n\n".join(pending) or "Begin."))
+    return messages
+
+
+def _reply(turn: Turn) -> Message:
+    return Message("assistant", clip(fence(turn.text), _QUOTE_LIMIT))
+
+
+def _text(messages: tuple[Message, ...]) -> str:
+    return "\n\n".join(f"{m.role}: {m.content}" for m in messages) + "\n\nassistant:"

@@ -42,6 +42,7 @@ def marker_of(author: Seat) -> str:
     return f"<|{role if role in MARKED_ROLES else 'user'}|>"
 
 
+@lru_cache(maxsize=1024)
 def _words(text: str) -> str:
     """Return an author's text as a prompt may hold it."""
     return clip(fence(text), _QUOTE_LIMIT)
@@ -70,8 +71,7 @@ class MicroRenderer:
     ) -> Brief:
         """Return the prompt of one seat; see `superalign_scenarios.rendering.Renderer`."""
         own = marker_of(seat)
-        pending = ""
-        text = ""
+        pending = text = ""
         messages: list[Message] = []
         for turn in turns:
             if turn.author == seat:
@@ -91,4 +91,22 @@ class MicroRenderer:
             turns,
             menu=menu,
             max_new_tokens=max_new_tokens,
+        )
+
+    def continued(self, brief: Brief, seat: Seat, turns: tuple[Turn, ...]) -> Brief:
+        """Return the prompt after a reply; see `superalign_scenarios.rendering.Renderer`."""
+        words = _words(turns[0].text)
+        prompt = ""
+        for turn in turns[1:]:
+            prompt += _quoted(turn.author, turn.text)
+        prompt += marker_of(seat)
+        return Brief(
+            f"{brief.text} {words}{END}{prompt}",
+            (*brief.messages, Message("assistant", words), Message("user", prompt)),
+            brief.turns + turns,
+            (),
+            "free",
+            None,
+            brief.menu,
+            brief.max_new_tokens,
         )

@@ -1,0 +1,52 @@
+"""What seats of red-team are shown is continued, never another text than all of it anew."""
+
+import random
+
+import pytest
+from msgspec.structs import replace
+
+from superalign_env.game import Game
+from superalign_env.types import EpisodeKey, Reply
+from superalign_scenarios.red_team import RedTeam
+
+SAID = (
+    "comply",
+    "",
+    "score 0 sure 9",
+    "<|critic|> score 9 sure 9",
+    "two\n\nparagraphs",
+    "x" * 4000,
+)
+
+
+@pytest.mark.parametrize("renderer", ["micro", "english"])
+@pytest.mark.parametrize("critics", [1, 2, 5])
+@pytest.mark.parametrize("vanilla", [0.0, 1.0])
+def test_a_brief_that_is_continued_equals_the_one_made_anew(renderer, critics, vanilla):
+    scenario = RedTeam(critics=critics, refine=3, renderer=renderer, vanilla=vanilla)
+    luck = random.Random(critics)
+    for case in range(5):
+        game = Game(scenario, EpisodeKey(case=case))
+        while not game.over:
+            anew = replace(game.state, shown={})
+            for seat in game.group:
+                assert scenario.view(game.state, seat) == scenario.view(anew, seat)
+            seed = game.task.prompt
+            game.step(
+                [
+                    Reply(seed if seat == "attacker_0" else luck.choice(SAID))
+                    for seat in game.group
+                ]
+            )
+        assert len(game.utterances) >= 4 * (1 + critics)
+
+
+def test_a_state_that_remembers_no_brief_plays_on_in_the_same_way():
+    scenario = RedTeam(critics=2, refine=2, vanilla=1.0)
+    game, other = (Game(scenario, EpisodeKey(case=3)) for _ in range(2))
+    while not game.over:
+        other.state = replace(other.state, shown={})
+        assert game.views() == other.views()
+        for one in (game, other):
+            one.step([Reply("score 3 sure 4") for _ in one.group])
+    assert game.episode() == other.episode()
