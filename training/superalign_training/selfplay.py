@@ -26,6 +26,7 @@ from superalign_training.loop.driver import Planned, Watcher, drive
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.annotate import annotate
 from superalign_training.loop.stages.attack import attack
+from superalign_training.loop.stages.critics import critics
 from superalign_training.loop.stages.evaluate import evaluate, test
 from superalign_training.loop.stages.judge import calibrate, judge
 from superalign_training.loop.stages.league import league, trial
@@ -48,7 +49,8 @@ def plan(settings: Settings) -> list[Planned]:
     """Return the stages of a run, in order.
 
     judge → evaluate, then for each round attack → learn → annotate → calibrate →
-    evaluate (→ league → trial, where a league is kept), and once, at the end, test.
+    evaluate (→ league → trial, where a league is kept), and once, at the end, test
+    (→ critics, where they are to be probed).
     """
     shared = _shaping(settings)
 
@@ -69,7 +71,10 @@ def plan(settings: Settings) -> list[Planned]:
                 stage("league", partial(league, rules=settings.league), number),
                 stage("trial", partial(trial, rules=settings.league), number),
             ]
-    return [*stages, stage("test", test, settings.rounds)]
+    stages.append(stage("test", test, settings.rounds))
+    if settings.evaluate.critic_cases:
+        stages.append(stage("critics", critics, settings.rounds))
+    return stages
 
 
 def _shaping(settings: Settings) -> dict[str, Any]:

@@ -1,0 +1,47 @@
+"""Measure the final critic by the truth: what it sees, what it imagines, what sways it.
+
+Nothing that is measured here is trained on or steers a stage.
+"""
+
+from superalign_env.errors import InvalidOption
+from superalign_env.types import Role
+from superalign_training.evaluation.critic_report import Pair, critic_report
+from superalign_training.loop.cast import play, policy_of, stage_scenario
+from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.settings import Settings
+
+
+def critics(bench: Bench, settings: Settings) -> Outcome:
+    """Measure the critic on planted answers and by controlled probes, on the test split.
+
+    Raises:
+        InvalidOption: the run's requests are not of the microworld.
+    """
+    scenario = stage_scenario(settings, split="test", plant=1.0, vanilla=0.0)
+    if not scenario.source.id.startswith("microworld"):
+        raise InvalidOption(
+            "critics can only be probed with requests of the microworld, not of "
+            f"{scenario.source.id}; set evaluate.critic_cases=0"
+        )
+    critic, learner = (policy_of(bench, role, settings) for role in ("critic", "learner"))
+    # In planted cases nobody but the critics is ever asked.
+    roles: tuple[Role, ...] = ("attacker", "learner", "critic")
+    cases = max(2, settings.evaluate.critic_cases)  # a critique needs another one to swap
+    planted = play(
+        bench, scenario, dict.fromkeys(roles, critic.agent), cases, part="planted"
+    )
+    found = critic_report(
+        Pair(
+            critic.agent,
+            learner.agent,
+            bench.chain.policies["critic"].agent,
+            bench.chain.policies["learner"].agent,
+        ),
+        planted,
+        split="test",
+        cases=cases,
+        seed=bench.seed_of("probes"),
+        tags={"split": "test"},
+        step=bench.round,
+    )
+    return Outcome(bench.chain, tuple(found))
