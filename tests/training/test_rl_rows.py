@@ -16,6 +16,7 @@ from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
 from superalign_training.experience import Live, training_rows
 from superalign_training.policy import Policy
+from superalign_training.policy.schedule import Schedule
 
 FORGETFUL = (
     "{% for m in messages %}{% if m.role == 'assistant' %}"
@@ -186,6 +187,21 @@ def test_a_turn_is_not_credited_with_what_came_before_it(toys):
 
 
 # --- exactness
+
+
+@pytest.mark.parametrize("name", ["grpo", "reinforce", "ppo by turns"])
+def test_a_schedule_goes_on_over_calls(toys, name):
+    """With a rate that falls to 0 within the first call, a second one moves nothing."""
+    policy = toys.small_policy()
+    algorithm = ALGORITHMS[name].model_copy(
+        update={"schedule": Schedule(kind="linear", steps=2), "kl": 0.0}
+    )
+    play = toys.Bandit(policy, members=algorithm.members)
+    start = policy.hash
+    algorithm.improve(policy, Live(play), seed=1)
+    arrived = policy.hash
+    algorithm.improve(policy, Live(play), seed=1)
+    assert start != arrived == policy.hash
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

@@ -9,6 +9,7 @@ import torch
 from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.memory import MicroBatch
 from superalign_training.policy import Policy
+from superalign_training.policy.schedule import CONSTANT, Schedule
 
 Loss = Callable[[torch.Tensor], tuple[torch.Tensor, Mapping[str, float]]]
 """places of some rows → (their share of the loss, their shares of what is reported)."""
@@ -19,7 +20,8 @@ class Descent:
 
     Args:
         policy: whose weights move; its moments stay with it.
-        rate: constant learning rate.
+        rate: learning rate, before the schedule's factor.
+        schedule: how it changes over the policy's life.
         value_rate: of the value head, if there is one; None is the same.
         max_norm: longer gradients are shortened to this.
         micro: how many rows go through the model at once.
@@ -30,11 +32,14 @@ class Descent:
         policy: Policy,
         *,
         rate: float,
+        schedule: Schedule = CONSTANT,
         value_rate: float | None = None,
         max_norm: float,
         micro: MicroBatch,
     ) -> None:
-        self._optimizer = policy.optimizer(rate, value_rate=value_rate)
+        self._optimizer, self._schedule = policy.optimizers(
+            rate, schedule, value_rate=value_rate
+        )
         self._max_norm = max_norm
         self._micro = micro
 
@@ -65,6 +70,7 @@ class Descent:
             )
         torch.nn.utils.clip_grad_norm_(self._weights, self._max_norm)
         self._optimizer.step()
+        self._schedule.step()
         forget()
         return dict(total)
 

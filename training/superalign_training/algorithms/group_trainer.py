@@ -20,7 +20,6 @@ from superalign_training.algorithms.anchor import anchor_of
 from superalign_training.algorithms.arguments import (
     OnStep,
     Recorder,
-    constant_schedule,
     run,
     shared_arguments,
 )
@@ -33,6 +32,7 @@ from superalign_training.algorithms.hindsight import look_back
 from superalign_training.algorithms.memory import MicroBatch
 from superalign_training.experience import Experience
 from superalign_training.policy import Policy
+from superalign_training.policy.schedule import CONSTANT, Schedule
 from superalign_training.sections import Count, Plural, Section
 
 
@@ -50,7 +50,9 @@ class GroupSettings(Section):
     micro_batch: Count | None = None
     """Rows that go through the model at once; None is all of a step."""
     rate: PositiveFloat = 1e-3
-    """Constant learning rate of AdamW."""
+    """Learning rate of AdamW."""
+    schedule: Schedule = CONSTANT
+    """How the rate changes over the policy's life."""
     kl: NonNegativeFloat = 0.1
     """Weight of the divergence from what the policy is held to: without it a tiny policy
     is sure of everything before it has learned anything."""
@@ -109,7 +111,6 @@ class GroupTrainer(GRPOTrainer):
         self._policy, self._groups, self._cap = policy, groups, cap
         self._wanted = settings.cases
         self._micro = MicroBatch(settings.micro_batch)
-        optimizer = policy.optimizer(settings.rate)
         shared = shared_arguments(
             steps=settings.steps,
             rate=settings.rate,
@@ -129,7 +130,7 @@ class GroupTrainer(GRPOTrainer):
                 beta=0.0,  # see `hold_to`
                 shuffle_dataset=False,
             ),
-            optimizers=(optimizer, constant_schedule(optimizer)),
+            optimizers=policy.optimizers(settings.rate, settings.schedule),
         )
 
     def hold_to(self, anchor: Any, kl: float) -> None:

@@ -27,6 +27,7 @@ from superalign_training.algorithms.losses import clipped_surrogate, clipped_val
 from superalign_training.algorithms.memory import MicroBatch
 from superalign_training.experience import Experience, Row
 from superalign_training.policy import Policy
+from superalign_training.policy.schedule import CONSTANT, Schedule
 from superalign_training.sections import Count, Section, Share
 
 _REPORTED = (
@@ -78,7 +79,9 @@ class Ppo(Section):
     micro_batch: Count | None = None
     """Rows that go through the model at once; None is a whole minibatch."""
     rate: PositiveFloat = 1e-3
-    """Constant learning rate of AdamW."""
+    """Learning rate of AdamW."""
+    schedule: Schedule = CONSTANT
+    """How the rate changes over the policy's life."""
     value_rate: PositiveFloat | None = None
     """Of the value head; None is the same."""
     gae: Literal["turn", "token"] = "turn"
@@ -143,6 +146,7 @@ class Ppo(Section):
             descent = Descent(
                 policy,
                 rate=self.rate,
+                schedule=self.schedule,
                 value_rate=self.value_rate,
                 max_norm=self.max_norm,
                 micro=micro,

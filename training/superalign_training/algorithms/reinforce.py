@@ -28,6 +28,7 @@ from superalign_training.algorithms.memory import MicroBatch
 from superalign_training.experience import Experience, Row
 from superalign_training.policy import Policy
 from superalign_training.policy.baselines import Baselines
+from superalign_training.policy.schedule import CONSTANT, Schedule
 from superalign_training.sections import Count, Section
 
 _REPORTED = ("policy_loss", "kl", "entropy", "loss")
@@ -48,7 +49,9 @@ class Reinforce(Section):
     micro_batch: Count | None = None
     """Rows that go through the model at once; None is all of a step."""
     rate: PositiveFloat = 1e-3
-    """Constant learning rate of AdamW."""
+    """Learning rate of AdamW."""
+    schedule: Schedule = CONSTANT
+    """How the rate changes over the policy's life."""
     entropy: NonNegativeFloat = 0.0
     """Weight of the bonus for being unsure."""
     kl: NonNegativeFloat = 0.1
@@ -89,7 +92,13 @@ class Reinforce(Section):
         anchor = anchor_of(policy, self.anchor) if self.kl else None
         with policy.training() as model:
             model.train(False)  # dropout would make log-probs of what was said noise
-            descent = Descent(policy, rate=self.rate, max_norm=self.max_norm, micro=micro)
+            descent = Descent(
+                policy,
+                rate=self.rate,
+                schedule=self.schedule,
+                max_norm=self.max_norm,
+                micro=micro,
+            )
             for _ in range(self.steps):
                 rows = cases.rows(self.cases)
                 pay = totals(rows)
