@@ -119,26 +119,33 @@ class _Pairs:
         self.noted[prompt, chosen, rejected] = choice
 
 
-def settled(found: Sequence[Answer], *, agree: float = 0.75) -> list[Example]:
-    """Return what a speaker says to a question most of the time: its own, settled answers.
+def own_words(found: Sequence[Answer], *, agree: float = 0.0) -> list[Example]:
+    """Return what a speaker says of itself, for replay while it learns something new.
 
-    What a policy is sure of before it learns something new is replayed while it learns, so
-    that it stays able to say it (learning without forgetting, Li and Hoiem 2016; sure means
-    that samples agree, Wang et al. 2022). Nobody has to know whether it is right.
+    Imitating samples of what it used to say keeps it near its former self: their
+    cross-entropy is the divergence from it, up to a constant (learning without forgetting,
+    Li and Hoiem 2016). Nobody has to know whether they are right.
 
     Args:
-        found: several answers of one speaker to each question.
-        agree: least share of a question's answers that are the same.
+        found: answers of one speaker, perhaps several to each question.
+        agree: 0 takes every answer; more takes only the commonest answer to a question, if
+            at least this share of its answers is the same (Wang et al. 2022). That also
+            sharpens what it says.
     """
+    if not agree:
+        return [Example(one.question, one.completion_ids) for one in found]
     said: dict[Ids, Counter[Ids]] = defaultdict(Counter)
     for answer in found:
         said[answer.question][answer.completion_ids] += 1
-    lessons = []
-    for question, counts in said.items():
-        ids, count = counts.most_common(1)[0]
-        if count >= agree * counts.total():
-            lessons.append(Example(question, ids))
-    return lessons
+    commonest = [
+        (question, *counts.most_common(1)[0], counts.total())
+        for question, counts in said.items()
+    ]
+    return [
+        Example(question, ids)
+        for question, ids, count, total in commonest
+        if count >= agree * total
+    ]
 
 
 def _by_question(known: Worths) -> dict[Ids, list[Ids]]:

@@ -28,7 +28,9 @@ def annotate(bench: Bench, settings: Settings) -> Outcome:
     if not settings.budget:
         return Outcome(bench.chain, notes={"asked": 0})
     run = bench.run
-    names = run.episode_ids(round=bench.round, split="train")
+    scenario = stage_scenario(settings, split="train")
+    # Replayed exams are nobody's question.
+    names = run.episode_ids(round=bench.round, split="train", scenario=scenario.id)
     budget = round(settings.budget * len(names))
     played = [
         episode
@@ -50,7 +52,6 @@ def annotate(bench: Bench, settings: Settings) -> Outcome:
         seed=run.info.seed,
     )
     run.annotators.enroll(annotator.name, group=annotator.group, profile=annotator.profile)
-    scenario = stage_scenario(settings, split="train")
     if not isinstance(scenario, HasGold):
         raise InvalidOption(
             f"nobody can simulate people in {scenario.id}: it has no gold; set budget=0 and "

@@ -1,0 +1,89 @@
+"""What a learner is taught from its own answers, and what is replayed meanwhile."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import NonNegativeInt
+
+from superalign_env.types import Signal
+from superalign_training.algorithms.making import LessonAlgorithm, learns_from
+from superalign_training.algorithms.sft import Sft
+from superalign_training.experience import Opinion, Preference
+from superalign_training.experience.answers import Answer
+from superalign_training.experience.balance import (
+    even_examples,
+    even_opinions,
+    even_pairs,
+)
+from superalign_training.experience.critiques import examples, opinions, preferences
+from superalign_training.sections import Count, Section, Share
+
+
+class Replay(Section):
+    """General tasks as the untrained original answers them, so that nothing is forgotten."""
+
+    cases: NonNegativeInt = 192
+    """Tasks that the original answers; 0 replays nothing."""
+    members: Count = 4
+    """How often it answers each."""
+    agree: Share = 0.0
+    """0 replays all it says; more only the commonest answer to a task, if this share of its
+    answers is the same."""
+    families: tuple[str, ...] = ("arithmetic", "strings", "writing")
+    """Which tasks of the microworld."""
+    imitation: Sft = Sft(steps=20)
+    """How those answers are imitated."""
+
+
+class Supervise(Section):
+    """Teaching the learner by what critics and people said of its answers."""
+
+    algorithm: LessonAlgorithm = Sft()
+    """How it learns: sft imitates the best answers, dpo prefers, kto weighs opinions. Where
+    answers are a word or two, dpo needs imitate=1: else both sides become unlikely."""
+    cases: Count = 96
+    """Queries that it answers in one stage."""
+    members: Count = 4
+    """Answers to each, which are compared with each other."""
+    refine: NonNegativeInt = 1
+    """How often it revises each answer after the critics' verdicts."""
+    vanilla: Share = 0.5
+    """Share of cases whose seed request reaches the learner unrewritten."""
+    margin: Share = 0.3
+    """Least difference in worth of two answers of which one is preferred."""
+    above: Share = 0.65
+    """Least worth of an answer that is imitated."""
+    even: bool = True
+    """Whether opposite lessons (here this over that, there that over this) are taken equally
+    often: then the learner learns when to say something, and no habit of saying it."""
+    courses: Count = 2
+    """How often lessons and replay take turns; each turn has its share of the steps."""
+    replay: Replay = Replay()
+    """What is replayed after each course."""
+
+
+def lessons_for(
+    rules: Supervise,
+    found: Sequence[Answer],
+    *,
+    key: int,
+    choices: Iterable[Signal] = (),
+) -> list[Any]:
+    """Return lessons of the kind that the algorithm learns from; none if they say nothing.
+
+    Args:
+        rules: which lessons, and for which algorithm.
+        found: the learner's answers.
+        key: of the draw among surplus lessons.
+        choices: standing signals of the kind ``preference``.
+    """
+    kinds = learns_from(type(rules.algorithm))
+    if Preference in kinds:
+        pairs = preferences(found, margin=rules.margin, choices=choices)
+        return list(even_pairs(pairs, key=key) if rules.even else pairs)
+    if Opinion in kinds:
+        heard = opinions(found, margin=rules.margin)
+        heard = even_opinions(heard, key=key) if rules.even else heard
+        return list(heard) if len({one.good for one in heard}) == 2 else []
+    shown = examples(found, above=rules.above)
+    return list(even_examples(shown, key=key) if rules.even else shown)
