@@ -108,26 +108,25 @@ class Reinforce(Section):
                     before = look_back(
                         policy, rows, anchor=anchor, valued=False, micro=micro
                     )
-                    merits = surpluses(rows, policy.baselines)
-                    if experience.cap is not None:
-                        ratios = log_ratios(rows, before.logprobs.tolist())
-                        merits = weighed(rows, merits, ratios, experience.cap)
+                    merits = self._merits(policy, rows, before, cap=experience.cap)
                     if flat:
                         merits = [[0.0] * len(row.turns) for row in rows]
-                    numbers = descent.step(
-                        len(rows), self._loss_of(policy, before, by_turn(rows, merits))
-                    )
-                take_in(rows, policy.baselines)
+                    loss = self._loss_of(policy, before, by_turn(rows, merits))
+                    numbers = descent.step(len(rows), loss)
                 usual = policy.baselines.of(role_of(rows[0].seat))
-                history.add(
-                    {
-                        "reward": sum(pay) / len(pay),
-                        "flat": float(flat),
-                        "baseline": usual,
-                        **numbers,
-                    }
-                )
+                take_in(rows, policy.baselines)
+                numbers |= {"reward": sum(pay) / len(pay), "baseline": usual}
+                history.add({**numbers, "flat": float(flat)})
         return {"cases": float(cases.played), **history.outcome()}
+
+    def _merits(
+        self, policy: Policy, rows: Sequence[Row], before: Hindsight, *, cap: float | None
+    ) -> list[list[float]]:
+        """Return what every turn of every row deserves."""
+        merits = surpluses(rows, policy.baselines)
+        if cap is None:
+            return merits
+        return weighed(rows, merits, log_ratios(rows, before.logprobs.tolist()), cap)
 
     def _loss_of(
         self, policy: Policy, before: Hindsight, merits: Sequence[Sequence[float]]
