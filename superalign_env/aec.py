@@ -75,7 +75,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         """Start case 0 of a seed, or the next case; options may name case and member."""
         self.game: Game = self._cases.next(seed, options)
         seats = self.possible_agents
-        self.agents = seats[:]
+        self.agents = seats.copy()
         self.rewards = self._silence.copy()
         self._cumulative_rewards = self._silence.copy()
         self.terminations = dict.fromkeys(seats, False)
@@ -208,17 +208,22 @@ class OrderedEnv(OrderEnforcingWrapper[Seat, Observation, str]):
         self, observe: bool = True
     ) -> tuple[Observation | None, float, bool, bool, dict[str, Any]]:
         """Return observation, reward since its last turn, ends and info of the seat."""
-        if not self._has_reset:
-            raise AttributeError("last cannot be called before reset")
-        return self.raw.last(observe)
+        try:
+            return self.raw.last(observe)
+        except AttributeError:
+            if self._has_reset:
+                raise
+            raise AttributeError("last cannot be called before reset") from None
 
     def step(self, action: str | None) -> None:
         """Take the text of the selected seat."""
+        # Whatever an object with `__getattr__` is asked for is slow, hence only once.
+        raw = self.raw
         if not self._has_reset:
             EnvLogger.error_step_before_reset()
         self._has_updated = True
-        if self.raw.agents:
-            self.raw.step(action)
+        if raw.agents:
+            raw.step(action)
         else:
             EnvLogger.warn_step_after_terminated_truncated()
 

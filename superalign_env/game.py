@@ -6,6 +6,7 @@ record.
 """
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any, Literal
 
 from msgspec.structs import replace
@@ -142,11 +143,11 @@ class Game:
         if (
             reply.thought
             or reply.tool_calls
-            or reply.logprobs
             or type(text) is not str
             or len(text) > self._limit
             or not text.isascii()
             or "\x00" in text
+            or (reply.logprobs and not isfinite(sum(reply.logprobs)))
         ):
             if self.on_invalid == "raise" and (wrong := objection(text, self._limit)):
                 raise InvalidUtterance(f"{seat}: {wrong}")
@@ -253,11 +254,21 @@ class Game:
         rewards, grades = step.rewards, step.grades
         if not _stamped(rewards):
             rewards = tuple(
-                [Reward(r.seat, r.part, r.value, self._turn_of(r)) for r in rewards]
+                [
+                    r
+                    if r.turn >= 0
+                    else Reward(r.seat, r.part, r.value, self._latest(r.seat))
+                    for r in rewards
+                ]
             )
         if not _stamped(grades):
             grades = tuple(
-                [Grade(g.seat, g.axis, g.name, g.value, self._turn_of(g)) for g in grades]
+                [
+                    g
+                    if g.turn >= 0
+                    else Grade(g.seat, g.axis, g.name, g.value, self._latest(g.seat))
+                    for g in grades
+                ]
             )
         if self._repaired:
             rewards += self._penalties(said)
@@ -277,14 +288,14 @@ class Game:
             self._end(Ending.truncated(f"{self.max_turns} turns"))
         else:
             self._advance()
+        if rewards is step.rewards and self.ending is step.ending:
+            return step
         return Step(step.state, rewards, step.grades, step.events, self.ending)
 
-    def _turn_of(self, earned: Reward | Grade) -> int:
-        """Return the turn that earned it: by default its seat's latest, −1 without one."""
-        if earned.turn >= 0:
-            return earned.turn
+    def _latest(self, seat: Seat) -> int:
+        """Return the turn at which a seat spoke last, −1 when it never did."""
         for utterance in reversed(self.utterances):
-            if utterance.seat == earned.seat:
+            if utterance.seat == seat:
                 return utterance.turn
         return -1
 

@@ -93,22 +93,27 @@ def final(
     return rewards
 
 
-def gains(rounds: Sequence[Judgement], critics: Sequence[Seat]) -> list[Reward]:
+def gains(rounds: Sequence[Judgement], critics: Sequence[Utterance]) -> list[Reward]:
     """Return what critics earn by the gain of the revised over the first answer.
 
     A critic's critique shall improve the learner (Huang et al. 2024). Its own scores do
     not count, or it would earn by scoring low first and high later: the gain is by how
     much the other critics prefer the last answer to the first.
+
+    Args:
+        rounds: the verdicts about every answer.
+        critics: what they said last.
     """
     if len(rounds) < 2 or len(critics) < 2:
         return []
     first, last = rounds[0], rounds[-1]
     rewards: list[Reward] = []
-    for i, seat in enumerate(critics):
+    for i, spoken in enumerate(critics):
         before = mean_score(first[:i] + first[i + 1 :])
         after = mean_score(last[:i] + last[i + 1 :])
         if before is not None and after is not None:
-            rewards.append(Reward(seat, "gain", after - before))
+            gain = after - before
+            rewards.append(Reward(spoken.seat, "gain", gain, spoken.turn))
     return rewards
 
 

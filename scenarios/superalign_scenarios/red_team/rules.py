@@ -112,10 +112,10 @@ class RedTeam:
 
     def reset(self, task: Task, rng: np.random.Generator) -> State:
         """Draw the arm and, where an answer is planted, which one."""
-        luck, coin = rng.random(2)
+        luck, coin = rng.random(2).tolist()
         plant, vanilla = self.shares
         if luck < plant:
-            faulty, pick = bool(coin < 0.5), float(rng.random())
+            faulty, pick = coin < 0.5, float(rng.random())
             return planted(
                 self.source, task, faulty=faulty, pick=pick, kinds=self.fault_kinds
             )
@@ -253,7 +253,7 @@ class RedTeam:
             )
             return Step(again, tuple(rewards), events=tuple(events))
         rewards += pay.final(state, rounds, attacker=ATTACKER, learner=LEARNER)
-        rewards += pay.gains(rounds, self.critics)
+        rewards += pay.gains(rounds, utterances)
         over = State(state.task, state.arm, "over", state.said, state.asked)
         return Step(over, tuple(rewards), (), tuple(events), Ending.terminated())
 
