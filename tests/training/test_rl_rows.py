@@ -8,6 +8,7 @@ from superalign_agents.transformer import TransformerAgent
 from superalign_env.callables import as_agent
 from superalign_env.making import make_scenario
 from superalign_env.rollout import Rollouts
+from superalign_training.algorithms.anchor import anchor_of
 from superalign_training.algorithms.credit import chains
 from superalign_training.algorithms.groups import by_place
 from superalign_training.algorithms.grpo import Grpo
@@ -15,7 +16,7 @@ from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
 from superalign_training.experience import Live, training_rows
-from superalign_training.policy import Policy
+from superalign_training.policy import Lora, Policy
 from superalign_training.policy.schedule import Schedule
 
 FORGETFUL = (
@@ -278,3 +279,32 @@ def test_grpo_is_what_plain_trl_makes_of_the_same_ids_and_pay(toys):
     mine, plain = ours.snapshot(), theirs.snapshot()
     for weight in plain:
         torch.testing.assert_close(mine[weight], plain[weight], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("anchor", ["round", "original"])
+@pytest.mark.parametrize("name", ["grpo", "reinforce", "ppo by turns"])
+def test_with_an_adapter_the_base_stays_what_it_is(speaking, name, anchor):
+    policy = Policy.from_reference(str(speaking), adapter=Lora(rank=2))
+    algorithm = ALGORITHMS[name].model_copy(update={"kl": 0.1, "anchor": anchor})
+    play = plays(policy, group=algorithm.members)
+    base = {
+        name: weight.clone()
+        for name, weight in policy.model.named_parameters()
+        if not weight.requires_grad
+    }
+    before = policy.hash
+    numbers = algorithm.improve(
+        policy, Live(lambda *where: training_rows(play(*where), "learner_0")), seed=1
+    )
+    assert policy.hash != before
+    assert all(value == value for value in numbers.values())
+    now = dict(policy.model.named_parameters())
+    assert base
+    assert all(torch.equal(base[name], now[name]) for name in base)
+
+
+def test_an_anchor_shares_what_is_not_trained(speaking):
+    policy = Policy.from_reference(str(speaking), adapter=Lora(rank=2))
+    twin = dict(anchor_of(policy, "round").named_parameters())
+    for name, weight in policy.model.named_parameters():
+        assert (twin[name] is weight) != weight.requires_grad
