@@ -11,7 +11,7 @@ from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.dpo import Dpo, differing, trainer
 from superalign_training.algorithms.former_self import log_likelihoods
 from superalign_training.experience import Preference
-from superalign_training.policy import Policy
+from superalign_training.policy import Lora, Policy
 
 PAIRS = [Preference((30 + i, 31, 32), (40 + i % 2, 1), (42 + i % 2, 1)) for i in range(12)]
 LOSSES = ("sigmoid", "conservative", "robust")
@@ -263,3 +263,39 @@ def test_a_tokenizer_without_pad_token_will_do(scratch):
 def test_settings_out_of_bounds_are_refused(wrong):
     with pytest.raises(ValidationError):
         Dpo(**wrong)
+
+
+# --- adapters
+
+
+def adapter_policy(scratch):
+    return Policy.from_reference(str(scratch), adapter=Lora(rank=4, alpha=8), seed=3)
+
+
+@pytest.mark.parametrize("anchor", ["round", "original"])
+def test_an_adapter_learns_to_prefer_while_its_base_stays_as_it_is(scratch, anchor):
+    policy = adapter_policy(scratch)
+    frozen = {
+        n: w.clone() for n, w in policy.model.named_parameters() if not w.requires_grad
+    }
+    before = margins(policy)
+    numbers = Dpo(steps=40, batch=12, rate=2e-2, passes=99, anchor=anchor).improve(
+        policy, PAIRS, seed=3
+    )
+    assert (margins(policy) > before + 1.0).all()
+    assert numbers["accuracy"] == 1.0
+    after = dict(policy.model.named_parameters())
+    assert frozen
+    assert all(torch.equal(after[name], weight) for name, weight in frozen.items())
+
+
+def test_the_original_of_an_adapter_is_the_base_without_it(scratch):
+    policy = adapter_policy(scratch)
+    Dpo(steps=40, batch=12, rate=2e-2, passes=99).improve(policy, PAIRS, seed=3)
+    still = Dpo(steps=1, batch=12, rate=1e-9)
+    assert still.improve(policy, PAIRS, seed=1)["margin"] == pytest.approx(0.0, abs=1e-5)
+    away = still.model_copy(update={"anchor": "original"})
+    expected = 0.1 * (margins(policy) - margins(Policy.from_reference(str(scratch)))).mean()
+    assert away.improve(policy, PAIRS, seed=1)["margin"] == pytest.approx(
+        expected, rel=1e-3
+    )

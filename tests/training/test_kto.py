@@ -11,7 +11,7 @@ from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.former_self import log_likelihoods
 from superalign_training.algorithms.kto import Kto, in_passes, trainer
 from superalign_training.experience import Opinion
-from superalign_training.policy import Policy
+from superalign_training.policy import Lora, Policy
 
 GOOD = [Opinion((30 + i, 31, 32), (40 + i % 2, 1), True) for i in range(4)]
 BAD = [Opinion((30 + i, 31, 32), (42 + i % 2, 1), False) for i in range(12)]
@@ -176,3 +176,12 @@ def test_broken_weights_are_refused_before_training(scratch):
 def test_settings_out_of_bounds_are_refused(wrong):
     with pytest.raises(ValidationError):
         Kto(**wrong)
+
+
+def test_an_adapter_learns_from_opinions(scratch):
+    policy = Policy.from_reference(str(scratch), adapter=Lora(rank=4, alpha=8), seed=3)
+    before = likelihoods(policy)
+    Kto(steps=40, batch=16, rate=2e-2, passes=99).improve(policy, OPINIONS, seed=3)
+    moved = likelihoods(policy) - before
+    assert moved[:4].min() > 0.5
+    assert moved[4:].max() < -0.5

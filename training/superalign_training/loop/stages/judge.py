@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from superalign_env.measures import brier, share
-from superalign_env.store import standing
-from superalign_env.types import Episode, Metric, Role, Signal
+from superalign_env.types import Episode, Metric, Role
 from superalign_training.algorithms.making import OnPolicy
 from superalign_training.algorithms.sft import Sft
 from superalign_training.experience import Example
@@ -31,6 +30,7 @@ from superalign_training.loop.cast import (
     stage_scenario,
 )
 from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.heard import heard
 from superalign_training.loop.practice import Drill, practise
 from superalign_training.settings import Settings
 
@@ -56,12 +56,10 @@ def calibrate(bench: Bench, settings: Settings) -> Outcome:
     """Teach the critic again: on planted faults, and on labels up to the stage's begin."""
     school = settings.calibrate
     teacher = Teacher(bench, settings, school.cases)
-    labels = _for_training(
-        bench, standing(bench.run.signals.read(kind="label", upto=bench.signals_to))
-    )
+    labels = [signal for signal in heard(bench) if signal.kind == "label"]
     labelled = [bench.run.episode(name) for name in sorted({s.episode for s in labels})]
-    heard = labelled_lessons(labelled, labels) * school.label_weight
-    teacher.teach(teacher.lessons + heard, school.imitation)
+    told = labelled_lessons(labelled, labels) * school.label_weight
+    teacher.teach(teacher.lessons + told, school.imitation)
     if school.rl is not None:
         teacher.reward(school.rl)
     return teacher.outcome(teacher.check())
@@ -157,12 +155,3 @@ def planted_metrics(
         Metric(name, *found, agent=agent, tags={"on": "planted"}, step=step)
         for name, found in rows
     )
-
-
-def _for_training(bench: Bench, labels: Sequence[Signal]) -> list[Signal]:
-    """Return the labels that may be trained on: the random slice is for evaluation."""
-    return [
-        label
-        for label in labels
-        if not label.question or bench.run.questions.get(label.question).slice == "selected"
-    ]
