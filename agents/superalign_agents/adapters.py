@@ -87,7 +87,7 @@ class Adapter:
     def hash(self) -> str:
         """Content hash of base, adapter and the scale at which it is added."""
         settings = self.settings
-        scale = (settings.r, settings.lora_alpha, settings.use_rslora)
+        scale = (settings.r, float(settings.lora_alpha), settings.use_rslora)
         named = f"{self.base.hash}{scale}{tensors_hash(self.weights())}"
         return hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
 

@@ -210,3 +210,24 @@ def test_moments_of_other_weights_are_refused(scratch, tmp_path):
     headless = msgspec.structs.replace(saved, head="")
     with pytest.raises(RecordDamaged, match="remembers another value_head"):
         Policy.load(tmp_path / "kept", headless)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("adapter", [None, Lora(rank=2)], ids=["whole", "lora"])
+def test_a_policy_lives_and_is_loaded_where_it_is_told(scratch, tmp_path, adapter):
+    policy = Policy.from_reference(str(scratch), adapter=adapter, device="cuda")
+    ids = IDS.to("cuda")
+    with policy.training() as model:
+        optimizer = policy.optimizer(1e-2)
+        model(ids, labels=ids).loss.backward()
+        optimizer.step()
+    saved = policy.save(tmp_path / "kept")
+    for device in ("cuda", "cpu"):
+        loaded = Policy.load(tmp_path / "kept", saved, device=device)
+        assert loaded.model.device.type == device
+        assert loaded.hash == policy.hash
+        weights = loaded.trained_weights().values()
+        assert {w.device.type for w in weights} == {device}
+        states = loaded.optimizer(1e-2).state.values()
+        assert {state["exp_avg"].device.type for state in states} == {device}

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from superalign_agents.adapters import SharedBase, read_adapter
+from superalign_agents.adapters import Adapter, SharedBase, read_adapter
 from superalign_agents.checkpoints import refuse_pickles, tokenizer_hash
 from superalign_agents.transformer import TransformerAgent
 from superalign_agents.upstream import progress_hidden
@@ -98,7 +98,8 @@ def read_agent(
         if expected.base:
             base = base or _base_of(folder, expected, device)
             options = {**expected.options, "compiled": compiled}
-            agent = agent_on(base, read_adapter(base, folder), options)
+            adapter = read_adapter(base, folder)
+            agent = agent_on(adapter, options, reference=expected.reference)
         else:
             agent = TransformerAgent(
                 folder,
@@ -146,14 +147,14 @@ def _base_of(folder: Path, expected: Checkpoint, device: str) -> SharedBase:
 
 
 def agent_on(
-    base: SharedBase, adapter: Any, options: Mapping[str, Any]
+    adapter: Adapter, options: Mapping[str, Any], *, reference: str
 ) -> TransformerAgent:
     """Return an agent that speaks with an adapter, options of its base left out."""
     return TransformerAgent(
         adapter.model,
-        tokenizer=base.tokenizer,
+        tokenizer=adapter.base.tokenizer,
         adapter=adapter,
-        reference=base.reference,
+        reference=reference,
         **{key: value for key, value in options.items() if key not in _OF_THE_BASE},
     )
 

@@ -62,7 +62,8 @@ def _with_adapter(
         raise InvalidOption(
             f"the base given is {base.reference}, not {name}; name the one, or give the other"
         )
-    return agent_on(base, fresh_adapter(base, lora.settings(), seed=seed), given)
+    adapter = fresh_adapter(base, lora.settings(), seed=seed)
+    return agent_on(adapter, given, reference=name)
 
 
 def check_ends(agent: TransformerAgent) -> None:
