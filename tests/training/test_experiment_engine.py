@@ -1,5 +1,6 @@
 """Experiments: a cell is computed once, whatever happens, and figures say what they are."""
 
+import io
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import superalign_training
@@ -30,6 +32,7 @@ from superalign_training.experiments import (
     Experiment,
     Result,
     Seeds,
+    Steps,
     Table,
     begun,
     column,
@@ -40,7 +43,8 @@ from superalign_training.experiments.engine import ledger
 from superalign_training.experiments.engine.plan import Job, plan
 from superalign_training.experiments.engine.report import shown
 from superalign_training.experiments.engine.results import flat
-from superalign_training.experiments.engine.watching import Lines, TimeLeft, span
+from superalign_training.experiments.engine.time_left import TimeLeft, span
+from superalign_training.experiments.engine.watching import Bar, Lines
 from superalign_training.experiments.engine.work import Answer
 
 SEEDS = Seeds(claim=(100, 101, 102), quick=(0,), tune=(0, 1))
@@ -65,6 +69,7 @@ def cell(params, seed, bench):
         (bench.folder / "half").write_text("done")
         import time
         time.sleep(600)
+    bench.step(1, 2)
     drawn = generator(seed).normal(size=params["size"])
     return {"value": float(drawn.sum() + params["shift"]),
             "continued": (bench.folder / "half").exists()}
@@ -625,6 +630,67 @@ def test_the_time_that_is_left_is_that_of_like_cells_shared_by_the_workers():
     assert left.left() == pytest.approx(5 * 1.0 / 2)
     left.take(jobs[1], 9.0)
     assert left.left() == pytest.approx((2 * 1.0 + 2 * 9.0) / 2)
+
+
+def test_a_cell_that_says_how_far_it_is_stands_for_the_others():
+    jobs = [Job(str(s), "long", {}, s) for s in range(3)]
+    left = TimeLeft(jobs, workers=1)
+    left.step(jobs[0], 0.25, 10.0)
+    assert left.left() == pytest.approx(40 * 0.75 + 2 * 40)
+    left.take(jobs[0], 50.0)
+    left.step(jobs[1], 0.5, 5.0)
+    assert left.left() == pytest.approx(50 * 0.5 + 50)
+
+
+def test_a_bench_tells_of_every_hundredth_and_of_no_more(tmp_path):
+    told = []
+    bench = Bench(tmp_path, "cell", scope="toy", told=told.append)
+    for done in range(1000):
+        bench.step(done, 1000)
+    assert 90 < len(told) < 100
+    assert told == sorted(told)
+
+
+def test_the_stages_of_a_run_within_a_cell_move_it_on(tmp_path):
+    told = []
+    steps = Steps(Bench(tmp_path, "cell", scope="toy", told=told.append))
+    steps.skip("judge", round=0, place=0, of=4)
+    steps.begin("learn", round=1, place=1, of=4)
+    steps.step(1, 2, {})
+    steps.end(())
+    assert told == [0.25, 0.375, 0.5]
+
+
+def test_a_bar_shows_what_runs_how_far_it_is_and_what_is_left():
+    now = iter(range(0, 1000, 10))
+    shown_on = Console(file=io.StringIO(), force_terminal=True, width=120)
+    jobs = [Job(str(s), "long", {}, s) for s in range(2)]
+    with Bar(shown_on, clock=lambda: next(now)) as bar:
+        bar.start(jobs, cached=3, workers=1)
+        bar.begin(jobs[0])
+        bar.step(jobs[0], 0.5)
+        bar._progress.refresh()
+        bar.end(jobs[0], Answer({"gain": 0.5}, 20.0))
+    words = shown_on.file.getvalue()
+    assert "3/5 cells" in words
+    assert "long 0 50%" in words
+    assert "about 30 s left" in words
+    assert "long seed 0 in 20 s: gain 0.5" in words
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_cell_says_how_far_it_is_from_whichever_process(module, jobs):
+    class Steady(Heard):
+        def __init__(self):
+            super().__init__()
+            self.shares = []
+
+        def step(self, job, share):
+            self.shares.append((job.condition, job.seed, share))
+
+    heard = Steady()
+    run_experiment(imported(), module / "run", seeds=(7,), jobs=jobs, watcher=heard)
+    assert sorted(heard.shares) == [("high", 7, 0.5), ("low", 7, 0.5)]
 
 
 def test_lines_show_numbers_failures_and_no_control_sequence():

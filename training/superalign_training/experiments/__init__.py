@@ -1,6 +1,6 @@
 """What counts seeds: each experiment is one file with its frozen setting and its claim."""
 
-from superalign_training.experiments.engine.bench import Bench, begun
+from superalign_training.experiments.engine.bench import Bench, Steps, begun
 from superalign_training.experiments.engine.experiment import Experiment, Params, Seeds
 from superalign_training.experiments.engine.pictures import bands, forest
 from superalign_training.experiments.engine.results import (
@@ -20,6 +20,7 @@ __all__ = [
     "Params",
     "Result",
     "Seeds",
+    "Steps",
     "Table",
     "Values",
     "bands",

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from superalign_env.canonical import content_hash
 from superalign_env.errors import RecordDamaged, RecordLocked
 from superalign_env.store import Run
 from superalign_env.store.lock import RunLock
+from superalign_env.types import Metric
 
 CELLS = "cells"
 SHARED = "shared"
@@ -21,13 +22,23 @@ class Bench:
     Args:
         root: folder of the experiment.
         name: hash of the cell.
-        scope: what `shared` things depend on beside their key: experiment and revision.
+        scope: what `shared` things depend on beside their key: experiment, revision, code.
+        told: takes the share of the cell that is done.
     """
 
-    def __init__(self, root: Path, name: str, *, scope: str) -> None:
+    def __init__(
+        self,
+        root: Path,
+        name: str,
+        *,
+        scope: str,
+        told: Callable[[float], object] = lambda share: None,
+    ) -> None:
         self._root = root
         self._name = name
         self._scope = scope
+        self._told = told
+        self._share = 0.0
         self._spent: dict[str, float] = {}
 
     @property
@@ -40,6 +51,13 @@ class Bench:
         folder = self._root / CELLS / self._name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def step(self, done: float, total: float) -> None:
+        """Say how much of a long cell is done, for whoever watches; as often as you like."""
+        share = done / total
+        if share >= self._share + 0.01:
+            self._share = share
+            self._told(share)
 
     def spend(self, unit: str, amount: float) -> None:
         """Add to the cell's cost, as ``tokens`` or ``queries``; CPU seconds are counted."""
@@ -73,6 +91,34 @@ class Bench:
         finally:
             lock.release()
         return made
+
+
+class Steps:
+    """Watches a self-play run within a cell: `SelfPlay(watcher=Steps(bench), …)`.
+
+    Args:
+        bench: of the cell.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._place, self._of = 0, 1
+
+    def begin(self, stage: str, *, round: int, place: int, of: int) -> None:
+        """A stage begins."""
+        self._place, self._of = place, of
+
+    def step(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
+        """Something countable was done."""
+        self._bench.step(self._place + done / max(total, 1), self._of)
+
+    def end(self, metrics: Sequence[Metric]) -> None:
+        """The stage is done."""
+        self._bench.step(self._place + 1, self._of)
+
+    def skip(self, stage: str, *, round: int, place: int, of: int) -> None:
+        """The stage was done before."""
+        self._bench.step(place + 1, of)
 
 
 def begun(folder: Path) -> bool:

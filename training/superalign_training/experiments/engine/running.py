@@ -10,6 +10,7 @@ the same folder, where a run within it continues.
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 from superalign_env.errors import CellsFailed, RecordError
 from superalign_env.store import Run
@@ -87,17 +88,12 @@ def _compute(ledger: Ledger, *, jobs: int, recompute: bool, watcher: Watcher) ->
     todo = ledger.todo(recompute=recompute)
     cached = len(ledger.jobs) - len(todo)
     workers = max(1, min(jobs, len(todo)))
-
-    def begin(job: Job) -> None:
-        ledger.begin(job)
-        watcher.begin(job)
-
     watcher.start(todo, cached=cached, workers=workers)
     task = Task(ledger.experiment.cell, str(ledger.folder), ledger.scope)
     if workers > 1:
-        answers = side_by_side(task, todo, begin=begin, workers=workers)
+        answers = side_by_side(task, todo, told=_Both(ledger, watcher), workers=workers)
     else:
-        answers = in_turn(task, todo, begin=begin)
+        answers = in_turn(task, todo, told=_Both(ledger, watcher))
     failed: list[tuple[Job, Answer]] = []
     with sigterm_as_interrupt(), closing(answers):
         for job, answer in answers:
@@ -107,6 +103,20 @@ def _compute(ledger: Ledger, *, jobs: int, recompute: bool, watcher: Watcher) ->
     _write_errors(ledger.folder / ERRORS, failed)
     if failed:
         raise CellsFailed(_failures(failed, len(ledger.jobs), ledger.folder))
+
+
+class _Both(NamedTuple):
+    """A cell that begins is claimed, and shown."""
+
+    ledger: Ledger
+    watcher: Watcher
+
+    def begin(self, job: Job) -> None:
+        self.ledger.begin(job)
+        self.watcher.begin(job)
+
+    def step(self, job: Job, share: float) -> None:
+        self.watcher.step(job, share)
 
 
 def _opened(folder: Path, planned: Plan) -> Run:

@@ -1,5 +1,6 @@
 """How an experiment is watched: a bar at a terminal, a line a cell elsewhere."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -8,9 +9,9 @@ from typing import Any, Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from superalign_env.measures import mean
 from superalign_env.plain_text import one_line, terminal
 from superalign_training.experiments.engine.plan import Job
+from superalign_training.experiments.engine.time_left import TimeLeft, span
 from superalign_training.experiments.engine.work import Answer
 
 
@@ -23,6 +24,10 @@ class Watcher(Protocol):
 
     def begin(self, job: Job) -> object:
         """A cell begins."""
+        ...
+
+    def step(self, job: Job, share: float) -> object:
+        """So much of a cell is done, in [0, 1]."""
         ...
 
     def end(self, job: Job, answer: Answer) -> object:
@@ -54,36 +59,14 @@ class Silent:
     def begin(self, job: Job) -> None:
         """A cell begins."""
 
+    def step(self, job: Job, share: float) -> None:
+        """So much of a cell is done."""
+
     def end(self, job: Job, answer: Answer) -> None:
         """A cell is done."""
 
     def say(self, text: str) -> None:
         """Something that a person should know."""
-
-
-class TimeLeft:
-    """How long the cells take that are not done: as long as others of their condition."""
-
-    def __init__(self, jobs: Sequence[Job], workers: int) -> None:
-        self._left = {job.hash: job.condition for job in jobs}
-        self._workers = workers
-        self._seconds: dict[str, list[float]] = {}
-
-    def take(self, job: Job, seconds: float) -> None:
-        """Learn from a cell that is done."""
-        self._left.pop(job.hash, None)
-        self._seconds.setdefault(job.condition, []).append(seconds)
-
-    def left(self) -> float | None:
-        """Return the seconds that are left; None before anything was measured."""
-        if not self._seconds:
-            return None
-        overall = mean([s for seen in self._seconds.values() for s in seen]).value
-        expected: Mapping[str, float] = {
-            condition: mean(seen).value for condition, seen in self._seconds.items()
-        }
-        total = sum(expected.get(name, overall) for name in self._left.values())
-        return total / max(1, min(self._workers, len(self._left)))
 
 
 class Lines:
@@ -107,6 +90,9 @@ class Lines:
     def begin(self, job: Job) -> None:
         """A cell begins."""
 
+    def step(self, job: Job, share: float) -> None:
+        """So much of a cell is done."""
+
     def end(self, job: Job, answer: Answer) -> None:
         """A cell is done."""
         self._time.take(job, answer.seconds)
@@ -127,10 +113,15 @@ class Bar:
 
     Args:
         console: where to.
+        clock: seconds, for the time that is left.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(
+        self, console: Console, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._console = console
+        self._clock = clock
+        self._since: dict[str, float] = {}
         self._time = TimeLeft((), 1)
         self._running: dict[str, str] = {}
         self._task: TaskID | None = None
@@ -166,12 +157,20 @@ class Bar:
     def begin(self, job: Job) -> None:
         """A cell begins."""
         self._running[job.hash] = f"{job.condition} {job.seed}"
+        self._since[job.hash] = self._clock()
+        self._show(advance=0)
+
+    def step(self, job: Job, share: float) -> None:
+        """So much of a cell is done."""
+        self._running[job.hash] = f"{job.condition} {job.seed} {share:.0%}"
+        self._time.step(job, share, self._clock() - self._since[job.hash])
         self._show(advance=0)
 
     def end(self, job: Job, answer: Answer) -> None:
         """A cell is done."""
         self._time.take(job, answer.seconds)
         self._running.pop(job.hash, None)
+        self._since.pop(job.hash, None)
         self.say(line_of(job, answer))
         self._show(advance=1)
 
@@ -207,13 +206,3 @@ def _numbers(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str,
             yield from _numbers(value, f"{before}{key} ")
         elif isinstance(value, int | float):
             yield f"{before}{key}", value
-
-
-def span(seconds: float | None) -> str:
-    """Return a time as a person says it."""
-    if seconds is None:
-        return "?"
-    if seconds < 100:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"

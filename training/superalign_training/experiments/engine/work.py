@@ -5,16 +5,26 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import InvalidOption
 from superalign_training.experiments.engine.bench import Bench
 from superalign_training.experiments.engine.plan import Job
 
-Begin = Callable[[Job], object]
-"""Called when a cell begins."""
+
+class Told(Protocol):
+    """Who is told of cells that begin and get on."""
+
+    def begin(self, job: Job) -> object:
+        """A cell begins."""
+        ...
+
+    def step(self, job: Job, share: float) -> object:
+        """So much of a cell is done."""
+        ...
 
 
 class Task(NamedTuple):
@@ -47,9 +57,9 @@ def complaint(error: str) -> str:
     return (error.strip().splitlines() or [""])[-1]
 
 
-def compute(task: Task, job: Job) -> Answer:
+def compute(task: Task, job: Job, *, told: Callable[[float], object]) -> Answer:
     """Compute one cell; what it raises is its answer."""
-    bench = Bench(Path(task.root), job.hash, scope=task.scope)
+    bench = Bench(Path(task.root), job.hash, scope=task.scope, told=told)
     since, cpu = time.perf_counter(), time.process_time()
     result, error = {}, ""
     try:
@@ -62,12 +72,12 @@ def compute(task: Task, job: Job) -> Answer:
 
 
 def in_turn(
-    task: Task, jobs: Iterable[Job], *, begin: Begin
+    task: Task, jobs: Iterable[Job], *, told: Told
 ) -> Generator[tuple[Job, Answer], None, None]:
     """Compute cells in this process, one after the other."""
     for job in jobs:
-        begin(job)
-        yield job, compute(task, job)
+        told.begin(job)
+        yield job, compute(task, job, told=partial(told.step, job))
 
 
 def plain_result(values: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import InvalidOption
 from superalign_training.experiments.engine.plan import Job
-from superalign_training.experiments.engine.work import Answer, Begin, Task, compute
+from superalign_training.experiments.engine.work import Answer, Task, Told, compute
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -39,10 +39,11 @@ class Worker(NamedTuple):
         with suppress(OSError):
             self.pipe.send_bytes(to_json(job))
 
-    def take(self) -> Answer | None:
-        """Return the answer that has arrived; None when the process died instead."""
+    def take(self) -> Answer | float | None:
+        """Return the answer, or how much is done; None when the process died instead."""
         try:
-            return from_json(self.pipe.recv_bytes(), Answer)
+            raw = self.pipe.recv_bytes()
+            return from_json(raw, Answer) if raw[:1] == b"[" else from_json(raw, float)
         except (EOFError, OSError):
             return None
 
@@ -57,7 +58,7 @@ class Worker(NamedTuple):
 
 
 def side_by_side(
-    task: Task, jobs: Sequence[Job], *, begin: Begin, workers: int
+    task: Task, jobs: Sequence[Job], *, told: Told, workers: int
 ) -> Generator[tuple[Job, Answer], None, None]:
     """Compute cells in several processes; yields them as they are done.
 
@@ -74,11 +75,15 @@ def side_by_side(
                 worker = idle.pop() if idle else _hire(task)
                 job = waiting.popleft()
                 busy[worker.pipe] = worker, job
-                begin(job)
+                told.begin(job)
                 worker.give(job)
             for pipe in connection.wait(list(busy)):
-                worker, job = busy.pop(pipe)  # type: ignore[call-overload] # typed for any handle
+                worker, job = busy[pipe]  # type: ignore[index] # typed for any handle
                 answer = worker.take()
+                if isinstance(answer, float):
+                    told.step(job, answer)
+                    continue
+                del busy[worker.pipe]
                 if answer is None:
                     answer = _epitaph(worker)
                 else:
@@ -135,11 +140,15 @@ def serve(task: Task, pipe: Connection) -> None:
     """Compute cells until nobody asks any more: what runs in the other process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def told(share: float) -> None:
+        pipe.send_bytes(to_json(share))
+
     gc.freeze()  # trainers collect garbage at every end; what was imported is none
     try:
         while True:
             job = from_json(pipe.recv_bytes(), Job)
-            pipe.send_bytes(to_json(compute(task, job)))
+            pipe.send_bytes(to_json(compute(task, job, told=told)))
     except (EOFError, OSError, KeyboardInterrupt):
         return
 
