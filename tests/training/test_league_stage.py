@@ -217,6 +217,18 @@ def test_a_run_stopped_within_the_league_resumes_to_the_same_matrix(two_rounds, 
         assert rows(again, name) == rows(path, name)
 
 
+def test_adapters_play_on_the_one_base_of_the_run(speaking, tmp_path):
+    chosen = settings(speaking, learner={"id": str(speaking), "adapter": {"rank": 2}})
+    chain = go(tmp_path / "run", chosen, 1)
+    with Run.open(tmp_path / "run") as run:
+        bench = _bench(run, chain)
+        met = league_opponents(bench, chosen, LeagueSettings(sampling="uniform"), "learner")
+        first, trained = met.agents.values()
+        assert first.adapter.base is trained.adapter.base
+        assert trained.spec.policy == chain.policies["learner"].weights
+        assert first.spec.policy != trained.spec.policy
+
+
 @pytest.mark.parametrize("what", ["weights", "archive"])
 def test_an_altered_checkpoint_is_refused(two_rounds, tmp_path, what):
     path, _, _ = two_rounds
