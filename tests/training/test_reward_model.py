@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from superalign_env.errors import InvalidOption, RecordDamaged
+from superalign_training.algorithms.dpo import Dpo
 from superalign_training.algorithms.reward_model import RewardModel, trainer
 from superalign_training.algorithms.scorer import Scorer
 from superalign_training.experience import Preference
-from superalign_training.policy import Policy
+from superalign_training.policy import Lora, Policy
 
 PAIRS = [
     Preference((30 + i, 31, 32), (40 + i % 2, 1), (42 + i % 2, 1), ("ann",))
@@ -135,3 +136,25 @@ def test_a_tokenizer_without_pad_token_will_do(scratch):
     )
     assert (margins(scorer, uneven) > 0).all()
     assert math.isfinite(numbers["loss"])
+
+
+def test_the_body_of_an_adapter_is_that_of_its_base_with_the_adapter_added(scratch):
+    policy = Policy.from_reference(str(scratch), adapter=Lora(rank=4, alpha=8), seed=3)
+    plain = Scorer.of(Policy.from_reference(str(scratch))).hash
+    assert Scorer.of(policy).hash == plain, "a fresh adapter adds nothing"
+    Dpo(steps=20, batch=12, rate=2e-2, passes=99).improve(policy, PAIRS, seed=3)
+    scorer = Scorer.of(policy)
+    assert scorer.hash != plain
+    ids = torch.tensor([[30, 31, 32, 40, 1]])
+    with torch.no_grad():
+        ours = scorer.model.base_model(ids).last_hidden_state
+        theirs = policy.model.base_model(ids).last_hidden_state
+    assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_broken_weights_say_so(scratch):
+    policy = Policy.from_reference(str(scratch))
+    with torch.no_grad():
+        next(policy.model.parameters()).fill_(math.nan)
+    with pytest.raises(InvalidOption, match="broken weights"):
+        RewardModel(steps=2).teach(Scorer.of(policy), PAIRS, seed=0)

@@ -45,9 +45,10 @@ class Scorer:
     def of(cls, policy: Policy) -> Self:
         """Return a scorer with a copy of a policy's body, that scores everything 0.
 
+        The weights of an adapter are added to those of the base that it stands on.
+
         Raises:
-            InvalidOption: no classifier of that architecture, or weights that a plain body
-                does not have (an adapter).
+            InvalidOption: no classifier of that architecture.
         """
         config = copy.deepcopy(policy.model.config)
         config.num_labels = 1
@@ -55,7 +56,7 @@ class Scorer:
         try:
             build: Any = AutoModelForSequenceClassification  # from_config has no types
             model = build.from_config(config, dtype=policy.model.dtype)
-            model.base_model.load_state_dict(policy.model.base_model.state_dict())
+            model.base_model.load_state_dict(_plain_weights(policy.model.base_model))
         except (ValueError, RuntimeError) as error:
             raise InvalidOption(
                 f"{policy.reference} cannot become a scorer: {str(error).splitlines()[0]}"
@@ -164,6 +165,24 @@ class Scorer:
                 f"the scorer {folder} is not what was written; restore it or train it again"
             )
         return made
+
+
+def _plain_weights(body: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return the weights of a body by their usual names, adapters (LoRA) added in."""
+    added: dict[str, Any] = {
+        f"{name}.base_layer.weight": module
+        for name, module in body.named_modules()
+        if hasattr(module, "base_layer")
+    }
+    found: dict[str, torch.Tensor] = {}
+    for name, own in body.state_dict().items():
+        if ".lora_" in name:
+            continue
+        layer, weight = added.get(name), own.detach()
+        if layer is not None:
+            weight = weight + sum(map(layer.get_delta_weight, layer.active_adapters))
+        found[name.replace(".base_layer.", ".")] = weight
+    return found
 
 
 def _pad(tokenizer: PreTrainedTokenizerBase) -> int:
