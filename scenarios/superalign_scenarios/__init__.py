@@ -18,6 +18,10 @@ PLUGINS: "Table" = {
             "superalign_scenarios.exam:Exam",
             "one seat answers one task; the truth grades it",
         ),
+        "errand-v0": (
+            "superalign_scenarios.errand:Errand",
+            "four turns of one seat, paid at the end; the optimum of every case is known",
+        ),
         "echo-v0": (
             "superalign_scenarios.echo:Echo",
             "two seats speak at once for a number of cycles; the smallest scenario",
