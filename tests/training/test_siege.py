@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from superalign_agents.references import make_agent
 from superalign_env.making import make_scenario
@@ -15,7 +16,9 @@ from superalign_training.evaluation.siege import (
     exact,
     harm_table,
 )
-from superalign_training.experiments.robustness import EXPERIMENT, FROZEN, reduce
+from superalign_training.experiments.robustness import EXPERIMENT, FROZEN
+from superalign_training.experiments.robustness_report import picture, reduce
+from superalign_training.hardening import Hardening
 from superalign_training.policy import Policy
 
 
@@ -128,3 +131,17 @@ def test_the_claim_is_made_from_ten_unspent_seeds():
     assert len(EXPERIMENT.seeds.claim) == 10
     assert min(EXPERIMENT.seeds.claim) >= 200
     assert EXPERIMENT.conditions["hardened"] == FROZEN
+
+
+def test_every_candidate_is_a_setting():
+    for candidate in EXPERIMENT.candidates.values():
+        settings = Hardening.model_validate(candidate["hardening"])
+        assert settings.model_dump(mode="json") == candidate["hardening"]
+
+
+def test_the_picture_shows_what_attackers_achieve_before_and_after():
+    figure = Figure()
+    picture(figure, {"hardened": {1: cell(0.1, 1.0), 2: cell(0.0, 1.0)}})
+    (axes,) = figure.axes
+    assert [line.get_label() for line in axes.lines] == ["untuned", "hardened"]
+    assert axes.lines[1].get_ydata()[0] == pytest.approx(0.05)
