@@ -1,7 +1,8 @@
-"""The sink that writes episodes: in batches, beside the loop, each batch whole or not at all."""
+"""The sink that writes episodes: in batches, each whole or not at all."""
 
 import atexit
 import threading
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -13,14 +14,13 @@ from superalign_env.types import Episode
 if TYPE_CHECKING:
     from superalign_env.store.run import Run
 
-_BATCHES_AHEAD = 16
-"""How far the loop may run ahead of the disk."""
-
 
 class EpisodeWriter:
-    """Takes finished episodes and writes them from a thread of its own.
+    """Takes finished episodes and writes them, a batch in one transaction.
 
-    The loop that plays waits only when it is many batches ahead of the disk. Whatever
+    Whoever hands over the episode that completes a batch writes it: 20 µs a turn. A
+    thread of its own would have to fight the loop that plays for the interpreter, which
+    costs both more than the disk does. There is a thread for quiet times only: whatever
     was handed over more than ``every`` seconds ago is on disk, also after a kill. After
     an error the episodes wait here: `flush` tries again.
 
@@ -42,11 +42,12 @@ class EpisodeWriter:
         self._batch, self._every = batch, every
         self._batches = BatchWriter(run.path / "run.db", stage)
         self._inbox: list[Episode] = []
-        self._changed = threading.Condition()
-        self._hurry = self._closing = self._writing = self._stuck = False
+        self._lock = threading.RLock()
+        self._closing = threading.Event()
+        self._written = time.monotonic()
         self._failure: Exception | None = None
         self._thread = threading.Thread(
-            target=self._work, name="episode-writer", daemon=True
+            target=self._tidy, name="episode-writer", daemon=True
         )
         self._thread.start()
         atexit.register(self.close)
@@ -58,15 +59,12 @@ class EpisodeWriter:
         Raises:
             RecordError: an earlier batch could not be written; this one is kept all the same.
         """
-        with self._changed:
-            if self._closing:
+        with self._lock:
+            if self._closing.is_set():
                 raise RecordError("this EpisodeWriter is closed; make another one")
-            while len(self._inbox) > _BATCHES_AHEAD * self._batch and self._failure is None:
-                self._changed.wait()
             self._inbox.extend(episodes)
-            if len(self._inbox) >= self._batch:
-                self._changed.notify_all()
-        self._complain()
+            self._complain()
+            self._empty(down_to=self._batch)
 
     def flush(self) -> None:
         """Return when everything that was handed over is on disk.
@@ -75,12 +73,10 @@ class EpisodeWriter:
             RecordFull: the disk is full. Free some space and call it again.
             RecordError: something could not be written.
         """
-        self._complain()
-        with self._changed:
-            self._hurry = True
-            self._changed.notify_all()
-            self._changed.wait_for(self._is_settled)
-        self._complain()
+        with self._lock:
+            self._complain()
+            self._empty()
+            self._complain()
 
     def close(self) -> None:
         """Flush and end the thread; twice does no harm.
@@ -88,11 +84,12 @@ class EpisodeWriter:
         Raises:
             RecordError: something could not be written.
         """
-        with self._changed:
-            if self._closing:
+        with self._lock:
+            if self._closing.is_set():
                 return
-            self._closing = True
-            self._changed.notify_all()
+            # Closed only then: after an interrupt it can be closed again.
+            self._empty()
+            self._closing.set()
         self._thread.join()
         self._batches.close()
         atexit.unregister(self.close)
@@ -111,57 +108,36 @@ class EpisodeWriter:
         self.close()
 
     def _complain(self) -> None:
-        """Raise, once, what went wrong in the thread."""
-        with self._changed:
-            failure, self._failure = self._failure, None
+        """Raise, once, what went wrong."""
+        failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
 
-    def _is_settled(self) -> bool:
-        return self._failure is not None or not (self._inbox or self._writing)
+    def _empty(self, down_to: int = 1) -> None:
+        """Write batch after batch while there are so many episodes; stop at an error."""
+        while len(self._inbox) >= down_to:
+            batch = self._inbox[: self._batch]
+            try:
+                refused = self._batches.write(batch)
+            except Exception as error:  # whatever it is must reach who plays
+                self._failure = error
+                return
+            # Only now: an interrupt must not lose what it kept from the disk.
+            del self._inbox[: len(batch)]
+            self._written = time.monotonic()
+            if refused:
+                more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+                self._failure = RecordError(refused[0] + more)
 
-    def _is_due(self) -> bool:
-        if self._closing:
-            return True
-        full = self._hurry or len(self._inbox) >= self._batch
-        return full and self._failure is None
-
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                # Not `|=`: it would read the flag before the wait and undo a flush.
-                if not self._changed.wait_for(self._is_due, timeout=self._every):
-                    # After a quiet second whatever is there goes to disk.
-                    self._hurry = True
-                taken = self._take()
-            failure = self._written(taken) if taken else None
-            with self._changed:
-                self._failure = failure or self._failure
-                self._writing = False
-                self._changed.notify_all()
-                if self._closing and (self._stuck or not self._inbox):
-                    return
-
-    def _take(self) -> list[Episode]:
-        """Return the next batch; nothing while an error waits to be told."""
-        if self._failure is not None and not self._closing:
-            return []
-        taken, self._inbox = self._inbox[: self._batch], self._inbox[self._batch :]
-        self._hurry &= bool(self._inbox)
-        self._writing = bool(taken)
-        return taken
-
-    def _written(self, taken: list[Episode]) -> Exception | None:
-        """Write what was taken, or put it back; return what went wrong."""
-        try:
-            refused = self._batches.write(taken)
-            self._stuck = False
-        except Exception as error:  # whatever it is must reach the thread that plays
-            with self._changed:
-                self._inbox = taken + self._inbox
-                self._stuck = True
-            return error
-        if refused:
-            more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-            return RecordError(refused[0] + more)
-        return None
+    def _tidy(self) -> None:
+        """Write what has waited for too long. Runs in a thread."""
+        wait = self._every
+        while not self._closing.wait(wait):
+            with self._lock:
+                wait = self._written + self._every - time.monotonic()
+                if wait > 0:
+                    continue
+                wait = self._every
+                # While an error waits to be told, nothing is tried again.
+                if self._failure is None:
+                    self._empty()

@@ -175,7 +175,7 @@ def test_what_cannot_be_recorded_is_named_and_costs_no_other_episode(run, bad, w
     assert run.episode_ids() == ["e0", "e2"]
 
 
-def test_an_error_of_the_thread_reaches_the_loop_and_nothing_is_lost(run, monkeypatch):
+def test_an_error_reaches_the_loop_and_nothing_is_lost(run, monkeypatch):
     def broken(self, episodes):
         raise RuntimeError("the disk caught fire")
 
@@ -226,13 +226,25 @@ def test_a_loop_far_ahead_of_the_disk_waits(run, monkeypatch):
 
 
 def test_a_busy_loop_does_not_starve_the_writer(run):
-    """Row by row, each would wait 5 ms for the interpreter: ten seconds for this batch."""
-    with EpisodeWriter(run, batch=512, every=1000) as writer:
+    """Row by row, each would wait 5 ms for the interpreter: ten seconds for these episodes."""
+    with EpisodeWriter(run, batch=1000, every=0.05) as writer:
         writer.write([small(n) for n in range(512)])
         end = time.monotonic() + 3
         while time.monotonic() < end and run.count() < 512:
             sum(range(200_000))
         assert run.count() == 512
+
+
+def test_an_interrupt_while_writing_loses_nothing(run, monkeypatch):
+    def interrupted(self, episodes):
+        raise KeyboardInterrupt
+
+    with EpisodeWriter(run, batch=2, every=1000) as writer:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(batches.BatchWriter, "write", interrupted)
+            writer.write([small(n) for n in range(3)])
+        assert run.count() == 0
+    assert run.episode_ids() == ["e0", "e1", "e2"]
 
 
 def test_a_stage_that_never_ended_can_be_discarded_and_played_again(run):
