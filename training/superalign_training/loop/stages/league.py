@@ -45,7 +45,10 @@ HARM = "league.harm"
 
 
 def league(bench: Bench, settings: Settings, rules: LeagueSettings) -> Outcome:
-    """Play what newcomers add to the matrix, as critics judge it, and rate everybody."""
+    """Play what newcomers add to the matrix, as critics judge it, and rate everybody.
+
+    A cell is judged by the critic of the round in which it was played; its tag says whom.
+    """
     squad = enrolled(bench)
     metrics = _grown(
         bench,
@@ -165,7 +168,7 @@ def _grown(
         fixture,
         seated=_seated(bench, settings, squad, invent=split == "train"),
         measures=measures,
-        tags={"split": split, "judge": bench.chain.policies["critic"].agent[:12]},
+        tags={"split": split, "critic": bench.chain.policies["critic"].agent[:12]},
         step=bench.round,
     )
     found = []
