@@ -95,6 +95,29 @@ def test_a_league_plays_and_is_measured_after_each_round(earned):
     assert len(spoke) >= 2  # of this round and of an earlier one
 
 
+def test_lessons_come_before_rewards_where_they_are_asked_for(speaking, tmp_path):
+    path = tmp_path / "run"
+    few = {"steps": 2, "batch": 4}
+    lessons = {
+        "cases": 8,
+        "members": 2,
+        "algorithm": {"id": "kto", **few},
+        "replay": {"cases": 4, "members": 2, "imitation": few},
+    }
+    SelfPlay(**tiny(speaking, path, rounds=1, supervise=lessons)).run()
+    with Run.open(path, readonly=True) as run:
+        stages = {stage.name: stage for stage in run.stages.all()}
+    names = list(stages)
+    assert names.index("attack") < names.index("supervise") < names.index("learn")
+    taught = stages["supervise"]
+    assert taught.outputs["notes"]["lessons"] > 0
+    before, after = (
+        chain["chain"]["policies"]["learner"]["weights"]
+        for chain in (taught.inputs, taught.outputs)
+    )
+    assert before != after
+
+
 def test_what_made_an_attacker_say_little_is_taken_back(speaking, tmp_path):
     path = tmp_path / "run"
     asked = tiny(speaking, path, rounds=1)

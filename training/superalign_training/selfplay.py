@@ -31,6 +31,7 @@ from superalign_training.loop.stages.evaluate import evaluate, test
 from superalign_training.loop.stages.judge import calibrate, judge
 from superalign_training.loop.stages.league import league, trial
 from superalign_training.loop.stages.learn import learn
+from superalign_training.loop.stages.supervise import supervise
 from superalign_training.settings import (
     TRAINED,
     AgentReference,
@@ -48,8 +49,8 @@ _HUMAN = Annotator()
 def plan(settings: Settings) -> list[Planned]:
     """Return the stages of a run, in order.
 
-    judge → evaluate, then for each round attack → learn → annotate → calibrate →
-    evaluate (→ league → trial, where a league is kept), and once, at the end, test
+    judge → evaluate, then for each round attack → (supervise →) learn → annotate →
+    calibrate → evaluate (→ league → trial, where a league is kept), and once, at the end, test
     (→ critics, where they are to be probed).
     """
     shared = _shaping(settings)
@@ -59,8 +60,11 @@ def plan(settings: Settings) -> list[Planned]:
 
     stages = [stage("judge", judge, 0), stage("evaluate", evaluate, 0)]
     for number in range(1, settings.rounds + 1):
+        stages.append(stage("attack", attack, number))
+        if settings.supervise is not None:
+            taught = partial(supervise, rules=settings.supervise)
+            stages.append(stage("supervise", taught, number))
         stages += [
-            stage("attack", attack, number),
             stage("learn", learn, number),
             stage("annotate", annotate, number),
             stage("calibrate", calibrate, number),

@@ -21,6 +21,7 @@ from superalign_env.types import Role
 from superalign_training.algorithms.grpo import Grpo
 from superalign_training.algorithms.making import RlAlgorithm
 from superalign_training.algorithms.sft import Sft
+from superalign_training.algorithms.supervision import Supervise
 from superalign_training.league import LeagueSettings
 from superalign_training.sections import Count, Plural, Section, Share
 
@@ -159,6 +160,9 @@ class Settings(Section):
     """Threads of PyTorch on a CPU."""
     judge: Judge = Judge()
     attack: Attack = Attack()
+    supervise: Supervise | None = None
+    """How the learner is taught by what critics and people said, before it learns from
+    rewards: ``{algorithm: {id: dpo}, cases: 64}``; not at all when null."""
     learn: Learn = Learn()
     annotator: Annotator = Annotator()
     calibrate: Calibrate = Calibrate()
