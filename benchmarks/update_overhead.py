@@ -34,9 +34,6 @@ from superalign_training.experience import Live, Row, training_rows
 from superalign_training.policy import Policy
 
 SEAT = "learner_0"
-SETTINGS = Grpo()
-"""As in a run: 32 cases, 4 members, divergence included."""
-
 _clock = time.process_time
 
 
@@ -47,7 +44,7 @@ class Round(NamedTuple):
     whole: float
 
 
-def player(policy: Policy) -> Callable[[int, int], list[Episode]]:
+def player(policy: Policy, settings: Grpo) -> Callable[[int, int], list[Episode]]:
     """Return what plays red-team with a policy as the learner."""
     scenario = superalign_env.make_scenario("red-team", vanilla=1.0, refine=1)
     agents = {
@@ -61,7 +58,7 @@ def player(policy: Policy) -> Callable[[int, int], list[Episode]]:
             scenario,
             agents,
             first_case=first,
-            group=SETTINGS.members,
+            group=settings.members,
             fork_at=SEAT,
             live=256,
         )
@@ -91,7 +88,9 @@ class Stopwatch:
         return self._ends[-1]
 
 
-def ours(rung: str, batches: Sequence[list[Episode]], folder: Path) -> float:
+def ours(
+    rung: str, settings: Grpo, batches: Sequence[list[Episode]], folder: Path
+) -> float:
     """Return CPU seconds of one update of ours, records included."""
     policy = Policy.from_reference(rung)
     steps = iter(batches)
@@ -105,13 +104,13 @@ def ours(rung: str, batches: Sequence[list[Episode]], folder: Path) -> float:
             writer.write(episodes)
             return training_rows(episodes, SEAT)
 
-        settings = SETTINGS.model_copy(update={"steps": len(batches)})
-        settings.improve(policy, Live(recorded), seed=1, on_step=watch)
+        algorithm = settings.model_copy(update={"steps": len(batches)})
+        algorithm.improve(policy, Live(recorded), seed=1, on_step=watch)
         writer.close()
     return watch.seconds
 
 
-def plain(rung: str, batches: Sequence[list[Row]]) -> float:
+def plain(rung: str, settings: Grpo, batches: Sequence[list[Row]]) -> float:
     """Return CPU seconds of one update of TRL's trainer, with nothing of ours."""
     policy = Policy.from_reference(rung)  # only a model and a tokenizer here
     steps = iter(batches)
@@ -135,15 +134,15 @@ def plain(rung: str, batches: Sequence[list[Row]]) -> float:
         reward_funcs=pay,
         rollout_func=roll_out,
         processing_class=policy.tokenizer,
-        train_dataset=Dataset.from_list([{"prompt": "-"}] * SETTINGS.cases),
+        train_dataset=Dataset.from_list([{"prompt": "-"}] * settings.cases),
         args=GRPOConfig(
             **shared_arguments(
-                steps=len(batches), rate=SETTINGS.rate, seed=1, device="cpu"
+                steps=len(batches), rate=settings.rate, seed=1, device="cpu"
             ),
-            per_device_train_batch_size=SETTINGS.cases * SETTINGS.members,
-            num_generations=SETTINGS.members,
+            per_device_train_batch_size=settings.cases * settings.members,
+            num_generations=settings.members,
             temperature=1.0,
-            beta=SETTINGS.kl,
+            beta=settings.kl,
             shuffle_dataset=False,
         ),
         callbacks=[Recorder(watch)],
@@ -152,10 +151,10 @@ def plain(rung: str, batches: Sequence[list[Row]]) -> float:
     return watch.seconds
 
 
-def one_round(rung: str) -> Round:
+def one_round(rung: str, settings: Grpo) -> Round:
     """Return CPU seconds of a round of live play and learning, and of building in it."""
     policy = Policy.from_reference(rung)
-    play = player(policy)
+    play = player(policy, settings)
     watch = Stopwatch()
     first_play: list[float] = []
 
@@ -164,7 +163,7 @@ def one_round(rung: str) -> Round:
         return training_rows(play(first, count), SEAT)
 
     begin = _clock()
-    SETTINGS.improve(policy, Live(live), seed=1, on_step=watch)
+    settings.improve(policy, Live(live), seed=1, on_step=watch)
     end = _clock()
     return Round(first_play[0] - begin + end - watch.last, end - begin)
 
@@ -176,26 +175,31 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0, help="updates of one run")
     parser.add_argument("--repeats", type=int, default=0)
     parser.add_argument("--rung", type=int, default=3, help="of the micro ladder")
+    parser.add_argument("--cases", type=int, default=32, help="of one update")
     options = parser.parse_args()
     steps = options.steps or (4 if options.quick else 9)
     repeats = options.repeats or (3 if options.quick else 9)
     rung = f"micro/{options.rung}"
 
-    play = player(Policy.from_reference(rung))
-    cases = SETTINGS.cases
+    settings = Grpo(cases=options.cases)  # as in a run, divergence included
+    play = player(Policy.from_reference(rung), settings)
+    cases = settings.cases
     episodes = [play(step * cases, cases) for step in range(steps)]
     rows = [training_rows(batch, SEAT) for batch in episodes]
     pairs: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
-        ours(rung, episodes, Path(folder) / "warm")
-        plain(rung, rows)
+        ours(rung, settings, episodes, Path(folder) / "warm")
+        plain(rung, settings, rows)
         for repeat in range(repeats):
             pairs.append(
-                (ours(rung, episodes, Path(folder) / str(repeat)), plain(rung, rows))
+                (
+                    ours(rung, settings, episodes, Path(folder) / str(repeat)),
+                    plain(rung, settings, rows),
+                )
             )
     tokens = statistics.mean(len(r.prompt_ids + r.completion_ids) for b in rows for r in b)
     table(
-        f"one GRPO update on {rung}: {cases * SETTINGS.members} rows of {tokens:.0f} tokens, "
+        f"one GRPO update on {rung}: {cases * settings.members} rows of {tokens:.0f} tokens, "
         "CPU seconds",
         [
             (str(i), f"{a:.3f}", f"{b:.3f}", f"{a / b:.3f}")
@@ -203,9 +207,9 @@ def main() -> None:
         ],
         ("repeat", "ours, recorded", "plain TRL", "ratio"),
     )
-    rounds = [one_round(rung) for _ in range(1 if options.quick else 3)]
+    rounds = [one_round(rung, settings) for _ in range(1 if options.quick else 3)]
     table(
-        f"a round of {SETTINGS.steps} steps of live play, CPU seconds",
+        f"a round of {settings.steps} steps of live play, CPU seconds",
         [
             (str(i), f"{r.building:.2f}", f"{r.whole:.2f}", f"{r.building / r.whole:.3f}")
             for i, r in enumerate(rounds)

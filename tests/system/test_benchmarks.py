@@ -30,7 +30,7 @@ NAMES = {
         {"time_per_episode_ratio", "memory_ratio"},
     ),
     "update_overhead": (
-        ["--steps", "2", "--repeats", "1", "--rung", "0"],
+        ["--steps", "2", "--repeats", "1", "--rung", "0", "--cases", "2"],
         {"update_ratio", "rebuild_share"},
     ),
     "startup": ([], {"import_s", "help_s", "import_loads_torch"}),
