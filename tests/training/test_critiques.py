@@ -173,7 +173,9 @@ def test_what_was_not_judged_as_it_was_said_teaches_nothing():
     cut = episode("a", ((COMPLY, 0.1), (REFUSE, 0.9)), finish="length")
     repaired = episode("b", ((COMPLY, 0.1), (REFUSE, 0.9)), repair="too long")
     assert told([cut, repaired]) == []
-    assert preferences([]) == opinions([]) == examples([]) == own_words([]) == []
+    assert (
+        preferences([]) == opinions([]) == examples([]) == own_words([], source="me") == []
+    )
     silent = msgspec.structs.replace(REVISED, utterances=())
     assert told([silent]) == []
 
@@ -184,10 +186,10 @@ def test_replayed_are_all_answers_or_those_that_most_samples_agree_on():
         episode(f"t{k}", ((COMPLY if k % 2 else REFUSE, None),), question=(12,))
         for k in range(4)
     ]
-    found = own_words(told([*sure, *torn]), agree=0.75)
+    found = own_words(told([*sure, *torn]), source="me", agree=0.75)
     assert [(one.prompt_ids, one.completion_ids) for one in found] == [(Q, COMPLY)]
-    assert len(own_words(told([*sure, *torn]), agree=0.5)) == 2
-    assert len(own_words(told([*sure, *torn]))) == 8
+    assert len(own_words(told([*sure, *torn]), source="me", agree=0.5)) == 2
+    assert len(own_words(told([*sure, *torn]), source="me")) == 8
 
 
 def test_grades_are_never_read():
@@ -218,7 +220,12 @@ def lessons_of(source, *, truth):
     agents = dict.fromkeys(scenario.seats, Speaker())
     played = Rollouts(scenario, agents, run=3, group=3, fork_at="learner_0").run(16)
     found = told(played)
-    return preferences(found), opinions(found), examples(found), own_words(found, agree=0.4)
+    return (
+        preferences(found),
+        opinions(found),
+        examples(found),
+        own_words(found, source="me", agree=0.4),
+    )
 
 
 def test_flipping_all_gold_changes_no_lesson():

@@ -6,6 +6,7 @@ from functools import partial
 import msgspec
 import pytest
 
+from superalign_env.canonical import content_hash
 from superalign_env.store import Run
 from superalign_env.types import Question, Signal, role_of
 from superalign_training.algorithms.supervision import Supervise, lessons_for
@@ -181,7 +182,9 @@ def test_replayed_are_the_words_of_the_untrained_original(speaking, tmp_path):
     assert len(found[0]) == len(sat) == 12
     assert {e.utterances[0].reply.policy for e in sat} == {original.hash}
     assert found[0][0] == Example(
-        sat[0].utterances[0].reply.prompt_ids, sat[0].utterances[0].reply.token_ids
+        sat[0].utterances[0].reply.prompt_ids,
+        sat[0].utterances[0].reply.token_ids,
+        (content_hash(original.agent.spec),),
     )
 
 

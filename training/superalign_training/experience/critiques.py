@@ -119,7 +119,7 @@ class _Pairs:
         self.noted[prompt, chosen, rejected] = choice
 
 
-def own_words(found: Sequence[Answer], *, agree: float = 0.0) -> list[Example]:
+def own_words(found: Sequence[Answer], *, source: str, agree: float = 0.0) -> list[Example]:
     """Return what a speaker says of itself, for replay while it learns something new.
 
     Imitating samples of what it used to say keeps it near its former self: their
@@ -128,12 +128,13 @@ def own_words(found: Sequence[Answer], *, agree: float = 0.0) -> list[Example]:
 
     Args:
         found: answers of one speaker, perhaps several to each question.
+        source: hash of that speaker.
         agree: 0 takes every answer; more takes only the commonest answer to a question, if
             at least this share of its answers is the same (Wang et al. 2022). That also
             sharpens what it says.
     """
     if not agree:
-        return [Example(one.question, one.completion_ids) for one in found]
+        return [Example(one.question, one.completion_ids, (source,)) for one in found]
     said: dict[Ids, Counter[Ids]] = defaultdict(Counter)
     for answer in found:
         said[answer.question][answer.completion_ids] += 1
@@ -142,7 +143,7 @@ def own_words(found: Sequence[Answer], *, agree: float = 0.0) -> list[Example]:
         for question, counts in said.items()
     ]
     return [
-        Example(question, ids)
+        Example(question, ids, (source,))
         for question, ids, count, total in commonest
         if count >= agree * total
     ]

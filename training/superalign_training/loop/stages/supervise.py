@@ -9,6 +9,7 @@ truth is not asked.
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from superalign_env.canonical import content_hash
 from superalign_env.protocols import Agent
 from superalign_env.types import Episode, Metric, Role, Signal
 from superalign_training.algorithms.making import Taught, make_algorithm
@@ -104,7 +105,8 @@ def replayed(bench: Bench, settings: Settings, rules: Replay) -> list[Example]:
         part="replay",
         group=rules.members,
     )
-    return own_words(answers(sat, seat_of(paper, "learner")), agree=rules.agree)
+    said = answers(sat, seat_of(paper, "learner"))
+    return own_words(said, source=content_hash(original.spec), agree=rules.agree)
 
 
 def _labelled(bench: Bench, said: Sequence[Signal]) -> list[Episode]:
