@@ -59,6 +59,10 @@ PLUGINS: "Table" = {
             "superalign_training.experiments.first_self_play:EXPERIMENT",
             "does the learner improve in three rounds, and is it really robust?",
         ),
+        "learning": (
+            "superalign_training.experiments.learning:EXPERIMENT",
+            "does pay at the end teach what to do first: PPO, GRPO, SB3's PPO",
+        ),
         "robustness": (
             "superalign_training.experiments.robustness:EXPERIMENT",
             "how far do attackers come who never met the hardened learner?",

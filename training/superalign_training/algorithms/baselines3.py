@@ -26,6 +26,9 @@ _CLASSES: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "dqn": DQN, "a2c": A2C}
 OnEpisode = Callable[[int, float], object]
 """(environment steps so far, return of an episode that has just ended)."""
 
+OnUpdate = Callable[[int, BaseAlgorithm], object]
+"""(environment steps so far, the model after it learned from its latest rollout)."""
+
 
 class Trained(NamedTuple):
     """A model and how it got there."""
@@ -49,7 +52,7 @@ class Trained(NamedTuple):
         return sum(self.returns[-n:]) / n
 
 
-def train_baseline(
+def train_baseline(  # noqa: PLR0913 - settings of a baseline; all but two are keywords
     make_env: Callable[[], gymnasium.Env[Any, Any]],
     algorithm: Algorithm = "ppo",
     *,
@@ -59,6 +62,7 @@ def train_baseline(
     policy: str | type[Any] = "MlpPolicy",
     options: Mapping[str, Any] | None = None,
     on_episode: OnEpisode | None = None,
+    on_update: OnUpdate | None = None,
 ) -> Trained:
     """Train one of Stable-Baselines3's algorithms.
 
@@ -73,6 +77,7 @@ def train_baseline(
         options: further constructor arguments of the algorithm (learning_rate, n_steps,
             policy_kwargs, device, …).
         on_episode: called whenever an episode ends.
+        on_update: called after every rollout was learned from.
 
     Raises:
         InvalidOption: an unknown algorithm, one copy or step too few, or an option that
@@ -88,7 +93,7 @@ def train_baseline(
         model = _CLASSES[algorithm](policy, vector, seed=seed, **settings)
     except TypeError as error:
         raise InvalidOption(f"{algorithm} with {sorted(settings)}: {error}") from error
-    curve = _Curve(on_episode)
+    curve = _Curve(on_episode, on_update)
     model.set_logger(Logger(folder=None, output_formats=[]))  # its own would make a folder
     model.learn(total_timesteps=steps, callback=curve, progress_bar=False)
     return Trained(model, tuple(curve.steps), tuple(curve.returns))
@@ -97,11 +102,12 @@ def train_baseline(
 class _Curve(BaseCallback):
     """Keeps the returns of episodes in the order in which they end."""
 
-    def __init__(self, on_episode: OnEpisode | None) -> None:
+    def __init__(self, on_episode: OnEpisode | None, on_update: OnUpdate | None) -> None:
         super().__init__()
         self.steps: list[int] = []
         self.returns: list[float] = []
         self._on_episode = on_episode
+        self._on_update = on_update
 
     def _on_step(self) -> bool:
         for info in self.locals["infos"]:
@@ -111,3 +117,11 @@ class _Curve(BaseCallback):
                 if self._on_episode is not None:
                     self._on_episode(self.steps[-1], self.returns[-1])
         return True
+
+    def _on_rollout_start(self) -> None:
+        # What it learned from the rollout before this one is in the model only now.
+        if self.num_timesteps and self._on_update is not None:
+            self._on_update(self.num_timesteps, self.model)
+
+    def _on_training_end(self) -> None:
+        self._on_rollout_start()
