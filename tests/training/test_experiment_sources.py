@@ -74,6 +74,14 @@ def test_what_a_cell_reaches_counts_and_words_do_not(package, file, old, new, na
     assert ours(changed(before, taken())) == names
 
 
+def test_an_experiment_that_is_a_folder_counts_whole(package, monkeypatch):
+    monkeypatch.setattr(sources, "_EXPERIMENTS", "plugged/")
+    assert set(ours(taken())) == {
+        f"plugged/{name}"
+        for name in ("__init__.py", "experiment.py", "other.py", "rates.py", "weights.json")
+    }
+
+
 def test_new_and_removed_files_are_changes(package):
     before = taken()
     (package / "other.py").unlink()

@@ -53,9 +53,12 @@ def snapshot(cell: Callable[..., Any]) -> Snapshot:
     own = _file_of(cell)
     for package in dict.fromkeys((*_OURS, cell.__module__.partition(".")[0])):
         for name, path in _files(package):
-            if not name.startswith((*_IDLE, _EXPERIMENTS)) and path != own:
+            elsewhere = name.startswith(_EXPERIMENTS) and not _beside(path, own)
+            if not name.startswith(_IDLE) and not elsewhere and path != own:
                 found[name] = _hash_of(path)
     for path in _reached(own) if own else ():
+        if path != own and _beside(path, own):
+            continue  # is in already
         name = f"{path.parent.name}/{path.name}"
         start = cell.__qualname__.partition(".")[0] if path == own else ""
         found[name] = _hash_of(path, start)
@@ -66,6 +69,13 @@ def changed(before: Snapshot, now: Snapshot) -> list[str]:
     """Return what differs between two snapshots, or is only in one."""
     return sorted(
         n for n in before.keys() | now.keys() if before.get(n, "") != now.get(n, "")
+    )
+
+
+def _beside(path: Path, own: Path | None) -> bool:
+    """Return whether a file belongs to an experiment that is a folder."""
+    return (
+        own is not None and own.parent.name != "experiments" and own.parent in path.parents
     )
 
 
