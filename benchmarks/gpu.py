@@ -60,7 +60,7 @@ def main() -> None:
     figures: dict[str, float] = {}
     for shape in named.split(","):
         figures |= {f"{key}_{slug(shape)}": value for key, value in one(shape, load, card)}
-    figures |= residents("0.5B" if cuda else "tiny", load, card)
+    figures |= residents(named.split(",")[0], load, card)
     table(
         f"{card.name}: {card.bytes_per_s / 1e9:,.0f} GB/s copied, "
         f"{card.operations_per_s / 1e12:,.2f} T operations/s in {card.dtype}",

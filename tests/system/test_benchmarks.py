@@ -25,6 +25,24 @@ NAMES = {
         },
     ),
     "engine_speed": (["--episodes", "20", "--repeats", "1"], {"engine_turns_per_s"}),
+    "gpu": (
+        ["--shapes", "tiny"],
+        {
+            f"{name}_tiny"
+            for name in (
+                "rollout_tokens_per_s",
+                "rollout_over_generate",
+                "rollout_share_of_bandwidth",
+                "grpo_tokens_per_s",
+                "grpo_share_of_matrix_limit",
+                "ppo_tokens_per_s",
+                "ppo_share_of_matrix_limit",
+                "peak_gib",
+                "three_whole_policies_peak_gib",
+                "three_lora_policies_peak_gib",
+            )
+        },
+    ),
     "growth": (
         ["--short", "5", "--long", "10", "--repeats", "1"],
         {"time_per_episode_ratio", "memory_ratio"},
@@ -64,7 +82,7 @@ def test_it_runs_and_prints_a_table_and_its_names(name, root):
 
 def test_every_benchmark_is_tested_here(root):
     scripts = {path.stem for path in (root / "benchmarks").glob("*.py")}
-    assert scripts - {"timing", "minimal"} == set(NAMES)
+    assert scripts - {"timing", "minimal", "large"} == set(NAMES)
 
 
 def test_the_minimal_scenario_is_a_proper_one(root, monkeypatch):
