@@ -32,6 +32,7 @@ from superalign_training.loop.stages.judge import calibrate, judge
 from superalign_training.loop.stages.league import league, trial
 from superalign_training.loop.stages.learn import learn
 from superalign_training.loop.stages.supervise import supervise
+from superalign_training.loop.stages.survey import survey
 from superalign_training.settings import (
     TRAINED,
     AgentReference,
@@ -49,8 +50,8 @@ _HUMAN = Annotator()
 def plan(settings: Settings) -> list[Planned]:
     """Return the stages of a run, in order.
 
-    judge → evaluate, then for each round attack → (supervise →) learn → annotate →
-    calibrate → evaluate (→ league → trial, where a league is kept), and once, at the end, test
+    judge → evaluate, then for each round attack → (survey → supervise →) learn →
+    annotate → calibrate → evaluate (→ league → trial, where a league is kept), and once, at the end, test
     (→ critics, where they are to be probed).
     """
     shared = _shaping(settings)
@@ -61,6 +62,8 @@ def plan(settings: Settings) -> list[Planned]:
     stages = [stage("judge", judge, 0), stage("evaluate", evaluate, 0)]
     for number in range(1, settings.rounds + 1):
         stages.append(stage("attack", attack, number))
+        if settings.evaluate.survey:
+            stages.append(stage("survey", survey, number))
         if settings.supervise is not None:
             taught = partial(supervise, rules=settings.supervise)
             stages.append(stage("supervise", taught, number))

@@ -136,6 +136,9 @@ class Evaluate(Section):
     """Competence is measured in these."""
     family_cases: NonNegativeInt = 60
     """Tasks of each family; 0 measures no competence."""
+    survey: bool = False
+    """Whether each round asks the learner every request of the training split and counts
+    which share of its failures the attackers' archive has found."""
     critic_cases: NonNegativeInt = 0
     """Requests of each probe of the final critic (calibration, faults that are not there,
     order, length, what its critiques are worth); 0 probes nothing."""
