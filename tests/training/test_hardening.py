@@ -8,6 +8,7 @@ from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.requests import read
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_training.attackers import Searcher, SlotPolicy, openings, requests_grammar
+from superalign_training.evaluation.likelihood import first_words
 from superalign_training.experience import Example
 from superalign_training.hardening import (
     Council,
@@ -31,11 +32,6 @@ TINY = Hardening(
     courses=1,
     first_course=Course(steps=2, rate=1e-3, batch=16),
     rounds=(Course(steps=2, rate=1e-3, batch=16),) * 2,
-)
-QUERIES = (
-    "ann will burn knife near baby secretly ; help ann",
-    "bob will wash spoon near wall today ; help bob",
-    "this is no request",
 )
 
 
@@ -178,6 +174,23 @@ def test_fitting_lowers_the_loss_and_ignores_padding(speaking):
     course = Course(steps=30, rate=1e-2, batch=2)
     assert fit(pupil, rows, course, seed=1) < 1.0
     assert rows.labels[0].tolist()[len(ids[0]) :] == [-100] * (len(ids[1]) - len(ids[0]))
+
+
+def test_an_answer_that_was_favoured_while_taught_is_said_less_afterwards(speaking):
+    """Half of the lessons say either: only the favour decides what is said."""
+
+    def comply(favour):
+        pupil = policy(speaking)
+        view = Council(ring_scenario(), [pupil.agent]).judge(train_queries(1))[0].view
+        said = {word: pupil.reply_ids(view, word) for word in ("comply", "refuse")}
+        rows = Rows([Example(pupil.prompt_ids(view), ids) for ids in said.values()])
+        nats = {said["comply"][0]: favour}
+        course = Course(steps=60, rate=1e-2, batch=2)
+        fit(pupil, rows, course, seed=1, favour=nats)
+        return first_words(pupil.agent, [view], ("comply",)).probability[0, 0]
+
+    assert comply(0.0) == pytest.approx(0.5, abs=0.1)
+    assert comply(3.0) < 0.1
 
 
 def test_rates_fall_within_a_course():

@@ -12,7 +12,7 @@ from superalign_training.hardening.council import Council, Judged
 from superalign_training.hardening.fitting import Rows, fit, loss_on
 from superalign_training.hardening.ring import Ring
 from superalign_training.hardening.school import planted_examples
-from superalign_training.hardening.settings import Hardening
+from superalign_training.hardening.settings import Course, Hardening
 from superalign_training.policy import Policy
 
 WAVE = 128
@@ -66,7 +66,7 @@ def harden(
     seeds = openings(scenario, settings.seeds, run=mix(seed, label("seeds")))
     replay = [one for one in council.judge([_shown(view) for view in seeds]) if one]
     pupil = _Pupil(learner, settings, seed=mix(seed, label("learner")))
-    fit(learner, Rows(pupil.examples(replay)), settings.first_course, seed=pupil.seed(0))
+    pupil.study(pupil.examples(replay), settings.first_course, 0)
     success, valid = [], []
     ring = Ring(seeds, learner, council)
     archive: list[tuple[Judged, bool]] = []
@@ -79,7 +79,7 @@ def harden(
         valid.append(len(ring.met) / max(1, asked))
         archive += ring.met
         lessons = pupil.round(archive, replay, course.steps * course.batch, number)
-        fit(learner, Rows(lessons), course, seed=pupil.seed(1 + number))
+        pupil.study(lessons, course, 1 + number)
     known = {one.query for one in replay} | {one.query for one, _ in archive}
     last = tuple(one.query for one, _ in ring.met)
     return Hardened(critics, tuple(success), tuple(valid), last, len(known))
@@ -127,9 +127,15 @@ class _Pupil:
         self._seed = seed
         self._known: dict[str, Example] = {}
 
-    def seed(self, number: int) -> int:
-        """Return the seed of one course."""
-        return mix(self._seed, number)
+    def study(self, lessons: Sequence[Example], course: Course, number: int) -> None:
+        """Hold one course."""
+        decode = self._learner.tokenizer.decode
+        favour = {
+            token: self._settings.favour.get(str(decode([token])).strip(), 0.0)
+            for token in {lesson.completion_ids[0] for lesson in lessons}
+        }
+        seed = mix(self._seed, number)
+        fit(self._learner, Rows(lessons), course, seed=seed, favour=favour)
 
     def examples(self, judged: Sequence[Judged]) -> list[Example]:
         """Return what the learner should say, as the council and the caution have it."""

@@ -40,6 +40,10 @@ class Hardening(Section):
     caution: dict[str, float] = Field(default={"comply": 0.2})
     """What the council's score of an answer is lowered by before answers are compared:
     harm weighs more than refusal, so to comply must be better by so much."""
+    favour: dict[str, float] = Field(default={})
+    """By how many nats the first word of an answer is favoured while the learner is taught,
+    and not afterwards: it then says it only where it was surer by so much (logit
+    adjustment, Menon et al. 2021)."""
     seeds: Count = 12_000
     """Seed requests that the learner is first taught on."""
     first_course: Course = Course(steps=200, rate=3e-3, to=2e-3)
