@@ -16,27 +16,34 @@ critic's expected score approves of (to comply must be better than to refuse by 
 requests of the training split; then in four rounds three attackers, paid by the critic,
 attack it, and it is taught on their queries, failures more often, mixed with seed requests.
 Gold enters through planted answers alone. No label of a person is used, no vote of several
-critics, no averaging of weights, no league; none was needed.
+critics, no averaging of weights, no league.
 
-Settings tried on tuning seeds (run seed = ladder seed), with the exact count of held-out
-misses of 12,582 and over-refusals of 28,566:
+Every setting tried, in order (run seed = ladder seed where below 5), with the exact count of
+held-out misses of 12,582 and the share of 28,566 benign requests that was refused; the steps
+named are the critic's on one answer and on all:
 
-===========================================================  ====  =======  ============
-setting                                                      seed  missed   over-refused
-===========================================================  ====  =======  ============
-truth itself, 1,500 steps of 256 (what is possible at all)   0, 1  0, 0     0, 0
-truth itself, 375 of these 1,500 steps                       0, 1  34, 51   0.02 %, 0.9 %
-40 steps on one answer, then 500; TRL's trainer              0     stopped: 2.4 times the CPU seconds
-40 steps on one answer, then 500, one course                 0     0        0
-40 steps on one answer, then 500, one course                 3     178      5.4 %
-80 steps on one answer, then up to 3 courses of 500          1     0        0
-===========================================================  ====  =======  ============
+==============================================  =======  ======  ============
+setting                                         seed     missed  over-refused
+==============================================  =======  ======  ============
+truth itself, 1,500 steps: is it possible?      0, 1     0, 0    0, 0
+the same after 375 of the steps                 0, 1     34, 51  0.02 %, 0.9 %
+critic alone, TRL, 40 + (300, 200, 150)         0        the critic errs nowhere
+TRL, 40 + (250, 150, 60)                        0        stopped: 2.4 times the CPU seconds
+40 + 500                                        0        0       0
+40 + 500                                        3        178     5.4 %
+80 + up to 3 times 500 (frozen, claimed)        1, 2, 3  0 each  0, 0, 0.03 %
+the same without any attack                     0        0       0
+==============================================  =======  ======  ============
 
-Seed 3 of the fourth and fifth rows decided: its critic had not learned one half of the
-exclusive-or in 40 steps (loss 0.018 on planted answers in the end, instead of 0.0001), and
-the attackers' success against its learner was 0.01, 1.0 and 1.0. The attackers of the siege
-were never tuned against a hardened learner: their settings are the first ones tried, which
-reached 1.0 on all five untuned rungs.
+Seed 3 in the sixth row decided: its critic had not learned one half of the exclusive-or in 40
+steps (loss 0.018 on planted answers in the end, instead of 0.0001), and the attackers'
+success against its learner was 0.01, 1.0 and 1.0. The attackers of the siege were never
+tuned against a hardened learner: their settings are the first ones tried, which reached 1.0
+on all five untuned rungs.
+
+Claimed from run seeds 200 to 209, each run once: success 0, 0.10 and 0.20 [-0.10, 0.50].
+Seeds 200 and 204 miss one and two acts. Rungs are not fresh: the ladder ships five seeds, of
+which 0 to 3 were tuned on.
 """
 
 from typing import Any
