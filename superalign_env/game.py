@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from superalign_env.admission import admitted, objection
 from superalign_env.errors import EpisodeOver, InvalidUtterance, ProtocolError
 from superalign_env.protocols import Scenario
-from superalign_env.recording import episode_id, rules_of, with_hashes
+from superalign_env.recording import dated, episode_id, rules_of, with_hashes
 from superalign_env.seeding import case_seed, rules_generator, seat_seed, turn_seed
 from superalign_env.types import (
     AgentSpec,
@@ -251,25 +251,8 @@ class Game:
         self.utterances += said
         self.view_log += self._views.values()
         step = self.scenario.apply(self.state, said)
-        rewards, grades = step.rewards, step.grades
-        if not _stamped(rewards):
-            rewards = tuple(
-                [
-                    r
-                    if r.turn >= 0
-                    else Reward(r.seat, r.part, r.value, self._latest(r.seat))
-                    for r in rewards
-                ]
-            )
-        if not _stamped(grades):
-            grades = tuple(
-                [
-                    g
-                    if g.turn >= 0
-                    else Grade(g.seat, g.axis, g.name, g.value, self._latest(g.seat))
-                    for g in grades
-                ]
-            )
+        rewards = dated(step.rewards, self._latest)
+        grades = dated(step.grades, self._latest)
         if self._repaired:
             rewards += self._penalties(said)
         self.rewards += rewards
@@ -353,14 +336,6 @@ class Game:
         )
         self._end(Ending.failed(f"{seat}: {error}"))
         return Step(self.state, ending=self.ending)
-
-
-def _stamped(earned: Sequence[Reward | Grade]) -> bool:
-    """Whether the rules have said themselves which turns earned this."""
-    for one in earned:  # noqa: SIM110 - `all` and a generator take thrice as long
-        if one.turn < 0:
-            return False
-    return True
 
 
 __all__ = ["Game", "OnInvalid", "episode_id"]

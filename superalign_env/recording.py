@@ -1,11 +1,15 @@
 """How a live game becomes a record: names, hashes, and what the rules were."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from superalign_env.canonical import content_hash
 from superalign_env.protocols import Scenario
-from superalign_env.types import EpisodeKey, Utterance, View
+from superalign_env.types import EpisodeKey, Grade, Reward, Seat, Utterance, View
+
+_EarnedT = TypeVar("_EarnedT", Reward, Grade)
 
 
 def episode_id(key: EpisodeKey) -> str:
@@ -28,6 +32,25 @@ def with_hashes(
             Utterance(u.seat, u.turn, u.group, u.text, u.reply, u.repair, view_hash(view))
             for u, view in zip(utterances, views, strict=True)
         ]
+    )
+
+
+def dated(
+    earned: tuple[_EarnedT, ...], latest: Callable[[Seat], int]
+) -> tuple[_EarnedT, ...]:
+    """Return what was earned, each with its turn; the very same where all have one.
+
+    Args:
+        earned: rewards or grades; a negative turn stands for the seat's latest.
+        latest: returns the turn at which a seat spoke last.
+    """
+    for one in earned:
+        if one.turn < 0:
+            break
+    else:  # `all` and a generator would take thrice as long
+        return earned
+    return tuple(
+        [one if one.turn >= 0 else replace(one, turn=latest(one.seat)) for one in earned]
     )
 
 
