@@ -83,7 +83,8 @@ def test_the_same_cell_again_is_the_same(outcomes, tmp_path):
 
 
 def test_the_seeds_of_the_claim_are_five_and_nobody_saw_them():
-    assert EXPERIMENT.seeds.claim == (200, 201, 202, 203, 204)
+    assert EXPERIMENT.seeds.claim == (210, 211, 212, 213, 214)
+    assert set(EXPERIMENT.seeds.spent) == set(range(200, 205))
 
 
 class Counting:

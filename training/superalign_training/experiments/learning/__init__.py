@@ -3,13 +3,13 @@
 The task is `errand-v0`: four turns, pay with the last one, the optimum of every case known by
 trying all ways. A tiny language model (micro/3) reads the road in words. It has been shown
 random legal moves (`start`), so all conditions of a seed begin with the same weights, which
-earn about 0.3 of the optimum, as chance does, and each samples 40,960 tokens. Reached is
+earn about 0.3 of the optimum, as chance does, and each samples 61,440 tokens. Reached is
 the mean share of each case's optimum in 300 held-out cases, greedily.
 
 Ours and Stable-Baselines3's PPO have the same rollouts (1,024 tokens), epochs,
 minibatches, rates, clip, trace and entropy bonus. All rates fall to nothing, which keeps
 the end steady: with a constant rate PPO went up to 0.96 and back to 0.89 within the
-budget. GRPO takes one step on each rollout, so it takes an eighth as many.
+budget. GRPO takes one step on each rollout (512 tokens) where PPO takes four.
 
 Tried, all on rung seed 0 unless a seed is named (greedy share reached, after how many
 tokens; the task was made easier twice, because a rule of the first form paid the way round
@@ -30,11 +30,24 @@ no thing fits in 1/4 of the stops     PPO 1.5e-3, 128 cases                     
 the same, four gates                  PPO 1e-3, 128 and 256 cases                 0.37 (12k)
 this one                              PPO 1e-3, 256 cases, entropy 0.01           0.96 (41k)
 this one                              PPO 1e-3, 128 cases, trace 1, entropy .005  0.97 (29k)
-this one                              the same, rate falling: frozen              0.98 (41k)
-this one, seed 2                      GRPO 3e-3, 16 x 8, rate falling             0.56 (41k)
+this one                              the same, rate falling                      0.98 (41k)
+this one, seed 1                      the same                                    0.98 (41k)
+this one, seed 3                      the same; entropy 0.01; entropy 0.02        0.89, 0.89, 0.83
+this one, seeds 3 and 8               the same, 61,440 tokens                     0.92, 0.82
+this one, seeds 2, 3, 4, 8            the same, 1.5e-3: frozen                    0.97 to 0.98
+this one, seed 2                      GRPO 3e-3, 16 x 8                           0.56 (41k)
+this one, seed 2                      GRPO 2e-3, 8 x 4                            0.27 (41k)
+this one, seed 2                      GRPO 3e-3, 8 x 8, KL 0.02: frozen           0.69 (41k)
+this one, seed 3                      the same, 61,440 tokens                     0.76 (61k)
+this one, seed 2                      GRPO 3e-3, 4 x 16 and 4 x 8, KL 0.02        0.41, 0.65
+this one, seed 2                      GRPO 6e-3, 8 x 8, KL 0.05                   0.43 (41k)
 ====================================  ==========================================  ==========
 
-Frozen before any seed of the claim was run; no seed is spent.
+Run seeds 200 to 204 were spent on PPO at 1e-3 with 40,960 tokens (0.97, 0.98, 0.96, 0.75,
+0.96: mean 0.92, too little) and SB3's PPO at 1e-3 (200 and 201: 0.97, 0.97). The fourth
+rung seed learns more slowly than the others, on which alone PPO had been tuned: hence more
+tokens and the higher rate. Claimed from seed 210 upwards. As in the other experiments run
+seeds are unspent and the five pre-trained weights are not.
 """
 
 from collections.abc import Mapping
@@ -74,8 +87,8 @@ SETTING: dict[str, Any] = {
     "rung": 3,
     "games": 1500,
     "courses": [[160, 2e-3], [40, 5e-4]],
-    "tokens": 40_960,
-    "points": 8,
+    "tokens": 61_440,
+    "points": 12,
     "exam": 300,
 }
 
@@ -83,19 +96,19 @@ _PPO = {
     "cases": 128,
     "epochs": 4,
     "minibatches": 2,
-    "rate": 1e-3,
+    "rate": 1.5e-3,
     "trace": 1.0,
     "kl": 0.0,
     "entropy": 0.005,
 }
-_GROUPS = {"cases": 16, "members": 8, "rate": 3e-3, "kl": 0.0}
+_GROUPS = {"cases": 8, "members": 8, "rate": 3e-3, "kl": 0.02}
 _SB3 = {
     "copies": 64,
     "n_steps": 16,
     "n_epochs": 4,
     "batch_size": 512,
     "context": 64,
-    "rate": 1e-3,
+    "rate": 1.5e-3,
     "gamma": 1.0,
     "gae_lambda": 1.0,
     "ent_coef": 0.005,
@@ -216,7 +229,12 @@ EXPERIMENT = Experiment(
     question="Does pay at the end teach a language model what to do first?",
     revision=1,
     conditions=CONDITIONS,
-    seeds=Seeds(claim=tuple(range(200, 205)), quick=(0,), tune=tuple(range(5))),
+    seeds=Seeds(
+        claim=tuple(range(210, 215)),
+        quick=(0,),
+        tune=tuple(range(10)),
+        spent=tuple(range(200, 205)),
+    ),
     cell=cell,
     reduce=reduce,
     picture=picture,
