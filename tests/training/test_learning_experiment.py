@@ -7,7 +7,13 @@ from superalign_env.seeding import generator
 from superalign_env.types import Reply
 from superalign_training.experiments.engine.bench import Bench
 from superalign_training.experiments.engine.results import flat
-from superalign_training.experiments.learning import CONDITIONS, EXPERIMENT, cell, reduce
+from superalign_training.experiments.learning import (
+    CONDITIONS,
+    EXPERIMENT,
+    apprentices,
+    cell,
+    reduce,
+)
 from superalign_training.experiments.learning.apprentices import fraction_of_optimum, greedy
 from superalign_training.experiments.learning.play import Play
 from superalign_training.experiments.learning.start import make_start, random_moves
@@ -85,6 +91,36 @@ def test_the_same_cell_again_is_the_same(outcomes, tmp_path):
 def test_the_seeds_of_the_claim_are_five_and_nobody_saw_them():
     assert EXPERIMENT.seeds.claim == (210, 211, 212, 213, 214)
     assert set(EXPERIMENT.seeds.spent) == set(range(200, 205))
+
+
+class Greedy:
+    """An algorithm that plays three times as many cases as it was told."""
+
+    members, cases, rate, steps = 1, 2, 1e-3, 1
+
+    def model_copy(self, *, update):
+        made = Greedy()
+        vars(made).update(update)
+        return made
+
+    def improve(self, policy, experience, *, seed):
+        assert self.steps > 0
+        experience.play(0, 3 * self.steps * self.cases)
+
+
+def test_who_samples_too_much_is_stopped_and_looked_at_all_the_same(toys, monkeypatch):
+    monkeypatch.setattr(apprentices, "make_algorithm", lambda settings: Greedy())
+    seen = []
+    sampled = apprentices.improve_by(
+        {"id": "greedy"},
+        toys.small_policy(),
+        tokens=160,
+        points=4,
+        seed=0,
+        on_sample=lambda tokens, agent: seen.append(tokens),
+    )
+    assert seen == [40, 80, 120, 160]
+    assert 160 < sampled < 600
 
 
 class Counting:

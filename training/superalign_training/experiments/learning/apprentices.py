@@ -56,9 +56,10 @@ def improve_by(
     for point in range(1, points + 1):
         until = tokens * point // points
         rate = algorithm.rate * (1 - (point - 1) / points)
-        while steps := round(
-            (until - play.tokens) / (play.tokens_per_case * algorithm.cases)
-        ):
+        # Forks differ in length, so that a few steps may sample a little too much.
+        while (
+            steps := round((until - play.tokens) / (play.tokens_per_case * algorithm.cases))
+        ) > 0:
             cases = round((until - play.tokens) / (play.tokens_per_case * steps))
             fitting = algorithm.model_copy(
                 update={"steps": steps, "cases": cases, "rate": rate}
