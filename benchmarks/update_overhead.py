@@ -28,8 +28,12 @@ import superalign_env
 from superalign_env.callables import as_agent
 from superalign_env.store import EpisodeWriter, Run
 from superalign_env.types import Episode
-from superalign_training.algorithms.arguments import Recorder, run, shared_arguments
 from superalign_training.algorithms.grpo import Grpo
+from superalign_training.algorithms.trainers.arguments import (
+    Recorder,
+    run,
+    shared_arguments,
+)
 from superalign_training.experience import Live, Row, training_rows
 from superalign_training.policy import Policy
 

@@ -3,20 +3,20 @@
 import numpy as np
 import pytest
 
-from superalign_training.algorithms.advantages import (
+from superalign_training.algorithms.reinforce import surpluses, take_in
+from superalign_training.algorithms.updates.advantages import (
     generalised,
     group_relative,
     leave_one_out,
     truncated_weights,
 )
-from superalign_training.algorithms.credit import (
+from superalign_training.algorithms.updates.credit import (
     by_turn,
     chains,
     credit,
     log_ratios,
     weighed,
 )
-from superalign_training.algorithms.reinforce import surpluses, take_in
 from superalign_training.policy.baselines import Baselines
 
 RNG = np.random.default_rng(11)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.dpo import Dpo, differing, trainer
-from superalign_training.algorithms.former_self import log_likelihoods
+from superalign_training.algorithms.trainers.former_self import log_likelihoods
 from superalign_training.experience import Preference
 from superalign_training.policy import Lora, Policy
 

@@ -8,8 +8,8 @@ import torch
 from pydantic import ValidationError
 
 from superalign_env.errors import InvalidOption
-from superalign_training.algorithms.former_self import log_likelihoods
 from superalign_training.algorithms.kto import Kto, in_passes, trainer
+from superalign_training.algorithms.trainers.former_self import log_likelihoods
 from superalign_training.experience import Opinion
 from superalign_training.policy import Lora, Policy
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from superalign_training.algorithms.losses import (
+from superalign_training.algorithms.ppo import standardised
+from superalign_training.algorithms.updates.losses import (
     clipped_surrogate,
     clipped_value_loss,
     entropy,
     k1,
     k3,
 )
-from superalign_training.algorithms.ppo import standardised
 
 RNG = np.random.default_rng(3)
 

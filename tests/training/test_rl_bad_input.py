@@ -7,10 +7,10 @@ import torch
 
 from superalign_env.errors import InvalidOption, OutOfMemory
 from superalign_training.algorithms.grpo import Grpo
-from superalign_training.algorithms.memory import MicroBatch
 from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
+from superalign_training.algorithms.updates.memory import MicroBatch
 from superalign_training.experience import Live
 
 ALGORITHMS = {

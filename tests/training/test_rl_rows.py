@@ -8,13 +8,13 @@ from superalign_agents.transformer import TransformerAgent
 from superalign_env.callables import as_agent
 from superalign_env.making import make_scenario
 from superalign_env.rollout import Rollouts
-from superalign_training.algorithms.anchor import anchor_of
-from superalign_training.algorithms.credit import chains
-from superalign_training.algorithms.groups import by_place
 from superalign_training.algorithms.grpo import Grpo
 from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
+from superalign_training.algorithms.trainers.groups import by_place
+from superalign_training.algorithms.updates.anchor import anchor_of
+from superalign_training.algorithms.updates.credit import chains
 from superalign_training.experience import Live, training_rows
 from superalign_training.policy import Lora, Policy
 from superalign_training.policy.schedule import Schedule
@@ -242,7 +242,7 @@ def test_grpo_is_what_plain_trl_makes_of_the_same_ids_and_pay(toys):
     from datasets import Dataset  # noqa: PLC0415 - slow, and only here
     from trl import GRPOConfig, GRPOTrainer  # noqa: PLC0415
 
-    from superalign_training.algorithms.arguments import run, shared_arguments  # noqa: PLC0415
+    from superalign_training.algorithms.trainers.arguments import run, shared_arguments  # noqa: PLC0415
 
     ours, theirs = toys.small_policy(), toys.small_policy()
     rows = toys.Bandit(ours, members=4)(0, 8)

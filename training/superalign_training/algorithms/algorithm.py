@@ -2,7 +2,7 @@
 
 from typing import Protocol, TypeVar
 
-from superalign_training.algorithms.arguments import OnStep
+from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.policy import Policy
 
 ExperienceT_contra = TypeVar("ExperienceT_contra", contravariant=True)

@@ -22,14 +22,14 @@ from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
 from superalign_env.errors import InvalidOption
-from superalign_training.algorithms.arguments import (
+from superalign_training.algorithms.trainers.arguments import (
     OnStep,
     Recorder,
     constant_schedule,
     run,
     shared_arguments,
 )
-from superalign_training.algorithms.former_self import (
+from superalign_training.algorithms.trainers.former_self import (
     Anchor,
     anchor_likelihoods,
     first_and_last,

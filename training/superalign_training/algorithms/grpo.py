@@ -7,9 +7,12 @@ was left out: a value function, more than one step on the same episodes.
 
 from typing import Literal
 
-from superalign_training.algorithms.advantages import group_relative
-from superalign_training.algorithms.arguments import OnStep
-from superalign_training.algorithms.group_trainer import GroupSettings, learn_from_groups
+from superalign_training.algorithms.trainers.arguments import OnStep
+from superalign_training.algorithms.trainers.group_trainer import (
+    GroupSettings,
+    learn_from_groups,
+)
+from superalign_training.algorithms.updates.advantages import group_relative
 from superalign_training.experience import Experience
 from superalign_training.policy import Policy
 

@@ -12,19 +12,23 @@ from typing import Literal, NamedTuple
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 
-from superalign_training.algorithms.advantages import GUARD
-from superalign_training.algorithms.anchor import anchor_of
-from superalign_training.algorithms.arguments import OnStep
-from superalign_training.algorithms.batches import spread
-from superalign_training.algorithms.cases import Cases, is_flat, totals
-from superalign_training.algorithms.credit import credit, log_ratios
-from superalign_training.algorithms.descent import Descent, Loss
-from superalign_training.algorithms.former_self import Anchor
-from superalign_training.algorithms.hindsight import Hindsight, look_back
-from superalign_training.algorithms.history import History
-from superalign_training.algorithms.likelihood import read
-from superalign_training.algorithms.losses import clipped_surrogate, clipped_value_loss, k3
-from superalign_training.algorithms.memory import MicroBatch
+from superalign_training.algorithms.trainers.arguments import OnStep
+from superalign_training.algorithms.trainers.former_self import Anchor
+from superalign_training.algorithms.updates.advantages import GUARD
+from superalign_training.algorithms.updates.anchor import anchor_of
+from superalign_training.algorithms.updates.batches import spread
+from superalign_training.algorithms.updates.cases import Cases, is_flat, totals
+from superalign_training.algorithms.updates.credit import credit, log_ratios
+from superalign_training.algorithms.updates.descent import Descent, Loss
+from superalign_training.algorithms.updates.hindsight import Hindsight, look_back
+from superalign_training.algorithms.updates.history import History
+from superalign_training.algorithms.updates.likelihood import read
+from superalign_training.algorithms.updates.losses import (
+    clipped_surrogate,
+    clipped_value_loss,
+    k3,
+)
+from superalign_training.algorithms.updates.memory import MicroBatch
 from superalign_training.experience import Experience, Row
 from superalign_training.policy import Policy
 from superalign_training.policy.schedule import CONSTANT, Schedule

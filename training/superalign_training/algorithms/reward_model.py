@@ -16,16 +16,16 @@ from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer
 
 from superalign_env.errors import InvalidOption
-from superalign_training.algorithms.arguments import (
+from superalign_training.algorithms.dpo import differing
+from superalign_training.algorithms.scorer import Scorer
+from superalign_training.algorithms.trainers.arguments import (
     OnStep,
     Recorder,
     constant_schedule,
     run,
     shared_arguments,
 )
-from superalign_training.algorithms.dpo import differing
-from superalign_training.algorithms.former_self import first_and_last, steps_within
-from superalign_training.algorithms.scorer import Scorer
+from superalign_training.algorithms.trainers.former_self import first_and_last, steps_within
 from superalign_training.experience import Preference
 from superalign_training.policy import Policy
 from superalign_training.sections import Count, Section

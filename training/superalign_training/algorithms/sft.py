@@ -15,7 +15,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from superalign_env.errors import InvalidOption
-from superalign_training.algorithms.arguments import (
+from superalign_training.algorithms.trainers.arguments import (
     OnStep,
     Recorder,
     constant_schedule,

@@ -9,9 +9,9 @@ from superalign_env.measures import mean
 from superalign_env.protocols import Agent
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import mix
-from superalign_training.algorithms.baselines3 import train_baseline
-from superalign_training.algorithms.causal_policy import CausalPolicy
 from superalign_training.algorithms.making import make_algorithm
+from superalign_training.algorithms.sb3.causal_policy import CausalPolicy
+from superalign_training.algorithms.sb3.training import train_baseline
 from superalign_training.experience import Live
 from superalign_training.experiments.learning.play import SEAT, Play
 from superalign_training.policy import Policy

@@ -16,20 +16,20 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
-from superalign_training.algorithms.anchor import anchor_of
-from superalign_training.algorithms.arguments import (
+from superalign_training.algorithms.trainers.arguments import (
     OnStep,
     Recorder,
     run,
     shared_arguments,
 )
-from superalign_training.algorithms.batches import Batch, pad, spread
-from superalign_training.algorithms.cases import Cases, totals
-from superalign_training.algorithms.credit import by_turn, log_ratios, weighed
-from superalign_training.algorithms.former_self import Anchor
-from superalign_training.algorithms.groups import Groups, Score
-from superalign_training.algorithms.hindsight import look_back
-from superalign_training.algorithms.memory import MicroBatch
+from superalign_training.algorithms.trainers.former_self import Anchor
+from superalign_training.algorithms.trainers.groups import Groups, Score
+from superalign_training.algorithms.updates.anchor import anchor_of
+from superalign_training.algorithms.updates.batches import Batch, pad, spread
+from superalign_training.algorithms.updates.cases import Cases, totals
+from superalign_training.algorithms.updates.credit import by_turn, log_ratios, weighed
+from superalign_training.algorithms.updates.hindsight import look_back
+from superalign_training.algorithms.updates.memory import MicroBatch
 from superalign_training.experience import Experience
 from superalign_training.policy import Policy
 from superalign_training.policy.schedule import CONSTANT, Schedule

@@ -4,7 +4,7 @@ import copy
 
 from transformers import PreTrainedModel
 
-from superalign_training.algorithms.former_self import Anchor
+from superalign_training.algorithms.trainers.former_self import Anchor
 from superalign_training.policy import Policy
 
 

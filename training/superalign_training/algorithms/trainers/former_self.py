@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from superalign_env.errors import InvalidOption
-from superalign_training.algorithms.arguments import Recorder
+from superalign_training.algorithms.trainers.arguments import Recorder
 from superalign_training.policy import Policy
 
 Anchor = Literal["round", "original"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from superalign_training.algorithms.arguments import OnStep
+from superalign_training.algorithms.trainers.arguments import OnStep
 
 
 class History:

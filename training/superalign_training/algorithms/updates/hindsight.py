@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedModel
 
-from superalign_training.algorithms.batches import Batch, pad
-from superalign_training.algorithms.likelihood import likelihood, read
-from superalign_training.algorithms.memory import MicroBatch
+from superalign_training.algorithms.updates.batches import Batch, pad
+from superalign_training.algorithms.updates.likelihood import likelihood, read
+from superalign_training.algorithms.updates.memory import MicroBatch
 from superalign_training.experience import Row
 from superalign_training.policy import Policy
 

@@ -5,7 +5,12 @@ from collections.abc import Callable, Sequence
 from math import ceil
 from typing import NamedTuple
 
-from superalign_training.algorithms.cases import TRIES, Cases, is_flat, nothing_to_learn
+from superalign_training.algorithms.updates.cases import (
+    TRIES,
+    Cases,
+    is_flat,
+    nothing_to_learn,
+)
 from superalign_training.experience import Row
 
 Score = Callable[[Sequence[float]], list[float]]

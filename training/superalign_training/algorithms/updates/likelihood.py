@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import torch
 from transformers import PreTrainedModel
 
-from superalign_training.algorithms.batches import Batch
-from superalign_training.algorithms.losses import entropy
+from superalign_training.algorithms.updates.batches import Batch
+from superalign_training.algorithms.updates.losses import entropy
 
 
 class Likelihood(NamedTuple):

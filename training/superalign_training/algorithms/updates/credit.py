@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from superalign_training.algorithms.advantages import generalised, truncated_weights
+from superalign_training.algorithms.updates.advantages import generalised, truncated_weights
 from superalign_training.experience import Row
 
 Level = Literal["turn", "token"]

@@ -1,0 +1,1 @@
+"""What an update from pay is made of: credit, losses, likelihoods, steps that fit in memory."""
