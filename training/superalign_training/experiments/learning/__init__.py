@@ -47,8 +47,8 @@ the same                              the same, forked                          
 
 Run seeds 200 to 204 were spent on PPO at 1e-3 with 40,960 tokens (0.97, 0.98, 0.96, 0.75,
 0.96: mean 0.92, too little) and SB3's PPO at 1e-3 (200 and 201: 0.97, 0.97). The fourth
-rung seed learns more slowly than the others, on which alone PPO had been tuned: hence more
-tokens and the higher rate. Claimed from seed 210 upwards. As in the other experiments run
+rung seed learns more slowly than the first two, on which alone PPO had been tuned: hence
+more tokens and the higher rate. Claimed from seed 210 upwards. As in the other experiments run
 seeds are unspent and the five pre-trained weights are not.
 """
 
