@@ -13,6 +13,7 @@ Usage: python benchmarks/update_overhead.py [--quick] [--steps N] [--repeats N] 
 """
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -133,6 +134,7 @@ def plain(rung: str, settings: Grpo, batches: Sequence[list[Row]]) -> float:
     def pay(prompts: Any, completions: Any, pay: list[float], **_: Any) -> list[float]:
         return pay
 
+    os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"  # about rollout_func
     trainer = GRPOTrainer(
         model=policy.model,
         reward_funcs=pay,

@@ -161,11 +161,6 @@ def read_adapter(base: SharedBase, folder: Path) -> Adapter:
     return adapter
 
 
-def is_adapter_folder(folder: Path) -> bool:
-    """Whether a folder holds an adapter instead of a whole model."""
-    return (folder / SETTINGS).is_file() and not (folder / "config.json").is_file()
-
-
 def _checked(base: SharedBase, folder: Path) -> Mapping[str, torch.Tensor]:
     """Return the tensors of an adapter that belongs to the base."""
     refuse_pickles(folder)

@@ -238,12 +238,13 @@ def test_learning_that_was_stopped_and_loaded_goes_on_bit_for_bit(
     assert (one.updates, one.baselines) == (other.updates, other.baselines)
 
 
-def test_grpo_is_what_plain_trl_makes_of_the_same_ids_and_pay(toys):
+def test_grpo_is_what_plain_trl_makes_of_the_same_ids_and_pay(toys, monkeypatch):
     from datasets import Dataset  # noqa: PLC0415 - slow, and only here
     from trl import GRPOConfig, GRPOTrainer  # noqa: PLC0415
 
     from superalign_training.algorithms.trainers.arguments import run, shared_arguments  # noqa: PLC0415
 
+    monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")  # about rollout_func, below
     ours, theirs = toys.small_policy(), toys.small_policy()
     rows = toys.Bandit(ours, members=4)(0, 8)
     Grpo(steps=1, cases=8, members=4, kl=0.0).improve(ours, Live(lambda *_: rows), seed=1)

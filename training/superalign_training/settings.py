@@ -227,10 +227,12 @@ def _completed(plain: Mapping[str, Any], defaults: Section) -> dict[str, Any]:
     full = {name: getattr(defaults, name) for name in type(defaults).model_fields}
     for name, given in plain.items():
         section = full.get(name)
-        partial = isinstance(section, Section) and isinstance(given, Mapping)
-        if partial and given.get("id", getattr(section, "id", None)) != getattr(
-            section, "id", None
-        ):
-            partial = False  # another algorithm has other settings
-        full[name] = _completed(given, section) if partial else given  # type: ignore[arg-type] # a Section
+        if isinstance(section, Section) and isinstance(given, Mapping):
+            # Another algorithm has other settings: nothing of this one's is filled in.
+            kind = getattr(section, "id", None)
+            full[name] = (
+                _completed(given, section) if given.get("id", kind) == kind else given
+            )
+        else:
+            full[name] = given
     return full

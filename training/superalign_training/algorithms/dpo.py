@@ -35,6 +35,7 @@ from superalign_training.algorithms.trainers.former_self import (
     first_and_last,
     steps_within,
 )
+from superalign_training.algorithms.trainers.tokenised import Tokenised
 from superalign_training.experience import Preference
 from superalign_training.policy import Policy
 from superalign_training.sections import Count, Section
@@ -179,7 +180,7 @@ def trainer(
     """
     optimizer = policy.optimizer(settings.rate)
     losses = _losses(settings)
-    return _Tokenised(
+    return _Trainer(
         model=policy.model,
         args=DPOConfig(
             **shared_arguments(
@@ -218,11 +219,5 @@ def _losses(settings: Dpo) -> dict[str, float]:
     return {**chosen, "sft": settings.imitate} if settings.imitate else chosen
 
 
-class _Tokenised(DPOTrainer):
-    """Takes rows as they are. TRL would tokenise them, and find no text to tokenise."""
-
-    def _prepare_dataset(self, dataset: Any, *rest: Any, **options: Any) -> Any:
-        return dataset
-
-    def _precompute_ref_logps(self, dataset: Any, *rest: Any, **options: Any) -> Any:
-        return dataset
+class _Trainer(Tokenised, DPOTrainer):
+    """TRL's trainer on rows of ids."""

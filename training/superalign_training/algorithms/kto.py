@@ -30,6 +30,7 @@ from superalign_training.algorithms.trainers.former_self import (
     first_and_last,
     steps_within,
 )
+from superalign_training.algorithms.trainers.tokenised import Tokenised
 from superalign_training.experience import Opinion
 from superalign_training.policy import Policy
 from superalign_training.sections import Count, Plural, Section
@@ -199,7 +200,7 @@ def trainer(
         recorder: takes its numbers.
     """
     optimizer = policy.optimizer(settings.rate)
-    return _Tokenised(
+    return _Trainer(
         model=policy.model,
         args=KTOConfig(
             **shared_arguments(
@@ -222,11 +223,5 @@ def trainer(
     )
 
 
-class _Tokenised(KTOTrainer):
-    """Takes rows as they are. TRL would tokenise them, and find no text to tokenise."""
-
-    def _prepare_dataset(self, dataset: Any, *rest: Any, **options: Any) -> Any:
-        return dataset
-
-    def _precompute_ref_logps(self, dataset: Any, *rest: Any, **options: Any) -> Any:
-        return dataset
+class _Trainer(Tokenised, KTOTrainer):
+    """TRL's trainer on rows of ids."""

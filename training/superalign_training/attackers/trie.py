@@ -35,7 +35,3 @@ class Trie:
         for row, node in enumerate(nodes):
             mask[row, list(self._next[node])] = True
         return mask
-
-    def is_end(self, node: int) -> bool:
-        """Return whether nothing may follow."""
-        return not self._next[node]

@@ -5,14 +5,11 @@ a CPU, a constant rate (a trainer is rebuilt for every round), no output of any 
 """
 
 import gc
-import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-
-os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is meant
 
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import (
