@@ -16,6 +16,8 @@ class Example(NamedTuple):
     """End-of-sequence token included."""
     sources: tuple[str, ...] = ()
     """Who says so: ids of agents, annotators, or ``planted``."""
+    confidence: float = 1.0
+    """How sure the sources are, all in all, in [0, 1]."""
 
 
 class Preference(NamedTuple):

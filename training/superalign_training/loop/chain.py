@@ -11,6 +11,7 @@ import msgspec
 from superalign_env.canonical import to_json
 from superalign_env.errors import RecordDamaged
 from superalign_env.types import Role
+from superalign_training.gap.sight import Sight
 from superalign_training.policy import Checkpoint
 
 CHECKPOINTS = "checkpoints"
@@ -25,6 +26,15 @@ class Memory(msgspec.Struct, frozen=True):
     hash: str
 
 
+class Aligned(msgspec.Struct, frozen=True):
+    """An accepted generation A_i⁺: what later ones are supervised by."""
+
+    generation: int
+    level: int
+    """Index on the ladder of levels."""
+    checkpoint: Checkpoint
+
+
 class Chain(msgspec.Struct, frozen=True):
     """The state of a run between two stages."""
 
@@ -32,6 +42,16 @@ class Chain(msgspec.Struct, frozen=True):
     memories: dict[str, Memory] = {}
     holders: dict[Role, Role] = {}
     """Role → the role whose policy it uses; those that have their own are left out."""
+    aligned: tuple[Aligned, ...] = ()
+    """A_1⁺ … as far as they were accepted, oldest first."""
+    level: int = 0
+    """Of the generation at work."""
+    before: Checkpoint | None = None
+    """A_i⁻ of the generation at work: competent, not yet aligned."""
+    sight: Sight | None = None
+    """What may be known of the generation at work."""
+    sights: tuple[Sight, ...] = ()
+    """What may be known of finished generations: all that controllers see."""
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Chain":

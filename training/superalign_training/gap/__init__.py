@@ -1,0 +1,1 @@
+"""How far the next generation may be above the last: levels, and who chooses them."""
