@@ -6,7 +6,7 @@ only stages read settings.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeGuard
+from typing import Annotated, Any, Literal, Self, TypeGuard
 
 from pydantic import (
     Field,
@@ -27,6 +27,9 @@ from superalign_training.sections import Count, Plural, Section, Share
 
 AgentReference = str | dict[str, Any]
 """``micro/3``, a folder, ``hf:org/name``, ``same:learner``, or ``{id: …, key: value}``."""
+
+Order = Literal["alternating", "competence-only", "conformity-last", "conformity-first"]
+"""Of the two optimisations within a chain (Kim et al. 2025)."""
 
 SAME = "same:"
 """``critic=same:learner`` seats one policy in several roles."""
@@ -147,6 +150,18 @@ class Evaluate(Section):
 class Settings(Section):
     """A self-play run."""
 
+    generations: NonNegativeInt = 0
+    """Length of the chain A_1 … A_K; 0 plays rounds with the learner as it is."""
+    order: Order = "alternating"
+    """How competence and conformity follow each other."""
+    levels: Annotated[tuple[AgentReference, ...], Field(min_length=1)] = (
+        "micro/1",
+        "micro/2",
+        "micro/3",
+        "micro/4",
+    )
+    """What generations may start from, in order of capability: a gap is a number of steps
+    on this ladder."""
     scenario: str = "red-team"
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of the scenario; split, vanilla and plant are set by the stages."""

@@ -17,7 +17,7 @@ from superalign_training.algorithms.making import flaws
 from superalign_training.loop.chain import CHECKPOINTS, Chain
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.residents import Residents
-from superalign_training.policy import Lora, Policy, SharedBase
+from superalign_training.policy import Checkpoint, Lora, Policy, SharedBase
 from superalign_training.settings import TRAINED, Settings
 
 _LIVE = 256
@@ -107,14 +107,7 @@ def policy_of(bench: Bench, role: Role, settings: Settings) -> Policy:
     """
     found = bench.chain.policies[role]
     if found.path:
-        folder = bench.run.path / found.path
-        given = settings.reference(role)
-        named = {} if isinstance(given, str) else dict(given)
-        base = None
-        if found.base:
-            base = _base(bench.residents, found.reference, settings, named)
-        machine = {key: named[key] for key in ("compiled", "recompute") if key in named}
-        return Policy.load(folder, found, device=settings.device, base=base, **machine)
+        return checkpoint_policy(bench, found, settings)
     policy = first_policy(role, settings, bench.residents)
     if policy.hash != found.weights:
         raise RecordDamaged(
@@ -122,6 +115,37 @@ def policy_of(bench: Bench, role: Role, settings: Settings) -> Policy:
             "them, or start a new run"
         )
     return policy
+
+
+def checkpoint_policy(bench: Bench, found: Checkpoint, settings: Settings) -> Policy:
+    """Return the policy that lies in a checkpoint of the run.
+
+    Raises:
+        RecordDamaged: it is missing or was altered.
+    """
+    named = _named(found.reference, settings)
+    base = None
+    if found.base:
+        base = _base(bench.residents, found.reference, settings, named)
+    machine = {key: named[key] for key in ("compiled", "recompute") if key in named}
+    folder = bench.run.path / found.path
+    return Policy.load(folder, found, device=settings.device, base=base, **machine)
+
+
+def aligned_agents(bench: Bench, settings: Settings) -> list[tuple[str, Agent]]:
+    """Return (source, agent) of every accepted generation A_i⁺, oldest first."""
+    return [
+        (one.checkpoint.agent, checkpoint_policy(bench, one.checkpoint, settings).agent)
+        for one in bench.chain.aligned
+    ]
+
+
+def _named(reference: str, settings: Settings) -> dict[str, Any]:
+    """Return the options that the settings give where they name a reference."""
+    for given in (*map(settings.reference, TRAINED), *settings.levels):
+        if not isinstance(given, str) and given.get("id") == reference:
+            return dict(given)
+    return {}
 
 
 def first_policy(role: Role, settings: Settings, residents: Residents) -> Policy:
@@ -140,10 +164,28 @@ def first_policy(role: Role, settings: Settings, residents: Residents) -> Policy
     start = {"id": given} if isinstance(given, str) else dict(given)
     if role == "critic":
         start = {"temperature": settings.judge.temperature, **start}
+    return _untrained(start, settings, residents, name=settings.holder(role))
+
+
+def level_policy(level: int, settings: Settings, residents: Residents) -> Policy:
+    """Return a fresh policy of a level: what a generation starts from.
+
+    Raises:
+        UnknownId: nothing is called so.
+        InvalidOption: it cannot be trained.
+    """
+    given = settings.levels[level]
+    start = {"id": given} if isinstance(given, str) else dict(given)
+    return _untrained(start, settings, residents, name=f"level-{level}")
+
+
+def _untrained(
+    start: dict[str, Any], settings: Settings, residents: Residents, *, name: str
+) -> Policy:
     lora = start.get("adapter")
     if not isinstance(lora, Mapping):
         return Policy.from_reference(start, device=settings.device)
-    adapter = _read_adapter(role, lora)
+    adapter = _read_adapter(name, lora)
     del start["adapter"]
     base = _base(residents, str(start["id"]), settings, start)
     return Policy.from_reference(
@@ -151,7 +193,7 @@ def first_policy(role: Role, settings: Settings, residents: Residents) -> Policy
         device=settings.device,
         adapter=adapter,
         base=base,
-        seed=mix(settings.seed, label(f"adapter-{settings.holder(role)}")),
+        seed=mix(settings.seed, label(f"adapter-{name}")),
     )
 
 
@@ -166,15 +208,25 @@ def _base(
     return residents.base(reference, device=settings.device, **own)
 
 
-def _read_adapter(role: Role, given: Mapping[str, Any]) -> Lora:
+def _read_adapter(owner: str, given: Mapping[str, Any]) -> Lora:
     try:
         return Lora.model_validate(dict(given))
     except ValidationError as error:
-        raise InvalidOption(f"{role}.adapter: {flaws(error, Lora)}") from error
+        raise InvalidOption(f"{owner}.adapter: {flaws(error, Lora)}") from error
 
 
-def keep_policy(bench: Bench, chain: Chain, role: Role, policy: Policy) -> Chain:
-    """Save a policy as this round's checkpoint, record its lineage, put it in the chain."""
+def keep_policy(
+    bench: Bench, chain: Chain, role: Role, policy: Policy, *, side: str = ""
+) -> Chain:
+    """Save a policy as this round's checkpoint, record its lineage, put it in the chain.
+
+    Args:
+        bench: of the stage.
+        chain: of the stage so far.
+        role: whose policy it is.
+        policy: to be kept.
+        side: ``-`` before value alignment, ``+`` after it, else empty.
+    """
     name = f"{role}-g{bench.generation}-r{bench.round}-{policy.hash[:12]}"
     saved = policy.save(bench.run.path / CHECKPOINTS / name)
     path = f"{CHECKPOINTS}/{name}"
@@ -182,6 +234,7 @@ def keep_policy(bench: Bench, chain: Chain, role: Role, policy: Policy) -> Chain
         policy.agent.spec,
         role=role,
         generation=bench.generation,
+        side=side,
         parent=chain.policies[role].agent,
         path=path,
     )
