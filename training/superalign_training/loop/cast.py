@@ -216,7 +216,7 @@ def _read_adapter(owner: str, given: Mapping[str, Any]) -> Lora:
 
 
 def keep_policy(
-    bench: Bench, chain: Chain, role: Role, policy: Policy, *, side: str = ""
+    bench: Bench, chain: Chain, role: Role, policy: Policy, *, side: str | None = None
 ) -> Chain:
     """Save a policy as this round's checkpoint, record its lineage, put it in the chain.
 
@@ -225,8 +225,11 @@ def keep_policy(
         chain: of the stage so far.
         role: whose policy it is.
         policy: to be kept.
-        side: ``-`` before value alignment, ``+`` after it, else empty.
+        side: ``-`` before value alignment, ``+`` after it, else empty. A learner of a
+            generation is on the ``+`` side unless it is said otherwise.
     """
+    if side is None:
+        side = "+" if role == "learner" and bench.generation else ""
     name = f"{role}-g{bench.generation}-r{bench.round}-{policy.hash[:12]}"
     saved = policy.save(bench.run.path / CHECKPOINTS / name)
     path = f"{CHECKPOINTS}/{name}"

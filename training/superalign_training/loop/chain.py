@@ -87,6 +87,10 @@ class Chain(msgspec.Struct, frozen=True):
         """Return the role whose policy a role uses."""
         return self.holders.get(role, role)
 
+    def begun(self, sight: Sight) -> "Chain":
+        """Return the chain at the beginning of a generation."""
+        return msgspec.structs.replace(self, level=sight.level, before=None, sight=sight)
+
     def with_memory(self, name: str, memory: Memory) -> "Chain":
         """Return the chain with another memory."""
         return msgspec.structs.replace(self, memories={**self.memories, name: memory})
