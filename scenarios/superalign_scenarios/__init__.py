@@ -22,6 +22,10 @@ PLUGINS: "Table" = {
             "superalign_scenarios.errand:Errand",
             "four turns of one seat, paid at the end; the optimum of every case is known",
         ),
+        "weak-to-strong-v0": (
+            "superalign_scenarios.weak_to_strong:WeakToStrong",
+            "supervisors label a task (critics may judge it), a student answers",
+        ),
         "echo-v0": (
             "superalign_scenarios.echo:Echo",
             "two seats speak at once for a number of cycles; the smallest scenario",

@@ -15,7 +15,7 @@ from superalign_env.rewards import totals
 from superalign_env.types import Reply
 from superalign_scenarios import echo_v0
 
-SCENARIOS = ("echo", "exam", "red-team")
+SCENARIOS = ("echo", "exam", "red-team", "weak-to-strong")
 
 
 def walk(env, answer, sums=None):

@@ -18,6 +18,12 @@ SCENARIOS = {
         "source": {"id": "microworld", "families": ["requests", "arithmetic", "strings"]}
     },
     "red-team": {"critics": 2, "refine": 1, "plant": 0.3, "vanilla": 0.3},
+    "weak-to-strong": {
+        "supervisors": 2,
+        "critics": 1,
+        "noise": {"id": "iid", "rate": 0.3},
+        "rejected": "asked-again",
+    },
 }
 
 PLAYER = """

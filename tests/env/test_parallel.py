@@ -9,7 +9,7 @@ from superalign_env.errors import InvalidUtterance, ProtocolError
 from superalign_env.rewards import totals
 
 
-@pytest.fixture(params=["echo", "exam", "red-team", "relay"])
+@pytest.fixture(params=["echo", "exam", "red-team", "weak-to-strong", "relay"])
 def scenario(request, relay):
     return (
         relay() if request.param == "relay" else superalign_env.make_scenario(request.param)

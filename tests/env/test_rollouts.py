@@ -63,6 +63,7 @@ def test_real_scenarios_too(by_seed):
     for name, options in (
         ("red-team", {"critics": 2, "refine": 1}),
         ("exam", {}),
+        ("weak-to-strong", {"supervisors": 2, "critics": 1}),
         ("echo", {}),
     ):
         scenario = superalign_env.make_scenario(name, **options)

@@ -46,6 +46,7 @@ scenarios = st.sampled_from(
         ("red-team", {}),
         ("red-team", {"critics": 2, "refine": 2, "vanilla": 0.5, "plant": 0.2}),
         ("red-team", {"renderer": "english", "vanilla": 0.0, "truth": True}),
+        ("weak-to-strong", {"supervisors": 2, "critics": 2, "rejected": "asked-again"}),
     ]
 )
 

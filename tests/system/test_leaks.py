@@ -17,6 +17,7 @@ from superalign_scenarios.exam import Exam
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.red_team import RedTeam
+from superalign_scenarios.weak_to_strong import WeakToStrong
 from superalign_training.experience import training_rows
 
 MARK = "GOLDMARKER"
@@ -68,6 +69,14 @@ def scenarios(source: TaskSource) -> Iterator[Scenario[Any]]:
     for renderer in ("micro", "english"):
         yield RedTeam(source=source, vanilla=0.4, critics=2, refine=1, renderer=renderer)
         yield Exam(source=source, split="train", renderer=renderer)
+        yield WeakToStrong(
+            source=source,
+            supervisors=2,
+            critics=1,
+            noise={"id": "iid", "rate": 0.3},
+            rejected="asked-again",
+            renderer=renderer,
+        )
 
 
 def world() -> MicroWorld:
