@@ -176,3 +176,6 @@ LessonAlgorithm = Annotated[
     Taught, _checked(Example, Preference, Opinion, what="lessons"), _as_plain
 ]
 """One that learns from examples, preferences or opinions, as a field of settings."""
+
+ExampleAlgorithm = Annotated[Taught, _checked(Example, what="examples"), _as_plain]
+"""One that learns what to say where, as a field of settings."""

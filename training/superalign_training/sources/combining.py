@@ -1,0 +1,161 @@
+"""One label for each item out of what several sources say of it.
+
+The arithmetic is in `superalign_env.measures`; here statements become its tables. Answers
+agree when they come to the same thing (``key_of``): worked steps may differ.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from superalign_env.measures.aggregation import (
+    Combined,
+    majority,
+    recency_weighted,
+    weighted,
+)
+from superalign_env.measures.dawid_skene import dawid_skene
+from superalign_env.seeding import generator, label, mix
+from superalign_scenarios.weak_to_strong import key_of
+from superalign_training.sources.settings import Rule
+from superalign_training.sources.statements import Consensus, Statement
+
+_UNKNOWN = 0.5
+"""Reliability of a source of which nothing is known: its vote counts, but little."""
+
+
+def combine(
+    statements: Sequence[Statement],
+    rule: Rule,
+    *,
+    order: Sequence[str] = (),
+    reliability: Mapping[str, float] | None = None,
+    choices: int | None = None,
+) -> list[Consensus]:
+    """Return one label for each item that anybody spoke about, in order of appearance.
+
+    Args:
+        statements: at most one of each source about each item.
+        rule: how votes are counted.
+        order: sources from the oldest to the youngest; those left out are youngest, in
+            order of appearance.
+        reliability: source → probability of being right, for ``weighted``; see
+            `superalign_training.sources.reliability`.
+        choices: how many answers an item can have, for ``weighted``; None: as many as were
+            given.
+
+    Raises:
+        InvalidOption: Dawid–Skene without three sources that overlap.
+    """
+    if not statements:
+        return []
+    ranked = list(dict.fromkeys([*order, *(one.source for one in statements)]))
+    spoken = {one.source for one in statements}
+    sources = [source for source in ranked if source in spoken]
+    said: dict[str, dict[str, Statement]] = {}
+    for one in statements:
+        said.setdefault(one.item, {})[one.source] = one
+    table = Table(sources, said)
+    found = _counted(table, rule, reliability or {}, choices)
+    trust = dict(zip(sources, found.reliability, strict=True)) | dict(reliability or {})
+    return [
+        _worded(item, answer, confidence, table, trust)
+        for item, answer, confidence in zip(
+            said, found.answers, found.confidence, strict=True
+        )
+        if answer is not None
+    ]
+
+
+class Table:
+    """Statements as items × sources.
+
+    Args:
+        sources: the columns.
+        said: item → source → statement: the rows.
+    """
+
+    def __init__(
+        self, sources: Sequence[str], said: Mapping[str, Mapping[str, Statement]]
+    ) -> None:
+        self.sources = tuple(sources)
+        self.items = tuple(said)
+        self._said = said
+        self.votes = [
+            [key_of(row[s].answer) if s in row else None for s in sources]
+            for row in said.values()
+        ]
+        self.sureness = [
+            [row[s].confidence if s in row else None for s in sources]
+            for row in said.values()
+        ]
+
+    def agreeing(self, item: str, key: str) -> list[Statement]:
+        """Return who gave an answer to an item, oldest first."""
+        row = self._said[item]
+        return [row[s] for s in self.sources if s in row and key_of(row[s].answer) == key]
+
+
+def without_some(
+    statements: Sequence[Statement], share: float, *, key: int, kept: Sequence[str] = ()
+) -> list[Statement]:
+    """Return statements without a share of the sources of each item, drawn by key.
+
+    Which ones depends on the key and the item's name alone. Somebody is always left.
+
+    Args:
+        statements: of any items.
+        share: of the sources of an item that is left out, in [0, 1]; rounded by a draw.
+        key: of the draw.
+        kept: sources that are never left out.
+    """
+    if not share:
+        return list(statements)
+    by_item: dict[str, list[str]] = {}
+    for one in statements:
+        by_item.setdefault(one.item, []).append(one.source)
+    gone: set[tuple[str, str]] = set()
+    for item, sources in by_item.items():
+        open_ = sorted(set(sources) - set(kept))
+        rng = generator(mix(key, label(item)))
+        most = len(open_) if len(open_) < len(sources) else len(open_) - 1
+        count = min(most, int(len(open_) * share + rng.random()))
+        order = rng.permutation(len(open_)).tolist()
+        gone.update((item, open_[place]) for place in order[:count])
+    return [one for one in statements if (one.item, one.source) not in gone]
+
+
+def disagreement(statements: Sequence[Statement]) -> float:
+    """Return on which share of items two sources say different things, over all pairs.
+
+    0 for a single source, and where nobody answers what another does.
+    """
+    by_item: dict[str, list[str]] = {}
+    for one in statements:
+        by_item.setdefault(one.item, []).append(key_of(one.answer))
+    pairs = differing = 0
+    for keys in by_item.values():
+        pairs += len(keys) * (len(keys) - 1) // 2
+        differing += sum(
+            one != other for place, one in enumerate(keys) for other in keys[:place]
+        )
+    return differing / pairs if pairs else 0.0
+
+
+def _counted(
+    table: Table, rule: Rule, reliability: Mapping[str, float], choices: int | None
+) -> Combined:
+    if rule == "majority":
+        return majority(table.votes, items=table.items)
+    if rule == "ancestors":
+        return recency_weighted(table.votes, sureness=table.sureness, items=table.items)
+    if rule == "dawid-skene":
+        return dawid_skene(table.votes, items=table.items).combined
+    known = [reliability.get(source, _UNKNOWN) for source in table.sources]
+    return weighted(table.votes, known, categories=choices, items=table.items)
+
+
+def _worded(
+    item: str, key: str, confidence: float, table: Table, trust: Mapping[str, float | None]
+) -> Consensus:
+    agreeing = table.agreeing(item, key)
+    best = max(agreeing, key=lambda one: trust.get(one.source) or 0.0)
+    return Consensus(item, best.answer, confidence, tuple(one.source for one in agreeing))

@@ -1,0 +1,82 @@
+"""Which sources supervise, how they are combined, and what competence is taught on."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
+
+from superalign_training.algorithms.making import ExampleAlgorithm
+from superalign_training.algorithms.sft import Sft
+from superalign_training.sections import Count, Plural, Section, Share
+
+Rule = Literal["majority", "weighted", "dawid-skene", "ancestors"]
+"""How several statements become one label."""
+
+
+class Person(Section):
+    """A simulated person who writes what ought to be said, through the people's queue."""
+
+    name: Annotated[str, Field(min_length=1)] = "person"
+    """Source of what they say."""
+    group: str = "everyone"
+    """Group of people whose values they hold."""
+    accuracy: Share = 0.9
+    """Probability of writing what an ideal member of the group would."""
+    bias: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    """Leniency, where they are asked how good an answer is."""
+    blind: tuple[str, ...] = ()
+    """Words that they cannot tell apart: always the same mistakes, which a student learns."""
+
+
+class Signals(Section):
+    """The sources that supervise each generation."""
+
+    ancestors: bool = True
+    """Whether earlier aligned generations A_1⁺ … supervise."""
+    models: tuple[str | dict[str, Any], ...] = ()
+    """Other models that do: agent references."""
+    personas: tuple[str | dict[str, Any], ...] = ()
+    """Agents that stand for simulated people, such as
+    ``{id: simulated-persona, group: elders}``."""
+    people: tuple[Person, ...] = (Person(),)
+    """Who answers the budgeted questions, in turns."""
+    labels: NonNegativeInt = 160
+    """How many answers of people each generation may cost; 0 asks nobody."""
+    control_share: Share = 0.25
+    """Share of those labels that are spent on control tasks: they are never trained on."""
+    random_share: Share = 0.2
+    """Share of the other labels that go to tasks drawn at random instead of disputed ones;
+    they weigh sources and are never trained on."""
+    human: Literal["override", "add"] = "override"
+    """Whether a person's answer is the label, or one voice among the others."""
+    combine: Rule = "weighted"
+    """How statements become a label: every source one vote; votes by reliability (agreement
+    with people, else with each other); Dawid and Skene's estimate; or votes that double with
+    every generation, the first human's counting least."""
+    dropout: Share = 0.0
+    """Share of the models, ancestors and personas left out of each label, so that no one
+    source is imitated."""
+    temperature: NonNegativeFloat = 0.0
+    """Of what ancestors and other models say as supervisors; 0 takes the likeliest."""
+
+
+class Competence(Section):
+    """Teaching a generation tasks of the competence families: A_i⁻."""
+
+    families: Annotated[tuple[str, ...], Field(min_length=1)] = (
+        "arithmetic",
+        "strings",
+        "writing",
+    )
+    """Of the microworld."""
+    tiers: Annotated[tuple[int, ...], Field(min_length=1)] = (1,)
+    """Their difficulty."""
+    source: str | dict[str, Any] | None = None
+    """Other tasks than the microworld's; then families and tiers do not count."""
+    cases: Plural = 240
+    """Tasks that are labelled and taught."""
+    control_cases: Plural = 60
+    """Tasks of the control split: what a controller may know of the generation."""
+    algorithm: ExampleAlgorithm = Sft(steps=40, rate=1e-3)
+    """How the learner is taught the labels."""
+    least: Count = 8
+    """Labels below which nothing is taught: the stage fails and says so."""
