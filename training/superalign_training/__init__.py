@@ -68,4 +68,26 @@ PLUGINS: "Table" = {
             "how far do attackers come who never met the hardened learner?",
         ),
     },
+    "gap": {
+        "direct": (
+            "superalign_training.gap.schedules:Direct",
+            "from people to the top of the ladder at once",
+        ),
+        "fixed-large": (
+            "superalign_training.gap.schedules:FixedLarge",
+            "the same number of levels a generation, more than one",
+        ),
+        "fixed-small": (
+            "superalign_training.gap.schedules:FixedSmall",
+            "one level a generation",
+        ),
+        "linear": (
+            "superalign_training.gap.schedules:Linear",
+            "gaps that grow linearly: the annealing that the papers propose",
+        ),
+        "reverse": (
+            "superalign_training.gap.schedules:Reverse",
+            "gaps that shrink linearly",
+        ),
+    },
 }
