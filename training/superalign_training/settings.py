@@ -24,6 +24,7 @@ from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.supervision import Supervise
 from superalign_training.league import LeagueSettings
 from superalign_training.sections import Count, Plural, Section, Share
+from superalign_training.sources.settings import Competence, Signals
 
 AgentReference = str | dict[str, Any]
 """``micro/3``, a folder, ``hf:org/name``, ``same:learner``, or ``{id: …, key: value}``."""
@@ -176,6 +177,8 @@ class Settings(Section):
     device: str = "cpu"
     threads: Count = 1
     """Threads of PyTorch on a CPU."""
+    signals: Signals = Signals()
+    competence: Competence = Competence()
     judge: Judge = Judge()
     attack: Attack = Attack()
     supervise: Supervise | None = None
