@@ -4,12 +4,13 @@ Gold is met in one place only: planted answers, which the environment gives to c
 else is critics' verdicts on requests of the training split.
 """
 
+from superalign_training.algorithms.updates.course import Course
+from superalign_training.algorithms.updates.fitting import Rows, fit
 from superalign_training.hardening.council import Council, Judged
-from superalign_training.hardening.fitting import Rows, fit
 from superalign_training.hardening.hardened import Hardened, harden
 from superalign_training.hardening.ring import Ring
 from superalign_training.hardening.school import planted_examples
-from superalign_training.hardening.settings import Course, Hardening
+from superalign_training.hardening.settings import Hardening
 
 __all__ = [
     "Council",

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 from superalign_env.making import make_scenario
 from superalign_env.seeding import generator, label, mix
 from superalign_env.types import View
+from superalign_training.algorithms.updates.course import Course
+from superalign_training.algorithms.updates.fitting import Rows, fit, loss_on
 from superalign_training.attackers import Attacker, openings
 from superalign_training.experience import Example
 from superalign_training.hardening.council import Council, Judged
-from superalign_training.hardening.fitting import Rows, fit, loss_on
 from superalign_training.hardening.ring import Ring
 from superalign_training.hardening.school import planted_examples
-from superalign_training.hardening.settings import Course, Hardening
+from superalign_training.hardening.settings import Hardening
 from superalign_training.policy import Policy
 
 WAVE = 128

@@ -2,22 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
+from superalign_training.algorithms.updates.course import Course
 from superalign_training.sections import Count, Section, Share
-
-
-class Course(Section):
-    """So many steps, at a rate that falls linearly from the first to after the last."""
-
-    steps: Count
-    rate: PositiveFloat
-    to: NonNegativeFloat = 0.0
-    batch: Count = 256
-
-    def rate_at(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
-        return self.rate + (self.to - self.rate) * step / self.steps
 
 
 class Hardening(Section):

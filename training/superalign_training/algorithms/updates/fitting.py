@@ -6,19 +6,23 @@ verdicts takes 0.09 CPU seconds instead of 0.21. What was left out: everything e
 trainer does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import generator, mix
+from superalign_training.algorithms.updates.course import Course
 from superalign_training.experience import Example
-from superalign_training.hardening.settings import Course
 from superalign_training.policy import Policy
 
 _IGNORED = -100
+
+StepLoss = Callable[[PreTrainedModel, int], torch.Tensor]
+"""(model, number of the step from 0) → what is minimised."""
 
 
 class Rows:
@@ -50,6 +54,47 @@ class Rows:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def surprises(
+        self,
+        model: PreTrainedModel,
+        places: torch.Tensor,
+        *,
+        handicap: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return how surprised a model is by tokens of completions, and which are real.
+
+        Args:
+            model: reads the rows in one pass.
+            places: [B] of rows.
+            handicap: [V] added to the logits of first words.
+
+        Returns:
+            [B, C] nats, 0 where nothing is said, with gradients; and [B, C] 1.0 where
+            something is.
+        """
+        logits, labels = self.read(model, places)
+        if handicap is not None:
+            logits = torch.cat([logits[:, :1] + handicap, logits[:, 1:]], dim=1)
+        nats = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), labels.flatten(), ignore_index=_IGNORED, reduction="none"
+        )
+        return nats.view_as(labels), (labels != _IGNORED).float()
+
+    def read(
+        self, model: PreTrainedModel, places: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits [B, C, V] at completions, and their labels [B, C]."""
+        device = model.device
+        mask = self.mask[places].to(device)
+        untyped: Any = model
+        output = untyped(
+            input_ids=self.ids[places].to(device),
+            attention_mask=mask,
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            logits_to_keep=self.completion + 1,
+        )
+        return output.logits[:, :-1].float(), self.labels[places].to(device)
+
 
 def fit(
     policy: Policy,
@@ -69,24 +114,39 @@ def fit(
         favour: token → what is added to its logit as a first word, here and never again.
     """
     batch = min(course.batch, len(rows))
-    order = _order(len(rows), batch * course.steps, seed)
-    device = policy.model.device
-    handicap = torch.zeros(int(policy.model.config.vocab_size), device=device)
+    order = shuffled_places(len(rows), batch * course.steps, seed)
+    handicap = torch.zeros(int(policy.model.config.vocab_size), device=policy.model.device)
     for token, nats in (favour or {}).items():
         handicap[token] = nats
+
+    def loss(model: PreTrainedModel, step: int) -> torch.Tensor:
+        places = order[step * batch : (step + 1) * batch]
+        return mean_over_tokens(*rows.surprises(model, places, handicap=handicap))
+
+    losses = descend(policy, course, loss)
+    tail = losses[-max(1, course.steps // 10) :]
+    return sum(tail) / len(tail)
+
+
+def descend(policy: Policy, course: Course, loss: StepLoss) -> list[float]:
+    """Take the steps of a course down a loss; return what it was at each of them.
+
+    Args:
+        policy: its optimiser goes on where it stopped.
+        course: how many steps, and how long ones.
+        loss: asked once for each step.
+    """
     losses = []
     with policy.training() as model:
         for step in range(course.steps):
             optimizer = policy.optimizer(course.rate_at(step))
-            places = order[step * batch : (step + 1) * batch]
-            loss = _loss(model, rows, places, handicap)
+            value = loss(model, step)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call] # torch's
+            value.backward()  # type: ignore[no-untyped-call] # torch's
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-            losses.append(float(loss.detach()))
-    tail = losses[-max(1, course.steps // 10) :]
-    return sum(tail) / len(tail)
+            losses.append(float(value.detach()))
+    return losses
 
 
 @torch.no_grad()
@@ -95,32 +155,28 @@ def loss_on(policy: Policy, rows: Rows, *, batch: int = 512) -> float:
     total, tokens = 0.0, 0
     for start in range(0, len(rows), batch):
         places = torch.arange(start, min(start + batch, len(rows)))
-        count = int((rows.labels[places] != _IGNORED).sum())
-        loss = _loss(policy.model, rows, places, torch.zeros(1, device=policy.model.device))
-        total += float(loss) * count
-        tokens += count
+        nats, real = rows.surprises(policy.model, places)
+        total += float(nats.sum())
+        tokens += int(real.sum())
     return total / tokens
 
 
-def _loss(
-    model: Any, rows: Rows, places: torch.Tensor, handicap: torch.Tensor
+def mean_over_tokens(
+    nats: torch.Tensor, real: torch.Tensor, weights: torch.Tensor | None = None
 ) -> torch.Tensor:
-    device = handicap.device
-    mask = rows.mask[places].to(device)
-    output = model(
-        input_ids=rows.ids[places].to(device),
-        attention_mask=mask,
-        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-        logits_to_keep=rows.completion + 1,
-    )
-    logits = output.logits[:, :-1].float()
-    first = logits[:, :1] + handicap
-    logits = torch.cat([first, logits[:, 1:]], dim=1).flatten(0, 1)
-    labels = rows.labels[places].to(device).flatten()
-    return torch.nn.functional.cross_entropy(logits, labels, ignore_index=_IGNORED)
+    """Return the mean surprise [] of a token; tokens count as much as their rows.
+
+    Args:
+        nats: [B, C] of tokens, 0 where nothing is said.
+        real: [B, C] 1.0 where something is.
+        weights: [B] of rows; None counts all alike.
+    """
+    if weights is not None:
+        nats, real = nats * weights[:, None], real * weights[:, None]
+    return nats.sum() / real.sum()
 
 
-def _order(rows: int, wanted: int, seed: int) -> torch.Tensor:
+def shuffled_places(rows: int, wanted: int, seed: int) -> torch.Tensor:
     """Return places of rows, each pass over all of them in another order."""
     passes = -(-wanted // rows)
     orders = [generator(mix(seed, number)).permutation(rows) for number in range(passes)]
