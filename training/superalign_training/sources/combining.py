@@ -12,7 +12,7 @@ from superalign_env.measures.aggregation import (
     recency_weighted,
     weighted,
 )
-from superalign_env.measures.dawid_skene import dawid_skene
+from superalign_env.measures.latent_truth import dawid_skene
 from superalign_env.seeding import generator, label, mix
 from superalign_scenarios.weak_to_strong import key_of
 from superalign_training.sources.settings import Rule
