@@ -69,6 +69,10 @@ PLUGINS: "Table" = {
         ),
     },
     "gap": {
+        "adaptive": (
+            "superalign_training.gap.adaptive:Adaptive",
+            "larger while signals are clean and students gain, smaller after trouble",
+        ),
         "direct": (
             "superalign_training.gap.schedules:Direct",
             "from people to the top of the ladder at once",
@@ -84,6 +88,10 @@ PLUGINS: "Table" = {
         "linear": (
             "superalign_training.gap.schedules:Linear",
             "gaps that grow linearly: the annealing that the papers propose",
+        ),
+        "oracle": (
+            "superalign_training.gap.oracle:Oracle",
+            "is told gold accuracies: an upper bound to compare with",
         ),
         "reverse": (
             "superalign_training.gap.schedules:Reverse",
