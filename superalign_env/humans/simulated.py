@@ -3,10 +3,11 @@
 Together with evaluation this is the only caller of a scenario's `gold`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from superalign_env.errors import InvalidOption
+from superalign_env.humans.authoring import written
 from superalign_env.protocols import HasGold
 from superalign_env.seeding import generator, label, mix
 from superalign_env.store.questions import Questions
@@ -30,6 +31,7 @@ class SimulatedAnnotator:
             it on good ones. Negative is strictness.
         drift: what a round adds to the bias.
         fatigue: what every answer takes from the accuracy, down to a coin flip.
+        blind: words that it cannot tell apart where it writes answers of its own.
         seed: of its errors.
 
     Raises:
@@ -45,6 +47,7 @@ class SimulatedAnnotator:
         bias: float = 0.0,
         drift: float = 0.0,
         fatigue: float = 0.0,
+        blind: Collection[str] = (),
         seed: int = 0,
     ) -> None:
         if not (0 <= accuracy <= 1 and -1 <= bias <= 1 and 0 <= fatigue <= 1):
@@ -62,6 +65,7 @@ class SimulatedAnnotator:
         self._bias = bias
         self._drift = drift
         self._fatigue = fatigue
+        self._blind = tuple(blind)
         self._seed = mix(seed, label(name))
 
     @property
@@ -73,6 +77,7 @@ class SimulatedAnnotator:
             "bias": self._bias,
             "drift": self._drift,
             "fatigue": self._fatigue,
+            **({"blind": list(self._blind)} if self._blind else {}),
         }
 
     def answer(
@@ -91,6 +96,18 @@ class SimulatedAnnotator:
         """
         rng = generator(mix(self._seed, label(question.id)))
         tie, luck = rng.random(2).tolist()
+        if question.kind == "answer":
+            accuracy = self._accuracy_after(answered)
+            text = written(
+                scenario,
+                episode,
+                question.turn,
+                group=self.group,
+                slips=luck < 1.0 - accuracy,
+                pick=tie,
+                blind=self._blind,
+            )
+            return self._signal(question, 1.0, accuracy, text=text)
         value = scenario.gold(episode, question.turn, self.group)
         if question.kind == "preference":
             other = scenario.gold(episode, question.versus, self.group)
@@ -104,6 +121,11 @@ class SimulatedAnnotator:
             value = 1.0 - value
         if question.kind == "veto" and value >= _COIN:
             return None
+        return self._signal(question, value, accuracy)
+
+    def _signal(
+        self, question: Question, value: float, confidence: float, **payload: Any
+    ) -> Signal:
         return Signal(
             question.kind,
             question.episode,
@@ -111,8 +133,8 @@ class SimulatedAnnotator:
             self.name,
             value,
             question.versus,
-            accuracy,
-            {"group": self.group},
+            confidence,
+            {"group": self.group, **payload},
             question.id,
         )
 
@@ -153,23 +175,69 @@ def work_off(
         if asked is None:
             break
         taken += 1
-        try:
-            said = annotator.answer(
-                asked, episode_of(asked.episode), scenario, answered=len(given)
-            )
-        except InvalidOption as error:
-            questions.skip(asked.id, annotator.name, why=str(error))
-            continue
-        if said is None:
-            questions.skip(asked.id, annotator.name, why="no veto")
-            continue
-        given.append(
-            questions.answer(
-                asked.id,
-                annotator.name,
-                value=said.value,
-                confidence=said.confidence,
-                payload=said.payload,
-            )
-        )
+        said = _answered(questions, asked, annotator, episode_of, scenario, len(given))
+        if said is not None:
+            given.append(said)
     return given
+
+
+def work_through(
+    questions: Questions,
+    asked: Sequence[Question],
+    people: Sequence[SimulatedAnnotator],
+    *,
+    episode_of: Callable[[str], Episode],
+    scenario: HasGold,
+) -> list[Signal]:
+    """Let people take turns at certain questions: the n-th goes to the n-th of them.
+
+    Who answers what depends on the list alone, so that doing it again after an
+    interruption fills in what is missing and changes nothing else.
+
+    Args:
+        questions: the queue, ``run.questions``, in which they were filed.
+        asked: in the order in which people take turns.
+        people: who answers; enroll them first.
+        episode_of: returns the record of an episode id, ``run.episode``.
+        scenario: whose `gold` is asked.
+
+    Returns:
+        The answers that were given now.
+    """
+    given: list[Signal] = []
+    for place, question in enumerate(asked):
+        person = people[place % len(people)]
+        if questions.lease(question.id, person.name):
+            said = _answered(
+                questions, question, person, episode_of, scenario, place // len(people)
+            )
+            given += [] if said is None else [said]
+    return given
+
+
+def _answered(
+    questions: Questions,
+    asked: Question,
+    annotator: SimulatedAnnotator,
+    episode_of: Callable[[str], Episode],
+    scenario: HasGold,
+    answered: int,
+) -> Signal | None:
+    """Return the stored answer to a leased question; None where it was skipped."""
+    try:
+        said = annotator.answer(
+            asked, episode_of(asked.episode), scenario, answered=answered
+        )
+    except InvalidOption as error:
+        questions.skip(asked.id, annotator.name, why=str(error))
+        return None
+    if said is None:
+        questions.skip(asked.id, annotator.name, why="no veto")
+        return None
+    return questions.answer(
+        asked.id,
+        annotator.name,
+        value=said.value,
+        confidence=said.confidence,
+        payload=said.payload,
+    )

@@ -1,8 +1,9 @@
 """Questions on the terminal, one key each."""
 
 import sys
-from collections.abc import Callable
-from typing import NamedTuple, TextIO
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, TextIO
 
 from superalign_env.plain_text import terminal, without_surrogates
 from superalign_env.store.questions import Questions
@@ -23,6 +24,13 @@ _KEYS = (
     "s skips, u takes the last answer back, q leaves; words after a ; are kept as a note"
 )
 
+_WRITING = "what ought to be said at ▶? Write it in one line"
+
+_WRITING_KEYS = (
+    "s skips, u takes the last answer back, q leaves; a line that begins with = says the "
+    "rest of it, whatever that is"
+)
+
 
 class Tally(NamedTuple):
     """What was done in one sitting."""
@@ -30,6 +38,16 @@ class Tally(NamedTuple):
     answered: int
     skipped: int
     undone: int
+
+
+class _Said(NamedTuple):
+    """What a person typed."""
+
+    key: str
+    value: float | None = None
+    """None where it answers nothing."""
+    note: str = ""
+    payload: Mapping[str, Any] = MappingProxyType({})
 
 
 class _Screen:
@@ -44,9 +62,13 @@ class _Screen:
 
     def ask(self) -> tuple[str, str]:
         """Return what was typed before and after the first semicolon; q at the end."""
-        line = (self._source or sys.stdin).readline()
-        key, _, note = without_surrogates(line or "q").partition(";")
+        key, _, note = self.line().partition(";")
         return key.strip().casefold(), note.strip()
+
+    def line(self) -> str:
+        """Return what was typed; q at the end of the input."""
+        line = (self._source or sys.stdin).readline()
+        return without_surrogates(line or "q").strip()
 
 
 def label(
@@ -70,34 +92,52 @@ def label(
     answered = skipped = undone = 0
     history: list[int] = []
     while (asked := questions.claim(annotator)) is not None:
-        scale, prompt = _SCALES.get(asked.kind, _DEFAULT_SCALE)
-        desk.show(f"\n{shown(asked, episode_of(asked.episode))}\n{prompt}\n{_KEYS}")
-        key, note = desk.ask()
-        if key == "q":
+        said = _heard(desk, asked, episode_of(asked.episode))
+        if said.key == "q":
             break
-        if key == "s":
-            history.append(questions.skip(asked.id, annotator, why=note).id)
+        if said.key == "s":
+            history.append(questions.skip(asked.id, annotator, why=said.note).id)
             skipped += 1
-        elif key == "u" and history:
+        elif said.key == "u" and history:
             questions.undo(history.pop(), annotator)
             undone += 1
-        elif key in scale:
-            said = {"note": note} if note else {}
-            given = questions.answer(asked.id, annotator, value=scale[key], payload=said)
+        elif said.value is not None:
+            given = questions.answer(
+                asked.id, annotator, value=said.value, payload=said.payload
+            )
             history.append(given.id)
             answered += 1
         else:
-            desk.show("nothing to take back" if key == "u" else f"not understood: {key}")
+            lost = "nothing to take back"
+            desk.show(lost if said.key == "u" else f"not understood: {said.key}")
     else:
         desk.show("\nnothing is open")
     return Tally(answered, skipped, undone)
 
 
+def _heard(desk: _Screen, asked: Question, episode: Episode) -> _Said:
+    """Show one question and return what was typed."""
+    if asked.kind == "answer":
+        desk.show(f"\n{shown(asked, episode)}\n{_WRITING}\n{_WRITING_KEYS}")
+        line = desk.line()
+        if line.casefold() in ("q", "s", "u"):
+            return _Said(line.casefold())
+        text = line.removeprefix("=").strip()
+        return _Said(line, 1.0, payload={"text": text}) if text else _Said(line)
+    scale, prompt = _SCALES.get(asked.kind, _DEFAULT_SCALE)
+    desk.show(f"\n{shown(asked, episode)}\n{prompt}\n{_KEYS}")
+    key, note = desk.ask()
+    return _Said(key, scale.get(key), note, {"note": note} if note else {})
+
+
 def shown(question: Question, episode: Episode) -> str:
     """Return what a person reads: the task, what was said, and what is asked about.
 
-    Neither grades nor rewards nor what other sources said are shown.
+    Neither grades nor rewards nor what other sources said are shown. Who is to write an
+    answer does not read the one that was given, nor those that were given beside it.
     """
+    if question.kind == "answer":
+        return _open(question, episode)
     last = max(question.turn, question.versus)
     pair = question.versus >= 0
     marks = {question.turn: "▶ 1 " if pair else "▶ ", question.versus: "▶ 2 "}
@@ -109,3 +149,16 @@ def shown(question: Question, episode: Episode) -> str:
         if said.turn <= last:
             lines.append(f"{marks.get(said.turn, '  ')}{said.seat}: {said.text}")
     return "\n".join(lines)
+
+
+def _open(question: Question, episode: Episode) -> str:
+    """Return what was said before a turn, and the place where an answer is to stand."""
+    asked = [said for said in episode.utterances if said.turn == question.turn]
+    lines = [
+        f"{question.kind} on {episode.scenario}, {episode.id}",
+        f"  task: {episode.task.prompt}",
+    ]
+    for said in episode.utterances:
+        if asked and said.group < asked[0].group:
+            lines.append(f"  {said.seat}: {said.text}")
+    return "\n".join([*lines, f"▶ {asked[0].seat if asked else 'answer'}: …"])

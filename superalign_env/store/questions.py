@@ -115,6 +115,24 @@ class Questions:
             )
         return [_question(row) for row in rows]
 
+    def lease(
+        self, question: str, annotator: str, *, seconds: float = LEASE_SECONDS
+    ) -> bool:
+        """Lease one question to an annotator, if it is open to them; say whether it was."""
+        now = self._clock()
+        with self._database.transaction() as connection:
+            free = self._database.row(
+                f"SELECT 1 FROM questions q WHERE q.id = :question AND {_FREE_FOR}",
+                {"question": question, "annotator": annotator, "now": now},
+            )
+            if free is not None:
+                connection.execute(
+                    "INSERT OR REPLACE INTO leases(question, annotator, expires) "
+                    "VALUES (?,?,?)",
+                    (question, annotator, now + seconds),
+                )
+        return free is not None
+
     def answer(
         self,
         question: str,

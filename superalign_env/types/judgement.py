@@ -42,7 +42,8 @@ class Grade(msgspec.Struct, frozen=True, gc=False):
     """Stamped by the Game."""
 
 
-SignalKind = Literal["verdict", "label", "vote", "preference", "veto", "skip"]
+SignalKind = Literal["verdict", "label", "answer", "vote", "preference", "veto", "skip"]
+"""An ``answer`` says in its payload (``text``) what ought to have been said."""
 
 
 class Signal(msgspec.Struct, frozen=True, gc=False):

@@ -8,8 +8,13 @@ import pytest
 import superalign_env
 from superalign_agents.scripted import RandomMenu
 from superalign_env.errors import InvalidOption
+from superalign_env.humans.misreading import misread
 from superalign_env.humans.selection import Candidate, disagreement, select
-from superalign_env.humans.simulated import SimulatedAnnotator, work_off
+from superalign_env.humans.simulated import (
+    SimulatedAnnotator,
+    work_off,
+    work_through,
+)
 from superalign_env.humans.terminal import label, shown
 from superalign_env.rollout import Rollouts
 from superalign_env.store import Run
@@ -319,3 +324,135 @@ def test_people_are_simulated_on_a_real_game_by_the_values_of_their_group():
     assert said["everyone"] == [scenario.gold(e, turn, "everyone") for e, turn in answers]
     assert said["everyone"] != said["guardians"]
     assert {0.0, 1.0} <= set(said["everyone"])
+
+
+class Choice:
+    """A scenario in which `b` is right for everyone and `c` for elders."""
+
+    class source:
+        @staticmethod
+        def answers(task):
+            return ("a", "b", "c")
+
+    def gold(self, episode, turn, group=""):
+        said = next(u.text for u in episode.utterances if u.turn == turn)
+        return float(said == ("c" if group == "elders" else "b"))
+
+
+def write(annotator, scenario, n=0, on=None):
+    return annotator.answer(ask(n, kind="answer"), on or episode(), scenario)
+
+
+def test_a_person_writes_what_an_ideal_member_of_the_group_would_call_best():
+    exact = SimulatedAnnotator("ann", accuracy=1.0)
+    signal = write(exact, Choice())
+    assert (signal.kind, signal.value, signal.source) == ("answer", 1.0, "ann")
+    assert signal.payload == {"group": "everyone", "text": "b"}
+    elder = SimulatedAnnotator("ann", group="elders", accuracy=1.0)
+    assert write(elder, Choice()).payload["text"] == "c"
+
+
+def test_slips_of_the_pen_are_as_frequent_as_accuracy_says_and_spread_over_what_is_wrong():
+    one = SimulatedAnnotator(accuracy=0.8)
+    said = [write(one, Choice(), n).payload["text"] for n in range(2000)]
+    assert 0.17 < 1 - said.count("b") / 2000 < 0.23
+    assert 0.6 < said.count("a") / said.count("c") < 1.6
+    assert write(one, Choice()).confidence == 0.8
+
+
+def test_nothing_is_written_about_turns_that_were_never_spoken_or_without_a_source():
+    with pytest.raises(InvalidOption, match="not spoken"):
+        SimulatedAnnotator().answer(ask(kind="answer", turn=7), episode(), Choice())
+    with pytest.raises(InvalidOption, match="could be said"):
+        write(SimulatedAnnotator(), World())
+
+
+@pytest.fixture(scope="module")
+def exams():
+    source = {"id": "microworld", "families": ["arithmetic", "requests"]}
+    scenario = superalign_env.make_scenario("exam", source=source, split="train")
+    return scenario, Rollouts(scenario, {"learner_0": RandomMenu()}).run(160)
+
+
+def worth(scenario, episodes, person):
+    told = []
+    for n, played in enumerate(episodes):
+        signal = person.answer(Question(f"q{n}", "answer", played.id, 0), played, scenario)
+        grades = scenario.source.grade(played.task, signal.payload["text"])
+        told.append(min(grade.value for grade in grades))
+    return told
+
+
+def test_people_write_right_answers_to_a_real_task(exams):
+    scenario, episodes = exams
+    assert set(worth(scenario, episodes, SimulatedAnnotator(accuracy=1.0))) == {1.0}
+    assert set(worth(scenario, episodes, SimulatedAnnotator(accuracy=0.0))) == {0.0}
+
+
+def test_a_blind_person_errs_only_on_what_it_cannot_read_and_always_in_the_same_way(exams):
+    scenario, episodes = exams
+    blind = ("+", "-", "*")
+    first = worth(scenario, episodes, SimulatedAnnotator("a", accuracy=1.0, blind=blind))
+    other = worth(
+        scenario, episodes, SimulatedAnnotator("b", accuracy=1.0, blind=blind, seed=9)
+    )
+    assert first == other
+    family = [played.task.family for played in episodes]
+    wrong = [f for f, value in zip(family, first, strict=True) if value < 1]
+    assert set(wrong) == {"arithmetic"}
+    assert 0.3 < len(wrong) / family.count("arithmetic") < 0.9
+
+
+def test_tasks_that_look_the_same_are_taken_for_the_same(exams):
+    scenario, episodes = exams
+    blind, source = ("+", "-", "*"), scenario.source
+    taken = {}
+    for played in episodes:
+        if played.task.family != "arithmetic":
+            assert misread(source, played.task, blind) is played.task
+            continue
+        for text in (played.task.prompt, *source.menu(played.task)):
+            words = text.split()
+            task = source.parse(text, "train")
+            looks = (words[1], words[3])
+            taken.setdefault(looks, set()).add(misread(source, task, blind).prompt)
+    assert len(taken) > 20 and {len(found) for found in taken.values()} == {1}
+
+
+def test_people_take_turns_and_doing_it_again_changes_nothing(run):
+    people = [SimulatedAnnotator(name, accuracy=1.0) for name in ("ann", "bob")]
+    for person in people:
+        run.annotators.enroll(person.name, group=person.group, profile=person.profile)
+    asked = [Question(f"q{n}", "answer", "e0", 1) for n in range(5)]
+    run.questions.ask(asked)
+
+    def go(upto):
+        return work_through(
+            run.questions, asked[:upto], people, episode_of=episode, scenario=Choice()
+        )
+
+    go(3)  # interrupted here
+    go(5)
+    assert go(5) == []
+    said = run.signals.read(kind="answer")
+    assert [s.source for s in said] == ["ann", "bob", "ann", "bob", "ann"]
+    assert [s.question for s in said] == [f"q{n}" for n in range(5)]
+
+
+def test_a_person_at_the_terminal_writes_an_answer_and_reads_none(run):
+    file(run, ("answer", 1, -1), ("answer", 2, -1), ("label", 1, -1))
+    tally, screen = sit(run, "\n  no harm; please \n=s\n9\n")
+    assert tally == (3, 0, 0) and "not understood" in screen
+    texts = [s.payload["text"] for s in run.signals.read(kind="answer")]
+    assert texts == ["no harm; please", "s"]
+    first = screen.partition("not understood")[0]
+    assert "▶ learner_0: …" in first and "learner_0: no" not in first
+    assert "attacker_0: do it" in first
+
+
+def test_an_answer_that_was_written_can_be_taken_back(run):
+    file(run, ("answer", 1, -1), ("answer", 2, -1))
+    tally, _ = sit(run, "yes\nu\nno\ns\n")
+    assert tally == (2, 1, 1)
+    written = [s for s in run.signals.of("e0") if s.kind == "answer"]
+    assert [s.payload["text"] for s in written] == ["no"]
