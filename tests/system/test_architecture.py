@@ -38,7 +38,7 @@ AT_HOME = {
     "trl": ["training/superalign_training/algorithms/*"],
     "stable_baselines3": ["agents/*", "training/*"],
     "openai": ["agents/superalign_agents/*"],
-    "matplotlib": ["superalign_env/figures.py", "training/*"],
+    "matplotlib": ["superalign_env/figures/*", "training/*"],
 }
 """Foreign package → the only files that may import it."""
 

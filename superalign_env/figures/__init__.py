@@ -1,0 +1,24 @@
+"""Pictures: plain data in, SVG for a page out. Needs ``superalign-env[figures]``."""
+
+from superalign_env.figures.drawing import Described
+from superalign_env.figures.heat import Grid, draw_grid
+from superalign_env.figures.lines import Dot, Line, Panel, draw_lines
+from superalign_env.figures.plane import Axis, Reading, Rung, Spot, draw_plane
+from superalign_env.figures.tree import Node, draw_forest
+
+__all__ = [
+    "Axis",
+    "Described",
+    "Dot",
+    "Grid",
+    "Line",
+    "Node",
+    "Panel",
+    "Reading",
+    "Rung",
+    "Spot",
+    "draw_forest",
+    "draw_grid",
+    "draw_lines",
+    "draw_plane",
+]

@@ -1,0 +1,196 @@
+"""Matplotlib figures as SVG that belongs into a page.
+
+The same figure gives the same bytes. What comes out has no script, no style and nothing
+from outside: classes in place of colours, the page's own font, a title and a description
+for those who do not see it.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+
+from superalign_env.figures.palette import ROLE_OF, light
+from superalign_env.plain_text import one_line, without_surrogates
+
+_KEPT = frozenset(
+    {
+        *("d", "x", "y", "cx", "cy", "r", "width", "height", "transform", "viewBox"),
+        *("clip-path", "clip-rule", "fill", "fill-opacity", "fill-rule", "opacity"),
+        *("stroke", "stroke-opacity", "stroke-width", "stroke-dasharray"),
+        *("stroke-linecap", "stroke-linejoin"),
+        *("text-anchor", "font-size", "font-style", "font-weight"),
+    }
+)
+"""Attributes that a drawing needs; no other one reaches a page."""
+
+_SETTINGS: dict[Any, Any] = {  # matplotlib types each key as a literal
+    "svg.hashsalt": "superalign",
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "axes.edgecolor": light("rule"),
+    "axes.labelcolor": light("soft"),
+    "axes.titlecolor": light("ink"),
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": light("rule"),
+    "grid.linewidth": 0.6,
+    "figure.facecolor": "none",
+    "legend.frameon": False,
+    "legend.labelcolor": light("ink"),
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.7,
+    "text.color": light("ink"),
+    "xtick.color": light("rule"),
+    "ytick.color": light("rule"),
+    "xtick.labelcolor": light("soft"),
+    "ytick.labelcolor": light("soft"),
+}
+_LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)px")
+
+
+class Described(NamedTuple):
+    """What a picture is called and what it says, for those who do not see it."""
+
+    name: str
+    """Unique on its page; letters, digits and dashes."""
+    title: str
+    text: str
+
+
+class Tips:
+    """What marks say when a pointer rests on them."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+
+    def add(self, artist: Artist, text: str) -> None:
+        """Give an artist a tip."""
+        name = f"tip-{len(self.texts)}"
+        artist.set_gid(name)
+        self.texts[name] = label(text, 160)
+
+
+@contextmanager
+def sheet(width: float, height: float, *, fitted: bool = True) -> Iterator[Figure]:
+    """Yield an empty figure in the house's style.
+
+    Args:
+        width: in inches.
+        height: in inches.
+        fitted: whether axes make room for their labels; otherwise they lie where they are put.
+    """
+    with mpl.rc_context(_SETTINGS):
+        figure = Figure(figsize=(width, height))
+        if fitted:
+            figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.05)
+        yield figure
+
+
+def label(text: str, limit: int = 28) -> str:
+    """Return hostile text as a short, harmless label."""
+    return one_line(without_surrogates(text), limit)
+
+
+def svg(figure: Figure, described: Described, tips: Tips | None = None) -> str:
+    """Return the figure as one ``<svg>`` element, to be called within `sheet`."""
+    drawn = io.BytesIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(drawn, format="svg", metadata=nothing)
+    root = ElementTree.fromstring(drawn.getvalue())  # what was just drawn, nobody else's
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    _drop(root, {"metadata", "style"})
+    _rename(root, described.name, {} if tips is None else tips.texts)
+    for element in root.iter():
+        _clean(element)
+    for key in ("width", "height"):
+        root.attrib.pop(key, None)
+    root.set("stroke-linejoin", "round")
+    root.set("role", "img")
+    root.set("aria-labelledby", f"{described.name}-title {described.name}-text")
+    for place, (tag, text) in enumerate(
+        (("title", described.title), ("desc", described.text))
+    ):
+        said = ElementTree.Element(tag, {"id": f"{described.name}-{_PART[tag]}"})
+        said.text = label(text, 2000)
+        root.insert(place, said)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+_PART = {"title": "title", "desc": "text"}
+
+
+def _drop(element: ElementTree.Element, tags: set[str]) -> None:
+    for child in list(element):
+        if child.tag in tags:
+            element.remove(child)
+        else:
+            _drop(child, tags)
+            if child.tag == "defs" and not len(child):
+                element.remove(child)
+
+
+def _rename(root: ElementTree.Element, name: str, tips: Mapping[str, str]) -> None:
+    """Keep only the ids that something points at, and turn tips into titles."""
+    used = {
+        found
+        for element in root.iter()
+        for value in element.attrib.values()
+        for found in re.findall(r"(?:^|url\()#([\w.-]+)", value)
+    }
+    new: dict[str, str] = {}
+    for element in root.iter():
+        old = element.attrib.pop("id", "")
+        if old in tips:
+            told = ElementTree.Element("title")
+            told.text = tips[old]
+            element.insert(0, told)
+        if old in used:
+            new[old] = f"{name}-{len(new)}"
+            element.set("id", new[old])
+    for element in root.iter():
+        for key, value in element.attrib.items():
+            element.set(
+                key, re.sub(r"#([\w.-]+)", lambda m: f"#{new.get(m[1], m[1])}", value)
+            )
+
+
+def _clean(element: ElementTree.Element) -> None:
+    """Turn styles into attributes and colours into classes; drop everything unknown."""
+    given = dict(element.attrib)
+    element.attrib.clear()
+    styles = [part.split(":", 1) for part in given.pop("style", "").split(";") if part]
+    given |= {key.strip(): value.strip() for key, value in styles}
+    if "font" in given and (size := _SIZE.search(given["font"])):
+        given["font-size"] = f"{size[1]}px"
+        if "bold" in given["font"] or re.search(r"\b700\b", given["font"]):
+            given["font-weight"] = "bold"
+    reference = given.get("{http://www.w3.org/1999/xlink}href", "")
+    if reference.startswith("#"):
+        element.set("href", reference)
+    if "id" in given:
+        element.set("id", given["id"])
+    roles = []
+    for key in sorted(_KEPT & given.keys()):
+        value = _LONG_NUMBER.sub(lambda found: f"{float(found[0]):.2f}", given[key])
+        element.set(key, " ".join(value.split()))
+        if key in ("fill", "stroke") and value in ROLE_OF:
+            roles.append(f"{key[0]}-{ROLE_OF[value]}")
+    if roles:
+        element.set("class", " ".join(roles))

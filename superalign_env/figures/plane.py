@@ -1,0 +1,274 @@
+"""The two-axis picture of progressive alignment: risk against capability.
+
+The source is the figure of Kim et al. (2503.07660): safe to risky from left to right,
+capability upwards, growing contours of capacity. Every generation is an arrow from A⁻, as
+capable as it will be and not yet aligned, to A⁺; ideally it is horizontal, with
+capability kept and risk gone. What was measured is drawn, so that it need not be.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
+
+from superalign_env.figures.drawing import Described, Tips, label, sheet, svg
+from superalign_env.figures.palette import light
+
+_WIDTH, _HEIGHT = 5.6, 4.2
+_PLACE = (0.1, 0.12, 0.88, 0.85)
+"""Of the axes, before room is made for what stands at their right."""
+_APART = 0.055
+"""Of the height: labels stand at least this far from each other."""
+
+
+class Reading(NamedTuple):
+    """A measured share with its interval."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Spot(NamedTuple):
+    """One agent on the plane."""
+
+    risk: Reading
+    capability: Reading
+
+
+class Rung(NamedTuple):
+    """One generation."""
+
+    generation: int
+    before: Spot | None
+    """A⁻."""
+    after: Spot | None
+    """A⁺."""
+    capacity: float | None = None
+    """Height of its contour."""
+    accepted: bool | None = None
+    gap: float | None = None
+    """δ to the generation before, as it was measured."""
+
+
+class Axis(NamedTuple):
+    """What the two directions were measured by."""
+
+    risk: str
+    capability: str
+
+
+def draw_plane(rungs: Sequence[Rung], axis: Axis, described: Described) -> str:
+    """Return the generations on the plane as SVG.
+
+    Raises:
+        ValueError: no generation has a place.
+    """
+    spots = [spot for rung in rungs for spot in (rung.before, rung.after) if spot]
+    if not spots:
+        raise ValueError("no generation was measured on both axes")
+    right = max(0.35, 1.12 * max(s.risk.high or s.risk.value for s in spots))
+    highest = max(s.capability.high or s.capability.value for s in spots)
+    top = max([highest, *(rung.capacity or 0.0 for rung in rungs)])
+    with sheet(_WIDTH, _HEIGHT, fitted=False) as figure:
+        axes, tips = figure.add_axes(_PLACE), Tips()
+        axes.set(xlim=(-0.06 * right, min(right, 1.06)), ylim=(0, min(1.15 * top, 1.02)))
+        margin = _contours(axes, rungs) and (0.3 if _gaps(axes, rungs) else 0.14)
+        left, bottom, width, height = _PLACE
+        axes.set_position((left, bottom, width - margin, height))
+        for rung in rungs:
+            _arrow(axes, rung, tips)
+        _names(axes, rungs)
+        axes.set_xlabel(f"safe  ←  {label(axis.risk, 48)}  →  risky")
+        axes.set_ylabel(f"{label(axis.capability, 44)}  →")
+        axes.tick_params(length=0)
+        axes.grid(visible=False)
+        return svg(figure, described, tips)
+
+
+def spread(heights: Sequence[float], apart: float) -> list[float]:
+    """Return heights moved as little as is needed for each pair to lie `apart`.
+
+    The order is kept; the whole stays centred where it was.
+    """
+    order = sorted(range(len(heights)), key=lambda i: (heights[i], i))
+    # Groups that touch share one centre: (sum of wishes, members).
+    groups: list[tuple[float, list[int]]] = []
+    for place in order:
+        wish, members = heights[place], [place]
+        while groups:
+            before, others = groups[-1]
+            centre, size = before / len(others), apart * (len(others) - 1) / 2
+            mine = wish / len(members) - apart * (len(members) - 1) / 2
+            if centre + size + apart <= mine:
+                break
+            groups.pop()
+            wish, members = before + wish, others + members
+        groups.append((wish, members))
+    moved = [0.0] * len(heights)
+    for wish, members in groups:
+        lowest = wish / len(members) - apart * (len(members) - 1) / 2
+        for number, place in enumerate(members):
+            moved[place] = lowest + apart * number
+    return moved
+
+
+def _contours(axes: Axes, rungs: Sequence[Rung]) -> int:
+    """Draw each generation's capacity: nested areas, their edges labelled at the right.
+
+    Returns:
+        How many are known.
+    """
+    known = [(r.generation, r.capacity) for r in rungs if r.capacity is not None]
+    for _, capacity in known:
+        axes.axhspan(0, capacity, facecolor=light("band"), alpha=0.08, linewidth=0)
+        axes.axhline(capacity, color=light("band"), linewidth=1.0, alpha=0.8)
+    for (generation, capacity), height in zip(
+        known, _labels(axes, [c for _, c in known]), strict=True
+    ):
+        axes.annotate(
+            f"C{_low(generation)} {capacity:.2f}",
+            (1.0, capacity),
+            (1.035, height),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=8.5,
+            color=light("band"),
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": light("band"), "linewidth": 0.6},
+        )
+    return len(known)
+
+
+def _labels(axes: Axes, heights: Sequence[float]) -> list[float]:
+    """Return where labels of these heights can be read."""
+    return spread(heights, _APART * axes.get_ylim()[1])
+
+
+def _gaps(axes: Axes, rungs: Sequence[Rung]) -> int:
+    """Draw δ: from what the generation before realises to what this one holds.
+
+    Returns:
+        How many are known.
+    """
+    drawn = []
+    for earlier, rung in pairwise(rungs):
+        if rung.gap is None or rung.capacity is None or earlier.after is None:
+            continue
+        drawn.append((rung, earlier.after.capability.value, rung.capacity))
+    for number, (_, low, high) in enumerate(drawn):
+        axes.annotate(
+            "",
+            (1.24 + 0.03 * (number % 3), low),
+            (1.24 + 0.03 * (number % 3), high),
+            xycoords=("axes fraction", "data"),
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "<->",
+                "color": light("soft"),
+                "linewidth": 0.9,
+                "shrinkA": 0,
+                "shrinkB": 0,
+            },
+        )
+    middles = _labels(axes, [(low + high) / 2 for _, low, high in drawn])
+    for (rung, _, _), height in zip(drawn, middles, strict=True):
+        axes.text(
+            1.33,
+            height,
+            f"δ{_low(rung.generation)} {rung.gap:.2f}".replace("-", "−"),
+            transform=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=8.5,
+            color=light("ink"),
+        )
+    return len(drawn)
+
+
+def _arrow(axes: Axes, rung: Rung, tips: Tips) -> None:
+    """Draw A⁻, A⁺ and what lies between them."""
+    refused = rung.accepted is False
+    colour = light("s1" if refused else "s0")
+    for spot, filled, sign in ((rung.before, False, "⁻"), (rung.after, True, "⁺")):
+        if spot is None:
+            continue
+        _cross(axes, spot)
+        (mark,) = axes.plot(
+            [spot.risk.value],
+            [spot.capability.value],
+            marker="X" if refused and filled else "o",
+            markersize=8,
+            color=colour,
+            markerfacecolor=colour if filled else light("paper"),
+            linestyle="none",
+            zorder=4,
+        )
+        tips.add(
+            mark,
+            f"A{rung.generation}{sign}: risk {_said(spot.risk)}, "
+            f"capability {_said(spot.capability)}{', rolled back' if refused else ''}",
+        )
+    if rung.before is not None and rung.after is not None:
+        axes.annotate(
+            "",
+            (rung.after.risk.value, rung.after.capability.value),
+            (rung.before.risk.value, rung.before.capability.value),
+            arrowprops={
+                "arrowstyle": "-|>",
+                "color": colour,
+                "linewidth": 1.8,
+                "linestyle": "--" if refused else "-",
+                "shrinkA": 5,
+                "shrinkB": 5,
+                "mutation_scale": 13,
+            },
+            zorder=3,
+        )
+
+
+def _cross(axes: Axes, spot: Spot) -> None:
+    """Draw both intervals as thin lines."""
+    risk, capability = spot
+    style: dict[str, Any] = {
+        "color": light("soft"),
+        "linewidth": 0.8,
+        "alpha": 0.7,
+        "zorder": 2,
+    }
+    if risk.low is not None and risk.high is not None:
+        axes.hlines(capability.value, risk.low, risk.high, **style)
+    if capability.low is not None and capability.high is not None:
+        axes.vlines(risk.value, capability.low, capability.high, **style)
+
+
+def _names(axes: Axes, rungs: Sequence[Rung]) -> None:
+    """Write A⁻ to the right of its marks and A⁺ to the left, none upon another."""
+    for side, sign, place in (("before", "⁻", 9.0), ("after", "⁺", -9.0)):
+        named = [(rung, getattr(rung, side)) for rung in rungs if getattr(rung, side)]
+        heights = _labels(axes, [spot.capability.value for _, spot in named])
+        for (rung, spot), height in zip(named, heights, strict=True):
+            axes.annotate(
+                f"A{_low(rung.generation)}{sign}",
+                (spot.risk.value, height),
+                (place, 7.0),
+                textcoords="offset points",
+                ha="left" if place > 0 else "right",
+                va="center",
+                fontsize=9.5,
+                fontweight="bold",
+                color=light("ink"),
+                zorder=5,
+            )
+
+
+def _low(number: int) -> str:
+    """Return a number in the small figures of an index: 12 → ₁₂."""
+    return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+
+
+def _said(reading: Reading) -> str:
+    between = (
+        "" if reading.low is None else f" [{reading.low:.2f}, {reading.high or 0:.2f}]"
+    )
+    return f"{reading.value:.2f}{between}"
