@@ -3,6 +3,7 @@
 from superalign_env.store.agents import AgentRow
 from superalign_env.store.annotators import Annotator
 from superalign_env.store.cells import Cell
+from superalign_env.store.costs import Cost, costs_by_stage
 from superalign_env.store.events import Happened
 from superalign_env.store.hazards import Hazard
 from superalign_env.store.integrity import Problem, validate
@@ -20,6 +21,7 @@ __all__ = [
     "Budget",
     "Cell",
     "Census",
+    "Cost",
     "EpisodeWriter",
     "Happened",
     "Hazard",
@@ -30,6 +32,7 @@ __all__ = [
     "Said",
     "Stage",
     "Where",
+    "costs_by_stage",
     "question_id",
     "standing",
     "validate",

@@ -1,12 +1,18 @@
 """Events: alarms, rollbacks, failures, canary hits, with dotted kinds."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from superalign_env.canonical import to_json
 from superalign_env.errors import RecordError
-from superalign_env.store.database import Database
+from superalign_env.store.database import Database, Row
 from superalign_env.store.unpacking import event_of
 from superalign_env.types import Event
+
+_SELECT = (
+    "SELECT id, coalesce(stage, ''), coalesce(episode, ''), turn, seat, kind, evidence "
+    "FROM events"
+)
 
 
 class Happened(NamedTuple):
@@ -71,17 +77,39 @@ class Events:
             since: only those with a greater id.
         """
         rows = self._database.rows(
-            "SELECT id, coalesce(stage, ''), coalesce(episode, ''), turn, seat, kind, evidence "
-            "FROM events WHERE id > :since AND (:kind IS NULL OR kind = :kind "
+            f"{_SELECT} WHERE id > :since AND (:kind IS NULL OR kind = :kind "
             "OR substr(kind, 1, length(:kind) + 1) = :kind || '.') "
             "AND (:stage IS NULL OR stage = :stage) "
             "AND (:episode IS NULL OR episode = :episode) ORDER BY id",
             {"since": since, "kind": kind, "stage": stage, "episode": episode},
         )
-        return [Happened._make((*row[:3], event_of(row[3:]))) for row in rows]
+        return [_happened(row) for row in rows]
+
+    def get(self, ids: Iterable[int]) -> dict[int, Happened]:
+        """Return events by id; unknown ids are left out."""
+        found = {}
+        for number in dict.fromkeys(ids):
+            row = self._database.row(f"{_SELECT} WHERE id = ?", (number,))
+            if row is not None:
+                found[number] = _happened(row)
+        return found
+
+    def of_the_run(self) -> list[Happened]:
+        """Return the events that belong to no episode, in order of id."""
+        rows = self._database.rows(f"{_SELECT} WHERE episode IS NULL ORDER BY id")
+        return [_happened(row) for row in rows]
+
+    def kinds(self) -> dict[str, int]:
+        """Return how many events there are of each kind, by name."""
+        rows = self._database.rows("SELECT kind, count(*) FROM events GROUP BY 1 ORDER BY 1")
+        return {kind: int(n) for kind, n in rows}
 
     def count(self, kind: str) -> int:
         """Return how many events there are of exactly this kind."""
         return int(
             self._database.value("SELECT count(*) FROM events WHERE kind = ?", (kind,))
         )
+
+
+def _happened(row: Row) -> Happened:
+    return Happened._make((*row[:3], event_of(row[3:])))
