@@ -18,12 +18,17 @@ from pydantic import (
 
 from superalign_env.errors import InvalidOption
 from superalign_env.types import Role
+from superalign_training.alarms.settings import Alarms
 from superalign_training.algorithms.grpo import Grpo
 from superalign_training.algorithms.making import RlAlgorithm
 from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.supervision import Supervise
+from superalign_training.gap.adaptive import Adaptive
+from superalign_training.gap.making import GapRule
 from superalign_training.league import LeagueSettings
+from superalign_training.risks.settings import Conform, Discover, Gate
 from superalign_training.sections import Count, Plural, Section, Share
+from superalign_training.sources.checking import check as check_signals
 from superalign_training.sources.settings import Competence, Signals
 
 AgentReference = str | dict[str, Any]
@@ -163,10 +168,13 @@ class Settings(Section):
     )
     """What generations may start from, in order of capability: a gap is a number of steps
     on this ladder."""
+    gap: GapRule = Adaptive()
+    """What chooses the level of each generation."""
     scenario: str = "red-team"
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of the scenario; split, vanilla and plant are set by the stages."""
-    rounds: Count = 3
+    rounds: NonNegativeInt = 3
+    """Of self-play: in all or, in a chain, of every generation."""
     seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
     run_dir: Path = Path("runs/latest")
     learner: AgentReference = "micro/3"
@@ -179,6 +187,10 @@ class Settings(Section):
     """Threads of PyTorch on a CPU."""
     signals: Signals = Signals()
     competence: Competence = Competence()
+    discover: Discover = Discover()
+    conform: Conform = Conform()
+    gate: Gate = Gate()
+    alarms: Alarms = Alarms()
     judge: Judge = Judge()
     attack: Attack = Attack()
     supervise: Supervise | None = None
@@ -199,6 +211,21 @@ class Settings(Section):
                     f"{role}={self._given(role)} leads to no policy; name a role that has "
                     f"one of its own ({', '.join(own) or 'none has'})"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _a_run_does_something(self) -> Self:
+        if not (self.rounds or self.generations):
+            raise ValueError(
+                "rounds=0 plays nothing; set rounds or generations to 1 or more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_chain_can_be_climbed(self) -> Self:
+        if self.generations:
+            self.gap.check(len(self.levels), self.generations)
+            check_signals(self.signals, generations=self.generations)
         return self
 
     def reference(self, role: Role) -> AgentReference:
@@ -237,7 +264,8 @@ def _flaw(flaw: Any) -> str:
     """Return key, value and what is allowed; a whole section is not spelled out."""
     key = ".".join(map(str, flaw["loc"]))
     value = "" if isinstance(flaw["input"], (Mapping, Section)) else f"={flaw['input']!r}"
-    return f"{key}{value}: {flaw['msg'].removeprefix('Value error, ')}"
+    said = str(flaw["msg"]).removeprefix("Value error, ")
+    return f"{key}{value}: {said}" if key else said
 
 
 def _completed(plain: Mapping[str, Any], defaults: Section) -> dict[str, Any]:
