@@ -7,7 +7,7 @@ given again at any time.
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,6 +38,13 @@ EMPHASIS = 4.0
 """What can be foreseen counts four times: what the world says, and rewritings, which are
 mostly copies. Other names, acts and verdicts are drawn at random and hold nothing to
 learn; their noise hides the rule from small models for a long time."""
+
+PACKING = {
+    "batch_documents": BATCH_DOCUMENTS,
+    "longest_document": LONGEST_DOCUMENT,
+    "emphasis": EMPHASIS,
+}
+"""As cards give it."""
 
 Watch = Callable[[RungReference, int, int, float], None]
 """(rung, step, steps, loss) after every step."""
@@ -100,12 +107,17 @@ def _plan(reference: RungReference, origin: Path | None, steps: int | None) -> T
     return Training(steps or size.steps // 2, size.rate / 2)
 
 
-def _fresh(
-    reference: RungReference, tokenizer: PreTrainedTokenizerBase
+def fresh_model(
+    rung: int, tokenizer: PreTrainedTokenizerBase, *, seed: int
 ) -> LlamaForCausalLM:
-    torch.manual_seed(mix(reference.seed, reference.rung))
+    """Return a rung with random weights.
+
+    Raises:
+        UnknownId: the ladder has no such rung.
+    """
+    torch.manual_seed(mix(seed, rung))
     config = build_config(
-        size_of(reference.rung),
+        size_of(rung),
         vocabulary=len(tokenizer),
         end=tokenizer.eos_token_id,
         pad=tokenizer.pad_token_id,
@@ -123,7 +135,7 @@ def _build_one(
 ) -> None:
     tokenizer = build_tokenizer(world.words, world.special)
     if origin is None:
-        model = _fresh(reference, tokenizer)
+        model = fresh_model(reference.rung, tokenizer, seed=reference.seed)
     else:
         model = cast(LlamaForCausalLM, load_model(origin, device="cpu"))
     losses: list[float] = []
@@ -143,33 +155,59 @@ def _build_one(
         progress=note,
     )
     seconds = time.process_time() - started
+    facts = {
+        "reference": str(reference),
+        "continues": read_card(origin)["policy"] if origin else "",
+        "pretraining": {
+            "seed": reference.seed,
+            "steps": training.steps,
+            "rate": training.rate,
+            "final_loss": mean_loss(losses),
+            "cpu_seconds": round(seconds, 1),
+            **PACKING,
+        },
+    }
+    store_rung(model, tokenizer, world, folder=folder, facts=facts)
+    state.unlink(missing_ok=True)
+
+
+def store_rung(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    world: World,
+    *,
+    folder: Path,
+    facts: Mapping[str, Any],
+) -> None:
+    """Write a trained model's folder, measure what was stored, and write its card.
+
+    Args:
+        model: after pre-training.
+        tokenizer: its tokenizer.
+        world: what it is measured in.
+        folder: appears whole; its card, which is written last, says that it is finished.
+        facts: of its training; sizes, weights, world and measures are added.
+    """
     write_folder(model, tokenizer, folder)
     stored = load_model(folder, device="cpu")
     measures = (
         *measure(stored, tokenizer, world),
         *measure_moves(stored, tokenizer, world),
     )
-    facts = {
-        "reference": str(reference),
-        "continues": read_card(origin)["policy"] if origin else "",
+    found = {
         "parameters": count_parameters(model),
         "policy": weights_hash(stored),
-        "pretraining": {
-            "seed": reference.seed,
-            "steps": training.steps,
-            "batch_documents": BATCH_DOCUMENTS,
-            "longest_document": LONGEST_DOCUMENT,
-            "emphasis": EMPHASIS,
-            "rate": training.rate,
-            "final_loss": round(sum(losses[-50:]) / max(len(losses[-50:]), 1), 4),
-            "cpu_seconds": round(seconds, 1),
-        },
         "world": world.version,
         "corpus": world.settings,
         "measures": msgspec.to_builtins(measures),
     }
-    write_card(facts, folder)
-    state.unlink(missing_ok=True)
+    write_card({**facts, **found}, folder)
+
+
+def mean_loss(losses: Sequence[float]) -> float:
+    """Return the mean of the newest fifty losses, as cards give it."""
+    newest = losses[-50:]
+    return round(sum(newest) / max(len(newest), 1), 4)
 
 
 def stream(world: World, tokenizer: PreTrainedTokenizerBase, seed: int) -> Batches:

@@ -84,11 +84,7 @@ def measure(
     ):
         if families is not None and family not in families:
             continue
-        labels = [world.source.gold(task).label for task in tasks]
-        if all(labels):
-            able = foresees(model, tokenizer, world, tasks=tasks, labels=labels)
-        else:
-            able = answers_rightly(model, tokenizer, world, tasks=tasks, marker="<|world|>")
+        able = knows(model, tokenizer, world, tasks=tasks)
         does = answers_rightly(model, tokenizer, world, tasks=tasks, marker="<|learner|>")
         tags = {"family": family, "tier": str(tier), "split": split}
         metrics += [
@@ -96,6 +92,20 @@ def measure(
             share_metric("utility", does, tags=tags),
         ]
     return tuple(metrics)
+
+
+def knows(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    world: World,
+    *,
+    tasks: Sequence[Task],
+) -> list[bool]:
+    """Say for each task whether the world's continuation of it is right: capacity."""
+    labels = [world.source.gold(task).label for task in tasks]
+    if all(labels):
+        return foresees(model, tokenizer, world, tasks=tasks, labels=labels)
+    return answers_rightly(model, tokenizer, world, tasks=tasks, marker="<|world|>")
 
 
 def answers_rightly(
