@@ -66,25 +66,40 @@ def replay(run: RunFolder, episode: EpisodeName, as_json: AsJson = False) -> Non
         raise typer.Exit(1)
 
 
-def validate(run: RunFolder, as_json: AsJson = False) -> None:
-    """Check hashes, links, references and files of a run; name every problem."""
-    from superalign_env.store import Problem, Run  # noqa: PLC0415 - imported when needed
+def validate(
+    run: RunFolder,
+    with_digest: Annotated[
+        bool,
+        typer.Option("--digest", help="Also print hashes of what the run came to."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check hashes, links, references and files of a run; name every problem.
+
+    Two runs that did the same have the same digest, however often one was killed.
+    """
+    from superalign_env.store import Problem, Run, digest  # noqa: PLC0415 - when needed
     from superalign_env.store import validate as check  # noqa: PLC0415 - same
 
+    parts: dict[str, str] = {}
     try:
         with Run.open(run, readonly=True) as opened:
             problems: list[Problem] = check(opened)
             episodes = opened.count()
+            if with_digest:
+                parts = digest(opened)
     except RecordDamaged as error:
         problems, episodes = [Problem("database", str(error))], 0
     if as_json:
-        print_json(problems)
+        print_json({"problems": problems, "digest": parts} if with_digest else problems)
     elif problems:
         console.print(
             table(["problem", "what"], [(p.kind, shown(p.what)) for p in problems])
         )
     else:
         console.print(f"{episodes} episodes, every hash and link as written")
+    if parts and not as_json:
+        console.print(table(["part", "digest"], list(parts.items())))
     if problems:
         raise typer.Exit(1)
 

@@ -4,7 +4,9 @@ from superalign_env.store.agents import AgentRow
 from superalign_env.store.annotators import Annotator
 from superalign_env.store.cells import Cell
 from superalign_env.store.costs import Cost, costs_by_stage
+from superalign_env.store.digest import digest
 from superalign_env.store.events import Happened
+from superalign_env.store.forks import fork_record
 from superalign_env.store.hazards import Hazard
 from superalign_env.store.integrity import Problem, validate
 from superalign_env.store.metrics import Measured
@@ -33,6 +35,8 @@ __all__ = [
     "Stage",
     "Where",
     "costs_by_stage",
+    "digest",
+    "fork_record",
     "question_id",
     "standing",
     "validate",

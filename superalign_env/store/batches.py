@@ -8,6 +8,7 @@ from pathlib import Path
 from superalign_env.canonical import to_json
 from superalign_env.store.database import Database, Row
 from superalign_env.store.packing import EpisodeRows, Packer
+from superalign_env.store.undo import watch
 from superalign_env.types import Episode
 
 _AGENTS = "INSERT OR IGNORE INTO agents(hash, spec) VALUES (?,?)"
@@ -40,6 +41,7 @@ class BatchWriter:
 
     def __init__(self, path: Path, stage: str) -> None:
         self._database = Database(path)
+        watch(self._database)
         self._stage = stage or None
         self._packer = Packer()
         self._known: set[str] = set()

@@ -101,7 +101,9 @@ class Events:
 
     def kinds(self) -> dict[str, int]:
         """Return how many events there are of each kind, by name."""
-        rows = self._database.rows("SELECT kind, count(*) FROM events GROUP BY 1 ORDER BY 1")
+        rows = self._database.rows(
+            "SELECT kind, count(*) FROM events GROUP BY 1 ORDER BY 1"
+        )
         return {kind: int(n) for kind, n in rows}
 
     def count(self, kind: str) -> int:

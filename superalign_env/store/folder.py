@@ -15,6 +15,7 @@ from superalign_env.store.lock import RunLock
 from superalign_env.store.versions import revision, versions
 
 DATABASE = "run.db"
+CONFIG = "config.yaml"
 
 
 def make(
@@ -35,10 +36,11 @@ def make(
                 f"{path} holds a run already; continue it with --resume, or choose another folder"
             )
         plain = msgspec.to_builtins(dict(config))
+        # First, so that no run lacks it, whenever its process dies.
+        (path / CONFIG).write_bytes(msgspec.yaml.encode(plain))
         with database.transaction():
             migrations.migrate(database)
             _write_row(database, path, kind, plain, seed, parent)
-        (path / "config.yaml").write_bytes(msgspec.yaml.encode(plain))
     except BaseException:
         lock.release()
         raise
@@ -114,25 +116,52 @@ def _upgrade(path: Path, lock: RunLock | None) -> None:
             own.release()
 
 
+def inherit_row(
+    database: Database, path: Path, config: Any, *, seed: int, inherited: str
+) -> None:
+    """Make the copied record of a run that of its fork.
+
+    Args:
+        database: the copy.
+        path: folder of the fork.
+        config: of the fork.
+        seed: of the fork.
+        inherited: id of the last stage that it takes over.
+    """
+    parent, kind = database.row("SELECT id, kind FROM runs") or ("", "")
+    with database.transaction() as connection:
+        connection.execute("DELETE FROM runs")
+        _write_row(database, path, kind, config, seed, parent, inherited)
+        connection.execute("UPDATE stages SET run = (SELECT id FROM runs)")
+        connection.execute("UPDATE runs SET status = 'interrupted'")
+
+
 def _write_row(
-    database: Database, path: Path, kind: str, config: Any, seed: int, parent: str | None
+    database: Database,
+    path: Path,
+    kind: str,
+    config: Any,
+    seed: int,
+    parent: str | None,
+    inherited: str = "",
 ) -> None:
     commit = revision()
-    name = f"{path.resolve().name}-{content_hash([kind, config, seed, commit, parent])[:8]}"
-    made_with = to_json(versions()).decode()
-    database.write(
-        "INSERT INTO runs(id, parent, kind, status, config, versions, revision, seed) "
-        "VALUES (?,?,?,?,?,?,?,?)",
-        [
-            (
-                name,
-                parent,
-                kind,
-                "running",
-                to_json(config).decode(),
-                made_with,
-                commit,
-                seed,
-            )
-        ],
-    )
+    made_of = [kind, config, seed, commit, parent, *filter(None, [inherited])]
+    name = f"{path.resolve().name}-{content_hash(made_of)[:8]}"
+    row = {
+        "id": name,
+        "parent": parent,
+        "kind": kind,
+        "status": "running",
+        "config": to_json(config).decode(),
+        "versions": to_json(versions()).decode(),
+        "revision": commit,
+        "seed": seed,
+    }
+    # A record of an older schema has no such column, and no forks.
+    row |= {"inherited": inherited} if inherited else {}
+    with database.transaction() as connection:
+        connection.execute(
+            f"INSERT INTO runs({', '.join(row)}) VALUES ({', '.join(f':{c}' for c in row)})",
+            row,
+        )

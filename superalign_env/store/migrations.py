@@ -104,7 +104,25 @@ def m0002_cells_say_what_they_cost(tables: "sqlite_utils.Database") -> None:
         tables.execute(f"ALTER TABLE cells ADD COLUMN {column}")
 
 
-MIGRATIONS = (m0001_tables, m0002_cells_say_what_they_cost)
+_FORKS = """
+CREATE TABLE undo (
+    id INTEGER PRIMARY KEY, stage TEXT NOT NULL, "table" TEXT NOT NULL, "key" TEXT NOT NULL,
+    before TEXT);
+CREATE INDEX undo_by_stage ON undo(stage);
+ALTER TABLE runs ADD COLUMN inherited TEXT NOT NULL DEFAULT '';
+"""
+
+
+def m0003_stages_can_be_undone_and_inherited(tables: "sqlite_utils.Database") -> None:
+    """How to take back what stages changed, and how far a fork follows its parent."""
+    tables.executescript(_FORKS)
+
+
+MIGRATIONS = (
+    m0001_tables,
+    m0002_cells_say_what_they_cost,
+    m0003_stages_can_be_undone_and_inherited,
+)
 
 
 def applied(database: Database) -> list[str]:

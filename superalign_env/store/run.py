@@ -14,6 +14,7 @@ from superalign_env.store.annotators import Annotators
 from superalign_env.store.cells import Cells
 from superalign_env.store.database import Database
 from superalign_env.store.events import Events
+from superalign_env.store.files import sweep
 from superalign_env.store.hazards import Hazards
 from superalign_env.store.lock import RunLock
 from superalign_env.store.metrics import Metrics
@@ -21,6 +22,7 @@ from superalign_env.store.queries import Census, Played, Said, Where
 from superalign_env.store.questions import Questions
 from superalign_env.store.signals import Signals
 from superalign_env.store.stages import Stages
+from superalign_env.store.undo import watch
 from superalign_env.types import Episode, Grade, Reward
 
 
@@ -37,6 +39,8 @@ class RunInfo(NamedTuple):
     versions: dict[str, str]
     revision: str
     seed: int
+    inherited: str
+    """Id of the last stage that a fork took over from its parent; empty in other runs."""
 
 
 class Run:
@@ -54,15 +58,17 @@ class Run:
         self.database = database
         """For the store's own modules; nobody else writes SQL."""
         self._lock = lock
+        if lock is not None:
+            watch(database)
         self._closing: dict[Callable[[], None], None] = {}
         self._played = Played(database)
-        self.stages = Stages(database)
+        self.signals = Signals(database)
+        self.stages = Stages(database, self.signals)
         self.metrics = Metrics(database)
         self.events = Events(database)
         self.agents = Agents(database)
         self.hazards = Hazards(database)
         self.cells = Cells(database)
-        self.signals = Signals(database)
         self.questions = Questions(database, self.signals)
         self.annotators = Annotators(database)
 
@@ -119,14 +125,14 @@ class Run:
     def info(self) -> RunInfo:
         """What the run is."""
         row = self.database.row(
-            "SELECT id, coalesce(parent, ''), kind, status, config, versions, revision, seed "
-            "FROM runs"
+            "SELECT id, coalesce(parent, ''), kind, status, config, versions, revision, seed, "
+            "inherited FROM runs"
         )
         if row is None:
             raise RecordDamaged(f"{self.database.path} has no row about its run")
-        *plain, config, made_with, commit, seed = row
+        *plain, config, made_with, commit, seed, inherited = row
         read = from_json(config, dict[str, Any]), from_json(made_with, dict[str, str])
-        return RunInfo._make((*plain, *read, commit, seed))
+        return RunInfo._make((*plain, *read, commit, seed, inherited))
 
     def set_status(self, status: str) -> None:
         """Say how the run stands: ``running``, ``done``, ``interrupted``, ``failed``."""
@@ -168,6 +174,17 @@ class Run:
     def grades(self, **where: Unpack[Where]) -> Iterator[tuple[str, Grade]]:
         """Yield (episode, grade): the truth. Nothing that builds training rows calls it."""
         return self._played.grades(**where)
+
+    def sweep(self, folder_name: str) -> list[str]:
+        """Remove what lies in a folder of the run and is named by no finished stage.
+
+        An unfinished stage may have left it. Returns what went, relative to the run.
+
+        Raises:
+            RecordError: the run was not opened for work.
+        """
+        self.require_work()
+        return sweep(self.database, folder_name)
 
     def require_work(self) -> None:
         """Raise unless this Run holds the lock of its folder.

@@ -31,9 +31,21 @@ class Signals:
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
+        self._said: dict[str, list[Signal]] = {}
+
+    def repeat(self, *, since: int | None) -> None:
+        """Expect signals again that were appended after one of that id; None: no longer.
+
+        For a stage that is done again: what it says as it did the first time is not
+        appended twice, and bears the id that it had.
+        """
+        self._said = {}
+        if since is not None:
+            for signal in reversed(self.read(since=since)):
+                self._said.setdefault(_content(signal), []).append(signal)
 
     def append(self, signals: Sequence[Signal]) -> tuple[Signal, ...]:
-        """Add signals, all or none.
+        """Add signals, all or none; those that are repeated (`repeat`) are there already.
 
         Returns:
             The signals as they were stored: with id, link and time.
@@ -51,13 +63,19 @@ class Signals:
             last = self._last()
             previous, number = (link(last), last.id) if last else ("", 0)
             stored: list[Signal] = []
+            new: list[Signal] = []
             for signal in signals:
+                known = self._said.get(_content(signal)) if self._said else None
+                if known:
+                    stored.append(known.pop())
+                    continue
                 number += 1
-                stored.append(self._stamped(signal, number, previous))
-                previous = link(stored[-1])
+                new.append(self._stamped(signal, number, previous))
+                stored.append(new[-1])
+                previous = link(new[-1])
             connection.executemany(
                 f"INSERT INTO signals({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-                map(_row, stored),
+                map(_row, new),
             )
         return tuple(stored)
 
@@ -134,6 +152,15 @@ class Signals:
 def link(signal: Signal) -> str:
     """Return what the next signal must carry as `Signal.previous`."""
     return content_hash(signal)
+
+
+def _content(signal: Signal) -> str:
+    """Return what a signal says, whenever and after whatever it was said."""
+    value, confidence = float(signal.value) + 0.0, float(signal.confidence) + 0.0
+    said = msgspec.structs.replace(
+        signal, value=value, confidence=confidence, id=0, previous="", created=0.0
+    )
+    return content_hash(said)
 
 
 def standing(signals: Iterable[Signal]) -> list[Signal]:

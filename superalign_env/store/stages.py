@@ -1,11 +1,14 @@
 """The stages of a run: what the driver did, in order, and where it can go on."""
 
+import sqlite3
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import RecordError
 from superalign_env.store.database import Database, Row
+from superalign_env.store.signals import Signals
+from superalign_env.store.undo import take_back
 
 _COLUMNS = "id, generation, round, name, status, inputs, outputs, rng, signals_to"
 
@@ -19,7 +22,7 @@ class Stage(NamedTuple):
     round: int
     name: str
     status: str
-    """``running``, ``done`` or ``failed``."""
+    """``running``, ``done``, ``interrupted`` or ``failed``."""
     inputs: dict[str, Any]
     outputs: dict[str, Any]
     rng: dict[str, Any]
@@ -29,10 +32,16 @@ class Stage(NamedTuple):
 
 
 class Stages:
-    """The table of stages. Reached as ``run.stages``."""
+    """The table of stages. Reached as ``run.stages``.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: of the run.
+        signals: of the run; a stage that is done again repeats its own.
+    """
+
+    def __init__(self, database: Database, signals: Signals) -> None:
         self._database = database
+        self._signals = signals
 
     def begin(
         self,
@@ -42,13 +51,31 @@ class Stages:
         round: int = 0,
         inputs: Mapping[str, Any] | None = None,
         rng: Mapping[str, Any] | None = None,
+        again: str | None = None,
     ) -> Stage:
-        """Add a running stage; it reads the signals that exist now, and no later ones."""
+        """Add a running stage; it reads the signals that exist now, and no later ones.
+
+        Args:
+            name: of the stage.
+            generation: it belongs to.
+            round: it belongs to.
+            inputs: what it finds, as plain JSON values.
+            rng: random state at its begin.
+            again: id of a stage that never ended, whose place this one takes: what that
+                one wrote is removed, and this one reads no later signals than it did.
+                Signals cannot be removed: those that are said again are known already.
+
+        Raises:
+            RecordError: the stage to take the place of is done.
+        """
         with self._database.transaction():
+            heard = self._signals.last_id()
+            if again is not None:
+                heard = self.get(again).signals_to
+                self.discard(again)
             number = (
                 self._database.value("SELECT max(CAST(id AS INTEGER)) FROM stages") or 0
             )
-            signals_to = self._database.value("SELECT max(id) FROM signals") or 0
             stage = f"{number + 1:04d}-{name}"
             self._database.tables.table("stages").insert(
                 {
@@ -61,9 +88,10 @@ class Stages:
                     "inputs": _json(inputs),
                     "outputs": "{}",
                     "rng": _json(rng),
-                    "signals_to": signals_to,
+                    "signals_to": heard,
                 }
             )
+            self._signals.repeat(since=heard if again is not None else None)
         return self.get(stage)
 
     def finish(
@@ -80,6 +108,7 @@ class Stages:
         changes["rng"] = _json(kept.rng if rng is None else rng)
         with self._database.transaction():
             self._database.tables.table("stages").update(stage, changes)
+        self._signals.repeat(since=None)
         return self.get(stage)
 
     def get(self, stage: str) -> Stage:
@@ -116,31 +145,40 @@ class Stages:
             raise RecordError(
                 f"stage {stage} is done; only unfinished stages can be discarded"
             )
-        episodes = "SELECT id FROM episodes WHERE stage = :stage"
-        events = f"SELECT id FROM events WHERE stage = :stage OR episode IN ({episodes})"
-        open_questions = (
-            f"SELECT id FROM questions WHERE episode IN ({episodes}) "
-            "AND id NOT IN (SELECT question FROM signals)"
-        )
         with self._database.transaction() as connection:
-            gone = self._database.value(
-                f"SELECT count(*) FROM ({episodes})", {"stage": stage}
-            )
-            for statement in (
-                f"DELETE FROM leases WHERE question IN ({open_questions})",
-                f"DELETE FROM questions WHERE id IN ({open_questions})",
-                f"DELETE FROM hazards WHERE event IN ({events})",
-                f"DELETE FROM events WHERE id IN ({events})",
-                "DELETE FROM metrics WHERE stage = :stage",
-                *(
-                    f"DELETE FROM {table} WHERE episode IN ({episodes})"
-                    for table in ("grades", "rewards", "utterances", "seats")
-                ),
-                "DELETE FROM episodes WHERE stage = :stage",
-                "DELETE FROM stages WHERE id = :stage",
-            ):
-                connection.execute(statement, {"stage": stage})
-        return int(gone)
+            return remove_stage(connection, stage)
+
+
+def remove_stage(connection: sqlite3.Connection, stage: str) -> int:
+    """Remove a stage with all it wrote but signals; call it within a transaction.
+
+    Returns:
+        How many episodes went.
+    """
+    episodes = "SELECT id FROM episodes WHERE stage = :stage"
+    events = f"SELECT id FROM events WHERE stage = :stage OR episode IN ({episodes})"
+    open_questions = (
+        f"SELECT id FROM questions WHERE episode IN ({episodes}) "
+        "AND id NOT IN (SELECT question FROM signals)"
+    )
+    named = {"stage": stage}
+    (gone,) = connection.execute(f"SELECT count(*) FROM ({episodes})", named).fetchone()
+    for statement in (
+        f"DELETE FROM leases WHERE question IN ({open_questions})",
+        f"DELETE FROM questions WHERE id IN ({open_questions})",
+        f"DELETE FROM hazards WHERE event IN ({events})",
+        f"DELETE FROM events WHERE id IN ({events})",
+        "DELETE FROM metrics WHERE stage = :stage",
+        *(
+            f"DELETE FROM {table} WHERE episode IN ({episodes})"
+            for table in ("grades", "rewards", "utterances", "seats")
+        ),
+        "DELETE FROM episodes WHERE stage = :stage",
+    ):
+        connection.execute(statement, named)
+    take_back(connection, stage)
+    connection.execute("DELETE FROM stages WHERE id = :stage", named)
+    return int(gone)
 
 
 def _json(value: Mapping[str, Any] | None) -> str:
