@@ -154,14 +154,14 @@ def test_the_watcher_hears_of_every_stage(tmp_path):
     heard = []
 
     class Listener(Silent):
-        def begin(self, stage, *, round, place, of):
-            heard.append(("begin", place, of))
+        def begin(self, moment):
+            heard.append(("begin", moment.place, moment.of))
 
         def end(self, metrics):
             heard.append(("end", metrics[0].value))
 
-        def skip(self, stage, *, round, place, of):
-            heard.append(("skip", place, of))
+        def skip(self, moment, metrics):
+            heard.append(("skip", moment.place, moment.of, metrics[0].value))
 
     with create(tmp_path / "run") as run:
         drive(run, plan(counting([]), 2)[:1], first=Chain, watcher=Listener())
@@ -169,7 +169,7 @@ def test_the_watcher_hears_of_every_stage(tmp_path):
     assert heard == [
         ("begin", 0, 1),
         ("end", 1.0),
-        ("skip", 0, 2),
+        ("skip", 0, 2, 1.0),
         ("begin", 1, 2),
         ("end", 2.0),
     ]

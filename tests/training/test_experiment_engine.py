@@ -46,6 +46,7 @@ from superalign_training.experiments.engine.results import flat
 from superalign_training.experiments.engine.time_left import TimeLeft, span
 from superalign_training.experiments.engine.watching import Bar, Lines
 from superalign_training.experiments.engine.work import Answer
+from superalign_training.loop.driver import Moment
 
 SEEDS = Seeds(claim=(100, 101, 102), quick=(0,), tune=(0, 1))
 CONDITIONS = {"low": {"shift": 0, "size": 9}, "high": {"shift": 2.5, "size": 9}}
@@ -654,8 +655,8 @@ def test_a_bench_tells_of_every_hundredth_and_of_no_more(tmp_path):
 def test_the_stages_of_a_run_within_a_cell_move_it_on(tmp_path):
     told = []
     steps = Steps(Bench(tmp_path, "cell", scope="toy", told=told.append))
-    steps.skip("judge", round=0, place=0, of=4)
-    steps.begin("learn", round=1, place=1, of=4)
+    steps.skip(Moment("judge", 0, 0, place=0, of=4), ())
+    steps.begin(Moment("learn", 1, 0, place=1, of=4))
     steps.step(1, 2, {})
     steps.end(())
     assert told == [0.25, 0.375, 0.5]

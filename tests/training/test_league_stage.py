@@ -200,8 +200,8 @@ def test_a_run_stopped_within_the_league_resumes_to_the_same_matrix(two_rounds, 
     class Stops(Silent):
         steps = 0
 
-        def begin(self, stage, *, round, place, of):
-            self.stage = stage
+        def begin(self, moment):
+            self.stage = moment.stage
 
         def step(self, done, total, numbers):
             if self.stage == "league":

@@ -171,8 +171,8 @@ class Stopping(Silent):
         self.left = step
         self.here = False
 
-    def begin(self, stage, *, round, place, of):
-        self.here = (stage, round) == self.where
+    def begin(self, moment):
+        self.here = (moment.stage, moment.round) == self.where
         if self.here and not self.left:
             raise KeyboardInterrupt
 
@@ -216,7 +216,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(whole, speaking, tmp_pat
         "import json, sys; from superalign_training.selfplay import SelfPlay;"
         "from superalign_training.watching import LogLines;"
         "say = lambda text: print(text, flush=True);"
-        "SelfPlay(watcher=LogLines(say), **json.loads(sys.argv[1])).run()"
+        "SelfPlay(watcher=LogLines(say, every=0), **json.loads(sys.argv[1])).run()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, json.dumps(settings)],
@@ -367,9 +367,11 @@ def test_critics_refinements_and_whole_groups_work_too(speaking, tmp_path):
         assert max(spoken) >= 6
 
 
-def test_a_log_has_one_line_for_every_step(speaking, tmp_path):
+def test_a_log_that_is_never_quiet_has_one_line_for_every_step(speaking, tmp_path):
     lines = []
-    SelfPlay(watcher=LogLines(lines.append), **small(speaking, tmp_path / "run")).run()
+    SelfPlay(
+        watcher=LogLines(lines.append, every=0), **small(speaking, tmp_path / "run")
+    ).run()
     steps = [line for line in lines if "learn" in line and "/2 " in line]
     assert [line.split()[4] for line in steps] == ["1/2", "2/2"]
     assert sum(" done in " in line for line in lines) == len(NAMES)

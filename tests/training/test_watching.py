@@ -6,9 +6,11 @@ from rich.console import Console
 
 from superalign_env.types import Metric
 from superalign_training.evaluation.summary import summarise
+from superalign_training.loop.driver import Moment
 from superalign_training.watching import (
     LiveTable,
     LogLines,
+    Standings,
     highlights,
     line_of,
     summary_tables,
@@ -19,31 +21,81 @@ def screen():
     return Console(file=io.StringIO(), force_terminal=True, width=100)
 
 
-def test_a_terminal_shows_the_stage_that_runs_and_keeps_those_that_are_done():
+def moment(stage, round=1, generation=0, place=0, of=9):
+    return Moment(stage, round, generation, place, of)
+
+
+def shown(*taken):
     console = screen()
+    standings = Standings()
+    for when, metrics in taken:
+        standings.take(when, metrics)
+    table = standings.table()
+    if table is not None:
+        console.print(table)
+    return console.file.getvalue()
+
+
+def test_a_terminal_shows_the_stage_that_runs_and_a_row_for_every_round():
+    console = screen()
+    misses = [
+        Metric("learner.miss", value, tags={"split": "gate"}) for value in (0.75, 0.25)
+    ]
     with LiveTable(console) as live:
-        live.skip("judge", round=0, place=0, of=3)
-        live.begin("learn", round=1, place=1, of=3)
+        live.skip(moment("evaluate", round=0), misses[:1])
+        live.begin(moment("learn", place=1))
         live.step(3, 7, {"reward": 0.25, "grad_norm": 9.0})
-        live._progress.refresh()
+        live._live.refresh()
         live.end([Metric("learner.reward", 0.5)])
+        live.begin(moment("evaluate", place=2))
+        live.end(misses[1:])
     text = console.file.getvalue()
-    assert "round 0 judge      was done before" in text
-    assert "[2/3] round 1 learn" in text
+    assert "[2/9] round 1 learn" in text
     assert "3/7 reward 0.250" in text
     assert "grad_norm" not in text
-    assert "round 1 learn      learner.reward 0.50" in text
+    last = text[text.rindex("misses") :]
+    assert "before" in last and "0.75" in last
+    assert "round 1" in last and "0.25" in last
 
 
-def test_a_log_says_how_long_a_stage_took():
-    lines, times = [], iter([0.0, 10.0, 12.5])
+def test_a_generation_is_one_row_with_its_level_and_the_verdict_of_the_gate():
+    text = shown(
+        (moment("gap", generation=2), [Metric("gap.steps", 1.0, tags={"level": "3"})]),
+        (
+            moment("measure", 4, generation=2),
+            [
+                Metric("capability.utility", 0.25, tags={"side": "+", "family": "strings"}),
+                Metric("capability.utility", 0.75, tags={"side": "+", "family": "writing"}),
+                Metric("capability.utility", 0.0, tags={"side": "-", "family": "writing"}),
+                Metric("conformity", 0.875, tags={"side": "+"}),
+            ],
+        ),
+        (moment("gate", 4, generation=2), [Metric("gate.accepted", 0.0)]),
+    )
+    assert text.count("generation 2") == 1
+    for said in ("3", "0.50", "0.88", "rolled back"):
+        assert said in text
+
+
+def test_what_was_never_measured_has_no_column_and_the_final_test_no_row():
+    assert shown((moment("learn"), [Metric("learner.reward", 1.0)])) == ""
+    metric = Metric("learner.miss", 0.5, tags={"split": "gate"})
+    assert shown((moment("test", place=8), [metric])) == ""
+    assert "hazards" not in shown((moment("evaluate"), [metric]))
+
+
+def test_a_log_hears_of_steps_only_after_a_silence_and_once_of_every_stage():
+    lines, times = [], iter([0.0, 10.0, 12.0, 20.5, 21.0, 22.5])
     log = LogLines(lines.append, clock=lambda: next(times))
-    log.begin("learn", round=2, place=4, of=9)
-    log.step(1, 2, {"loss": 0.125})
+    log.begin(moment("learn", 2, place=4))
+    for done in (1, 2, 3):
+        log.step(done, 4, {"loss": 0.125})
     log.end([Metric("learner.reward", 0.5)])
+    log.skip(moment("gate", 3, generation=1, place=8), ())
     assert lines == [
-        "[5/9] round 2 learn 1/2 loss 0.125",
-        "[5/9] round 2 learn done in 2.5 s learner.reward 0.50",
+        "[5/9] round 2 learn 2/4 loss 0.125",
+        "[5/9] round 2 learn done in 12.5 s learner.reward 0.50",
+        "[9/9] generation 1 round 3 gate was done before",
     ]
 
 

@@ -1,26 +1,110 @@
-"""How a run is watched: a live table at a terminal, one line a step elsewhere."""
+"""How a run is watched: a live table at a terminal, few lines elsewhere."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from superalign_env.plain_text import terminal
 from superalign_env.types import Metric
 from superalign_training.evaluation.summary import Summary
+from superalign_training.loop.driver import Moment
 
 SHOWN = ("loss", "reward", "success", "entropy")
 """Numbers of a step that are worth a place on the line."""
+
+QUIET_SECONDS = 10.0
+"""A log hears of a stage's steps no more often than this."""
+
+
+class Column(NamedTuple):
+    """One column of the live table."""
+
+    title: str
+    metric: str
+    tags: Mapping[str, str] = {}
+    """What the metric's tags must say; several metrics that fit are averaged."""
+    shows: str = ""
+    """A tag that is shown instead of the value."""
+
+
+COLUMNS = (
+    Column("level", "gap.steps", shows="level"),
+    Column("U", "capability.utility", {"side": "+"}),
+    Column("conformity", "conformity", {"side": "+"}),
+    Column("safety", "safety", {"side": "+"}),
+    Column("hazards", "risk.hazards"),
+    Column("still", "risk.residual", {"side": "+"}),
+    Column("sources differ", "signals.disagreement"),
+    Column("gate", "gate.accepted"),
+    Column("right", "learner.balanced-accuracy", {"split": "gate"}),
+    Column("misses", "learner.miss", {"split": "gate"}),
+    Column("over-refuses", "learner.over-refusal", {"split": "gate"}),
+    Column("attacks succeed", "attack.success"),
+    Column("critic right", "critic.accuracy", {"on": "planted"}),
+)
+"""Metrics of a round or a generation that have a column, as soon as one was measured."""
+
+
+class Standings:
+    """A row for every round, or for every generation, as far as it was measured."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[str, str]] = {}
+
+    def take(self, moment: Moment, metrics: Sequence[Metric]) -> None:
+        """Take in what a stage measured; the final test has no row."""
+        if moment.place + 1 == moment.of and moment.of > 1:
+            return
+        number = moment.generation or moment.round
+        name = f"{'generation' if moment.generation else 'round'} {number}"
+        for column in COLUMNS:
+            told = [m for m in metrics if _fits(m, column)]
+            if told:
+                self._rows.setdefault(name if number else "before", {})[column.title] = (
+                    _said(told, column)
+                )
+
+    def table(self) -> Table | None:
+        """Return the table; None as long as there is nothing in it."""
+        columns = [c for c in COLUMNS if any(c.title in r for r in self._rows.values())]
+        if not columns:
+            return None
+        table = Table("")
+        for column in columns:
+            table.add_column(column.title, justify="right")
+        for name, row in self._rows.items():
+            table.add_row(name, *(terminal(row.get(c.title, "")) for c in columns))
+        return table
+
+
+def _fits(metric: Metric, column: Column) -> bool:
+    return (
+        metric.name == column.metric
+        and column.tags.items() <= metric.tags.items()
+        and not ("kind" in metric.tags and "kind" not in column.tags)
+    )
+
+
+def _said(told: Sequence[Metric], column: Column) -> str:
+    if column.shows:
+        return told[-1].tags.get(column.shows, "")
+    value = fmean(m.value for m in told)
+    if column.metric == "gate.accepted":
+        return "accepted" if value > 0 else "rolled back"
+    return f"{value:.0f}" if column.metric == "risk.hazards" else f"{value:.2f}"
 
 
 class Silent:
     """Tells nobody."""
 
-    def begin(self, stage: str, *, round: int, place: int, of: int) -> None:
+    def begin(self, moment: Moment) -> None:
         """A stage begins."""
 
     def step(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
@@ -29,49 +113,55 @@ class Silent:
     def end(self, metrics: Sequence[Metric]) -> None:
         """The stage is done."""
 
-    def skip(self, stage: str, *, round: int, place: int, of: int) -> None:
+    def skip(self, moment: Moment, metrics: Sequence[Metric]) -> None:
         """The stage was done before."""
 
 
 class LogLines:
-    """One line for every step, for logs and pipes.
+    """One line for every stage, and now and then how far it is: for logs and pipes.
 
     Args:
         write: takes a line.
         clock: seconds, for the time that a stage took.
+        every: seconds between two lines about one stage.
     """
 
     def __init__(
         self,
         write: Callable[[str], object] = print,
         clock: Callable[[], float] = time.monotonic,
+        every: float = QUIET_SECONDS,
     ) -> None:
         self._write = write
         self._clock = clock
+        self._every = every
         self._name = ""
-        self._since = clock()
+        self._since = self._last = clock()
 
-    def begin(self, stage: str, *, round: int, place: int, of: int) -> None:
+    def begin(self, moment: Moment) -> None:
         """A stage begins."""
-        self._name = f"[{place + 1}/{of}] round {round} {stage}"
-        self._since = self._clock()
+        self._name = f"[{moment.place + 1}/{moment.of}] {named(moment)}"
+        self._since = self._last = self._clock()
 
     def step(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
-        """Something countable was done."""
-        self._write(f"{self._name} {done}/{total} {line_of(numbers)}".rstrip())
+        """Something countable was done; said only when it was quiet for long enough."""
+        now = self._clock()
+        if now - self._last >= self._every:
+            self._last = now
+            self._write(f"{self._name} {done}/{total} {line_of(numbers)}".rstrip())
 
     def end(self, metrics: Sequence[Metric]) -> None:
         """The stage is done."""
         took = self._clock() - self._since
         self._write(f"{self._name} done in {took:.1f} s {highlights(metrics)}".rstrip())
 
-    def skip(self, stage: str, *, round: int, place: int, of: int) -> None:
+    def skip(self, moment: Moment, metrics: Sequence[Metric]) -> None:
         """The stage was done before."""
-        self._write(f"[{place + 1}/{of}] round {round} {stage} was done before")
+        self._write(f"[{moment.place + 1}/{moment.of}] {named(moment)} was done before")
 
 
 class LiveTable:
-    """A bar for the stage that runs, and a line for each that is done.
+    """A row for every round or generation that was measured, and a bar for what runs.
 
     Args:
         console: where to.
@@ -79,6 +169,7 @@ class LiveTable:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._standings = Standings()
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -87,13 +178,13 @@ class LiveTable:
             ),
             TimeElapsedColumn(),
             console=console,
-            transient=True,
         )
+        self._live = Live(self._progress, console=console, refresh_per_second=4)
         self._task: TaskID | None = None
-        self._name = ""
+        self._moment: Moment | None = None
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._live.start()
         return self
 
     def __exit__(
@@ -102,14 +193,18 @@ class LiveTable:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        self._drop_bar()
+        self._show()
+        self._live.stop()
 
-    def begin(self, stage: str, *, round: int, place: int, of: int) -> None:
+    def begin(self, moment: Moment) -> None:
         """A stage begins."""
-        self._name = f"round {round} {stage}"
+        self._drop_bar()
+        self._moment = moment
         self._task = self._progress.add_task(
-            f"[{place + 1}/{of}] {self._name}", total=1, numbers=""
+            f"[{moment.place + 1}/{moment.of}] {named(moment)}", total=1, numbers=""
         )
+        self._show()
 
     def step(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
         """Something countable was done."""
@@ -120,17 +215,30 @@ class LiveTable:
 
     def end(self, metrics: Sequence[Metric]) -> None:
         """The stage is done."""
+        self._drop_bar()
+        if self._moment is not None:
+            self._standings.take(self._moment, metrics)
+        self._show()
+
+    def skip(self, moment: Moment, metrics: Sequence[Metric]) -> None:
+        """The stage was done before."""
+        self._standings.take(moment, metrics)
+        self._show()
+
+    def _drop_bar(self) -> None:
         if self._task is not None:
             self._progress.remove_task(self._task)
-        self._line(f"  {self._name:<18} {highlights(metrics)}")
+            self._task = None
 
-    def skip(self, stage: str, *, round: int, place: int, of: int) -> None:
-        """The stage was done before."""
-        self._line(f"  round {round} {stage:<10} was done before")
+    def _show(self) -> None:
+        table = self._standings.table()
+        self._live.update(Group(table, self._progress) if table else self._progress)
 
-    def _line(self, text: str) -> None:
-        # What is printed may hold words of a transcript: no markup, no guessing.
-        self._console.print(terminal(text), highlight=False, markup=False)
+
+def named(moment: Moment) -> str:
+    """Return what a moment of a run is called."""
+    where = f"round {moment.round} {moment.stage}"
+    return f"generation {moment.generation} {where}" if moment.generation else where
 
 
 def line_of(numbers: Mapping[str, float]) -> str:

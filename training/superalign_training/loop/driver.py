@@ -4,7 +4,8 @@ A stage is a function from what it finds (`Bench`) to what it leaves (`Outcome`)
 driver owns resume, lock, seeds and status; no stage calls a stage. Every stage derives
 its random numbers from (run seed, its name, generation, round) and starts from what lies
 in the record, so a stage that was interrupted is done again from its inputs and ends as
-if nothing had happened.
+if nothing had happened. A fork begins with stages of its parent, which were made with other
+settings and stay as they are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,15 +16,27 @@ from superalign_env.errors import RecordError
 from superalign_env.seeding import label, mix
 from superalign_env.store import EpisodeWriter, Run, Stage
 from superalign_env.types import Metric
-from superalign_training.loop.chain import Chain
+from superalign_training.loop.chain import CHECKPOINTS, Chain
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stopping import sigterm_as_interrupt
+
+
+class Moment(NamedTuple):
+    """Where a run is."""
+
+    stage: str
+    round: int
+    generation: int
+    place: int
+    """Of the stage in the plan, from 0."""
+    of: int
+    """How many stages there are."""
 
 
 class Watcher(Protocol):
     """Who is told how a run goes: a live table, a log, nobody."""
 
-    def begin(self, stage: str, *, round: int, place: int, of: int) -> object:
+    def begin(self, moment: Moment) -> object:
         """A stage begins."""
         ...
 
@@ -35,7 +48,7 @@ class Watcher(Protocol):
         """The stage is done and recorded."""
         ...
 
-    def skip(self, stage: str, *, round: int, place: int, of: int) -> object:
+    def skip(self, moment: Moment, metrics: Sequence[Metric]) -> object:
         """The stage was done by an earlier process."""
         ...
 
@@ -110,22 +123,22 @@ def drive(
         Interrupted: Ctrl-C or SIGTERM; the unfinished stage will be done again.
         RecordError: the record holds other stages than the plan.
     """
-    done = _done(run, plan)
+    done, ahead, unfinished = _found(run, plan)
+    total = len(done) + len(ahead)
     run.set_status("running")
     residents = Residents()
     chain = Chain.from_plain(done[-1].outputs["chain"]) if done else first()
     try:
         with sigterm_as_interrupt():
-            for place, planned in enumerate(plan):
-                if place < len(done):
-                    watcher.skip(
-                        planned.name, round=planned.round, place=place, of=len(plan)
-                    )
-                    continue
-                watcher.begin(planned.name, round=planned.round, place=place, of=len(plan))
-                outcome = _one(run, planned, chain, watcher, residents)
+            for place, stage in enumerate(done):
+                known = [row.metric for row in run.metrics.read(stage=stage.id)]
+                watcher.skip(_moment(stage, place, total), known)
+            for place, planned in enumerate(ahead, start=len(done)):
+                watcher.begin(_moment(planned, place, total))
+                desk = Desk(run, watcher, residents, again=unfinished)
+                outcome = _one(desk, planned, chain)
                 watcher.end(outcome.metrics)
-                chain = outcome.chain
+                chain, unfinished = outcome.chain, ""
     except KeyboardInterrupt as error:
         run.set_status("interrupted")
         raise Interrupted(f"stopped; continue with --resume run_dir={run.path}") from error
@@ -136,10 +149,23 @@ def drive(
     return chain
 
 
-def _one(
-    run: Run, planned: Planned, chain: Chain, watcher: Watcher, residents: Residents
-) -> Outcome:
+def _moment(stage: Stage | Planned, place: int, of: int) -> Moment:
+    return Moment(stage.name, stage.round, stage.generation, place, of)
+
+
+class Desk(NamedTuple):
+    """What the driver works with."""
+
+    run: Run
+    watcher: Watcher
+    residents: Residents
+    again: str
+    """Id of the unfinished stage that the next one takes the place of."""
+
+
+def _one(desk: Desk, planned: Planned, chain: Chain) -> Outcome:
     """Do and record one stage."""
+    run = desk.run
     seed = mix(run.info.seed, label(planned.name), planned.generation, planned.round)
     begun = run.stages.begin(
         planned.name,
@@ -147,7 +173,10 @@ def _one(
         round=planned.round,
         inputs={"chain": chain.plain(), "settings": content_hash(planned.settings)},
         rng={"seed": seed},
+        again=desk.again or None,
     )
+    if desk.again:
+        run.sweep(CHECKPOINTS)
     try:
         with EpisodeWriter(run, stage=begun.id) as writer:
             outcome = planned.do(
@@ -160,8 +189,8 @@ def _one(
                     seed,
                     begun.signals_to,
                     writer,
-                    watcher,
-                    residents,
+                    desk.watcher,
+                    desk.residents,
                 )
             )
     except BaseException as error:
@@ -175,31 +204,68 @@ def _one(
     return outcome
 
 
-def _done(run: Run, plan: Sequence[Planned]) -> list[Stage]:
-    """Return the finished stages, and remove what unfinished ones left.
+class _Found(NamedTuple):
+    done: list[Stage]
+    ahead: Sequence[Planned]
+    unfinished: str
+    """Id of the stage that was being done, and is next."""
+
+
+def _found(run: Run, plan: Sequence[Planned]) -> _Found:
+    """Return how far a run has come; stages that never ended and are not next are removed.
 
     Raises:
         RecordError: the record is of another plan.
     """
-    for stage in run.stages.all():
-        if stage.status != "done":
-            run.stages.discard(stage.id)
-    done = run.stages.all()
-    if len(done) > len(plan):
+    stages = run.stages.all()
+    done = [stage for stage in stages if stage.status == "done"]
+    names = [stage.id for stage in done]
+    inherited = names.index(run.info.inherited) + 1 if run.info.inherited else 0
+    rest = plan[place_of(plan, done[inherited - 1]) + 1 :] if inherited else plan
+    own = done[inherited:]
+    if len(own) > len(rest):
         raise RecordError(
             f"{run.path} went further ({len(done)} stages) than these settings ask for "
-            f"({len(plan)}); choose another run_dir"
+            f"({inherited + len(rest)}); choose another run_dir"
         )
-    for stage, planned in zip(done, plan, strict=False):
-        same_place = (stage.name, stage.round, stage.generation) == (
-            planned.name,
-            planned.round,
-            planned.generation,
-        )
-        if not same_place or stage.inputs["settings"] != content_hash(planned.settings):
+    for stage, planned in zip(own, rest, strict=False):
+        same = stage.inputs["settings"] == content_hash(planned.settings)
+        if not same or not _is(planned, stage):
             raise RecordError(
                 f"{run.path} was made with other settings: they differ at its stage "
-                f"{stage.id}; resume with the settings in its config.yaml, or choose another "
-                "run_dir"
+                f"{stage.id}; resume with the settings in its config.yaml, or go on with "
+                "others in a fork: superalign fork"
             )
-    return done
+    ahead = rest[len(own) :]
+    unfinished = ""
+    for stage in stages:
+        if stage.status != "done":
+            if ahead and _is(ahead[0], stage):
+                unfinished = stage.id
+            else:
+                run.stages.discard(stage.id)
+    return _Found(done, ahead, unfinished)
+
+
+def place_of(plan: Sequence[Planned], stage: Stage) -> int:
+    """Return where a stage stands in a plan.
+
+    Raises:
+        RecordError: nowhere.
+    """
+    for place, planned in enumerate(plan):
+        if _is(planned, stage):
+            return place
+    raise RecordError(
+        f"with these settings there is no stage {stage.name} of generation "
+        f"{stage.generation}, round {stage.round}, to go on from; fork at another stage, or "
+        "leave order, rounds and generations as they were up to there"
+    )
+
+
+def _is(planned: Planned, stage: Stage) -> bool:
+    return (planned.name, planned.round, planned.generation) == (
+        stage.name,
+        stage.round,
+        stage.generation,
+    )

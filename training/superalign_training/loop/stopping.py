@@ -1,5 +1,6 @@
-"""SIGTERM, as clusters and supervisors send it, is Ctrl-C."""
+"""SIGTERM, as clusters and supervisors send it, is Ctrl-C with another exit code."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -7,10 +8,34 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+CTRL_C = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+
+REQUEUE = getattr(os, "EX_TEMPFAIL", 75)
+"""Exit code after SIGTERM: "temporary failure, try again" (sysexits.h). The same command
+with ``--resume`` continues the run."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: somebody wants this machine back, and the work goes on later."""
+
+
+def exit_code(stop: BaseException | None) -> int:
+    """Return what a process that was stopped ends with.
+
+    Args:
+        stop: what stopped it, or was raised from that.
+    """
+    while stop is not None:
+        if isinstance(stop, Terminated):
+            return int(REQUEUE)
+        stop = stop.__cause__ or stop.__context__
+    return CTRL_C
+
 
 @contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C within; only the main thread can."""
+    """Treat SIGTERM as Ctrl-C within, once; only the main thread can."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -22,4 +47,6 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+    # What is being saved now must not be interrupted by a second one.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Terminated("SIGTERM")

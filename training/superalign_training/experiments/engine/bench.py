@@ -11,6 +11,7 @@ from superalign_env.errors import RecordDamaged, RecordLocked
 from superalign_env.store import Run
 from superalign_env.store.lock import RunLock
 from superalign_env.types import Metric
+from superalign_training.loop.driver import Moment
 
 CELLS = "cells"
 SHARED = "shared"
@@ -104,9 +105,9 @@ class Steps:
         self._bench = bench
         self._place, self._of = 0, 1
 
-    def begin(self, stage: str, *, round: int, place: int, of: int) -> None:
+    def begin(self, moment: Moment) -> None:
         """A stage begins."""
-        self._place, self._of = place, of
+        self._place, self._of = moment.place, moment.of
 
     def step(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
         """Something countable was done."""
@@ -116,9 +117,9 @@ class Steps:
         """The stage is done."""
         self._bench.step(self._place + 1, self._of)
 
-    def skip(self, stage: str, *, round: int, place: int, of: int) -> None:
+    def skip(self, moment: Moment, metrics: Sequence[Metric]) -> None:
         """The stage was done before."""
-        self._bench.step(place + 1, of)
+        self._bench.step(moment.place + 1, moment.of)
 
 
 def begun(folder: Path) -> bool:
