@@ -12,6 +12,7 @@ from superalign_env.measures.aggregation import (
     recency_weighted,
     weighted,
 )
+from superalign_env.measures.agreement import mean_disagreement
 from superalign_env.measures.latent_truth import dawid_skene
 from superalign_env.seeding import generator, label, mix
 from superalign_scenarios.weak_to_strong import key_of
@@ -47,19 +48,14 @@ def combine(
     """
     if not statements:
         return []
-    ranked = list(dict.fromkeys([*order, *(one.source for one in statements)]))
-    spoken = {one.source for one in statements}
-    sources = [source for source in ranked if source in spoken]
-    said: dict[str, dict[str, Statement]] = {}
-    for one in statements:
-        said.setdefault(one.item, {})[one.source] = one
-    table = Table(sources, said)
+    table = tabled(statements, order)
     found = _counted(table, rule, reliability or {}, choices)
-    trust = dict(zip(sources, found.reliability, strict=True)) | dict(reliability or {})
+    trust = dict(zip(table.sources, found.reliability, strict=True))
+    trust |= dict(reliability or {})
     return [
         _worded(item, answer, confidence, table, trust)
         for item, answer, confidence in zip(
-            said, found.answers, found.confidence, strict=True
+            table.items, found.answers, found.confidence, strict=True
         )
         if answer is not None
     ]
@@ -124,20 +120,26 @@ def without_some(
 
 
 def disagreement(statements: Sequence[Statement]) -> float:
-    """Return on which share of items two sources say different things, over all pairs.
+    """Return on which share of the items that both answered two sources differ, on average.
 
-    0 for a single source, and where nobody answers what another does.
+    0 for a single source.
     """
-    by_item: dict[str, list[str]] = {}
+    return mean_disagreement(tabled(statements).votes)
+
+
+def tabled(statements: Sequence[Statement], order: Sequence[str] = ()) -> "Table":
+    """Return statements as a table, items in order of appearance.
+
+    Args:
+        statements: at most one of each source about each item.
+        order: sources from the oldest to the youngest; those left out come last.
+    """
+    spoken = {one.source for one in statements}
+    ranked = dict.fromkeys([*order, *(one.source for one in statements)])
+    said: dict[str, dict[str, Statement]] = {}
     for one in statements:
-        by_item.setdefault(one.item, []).append(key_of(one.answer))
-    pairs = differing = 0
-    for keys in by_item.values():
-        pairs += len(keys) * (len(keys) - 1) // 2
-        differing += sum(
-            one != other for place, one in enumerate(keys) for other in keys[:place]
-        )
-    return differing / pairs if pairs else 0.0
+        said.setdefault(one.item, {})[one.source] = one
+    return Table([source for source in ranked if source in spoken], said)
 
 
 def _counted(

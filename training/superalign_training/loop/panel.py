@@ -1,0 +1,160 @@
+"""Who supervises a generation, in the supervisors' seats, and what they say there."""
+
+from collections.abc import Mapping, Sequence
+from math import exp
+from typing import Any, NamedTuple
+
+from superalign_agents.references import make_agent
+from superalign_agents.transformer import TransformerAgent
+from superalign_env.asking import Anyone
+from superalign_env.canonical import content_hash
+from superalign_env.errors import InvalidOption
+from superalign_env.making import make_scenario
+from superalign_env.protocols import Scenario
+from superalign_env.rollout import Rollouts
+from superalign_env.types import Episode, Seat, Split, Task, Utterance
+from superalign_scenarios.weak_to_strong import labels_of
+from superalign_training.loop.cast import aligned_agents
+from superalign_training.loop.driver import Bench
+from superalign_training.settings import Settings
+from superalign_training.sources.settings import Signals
+from superalign_training.sources.statements import Statement
+
+LEARNER: Seat = "learner_0"
+_LIVE = 256
+"""Episodes played at once: policies decode them as one batch."""
+
+
+class Member(NamedTuple):
+    """One source, in a supervisor's seat."""
+
+    source: str
+    """What its statements bear: the hash of an agent."""
+    agent: Anyone
+
+
+def panel(bench: Bench, settings: Settings) -> list[Member]:
+    """Return every source but people: personas, other models, ancestors from the oldest.
+
+    Raises:
+        UnknownId: no agent is called so.
+        InvalidOption: a source that is named twice.
+        RecordDamaged: the checkpoint of an ancestor is missing or was altered.
+    """
+    signals = settings.signals
+    members = [
+        Member(content_hash(agent.spec), agent)
+        for reference in (*signals.personas, *signals.models)
+        for agent in [_voiced(make_agent(reference), reference, signals, settings.device)]
+    ]
+    if signals.ancestors:
+        members += [
+            Member(source, _voiced(agent, "", signals, settings.device))
+            for source, agent in aligned_agents(bench, settings)
+        ]
+    names = [member.source for member in members]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise InvalidOption(
+            f"the source {twice[0]} is named twice in signals.models and signals.personas; "
+            "the same voice twice is no second opinion: name another, or another seed of it"
+        )
+    return members
+
+
+def tasks_of(settings: Settings) -> Any:
+    """Return the source of competence tasks, as scenarios take it."""
+    rules = settings.competence
+    if rules.source is not None:
+        return rules.source
+    return {
+        "id": "microworld",
+        "families": list(rules.families),
+        "tiers": list(rules.tiers),
+    }
+
+
+def lesson_scenario(settings: Settings, split: Split, supervisors: int) -> Scenario[Any]:
+    """Return the rules by which tasks are labelled: an exam where no model supervises."""
+    shared = {
+        "source": tasks_of(settings),
+        "split": split,
+        "renderer": settings.options.get("renderer", "micro"),
+    }
+    if not supervisors:
+        return make_scenario("exam", **shared)
+    return make_scenario("weak-to-strong", supervisors=supervisors, **shared)
+
+
+def play_lessons(
+    bench: Bench,
+    scenario: Scenario[Any],
+    members: Sequence[Member],
+    learner: Anyone,
+    cases: int,
+    *,
+    part: str,
+    tasks: Sequence[Task] | None = None,
+) -> list[Episode]:
+    """Play and record tasks that members label and the learner answers too.
+
+    Episodes in which somebody failed are recorded, and left out of what is returned.
+
+    Args:
+        bench: of the stage.
+        scenario: with a seat for each member.
+        members: who labels, in the order of the seats.
+        learner: who answers.
+        cases: how many tasks.
+        part: of the stage.
+        tasks: what to play; drawn when absent.
+    """
+    seats = {f"supervisor_{n}": member.agent for n, member in enumerate(members)}
+    played = Rollouts(
+        scenario,
+        {**seats, LEARNER: learner},
+        run=bench.seed_of(part),
+        generation=bench.generation,
+        round=bench.round,
+        live=_LIVE,
+        sinks=[bench.writer],
+        tasks=tasks,
+    ).run(cases)
+    return [episode for episode in played if episode.ending.kind != "failed"]
+
+
+def said_by_members(
+    episodes: Sequence[Episode], members: Sequence[Member]
+) -> list[Statement]:
+    """Return what members said, one statement for each that is not empty."""
+    source = {f"supervisor_{n}": member.source for n, member in enumerate(members)}
+    found = []
+    for episode in episodes:
+        spoken = {u.turn: u for u in episode.utterances}
+        found += [
+            Statement(episode.id, source[label.seat], label.text, sure(spoken[label.turn]))
+            for label in labels_of(episode)
+            if label.text.strip()
+        ]
+    return found
+
+
+def answer_of(episode: Episode) -> Utterance:
+    """Return what the learner said."""
+    return next(u for u in episode.utterances if u.seat == LEARNER)
+
+
+def sure(spoken: Utterance) -> float:
+    """Return the probability of an utterance in its speaker's own eyes; 1 if none is known."""
+    said = spoken.reply.logprobs if spoken.reply is not None else ()
+    return min(1.0, exp(sum(said)))
+
+
+def _voiced(agent: Anyone, reference: Any, signals: Signals, device: str) -> Anyone:
+    """Return an agent as it speaks in a supervisor's seat."""
+    if isinstance(agent, TransformerAgent):
+        named = reference if isinstance(reference, Mapping) else {}
+        agent.temperature = float(named.get("temperature", signals.temperature))
+        if "device" not in named:
+            agent.model.to(device)  # type: ignore[arg-type] # transformers' own is narrower
+    return agent

@@ -1,0 +1,123 @@
+"""People who say what ought to have been said: what they are asked, and what they wrote."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from superalign_env.errors import InvalidOption
+from superalign_env.humans.selection import Candidate, select
+from superalign_env.humans.simulated import SimulatedAnnotator, work_through
+from superalign_env.protocols import HasGold, Scenario
+from superalign_env.store import standing
+from superalign_env.types import Episode, Question
+from superalign_scenarios.weak_to_strong import key_of
+from superalign_training.loop.driver import Bench
+from superalign_training.loop.panel import answer_of
+from superalign_training.sources.settings import Person
+from superalign_training.sources.statements import Statement
+
+
+class People:
+    """The people of a run, who are asked through the queue.
+
+    Args:
+        bench: of the stage.
+        who: their settings.
+    """
+
+    def __init__(self, bench: Bench, who: Sequence[Person]) -> None:
+        self._bench = bench
+        self._people = [
+            SimulatedAnnotator(
+                person.name,
+                group=person.group,
+                accuracy=person.accuracy,
+                bias=person.bias,
+                blind=person.blind,
+                seed=bench.run.info.seed,
+            )
+            for person in who
+        ]
+
+    def write(
+        self,
+        scenario: Scenario[Any],
+        episodes: Sequence[Episode],
+        questions: Sequence[Question],
+    ) -> list[Statement]:
+        """Ask what ought to have been said, and return what people wrote.
+
+        Args:
+            scenario: that the episodes are of; people are simulated by its truth.
+            episodes: what the questions are about; they are stored first.
+            questions: of the kind ``answer``; people take turns at them.
+
+        Raises:
+            InvalidOption: people cannot be simulated in this scenario.
+        """
+        if not questions:
+            return []
+        if not isinstance(scenario, HasGold):
+            raise InvalidOption(
+                f"nobody can simulate people in {scenario.id}: it has no gold; set "
+                "signals.labels=0 and let people answer with `superalign label`"
+            )
+        run = self._bench.run
+        self._bench.writer.flush()
+        for person in self._people:
+            run.annotators.enroll(person.name, group=person.group, profile=person.profile)
+        run.questions.ask(questions)
+        known = {episode.id: episode for episode in episodes}
+        work_through(
+            run.questions,
+            questions,
+            self._people,
+            episode_of=lambda name: known.get(name) or run.episode(name),
+            scenario=scenario,
+        )
+        place = {question.id: number for number, question in enumerate(questions)}
+        said = {
+            place[signal.question]: signal
+            for signal in standing(run.signals.read(kind="answer"))
+            if signal.question in place
+        }
+        return [
+            Statement(s.episode, s.source, str(s.payload["text"]), s.confidence)
+            for _, s in sorted(said.items())
+        ]
+
+
+def questions_about(
+    episodes: Sequence[Episode],
+    statements: Sequence[Statement],
+    budget: int,
+    *,
+    key: int,
+    random_share: float,
+    round: int,
+) -> tuple[Question, ...]:
+    """Choose what people are asked to answer: a random slice, and what is disputed most.
+
+    The learner's answer counts as a voice in what is disputed. Questions are about the
+    first answer to a task: who is asked reads nothing that others said.
+
+    Args:
+        episodes: what could be asked about.
+        statements: of the panel.
+        budget: how many questions at most.
+        key: of all chance in here.
+        random_share: of the budget.
+        round: in which they are asked.
+    """
+    said: dict[str, list[str]] = {}
+    for one in statements:
+        said.setdefault(one.item, []).append(key_of(one.answer))
+    candidates = []
+    for episode in episodes:
+        voices = [*said.get(episode.id, []), key_of(answer_of(episode).text)]
+        most = max(map(voices.count, voices)) / len(voices)
+        # As one source whose doubt grows as its voices part: 0.5 is a shrug.
+        scores: Mapping[str, float] = {"panel": 0.5 + most / 2}
+        candidates.append(Candidate(episode.id, episode.utterances[0].turn, scores))
+    return select(
+        candidates, budget, key, random_share=random_share, kind="answer", round=round
+    )

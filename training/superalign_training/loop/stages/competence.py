@@ -1,0 +1,157 @@
+"""A generation learns competence from its sources: A_i, not yet aligned (A_i⁻).
+
+Earlier aligned generations, other models and personas answer the tasks in supervisors'
+seats, the learner beside them; people are asked about a few tasks, where voices differ and
+at random. What all say becomes one label for each task, and the learner is taught it by a
+weak-to-strong method. What a controller may know of the generation is measured on control
+tasks, against labels alone. The truth is not asked: it is only looked up at the end, for
+people to read.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import msgspec
+
+from superalign_env.errors import InvalidOption
+from superalign_env.measures import mean
+from superalign_env.types import Episode
+from superalign_scenarios.weak_to_strong import key_of
+from superalign_training.algorithms.making import Taught, make_algorithm
+from superalign_training.experience import Example
+from superalign_training.gap.sight import Sight
+from superalign_training.loop.cast import keep_policy, policy_of
+from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.labelling import Labelling, Sitting, lessons_of
+from superalign_training.loop.panel import (
+    answer_of,
+    lesson_scenario,
+    panel,
+    play_lessons,
+    sure,
+)
+from superalign_training.policy import Policy
+from superalign_training.settings import Settings
+from superalign_training.sources.combining import disagreement
+from superalign_training.sources.reliability import reliability
+from superalign_training.sources.statements import Consensus
+
+
+def competence(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
+    """Have tasks labelled, combine the labels and teach them.
+
+    Args:
+        bench: of the stage.
+        settings: of the run.
+        effort: how many times as many tasks and steps are spent as usual.
+
+    Raises:
+        InvalidOption: too few labels to teach anything.
+    """
+    learner = policy_of(bench, "learner", settings)
+    members = panel(bench, settings)
+    desk = Labelling(bench, settings, members)
+    with speaking(learner, settings.signals.temperature):
+        taught = desk.sit("train", settings.competence.cases * effort, learner)
+        control = desk.sit("control", settings.competence.control_cases, learner)
+    trust = reliability(
+        [*taught.statements, *control.statements, *taught.chosen],
+        [*taught.drawn, *control.drawn],
+    )
+    labels = desk.labels(taught, taught.chosen, trust, drop=True)
+    if len(labels) < settings.competence.least:
+        raise InvalidOption(
+            f"only {len(labels)} tasks were labelled, and competence.least asks for "
+            f"{settings.competence.least}: raise signals.labels, or name signals.models or "
+            "signals.personas that answer"
+        )
+    lessons = lessons_of(taught, labels, learner)
+    numbers = _teach(bench, settings, learner, lessons, effort)
+    with speaking(learner, settings.signals.temperature):
+        sat = play_lessons(
+            bench,
+            lesson_scenario(settings, "control", 0),
+            (),
+            learner.agent,
+            len(control.episodes),
+            part="control-after",
+            tasks=[episode.task for episode in control.episodes],
+        )
+    marks = desk.labels(control, control.drawn, trust, drop=False)
+    chain = keep_policy(bench, bench.chain, "learner", learner, side="-")
+    sight = _seen(chain.sight or Sight(bench.generation, chain.level), control, sat, marks)
+    chain = msgspec.structs.replace(chain, before=chain.policies["learner"], sight=sight)
+    desk.record(labels)
+    agent = chain.policies["learner"].agent
+    metrics = desk.metrics(agent, taught, control, labels=labels, sight=sight, trust=trust)
+    notes = {
+        **numbers,
+        "labels": len(labels),
+        "answers of people": len([*taught.drawn, *taught.chosen, *control.drawn]),
+        "sources": [member.source for member in members],
+    }
+    return Outcome(chain, metrics, notes)
+
+
+@contextmanager
+def speaking(policy: Policy, temperature: float) -> Iterator[None]:
+    """Let a policy speak at another temperature for a while."""
+    own = policy.agent.temperature
+    policy.agent.temperature = temperature
+    try:
+        yield
+    finally:
+        policy.agent.temperature = own
+
+
+def _teach(
+    bench: Bench,
+    settings: Settings,
+    learner: Policy,
+    lessons: Sequence[Example],
+    effort: int,
+) -> dict[str, float]:
+    given = settings.competence.algorithm
+    steps = given.steps * effort
+    algorithm = cast(Taught, make_algorithm({"steps": steps}, default=given))
+    return algorithm.improve(
+        learner,
+        lessons,
+        seed=bench.seed_of("lessons"),
+        on_step=lambda done, numbers: bench.watcher.step(done, steps, numbers),
+    )
+
+
+def _seen(
+    sight: Sight,
+    control: Sitting,
+    sat: Sequence[Episode],
+    labels: Sequence[Consensus],
+) -> Sight:
+    """Return what may be known of a generation after it was taught."""
+    said = {episode.task.id: key_of(answer_of(episode).text) for episode in sat}
+    task = {episode.id: episode.task.id for episode in control.episodes}
+    differs = [
+        key_of(one.answer) != said[task[one.item]]
+        for one in labels
+        if task[one.item] in said
+    ]
+    agrees = [
+        key_of(one.answer) == said[task[one.item]]
+        for one in control.drawn
+        if task[one.item] in said
+    ]
+    doubts = [sure(answer_of(episode)) for episode in sat]
+    return msgspec.structs.replace(
+        sight,
+        disagreement=disagreement(control.statements),
+        misfit=_mean(differs),
+        confidence=_mean(doubts),
+        human_agreement=_mean(agrees) if agrees else None,
+        human_labels=len(agrees),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return mean(values).value if values else 0.0
