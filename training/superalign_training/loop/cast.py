@@ -41,9 +41,13 @@ def stage_scenario(settings: Settings, **options: Any) -> Scenario[Any]:
     return scenario
 
 
-def seat_all(scenario: Scenario[Any], agents: Mapping[Role, Agent]) -> dict[Seat, Agent]:
-    """Return an agent for every seat, by role."""
-    return {seat: agents[role_of(seat)] for seat in scenario.seats}
+def seat_all(
+    scenario: Scenario[Any], agents: Mapping[Role | Seat, Agent]
+) -> dict[Seat, Agent]:
+    """Return an agent for every seat: its own if it is named, else that of its role."""
+    return {
+        seat: agents[seat if seat in agents else role_of(seat)] for seat in scenario.seats
+    }
 
 
 def seat_of(scenario: Scenario[Any], role: Role) -> Seat:
@@ -230,7 +234,9 @@ def keep_policy(
     """
     if side is None:
         side = "+" if role == "learner" and bench.generation else ""
-    name = f"{role}-g{bench.generation}-r{bench.round}-{policy.hash[:12]}"
+    # A stage that changed no weights may have changed moments: no two share a folder.
+    stage = bench.stage.partition("-")[2]
+    name = f"{role}-g{bench.generation}-r{bench.round}-{stage}-{policy.hash[:12]}"
     saved = policy.save(bench.run.path / CHECKPOINTS / name)
     path = f"{CHECKPOINTS}/{name}"
     agent = bench.run.agents.add(
