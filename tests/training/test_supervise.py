@@ -14,10 +14,11 @@ from superalign_training.experience import Example, Opinion, Preference
 from superalign_training.experience.balance import even_examples, even_opinions, even_pairs
 from superalign_training.loop.cast import first_policy, policy_of
 from superalign_training.loop.chain import Chain
+from superalign_training.loop.courses import replayed
 from superalign_training.loop.driver import Outcome, Planned, drive
 from superalign_training.loop.heard import heard
 from superalign_training.loop.residents import Residents
-from superalign_training.loop.stages.supervise import lessons_of, replayed, supervise
+from superalign_training.loop.stages.supervise import lessons_of, supervise
 from superalign_training.settings import TRAINED, read_settings
 from superalign_training.watching import Silent
 
@@ -172,15 +173,19 @@ def test_replayed_are_the_words_of_the_untrained_original(speaking, tmp_path):
     found = []
 
     def look(bench):
-        found.append(replayed(bench, chosen, rules.replay))
+        original = first_policy("learner", chosen, bench.residents).agent
+        general = {"id": "microworld", "families": ["arithmetic", "strings", "writing"]}
+        found.append(replayed(bench, chosen, rules.replay, original, general))
         return Outcome(bench.chain)
 
     go(tmp_path / "run", chosen, [stage(chosen, RULES), Planned("look", look, 1)])
     original = first_policy("learner", chosen, Residents())
     with Run.open(tmp_path / "run", readonly=True) as run:
-        sat = list(run.episodes(scenario="exam", stage=run.stages.all()[-1].id))
+        in_stage, sat = (
+            list(run.episodes(scenario="exam", stage=stage.id)) for stage in run.stages.all()
+        )
     assert len(found[0]) == len(sat) == 12
-    assert {e.utterances[0].reply.policy for e in sat} == {original.hash}
+    assert {e.utterances[0].reply.policy for e in [*in_stage, *sat]} == {original.hash}
     assert found[0][0] == Example(
         sat[0].utterances[0].reply.prompt_ids,
         sat[0].utterances[0].reply.token_ids,

@@ -1,0 +1,71 @@
+"""Teaching in courses: new lessons, and replay of what must not be forgotten, by turns."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+from superalign_env.canonical import content_hash
+from superalign_env.protocols import Agent
+from superalign_training.algorithms.making import Taught, make_algorithm
+from superalign_training.algorithms.supervision import Replay
+from superalign_training.evaluation.exams import exam
+from superalign_training.experience import Example
+from superalign_training.experience.answers import answers
+from superalign_training.experience.critiques import own_words
+from superalign_training.loop.cast import play, seat_of
+from superalign_training.loop.driver import Bench
+from superalign_training.policy import Policy
+from superalign_training.settings import Settings
+
+
+class Courses(NamedTuple):
+    """What is taught, and how often lessons and replay take turns."""
+
+    algorithm: Taught
+    lessons: Sequence[Any]
+    replay: Sequence[Example] = ()
+    replay_by: Taught | None = None
+    """How the replay is imitated."""
+    turns: int = 1
+
+
+def hold(bench: Bench, learner: Policy, courses: Courses) -> dict[str, float]:
+    """Teach a learner in place; return the numbers of the last course of lessons."""
+    steps = max(1, courses.algorithm.steps // courses.turns)
+    course = cast(Taught, make_algorithm({"steps": steps}, default=courses.algorithm))
+    total = courses.turns * steps
+    numbers: dict[str, float] = {}
+    for place in range(courses.turns):
+
+        def on_step(done: int, n: Mapping[str, float], past: int = place) -> None:
+            bench.watcher.step(past * steps + done, total, n)
+
+        numbers = course.improve(
+            learner, courses.lessons, seed=bench.seed_of(f"order-{place}"), on_step=on_step
+        )
+        if courses.replay and courses.replay_by is not None:
+            courses.replay_by.improve(
+                learner, courses.replay, seed=bench.seed_of(f"replay-{place}")
+            )
+    return numbers
+
+
+def replayed(
+    bench: Bench, settings: Settings, rules: Replay, speaker: Agent, source: Any
+) -> list[Example]:
+    """Return what a speaker says to general tasks, right or wrong.
+
+    Args:
+        bench: of the stage.
+        settings: of the run.
+        rules: how many tasks, and how often each.
+        speaker: the learner's untrained original, or the learner before it is taught.
+        source: of the tasks.
+    """
+    if not rules.cases:
+        return []
+    paper = exam("train", source, renderer=settings.options.get("renderer", "micro"))
+    sat = play(
+        bench, paper, {"learner": speaker}, rules.cases, part="replay", group=rules.members
+    )
+    said = answers(sat, seat_of(paper, "learner"))
+    return own_words(said, source=content_hash(speaker.spec), agree=rules.agree)
