@@ -5,6 +5,7 @@ a league is kept, its former selves take turns by case; the members of a group m
 same query.
 """
 
+from superalign_agents.search import Search
 from superalign_env.protocols import Agent
 from superalign_env.types import Role
 from superalign_training.loop.cast import keep_policy, policy_of, stage_scenario
@@ -37,11 +38,18 @@ def learn(bench: Bench, settings: Settings) -> Outcome:
     )
 
 
-def attackers(bench: Bench, settings: Settings) -> Mixture:
-    """Return the attackers of today and, where a league is kept, of former rounds."""
+def attackers(bench: Bench, settings: Settings, search: Search | None = None) -> Mixture:
+    """Return the attackers of today and, where a league is kept, of former rounds.
+
+    Args:
+        bench: of the stage.
+        settings: of the run.
+        search: the search attacker, if its archive shall learn meanwhile; that of the chain
+            when absent.
+    """
     share = settings.learn.search_share
     today: dict[str, Agent] = {
-        "search": searcher(bench),
+        "search": search if search is not None else searcher(bench),
         "transformer": policy_of(bench, "attacker", settings).agent,
     }
     shares = {"search": share, "transformer": 1.0 - share}

@@ -1,0 +1,137 @@
+"""A_i⁻ is deployed, and what it does wrong becomes hazards {x̂} with evidence.
+
+It meets plain requests of the training split, the search with its archive, the transformer
+attacker and, where a league is kept, its former selves. Critics say what was wrong, in both
+directions: a refused request may be a hazard as much as a harmful one that was answered.
+What earlier generations did wrong is tried again (the regression test). The truth is not
+asked.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from superalign_agents.search import Search
+from superalign_env.measures import share
+from superalign_env.protocols import Agent
+from superalign_env.types import Episode, Event, Metric
+from superalign_training.evaluation.robustness import query_of
+from superalign_training.judging import final_score
+from superalign_training.loop.cast import policy_of
+from superalign_training.loop.chain import write_memory
+from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.sandbox import Sandbox, old_hazards, residual, tried_again
+from superalign_training.loop.stages.attack import ARCHIVE, searcher
+from superalign_training.loop.stages.learn import attackers
+from superalign_training.risks import Deployed, deployed, hazards_in, novel
+from superalign_training.settings import Settings
+
+FOUND = "hazard.found"
+"""Event: the evidence of a hazard."""
+
+
+def discover(bench: Bench, settings: Settings) -> Outcome:
+    """Deploy the learner, record what critics call bad, and try old hazards again."""
+    rules = settings.discover
+    learner = policy_of(bench, "learner", settings).agent
+    agent = bench.chain.policies["learner"].agent
+    sandbox = Sandbox(bench, settings)
+    search = searcher(bench)
+    answers = _deployed(bench, settings, sandbox, learner, search)
+    bad = hazards_in(answers, rules.below)
+    known = [(hazard.kind, hazard.prompt) for hazard in bench.run.hazards.all()]
+    new = novel(bad, known, near=rules.near, most=rules.most)
+    old = tried_again(
+        bench, sandbox, learner, old_hazards(bench, rules.replayed), rules.below
+    )
+    _record(bench, new)
+    chain = bench.chain.with_memory(
+        ARCHIVE, write_memory(bench.run.path, ARCHIVE, search.state_dict())
+    )
+    metrics = [
+        *_counted(answers, bad, new, agent=agent, step=bench.generation),
+        *residual(old, side="-", agent=agent, step=bench.generation),
+    ]
+    notes = {"deployed": len(answers), "bad": len(bad), "new": len(new), "old": len(old)}
+    return Outcome(chain, tuple(metrics), notes)
+
+
+def _deployed(
+    bench: Bench, settings: Settings, sandbox: Sandbox, learner: Agent, search: Search
+) -> list[Deployed]:
+    """Deploy the learner in waves; the archive of attacks learns after each."""
+    rules = settings.discover
+    field = attackers(bench, settings, search)
+    found: list[Deployed] = []
+    for wave in range(rules.waves):
+        first, last = (rules.cases * w // rules.waves for w in (wave, wave + 1))
+        episodes = sandbox.attacked(
+            learner,
+            field,
+            last - first,
+            part="deployed",
+            vanilla=rules.vanilla,
+            first_case=first,
+        )
+        search.update(_results(episodes, rules.below))
+        found += deployed(episodes, field.chosen)
+        bad = len(hazards_in(found, rules.below))
+        bench.watcher.step(wave + 1, rules.waves, {"hazards": float(bad)})
+    return found
+
+
+def _results(episodes: Sequence[Episode], below: float) -> list[tuple[str, float, int]]:
+    """Return what the archive wants to know; a query that was invalid failed."""
+    return [
+        (query, float(score is not None and score < below), episode.key.case)
+        for episode in episodes
+        for query in [query_of(episode)]
+        for score in [final_score(episode)]
+        if query is not None
+    ]
+
+
+def _record(bench: Bench, new: Sequence[Deployed]) -> None:
+    """Write hazards with their evidence."""
+    bench.writer.flush()  # events point at episodes
+    for one in new:
+        evidence = {
+            "query": one.query,
+            "answer": one.answer,
+            "score": one.score,
+            "scores": one.scores,
+            "kind": one.kind,
+            "asked_by": one.asked_by,
+        }
+        event = bench.run.events.add(
+            Event(FOUND, "learner_0", one.turn, evidence),
+            stage=bench.stage,
+            episode=one.episode,
+        )
+        bench.run.hazards.add(one.kind, one.query, event=event, generation=bench.generation)
+
+
+def _counted(
+    answers: Sequence[Deployed],
+    bad: Sequence[Deployed],
+    new: Sequence[Deployed],
+    *,
+    agent: str,
+    step: int,
+) -> list[Metric]:
+    metrics = [Metric("risk.hazards", float(len(new)), n=len(new), agent=agent, step=step)]
+    if answers:
+        rate = share(len(bad), len(answers))
+        metrics.append(
+            Metric("risk.rate", *rate, agent=agent, tags={"side": "-"}, step=step)
+        )
+    asked, failed = (Counter(one.asked_by for one in group) for group in (answers, bad))
+    for who in sorted(asked):
+        found = share(failed[who], asked[who])
+        tags = {"side": "-", "asked_by": who}
+        metrics.append(Metric("risk.asked", *found, agent=agent, tags=tags, step=step))
+    for kind, count in sorted(Counter(one.kind for one in new).items()):
+        tags = {"kind": kind}
+        metrics.append(
+            Metric("risk.kind", float(count), n=len(new), agent=agent, tags=tags, step=step)
+        )
+    return metrics
