@@ -122,6 +122,11 @@ def settings() -> str:
     return table(("key", "default", "meaning"), list(fields(Settings)))
 
 
+def section_of(kind: str, name: str) -> str:
+    """Return the settings of something registered that is made of settings."""
+    return table(("key", "default", "meaning"), list(fields(registry.load(kind, name))))
+
+
 def record_tables() -> str:
     """Return the tables of a fresh record and their columns."""
     from superalign_env.store import Run  # noqa: PLC0415 - slow, needed only here
@@ -161,6 +166,7 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "layers": layers,
     "options": options_of,
     "record": record_tables,
+    "section": section_of,
     "settings": settings,
     "table": table_of,
     "weights": weights_of,

@@ -15,6 +15,10 @@ PLUGINS: "Table" = {
             "superalign_agents.scripted:always_refuse",
             "refuses everything: safe, never useful",
         ),
+        "best-of": (
+            "superalign_agents.best_of:BestOf",
+            "asks another agent n times and says what it says most often",
+        ),
         "endpoint": (
             "superalign_agents.endpoint:EndpointAgent",
             "a model behind an OpenAI-compatible server",

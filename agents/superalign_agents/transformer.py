@@ -18,6 +18,7 @@ from superalign_agents.checkpoints import (
 from superalign_agents.decoding import Decoded
 from superalign_agents.generation import Ask, Generator
 from superalign_agents.generation.making import EngineName, make_engine
+from superalign_agents.hiding import read_words, without
 from superalign_agents.ladders.rungs import MICRO_CHAT_TEMPLATE
 from superalign_agents.room import Room
 from superalign_env.errors import InvalidOption
@@ -54,6 +55,7 @@ class TransformerAgent:
             there are both a template and messages. A micro model's template joins the
             messages to exactly the view's text, so the text is taken directly.
         max_context: longest prompt and reply together, in tokens; None is the model's.
+        blind: words that it does not get to see, in prompts of any kind.
         reference: what the agent is called in records, ``micro/3``.
     """
 
@@ -72,6 +74,7 @@ class TransformerAgent:
         batch: int = 256,
         template: Template = "auto",
         max_context: int | None = None,
+        blind: Sequence[str] = (),
         reference: str = "",
     ) -> None:
         if isinstance(model_or_path, PreTrainedModel):
@@ -99,6 +102,7 @@ class TransformerAgent:
         self.batch = batch
         self.template = template
         self.max_context = max_context or _context_of(self.model)
+        self.blind = read_words(blind)
         self._policy = ""
         source = str(self.model.config.name_or_path)  # of the base, under an adapter
         self._engine = (
@@ -130,6 +134,8 @@ class TransformerAgent:
         }
         if self.attention:
             options["attention"] = self.attention
+        if self.blind:
+            options["blind"] = list(self.blind)
         if self._adapter_folder:
             options["adapter"] = self._adapter_folder
         return AgentSpec(id=self.reference, options=options, policy=self.policy)
@@ -152,6 +158,8 @@ class TransformerAgent:
 
         The oldest tokens are cut where the reply would not fit into the context.
         """
+        if self.blind:
+            view = without(view, self.blind)
         ids = self._chat_ids(view) if self._speaks_chat(view) else self._text_ids(view.text)
         room = self.max_context - view.max_new_tokens
         return ids[-room:] if room > 0 else []

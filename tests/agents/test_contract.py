@@ -105,6 +105,7 @@ def record(path):
 def options(tmp_path):
     """id → constructor arguments, for those that cannot do without."""
     return {
+        "best-of": {"agent": "random-menu", "n": 3},
         "endpoint": {"model": "m", "base_url": "http://127.0.0.1:9/v1", "retries": 0},
         "fixed": {"text": "fixed"},
         "human": {"source": Typist(), "screen": Nowhere()},
