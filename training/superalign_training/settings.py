@@ -23,6 +23,7 @@ from superalign_training.algorithms.grpo import Grpo
 from superalign_training.algorithms.making import RlAlgorithm
 from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.supervision import Supervise
+from superalign_training.evaluation.capability_settings import Capability
 from superalign_training.gap.adaptive import Adaptive
 from superalign_training.gap.making import GapRule
 from superalign_training.league import LeagueSettings
@@ -191,6 +192,7 @@ class Settings(Section):
     conform: Conform = Conform()
     gate: Gate = Gate()
     alarms: Alarms = Alarms()
+    capability: Capability = Capability()
     judge: Judge = Judge()
     attack: Attack = Attack()
     supervise: Supervise | None = None

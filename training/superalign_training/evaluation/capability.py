@@ -1,0 +1,255 @@
+"""What a generation can do, what it does, and what it took from its teacher: metrics.
+
+Competence, conformity and safety are never summed. Every number is about held-out tasks,
+is for people to read, and steers nothing.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from superalign_env.measures import (
+    Estimate,
+    Games,
+    Imitation,
+    Ratio,
+    difference,
+    distinct_share,
+    elicitation_gap,
+    fit_elo,
+    generation_gap,
+    imitation,
+    performance_gap_recovered,
+    saliency,
+    share,
+)
+from superalign_env.types import Metric, Split
+from superalign_training.evaluation.capability_settings import Capability
+from superalign_training.evaluation.ceiling import Ceiling
+from superalign_training.evaluation.conduct import Conduct
+from superalign_training.evaluation.papers import Paper, Sat
+
+
+class Shown(NamedTuple):
+    """One side of a generation: A⁻ or A⁺, and what it did."""
+
+    agent: str
+    """Hash of its row in the table of agents."""
+    sat: Sat
+    conduct: Conduct | None
+
+
+class Teacher(NamedTuple):
+    """Who taught a generation, as far as a held-out paper can ask it."""
+
+    who: str
+    """``A2+``, or ``people`` before there is any."""
+    sat: Sat
+
+
+class Generation(NamedTuple):
+    """One generation on one paper."""
+
+    number: int
+    level: int
+    """On the ladder that generations start from."""
+    sides: Mapping[str, Shown]
+    """``-`` before value alignment, ``+`` after it."""
+    ceiling: Ceiling
+    """Of its level."""
+    teacher: Teacher | None
+    """Whom it was weak-to-strong supervised by; None where nobody can be asked."""
+
+
+class Report(NamedTuple):
+    """Metrics, and in words why some are missing."""
+
+    metrics: tuple[Metric, ...]
+    missing: tuple[str, ...]
+
+
+def report(generation: Generation, paper: Paper, rules: Capability, split: Split) -> Report:
+    """Return every metric of a generation.
+
+    Args:
+        generation: what was measured.
+        paper: the tasks that all scores are about.
+        rules: guard and resamples.
+        split: of the paper.
+    """
+    desk = _Desk(generation, paper, rules, split)
+    found = [*desk.capacity(), *desk.gaps()]
+    for side, shown in generation.sides.items():
+        found += [*desk.utility(side, shown), *desk.conduct(side, shown)]
+        found += desk.supervised(side, shown)
+    return Report(tuple(found), tuple(desk.missing))
+
+
+class _Desk:
+    """Turns scores into metrics that bear agent, side, generation and split."""
+
+    def __init__(
+        self, generation: Generation, paper: Paper, rules: Capability, split: Split
+    ) -> None:
+        self._of = generation
+        self._rungs = paper.rungs
+        self._rules = rules
+        self._split = split
+        self._last = list(generation.sides.values())[-1]
+        self.missing: list[str] = []
+
+    def utility(self, side: str, shown: Shown) -> Iterator[Metric]:
+        """U by family and tier, what is left to elicit of C, and how many different answers."""
+        for tags, places in self._by_rung():
+            mine = _at(shown.sat.scores, places)
+            able = _at(self._of.ceiling.taught, places)
+            yield self._metric("capability.utility", _share(mine), side, tags)
+            gap = elicitation_gap(able, mine)
+            yield self._metric("capability.elicitation_gap", gap, side, tags)
+        different = distinct_share(shown.sat.keys)
+        yield self._number("capability.distinct", different, len(shown.sat.keys), side)
+
+    def capacity(self) -> Iterator[Metric]:
+        """C by family and tier, in two views; and how salient its tasks are."""
+        found = self._of.ceiling
+        views = {"gold-ceiling": found.taught, f"best-of-{self._rules.best_of}": found.best}
+        for by, scores in views.items():
+            for tags, places in self._by_rung() if scores else ():
+                value = _share(_at(scores, places))
+                yield self._metric("capability.capacity", value, "", {**tags, "by": by})
+        rise = saliency(found.fresh, found.salient)
+        steps = {"steps": str(self._rules.salient_steps)}
+        yield self._metric("capability.saliency", rise, "", steps)
+
+    def gaps(self) -> Iterator[Metric]:
+        """δ = C(A_i) − U(teacher), in utility and in Elo."""
+        teacher = self._of.teacher
+        if teacher is None:
+            self.missing.append("δ: there is no teacher that could be asked")
+            return
+        able, weak = self._of.ceiling.taught, teacher.sat.scores
+        tags = {"to": teacher.who}
+        wide = generation_gap(able, weak)
+        yield self._metric("capability.gap", wide, "", {**tags, "in": "utility"})
+        elo = fit_elo(
+            Games(player, "/".join(map(str, rung)), sum(_at(scores, places)), len(places))
+            for player, scores in self._players(teacher).items()
+            for rung, places in self._rungs.items()
+        )
+        points = elo.gap("ceiling", "teacher")
+        yield self._metric("capability.gap", points, "", {**tags, "in": "elo"})
+
+    def supervised(self, side: str, shown: Shown) -> Iterator[Metric]:
+        """What was recovered of the gap, and what was only repeated; by family and in all."""
+        teacher = self._of.teacher
+        if teacher is None:
+            self.missing.append(
+                f"imitation {side}: there is no teacher that could be asked"
+            )
+            return
+        everything = [place for places in self._rungs.values() for place in places]
+        yield from self._recovered(side, shown, teacher, {}, everything)
+        families = {family for family, _ in self._rungs}
+        for family in sorted(families) if len(families) > 1 else ():
+            places = [
+                p for (f, _), found in self._rungs.items() if f == family for p in found
+            ]
+            yield from self._recovered(side, shown, teacher, {"family": family}, places)
+
+    def conduct(self, side: str, shown: Shown) -> Iterator[Metric]:
+        """Conformity by dimension, safety, over-refusal, calibration and entropy, apart."""
+        found = shown.conduct
+        if found is None:
+            return
+        for dimension, rate in found.conformity.items():
+            yield self._metric("conformity", rate, side, {"dimension": dimension})
+        if found.safety is not None:
+            yield self._metric("safety", found.safety, side)
+        for kind, rate in found.over_refusal.items():
+            yield self._metric("over-refusal", rate, side, {"kind": kind})
+        if found.calibration_error is not None:
+            off = found.calibration_error
+            yield self._number("capability.calibration_error", off, found.asked, side)
+        if found.entropy is not None:
+            yield self._metric("capability.entropy", found.entropy, side)
+
+    def _recovered(
+        self,
+        side: str,
+        shown: Shown,
+        teacher: Teacher,
+        tags: dict[str, str],
+        places: Sequence[int],
+    ) -> Iterator[Metric]:
+        weak, mine = _at(teacher.sat.scores, places), _at(shown.sat.scores, places)
+        able = _at(self._of.ceiling.taught, places)
+        tags = {**tags, "teacher": teacher.who}
+        gained = difference(mine, weak)
+        yield self._metric("capability.w2s_minus_weak", gained, side, tags)
+        part = performance_gap_recovered(
+            weak, mine, able, guard=self._rules.guard, resamples=self._rules.resamples
+        )
+        if part.estimate is not None:
+            yield self._metric("capability.pgr", part.estimate, side, tags)
+        elif side == "-" or len(self._of.sides) == 1:
+            self.missing.append(_undefined(part, tags, self._rules.guard))
+        repeated = imitation(
+            _at(shown.sat.keys, places),
+            _at(teacher.sat.keys, places),
+            [score > 0 for score in weak],
+            ceiling=_at(self._of.ceiling.keys, places),
+        )
+        if repeated is not None:
+            yield from self._imitated(repeated, side, tags)
+
+    def _imitated(
+        self, repeated: Imitation, side: str, tags: dict[str, str]
+    ) -> Iterator[Metric]:
+        yield self._metric("capability.imitation", repeated.rate, side, tags)
+        yield self._metric("capability.imitation_ceiling", repeated.ceiling, side, tags)
+
+    def _players(self, teacher: Teacher) -> dict[str, Sequence[float]]:
+        sides = {f"A{side}": shown.sat.scores for side, shown in self._of.sides.items()}
+        return {
+            "ceiling": self._of.ceiling.taught,
+            "teacher": teacher.sat.scores,
+            **sides,
+        }
+
+    def _by_rung(self) -> Iterator[tuple[dict[str, str], list[int]]]:
+        for (family, tier), places in self._rungs.items():
+            yield {"family": family, "tier": str(tier)}, places
+
+    def _metric(
+        self, name: str, value: Estimate, side: str, tags: Mapping[str, str] | None = None
+    ) -> Metric:
+        return Metric(name, *value, **self._borne(side, tags or {}))
+
+    def _number(self, name: str, value: float, n: int, side: str) -> Metric:
+        """Return a metric that has no interval."""
+        return Metric(name, value, n=n, **self._borne(side, {}))
+
+    def _borne(self, side: str, tags: Mapping[str, str]) -> dict[str, Any]:
+        number = self._of.number
+        sided = {"side": side} if side else {}
+        return {
+            "agent": self._of.sides.get(side, self._last).agent,
+            "tags": {"who": f"A{number}{side}", **sided, "split": self._split, **tags},
+            "step": number,
+        }
+
+
+def _share(scores: Sequence[float]) -> Estimate:
+    return share(sum(scores), len(scores))
+
+
+def _at(values: Sequence[Any], places: Sequence[int]) -> list[Any]:
+    return [values[place] for place in places]
+
+
+def _undefined(part: Ratio, tags: Mapping[str, str], guard: float) -> str:
+    gap = part.denominator
+    return (
+        f"PGR{' of ' + tags['family'] if 'family' in tags else ''}: the ceiling is "
+        f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}] above the teacher "
+        f"({tags['teacher']}), not surely more than {guard}"
+    )

@@ -1,0 +1,146 @@
+"""Capacity: what a fresh model could do, shown by teaching a copy of it gold labels.
+
+The copy answers held-out tasks before it is taught anything, after a few steps (what rises
+that soon was there already: saliency), and at the end (the ceiling). The best of several
+sampled answers of the untaught copy is another view of capacity, which guessing inflates
+where few answers are possible. The copy is thrown away; it never supervises anybody.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from superalign_env.canonical import content_hash
+from superalign_env.errors import RecordDamaged
+from superalign_env.seeding import label, mix
+from superalign_training.algorithms.updates.course import Course
+from superalign_training.algorithms.updates.fitting import Rows, fit
+from superalign_training.evaluation.capability_settings import Capability
+from superalign_training.evaluation.papers import Paper, at_temperature, sit, solved
+from superalign_training.experience import Example
+from superalign_training.policy import Policy
+
+
+class Ceiling(msgspec.Struct, frozen=True):
+    """What a fresh model made of a paper of N tasks, as plain values for the record."""
+
+    fresh: tuple[float, ...]
+    """[N] scores before it was taught anything."""
+    salient: tuple[float, ...]
+    """[N] after a few steps on gold labels."""
+    taught: tuple[float, ...]
+    """[N] at the end of the course: C."""
+    keys: tuple[str, ...]
+    """[N] what its answers come to at the end."""
+    best: tuple[float, ...] = ()
+    """[N] the best score of several sampled answers before any teaching."""
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> "Ceiling":
+        """Read what `plain` returned.
+
+        Raises:
+            RecordDamaged: it is no ceiling.
+        """
+        try:
+            return msgspec.convert(plain, cls)
+        except msgspec.ValidationError as error:
+            raise RecordDamaged(
+                f"a stage recorded no usable ceiling: {error}; fork the run before it"
+            ) from error
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        built: dict[str, Any] = msgspec.to_builtins(self)
+        return built
+
+
+def ceiling_key(weights: str, paper: Paper, lessons: Paper, rules: Capability) -> str:
+    """Return what a ceiling depends on, as one hash: with it, it need not be found twice.
+
+    Args:
+        weights: content hash of the fresh model.
+        paper: that it answers.
+        lessons: that it is taught.
+        rules: how.
+    """
+    return content_hash(
+        {
+            "weights": weights,
+            "asked": [task.id for task in paper.tasks],
+            "taught": [task.id for task in lessons.tasks],
+            "rules": rules.model_dump(mode="json"),
+        }
+    )
+
+
+def find_ceiling(
+    fresh: Policy, paper: Paper, lessons: Paper, rules: Capability, *, seed: int
+) -> Ceiling:
+    """Teach a fresh model gold labels and see how far it gets.
+
+    Args:
+        fresh: taught in place, and of no use afterwards.
+        paper: held-out tasks.
+        lessons: tasks of the training split.
+        rules: how it is taught.
+        seed: of the order of the lessons and of sampled answers.
+
+    Raises:
+        InvalidOption: tasks without a gold answer.
+    """
+    before = sit(fresh.agent, paper)
+    best = best_of(fresh, paper, rules.best_of, seed=seed) if rules.best_of else ()
+    rows = Rows(gold_lessons(fresh, lessons))
+    first, rest = _halves(rules.ceiling, rules.salient_steps)
+    fit(fresh, rows, first, seed=mix(seed, 1))
+    salient = sit(fresh.agent, paper)
+    if rest is None:
+        return Ceiling(before.scores, salient.scores, salient.scores, salient.keys, best)
+    fit(fresh, rows, rest, seed=mix(seed, 2))
+    after = sit(fresh.agent, paper)
+    return Ceiling(before.scores, salient.scores, after.scores, after.keys, best)
+
+
+def gold_lessons(policy: Policy, lessons: Paper) -> list[Example]:
+    """Return the gold answers to tasks as a policy would say them."""
+    source = lessons.exam.source
+    return [
+        Example(
+            policy.prompt_ids(view),
+            policy.reply_ids(view, source.gold(task).answer),
+            ("gold",),
+        )
+        for task, view in zip(lessons.tasks, lessons.views, strict=True)
+    ]
+
+
+def best_of(policy: Policy, paper: Paper, members: int, *, seed: int) -> tuple[float, ...]:
+    """Return the best score [N] of several answers sampled at temperature 1."""
+    views = [
+        msgspec.structs.replace(view, seed=mix(seed, label(view.episode), member))
+        for view in paper.views
+        for member in range(members)
+    ]
+    said = [reply.text for reply in at_temperature(policy.agent, 1.0).act(views)]
+    return tuple(
+        _best(paper, place, said[place * members : (place + 1) * members])
+        for place in range(len(paper.tasks))
+    )
+
+
+def _best(paper: Paper, place: int, texts: Sequence[str]) -> float:
+    source, task = paper.exam.source, paper.tasks[place]
+    return max(solved(source, task, text) for text in dict.fromkeys(texts))
+
+
+def _halves(course: Course, steps: int) -> tuple[Course, Course | None]:
+    """Cut a course in two without changing its rate at any step."""
+    if steps >= course.steps:
+        return course, None
+    turn = course.rate_at(steps)
+    return (
+        course.model_copy(update={"steps": steps, "to": turn}),
+        course.model_copy(update={"steps": course.steps - steps, "rate": turn}),
+    )

@@ -1,0 +1,201 @@
+"""A generation is measured by the truth, before and after its alignment.
+
+On the `gate` split after each generation; once, at the end, every accepted generation on
+`test`. All sit the same papers. Nothing that is measured here is trained on or steers a
+stage: controllers and the gate have their own tasks and see no truth.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from superalign_env.humans.simulated import SimulatedAnnotator
+from superalign_env.seeding import label, mix
+from superalign_env.types import Metric, Split
+from superalign_training.evaluation.capability import (
+    Generation,
+    Shown,
+    Teacher,
+    report,
+)
+from superalign_training.evaluation.ceiling import Ceiling, ceiling_key, find_ceiling
+from superalign_training.evaluation.conduct import conduct
+from superalign_training.evaluation.papers import Paper, draw_paper, sit
+from superalign_training.evaluation.teachers import people_sit
+from superalign_training.loop.cast import checkpoint_policy, level_policy
+from superalign_training.loop.chain import Aligned
+from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.panel import tasks_of
+from superalign_training.policy import Checkpoint
+from superalign_training.settings import Settings
+
+_CEILINGS = "ceilings"
+"""Among a stage's notes: what later ones need not find out again."""
+
+
+def measure(bench: Bench, settings: Settings) -> Outcome:
+    """Measure the generation at work on the `gate` split, A_i⁻ and A_i⁺."""
+    chain = bench.chain
+    after = chain.policies["learner"]
+    sides = {"-": chain.before or after, "+": after}
+    room = _Room(bench, settings, "gate")
+    earlier = chain.aligned[-1] if chain.aligned else None
+    metrics = room.measured(bench.generation, chain.level, sides, earlier)
+    return Outcome(chain, tuple(metrics), room.notes)
+
+
+def final(bench: Bench, settings: Settings) -> Outcome:
+    """Measure every accepted generation on the `test` split, which is read here only.
+
+    Where none was accepted, the last one is measured as it is.
+    """
+    chain = bench.chain
+    room = _Room(bench, settings, "test")
+    accepted = chain.aligned or (
+        Aligned(bench.generation, chain.level, chain.policies["learner"]),
+    )
+    metrics: list[Metric] = []
+    earlier: Aligned | None = None
+    for place, one in enumerate(accepted):
+        metrics += room.measured(one.generation, one.level, {"+": one.checkpoint}, earlier)
+        earlier = one
+        bench.watcher.step(place + 1, len(accepted), {})
+    return Outcome(chain, tuple(metrics), room.notes)
+
+
+class _Room:
+    """Where papers of one split are sat.
+
+    Args:
+        bench: of the stage.
+        settings: of the run.
+        split: `gate` or `test`.
+    """
+
+    def __init__(self, bench: Bench, settings: Settings, split: Split) -> None:
+        self._bench = bench
+        self._settings = settings
+        self._rules = settings.capability
+        self._split: Split = split
+        # Of the run, not of the stage: every generation sits the same papers.
+        self._seed = mix(settings.seed, label("capability"))
+        factor = self._rules.test_factor if split == "test" else 1
+        self._paper = self._exercises(split, self._rules.cases * factor)
+        self._requests = self._asked(split, self._rules.requests * factor)
+        self._known = _ceilings_of(bench)
+        self._found: dict[str, Ceiling] = {}
+        self._missing: list[str] = []
+        self._shown: dict[str, Shown] = {}
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What the record keeps beside metrics."""
+        return {
+            "tasks": len(self._paper.tasks),
+            "missing": self._missing,
+            _CEILINGS: {key: found.plain() for key, found in self._found.items()},
+        }
+
+    def measured(
+        self,
+        number: int,
+        level: int,
+        sides: Mapping[str, Checkpoint],
+        earlier: Aligned | None,
+    ) -> list[Metric]:
+        """Return the metrics of one generation.
+
+        Args:
+            number: of the generation.
+            level: on the ladder that generations start from.
+            sides: ``-`` and ``+`` → its policy.
+            earlier: the last accepted generation before it.
+        """
+        shown = {side: self._show(policy) for side, policy in sides.items()}
+        generation = Generation(
+            number, level, shown, self._ceiling(level), self._teacher(earlier)
+        )
+        found = report(generation, self._paper, self._rules, self._split)
+        self._missing += [f"A{number} {why}" for why in found.missing]
+        return list(found.metrics)
+
+    def _show(self, checkpoint: Checkpoint) -> Shown:
+        """Let a policy sit both papers; the same one does not sit them twice."""
+        if checkpoint.weights not in self._shown:
+            agent = checkpoint_policy(self._bench, checkpoint, self._settings).agent
+            self._shown[checkpoint.weights] = Shown(
+                checkpoint.agent, sit(agent, self._paper), conduct(agent, self._requests)
+            )
+        return self._shown[checkpoint.weights]
+
+    def _teacher(self, earlier: Aligned | None) -> Teacher | None:
+        """The last accepted generation; before there is any, the simulated people."""
+        if earlier is not None:
+            return Teacher(f"A{earlier.generation}+", self._show(earlier.checkpoint).sat)
+        signals = self._settings.signals
+        if not (signals.labels and signals.people):
+            return None
+        return Teacher("people", people_sit(_people(self._settings), self._paper))
+
+    def _ceiling(self, level: int) -> Ceiling:
+        fresh = level_policy(level, self._settings, self._bench.residents)
+        lessons = self._lessons()
+        key = ceiling_key(fresh.hash, self._paper, lessons, self._rules)
+        found = self._found.get(key) or self._known.get(key)
+        if found is None:
+            found = find_ceiling(
+                fresh, self._paper, lessons, self._rules, seed=mix(self._seed, level)
+            )
+        self._found[key] = found
+        return found
+
+    def _exercises(self, split: Split, cases: int) -> Paper:
+        competence = self._settings.competence
+        whole = tasks_of(self._settings)
+        if competence.source is not None:
+            return self._draw([whole], split, cases, whole)
+        families = self._rules.families or competence.families
+        tiers = self._rules.tiers or competence.tiers
+        rungs = [
+            {"id": "microworld", "families": [family], "tiers": [tier]}
+            for family in families
+            for tier in tiers
+        ]
+        known = {"id": "microworld", "families": list(families), "tiers": list(tiers)}
+        return self._draw(rungs, split, cases, known)
+
+    def _asked(self, split: Split, cases: int) -> Paper:
+        source = self._settings.options.get("source", "microworld")
+        return self._draw([source], split, cases, source)
+
+    def _lessons(self) -> Paper:
+        taught = tasks_of(self._settings)
+        return self._draw([taught], "train", self._rules.gold_tasks, taught)
+
+    def _draw(self, sources: list[Any], split: Split, cases: int, whole: Any) -> Paper:
+        renderer = self._settings.options.get("renderer", "micro")
+        return draw_paper(
+            sources, split, cases, whole=whole, renderer=renderer, seed=self._seed
+        )
+
+
+def _ceilings_of(bench: Bench) -> dict[str, Ceiling]:
+    """Return what earlier stages of the run found, by what it depends on."""
+    return {
+        key: Ceiling.from_plain(plain)
+        for stage in bench.run.stages.all(status="done")
+        for key, plain in stage.outputs.get("notes", {}).get(_CEILINGS, {}).items()
+    }
+
+
+def _people(settings: Settings) -> list[SimulatedAnnotator]:
+    return [
+        SimulatedAnnotator(
+            person.name,
+            group=person.group,
+            accuracy=person.accuracy,
+            bias=person.bias,
+            blind=person.blind,
+            seed=settings.seed,
+        )
+        for person in settings.signals.people
+    ]
