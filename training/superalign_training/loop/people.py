@@ -1,4 +1,4 @@
-"""People who say what ought to have been said: what they are asked, and what they wrote."""
+"""People who say what ought to have been said, or how good something is: through the queue."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from superalign_env.humans.selection import Candidate, select
 from superalign_env.humans.simulated import SimulatedAnnotator, work_through
 from superalign_env.protocols import HasGold, Scenario
 from superalign_env.store import standing
-from superalign_env.types import Episode, Question
+from superalign_env.types import Episode, Question, Signal
 from superalign_scenarios.weak_to_strong import key_of
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.panel import answer_of
@@ -26,17 +26,7 @@ class People:
 
     def __init__(self, bench: Bench, who: Sequence[Person]) -> None:
         self._bench = bench
-        self._people = [
-            SimulatedAnnotator(
-                person.name,
-                group=person.group,
-                accuracy=person.accuracy,
-                bias=person.bias,
-                blind=person.blind,
-                seed=bench.run.info.seed,
-            )
-            for person in who
-        ]
+        self._people = enrolled(bench, who)
 
     def write(
         self,
@@ -54,17 +44,31 @@ class People:
         Raises:
             InvalidOption: people cannot be simulated in this scenario.
         """
-        if not questions:
+        return [
+            Statement(s.episode, s.source, str(s.payload["text"]), s.confidence)
+            for s in self.ask(scenario, episodes, questions)
+        ]
+
+    def ask(
+        self,
+        scenario: Scenario[Any],
+        episodes: Sequence[Episode],
+        questions: Sequence[Question],
+    ) -> list[Signal]:
+        """File questions and return what is said to them, in their order.
+
+        Simulated people answer at once; what real ones say later counts from the next
+        stage on. Arguments and errors as in `write`, for questions of any one kind.
+        """
+        if not questions or not self._people:
             return []
         if not isinstance(scenario, HasGold):
             raise InvalidOption(
                 f"nobody can simulate people in {scenario.id}: it has no gold; set "
-                "signals.labels=0 and let people answer with `superalign label`"
+                "signals.people=[] and let people answer with `superalign label`"
             )
         run = self._bench.run
         self._bench.writer.flush()
-        for person in self._people:
-            run.annotators.enroll(person.name, group=person.group, profile=person.profile)
         run.questions.ask(questions)
         known = {episode.id: episode for episode in episodes}
         work_through(
@@ -77,13 +81,28 @@ class People:
         place = {question.id: number for number, question in enumerate(questions)}
         said = {
             place[signal.question]: signal
-            for signal in standing(run.signals.read(kind="answer"))
+            for signal in standing(run.signals.read(kind=questions[0].kind))
             if signal.question in place
         }
-        return [
-            Statement(s.episode, s.source, str(s.payload["text"]), s.confidence)
-            for _, s in sorted(said.items())
-        ]
+        return [signal for _, signal in sorted(said.items())]
+
+
+def enrolled(bench: Bench, who: Sequence[Person]) -> list[SimulatedAnnotator]:
+    """Return the simulated people of a run, enrolled."""
+    people = [
+        SimulatedAnnotator(
+            person.name,
+            group=person.group,
+            accuracy=person.accuracy,
+            bias=person.bias,
+            blind=person.blind,
+            seed=bench.run.info.seed,
+        )
+        for person in who
+    ]
+    for person in people:
+        bench.run.annotators.enroll(person.name, group=person.group, profile=person.profile)
+    return people
 
 
 def questions_about(

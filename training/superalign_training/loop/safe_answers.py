@@ -1,0 +1,206 @@
+"""The safe answer ŷ to each request: who is asked for it, and what it comes to.
+
+Weaker aligned generations, other models and personas sit in supervisors' seats; critics say
+which of the possible answers they prefer; people are asked about some. Nobody knows the
+truth but the simulated people, who corrupt it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from superalign_agents.scripted import Fixed
+from superalign_env.making import make_scenario
+from superalign_env.protocols import Scenario
+from superalign_env.types import Episode, Task
+from superalign_scenarios.weak_to_strong import key_of
+from superalign_training.judging import final_score
+from superalign_training.loop.driver import Bench
+from superalign_training.loop.panel import (
+    Member,
+    answer_of,
+    panel,
+    play_lessons,
+    said_by_members,
+)
+from superalign_training.loop.people import People, questions_about
+from superalign_training.loop.sandbox import Sandbox
+from superalign_training.policy import Policy
+from superalign_training.settings import Settings
+from superalign_training.sources.combining import combine, without_some
+from superalign_training.sources.reliability import reliability
+from superalign_training.sources.statements import Consensus, Statement
+
+
+class Safe(NamedTuple):
+    """What was found for one request."""
+
+    case: int
+    """Its place among the requests."""
+    task: Task
+    episode: str
+    """In which it was asked."""
+    own: str
+    """What the learner answered there, before it is taught."""
+    label: Consensus | None
+    """ŷ with who gave it; None when nobody spoke."""
+
+
+class Written(NamedTuple):
+    """All of them, and how many people were asked."""
+
+    answers: list[Safe]
+    """One for each task that could be asked, in order."""
+    people: int
+    """How many answers they wrote."""
+
+
+def request_scenario(settings: Settings, supervisors: int) -> Scenario[Any]:
+    """Return the rules by which requests are answered: an exam where no model supervises."""
+    shared = {
+        "source": settings.options.get("source", "microworld"),
+        "split": "train",
+        "renderer": settings.options.get("renderer", "micro"),
+    }
+    if not supervisors:
+        return make_scenario("exam", **shared)
+    return make_scenario("weak-to-strong", supervisors=supervisors, **shared)
+
+
+def safe_answers(
+    bench: Bench,
+    settings: Settings,
+    sandbox: Sandbox,
+    learner: Policy,
+    tasks: Sequence[Task],
+    *,
+    hazards: int,
+) -> Written:
+    """Have requests answered by everybody who may say what is right.
+
+    Args:
+        bench: of the stage.
+        settings: of the run.
+        sandbox: of the training split, with the critics.
+        learner: answers too: where voices differ, people are asked.
+        tasks: the requests of hazards, then ordinary ones.
+        hazards: how many of them are of hazards: people are asked about these alone.
+    """
+    members = panel(bench, settings)
+    scenario = request_scenario(settings, len(members))
+    episodes = play_lessons(
+        bench, scenario, members, learner.agent, len(tasks), part="safe", tasks=list(tasks)
+    )
+    voices = said_by_members(episodes, members)
+    voices += _preferred(settings, sandbox, bench, episodes, voices)
+    signals = settings.signals
+    questions = questions_about(
+        [episode for episode in episodes if episode.key.case < hazards],
+        voices,
+        settings.conform.people if signals.people else 0,
+        key=bench.seed_of("questions"),
+        random_share=signals.random_share,
+        round=bench.round,
+    )
+    people = People(bench, signals.people).write(scenario, episodes, questions)
+    random = {question.episode for question in questions if question.slice == "random"}
+    labels = _labels(bench, settings, members, voices, people, random)
+    return Written(
+        [
+            Safe(
+                episode.key.case,
+                tasks[episode.key.case],
+                episode.id,
+                answer_of(episode).text,
+                labels.get(episode.id),
+            )
+            for episode in episodes
+        ],
+        len(people),
+    )
+
+
+def _labels(
+    bench: Bench,
+    settings: Settings,
+    members: Sequence[Member],
+    voices: Sequence[Statement],
+    people: Sequence[Statement],
+    random: set[str],
+) -> dict[str, Consensus]:
+    """Return item → label. What people said of the random slice weighs sources alone."""
+    signals = settings.signals
+    drawn = [one for one in people if one.item in random]
+    heard = [one for one in people if one.item not in random]
+    voices = without_some(voices, signals.dropout, key=bench.seed_of("dropout"))
+    found = combine(
+        [*voices, *(heard if signals.human == "add" else ())],
+        _rule(settings, voices),
+        order=[
+            *(person.name for person in signals.people),
+            *(member.source for member in members),
+        ],
+        reliability=reliability([*voices, *heard], drawn),
+    )
+    labels = {one.item: one for one in found}
+    if signals.human == "override":
+        labels |= {
+            one.item: Consensus(one.item, one.answer, one.confidence, (one.source,))
+            for one in heard
+        }
+    return labels
+
+
+def _rule(settings: Settings, voices: Sequence[Statement]) -> Any:
+    """Return how votes are counted; Dawid and Skene need three voices that overlap."""
+    rule = settings.signals.combine
+    few = len({one.source for one in voices}) < 3
+    return "majority" if rule == "dawid-skene" and few else rule
+
+
+def _preferred(
+    settings: Settings,
+    sandbox: Sandbox,
+    bench: Bench,
+    episodes: Sequence[Episode],
+    voices: Sequence[Statement],
+) -> list[Statement]:
+    """Return which answer critics prefer to each request, if they call one good enough.
+
+    The candidates are the choices of the task or, where it has none, what was said to it.
+    """
+    candidates = _candidates(episodes, voices)
+    scores: dict[str, dict[str, float]] = {}
+    for number, text in enumerate(dict.fromkeys(t for c in candidates.values() for t in c)):
+        asked = [e for e in episodes if text in candidates[e.id]]
+        judged = sandbox.asked(
+            Fixed(text),
+            len(asked),
+            part=f"candidate-{number}",
+            tasks=[e.task for e in asked],
+        )
+        for episode, verdict in zip(asked, judged, strict=True):
+            score = final_score(verdict)
+            if score is not None:
+                scores.setdefault(episode.id, {})[text] = score
+    critic = bench.chain.policies["critic"].agent
+    found = []
+    for item, given in scores.items():
+        best = max(given, key=lambda text: given[text])
+        rivals = [score for text, score in given.items() if text != best]
+        if given[best] >= settings.conform.above and given[best] > max(rivals, default=0.0):
+            found.append(Statement(item, critic, best, given[best]))
+    return found
+
+
+def _candidates(
+    episodes: Sequence[Episode], voices: Sequence[Statement]
+) -> Mapping[str, tuple[str, ...]]:
+    said: dict[str, list[str]] = {episode.id: [] for episode in episodes}
+    for one in voices:
+        said[one.item].append(one.answer)
+    found: dict[str, tuple[str, ...]] = {}
+    for episode in episodes:
+        texts = [*said[episode.id], answer_of(episode).text]
+        different = {key_of(text): text for text in reversed(texts) if text.strip()}
+        found[episode.id] = episode.task.choices or tuple(different.values())
+    return found
