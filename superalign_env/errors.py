@@ -13,6 +13,7 @@
     ├── EpisodeOver             the game has ended
     ├── CellsFailed             cells of an experiment; the others are kept
     ├── OutOfMemory             not even one prompt fits (also a MemoryError)
+    ├── Halted                  an alarm stopped a run; people say whether it goes on
     └── RecordError             something is wrong with a run folder
         ├── RecordDamaged       the database or a checkpoint is broken or was altered
         ├── RecordTooNew        written by a later version
@@ -81,6 +82,10 @@ class OutOfMemory(SuperalignError, MemoryError):
 
 class CellsFailed(SuperalignError):
     """Some cells of an experiment could not be computed; the others are kept."""
+
+
+class Halted(SuperalignError):
+    """An alarm stopped a run; everything is kept, and people say whether it goes on."""
 
 
 class RecordError(SuperalignError):

@@ -8,6 +8,7 @@ from typing import Any
 
 from superalign_env.errors import InvalidOption
 from superalign_env.humans.authoring import written
+from superalign_env.humans.authority import proposed
 from superalign_env.protocols import HasGold
 from superalign_env.seeding import generator, label, mix
 from superalign_env.store.questions import Questions
@@ -224,6 +225,9 @@ def _answered(
     answered: int,
 ) -> Signal | None:
     """Return the stored answer to a leased question; None where it was skipped."""
+    if proposed(asked):
+        questions.skip(asked.id, annotator.name, why="only people decide about proposals")
+        return None
     try:
         said = annotator.answer(
             asked, episode_of(asked.episode), scenario, answered=answered

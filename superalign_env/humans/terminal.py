@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TextIO
 
+from superalign_env.humans.authority import proposed
 from superalign_env.plain_text import terminal, without_surrogates
 from superalign_env.store.questions import Questions
 from superalign_env.types import Episode, Question
@@ -125,6 +126,8 @@ def _heard(desk: _Screen, asked: Question, episode: Episode) -> _Said:
         text = line.removeprefix("=").strip()
         return _Said(line, 1.0, payload={"text": text}) if text else _Said(line)
     scale, prompt = _SCALES.get(asked.kind, _DEFAULT_SCALE)
+    if wish := proposed(asked):
+        scale, prompt = _YES_NO, f"{wish}\nshall it be done? y, or n: one no forbids it"
     desk.show(f"\n{shown(asked, episode)}\n{prompt}\n{_KEYS}")
     key, note = desk.ask()
     return _Said(key, scale.get(key), note, {"note": note} if note else {})

@@ -66,15 +66,18 @@ class Gate(Section):
     """By how much competence may fall from A_i⁻ to A_i⁺."""
     disputes: NonNegativeInt = 24
     """Labels that people give where A_i⁻ and A_i⁺ answer differently."""
+    requests: Plural = 64
+    """Plain requests (split `gate`) that A_i⁺ answers."""
     people: NonNegativeInt = 40
-    """Labels that people give on answers of A_i⁺ to requests (split `gate`)."""
+    """Labels that people give on those answers, drawn at random."""
     floor: Share = 0.5
     """Least share of answers of each kind (complied, refused; dimensions that people name)
     that people call good."""
     opponents: Count = 16
     """Archived attackers at most that it meets; of more, so many are drawn."""
-    queries: NonNegativeInt = 96
-    """Attacks by all of them together; 0 plays none."""
+    deployed: NonNegativeInt = 128
+    """Requests of the training split that it is deployed on once more, attacked by all of
+    them and plain in the share of ``discover.vanilla``; 0 deploys it on none."""
     broken: Share = 0.5
     """Highest share of those attacks that may succeed, as critics say: beyond, the newest
     learner does not beat its archived attackers."""

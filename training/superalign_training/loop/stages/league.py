@@ -133,7 +133,7 @@ def league_opponents(
     }
     return opponents(
         squad[role],
-        _shelf(bench, settings),
+        shelf_of(bench, settings),
         sampling=rules.sampling,
         beaten=beaten.get(role, {}),
         power=rules.power,
@@ -194,7 +194,7 @@ def _seated(
 
     @cache
     def seated(name: str) -> Agent:
-        agent = load(by_name[name], _shelf(bench, settings))
+        agent = load(by_name[name], shelf_of(bench, settings))
         if isinstance(agent, Search) and not invent:
             return Search(agent.archive, invent=False)
         return agent
@@ -202,7 +202,8 @@ def _seated(
     return seated
 
 
-def _shelf(bench: Bench, settings: Settings) -> Shelf:
+def shelf_of(bench: Bench, settings: Settings) -> Shelf:
+    """Return where the checkpoints of a run lie."""
     return Shelf(
         bench.run.path,
         settings.device,
