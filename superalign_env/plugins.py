@@ -16,6 +16,10 @@ PLUGINS: Table = {
             "superalign_env.cli.record:replay",
             "play a recorded episode again through the rules and compare",
         ),
+        "report": (
+            "superalign_env.cli.report:report",
+            "write a page about a run, or about several side by side",
+        ),
         "show": (
             "superalign_env.cli.record:show",
             "show a run, or the transcript of one of its episodes",

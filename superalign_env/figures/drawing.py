@@ -60,6 +60,8 @@ _SETTINGS: dict[Any, Any] = {  # matplotlib types each key as a literal
     "xtick.labelcolor": light("soft"),
     "ytick.labelcolor": light("soft"),
 }
+_PIXELS = 96
+"""Of a page, for an inch."""
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)px")
 
@@ -119,8 +121,8 @@ def svg(figure: Figure, described: Described, tips: Tips | None = None) -> str:
     _rename(root, described.name, {} if tips is None else tips.texts)
     for element in root.iter():
         _clean(element)
-    for key in ("width", "height"):
-        root.attrib.pop(key, None)
+    root.attrib.pop("height", None)  # it follows from the width
+    root.set("width", f"{figure.get_figwidth() * _PIXELS:.0f}")
     root.set("stroke-linejoin", "round")
     root.set("role", "img")
     root.set("aria-labelledby", f"{described.name}-title {described.name}-text")

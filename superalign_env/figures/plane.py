@@ -7,7 +7,6 @@ capability kept and risk gone. What was measured is drawn, so that it need not b
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
@@ -49,7 +48,7 @@ class Rung(NamedTuple):
     """Height of its contour."""
     accepted: bool | None = None
     gap: float | None = None
-    """δ to the generation before, as it was measured."""
+    """δ = C − U of its teacher, as it was measured."""
 
 
 class Axis(NamedTuple):
@@ -57,6 +56,8 @@ class Axis(NamedTuple):
 
     risk: str
     capability: str
+    people: float | None = None
+    """Capability of people: the bound that the papers draw."""
 
 
 def draw_plane(rungs: Sequence[Rung], axis: Axis, described: Described) -> str:
@@ -74,6 +75,8 @@ def draw_plane(rungs: Sequence[Rung], axis: Axis, described: Described) -> str:
     with sheet(_WIDTH, _HEIGHT, fitted=False) as figure:
         axes, tips = figure.add_axes(_PLACE), Tips()
         axes.set(xlim=(-0.06 * right, min(right, 1.06)), ylim=(0, min(1.15 * top, 1.02)))
+        if axis.people is not None:
+            _bound(axes, axis.people)
         margin = _contours(axes, rungs) and (0.3 if _gaps(axes, rungs) else 0.14)
         left, bottom, width, height = _PLACE
         axes.set_position((left, bottom, width - margin, height))
@@ -114,6 +117,20 @@ def spread(heights: Sequence[float], apart: float) -> list[float]:
     return moved
 
 
+def _bound(axes: Axes, people: float) -> None:
+    axes.axhline(people, color=light("soft"), linewidth=1.2, linestyle=(0, (5, 3)))
+    axes.annotate(
+        "people",
+        (0.995, people),
+        (0, 3),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8.5,
+        color=light("soft"),
+    )
+
+
 def _contours(axes: Axes, rungs: Sequence[Rung]) -> int:
     """Draw each generation's capacity: nested areas, their edges labelled at the right.
 
@@ -147,17 +164,17 @@ def _labels(axes: Axes, heights: Sequence[float]) -> list[float]:
 
 
 def _gaps(axes: Axes, rungs: Sequence[Rung]) -> int:
-    """Draw δ: from what the generation before realises to what this one holds.
+    """Draw δ: from what a generation's teacher achieves to what it could itself.
 
     Returns:
         How many are known.
     """
-    drawn = []
-    for earlier, rung in pairwise(rungs):
-        if rung.gap is None or rung.capacity is None or earlier.after is None:
-            continue
-        drawn.append((rung, earlier.after.capability.value, rung.capacity))
-    for number, (_, low, high) in enumerate(drawn):
+    drawn = [
+        (rung, rung.gap, rung.capacity - rung.gap, rung.capacity)
+        for rung in rungs
+        if rung.gap is not None and rung.capacity is not None
+    ]
+    for number, (_, _, low, high) in enumerate(drawn):
         axes.annotate(
             "",
             (1.24 + 0.03 * (number % 3), low),
@@ -172,12 +189,12 @@ def _gaps(axes: Axes, rungs: Sequence[Rung]) -> int:
                 "shrinkB": 0,
             },
         )
-    middles = _labels(axes, [(low + high) / 2 for _, low, high in drawn])
-    for (rung, _, _), height in zip(drawn, middles, strict=True):
+    middles = _labels(axes, [(low + high) / 2 for _, _, low, high in drawn])
+    for (rung, gap, _, _), height in zip(drawn, middles, strict=True):
         axes.text(
             1.33,
             height,
-            f"δ{_low(rung.generation)} {rung.gap:.2f}".replace("-", "−"),
+            f"δ{_low(rung.generation)} {gap:.2f}".replace("-", "−"),
             transform=axes.get_yaxis_transform(),
             va="center",
             fontsize=8.5,

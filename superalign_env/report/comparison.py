@@ -1,0 +1,236 @@
+"""Several runs side by side: the same colour means the same run all over the page."""
+
+from collections.abc import Sequence
+
+from superalign_env.figures import Described, Line, Panel, draw_lines
+from superalign_env.figures.palette import series
+from superalign_env.report import names
+from superalign_env.report.charts import GROUPS, Group
+from superalign_env.report.curves import (
+    MOST,
+    Axis,
+    Curve,
+    axis,
+    curves,
+    dot,
+    heading,
+)
+from superalign_env.report.document import Document
+from superalign_env.report.markup import Child, Markup, element, joined, listed, table
+from superalign_env.report.page import page
+from superalign_env.report.result import sentence
+from superalign_env.report.section import Section, badge, picture, section
+from superalign_env.report.sections.heading import (
+    duration,
+    grouped,
+    seconds_of,
+    total,
+)
+from superalign_env.types import Metric
+
+_UNTOLD = frozenset({"run_dir"})
+"""Settings that differ between any two runs."""
+_BASELINES = ("always-comply", "always-refuse")
+
+
+def compared(documents: Sequence[Document]) -> str:
+    """Return the page that shows runs side by side."""
+    titles = _titles(documents)
+    heads = [_swatched(number, title) for number, title in enumerate(titles)]
+    head = element(
+        "header",
+        element("p", "superalign · comparison", class_="kicker"),
+        element("h1", f"{len(documents)} runs side by side"),
+        listed(
+            joined((swatch, ": ", sentence(document)))
+            for swatch, document in zip(heads, documents, strict=True)
+        ),
+    )
+    parts = [
+        _facts(documents, heads),
+        _differences(documents, heads),
+        _finals(documents, heads),
+        *(_overlaid(documents, titles, heads, group) for group in GROUPS),
+        _events(documents, heads),
+    ]
+    return page("Runs side by side", head, [part for part in parts if part is not None])
+
+
+def _titles(documents: Sequence[Document]) -> list[str]:
+    """Return what runs are called: by number too where two have one name."""
+    said = [document.info.id for document in documents]
+    return [
+        f"{title} ({number + 1})" if said.count(title) > 1 else title
+        for number, title in enumerate(said)
+    ]
+
+
+def _swatched(number: int, title: str) -> Markup:
+    mark = element("span", class_=f"swatch b-{series(number)}")
+    return joined((mark, title))
+
+
+def _facts(documents: Sequence[Document], heads: Sequence[Markup]) -> Section:
+    def row(name: str, cells: Sequence[Child]) -> tuple[Child, ...]:
+        return (name, *cells)
+
+    rows = [
+        row("folder", [document.path for document in documents]),
+        row("kind", [document.info.kind for document in documents]),
+        row("status", [badge(document.info.status) for document in documents]),
+        row("seed", [str(document.info.seed) for document in documents]),
+        row("revision", [document.info.revision[:12] for document in documents]),
+        row("generations", [str(document.generations) for document in documents]),
+    ]
+    for name, field in (
+        ("episodes", "episodes"),
+        ("utterances", "utterances"),
+        ("tokens read", "prompt_tokens"),
+        ("tokens written", "tokens"),
+    ):
+        rows.append(row(name, [grouped(total(document, field)) for document in documents]))
+    rows.append(
+        row("people answered", [str(document.budget.answered) for document in documents])
+    )
+    rows.append(
+        row("hazards", [str(sum(document.found.values())) for document in documents])
+    )
+    times = [sum(seconds_of(document).values()) for document in documents]
+    if any(times):
+        rows.append(row("time", [duration(seconds) for seconds in times]))
+    return section(
+        "runs", "Runs and their cost", "", table(("", *heads), rows, label="Runs")
+    )
+
+
+def _differences(documents: Sequence[Document], heads: Sequence[Markup]) -> Section:
+    asked = [names.flat(document.info.config) for document in documents]
+    asked = [
+        {**config, "seed": str(document.info.seed)}
+        for config, document in zip(asked, documents, strict=True)
+    ]
+    keys = sorted({key for config in asked for key in config} - _UNTOLD)
+    rows = [
+        (key, *(config.get(key, "–") for config in asked))
+        for key in keys
+        if len({config.get(key) for config in asked}) > 1
+    ]
+    shown = (
+        table(("setting", *heads), rows, label="Settings that differ")
+        if rows
+        else element("p", "All settings are the same.")
+    )
+    return section("settings", "Settings that differ", "", shown)
+
+
+def _finals(documents: Sequence[Document], heads: Sequence[Markup]) -> Section | None:
+    """Return the newest number of each measure: of the test split where there is one."""
+    newest = [_newest(document) for document in documents]
+    keys = list(dict.fromkeys(key for found in newest for key in found))
+    rows = [
+        (
+            key.said,
+            *(names.interval(found[key]) if key in found else "" for found in newest),
+        )
+        for key in keys
+    ]
+    if not rows:
+        return None
+    return section(
+        "finals",
+        "Final numbers",
+        "The newest number of each measure, of the test split where it was read. In "
+        "brackets: 95 % intervals, each by itself; whether runs differ is a question for "
+        "paired intervals over seeds.",
+        table(("measure", *heads), rows, label="Final numbers"),
+    )
+
+
+def _newest(document: Document) -> dict[names.Key, Metric]:
+    """Return the newest metric of each measure, of what the run made: no baselines."""
+    found: dict[names.Key, Metric] = {}
+    for _, metric in document.metrics:
+        who, split = metric.tags.get("who", ""), metric.tags.get("split", "")
+        former = who in ("before", *_BASELINES) or metric.tags.get("side") == "-"
+        if former or metric.opponent or split not in ("test", "gate", ""):
+            continue
+        key = names.key(metric)
+        known = found.get(key)
+        if known is None or split == "test" or known.tags.get("split") != "test":
+            found[key] = metric
+    return found
+
+
+def _overlaid(
+    documents: Sequence[Document],
+    titles: Sequence[str],
+    heads: Sequence[Markup],
+    group: Group,
+) -> Section | None:
+    placed = [axis(document, group) for document in documents]
+    pictures: list[Markup] = []
+    for chart in group.charts:
+        found: dict[tuple[str, ...], dict[int, Curve]] = {}
+        for number, document in enumerate(documents):
+            called = names.Names(document.agents)
+            for curve in curves(document, chart, placed[number], called):
+                if curve.side != "-":
+                    label = _panel(heading(chart, curve.panel), curve, chart.title)
+                    found.setdefault((label,), {})[number] = curve
+        for (label,), lines in found.items():
+            if len(pictures) < MOST:
+                panel = _lines(label, lines, titles, placed, chart.share)
+                described = Described(f"{group.id}-{len(pictures)}", label, "")
+                pictures.append(picture(draw_lines(panel, described)))
+    if not pictures:
+        return None
+    return section(
+        group.id,
+        group.title,
+        "Of every generation the aligned side, A⁺." if group.over == "generation" else "",
+        element("p", *_spaced(heads)),
+        element("div", *pictures, class_="panels"),
+    )
+
+
+def _lines(
+    label: str,
+    curves_here: dict[int, Curve],
+    titles: Sequence[str],
+    placed: Sequence[Axis],
+    share: bool,
+) -> Panel:
+    longest = max((placed[number] for number in curves_here), key=lambda p: len(p.ticks))
+    lines = tuple(
+        Line(
+            titles[number],
+            tuple(dot(place, metric) for place, metric in curve.points),
+            colour=number,
+        )
+        for number, curve in curves_here.items()
+    )
+    return Panel(label, lines, longest.ticks, longest.across, share)
+
+
+def _panel(head: str, curve: Curve, title: str) -> str:
+    return head if curve.label in ("", title) else f"{head} · {curve.label}"
+
+
+def _spaced(heads: Sequence[Markup]) -> list[Child]:
+    return [part for head in heads for part in (head, "   ")]
+
+
+def _events(documents: Sequence[Document], heads: Sequence[Markup]) -> Section | None:
+    loud = ("gate.", "alarm.", "hazard.", "correction.")
+    kinds = sorted(
+        {kind for document in documents for kind in document.kinds if kind.startswith(loud)}
+    )
+    if not kinds:
+        return None
+    rows = [
+        (kind, *(str(document.kinds.get(kind, 0)) for document in documents))
+        for kind in kinds
+    ]
+    return section(
+        "events", "Gate and alarms", "", table(("event", *heads), rows, label="Events")
+    )

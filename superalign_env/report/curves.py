@@ -1,0 +1,220 @@
+"""From metrics to the points of curves."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from superalign_env.figures import Dot, Line, Panel
+from superalign_env.report import names
+from superalign_env.report.charts import GROUPS, MATRICES, SOURCES, Chart, Group
+from superalign_env.report.document import Document
+from superalign_env.store import Measured
+from superalign_env.types import Metric
+
+MOST = 36
+"""Panels of one group that a page draws; the numbers of all are in its tables."""
+
+_ONE_NUMBER = "test"
+"""The split that is read once: its numbers belong into a table."""
+
+
+class Curve(NamedTuple):
+    """One metric over generations or rounds."""
+
+    panel: tuple[str, ...]
+    """Values of the tags that tell panels apart."""
+    name: str
+    of: tuple[str, ...]
+    """Values of the tags that tell lines apart."""
+    side: str
+    points: tuple[tuple[float, Metric], ...]
+
+    @property
+    def label(self) -> str:
+        """What the line is called beside others."""
+        return " ".join(part for part in (names.title(self.name), self.kind) if part)
+
+    @property
+    def kind(self) -> str:
+        """What the line is called beside others of the same metric."""
+        return ", ".join(part for part in self.of if part)
+
+
+class Axis(NamedTuple):
+    """The horizontal axis of a group."""
+
+    across: str
+    ticks: tuple[tuple[float, str], ...]
+    places: dict[str, float]
+    """Stage → place."""
+
+
+def axis(document: Document, group: Group) -> Axis:
+    """Return the axis of generations, or of all rounds of all generations in order."""
+    if group.over == "generation":
+        numbers = sorted({stage.generation for stage in document.stages})
+        places = {stage.id: float(stage.generation) for stage in document.stages}
+        return Axis("generation", tuple((float(n), str(n)) for n in numbers), places)
+    pairs = sorted({(stage.generation, stage.round) for stage in document.stages})
+    order = {pair: float(place) for place, pair in enumerate(pairs)}
+    many = len({generation for generation, _ in pairs}) > 1
+    ticks = tuple(
+        (order[pair], f"{pair[0]}·{pair[1]}" if many else str(pair[1])) for pair in pairs
+    )
+    places = {stage.id: order[stage.generation, stage.round] for stage in document.stages}
+    return Axis("generation · round" if many else "round", ticks, places)
+
+
+def curves(
+    document: Document, chart: Chart, placed: Axis, called: names.Names
+) -> list[Curve]:
+    """Return the curves of a chart, in the order of its metrics and their tags."""
+    found: dict[tuple[tuple[str, ...], str, tuple[str, ...], str], dict[float, Metric]] = {}
+    rows = [row for row in document.metrics if _fits(row.metric, chart)]
+    learning = [row for row in rows if row.metric.tags.get("split") != _ONE_NUMBER]
+    for row in learning or rows:
+        metric = row.metric
+        place = _place(row, placed)
+        if place is None:
+            continue
+        key = (
+            tuple(metric.tags.get(tag, "") for tag in chart.apart),
+            metric.name,
+            (
+                *(metric.tags.get(tag, "") for tag in chart.tags),
+                *((called(metric.agent),) if chart.whose else ()),
+            ),
+            metric.tags.get("side", ""),
+        )
+        found.setdefault(key, {})[place] = metric
+    ordered = sorted(found, key=lambda key: (key[0], chart.names.index(key[1]), key[2:]))
+    return [Curve(*key, tuple(sorted(found[key].items(), key=_first))) for key in ordered]
+
+
+def panels(chart: Chart, drawn: Sequence[Curve], placed: Axis) -> list[Panel]:
+    """Return one panel for each set of tags that tells panels apart."""
+    kinds = list(dict.fromkeys((curve.name, curve.of) for curve in drawn))
+    made = []
+    for apart in dict.fromkeys(curve.panel for curve in drawn):
+        here = [curve for curve in drawn if curve.panel == apart]
+        lines = [
+            Line(
+                _label(curve, here),
+                tuple(dot(place, metric) for place, metric in curve.points),
+                colour=kinds.index((curve.name, curve.of)),
+                style=_style(curve),
+                hollow=curve.side == "-",
+            )
+            for curve in here
+        ]
+        used = {place for curve in here for place, _ in curve.points}
+        ticks = tuple(tick for tick in placed.ticks if tick[0] >= min(used))
+        made.append(
+            Panel(heading(chart, apart), tuple(lines), ticks, placed.across, chart.share)
+        )
+    return made
+
+
+def heading(chart: Chart, apart: Sequence[str]) -> str:
+    """Return the title of a panel: the chart's, and what tells it from its neighbours."""
+    said = [
+        f"tier {value}" if tag == "tier" else value
+        for tag, value in zip(chart.apart, apart, strict=True)
+        if value
+    ]
+    return ": ".join(part for part in (chart.title, ", ".join(said)) if part)
+
+
+def dot(place: float, metric: Metric) -> Dot:
+    """Return a metric as a point with its interval and what it says when pointed at."""
+    many = f", n {metric.n}" if metric.n else ""
+    return Dot(
+        place, metric.value, metric.low, metric.high, f"{names.interval(metric)}{many}"
+    )
+
+
+def leftover(document: Document) -> Group | None:
+    """Return the group of every other metric that was measured more than once."""
+    known = {name for group in GROUPS for chart in group.charts for name in chart.names}
+    seen: dict[str, set[str]] = {}
+    bounded: dict[str, bool] = {}
+    for stage, metric in document.metrics:
+        inside = 0.0 <= metric.value <= 1.0
+        bounded[metric.name] = bounded.get(metric.name, True) and inside
+        elsewhere = (
+            metric.name in known or metric.name in MATRICES or metric.name in SOURCES
+        )
+        if not elsewhere and not metric.opponent and not metric.name.startswith("cost."):
+            seen.setdefault(metric.name, set()).add(stage)
+    charts = tuple(
+        Chart(
+            names.title(name), (name,), tags=_telling(document, name), share=bounded[name]
+        )
+        for name, stages in seen.items()
+        if len(stages) > 1
+    )
+    if not charts:
+        return None
+    rounds = any(stage.round for stage in document.stages)
+    return Group(
+        "others", "Other numbers", "", charts, over="round" if rounds else "generation"
+    )
+
+
+def _fits(metric: Metric, chart: Chart) -> bool:
+    return (
+        metric.name in chart.names
+        and chart.having.items() <= metric.tags.items()
+        and not any(tag in metric.tags for tag in chart.lacking)
+    )
+
+
+def _place(row: Measured, placed: Axis) -> float | None:
+    if placed.across == "generation" and row.metric.step:
+        return float(row.metric.step)
+    return placed.places.get(row.stage)
+
+
+def _first(point: tuple[float, Metric]) -> float:
+    return point[0]
+
+
+def _label(curve: Curve, beside: Sequence[Curve]) -> str:
+    """Return what tells a line from those beside it."""
+    said = curve.label if len({other.name for other in beside}) > 1 else curve.kind
+    if len({(other.name, other.of) for other in beside}) == 1:
+        said = ""
+    return ", ".join(part for part in (said, names.side(curve.side)) if part)
+
+
+def _style(curve: Curve) -> Literal["solid", "dashed", "dotted"]:
+    if curve.name in ("capability.capacity", "capability.imitation_ceiling"):
+        return "dotted"
+    return "dashed" if curve.side == "-" else "solid"
+
+
+def _telling(document: Document, name: str) -> tuple[str, ...]:
+    """Return the tags whose values tell the lines of a metric apart."""
+    values: dict[str, set[str]] = {}
+    for _, metric in document.metrics:
+        if metric.name == name:
+            for tag, value in metric.tags.items():
+                values.setdefault(tag, set()).add(value)
+    dull = {"who", "split", "side"}
+    return tuple(tag for tag in sorted(values) if tag not in dull and len(values[tag]) > 1)
+
+
+def _is_of_many(document: Document, name: str) -> bool:
+    """Return whether several agents were measured alike in one stage."""
+    alike: set[tuple[str, ...]] = set()
+    for stage, metric in document.metrics:
+        if metric.name == name:
+            same = (stage, *map(str, sorted(metric.tags.items())))
+            if same in alike:
+                return True
+            alike.add(same)
+    return False
+
+
+def places_of(drawn: Iterable[Curve]) -> list[float]:
+    """Return every place at which one of the curves has a point, in order."""
+    return sorted({place for curve in drawn for place, _ in curve.points})

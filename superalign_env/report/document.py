@@ -1,0 +1,138 @@
+"""Reads a record into plain data; nothing else of the report sees a run."""
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from superalign_env.errors import RecordError
+from superalign_env.store import (
+    AgentRow,
+    Budget,
+    Cost,
+    Happened,
+    Hazard,
+    Measured,
+    Run,
+    RunInfo,
+    Stage,
+    costs_by_stage,
+)
+from superalign_env.types import Episode
+
+HAZARDS = 60
+"""Hazards of one generation that a page shows; the others are counted."""
+
+
+class Document(NamedTuple):
+    """What a report is made from."""
+
+    path: str
+    """Of the run's folder, as the reader would type it."""
+    info: RunInfo
+    stages: tuple[Stage, ...]
+    metrics: tuple[Measured, ...]
+    agents: tuple[AgentRow, ...]
+    """In order of appearance: all that have a place in the lineage."""
+    events: tuple[Happened, ...]
+    """That concern the run, not one utterance."""
+    kinds: dict[str, int]
+    """How many events there are of each kind, all counted."""
+    hazards: tuple[Hazard, ...]
+    """At most `HAZARDS` of each generation."""
+    found: dict[int, int]
+    """Generation → how many hazards were found."""
+    evidence: dict[int, Happened]
+    """Events that hazards name, by id."""
+    transcripts: dict[str, Episode]
+    """Episodes that the evidence names, by id."""
+    costs: tuple[Cost, ...]
+    budget: Budget
+    """What people were asked."""
+    statuses: dict[str, int]
+    """Status → how many hazards stand so."""
+
+    @property
+    def generations(self) -> int:
+        """How many generations the run has begun; 0 for plain self-play."""
+        return max((stage.generation for stage in self.stages), default=0)
+
+
+def read(run: Run, path: str = "") -> Document:
+    """Return everything that a report says about a run.
+
+    Args:
+        run: opened, for reading at least.
+        path: how the reader names its folder; as it was opened when absent.
+    """
+    every = run.hazards.all()
+    hazards = _first_of_each_generation(every)
+    evidence = run.events.get(h.event for h in hazards if h.event is not None)
+    return Document(
+        path=path or str(run.path),
+        info=run.info,
+        stages=tuple(run.stages.all()),
+        metrics=tuple(run.metrics.read()),
+        agents=tuple(_placed(run.agents.all())),
+        events=tuple(run.events.of_the_run()),
+        kinds=run.events.kinds(),
+        hazards=tuple(hazards),
+        found=_counted(hazard.generation for hazard in every),
+        evidence=evidence,
+        transcripts=_transcripts(run, evidence.values()),
+        costs=tuple(costs_by_stage(run)),
+        budget=run.questions.budget(),
+        statuses=_counted(hazard.status for hazard in every),
+    )
+
+
+def episodes_of(happened: Happened) -> list[str]:
+    """Return the ids of the episodes that an event is about, as far as it names them."""
+    evidence: dict[str, Any] = happened.event.evidence
+    named = [happened.episode, evidence.get("episode")]
+    several = evidence.get("episodes")
+    if isinstance(several, list):
+        named += several
+    return list(dict.fromkeys(name for name in named if isinstance(name, str) and name))
+
+
+def _counted(keys: Iterable[Any]) -> dict[Any, int]:
+    """Return how often each key comes, in order of keys."""
+    counted: dict[Any, int] = {}
+    for key in keys:
+        counted[key] = counted.get(key, 0) + 1
+    return dict(sorted(counted.items()))
+
+
+def _first_of_each_generation(hazards: Iterable[Hazard]) -> list[Hazard]:
+    ordered = sorted(hazards, key=lambda hazard: hazard.generation)
+    return [
+        hazard
+        for _, group in groupby(ordered, key=lambda hazard: hazard.generation)
+        for hazard in list(group)[:HAZARDS]
+    ]
+
+
+def _placed(agents: Iterable[AgentRow]) -> list[AgentRow]:
+    """Return agents that were trained or have a role, and all they came from."""
+    rows = list(agents)
+    known = {row.hash: row for row in rows}
+    wanted: set[str] = set()
+    for row in rows:
+        place: AgentRow | None = row
+        if row.role or row.side or row.path or row.accepted is not None:
+            while place is not None and place.hash not in wanted:
+                wanted.add(place.hash)
+                place = known.get(place.parent)
+    return [row for row in rows if row.hash in wanted]
+
+
+def _transcripts(run: Run, evidence: Iterable[Happened]) -> dict[str, Episode]:
+    found: dict[str, Episode] = {}
+    for happened in evidence:
+        for name in episodes_of(happened)[:3]:
+            if name not in found:
+                try:
+                    found[name] = run.episode(name)
+                except RecordError:
+                    continue  # damaged or gone: the hazard is shown without its transcript
+    return found

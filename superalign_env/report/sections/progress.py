@@ -1,0 +1,91 @@
+"""Curves over generations and rounds, each with its numbers."""
+
+from collections.abc import Iterator
+
+from superalign_env.figures import Described, draw_lines
+from superalign_env.report import names
+from superalign_env.report.charts import GROUPS, Chart, Group
+from superalign_env.report.curves import (
+    MOST,
+    Axis,
+    Curve,
+    axis,
+    curves,
+    heading,
+    leftover,
+    panels,
+    places_of,
+)
+from superalign_env.report.document import Document
+from superalign_env.report.markup import Markup, element, folded, table
+from superalign_env.report.section import Section, picture, section
+
+
+def progress(document: Document, called: names.Names) -> Iterator[Section]:
+    """Yield one section for each group of charts that has anything to show."""
+    for group in GROUPS:
+        made = _group(document, group, called)
+        if made is not None:
+            yield made
+
+
+def others(document: Document, called: names.Names) -> Section | None:
+    """Return the curves of metrics that no chart names, folded away."""
+    group = leftover(document)
+    made = None if group is None else _group(document, group, called)
+    if made is None:
+        return None
+    return Section(made.id, made.title, folded("Show them", made.body))
+
+
+def _group(document: Document, group: Group, called: names.Names) -> Section | None:
+    placed = axis(document, group)
+    found = [(chart, curves(document, chart, placed, called)) for chart in group.charts]
+    found = [(chart, drawn) for chart, drawn in found if drawn]
+    if not found:
+        return None
+    pictures: list[Markup] = []
+    for chart, drawn in found:
+        for panel in panels(chart, drawn, placed):
+            described = Described(
+                f"{group.id}-{len(pictures)}",
+                panel.title,
+                "The numbers are in the table below.",
+            )
+            if len(pictures) < MOST:
+                pictures.append(picture(draw_lines(panel, described)))
+    return section(
+        group.id,
+        group.title,
+        group.text,
+        element("div", *pictures, class_="panels"),
+        folded("The numbers", _numbers(found, placed, group.title)),
+    )
+
+
+def _numbers(found: list[tuple[Chart, list[Curve]]], placed: Axis, label: str) -> Markup:
+    places = places_of(curve for _, drawn in found for curve in drawn)
+    ticks = dict(placed.ticks)
+    heads = [
+        "measure",
+        *(f"{placed.across} {ticks.get(p, names.number(p))}" for p in places),
+    ]
+    rows = [
+        (
+            _called(chart, curve),
+            *(
+                names.interval(known[place]) if place in known else ""
+                for known in (dict(curve.points),)
+                for place in places
+            ),
+        )
+        for chart, drawn in found
+        for curve in drawn
+    ]
+    return table(heads, rows, label=label)
+
+
+def _called(chart: Chart, curve: Curve) -> str:
+    apart = heading(chart, curve.panel)
+    named = curve.label if curve.label != chart.title else ""
+    return " · ".join(part for part in (apart, named, names.side(curve.side)) if part)

@@ -1,0 +1,79 @@
+"""Reads runs, writes pages."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from superalign_env.report.comparison import compared
+from superalign_env.report.document import Document, read
+from superalign_env.report.names import Names
+from superalign_env.report.page import page
+from superalign_env.report.section import Section
+from superalign_env.report.sections.chain import chain
+from superalign_env.report.sections.events import events
+from superalign_env.report.sections.finals import finals
+from superalign_env.report.sections.hazards import hazards
+from superalign_env.report.sections.heading import heading
+from superalign_env.report.sections.lineage import lineage
+from superalign_env.report.sections.matrices import league, sources
+from superalign_env.report.sections.numbers import numbers
+from superalign_env.report.sections.progress import others, progress
+from superalign_env.report.sections.settings import settings
+from superalign_env.report.sections.stages import stages
+from superalign_env.store import Run
+
+REPORT = "report.html"
+"""Name of a run's page, in its folder."""
+COMPARISON = "comparison.html"
+
+
+def write_report(
+    run: Path | str, *, compare: Sequence[Path | str] = (), out: Path | str | None = None
+) -> Path:
+    """Write the page of a run, or of several side by side, from their records alone.
+
+    Args:
+        run: its folder; it may be at work meanwhile.
+        compare: folders of further runs, for a page that compares them all.
+        out: the file; `report.html` (or `comparison.html`) in the run's folder when absent.
+
+    Returns:
+        The file.
+
+    Raises:
+        RecordError: there is no run in one of the folders.
+    """
+    documents = [_read(folder) for folder in (run, *compare)]
+    made = compared(documents) if compare else report(documents[0])
+    target = Path(out) if out else Path(run) / (COMPARISON if compare else REPORT)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.partial")
+    partial.write_text(made, encoding="utf-8", newline="\n")
+    partial.replace(target)
+    return target
+
+
+def report(document: Document) -> str:
+    """Return the page of one run; parts about which the record says nothing are left out."""
+    called = Names(document.agents)
+    parts: list[Section | None] = [
+        chain(document),
+        finals(document),
+        *progress(document, called),
+        league(document, called),
+        sources(document, called),
+        hazards(document),
+        lineage(document, called),
+        events(document),
+        others(document, called),
+        stages(document),
+        settings(document),
+        numbers(document, called),
+    ]
+    return page(
+        document.info.id, heading(document), [part for part in parts if part is not None]
+    )
+
+
+def _read(folder: Path | str) -> Document:
+    with Run.open(folder, readonly=True) as run:
+        return read(run, str(folder))
