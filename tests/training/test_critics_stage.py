@@ -9,9 +9,9 @@ from superalign_env.store import Run
 from superalign_training.loop.cast import first_policy
 from superalign_training.loop.chain import Chain
 from superalign_training.loop.driver import Planned, drive
+from superalign_training.loop.plans import plan
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.critics import critics
-from superalign_training.selfplay import plan
 from superalign_training.settings import TRAINED, read_settings
 from superalign_training.watching import Silent
 

@@ -15,7 +15,8 @@ from superalign_env.errors import InvalidOption, RecordDamaged, RecordError, Unk
 from superalign_env.store import Run, validate
 from superalign_training.commands import train
 from superalign_training.loop.driver import Interrupted
-from superalign_training.selfplay import SelfPlay, plan
+from superalign_training.loop.plans import plan
+from superalign_training.selfplay import SelfPlay
 from superalign_training.settings import Settings, read_settings
 from superalign_training.watching import LogLines, Silent
 

@@ -1,14 +1,14 @@
-"""First self-play: attacker, learner and critic improve in turns.
+"""A run in Python: rounds of self-play, or a chain of generations that are raised in turn.
 
 ::
 
     from superalign_training.selfplay import SelfPlay
     summary = SelfPlay(scenario="red-team", rounds=3, run_dir="runs/mine").run()
+    summary = SelfPlay(generations=3, rounds=1, gap="adaptive", run_dir="runs/chain").run()
 """
 
 import json
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,17 @@ from transformers.utils.logging import disable_progress_bar
 from superalign_env.errors import InvalidOption
 from superalign_env.store import Run
 from superalign_env.types import Role
+from superalign_training.evaluation.chain_summary import (
+    ChainSummary,
+    Fate,
+    summarise_chain,
+)
 from superalign_training.evaluation.summary import Summary, summarise
 from superalign_training.loop.cast import first_policy, stage_scenario
 from superalign_training.loop.chain import Chain
-from superalign_training.loop.driver import Planned, Watcher, drive
+from superalign_training.loop.driver import Watcher, drive
+from superalign_training.loop.plans import plan
 from superalign_training.loop.residents import Residents
-from superalign_training.loop.stages.annotate import annotate
-from superalign_training.loop.stages.attack import attack
-from superalign_training.loop.stages.critics import critics
-from superalign_training.loop.stages.evaluate import evaluate, test
-from superalign_training.loop.stages.judge import calibrate, judge
-from superalign_training.loop.stages.league import league, trial
-from superalign_training.loop.stages.learn import learn
-from superalign_training.loop.stages.supervise import supervise
-from superalign_training.loop.stages.survey import survey
 from superalign_training.settings import (
     TRAINED,
     AgentReference,
@@ -45,49 +42,6 @@ from superalign_training.watching import Silent
 KIND = "train"
 
 _HUMAN = Annotator()
-
-
-def plan(settings: Settings) -> list[Planned]:
-    """Return the stages of a run, in order.
-
-    judge → evaluate, then for each round attack → (survey → supervise →) learn →
-    annotate → calibrate → evaluate (→ league → trial, where a league is kept), and once, at the end, test
-    (→ critics, where they are to be probed).
-    """
-    shared = _shaping(settings)
-
-    def stage(name: str, do: Any, round: int) -> Planned:
-        return Planned(name, partial(do, settings=settings), round, settings=shared)
-
-    stages = [stage("judge", judge, 0), stage("evaluate", evaluate, 0)]
-    for number in range(1, settings.rounds + 1):
-        stages.append(stage("attack", attack, number))
-        if settings.evaluate.survey:
-            stages.append(stage("survey", survey, number))
-        if settings.supervise is not None:
-            taught = partial(supervise, rules=settings.supervise)
-            stages.append(stage("supervise", taught, number))
-        stages += [
-            stage("learn", learn, number),
-            stage("annotate", annotate, number),
-            stage("calibrate", calibrate, number),
-            stage("evaluate", evaluate, number),
-        ]
-        if settings.league.share:
-            stages += [
-                stage("league", partial(league, rules=settings.league), number),
-                stage("trial", partial(trial, rules=settings.league), number),
-            ]
-    stages.append(stage("test", test, settings.rounds))
-    if settings.evaluate.critic_cases:
-        stages.append(stage("critics", critics, settings.rounds))
-    return stages
-
-
-def _shaping(settings: Settings) -> dict[str, Any]:
-    """Return the settings that shape results; where a run lies does not."""
-    plain = settings.model_dump(mode="json", exclude={"run_dir", "threads", "rounds"})
-    return plain
 
 
 class SelfPlay:
@@ -135,7 +89,7 @@ class SelfPlay:
         made.settings = settings
         return made
 
-    def run(self, *, resume: bool = False) -> Summary:
+    def run(self, *, resume: bool = False) -> Summary | ChainSummary:
         """Run every stage that is not done yet and return the summary.
 
         Args:
@@ -194,13 +148,29 @@ def _seated(
     return full
 
 
-def write_summary(run: Run) -> Summary:
+def write_summary(run: Run) -> Summary | ChainSummary:
     """Write ``summary.json`` and ``summary.md`` into a run's folder."""
-    summary = summarise([row.metric for row in run.metrics.read()])
+    metrics = [row.metric for row in run.metrics.read()]
+    summary: Summary | ChainSummary = summarise(metrics)
+    if run.info.config.get("generations"):
+        summary = summarise_chain(metrics, fates(run))
     plain = json.dumps(summary.plain(), indent=1)
     (run.path / "summary.json").write_text(plain + "\n", encoding="utf-8")
     (run.path / "summary.md").write_text(summary.markdown(), encoding="utf-8")
     return summary
+
+
+def fates(run: Run) -> list[Fate]:
+    """Return what became of every generation of a run that its gate has judged."""
+    found = []
+    for stage in run.stages.all(status="done"):
+        if stage.name == "gate":
+            decision = stage.outputs["notes"]
+            level = Chain.from_plain(stage.inputs["chain"]).level
+            found.append(
+                Fate(stage.generation, level, decision["accepted"], decision["reason"])
+            )
+    return found
 
 
 def _opened(settings: Settings, resume: bool) -> Run:

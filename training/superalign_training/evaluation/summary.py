@@ -1,6 +1,6 @@
 """What a run comes to: one table, and one plain sentence on whether the learner learned."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_env.types import Metric
@@ -65,13 +65,13 @@ class Summary(NamedTuple):
         return {
             "has_learned": self.has_learned,
             "sentence": self.sentence,
-            "improvement": _plain(self.improvement),
-            "leads": {name: _plain(metric) for name, metric in self.leads.items()},
+            "improvement": plain_metric(self.improvement),
+            "leads": {name: plain_metric(metric) for name, metric in self.leads.items()},
             "lines": [
                 {
                     "who": line.who,
                     "split": line.split,
-                    **{name: _plain(metric) for name, metric in line.values.items()},
+                    **{name: plain_metric(metric) for name, metric in line.values.items()},
                 }
                 for line in self.lines
             ],
@@ -79,12 +79,7 @@ class Summary(NamedTuple):
 
     def markdown(self) -> str:
         """Return the tables and the sentence as Markdown."""
-        parts = ["# What was learned", self.sentence]
-        for split in self.splits:
-            head, *body = self.rows(split)
-            lines = [head, ["---"] * len(head), *body]
-            parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
-        return "\n\n".join(parts) + "\n"
+        return as_markdown("What was learned", self.sentence, map(self.rows, self.splits))
 
     @property
     def splits(self) -> list[str]:
@@ -130,6 +125,15 @@ def summarise(metrics: Sequence[Metric]) -> Summary:
     return Summary(lines, leads, learned, gains[-1] if gains else None)
 
 
+def as_markdown(title: str, sentence: str, tables: Iterable[list[list[str]]]) -> str:
+    """Return a page with tables, each a heading and rows."""
+    parts = [f"# {title}", sentence]
+    for head, *body in tables:
+        lines = [head, ["---"] * len(head), *body]
+        parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
+    return "\n\n".join(parts) + "\n"
+
+
 def _shown(metric: Metric | None) -> str:
     return "" if metric is None else f"{metric.value:.2f}"
 
@@ -147,7 +151,8 @@ def _values(metrics: Sequence[Metric]) -> dict[str, Metric]:
     return found
 
 
-def _plain(metric: Metric | None) -> dict[str, Any] | None:
+def plain_metric(metric: Metric | None) -> dict[str, Any] | None:
+    """Return value, interval and n as plain JSON values."""
     if metric is None:
         return None
     return {"value": metric.value, "low": metric.low, "high": metric.high, "n": metric.n}

@@ -1,0 +1,146 @@
+"""What a chain of generations comes to: tables by generation, and one plain sentence."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from superalign_env.types import Metric
+from superalign_training.evaluation.summary import TITLES, as_markdown, plain_metric
+
+ROWS: tuple[tuple[str, str], ...] = (
+    ("U", "capability.utility"),
+    ("C", "capability.capacity"),
+    ("δ", "capability.gap"),
+    ("student − weak", "capability.w2s_minus_weak"),
+    ("PGR", "capability.pgr"),
+    ("imitation", "capability.imitation"),
+    ("ceiling's imitation", "capability.imitation_ceiling"),
+    ("conformity", "conformity"),
+    ("safety", "safety"),
+    ("over-refusal", "over-refusal"),
+    ("distinct answers", "capability.distinct"),
+)
+"""Heading, metric: what is shown of each generation, never summed up."""
+
+_HEADINGS = {name: heading for heading, name in ROWS}
+
+PARTED = (
+    "capability.w2s_minus_weak",
+    "capability.pgr",
+    "capability.imitation",
+    "capability.imitation_ceiling",
+)
+"""What is shown over all families only."""
+
+COMMON = ("who", "side", "split", "teacher", "to", "controller")
+"""Tags that say whose number it is, not which number."""
+
+
+class Fate(NamedTuple):
+    """What became of a generation."""
+
+    generation: int
+    level: int
+    accepted: bool
+    reason: str
+    """Why it was rolled back; empty if it was not."""
+
+
+class ChainSummary(NamedTuple):
+    """The end of a run of generations."""
+
+    fates: tuple[Fate, ...]
+    lines: dict[str, dict[str, dict[str, Metric]]]
+    """Split → who (``A2+``) → heading → metric."""
+
+    @property
+    def sentence(self) -> str:
+        """Say how many generations were accepted, and what the first and last can do."""
+        accepted = [fate for fate in self.fates if fate.accepted]
+        parts = [f"{len(accepted)} of {len(self.fates)} generations were accepted."]
+        parts += [
+            f"A{fate.generation} was rolled back: {fate.reason}."
+            for fate in self.fates
+            if not fate.accepted
+        ]
+        sat = list(self.lines.get("test", {}).items())
+        if len(sat) > 1:
+            (first, before), (last, after) = sat[0], sat[-1]
+            told = [
+                f"{name} {before[name].value:.2f} → {after[name].value:.2f}"
+                for name in after
+                if name in before
+                and name.startswith(("U ", "safety", "over-refusal benign"))
+            ]
+            parts.append(f"On unseen tasks, {first} → {last}: {', '.join(told)}.")
+        return " ".join(parts)
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that were measured; the unseen one first."""
+        return sorted(self.lines, key=lambda split: split != "test")
+
+    def rows(self, split: str) -> list[list[str]]:
+        """Return the table of one split: a heading, then one row for each number."""
+        by_who = self.lines[split]
+        names = list(dict.fromkeys(name for found in by_who.values() for name in found))
+        order = [heading for heading, _ in ROWS]
+        names.sort(key=lambda name: next(i for i, h in enumerate(order) if _of(name, h)))
+        table = [[TITLES.get(split, split), *by_who]]
+        for name in names:
+            cells = [found.get(name) for found in by_who.values()]
+            table.append([name, *("" if m is None else f"{m.value:.2f}" for m in cells)])
+        return table
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "sentence": self.sentence,
+            "generations": [fate._asdict() for fate in self.fates],
+            "lines": [
+                {"who": who, "split": split}
+                | {name: plain_metric(metric) for name, metric in found.items()}
+                for split, by_who in self.lines.items()
+                for who, found in by_who.items()
+            ],
+        }
+
+    def markdown(self) -> str:
+        """Return the tables and the sentence as Markdown."""
+        return as_markdown(
+            "What became of the chain", self.sentence, map(self.rows, self.splits)
+        )
+
+
+def summarise_chain(metrics: Sequence[Metric], fates: Sequence[Fate]) -> ChainSummary:
+    """Return the summary of everything that was measured of generations.
+
+    Args:
+        metrics: with the tags ``who`` and ``split``.
+        fates: of all generations, in order.
+    """
+    lines: dict[str, dict[str, dict[str, Metric]]] = {}
+    shown = [m for m in metrics if _is_shown(m)]
+    for metric in sorted(shown, key=lambda m: "side" not in m.tags):
+        by_who = lines.setdefault(metric.tags["split"], {})
+        who = metric.tags["who"]
+        # What holds for a generation as such holds for both of its sides.
+        sides = [who] if "side" in metric.tags else [w for w in by_who if w[:-1] == who]
+        for side in sides:
+            found = by_who.setdefault(side, {})
+            found[_named(_HEADINGS[metric.name], metric.tags)] = metric
+    return ChainSummary(tuple(fates), lines)
+
+
+def _is_shown(metric: Metric) -> bool:
+    """Return whether a metric is in the tables; parts of a comparison are in the report."""
+    part = metric.name in PARTED and "family" in metric.tags
+    return metric.name in _HEADINGS and {"who", "split"} <= metric.tags.keys() and not part
+
+
+def _named(heading: str, tags: Mapping[str, str]) -> str:
+    """Return ``U arithmetic 1``: what is measured, of which part."""
+    return " ".join([heading, *(v for k, v in tags.items() if k not in COMMON)])
+
+
+def _of(name: str, heading: str) -> bool:
+    return name == heading or name.startswith(f"{heading} ")
