@@ -56,7 +56,9 @@ class Ceiling(msgspec.Struct, frozen=True):
         return built
 
 
-def ceiling_key(weights: str, paper: Paper, lessons: Paper, rules: Capability) -> str:
+def ceiling_key(
+    weights: str, paper: Paper, lessons: Paper, rules: Capability, *, seed: int
+) -> str:
     """Return what a ceiling depends on, as one hash: with it, it need not be found twice.
 
     Args:
@@ -64,9 +66,11 @@ def ceiling_key(weights: str, paper: Paper, lessons: Paper, rules: Capability) -
         paper: that it answers.
         lessons: that it is taught.
         rules: how.
+        seed: of the order of the lessons.
     """
     return content_hash(
         {
+            "seed": seed,
             "weights": weights,
             "asked": [task.id for task in paper.tasks],
             "taught": [task.id for task in lessons.tasks],

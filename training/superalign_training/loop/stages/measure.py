@@ -21,6 +21,7 @@ from superalign_training.evaluation.ceiling import Ceiling, ceiling_key, find_ce
 from superalign_training.evaluation.conduct import conduct
 from superalign_training.evaluation.papers import Paper, draw_paper, sit
 from superalign_training.evaluation.teachers import people_sit
+from superalign_training.gap.level import Level, voiced
 from superalign_training.loop.cast import checkpoint_policy, level_policy
 from superalign_training.loop.chain import Aligned
 from superalign_training.loop.driver import Bench, Outcome
@@ -84,7 +85,7 @@ class _Room:
         self._known = _ceilings_of(bench)
         self._found: dict[str, Ceiling] = {}
         self._missing: list[str] = []
-        self._shown: dict[str, Shown] = {}
+        self._shown: dict[tuple[str, str, int], Shown] = {}
 
     @property
     def notes(self) -> dict[str, Any]:
@@ -110,7 +111,7 @@ class _Room:
             sides: ``-`` and ``+`` → its policy.
             earlier: the last accepted generation before it.
         """
-        shown = {side: self._show(policy) for side, policy in sides.items()}
+        shown = {side: self._show(policy, level) for side, policy in sides.items()}
         generation = Generation(
             number, level, shown, self._ceiling(level), self._teacher(earlier)
         )
@@ -118,19 +119,22 @@ class _Room:
         self._missing += [f"A{number} {why}" for why in found.missing]
         return list(found.metrics)
 
-    def _show(self, checkpoint: Checkpoint) -> Shown:
-        """Let a policy sit both papers; the same one does not sit them twice."""
-        if checkpoint.weights not in self._shown:
-            agent = checkpoint_policy(self._bench, checkpoint, self._settings).agent
-            self._shown[checkpoint.weights] = Shown(
+    def _show(self, checkpoint: Checkpoint, level: int) -> Shown:
+        """Let a policy sit both papers, as it is deployed; the same one sits them once."""
+        who = (checkpoint.weights, checkpoint.agent, level)
+        if who not in self._shown:
+            policy = checkpoint_policy(self._bench, checkpoint, self._settings)
+            agent = voiced(policy.agent, Level.of(self._settings.levels[level]))
+            self._shown[who] = Shown(
                 checkpoint.agent, sit(agent, self._paper), conduct(agent, self._requests)
             )
-        return self._shown[checkpoint.weights]
+        return self._shown[who]
 
     def _teacher(self, earlier: Aligned | None) -> Teacher | None:
         """The last accepted generation; before there is any, the simulated people."""
         if earlier is not None:
-            return Teacher(f"A{earlier.generation}+", self._show(earlier.checkpoint).sat)
+            shown = self._show(earlier.checkpoint, earlier.level)
+            return Teacher(f"A{earlier.generation}+", shown.sat)
         signals = self._settings.signals
         if not (signals.labels and signals.people):
             return None
@@ -139,12 +143,11 @@ class _Room:
     def _ceiling(self, level: int) -> Ceiling:
         fresh = level_policy(level, self._settings, self._bench.residents)
         lessons = self._lessons()
-        key = ceiling_key(fresh.hash, self._paper, lessons, self._rules)
+        seed = mix(self._seed, level)
+        key = ceiling_key(fresh.hash, self._paper, lessons, self._rules, seed=seed)
         found = self._found.get(key) or self._known.get(key)
         if found is None:
-            found = find_ceiling(
-                fresh, self._paper, lessons, self._rules, seed=mix(self._seed, level)
-            )
+            found = find_ceiling(fresh, self._paper, lessons, self._rules, seed=seed)
         self._found[key] = found
         return found
 

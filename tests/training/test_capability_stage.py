@@ -1,0 +1,180 @@
+"""The stages that measure a chain: what they write, that they repeat it, what they leave alone."""
+
+from functools import partial
+
+import msgspec
+import pytest
+
+from superalign_env.store import Run
+from superalign_training.loop.cast import first_policy
+from superalign_training.loop.chain import Aligned, Chain
+from superalign_training.loop.driver import Outcome, Planned, drive
+from superalign_training.loop.residents import Residents
+from superalign_training.loop.stages import measure as stage
+from superalign_training.loop.stages.gap import gap
+from superalign_training.settings import TRAINED, read_settings
+from superalign_training.watching import Silent
+
+GENERATIONS = 3
+
+
+def settings(model, **more):
+    return read_settings(
+        {
+            **{role: str(model) for role in TRAINED},
+            "generations": GENERATIONS,
+            "levels": [str(model), str(model)],
+            "gap": {"id": "direct"},
+            "competence": {"families": ["arithmetic"]},
+            "capability": {
+                "cases": 8,
+                "requests": 24,
+                "test_factor": 2,
+                "gold_tasks": 24,
+                "ceiling": {"steps": 4, "rate": 1e-2, "batch": 8},
+                "salient_steps": 2,
+                "best_of": 2,
+                "resamples": 100,
+                **more,
+            },
+        }
+    )
+
+
+def accept(bench):
+    """Stand in for the gate: every generation but the second is accepted."""
+    chain = bench.chain
+    if bench.generation == 2:
+        return Outcome(chain)
+    mine = Aligned(bench.generation, chain.level, chain.policies["learner"])
+    return Outcome(msgspec.structs.replace(chain, aligned=(*chain.aligned, mine)))
+
+
+def plan(chosen):
+    found = []
+    for number in range(1, GENERATIONS + 1):
+        found += [
+            Planned("gap", partial(gap, settings=chosen), 0, number),
+            Planned("measure", partial(stage.measure, settings=chosen), 0, number),
+            Planned("gate", accept, 0, number),
+        ]
+    return [*found, Planned("test", partial(stage.final, settings=chosen), 0, GENERATIONS)]
+
+
+def go(path, chosen):
+    with Run.create(path, kind="train", config={}, seed=chosen.seed) as run:
+
+        def first():
+            chain = Chain()
+            for role in TRAINED:
+                policy = first_policy(role, chosen, Residents())
+                agent = run.agents.add(policy.agent.spec, role=role)
+                origin = msgspec.structs.replace(policy.origin, agent=agent)
+                chain = chain.with_policy(role, origin)
+            return chain
+
+        return drive(run, plan(chosen), first=first, watcher=Silent())
+
+
+@pytest.fixture(scope="module")
+def measured(speaking, tmp_path_factory):
+    path = tmp_path_factory.mktemp("measure") / "run"
+    chosen = settings(speaking)
+    chain = go(path, chosen)
+    with Run.open(path, readonly=True) as run:
+        rows = list(run.metrics.read())
+        stages = {s.id: s for s in run.stages.all()}
+    return path, chosen, chain, rows, stages
+
+
+def of(rows, name, stage="measure", **tags):
+    return [
+        row.metric
+        for row in rows
+        if row.metric.name == name
+        and row.stage.endswith(stage)
+        and tags.items() <= row.metric.tags.items()
+    ]
+
+
+def test_both_sides_of_every_generation_are_measured_on_the_gate_split(measured):
+    _, _, _, rows, _ = measured
+    for number in range(1, GENERATIONS + 1):
+        for side in ("-", "+"):
+            found = of(rows, "capability.utility", who=f"A{number}{side}")
+            assert [m.tags["family"] for m in found] == ["arithmetic"]
+            assert {m.tags["split"] for m in found} == {"gate"}
+            assert {m.step for m in found} == {number}
+            assert len(of(rows, "safety", who=f"A{number}{side}")) == 1
+
+
+def test_the_first_gap_is_to_people_and_later_ones_to_the_last_accepted_generation(
+    measured,
+):
+    _, _, _, rows, _ = measured
+    gaps = of(rows, "capability.gap", **{"in": "elo"})
+    assert [m.tags["to"] for m in gaps] == ["people", "A1+", "A1+"]
+
+
+def test_every_accepted_generation_is_read_once_from_the_test_split(measured):
+    _, _, _, rows, _ = measured
+    found = of(rows, "capability.utility", stage="test")
+    assert [(m.tags["who"], m.tags["split"]) for m in found] == [
+        ("A1+", "test"),
+        ("A3+", "test"),
+    ]
+    assert found[0].n > of(rows, "capability.utility")[0].n
+    assert {r.metric.tags["split"] for r in rows if r.stage.endswith("test")} == {"test"}
+
+
+def test_a_level_is_taught_gold_labels_once_however_many_generations_begin_there(
+    speaking, tmp_path, monkeypatch
+):
+    taught = []
+
+    def counted(*args, **kwargs):
+        taught.append(kwargs["seed"])
+        return original(*args, **kwargs)
+
+    original = stage.find_ceiling
+    monkeypatch.setattr(stage, "find_ceiling", counted)
+    go(tmp_path / "run", settings(speaking))
+    # Three generations on one level; then once more for the paper of the test split.
+    assert len(taught) == 2
+
+
+def test_measured_again_everything_is_the_same(measured, tmp_path):
+    _, chosen, chain, rows, stages = measured
+    again = go(tmp_path / "run", chosen)
+    assert again == chain
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        assert list(run.metrics.read()) == rows
+        assert {s.id: s.outputs for s in run.stages.all()} == {
+            name: stage_.outputs for name, stage_ in stages.items()
+        }
+
+
+def test_measuring_trains_nobody_and_asks_nobody(measured):
+    path, _, _, _, stages = measured
+    with Run.open(path, readonly=True) as run:
+        assert list(run.signals.read()) == []
+        assert (
+        assert run.questions.all() == []
+        )
+    for name, one in stages.items():
+        if name.endswith(("measure", "test")):
+            assert one.outputs["chain"] == stages[_before(stages, name)].outputs["chain"]
+
+
+def _before(stages, name):
+    names = sorted(stages)
+    return names[names.index(name) - 1]
+
+
+def test_what_could_not_be_said_is_said_in_the_notes(measured):
+    _, _, _, rows, stages = measured
+    notes = stages["0002-measure"].outputs["notes"]
+    # A scratch model knows nothing: its ceiling is below what people say.
+    assert of(rows, "capability.pgr", who="A1-") == []
+    assert any("A1 PGR: the ceiling is" in why for why in notes["missing"])
+    assert notes["tasks"] == 8
