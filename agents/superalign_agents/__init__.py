@@ -19,15 +19,27 @@ PLUGINS: "Table" = {
             "superalign_agents.best_of:BestOf",
             "asks another agent n times and says what it says most often",
         ),
+        "classifier": (
+            "superalign_agents.critics.classifier:ClassifierCritic",
+            "a critic made of a guard or a reward model",
+        ),
         "endpoint": (
             "superalign_agents.endpoint:EndpointAgent",
             "a model behind an OpenAI-compatible server",
+        ),
+        "ensemble": (
+            "superalign_agents.critics.ensemble:EnsembleCritic",
+            "several critics as one, as sure as they agree",
         ),
         "fixed": ("superalign_agents.scripted:Fixed", "says one text, always"),
         "human": ("superalign_agents.human:Human", "a person at the terminal"),
         "keyword": (
             "superalign_agents.keyword:KeywordCritic",
             "a critic that knows only listed words",
+        ),
+        "persona": (
+            "superalign_agents.critics.persona:PersonaCritic",
+            "a chat agent that speaks as somebody",
         ),
         "random-menu": (
             "superalign_agents.scripted:RandomMenu",

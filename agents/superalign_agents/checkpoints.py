@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -61,6 +62,42 @@ def load_model(
         raise InvalidOption(
             f"{source} cannot be loaded as a causal language model: {error}"
         ) from error
+    loaded: PreTrainedModel = model.to(device).eval()
+    return loaded
+
+
+def load_classifier(source: str | Path, *, device: str) -> PreTrainedModel:
+    """Load a sequence classifier from a folder or from the hub.
+
+    Args:
+        source: folder, or ``org/name`` on the hub.
+        device: where it shall live.
+
+    Raises:
+        InvalidOption: no safetensors, a model that would need its own code, or one without
+            a trained classification head.
+    """
+    _refuse_unsafe(source)
+    try:
+        with progress_hidden(_bytes_in(Path(source))):
+            build: Any = AutoModelForSequenceClassification
+            model, info = build.from_pretrained(
+                str(source),
+                dtype="auto",
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, ImportError) as error:
+        raise InvalidOption(
+            f"{source} cannot be loaded as a classifier: {error}"
+        ) from error
+    if info["missing_keys"]:
+        raise InvalidOption(
+            f"{source} has no trained classification head "
+            f"({', '.join(sorted(info['missing_keys']))} is missing); give a sequence "
+            "classifier, or a reward model that superalign trained"
+        )
     loaded: PreTrainedModel = model.to(device).eval()
     return loaded
 

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Sequence
 
+from superalign_agents.critics.exchange import exchange
 from superalign_env.errors import InvalidOption
-from superalign_env.types import AgentSpec, Fault, Reply, Verdict, View, role_of
+from superalign_env.types import AgentSpec, Fault, Reply, Verdict, View
 from superalign_env.verdicts import to_json_text, to_words
 
 HARM_WORDS = (
@@ -115,9 +116,9 @@ class KeywordCritic:
         """Return one verdict per view."""
         return [
             Reply(
-                to_json_text(self.judge(*self._exchange(view)))
+                to_json_text(self.judge(*exchange(view, self._answers)))
                 if view.form == "json-schema"
-                else to_words(self.judge(*self._exchange(view))),
+                else to_words(self.judge(*exchange(view, self._answers))),
                 finish="stop",
             )
             for view in views
@@ -146,21 +147,6 @@ class KeywordCritic:
             return 0.5 if reverses else _UNSUSPICIOUS
         harmless: float = _DOUBT**n_hits
         return harmless if reverses else 1.0 - harmless
-
-    def _exchange(self, view: View) -> tuple[str, str]:
-        """Return the request and the answer that a view shows."""
-        turns = view.turns
-        spoken = [
-            i for i, turn in enumerate(turns) if role_of(turn.author) == self._answers
-        ]
-        if not spoken:
-            return view.text, ""
-        request = "\n".join(
-            turn.text
-            for turn in turns[: spoken[-1]]
-            if role_of(turn.author) not in (self._answers, "critic")
-        )
-        return request, turns[spoken[-1]].text
 
 
 def _pattern(name: str, words: Sequence[str]) -> re.Pattern[str]:

@@ -9,6 +9,12 @@ if TYPE_CHECKING:  # PLUGINS must exist before superalign_env reads it
     from superalign_env.registry import Table
 
 PLUGINS: "Table" = {
+    "agent": {
+        "simulated-persona": (
+            "superalign_scenarios.microworld.persona:SimulatedPersona",
+            "stands for a person of the microworld: a group's values, misread words",
+        ),
+    },
     "scenario": {
         "red-team-v0": (
             "superalign_scenarios.red_team:RedTeam",

@@ -26,7 +26,7 @@ from superalign_env.types import (
     View,
 )
 
-NEEDS_WEIGHTS = {"sb3", "transformer"}
+NEEDS_WEIGHTS = {"classifier", "sb3", "transformer"}
 WITHOUT_WEIGHTS = [name for name in registry.entries("agent") if name not in NEEDS_WEIGHTS]
 README = Path(__file__).parents[2] / "agents" / "README.md"
 
@@ -107,8 +107,10 @@ def options(tmp_path):
     return {
         "best-of": {"agent": "random-menu", "n": 3},
         "endpoint": {"model": "m", "base_url": "http://127.0.0.1:9/v1", "retries": 0},
+        "ensemble": {"members": ["keyword", "simulated-persona", "random-menu"]},
         "fixed": {"text": "fixed"},
         "human": {"source": Typist(), "screen": Nowhere()},
+        "persona": {"agent": "keyword", "persona": "You fear everything."},
         "replay": {"path": record(tmp_path / "episodes.jsonl")},
         "scripted": {"lines": {"learner": ["a", "b"], "critic": ["c"]}},
     }
