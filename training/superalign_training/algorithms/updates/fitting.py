@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import generator, mix
+from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.algorithms.updates.course import Course
 from superalign_training.experience import Example
 from superalign_training.policy import Policy
@@ -128,13 +129,16 @@ def fit(
     return sum(tail) / len(tail)
 
 
-def descend(policy: Policy, course: Course, loss: StepLoss) -> list[float]:
+def descend(
+    policy: Policy, course: Course, loss: StepLoss, *, on_step: OnStep | None = None
+) -> list[float]:
     """Take the steps of a course down a loss; return what it was at each of them.
 
     Args:
         policy: its optimiser goes on where it stopped.
         course: how many steps, and how long ones.
         loss: asked once for each step.
+        on_step: called after every step.
     """
     losses = []
     with policy.training() as model:
@@ -146,6 +150,8 @@ def descend(policy: Policy, course: Course, loss: StepLoss) -> list[float]:
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             losses.append(float(value.detach()))
+            if on_step is not None:
+                on_step(step + 1, {"loss": losses[-1]})
     return losses
 
 

@@ -1,0 +1,104 @@
+"""From rung to rung: each model is taught by the labels of the one before it.
+
+Burns et al. 2023 (section 4.3.1) bootstrap through intermediate sizes instead of letting
+the weakest model teach the strongest one. What a rung labels is the business of the caller;
+who taught whom is in every lesson's sources.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from math import exp
+
+from superalign_env.errors import InvalidOption
+from superalign_env.seeding import mix
+from superalign_env.types import View
+from superalign_training.algorithms.making import Taught
+from superalign_training.experience import Example
+from superalign_training.policy import Policy
+
+Relabel = Callable[[Policy, Policy], Sequence[Example]]
+"""(teacher, student) → lessons in the student's tokens, labelled by the teacher."""
+
+
+def bootstrap(
+    policies: Sequence[Policy],
+    lessons: Sequence[Example],
+    relabel: Relabel,
+    method: Taught,
+    *,
+    seed: int,
+) -> list[dict[str, float]]:
+    """Teach a chain of policies in place, each by the labels of the one before.
+
+    Args:
+        policies: from the weakest to the strongest; all are changed in place.
+        lessons: of the first one.
+        relabel: asks a rung, once it is taught, for lessons of the next one.
+        method: how every rung learns; it takes examples.
+        seed: of everything random; every rung has another one made from it.
+
+    Returns:
+        What the method says of each rung, in order.
+
+    Raises:
+        InvalidOption: no policies, or a rung that labels nothing.
+    """
+    if not policies:
+        raise InvalidOption("there is no rung to teach; give at least one policy")
+    reports = [method.improve(policies[0], lessons, seed=mix(seed, 0))]
+    for number, (teacher, student) in enumerate(pairwise(policies), start=1):
+        found = relabel(teacher, student)
+        if not found:
+            raise InvalidOption(
+                f"{teacher.reference} labels nothing for {student.reference}; let relabel "
+                "return at least one lesson"
+            )
+        reports.append(method.improve(student, found, seed=mix(seed, number)))
+    return reports
+
+
+def labelled_by(
+    teacher: Policy, student: Policy, views: Sequence[View], *, source: str = ""
+) -> list[Example]:
+    """Return what a teacher says to views, as lessons for a student.
+
+    It says it at its agent's temperature; how sure it is, is the probability of its whole
+    answer. Who cannot read a view, or does not come to an end, labels nothing there.
+
+    Args:
+        teacher: speaks.
+        student: whose tokens the lessons are.
+        views: what both are shown.
+        source: who the lessons say taught; empty is the teacher's reference.
+    """
+    replies = teacher.agent.act(views)
+    return [
+        Example(
+            student.prompt_ids(view),
+            student.reply_ids(view, reply.text),
+            (source or teacher.reference,),
+            min(1.0, exp(sum(reply.logprobs))),
+        )
+        for view, reply in zip(views, replies, strict=True)
+        if reply.finish == "stop"
+    ]
+
+
+def approved(
+    lessons: Sequence[Example], scores: Sequence[float], *, above: float = 0.5
+) -> list[Example]:
+    """Return the lessons that critics approve of: critique-assisted labels.
+
+    Args:
+        lessons: labelled by anybody.
+        scores: the critics' mean score of each label, in [0, 1].
+        above: least score of a lesson that is taught.
+
+    Raises:
+        InvalidOption: not as many scores as lessons.
+    """
+    if len(lessons) != len(scores):
+        raise InvalidOption(
+            f"{len(scores)} scores for {len(lessons)} lessons; critics judge each of them"
+        )
+    return [lesson for lesson, score in zip(lessons, scores, strict=True) if score >= above]

@@ -1,0 +1,260 @@
+"""Learning from labels that are sometimes wrong, of whoever is weaker than the student.
+
+naive             cross-entropy on the labels, as `Sft`, at a fraction of its CPU seconds
+confidence        mixed with the student's own hardened answer (Burns et al. 2023), whose
+                  weight rises linearly to `weight` during warm-up
+confident-only    labels of sources that are sure enough; after warm-up of them only the
+                  share that surprises the student least (small-loss selection, Han et al.
+                  2018)
+
+Few steps matter more than the method: the student first says what it knows already, and
+only then learns its teacher's mistakes. Several supervisors are combined, and critics
+asked, before lessons come here (`Example.sources`, `Example.confidence`).
+
+What was left out: Burns et al.'s unsupervised finetuning and early stopping by the truth.
+"""
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, PositiveFloat
+from transformers import PreTrainedModel
+
+from superalign_env.errors import InvalidOption
+from superalign_env.seeding import mix
+from superalign_training.algorithms.trainers.arguments import OnStep
+from superalign_training.algorithms.updates.course import Course
+from superalign_training.algorithms.updates.fitting import (
+    Rows,
+    descend,
+    mean_over_tokens,
+    shuffled_places,
+)
+from superalign_training.algorithms.updates.own_answers import (
+    class_surprise,
+    greedy_answers,
+    least_surprising,
+    one_word,
+)
+from superalign_training.experience import Example
+from superalign_training.policy import Policy
+from superalign_training.sections import Count, Section, Share
+
+Method = Literal["naive", "confidence", "confident-only"]
+_ROOM = 4
+"""Tokens by which an own answer may be longer than the longest label."""
+
+
+class WeakToStrong(Section):
+    """Teaching a student by the labels of weaker supervisors."""
+
+    id: Literal["weak-to-strong"] = "weak-to-strong"
+    method: Method = "naive"
+    """``naive``, ``confidence`` (own hardened answers count, too) or ``confident-only``."""
+    steps: Count = 30
+    """Optimiser steps at most; more of them copy more of the supervisors' mistakes."""
+    passes: PositiveFloat = 8.0
+    """Stops earlier once every lesson was seen so often."""
+    batch: Count = 32
+    """Lessons in one step."""
+    rate: PositiveFloat = 3e-4
+    """Learning rate of AdamW; it falls linearly to 0."""
+    weight: Share = 0.5
+    """Of own answers, in ``confidence``, after warm-up."""
+    warm_up: Share = 0.2
+    """Share of the steps before own answers have their full weight (``confidence``), or
+    before surprising lessons are left out (``confident-only``)."""
+    refresh: Count = 5
+    """For so many steps at once own answers of several words are decoded; one-word answers
+    are read anew in every step."""
+    above: Share = 0.0
+    """Least confidence of the sources of a lesson, in ``confident-only``."""
+    keep: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """Share of lessons that is left after warm-up, in ``confident-only``: of one-word
+    answers the same share of each."""
+    soft: bool = False
+    """Whether a label counts as much as its sources are sure: a one-word label leaves the
+    rest to the other words, a longer one just weighs less."""
+
+    def improve(
+        self,
+        policy: Policy,
+        experience: Sequence[Example],
+        *,
+        seed: int,
+        on_step: OnStep | None = None,
+    ) -> dict[str, float]:
+        """Teach a policy in place.
+
+        Args:
+            policy: changed in place; its optimiser goes on where it stopped.
+            experience: lessons, at least one.
+            seed: of the order of the lessons.
+            on_step: called after every optimiser step.
+
+        Returns:
+            ``loss_first`` and ``loss`` (means over the first and last tenth), ``steps``,
+            ``examples`` (lessons given), ``kept`` (share of them taught to the end).
+
+        Raises:
+            InvalidOption: no lessons, one without a prompt or a completion, or none that
+                its sources are sure enough of.
+        """
+        lessons = self._sure(experience)
+        batch = min(self.batch, len(lessons))
+        steps = min(self.steps, ceil(self.passes * len(lessons) / batch))
+        course = Course(steps=steps, rate=self.rate, batch=batch)
+        taught = _Taught(self, policy, lessons, course, seed=seed)
+        losses = descend(policy, course, taught.loss, on_step=on_step)
+        tenth = max(1, steps // 10)
+        return {
+            "examples": float(len(experience)),
+            "kept": len(taught.kept) / len(experience),
+            "steps": float(steps),
+            "loss_first": sum(losses[:tenth]) / tenth,
+            "loss": sum(losses[-tenth:]) / tenth,
+        }
+
+    def _sure(self, lessons: Sequence[Example]) -> Sequence[Example]:
+        """Return the lessons whose sources are sure enough."""
+        if not lessons:
+            raise InvalidOption("there is nothing to learn; give at least one lesson")
+        if self.method != "confident-only":
+            return lessons
+        sure = [lesson for lesson in lessons if lesson.confidence >= self.above]
+        if not sure:
+            most = max(lesson.confidence for lesson in lessons)
+            raise InvalidOption(
+                f"no source is sure enough of any of {len(lessons)} labels (at most {most:.2f}"
+                f"); lower above={self.above}, or ask better sources"
+            )
+        return sure
+
+
+class _Taught:
+    """The loss of every step of one course.
+
+    Args:
+        rules: settings.
+        policy: the student, asked for its own answers.
+        lessons: all that may be taught.
+        course: how many steps, of how many lessons.
+        seed: of their order.
+    """
+
+    def __init__(
+        self,
+        rules: WeakToStrong,
+        policy: Policy,
+        lessons: Sequence[Example],
+        course: Course,
+        *,
+        seed: int,
+    ) -> None:
+        self._rules = rules
+        self._policy = policy
+        self._lessons = lessons
+        self._course = course
+        self._rows = Rows(lessons)
+        sure = torch.tensor(
+            [lesson.confidence if rules.soft else 1.0 for lesson in lessons]
+        )
+        self._sure = sure.to(policy.model.device)
+        self._seed = seed
+        self._order = shuffled_places(len(lessons), course.batch * course.steps, seed)
+        self._words = one_word(lessons)
+        self._turn = round(rules.warm_up * course.steps)
+        self._own: dict[int, Example] = {}
+        self.kept: Sequence[int] = range(len(lessons))
+
+    def loss(self, model: PreTrainedModel, step: int) -> torch.Tensor:
+        """Return what is minimised at a step."""
+        rules, batch = self._rules, self._course.batch
+        if rules.method == "confident-only" and step == self._turn and rules.keep < 1:
+            self._leave_out(model, step)
+        places = self._order[step * batch : (step + 1) * batch]
+        weight = self._weight(step)
+        if self._words is not None and (weight or rules.soft):
+            return self._of_words(model, places, self._words, weight=weight)
+        if weight:
+            return self._of_texts(model, places, step, weight=weight)
+        nats, real = self._rows.surprises(model, places)
+        return mean_over_tokens(nats, real, self._sure[places])
+
+    def _weight(self, step: int) -> float:
+        """Return how much own answers count at a step."""
+        if self._rules.method != "confidence":
+            return 0.0
+        return self._rules.weight * min(1.0, step / self._turn if self._turn else 1.0)
+
+    def _of_words(
+        self,
+        model: PreTrainedModel,
+        places: torch.Tensor,
+        words: torch.Tensor,
+        *,
+        weight: float,
+    ) -> torch.Tensor:
+        """Return the loss of one-word answers, own ones read from the same pass."""
+        logits, ids = self._rows.read(model, places)
+        words = words.to(logits.device)
+        scores = logits[:, 0].log_softmax(dim=-1)[:, words]
+        labels = torch.searchsorted(words, ids[:, 0].contiguous())
+        first = class_surprise(scores, labels, self._sure[places], weight)
+        if ids.shape[1] == 1:
+            return first.mean()
+        end = torch.nn.functional.cross_entropy(
+            logits[:, 1], ids[:, 1], ignore_index=-100, reduction="sum"
+        )
+        return (first.sum() + end) / (len(first) + (ids[:, 1] >= 0).sum())
+
+    def _of_texts(
+        self, model: PreTrainedModel, places: torch.Tensor, step: int, *, weight: float
+    ) -> torch.Tensor:
+        """Return the loss of longer answers: labels and own answers are rows alike."""
+        if not self._own or step % self._rules.refresh == 0:
+            self._decode(step)
+        chosen = places.tolist()
+        rows = Rows(
+            [self._lessons[place] for place in chosen]
+            + [self._own[place] for place in chosen]
+        )
+        nats, real = rows.surprises(model, torch.arange(len(rows)))
+        sure = self._sure[places]
+        both = torch.cat([(1.0 - weight) * sure, torch.full_like(sure, weight)])
+        return mean_over_tokens(nats, real, both)
+
+    def _decode(self, step: int) -> None:
+        """Ask the student for its own answers to what the next steps are about."""
+        batch, ahead = self._course.batch, self._rules.refresh - step % self._rules.refresh
+        coming = self._order[step * batch : (step + ahead) * batch]
+        places = sorted(set(coming.tolist()))
+        longest = max(len(lesson.completion_ids) for lesson in self._lessons) + _ROOM
+        prompts = [self._lessons[place].prompt_ids for place in places]
+        said = greedy_answers(self._policy, prompts, longest)
+        self._own = {
+            # Who does not come to an end has no answer of its own: the label stands.
+            place: self._lessons[place]._replace(completion_ids=ids)
+            if ids
+            else self._lessons[place]
+            for place, ids in zip(places, said, strict=True)
+        }
+
+    @torch.no_grad()
+    def _leave_out(self, model: PreTrainedModel, step: int) -> None:
+        """Go on with the lessons that surprise least."""
+        surprises: list[float] = []
+        for places in torch.split(torch.arange(len(self._lessons)), 256):
+            nats, real = self._rows.surprises(model, places)
+            surprises += (nats.sum(1) / real.sum(1)).tolist()
+        groups = [
+            lesson.completion_ids[0] if self._words is not None else None
+            for lesson in self._lessons
+        ]
+        self.kept = least_surprising(surprises, self._rules.keep, groups)
+        batch, left = self._course.batch, self._course.steps - step
+        again = shuffled_places(len(self.kept), batch * left, mix(self._seed, step))
+        order = torch.as_tensor(self.kept)[again]
+        self._order = torch.cat([self._order[: step * batch], order])
