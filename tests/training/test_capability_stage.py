@@ -158,9 +158,7 @@ def test_measuring_trains_nobody_and_asks_nobody(measured):
     path, _, _, _, stages = measured
     with Run.open(path, readonly=True) as run:
         assert list(run.signals.read()) == []
-        assert (
         assert run.questions.all() == []
-        )
     for name, one in stages.items():
         if name.endswith(("measure", "test")):
             assert one.outputs["chain"] == stages[_before(stages, name)].outputs["chain"]
