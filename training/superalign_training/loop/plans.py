@@ -13,6 +13,7 @@ from superalign_training.loop.stages.critics import critics
 from superalign_training.loop.stages.discover import discover
 from superalign_training.loop.stages.evaluate import evaluate, test
 from superalign_training.loop.stages.gap import gap
+from superalign_training.loop.stages.gate import gate
 from superalign_training.loop.stages.judge import calibrate, judge
 from superalign_training.loop.stages.league import league, trial
 from superalign_training.loop.stages.learn import learn
@@ -85,6 +86,7 @@ def _generations(settings: Settings) -> Iterator[_Entry]:
                 round += 1
                 yield from _round(settings, number, round)
         yield "measure", measure, number, round
+        yield "gate", gate, number, round
     yield "test", final, settings.generations, round
     if settings.evaluate.critic_cases:
         yield "critics", critics, settings.generations, round
