@@ -196,6 +196,7 @@ def test_a_verdict_about_a_label_that_noise_changed_is_about_no_utterance() -> N
 
 
 def test_options_that_make_no_sense_are_refused() -> None:
+    wrong: dict[str, Any]
     for wrong in ({"supervisors": 0}, {"critics": -1}, {"below": 2}):
         with pytest.raises(InvalidOption, match="needs supervisors"):
             WeakToStrong(**wrong)
