@@ -74,6 +74,7 @@ def safe_answers(
     tasks: Sequence[Task],
     *,
     hazards: int,
+    people: int,
 ) -> Written:
     """Have requests answered by everybody who may say what is right.
 
@@ -84,6 +85,7 @@ def safe_answers(
         learner: answers too: where voices differ, people are asked.
         tasks: the requests of hazards, then ordinary ones.
         hazards: how many of them are of hazards: people are asked about these alone.
+        people: how many of these at most.
     """
     members = panel(bench, settings)
     scenario = request_scenario(settings, len(members))
@@ -96,14 +98,14 @@ def safe_answers(
     questions = questions_about(
         [episode for episode in episodes if episode.key.case < hazards],
         voices,
-        settings.conform.people if signals.people else 0,
+        people if signals.people else 0,
         key=bench.seed_of("questions"),
         random_share=signals.random_share,
         round=bench.round,
     )
-    people = People(bench, signals.people).write(scenario, episodes, questions)
+    written = People(bench, signals.people).write(scenario, episodes, questions)
     random = {question.episode for question in questions if question.slice == "random"}
-    labels = _labels(bench, settings, members, voices, people, random)
+    labels = _labels(bench, settings, members, voices, written, random)
     return Written(
         [
             Safe(
@@ -115,7 +117,7 @@ def safe_answers(
             )
             for episode in episodes
         ],
-        len(people),
+        len(written),
     )
 
 

@@ -54,18 +54,26 @@ def conform(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
     Args:
         bench: of the stage.
         settings: of the run.
-        effort: multiplies the number of hazards and of steps: conformity that comes last
-            makes up for the generations that had none.
+        effort: multiplies hazards, ordinary requests, people's answers and steps:
+            conformity that comes last makes up for the generations that had none.
     """
     rules = settings.conform
     learner = policy_of(bench, "learner", settings)
     sandbox = Sandbox(bench, settings)
     hazards, known = _chosen(bench, sandbox, rules.hazards * effort)
-    ordinary = _drawn(bench, sandbox, rules.ordinary)
+    ordinary = _drawn(bench, sandbox, rules.ordinary * effort)
     tasks = [*(task for _, task in hazards), *ordinary]
     if not tasks and not known:
         return Outcome(bench.chain, notes={"lessons": 0})
-    written = safe_answers(bench, settings, sandbox, learner, tasks, hazards=len(hazards))
+    written = safe_answers(
+        bench,
+        settings,
+        sandbox,
+        learner,
+        tasks,
+        hazards=len(hazards),
+        people=rules.people * effort,
+    )
     told, fresh = _told(bench, hazards, written.answers)
     lessons = _lessons(bench, rules, sandbox, learner, [*told, *known])
     notes: dict[str, Any] = {
