@@ -220,7 +220,13 @@ def _read_adapter(owner: str, given: Mapping[str, Any]) -> Lora:
 
 
 def keep_policy(
-    bench: Bench, chain: Chain, role: Role, policy: Policy, *, side: str | None = None
+    bench: Bench,
+    chain: Chain,
+    role: Role,
+    policy: Policy,
+    *,
+    side: str | None = None,
+    parent: str | None = None,
 ) -> Chain:
     """Save a policy as this round's checkpoint, record its lineage, put it in the chain.
 
@@ -231,6 +237,8 @@ def keep_policy(
         policy: to be kept.
         side: ``-`` before value alignment, ``+`` after it, else empty. A learner of a
             generation is on the ``+`` side unless it is said otherwise.
+        parent: agent that it was trained from, empty for a fresh policy; the role's own
+            until now when absent.
     """
     if side is None:
         side = "+" if role == "learner" and bench.generation else ""
@@ -244,7 +252,7 @@ def keep_policy(
         role=role,
         generation=bench.generation,
         side=side,
-        parent=chain.policies[role].agent,
+        parent=chain.policies[role].agent if parent is None else parent,
         path=path,
     )
     return chain.with_policy(role, msgspec.structs.replace(saved, path=path, agent=agent))
