@@ -7,10 +7,10 @@ from rich.console import Console
 from superalign_env.types import Metric
 from superalign_training.evaluation.summary import summarise
 from superalign_training.loop.driver import Moment
+from superalign_training.standings import Standings
 from superalign_training.watching import (
     LiveTable,
     LogLines,
-    Standings,
     highlights,
     line_of,
     summary_tables,

@@ -39,11 +39,19 @@ PLUGINS: "Table" = {
             "superalign_training.algorithms.sft:Sft",
             "supervised fine-tuning on recorded token ids",
         ),
+        "weak-to-strong": (
+            "superalign_training.algorithms.weak_to_strong:WeakToStrong",
+            "learning from weaker supervisors' labels: naive, confidence, confident-only",
+        ),
     },
     "command": {
         "experiment": (
             "superalign_training.experiments.commands:experiment",
             "run an experiment over seeds, with intervals",
+        ),
+        "fork": (
+            "superalign_training.commands:fork",
+            "go on from a run in a new folder, with other settings from there",
         ),
         "ladder": (
             "superalign_training.ladder.commands:app",

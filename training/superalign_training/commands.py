@@ -1,34 +1,92 @@
-"""``superalign train``."""
+"""``superalign train`` and ``superalign fork``."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="scenario, rounds, generations, order, levels, gap, seed, run_dir, learner, "
+        "attacker, critic, budget, device, preset, and sections: signals, competence, "
+        "discover, conform, gate, alarms, capability, judge, attack, learn, annotator, "
+        "calibrate, evaluate.",
+    ),
+]
+Dry = Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")]
+
 
 def train(
-    settings: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[KEY=VALUE]...",
-            help="scenario, rounds, seed, run_dir, learner, attacker, critic, budget, device, "
-            "preset, and sections: judge, attack, learn, annotator, calibrate, evaluate.",
-        ),
-    ] = None,
+    settings: Words = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in run_dir.")
     ] = False,
     multirun: Annotated[
         bool, typer.Option("--multirun", "-m", help="Sweep: seed=0,1,2.")
     ] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Runs of a sweep at once.")
+    ] = 1,
+    dry: Dry = False,
 ) -> None:
-    """Raise attacker, learner and critic in rounds of self-play.
+    """Raise attacker, learner and critic in rounds, or a chain of generations.
 
     superalign train scenario=red-team rounds=3 run_dir=runs/mine
     """
-    from superalign_training.launch import launch  # noqa: PLC0415 (imports Hydra)
+    with _interruptible():
+        from superalign_training.launch import launch, launch_sweep  # noqa: PLC0415 (Hydra)
+
+        if not multirun:
+            launch(settings or [], resume=resume, dry=dry)
+            return
+        found = launch_sweep(settings or [], jobs=jobs, resume=resume, dry=dry)
+    if any(result.code for result in found):
+        raise typer.Exit(1)
+
+
+def fork(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run to go on from.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="run_dir=NEW [KEY=VALUE]...", help="What differs from now on."
+        ),
+    ] = None,
+    at: Annotated[
+        int | None,
+        typer.Option(help="After which generation; rounds where there are none."),
+    ] = None,
+    stage: Annotated[str | None, typer.Option(help="After which stage, by id.")] = None,
+    only: Annotated[
+        bool, typer.Option("--only", help="Make the folder, and do not go on yet.")
+    ] = False,
+    dry: Dry = False,
+) -> None:
+    """Go on from a run in a new folder, with other settings from there.
+
+    superalign fork runs/mine run_dir=runs/direct --at 2 gap=direct
+    """
+    with _interruptible():
+        from superalign_training.launch import launch_fork  # noqa: PLC0415 (Hydra)
+
+        launch_fork(run, settings or [], at=at, stage=stage, dry=dry, go_on=not only)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """End with 130 after Ctrl-C, and with 75 ("try again") after SIGTERM."""
+    from superalign_training.loop.stopping import (  # noqa: PLC0415 - late like the rest
+        exit_code,
+        sigterm_as_interrupt,
+    )
 
     try:
-        launch(settings or [], resume=resume, multirun=multirun)
+        with sigterm_as_interrupt():
+            yield
     except KeyboardInterrupt as stop:
         typer.echo(f"\n{stop or 'stopped before anything was written'}", err=True)
-        raise typer.Exit(130) from stop
+        raise typer.Exit(exit_code(stop)) from stop

@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,92 +12,16 @@ from rich.table import Table
 
 from superalign_env.plain_text import terminal
 from superalign_env.types import Metric
+from superalign_training.evaluation.chain_summary import ChainSummary
 from superalign_training.evaluation.summary import Summary
 from superalign_training.loop.driver import Moment
+from superalign_training.standings import Standings
 
 SHOWN = ("loss", "reward", "success", "entropy")
 """Numbers of a step that are worth a place on the line."""
 
 QUIET_SECONDS = 10.0
 """A log hears of a stage's steps no more often than this."""
-
-
-class Column(NamedTuple):
-    """One column of the live table."""
-
-    title: str
-    metric: str
-    tags: Mapping[str, str] = {}
-    """What the metric's tags must say; several metrics that fit are averaged."""
-    shows: str = ""
-    """A tag that is shown instead of the value."""
-
-
-COLUMNS = (
-    Column("level", "gap.steps", shows="level"),
-    Column("U", "capability.utility", {"side": "+"}),
-    Column("conformity", "conformity", {"side": "+"}),
-    Column("safety", "safety", {"side": "+"}),
-    Column("hazards", "risk.hazards"),
-    Column("still", "risk.residual", {"side": "+"}),
-    Column("sources differ", "signals.disagreement"),
-    Column("gate", "gate.accepted"),
-    Column("right", "learner.balanced-accuracy", {"split": "gate"}),
-    Column("misses", "learner.miss", {"split": "gate"}),
-    Column("over-refuses", "learner.over-refusal", {"split": "gate"}),
-    Column("attacks succeed", "attack.success"),
-    Column("critic right", "critic.accuracy", {"on": "planted"}),
-)
-"""Metrics of a round or a generation that have a column, as soon as one was measured."""
-
-
-class Standings:
-    """A row for every round, or for every generation, as far as it was measured."""
-
-    def __init__(self) -> None:
-        self._rows: dict[str, dict[str, str]] = {}
-
-    def take(self, moment: Moment, metrics: Sequence[Metric]) -> None:
-        """Take in what a stage measured; the final test has no row."""
-        if moment.place + 1 == moment.of and moment.of > 1:
-            return
-        number = moment.generation or moment.round
-        name = f"{'generation' if moment.generation else 'round'} {number}"
-        for column in COLUMNS:
-            told = [m for m in metrics if _fits(m, column)]
-            if told:
-                self._rows.setdefault(name if number else "before", {})[column.title] = (
-                    _said(told, column)
-                )
-
-    def table(self) -> Table | None:
-        """Return the table; None as long as there is nothing in it."""
-        columns = [c for c in COLUMNS if any(c.title in r for r in self._rows.values())]
-        if not columns:
-            return None
-        table = Table("")
-        for column in columns:
-            table.add_column(column.title, justify="right")
-        for name, row in self._rows.items():
-            table.add_row(name, *(terminal(row.get(c.title, "")) for c in columns))
-        return table
-
-
-def _fits(metric: Metric, column: Column) -> bool:
-    return (
-        metric.name == column.metric
-        and column.tags.items() <= metric.tags.items()
-        and not ("kind" in metric.tags and "kind" not in column.tags)
-    )
-
-
-def _said(told: Sequence[Metric], column: Column) -> str:
-    if column.shows:
-        return told[-1].tags.get(column.shows, "")
-    value = fmean(m.value for m in told)
-    if column.metric == "gate.accepted":
-        return "accepted" if value > 0 else "rolled back"
-    return f"{value:.0f}" if column.metric == "risk.hazards" else f"{value:.2f}"
 
 
 class Silent:
@@ -256,7 +179,7 @@ def highlights(metrics: Sequence[Metric]) -> str:
     return ", ".join(f"{terminal(m.name)}{_tagged(m)} {m.value:.2f}" for m in chosen[:6])
 
 
-def summary_tables(summary: Summary) -> list[Table]:
+def summary_tables(summary: Summary | ChainSummary) -> list[Table]:
     """Return the summary as tables for the terminal, one for each split."""
     tables = []
     for split in summary.splits:

@@ -1,0 +1,211 @@
+"""From the words of a command line to plain settings: the only file that knows Hydra.
+
+What registry kinds offer is a group: ``gap=adaptive gap.high=0.3``, ``learn/rl=ppo
+learn.rl.clip=0.1``. Nothing below sees more than plain values.
+"""
+
+import difflib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_module
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from superalign_env import registry
+from superalign_env.errors import InvalidOption
+from superalign_training.algorithms.making import (
+    learns_from,
+    make_algorithm,
+    plain_algorithm,
+)
+from superalign_training.experience import Experience, Live
+from superalign_training.gap.making import make_controller, plain_controller
+from superalign_training.settings import Settings
+
+ROOT = "train"
+MODULE = "superalign_training.conf"
+FOLDER = Path(__file__).with_name("conf")
+"""Where the presets lie."""
+
+CHOOSING = ("attack", "learn", "calibrate")
+"""Sections whose ``rl`` is a choice among algorithms."""
+
+_EXEMPT = ("run_dir", "preset", "threads")
+"""Keys that may differ between a run and its continuation."""
+
+
+def composed(words: Sequence[str]) -> dict[str, Any]:
+    """Return the plain settings that ``KEY=VALUE`` words describe, defaults included.
+
+    Raises:
+        InvalidOption: a key that does not exist, a value that does not fit, no sense.
+    """
+    _register()
+    with _our_errors(), initialize_config_module(MODULE, version_base="1.3"):
+        found = compose(ROOT, overrides=list(words))
+        return _plain(found)
+
+
+def combinations(words: Sequence[str]) -> list[list[str]]:
+    """Return the words of every run of a sweep: ``seed=0,1 gap=direct,adaptive`` are four.
+
+    Raises:
+        InvalidOption: words that cannot be read, or nothing to sweep over.
+    """
+    choices: list[list[str]] = []
+    for word, override in zip(words, _parsed(words), strict=True):
+        if not override.is_sweep_override():
+            choices.append([word])
+        elif override.is_discrete_sweep():
+            key = override.get_key_element()
+            choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        else:
+            raise InvalidOption(f"{word} is no list of values; write a,b,c or range(0,5)")
+    if all(len(choice) == 1 for choice in choices):
+        raise InvalidOption(
+            "nothing to sweep over: give a key several values, as in seed=0,1,2"
+        )
+    return [list(chosen) for chosen in itertools.product(*choices)]
+
+
+def swept(words: Sequence[str]) -> list[str]:
+    """Return the keys that have several values."""
+    return [
+        override.get_key_element()
+        for override in _parsed(words)
+        if override.is_sweep_override()
+    ]
+
+
+def with_run_dir(words: Sequence[str], folder: Path) -> list[str]:
+    """Return words whose run lies in another folder."""
+    others = [word for word in words if not word.startswith("run_dir=")]
+    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    return [*others, f"run_dir='{quoted}'"]
+
+
+def resumed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """Return what a run was made with, if the words do not contradict it.
+
+    Raises:
+        InvalidOption: they do.
+    """
+    config = OmegaConf.create(dict(recorded))
+    wanted = OmegaConf.create(composed(words))
+    for override in _parsed(words):
+        key = override.key_or_group
+        # A group's choice is in the record as the id that it leads to.
+        place = f"{key.replace('/', '.')}.id" if key in groups() else key
+        known, value = OmegaConf.select(config, place), OmegaConf.select(wanted, place)
+        if key not in _EXEMPT and known != value:
+            raise InvalidOption(
+                f"{recorded['run_dir']} was made with {key}={known}, and a resumed run keeps "
+                f"its settings; drop {key}={value}, choose another run_dir, or go on with "
+                "other settings in a fork (superalign fork)"
+            )
+    return _plain(config)
+
+
+def changed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of a run with some of them changed.
+
+    A section is changed key by key; what a group offers takes its place as a whole.
+
+    Raises:
+        InvalidOption: words that cannot be read, or that name what does not exist.
+    """
+    config = OmegaConf.create(dict(recorded))
+    for word, override in zip(words, _parsed(words), strict=True):
+        key, value = override.key_or_group, override.value()
+        if override.is_sweep_override() or override.is_delete():
+            raise InvalidOption(f"{word}: a fork is one run; give the key one value")
+        with _our_errors():
+            if key == "preset":
+                config.merge_with(_preset(str(value)))
+            elif key in groups() and isinstance(value, str):
+                chosen = _chosen(key, value)
+                OmegaConf.update(config, key.replace("/", "."), chosen, merge=False)
+            else:
+                place = key.replace("/", ".")
+                OmegaConf.update(config, place, value, merge=True, force_add=True)
+    return _plain(config)
+
+
+@cache
+def groups() -> dict[str, dict[str, dict[str, Any]]]:
+    """Return every group of choices: group → id → its settings and their defaults."""
+    algorithms = {}
+    for name in registry.entries("algorithm"):
+        if learns_from(registry.load("algorithm", name)) & {Live, Experience}:
+            algorithms[name] = plain_algorithm(make_algorithm(name))
+    controllers = {
+        name: plain_controller(make_controller(name)) for name in registry.entries("gap")
+    }
+    return {**{f"{section}/rl": algorithms for section in CHOOSING}, "gap": controllers}
+
+
+@cache
+def _register() -> None:
+    """Tell Hydra every key and default, read from the settings class, and every group."""
+    defaults = Settings().model_dump(mode="json")
+    store = ConfigStore.instance()
+    for group, choices in groups().items():
+        place = group.replace("/", ".")
+        *above, last = place.split(".")
+        section = defaults
+        for name in above:
+            section = section[name]
+        del section[last]
+        for name, node in choices.items():
+            store.store(group=group, name=name, node=OmegaConf.create(node), package=place)
+    store.store(name="settings", node=OmegaConf.create(defaults))
+
+
+def _chosen(group: str, name: str) -> dict[str, Any]:
+    found = groups()[group].get(name)
+    if found is None:
+        near = difflib.get_close_matches(name, groups()[group], n=1)
+        hint = f"did you mean {near[0]}? known: " if near else "known: "
+        raise InvalidOption(
+            f"{group}={name} names nothing; {hint}{', '.join(groups()[group])}"
+        )
+    return found
+
+
+def _preset(name: str) -> Any:
+    path = FOLDER / "preset" / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise InvalidOption(f"there is no preset {name}; known: {known}")
+    return OmegaConf.create(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+
+
+def _parsed(words: Sequence[str]) -> list[Override]:
+    with _our_errors():
+        found: list[Override] = OverridesParser.create().parse_overrides(list(words))
+    return found
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    values: Any = OmegaConf.to_container(config, resolve=True)
+    return {str(key): value for key, value in values.items()}
+
+
+@contextmanager
+def _our_errors() -> Iterator[None]:
+    """Say in our words what Hydra did not understand."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        told = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        raise InvalidOption(f"{told} (all keys: docs/training.md, Settings)") from error

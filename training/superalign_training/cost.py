@@ -1,0 +1,343 @@
+"""What a run will cost, before it starts: an estimate, and said to be one.
+
+How often everybody speaks and how many rows are trained on follows from the settings (an
+upper bound where a stage may stop early); how long that takes is measured on this machine
+in about a second, with a model of the run.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from rich.table import Table
+
+from superalign_training.loop.plans import plan
+from superalign_training.settings import Settings
+from superalign_training.speed import Speed, speed_of
+
+
+class Spent(NamedTuple):
+    """What one stage will use up."""
+
+    episodes: float = 0.0
+    """Played and recorded."""
+    replies: float = 0.0
+    """Given by models."""
+    rows: float = 0.0
+    """Trained on, each as often as it is."""
+    courses: float = 0.0
+    """Trainings that begin: building a trainer takes a moment."""
+    labels: float = 0.0
+    """Answers of people."""
+
+    def plus(self, other: "Spent") -> "Spent":
+        """Return the sum."""
+        return Spent(*(a + b for a, b in zip(self, other, strict=True)))
+
+    def times(self, factor: float) -> "Spent":
+        """Return a multiple."""
+        return Spent(*(a * factor for a in self))
+
+
+class Cost(NamedTuple):
+    """What a run will use up."""
+
+    stages: Mapping[str, Spent]
+    """Name of a stage → all of its kind together."""
+    counts: Mapping[str, int]
+    """Name of a stage → how often it is done."""
+    speed: Speed
+
+    @property
+    def whole(self) -> Spent:
+        """The sum over all stages."""
+        found = Spent()
+        for spent in self.stages.values():
+            found = found.plus(spent)
+        return found
+
+    @property
+    def seconds(self) -> float:
+        """How long it will take."""
+        return self.seconds_of(self.whole)
+
+    @property
+    def tokens(self) -> float:
+        """Read and written by models, and trained on."""
+        return self.tokens_of(self.whole)
+
+    def seconds_of(self, spent: Spent) -> float:
+        """How long something takes."""
+        return self.speed.seconds(spent.replies, spent.rows, spent.courses)
+
+    def tokens_of(self, spent: Spent) -> float:
+        """How many tokens are read, written and trained on."""
+        return self.speed.tokens(spent.replies, spent.rows)
+
+    @property
+    def line(self) -> str:
+        """The sums in one sentence."""
+        whole = self.whole
+        return (
+            f"at most about {_round(whole.episodes)} episodes, {_round(self.tokens)} tokens, "
+            f"{_round(whole.labels)} labels by people, {_span(self.seconds)} "
+            f"(an estimate; speed measured here with {self.speed.model})"
+        )
+
+
+def cost_of(settings: Settings, *, measured: Cost | None = None) -> Cost:
+    """Estimate what a run with these settings will cost.
+
+    Args:
+        settings: of the run.
+        measured: of a run with the same models, whose measured speed is taken.
+    """
+    counts: dict[str, int] = {}
+    stages: dict[str, Spent] = {}
+    played: dict[tuple[int, int], float] = {}
+    for planned in plan(settings):
+        place = (planned.generation, planned.round)
+        options = getattr(planned.do, "keywords", {})
+        when = _When(settings, *place, options.get("effort", 1), played.get(place, 0.0))
+        spent = _STAGES.get(planned.name, _nothing)(when)
+        if planned.name in ("attack", "learn", "supervise", "calibrate"):
+            played[place] = played.get(place, 0.0) + spent.episodes
+        counts[planned.name] = counts.get(planned.name, 0) + 1
+        stages[planned.name] = stages.get(planned.name, Spent()).plus(spent)
+    return Cost(stages, counts, measured.speed if measured else speed_of(settings))
+
+
+def cost_table(cost: Cost) -> Table:
+    """Return the estimate for the terminal."""
+    table = Table("stage", title="what this run will cost, at most (an estimate)")
+    for column in ("how often", "episodes", "tokens", "labels", "time"):
+        table.add_column(column, justify="right")
+    rows = [(name, str(cost.counts[name]), spent) for name, spent in cost.stages.items()]
+    for name, often, spent in [*rows, ("all", "", cost.whole)]:
+        table.add_row(
+            name,
+            often,
+            _round(spent.episodes),
+            _round(cost.tokens_of(spent)),
+            _round(spent.labels),
+            _span(cost.seconds_of(spent)),
+        )
+    return table
+
+
+class _When(NamedTuple):
+    """The stage that is estimated."""
+
+    settings: Settings
+    generation: int
+    round: int
+    effort: int
+    """How many times as much as usual."""
+    played: float
+    """Episodes of this round on the training split so far."""
+
+    @property
+    def critics(self) -> int:
+        return int(self.settings.options.get("critics", 1))
+
+    @property
+    def judged(self) -> float:
+        """Replies of an episode in which the learner answers."""
+        refine = int(self.settings.options.get("refine", 0))
+        return (1 + self.critics) * (1 + refine)
+
+    @property
+    def members(self) -> int:
+        """Models that supervise a generation."""
+        signals = self.settings.signals
+        own = len(signals.models) + len(signals.personas)
+        return own + (max(0, self.generation - 1) if signals.ancestors else 0)
+
+
+def _nothing(when: _When) -> Spent:
+    return Spent()
+
+
+def _judge(when: _When) -> Spent:
+    rules = when.settings.judge
+    episodes = rules.cases + rules.courses * rules.check_cases
+    rows = rules.one_answer_first * rules.imitation.batch
+    rows += rules.courses * _rows(rules.imitation, rules.cases)
+    return Spent(episodes, episodes * when.critics, rows, rules.courses + 1)
+
+
+def _calibrate(when: _When) -> Spent:
+    rules, checks = when.settings.calibrate, when.settings.judge.check_cases
+    found = Spent(
+        rules.cases + checks,
+        (rules.cases + checks) * when.critics,
+        _rows(rules.imitation, rules.cases),
+        1,
+    )
+    return found.plus(_paid(rules.rl, when.critics))
+
+
+def _attack(when: _When) -> Spent:
+    rules = when.settings.attack
+    replies = rules.cases * (0.5 + when.judged) + rules.cases  # probed afterwards
+    found = Spent(rules.cases, replies, _rows(rules.imitation, rules.cases), 1)
+    if rules.rl is None:
+        return found
+    return found.plus(_paid(rules.rl, 1 + when.judged)).plus(Spent(64, 64 * when.judged))
+
+
+def _learn(when: _When) -> Spent:
+    rules = when.settings.learn
+    attacker = (1 - rules.vanilla) * (1 - rules.search_share)
+    return _paid(rules.rl, attacker + when.judged)
+
+
+def _supervise(when: _When) -> Spent:
+    rules = when.settings.supervise
+    assert rules is not None
+    episodes = rules.cases * rules.members
+    replies = episodes * (1 + when.critics) * (1 + rules.refine)
+    found = Spent(episodes, replies, _rows(rules.algorithm, episodes), rules.courses)
+    return found.plus(_replayed(rules.replay, rules.courses))
+
+
+def _annotate(when: _When) -> Spent:
+    return Spent(labels=round(when.settings.budget * when.played))
+
+
+def _evaluate(when: _When) -> Spent:
+    rules = when.settings.evaluate
+    known = rules.attack_cases if when.round else 0
+    episodes = rules.cases + rules.fresh_queries + known
+    return Spent(episodes, episodes * when.judged + known / 2)
+
+
+def _test(when: _When) -> Spent:
+    rules = when.settings.evaluate
+    if when.settings.generations:
+        of_one = _measured(when, when.settings.capability.test_factor, sides=1)
+        return of_one.times(when.settings.generations)
+    sat = rules.family_cases * len(rules.families)
+    asked = 2 * (rules.cases + rules.fresh_queries) + rules.attack_cases
+    episodes = asked + 2 * (sat + rules.cases)
+    return Spent(episodes, asked * when.judged + 2 * sat + rules.attack_cases / 2)
+
+
+def _critics(when: _When) -> Spent:
+    cases = when.settings.evaluate.critic_cases
+    return Spent(6 * cases, 6 * cases * when.judged)
+
+
+def _league(when: _When) -> Spent:
+    cells = 2 * when.round + 1
+    episodes = cells * when.settings.league.queries
+    return Spent(episodes, episodes * (when.judged + 0.5))
+
+
+def _competence(when: _When) -> Spent:
+    rules, signals = when.settings.competence, when.settings.signals
+    taught = rules.cases * when.effort
+    episodes = taught + 2 * rules.control_cases
+    replies = (taught + rules.control_cases) * (when.members + 1) + rules.control_cases
+    labels = min(signals.labels, taught + rules.control_cases) if signals.people else 0
+    rows = _rows(rules.algorithm, taught, times=when.effort)
+    return Spent(episodes, replies, rows, 1, labels)
+
+
+def _discover(when: _When) -> Spent:
+    rules = when.settings.discover
+    old = min(rules.replayed, (when.generation - 1) * rules.most)
+    judged = 1 + when.critics + len(rules.critics)
+    attackers = rules.cases * (1 - rules.vanilla) / 2
+    return Spent(rules.cases + old, (rules.cases + old) * judged + attackers)
+
+
+def _conform(when: _When) -> Spent:
+    rules = when.settings.conform
+    hazards = min(
+        rules.hazards * when.effort, when.settings.discover.most * when.generation
+    )
+    tasks = hazards + rules.ordinary
+    judged = when.members + 1 + when.critics
+    rows = _rows(rules.algorithm, tasks, times=when.effort)
+    people = min(rules.people, tasks)
+    found = Spent(
+        tasks + hazards, tasks * judged + 2 * hazards, rows, rules.courses, people
+    )
+    return found.plus(_replayed(rules.replay, rules.courses))
+
+
+def _measure(when: _When) -> Spent:
+    return _measured(when, 1, sides=2)
+
+
+def _measured(when: _When, factor: int, *, sides: int) -> Spent:
+    """What papers cost: they are sat by models alone, and are no episodes."""
+    rules, taught = when.settings.capability, when.settings.competence
+    kinds = len(rules.families or taught.families) * len(rules.tiers or taught.tiers)
+    paper = rules.cases * kinds * factor
+    sat = paper * (sides + rules.best_of + 1) + rules.requests * factor * sides
+    return Spent(0, sat, rules.ceiling.steps * rules.ceiling.batch, 1)
+
+
+def _gate(when: _When) -> Spent:
+    rules, discover = when.settings.gate, when.settings.discover
+    old = min(discover.replayed, (when.generation - 1) * discover.most)
+    judged = rules.requests + rules.deployed + old
+    replies = 2 * rules.cases + judged * (1 + when.critics)
+    labels = rules.disputes + rules.people
+    return Spent(2 * rules.cases + judged, replies, labels=labels)
+
+
+_STAGES: Mapping[str, Callable[[_When], Spent]] = {
+    "judge": _judge,
+    "calibrate": _calibrate,
+    "attack": _attack,
+    "learn": _learn,
+    "supervise": _supervise,
+    "annotate": _annotate,
+    "evaluate": _evaluate,
+    "test": _test,
+    "critics": _critics,
+    "league": _league,
+    "trial": _league,
+    "competence": _competence,
+    "discover": _discover,
+    "conform": _conform,
+    "measure": _measure,
+    "gate": _gate,
+}
+
+
+def _paid(algorithm: Any, replies: float) -> Spent:
+    """Learning from rewards: every episode is played live and trained on."""
+    if algorithm is None:
+        return Spent()
+    episodes = algorithm.steps * algorithm.cases * algorithm.members
+    rows = episodes * getattr(algorithm, "epochs", 1)
+    return Spent(episodes, episodes * replies, rows, 1)
+
+
+def _replayed(replay: Any, courses: int) -> Spent:
+    said = replay.cases * replay.members
+    if not said:
+        return Spent()
+    return Spent(said, said, courses * _rows(replay.imitation, said), courses)
+
+
+def _rows(algorithm: Any, lessons: float, *, times: int = 1) -> float:
+    """Rows of a course that stops once every lesson was seen often enough."""
+    rows = algorithm.steps * times * getattr(algorithm, "batch", 32)
+    return float(min(rows, getattr(algorithm, "passes", rows) * max(lessons, 1)))
+
+
+def _round(number: float) -> str:
+    """Return two significant digits, as people read them."""
+    if number >= 1e6:
+        return f"{number / 1e6:.1f} M"
+    return f"{float(f'{number:.2g}'):,.0f}"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,85 @@
+"""How fast the models of a run are on this machine, found out in about a second."""
+
+import time
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import NamedTuple
+
+from superalign_env.rollout import Rollouts
+from superalign_training.algorithms.sft import Sft
+from superalign_training.experience import Example
+from superalign_training.loop.cast import seat_all, stage_scenario
+from superalign_training.policy import Policy
+from superalign_training.settings import AgentReference, Settings
+
+_CASES = 64
+_STEPS = 3
+_BATCH = 32
+_STAGE = 0.2
+"""Seconds for a checkpoint and what else begins and ends with a course."""
+
+
+class Speed(NamedTuple):
+    """Seconds and tokens, as measured."""
+
+    model: str
+    """What it was measured with."""
+    reply: float
+    """Seconds that one reply takes in a batch, its share of rules and record included."""
+    row: float
+    """Seconds of one trained row."""
+    course: float
+    """Seconds until a training begins."""
+    read: float
+    """Tokens that a reply reads and writes."""
+
+    def seconds(self, replies: float, rows: float, courses: float) -> float:
+        """Return how long so many replies, trained rows and trainings take."""
+        return replies * self.reply + rows * self.row + courses * self.course
+
+    def tokens(self, replies: float, rows: float) -> float:
+        """Return how many tokens are read, written and trained on."""
+        return (replies + rows) * self.read
+
+
+def speed_of(settings: Settings) -> Speed:
+    """Measure a model of a run: the learner, or one from the middle of the ladder."""
+    levels = settings.levels
+    model = (
+        levels[len(levels) // 2] if settings.generations else settings.reference("learner")
+    )
+    policy = Policy.from_reference(_plain(model), device=settings.device)
+    scenario = stage_scenario(settings, split="train", plant=0.0, vanilla=1.0)
+    roles = ("attacker", "learner", "critic")
+    agents = seat_all(scenario, dict.fromkeys(roles, policy.agent))
+    Rollouts(scenario, agents, run=1).run(4)  # what is made once is made now
+    begin = time.perf_counter()
+    episodes = Rollouts(scenario, agents, run=0, live=256).run(_CASES)
+    played = time.perf_counter() - begin
+    said = [u.reply for e in episodes for u in e.utterances if u.reply is not None]
+    known = [reply for reply in said if reply.prompt_ids and reply.token_ids]
+    read = sum(len(r.prompt_ids) + len(r.token_ids) for r in known) / max(1, len(known))
+    lessons = [Example(r.prompt_ids, r.token_ids) for r in known]
+    course, row = _taught(policy, lessons[:_BATCH]) if lessons else (0.0, 0.0)
+    name = model if isinstance(model, str) else str(model.get("id"))
+    return Speed(name, played / max(1, len(said)), row, course + _STAGE, read)
+
+
+def _taught(policy: Policy, lessons: list[Example]) -> tuple[float, float]:
+    """Return seconds until a course begins, and seconds of one of its rows."""
+    ends: list[float] = []
+    course = Sft(steps=_STEPS, passes=1000.0, batch=len(lessons))
+    begin = time.perf_counter()
+    course.improve(
+        policy, lessons, seed=0, on_step=lambda done, n: ends.append(time.perf_counter())
+    )
+    steps = [after - before for before, after in pairwise(ends)]
+    step = min(steps) if steps else 0.0
+    return max(0.0, ends[0] - begin - step), step / len(lessons)
+
+
+def _plain(model: AgentReference) -> AgentReference:
+    """Return the model that is measured: the whole one, where a role wears an adapter."""
+    if isinstance(model, Mapping):
+        return {key: value for key, value in model.items() if key != "adapter"}
+    return model
