@@ -13,7 +13,7 @@ from superalign_training.evaluation.capability import (
     Teacher,
     report,
 )
-from superalign_training.evaluation.capability_settings import Capability
+from superalign_training.evaluation.capability_settings import Capability, GoldCourse
 from superalign_training.evaluation.ceiling import (
     Ceiling,
     _halves,
@@ -182,7 +182,7 @@ def taught():
     paper = draw_paper([SUMS], "gate", 24, whole=SUMS)
     lessons = draw_paper([SUMS], "train", 160, whole=SUMS)
     rules = Capability(
-        ceiling=Course(steps=40, rate=3e-3, batch=32), salient_steps=10, best_of=4
+        ceiling=GoldCourse(steps=40, rate=3e-3, batch=32), salient_steps=10, best_of=4
     )
     policy = Policy.from_reference("micro/2")
     key = ceiling_key(policy.hash, paper, lessons, rules, seed=1)

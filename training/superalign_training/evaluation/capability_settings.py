@@ -2,10 +2,23 @@
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt, PositiveFloat
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from superalign_training.algorithms.updates.course import Course
-from superalign_training.sections import Count, Plural, Section, Share
+from superalign_training.sections import Count, Plural, Section
+
+
+class GoldCourse(Course):
+    """How a copy of a fresh model is taught gold answers, to see what it is capable of."""
+
+    steps: Count = 48
+    """Optimiser steps."""
+    rate: PositiveFloat = 2e-3
+    """Learning rate of the first step; it falls linearly."""
+    to: NonNegativeFloat = 0.0
+    """Learning rate after the last step."""
+    batch: Count = 64
+    """Answers in one step."""
 
 
 class Capability(Section):
@@ -25,13 +38,13 @@ class Capability(Section):
     """How many times as many of both are read from the test split, once, at the end."""
     gold_tasks: Plural = 320
     """Tasks of the training split whose gold answers teach the ceiling."""
-    ceiling: Course = Course(steps=48, rate=2e-3, batch=64)
+    ceiling: GoldCourse = GoldCourse()
     """How it is taught."""
     salient_steps: Count = 8
     """Steps of it after which a rise is called saliency."""
     best_of: NonNegativeInt = 8
     """Answers to each task of which the best counts as capacity; 0 leaves it out."""
-    guard: Annotated[PositiveFloat, Share] = 0.05
+    guard: Annotated[float, Field(gt=0, le=1)] = 0.05
     """A ceiling that is not this much above the teacher leaves no gap to recover."""
     resamples: Annotated[int, Field(ge=100)] = 2000
     """Of bootstrap intervals."""
