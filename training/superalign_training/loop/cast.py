@@ -14,6 +14,7 @@ from superalign_env.rollout import Rollouts
 from superalign_env.seeding import label, mix
 from superalign_env.types import Episode, Role, Seat, Task, View, role_of
 from superalign_training.algorithms.making import flaws
+from superalign_training.gap.level import Level, voiced
 from superalign_training.loop.chain import CHECKPOINTS, Chain
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.residents import Residents
@@ -139,7 +140,13 @@ def checkpoint_policy(bench: Bench, found: Checkpoint, settings: Settings) -> Po
 def aligned_agents(bench: Bench, settings: Settings) -> list[tuple[str, Agent]]:
     """Return (source, agent) of every accepted generation A_i⁺, oldest first."""
     return [
-        (one.checkpoint.agent, checkpoint_policy(bench, one.checkpoint, settings).agent)
+        (
+            one.checkpoint.agent,
+            voiced(
+                checkpoint_policy(bench, one.checkpoint, settings).agent,
+                Level.of(settings.levels[one.level]),
+            ),
+        )
         for one in bench.chain.aligned
     ]
 
@@ -178,8 +185,7 @@ def level_policy(level: int, settings: Settings, residents: Residents) -> Policy
         UnknownId: nothing is called so.
         InvalidOption: it cannot be trained.
     """
-    given = settings.levels[level]
-    start = {"id": given} if isinstance(given, str) else dict(given)
+    start = Level.of(settings.levels[level]).reference
     return _untrained(start, settings, residents, name=f"level-{level}")
 
 
