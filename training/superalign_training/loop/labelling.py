@@ -25,6 +25,7 @@ from superalign_training.settings import Settings
 from superalign_training.sources.checking import labels_on_control
 from superalign_training.sources.combining import combine, without_some
 from superalign_training.sources.matrices import matrices
+from superalign_training.sources.reliability import reliability
 from superalign_training.sources.statements import Consensus, Statement
 
 LABELS = "labels.combined"
@@ -92,6 +93,13 @@ class Labelling:
             [one for one in said if one.item in random],
             [one for one in said if one.item not in random],
         )
+
+    def trust(self, taught: Sitting, control: Sitting) -> dict[str, float]:
+        """Return how far each voice is to be trusted, by what people said of drawn tasks."""
+        voices = [*taught.statements, *control.statements]
+        if self._signals.human == "add":
+            voices += taught.chosen
+        return reliability(voices, [*taught.drawn, *control.drawn])
 
     def labels(
         self,

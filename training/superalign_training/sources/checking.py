@@ -1,5 +1,6 @@
 """Settings of signals that contradict each other, found before anything is trained."""
 
+from superalign_env.canonical import content_hash
 from superalign_env.errors import InvalidOption
 from superalign_training.sources.settings import Signals
 
@@ -20,6 +21,7 @@ def check(signals: Signals, *, generations: int) -> None:
     if not generations:
         return
     _check_people(signals)
+    _check_twice(signals)
     others = len(signals.models) + len(signals.personas)
     if not others and not signals.labels:
         raise InvalidOption(
@@ -71,3 +73,13 @@ def _check_people(signals: Signals) -> None:
             f"signals.people has the same name twice ({', '.join(names)}); names are what "
             "their answers are recorded under: give each another"
         )
+
+
+def _check_twice(signals: Signals) -> None:
+    names = [content_hash(named) for named in (*signals.models, *signals.personas)]
+    for place, named in enumerate((*signals.models, *signals.personas)):
+        if names[place] in names[:place]:
+            raise InvalidOption(
+                f"signals.models and signals.personas name {named!r} twice; the same voice "
+                "twice is no second opinion: name another, or another seed of it"
+            )

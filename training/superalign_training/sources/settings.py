@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from superalign_training.algorithms.making import ExampleAlgorithm
-from superalign_training.algorithms.sft import Sft
+from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.sections import Count, Plural, Section, Share
 
 Rule = Literal["majority", "weighted", "dawid-skene", "ancestors"]
@@ -39,11 +39,11 @@ class Signals(Section):
     ``{id: simulated-persona, group: elders}``."""
     people: tuple[Person, ...] = (Person(),)
     """Who answers the budgeted questions, in turns."""
-    labels: NonNegativeInt = 160
+    labels: NonNegativeInt = 240
     """How many answers of people each generation may cost; 0 asks nobody."""
     control_share: Share = 0.25
     """Share of those labels that are spent on control tasks: they are never trained on."""
-    random_share: Share = 0.2
+    random_share: Share = 0.1
     """Share of the other labels that go to tasks drawn at random instead of disputed ones;
     they weigh sources and are never trained on."""
     human: Literal["override", "add"] = "override"
@@ -76,7 +76,7 @@ class Competence(Section):
     """Tasks that are labelled and taught."""
     control_cases: Plural = 60
     """Tasks of the control split: what a controller may know of the generation."""
-    algorithm: ExampleAlgorithm = Sft(steps=40, rate=1e-3)
+    algorithm: ExampleAlgorithm = WeakToStrong(steps=40, rate=1e-3)
     """How the learner is taught the labels."""
     least: Count = 8
     """Labels below which nothing is taught: the stage fails and says so."""

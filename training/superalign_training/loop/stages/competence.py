@@ -34,7 +34,6 @@ from superalign_training.loop.panel import (
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
 from superalign_training.sources.combining import disagreement
-from superalign_training.sources.reliability import reliability
 from superalign_training.sources.statements import Consensus
 
 
@@ -55,10 +54,7 @@ def competence(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
     with speaking(learner, settings.signals.temperature):
         taught = desk.sit("train", settings.competence.cases * effort, learner)
         control = desk.sit("control", settings.competence.control_cases, learner)
-    trust = reliability(
-        [*taught.statements, *control.statements, *taught.chosen],
-        [*taught.drawn, *control.drawn],
-    )
+    trust = desk.trust(taught, control)
     labels = desk.labels(taught, taught.chosen, trust, drop=True)
     if len(labels) < settings.competence.least:
         raise InvalidOption(
