@@ -147,7 +147,7 @@ def _facts(run: "Run") -> dict[str, Any]:
         "episodes": run.census(),
         "agents": run.agents.all(),
         "metrics": run.metrics.read(),
-        "events": _event_counts(run),
+        "events": run.events.kinds(),
         "signals": run.signals.last_id(),
         "questions": run.questions.budget(),
     }
@@ -167,11 +167,12 @@ def _print_facts(run: "Run") -> None:
     _print_table(["scenario", "arm", "ending", "episodes", "stage"], counted)
     measured = [(*_metric(m.metric), m.stage) for m in run.metrics.read()]
     _print_table(["metric", "value", "interval", "n", "agent", "tags", "stage"], measured)
-    _print_table(["event", "how many"], list(_event_counts(run).items()))
+    _print_table(["event", "how many"], list(run.events.kinds().items()))
     asked = run.questions.budget()
     console.print(
         f"{run.signals.last_id()} signals; {asked.asked} questions, {asked.answered} answered"
     )
+    console.print(shown(f"`superalign report {run.path}` makes a page of it", "dim"))
 
 
 def _print_table(columns: list[str], rows: list[Any]) -> None:
@@ -185,13 +186,6 @@ def _metric(metric: Metric) -> tuple[str, str, str, str, str, str]:
     tags = " ".join(f"{key}={value}" for key, value in metric.tags.items())
     whom = metric.agent[:12] + (f" vs {metric.opponent[:12]}" if metric.opponent else "")
     return metric.name, number(metric.value), between, str(metric.n), whom, tags
-
-
-def _event_counts(run: "Run") -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for happened in run.events.read():
-        counts[happened.event.kind] = counts.get(happened.event.kind, 0) + 1
-    return dict(sorted(counts.items()))
 
 
 def _print_comparison(episode: Episode, found: "Comparison") -> None:

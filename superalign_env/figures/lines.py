@@ -50,12 +50,12 @@ class Panel(NamedTuple):
     across: str
     """What the horizontal axis is."""
     share: bool = True
-    """Whether values are shares: all such panels then show the range 0 to 1."""
+    """Whether values are shares: all such panels show the range 0 to 1. Others show zero."""
 
 
 def draw_lines(panel: Panel, described: Described) -> str:
     """Return the panel as SVG."""
-    named = [line for line in panel.lines if line.label] if len(panel.lines) > 1 else []
+    named = [line for line in panel.lines if line.label]
     columns = 2 if all(len(line.label) <= 19 for line in named) else 1
     below = -(-len(named) // columns) * _LEGEND_LINE
     with sheet(_WIDTH, _HEIGHT + below) as figure:
@@ -116,9 +116,7 @@ def _arrange(axes: Axes, panel: Panel) -> None:
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
     else:
         axes.margins(y=0.12)
-        low, high = axes.get_ylim()
-        if low < 0 < high:
-            axes.axhline(0, color=light("soft"), linewidth=0.9, zorder=1)
+        axes.axhline(0, color=light("soft"), linewidth=0.9, zorder=1)
 
 
 def _thinned(ticks: Sequence[tuple[float, str]], most: int = 9) -> list[tuple[float, str]]:

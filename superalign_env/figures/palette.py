@@ -17,14 +17,14 @@ class Shade(NamedTuple):
 
 
 SERIES = (
-    Shade("#0060a8", "#6db7ff"),  # blue
-    Shade("#c2500a", "#ff9d5c"),  # vermillion
-    Shade("#00785a", "#45cfa0"),  # green
-    Shade("#96308a", "#eb93dd"),  # purple
-    Shade("#806000", "#e0bf4a"),  # ochre
-    Shade("#3a8fb7", "#9fe3f5"),  # sky
-    Shade("#a3133a", "#ff7d93"),  # crimson
-    Shade("#5a5a66", "#c3c3cf"),  # slate
+    Shade("#1a73e8", "#3b8cff"),  # blue
+    Shade("#8a3a0c", "#dd6427"),  # rust
+    Shade("#08a386", "#82cf96"),  # green
+    Shade("#661591", "#ecd2ff"),  # purple
+    Shade("#967000", "#fdde36"),  # ochre
+    Shade("#2d7488", "#60a0bc"),  # petrol
+    Shade("#ea5a58", "#ffc9c3"),  # coral
+    Shade("#4b4f5b", "#8b8b8b"),  # slate
 )
 """Lines, arrows, runs: the same index means the same thing all over a page."""
 
@@ -58,6 +58,7 @@ ROLES: dict[str, Shade] = {
     "ink": Shade("#1b1f24", "#e8eaed"),
     "soft": Shade("#5f6670", "#a3abb6"),
     "rule": Shade("#d3d7dc", "#3c434c"),
+    "link": Shade("#0b57b8", "#86b9ff"),
     "band": Shade("#2f7dc0", "#5aa6e6"),
     "paper": Shade("#ffffff", "#14171b"),
     "warn": Shade("#b3261e", "#ff8a80"),

@@ -206,7 +206,7 @@ def _gaps(axes: Axes, rungs: Sequence[Rung]) -> int:
 def _arrow(axes: Axes, rung: Rung, tips: Tips) -> None:
     """Draw A⁻, A⁺ and what lies between them."""
     refused = rung.accepted is False
-    colour = light("s1" if refused else "s0")
+    colour = light("warn" if refused else "s0")
     for spot, filled, sign in ((rung.before, False, "⁻"), (rung.after, True, "⁺")):
         if spot is None:
             continue

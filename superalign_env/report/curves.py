@@ -86,7 +86,9 @@ def curves(
             metric.tags.get("side", ""),
         )
         found.setdefault(key, {})[place] = metric
-    ordered = sorted(found, key=lambda key: (key[0], chart.names.index(key[1]), key[2:]))
+    ordered = sorted(
+        found, key=lambda key: (key[0], chart.names.index(key[1]), key[2], key[3] != "-")
+    )
     return [Curve(*key, tuple(sorted(found[key].items(), key=_first))) for key in ordered]
 
 
@@ -109,7 +111,7 @@ def panels(chart: Chart, drawn: Sequence[Curve], placed: Axis) -> list[Panel]:
         used = {place for curve in here for place, _ in curve.points}
         ticks = tuple(tick for tick in placed.ticks if tick[0] >= min(used))
         made.append(
-            Panel(heading(chart, apart), tuple(lines), ticks, placed.across, chart.share)
+            Panel(_title(chart, here), tuple(lines), ticks, placed.across, chart.share)
         )
     return made
 
@@ -176,6 +178,13 @@ def _place(row: Measured, placed: Axis) -> float | None:
 
 def _first(point: tuple[float, Metric]) -> float:
     return point[0]
+
+
+def _title(chart: Chart, here: Sequence[Curve]) -> str:
+    """Return a panel's title; where one of several metrics is alone, it is named."""
+    alone = len(chart.names) > 1 and len({curve.name for curve in here}) == 1
+    named = chart._replace(title=names.title(here[0].name)) if alone else chart
+    return heading(named, here[0].panel)
 
 
 def _label(curve: Curve, beside: Sequence[Curve]) -> str:

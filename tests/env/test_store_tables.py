@@ -7,7 +7,17 @@ import pytest
 import superalign_env
 from superalign_env.canonical import content_hash
 from superalign_env.errors import RecordError
-from superalign_env.store import Cell, EpisodeWriter, Run, database, validate, versions
+from superalign_env.game import Game
+from superalign_env.store import (
+    Cell,
+    Cost,
+    EpisodeWriter,
+    Run,
+    costs_by_stage,
+    database,
+    validate,
+    versions,
+)
 from superalign_env.store.database import Database, on_network
 from superalign_env.types import (
     AgentSpec,
@@ -16,8 +26,18 @@ from superalign_env.types import (
     EpisodeKey,
     Event,
     Metric,
+    Reply,
+    Signal,
     Task,
 )
+
+
+def played():
+    game = Game(superalign_env.make_scenario("echo"), EpisodeKey())
+    while not game.over:
+        reply = Reply("word", prompt_ids=(1, 2, 3), token_ids=(4, 5), logprobs=(0.0, 0.0))
+        game.step([reply for _ in game.views()])
+    return game.episode()
 
 
 @pytest.fixture
@@ -215,3 +235,30 @@ def test_the_revision_is_the_commit_of_the_checkout(monkeypatch, tmp_path):
     (git / "HEAD").write_text("3333\n")
     assert versions.revision() == "3333"
     assert versions.versions()["superalign-env"] == superalign_env.__version__
+
+
+def test_events_of_the_run_are_told_from_those_of_episodes(run):
+    from_stage = run.events.add(Event("gate.accepted"))
+    with EpisodeWriter(run) as writer:
+        writer.write([played()])
+    found = Event("hazard.found", evidence={"x": 1})
+    about = run.events.add(found, episode=played().id)
+    assert [h.id for h in run.events.of_the_run()] == [from_stage]
+    assert run.events.kinds()["hazard.found"] == run.events.kinds()["gate.accepted"] == 1
+    assert run.events.get([about, 99])[about].event.evidence == {"x": 1}
+    assert list(run.events.get([about, 99, about])) == [about]
+
+
+def test_a_record_says_what_each_stage_cost(run):
+    stage = run.stages.begin("learn")
+    episode = played()
+    with EpisodeWriter(run, stage=stage.id) as writer:
+        writer.write([episode])
+    said = len(episode.utterances)
+    signals = [("q", "label"), ("", "verdict"), ("", "verdict")]
+    run.signals.append(
+        [Signal(kind, episode.id, 0, "s", 0.5, question=asked) for asked, kind in signals]
+    )
+    assert costs_by_stage(run) == [
+        Cost(stage.id, 1, said, 3 * said, 2 * said, labels=1, statements=2)
+    ]

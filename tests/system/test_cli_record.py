@@ -122,7 +122,14 @@ def test_ls_lists_what_is_registered(superalign):
 
 def test_show_sums_a_run_up(superalign, made):
     text = superalign("show", made)
-    for part in ("0001-self-play", "echo-v0", "safety", "0.25 … 0.75", "alarm.collapse"):
+    for part in (
+        "0001-self-play",
+        "echo-v0",
+        "safety",
+        "0.25 … 0.75",
+        "alarm.collapse",
+        "superalign report",
+    ):
         assert part in text
     facts = json.loads(superalign("show", made, "--json"))
     assert facts["run"]["seed"] == 3
