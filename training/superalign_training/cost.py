@@ -160,7 +160,7 @@ def _nothing(when: _When) -> Spent:
 def _judge(when: _When) -> Spent:
     rules = when.settings.judge
     episodes = rules.cases + rules.courses * rules.check_cases
-    rows = rules.one_answer_first * rules.imitation.batch
+    rows = float(rules.one_answer_first * rules.imitation.batch)
     rows += rules.courses * _rows(rules.imitation, rules.cases)
     return Spent(episodes, episodes * when.critics, rows, rules.courses + 1)
 

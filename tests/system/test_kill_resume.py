@@ -1,0 +1,167 @@
+"""A run that was killed, however often and wherever, ends as one that never was.
+
+Endpoint agents are excepted: what they say is not ours. Runs are processes of a fork
+server that has imported everything, so that a kill costs no more than the run.
+"""
+
+import json
+import multiprocessing
+import random
+import time
+
+import pytest
+
+from superalign_env.errors import RecordDamaged
+from superalign_env.store import Run, digest, validate
+from superalign_training.selfplay import SelfPlay
+from superalign_training.watching import LogLines
+
+FEW = {"steps": 2, "batch": 8}
+
+SELF_PLAY = {
+    "learner": "micro/1",
+    "attacker": "micro/1",
+    "critic": "micro/1",
+    "rounds": 2,
+    "budget": 0.3,
+    "judge": {
+        "cases": 16, "check_cases": 8, "one_answer_first": 1, "courses": 1, "imitation": FEW,
+    },
+    "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0, "imitation": FEW},
+    "supervise": {"cases": 6, "members": 2, "algorithm": {"id": "sft", **FEW}, "replay": {"cases": 4}},
+    "learn": {"rl": {"steps": 2, "cases": 3, "members": 2}},
+    "calibrate": {"cases": 6, "imitation": FEW},
+    "league": {"share": 0.3, "queries": 4},
+    "evaluate": {
+        "cases": 10, "attack_cases": 4, "fresh_queries": 6, "fresh_waves": 2,
+        "families": ["arithmetic"], "family_cases": 3,
+    },
+}  # fmt: skip
+
+CHAIN = {
+    **{key: SELF_PLAY[key] for key in ("learner", "attacker", "critic", "judge", "attack")},
+    "generations": 2,
+    "rounds": 1,
+    "budget": 0.2,
+    "levels": ["micro/0", "micro/1"],
+    "gap": "fixed-small",
+    "learn": SELF_PLAY["learn"],
+    "calibrate": SELF_PLAY["calibrate"],
+    "signals": {"labels": 24, "models": ["micro/0@1"]},
+    "competence": {"cases": 24, "control_cases": 8, "algorithm": {"steps": 2}},
+    "discover": {"cases": 12, "waves": 2, "most": 6, "below": 0.9},
+    "conform": {
+        "hazards": 8, "ordinary": 6, "people": 6, "algorithm": {"steps": 2},
+        "replay": {"cases": 4, "imitation": FEW},
+    },
+    "gate": {"cases": 6, "requests": 8, "people": 4, "disputes": 4, "deployed": 8},
+    "capability": {
+        "cases": 4, "requests": 10, "gold_tasks": 16, "ceiling": {"steps": 2}, "best_of": 2,
+        "test_factor": 1,
+    },
+}  # fmt: skip
+
+RUNS = {"self-play": SELF_PLAY, "chain": CHAIN}
+
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload(["superalign_training.selfplay"])
+
+
+def start(settings, path, send=None):
+    """Begin or continue a run in a process of its own."""
+    watcher = LogLines(send, every=0) if send is not None else None
+    play = SelfPlay(run_dir=str(path), watcher=watcher, **settings)
+    process = context.Process(target=play.run, kwargs={"resume": is_begun(path)})
+    process.start()
+    return process
+
+
+def is_begun(path):
+    try:
+        Run.open(path, readonly=True).close()
+    except (RecordDamaged, FileNotFoundError):
+        return False
+    except Exception as error:
+        assert "no run at" in str(error), error
+        return False
+    return True
+
+
+def end(settings, path, limit=600):
+    process = start(settings, path)
+    process.join(limit)
+    assert process.exitcode == 0
+
+
+def outcome(path):
+    with Run.open(path, readonly=True) as run:
+        assert validate(run) == []
+        return {**digest(run), "summary": json.loads((path / "summary.json").read_text())}
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def whole(request, tmp_path_factory):
+    """Settings, what a run that was never interrupted came to, and how long it took."""
+    settings = RUNS[request.param]
+    path = tmp_path_factory.mktemp("whole") / "run"
+    began = time.monotonic()
+    end(settings, path)
+    return settings, outcome(path), time.monotonic() - began
+
+
+def kill_at(settings, path, line):
+    """Kill a run as soon as it says something that begins like that."""
+    hear, say = context.Pipe(duplex=False)
+    process = start(settings, path, say.send)
+    say.close()
+    heard = []
+    try:
+        while not any(line in text for text in heard):
+            heard.append(hear.recv())
+    except EOFError:
+        raise AssertionError(f"{line} was never said, but {heard}") from None
+    process.kill()
+    process.join()
+    hear.close()
+
+
+KILLS = {
+    "self-play": ["judge 1/", "attack 1/2", "annotate done", "round 2 learn 1/", "test 1/"],
+    "chain": [
+        "competence 1/",
+        "discover 2/2",
+        "generation 1 round 0 conform 1/",
+        "annotate done",
+        "measure done",
+        "generation 2 round 2 gate",
+    ],
+}
+
+
+def test_a_run_that_was_killed_several_times_ends_as_one_that_was_not(
+    whole, request, tmp_path
+):
+    settings, expected, _ = whole
+    path = tmp_path / "run"
+    for line in KILLS[request.node.callspec.params["whole"]]:
+        kill_at(settings, path, line)
+    end(settings, path)
+    assert outcome(path) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", range(8))
+def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_was_not(
+    whole, tmp_path, seed
+):
+    settings, expected, seconds = whole
+    path = tmp_path / "run"
+    moments = random.Random(seed)
+    for _ in range(5):
+        process = start(settings, path)
+        process.join(moments.uniform(0.0, seconds * 0.6))
+        process.kill()
+        process.join()
+    end(settings, path)
+    assert outcome(path) == expected
