@@ -255,3 +255,33 @@ def test_planted_label_noise_is_copied_by_naive_and_resisted_by_the_other_method
         )
     assert right["confidence"] > right["naive"] + 0.05
     assert right["confident-only"] > right["naive"] + 0.1
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_loss_of_long_answers_mixes_label_and_own_answer(scratch, soft):
+    """The first full-weight step against float64 sums over both rows of every lesson."""
+    policy = Policy.from_reference(str(scratch))
+    lessons = [Example((30 + i, 31), (44, 45, END), ("w",), 0.2 * i) for i in range(1, 5)]
+    known = [one._replace(completion_ids=(46, END)) for one in lessons[:2]]
+    fit(policy, Rows(known + lessons[2:]), Course(steps=80, rate=2e-2, batch=4), seed=0)
+    said = greedy_answers(policy, [one.prompt_ids for one in lessons], 7)
+    assert said == [(46, END)] * 2 + [(44, 45, END)] * 2
+    weight, total, tokens = 0.75, 0.0, 0.0
+    for lesson, own in zip(lessons, said, strict=True):
+        sure = lesson.confidence if soft else 1.0
+        for ids, counts in ((lesson.completion_ids, (1 - weight) * sure), (own, weight)):
+            nats = -np.log(probability(policy, lesson.prompt_ids, ids))
+            total, tokens = total + counts * nats, tokens + counts * len(ids)
+    rules = WeakToStrong(
+        method="confidence", weight=weight, warm_up=0.0, steps=1, batch=4, soft=soft
+    )
+    found = rules.improve(policy, lessons, seed=0)["loss"]
+    assert found == pytest.approx(total / tokens, rel=1e-4)
+
+
+def probability(policy, prompt, ids):
+    row = torch.tensor([prompt + ids])
+    with torch.no_grad():
+        logs = policy.model(input_ids=row).logits[0].double().log_softmax(-1)
+    places = range(len(prompt) - 1, row.shape[1] - 1)
+    return np.exp(sum(logs[p, row[0, p + 1]].item() for p in places))

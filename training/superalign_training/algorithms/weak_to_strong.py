@@ -217,13 +217,15 @@ class _Taught:
         if not self._own or step % self._rules.refresh == 0:
             self._decode(step)
         chosen = places.tolist()
-        rows = Rows(
-            [self._lessons[place] for place in chosen]
-            + [self._own[place] for place in chosen]
-        )
+        labels = [self._lessons[place] for place in chosen]
+        own = [self._own[place] for place in chosen]
+        differ = [i for i, (a, b) in enumerate(zip(labels, own, strict=True)) if a != b]
+        # Who says what the label says is one row instead of two.
+        rows = Rows([*labels, *[own[i] for i in differ]])
         nats, real = rows.surprises(model, torch.arange(len(rows)))
-        sure = self._sure[places]
-        both = torch.cat([(1.0 - weight) * sure, torch.full_like(sure, weight)])
+        of_labels = (1.0 - weight) * self._sure[places] + weight
+        of_labels[differ] -= weight
+        both = torch.cat([of_labels, torch.full_like(of_labels[: len(differ)], weight)])
         return mean_over_tokens(nats, real, both)
 
     def _decode(self, step: int) -> None:
