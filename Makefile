@@ -12,6 +12,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 VENV ?= .venv
 WORKERS ?= 2
 DEMO := runs/demo
+CHAIN := runs/demo-chain
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input \
@@ -25,7 +26,7 @@ export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format docs bench
+.PHONY: help demo demo-chain test test-slow lint format docs bench
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +37,12 @@ demo: $(VENV)/.has-train  ## three tiny transformers play red-team for three rou
 	@echo
 	@echo "$(DEMO)/summary.md   what was learned"
 	@echo "$(DEMO)/run.db       every word of it: $(BIN)/superalign ls $(DEMO)"
+
+demo-chain: $(VENV)/.has-train  ## three generations, each supervised by the last, and their report
+	@if [ -e $(CHAIN) ]; then rm -rf $(CHAIN).old && mv $(CHAIN) $(CHAIN).old; fi
+	@$(BIN)/superalign train preset=chain run_dir=$(CHAIN)
+	@echo
+	@$(BIN)/superalign report $(CHAIN)
 
 test: $(VENV)/.has-test  ## all tests but the slow ones, types and style included
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
