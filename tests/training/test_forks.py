@@ -1,0 +1,137 @@
+"""A run goes on elsewhere with other settings; what was done before stays as it was."""
+
+import shutil
+
+import pytest
+
+from superalign_env.errors import InvalidOption, RecordDamaged, RecordError
+from superalign_env.store import Run, digest, validate
+from superalign_training.forks import fork
+from superalign_training.selfplay import SelfPlay
+
+FEW = {"steps": 2, "batch": 8}
+
+
+def small(model, run_dir, **more):
+    return {
+        "run_dir": run_dir,
+        "learner": str(model),
+        "attacker": str(model),
+        "critic": str(model),
+        "rounds": 2,
+        "budget": 0.3,
+        "judge": {
+            "cases": 8, "check_cases": 6, "one_answer_first": 1, "courses": 1,
+            "imitation": FEW,
+        },
+        "attack": {"cases": 8, "waves": 2, "min_distinct": 0.0, "imitation": FEW},
+        "learn": {"rl": {"steps": 2, "cases": 2, "members": 2}},
+        "calibrate": {"cases": 6, "imitation": FEW},
+        "evaluate": {
+            "cases": 10, "attack_cases": 4, "fresh_queries": 6, "fresh_waves": 2,
+            "families": ["arithmetic"], "family_cases": 2,
+        },
+        **more,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def source(speaking, tmp_path_factory):
+    """A finished run of two rounds."""
+    path = tmp_path_factory.mktemp("source") / "run"
+    SelfPlay(**small(speaking, path)).run()
+    return path
+
+
+def summed(path):
+    with Run.open(path, readonly=True) as run:
+        assert validate(run) == []
+        found = digest(run)
+    return {name: found[name] for name in found if name not in ("run", "settings")}
+
+
+def copied(source, tmp_path):
+    shutil.copytree(source, tmp_path / "source")
+    return tmp_path / "source"
+
+
+def test_a_fork_that_changes_nothing_comes_to_the_same(source, tmp_path):
+    fork(source, tmp_path / "fork", at=1).run(resume=True)
+    assert summed(tmp_path / "fork") == summed(source)
+    with Run.open(tmp_path / "fork", readonly=True) as run, Run.open(source, True) as old:
+        assert run.info.parent == old.info.id
+        assert run.info.inherited == "0007-evaluate"
+        assert run.info.status == "done"
+
+
+def test_a_fork_goes_on_with_other_settings_and_keeps_what_was_before(source, tmp_path):
+    made = fork(source, tmp_path / "fork", at=1, learn={"rl": {"steps": 1}}, rounds=3)
+    assert made.settings.learn.rl.steps == 1
+    assert made.settings.learn.rl.cases == 2, "the rest of the section is as it was"
+    made.run(resume=True)
+    with Run.open(tmp_path / "fork", readonly=True) as run, Run.open(source, True) as old:
+        ours, theirs = run.stages.all(), old.stages.all()
+        assert [s.round for s in ours if s.name == "learn"] == [1, 2, 3]
+        assert ours[:7] == theirs[:7]
+        assert ours[7].inputs["settings"] != theirs[7].inputs["settings"]
+        rows = [row for row in run.metrics.read() if row.stage == ours[3].id]
+        assert rows == [row for row in old.metrics.read() if row.stage == theirs[3].id]
+        assert run.info.config["learn"]["rl"]["steps"] == 1
+        assert validate(run) == []
+
+
+def test_an_interrupted_fork_resumes_and_can_be_forked_again(source, tmp_path):
+    fork(source, tmp_path / "one", at=0, learn={"rl": {"steps": 1}}).run(resume=True)
+    again = fork(tmp_path / "one", tmp_path / "two", stage="0004-learn")
+    again.run(resume=True)
+    assert summed(tmp_path / "two") == summed(tmp_path / "one")
+    with pytest.raises(RecordError, match="other settings"):
+        SelfPlay.of(again.settings.model_copy(update={"budget": 0.0})).run(resume=True)
+
+
+def test_what_cannot_be_forked_is_said_before_anything_is_made(source, tmp_path):
+    new = tmp_path / "fork"
+    with pytest.raises(RecordError, match="no run at"):
+        fork(tmp_path / "nowhere", new)
+    with pytest.raises(RecordError, match="no stage '0077-gate'"):
+        fork(source, new, stage="0077-gate")
+    with pytest.raises(RecordError, match=r"finished no round 7, but 0, 1, 2"):
+        fork(source, new, at=7)
+    with pytest.raises(RecordError, match="is the run that is forked"):
+        fork(source, source)
+    with pytest.raises(RecordError, match="no stage evaluate of generation 0, round 2"):
+        fork(source, new, rounds=1)
+    with pytest.raises(InvalidOption, match="roundz"):
+        fork(source, new, roundz=1)
+    assert not new.exists()
+
+
+@pytest.mark.parametrize("what", ["model.safetensors", "optimizer.safetensors"])
+def test_an_altered_checkpoint_stops_a_fork(source, tmp_path, what):
+    path = copied(source, tmp_path)
+    with Run.open(path, readonly=True) as run:
+        chain = run.stages.get("0007-evaluate").outputs["chain"]
+    weights = path / chain["policies"]["learner"]["path"] / what
+    raw = bytearray(weights.read_bytes())
+    raw[-1] ^= 1
+    weights.write_bytes(raw)
+    with pytest.raises(RecordDamaged, match="altered"):
+        fork(path, tmp_path / "fork", at=1)
+    fork(path, tmp_path / "fork", at=0)
+
+
+def test_a_missing_checkpoint_or_memory_stops_a_fork_and_a_resume(source, tmp_path):
+    path = copied(source, tmp_path)
+    with Run.open(path, readonly=True) as run:
+        chain = run.stages.get("0007-evaluate").outputs["chain"]
+    (path / chain["memories"]["attacker-archive"]["path"]).unlink()
+    with pytest.raises(RecordDamaged, match="cannot be read"):
+        fork(path, tmp_path / "fork", at=1)
+    path = fork(source, tmp_path / "other", at=1).settings.run_dir
+    shutil.rmtree(path / chain["policies"]["critic"]["path"])
+    with pytest.raises(RecordDamaged, match="critic"):
+        fork(path, tmp_path / "fork", at=1)
+    with Run.open(path, readonly=True) as run:
+        config = run.info.config
+    with pytest.raises(RecordDamaged, match="critic"):
+        SelfPlay(**{**config, "run_dir": path}).run(resume=True)
