@@ -1,31 +1,37 @@
 """The stages that measure a chain: what they write, that they repeat it, what they leave alone."""
 
+import json
 from functools import partial
 
 import msgspec
 import pytest
 
+from superalign_env.errors import InvalidOption
 from superalign_env.store import Run
+from superalign_env.types import Gold
+from superalign_training.evaluation.ceiling import gold_lessons
+from superalign_training.evaluation.papers import draw_paper
 from superalign_training.loop.cast import first_policy
 from superalign_training.loop.chain import Aligned, Chain
 from superalign_training.loop.driver import Outcome, Planned, drive
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages import measure as stage
 from superalign_training.loop.stages.gap import gap
+from superalign_training.policy import Policy
 from superalign_training.settings import TRAINED, read_settings
 from superalign_training.watching import Silent
 
 GENERATIONS = 3
 
 
-def settings(model, **more):
+def settings(model, competence=None, **more):
     return read_settings(
         {
             **{role: str(model) for role in TRAINED},
             "generations": GENERATIONS,
             "levels": [str(model), str(model)],
             "gap": {"id": "direct"},
-            "competence": {"families": ["arithmetic"]},
+            "competence": competence or {"families": ["arithmetic"]},
             "capability": {
                 "cases": 8,
                 "requests": 24,
@@ -176,3 +182,42 @@ def test_what_could_not_be_said_is_said_in_the_notes(measured):
     assert of(rows, "capability.pgr", who="A1-") == []
     assert any("A1 PGR: the ceiling is" in why for why in notes["missing"])
     assert notes["tasks"] == 8
+
+
+def test_tasks_of_a_file_are_measured_too_and_people_who_cannot_be_simulated_are_left_out(
+    speaking, tmp_path
+):
+    file = tmp_path / "sums.jsonl"
+    rows = [
+        {"prompt": f"calc {a} + {b}", "answer": f"ans {(a + b) % 10}"}
+        for a in range(10)
+        for b in range(10)
+    ]
+    splits = ("train", "train", "control", "gate", "test")
+    file.write_text(
+        "\n".join(json.dumps({**row, "split": splits[i % 5]}) for i, row in enumerate(rows))
+    )
+    source = {
+        "id": "rows",
+        "path": str(file),
+        "kind": "free-form",
+        "columns": {"split": "split"},
+    }
+    go(tmp_path / "run", settings(speaking, competence={"source": source}))
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        found = list(run.metrics.read())
+        notes = next(s for s in run.stages.all() if s.name == "measure").outputs["notes"]
+    assert {m.tags["family"] for m in of(found, "capability.utility")} == {"free-form"}
+    assert any("nobody can be simulated" in why for why in notes["missing"])
+    assert of(found, "capability.gap", who="A1") == []
+    assert len(of(found, "capability.gap", who="A2", **{"in": "utility"})) == 1
+
+
+def test_tasks_without_gold_answers_have_no_ceiling(speaking):
+    paper = draw_paper(["microworld"], "train", 4, whole="microworld")
+    policy = Policy.from_reference(str(speaking))
+    assert [lesson.sources for lesson in gold_lessons(policy, paper)] == [("gold",)] * 4
+    source = paper.exam.source
+    source.gold = lambda task: Gold()
+    with pytest.raises(InvalidOption, match="no gold answers"):
+        gold_lessons(policy, paper)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from superalign_env.canonical import content_hash
-from superalign_env.errors import RecordDamaged
+from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.seeding import label, mix
 from superalign_training.algorithms.updates.course import Course
 from superalign_training.algorithms.updates.fitting import Rows, fit
@@ -108,15 +108,25 @@ def find_ceiling(
 
 
 def gold_lessons(policy: Policy, lessons: Paper) -> list[Example]:
-    """Return the gold answers to tasks as a policy would say them."""
+    """Return the gold answers to tasks as a policy would say them.
+
+    Raises:
+        InvalidOption: nobody knows an answer to any of them.
+    """
     source = lessons.exam.source
-    return [
-        Example(
-            policy.prompt_ids(view),
-            policy.reply_ids(view, source.gold(task).answer),
-            ("gold",),
-        )
+    known = [
+        (view, answer)
         for task, view in zip(lessons.tasks, lessons.views, strict=True)
+        if (answer := source.gold(task).answer)
+    ]
+    if not known:
+        raise InvalidOption(
+            f"{source.id} has no gold answers, so there is no ceiling to teach; name tasks "
+            "that have them: competence.source"
+        )
+    return [
+        Example(policy.prompt_ids(view), policy.reply_ids(view, answer), ("gold",))
+        for view, answer in known
     ]
 
 

@@ -38,9 +38,14 @@ def _answer(person: SimulatedAnnotator, paper: Paper, place: int) -> str:
     # Who cannot tell words apart takes a task for one that looks the same; those are looked
     # for in the task's own split, and a held-out one has next to none.
     task = msgspec.structs.replace(paper.tasks[place], split="train")
+    candidates = paper.exam.source.answers(task)
+    if not candidates:
+        raise InvalidOption(
+            f"{paper.exam.source.id} names no candidate answers, so nobody can be simulated"
+        )
     game = Game(paper.exam, EpisodeKey(case=place), task=task)
     # What is said here only holds the place of what the person writes.
-    game.step([Reply(text=paper.exam.source.answers(task)[0])])
+    game.step([Reply(text=candidates[0])])
     question = Question(f"measured-{task.id}", "answer", game.episode_id, 0)
     said = person.answer(question, game.episode(), paper.exam)
     if said is None:

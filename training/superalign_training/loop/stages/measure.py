@@ -8,6 +8,7 @@ stage: controllers and the gate have their own tasks and see no truth.
 from collections.abc import Mapping
 from typing import Any
 
+from superalign_env.errors import InvalidOption
 from superalign_env.humans.simulated import SimulatedAnnotator
 from superalign_env.seeding import label, mix
 from superalign_env.types import Metric, Split
@@ -138,7 +139,12 @@ class _Room:
         signals = self._settings.signals
         if not (signals.labels and signals.people):
             return None
-        return Teacher("people", people_sit(_people(self._settings), self._paper))
+        try:
+            said = people_sit(_people(self._settings), self._paper)
+        except InvalidOption as error:
+            self._missing.append(f"people: {error}")
+            return None
+        return Teacher("people", said)
 
     def _ceiling(self, level: int) -> Ceiling:
         fresh = level_policy(level, self._settings, self._bench.residents)
