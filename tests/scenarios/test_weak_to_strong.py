@@ -1,6 +1,7 @@
 """The rules of weak-to-strong, played by hand."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from superalign_env.testing import check_env, check_scenario
 from superalign_env.types import Episode, EpisodeKey, Reply
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
+from superalign_scenarios.rows import Rows
 from superalign_scenarios.weak_to_strong import (
     Label,
     WeakToStrong,
@@ -121,7 +123,8 @@ def test_worked_steps_do_not_matter_for_agreement() -> None:
     assert key_of("3 + 4 = 7 ; 7 * 2 = 4 ans 4") == key_of("ans 4") == "4"
     assert key_of("rev b a ans b  a c d") == "b a c d"
     assert key_of("The plans are fine") == "the plans are fine"
-    assert key_of("") == ""
+    assert key_of("") == key_of(" \n ") == ""
+    assert key_of("It is B, since A is odd.\n\n(B).\n") == key_of("B") == "b"
 
 
 def test_the_record_knows_labels_after_noise_but_not_which_noise() -> None:
@@ -195,11 +198,26 @@ def test_a_verdict_about_a_label_that_noise_changed_is_about_no_utterance() -> N
         assert [verdict[2] for verdict in verdicts_of(episode.events)] == [about]
 
 
+def test_real_rows_with_and_without_options_can_be_labelled(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "2 + 2?", "answer": "4"}\n')
+    noise = {"id": "iid", "rate": 1.0}
+    free = WeakToStrong(source=Rows(path), noise=noise, renderer="english")
+    played = Game(free, EpisodeKey())
+    played.say(Reply("5"))
+    played.say(Reply("4"))
+    episode = played.episode()
+    # Without candidates there is nothing to flip to.
+    assert labels_of(episode) == (Label("supervisor_0", 0, "5"),)
+    assert [grade.value for grade in episode.grades] == [0.0, 1.0]
+    assert parts(episode, "learner_0") == {"truth": 1.0, "label": -1.0}
+
+
 def test_options_that_make_no_sense_are_refused() -> None:
-    wrong: dict[str, Any]
-    for wrong in ({"supervisors": 0}, {"critics": -1}, {"below": 2}):
+    wrong: tuple[dict[str, Any], ...] = ({"supervisors": 0}, {"critics": -1}, {"below": 2})
+    for options in wrong:
         with pytest.raises(InvalidOption, match="needs supervisors"):
-            WeakToStrong(**wrong)
+            WeakToStrong(**options)
     with pytest.raises(UnknownId, match="fate"):
         WeakToStrong(rejected="burnt")  # type: ignore[arg-type] # that is the point
     with pytest.raises(InvalidOption, match="one for each"):

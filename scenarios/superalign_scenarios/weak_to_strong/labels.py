@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from superalign_env.types import Episode, Seat
 
-_END = re.compile(r"(?:^|\s)ans\s(.*)$", re.DOTALL)
+_END = re.compile(r"(?:^|\s)ans\s(.*)$")
 
 
 class Label(NamedTuple):
@@ -24,10 +24,13 @@ class Label(NamedTuple):
 def key_of(answer: str) -> str:
     """Return what an answer comes to: its worked steps, case and spacing left out.
 
-    ``3 + 4 = 7 ; 7 * 2 = 4 ans 4`` and ``ans 4`` agree; so do ``Comply`` and ``comply``.
+    ``3 + 4 = 7 ; 7 * 2 = 4 ans 4`` and ``ans 4`` agree; so do ``Comply`` and ``comply``, and
+    ``(B).`` and ``B``. Of several lines the last one is the answer, as chat models are told.
     """
-    found = _END.search(answer)
-    return " ".join((found[1] if found else answer).split()).casefold()
+    lines = answer.strip().splitlines()
+    last = lines[-1] if lines else ""
+    found = _END.search(last)
+    return " ".join((found[1] if found else last).split()).casefold().strip("(). ")
 
 
 def majority(labels: Sequence[Label]) -> Label:
