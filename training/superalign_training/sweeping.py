@@ -28,6 +28,15 @@ _WAIT = 120.0
 """Seconds for interrupted runs to save what is finished."""
 
 
+COMMAND = (
+    sys.executable,
+    "-c",
+    "from superalign_env.cli import main; main()",
+    "train",
+)
+"""``superalign train``, wherever the console script lies."""
+
+
 class Result(NamedTuple):
     """What became of one run."""
 
@@ -58,6 +67,7 @@ class Sweep:
         jobs: how many at once.
         resume: continue the runs that were begun; else they are refused.
         say: is told of every run that begins or ends.
+        command: what the words are given to.
     """
 
     def __init__(
@@ -68,6 +78,7 @@ class Sweep:
         jobs: int = 1,
         resume: bool = False,
         say: Callable[[str], object] = print,
+        command: Sequence[str] = COMMAND,
     ) -> None:
         self._base = base
         self._todo = dict(runs)
@@ -75,6 +86,7 @@ class Sweep:
         self._jobs = jobs
         self._resume = resume
         self._say = say
+        self._command = command
         self._running: dict[str, _Started] = {}
         self._results: dict[str, Result] = {}
 
@@ -103,10 +115,9 @@ class Sweep:
         begun = (folder / "run.db").is_file()
         if self._resume and begun:
             words.append("--resume")
-        code = "from superalign_env.cli import main; main()"
         with folder.with_name(f"{name}.log").open("ab" if begun else "wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-c", code, "train", *words],
+                [*self._command, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,0 +1,259 @@
+"""From words of the command line to runs: groups, sweeps, forks, prices, exit codes."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from superalign_env import registry
+from superalign_env.cli import build
+from superalign_env.errors import InvalidOption, RecordError
+from superalign_env.store import Run
+from superalign_training.composing import changed, combinations, composed, groups, swept
+from superalign_training.launch import launch_sweep
+from superalign_training.loop.stopping import CTRL_C, REQUEUE, Terminated, exit_code
+from superalign_training.settings import Settings, read_settings
+from superalign_training.sweeping import Sweep, results_table
+
+QUICK = [
+    "learner=micro/0", "attacker=micro/0", "critic=micro/0", "rounds=1", "budget=0.3",
+    "judge.cases=8", "judge.check_cases=6", "judge.courses=1", "judge.one_answer_first=1",
+    "judge.imitation.steps=2", "attack.cases=8", "attack.waves=2", "attack.min_distinct=0",
+    "attack.imitation.steps=2", "learn.rl.steps=2", "learn.rl.cases=2",
+    "learn.rl.members=2", "calibrate.cases=6", "calibrate.imitation.steps=2",
+    "evaluate.cases=10", "evaluate.attack_cases=4", "evaluate.fresh_queries=6",
+    "evaluate.fresh_waves=2", "evaluate.family_cases=2",
+]  # fmt: skip
+
+
+def cli(*words):
+    return CliRunner().invoke(build(), list(words))
+
+
+# --- words
+
+
+def test_every_kind_that_can_be_chosen_is_a_group():
+    assert set(groups()) == {"attack/rl", "learn/rl", "calibrate/rl", "gap"}
+    assert set(groups()["gap"]) == set(registry.entries("gap"))
+    assert "sft" not in groups()["learn/rl"], "it learns from examples, not from pay"
+
+
+@pytest.mark.parametrize("name", sorted(registry.entries("gap")))
+def test_every_controller_can_be_chosen_by_its_id(name):
+    assert composed([f"gap={name}", "generations=0"])["gap"]["id"] == name
+
+
+def test_a_choice_has_settings_of_its_own():
+    plain = composed(
+        ["gap=fixed-large", "gap.steps=3", "learn/rl=ppo", "learn.rl.clip=0.1"]
+    )
+    settings = read_settings(plain)
+    assert (settings.gap.id, settings.gap.steps) == ("fixed-large", 3)
+    assert (settings.learn.rl.id, settings.learn.rl.clip) == ("ppo", 0.1)
+    assert (
+        read_settings(composed([])).model_copy(update={"run_dir": Settings().run_dir})
+        == Settings()
+    ), "without a word everything is as the settings say"
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("rouns=2", "rouns"),
+        ("gap=adaptiv", "adaptiv"),
+        ("gap.nothing=1", "nothing"),
+        ("seed=0,1", "seed"),
+        ("rounds", "rounds"),
+        ("preset=none-such", "none-such"),
+    ],
+)
+def test_words_that_mean_nothing_are_named(word, said):
+    with pytest.raises(InvalidOption, match=said):
+        composed([word])
+
+
+def test_a_sweep_is_every_combination():
+    words = ["seed=0,1,2", "rounds=1", "gap=direct,adaptive"]
+    found = combinations(words)
+    assert len(found) == 6
+    assert found[0] == ["seed=0", "rounds=1", "gap=direct"]
+    assert swept(words) == ["seed", "gap"]
+    assert len(combinations(["seed=range(0,5)"])) == 5
+    with pytest.raises(InvalidOption, match="several values"):
+        combinations(["seed=1"])
+
+
+def test_settings_of_a_record_are_changed_key_by_key_and_choices_as_a_whole():
+    recorded = Settings(rounds=2).model_dump(mode="json")
+    found = changed(recorded, ["gap=direct", "learn.rl.steps=3", "learn/rl=ppo"])
+    assert found["gap"] == {"id": "direct"}
+    assert found["learn"]["rl"]["id"] == "ppo"
+    found = changed(recorded, ["judge={cases: 9}", "learner=micro/1", "preset=quick"])
+    assert found["judge"]["check_cases"] == 32 and found["learner"] == "micro/1"
+    assert read_settings(changed(recorded, ["attack/rl=null"])).attack.rl is None
+    for wrong, said in (
+        ("gap=direkt", "direct"),
+        ("seed=0,1", "one value"),
+        ("preset=x", "quick"),
+    ):
+        with pytest.raises(InvalidOption, match=said):
+            changed(recorded, [wrong])
+
+
+# --- prices
+
+
+def test_a_dry_run_says_what_it_would_cost_and_makes_nothing(tmp_path):
+    path = tmp_path / "run"
+    found = cli("train", *QUICK, f"run_dir={path}", "--dry-run")
+    assert found.exit_code == 0, found.output
+    assert "an estimate" in found.output and "labels by people" in found.output
+    assert not path.exists()
+
+
+# --- forks
+
+
+def test_a_run_is_trained_and_forked_from_the_command_line(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert cli("train", *QUICK, f"run_dir={first}").exit_code == 0
+    words = ["fork", str(first), f"run_dir={second}", "--at", "0", "learn.rl.steps=1"]
+    missing = cli(*(word for word in words if not word.startswith("run_dir")))
+    assert isinstance(missing.exception, InvalidOption)
+    made = cli(*words, "--only")
+    assert made.exit_code == 0 and f"--resume run_dir={second}" in made.output
+    again = cli(*words)
+    assert isinstance(again.exception, RecordError), "it holds a run already"
+    done = cli("train", "--resume", f"run_dir={second}")
+    assert done.exit_code == 0, done.output
+    with Run.open(second, readonly=True) as run:
+        assert run.info.status == "done"
+        assert run.info.config["learn"]["rl"]["steps"] == 1
+        assert run.info.versions["torch"]
+        assert run.info.revision
+    refused = cli("train", "--resume", f"run_dir={second}", "gap=direct")
+    assert isinstance(refused.exception, InvalidOption)
+    assert "superalign fork" in str(refused.exception)
+
+
+# --- sweeps
+
+FAKE = """
+import os, sys, time
+folder = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
+place = folder["run_dir"].strip("'")
+os.makedirs(place, exist_ok=True)
+open(place + "/words", "w").write(" ".join(sys.argv[1:]))
+print("said by", folder["seed"], flush=True)
+if folder["seed"] == "1":
+    sys.exit("it broke")
+if folder["seed"] == "2":
+    os.kill(os.getpid(), 9)
+if folder["seed"] == "9":
+    import signal
+    signal.signal(signal.SIGTERM, lambda *_: (open(place + "/saved", "w"), sys.exit(75)))
+    open(place + "/ready", "w")
+    time.sleep(60)
+"""
+
+
+def sweep(tmp_path, *seeds, **options):
+    runs = {
+        f"seed={seed}": [f"seed={seed}", f"run_dir='{tmp_path}/seed={seed}'"]
+        for seed in seeds
+    }
+    return Sweep(tmp_path, runs, command=[sys.executable, "-c", FAKE], **options)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_runs_that_fail_or_are_killed_leave_the_others(tmp_path, jobs):
+    said = []
+    found = sweep(tmp_path, 0, 1, 2, 3, jobs=jobs, say=said.append).run()
+    assert [result.name for result in found] == [f"seed={n}" for n in range(4)]
+    assert [result.code for result in found] == [0, 1, -9, 0]
+    assert "said by 3" in found[3].log.read_text()
+    assert any("seed=1 FAILED with code 1: it broke" in line for line in said)
+    assert sum(" done in " in line for line in said) == 2
+    table = results_table(found)
+    assert table.row_count == 4
+
+
+def test_a_sweep_that_is_stopped_tells_its_runs_and_waits_for_them(tmp_path):
+    def stop():
+        while not (tmp_path / "seed=9" / "ready").exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    with pytest.raises(Terminated):
+        sweep(tmp_path, 9, 0, say=lambda text: None).run()
+    thread.join()
+    assert (tmp_path / "seed=9" / "saved").exists()
+    assert not (tmp_path / "seed=0").exists(), "what was not begun is not begun"
+
+
+def test_only_runs_that_were_begun_are_resumed(tmp_path):
+    (tmp_path / "seed=0").mkdir()
+    (tmp_path / "seed=0" / "run.db").touch()
+    sweep(tmp_path, 0, 3, resume=True, say=lambda text: None).run()
+    words = {n: (tmp_path / f"seed={n}" / "words").read_text() for n in (0, 3)}
+    assert words[0].endswith("--resume") and "--resume" not in words[3]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_real_sweep_ends_with_a_table_and_the_command_that_compares(tmp_path, capsys):
+    words = [*QUICK, "seed=0,1", "learn.rl.rate=1e-3,-1", f"run_dir={tmp_path}/sweep"]
+    with pytest.raises(InvalidOption, match="rate"):
+        launch_sweep(words)
+    assert not (tmp_path / "sweep").exists(), "nonsense stops before the first run"
+    words[-2] = "learn/rl=grpo,ppo"
+    found = launch_sweep([w for w in words if "members" not in w], jobs=2)
+    assert [result.code for result in found] == [0] * 4
+    text = capsys.readouterr().out
+    assert f"superalign report --compare {found[0].folder}" in text
+    assert "seed=1,learn.rl=ppo" in text and "misses" in text
+    with Run.open(found[3].folder, readonly=True) as run:
+        assert (run.info.seed, run.info.config["learn"]["rl"]["id"]) == (1, "ppo")
+
+
+# --- codes
+
+
+def test_the_exit_code_says_whether_to_try_again():
+    assert (exit_code(KeyboardInterrupt()), exit_code(Terminated())) == (CTRL_C, REQUEUE)
+    try:
+        try:
+            raise Terminated
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt("stopped") from error
+    except KeyboardInterrupt as stop:
+        assert exit_code(stop) == 75
+
+
+def test_sigterm_saves_and_ends_with_the_code_for_requeueing(tmp_path):
+    path = tmp_path / "run"
+    code = "from superalign_env.cli import main; main()"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "train", *QUICK, f"run_dir={path}"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert any("judge done" in line for line in process.stdout)
+        process.terminate()
+        _, told = process.communicate(timeout=120)
+    assert process.returncode == 75
+    assert f"--resume run_dir={path}" in told
+    with Run.open(path, readonly=True) as run:
+        assert run.info.status == "interrupted"
+        assert run.stages.all()[0].status == "done"
