@@ -245,6 +245,19 @@ def test_only_simulated_annotators_and_evaluation_open_the_door_to_gold(sources)
     assert strays == []
 
 
+def test_nothing_that_steers_a_chain_looks_at_the_truth(sources):
+    """Sources, controllers, hazards, gate, alarms and stages see what was said, not gold."""
+    blind = ("sources", "risks", "alarms", "gap", "loop", "algorithms", "experience")
+    strays = [
+        f"{s.name}:{node.lineno} .{node.attr}"
+        for s in sources
+        if s.module.startswith(tuple(f"superalign_training.{part}" for part in blind))
+        for node in ast.walk(s.tree)
+        if isinstance(node, ast.Attribute) and node.attr in ("gold", "grade", "grades")
+    ]
+    assert strays == []
+
+
 def test_nothing_unsafe_is_loaded_or_executed(sources):
     strays = [
         f"{s.name}:{node.lineno} {module}"
