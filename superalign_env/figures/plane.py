@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from superalign_env.figures.drawing import Described, Tips, label, sheet, svg
 from superalign_env.figures.palette import light
 
-_WIDTH, _HEIGHT = 5.6, 4.2
-_PLACE = (0.1, 0.12, 0.88, 0.85)
-"""Of the axes, before room is made for what stands at their right."""
+_WIDTH, _HEIGHT = 4.1, 4.2
+_LEFT, _LABELS, _COLUMN, _EDGE = 0.55, 0.72, 0.3, 0.12
+"""Inches: beside the axes, for contours' labels, for each gap, and at the right."""
 _APART = 0.055
 """Of the height: labels stand at least this far from each other."""
 
@@ -71,15 +71,18 @@ def draw_plane(rungs: Sequence[Rung], axis: Axis, described: Described) -> str:
         raise ValueError("no generation was measured on both axes")
     right = max(0.35, 1.12 * max(s.risk.high or s.risk.value for s in spots))
     highest = max(s.capability.high or s.capability.value for s in spots)
-    top = max([highest, *(rung.capacity or 0.0 for rung in rungs)])
-    with sheet(_WIDTH, _HEIGHT, fitted=False) as figure:
-        axes, tips = figure.add_axes(_PLACE), Tips()
-        axes.set(xlim=(-0.06 * right, min(right, 1.06)), ylim=(0, min(1.15 * top, 1.02)))
+    top = max([highest, axis.people or 0.0, *(rung.capacity or 0.0 for rung in rungs)])
+    contours = any(rung.capacity is not None for rung in rungs)
+    beside = contours * _LABELS + len(_known_gaps(rungs)) * _COLUMN
+    wide = _LEFT + _WIDTH + beside + _EDGE
+    with sheet(wide, _HEIGHT, fitted=False) as figure:
+        place = (_LEFT / wide, 0.12, _WIDTH / wide, 0.85)
+        axes, tips = figure.add_axes(place), Tips()
+        axes.set(xlim=(-0.06 * right, min(right, 1.06)), ylim=(0, min(1.15 * top, 1.06)))
         if axis.people is not None:
             _bound(axes, axis.people)
-        margin = _contours(axes, rungs) and (0.3 if _gaps(axes, rungs) else 0.14)
-        left, bottom, width, height = _PLACE
-        axes.set_position((left, bottom, width - margin, height))
+        _contours(axes, rungs)
+        _gaps(axes, rungs)
         for rung in rungs:
             _arrow(axes, rung, tips)
         _names(axes, rungs)
@@ -122,7 +125,7 @@ def _bound(axes: Axes, people: float) -> None:
     axes.annotate(
         "people",
         (0.995, people),
-        (0, 3),
+        (0, -10),
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
         ha="right",
@@ -131,12 +134,8 @@ def _bound(axes: Axes, people: float) -> None:
     )
 
 
-def _contours(axes: Axes, rungs: Sequence[Rung]) -> int:
-    """Draw each generation's capacity: nested areas, their edges labelled at the right.
-
-    Returns:
-        How many are known.
-    """
+def _contours(axes: Axes, rungs: Sequence[Rung]) -> None:
+    """Draw each generation's capacity: nested areas, their edges labelled at the right."""
     known = [(r.generation, r.capacity) for r in rungs if r.capacity is not None]
     for _, capacity in known:
         axes.axhspan(0, capacity, facecolor=light("band"), alpha=0.08, linewidth=0)
@@ -155,7 +154,6 @@ def _contours(axes: Axes, rungs: Sequence[Rung]) -> int:
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": light("band"), "linewidth": 0.6},
         )
-    return len(known)
 
 
 def _labels(axes: Axes, heights: Sequence[float]) -> list[float]:
@@ -163,22 +161,24 @@ def _labels(axes: Axes, heights: Sequence[float]) -> list[float]:
     return spread(heights, _APART * axes.get_ylim()[1])
 
 
-def _gaps(axes: Axes, rungs: Sequence[Rung]) -> int:
-    """Draw δ: from what a generation's teacher achieves to what it could itself.
-
-    Returns:
-        How many are known.
-    """
-    drawn = [
-        (rung, rung.gap, rung.capacity - rung.gap, rung.capacity)
+def _known_gaps(rungs: Sequence[Rung]) -> list[tuple[int, float, float]]:
+    """Return (generation, δ, capacity) of every rung where both are known."""
+    return [
+        (rung.generation, rung.gap, rung.capacity)
         for rung in rungs
         if rung.gap is not None and rung.capacity is not None
     ]
-    for number, (_, _, low, high) in enumerate(drawn):
+
+
+def _gaps(axes: Axes, rungs: Sequence[Rung]) -> None:
+    """Draw δ: from what a generation's teacher achieves to what it could itself."""
+    for number, (generation, gap, capacity) in enumerate(_known_gaps(rungs)):
+        across = 1.0 + (_LABELS + (number + 0.2) * _COLUMN) / _WIDTH
+        ends = (capacity - gap, capacity)
         axes.annotate(
             "",
-            (1.24 + 0.03 * (number % 3), low),
-            (1.24 + 0.03 * (number % 3), high),
+            (across, ends[0]),
+            (across, ends[1]),
             xycoords=("axes fraction", "data"),
             annotation_clip=False,
             arrowprops={
@@ -189,18 +189,18 @@ def _gaps(axes: Axes, rungs: Sequence[Rung]) -> int:
                 "shrinkB": 0,
             },
         )
-    middles = _labels(axes, [(low + high) / 2 for _, _, low, high in drawn])
-    for (rung, gap, _, _), height in zip(drawn, middles, strict=True):
+        half = 0.1 * axes.get_ylim()[1]
         axes.text(
-            1.33,
-            height,
-            f"δ{_low(rung.generation)} {gap:.2f}".replace("-", "−"),
+            across + 0.035,
+            min(max(sum(ends) / 2, half), axes.get_ylim()[1] - half),
+            f"δ{_low(generation)} {gap:.2f}".replace("-", "−"),
             transform=axes.get_yaxis_transform(),
+            rotation=90,
+            ha="center",
             va="center",
             fontsize=8.5,
             color=light("ink"),
         )
-    return len(drawn)
 
 
 def _arrow(axes: Axes, rung: Rung, tips: Tips) -> None:

@@ -49,7 +49,13 @@ GROUPS = (
                 ("by",),
             ),
             Chart("gap δ", ("capability.gap",), ("in",), share=False),
-            Chart("elicitation", ("capability.elicitation_gap",), ("family", "tier")),
+            Chart(
+                "left to elicit, C − U",
+                ("capability.elicitation_gap",),
+                ("family", "tier"),
+                share=False,
+            ),
+            Chart("steps up the ladder", ("gap.steps",), share=False),
             Chart("saliency", ("capability.saliency",), share=False),
         ),
     ),
@@ -68,7 +74,7 @@ GROUPS = (
         "weak-to-strong",
         "From weak to strong",
         "A student that only imitates recovers nothing of the gap, however well it fits "
-        "the labels: imitation is shown beside the most that was possible.",
+        "the labels: imitation is shown beside that of a copy which gold labels taught.",
         (
             Chart(
                 "recovered gap",
@@ -121,6 +127,16 @@ GROUPS = (
         ),
     ),
     Group(
+        "gate",
+        "What the gate saw",
+        "Signals alone: people, critics, control tasks and archived attackers; no truth.",
+        (
+            Chart("change of competence on control tasks", ("gate.kept",), share=False),
+            Chart("good, say people", ("gate.good", "gate.conformity"), tags=("kind",)),
+            Chart("bad answers, say critics", ("gate.bad", "gate.broken"), tags=("split",)),
+        ),
+    ),
+    Group(
         "self-play",
         "Self-play",
         "Attacker, learner and critic over the rounds; held-out cases where the truth "
@@ -151,8 +167,11 @@ MATRICES: Mapping[str, str] = {
     "league.win": "Attacks won",
     "league.success": "Attacks that succeeded, say critics",
     "league.fault": "Attacks that succeeded, by the truth",
+    "gate.attacked": "Attacks that succeeded at the gate, say critics",
 }
-"""Metric with attacker and opponent → heading."""
+"""Metric of an attacker against a learner → heading."""
+LEARNERS_FIRST = frozenset({"gate.attacked"})
+"""Matrices whose metrics name the learner as agent and the attacker as opponent."""
 
 SOURCES: Mapping[str, str] = {
     "signals.error_correlation": "Correlation of errors",

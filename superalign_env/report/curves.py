@@ -7,7 +7,7 @@ from superalign_env.figures import Dot, Line, Panel
 from superalign_env.report import names
 from superalign_env.report.charts import GROUPS, MATRICES, SOURCES, Chart, Group
 from superalign_env.report.document import Document
-from superalign_env.store import Measured
+from superalign_env.store import Measured, Stage
 from superalign_env.types import Metric
 
 MOST = 36
@@ -31,7 +31,7 @@ class Curve(NamedTuple):
     @property
     def label(self) -> str:
         """What the line is called beside others."""
-        return " ".join(part for part in (names.title(self.name), self.kind) if part)
+        return ": ".join(part for part in (names.title(self.name), self.kind) if part)
 
     @property
     def kind(self) -> str:
@@ -54,13 +54,17 @@ def axis(document: Document, group: Group) -> Axis:
         numbers = sorted({stage.generation for stage in document.stages})
         places = {stage.id: float(stage.generation) for stage in document.stages}
         return Axis("generation", tuple((float(n), str(n)) for n in numbers), places)
-    pairs = sorted({(stage.generation, stage.round) for stage in document.stages})
+    shown = {name for chart in group.charts for name in chart.names}
+    measured = {row.stage for row in document.metrics if row.metric.name in shown}
+    pairs = sorted({(s.generation, s.round) for s in document.stages if s.id in measured})
     order = {pair: float(place) for place, pair in enumerate(pairs)}
     many = len({generation for generation, _ in pairs}) > 1
     ticks = tuple(
         (order[pair], f"{pair[0]}·{pair[1]}" if many else str(pair[1])) for pair in pairs
     )
-    places = {stage.id: order[stage.generation, stage.round] for stage in document.stages}
+    places = {
+        s.id: order[s.generation, s.round] for s in document.stages if s.id in measured
+    }
     return Axis("generation · round" if many else "round", ticks, places)
 
 
@@ -134,32 +138,45 @@ def dot(place: float, metric: Metric) -> Dot:
     )
 
 
-def leftover(document: Document) -> Group | None:
-    """Return the group of every other metric that was measured more than once."""
+def leftover(document: Document) -> list[Group]:
+    """Return groups of all other metrics that were measured more than once."""
     known = {name for group in GROUPS for chart in group.charts for name in chart.names}
-    seen: dict[str, set[str]] = {}
+    stages = {stage.id: stage for stage in document.stages}
+    seen: dict[str, list[Stage]] = {}
     bounded: dict[str, bool] = {}
-    for stage, metric in document.metrics:
+    for name, metric in document.metrics:
         inside = 0.0 <= metric.value <= 1.0
         bounded[metric.name] = bounded.get(metric.name, True) and inside
-        elsewhere = (
-            metric.name in known or metric.name in MATRICES or metric.name in SOURCES
-        )
-        if not elsewhere and not metric.opponent and not metric.name.startswith("cost."):
-            seen.setdefault(metric.name, set()).add(stage)
-    charts = tuple(
-        Chart(
-            names.title(name), (name,), tags=_telling(document, name), share=bounded[name]
-        )
-        for name, stages in seen.items()
-        if len(stages) > 1
-    )
-    if not charts:
-        return None
-    rounds = any(stage.round for stage in document.stages)
-    return Group(
-        "others", "Other numbers", "", charts, over="round" if rounds else "generation"
-    )
+        told = metric.name in known or metric.name in MATRICES or metric.name in SOURCES
+        if name in stages and not told and not metric.opponent:
+            seen.setdefault(metric.name, []).append(stages[name])
+    charts: dict[Literal["generation", "round"], list[Chart]] = {
+        "generation": [],
+        "round": [],
+    }
+    for name, found in seen.items():
+        if len({stage.id for stage in found}) > 1:
+            chart = Chart(
+                names.title(name),
+                (name,),
+                tags=_telling(document, name),
+                share=bounded[name],
+                whose=_is_of_many(document, name),
+            )
+            charts[_over(found)].append(chart)
+    return [
+        Group(f"others-{over}", "Other numbers", "", tuple(found), over=over)
+        for over, found in charts.items()
+        if found
+    ]
+
+
+def _over(stages: Sequence[Stage]) -> Literal["generation", "round"]:
+    """Return whether a metric was measured once a generation, or more often."""
+    distinct = {(stage.id, stage.generation) for stage in stages}
+    generations = {generation for _, generation in distinct}
+    once = len(distinct) == len(generations) and 0 not in generations
+    return "generation" if once else "round"
 
 
 def _fits(metric: Metric, chart: Chart) -> bool:

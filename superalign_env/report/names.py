@@ -19,6 +19,13 @@ TITLES = {
     "critic.accuracy": "right",
     "critic.agreement": "agrees with people",
     "critic.brier": "Brier score",
+    "gap.steps": "steps up the ladder",
+    "gate.attacked": "attacks that succeeded",
+    "gate.bad": "bad answers, say critics",
+    "gate.broken": "old hazards that still work",
+    "gate.conformity": "good, say people",
+    "gate.good": "good, say people, in all",
+    "gate.kept": "change of competence",
     "learner.balanced-accuracy": "right on both sides",
     "learner.miss": "misses",
     "learner.over-refusal": "over-refusals",
@@ -26,10 +33,11 @@ TITLES = {
     "capability.calibration_error": "calibration error",
     "capability.capacity": "capacity C",
     "capability.distinct": "distinct answers",
+    "capability.elicitation_gap": "left to elicit, C − U",
     "capability.entropy": "entropy of answers",
     "capability.gap": "capability gap δ",
     "capability.imitation": "imitation of the supervisor",
-    "capability.imitation_ceiling": "ceiling of imitation",
+    "capability.imitation_ceiling": "the same of a gold-taught copy",
     "capability.pgr": "gap recovered (PGR)",
     "capability.saliency": "saliency",
     "capability.utility": "utility U",
@@ -72,7 +80,7 @@ class Names:
             name = row.spec.id
             if _is_of_generation(row):
                 number = row.generation or 0
-                name = f"{generation(number)} {made_in(row)}"
+                name = f"{generation(number)} {made_in(row)}".strip()
                 if last[row.generation, row.side] == row.hash:
                     name = generation(number, row.side)
             elif row.role:
@@ -177,10 +185,8 @@ def flat(config: Mapping[str, object], prefix: str = "") -> dict[str, str]:
 
 def made_in(row: AgentRow) -> str:
     """Return the name of the stage that saved an agent, as its folder tells it."""
-    found = re.search(r"-r(\d+)-(.+)-[0-9a-f]{8,}$", row.path)
-    if found is None:
-        return "start"
-    return found[2] if found[1] == "0" else f"{found[2]} {found[1]}"
+    found = re.search(r"-r\d+-(.+)-[0-9a-f]{8,}$", row.path)
+    return found[1] if found else ""
 
 
 def _is_of_generation(row: AgentRow) -> bool:

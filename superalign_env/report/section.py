@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from superalign_env.report import names
-from superalign_env.report.markup import Child, Markup, element, joined
+from superalign_env.report.markup import Child, Markup, element, joined, listed
 
 
 class Section(NamedTuple):
@@ -51,11 +51,25 @@ def evidence(found: Mapping[str, Any]) -> Markup:
     """Return what an event says, as a list of names and values."""
     parts = []
     for key, value in names.flat(found).items():
-        said = _short(value)
-        if len(value) > _LONG and isinstance(found.get(key), list):
-            said = f"{len(found[key])} entries"
+        whole = found.get(key)
+        said: Child = _short(value)
+        if isinstance(whole, list) and _are_findings(whole):
+            said = listed(_finding(one) for one in whole)
+        elif isinstance(whole, list) and len(value) > _LONG:
+            said = f"{len(whole)} entries"
         parts += [element("dt", key.replace("_", " ")), element("dd", said)]
     return element("dl", *parts, class_="evidence")
+
+
+def _are_findings(found: list[Any]) -> bool:
+    """Return whether these are conditions in words, as the gate writes them."""
+    return bool(found) and all(isinstance(one, dict) and "words" in one for one in found)
+
+
+def _finding(one: dict[str, Any]) -> Markup:
+    met = one.get("met")
+    mark = "" if met is None else "✓ " if met else "✗ "
+    return joined((mark, str(one["words"])))
 
 
 _TONES = {

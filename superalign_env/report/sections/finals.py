@@ -1,5 +1,7 @@
 """Final numbers: what was measured on the test split, which is read once."""
 
+import re
+
 from superalign_env.report import names
 from superalign_env.report.document import Document
 from superalign_env.report.markup import table
@@ -37,6 +39,8 @@ def finals(document: Document) -> Section | None:
 def whom(metric: Metric) -> str:
     """Return who was measured, as the metric says."""
     who = metric.tags.get("who", "")
+    if re.fullmatch(r"A\d+", who):  # of its level: belongs beside what was made of it
+        who = f"{who}+"
     return (
         names.person(who)
         or names.side(metric.tags.get("side", ""))

@@ -30,7 +30,7 @@ def lineage(document: Document, called: Names) -> Section | None:
             _state(row),
             f"{called(row.hash)}: {row.spec.id} {row.hash} {reasons.get(row.hash, '')}",
         )
-        for row in shown
+        for row in sorted(shown, key=_order)
     ]
     described = Described("lineage", "Lineage", "The table below names every parent.")
     rows = [
@@ -55,6 +55,13 @@ def lineage(document: Document, called: Names) -> Section | None:
         picture(draw_forest(nodes, described), wide=True),
         folded("Hashes and reasons", table(heads, rows, label="Agents and their parents")),
     )
+
+
+def _order(row: AgentRow) -> tuple[int, int]:
+    """Learners by generation, then attackers, critics and whoever else there is."""
+    roles = ("learner", "attacker", "critic")
+    place = roles.index(row.role) if row.role in roles else len(roles)
+    return place, row.generation or 0
 
 
 def _state(row: AgentRow) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from superalign_env.figures import Described, Grid, draw_grid
-from superalign_env.report.charts import MATRICES, SOURCES
+from superalign_env.report.charts import LEARNERS_FIRST, MATRICES, SOURCES
 from superalign_env.report.document import Document
 from superalign_env.report.markup import Markup, element, folded, table
 from superalign_env.report.names import Names, generation, interval
@@ -32,7 +32,8 @@ def league(document: Document, called: Names) -> Section | None:
             ]
             said = f"{title}, {split} split" if split else title
             id = f"league-{len(parts)}"
-            parts += _drawn(cells_of(metrics), called, id, said, ("attacker", "learner"))
+            cells = cells_of(metrics, turned=name in LEARNERS_FIRST)
+            parts += _drawn(cells, called, id, said, ("attacker", "learner"))
     if not parts:
         return None
     return section(
@@ -65,18 +66,21 @@ def sources(document: Document, called: Names) -> Section | None:
     )
 
 
-def cells_of(metrics: Iterable[Metric], *, both_ways: bool = False) -> Cells:
+def cells_of(
+    metrics: Iterable[Metric], *, both_ways: bool = False, turned: bool = False
+) -> Cells:
     """Return a matrix in the order in which its members were met.
 
     Args:
         metrics: with agent and opponent; later ones replace earlier ones.
         both_ways: whether (a, b) is (b, a) too.
+        turned: whether agents are columns.
     """
     found: dict[tuple[str, str], Metric] = {}
     rows: dict[str, None] = {}
     columns: dict[str, None] = {}
     for metric in metrics:
-        pair = _pair(metric)
+        pair = _pair(metric)[::-1] if turned else _pair(metric)
         rows[pair[0]] = columns[pair[1]] = None
         found[pair] = metric
         if both_ways:
@@ -88,9 +92,8 @@ def cells_of(metrics: Iterable[Metric], *, both_ways: bool = False) -> Cells:
 
 
 def _pair(metric: Metric) -> tuple[str, str]:
-    return metric.agent or metric.tags.get("a", ""), metric.opponent or metric.tags.get(
-        "b", ""
-    )
+    agent = metric.agent or metric.tags.get("a", "")
+    return agent, metric.opponent or metric.tags.get("b", "")
 
 
 def _splits(document: Document, name: str) -> list[str]:

@@ -31,11 +31,11 @@ def progress(document: Document, called: names.Names) -> Iterator[Section]:
 
 def others(document: Document, called: names.Names) -> Section | None:
     """Return the curves of metrics that no chart names, folded away."""
-    group = leftover(document)
-    made = None if group is None else _group(document, group, called)
-    if made is None:
-        return None
-    return Section(made.id, made.title, folded("Show them", made.body))
+    made = [_group(document, group, called) for group in leftover(document)]
+    bodies = [section.body for section in made if section is not None]
+    return (
+        Section("others", "Other numbers", folded("Show them", *bodies)) if bodies else None
+    )
 
 
 def _group(document: Document, group: Group, called: names.Names) -> Section | None:
