@@ -8,6 +8,10 @@ PLUGINS: Table = {
             "superalign_env.cli.doctor:doctor",
             "print versions, extras, device, and the health of a run",
         ),
+        "label": (
+            "superalign_env.cli.people:label",
+            "answer what a run asks people",
+        ),
         "ls": (
             "superalign_env.cli.listing:ls",
             "list runs, the episodes of a run, or what is registered",

@@ -4,9 +4,12 @@ from functools import partial
 
 import msgspec
 import pytest
+import typer
+from typer.testing import CliRunner
 
 import superalign_training.loop.panel as panels
 from superalign_env.canonical import to_json
+from superalign_env.cli.people import label
 from superalign_env.errors import InvalidOption
 from superalign_env.store import Run, validate
 from superalign_env.types import role_of
@@ -332,3 +335,27 @@ def test_flipping_all_gold_changes_no_label_and_no_row_unless_a_person_is_asked(
         assert all(one != other for one, other in zip(honest_, flipped_, strict=True))
     else:
         assert honest_ == flipped_
+
+
+def test_real_people_are_waited_for_and_the_stage_goes_on_with_what_they_wrote(
+    speaking, tmp_path
+):
+    settings = settings_of(
+        speaking,
+        tmp_path / "run",
+        signals={"people": [{"name": "eve", "simulated": False, "group": "elders"}]},
+    )
+    with pytest.raises(InvalidOption, match="superalign label"):
+        play(settings)
+    app = typer.Typer()
+    app.command()(label)
+    typed = "refuse\n" * 16
+    told = CliRunner().invoke(app, [str(settings.run_dir), "--as", "eve"], typed)
+    assert "16 answered" in told.output and "0 still open" in told.output
+    play(settings, resume=True)
+    with Run.open(settings.run_dir, readonly=True) as run:
+        labels = taught_of(run)
+        assert len(labels) == 9
+        assert {(text, *sources) for _, text, _, sources in labels} == {("refuse", "eve")}
+        assert {s.payload["group"] for s in run.signals.read(kind="answer")} == {"elders"}
+        assert validate(run) == []

@@ -26,7 +26,8 @@ class People:
 
     def __init__(self, bench: Bench, who: Sequence[Person]) -> None:
         self._bench = bench
-        self._people = enrolled(bench, who)
+        self._anybody = bool(who)
+        self._simulated = enrolled(bench, who)
 
     def write(
         self,
@@ -57,27 +58,17 @@ class People:
     ) -> list[Signal]:
         """File questions and return what is said to them, in their order.
 
-        Simulated people answer at once; what real ones say later counts from the next
-        stage on. Arguments and errors as in `write`, for questions of any one kind.
+        Simulated people answer at once. What real ones said is there where the stage was
+        begun before and stopped for want of it: its questions then bore the same ids.
+        Arguments and errors as in `write`, for questions of any one kind.
         """
-        if not questions or not self._people:
+        if not questions or not self._anybody:
             return []
-        if not isinstance(scenario, HasGold):
-            raise InvalidOption(
-                f"nobody can simulate people in {scenario.id}: it has no gold; set "
-                "signals.people=[] and let people answer with `superalign label`"
-            )
         run = self._bench.run
         self._bench.writer.flush()
         run.questions.ask(questions)
-        known = {episode.id: episode for episode in episodes}
-        work_through(
-            run.questions,
-            questions,
-            self._people,
-            episode_of=lambda name: known.get(name) or run.episode(name),
-            scenario=scenario,
-        )
+        if self._simulated:
+            self._simulate(scenario, episodes, questions)
         place = {question.id: number for number, question in enumerate(questions)}
         said = {
             place[signal.question]: signal
@@ -86,9 +77,31 @@ class People:
         }
         return [signal for _, signal in sorted(said.items())]
 
+    def _simulate(
+        self,
+        scenario: Scenario[Any],
+        episodes: Sequence[Episode],
+        questions: Sequence[Question],
+    ) -> None:
+        """Let simulated people answer what they are asked."""
+        if not isinstance(scenario, HasGold):
+            raise InvalidOption(
+                f"nobody can simulate people in {scenario.id}: it has no gold; set "
+                "simulated=false for signals.people, who answer with `superalign label`"
+            )
+        run = self._bench.run
+        known = {episode.id: episode for episode in episodes}
+        work_through(
+            run.questions,
+            questions,
+            self._simulated,
+            episode_of=lambda name: known.get(name) or run.episode(name),
+            scenario=scenario,
+        )
+
 
 def enrolled(bench: Bench, who: Sequence[Person]) -> list[SimulatedAnnotator]:
-    """Return the simulated people of a run, enrolled."""
+    """Enroll people, and return the simulated ones among them."""
     people = [
         SimulatedAnnotator(
             person.name,
@@ -99,7 +112,10 @@ def enrolled(bench: Bench, who: Sequence[Person]) -> list[SimulatedAnnotator]:
             seed=bench.run.info.seed,
         )
         for person in who
+        if person.simulated
     ]
+    for real in (person for person in who if not person.simulated):
+        bench.run.annotators.enroll(real.name, group=real.group)
     for person in people:
         bench.run.annotators.enroll(person.name, group=person.group, profile=person.profile)
     return people

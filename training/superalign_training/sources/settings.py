@@ -13,10 +13,13 @@ Rule = Literal["majority", "weighted", "dawid-skene", "ancestors"]
 
 
 class Person(Section):
-    """A simulated person who writes what ought to be said, through the people's queue."""
+    """A person who writes what ought to be said, through the people's queue."""
 
     name: Annotated[str, Field(min_length=1)] = "person"
     """Source of what they say."""
+    simulated: bool = True
+    """Whether they are simulated. A real person answers with ``superalign label RUN --as
+    NAME``; a stage that lacks their answers stops, says so, and goes on with --resume."""
     group: str = "everyone"
     """Group of people whose values they hold."""
     accuracy: Share = 0.9

@@ -59,8 +59,9 @@ def competence(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
     if len(labels) < settings.competence.least:
         raise InvalidOption(
             f"only {len(labels)} tasks were labelled, and competence.least asks for "
-            f"{settings.competence.least}: raise signals.labels, or name signals.models or "
-            "signals.personas that answer"
+            f"{settings.competence.least}: raise signals.labels, name signals.models or "
+            "signals.personas that answer, or let people answer what is open (superalign "
+            f"label {bench.run.path}) and continue with --resume run_dir={bench.run.path}"
         )
     lessons = lessons_of(taught, labels, learner)
     numbers = _teach(bench, settings, learner, lessons, effort)

@@ -1,0 +1,36 @@
+"""People answer the open questions of a run: ``superalign label``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from superalign_env.cli.output import console, shown
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")]
+Name = Annotated[
+    str, typer.Option("--as", metavar="NAME", help="Under which answers are recorded.")
+]
+Group = Annotated[str, typer.Option(help="Group of people you belong to, if any.")]
+
+
+def label(run: RunFolder, name: Name = "me", group: Group = "") -> None:
+    """Answer what a run asks people: grades, votes, vetoes, or what ought to be said.
+
+    A run may go on meanwhile; what is said counts from its next stage on.
+    """
+    from superalign_env.humans.terminal import label as ask  # noqa: PLC0415 - paid when used
+    from superalign_env.store import Run  # noqa: PLC0415 - same
+
+    with Run.open(run, beside=True) as opened:
+        known = opened.annotators.get(name)
+        if known is None or (group and known.group != group):
+            opened.annotators.enroll(name, group=group)
+        tally = ask(opened.questions, name, episode_of=opened.episode)
+        left = len(opened.questions.all(answered=False))
+    console.print(
+        shown(
+            f"{tally.answered} answered, {tally.skipped} skipped, {tally.undone} taken back; "
+            f"{left} still open"
+        )
+    )
