@@ -22,7 +22,7 @@ GOOD = Sight(
     human_agreement=0.85,
     human_labels=40,
 )
-RULE = Adaptive(first=2, arrive=False)
+RULE = Adaptive(first=0.2, grow=2, salient=0, arrive=False)
 SEEN = st.builds(
     Sight,
     generation=st.just(1),
@@ -44,13 +44,15 @@ def seen(**changes: object) -> Sight:
     return msgspec.structs.replace(GOOD, **changes)
 
 
-def test_the_first_gap_is_a_setting() -> None:
+def test_the_first_gap_is_a_share_of_the_ladder() -> None:
     assert after() == 1
-    assert after(rule=Adaptive()) == 0
+    assert after(rule=Adaptive(first=0)) == 0
+    assert after(rule=Adaptive(first=1)) == 9
 
 
 def test_clean_signals_and_a_gain_double_the_gap() -> None:
-    assert after(GOOD) == 1 + 4
+    assert after(GOOD) == 1 + 2
+    assert after(GOOD, seen(level=3)) == 3 + 4
 
 
 def test_a_loss_of_human_agreement_keeps_the_gap() -> None:
@@ -66,16 +68,16 @@ def test_a_loss_that_few_labels_cannot_show_is_none() -> None:
 
 
 def test_noisy_sources_keep_the_gap_and_copied_errors_halve_it() -> None:
-    noisy = seen(disagreement=0.6, misfit=0.4)
+    noisy = seen(level=5, disagreement=0.6, misfit=0.4)
     assert noise(noisy) > RULE.clean and copied_errors(noisy) == 0
-    assert after(noisy) == 1 + 2
-    copied = seen(disagreement=0.6, misfit=0.05)
+    assert after(GOOD, noisy) == 5 + 4
+    copied = seen(level=5, disagreement=0.6, misfit=0.05)
     assert copied_errors(copied) > RULE.copied
-    assert after(copied) == 1 + 1
+    assert after(GOOD, copied) == 5 + 2
 
 
 def test_people_who_disagree_with_the_next_supervisor_make_signals_noisy() -> None:
-    assert after(seen(human_agreement=0.6)) == 1 + 2
+    assert after(seen(human_agreement=0.6)) == 1 + 1
 
 
 def test_a_rollback_halves_the_gap_down_to_one_level() -> None:
@@ -89,16 +91,16 @@ def test_a_rollback_halves_the_gap_down_to_one_level() -> None:
 def test_without_people_confident_misfit_is_the_gain() -> None:
     alone = seen(human_agreement=None, human_labels=0)
     assert gain(alone, None, sure=1.0) == pytest.approx(0.09)
-    strict = Adaptive(first=2, arrive=False, salient=0.05)
-    assert after(alone, rule=strict) == 1 + 4
-    assert after(seen(human_agreement=None, misfit=0.0), rule=strict) == 1 + 2
+    strict = Adaptive(grow=2, arrive=False, salient=0.05)
+    assert after(alone, rule=strict) == 1 + 2
+    assert after(seen(human_agreement=None, misfit=0.0), rule=strict) == 1 + 1
 
 
 def test_a_clean_chain_arrives_in_time_and_a_noisy_one_does_not_hurry() -> None:
-    hurried = Adaptive(first=2, grow=1.0)
+    hurried = Adaptive(grow=1.0)
     assert after(GOOD, rule=hurried, generations=2) == 9
     assert after(GOOD, rule=hurried, generations=3) == 1 + 4
-    assert after(seen(disagreement=0.6, misfit=0.4), rule=hurried, generations=2) == 1 + 2
+    assert after(seen(disagreement=0.6, misfit=0.4), rule=hurried, generations=2) == 1 + 1
 
 
 @given(st.lists(SEEN, max_size=6), st.integers(1, 10), st.integers(1, 8))
@@ -110,11 +112,6 @@ def test_every_choice_is_a_level_above_the_last_or_the_top(
     assert 0 <= chosen < levels
     accepted = [s.level for s in sights if s.accepted]
     assert chosen > (accepted[-1] if accepted else -1) or chosen == levels - 1
-
-
-def test_a_first_gap_above_the_ladder_is_refused() -> None:
-    with pytest.raises(InvalidOption, match=r"lower gap\.first"):
-        Adaptive(first=5).check(4, 3)
 
 
 def test_the_adaptive_rule_reads_nothing_but_sights() -> None:

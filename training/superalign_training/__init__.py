@@ -53,6 +53,10 @@ PLUGINS: "Table" = {
             "superalign_training.commands:fork",
             "go on from a run in a new folder, with other settings from there",
         ),
+        "gap": (
+            "superalign_training.gap.commands:app",
+            "train the learned gap controller, try controllers on a model of a chain",
+        ),
         "ladder": (
             "superalign_training.ladder.commands:app",
             "build and show ladders of models of known capability",
@@ -92,6 +96,10 @@ PLUGINS: "Table" = {
         "fixed-small": (
             "superalign_training.gap.schedules:FixedSmall",
             "one level a generation",
+        ),
+        "learned": (
+            "superalign_training.gap.learned:Learned",
+            "what PPO learned on a model of a chain",
         ),
         "linear": (
             "superalign_training.gap.schedules:Linear",

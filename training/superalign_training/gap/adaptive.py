@@ -26,10 +26,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat
 
-from superalign_env.errors import InvalidOption
-from superalign_training.gap.history import PEOPLE, check_ladder, climb, standing
+from superalign_training.gap.history import check_ladder, climb, standing
 from superalign_training.gap.sight import Sight
-from superalign_training.sections import Count, Section, Share
+from superalign_training.sections import Section, Share
 
 
 class Adaptive(Section):
@@ -37,9 +36,11 @@ class Adaptive(Section):
 
     id: Literal["adaptive"] = "adaptive"
     oracle: ClassVar[bool] = False
-    first: Count = 1
-    """Levels from people to the first generation, when nothing has been seen yet."""
-    grow: Annotated[float, Field(ge=1)] = 2.0
+    first: Share = 0.3
+    """Share of the ladder that the first generation climbs, one level at least, when
+    nothing has been seen yet; from there on gaps begin at one level. 0 begins as small as
+    can be."""
+    grow: Annotated[float, Field(ge=1)] = 1.5
     """The gap is multiplied with this, rounded up, when signals are clean and the
     generation gained."""
     shrink: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -49,7 +50,7 @@ class Adaptive(Section):
     """Signals are clean while noise is at most this."""
     copied: Share = 0.1
     """The gap shrinks when more than this share of labels is wrong and believed."""
-    salient: float = 0.0
+    salient: float = 0.03
     """A generation gained when its gain is at least this."""
     sure: NonNegativeFloat = 1.0
     """Standard errors that are added to the gain before: a few labels more or less are no
@@ -59,17 +60,8 @@ class Adaptive(Section):
     that are left can reach the top in equal steps."""
 
     def check(self, levels: int, generations: int) -> None:
-        """Refuse a first gap that is larger than the ladder.
-
-        Raises:
-            InvalidOption: says what to change.
-        """
+        """Refuse an empty ladder and a chain without generations."""
         check_ladder(levels, generations)
-        if self.first > levels:
-            raise InvalidOption(
-                f"gap.first={self.first} is more than the ladder has levels ({levels}); "
-                "lower gap.first or add levels"
-            )
 
     def choose(self, sights: Sequence[Sight], *, levels: int, generations: int) -> int:
         """Return the level to which the next gap leads; see the module's text."""
@@ -77,10 +69,10 @@ class Adaptive(Section):
         if at.failures:
             return climb(at.level, self._smaller(at.tried), levels=levels)
         if not sights:
-            return climb(at.level, self.first, levels=levels)
+            return climb(at.level, max(round(self.first * levels), 1), levels=levels)
         accepted = [sight for sight in sights if sight.accepted]
         last, before = accepted[-1], accepted[-2] if len(accepted) > 1 else None
-        steps = max(last.level - (before.level if before else PEOPLE), 1)
+        steps = max(last.level - before.level, 1) if before else 1
         if copied_errors(last) > self.copied:
             return climb(at.level, self._smaller(steps), levels=levels)
         if noise(last) <= self.clean:

@@ -1,0 +1,248 @@
+"""A model of a chain that costs microseconds, to train a controller on.
+
+It is a caricature with the effects that were measured in the microworld: supervisors err
+more on harder queries, partly in ways that can be learned; students copy such errors the
+more the further they are above their supervisor; a weak generation's own errors are
+inherited; a student that is hardly above its supervisor gains nothing. How strong each
+effect is differs from chain to chain and is drawn anew, so that a controller cannot rely on
+any of them and has to read the signals. ``docs/gap.md`` has the equations.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from superalign_env.seeding import generator, label, mix
+from superalign_training.gap.sight import Sight
+
+HARDNESS = (0.0, 0.5, 1.0)
+"""Where errors are kept; between them they are interpolated."""
+
+_WORST = 0.9
+
+Errors = tuple[float, float, float]
+"""Of one kind, on queries of each `HARDNESS`."""
+
+
+class Nature(NamedTuple):
+    """What is true of one chain, drawn once and seen by nobody."""
+
+    levels: int
+    generations: int
+    following: bool
+    """Whether the hardness of queries is the student's level, or the same for all."""
+    hardness: float
+    """Of queries that do not follow."""
+    slip: float
+    """Error rate of people that nothing can learn."""
+    blind: tuple[float, float]
+    """Error rate of people that can be learned: on the easiest queries, and how much more
+    on the hardest."""
+    limit: tuple[float, float, float]
+    """Own errors: of the top level, of a level at the bottom, and the shape between."""
+    copy: tuple[float, float]
+    """Share of learnable errors that a student copies: at no gap, and how much more from
+    the bottom to the top at once."""
+    inherit: float
+    """Share of a supervisor's own errors that a student copies."""
+    overfit: float
+    """Share of unlearnable errors that a student learns by heart."""
+    unsalient: float
+    """What a student that is not above its supervisor fails to show."""
+    voting: float
+    """How much better many sources are than one: 0 not at all, 1 as independent ones."""
+    labels: int
+    """People's labels on control tasks; 0 where nobody is asked."""
+    margin: float
+    """Loss of human agreement, beyond one standard error, at which the gate says no."""
+
+
+def draw_nature(rng: np.random.Generator) -> Nature:
+    """Return the nature of a chain; the ranges are wide on purpose."""
+
+    def between(low: float, high: float) -> float:
+        return float(rng.uniform(low, high))
+
+    generations = int(rng.integers(3, 8))
+    return Nature(
+        levels=int(rng.integers(generations, 12)),
+        generations=generations,
+        following=bool(rng.random() < 0.5),
+        hardness=between(0.2, 1.0),
+        slip=between(0.0, 0.15),
+        blind=(between(0.0, 0.1), between(0.0, 0.4)),
+        limit=(between(0.0, 0.03), between(0.05, 0.4), between(0.5, 3.0)),
+        copy=(between(0.1, 0.6), between(0.0, 0.8)),
+        inherit=between(0.2, 0.95),
+        overfit=between(0.0, 0.3),
+        unsalient=between(0.0, 0.1),
+        voting=between(0.0, 1.0),
+        labels=int(rng.choice((0, 10, 20, 40, 80))),
+        margin=between(0.05, 0.2),
+    )
+
+
+class Source(NamedTuple):
+    """Somebody who supervises: people, or an accepted generation."""
+
+    place: float
+    """On the ladder, from 0 (people) to 1 (the top)."""
+    blind: float
+    """Share of people's learnable errors that it makes."""
+    own: Errors
+    slip: float
+
+
+class Surrogate:
+    """A chain of `Source`s; see `superalign_training.gap.chain_env.ChainModel`.
+
+    Args:
+        nature: of every chain; None draws another one at each reset.
+    """
+
+    def __init__(self, nature: Nature | None = None) -> None:
+        self._given = nature
+        self.reset(0)
+
+    def reset(self, seed: int) -> None:
+        """Begin another chain."""
+        self._rng = generator(mix(seed, label("surrogate")))
+        self.nature = self._given or draw_nature(self._rng)
+        self.sources = [Source(0.0, 1.0, (0.0, 0.0, 0.0), self.nature.slip)]
+        self._agreed: float | None = None
+        self._number = 0
+
+    @property
+    def levels(self) -> int:
+        """Number of levels on the ladder."""
+        return self.nature.levels
+
+    @property
+    def generations(self) -> int:
+        """Number of generations."""
+        return self.nature.generations
+
+    def worth(self) -> float:
+        """Return the newest accepted generation's utility, mean over hardness asked for."""
+        newest, rates = self.sources[-1], _blind_rates(self.nature)
+        errors = [
+            newest.blind * rate + own + newest.slip
+            for rate, own in zip(rates, newest.own, strict=True)
+        ]
+        if self.nature.following:
+            return 1.0 - min(sum(errors) / len(errors), _WORST)
+        return 1.0 - min(_at(self.nature.hardness, errors), _WORST)
+
+    def play(self, level: int) -> Sight:
+        """Raise one generation from a level, and say what can be seen of it."""
+        self._number += 1
+        place = (level + 1) / self.nature.levels
+        hard = place if self.nature.following else self.nature.hardness
+        taught = _vote(self.sources, self.nature)
+        student = _student(place, hard, taught, self.sources[-1], nature=self.nature)
+        sight = self._seen(student, taught, hard, level)
+        if sight.accepted:
+            self.sources.append(student)
+            self._agreed = sight.human_agreement
+        return sight
+
+    def _seen(self, student: Source, taught: Source, hard: float, level: int) -> Sight:
+        rate = _at(hard, _blind_rates(self.nature))
+        own = _at(hard, student.own)
+        wrong = _at(hard, taught.own)
+        shared = self.nature.inherit * min(own, wrong)
+        misfit = abs(taught.blind - student.blind) * rate + own + wrong - 2 * shared
+        misfit += (1 - self.nature.overfit) * taught.slip
+        agrees, dropped = None, False
+        n = self.nature.labels
+        if n:
+            expected = (1 - student.blind) * rate + own + self.nature.slip + student.slip
+            agrees = int(self._rng.binomial(n, 1 - min(expected, _WORST))) / n
+            least = (self._agreed or 0.0) - self.nature.margin - 0.5 / math.sqrt(n)
+            dropped = agrees < least
+        return Sight(
+            self._number,
+            level,
+            accepted=not (dropped or misfit > 0.5),
+            disagreement=self._noisy(self._disagreement(hard, rate)),
+            misfit=self._noisy(misfit),
+            confidence=self._noisy(1 - own - 0.5 * taught.slip),
+            human_agreement=agrees,
+            human_labels=n,
+        )
+
+    def _disagreement(self, hard: float, rate: float) -> float:
+        """Return the mean share of tasks on which two sources differ."""
+        if len(self.sources) < 2:
+            return 0.0
+        total, pairs = 0.0, 0
+        for number, one in enumerate(self.sources):
+            for other in self.sources[:number]:
+                a, b = _at(hard, one.own), _at(hard, other.own)
+                total += abs(one.blind - other.blind) * rate + one.slip + other.slip
+                total += a + b - 2 * self.nature.inherit * min(a, b)
+                pairs += 1
+        return total / pairs
+
+    def _noisy(self, share: float) -> float:
+        """Return a share as some two hundred control tasks would show it."""
+        p = min(max(share, 0.0), 1.0)
+        seen = p + math.sqrt(p * (1 - p) / 200) * float(self._rng.standard_normal())
+        return min(max(seen, 0.0), 1.0)
+
+
+def _vote(sources: Sequence[Source], nature: Nature) -> Source:
+    """Return who stands for all sources together; each counts twice as much as the last."""
+    weights = [2.0**number for number in range(len(sources))]
+    total = sum(weights)
+    pairs = list(zip(weights, sources, strict=True))
+    blind = sum(w * source.blind for w, source in pairs) / total
+    power = 1 + nature.voting * (len(sources) - 1)
+    sharp = blind**power / (blind**power + (1 - blind) ** power)
+    fewer = len(sources) ** (-0.5 * nature.voting)
+    own = _each(
+        fewer * sum(w * source.own[k] for w, source in pairs) / total for k in range(3)
+    )
+    slip = fewer * sum(w * source.slip for w, source in pairs) / total
+    return Source(sources[-1].place, sharp, own, slip)
+
+
+def _student(
+    place: float, hard: float, taught: Source, newest: Source, *, nature: Nature
+) -> Source:
+    """Return what a student of a place becomes under these labels."""
+    gap = max(place - newest.place, 0.0)
+    rates = _blind_rates(nature)
+    met = _at(hard, rates) / rates[-1] if rates[-1] > 0 else 0.0
+    copied = min(nature.copy[0] + nature.copy[1] * gap, 1.0) * met
+    hidden = nature.unsalient * math.exp(-10 * gap) + nature.overfit * taught.slip
+    least, most, shape = nature.limit
+    own = _each(
+        hidden + limit + nature.inherit * max(wrong - limit, 0.0)
+        for wrong, limit in zip(
+            taught.own,
+            (least + most * (1 - place) ** shape * (0.5 + h) for h in HARDNESS),
+            strict=True,
+        )
+    )
+    return Source(place, copied * taught.blind, own, 0.0)
+
+
+def _blind_rates(nature: Nature) -> Errors:
+    low, more = nature.blind
+    return _each(low + more * h for h in HARDNESS)
+
+
+def _each(values: Iterable[float]) -> Errors:
+    first, second, third = values
+    return first, second, third
+
+
+def _at(hard: float, errors: Sequence[float]) -> float:
+    """Return errors at a hardness, between the two nearest that are kept."""
+    low, middle, high = errors
+    if hard <= 0.5:
+        return low + (middle - low) * hard * 2
+    return middle + (high - middle) * (hard - 0.5) * 2

@@ -1,0 +1,115 @@
+"""Training the learned controller: Stable-Baselines3's PPO on the surrogate of a chain."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from superalign_env.seeding import label, mix
+from superalign_training.gap.chain_env import ChainEnv
+from superalign_training.gap.learned import (
+    Layer,
+    Learned,
+    Network,
+    read_policy,
+    write_policy,
+)
+from superalign_training.gap.surrogate import Surrogate
+from superalign_training.sections import Count, Section
+
+CHAINS = 64
+"""Chains that are raised at once."""
+
+OnProgress = Callable[[int], None]
+"""(generations so far)."""
+
+
+class Course(Section):
+    """How the policy is trained."""
+
+    seed: int = 0
+    """Of everything."""
+    steps: Count = 400_000
+    """Generations that are raised in all."""
+    rollout: Count = 64
+    """Generations of every chain between two updates."""
+    epochs: Count = 8
+    batch: Count = 1024
+    rate: float = 3e-3
+    """Of Adam; falls linearly to nothing."""
+    entropy: float = 0.001
+    width: Count = 16
+    """Of the two layers of the network."""
+
+
+def train(course: Course, *, out: Path, on_progress: OnProgress | None = None) -> Learned:
+    """Train a policy on the surrogate and write it; the same course, the same bytes.
+
+    Args:
+        course: how.
+        out: the file.
+        on_progress: called after every generation of all chains.
+
+    Returns:
+        The policy.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        model = _learn(course, on_progress)
+    finally:
+        torch.set_num_threads(threads)
+    write_policy(_network(model), {"course": course.model_dump()}, out)
+    read_policy.cache_clear()
+    return Learned(policy=str(out))
+
+
+def _learn(course: Course, on_progress: OnProgress | None) -> PPO:
+    env = DummyVecEnv([lambda: ChainEnv(Surrogate())] * CHAINS)
+    model = PPO(
+        "MlpPolicy",
+        env,
+        n_steps=course.rollout,
+        batch_size=course.batch,
+        n_epochs=course.epochs,
+        learning_rate=lambda left: course.rate * left,
+        gamma=1.0,
+        gae_lambda=0.95,
+        ent_coef=course.entropy,
+        policy_kwargs={"net_arch": [course.width, course.width]},
+        seed=mix(course.seed, label("gap")) % 2**31,
+        device="cpu",
+    )
+    return model.learn(course.steps, callback=_Progress(on_progress))
+
+
+class _Progress(BaseCallback):
+    """Tells how many generations have been raised."""
+
+    def __init__(self, tell: OnProgress | None) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def _on_step(self) -> bool:
+        if self._tell is not None:
+            self._tell(self.num_timesteps)
+        return True
+
+
+def _network(model: PPO) -> Network:
+    """Return the layers that score actions."""
+    extractor: Any = model.policy.mlp_extractor
+    linear = [part for part in extractor.policy_net if isinstance(part, torch.nn.Linear)]
+    return Network(tuple(map(_layer, [*linear, model.policy.action_net])))
+
+
+def _layer(part: Any) -> Layer:
+    return Layer(
+        part.weight.detach().numpy().astype(np.float64),
+        part.bias.detach().numpy().astype(np.float64),
+    )
