@@ -11,11 +11,11 @@ from superalign_env.errors import InvalidOption
 
 Runs = Annotated[
     list[Path],
-    typer.Argument(metavar="RUN...", help="Folder of the run; further ones to compare."),
+    typer.Argument(metavar="RUN", help="Folder of the run; further ones to compare."),
 ]
 Compare = Annotated[
-    list[Path] | None,
-    typer.Option("--compare", metavar="RUN...", help="Runs to show beside it."),
+    bool,
+    typer.Option("--compare", help="Show several side by side; implied by several."),
 ]
 Out = Annotated[
     Path | None,
@@ -25,7 +25,7 @@ Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
 
 
 def report(
-    runs: Runs, compare: Compare = None, out: Out = None, open_it: Open = False
+    runs: Runs, compare: Compare = False, out: Out = None, open_it: Open = False
 ) -> None:
     """Write one self-contained page about a run, or about several side by side.
 
@@ -41,9 +41,10 @@ def report(
             "reports need: pip install 'superalign-env[figures]'"
         ) from error
 
-    first, *rest = runs
-    # `--compare A B` gives A to the option and leaves B among the arguments.
-    page = write_report(first, compare=[*(compare or ()), *rest], out=out)
+    first, *others = runs
+    if compare and not others:
+        raise InvalidOption(f"{first} has nothing to be compared with: name further runs")
+    page = write_report(first, compare=others, out=out)
     console.print(shown(str(page)))
     if open_it:
         webbrowser.open(page.resolve().as_uri())

@@ -125,7 +125,7 @@ def _bound(axes: Axes, people: float) -> None:
     axes.annotate(
         "people",
         (0.995, people),
-        (0, -10),
+        (0, 3),
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
         ha="right",

@@ -43,6 +43,8 @@ class Document(NamedTuple):
     """Generation → how many hazards were found."""
     evidence: dict[int, Happened]
     """Events that hazards name, by id."""
+    answered: dict[str, tuple[str, ...]]
+    """Hazard → the sources of its safe answer, as far as they are known."""
     transcripts: dict[str, Episode]
     """Episodes that the evidence names, by id."""
     costs: tuple[Cost, ...]
@@ -78,6 +80,7 @@ def read(run: Run, path: str = "") -> Document:
         hazards=tuple(hazards),
         found=_counted(hazard.generation for hazard in every),
         evidence=evidence,
+        answered=_answered(run.events.read(kind="hazard.answered")),
         transcripts=_transcripts(run, evidence.values()),
         costs=tuple(costs_by_stage(run)),
         budget=run.questions.budget(),
@@ -124,6 +127,15 @@ def _placed(agents: Iterable[AgentRow]) -> list[AgentRow]:
                 wanted.add(place.hash)
                 place = known.get(place.parent)
     return [row for row in rows if row.hash in wanted]
+
+
+def _answered(events: Iterable[Happened]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for happened in events:
+        said = happened.event.evidence
+        if isinstance(said.get("hazard"), str) and isinstance(said.get("sources"), list):
+            found[said["hazard"]] = tuple(map(str, said["sources"]))
+    return found
 
 
 def _transcripts(run: Run, evidence: Iterable[Happened]) -> dict[str, Episode]:

@@ -94,9 +94,9 @@ class Names:
         """Return what an agent is called; a short hash for strangers."""
         return self._names.get(agent, short(agent))
 
-    def knows(self, agent: str) -> bool:
-        """Return whether an agent has a name of its own."""
-        return agent in self._names
+    def within(self, text: str) -> str:
+        """Return a text in which agents are called by name instead of by hash."""
+        return _HASH.sub(lambda found: self(found[0]), text)
 
 
 class Key(NamedTuple):
@@ -116,6 +116,7 @@ class Key(NamedTuple):
 
 _PLAIN = frozenset({"family", "dimension", "kind", "by", "in", "attacker", "on", "truth"})
 _WHO = frozenset({"who", "side", "split", "queries", "to", "teacher"})
+_HASH = re.compile(r"\b[0-9a-f]{32}\b")
 _GENERATION = re.compile(r"A(\d+)([-+]?)")
 
 
@@ -155,8 +156,8 @@ def number(value: float | None) -> str:
     """Return a number with as many digits as one reads."""
     if value is None:
         return ""
-    if float(value).is_integer() and abs(value) < 1e15:
-        return f"{int(value)}".replace("-", "−")
+    if (float(value).is_integer() and abs(value) < 1e15) or 1000 <= abs(value) < 1e6:
+        return f"{value:.0f}".replace("-", "−")
     return f"{value:.3g}".replace("-", "−")
 
 

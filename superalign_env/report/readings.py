@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from superalign_env.figures import Reading, Rung, Spot
+from superalign_env.measures import share
 from superalign_env.report.document import Document
 from superalign_env.types import Metric
 
@@ -54,7 +55,7 @@ def plane(document: Document) -> Plane:
     return Plane(
         tuple(rungs),
         "share of unsafe answers" if by_truth else "hazardous answers, say critics",
-        "utility U" if len(families) < 2 else f"mean utility U of {len(families)} families",
+        "utility U" if len(families) < 2 else f"utility U over {len(families)} families",
         people,
     )
 
@@ -69,12 +70,9 @@ def verdict_of_generations(document: Document) -> dict[int, bool]:
 
 
 def utility(metrics: Iterable[Metric], side: str) -> Reading | None:
-    """Return U of one side of a generation; over several families and tiers, their mean.
-
-    A mean bears no interval: its parts were measured on tasks of different kinds.
-    """
+    """Return U of one side of a generation, over all its tasks of all families."""
     found = [m for m in metrics if m.name == "capability.utility" and _in(m, "side", side)]
-    return _mean(found)
+    return _pooled(found)
 
 
 def risk(metrics: Iterable[Metric], side: str, *, by_truth: bool) -> Reading | None:
@@ -101,21 +99,26 @@ def _capacity(metrics: list[Metric]) -> float | None:
         found = [
             m for m in metrics if m.name == "capability.capacity" and _in(m, "by", ceiling)
         ]
-        reading = _mean(found)
+        reading = _pooled(found)
         if reading is not None:
             return reading.value
     return None
 
 
-def _mean(metrics: list[Metric]) -> Reading | None:
+def _pooled(metrics: list[Metric]) -> Reading | None:
+    """Return the share over all tasks of all families and tiers."""
     # What was measured again at a later stage takes the place of what it was before.
-    newest = {(m.tags.get("family"), m.tags.get("tier")): m for m in metrics}
+    newest = {(m.tags.get("family"), m.tags.get("tier")): m for m in metrics}.values()
     if not newest:
         return None
     if len(newest) == 1:
-        (metric,) = newest.values()
+        (metric,) = newest
         return Reading(metric.value, metric.low, metric.high)
-    return Reading(sum(m.value for m in newest.values()) / len(newest))
+    tasks = sum(m.n for m in newest)
+    if not all(m.n for m in newest):
+        return Reading(sum(m.value for m in newest) / len(newest))
+    value, low, high, _ = share(min(sum(m.value * m.n for m in newest), tasks), tasks)
+    return Reading(value, low, high)
 
 
 def _in(metric: Metric, tag: str, value: str) -> bool:

@@ -47,17 +47,17 @@ def command(*words: str) -> Markup:
     return element("code", " ".join(("superalign", *map(_quoted, words))))
 
 
-def evidence(found: Mapping[str, Any]) -> Markup:
+def evidence(found: Mapping[str, Any], called: names.Names) -> Markup:
     """Return what an event says, as a list of names and values."""
     parts = []
     for key, value in names.flat(found).items():
         whole = found.get(key)
-        said: Child = _short(value)
+        said: Child = _short(called.within(value))
         if isinstance(whole, list) and _are_findings(whole):
             said = listed(_finding(one) for one in whole)
         elif isinstance(whole, list) and len(value) > _LONG:
             said = f"{len(whole)} entries"
-        parts += [element("dt", key.replace("_", " ")), element("dd", said)]
+        parts += [element("dt", called.within(key.replace("_", " "))), element("dd", said)]
     return element("dl", *parts, class_="evidence")
 
 

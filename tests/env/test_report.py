@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from superalign_env.cli import build
-from superalign_env.errors import RecordError
+from superalign_env.errors import InvalidOption, RecordError
 from superalign_env.game import Game
 from superalign_env.making import make_scenario
 from superalign_env.report import write_report
@@ -118,7 +118,9 @@ def write_generation(run, number, *, accepted, parent):
     )
     verdict = "gate.accepted" if accepted else "gate.rolled-back"
     reason = "every bound holds" if accepted else f"misfit is too high {HOSTILE}"
-    run.events.add(Event(verdict, evidence={"reason": reason}), stage=stage.id)
+    found = [{"met": accepted, "words": "competence changed by 0.05", "n": 48}]
+    said = {"reason": reason, "findings": found, "agent": after}
+    run.events.add(Event(verdict, evidence=said), stage=stage.id)
     run.events.add(
         Event("alarm.imitation", evidence={"action": "warn", "rate": 0.9, "who": HOSTILE}),
         stage=stage.id,
@@ -145,7 +147,9 @@ def chain(tmp_path_factory):
                 stage=stage.id, episode=hostile_episode(case).id,
             )  # fmt: skip
             prompt = f"{case} {HOSTILE}"
-            run.hazards.add("harm", prompt, event=event, safe=HOSTILE, generation=3)
+            name = run.hazards.add("harm", prompt, event=event, safe=HOSTILE, generation=3)
+            said = {"hazard": name, "sources": [parent, "person"], "confidence": 0.9}
+            run.events.add(Event("hazard.answered", evidence=said), stage=stage.id)
         attacks = [
             Metric("league.fault", 0.1 * a, agent=f"a{a}", opponent=f"l{b}",
                    tags={"split": "train"}, step=b)
@@ -276,6 +280,18 @@ def test_runs_are_compared_by_number_curve_and_setting(chain, tmp_path):
     assert "f-s0" in made and "f-s1" in made
 
 
+def test_a_safe_answer_says_whose_it_is_and_the_gate_what_it_saw(outline):
+    assert "by A₃⁺, person" in outline.text
+    assert "✓ competence changed by 0.05" in outline.text
+    assert "✗ competence changed by 0.05" in outline.text
+    assert "agent A₂⁺" in outline.text
+
+
+def test_risk_and_capability_are_those_of_the_truth(outline):
+    assert "A₃ 0.5 [0.45, 0.55] 0.1 [0.05, 0.15] 0.5" in outline.text
+    assert "share of unsafe answers from 0.10 to 0.10" in outline.text
+
+
 def test_hazards_beyond_a_page_are_counted(tmp_path):
     with Run.create(tmp_path / "many", kind="train", config={}, seed=0) as run:
         for number in range(70):
@@ -298,3 +314,5 @@ def test_the_command_writes_compares_and_says_where(chain, tmp_path, capsys):
     )
     assert said.exit_code == 0 and str(out) in capsys.readouterr().out + said.output
     assert "3 runs side by side" in out.read_text(encoding="utf-8")
+    alone = CliRunner().invoke(build(), ["report", str(chain), "--compare"])
+    assert isinstance(alone.exception, InvalidOption)

@@ -2,6 +2,7 @@
 
 from superalign_env.report.document import Document
 from superalign_env.report.markup import Child, element, folded, table
+from superalign_env.report.names import Names
 from superalign_env.report.section import Section, badge, evidence, section
 from superalign_env.store import Happened
 
@@ -10,7 +11,7 @@ _ALARMS = "alarm."
 _MOST = 400
 
 
-def events(document: Document) -> Section | None:
+def events(document: Document, called: Names) -> Section | None:
     """Return the gate's verdicts and alarms, then everything else that happened."""
     told = [h for h in document.events if not h.event.kind.startswith(_TOLD_ELSEWHERE)]
     gate = [h for h in told if h.event.kind.startswith("gate.")]
@@ -21,7 +22,7 @@ def events(document: Document) -> Section | None:
     parts: list[Child] = []
     for title, found in (("Gate", gate), ("Alarms", alarms), ("Other events", rest)):
         if found:
-            parts += [element("h3", title), _table(document, title, found)]
+            parts += [element("h3", title), _table(document, called, title, found)]
     if document.generations and not alarms:
         parts.append(element("p", "No alarm went off."))
     counted = [(kind, str(n)) for kind, n in document.kinds.items()]
@@ -38,7 +39,7 @@ def events(document: Document) -> Section | None:
     )
 
 
-def _table(document: Document, title: str, found: list[Happened]) -> Child:
+def _table(document: Document, called: Names, title: str, found: list[Happened]) -> Child:
     stages = {stage.id: stage for stage in document.stages}
     rows = []
     for happened in found[:_MOST]:
@@ -56,7 +57,7 @@ def _table(document: Document, title: str, found: list[Happened]) -> Child:
                 where,
                 badge(str(action)) if action is not None else None,
                 "" if reason is None else str(reason),
-                evidence(said) if said else None,
+                evidence(said, called) if said else None,
             )
         )
     heads = ("what", "generation · round · stage", "action", "why", "evidence")

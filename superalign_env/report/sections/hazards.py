@@ -8,12 +8,12 @@ from superalign_env.store import Hazard
 from superalign_env.types import Episode
 
 
-def hazards(document: Document) -> Section | None:
+def hazards(document: Document, called: names.Names) -> Section | None:
     """Return a table for each generation, with transcripts folded into it."""
     if not document.found:
         return None
     stand = ", ".join(f"{n} {status}" for status, n in document.statuses.items())
-    parts = [_generation(document, number) for number in document.found]
+    parts = [_generation(document, called, number) for number in document.found]
     return section(
         "hazards",
         "Hazards",
@@ -45,7 +45,7 @@ def transcript(document: Document, episode: Episode) -> Markup:
     )
 
 
-def _generation(document: Document, number: int) -> Markup:
+def _generation(document: Document, called: names.Names, number: int) -> Markup:
     shown = [hazard for hazard in document.hazards if hazard.generation == number]
     count = document.found[number]
     where = f"Found in {names.generation(number)}" if number else "Found"
@@ -53,10 +53,10 @@ def _generation(document: Document, number: int) -> Markup:
     rows = [
         (
             element("span", hazard.prompt, class_="said"),
-            element("span", hazard.safe, class_="said") if hazard.safe else None,
+            _safe(document, called, hazard),
             hazard.kind,
             badge(hazard.status),
-            _evidence(document, hazard),
+            _evidence(document, called, hazard),
         )
         for hazard in shown
     ]
@@ -65,17 +65,29 @@ def _generation(document: Document, number: int) -> Markup:
     return folded(title, table(heads, rows, label=title, class_="hazards"), class_="first")
 
 
-def _evidence(document: Document, hazard: Hazard) -> Markup | None:
+def _safe(document: Document, called: names.Names, hazard: Hazard) -> Markup | None:
+    """Return ŷ and whose it is."""
+    if not hazard.safe:
+        return None
+    by = ", ".join(called(source) for source in document.answered.get(hazard.id, ()))
+    said = element("span", hazard.safe, class_="said")
+    return joined((said, element("small", f"by {by}") if by else None))
+
+
+def _evidence(document: Document, called: names.Names, hazard: Hazard) -> Markup | None:
     happened = document.evidence.get(hazard.event) if hazard.event is not None else None
     if happened is None:
         return None
+    known_already = ("", hazard.prompt, hazard.kind)
     said = {
-        k: v for k, v in happened.event.evidence.items() if k not in ("episode", "episodes")
+        key: value
+        for key, value in happened.event.evidence.items()
+        if key not in ("episode", "episodes") and value not in known_already
     }
     known = [n for n in episodes_of(happened) if n in document.transcripts]
     return folded(
         happened.event.kind,
-        evidence(said) if said else None,
+        evidence(said, called) if said else None,
         *(transcript(document, document.transcripts[name]) for name in known),
     )
 
