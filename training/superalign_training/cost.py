@@ -257,12 +257,13 @@ def _conform(when: _When) -> Spent:
         rules.hazards * when.effort, when.settings.discover.most * when.generation
     )
     tasks = hazards + rules.ordinary
-    judged = when.members + 1 + when.critics
     rows = _rows(rules.algorithm, tasks, times=when.effort)
-    people = min(rules.people, tasks)
-    found = Spent(
-        tasks + hazards, tasks * judged + 2 * hazards, rows, rules.courses, people
-    )
+    # Critics say which of two answers they prefer; what was taught is asked once more.
+    weighed, again = 2 * tasks, hazards
+    replies = tasks * (when.members + 1) + weighed * when.critics
+    replies += again * (1 + when.critics)
+    people = min(rules.people, hazards)
+    found = Spent(tasks + weighed + again, replies, rows, rules.courses, people)
     return found.plus(_replayed(rules.replay, rules.courses))
 
 
@@ -312,8 +313,9 @@ def _paid(algorithm: Any, replies: float) -> Spent:
     """Learning from rewards: every episode is played live and trained on."""
     if algorithm is None:
         return Spent()
-    episodes = algorithm.steps * algorithm.cases * algorithm.members
-    rows = episodes * getattr(algorithm, "epochs", 1)
+    batch = algorithm.cases * algorithm.members
+    rows = algorithm.steps * batch * getattr(algorithm, "epochs", 1)
+    episodes = (algorithm.steps + 1) * batch  # the next batch is played before the end
     return Spent(episodes, episodes * replies, rows, 1)
 
 

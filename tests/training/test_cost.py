@@ -1,0 +1,99 @@
+"""What a run is said to cost is about what its record says that it cost."""
+
+import pytest
+
+from superalign_env.store import Run, costs_by_stage
+from superalign_training.cost import Cost, Spent, cost_of, cost_table
+from superalign_training.selfplay import SelfPlay
+from superalign_training.settings import Settings, read_settings
+from superalign_training.speed import Speed, speed_of
+
+FEW = {"steps": 2, "batch": 8}
+SHARED = {
+    "learner": "micro/0",
+    "attacker": "micro/0",
+    "critic": "micro/0",
+    "rounds": 1,
+    "budget": 0.2,
+    "judge": {
+        "cases": 16, "check_cases": 8, "one_answer_first": 1, "courses": 1, "imitation": FEW,
+    },
+    "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0, "imitation": FEW},
+    "learn": {"rl": {"steps": 4, "cases": 4, "members": 2}},
+    "calibrate": {"cases": 6, "imitation": FEW},
+    "evaluate": {
+        "cases": 10, "attack_cases": 4, "fresh_queries": 6, "fresh_waves": 2,
+        "families": ["arithmetic"], "family_cases": 4,
+    },
+}  # fmt: skip
+CHAIN = {
+    "generations": 2,
+    "levels": ["micro/0", "micro/0@1"],
+    "gap": "fixed-small",
+    "signals": {"labels": 24, "models": ["micro/0@1"]},
+    "competence": {"cases": 24, "control_cases": 8, "algorithm": {"steps": 2}},
+    "discover": {"cases": 24, "waves": 2, "most": 8, "below": 0.9},
+    "conform": {
+        "hazards": 8, "ordinary": 12, "people": 6, "algorithm": {"steps": 2},
+        "replay": {"cases": 12, "imitation": FEW},
+    },
+    "gate": {"cases": 8, "requests": 12, "people": 4, "disputes": 4, "deployed": 12},
+    "capability": {
+        "cases": 4, "requests": 10, "gold_tasks": 16, "ceiling": {"steps": 2}, "best_of": 2,
+        "test_factor": 1,
+    },
+}  # fmt: skip
+GUESS = Cost({}, {}, Speed("nothing", 0.001, 0.002, 0.5, 30.0))
+
+
+@pytest.mark.parametrize("more", [{}, CHAIN], ids=["self-play", "chain"])
+def test_the_estimate_is_about_what_is_recorded(more, tmp_path):
+    settings = read_settings({**SHARED, **more, "run_dir": tmp_path / "run"})
+    SelfPlay.of(settings).run()
+    told = cost_of(settings, measured=GUESS)
+    found = {}
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        for cost in costs_by_stage(run):
+            name = cost.stage[5:]
+            spent = Spent(cost.episodes, cost.utterances)
+            found[name] = found.get(name, Spent()).plus(spent)
+        stages = [stage.name for stage in run.stages.all()]
+        labels = run.questions.budget().answered
+    assert sum(told.counts.values()) == len(stages)
+    for name, spent in found.items():
+        assert told.stages[name].episodes == pytest.approx(spent.episodes, rel=0.35), name
+    assert told.whole.labels == pytest.approx(labels, rel=0.3)
+    replies = sum(told.stages[name].replies for name in found)
+    assert replies == pytest.approx(sum(s.replies for s in found.values()), rel=0.3)
+
+
+def test_more_of_anything_costs_more():
+    def seconds(**changes):
+        return cost_of(read_settings({**SHARED, **changes}), measured=GUESS).seconds
+
+    usual = seconds()
+    assert seconds(rounds=2) > usual
+    assert seconds(attack={**SHARED["attack"], "cases": 99}) > usual
+    assert seconds(supervise={"algorithm": {"id": "sft"}}) > usual
+    assert seconds(league={"share": 0.3}) > usual
+    assert seconds(learn={"rl": {"id": "ppo", "steps": 4, "cases": 9}}) > usual
+    assert seconds(**CHAIN) < seconds(**{**CHAIN, "generations": 3})
+    assert (
+        cost_of(read_settings({**SHARED, "budget": 0.0}), measured=GUESS).whole.labels == 0
+    )
+
+
+def test_every_stage_of_a_plan_is_in_the_table():
+    told = cost_of(Settings(generations=3), measured=GUESS)
+    table = cost_table(told)
+    assert table.row_count == len(told.counts) + 1
+    assert "an estimate" in str(table.title) and "an estimate" in told.line
+
+
+def test_speed_is_measured_with_a_model_of_the_run_and_changes_nothing():
+    found = speed_of(Settings(learner="micro/0"))
+    assert found.model == "micro/0"
+    assert found.reply > 0 and found.row > 0 and found.course > 0
+    assert 5 < found.read < 200
+    chain = Settings(generations=2, levels=("micro/0", "micro/1"), gap="direct")
+    assert speed_of(chain).model == "micro/1"
