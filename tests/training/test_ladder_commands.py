@@ -8,8 +8,8 @@ from typer.testing import CliRunner, Result
 from superalign_agents.ladders.rungs import RungReference, read_card
 from superalign_agents.references import make_agent
 from superalign_agents.transformer import TransformerAgent
-from superalign_env.errors import UnknownId
-from superalign_training.ladder.commands import app, numbers
+from superalign_env.errors import InvalidOption, UnknownId
+from superalign_training.ladder.commands import app, levels, numbers
 from superalign_training.ladder.micro import micro_world
 
 BUILD = ("build", "--rungs", "0", "--seeds", "7", "--steps", "3", "--tasks", "10")
@@ -70,3 +70,22 @@ def test_presets_of_published_models_are_shown() -> None:
     assert shown.exit_code == 0
     for rung in ("0.5B", "1.5B", "3B", "7B", "7B-Instruct"):
         assert f"qwen2.5/{rung}" in shown.output
+
+
+def test_levels_of_one_run_can_be_built_seated_and_shown(own_root: Path) -> None:
+    built = run(*BUILD, "--snapshots", "3")
+    assert built.exit_code == 0
+    cards = [read_card(own_root / "micro-snapshots" / f"{level}@7") for level in range(3)]
+    assert [card["pretraining"]["step"] for card in cards] == [1, 2, 3]
+    assert isinstance(make_agent("micro-snapshots/2@7"), TransformerAgent)
+    assert "micro-snapshots/1" in run("show", "micro-snapshots").output
+
+
+def test_snapshots_are_of_one_rung_and_of_levels_that_make_sense() -> None:
+    assert run("build", "--rungs", "0-1", "--snapshots", "3").exit_code == 2
+    assert run("build", "--snapshots", "many").exit_code == 2
+    assert run("build", "--add", "strings", "--snapshots", "3").exit_code == 2
+    with pytest.raises(InvalidOption, match="make no ladder"):
+        run("build", "--snapshots", "0.9,0.7")
+    assert levels("12") == 12
+    assert levels("0.7,0.8") == (0.7, 0.8)

@@ -12,7 +12,10 @@ app = typer.Typer(
 
 @app.command("build")
 def build_command(
-    rungs: Annotated[str, typer.Option(help="Which rungs: 0-4 or 2,3.")] = "0-4",
+    rungs: Annotated[
+        str | None,
+        typer.Option(help="Which rungs: 0-4 or 2,3; 3 for snapshots.", show_default="0-4"),
+    ] = None,
     seeds: Annotated[str, typer.Option(help="Which seeds: 0-4 or 0,2.")] = "0",
     family: Annotated[str, typer.Option(help="Name of the ladder.")] = "micro",
     out: Annotated[
@@ -23,14 +26,36 @@ def build_command(
     ] = "",
     steps: Annotated[int | None, typer.Option(help="Replaces each rung's steps.")] = None,
     tasks: Annotated[int, typer.Option(help="Held-out tasks per family and tier.")] = 300,
+    snapshots: Annotated[
+        str,
+        typer.Option(
+            help="Levels of one run, as FAMILY-snapshots: how many (10), or the shares of "
+            "requests they know (0.7,0.8,0.9)."
+        ),
+    ] = "",
 ) -> None:
     """Pre-train and measure rungs. Skips finished ones, resumes interrupted ones."""
     from superalign_training.ladder import terminal  # noqa: PLC0415 (imports torch)
 
+    if snapshots:
+        chosen = numbers(rungs or "3")
+        if len(chosen) != 1 or add:
+            raise typer.BadParameter("snapshots are of one rung, and of its usual text")
+        for folder in terminal.snapshots_with_progress(
+            levels(snapshots),
+            family=f"{family}-snapshots",
+            seeds=numbers(seeds),
+            rung=chosen[0],
+            out=out,
+            steps=steps,
+            tasks=tasks,
+        ):
+            typer.echo(folder)
+        return
     for folder in terminal.build_with_progress(
         family=family,
         seeds=numbers(seeds),
-        rungs=numbers(rungs),
+        rungs=numbers(rungs or "0-4"),
         out=out,
         add=add,
         steps=steps,
@@ -67,3 +92,17 @@ def numbers(text: str) -> list[int]:
             f"{text!r} is no list of numbers like 0-4 or 0,2"
         ) from None
     return found
+
+
+def levels(text: str) -> int | tuple[float, ...]:
+    """Read ``10`` (so many levels) or ``0.7,0.8`` (levels that know these shares).
+
+    Raises:
+        typer.BadParameter: something else.
+    """
+    try:
+        return int(text) if text.isdigit() else tuple(map(float, text.split(",")))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is neither a number of levels like 10 nor shares like 0.7,0.8"
+        ) from None

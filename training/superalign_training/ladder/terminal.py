@@ -1,6 +1,7 @@
 """The ladder on a terminal: progress while it is built, tables when it is shown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -18,9 +19,11 @@ from rich.table import Table
 from superalign_agents.ladders.families import families
 from superalign_agents.ladders.rungs import RungReference, find_rungs
 from superalign_env.errors import UnknownId
-from superalign_training.ladder.build import build
+from superalign_training.ladder.build import Watch, build
 from superalign_training.ladder.micro import micro_world
 from superalign_training.ladder.pictures import draw_ladder
+from superalign_training.ladder.sizes import size_of
+from superalign_training.ladder.snapshots import Levels, Reached, evenly, snapshots
 from superalign_training.ladder.table import (
     Card,
     Cell,
@@ -53,7 +56,65 @@ def build_with_progress(
         steps: replaces every rung's own number of steps.
         tasks: how many held-out tasks measure each family and tier.
     """
+    with _progress() as watch:
+        return build(
+            micro_world(add, tasks=tasks),
+            family=f"{family}-{add}" if add else family,
+            seeds=seeds,
+            rungs=rungs,
+            out=out,
+            start=family if add else "",
+            steps=steps,
+            watch=watch,
+        )
+
+
+def snapshots_with_progress(
+    levels: int | Sequence[float],
+    *,
+    family: str,
+    seeds: Sequence[int],
+    rung: int,
+    out: Path | None = None,
+    steps: int | None = None,
+    tasks: int = 300,
+) -> list[Path]:
+    """Build ladders out of one run each, with one progress bar each; return the folders.
+
+    Args:
+        levels: how many, at equal distances, or the shares of requests that they know.
+        family: name of the ladder.
+        seeds: one run each.
+        rung: which size.
+        out: root folder; None is the user's cache.
+        steps: replaces the rung's own number of steps.
+        tasks: how many held-out tasks measure each family and tier.
+    """
     torch.set_num_threads(1)  # tiny models are slower on several
+    length = steps or size_of(rung).steps
+    at: Levels = (
+        evenly(levels, steps=length) if isinstance(levels, int) else Reached(tuple(levels))
+    )
+    world = micro_world(tasks=tasks)
+    folders: list[Path] = []
+    with _progress() as watch:
+        for seed in seeds:
+            folders += snapshots(
+                world,
+                at=at,
+                rung=rung,
+                seed=seed,
+                steps=length,
+                family=family,
+                out=out,
+                watch=watch,
+            )
+    return folders
+
+
+@contextmanager
+def _progress() -> Iterator[Watch]:
+    """Yield what draws one bar for every rung that is trained."""
     lines: dict[RungReference, TaskID] = {}
     bar = Progress(
         TextColumn("{task.description}"),
@@ -69,16 +130,7 @@ def build_with_progress(
         bar.update(lines[reference], completed=step, loss=loss)
 
     with bar:
-        return build(
-            micro_world(add, tasks=tasks),
-            family=f"{family}-{add}" if add else family,
-            seeds=seeds,
-            rungs=rungs,
-            out=out,
-            start=family if add else "",
-            steps=steps,
-            watch=watch,
-        )
+        yield watch
 
 
 def show_ladder(family: str, pictures: Path | None = None) -> list[Path]:
