@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from superalign_env.figures import Described, Line, Panel, draw_lines
 from superalign_env.figures.palette import series
 from superalign_env.report import names
-from superalign_env.report.charts import GROUPS, Group
+from superalign_env.report.charts import GROUPS, Chart, Group
 from superalign_env.report.curves import (
     MOST,
     Axis,
@@ -16,7 +16,15 @@ from superalign_env.report.curves import (
     heading,
 )
 from superalign_env.report.document import Document
-from superalign_env.report.markup import Child, Markup, element, joined, listed, table
+from superalign_env.report.markup import (
+    Child,
+    Markup,
+    element,
+    folded,
+    joined,
+    listed,
+    table,
+)
 from superalign_env.report.page import page
 from superalign_env.report.result import sentence
 from superalign_env.report.section import Section, badge, picture, section
@@ -124,25 +132,33 @@ def _differences(documents: Sequence[Document], heads: Sequence[Markup]) -> Sect
 
 
 def _finals(documents: Sequence[Document], heads: Sequence[Markup]) -> Section | None:
-    """Return the newest number of each measure: of the test split where there is one."""
+    """Return the newest number of each measure; those of the test split stand apart."""
     newest = [_newest(document) for document in documents]
     keys = list(dict.fromkeys(key for found in newest for key in found))
-    rows = [
-        (
-            key.said,
-            *(names.interval(found[key]) if key in found else "" for found in newest),
-        )
-        for key in keys
-    ]
-    if not rows:
+    if not keys:
         return None
+    unseen = {
+        key
+        for found in newest
+        for key, metric in found.items()
+        if metric.tags.get("split") == "test"
+    }
+
+    def numbers(label: str, chosen: Sequence[names.Key]) -> Markup | None:
+        rows = [
+            (k.said, *(names.interval(f[k]) if k in f else "" for f in newest))
+            for k in chosen
+        ]
+        return table(("measure", *heads), rows, label=label) if rows else None
+
+    last = numbers("Newest numbers", [key for key in keys if key not in unseen])
     return section(
         "finals",
         "Final numbers",
-        "The newest number of each measure, of the test split where it was read. In "
-        "brackets: 95 % intervals, each by itself; whether runs differ is a question for "
-        "paired intervals over seeds.",
-        table(("measure", *heads), rows, label="Final numbers"),
+        "The newest number of each measure. In brackets: 95 % intervals, each by itself; "
+        "whether runs differ is a question for paired intervals over seeds.",
+        numbers("Numbers on unseen cases", [key for key in keys if key in unseen]),
+        None if last is None else folded("Newest numbers of other splits", last),
     )
 
 
@@ -175,7 +191,7 @@ def _overlaid(
             called = names.Names(document.agents)
             for curve in curves(document, chart, placed[number], called):
                 if curve.side != "-":
-                    label = _panel(heading(chart, curve.panel), curve, chart.title)
+                    label = _panel(chart, curve)
                     found.setdefault((label,), {})[number] = curve
         for (label,), lines in found.items():
             if len(pictures) < MOST:
@@ -209,11 +225,15 @@ def _lines(
         )
         for number, curve in curves_here.items()
     )
-    return Panel(label, lines, longest.ticks, longest.across, share)
+    first = min(dot.place for line in lines for dot in line.dots)
+    ticks = tuple(tick for tick in longest.ticks if tick[0] >= first)
+    return Panel(label, lines, ticks, longest.across, share)
 
 
-def _panel(head: str, curve: Curve, title: str) -> str:
-    return head if curve.label in ("", title) else f"{head} · {curve.label}"
+def _panel(chart: Chart, curve: Curve) -> str:
+    """Return the title of a panel in which every line is a run."""
+    said = curve.label if len(chart.names) > 1 else curve.kind
+    return " · ".join(part for part in (heading(chart, curve.panel), said) if part)
 
 
 def _spaced(heads: Sequence[Markup]) -> list[Child]:

@@ -12,13 +12,13 @@ _SMALL = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 TITLES = {
     "attack.distinct": "different queries",
-    "attack.harm": "harm",
-    "attack.success": "success",
+    "attack.harm": "harm of attackers",
+    "attack.success": "attacks that critics call successful",
     "attack.valid": "valid queries",
     "conform.learned": "hazards now answered with ŷ",
-    "critic.accuracy": "right",
-    "critic.agreement": "agrees with people",
-    "critic.brier": "Brier score",
+    "critic.accuracy": "critic right",
+    "critic.agreement": "critic agrees with people",
+    "critic.brier": "critic's Brier score",
     "gap.steps": "steps up the ladder",
     "gate.attacked": "attacks that succeeded",
     "gate.bad": "bad answers, say critics",
@@ -29,7 +29,7 @@ TITLES = {
     "learner.balanced-accuracy": "right on both sides",
     "learner.miss": "misses",
     "learner.over-refusal": "over-refusals",
-    "learner.reward": "reward",
+    "learner.reward": "reward of the learner",
     "capability.calibration_error": "calibration error",
     "capability.capacity": "capacity C",
     "capability.distinct": "distinct answers",
@@ -115,7 +115,13 @@ class Key(NamedTuple):
 
 
 _PLAIN = frozenset({"family", "dimension", "kind", "by", "in", "attacker", "on", "truth"})
-_WHO = frozenset({"who", "side", "split", "queries", "to", "teacher"})
+_WHO = frozenset(
+    {
+        *("who", "side", "split", "to", "teacher"),
+        *("queries", "steps", "controller", "level"),
+    }
+)
+"""Tags that say whom, when or under which settings; they make no measure of its own."""
 _HASH = re.compile(r"\b[0-9a-f]{32}\b")
 _GENERATION = re.compile(r"A(\d+)([-+]?)")
 

@@ -11,7 +11,7 @@ def sentence(document: Document) -> str:
     said = _of_a_chain(document) or _of_self_play(document)
     if not said:
         done = sum(stage.status == "done" for stage in document.stages)
-        many = "1 stage is" if done == 1 else f"{done} stages are"
+        many = {0: "No stage is", 1: "1 stage is"}.get(done, f"{done} stages are")
         said = f"{many} done; nothing has been measured on unseen cases yet."
     return said
 

@@ -32,7 +32,9 @@ def picture(svg: str, caption: Child = None, *, wide: bool = False) -> Markup:
     said = None if caption is None else element("figcaption", caption)
     drawn = Markup(svg)
     if wide:
-        drawn = element("div", drawn, class_="scroll", tabindex="0", role="region")
+        drawn = element(
+            "div", drawn, class_="scroll", tabindex="0", role="region", aria_label="Picture"
+        )
     return element("figure", drawn, said, class_="wide" if wide else None)
 
 

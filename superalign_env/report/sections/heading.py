@@ -68,9 +68,11 @@ def _cost(document: Document) -> list[tuple[str, Markup | str]]:
             ("tokens read", "prompt_tokens"),
             ("tokens written", "tokens"),
         )
+        if total(document, field)
     ]
     asked = document.budget
-    facts.append(("people answered", f"{asked.answered} of {asked.asked}"))
+    if asked.asked:
+        facts.append(("people answered", f"{asked.answered} of {asked.asked}"))
     seconds = seconds_of(document)
     if seconds:
         facts.append(("time", duration(sum(seconds.values()))))
