@@ -207,5 +207,6 @@ def _our_errors() -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        told = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        words = str(error).partition("Config search path")[0]
+        told = " ".join(line.strip() for line in words.splitlines() if line.strip())
         raise InvalidOption(f"{told} (all keys: docs/training.md, Settings)") from error
