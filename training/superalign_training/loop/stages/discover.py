@@ -16,7 +16,7 @@ from superalign_env.protocols import Agent
 from superalign_env.types import Episode, Event, Metric
 from superalign_training.evaluation.robustness import query_of
 from superalign_training.judging import final_score
-from superalign_training.loop.cast import policy_of
+from superalign_training.loop.cast import deployed_agent
 from superalign_training.loop.chain import write_memory
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.sandbox import Sandbox, old_hazards, residual, tried_again
@@ -32,14 +32,15 @@ FOUND = "hazard.found"
 def discover(bench: Bench, settings: Settings) -> Outcome:
     """Deploy the learner, record what critics call bad, and try old hazards again."""
     rules = settings.discover
-    learner = policy_of(bench, "learner", settings).agent
+    learner = deployed_agent(bench, settings)
     agent = bench.chain.policies["learner"].agent
     sandbox = Sandbox(bench, settings)
     search = searcher(bench)
     answers = _deployed(bench, settings, sandbox, learner, search)
     bad = hazards_in(answers, rules.below)
     known = [(hazard.kind, hazard.prompt) for hazard in bench.run.hazards.all()]
-    new = novel(bad, known, near=rules.near, most=rules.most)
+    different = novel(bad, known, near=rules.near, most=len(bad))
+    new = different[: rules.most]
     old = tried_again(
         bench, sandbox, learner, old_hazards(bench, rules.replayed), rules.below
     )
@@ -49,6 +50,13 @@ def discover(bench: Bench, settings: Settings) -> Outcome:
     )
     metrics = [
         *_counted(answers, bad, new, agent=agent, step=bench.generation),
+        Metric(
+            "risk.distinct",
+            float(len(different)),
+            n=len(bad),
+            agent=agent,
+            step=bench.generation,
+        ),
         *residual(old, side="-", agent=agent, step=bench.generation),
     ]
     notes = {"deployed": len(answers), "bad": len(bad), "new": len(new), "old": len(old)}

@@ -70,6 +70,7 @@ def gate(bench: Bench, settings: Settings) -> Outcome:
         seen_by_alarms(bench, sight, competence, requests, deployment, metrics),
         settings.alarms,
     )
+    bench.writer.flush()  # what was played comes before what is said of it
     demanded = _act(bench, alarms)
     decision = decide(
         Evidence(competence.kept, requests.conformity, deployment.broken, demanded),

@@ -1,0 +1,419 @@
+"""Deployed, taught, weighed: the stages discover, conform and gate in a real record."""
+
+import shutil
+from functools import partial
+
+import msgspec
+import pytest
+
+from superalign_env.errors import Halted
+from superalign_env.store import Run, validate
+from superalign_training.gap.sight import Sight
+from superalign_training.loop.cast import first_policy, keep_policy, level_policy
+from superalign_training.loop.chain import Chain
+from superalign_training.loop.corrections import propose, settled
+from superalign_training.loop.driver import Interrupted, Outcome, Planned, drive
+from superalign_training.loop.residents import Residents
+from superalign_training.loop.stages.conform import conform
+from superalign_training.loop.stages.discover import discover
+from superalign_training.loop.stages.gate import gate
+from superalign_training.loop.weighing import archived
+from superalign_training.settings import TRAINED, read_settings
+from superalign_training.watching import Silent
+
+FEW = {"steps": 4, "batch": 8}
+
+
+def settings(model, **more):
+    few = {
+        "generations": 2,
+        "levels": [str(model)],
+        "gap": {"id": "direct"},
+        **{role: str(model) for role in TRAINED},
+        # The scratch critic is undecided: at temperature 1 it says 9 as often as 0.
+        "judge": {"temperature": 1.0},
+        "competence": {"families": ["writing"]},
+        "discover": {"cases": 24, "waves": 2, "most": 8},
+        "conform": {
+            "ordinary": 6,
+            "people": 4,
+            "above": 0.5,
+            "algorithm": {"id": "sft", **FEW},
+            "replay": {"cases": 6, "imitation": FEW},
+        },
+        "gate": {"cases": 6, "requests": 16, "people": 8, "disputes": 4, "deployed": 12},
+    }
+    for name, section in more.items():
+        few[name] = {**few[name], **section} if isinstance(few.get(name), dict) else section
+    return read_settings(few)
+
+
+def enter(bench, chosen):
+    """A generation begins, and learns nothing: what `gap` and `competence` leave."""
+    chain = bench.chain.begun(Sight(bench.generation, 0))
+    policy = level_policy(0, chosen, bench.residents)
+    chain = keep_policy(bench, chain, "learner", policy, side="-", parent="")
+    return Outcome(msgspec.structs.replace(chain, before=chain.policies["learner"]))
+
+
+def chain_of(chosen, generations=2, stages=(discover, conform, gate)):
+    plan = []
+    for number in range(1, generations + 1):
+        plan.append(Planned("enter", partial(enter, chosen=chosen), 0, number))
+        for do in stages:
+            plan.append(Planned(do.__name__, partial(do, settings=chosen), 0, number))
+    return plan
+
+
+def go(path, chosen, plan, *, resume=False):
+    run = Run.open(path) if resume else Run.create(path, kind="train", config={}, seed=5)
+
+    def first():
+        chain = Chain()
+        for role in TRAINED:
+            policy = first_policy(role, chosen, Residents())
+            agent = run.agents.add(policy.agent.spec, role=role)
+            origin = msgspec.structs.replace(policy.origin, agent=agent)
+            chain = chain.with_policy(role, origin)
+        return chain
+
+    with run:
+        return drive(run, plan, first=first, watcher=Silent())
+
+
+def contents(path):
+    """Everything in a record but clocks."""
+    with Run.open(path, readonly=True) as run:
+        assert validate(run) == []
+        return (
+            [msgspec.to_builtins(episode) for episode in run.episodes()],
+            [stage._replace(signals_to=0) for stage in run.stages.all()],
+            [(m.stage, m.metric) for m in run.metrics.read()],
+            [(h.stage, h.episode, h.event) for h in run.events.read()],
+            run.hazards.all(),
+            sorted(run.agents.all()),
+            sorted(
+                (s.kind, s.episode, s.turn, s.value, s.source) for s in run.signals.read()
+            ),
+        )
+
+
+@pytest.fixture(scope="module")
+def whole(speaking, tmp_path_factory):
+    """Two generations without a break, and the chain at their end."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    chosen = settings(speaking)
+    return path, chosen, go(path, chosen, chain_of(chosen))
+
+
+def test_hazards_have_evidence_of_this_record_and_are_told_apart(whole):
+    path, _, _ = whole
+    with Run.open(path, readonly=True) as run:
+        hazards = run.hazards.all()
+        events = {h.id: h for h in run.events.read(kind="hazard.found")}
+        assert {hazard.generation for hazard in hazards} == {1, 2}
+        assert len({(h.kind, h.prompt) for h in hazards}) == len(hazards)
+        for hazard in hazards:
+            found = events[hazard.event]
+            said = {u.turn: u.text for u in run.episode(found.episode).utterances}
+            assert found.event.evidence["query"] == hazard.prompt
+            assert found.event.evidence["answer"] == said[found.event.turn]
+            assert found.event.evidence["score"] < 0.5
+            assert run.episode(found.episode).task.split == "train"
+        for generation in (1, 2):
+            count = sum(h.generation == generation for h in hazards)
+            (rated,) = [
+                m.metric
+                for m in run.metrics.read("risk.hazards")
+                if m.metric.step == generation
+            ]
+            assert rated.value == count <= 8
+
+
+def test_old_hazards_are_tried_again_before_and_after(whole):
+    path, _, _ = whole
+    with Run.open(path, readonly=True) as run:
+        tried = {
+            (m.metric.step, m.metric.tags["side"]): m.metric.n
+            for m in run.metrics.read("risk.residual")
+        }
+        old = sum(h.generation == 1 for h in run.hazards.all())
+        assert tried == {(2, "-"): old, (2, "+"): old}
+
+
+def test_safe_answers_name_their_sources_and_people_wrote_some(whole):
+    path, _, _ = whole
+    with Run.open(path, readonly=True) as run:
+        told = {
+            h.event.evidence["hazard"]: h for h in run.events.read(kind="hazard.answered")
+        }
+        answered = [h for h in run.hazards.all() if h.safe]
+        assert {h.id for h in answered} == set(told)
+        assert {h.status for h in answered} == {"trained"}
+        chain = run.stages.get("0004-gate").outputs["chain"]
+        ancestor = chain["aligned"][0]["checkpoint"]["agent"]
+        people_and_critics = {"person", chain["policies"]["critic"]["agent"]}
+        heard = {1: set(), 2: set()}
+        for hazard in answered:
+            evidence = told[hazard.id].event.evidence
+            assert evidence["safe"] == hazard.safe
+            heard[run.stages.get(told[hazard.id].stage).generation].update(
+                evidence["sources"]
+            )
+        assert heard[1] <= people_and_critics  # the first generation has no ancestors
+        assert ancestor in heard[2]
+        assert heard[2] <= {ancestor, *people_and_critics}
+        assert {s.source for s in run.signals.read(kind="answer")} == {"person"}
+
+
+def test_conformity_makes_another_agent_whose_parent_it_was(whole):
+    path, _, chain = whole
+    with Run.open(path, readonly=True) as run:
+        for stage in run.stages.all():
+            if stage.name == "conform":
+                agent = run.agents.get(
+                    stage.outputs["chain"]["policies"]["learner"]["agent"]
+                )
+                before = run.agents.get(stage.inputs["chain"]["before"]["agent"])
+                assert (agent.side, agent.generation) == ("+", stage.generation)
+                assert agent.parent == before.hash
+                assert agent.spec.policy != before.spec.policy
+                assert before.parent == ""  # a fresh policy descends from nobody
+        accepted = {a.hash for a in run.agents.all(role="learner", accepted=True)}
+        assert {one.checkpoint.agent for one in chain.aligned} == accepted
+
+
+def test_the_gate_completes_what_controllers_see(whole):
+    path, _, chain = whole
+    assert [(s.generation, s.accepted) for s in chain.sights] == [(1, True), (2, True)]
+    assert [one.generation for one in chain.aligned] == [1, 2]
+    with Run.open(path, readonly=True) as run:
+        events = run.events.read(kind="gate")
+        assert [h.event.kind for h in events] == ["gate.accepted"] * 2
+        for happened in events:
+            conditions = [f["condition"] for f in happened.event.evidence["findings"]]
+            assert {"competence", "attackers"} <= set(conditions)
+        labelled = run.signals.read(kind="label")
+        splits = {run.episode(s.episode).task.split for s in labelled}
+        assert splits == {"gate"}
+        # They are never trained on.
+        assert {run.questions.get(s.question).slice for s in labelled} == {"random"}
+
+
+@pytest.mark.parametrize("place", ["discover", "conform", "gate"])
+def test_a_stage_that_was_interrupted_is_done_again_to_the_same_end(whole, place, tmp_path):
+    path, chosen, _ = whole
+    again = tmp_path / "run"
+    plan = chain_of(chosen)
+
+    def broken(bench, do):
+        do(bench)
+        raise KeyboardInterrupt
+
+    number = max(n for n, s in enumerate(plan) if s.name == place)
+    stop = plan[number]._replace(do=partial(broken, do=plan[number].do))
+    with pytest.raises(Interrupted):
+        go(again, chosen, [*plan[:number], stop])
+    go(again, chosen, plan, resume=True)
+    assert contents(again) == contents(path)
+
+
+@pytest.mark.parametrize("algorithm", ["dpo", "kto"])
+def test_safe_answers_may_be_preferred_instead_of_imitated(speaking, tmp_path, algorithm):
+    chosen = settings(speaking, conform={"algorithm": {"id": algorithm, **FEW}})
+    go(tmp_path / "run", chosen, chain_of(chosen, 1, (discover, conform)))
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        stage = run.stages.all()[-1]
+        assert stage.outputs["notes"]["lessons"] > 0
+        assert "trained" in {h.status for h in run.hazards.all()}
+        assert stage.outputs["chain"]["policies"] != stage.inputs["chain"]["policies"]
+
+
+def test_conformity_that_comes_last_answers_what_all_generations_did(speaking, tmp_path):
+    chosen = settings(speaking)
+    plan = chain_of(chosen, 2, (discover,))
+    last = Planned("conform", partial(conform, settings=chosen, effort=2), 0, 2)
+    go(tmp_path / "run", chosen, [*plan, last])
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        assert {h.generation for h in run.hazards.all(status="trained")} == {1, 2}
+        assert run.stages.all()[-1].outputs["notes"]["steps"] == 4.0  # 4 · 2 in 2 courses
+
+
+# --- rolling back
+
+
+def test_a_generation_that_archived_attackers_break_is_rolled_back(whole, tmp_path):
+    _, chosen, _ = whole
+    again = tmp_path / "run"
+    strict = chosen.model_copy(
+        update={"gate": chosen.gate.model_copy(update={"broken": 0.0, "deployed": 60})}
+    )
+    plan = chain_of(chosen)
+    plan[-1] = plan[-1]._replace(do=partial(gate, settings=strict))
+    chain = go(again, chosen, plan)
+    assert [one.generation for one in chain.aligned] == [1]
+    assert [s.accepted for s in chain.sights] == [True, False]
+    assert chain.policies["learner"] == chain.aligned[0].checkpoint
+    with Run.open(again, readonly=True) as run:
+        (event,) = run.events.read(kind="gate.rolled-back")
+        assert "archived attackers succeed" in event.event.evidence["reason"]
+        assert run.agents.get(event.event.evidence["agent"]).accepted is False
+        assert run.metrics.latest("gate.accepted").value == 0.0
+
+
+def test_without_an_accepted_generation_the_chain_goes_back_to_its_start(
+    speaking, tmp_path
+):
+    chosen = settings(
+        speaking, alarms={"collapse": {"threshold": 9.0, "action": "roll-back"}}
+    )
+    chosen = settings(
+        speaking, gate={"broken": 0.0, "deployed": 60, "people": 0, "disputes": 0}
+    )
+    chain = go(tmp_path / "run", chosen, chain_of(chosen, 1))
+    assert chain.aligned == ()
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        start = run.stages.all()[0].inputs["chain"]["policies"]["learner"]
+    assert chain.policies["learner"].agent == start["agent"]
+    assert chain.policies["learner"].path == ""
+
+
+# --- alarms act
+
+
+def alarmed(model, action):
+    """Settings under which the undecided learner refuses too much."""
+    rules = {"threshold": 0.0, "action": action}
+    return settings(model, alarms={"over_refusal": rules, "least": 1}, gate={"people": 16})
+
+
+def test_an_alarm_may_demand_the_roll_back(speaking, tmp_path):
+    chosen = alarmed(speaking, "roll-back")
+    chain = go(tmp_path / "run", chosen, chain_of(chosen, 1))
+    assert chain.aligned == ()
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        (alarm,) = run.events.read(kind="alarm.over-refusal")
+        assert alarm.event.evidence["action"] == "roll-back"
+        (event,) = run.events.read(kind="gate.rolled-back")
+        assert "over-refusal demands a roll back" in event.event.evidence["reason"]
+
+
+def test_a_stopped_run_goes_on_once_a_person_says_so(speaking, tmp_path):
+    chosen = alarmed(speaking, "stop")
+    path, plan = tmp_path / "run", chain_of(chosen, 1)
+    with pytest.raises(Halted, match="superalign label"):
+        go(path, chosen, plan)
+    with pytest.raises(Halted):  # nobody has said anything
+        go(path, chosen, plan, resume=True)
+    with Run.open(path) as run:
+        question = run.questions.claim("ann")
+        assert "let the run go on" in question.why
+        run.questions.answer(question.id, "ann", value=1.0)
+    assert [one.generation for one in go(path, chosen, plan, resume=True).aligned] == [1]
+    with Run.open(path, readonly=True) as run:
+        assert run.info.status == "done"
+        assert validate(run) == []
+
+
+def test_a_person_may_forbid_to_go_on(speaking, tmp_path):
+    chosen = alarmed(speaking, "stop")
+    path, plan = tmp_path / "run", chain_of(chosen, 1)
+    with pytest.raises(Halted):
+        go(path, chosen, plan)
+    with Run.open(path) as run:
+        question = run.questions.claim("ann")
+        run.questions.answer(question.id, "ann", value=0.0)
+    with pytest.raises(Halted, match="forbids"):
+        go(path, chosen, plan, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "left", "kinds"),
+    [
+        ([], [1], ["correction.proposed"]),
+        ([1.0], [], ["correction.proposed", "correction.approved"]),
+        ([0.0], [1], ["correction.proposed", "correction.vetoed"]),
+    ],
+)
+def test_a_proposed_correction_waits_for_people(speaking, tmp_path, answers, left, kinds):
+    chosen = alarmed(speaking, "propose")
+    path, plan = tmp_path / "run", chain_of(chosen, 1)
+    assert [one.generation for one in go(path, chosen, plan).aligned] == [1]
+    with Run.open(path) as run:
+        for value in answers:
+            question = run.questions.claim("ann")
+            assert "take generation 1 back" in question.why
+            run.questions.answer(question.id, "ann", value=value)
+
+    def look(bench):
+        return Outcome(settled(bench))
+
+    chain = go(path, chosen, [*plan, Planned("look", look, 0, 2)], resume=True)
+    assert [one.generation for one in chain.aligned] == left
+    assert [s.accepted for s in chain.sights] == [bool(left)]
+    with Run.open(path, readonly=True) as run:
+        assert [h.event.kind for h in run.events.read(kind="correction")] == kinds
+        if not left:
+            assert run.agents.all(role="learner", accepted=True) == []
+
+
+def test_no_machine_can_approve(speaking, tmp_path):
+    chosen = settings(speaking)
+    ruled = []
+
+    def file(bench):
+        propose(bench, "test", "nothing", {})
+        return Outcome(bench.chain)
+
+    def look(bench):
+        machine = bench.chain.policies["critic"].agent
+        question = bench.run.questions.claim(machine)
+        bench.run.questions.answer(question.id, machine, value=1.0)
+        return Outcome(bench.chain)
+
+    def then(bench):
+        ruled.append(settled(bench) == bench.chain)
+        return Outcome(bench.chain)
+
+    plan = chain_of(chosen, 1, stages=(discover,))
+    steps = [("file", file), ("look", look), ("then", then)]
+    go(tmp_path / "run", chosen, [*plan, *(Planned(n, do, 0, 1) for n, do in steps)])
+    assert ruled == [True]
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        assert run.events.count("correction.approved") == 0
+
+
+# --- opponents
+
+
+def test_of_many_archived_attackers_some_are_drawn(speaking, tmp_path):
+    chosen = settings(speaking, gate={"opponents": 3})
+    seen = []
+
+    def grow(bench):
+        chain = bench.chain
+        policy = first_policy("attacker", chosen, bench.residents)
+        for _ in range(5):
+            weight = next(policy.model.parameters())
+            weight.data.add_(1e-4)
+            chain = keep_policy(bench, chain, "attacker", policy)
+        return Outcome(chain)
+
+    def look(bench):
+        seen.append(list(archived(bench, chosen)))
+        return Outcome(bench.chain)
+
+    go(
+        tmp_path / "run",
+        chosen,
+        [Planned("grow", grow), Planned("look", look), Planned("look", look, 1)],
+    )
+    assert [len(names) for names in seen] == [3, 3]
+    assert all(names[0] == "search" for names in seen)
+    assert seen[0] != seen[1]  # another draw in another stage
+
+
+def test_copies_of_a_run_go_the_same_way(whole, tmp_path):
+    path, chosen, chain = whole
+    shutil.copytree(path, tmp_path / "run")
+    assert go(tmp_path / "run", chosen, chain_of(chosen), resume=True) == chain
