@@ -6,11 +6,10 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
 
 import superalign_env
 from superalign_env import registry
-from superalign_training.launch import plain, register_settings
+from superalign_training.composing import combinations, composed
 from superalign_training.settings import Settings, read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,15 +132,13 @@ def test_commands_on_pages_exist():
 
 def test_settings_on_pages_make_sense():
     """Composed and checked as ``superalign train`` would, but not run."""
-    register_settings()
-    with initialize_config_module("superalign_training.conf", version_base="1.3"):
-        for page, words in commands():
-            if words[1] != "train":
-                continue
-            sweep = "-m" in words or "--multirun" in words
-            given = [w.partition(",")[0] if sweep else w for w in words[2:] if "=" in w]
-            composed = compose("train", overrides=given)
-            assert isinstance(read_settings(plain(composed)), Settings), f"{page}: {words}"
+    for page, words in commands():
+        if words[1] != "train":
+            continue
+        sweep = "-m" in words or "--multirun" in words
+        given = [word for word in words[2:] if "=" in word]
+        for chosen in combinations(given) if sweep else [given]:
+            assert isinstance(read_settings(composed(chosen)), Settings), f"{page}: {words}"
 
 
 def test_make_targets_on_pages_exist():
