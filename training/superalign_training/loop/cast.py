@@ -137,6 +137,16 @@ def checkpoint_policy(bench: Bench, found: Checkpoint, settings: Settings) -> Po
     return Policy.load(folder, found, device=settings.device, base=base, **machine)
 
 
+def deployed_agent(bench: Bench, settings: Settings) -> Agent:
+    """Return the generation at work as it is deployed: with the voice of its level.
+
+    Raises:
+        RecordDamaged: its checkpoint is missing or was altered.
+    """
+    agent = policy_of(bench, "learner", settings).agent
+    return voiced(agent, Level.of(settings.levels[bench.chain.level]))
+
+
 def aligned_agents(bench: Bench, settings: Settings) -> list[tuple[str, Agent]]:
     """Return (source, agent) of every accepted generation A_i⁺, oldest first."""
     return [

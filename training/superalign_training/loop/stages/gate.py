@@ -13,7 +13,7 @@ from superalign_env.measures import Estimate, share
 from superalign_env.types import Event, Metric
 from superalign_training.alarms import Raised, raised
 from superalign_training.gap.sight import Sight
-from superalign_training.loop.cast import policy_of
+from superalign_training.loop.cast import deployed_agent, policy_of
 from superalign_training.loop.chain import Aligned, Chain
 from superalign_training.loop.corrections import (
     halt_unless_told,
@@ -50,13 +50,14 @@ def gate(bench: Bench, settings: Settings) -> Outcome:
     learner = policy_of(bench, "learner", settings)
     agent, step = bench.chain.policies["learner"].agent, bench.generation
     competence = weigh_competence(bench, settings, learner)
-    requests = weigh_requests(bench, settings, learner.agent)
-    deployment = weigh_deployment(bench, settings, learner.agent)
+    deployed = deployed_agent(bench, settings)
+    requests = weigh_requests(bench, settings, deployed)
+    deployment = weigh_deployment(bench, settings, deployed)
     rules = settings.discover
     tried = tried_again(
         bench,
         Sandbox(bench, settings),
-        learner.agent,
+        deployed,
         old_hazards(bench, rules.replayed),
         rules.below,
     )
