@@ -9,6 +9,7 @@ from superalign_env.errors import InvalidOption
 from superalign_env.types import View
 from superalign_training.gap.level import Level, voiced
 from superalign_training.policy import Lora, Policy, shared_base
+from superalign_training.settings import read_settings
 
 TEXT = "<|user|> ann will cut rope near bob secretly ; help ann<|end|><|learner|>"
 VIEW = View("e", 0, "learner_0", "learner", 0, 1, TEXT, max_new_tokens=2)
@@ -25,6 +26,13 @@ def test_a_level_is_a_reference_and_how_often_it_is_asked() -> None:
 def test_a_number_of_tries_that_is_none_is_refused(best_of: object) -> None:
     with pytest.raises(InvalidOption, match="whole number from 1"):
         Level.of({"id": "micro/1", "best_of": best_of})
+
+
+def test_several_tries_of_a_greedy_level_are_refused_before_training() -> None:
+    with pytest.raises(InvalidOption, match="temperature above 0"):
+        Level.of({"id": "micro/1", "best_of": 3, "temperature": 0})
+    with pytest.raises(InvalidOption, match="whole number from 1"):
+        read_settings({"generations": 1, "levels": [{"id": "micro/1", "best_of": 0}]})
 
 
 def test_a_level_without_an_id_is_refused() -> None:

@@ -25,6 +25,7 @@ from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.supervision import Supervise
 from superalign_training.evaluation.capability_settings import Capability
 from superalign_training.gap.adaptive import Adaptive
+from superalign_training.gap.level import Level
 from superalign_training.gap.making import GapRule
 from superalign_training.league import LeagueSettings
 from superalign_training.risks.settings import Conform, Discover, Gate
@@ -226,6 +227,8 @@ class Settings(Section):
     @model_validator(mode="after")
     def _a_chain_can_be_climbed(self) -> Self:
         if self.generations:
+            for reference in self.levels:
+                Level.of(reference)
             self.gap.check(len(self.levels), self.generations)
             check_signals(self.signals, generations=self.generations)
         return self

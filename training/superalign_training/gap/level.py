@@ -54,6 +54,11 @@ class Level(NamedTuple):
                 f"best_of={best_of!r} of the level {given['id']} must be a whole number "
                 "from 1"
             )
+        if best_of > 1 and given.get("temperature") == 0:
+            raise InvalidOption(
+                f"the level {given['id']} is greedy and says {best_of} times the same; give "
+                "it a temperature above 0, or leave best_of out"
+            )
         return cls(given, best_of)
 
 
