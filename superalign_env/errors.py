@@ -13,7 +13,7 @@
     ├── EpisodeOver             the game has ended
     ├── CellsFailed             cells of an experiment; the others are kept
     ├── OutOfMemory             not even one prompt fits (also a MemoryError)
-    ├── Halted                  an alarm stopped a run; people say whether it goes on
+    ├── Halted                  a run stands still until people have spoken
     └── RecordError             something is wrong with a run folder
         ├── RecordDamaged       the database or a checkpoint is broken or was altered
         ├── RecordTooNew        written by a later version
@@ -85,7 +85,7 @@ class CellsFailed(SuperalignError):
 
 
 class Halted(SuperalignError):
-    """An alarm stopped a run; everything is kept, and people say whether it goes on."""
+    """A run stands still until people have spoken; everything is kept, resume goes on."""
 
 
 class RecordError(SuperalignError):

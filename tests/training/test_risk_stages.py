@@ -315,6 +315,24 @@ def test_a_stopped_run_goes_on_once_a_person_says_so(speaking, tmp_path):
         assert validate(run) == []
 
 
+def test_the_gate_waits_for_real_people(speaking, tmp_path):
+    chosen = settings(
+        speaking,
+        signals={"people": [{"name": "ann", "simulated": False}]},
+        conform={"people": 0},
+    )
+    path, plan = tmp_path / "run", chain_of(chosen, 1)
+    with pytest.raises(Halted, match="waits for"):
+        go(path, chosen, plan)
+    with Run.open(path) as run:
+        while (question := run.questions.claim("ann")) is not None:
+            run.questions.answer(question.id, "ann", value=1.0)
+    go(path, chosen, plan, resume=True)
+    with Run.open(path, readonly=True) as run:
+        good = run.metrics.latest("gate.good")
+        assert (good.value, good.n) == (1.0, 8)
+
+
 def test_a_person_may_forbid_to_go_on(speaking, tmp_path):
     chosen = alarmed(speaking, "stop")
     path, plan = tmp_path / "run", chain_of(chosen, 1)

@@ -123,12 +123,12 @@ def halt_unless_told(bench: Bench, name: str, what: str) -> None:
     path = bench.run.path
     if said == "vetoed":
         raise Halted(
-            f"{what}; a person forbids to go on: change what led to it, and run "
-            f"`superalign fork {path}` from an earlier generation"
+            f"{what}; a person forbids to go on: take another way with "
+            f"`superalign fork {path} run_dir=NEW --at GENERATION`"
         )
     raise Halted(
         f"{what}; look at `superalign report {path}`, say yes to the question in "
-        f"`superalign label {path}`, then continue with --resume run_dir={path}"
+        f"`superalign label {path} --as NAME`, then continue with --resume run_dir={path}"
     )
 
 

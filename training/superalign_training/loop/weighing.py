@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from superalign_agents.archive import normalised
+from superalign_env.errors import Halted
 from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Agent
 from superalign_env.seeding import generator
@@ -55,6 +56,8 @@ class Competence(NamedTuple):
     kept: Estimate | None
     speech: Mapping[str, Speech]
     """Family → what was said by both sides."""
+    unsaid: int = 0
+    """Questions to people that are still open."""
 
 
 class Requests(NamedTuple):
@@ -64,6 +67,8 @@ class Requests(NamedTuple):
     labelled: Sequence[Labelled]
     held_out: Estimate | None
     """Share that critics call bad."""
+    unsaid: int = 0
+    """Questions to people that are still open."""
 
 
 class Deployment(NamedTuple):
@@ -118,15 +123,18 @@ def weigh_competence(bench: Bench, settings: Settings, after: Policy) -> Compete
         [p for p in pairs if p[0].id in open_], rules.disputes // 2, bench, "disputes"
     )
     people = People(bench, settings.signals.people)
-    new = people.ask(scenario, now, [_label_of(one, bench.round) for one, _ in asked])
-    old = people.ask(paper, then, [_label_of(two, bench.round) for _, two in asked])
+    about_new = [_label_of(one, bench.round) for one, _ in asked]
+    about_old = [_label_of(two, bench.round) for _, two in asked]
+    new = people.ask(scenario, now, about_new)
+    old = people.ask(paper, then, about_old)
     on_new, on_old = ({s.episode: s.value for s in said} for said in (new, old))
     for one, two in asked:
         known = opinions.get(one.id, Opinions())
         opinions[one.id] = known._replace(
             before=on_old.get(two.id), after=on_new.get(one.id)
         )
-    return Competence(kept(sat, opinions), _speech(pairs))
+    unsaid = _unsaid(bench, [*about_new, *about_old], [*new, *old])
+    return Competence(kept(sat, opinions), _speech(pairs), unsaid)
 
 
 def weigh_requests(bench: Bench, settings: Settings, learner: Agent) -> Requests:
@@ -149,7 +157,24 @@ def weigh_requests(bench: Bench, settings: Settings, learner: Agent) -> Requests
         _by_kind(said, by_name),
         labelled,
         share(bad, len(answers)) if answers else None,
+        _unsaid(bench, questions, said),
     )
+
+
+def await_people(bench: Bench, settings: Settings, unsaid: int) -> None:
+    """Stop where only real people are asked, until they have answered what was asked.
+
+    Raises:
+        Halted: says how they answer, and how the run goes on.
+    """
+    who = settings.signals.people
+    if unsaid and who and not any(person.simulated for person in who):
+        path = bench.run.path
+        raise Halted(
+            f"the gate of generation {bench.generation} waits for {unsaid} answers of "
+            f"people: `superalign label {path} --as NAME`, then continue with --resume "
+            f"run_dir={path} (gate.people=0 gate.disputes=0 would ask nobody)"
+        )
 
 
 def weigh_deployment(bench: Bench, settings: Settings, learner: Agent) -> Deployment:
@@ -268,6 +293,12 @@ def _label(episode: str, turn: int, round: int) -> Question:
         why="random slice",
         round=round,
     )
+
+
+def _unsaid(bench: Bench, asked: Sequence[Question], said: Sequence[Signal]) -> int:
+    """Return how many questions nobody answered, nor skipped."""
+    closed = {signal.question for signal in (*said, *bench.run.signals.read(kind="skip"))}
+    return sum(question.id not in closed for question in asked)
 
 
 def _some(items: Sequence[Item], count: int, bench: Bench, part: str) -> list[Item]:

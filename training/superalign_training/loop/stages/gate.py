@@ -28,6 +28,7 @@ from superalign_training.loop.weighing import (
     Competence,
     Deployment,
     Requests,
+    await_people,
     opponent_metrics,
     weigh_competence,
     weigh_deployment,
@@ -44,7 +45,8 @@ def gate(bench: Bench, settings: Settings) -> Outcome:
     """Weigh the generation at work, raise alarms, decide, and continue the chain.
 
     Raises:
-        Halted: an alarm stops the run, and no person has said to go on.
+        Halted: people have to speak first: an alarm stops the run, or real people have
+            not answered what was asked.
     """
     bench = bench._replace(chain=settled(bench))
     learner = policy_of(bench, "learner", settings)
@@ -52,6 +54,7 @@ def gate(bench: Bench, settings: Settings) -> Outcome:
     competence = weigh_competence(bench, settings, learner)
     deployed = deployed_agent(bench, settings)
     requests = weigh_requests(bench, settings, deployed)
+    await_people(bench, settings, competence.unsaid + requests.unsaid)
     deployment = weigh_deployment(bench, settings, deployed)
     rules = settings.discover
     tried = tried_again(
