@@ -250,6 +250,26 @@ def test_effort_multiplies_tasks_and_steps(speaking, tmp_path):
         assert run.stages.all()[-1].outputs["notes"]["steps"] == 6
 
 
+def test_labels_that_their_sources_are_not_sure_enough_of_can_be_left_out(
+    speaking, tmp_path
+):
+    personas = [{**PERSONA, "noise": noise} for noise in (0.3, 0.31)]
+    signals = {"labels": 0, "personas": personas, "combine": "majority"}
+    taught = {}
+    for above in (0.0, 0.75):
+        settings = settings_of(
+            speaking,
+            tmp_path / str(above),
+            signals=signals,
+            competence={"above": above, "least": 1},
+        )
+        play(settings)
+        with Run.open(settings.run_dir, readonly=True) as run:
+            taught[above] = taught_of(run)
+    assert taught[0.75] == [row for row in taught[0.0] if row[2] >= 0.75]
+    assert 0 < len(taught[0.75]) < len(taught[0.0])
+
+
 def test_too_few_labels_fail_the_stage_and_say_what_to_change(speaking, tmp_path):
     settings = settings_of(
         speaking, tmp_path / "run", signals={"labels": 4, "random_share": 0.0}

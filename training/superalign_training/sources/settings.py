@@ -81,5 +81,8 @@ class Competence(Section):
     """Tasks of the control split: what a controller may know of the generation."""
     algorithm: ExampleAlgorithm = WeakToStrong(steps=40, rate=1e-3)
     """How the learner is taught the labels."""
+    above: Share = 0.0
+    """Least confidence of a label that is taught: below it the sources are not worth
+    listening to, by their own record. People's answers have their own confidence."""
     least: Count = 8
     """Labels below which nothing is taught: the stage fails and says so."""

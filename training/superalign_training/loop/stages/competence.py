@@ -55,7 +55,11 @@ def competence(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
         taught = desk.sit("train", settings.competence.cases * effort, learner)
         control = desk.sit("control", settings.competence.control_cases, learner)
     trust = desk.trust(taught, control)
-    labels = desk.labels(taught, taught.chosen, trust, drop=True)
+    labels = [
+        one
+        for one in desk.labels(taught, taught.chosen, trust, drop=True)
+        if one.confidence >= settings.competence.above
+    ]
     if len(labels) < settings.competence.least:
         raise InvalidOption(
             f"only {len(labels)} tasks were labelled, and competence.least asks for "
