@@ -71,9 +71,17 @@ PLUGINS: "Table" = {
             "superalign_training.experiments.first_self_play:EXPERIMENT",
             "does the learner improve in three rounds, and is it really robust?",
         ),
+        "gap": (
+            "superalign_training.experiments.gap:EXPERIMENT",
+            "which schedule of capability gaps leaves the best student?",
+        ),
         "learning": (
             "superalign_training.experiments.learning:EXPERIMENT",
             "does pay at the end teach what to do first: PPO, GRPO, SB3's PPO",
+        ),
+        "orders": (
+            "superalign_training.experiments.orders:EXPERIMENT",
+            "values along the chain, at its end, first, or never: what remains of hazards",
         ),
         "robustness": (
             "superalign_training.experiments.robustness:EXPERIMENT",

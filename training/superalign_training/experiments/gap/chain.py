@@ -1,0 +1,221 @@
+"""A chain of generations: each a fresh student of some level, taught by all before it.
+
+The first generation learns what the human says, every later one what a vote of the human
+and all earlier generations says, in which the younger count more. Whoever chooses levels
+sees what `Sight` holds: how far sources and student differ on the control split, and
+nothing of the truth.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from superalign_env.measures.aggregation import recency_weighted
+from superalign_env.seeding import generator, label, mix
+from superalign_env.types import Split
+from superalign_scenarios.microworld.luck import Luck
+from superalign_training.algorithms.updates.course import Course
+from superalign_training.experiments.gap.snapshots import student_of
+from superalign_training.experiments.gap.student import Answer, Student
+from superalign_training.experiments.gap.world import (
+    FAMILIES,
+    Query,
+    draw,
+    human_says,
+    outcome,
+)
+from superalign_training.gap import Sight
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What every chain of a condition has in common."""
+
+    at: tuple[int, ...]
+    """Steps of pre-training at the levels."""
+    queries: Literal["fixed", "follow"]
+    hardness: tuple[float, float]
+    """Share of queries that the human gets wrong, at the lowest and at the highest level;
+    fixed queries have the mean of both at every level."""
+    labels: int
+    """For each family, over all generations of a chain."""
+    steps: int
+    """Of optimisation, over all generations of a chain."""
+    batch: int
+    """Requests, and as many exercises, in a step."""
+    rate: float
+    slips: float
+    """Share of human labels that are wrong by accident."""
+    growth: float
+    """By how much each generation's vote counts more than the one before it."""
+    sure: bool
+    """Whether a vote counts as far as its author is sure of it."""
+    control: int
+    """Control queries for each family, over all generations; the human labels them too."""
+    exam: int
+    """Easy ones, and as many hard ones, of each family; as many natural requests."""
+
+    def hardness_at(self, level: int) -> float:
+        """Return the share of queries at a level that the human gets wrong."""
+        low, high = self.hardness
+        if self.queries == "fixed":
+            return (low + high) / 2
+        return low + (high - low) * level / (len(self.at) - 1)
+
+    def course(self, of: int) -> Course:
+        """Return the lessons of one of so many generations."""
+        return Course(
+            steps=self.steps // of, rate=self.rate, to=self.rate / 5, batch=self.batch
+        )
+
+
+class Labels(NamedTuple):
+    """What some queries are said to want."""
+
+    chosen: list[str]
+    """By the vote."""
+    human: list[str]
+    """By the human alone."""
+    disagreement: float
+    """How often two sources come to different things."""
+
+
+class Generation(NamedTuple):
+    """One student after its lessons."""
+
+    student: Student
+    sight: Sight
+    right: dict[str, float]
+    """Family → share of its labels that were right; nobody who chooses sees it."""
+    tokens: int
+    """Of labels that it learned from."""
+
+
+class Chains:
+    """All chains of one seed and one plan; equal beginnings are computed once.
+
+    Args:
+        plan: what they have in common.
+        snapshots: folder of the levels.
+        seed: of queries, slips and lessons.
+    """
+
+    def __init__(self, plan: Plan, snapshots: Path, *, seed: int) -> None:
+        self.plan = plan
+        self._snapshots = snapshots
+        self._seed = seed
+        self._known: dict[tuple[tuple[int, ...], int], Generation] = {}
+
+    def generation(self, levels: tuple[int, ...], of: int) -> Generation:
+        """Return the newest generation of a chain that went through these levels.
+
+        Args:
+            levels: of all generations so far, the newest included.
+            of: how many generations the chain will have, which share its labels and steps.
+        """
+        if (levels, of) not in self._known:
+            self._known[levels, of] = self._taught(levels, of)
+        return self._known[levels, of]
+
+    def ceiling(self) -> Student:
+        """Return a student of the highest level that was taught the truth, all at once."""
+        top = len(self.plan.at) - 1
+        queries = self._draw(top, self.plan.labels, "train", 0)
+        student = student_of(self._snapshots, top)
+        truth = [query.truth for query in queries]
+        seed = mix(self._seed, label("gap/lessons"), 0)
+        student.teach(queries, truth, self.plan.course(1), seed=seed)
+        return student
+
+    def sights(self, levels: tuple[int, ...], of: int) -> tuple[Sight, ...]:
+        """Return what may be seen of the generations of a chain, oldest first."""
+        return tuple(self.generation(levels[: n + 1], of).sight for n in range(len(levels)))
+
+    def _taught(self, levels: tuple[int, ...], of: int) -> Generation:
+        plan, number, level = self.plan, len(levels) - 1, levels[-1]
+        queries = self._draw(level, plan.labels // of, "train", number)
+        labels = self._labels(queries, levels[:-1], of).chosen
+        student = student_of(self._snapshots, level)
+        seed = mix(self._seed, label("gap/lessons"), number)
+        tokens = student.teach(queries, labels, plan.course(of), seed=seed)
+        right = {
+            family: _mean(
+                q.right(said)
+                for q, said in zip(queries, labels, strict=True)
+                if q.family == family
+            )
+            for family in FAMILIES
+        }
+        return Generation(student, self._sight(student, levels, of), right, tokens)
+
+    def _sight(self, student: Student, levels: tuple[int, ...], of: int) -> Sight:
+        number, level = len(levels) - 1, levels[-1]
+        queries = self._draw(level, self.plan.control // of, "control", number)
+        labels = self._labels(queries, levels[:-1], of)
+        answers = student.answers(queries)
+        own = [outcome(q.family, a.text) for q, a in zip(queries, answers, strict=True)]
+
+        def agreement(said: Sequence[str]) -> float:
+            return _mean(
+                outcome(query.family, text) == mine
+                for query, text, mine in zip(queries, said, own, strict=True)
+            )
+
+        return Sight(
+            generation=number + 1,
+            level=level,
+            disagreement=labels.disagreement,
+            misfit=1.0 - agreement(labels.chosen),
+            confidence=_mean(answer.confidence for answer in answers),
+            human_agreement=agreement(labels.human),
+            human_labels=len(queries),
+        )
+
+    def _draw(self, level: int, n: int, split: Split, number: int) -> list[Query]:
+        """Return n queries of each family; chains at one level ask the same ones."""
+        seed = mix(self._seed, label("gap/queries"), number)
+        hardness = self.plan.hardness_at(level)
+        return [
+            query
+            for family in FAMILIES
+            for query in draw(family, n, hardness=hardness, split=split, seed=seed)
+        ]
+
+    def _labels(
+        self, queries: Sequence[Query], ancestors: tuple[int, ...], of: int
+    ) -> Labels:
+        """Return what the human and all ancestors say together, and how far they differ."""
+        luck = Luck(generator(mix(self._seed, label("gap/human"), len(ancestors))), 512)
+        said = [[Answer(human_says(q, luck, slips=self.plan.slips), 1.0) for q in queries]]
+        said += [
+            self.generation(ancestors[: n + 1], of).student.answers(queries)
+            for n in range(len(ancestors))
+        ]
+        votes = [
+            [outcome(query.family, source[row].text) or None for source in said]
+            for row, query in enumerate(queries)
+        ]
+        sureness = [
+            [source[row].confidence for source in said] for row in range(len(votes))
+        ]
+        chosen = recency_weighted(
+            votes,
+            growth=self.plan.growth,
+            sureness=sureness if self.plan.sure else None,
+            items=[query.prompt for query in queries],
+        ).answers
+        chosen_texts = []
+        for row, (vote, answer) in enumerate(zip(votes, chosen, strict=True)):
+            youngest = max(n for n, came_to in enumerate(vote) if came_to == answer)
+            chosen_texts.append(said[youngest][row].text)
+        disagreement = _mean(
+            one != other for vote in votes for one, other in combinations(vote, 2)
+        )
+        return Labels(chosen_texts, [answer.text for answer in said[0]], disagreement)
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return sum(numbers) / len(numbers) if numbers else 0.0
