@@ -117,6 +117,10 @@ PLUGINS: "Table" = {
             "superalign_training.gap.oracle:Oracle",
             "is told gold accuracies: an upper bound to compare with",
         ),
+        "probing": (
+            "superalign_training.gap.probing:Probing",
+            "slow where that keeps labels clean, fast where it does not",
+        ),
         "reverse": (
             "superalign_training.gap.schedules:Reverse",
             "gaps that shrink linearly",
