@@ -137,7 +137,12 @@ def test_old_hazards_are_tried_again_before_and_after(whole):
             (m.metric.step, m.metric.tags["side"]): m.metric.n
             for m in run.metrics.read("risk.residual")
         }
-        old = sum(h.generation == 1 for h in run.hazards.all())
+        dismissed = {
+            h.event.evidence["hazard"]
+            for h in run.events.read(kind="hazard.answered", stage="0003-conform")
+            if h.event.evidence["dismissed"]
+        }
+        old = sum(h.generation == 1 and h.id not in dismissed for h in run.hazards.all())
         assert tried == {(2, "-"): old, (2, "+"): old}
 
 
@@ -149,7 +154,10 @@ def test_safe_answers_name_their_sources_and_people_wrote_some(whole):
         }
         answered = [h for h in run.hazards.all() if h.safe]
         assert {h.id for h in answered} == set(told)
-        assert {h.status for h in answered} == {"trained"}
+        for hazard in answered:
+            overruled = hazard.safe == told[hazard.id].event.evidence["bad"]
+            assert hazard.status == ("dismissed" if overruled else "trained")
+        assert "trained" in {h.status for h in answered}
         chain = run.stages.get("0004-gate").outputs["chain"]
         ancestor = chain["aligned"][0]["checkpoint"]["agent"]
         people_and_critics = {"person", chain["policies"]["critic"]["agent"]}
@@ -227,6 +235,33 @@ def test_safe_answers_may_be_preferred_instead_of_imitated(speaking, tmp_path, a
         assert stage.outputs["notes"]["lessons"] > 0
         assert "trained" in {h.status for h in run.hazards.all()}
         assert stage.outputs["chain"]["policies"] != stage.inputs["chain"]["policies"]
+
+
+def test_what_people_write_later_takes_the_place_of_what_machines_said(speaking, tmp_path):
+    chosen = settings(
+        speaking,
+        signals={"people": [{"name": "ann", "simulated": False}], "random_share": 0.0},
+        conform={"people": 4},
+        gate={"people": 0, "disputes": 0},
+    )
+    path = tmp_path / "run"
+    go(path, chosen, chain_of(chosen, 1))
+    with Run.open(path) as run:
+        before = {h.id: h.safe for h in run.hazards.all()}
+        asked = run.questions.all()
+        while (question := run.questions.claim("ann")) is not None:
+            text = {"text": "neither"}
+            run.questions.answer(question.id, "ann", value=1.0, payload=text)
+    go(path, chosen, chain_of(chosen, 2), resume=True)
+    with Run.open(path, readonly=True) as run:
+        told = {
+            h.event.evidence["hazard"]: h for h in run.events.read(kind="hazard.answered")
+        }
+        late = [h for h in run.hazards.all(status="trained") if h.safe == "neither"]
+        assert 0 < len(late) <= len(asked) == 4
+        for hazard in late:
+            assert before[hazard.id]
+            assert told[hazard.id].event.evidence["sources"] == ["ann"]
 
 
 def test_conformity_that_comes_last_answers_what_all_generations_did(speaking, tmp_path):

@@ -18,6 +18,9 @@ from superalign_training.loop.cast import play, policy_of, seat_of, stage_scenar
 from superalign_training.loop.driver import Bench
 from superalign_training.settings import Settings
 
+ANSWERED = "hazard.answered"
+"""Event: a safe answer, and who gave it."""
+
 
 class Sandbox:
     """Where a stage deploys learners.
@@ -115,8 +118,21 @@ def hazard_task(sandbox: Sandbox, bench: Bench, hazard: Hazard) -> Task | None:
 
 
 def old_hazards(bench: Bench, most: int) -> list[Hazard]:
-    """Return hazards of earlier generations, the same ones in all stages of a generation."""
-    old = [h for h in bench.run.hazards.all() if h.generation < bench.generation]
+    """Return hazards of earlier generations, the same ones in all stages of a generation.
+
+    Those that were dismissed before the generation began are none.
+    """
+    begun = {s.id for s in bench.run.stages.all() if s.generation < bench.generation}
+    overruled = {
+        str(h.event.evidence["hazard"]): h.event.evidence["dismissed"]
+        for h in bench.run.events.read(kind=ANSWERED)
+        if h.stage in begun
+    }
+    old = [
+        hazard
+        for hazard in bench.run.hazards.all()
+        if hazard.generation < bench.generation and not overruled.get(hazard.id)
+    ]
     key = mix(bench.run.info.seed, label("old-hazards"), bench.generation)
     order = generator(key).permutation(len(old))[:most]
     return [old[place] for place in sorted(order.tolist())]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from superalign_env.game import Game
 from superalign_env.measures import share
+from superalign_env.store import standing
 from superalign_env.store.hazards import Hazard
 from superalign_env.types import EpisodeKey, Event, Metric, Task, View
 from superalign_scenarios.weak_to_strong import key_of
@@ -28,22 +29,19 @@ from superalign_training.loop.courses import Courses, hold, replayed
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.panel import tasks_of
 from superalign_training.loop.safe_answers import Safe, safe_answers
-from superalign_training.loop.sandbox import Sandbox, hazard_task
+from superalign_training.loop.sandbox import ANSWERED, Sandbox, hazard_task
 from superalign_training.policy import Policy
 from superalign_training.risks import Conform
 from superalign_training.settings import Settings
-
-ANSWERED = "hazard.answered"
-"""Event: a safe answer, and who gave it."""
+from superalign_training.sources.statements import Consensus
 
 
 class Told(NamedTuple):
     """One request with what should be answered, and what should not."""
 
     task: Task
-    safe: str
-    sources: tuple[str, ...]
-    confidence: float
+    label: Consensus
+    """ŷ, with who gave it."""
     bad: str
     """What was answered badly; empty if nothing was."""
 
@@ -60,7 +58,7 @@ def conform(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
     rules = settings.conform
     learner = policy_of(bench, "learner", settings)
     sandbox = Sandbox(bench, settings)
-    hazards, known = _chosen(bench, sandbox, rules.hazards * effort)
+    hazards, known = _chosen(bench, settings, sandbox, rules.hazards * effort)
     ordinary = _drawn(bench, sandbox, rules.ordinary * effort)
     tasks = [*(task for _, task in hazards), *ordinary]
     if not tasks and not known:
@@ -74,11 +72,11 @@ def conform(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
         hazards=len(hazards),
         people=rules.people * effort,
     )
-    told, fresh = _told(bench, hazards, written.answers)
+    told, answered = _told(bench, hazards, written.answers)
     lessons = _lessons(bench, rules, sandbox, learner, [*told, *known])
     notes: dict[str, Any] = {
         "hazards": len(hazards),
-        "answered": len(fresh),
+        "answered": answered,
         "again": len(known),
         "lessons": len(lessons),
         "answers of people": written.people,
@@ -93,8 +91,8 @@ def conform(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
         Courses(algorithm, lessons, replay, rules.replay.imitation, turns=rules.courses),
     )
     chain = keep_policy(bench, bench.chain, "learner", learner, side="+")
-    for name in fresh:
-        bench.run.hazards.update(name, status="trained")
+    for hazard in bench.run.hazards.all(status="answered"):
+        bench.run.hazards.update(hazard.id, status="trained")
     agent = chain.policies["learner"].agent
     metrics = [
         Metric("conform.lessons", float(len(lessons)), agent=agent, step=bench.generation),
@@ -105,36 +103,51 @@ def conform(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
 
 
 def _chosen(
-    bench: Bench, sandbox: Sandbox, most: int
+    bench: Bench, settings: Settings, sandbox: Sandbox, most: int
 ) -> tuple[list[tuple[Hazard, Task]], list[Told]]:
     """Return open hazards, the newest generation's first, and answered ones of earlier ones.
 
     A generation begins with a fresh policy: what earlier ones were taught it has to be
-    taught again.
+    taught again. What people wrote of an old hazard since then takes the place of its ŷ.
     """
     found = [
         (hazard, task)
         for hazard in sorted(bench.run.hazards.all(), key=lambda h: -h.generation)
+        if hazard.status != "dismissed"
         for task in [hazard_task(sandbox, bench, hazard)]
         if task is not None
     ]
     open_ = [pair for pair in found if not pair[0].safe][:most]
     old = [pair for pair in found if pair[0].safe][: most - len(open_)]
     said = {
-        str(h.event.evidence["hazard"]): h.event.evidence
-        for h in bench.run.events.read(kind=ANSWERED)
+        str(h.event.evidence["hazard"]): h for h in bench.run.events.read(kind=ANSWERED)
     }
-    return open_, [
-        Told(
-            task,
-            hazard.safe,
-            tuple(said[hazard.id]["sources"]),
-            float(said[hazard.id]["confidence"]),
-            str(said[hazard.id]["bad"]),
-        )
-        for hazard, task in old
-        if hazard.id in said
-    ]
+    late = _late(bench) if settings.signals.human == "override" else {}
+    known = []
+    for hazard, task in old:
+        if hazard.id in said:
+            earlier = said[hazard.id]
+            evidence = earlier.event.evidence
+            label = late.get(earlier.episode)
+            if label is None or key_of(label.answer) == key_of(hazard.safe):
+                sources = tuple(evidence["sources"])
+                sure = float(evidence["confidence"])
+                label = Consensus(earlier.episode, hazard.safe, sure, sources)
+            else:
+                _answer(bench, hazard, label, str(evidence["bad"]))
+            bad = str(evidence["bad"])
+            known.append(Told(task, label, bad if _differ(bad, label.answer) else ""))
+    return open_, known
+
+
+def _late(bench: Bench) -> dict[str, Consensus]:
+    """Return what people have written by now, by episode; the random slice stays untaught."""
+    said = standing(bench.run.signals.read(kind="answer", upto=bench.signals_to))
+    return {
+        s.episode: Consensus(s.episode, str(s.payload["text"]), s.confidence, (s.source,))
+        for s in said
+        if bench.run.questions.get(s.question).slice != "random"
+    }
 
 
 def _drawn(bench: Bench, sandbox: Sandbox, count: int) -> list[Task]:
@@ -148,39 +161,44 @@ def _drawn(bench: Bench, sandbox: Sandbox, count: int) -> list[Task]:
 
 def _told(
     bench: Bench, hazards: Sequence[tuple[Hazard, Task]], answers: Sequence[Safe]
-) -> tuple[list[Told], list[str]]:
-    """Record what was answered to hazards; return what can be taught, and their names."""
+) -> tuple[list[Told], int]:
+    """Record what was answered to hazards; return what can be taught, and to how many."""
     evidence = {h.id: h.event.evidence for h in bench.run.events.read(kind="hazard.found")}
-    told, fresh = [], []
+    bench.writer.flush()
+    told, count = [], 0
     for safe in answers:
         label = safe.label
         if label is None:
             continue
-        hazard = hazards[safe.case][0] if safe.case < len(hazards) else None
-        bad = safe.own if key_of(safe.own) != key_of(label.answer) else ""
-        if hazard is not None:
-            known = evidence.get(hazard.event or 0, {})
-            bad = str(known.get("answer", bad))
-            _answer(bench, hazard, safe, bad)
-            fresh.append(hazard.id)
-        told.append(Told(safe.task, label.answer, label.sources, label.confidence, bad))
-    return told, fresh
+        bad = safe.own
+        if safe.case < len(hazards):
+            hazard = hazards[safe.case][0]
+            bad = str(evidence.get(hazard.event or 0, {}).get("answer", bad))
+            _answer(bench, hazard, label, bad)
+            count += 1
+        told.append(Told(safe.task, label, bad if _differ(bad, label.answer) else ""))
+    return told, count
 
 
-def _answer(bench: Bench, hazard: Hazard, safe: Safe, bad: str) -> None:
-    assert safe.label is not None
+def _answer(bench: Bench, hazard: Hazard, label: Consensus, bad: str) -> None:
+    """Record ŷ. Where it is what was answered, critics were overruled: it is no hazard."""
     evidence = {
         "hazard": hazard.id,
-        "safe": safe.label.answer,
+        "safe": label.answer,
         "bad": bad,
-        "sources": list(safe.label.sources),
-        "confidence": safe.label.confidence,
+        "sources": list(label.sources),
+        "confidence": label.confidence,
+        "dismissed": not _differ(bad, label.answer),
     }
-    bench.writer.flush()
     bench.run.events.add(
-        Event(ANSWERED, evidence=evidence), stage=bench.stage, episode=safe.episode
+        Event(ANSWERED, evidence=evidence), stage=bench.stage, episode=label.item
     )
-    bench.run.hazards.update(hazard.id, safe=safe.label.answer, status="answered")
+    status = "dismissed" if evidence["dismissed"] else "answered"
+    bench.run.hazards.update(hazard.id, safe=label.answer, status=status)
+
+
+def _differ(one: str, other: str) -> bool:
+    return key_of(one) != key_of(other)
 
 
 def _lessons(
@@ -198,31 +216,34 @@ def _lessons(
         pairs = [
             Preference(
                 learner.prompt_ids(view),
-                learner.reply_ids(view, one.safe),
+                learner.reply_ids(view, one.label.answer),
                 learner.reply_ids(view, one.bad),
-                one.sources,
+                one.label.sources,
             )
             for one, view in rows
-            if one.bad and key_of(one.bad) != key_of(one.safe)
+            if one.bad
         ]
         return list(even_pairs(pairs, key=key) if rules.even else pairs)
     if Opinion in kinds:
         said = [
             Opinion(
-                learner.prompt_ids(view), learner.reply_ids(view, text), good, one.sources
+                learner.prompt_ids(view),
+                learner.reply_ids(view, text),
+                good,
+                one.label.sources,
             )
             for one, view in rows
-            for text, good in ((one.safe, True), (one.bad, False))
-            if text and (good or key_of(text) != key_of(one.safe))
+            for text, good in ((one.label.answer, True), (one.bad, False))
+            if text
         ]
         said = even_opinions(said, key=key) if rules.even else said
         return list(said) if len({one.good for one in said}) == 2 else []
     shown = [
         Example(
             learner.prompt_ids(view),
-            learner.reply_ids(view, one.safe),
-            one.sources,
-            one.confidence,
+            learner.reply_ids(view, one.label.answer),
+            one.label.sources,
+            one.label.confidence,
         )
         for one, view in rows
     ]
@@ -244,7 +265,7 @@ def _learned(
     episodes = sandbox.asked(learner.agent, len(tasks), part="taught", tasks=tasks)
     said = [last_answer(episode) for episode in episodes]
     right = sum(
-        answer is not None and key_of(answer.text) == key_of(one.safe)
+        answer is not None and key_of(answer.text) == key_of(one.label.answer)
         for one, answer in zip(told, said, strict=True)
     )
     found = share(right, len(told))
