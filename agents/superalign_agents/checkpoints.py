@@ -18,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from superalign_agents.pristine import once
 from superalign_agents.upstream import progress_hidden
 from superalign_env.errors import InvalidOption
 
@@ -49,15 +50,19 @@ def load_model(
     wanted: torch.dtype | Literal["auto"] = dtype or (
         torch.float32 if torch.device(device).type == "cpu" else "auto"
     )
+
+    def read() -> Any:
+        return AutoModelForCausalLM.from_pretrained(
+            str(source),
+            dtype=wanted,
+            use_safetensors=True,
+            trust_remote_code=False,
+            attn_implementation=attention,
+        )
+
     try:
         with progress_hidden(_bytes_in(Path(source))):
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                str(source),
-                dtype=wanted,
-                use_safetensors=True,
-                trust_remote_code=False,
-                attn_implementation=attention,
-            )
+            model = once(source, read, "causal", wanted, attention)
     except (OSError, ValueError, ImportError) as error:
         raise InvalidOption(
             f"{source} cannot be loaded as a causal language model: {error}"
@@ -108,10 +113,15 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     Raises:
         InvalidOption: there is none, or it would need its own code.
     """
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+
+    def read() -> PreTrainedTokenizerBase:
+        found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             str(source), trust_remote_code=False
         )
+        return found
+
+    try:
+        tokenizer = once(source, read, "tokenizer")
     except (OSError, ValueError) as error:
         raise InvalidOption(
             f"{source} has no tokenizer that can be loaded: {error}"

@@ -42,6 +42,7 @@ class Stages:
     def __init__(self, database: Database, signals: Signals) -> None:
         self._database = database
         self._signals = signals
+        self._known: dict[str, Stage] = {}
 
     def begin(
         self,
@@ -128,7 +129,16 @@ class Stages:
     def all(self, *, status: str | None = None) -> list[Stage]:
         """Return all stages in order, or those of one status."""
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM stages ORDER BY rowid")
-        return [stage for stage in map(_stage, rows) if status in (None, stage.status)]
+        return [stage for stage in map(self._read, rows) if status in (None, stage.status)]
+
+    def _read(self, row: Row) -> Stage:
+        """Return the stage of a row; one that is done never changes, and is read once."""
+        known = self._known.get(row[0])
+        if known is None:
+            known = _stage(row)
+            if known.status == "done":
+                self._known[known.id] = known
+        return known
 
     def discard(self, stage: str) -> int:
         """Remove a stage that never ended, with all it wrote, so that it can run again.

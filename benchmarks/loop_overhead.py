@@ -1,0 +1,151 @@
+"""Which share of a chain of generations is no model work: record, bookkeeping, evaluation.
+
+A whole run of the generation loop is sampled by a timer that counts CPU time: every two
+milliseconds of it (or when the C call that lasts longer has returned) the newest frame of
+ours says what the time since the last sample was spent on.
+
+* model: decoding, forward passes and training, tokenizing and TRL's own loop included;
+* rules: scenarios, renderers, the engine that plays episodes, sources of tasks;
+* record: the store, checkpoints and their hashes;
+* evaluation: exams, measures, intervals, metrics, but no forward pass;
+* loop: driver, stages, rows and lessons, sources, gates, alarms; and what has no frame of ours.
+
+``overhead_share`` is record + evaluation + loop over all. Imports happen before.
+
+Usage: python benchmarks/loop_overhead.py [--quick] [KEY=VALUE …]
+"""
+
+import argparse
+import gc
+import signal
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+
+from timing import last_line, table
+
+from superalign_training.composing import composed
+from superalign_training.selfplay import SelfPlay
+from superalign_training.settings import read_settings
+
+INTERVAL = 0.002
+"""CPU seconds between samples."""
+
+KINDS = {
+    "superalign_agents": "model",
+    "superalign_training.algorithms": "model",
+    "superalign_training.policy.folder": "record",
+    "superalign_training.policy.checkpoint": "record",
+    "superalign_training.policy": "model",
+    "superalign_training.token_env": "model",
+    "superalign_agents.checkpoints": "record",
+    "superalign_agents.archive": "loop",
+    "superalign_scenarios": "rules",
+    "superalign_env.game": "rules",
+    "superalign_env.rollout": "rules",
+    "superalign_env.asking": "rules",
+    "superalign_env.recording": "rules",
+    "superalign_env.seeding": "rules",
+    "superalign_env.rewards": "rules",
+    "superalign_env.verdicts": "rules",
+    "superalign_env.plain_text": "rules",
+    "superalign_env.admission": "rules",
+    "superalign_env.types": "rules",
+    "superalign_env.making": "rules",
+    "superalign_env.store": "record",
+    "superalign_env.canonical": "record",
+    "superalign_env.measures": "evaluation",
+    "superalign_training.evaluation": "evaluation",
+    "superalign_training.evaluation.likelihood": "model",
+    "superalign_env": "loop",
+    "superalign_training": "loop",
+}
+"""Package or module → what its time is; the longest name that fits says it."""
+
+OVERHEAD = ("record", "evaluation", "loop")
+
+
+class Sampler:
+    """Adds up CPU time by what it was spent on, and by module, while it is entered."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self.modules: Counter[str] = Counter()
+        self._known: dict[str, str] = {}
+        self._last = 0.0
+
+    def __enter__(self) -> "Sampler":
+        self._last = time.process_time()
+        signal.signal(signal.SIGPROF, self._sample)
+        signal.setitimer(signal.ITIMER_PROF, INTERVAL, INTERVAL)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+
+    def _sample(self, number: int, frame: FrameType | None) -> None:
+        now = time.process_time()
+        name = ""
+        while frame is not None:
+            name = str(frame.f_globals.get("__name__", ""))
+            if name.startswith("superalign"):
+                break
+            frame = frame.f_back
+        kind = self._known.get(name)
+        if kind is None:
+            kind = self._known[name] = kind_of(name)
+        self.seconds[kind] += now - self._last
+        self.modules[name] += now - self._last
+        self._last = now
+
+
+def kind_of(module: str) -> str:
+    """Return what a module's time is."""
+    while module:
+        if module in KINDS:
+            return KINDS[module]
+        module = module.rpartition(".")[0]
+    return "loop"
+
+
+def main() -> None:
+    """Measure, print the tables, print the line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under a minute")
+    parser.add_argument("words", nargs="*", help="settings of the run")
+    options = parser.parse_args()
+    generations = 1 if options.quick else 3
+    words = ["preset=chain", f"generations={generations}", *options.words]
+    with tempfile.TemporaryDirectory() as folder:
+        plain = composed([*words, f"run_dir={Path(folder) / 'run'}"])
+        play = SelfPlay.of(read_settings(plain))
+        gc.freeze()  # as `superalign train` does
+        begin = time.process_time()
+        with Sampler() as sampler:
+            play.run()
+        whole = time.process_time() - begin
+    rows = [
+        (kind, f"{seconds:.2f}", f"{seconds / whole:.3f}")
+        for kind, seconds in sampler.seconds.most_common()
+    ]
+    table(f"a chain of {generations}, CPU seconds", rows, ("spent on", "seconds", "share"))
+    modules = [
+        (name or "no frame of ours", kind_of(name), f"{seconds:.2f}")
+        for name, seconds in sampler.modules.most_common(16)
+    ]
+    print()
+    table("the modules that take most", modules, ("module", "kind", "seconds"))
+    overhead = sum(sampler.seconds[kind] for kind in OVERHEAD)
+    last_line(
+        {
+            "overhead_share": overhead / whole,
+            "rules_share": sampler.seconds["rules"] / whole,
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()

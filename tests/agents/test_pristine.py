@@ -1,0 +1,67 @@
+"""Reading a model again is copying it: nobody sees what was done to another copy."""
+
+import shutil
+
+import pytest
+import torch
+
+from superalign_agents import pristine
+from superalign_agents.checkpoints import load_model, load_tokenizer, weights_hash
+from superalign_agents.ladders.rungs import RungReference, rung_folder
+from superalign_agents.pristine import once
+
+
+def test_a_copy_is_what_was_read_and_knows_nothing_of_other_copies():
+    folder = rung_folder(RungReference("micro", 0, 0))
+    first = load_model(folder, device="cpu")
+    before = weights_hash(first)
+    with torch.no_grad():
+        for weight in first.parameters():
+            weight.add_(1.0)
+    second = load_model(folder, device="cpu")
+    assert weights_hash(second) == before != weights_hash(first)
+    tied = second.get_input_embeddings().weight, second.get_output_embeddings().weight
+    assert tied[0].data_ptr() == tied[1].data_ptr()
+    one, other = load_tokenizer(folder), load_tokenizer(folder)
+    one.padding_side = "left" if other.padding_side == "right" else "right"
+    assert load_tokenizer(folder).padding_side == other.padding_side
+
+
+def test_files_that_changed_are_read_again(tmp_path):
+    reads = []
+
+    def read():
+        reads.append((tmp_path / "file").read_text())
+        return list(reads[-1])
+
+    (tmp_path / "file").write_text("a")
+    assert once(tmp_path, read) == once(tmp_path, read) == ["a"]
+    assert len(reads) == 1
+    (tmp_path / "file").write_text("bb")
+    assert once(tmp_path, read) == ["b", "b"]
+    shutil.rmtree(tmp_path / "file", ignore_errors=True)
+    assert once(tmp_path, read, "otherwise") == ["b", "b"]
+    assert len(reads) == 3
+
+
+def test_large_models_and_names_on_the_hub_are_not_kept(tmp_path, monkeypatch):
+    reads = []
+    monkeypatch.setattr(pristine, "LARGEST", 3)
+    (tmp_path / "file").write_text("four")
+    for source in (tmp_path, tmp_path, "org/name", "org/name"):
+        once(source, lambda: reads.append(1))
+    assert len(reads) == 4
+
+
+def test_little_is_kept(tmp_path):
+    for n in range(pristine._MOST + 5):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        once(folder, lambda: [1])
+    assert len(pristine._kept) <= pristine._MOST
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_another_type_is_another_model(dtype):
+    folder = rung_folder(RungReference("micro", 0, 0))
+    assert load_model(folder, device="cpu", dtype=dtype).dtype == dtype
