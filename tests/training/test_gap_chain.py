@@ -22,6 +22,7 @@ PLAIN = Nature(
     blind=(0.02, 0.3),
     limit=(0.01, 0.2, 1.0),
     copy=(0.3, 0.6),
+    ambiguous=0.0,
     inherit=0.5,
     overfit=0.1,
     unsalient=0.05,

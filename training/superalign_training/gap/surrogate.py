@@ -45,6 +45,8 @@ class Nature(NamedTuple):
     copy: tuple[float, float]
     """Share of learnable errors that a student copies: at no gap, and how much more from
     the bottom to the top at once."""
+    ambiguous: float
+    """How far easy queries, on which people are right, teach their errors all the same."""
     inherit: float
     """Share of a supervisor's own errors that a student copies."""
     overfit: float
@@ -72,9 +74,10 @@ def draw_nature(rng: np.random.Generator) -> Nature:
         following=bool(rng.random() < 0.5),
         hardness=between(0.2, 1.0),
         slip=between(0.0, 0.15),
-        blind=(between(0.0, 0.1), between(0.0, 0.4)),
+        blind=(between(0.0, 0.1), between(0.0, 0.7)),
         limit=(between(0.0, 0.03), between(0.05, 0.4), between(0.5, 3.0)),
-        copy=(between(0.1, 0.6), between(0.0, 0.8)),
+        copy=(between(0.2, 1.0), between(0.0, 0.8)),
+        ambiguous=between(0.0, 0.7),
         inherit=between(0.2, 0.95),
         overfit=between(0.0, 0.3),
         unsalient=between(0.0, 0.1),
@@ -216,6 +219,7 @@ def _student(
     gap = max(place - newest.place, 0.0)
     rates = _blind_rates(nature)
     met = _at(hard, rates) / rates[-1] if rates[-1] > 0 else 0.0
+    met = nature.ambiguous + (1 - nature.ambiguous) * met
     copied = min(nature.copy[0] + nature.copy[1] * gap, 1.0) * met
     hidden = nature.unsalient * math.exp(-10 * gap) + nature.overfit * taught.slip
     least, most, shape = nature.limit
