@@ -157,6 +157,18 @@ def test_only_who_beats_both_jumps_and_every_schedule_wins_a_family(
     assert figures["equal_labels"] is True
 
 
+def test_who_does_not_know_the_kind_of_queries_is_told_the_mean_of_both() -> None:
+    follow = _outcomes(0.6)["follow"]
+    fixed = _outcomes(0.4)["follow"]
+    figures = reduce({"follow": follow, "fixed": fixed}).figures
+    ours, theirs = (
+        figures[f"utility_adaptive_mean_{mode}"] for mode in ("follow", "fixed")
+    )
+    both = figures["utility_adaptive_mean_both"]
+    assert both.value == pytest.approx((ours.value + theirs.value) / 2)
+    assert figures["families_where_adaptive_beats_direct_and_every_fixed_both"] == 0
+
+
 def test_the_picture_shows_every_chain() -> None:
     from matplotlib.figure import Figure  # noqa: PLC0415 - half a second
 

@@ -59,16 +59,13 @@ class Exam(NamedTuple):
         easy, hard, imitation = {}, {}, {}
         for family in FAMILIES:
             asked = [*self.easy[family], *self.hard[family]]
-            right = [q.right(a) for q, a in zip(asked, answering(asked), strict=True)]
+            said = answering(asked)
+            right = [q.right(a) for q, a in zip(asked, said, strict=True)]
+            copied = [q.imitates(a) for q, a in zip(asked, said, strict=True)]
             middle = len(self.easy[family])
             easy[family] = float(np.mean(right[:middle]))
             hard[family] = float(np.mean(right[middle:]))
-            said = answering(self.hard[family])
-            imitation[family] = float(
-                np.mean(
-                    [q.imitates(a) for q, a in zip(self.hard[family], said, strict=True)]
-                )
-            )
+            imitation[family] = float(np.mean(copied[middle:]))
         return {
             "utility": {f: (easy[f] + hard[f]) / 2 for f in FAMILIES},
             "easy": easy,

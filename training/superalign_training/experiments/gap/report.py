@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DIRECT = ("direct", "direct-repeated")
 """Jumps to the highest level: all labels at once, and the same level again and again."""
 FIXED = ("fixed-small", "fixed-large", "linear", "reverse")
-RULES = ("adaptive", "learned")
+RULES = ("adaptive", "probing", "learned")
 """What shall beat them."""
 _ALL = "mean"
 """The mean of the three families."""
@@ -31,7 +31,7 @@ def reduce(outcomes: Outcomes) -> Result:
     figures: dict[str, Figure] = {}
     tables: list[Table] = []
     sentences = []
-    for mode, cells in outcomes.items():
+    for mode, cells in {**outcomes, **_both(outcomes)}.items():
         chains = [name for name in next(iter(cells.values())) if name != "human"]
         figures |= _levels_reached(mode, cells, chains)
         tables.append(_chains_table(mode, cells, chains))
@@ -48,11 +48,48 @@ def reduce(outcomes: Outcomes) -> Result:
                 len(won)
             )
             sentences.append(
-                f"{mode} queries: {rule} beats both jumps and every fixed schedule on "
+                f"{_named(mode)}: {rule} beats both jumps and every fixed schedule on "
                 f"{len(won)} of {len(FAMILIES)} families."
             )
     figures |= _budgets(outcomes)
     return Result(figures, tuple(tables), " ".join(sentences))
+
+
+def _both(outcomes: Outcomes) -> dict[str, Any]:
+    """Return each seed's chains in the mean over kinds of queries.
+
+    What a rule is worth to who does not know whether queries will follow the student.
+    """
+    if len(outcomes) < 2:
+        return {}
+    kinds = list(outcomes.values())
+    return {
+        "both": {
+            seed: {
+                chain: {
+                    **{
+                        what: {
+                            family: _average(
+                                [cells[seed][chain][what][family] for cells in kinds]
+                            )
+                            for family in FAMILIES
+                        }
+                        for what in ("utility", "imitation")
+                    },
+                    "conformity": _average(
+                        [cells[seed][chain]["conformity"] for cells in kinds]
+                    ),
+                }
+                for chain in kinds[0][seed]
+                if chain != "human"
+            }
+            for seed in kinds[0]
+        }
+    }
+
+
+def _average(numbers: list[float]) -> float:
+    return sum(numbers) / len(numbers)
 
 
 def utilities(cells: Any, chain: str, family: str) -> dict[int, float]:
@@ -134,7 +171,7 @@ def _chains_table(mode: str, cells: Any, chains: list[str]) -> Table:
         )
     head = ("chain", "levels", *(f"U {family}" for family in FAMILIES), "U mean")
     return Table(
-        f"{mode} queries: the last student", (*head, "imitation", "conformity"), rows
+        f"{_named(mode)}: the last student", (*head, "imitation", "conformity"), rows
     )
 
 
@@ -147,7 +184,7 @@ def _differences_table(
         for other, (pair, holm) in pairs.items()
     ]
     head = ("family", "against", "difference of U", "seeds won", "p", "p by Holm")
-    return Table(f"{mode} queries: {rule} minus the others, paired by seed", head, rows)
+    return Table(f"{_named(mode)}: {rule} minus the others, paired by seed", head, rows)
 
 
 def _budgets(outcomes: Outcomes) -> dict[str, Figure]:
@@ -168,6 +205,10 @@ def _budgets(outcomes: Outcomes) -> dict[str, Figure]:
         "fewest_tokens": min(tokens),
         "seeds": len(next(iter(outcomes.values()))),
     }
+
+
+def _named(mode: str) -> str:
+    return "both kinds of queries" if mode == "both" else f"{mode} queries"
 
 
 def _key(*parts: str) -> str:

@@ -1,6 +1,6 @@
-"""One seed, one kind of queries, every controller: what a cell of the experiment computes.
+"""One seed, one kind of queries, every controller.
 
-All controllers of a seed share the cell, because chains that begin alike are computed once.
+All controllers of a seed share a cell, because chains that begin alike are computed once.
 """
 
 import json
@@ -26,7 +26,7 @@ from superalign_training.gap import GapController, make_controller
 _CAPACITIES = "capacities.json"
 
 
-def cell(params: Params, seed: int, bench: Bench) -> Values:
+def climb_all(params: Params, seed: int, bench: Bench) -> Values:
     """Run the chain of every controller and examine its last student."""
     given = dict(params)
     controllers: Mapping[str, Any] = given.pop("controllers")
