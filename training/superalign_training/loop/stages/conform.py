@@ -7,8 +7,8 @@ refuse and not to refuse, and the learner's own answers to general tasks are rep
 that competence is kept. The truth is not asked.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
 
 from superalign_env.game import Game
 from superalign_env.measures import share
@@ -16,7 +16,7 @@ from superalign_env.store import standing
 from superalign_env.store.hazards import Hazard
 from superalign_env.types import EpisodeKey, Event, Metric, Task, View
 from superalign_scenarios.weak_to_strong import key_of
-from superalign_training.algorithms.making import Taught, learns_from
+from superalign_training.algorithms.making import Taught, learns_from, make_algorithm
 from superalign_training.experience import Example, Opinion, Preference
 from superalign_training.experience.balance import (
     even_examples,
@@ -274,7 +274,5 @@ def _learned(
 
 def _longer(algorithm: Taught, effort: int) -> Taught:
     """Return the algorithm with more steps."""
-    if effort == 1:
-        return algorithm
-    changed: Mapping[str, Any] = {"steps": algorithm.steps * effort}
-    return algorithm.model_copy(update=changed)  # type: ignore[attr-defined, no-any-return]
+    longer = make_algorithm({"steps": algorithm.steps * effort}, default=algorithm)
+    return cast(Taught, longer)
