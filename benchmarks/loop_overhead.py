@@ -27,6 +27,7 @@ from types import FrameType
 from timing import last_line, table
 
 from superalign_training.composing import composed
+from superalign_training.cost import cost_of
 from superalign_training.selfplay import SelfPlay
 from superalign_training.settings import read_settings
 
@@ -41,6 +42,7 @@ KINDS = {
     "superalign_training.policy": "model",
     "superalign_training.token_env": "model",
     "superalign_agents.checkpoints": "record",
+    "superalign_agents.pristine": "record",
     "superalign_agents.archive": "loop",
     "superalign_scenarios": "rules",
     "superalign_env.game": "rules",
@@ -121,8 +123,10 @@ def main() -> None:
     words = ["preset=chain", f"generations={generations}", *options.words]
     with tempfile.TemporaryDirectory() as folder:
         plain = composed([*words, f"run_dir={Path(folder) / 'run'}"])
-        play = SelfPlay.of(read_settings(plain))
-        gc.freeze()  # as `superalign train` does
+        settings = read_settings(plain)
+        print(cost_of(settings).line)  # as `superalign train` does: all imports are made
+        gc.freeze()
+        play = SelfPlay.of(settings)
         begin = time.process_time()
         with Sampler() as sampler:
             play.run()

@@ -16,6 +16,9 @@ from superalign_env.types import Episode, Question, Signal
 
 _COIN = 0.5
 
+_AT_ONCE = 64
+"""Questions that a simulated person leases at once: looking for open ones takes time."""
+
 
 class SimulatedAnnotator:
     """Answers questions as an imperfect member of a group of people would.
@@ -170,15 +173,13 @@ def work_off(
         The answers as they were stored.
     """
     given: list[Signal] = []
-    taken = 0
-    while limit is None or taken < limit:
-        asked = questions.claim(annotator.name)
-        if asked is None:
-            break
-        taken += 1
-        said = _answered(questions, asked, annotator, episode_of, scenario, len(given))
-        if said is not None:
-            given.append(said)
+    left = _AT_ONCE if limit is None else limit
+    while asked := questions.claim_many(annotator.name, min(left, _AT_ONCE)):
+        left -= 0 if limit is None else len(asked)
+        for one in asked:
+            said = _answered(questions, one, annotator, episode_of, scenario, len(given))
+            if said is not None:
+                given.append(said)
     return given
 
 

@@ -129,11 +129,11 @@ def train(settings: Settings, *, resume: bool) -> "Summary | ChainSummary":
     # PyTorch and TRL take seconds to import: paid once the settings make sense.
     from superalign_training.selfplay import SelfPlay  # noqa: PLC0415
 
-    # Trainers collect garbage at every end; what was imported so far is none.
-    gc.freeze()
     console = Console()
     if not resume:
         _say_cost(console, cost_of(settings))
+    # Trainers collect garbage at every end; what was imported so far is none.
+    gc.freeze()
     if console.is_terminal:
         with LiveTable(console) as live:
             summary = SelfPlay.of(settings, live).run(resume=resume)
