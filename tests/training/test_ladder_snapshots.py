@@ -61,6 +61,20 @@ def test_a_run_that_was_killed_goes_on_exactly(
     assert hashes(made(tmp_path)) == hashes(whole)
 
 
+def test_a_run_that_looks_goes_on_exactly_as_well(tmp_path: Path) -> None:
+    wanted = Reached((0.1, 0.15), every=2, tasks=40)
+
+    def kill(reference: object, step: int, steps: int, loss: float) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made(tmp_path / "killed", at=wanted, watch=kill)
+    assert hashes(made(tmp_path / "killed", at=wanted)) == hashes(
+        made(tmp_path / "whole", at=wanted)
+    )
+
+
 def test_finished_levels_are_not_built_again(whole: list[Path]) -> None:
     def never(reference: object, step: int, steps: int, loss: float) -> None:
         raise AssertionError("a finished run was trained again")
