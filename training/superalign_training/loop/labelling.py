@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from superalign_env.measures import share
+from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Scenario
 from superalign_env.types import Episode, Event, Metric, Split
 from superalign_training.evaluation.labels import label_accuracy
@@ -159,10 +159,10 @@ class Labelling:
         right = label_accuracy(
             taught.scenario.source, [(task[one.item], one.answer) for one in labels]
         )
-        rows: list[tuple[str, Any, dict[str, str]]] = [
-            ("signals.disagreement", (sight.disagreement,), {"split": "control"}),
-            ("signals.misfit", (sight.misfit,), {"split": "control"}),
-            ("signals.confidence", (sight.confidence,), {"split": "control"}),
+        rows: list[tuple[str, float | Estimate, dict[str, str]]] = [
+            ("signals.disagreement", sight.disagreement, {"split": "control"}),
+            ("signals.misfit", sight.misfit, {"split": "control"}),
+            ("signals.confidence", sight.confidence, {"split": "control"}),
             ("signals.label_accuracy", right, {"by": "truth"}),
         ]
         if sight.human_agreement is not None:
@@ -170,6 +170,8 @@ class Labelling:
             rows.append(("signals.human_agreement", share(agreed, sight.human_labels), {}))
         found = [
             Metric(name, *value, agent=agent, tags=tags, step=step)
+            if isinstance(value, Estimate)
+            else Metric(name, value, agent=agent, tags=tags, step=step)
             for name, value, tags in rows
         ]
         found += [
