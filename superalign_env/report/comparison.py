@@ -31,7 +31,6 @@ from superalign_env.report.section import Section, badge, picture, section
 from superalign_env.report.sections.heading import (
     duration,
     grouped,
-    seconds_of,
     total,
 )
 from superalign_env.types import Metric
@@ -103,7 +102,7 @@ def _facts(documents: Sequence[Document], heads: Sequence[Markup]) -> Section:
     rows.append(
         row("hazards", [str(sum(document.found.values())) for document in documents])
     )
-    times = [sum(seconds_of(document).values()) for document in documents]
+    times = [sum(document.seconds.values()) for document in documents]
     if any(times):
         rows.append(row("time", [duration(seconds) for seconds in times]))
     return section(

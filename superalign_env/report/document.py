@@ -48,6 +48,8 @@ class Document(NamedTuple):
     transcripts: dict[str, Episode]
     """Episodes that the evidence names, by id."""
     costs: tuple[Cost, ...]
+    seconds: dict[str, float]
+    """Stage → seconds that it took, as far as they are known."""
     budget: Budget
     """What people were asked."""
     statuses: dict[str, int]
@@ -83,6 +85,7 @@ def read(run: Run, path: str = "") -> Document:
         answered=_answered(run.events.read(kind="hazard.answered")),
         transcripts=_transcripts(run, evidence.values()),
         costs=tuple(costs_by_stage(run)),
+        seconds=run.stages.seconds(),
         budget=run.questions.budget(),
         statuses=_counted(hazard.status for hazard in every),
     )

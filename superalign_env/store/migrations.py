@@ -118,10 +118,16 @@ def m0003_stages_can_be_undone_and_inherited(tables: "sqlite_utils.Database") ->
     tables.executescript(_FORKS)
 
 
+def m0004_stages_say_how_long_they_took(tables: "sqlite_utils.Database") -> None:
+    """Seconds of a stage; no part of what a run came to."""
+    tables.execute("ALTER TABLE stages ADD COLUMN seconds REAL NOT NULL DEFAULT 0")
+
+
 MIGRATIONS = (
     m0001_tables,
     m0002_cells_say_what_they_cost,
     m0003_stages_can_be_undone_and_inherited,
+    m0004_stages_say_how_long_they_took,
 )
 
 

@@ -102,10 +102,19 @@ class Stages:
         outputs: Mapping[str, Any] | None = None,
         rng: Mapping[str, Any] | None = None,
         status: str = "done",
+        seconds: float = 0.0,
     ) -> Stage:
-        """Close a stage, with what it made and the random state to go on from."""
+        """Close a stage, with what it made and the random state to go on from.
+
+        Args:
+            stage: its id.
+            outputs: plain JSON values.
+            rng: random state; that of the begin when absent.
+            status: ``done``, ``failed`` or ``interrupted``.
+            seconds: that it took; kept beside the stage, for `seconds`.
+        """
         kept = self.get(stage)
-        changes = {"status": status, "outputs": _json(outputs)}
+        changes = {"status": status, "outputs": _json(outputs), "seconds": seconds}
         changes["rng"] = _json(kept.rng if rng is None else rng)
         with self._database.transaction():
             self._database.tables.table("stages").update(stage, changes)
@@ -125,6 +134,13 @@ class Stages:
                 f"no stage {stage!r} in {self._database.path.parent}; known: {known}"
             )
         return _stage(row)
+
+    def seconds(self) -> dict[str, float]:
+        """Return stage → seconds that it took, for those that are done."""
+        rows = self._database.rows(
+            "SELECT id, seconds FROM stages WHERE status = 'done' ORDER BY rowid"
+        )
+        return {name: seconds for name, seconds in rows if seconds > 0}
 
     def all(self, *, status: str | None = None) -> list[Stage]:
         """Return all stages in order, or those of one status."""

@@ -73,19 +73,9 @@ def _cost(document: Document) -> list[tuple[str, Markup | str]]:
     asked = document.budget
     if asked.asked:
         facts.append(("people answered", f"{asked.answered} of {asked.asked}"))
-    seconds = seconds_of(document)
-    if seconds:
-        facts.append(("time", duration(sum(seconds.values()))))
+    if document.seconds:
+        facts.append(("time", duration(sum(document.seconds.values()))))
     return facts
-
-
-def seconds_of(document: Document) -> dict[str, float]:
-    """Return stage → seconds that it took, as far as the record knows."""
-    return {
-        row.stage: row.metric.value
-        for row in document.metrics
-        if row.metric.name in ("cost.seconds", "stage.seconds")
-    }
 
 
 def duration(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from superalign_env.report.document import Document
 from superalign_env.report.markup import Child, folded, table
 from superalign_env.report.section import Section, badge, section
-from superalign_env.report.sections.heading import duration, grouped, seconds_of, total
+from superalign_env.report.sections.heading import duration, grouped, total
 from superalign_env.store import Cost
 
 _FIELDS = (
@@ -22,7 +22,7 @@ def stages(document: Document) -> Section | None:
         return None
     by_stage = {cost.stage: cost for cost in document.costs}
     fields = [(name, field) for name, field in _FIELDS if total(document, field)]
-    seconds = seconds_of(document)
+    seconds = document.seconds
     many = document.generations > 0
     rows: list[tuple[Child, ...]] = []
     for stage in document.stages:

@@ -8,6 +8,7 @@ if nothing had happened. A fork begins with stages of its parent, which were mad
 settings and stay as they are.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -177,6 +178,7 @@ def _one(desk: Desk, planned: Planned, chain: Chain) -> Outcome:
     )
     if desk.again:
         run.sweep(CHECKPOINTS)
+    since = time.perf_counter()
     try:
         with EpisodeWriter(run, stage=begun.id) as writer:
             outcome = planned.do(
@@ -199,7 +201,9 @@ def _one(desk: Desk, planned: Planned, chain: Chain) -> Outcome:
         raise
     run.metrics.write(outcome.metrics, stage=begun.id)
     run.stages.finish(
-        begun.id, outputs={"chain": outcome.chain.plain(), "notes": dict(outcome.notes)}
+        begun.id,
+        outputs={"chain": outcome.chain.plain(), "notes": dict(outcome.notes)},
+        seconds=time.perf_counter() - since,
     )
     return outcome
 
