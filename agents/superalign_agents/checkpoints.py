@@ -18,11 +18,13 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from superalign_agents.pristine import once
+from superalign_agents.pristine import alike, once
 from superalign_agents.upstream import progress_hidden
 from superalign_env.errors import InvalidOption
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
+
+_NO_WORDS = ("card.json", "config.json", "generation_config.json", "policy.json")
 
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
 
@@ -52,12 +54,17 @@ def load_model(
     )
 
     def read() -> Any:
-        return AutoModelForCausalLM.from_pretrained(
-            str(source),
-            dtype=wanted,
-            use_safetensors=True,
-            trust_remote_code=False,
-            attn_implementation=attention,
+        return alike(
+            source,
+            lambda: AutoModelForCausalLM.from_pretrained(
+                str(source),
+                dtype=wanted,
+                use_safetensors=True,
+                trust_remote_code=False,
+                attn_implementation=attention,
+            ),
+            wanted,
+            attention,
         )
 
     try:
@@ -121,12 +128,22 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
         return found
 
     try:
-        tokenizer = once(source, read, "tokenizer")
+        tokenizer = once(source, read, "tokenizer", files=_words_of(Path(source)))
     except (OSError, ValueError) as error:
         raise InvalidOption(
             f"{source} has no tokenizer that can be loaded: {error}"
         ) from error
+    tokenizer.name_or_path = str(source)  # another folder may hold the same
     return tokenizer
+
+
+def _words_of(folder: Path) -> list[str]:
+    """Return the names of the files that make a tokenizer: all but weights and notes."""
+    if not folder.is_dir():
+        return []
+    found = [*folder.glob("*.json"), *folder.glob("*.jinja"), *folder.glob("*.txt")]
+    names = sorted(place.name for place in found if place.name not in _NO_WORDS)
+    return names if "tokenizer.json" in names else []
 
 
 def weights_hash(model: torch.nn.Module) -> str:

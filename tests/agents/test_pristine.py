@@ -65,3 +65,40 @@ def test_little_is_kept(tmp_path):
 def test_another_type_is_another_model(dtype):
     folder = rung_folder(RungReference("micro", 0, 0))
     assert load_model(folder, device="cpu", dtype=dtype).dtype == dtype
+
+
+def test_a_model_of_a_known_shape_is_what_transformers_would_have_read(
+    tmp_path, monkeypatch
+):
+    folder = rung_folder(RungReference("micro", 0, 0))
+    model = load_model(folder, device="cpu")
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(0.5)
+    model.save_pretrained(tmp_path / "other")
+    refilled = load_model(tmp_path / "other", device="cpu")
+    monkeypatch.setattr(pristine, "_kept", type(pristine._kept)())
+    monkeypatch.setattr(pristine, "_shapes", type(pristine._shapes)())
+    read = load_model(tmp_path / "other", device="cpu")
+    assert weights_hash(refilled) == weights_hash(read) == weights_hash(model)
+    assert refilled.config.to_dict() == read.config.to_dict()
+    assert refilled.generation_config.to_dict() == read.generation_config.to_dict()
+    ids = torch.arange(1, 9)[None]
+    with torch.no_grad():
+        assert torch.equal(refilled(ids).logits, read(ids).logits)
+    buffers = [dict(m.named_buffers()) for m in (refilled, read)]
+    assert buffers[0].keys() == buffers[1].keys()
+    assert all(torch.equal(b, buffers[1][name]) for name, b in buffers[0].items())
+    states = [
+        [(p.dtype, p.requires_grad) for p in m.parameters()] for m in (refilled, read)
+    ]
+    assert states[0] == states[1] and refilled.training == read.training
+
+
+def test_weights_of_another_shape_are_read_by_transformers(tmp_path):
+    one, other = (rung_folder(RungReference("micro", n, 0)) for n in (0, 1))
+    shutil.copytree(other, tmp_path / "mixed")
+    load_model(other, device="cpu")
+    weights = load_model(one, device="cpu").state_dict()
+    assert pristine._filled(load_model(other, device="cpu"), one) is None
+    assert weights
