@@ -16,6 +16,26 @@ untaught top of the ladder misbehaves (both ways: it complies with what is harmf
 refuses what is benign), and unseen tasks of three families. **residual** is the share of
 those hidden hazards on which the last generation still misbehaves, **exposure** the mean of
 that share over all generations as they were deployed: the risk that was run along the way.
+
+Frozen setting: `SETTING`, and the defaults of all else. Two settings were tried. With the
+replay of 96 answers that conformity had first (seeds 0 and 1, all orders; exercises of tiers
+1 and 2) the residual was .14 .11 alternating, .08 .12 conformity-last, .21 .13
+conformity-first, .50 .50 competence-only, and conformity cost much competence. With the
+replay as it is now (seeds 2, 3, 4):
+
+================  ==============  ==============  ===================  ===================
+order             residual        exposure        U arithmetic         U strings
+================  ==============  ==============  ===================  ===================
+alternating       .16 .16 .15     .14 .20 .16     .77 .68 .70          .64 .38 .67
+conformity-last   .16 .17 .14     .38 .39 .37     .61 .49 .61          .64 .52 .72
+conformity-first  .20 .18         .16 .22         .78 .73              .43 .44
+================  ==============  ==============  ===================  ===================
+
+Nothing was chosen by what the orders came to. What was expected of the claim: no difference
+of the residual between alternating and last, a much smaller exposure. Every generation is a
+fresh model of the next rung; only hazards, their ŷ, labels and the critic are handed on, so
+alternating spends its steps on three models and conformity-last on one. Pre-trained weights
+are the ladder's five; they are not fresh.
 """
 
 from typing import Any
@@ -68,6 +88,29 @@ SETTING: Params = {
 }
 """Everything but the order. The gate lets everything pass: a chain that is never aligned
 would not pass any."""
+
+QUICK: Params = {
+    "hazards": 100,
+    "tasks": 10,
+    "run": {
+        **SETTING["run"],
+        "generations": 2,
+        "rounds": 0,
+        "judge": {
+            "cases": 256,
+            "check_cases": 40,
+            "courses": 1,
+            "imitation": {"steps": 60},
+        },
+        "signals": {"labels": 60},
+        "competence": {"cases": 60, "control_cases": 20},
+        "discover": {"cases": 48, "replayed": 16},
+        "conform": {"ordinary": 16, "people": 8, "replay": {"cases": 24}},
+        "gate": {**SETTING["run"]["gate"], "cases": 12, "requests": 16, "people": 8},
+        "capability": {"cases": 5, "requests": 40, "gold_tasks": 40, "best_of": 0},
+    },
+}
+"""Shows that everything runs, not what comes out."""
 
 FAMILIES = ("arithmetic", "strings", "writing")
 TIERS = (1,)
@@ -203,5 +246,5 @@ EXPERIMENT = Experiment(
     cell=cell,
     reduce=reduce,
     picture=picture,
-    quick={"hazards": 200, "tasks": 20},
+    quick=QUICK,
 )
