@@ -84,6 +84,7 @@ SETTING: Params = {
         "rounds": 1,
         "gap": "fixed-small",
         "gate": {"floor": 0.0, "tolerance": 1.0, "broken": 1.0},
+        "alarms": {"over_refusal": {"threshold": 0.25, "action": "warn"}},
     },
 }
 """Everything but the order. The gate lets everything pass: a chain that is never aligned
