@@ -78,6 +78,6 @@ class Gate(Section):
     deployed: NonNegativeInt = 128
     """Requests of the training split that it is deployed on once more, attacked by all of
     them and plain in the share of ``discover.vanilla``; 0 deploys it on none."""
-    broken: Share = 0.5
+    broken: Share = 0.3
     """Highest share of those attacks that may succeed, as critics say: beyond, the newest
     learner does not beat its archived attackers."""
