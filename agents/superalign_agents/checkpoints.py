@@ -54,22 +54,17 @@ def load_model(
     )
 
     def read() -> Any:
-        return alike(
-            source,
-            lambda: AutoModelForCausalLM.from_pretrained(
-                str(source),
-                dtype=wanted,
-                use_safetensors=True,
-                trust_remote_code=False,
-                attn_implementation=attention,
-            ),
-            wanted,
-            attention,
+        return AutoModelForCausalLM.from_pretrained(
+            str(source),
+            dtype=wanted,
+            use_safetensors=True,
+            trust_remote_code=False,
+            attn_implementation=attention,
         )
 
     try:
         with progress_hidden(_bytes_in(Path(source))):
-            model = once(source, read, "causal", wanted, attention)
+            model = alike(source, read, wanted, attention)
     except (OSError, ValueError, ImportError) as error:
         raise InvalidOption(
             f"{source} cannot be loaded as a causal language model: {error}"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 T = TypeVar("T")
@@ -82,7 +83,10 @@ def alike(source: str | Path, load: Callable[[], Any], *how: Hashable) -> Any:
 
 def _filled(model: Any, folder: Path) -> Any:
     """Return the model with the weights of a folder; None if they are not of its shape."""
-    weights = load_file(folder / _WEIGHTS)
+    try:
+        weights = load_file(folder / _WEIGHTS)
+    except SafetensorError:  # transformers says better what is wrong
+        return None
     own = model.state_dict()
     if any(name not in own or own[name].shape != w.shape for name, w in weights.items()):
         return None

@@ -60,13 +60,16 @@ class Hazards:
         Raises:
             RecordError: no such hazard.
         """
-        changes = {"safe": safe, "status": status}
-        if not self._database.row("SELECT 1 FROM hazards WHERE id = ?", (name,)):
+        known = self._database.row("SELECT safe, status FROM hazards WHERE id = ?", (name,))
+        if known is None:
             raise RecordError(f"no hazard {name!r} in {self._database.path.parent}")
-        with self._database.transaction():
-            self._database.tables.table("hazards").update(
-                name, {column: text for column, text in changes.items() if text is not None}
-            )
+        changed = (
+            known[0] if safe is None else safe,
+            known[1] if status is None else status,
+        )
+        self._database.write(
+            "UPDATE hazards SET safe = ?, status = ? WHERE id = ?", [(*changed, name)]
+        )
 
     def all(self, *, kind: str | None = None, status: str | None = None) -> list[Hazard]:
         """Return hazards in the order in which they were found."""

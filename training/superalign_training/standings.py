@@ -74,7 +74,8 @@ class Standings:
         columns = [c for c in COLUMNS if any(c.title in r for r in self._rows.values())]
         if not columns:
             return None
-        table = Table("")
+        table = Table()
+        table.add_column("", no_wrap=True)
         for column in columns:
             table.add_column(column.title, justify="right")
         for name, row in self._rows.items():
