@@ -183,12 +183,16 @@ def arguments(docstring: str) -> Iterator[tuple[str, str]]:
         yield found[1], " ".join(found[2].split()).replace("``", "`")
 
 
-def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield (dotted key, default, meaning) of a model of settings."""
+def fields(
+    model: type[BaseModel], prefix: str = "", given: BaseModel | None = None
+) -> Iterator[tuple[str, str, str]]:
+    """Yield (dotted key, default, meaning) of a model of settings, as its place gives it."""
     for name, field in model.model_fields.items():
         default = field.get_default(call_default_factory=True)
+        if given is not None:
+            default = getattr(given, name)
         if isinstance(default, BaseModel):
-            yield from fields(type(default), f"{prefix}{name}.")
+            yield from fields(type(default), f"{prefix}{name}.", default)
         else:
             shown = str(default) if isinstance(default, Path) else repr(default)
             yield (
