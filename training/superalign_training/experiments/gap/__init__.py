@@ -1,4 +1,4 @@
-"""Which schedule of capability gaps leaves the best student, and how much of the human in it?
+"""Which schedule of capability gaps leaves the best student, and how much of the human?
 
 The comparison that Kim et al. (2025) leave open: small gaps first, large gaps first, one
 jump, or a rule that looks. Levels are eight snapshots of one pre-training run of a small
@@ -46,7 +46,8 @@ of the four generations; unless said otherwise queries follow and 0 is the lowes
   first 0: 0.700; and grow 1: 0.700, frozen; without `arrive`, grow 1.5, salient 0.2: 0.703;
   grow 2, salient 0.03: 0.698; clean 0.45: 0.676. In comparison fixed-small 0.703, linear
   0.682, fixed-large 0.52, reverse 0.47, jumps 0.44 and 0.41, oracle 0.66, learned (an
-  earlier policy than the claimed one) 0.46. No rule was better than the smallest gaps, and none was expected to be on claim seeds.
+  earlier policy than the claimed one) 0.46. No rule was better than the smallest gaps,
+  and none was expected to be on claim seeds.
 * Fixed queries, frozen setting, seeds 0 to 3 and 5 to 8, mean of the families: fixed-small
   and `adaptive` (which never left it) 0.48, jump 0.50, fixed-large 0.55, linear 0.55,
   reverse 0.57, repeated jump 0.58, learned 0.56, oracle 0.50: the order turned round.

@@ -1,4 +1,4 @@
-"""What all seeds say: utilities, differences paired by seed, who beat whom, and a picture."""
+"""What all seeds say: utilities, differences paired by seed, who beat whom, a picture."""
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any
