@@ -100,7 +100,9 @@ def _is_old(path: Path) -> bool:
     finally:
         database.close()
     if not names:
-        raise RecordDamaged(f"{path / DATABASE} is empty; its run was never begun")
+        raise RecordDamaged(
+            f"{path / DATABASE} is empty; its run was never begun: start it without --resume"
+        )
     return len(names) < len(migrations.MIGRATIONS)
 
 

@@ -9,12 +9,17 @@ import superalign_env
 
 PACKAGES = (
     "gymnasium",
+    "hydra-core",
     "msgspec",
     "numpy",
+    "openskill",
     "pettingzoo",
+    "pydantic",
+    "scipy",
     "sqlite-utils",
     "peft",
     "stable-baselines3",
+    "tokenizers",
     "torch",
     "transformers",
     "trl",

@@ -48,6 +48,7 @@ def experiment(
         raise InvalidOption("--quick and --tune are two different things; choose one")
     # Experiments import torch and TRL, which takes seconds.
     from superalign_training.experiments.engine import plan, running, watching  # noqa: PLC0415 - slow
+    from superalign_training.loop.stopping import exit_code  # noqa: PLC0415 - slow
 
     mode: Mode = "quick" if quick else "tune" if tune else "full"
     chosen = plan.read_seeds(seeds) if seeds is not None else None
@@ -66,7 +67,7 @@ def experiment(
             )
     except KeyboardInterrupt as stop:
         typer.echo(f"\nstopped; the same command continues in {where}", err=True)
-        raise typer.Exit(130) from stop
+        raise typer.Exit(exit_code(stop)) from stop
     _print(report, where)
 
 
