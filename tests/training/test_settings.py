@@ -1,29 +1,17 @@
 """Settings: checked at once, frozen, and the same on the command line."""
 
 import pytest
-import yaml
-from hydra import compose, initialize_config_module
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf
 
 from superalign_env.errors import InvalidOption
-from superalign_training import launch
+from superalign_training.composing import FOLDER, composed
 from superalign_training.settings import Settings, read_settings
-
-
-@pytest.fixture
-def composed():
-    """Composes the command line's configuration."""
-    launch.register_settings()
-    GlobalHydra.instance().clear()
-    with initialize_config_module("superalign_training.conf", version_base="1.3"):
-        yield lambda *overrides: compose("train", overrides=list(overrides))
 
 
 @pytest.mark.parametrize(
     ("plain", "said"),
     [
         ({"rounds": 0}, "rounds=0"),
+        ({"rounds": -1}, "rounds=-1"),
         ({"rounds": "many"}, "rounds='many'"),
         ({"learn": {"rl": {"members": 1}}}, "learn.rl: grpo: members=1"),
         ({"budget": 1.5}, "budget=1.5"),
@@ -54,17 +42,15 @@ def test_a_section_that_is_given_in_part_keeps_its_own_defaults():
     assert settings.calibrate.cases == default.cases
 
 
-def test_the_command_line_shows_exactly_the_settings(composed):
-    plain = launch.plain(composed("run_dir=x"))
+def test_the_command_line_shows_exactly_the_settings():
+    plain = composed(["run_dir=x"])
     assert set(plain) == set(Settings.model_fields)
     assert read_settings(plain) == Settings(run_dir="x")
 
 
-def test_overrides_reach_every_level(composed):
-    plain = launch.plain(
-        composed(
-            "rounds=5", "learn.rl.rate=0.1", "+options.refine=1", "learner={id: a, b: 2}"
-        )
+def test_overrides_reach_every_level():
+    plain = composed(
+        ["rounds=5", "learn.rl.rate=0.1", "+options.refine=1", "learner={id: a, b: 2}"]
     )
     settings = read_settings(plain)
     assert (settings.rounds, settings.learn.rl.rate) == (5, 0.1)
@@ -72,27 +58,20 @@ def test_overrides_reach_every_level(composed):
     assert settings.learner == {"id": "a", "b": 2}
 
 
-def test_every_preset_makes_sense(composed):
-    presets = {path.stem for path in (launch.FOLDER / "preset").glob("*.yaml")}
-    assert {"demo", "quick"} <= presets
+def test_every_preset_makes_sense():
+    presets = {path.stem for path in (FOLDER / "preset").glob("*.yaml")}
+    assert {"chain", "demo", "quick"} <= presets
     for preset in presets:
-        read_settings(launch.plain(composed(f"preset={preset}")))
-        yaml.safe_load((launch.FOLDER / "preset" / f"{preset}.yaml").read_text())
+        read_settings(composed([f"preset={preset}"]))
 
 
-def test_two_runs_of_one_minute_have_folders_of_their_own(composed):
-    assert "s3" in str(composed("seed=3").run_dir)
+def test_two_runs_of_one_minute_have_folders_of_their_own():
+    assert "s3" in str(composed(["seed=3"])["run_dir"])
 
 
-def test_named_keys_are_those_that_the_user_wrote():
-    known = OmegaConf.create({"rounds": 2, "learn": {"rl": {"rate": 0.1}}})
-    overrides = ["rounds=2", "+learn.rl.rate=0.1"]
-    assert launch.named(known, overrides) == {"rounds": 2, "learn.rl.rate": 0.1}
-
-
-def test_an_algorithm_is_a_choice_with_settings_of_its_own(composed):
+def test_an_algorithm_is_a_choice_with_settings_of_its_own():
     def settings(*overrides):
-        return read_settings(launch.plain(composed(*overrides)))
+        return read_settings(composed(overrides))
 
     chosen = settings("learn/rl=ppo", "learn.rl.clip=0.1", "attack/rl=reinforce")
     assert (chosen.learn.rl.id, chosen.learn.rl.clip) == ("ppo", 0.1)

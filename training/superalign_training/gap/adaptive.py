@@ -36,7 +36,7 @@ class Adaptive(Section):
 
     id: Literal["adaptive"] = "adaptive"
     oracle: ClassVar[bool] = False
-    first: Share = 0.3
+    first: Share = 0.0
     """Share of the ladder that the first generation climbs, one level at least, when
     nothing has been seen yet; from there on gaps begin at one level. 0 begins as small as
     can be."""
