@@ -8,7 +8,8 @@ ours says what the time since the last sample was spent on.
 * rules: scenarios, renderers, the engine that plays episodes, sources of tasks;
 * record: the store, checkpoints and their hashes;
 * evaluation: exams, measures, intervals, metrics, but no forward pass;
-* loop: driver, stages, rows and lessons, sources, gates, alarms; and what has no frame of ours.
+* loop: driver, stages, rows and lessons, sources, gates, alarms; and what has no frame of ours;
+* collector: Python's garbage collector, wherever it strikes; trainers leave most of it.
 
 ``overhead_share`` is record + evaluation + loop over all. Imports happen before.
 
@@ -77,16 +78,27 @@ class Sampler:
         self.modules: Counter[str] = Counter()
         self._known: dict[str, str] = {}
         self._last = 0.0
+        self._collecting = 0.0
 
     def __enter__(self) -> "Sampler":
         self._last = time.process_time()
+        gc.callbacks.append(self._collected)
         signal.signal(signal.SIGPROF, self._sample)
         signal.setitimer(signal.ITIMER_PROF, INTERVAL, INTERVAL)
         return self
 
     def __exit__(self, *_: object) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0.0)
-        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.signal(signal.SIGPROF, signal.SIG_IGN)
+        gc.callbacks.remove(self._collected)
+
+    def _collected(self, phase: str, info: dict[str, int]) -> None:
+        now = time.process_time()
+        if phase == "start":
+            self._collecting = now
+        else:
+            self.seconds["collector"] += now - self._collecting
+            self._last += now - self._collecting  # no part of the next sample
 
     def _sample(self, number: int, frame: FrameType | None) -> None:
         now = time.process_time()
