@@ -116,6 +116,15 @@ def test_three_policies_were_trained_and_their_lineage_is_kept(whole):
         assert len(run.agents.ancestors(chain["critic"]["agent"])) == 2
 
 
+def test_a_critic_that_may_be_a_coin_raises_an_alarm(whole):
+    path, _ = whole
+    with Run.open(path, readonly=True) as run:
+        checked = run.metrics.read("critic.accuracy", stage="0001-judge")[0].metric
+        raised = run.events.read(kind="alarm.untaught-critic")
+    assert [alarm.stage for alarm in raised] == ["0001-judge"] * (checked.low <= 0.5)
+    assert raised, "six answers cannot tell a critic of two steps from a coin"
+
+
 def test_people_were_asked_through_the_queue_about_the_answers_of_the_round(whole):
     path, _ = whole
     with Run.open(path, readonly=True) as run:

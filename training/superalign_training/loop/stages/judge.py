@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from superalign_env.measures import brier, share
-from superalign_env.types import Episode, Metric, Role
+from superalign_env.types import Episode, Event, Metric, Role
 from superalign_training.algorithms.making import OnPolicy
 from superalign_training.algorithms.sft import Sft
 from superalign_training.experience import Example
@@ -34,6 +34,8 @@ from superalign_training.loop.heard import heard
 from superalign_training.loop.practice import Drill, practise
 from superalign_training.settings import Settings
 
+_COIN = 0.5
+
 
 def judge(bench: Bench, settings: Settings) -> Outcome:
     """Teach the critic on planted faults; about one answer first, then about all."""
@@ -49,7 +51,17 @@ def judge(bench: Bench, settings: Settings) -> Outcome:
         found = teacher.check()
         if found[0].value >= school.until:
             break
+    _warn_of_a_coin(bench, found[0])
     return teacher.outcome(found)
+
+
+def _warn_of_a_coin(bench: Bench, accuracy: Metric) -> None:
+    """Record an alarm if the critic may judge no better than a coin: all else rests on it."""
+    if accuracy.low is not None and accuracy.low <= _COIN:
+        evidence = {"value": accuracy.value, "threshold": _COIN, "action": "warn"}
+        bench.run.events.add(
+            Event("alarm.untaught-critic", evidence=evidence), stage=bench.stage
+        )
 
 
 def calibrate(bench: Bench, settings: Settings) -> Outcome:
