@@ -67,6 +67,18 @@ def test_the_estimate_is_about_what_is_recorded(more, tmp_path):
     assert replies == pytest.approx(sum(s.replies for s in found.values()), rel=0.3)
 
 
+def test_a_chain_in_which_nobody_was_accepted_ends_with_what_it_began_with(tmp_path):
+    gate = {**CHAIN["gate"], "doubt": "rejects", "floor": 1.0}
+    chain = {**SHARED, **CHAIN, "generations": 1, "gate": gate}
+    summary = SelfPlay.of(read_settings({**chain, "run_dir": tmp_path / "run"})).run()
+    assert [fate.accepted for fate in summary.fates] == [False]
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        assert run.info.status == "done"
+        first, last = run.stages.all()[0].inputs, run.stages.all()[-1].outputs
+        role = "learner"
+        assert last["chain"]["policies"][role] == first["chain"]["policies"][role]
+
+
 def test_more_of_anything_costs_more():
     def seconds(**changes):
         return cost_of(read_settings({**SHARED, **changes}), measured=GUESS).seconds
