@@ -182,7 +182,8 @@ def test_replayed_are_the_words_of_the_untrained_original(speaking, tmp_path):
     original = first_policy("learner", chosen, Residents())
     with Run.open(tmp_path / "run", readonly=True) as run:
         in_stage, sat = (
-            list(run.episodes(scenario="exam", stage=stage.id)) for stage in run.stages.all()
+            list(run.episodes(scenario="exam", stage=stage.id))
+            for stage in run.stages.all()
         )
     assert len(found[0]) == len(sat) == 12
     assert {e.utterances[0].reply.policy for e in [*in_stage, *sat]} == {original.hash}
