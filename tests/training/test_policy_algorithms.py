@@ -14,6 +14,7 @@ from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
 from superalign_training.algorithms.sft import Sft
+from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.experience import Example, Live, Opinion, Preference
 from superalign_training.policy import Lora, Policy, shared_base
 
@@ -27,6 +28,7 @@ RATE = {"rate": 1e-2, "steps": 2}
 ROUND = {**RATE, "cases": 2, "members": 4}
 ALGORITHMS = {
     "sft": (Sft(**RATE, batch=3), EXAMPLES),
+    "weak-to-strong": (WeakToStrong(**RATE, batch=3, method="confidence"), EXAMPLES),
     "dpo": (Dpo(**RATE, batch=3, anchor="original"), PREFERENCES),
     "kto": (Kto(**RATE, batch=4), OPINIONS),
     "grpo": (Grpo(**ROUND, kl=0.1), None),

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+import msgspec
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -187,7 +187,7 @@ def _preset(name: str) -> Any:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
         raise InvalidOption(f"there is no preset {name}; known: {known}")
-    return OmegaConf.create(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    return OmegaConf.create(msgspec.yaml.decode(path.read_bytes()) or {})
 
 
 def _parsed(words: Sequence[str]) -> list[Override]:
