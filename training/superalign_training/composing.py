@@ -26,10 +26,10 @@ from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.making import (
     learns_from,
     make_algorithm,
-    plain_algorithm,
 )
 from superalign_training.experience import Experience, Live
-from superalign_training.gap.making import make_controller, plain_controller
+from superalign_training.gap.making import make_controller
+from superalign_training.registered import plain_registered
 from superalign_training.settings import Settings
 
 ROOT = "train"
@@ -147,9 +147,9 @@ def groups() -> dict[str, dict[str, dict[str, Any]]]:
     algorithms = {}
     for name in registry.entries("algorithm"):
         if learns_from(registry.load("algorithm", name)) & {Live, Experience}:
-            algorithms[name] = plain_algorithm(make_algorithm(name))
+            algorithms[name] = plain_registered(make_algorithm(name))
     controllers = {
-        name: plain_controller(make_controller(name)) for name in registry.entries("gap")
+        name: plain_registered(make_controller(name)) for name in registry.entries("gap")
     }
     return {**{f"{section}/rl": algorithms for section in CHOOSING}, "gap": controllers}
 

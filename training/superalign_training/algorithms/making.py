@@ -5,17 +5,17 @@ the command line becomes a `Ppo`, and is written into the record with all of its
 What an algorithm can learn from is what its `improve` says by annotation.
 """
 
-import difflib
 import typing
 from collections.abc import Mapping
 from typing import Annotated, Any, Protocol
 
-from pydantic import BaseModel, PlainSerializer, PlainValidator, ValidationError
+from pydantic import PlainSerializer, PlainValidator
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_training.algorithms.algorithm import Algorithm
 from superalign_training.experience import Example, Experience, Live, Opinion, Preference
+from superalign_training.registered import make_registered, plain_registered
 
 AlgorithmReference = str | Mapping[str, Any] | Algorithm[Any]
 """``ppo``, ``{id: ppo, clip: 0.1}``, or an algorithm that is made already."""
@@ -75,54 +75,15 @@ def make_algorithm(
     given = {"id": reference} if isinstance(reference, str) else dict(reference)
     if default is not None and given.get("id", default.id) == default.id:
         given = {**plain_algorithm(default), **given}
-    name = given.get("id")
-    if not isinstance(name, str):
-        raise InvalidOption(
-            f"{given} names no algorithm; add its id, as in {{id: ppo}} (known: "
-            f"{', '.join(registry.entries('algorithm'))})"
-        )
-    kind = registry.load("algorithm", name)
-    try:
-        made: Algorithm[Any] = (
-            kind.model_validate(given)
-            if issubclass(kind, BaseModel)
-            else kind(**{key: value for key, value in given.items() if key != "id"})
-        )
-    except ValidationError as error:
-        raise InvalidOption(f"{name}: {flaws(error, kind)}") from error
-    except TypeError as error:
-        raise InvalidOption(f"{name}: {error}") from error
+    made: Algorithm[Any] = make_registered(
+        "algorithm", given, noun="algorithm", example="ppo"
+    )
     return made
 
 
 def plain_algorithm(algorithm: Algorithm[Any]) -> dict[str, Any]:
     """Return the plain values from which `make_algorithm` makes the same algorithm."""
-    if isinstance(algorithm, BaseModel):
-        return algorithm.model_dump(mode="json")
-    return {"id": algorithm.id}
-
-
-def flaws(error: ValidationError, kind: type[BaseModel]) -> str:
-    """Return what is wrong, key by key: the value, and what is allowed.
-
-    Args:
-        error: from pydantic.
-        kind: the class whose settings were read.
-    """
-    return "; ".join(_flaw(flaw, sorted(kind.model_fields)) for flaw in error.errors())
-
-
-def _flaw(flaw: Any, known: list[str]) -> str:
-    key = ".".join(map(str, flaw["loc"]))
-    if flaw["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, known, n=2, cutoff=0.5)
-        hint = (
-            f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
-        )
-        return f"there is no setting {key!r} (={flaw['input']!r}); {hint}"
-    if not key:  # what fits only together
-        return str(flaw["msg"]).removeprefix("Value error, ")
-    return f"{key}={flaw['input']!r}: {flaw['msg']}"
+    return plain_registered(algorithm)
 
 
 def learns_from(kind: type[Any]) -> frozenset[type]:
