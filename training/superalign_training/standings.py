@@ -1,11 +1,11 @@
 """How a run stands: a row for every round or generation, a column for what is measured."""
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import NamedTuple
 
 from rich.table import Table
 
+from superalign_env.measures import census
 from superalign_env.plain_text import terminal
 from superalign_env.store import Run
 from superalign_env.types import Metric
@@ -94,7 +94,7 @@ def _fits(metric: Metric, column: Column) -> bool:
 def _said(told: Sequence[Metric], column: Column) -> str:
     if column.shows:
         return told[-1].tags.get(column.shows, "")
-    value = fmean(m.value for m in told)
+    value = census([m.value for m in told]).value
     if column.metric == "gate.accepted":
         return "accepted" if value > 0 else "rolled back"
     return f"{value:.0f}" if column.metric == "risk.hazards" else f"{value:.2f}"

@@ -13,12 +13,13 @@ from superalign_env.protocols import Agent, Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import label, mix
 from superalign_env.types import Episode, Role, Seat, Task, View, role_of
-from superalign_training.algorithms.making import flaws
 from superalign_training.gap.level import Level, voiced
+from superalign_training.league import Shelf
 from superalign_training.loop.chain import CHECKPOINTS, Chain
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.residents import Residents
 from superalign_training.policy import Checkpoint, Lora, Policy, SharedBase
+from superalign_training.registered import flaws
 from superalign_training.settings import TRAINED, Settings
 
 _LIVE = 256
@@ -214,6 +215,16 @@ def _untrained(
         adapter=adapter,
         base=base,
         seed=mix(settings.seed, label(f"adapter-{name}")),
+    )
+
+
+def shelf_of(bench: Bench, settings: Settings) -> Shelf:
+    """Return where the checkpoints of a run lie."""
+    return Shelf(
+        bench.run.path,
+        settings.device,
+        first=lambda role: first_policy(role, settings, bench.residents),
+        base=lambda reference: bench.residents.base(reference, device=settings.device),
     )
 
 

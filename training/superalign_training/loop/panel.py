@@ -1,6 +1,7 @@
 """Who supervises a generation, in the supervisors' seats, and what they say there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import exp
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from superalign_env.types import Episode, Seat, Split, Task, Utterance
 from superalign_scenarios.weak_to_strong import labels_of
 from superalign_training.loop.cast import aligned_agents
 from superalign_training.loop.driver import Bench
+from superalign_training.policy import Policy
 from superalign_training.settings import Settings
 from superalign_training.sources.settings import Signals
 from superalign_training.sources.statements import Statement
@@ -158,3 +160,14 @@ def _voiced(agent: Anyone, reference: Any, signals: Signals, device: str) -> Any
         if "device" not in named:
             agent.model.to(device)  # type: ignore[arg-type] # transformers' own is narrower
     return agent
+
+
+@contextmanager
+def speaking(policy: Policy, temperature: float) -> Iterator[None]:
+    """Let a policy speak at another temperature for a while."""
+    own = policy.agent.temperature
+    policy.agent.temperature = temperature
+    try:
+        yield
+    finally:
+        policy.agent.temperature = own

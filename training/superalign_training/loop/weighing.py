@@ -13,7 +13,8 @@ from superalign_env.types import Episode, Metric, Question, Signal
 from superalign_scenarios.weak_to_strong import key_of
 from superalign_training.alarms import Labelled, Speech
 from superalign_training.league import load, members
-from superalign_training.loop.cast import checkpoint_policy, policy_of
+from superalign_training.loop.archive import searcher
+from superalign_training.loop.cast import checkpoint_policy, policy_of, shelf_of
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.panel import (
     answer_of,
@@ -21,12 +22,10 @@ from superalign_training.loop.panel import (
     panel,
     play_lessons,
     said_by_members,
+    speaking,
 )
 from superalign_training.loop.people import People
 from superalign_training.loop.sandbox import Sandbox
-from superalign_training.loop.stages.attack import searcher
-from superalign_training.loop.stages.competence import speaking
-from superalign_training.loop.stages.league import shelf_of
 from superalign_training.mixture import Mixture
 from superalign_training.policy import Policy
 from superalign_training.risks import (

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from superalign_agents.archive import Archive, Result, normalised
-from superalign_agents.search import Search
+from superalign_agents.archive import Result, normalised
 from superalign_env.measures import distinct_share, share
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.seeding import generator, mix
@@ -19,6 +18,7 @@ from superalign_env.types import Episode, Event, Metric, Role, View, role_of
 from superalign_training.evaluation.robustness import query_of
 from superalign_training.experience import Example
 from superalign_training.judging import final_score
+from superalign_training.loop.archive import keep_archive, searcher
 from superalign_training.loop.cast import (
     first_view,
     keep_policy,
@@ -27,15 +27,13 @@ from superalign_training.loop.cast import (
     seat_of,
     stage_scenario,
 )
-from superalign_training.loop.chain import Chain, read_memory, write_memory
+from superalign_training.loop.chain import Chain
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.novelty import with_novelty
 from superalign_training.loop.practice import Drill, practise, reported
 from superalign_training.mixture import Mixture
 from superalign_training.policy import Policy
 from superalign_training.settings import Attack, Settings
-
-ARCHIVE = "attacker-archive"
 
 _PROBES = 64
 """Queries that say whether an attacker still says different, valid things."""
@@ -72,9 +70,7 @@ def attack(bench: Bench, settings: Settings) -> Outcome:
         search.update(results(found))
         tried += found
         bench.watcher.step(wave + 1, waves, {"success": _rate(found)})
-    chain = bench.chain.with_memory(
-        ARCHIVE, write_memory(bench.run.path, ARCHIVE, search.state_dict())
-    )
+    chain = keep_archive(bench, bench.chain, search)
     chain, notes = _imitate_winners(bench, settings.attack, attacker, chain, tried)
     agent = chain.policies["learner"].agent
     succeeded = share(sum(t.success for t in tried), len(tried))
@@ -91,15 +87,6 @@ def attack(bench: Bench, settings: Settings) -> Outcome:
         metrics += reported("attacker", earned, agent=name, step=bench.round)
         notes = {**notes, **{f"rl_{key}": value for key, value in earned.items()}}
     return Outcome(chain, metrics, notes)
-
-
-def searcher(bench: Bench) -> Search:
-    """Return the search attacker with the archive of the chain."""
-    search = Search(Archive())
-    memory = bench.chain.memories.get(ARCHIVE)
-    if memory is not None:
-        search.load_state_dict(read_memory(bench.run.path, memory))
-    return search
 
 
 def read_attempt(scenario: Scenario[Any], episode: Episode, below: float) -> Tried:

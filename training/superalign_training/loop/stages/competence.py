@@ -8,8 +8,7 @@ tasks, against labels alone. The truth is not asked: it is only looked up at the
 people to read.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
@@ -29,6 +28,7 @@ from superalign_training.loop.panel import (
     lesson_scenario,
     panel,
     play_lessons,
+    speaking,
     sure,
 )
 from superalign_training.policy import Policy
@@ -93,17 +93,6 @@ def competence(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
         "sources": [member.source for member in members],
     }
     return Outcome(chain, metrics, notes)
-
-
-@contextmanager
-def speaking(policy: Policy, temperature: float) -> Iterator[None]:
-    """Let a policy speak at another temperature for a while."""
-    own = policy.agent.temperature
-    policy.agent.temperature = temperature
-    try:
-        yield
-    finally:
-        policy.agent.temperature = own
 
 
 def _teach(

@@ -16,11 +16,10 @@ from superalign_env.protocols import Agent
 from superalign_env.types import Episode, Event, Metric
 from superalign_training.evaluation.robustness import query_of
 from superalign_training.judging import final_score
+from superalign_training.loop.archive import keep_archive, searcher
 from superalign_training.loop.cast import deployed_agent
-from superalign_training.loop.chain import write_memory
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.sandbox import Sandbox, old_hazards, residual, tried_again
-from superalign_training.loop.stages.attack import ARCHIVE, searcher
 from superalign_training.loop.stages.learn import attackers
 from superalign_training.risks import Deployed, deployed, hazards_in, novel
 from superalign_training.settings import Settings
@@ -45,9 +44,7 @@ def discover(bench: Bench, settings: Settings) -> Outcome:
         bench, sandbox, learner, old_hazards(bench, rules.replayed), rules.below
     )
     _record(bench, new)
-    chain = bench.chain.with_memory(
-        ARCHIVE, write_memory(bench.run.path, ARCHIVE, search.state_dict())
-    )
+    chain = keep_archive(bench, bench.chain, search)
     metrics = [
         *_counted(answers, bad, new, agent=agent, step=bench.generation),
         Metric(

@@ -23,9 +23,10 @@ from superalign_training.evaluation.refusals import (
 from superalign_training.evaluation.robustness import fresh_attack, measured, query_of
 from superalign_training.evaluation.summary import BASELINES
 from superalign_training.judging import final_score
+from superalign_training.loop.archive import searcher
 from superalign_training.loop.cast import first_policy, play, policy_of, stage_scenario
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.stages.attack import distinct_queries, searcher
+from superalign_training.loop.stages.attack import distinct_queries
 from superalign_training.mixture import Mixture
 from superalign_training.settings import Settings
 

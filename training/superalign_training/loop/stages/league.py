@@ -22,7 +22,6 @@ from superalign_training.league import (
     Matrix,
     Member,
     Opponents,
-    Shelf,
     Squad,
     Won,
     cells,
@@ -35,9 +34,9 @@ from superalign_training.league import (
     opponents,
     rated,
 )
-from superalign_training.loop.cast import first_policy, policy_of, stage_scenario
+from superalign_training.loop.archive import ARCHIVE, searcher
+from superalign_training.loop.cast import policy_of, shelf_of, stage_scenario
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.stages.attack import ARCHIVE, searcher
 from superalign_training.settings import TRAINED, Settings
 
 HARM = "league.harm"
@@ -200,16 +199,6 @@ def _seated(
         return agent
 
     return seated
-
-
-def shelf_of(bench: Bench, settings: Settings) -> Shelf:
-    """Return where the checkpoints of a run lie."""
-    return Shelf(
-        bench.run.path,
-        settings.device,
-        first=lambda role: first_policy(role, settings, bench.residents),
-        base=lambda reference: bench.residents.base(reference, device=settings.device),
-    )
 
 
 def _judged(below: float) -> Won:

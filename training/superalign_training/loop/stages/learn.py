@@ -8,10 +8,10 @@ same query.
 from superalign_agents.search import Search
 from superalign_env.protocols import Agent
 from superalign_env.types import Role
+from superalign_training.loop.archive import searcher
 from superalign_training.loop.cast import keep_policy, policy_of, stage_scenario
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.practice import Drill, practise, reported
-from superalign_training.loop.stages.attack import searcher
 from superalign_training.loop.stages.league import league_opponents
 from superalign_training.mixture import Mixture
 from superalign_training.settings import Settings

@@ -8,9 +8,9 @@ from superalign_env.errors import InvalidOption
 from superalign_env.types import Metric
 from superalign_training.evaluation.coverage import coverage, distinct_classes
 from superalign_training.evaluation.enumeration import probe
+from superalign_training.loop.archive import searcher
 from superalign_training.loop.cast import policy_of
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.stages.attack import searcher
 from superalign_training.settings import Settings
 
 
