@@ -107,6 +107,16 @@ def test_highlights_are_few_and_harmless():
     assert line_of({"loss": 1.0, "other": 2.0}) == "loss 1.000"
 
 
+def test_highlights_are_of_the_newest_whom_a_stage_measured():
+    def right(who, value, **tags):
+        return Metric("learner.right", value, tags={"who": who, **tags})
+
+    test = [right("before", 0.5), right("final", 0.9), right("always-comply", 0.1)]
+    assert highlights(test) == "learner.right 0.90"
+    sides = [right("A2", 0.1), right("A2+", 0.8, family="strings"), right("A2-", 0.2)]
+    assert highlights(sides) == "learner.right (strings) 0.80"
+
+
 def test_the_summary_fits_a_terminal():
     tags = {"who": "final", "split": "test"}
     summary = summarise([Metric("learner.miss", 0.25, tags=tags)])

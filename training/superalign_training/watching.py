@@ -13,7 +13,7 @@ from rich.table import Table
 from superalign_env.plain_text import terminal
 from superalign_env.types import Metric
 from superalign_training.evaluation.chain_summary import ChainSummary
-from superalign_training.evaluation.summary import Summary
+from superalign_training.evaluation.summary import BASELINES, Summary
 from superalign_training.loop.driver import Moment
 from superalign_training.standings import Standings
 
@@ -170,13 +170,24 @@ def line_of(numbers: Mapping[str, float]) -> str:
 
 
 def highlights(metrics: Sequence[Metric]) -> str:
-    """Return a few of a stage's metrics on one line."""
-    chosen = [
+    """Return a few of a stage's metrics on one line: of the newest whom it measured."""
+    shown = [
         m
         for m in metrics
         if "kind" not in m.tags and not m.name.startswith("learner.refusal")
     ]
+    newest = _newest(shown)
+    chosen = [m for m in shown if m.tags.get("who", newest) == newest]
     return ", ".join(f"{terminal(m.name)}{_tagged(m)} {m.value:.2f}" for m in chosen[:6])
+
+
+def _newest(metrics: Sequence[Metric]) -> str:
+    """Return who was measured last, baselines and unaligned sides apart; nobody is empty."""
+    found = [
+        m.tags["who"] for m in metrics if m.tags.get("who", "") not in ("", *BASELINES)
+    ]
+    aligned = [who for who in found if who.endswith("+")]
+    return (aligned or found or [""])[-1]
 
 
 def summary_tables(summary: Summary | ChainSummary) -> list[Table]:
@@ -194,5 +205,6 @@ def summary_tables(summary: Summary | ChainSummary) -> list[Table]:
 
 
 def _tagged(metric: Metric) -> str:
-    where = metric.tags.get("attacker") or metric.opponent
+    parts = (metric.tags.get(name) for name in ("attacker", "family", "dimension"))
+    where = next(filter(None, parts), metric.opponent)
     return f" ({terminal(where)})" if where else ""
