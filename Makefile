@@ -35,13 +35,17 @@ demo: $(VENV)/.has-train  ## three tiny transformers play red-team for three rou
 	@if [ -e $(DEMO) ]; then rm -rf $(DEMO).old && mv $(DEMO) $(DEMO).old; fi
 	@$(BIN)/superalign train scenario=red-team rounds=3 run_dir=$(DEMO)
 	@echo
-	@echo "$(DEMO)/summary.md   what was learned"
-	@echo "$(DEMO)/run.db       every word of it: $(BIN)/superalign ls $(DEMO)"
+	@echo "every word of it   $(BIN)/superalign ls $(DEMO)"
+	@echo "the long story     make demo-chain"
+	@echo "the report         open this in a browser:"
+	@$(BIN)/superalign report $(DEMO)
 
 demo-chain: $(VENV)/.has-train  ## three generations, each supervised by the last, and their report
 	@if [ -e $(CHAIN) ]; then rm -rf $(CHAIN).old && mv $(CHAIN) $(CHAIN).old; fi
 	@$(BIN)/superalign train preset=chain run_dir=$(CHAIN)
 	@echo
+	@echo "every word of it   $(BIN)/superalign ls $(CHAIN)"
+	@echo "the report         open this in a browser:"
 	@$(BIN)/superalign report $(CHAIN)
 
 test: $(VENV)/.has-test  ## all tests but the slow ones, types and style included
