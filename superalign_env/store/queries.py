@@ -1,7 +1,7 @@
 """Reading what was played. Episodes come in order of stage, case and member, lazily."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 from superalign_env.canonical import from_json
@@ -119,13 +119,23 @@ class Played:
             RecordError: there is none of this id.
             RecordDamaged: its rows do not fit together.
         """
-        found = list(self.rows_of([name]))
-        if not found:
+        return self.named([name])[0]
+
+    def named(self, names: Sequence[str]) -> list[Episode]:
+        """Return episodes in the given order.
+
+        Raises:
+            RecordError: one of them is not there.
+            RecordDamaged: the rows of one do not fit together.
+        """
+        found = {rows.episode[0]: rows for rows in self.rows_of(list(names))}
+        missing = next((name for name in names if name not in found), None)
+        if missing is not None:
             raise RecordError(
-                f"no episode {name!r} in {self._database.path.parent}; "
+                f"no episode {missing!r} in {self._database.path.parent}; "
                 f"`superalign ls {self._database.path.parent}` lists them"
             )
-        return self.whole(found[0])
+        return [self.whole(found[name]) for name in names]
 
     def each(self, **where: Unpack[Where]) -> Iterator[Episode]:
         """Yield the episodes that fit, a chunk in memory at a time."""

@@ -1,6 +1,6 @@
 """A run: a folder with its record, its checkpoints and its lock. The window of the store."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -146,6 +146,15 @@ class Run:
             RecordDamaged: its rows do not fit together.
         """
         return self._played.episode(name)
+
+    def named(self, names: Sequence[str]) -> list[Episode]:
+        """Return episodes by their ids, in the given order.
+
+        Raises:
+            RecordError: one of them is not there.
+            RecordDamaged: the rows of one do not fit together.
+        """
+        return self._played.named(names)
 
     def episodes(self, **where: Unpack[Where]) -> Iterator[Episode]:
         """Yield episodes lazily, in order of stage, case and member. See `Where`."""

@@ -439,6 +439,16 @@ def test_the_first_episodes_come_before_the_last_are_read(run):
 def test_an_unknown_episode_is_an_error_that_says_so(run):
     with pytest.raises(RecordError, match="no episode 'nope'"):
         run.episode("nope")
+    store(run, small())
+    with pytest.raises(RecordError, match="no episode 'nope'"):
+        run.named(["e0", "nope"])
+
+
+def test_episodes_are_read_in_the_order_of_their_names(run):
+    store(run, *(small(case) for case in range(300)))
+    names = [f"e{case}" for case in (299, 3, 0, 3)]
+    assert run.named(names) == [small(299), small(3), small(0), small(3)]
+    assert run.named([]) == []
 
 
 def test_the_database_opens_as_plain_sqlite_with_readable_columns(run, folder):

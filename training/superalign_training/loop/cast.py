@@ -6,6 +6,7 @@ from typing import Any, TypedDict, Unpack
 import msgspec
 from pydantic import ValidationError
 
+from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.game import Game
 from superalign_env.making import make_scenario
@@ -18,7 +19,7 @@ from superalign_training.league import Shelf
 from superalign_training.loop.chain import CHECKPOINTS, Chain
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.residents import Residents
-from superalign_training.policy import Checkpoint, Lora, Policy, SharedBase
+from superalign_training.policy import Checkpoint, Lora, Policy, SharedBase, read_agent
 from superalign_training.registered import flaws
 from superalign_training.settings import TRAINED, Settings
 
@@ -106,14 +107,22 @@ def first_view(scenario: Scenario[Any], episode: Episode, seat: Seat) -> View:
 
 
 def policy_of(bench: Bench, role: Role, settings: Settings) -> Policy:
-    """Return the policy of a role as the chain says it is.
+    """Return the policy of a role as the chain says it is, to be trained.
 
     Raises:
         RecordDamaged: a checkpoint is missing or was altered.
     """
     found = bench.chain.policies[role]
     if found.path:
-        return checkpoint_policy(bench, found, settings)
+        named = _named(found.reference, settings)
+        return Policy.load(
+            bench.run.path / found.path,
+            found,
+            device=settings.device,
+            base=_base_of(bench, found, settings, named),
+            compiled=bool(named.get("compiled", False)),
+            recompute=bool(named.get("recompute", False)),
+        )
     policy = first_policy(role, settings, bench.residents)
     if policy.hash != found.weights:
         raise RecordDamaged(
@@ -123,19 +132,46 @@ def policy_of(bench: Bench, role: Role, settings: Settings) -> Policy:
     return policy
 
 
-def checkpoint_policy(bench: Bench, found: Checkpoint, settings: Settings) -> Policy:
-    """Return the policy that lies in a checkpoint of the run.
+def agent_of(bench: Bench, role: Role, settings: Settings) -> TransformerAgent:
+    """Return who speaks for a role as the chain says it is; all stages share it.
+
+    Raises:
+        RecordDamaged: a checkpoint is missing or was altered.
+    """
+    found = bench.chain.policies[role]
+    if found.path:
+        return checkpoint_agent(bench, found, settings, part=role)
+    return bench.residents.speaker(
+        role, found, lambda: policy_of(bench, role, settings).agent
+    )
+
+
+def checkpoint_agent(
+    bench: Bench, found: Checkpoint, settings: Settings, *, part: str
+) -> TransformerAgent:
+    """Return who speaks with the weights of a checkpoint of the run.
+
+    Args:
+        bench: of the stage.
+        found: what the chain says of it.
+        settings: of the run.
+        part: see `Residents.speaker`.
 
     Raises:
         RecordDamaged: it is missing or was altered.
     """
-    named = _named(found.reference, settings)
-    base = None
-    if found.base:
-        base = _base(bench.residents, found.reference, settings, named)
-    machine = {key: named[key] for key in ("compiled", "recompute") if key in named}
-    folder = bench.run.path / found.path
-    return Policy.load(folder, found, device=settings.device, base=base, **machine)
+
+    def read() -> TransformerAgent:
+        named = _named(found.reference, settings)
+        return read_agent(
+            bench.run.path / found.path,
+            found,
+            device=settings.device,
+            base=_base_of(bench, found, settings, named),
+            compiled=bool(named.get("compiled", False)),
+        )
+
+    return bench.residents.speaker(part, found, read)
 
 
 def deployed_agent(bench: Bench, settings: Settings) -> Agent:
@@ -144,7 +180,7 @@ def deployed_agent(bench: Bench, settings: Settings) -> Agent:
     Raises:
         RecordDamaged: its checkpoint is missing or was altered.
     """
-    agent = policy_of(bench, "learner", settings).agent
+    agent = agent_of(bench, "learner", settings)
     return voiced(agent, Level.of(settings.levels[bench.chain.level]))
 
 
@@ -154,7 +190,7 @@ def aligned_agents(bench: Bench, settings: Settings) -> list[tuple[str, Agent]]:
         (
             one.checkpoint.agent,
             voiced(
-                checkpoint_policy(bench, one.checkpoint, settings).agent,
+                checkpoint_agent(bench, one.checkpoint, settings, part="aligned"),
                 Level.of(settings.levels[one.level]),
             ),
         )
@@ -226,6 +262,15 @@ def shelf_of(bench: Bench, settings: Settings) -> Shelf:
         first=lambda role: first_policy(role, settings, bench.residents),
         base=lambda reference: bench.residents.base(reference, device=settings.device),
     )
+
+
+def _base_of(
+    bench: Bench, found: Checkpoint, settings: Settings, named: Mapping[str, Any]
+) -> SharedBase | None:
+    """Return what the adapter of a checkpoint stands on; None for a whole model."""
+    if not found.base:
+        return None
+    return _base(bench.residents, found.reference, settings, named)
 
 
 def _base(

@@ -17,7 +17,6 @@ from superalign_env.types import Episode, Seat, Split, Task, Utterance
 from superalign_scenarios.weak_to_strong import labels_of
 from superalign_training.loop.cast import aligned_agents
 from superalign_training.loop.driver import Bench
-from superalign_training.policy import Policy
 from superalign_training.settings import Settings
 from superalign_training.sources.settings import Signals
 from superalign_training.sources.statements import Statement
@@ -163,11 +162,11 @@ def _voiced(agent: Anyone, reference: Any, signals: Signals, device: str) -> Any
 
 
 @contextmanager
-def speaking(policy: Policy, temperature: float) -> Iterator[None]:
-    """Let a policy speak at another temperature for a while."""
-    own = policy.agent.temperature
-    policy.agent.temperature = temperature
+def speaking(agent: TransformerAgent, temperature: float) -> Iterator[None]:
+    """Let an agent speak at another temperature for a while."""
+    own = agent.temperature
+    agent.temperature = temperature
     try:
         yield
     finally:
-        policy.agent.temperature = own
+        agent.temperature = own

@@ -1,21 +1,28 @@
-"""Models that lie in memory once, however many adapters stand on them."""
+"""Models that lie in memory once: bases under adapters, and policies that only speak."""
 
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
-from superalign_training.policy import SharedBase, shared_base
+import msgspec
+
+from superalign_agents.transformer import TransformerAgent
+from superalign_training.policy import Checkpoint, SharedBase, shared_base
+
+_MOST = 12
+_LARGEST = 64 * 2**20
+"""Bytes of a policy that is kept: of large ones, memory is dearer than reading them."""
 
 
 class Residents:
-    """The bases of a run, loaded when first asked for.
-
-    Three roles whose policies are adapters on one base share its weights, in every stage.
-    """
+    """What a run keeps from stage to stage. It holds nothing that is not in the record."""
 
     def __init__(self) -> None:
         self._bases: dict[tuple[str, ...], SharedBase] = {}
+        self._speakers: OrderedDict[tuple[str, bytes], TransformerAgent] = OrderedDict()
 
     def base(self, reference: str, *, device: str, **options: Any) -> SharedBase:
-        """Return the base that a reference names.
+        """Return the base that a reference names: adapters of all roles stand on one.
 
         Args:
             reference: ``micro/3``, a folder or ``hf:org/name``.
@@ -30,3 +37,30 @@ class Residents:
         if key not in self._bases:
             self._bases[key] = shared_base(reference, device=device, **options)
         return self._bases[key]
+
+    def speaker(
+        self, part: str, found: Checkpoint, read: Callable[[], TransformerAgent]
+    ) -> TransformerAgent:
+        """Return who speaks with the weights of a checkpoint; nobody may train it.
+
+        Args:
+            part: what it is wanted for. Two parts never share an agent: the engine would
+                ask them as one, in other batches.
+            found: what the chain says of it.
+            read: reads and checks it.
+
+        Raises:
+            RecordDamaged: it is missing or was altered.
+        """
+        key = (part, msgspec.json.encode(found))
+        agent = self._speakers.pop(key, None) or read()
+        if _size(agent) <= _LARGEST:
+            self._speakers[key] = agent
+            while len(self._speakers) > _MOST:
+                self._speakers.popitem(last=False)
+        return agent
+
+
+def _size(agent: TransformerAgent) -> int:
+    """Return the bytes of an agent's weights, those of its base included."""
+    return sum(w.numel() * w.element_size() for w in agent.model.parameters())

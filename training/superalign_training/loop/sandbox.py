@@ -14,7 +14,7 @@ from superalign_env.seeding import generator, label, mix
 from superalign_env.store.hazards import Hazard
 from superalign_env.types import Episode, Metric, Role, Seat, Split, Task
 from superalign_training.judging import final_score, last_answer
-from superalign_training.loop.cast import play, policy_of, seat_of, stage_scenario
+from superalign_training.loop.cast import agent_of, play, seat_of, stage_scenario
 from superalign_training.loop.driver import Bench
 from superalign_training.settings import Settings
 
@@ -39,7 +39,7 @@ class Sandbox:
         further = settings.discover.critics
         self._options = {"critics": own + len(further)} if further else {}
         self._critics: dict[Role | Seat, Agent] = {
-            "critic": policy_of(bench, "critic", settings).agent,
+            "critic": agent_of(bench, "critic", settings),
             **{
                 f"critic_{own + number}": cast(Agent, make_agent(reference))
                 for number, reference in enumerate(further)

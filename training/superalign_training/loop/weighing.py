@@ -14,7 +14,7 @@ from superalign_scenarios.weak_to_strong import key_of
 from superalign_training.alarms import Labelled, Speech
 from superalign_training.league import load, members
 from superalign_training.loop.archive import searcher
-from superalign_training.loop.cast import checkpoint_policy, policy_of, shelf_of
+from superalign_training.loop.cast import agent_of, checkpoint_agent, shelf_of
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.panel import (
     answer_of,
@@ -27,7 +27,6 @@ from superalign_training.loop.panel import (
 from superalign_training.loop.people import People
 from superalign_training.loop.sandbox import Sandbox
 from superalign_training.mixture import Mixture
-from superalign_training.policy import Policy
 from superalign_training.risks import (
     PLAIN,
     Deployed,
@@ -81,7 +80,7 @@ class Deployment(NamedTuple):
     opponents: Mapping[str, Estimate]
 
 
-def weigh_competence(bench: Bench, settings: Settings, after: Policy) -> Competence:
+def weigh_competence(bench: Bench, settings: Settings) -> Competence:
     """Compare A_i⁺ with A_i⁻ on tasks of the gate split, by people's and sources' labels."""
     before = bench.chain.before
     if before is None:
@@ -91,19 +90,20 @@ def weigh_competence(bench: Bench, settings: Settings, after: Policy) -> Compete
     rules, voice = settings.gate, settings.signals.temperature
     sources = panel(bench, settings)
     scenario = lesson_scenario(settings, "gate", len(sources))
+    after = agent_of(bench, "learner", settings)
     with speaking(after, voice):
         now = play_lessons(
-            bench, scenario, sources, after.agent, rules.cases, part="competence-after"
+            bench, scenario, sources, after, rules.cases, part="competence-after"
         )
     tasks = [episode.task for episode in now]
-    earlier = checkpoint_policy(bench, before, settings)
+    earlier = checkpoint_agent(bench, before, settings, part="before")
     paper = lesson_scenario(settings, "gate", 0)
     with speaking(earlier, voice):
         then = play_lessons(
             bench,
             paper,
             (),
-            earlier.agent,
+            earlier,
             len(tasks),
             part="competence-before",
             tasks=tasks,
@@ -220,7 +220,7 @@ def archived(bench: Bench, settings: Settings) -> dict[str, Agent]:
     for member in drawn:
         now = member.name == current
         field[member.name] = (
-            policy_of(bench, "attacker", settings).agent if now else load(member, shelf)
+            agent_of(bench, "attacker", settings) if now else load(member, shelf)
         )
     return field
 

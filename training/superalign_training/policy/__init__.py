@@ -4,6 +4,7 @@ from superalign_agents.adapters import SharedBase
 from superalign_training.policy.adapter import Lora, shared_base
 from superalign_training.policy.baselines import Baselines
 from superalign_training.policy.checkpoint import Checkpoint
+from superalign_training.policy.folder import read_agent
 from superalign_training.policy.memory import Memory, memory_of
 from superalign_training.policy.outlook import Outlook, ValueHead
 from superalign_training.policy.policy import Policy
@@ -20,5 +21,6 @@ __all__ = [
     "SharedBase",
     "ValueHead",
     "memory_of",
+    "read_agent",
     "shared_base",
 ]

@@ -34,7 +34,7 @@ def annotate(bench: Bench, settings: Settings) -> Outcome:
     budget = round(settings.budget * len(names))
     played = [
         episode
-        for episode in map(run.episode, _drawn(names, _CHOICE * budget, bench))
+        for episode in run.named(_drawn(names, _CHOICE * budget, bench))
         if last_answer(episode) is not None
     ]
     questions = select(

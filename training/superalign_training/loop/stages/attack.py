@@ -20,6 +20,7 @@ from superalign_training.experience import Example
 from superalign_training.judging import final_score
 from superalign_training.loop.archive import keep_archive, searcher
 from superalign_training.loop.cast import (
+    agent_of,
     first_view,
     keep_policy,
     play,
@@ -56,8 +57,8 @@ def attack(bench: Bench, settings: Settings) -> Outcome:
     attacker = policy_of(bench, "attacker", settings)
     agents: dict[Role, Agent] = {
         "attacker": Mixture({"search": search, "transformer": attacker.agent}),
-        "learner": policy_of(bench, "learner", settings).agent,
-        "critic": policy_of(bench, "critic", settings).agent,
+        "learner": agent_of(bench, "learner", settings),
+        "critic": agent_of(bench, "critic", settings),
     }
     tried: list[Tried] = []
     waves = settings.attack.waves

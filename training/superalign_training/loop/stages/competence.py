@@ -51,7 +51,7 @@ def competence(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
     learner = policy_of(bench, "learner", settings)
     members = panel(bench, settings)
     desk = Labelling(bench, settings, members)
-    with speaking(learner, settings.signals.temperature):
+    with speaking(learner.agent, settings.signals.temperature):
         taught = desk.sit("train", settings.competence.cases * effort, learner)
         control = desk.sit("control", settings.competence.control_cases, learner)
     trust = desk.trust(taught, control)
@@ -69,7 +69,7 @@ def competence(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
         )
     lessons = lessons_of(taught, labels, learner)
     numbers = _teach(bench, settings, learner, lessons, effort)
-    with speaking(learner, settings.signals.temperature):
+    with speaking(learner.agent, settings.signals.temperature):
         sat = play_lessons(
             bench,
             lesson_scenario(settings, "control", 0),

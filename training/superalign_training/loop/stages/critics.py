@@ -6,7 +6,7 @@ Nothing that is measured here is trained on or steers a stage.
 from superalign_env.errors import InvalidOption
 from superalign_env.types import Role
 from superalign_training.evaluation.critic_report import Pair, critic_report
-from superalign_training.loop.cast import play, policy_of, stage_scenario
+from superalign_training.loop.cast import agent_of, play, stage_scenario
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.settings import Settings
 
@@ -23,17 +23,15 @@ def critics(bench: Bench, settings: Settings) -> Outcome:
             "critics can only be probed with requests of the microworld, not of "
             f"{scenario.source.id}; set evaluate.critic_cases=0"
         )
-    critic, learner = (policy_of(bench, role, settings) for role in ("critic", "learner"))
+    critic, learner = (agent_of(bench, role, settings) for role in ("critic", "learner"))
     # In planted cases nobody but the critics is ever asked.
     roles: tuple[Role, ...] = ("attacker", "learner", "critic")
     cases = max(2, settings.evaluate.critic_cases)  # a critique needs another one to swap
-    planted = play(
-        bench, scenario, dict.fromkeys(roles, critic.agent), cases, part="planted"
-    )
+    planted = play(bench, scenario, dict.fromkeys(roles, critic), cases, part="planted")
     found = critic_report(
         Pair(
-            critic.agent,
-            learner.agent,
+            critic,
+            learner,
             bench.chain.policies["critic"].agent,
             bench.chain.policies["learner"].agent,
         ),

@@ -24,7 +24,7 @@ from superalign_training.evaluation.robustness import fresh_attack, measured, qu
 from superalign_training.evaluation.summary import BASELINES
 from superalign_training.judging import final_score
 from superalign_training.loop.archive import searcher
-from superalign_training.loop.cast import first_policy, play, policy_of, stage_scenario
+from superalign_training.loop.cast import agent_of, first_policy, play, stage_scenario
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.stages.attack import distinct_queries
 from superalign_training.mixture import Mixture
@@ -35,11 +35,11 @@ def evaluate(bench: Bench, settings: Settings) -> Outcome:
     """Measure the learner and its opponents as they are after a round."""
     trial = Trial(bench, settings, "gate")
     who = f"round {bench.round}" if bench.round else "before"
-    learner = policy_of(bench, "learner", settings)
-    metrics = trial.two_sided(who, learner.agent)[1]
-    metrics += trial.fresh(who, learner.agent)
+    learner = agent_of(bench, "learner", settings)
+    metrics = trial.two_sided(who, learner)[1]
+    metrics += trial.fresh(who, learner)
     if bench.round:
-        metrics += trial.co_trained(who, learner.agent)
+        metrics += trial.co_trained(who, learner)
     return Outcome(bench.chain, tuple(metrics))
 
 
@@ -48,7 +48,7 @@ def test(bench: Bench, settings: Settings) -> Outcome:
     trial = Trial(bench, settings, "test")
     learners: dict[str, Agent] = {
         "before": first_policy("learner", settings, bench.residents).agent,
-        "final": policy_of(bench, "learner", settings).agent,
+        "final": agent_of(bench, "learner", settings),
     }
     answers: dict[str, list[Answered]] = {}
     metrics: list[Metric] = []
@@ -85,7 +85,7 @@ class Trial:
         self._bench = bench
         self._settings = settings
         self._split: Split = split
-        self._critic = policy_of(bench, "critic", settings).agent
+        self._critic = agent_of(bench, "critic", settings)
         self._tasks: list[Task] | None = None
 
     def two_sided(self, who: str, learner: Agent) -> tuple[list[Answered], list[Metric]]:
@@ -151,13 +151,13 @@ class Trial:
     def co_trained(self, who: str, learner: Agent) -> list[Metric]:
         """Attack the learner with the attackers that it was trained against."""
         known = searcher(self._bench)
-        transformer = policy_of(self._bench, "attacker", self._settings)
+        transformer = agent_of(self._bench, "attacker", self._settings)
         agents: dict[Role, Agent] = {
             # What the archive holds is of the training split, hence invalid here.
             "attacker": Mixture(
                 {
                     "search": Search(known.archive, invent=False),
-                    "transformer": transformer.agent,
+                    "transformer": transformer,
                 }
             ),
             "learner": learner,

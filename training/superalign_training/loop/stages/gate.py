@@ -13,7 +13,7 @@ from superalign_env.measures import Estimate, share
 from superalign_env.types import Event, Metric
 from superalign_training.alarms import Raised, raised
 from superalign_training.gap.sight import Sight
-from superalign_training.loop.cast import deployed_agent, policy_of
+from superalign_training.loop.cast import deployed_agent
 from superalign_training.loop.chain import Aligned, Chain
 from superalign_training.loop.corrections import (
     halt_unless_told,
@@ -49,9 +49,8 @@ def gate(bench: Bench, settings: Settings) -> Outcome:
             not answered what was asked.
     """
     bench = bench._replace(chain=settled(bench))
-    learner = policy_of(bench, "learner", settings)
     agent, step = bench.chain.policies["learner"].agent, bench.generation
-    competence = weigh_competence(bench, settings, learner)
+    competence = weigh_competence(bench, settings)
     deployed = deployed_agent(bench, settings)
     requests = weigh_requests(bench, settings, deployed)
     await_people(bench, settings, competence.unsaid + requests.unsaid)

@@ -69,7 +69,7 @@ def calibrate(bench: Bench, settings: Settings) -> Outcome:
     school = settings.calibrate
     teacher = Teacher(bench, settings, school.cases)
     labels = [signal for signal in heard(bench) if signal.kind == "label"]
-    labelled = [bench.run.episode(name) for name in sorted({s.episode for s in labels})]
+    labelled = bench.run.named(sorted({s.episode for s in labels}))
     told = labelled_lessons(labelled, labels) * school.label_weight
     teacher.teach(teacher.lessons + told, school.imitation)
     if school.rl is not None:

@@ -35,7 +35,7 @@ from superalign_training.league import (
     rated,
 )
 from superalign_training.loop.archive import ARCHIVE, searcher
-from superalign_training.loop.cast import policy_of, shelf_of, stage_scenario
+from superalign_training.loop.cast import agent_of, shelf_of, stage_scenario
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.settings import TRAINED, Settings
 
@@ -158,7 +158,7 @@ def _grown(
     pairs = missing(attackers, learners, known)
     fixture = Fixture(
         stage_scenario(settings, split=split, plant=0.0, vanilla=0.0),
-        policy_of(bench, "critic", settings).agent,
+        agent_of(bench, "critic", settings),
         bench.run.info.seed,
         rules.queries,
     )

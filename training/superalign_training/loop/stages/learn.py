@@ -9,7 +9,7 @@ from superalign_agents.search import Search
 from superalign_env.protocols import Agent
 from superalign_env.types import Role
 from superalign_training.loop.archive import searcher
-from superalign_training.loop.cast import keep_policy, policy_of, stage_scenario
+from superalign_training.loop.cast import agent_of, keep_policy, policy_of, stage_scenario
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.practice import Drill, practise, reported
 from superalign_training.loop.stages.league import league_opponents
@@ -26,7 +26,7 @@ def learn(bench: Bench, settings: Settings) -> Outcome:
     agents: dict[Role, Agent] = {
         "attacker": attackers(bench, settings),
         "learner": learner.agent,
-        "critic": policy_of(bench, "critic", settings).agent,
+        "critic": agent_of(bench, "critic", settings),
     }
     numbers = practise(
         bench, learner, Drill("learner", scenario, agents, "learn"), settings.learn.rl
@@ -50,7 +50,7 @@ def attackers(bench: Bench, settings: Settings, search: Search | None = None) ->
     share = settings.learn.search_share
     today: dict[str, Agent] = {
         "search": search if search is not None else searcher(bench),
-        "transformer": policy_of(bench, "attacker", settings).agent,
+        "transformer": agent_of(bench, "attacker", settings),
     }
     shares = {"search": share, "transformer": 1.0 - share}
     seed = bench.seed_of("opponents")

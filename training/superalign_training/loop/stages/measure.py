@@ -23,7 +23,7 @@ from superalign_training.evaluation.conduct import conduct
 from superalign_training.evaluation.papers import Paper, draw_paper, sit
 from superalign_training.evaluation.teachers import people_sit
 from superalign_training.gap.level import Level, voiced
-from superalign_training.loop.cast import checkpoint_policy, level_policy, policy_of
+from superalign_training.loop.cast import agent_of, checkpoint_agent, level_policy
 from superalign_training.loop.chain import Aligned
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.panel import tasks_of
@@ -124,13 +124,13 @@ class _Room:
         """Let a policy sit both papers, as it is deployed; the same one sits them once."""
         who = (checkpoint.weights, checkpoint.agent, level)
         if who not in self._shown:
-            policy = (
-                checkpoint_policy(self._bench, checkpoint, self._settings)
+            speaker = (
+                checkpoint_agent(self._bench, checkpoint, self._settings, part="measured")
                 if checkpoint.path
                 # Where nobody was ever accepted, the learner is what the run began with.
-                else policy_of(self._bench, "learner", self._settings)
+                else agent_of(self._bench, "learner", self._settings)
             )
-            agent = voiced(policy.agent, Level.of(self._settings.levels[level]))
+            agent = voiced(speaker, Level.of(self._settings.levels[level]))
             self._shown[who] = Shown(
                 checkpoint.agent, sit(agent, self._paper), conduct(agent, self._requests)
             )

@@ -14,6 +14,7 @@ from superalign_env.types import Episode, Metric, Role, Signal
 from superalign_training.algorithms.supervision import Supervise, lessons_for
 from superalign_training.experience.answers import answers
 from superalign_training.loop.cast import (
+    agent_of,
     first_policy,
     keep_policy,
     play,
@@ -69,7 +70,7 @@ def lessons_of(
     agents: dict[Role, Agent] = {
         "attacker": attackers(bench, settings),
         "learner": learner.agent,
-        "critic": policy_of(bench, "critic", settings).agent,
+        "critic": agent_of(bench, "critic", settings),
     }
     seat = seat_of(scenario, "learner")
     episodes = play(
@@ -88,4 +89,4 @@ def lessons_of(
 
 def _labelled(bench: Bench, said: Sequence[Signal]) -> list[Episode]:
     """Return the episodes that people spoke about, by name."""
-    return [bench.run.episode(name) for name in sorted({signal.episode for signal in said})]
+    return bench.run.named(sorted({signal.episode for signal in said}))
