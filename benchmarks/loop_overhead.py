@@ -78,7 +78,7 @@ class Sampler:
         self.modules: Counter[str] = Counter()
         self._known: dict[str, str] = {}
         self._last = 0.0
-        self._collecting = 0.0
+        self._collecting: float | None = None
 
     def __enter__(self) -> "Sampler":
         self._last = time.process_time()
@@ -96,11 +96,14 @@ class Sampler:
         now = time.process_time()
         if phase == "start":
             self._collecting = now
-        else:
+        elif self._collecting is not None:
             self.seconds["collector"] += now - self._collecting
             self._last += now - self._collecting  # no part of the next sample
+            self._collecting = None
 
     def _sample(self, number: int, frame: FrameType | None) -> None:
+        if self._collecting is not None:
+            return  # in a callback of what is collected
         now = time.process_time()
         name = ""
         while frame is not None:
