@@ -27,8 +27,8 @@ from types import FrameType
 
 from timing import last_line, table
 
-from superalign_training.composing import composed
-from superalign_training.cost import cost_of
+from superalign_training.launch.composing import composed
+from superalign_training.launch.cost import cost_of
 from superalign_training.selfplay import SelfPlay
 from superalign_training.settings import read_settings
 

@@ -9,7 +9,7 @@ import pytest
 
 import superalign_env
 from superalign_env import registry
-from superalign_training.composing import combinations, composed
+from superalign_training.launch.composing import combinations, composed
 from superalign_training.settings import Settings, read_settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-import superalign_training.loop.panel as panels
+import superalign_training.loop.supervisors.panel as panels
 from superalign_env.canonical import to_json
 from superalign_env.cli.people import label
 from superalign_env.errors import InvalidOption
@@ -20,9 +20,9 @@ from superalign_training.gap.sight import Sight
 from superalign_training.loop.cast import TRAINED, first_policy, keep_policy
 from superalign_training.loop.chain import Aligned, Chain
 from superalign_training.loop.driver import Interrupted, Outcome, Planned, drive
-from superalign_training.loop.labelling import LABELS
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.competence import competence
+from superalign_training.loop.supervisors.labelling import LABELS
 from superalign_training.policy import Checkpoint
 from superalign_training.settings import read_settings
 from superalign_training.watching import Silent

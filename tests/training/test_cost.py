@@ -3,10 +3,10 @@
 import pytest
 
 from superalign_env.store import Run, costs_by_stage
-from superalign_training.cost import Cost, Spent, cost_of, cost_table
+from superalign_training.launch.cost import Cost, Spent, cost_of, cost_table
+from superalign_training.launch.speed import Speed, speed_of
 from superalign_training.selfplay import SelfPlay
 from superalign_training.settings import Settings, read_settings
-from superalign_training.speed import Speed, speed_of
 
 FEW = {"steps": 2, "batch": 8}
 SHARED = {

@@ -6,7 +6,7 @@ import pytest
 
 from superalign_env.errors import InvalidOption, RecordDamaged, RecordError
 from superalign_env.store import Run, digest, validate
-from superalign_training.forks import fork
+from superalign_training.launch.forks import fork
 from superalign_training.selfplay import SelfPlay
 
 FEW = {"steps": 2, "batch": 8}

@@ -14,11 +14,17 @@ from superalign_env import registry
 from superalign_env.cli import build
 from superalign_env.errors import InvalidOption, RecordError
 from superalign_env.store import Run
-from superalign_training.composing import changed, combinations, composed, groups, swept
-from superalign_training.launch import launch_sweep
+from superalign_training.launch.composing import (
+    changed,
+    combinations,
+    composed,
+    groups,
+    swept,
+)
+from superalign_training.launch.sweeping import Sweep, results_table
+from superalign_training.launch.terminal import launch_sweep
 from superalign_training.loop.stopping import CTRL_C, REQUEUE, Terminated, exit_code
 from superalign_training.settings import Settings, read_settings
-from superalign_training.sweeping import Sweep, results_table
 
 QUICK = [
     "learner=micro/0", "attacker=micro/0", "critic=micro/0", "rounds=1", "budget=0.3",

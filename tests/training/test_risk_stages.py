@@ -11,13 +11,13 @@ from superalign_env.store import Run, validate
 from superalign_training.gap.sight import Sight
 from superalign_training.loop.cast import first_policy, keep_policy, level_policy
 from superalign_training.loop.chain import Chain
-from superalign_training.loop.corrections import propose, settled
 from superalign_training.loop.driver import Interrupted, Outcome, Planned, drive
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.conform import conform
 from superalign_training.loop.stages.discover import discover
 from superalign_training.loop.stages.gate import gate
 from superalign_training.loop.weighing import archived
+from superalign_training.loop.weighing.corrections import propose, settled
 from superalign_training.settings import TRAINED, read_settings
 from superalign_training.watching import Silent
 

@@ -16,9 +16,9 @@ from superalign_training.loop.cast import first_policy, policy_of
 from superalign_training.loop.chain import Chain
 from superalign_training.loop.courses import replayed
 from superalign_training.loop.driver import Outcome, Planned, drive
-from superalign_training.loop.heard import heard
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.supervise import lessons_of, supervise
+from superalign_training.loop.supervisors.heard import heard
 from superalign_training.settings import TRAINED, read_settings
 from superalign_training.watching import Silent
 

@@ -7,14 +7,14 @@ from rich.console import Console
 from superalign_env.types import Metric
 from superalign_training.evaluation.summary import summarise
 from superalign_training.loop.driver import Moment
-from superalign_training.standings import Standings
-from superalign_training.watching import (
+from superalign_training.watching.live import (
     LiveTable,
     LogLines,
     highlights,
     line_of,
     summary_tables,
 )
+from superalign_training.watching.standings import Standings
 
 
 def screen():

@@ -38,7 +38,7 @@ def train(
     superalign train scenario=red-team rounds=3 run_dir=runs/mine
     """
     with _interruptible():
-        from superalign_training.launch import launch, launch_sweep  # noqa: PLC0415 (Hydra)
+        from superalign_training.launch.terminal import launch, launch_sweep  # noqa: PLC0415 (Hydra)
 
         if not multirun:
             launch(settings or [], resume=resume, dry=dry)
@@ -71,7 +71,7 @@ def fork(
     superalign fork runs/mine run_dir=runs/direct --at 2 gap=direct
     """
     with _interruptible():
-        from superalign_training.launch import launch_fork  # noqa: PLC0415 (Hydra)
+        from superalign_training.launch.terminal import launch_fork  # noqa: PLC0415 (Hydra)
 
         launch_fork(run, settings or [], at=at, stage=stage, dry=dry, go_on=not only)
 

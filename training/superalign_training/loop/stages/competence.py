@@ -22,8 +22,8 @@ from superalign_training.experience import Example
 from superalign_training.gap.sight import Sight
 from superalign_training.loop.cast import keep_policy, policy_of
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.labelling import Labelling, Sitting, lessons_of
-from superalign_training.loop.panel import (
+from superalign_training.loop.supervisors.labelling import Labelling, Sitting, lessons_of
+from superalign_training.loop.supervisors.panel import (
     answer_of,
     lesson_scenario,
     panel,

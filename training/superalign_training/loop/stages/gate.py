@@ -15,14 +15,7 @@ from superalign_training.alarms import Raised, raised
 from superalign_training.gap.sight import Sight
 from superalign_training.loop.cast import deployed_agent
 from superalign_training.loop.chain import Aligned, Chain
-from superalign_training.loop.corrections import (
-    halt_unless_told,
-    last_accepted,
-    propose,
-    settled,
-)
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.lookout import seen_by_alarms
 from superalign_training.loop.sandbox import Sandbox, old_hazards, residual, tried_again
 from superalign_training.loop.weighing import (
     Competence,
@@ -34,6 +27,13 @@ from superalign_training.loop.weighing import (
     weigh_deployment,
     weigh_requests,
 )
+from superalign_training.loop.weighing.corrections import (
+    halt_unless_told,
+    last_accepted,
+    propose,
+    settled,
+)
+from superalign_training.loop.weighing.lookout import seen_by_alarms
 from superalign_training.risks import Decision, Evidence, decide
 from superalign_training.settings import Settings
 

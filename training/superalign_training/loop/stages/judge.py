@@ -30,8 +30,8 @@ from superalign_training.loop.cast import (
     stage_scenario,
 )
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.heard import heard
 from superalign_training.loop.practice import Drill, practise
+from superalign_training.loop.supervisors.heard import heard
 from superalign_training.settings import Settings
 
 _COIN = 0.5

@@ -26,7 +26,7 @@ from superalign_training.gap.level import Level, voiced
 from superalign_training.loop.cast import agent_of, checkpoint_agent, level_policy
 from superalign_training.loop.chain import Aligned
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.panel import tasks_of
+from superalign_training.loop.supervisors.panel import tasks_of
 from superalign_training.policy import Checkpoint
 from superalign_training.settings import Settings
 

@@ -24,8 +24,8 @@ from superalign_training.loop.cast import (
 )
 from superalign_training.loop.courses import Courses, hold, replayed
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.heard import heard
 from superalign_training.loop.stages.learn import attackers
+from superalign_training.loop.supervisors.heard import heard
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
 

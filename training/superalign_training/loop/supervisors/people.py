@@ -11,7 +11,7 @@ from superalign_env.store import standing
 from superalign_env.types import Episode, Question, Signal
 from superalign_scenarios.weak_to_strong import key_of
 from superalign_training.loop.driver import Bench
-from superalign_training.loop.panel import answer_of
+from superalign_training.loop.supervisors.panel import answer_of
 from superalign_training.sources.settings import Person
 from superalign_training.sources.statements import Statement
 

@@ -11,7 +11,7 @@ from superalign_training.experience import Example
 from superalign_training.gap.sight import Sight
 from superalign_training.loop.cast import first_view
 from superalign_training.loop.driver import Bench
-from superalign_training.loop.panel import (
+from superalign_training.loop.supervisors.panel import (
     LEARNER,
     Member,
     answer_of,
@@ -19,7 +19,7 @@ from superalign_training.loop.panel import (
     play_lessons,
     said_by_members,
 )
-from superalign_training.loop.people import People, questions_about
+from superalign_training.loop.supervisors.people import People, questions_about
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
 from superalign_training.sources.checking import labels_on_control

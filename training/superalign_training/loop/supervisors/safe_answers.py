@@ -15,15 +15,15 @@ from superalign_env.types import Episode, Task
 from superalign_scenarios.weak_to_strong import key_of
 from superalign_training.judging import final_score
 from superalign_training.loop.driver import Bench
-from superalign_training.loop.panel import (
+from superalign_training.loop.sandbox import Sandbox
+from superalign_training.loop.supervisors.panel import (
     Member,
     answer_of,
     panel,
     play_lessons,
     said_by_members,
 )
-from superalign_training.loop.people import People, questions_about
-from superalign_training.loop.sandbox import Sandbox
+from superalign_training.loop.supervisors.people import People, questions_about
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
 from superalign_training.sources.combining import combine, without_some

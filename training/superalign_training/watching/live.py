@@ -15,7 +15,7 @@ from superalign_env.types import Metric
 from superalign_training.evaluation.chain_summary import ChainSummary
 from superalign_training.evaluation.summary import BASELINES, Summary
 from superalign_training.loop.driver import Moment
-from superalign_training.standings import Standings
+from superalign_training.watching.standings import Standings
 
 SHOWN = ("loss", "reward", "success", "entropy")
 """Numbers of a step that are worth a place on the line."""

@@ -9,10 +9,10 @@ from rich.console import Console
 
 from superalign_env.errors import InvalidOption
 from superalign_env.store import Run
-from superalign_training import composing
-from superalign_training.cost import Cost, cost_of, cost_table
+from superalign_training.launch import composing
+from superalign_training.launch.cost import Cost, cost_of, cost_table
+from superalign_training.launch.sweeping import Result, Sweep, results_table
 from superalign_training.settings import Settings, read_settings
-from superalign_training.sweeping import Result, Sweep, results_table
 from superalign_training.watching import LiveTable, LogLines, summary_tables
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def launch_fork(
     if not any(word.startswith("run_dir=") for word in words):
         raise InvalidOption("a fork needs a folder of its own: add run_dir=NEW")
     # PyTorch and TRL take seconds to import: paid once the settings make sense.
-    from superalign_training.forks import fork_of  # noqa: PLC0415
+    from superalign_training.launch.forks import fork_of  # noqa: PLC0415
 
     with Run.open(source, readonly=True) as opened:
         settings = read_settings(composing.changed(opened.info.config, words))

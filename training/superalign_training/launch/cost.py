@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
+from superalign_training.launch.speed import Speed, speed_of
 from superalign_training.loop.plans import plan
 from superalign_training.settings import Settings
-from superalign_training.speed import Speed, speed_of
 
 
 class Spent(NamedTuple):

@@ -2,7 +2,7 @@
 
 ::
 
-    from superalign_training.forks import fork
+    from superalign_training.launch.forks import fork
     fork("runs/mine", "runs/direct", at=2, gap="direct").run(resume=True)
 """
 
@@ -18,7 +18,7 @@ from superalign_training.loop.plans import plan
 from superalign_training.policy import Checkpoint, Policy
 from superalign_training.selfplay import KIND, SelfPlay
 from superalign_training.settings import Settings, read_settings
-from superalign_training.standings import ENDS
+from superalign_training.watching.standings import ENDS
 
 
 def fork(

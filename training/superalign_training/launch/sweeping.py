@@ -19,7 +19,7 @@ from superalign_env.errors import RecordError
 from superalign_env.plain_text import terminal
 from superalign_env.store import Run
 from superalign_training.loop.stopping import sigterm_as_interrupt
-from superalign_training.standings import Standings, standings_of
+from superalign_training.watching.standings import Standings, standings_of
 
 _PAUSE = 0.1
 """Seconds between two looks at the processes."""

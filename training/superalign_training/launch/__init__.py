@@ -1,0 +1,1 @@
+"""From words on a command line to a run, a sweep or a fork, and what it will cost."""

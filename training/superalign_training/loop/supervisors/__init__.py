@@ -1,0 +1,1 @@
+"""Who says what is right: aligned generations, other models, personas and people."""

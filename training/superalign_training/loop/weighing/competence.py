@@ -1,0 +1,119 @@
+"""Whether what was learned before conformity is still there, by labels of sources and people."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from superalign_env.measures import Estimate
+from superalign_env.types import Episode, Question
+from superalign_scenarios.weak_to_strong import key_of
+from superalign_training.alarms import Speech
+from superalign_training.loop.cast import agent_of, checkpoint_agent
+from superalign_training.loop.driver import Bench
+from superalign_training.loop.supervisors.panel import (
+    answer_of,
+    lesson_scenario,
+    panel,
+    play_lessons,
+    said_by_members,
+    speaking,
+)
+from superalign_training.loop.supervisors.people import People
+from superalign_training.loop.weighing.questions import label_question, some_of, unsaid_of
+from superalign_training.risks import (
+    Opinions,
+    Sat,
+    disputed,
+    kept,
+)
+from superalign_training.settings import Settings
+from superalign_training.sources.combining import combine
+from superalign_training.sources.reliability import reliability
+
+
+class Competence(NamedTuple):
+    """Whether what was learned before conformity is still there."""
+
+    kept: Estimate | None
+    speech: Mapping[str, Speech]
+    """Family → what was said by both sides."""
+    unsaid: int = 0
+    """Questions to people that are still open."""
+
+
+def weigh_competence(bench: Bench, settings: Settings) -> Competence:
+    """Compare A_i⁺ with A_i⁻ on tasks of the gate split, by people's and sources' labels."""
+    before = bench.chain.before
+    if before is None:
+        return Competence(None, {})
+    if before.weights == bench.chain.policies["learner"].weights:
+        return Competence(Estimate(0.0, 0.0, 0.0, 0), {})
+    rules, voice = settings.gate, settings.signals.temperature
+    sources = panel(bench, settings)
+    scenario = lesson_scenario(settings, "gate", len(sources))
+    after = agent_of(bench, "learner", settings)
+    with speaking(after, voice):
+        now = play_lessons(
+            bench, scenario, sources, after, rules.cases, part="competence-after"
+        )
+    tasks = [episode.task for episode in now]
+    earlier = checkpoint_agent(bench, before, settings, part="before")
+    paper = lesson_scenario(settings, "gate", 0)
+    with speaking(earlier, voice):
+        then = play_lessons(
+            bench,
+            paper,
+            (),
+            earlier,
+            len(tasks),
+            part="competence-before",
+            tasks=tasks,
+        )
+    pairs = _pairs(now, then)
+    sat = [
+        Sat(one.id, key_of(answer_of(two).text), key_of(answer_of(one).text))
+        for one, two in pairs
+    ]
+    voices = said_by_members(now, sources)
+    rule = settings.signals.combine if sources else "majority"
+    found = combine(voices, rule, reliability=reliability(voices))
+    opinions = {one.item: Opinions(consensus=key_of(one.answer)) for one in found}
+    open_ = {one.item for one in disputed(sat)}
+    asked = some_of(
+        [p for p in pairs if p[0].id in open_], rules.disputes // 2, bench, "disputes"
+    )
+    people = People(bench, settings.signals.people)
+    about_new = [_label_of(one, bench.round) for one, _ in asked]
+    about_old = [_label_of(two, bench.round) for _, two in asked]
+    new = people.ask(scenario, now, about_new)
+    old = people.ask(paper, then, about_old)
+    on_new, on_old = ({s.episode: s.value for s in said} for said in (new, old))
+    for one, two in asked:
+        known = opinions.get(one.id, Opinions())
+        opinions[one.id] = known._replace(
+            before=on_old.get(two.id), after=on_new.get(one.id)
+        )
+    unsaid = unsaid_of(bench, [*about_new, *about_old], [*new, *old])
+    return Competence(kept(sat, opinions), _speech(pairs), unsaid)
+
+
+def _pairs(
+    now: Sequence[Episode], then: Sequence[Episode]
+) -> list[tuple[Episode, Episode]]:
+    """Return the episodes of both sides, task by task; who failed is left out."""
+    by_place = {episode.key.case: episode for episode in then}
+    return [(one, by_place[place]) for place, one in enumerate(now) if place in by_place]
+
+
+def _speech(pairs: Sequence[tuple[Episode, Episode]]) -> dict[str, Speech]:
+    families = sorted({one.task.family for one, _ in pairs})
+    return {
+        family: Speech(
+            [answer_of(one).text for one, _ in pairs if one.task.family == family],
+            [answer_of(two).text for one, two in pairs if one.task.family == family],
+        )
+        for family in families
+    }
+
+
+def _label_of(episode: Episode, round: int) -> Question:
+    return label_question(episode.id, answer_of(episode).turn, round)

@@ -1,0 +1,97 @@
+"""How a finished generation stands archived attackers, as critics say."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from superalign_env.measures import Estimate, share
+from superalign_env.protocols import Agent
+from superalign_env.types import Metric
+from superalign_training.league import load, members
+from superalign_training.loop.archive import searcher
+from superalign_training.loop.cast import agent_of, shelf_of
+from superalign_training.loop.driver import Bench
+from superalign_training.loop.sandbox import Sandbox
+from superalign_training.loop.weighing.questions import some_of
+from superalign_training.mixture import Mixture
+from superalign_training.risks import (
+    PLAIN,
+    Deployed,
+    deployed,
+    hazards_in,
+)
+from superalign_training.settings import Settings
+
+SEARCH = "search"
+"""Name of the archive of attacks among the opponents."""
+
+
+class Deployment(NamedTuple):
+    """How the finished generation stands archived attackers, on the training split."""
+
+    broken: Estimate | None
+    rate: Estimate | None
+    """Of bad answers, plain requests included."""
+    trained_on: Estimate | None
+    """Of bad answers to plain requests."""
+    opponents: Mapping[str, Estimate]
+
+
+def weigh_deployment(bench: Bench, settings: Settings, learner: Agent) -> Deployment:
+    """Deploy the learner once more: plain requests, and every archived attacker."""
+    cases = settings.gate.deployed
+    if not cases:
+        return Deployment(None, None, None, {})
+    field = archived(bench, settings)
+    mixture = Mixture(field, seed=bench.seed_of("opponents"))
+    episodes = Sandbox(bench, settings).attacked(
+        learner, mixture, cases, part="deployed", vanilla=settings.discover.vanilla
+    )
+    answers = deployed(episodes, mixture.chosen)
+    below = settings.discover.below
+    attacked = [one for one in answers if one.asked_by != PLAIN]
+    return Deployment(
+        _bad(attacked, below),
+        _bad(answers, below),
+        _bad([one for one in answers if one.asked_by == PLAIN], below),
+        {
+            name: found
+            for name in field
+            for found in [_bad([one for one in attacked if one.asked_by == name], below)]
+            if found is not None
+        },
+    )
+
+
+def archived(bench: Bench, settings: Settings) -> dict[str, Agent]:
+    """Return the attackers that a generation has to stand: name → agent.
+
+    The search with its archive, and the checkpoints that attackers have had; of more than
+    ``gate.opponents`` the others are drawn.
+    """
+    current = bench.chain.policies["attacker"].agent
+    league = [
+        member
+        for member in members(bench.run.agents, "attacker", current=current)
+        if member.spec.id != SEARCH
+    ]
+    drawn = some_of(league, settings.gate.opponents - 1, bench, "opponents")
+    shelf = shelf_of(bench, settings)
+    field: dict[str, Agent] = {SEARCH: searcher(bench)}
+    for member in drawn:
+        now = member.name == current
+        field[member.name] = (
+            agent_of(bench, "attacker", settings) if now else load(member, shelf)
+        )
+    return field
+
+
+def opponent_metrics(found: Deployment, *, agent: str, step: int) -> list[Metric]:
+    """Return how often each archived attacker succeeded, as critics say."""
+    return [
+        Metric("gate.attacked", *estimate, agent=agent, opponent=name, step=step)
+        for name, estimate in found.opponents.items()
+    ]
+
+
+def _bad(answers: Sequence[Deployed], below: float) -> Estimate | None:
+    return share(len(hazards_in(answers, below)), len(answers)) if answers else None

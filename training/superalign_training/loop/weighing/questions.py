@@ -1,0 +1,55 @@
+"""What the gate asks people, and what it waits for."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from superalign_env.errors import Halted
+from superalign_env.seeding import generator
+from superalign_env.store.questions import question_id
+from superalign_env.types import Question, Signal
+from superalign_training.loop.driver import Bench
+from superalign_training.settings import Settings
+
+Item = TypeVar("Item")
+
+
+def label_question(episode: str, turn: int, round: int) -> Question:
+    """Return the question how good an answer is; its label is never trained on."""
+    return Question(
+        question_id("label", episode, turn),
+        "label",
+        episode,
+        turn,
+        slice="random",
+        priority=2.0,
+        why="random slice",
+        round=round,
+    )
+
+
+def unsaid_of(bench: Bench, asked: Sequence[Question], said: Sequence[Signal]) -> int:
+    """Return how many questions nobody answered, nor skipped."""
+    closed = {signal.question for signal in (*said, *bench.run.signals.read(kind="skip"))}
+    return sum(question.id not in closed for question in asked)
+
+
+def await_people(bench: Bench, settings: Settings, unsaid: int) -> None:
+    """Stop where only real people are asked, until they have answered what was asked.
+
+    Raises:
+        Halted: says how they answer, and how the run goes on.
+    """
+    who = settings.signals.people
+    if unsaid and who and not any(person.simulated for person in who):
+        path = bench.run.path
+        raise Halted(
+            f"the gate of generation {bench.generation} waits for {unsaid} answers of "
+            f"people: `superalign label {path} --as NAME`, then continue with --resume "
+            f"run_dir={path} (gate.people=0 gate.disputes=0 would ask nobody)"
+        )
+
+
+def some_of(items: Sequence[Item], count: int, bench: Bench, part: str) -> list[Item]:
+    """Return so many items, or all, drawn at random, in their order."""
+    order = generator(bench.seed_of(f"some-{part}")).permutation(len(items)).tolist()
+    return [items[place] for place in sorted(order[: max(0, count)])]

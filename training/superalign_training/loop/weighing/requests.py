@@ -1,0 +1,77 @@
+"""How plain requests of the gate split are answered, by what people say of some."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from superalign_agents.archive import normalised
+from superalign_env.measures import Estimate, share
+from superalign_env.protocols import Agent
+from superalign_env.types import Signal
+from superalign_training.alarms import Labelled
+from superalign_training.loop.driver import Bench
+from superalign_training.loop.sandbox import Sandbox
+from superalign_training.loop.supervisors.people import People
+from superalign_training.loop.weighing.questions import label_question, some_of, unsaid_of
+from superalign_training.risks import (
+    PLAIN,
+    Deployed,
+    deployed,
+    hazards_in,
+    is_refusal,
+)
+from superalign_training.settings import Settings
+
+
+class Requests(NamedTuple):
+    """How plain requests of the gate split are answered."""
+
+    conformity: Mapping[str, Estimate]
+    labelled: Sequence[Labelled]
+    held_out: Estimate | None
+    """Share that critics call bad."""
+    unsaid: int = 0
+    """Questions to people that are still open."""
+
+
+def weigh_requests(bench: Bench, settings: Settings, learner: Agent) -> Requests:
+    """Have plain requests of the gate split answered; people label some of the answers."""
+    rules = settings.gate
+    sandbox = Sandbox(bench, settings, "gate")
+    episodes = sandbox.asked(learner, rules.requests, part="requests")
+    answers = deployed(episodes, lambda case: PLAIN)
+    chosen = some_of(answers, rules.people, bench, "requests")
+    questions = [label_question(one.episode, one.turn, bench.round) for one in chosen]
+    people = People(bench, settings.signals.people)
+    said = people.ask(sandbox.plain, episodes, questions)
+    by_name = {one.episode: one for one in answers}
+    labelled = [
+        Labelled(s.value, by_name[s.episode].score, is_refusal(by_name[s.episode].answer))
+        for s in said
+    ]
+    bad = len(hazards_in(answers, settings.discover.below))
+    return Requests(
+        _by_kind(said, by_name),
+        labelled,
+        share(bad, len(answers)) if answers else None,
+        unsaid_of(bench, questions, said),
+    )
+
+
+def _by_kind(
+    said: Sequence[Signal], answers: Mapping[str, Deployed]
+) -> dict[str, Estimate]:
+    """Return kind → share that people call good.
+
+    The kind is what was answered; where people name a dimension, that counts besides.
+    """
+    values: dict[str, list[float]] = {}
+    for signal in said:
+        refused = is_refusal(answers[signal.episode].answer)
+        values.setdefault("refused" if refused else "complied", []).append(signal.value)
+        named = normalised(str(signal.payload.get("dimension", "")))
+        if named:
+            values.setdefault(named, []).append(signal.value)
+    return {
+        kind: share(sum(value > 0.5 for value in found), len(found))
+        for kind, found in values.items()
+    }
