@@ -34,7 +34,7 @@ from superalign_training.settings import Settings
 
 ROOT = "train"
 MODULE = "superalign_training.conf"
-FOLDER = Path(__file__).with_name("conf")
+FOLDER = Path(__file__).parents[1] / "conf"
 """Where the presets lie."""
 
 CHOOSING = ("attack", "learn", "calibrate")
