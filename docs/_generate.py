@@ -135,7 +135,9 @@ def record_tables() -> str:
         tempfile.TemporaryDirectory() as folder,
         Run.create(Path(folder) / "run", kind="docs", config={}, seed=0) as run,
     ):
-        found = {t.name: [c.name for c in t.columns] for t in run.database.tables.tables}
+        tables = run.database.tables
+        shown = [*tables.tables, *tables.views]
+        found = {t.name: [c.name for c in t.columns] for t in shown}
     rows = [
         (f"`{name}`", ", ".join(f"`{column}`" for column in columns))
         for name, columns in found.items()

@@ -7,22 +7,21 @@ from pathlib import Path
 
 from superalign_env.canonical import to_json
 from superalign_env.store.database import Database, Row
-from superalign_env.store.packing import EpisodeRows, Packer
+from superalign_env.store.packing import Packer
+from superalign_env.store.spine import EpisodeRows
 from superalign_env.store.undo import watch
 from superalign_env.types import Episode
 
 _AGENTS = "INSERT OR IGNORE INTO agents(hash, spec) VALUES (?,?)"
+_SEATINGS = (
+    "INSERT OR IGNORE INTO seatings(hash, place, seat, role, agent) VALUES (?,?,?,?,?)"
+)
+_RULES = "INSERT OR IGNORE INTO rules(hash, rules) VALUES (?,?)"
 _EPISODES = (
     'INSERT INTO episodes(id, scenario, version, task, split, "case", member, parent, seed, '
-    "arm, ending, record, stage) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    "arm, ending, seating, rules, record, paid, graded, said, numbers, stage) "
+    "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
-_SEATS = "INSERT INTO seats(episode, seat, role, agent) VALUES (?,?,?,?)"
-_UTTERANCES = (
-    "INSERT INTO utterances(episode, turn, seat, text, prompt_ids, token_ids, logprobs, policy) "
-    "VALUES (?,?,?,?,?,?,?,?)"
-)
-_REWARDS = "INSERT INTO rewards(episode, turn, seat, part, value) VALUES (?,?,?,?,?)"
-_GRADES = "INSERT INTO grades(episode, turn, seat, axis, name, value) VALUES (?,?,?,?,?,?)"
 _EVENTS = (
     "INSERT INTO events(episode, turn, seat, kind, evidence, stage) VALUES (?,?,?,?,?,?)"
 )
@@ -44,7 +43,6 @@ class BatchWriter:
         watch(self._database)
         self._stage = stage or None
         self._packer = Packer()
-        self._known: set[str] = set()
 
     def write(self, episodes: Sequence[Episode]) -> list[str]:
         """Write a batch, all or nothing; an episode that is stored already is skipped.
@@ -77,18 +75,26 @@ class BatchWriter:
     def _insert(self, packed: list[EpisodeRows]) -> None:
         stage = (self._stage,)
         specs = self._packer.specs
-        fresh = {seat[-1] for rows in packed for seat in rows.seats} - self._known
-        agents = [(name, to_json(specs[name]).decode()) for name in sorted(fresh)]
+        seatings = {rows.episode.seating: rows.seats for rows in packed}
+        seated = [
+            (name, place, *seat)
+            for name, seats in seatings.items()
+            for place, seat in enumerate(seats)
+        ]
+        agents = [
+            (name, to_json(specs[name]).decode())
+            for name in sorted({seat[-1] for seat in seated})
+        ]
+        rules = {rows.episode.rules: rows.rules for rows in packed}
         events = _all(rows.events for rows in packed)
+        # What is known already is named again: a stage that was taken back may have been
+        # the only one that it came from.
         with self._database.transaction() as connection:
             insert(connection, _AGENTS, agents)
+            insert(connection, _SEATINGS, seated)
+            insert(connection, _RULES, rules.items())
             insert(connection, _EPISODES, [rows.episode + stage for rows in packed])
-            insert(connection, _SEATS, _all(rows.seats for rows in packed))
-            insert(connection, _UTTERANCES, _all(rows.utterances for rows in packed))
-            insert(connection, _REWARDS, _all(rows.rewards for rows in packed))
-            insert(connection, _GRADES, _all(rows.grades for rows in packed))
             insert(connection, _EVENTS, [event + stage for event in events])
-        self._known |= fresh
 
     def _without_stored(
         self, packed: list[EpisodeRows]
@@ -98,7 +104,7 @@ class BatchWriter:
         new: list[EpisodeRows] = []
         refused: list[str] = []
         for rows in packed:
-            name, record = rows.episode[0], rows.episode[-1]
+            name, record = rows.episode.id, rows.episode.record
             stored = records.get(name) or self._database.value(
                 "SELECT record FROM episodes WHERE id = ?", (name,)
             )

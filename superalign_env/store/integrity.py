@@ -54,12 +54,12 @@ def _references(run: Run) -> Iterator[Problem]:
 def _episodes(run: Run) -> Iterator[Problem]:
     played = Played(run.database)
     for rows in played.rows_of(run.episode_ids()):
-        name = rows.episode[0]
+        name = rows.episode.id
         try:
             if not is_sealed(rows):
                 yield Problem("episode", f"{name} was altered after it was written")
             played.whole(rows)
-        except (ValueError, msgspec.MsgspecError, RecordError) as error:
+        except (ValueError, TypeError, msgspec.MsgspecError, RecordError) as error:
             yield Problem("episode", f"{name} cannot be read: {error}")
 
 

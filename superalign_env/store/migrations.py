@@ -1,13 +1,14 @@
 """The schema of a record, as ordered steps. A released step is never edited.
 
-Every fact has one table (architecture, section 12). Empty texts mean "none"; columns
-that point at another table hold NULL for it, so that foreign keys can be checked.
+Every fact has one table or view (architecture, section 12). Empty texts mean "none";
+columns that point at another table hold NULL for it, so that foreign keys can be checked.
 """
 
 from typing import TYPE_CHECKING
 
 from superalign_env.errors import RecordDamaged, RecordTooNew
 from superalign_env.store.database import Database
+from superalign_env.store.gathering import gather
 
 if TYPE_CHECKING:
     import sqlite_utils
@@ -123,11 +124,64 @@ def m0004_stages_say_how_long_they_took(tables: "sqlite_utils.Database") -> None
     tables.execute("ALTER TABLE stages ADD COLUMN seconds REAL NOT NULL DEFAULT 0")
 
 
+_GATHERED = """
+CREATE TABLE seatings (
+    hash TEXT NOT NULL, place INTEGER NOT NULL, seat TEXT NOT NULL, role TEXT NOT NULL,
+    agent TEXT NOT NULL REFERENCES agents(hash), PRIMARY KEY (hash, place));
+CREATE TABLE rules (hash TEXT PRIMARY KEY, rules TEXT NOT NULL);
+ALTER TABLE episodes ADD COLUMN seating TEXT NOT NULL DEFAULT '';
+ALTER TABLE episodes ADD COLUMN rules TEXT REFERENCES rules(hash);
+ALTER TABLE episodes ADD COLUMN paid TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE episodes ADD COLUMN graded TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE episodes ADD COLUMN said TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE episodes ADD COLUMN numbers BLOB NOT NULL DEFAULT x'';
+"""
+
+_VIEWS = """
+DROP TABLE seats;
+DROP TABLE utterances;
+DROP TABLE rewards;
+DROP TABLE grades;
+CREATE VIEW seats AS
+    SELECT e.id AS episode, s.seat, s.role, s.agent
+    FROM episodes e JOIN seatings s ON s.hash = e.seating;
+CREATE VIEW utterances AS
+    SELECT e.id AS episode, json_extract(u.value, '$[0]') AS turn,
+    json_extract(u.value, '$[1]') AS seat, json_extract(u.value, '$[2]') AS text,
+    substr(e.numbers, json_extract(u.value, '$[4]') + 1, json_extract(u.value, '$[5]'))
+        AS prompt_ids,
+    substr(e.numbers, json_extract(u.value, '$[4]') + json_extract(u.value, '$[5]') + 1,
+        json_extract(u.value, '$[6]')) AS token_ids,
+    substr(e.numbers, json_extract(u.value, '$[4]') + json_extract(u.value, '$[5]')
+        + json_extract(u.value, '$[6]') + 1, json_extract(u.value, '$[7]')) AS logprobs,
+    json_extract(u.value, '$[3]') AS policy
+    FROM episodes e, json_each(e.said) u;
+CREATE VIEW rewards AS
+    SELECT e.id AS episode, json_extract(r.value, '$[0]') AS turn,
+    json_extract(r.value, '$[1]') AS seat, json_extract(r.value, '$[2]') AS part,
+    json_extract(r.value, '$[3]') AS value
+    FROM episodes e, json_each(e.paid) r;
+CREATE VIEW grades AS
+    SELECT e.id AS episode, json_extract(g.value, '$[0]') AS turn,
+    json_extract(g.value, '$[1]') AS seat, json_extract(g.value, '$[2]') AS axis,
+    json_extract(g.value, '$[3]') AS name, json_extract(g.value, '$[4]') AS value
+    FROM episodes e, json_each(e.graded) g;
+"""
+
+
+def m0005_an_episode_is_one_row(tables: "sqlite_utils.Database") -> None:
+    """What was said, paid and graded lies in the episode's row; views show the tables."""
+    tables.executescript(_GATHERED)
+    gather(tables.conn)
+    tables.executescript(_VIEWS)
+
+
 MIGRATIONS = (
     m0001_tables,
     m0002_cells_say_what_they_cost,
     m0003_stages_can_be_undone_and_inherited,
     m0004_stages_say_how_long_they_took,
+    m0005_an_episode_is_one_row,
 )
 
 

@@ -1,41 +1,38 @@
-"""An episode as rows of tables (and back, exactly, in `unpacking`).
+"""An episode as a row of a table (and back, exactly, in `unpacking`).
 
-What has a column of its own lies there; the rest (the spine) lies in
-``episodes.record`` as canonical JSON, beside a hash over all rows of the episode, by
-which `integrity` sees whether anything was changed later.
+What people choose episodes by lies in columns of its own. What was said, paid and graded
+lies in columns of JSON, which views show as tables. What episodes share (who sat where,
+the rules) is stored once and named by its content. A hash covers all of it, by which
+`integrity` sees whether anything was changed later.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import msgspec
 
 from superalign_env.canonical import content_hash, to_json
-from superalign_env.store.blobs import from_floats, from_integers
 from superalign_env.store.database import Row
-from superalign_env.store.spine import Rules, Sealed, Spine, Spoken, seal
-from superalign_env.types import (
-    AgentSpec,
-    Episode,
-    Utterance,
-    role_of,
+from superalign_env.store.lines import written
+from superalign_env.store.spine import (
+    FORMAT,
+    EpisodeRow,
+    EpisodeRows,
+    Rules,
+    Sealed,
+    Spine,
+    seal,
 )
+from superalign_env.types import AgentSpec, Episode, Grade, Reward, Seat, role_of
 
 _encode = msgspec.json.Encoder().encode
 
 _MANY = 4096
 """Caches start anew at this size."""
 
-
-class EpisodeRows(NamedTuple):
-    """The rows of one episode, as they lie in the tables (less stages and agents)."""
-
-    episode: Row
-    seats: list[Row]
-    utterances: list[Row]
-    rewards: list[Row]
-    grades: list[Row]
-    events: list[Row]
+_Seating = tuple[str, tuple[Row, ...]]
+"""Its content hash; (seat, role, agent) of every seat."""
 
 
 class Packer:
@@ -44,8 +41,8 @@ class Packer:
     def __init__(self) -> None:
         self.specs: dict[str, AgentSpec] = {}
         """Every agent that was met, by content hash."""
-        self._names: dict[int, tuple[AgentSpec, str]] = {}
-        self._rules: dict[bytes, bytes] = {}
+        self._seatings: dict[tuple[Seat | int, ...], tuple[_Seating, list[AgentSpec]]] = {}
+        self._rules: dict[bytes, tuple[str, str]] = {}
 
     def pack(self, episode: Episode) -> EpisodeRows:
         """Return the rows of an episode.
@@ -54,49 +51,56 @@ class Packer:
             ValueError: numbers that are not finite, ids beyond 32 bits, lone surrogates.
         """
         name = episode.id
-        seats = [
-            (name, s, role_of(s), self._name(spec)) for s, spec in episode.seats.items()
-        ]
-        said = [_utterance_row(name, u) for u in episode.utterances]
-        rewards = [
-            (name, r.turn, r.seat, r.part, float(r.value) + 0.0) for r in episode.rewards
-        ]
-        grades = [
-            (name, g.turn, g.seat, g.axis, g.name, float(g.value) + 0.0)
-            for g in episode.grades
-        ]
-        _require_finite(rewards, grades)
+        seating, seats = self._seating(episode.seats)
+        rules, rules_json = self._rules_of(episode)
+        said, numbers = written(episode.utterances)
+        paid, graded = _paid(episode.rewards), _graded(episode.grades)
         events = [
             (name, e.turn, e.seat, e.kind, to_json(e.evidence).decode())
             for e in episode.events
         ]
-        rules, spine, columns = self._rules_of(episode), _spine(episode), _columns(episode)
-        hash_ = seal(columns, rules, spine, seats, said, rewards, grades, events)
-        record = _encode(Sealed(hash_, msgspec.Raw(rules), msgspec.Raw(spine))).decode()
-        return EpisodeRows((*columns, record), seats, said, rewards, grades, events)
+        spine = _spine(episode)
+        head = (*_columns(episode), seating, rules)
+        hash_ = seal(head, events, spine, paid, graded, said, numbers)
+        record = _encode(Sealed(hash_, msgspec.Raw(spine), FORMAT))
+        texts = [part.decode() for part in (record, paid, graded, said)]
+        row = EpisodeRow._make((*head, *texts, numbers))
+        return EpisodeRows(row, seats, rules_json, events)
 
-    def _name(self, spec: AgentSpec) -> str:
-        """Return the content hash of a spec; specs are few and shared by many episodes."""
-        found = self._names.get(id(spec))
+    def _seating(self, seats: dict[Seat, AgentSpec]) -> _Seating:
+        """Return who sits where; specs are few and shared by many episodes."""
+        specs = seats.values()
+        key: tuple[Seat | int, ...] = (*seats, *map(id, specs))
+        found = self._seatings.get(key)
         if found is None:
-            if len(self._names) >= _MANY:
-                self._names.clear()
-            found = self._names[id(spec)] = (spec, content_hash(spec))
-            self.specs.setdefault(found[1], spec)
-        return found[1]
+            if len(self._seatings) >= _MANY:
+                self._seatings.clear()
+            named = {seat: content_hash(spec) for seat, spec in seats.items()}
+            rows = tuple([(s, role_of(s), agent) for s, agent in named.items()])
+            self.specs.update(zip(named.values(), specs, strict=True))
+            # The specs are kept, so that no other object gets the id of one.
+            found = self._seatings[key] = ((seating_hash(rows), rows), list(specs))
+        return found[0]
 
-    def _rules_of(self, episode: Episode) -> bytes:
-        """Return the canonical JSON of the rules, computed once for each."""
+    def _rules_of(self, episode: Episode) -> tuple[str, str]:
+        """Return hash and canonical JSON of the rules, computed once for each."""
         rules = Rules(episode.options, episode.renderer, episode.source, episode.weights)
         key = _encode(rules)
         found = self._rules.get(key)
         if found is None:
             if len(self._rules) >= _MANY:
                 self._rules.clear()
-            found = self._rules[key] = to_json(rules)
+            found = content_hash(rules), to_json(rules).decode()
+            self._rules[key] = found
         return found
 
 
+def seating_hash(seats: Iterable[Row]) -> str:
+    """Return the content hash of who sits where: of (seat, role, agent)."""
+    return content_hash([list(seat) for seat in seats], floats=False)
+
+
+@lru_cache(maxsize=_MANY)
 def split_version(scenario: str) -> tuple[str, str]:
     """Split a versioned id: ``red-team-v0`` → ``("red-team", "v0")``."""
     plain, _, version = scenario.rpartition("-v")
@@ -122,46 +126,26 @@ def _columns(episode: Episode) -> Row:
     )
 
 
-def _utterance_row(name: str, said: Utterance) -> Row:
-    reply = said.reply
-    if reply is None:
-        return (name, said.turn, said.seat, said.text, None, None, None, "")
-    return (
-        name,
-        said.turn,
-        said.seat,
-        said.text,
-        from_integers(reply.prompt_ids),
-        from_integers(reply.token_ids),
-        from_floats(reply.logprobs),
-        reply.policy,
-    )
+def _paid(rewards: Sequence[Reward]) -> bytes:
+    try:
+        raw = _encode([(r.turn, r.seat, r.part, r.value + 0.0) for r in rewards])
+    except TypeError:  # numbers of numpy's
+        raw = _encode([(r.turn, r.seat, r.part, finite(r.value)) for r in rewards])
+    if b"null" in raw:
+        for reward in rewards:
+            finite(reward.value)
+    return raw
 
 
-def _spoken(said: Utterance) -> Spoken:
-    reply = said.reply
-    if reply is None:
-        return Spoken(said.group, said.repair, said.view, False)
-    return Spoken(
-        said.group,
-        said.repair,
-        said.view,
-        True,
-        None if reply.text == said.text else reply.text,
-        reply.thought,
-        reply.tool_calls,
-        reply.finish,
-        reply.usage,
-        reply.error,
-    )
-
-
-def _require_finite(*tables: list[Row]) -> None:
-    for rows in tables:
-        # One sum is cheaper than many tests, and finite only if its parts are.
-        if rows and not math.isfinite(sum([row[-1] for row in rows])):
-            for row in rows:
-                finite(row[-1])
+def _graded(grades: Sequence[Grade]) -> bytes:
+    try:
+        raw = _encode([(g.turn, g.seat, g.axis, g.name, g.value + 0.0) for g in grades])
+    except TypeError:  # numbers of numpy's
+        raw = _encode([(g.turn, g.seat, g.axis, g.name, finite(g.value)) for g in grades])
+    if b"null" in raw:
+        for grade in grades:
+            finite(grade.value)
+    return raw
 
 
 def _spine(episode: Episode) -> bytes:
@@ -169,7 +153,6 @@ def _spine(episode: Episode) -> bytes:
         Spine(
             episode.task,
             episode.key,
-            tuple([_spoken(u) for u in episode.utterances]),
             episode.ending,
             len(episode.events),
             episode.schema_version,

@@ -6,24 +6,18 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 
 from superalign_env.canonical import from_json
 from superalign_env.errors import InvalidOption, RecordDamaged, RecordError
+from superalign_env.store import lines
 from superalign_env.store.blobs import floats, integers
 from superalign_env.store.database import Database, Row
-from superalign_env.store.packing import EpisodeRows
-from superalign_env.store.unpacking import unpack
+from superalign_env.store.spine import EpisodeRow, EpisodeRows
+from superalign_env.store.unpacking import grades_of, rewards_of, unpack
 from superalign_env.types import AgentSpec, Episode, Grade, Reward, Seat, Split
 
 _CHUNK = 256
 
-_EPISODE = (
-    'id, scenario, version, task, split, "case", member, parent, seed, arm, ending, record'
-)
-_PARTS = {
-    "seats": "episode, seat, role, agent",
-    "utterances": "episode, turn, seat, text, prompt_ids, token_ids, logprobs, policy",
-    "rewards": "episode, turn, seat, part, value",
-    "grades": "episode, turn, seat, axis, name, value",
-    "events": "episode, turn, seat, kind, evidence",
-}
+_EPISODE = ", ".join(f'"{column}"' for column in EpisodeRow._fields)
+
+_EVENTS = "episode, turn, seat, kind, evidence"
 
 
 class Where(TypedDict, total=False):
@@ -78,9 +72,9 @@ AND (:scenario IS NULL OR e.scenario = :scenario
 AND (:split IS NULL OR e.split = :split)
 AND (:ending IS NULL OR e.ending = :ending)
 AND (:case IS NULL OR e."case" = :case)
-AND (:seat IS NULL AND :agent IS NULL OR EXISTS (
-     SELECT 1 FROM seats x WHERE x.episode = e.id
-     AND (:seat IS NULL OR x.seat = :seat) AND (:agent IS NULL OR x.agent = :agent)))
+AND (:seat IS NULL AND :agent IS NULL OR e.seating IN (
+     SELECT x.hash FROM seatings x
+     WHERE (:seat IS NULL OR x.seat = :seat) AND (:agent IS NULL OR x.agent = :agent)))
 """
 
 
@@ -90,6 +84,8 @@ class Played:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._specs: dict[str, AgentSpec] = {}
+        self._seatings: dict[str, list[Row]] = {}
+        self._rules: dict[str, str] = {}
 
     def ids(self, **where: Unpack[Where]) -> list[str]:
         """Return the ids of the episodes that fit, in order."""
@@ -128,7 +124,7 @@ class Played:
             RecordError: one of them is not there.
             RecordDamaged: the rows of one do not fit together.
         """
-        found = {rows.episode[0]: rows for rows in self.rows_of(list(names))}
+        found = {rows.episode.id: rows for rows in self.rows_of(list(names))}
         missing = next((name for name in names if name not in found), None)
         if missing is not None:
             raise RecordError(
@@ -148,7 +144,7 @@ class Played:
         Raises:
             RecordDamaged: they do not fit together.
         """
-        name = rows.episode[0]
+        name = rows.episode.id
         try:
             return unpack(rows, self._agents())
         except (ValueError, KeyError, TypeError) as error:
@@ -159,55 +155,74 @@ class Played:
 
     def rows_of(self, names: list[str]) -> Iterator[EpisodeRows]:
         """Yield the rows of episodes, in the given order; unknown names are left out."""
-        for start in range(0, len(names), _CHUNK):
-            chunk = names[start : start + _CHUNK]
-            marks = ",".join("?" * len(chunk))
+        for chunk, marks in _chunks(names):
             found = self._database.rows(
                 f"SELECT {_EPISODE} FROM episodes WHERE id IN ({marks})", chunk
             )
-            episodes = {row[0]: row for row in found}
-            parts = [self._part(table, chunk, marks) for table in _PARTS]
+            episodes = {row[0]: EpisodeRow._make(row) for row in found}
+            events: dict[str, list[Row]] = defaultdict(list)
+            for event in self._database.rows(
+                f"SELECT {_EVENTS} FROM events WHERE episode IN ({marks}) ORDER BY id",
+                chunk,
+            ):
+                events[event[0]].append(event)
             for name in chunk:
-                if name in episodes:
-                    yield EpisodeRows(episodes[name], *(part[name] for part in parts))
+                row = episodes.get(name)
+                if row is not None:
+                    seats, rules = self._seats(row.seating), self._rules_of(row.rules)
+                    yield EpisodeRows(row, seats, rules, events[name])
 
     def utterances(self, **where: Unpack[Where]) -> Iterator[Said]:
         """Yield what was said, without building episodes; `seat` picks the speaker."""
-        for _, row in self._rows_in("utterances", **where):
-            *said, prompt_ids, token_ids, logprobs, policy = row
-            ids = integers(prompt_ids), integers(token_ids)
-            yield Said._make((*said, *ids, floats(logprobs), policy))
+        seat = where.get("seat")
+        for name, said, numbers in self._columns("said, numbers", **where):
+            for line in lines.read(said):
+                if seat in (None, line.seat):
+                    prompt_ids, token_ids, logprobs = line.blobs(numbers)
+                    ids = integers(prompt_ids), integers(token_ids)
+                    spoken = (name, line.turn, line.seat, line.text)
+                    yield Said(*spoken, *ids, floats(logprobs), line.policy)
 
     def rewards(self, **where: Unpack[Where]) -> Iterator[tuple[str, Reward]]:
         """Yield (episode, reward part)."""
-        for name, (_, turn, seat, part, value) in self._rows_in("rewards", **where):
-            yield name, Reward(seat, part, value, turn)
+        seat = where.get("seat")
+        for name, paid in self._columns("paid", **where):
+            for reward in rewards_of(paid):
+                if seat in (None, reward.seat):
+                    yield name, reward
 
     def grades(self, **where: Unpack[Where]) -> Iterator[tuple[str, Grade]]:
         """Yield (episode, grade): the truth. Nothing that builds training rows calls it."""
-        for name, (_, turn, seat, axis, of, value) in self._rows_in("grades", **where):
-            yield name, Grade(seat, axis, of, value, turn)
-
-    def _part(self, table: str, names: list[str], marks: str) -> dict[str, list[Row]]:
-        order = "id" if table == "events" else "rowid"
-        parts: dict[str, list[Row]] = defaultdict(list)
-        for row in self._database.rows(
-            f"SELECT {_PARTS[table]} FROM {table} WHERE episode IN ({marks}) ORDER BY {order}",
-            names,
-        ):
-            parts[row[0]].append(row)
-        return parts
-
-    def _rows_in(self, table: str, **where: Unpack[Where]) -> Iterator[tuple[str, Row]]:
         seat = where.get("seat")
-        names = self.ids(**where)
-        for start in range(0, len(names), _CHUNK):
-            chunk = names[start : start + _CHUNK]
-            parts = self._part(table, chunk, ",".join("?" * len(chunk)))
-            for name in chunk:
-                for row in parts[name]:
-                    if seat in (None, row[2]):
-                        yield name, row
+        for name, graded in self._columns("graded", **where):
+            for grade in grades_of(graded):
+                if seat in (None, grade.seat):
+                    yield name, grade
+
+    def _columns(self, columns: str, **where: Unpack[Where]) -> Iterator[Row]:
+        """Yield the id and some columns of the episodes that fit, in order."""
+        for chunk, marks in _chunks(self.ids(**where)):
+            rows = self._database.rows(
+                f"SELECT id, {columns} FROM episodes WHERE id IN ({marks})", chunk
+            )
+            found = {row[0]: row for row in rows}
+            yield from [found[name] for name in chunk if name in found]
+
+    def _seats(self, seating: str) -> list[Row]:
+        known = self._seatings.get(seating)
+        if not known:
+            known = self._seatings[seating] = self._database.rows(
+                "SELECT seat, role, agent FROM seatings WHERE hash = ? ORDER BY place",
+                (seating,),
+            )
+        return known
+
+    def _rules_of(self, name: str | None) -> str:
+        known = self._rules.get(name or "")
+        if not known:
+            found = self._database.value("SELECT rules FROM rules WHERE hash = ?", (name,))
+            known = self._rules[name or ""] = str(found or "")
+        return known
 
     def _agents(self) -> dict[str, AgentSpec]:
         known = self._database.value("SELECT count(*) FROM agents")
@@ -215,6 +230,13 @@ class Played:
             rows: list[Any] = self._database.rows("SELECT hash, spec FROM agents")
             self._specs = {name: from_json(spec, AgentSpec) for name, spec in rows}
         return self._specs
+
+
+def _chunks(names: list[str]) -> Iterator[tuple[list[str], str]]:
+    """Yield some names at a time, and as many question marks."""
+    for start in range(0, len(names), _CHUNK):
+        chunk = names[start : start + _CHUNK]
+        yield chunk, ",".join("?" * len(chunk))
 
 
 def _parameters(where: Where) -> dict[str, Any]:

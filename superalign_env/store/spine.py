@@ -2,18 +2,63 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from superalign_env.store.database import Row
 from superalign_env.types import Ending, EpisodeKey, Role, Seat, Task, ToolCall, Usage
 
+FORMAT = 2
+"""Of what is written now. The first one kept what was said in tables of its own."""
+
 _encode = msgspec.json.Encoder().encode
 
 
+class EpisodeRow(NamedTuple):
+    """The row of one episode, less its stage. These are names of columns, in order."""
+
+    id: str
+    scenario: str
+    version: str
+    task: str
+    split: str
+    case: int
+    member: int
+    parent: str
+    seed: int
+    arm: str
+    ending: str
+    seating: str
+    """Content hash of who sat where; empty in the first format."""
+    rules: str | None
+    """Content hash of the rules; None in the first format."""
+    record: str
+    """`Sealed`, as JSON."""
+    paid: str
+    """JSON: a list of (turn, seat, part, value)."""
+    graded: str
+    """JSON: a list of (turn, seat, axis, name, value)."""
+    said: str
+    """JSON: a list of `superalign_env.store.lines.Line`."""
+    numbers: bytes
+    """Token ids and log-probs of all lines, one after the other."""
+
+
+class EpisodeRows(NamedTuple):
+    """Everything that lies in the tables about one episode, less stages and agents."""
+
+    episode: EpisodeRow
+    seats: Sequence[Row]
+    """(seat, role, agent), in order."""
+    rules: str
+    """JSON of the rules; empty in the first format."""
+    events: list[Row]
+    """(episode, turn, seat, kind, evidence); later ones are about it."""
+
+
 class Spoken(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What of an utterance has no column."""
+    """What of an utterance had no column in the first format."""
 
     group: int
     repair: str = ""
@@ -33,12 +78,13 @@ class Spine(msgspec.Struct, frozen=True, omit_defaults=True):
 
     task: Task
     key: EpisodeKey
-    spoken: tuple[Spoken, ...]
     ending: Ending
     events: int = 0
     """How many events belong to the episode; later ones are about it."""
     schema_version: int = 1
     fork_at: Seat = ""
+    spoken: tuple[Spoken, ...] = ()
+    """In the first format only."""
 
 
 class Rules(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,24 +96,25 @@ class Rules(msgspec.Struct, frozen=True, omit_defaults=True):
     weights: dict[Role, dict[str, float]] = {}
 
 
-class Sealed(msgspec.Struct, frozen=True):
+class Sealed(msgspec.Struct, frozen=True, omit_defaults=True):
     """The content of ``episodes.record``: JSON inside, kept to the byte for the hash."""
 
     hash: str
-    rules: msgspec.Raw
     spine: msgspec.Raw
+    format: int = 1
+    rules: msgspec.Raw = msgspec.Raw()
+    """In the first format only."""
 
 
-def seal(columns: Row, rules: bytes, spine: bytes, *tables: Sequence[Row]) -> str:
+def seal(head: Row, events: Sequence[Row], *parts: bytes) -> str:
     """Return 32 hex digits over everything that belongs to an episode.
 
     Args:
-        columns: of the table of episodes, without stage and record.
-        rules: canonical JSON.
-        spine: canonical JSON.
-        *tables: rows of seats, utterances, rewards, grades and events.
+        head: its columns up to the hash of the rules.
+        events: its own ones.
+        *parts: the spine, the columns of JSON, the numbers.
     """
-    digest = hashlib.blake2b(rules, digest_size=16)
-    digest.update(spine)
-    digest.update(_encode((columns, tables)))
+    digest = hashlib.blake2b(_encode((head, events)), digest_size=16)
+    for part in parts:
+        digest.update(part)
     return digest.hexdigest()

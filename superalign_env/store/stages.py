@@ -195,11 +195,10 @@ def remove_stage(connection: sqlite3.Connection, stage: str) -> int:
         f"DELETE FROM hazards WHERE event IN ({events})",
         f"DELETE FROM events WHERE id IN ({events})",
         "DELETE FROM metrics WHERE stage = :stage",
-        *(
-            f"DELETE FROM {table} WHERE episode IN ({episodes})"
-            for table in ("grades", "rewards", "utterances", "seats")
-        ),
         "DELETE FROM episodes WHERE stage = :stage",
+        "DELETE FROM seatings WHERE hash NOT IN (SELECT seating FROM episodes)",
+        "DELETE FROM rules WHERE hash NOT IN "
+        "(SELECT rules FROM episodes WHERE rules IS NOT NULL)",
     ):
         connection.execute(statement, named)
     take_back(connection, stage)

@@ -30,7 +30,7 @@ _WATCHED = {
 """Table → its columns; the first one is the key."""
 
 _SPARED = {
-    "agents": "AND hash NOT IN (SELECT agent FROM seats)",
+    "agents": "AND hash NOT IN (SELECT agent FROM seatings)",
     "questions": "AND id NOT IN (SELECT question FROM signals)",
 }
 """Table → which new rows stay, because others point at them."""

@@ -3,12 +3,27 @@
 from collections.abc import Mapping
 from typing import Any
 
-from superalign_env.canonical import from_json
-from superalign_env.store.blobs import floats, integers
+import msgspec
+
+from superalign_env.canonical import from_json, text_hash
 from superalign_env.store.database import Row
-from superalign_env.store.packing import EpisodeRows
-from superalign_env.store.spine import Rules, Sealed, Spine, Spoken, seal
-from superalign_env.types import AgentSpec, Episode, Event, Grade, Reply, Reward, Utterance
+from superalign_env.store.first_format import first_seal, first_utterances
+from superalign_env.store.lines import utterances
+from superalign_env.store.packing import seating_hash
+from superalign_env.store.spine import EpisodeRows, Rules, Sealed, Spine, seal
+from superalign_env.types import AgentSpec, Episode, Event, Grade, Reward
+
+Paid = tuple[int, str, str, float]
+"""(turn, seat, part, value)"""
+
+Graded = tuple[int, str, str, str, float]
+"""(turn, seat, axis, name, value)"""
+
+_sealed = msgspec.json.Decoder(Sealed).decode
+_spine = msgspec.json.Decoder(Spine).decode
+_rules = msgspec.json.Decoder(Rules).decode
+_paid = msgspec.json.Decoder(list[Paid]).decode
+_graded = msgspec.json.Decoder(list[Graded]).decode
 
 
 def unpack(rows: EpisodeRows, specs: Mapping[str, AgentSpec]) -> Episode:
@@ -22,29 +37,30 @@ def unpack(rows: EpisodeRows, specs: Mapping[str, AgentSpec]) -> Episode:
         ValueError: the record is not what this version writes.
         KeyError: an agent is missing.
     """
-    name, scenario, version, _, _, _, _, parent, _, arm, _, record = rows.episode
-    sealed = from_json(record, Sealed)
-    spine = from_json(bytes(sealed.spine), Spine)
-    rules = from_json(bytes(sealed.rules), Rules)
-    spoken = zip(rows.utterances, spine.spoken, strict=True)
+    row = rows.episode
+    sealed = _sealed(row.record)
+    spine = _spine(sealed.spine)
+    first = sealed.format == 1
+    rules = _rules(sealed.rules if first else rows.rules)
+    said = (
+        first_utterances(rows, spine.spoken) if first else utterances(row.said, row.numbers)
+    )
     return Episode(
-        id=name,
-        scenario=f"{scenario}-{version}" if version else scenario,
+        id=row.id,
+        scenario=f"{row.scenario}-{row.version}" if row.version else row.scenario,
         task=spine.task,
         key=spine.key,
-        seats={seat: specs[agent] for _, seat, _, agent in rows.seats},
-        utterances=tuple([_utterance(row, rest) for row, rest in spoken]),
-        rewards=tuple([Reward(s, part, v, turn) for _, turn, s, part, v in rows.rewards]),
+        seats={seat: specs[agent] for seat, _, agent in rows.seats},
+        utterances=tuple(said),
+        rewards=tuple(rewards_of(row.paid)),
         ending=spine.ending,
         options=rules.options,
         renderer=rules.renderer,
         source=rules.source,
-        grades=tuple(
-            [Grade(s, axis, of, v, turn) for _, turn, s, axis, of, v in rows.grades]
-        ),
-        events=tuple([event_of(row[1:]) for row in rows.events[: spine.events]]),
-        arm=arm,
-        parent=parent,
+        grades=tuple(grades_of(row.graded)),
+        events=tuple([event_of(event[1:]) for event in rows.events[: spine.events]]),
+        arm=row.arm,
+        parent=row.parent,
         weights=rules.weights,
         schema_version=spine.schema_version,
         fork_at=spine.fork_at,
@@ -57,32 +73,33 @@ def is_sealed(rows: EpisodeRows) -> bool:
     Raises:
         ValueError: the record cannot be read at all.
     """
-    sealed = from_json(rows.episode[-1], Sealed)
-    rules, spine = bytes(sealed.rules), bytes(sealed.spine)
-    own = rows._replace(events=rows.events[: from_json(spine, Spine).events])
-    return sealed.hash == seal(own.episode[:-1], rules, spine, *own[1:])
+    row = rows.episode
+    sealed = _sealed(row.record)
+    spine = bytes(sealed.spine)
+    own = rows.events[: _spine(spine).events]
+    if sealed.format == 1:
+        return sealed.hash == first_seal(rows, sealed, own)
+    if row.seating != seating_hash(rows.seats) or row.rules != text_hash(rows.rules):
+        return False
+    paid, graded, said = row.paid.encode(), row.graded.encode(), row.said.encode()
+    head = row[: row._fields.index("record")]
+    return sealed.hash == seal(head, own, spine, paid, graded, said, row.numbers)
+
+
+def rewards_of(paid: str) -> list[Reward]:
+    """Return the rewards that lie in ``episodes.paid``."""
+    return [Reward(seat, part, value, turn) for turn, seat, part, value in _paid(paid)]
+
+
+def grades_of(graded: str) -> list[Grade]:
+    """Return the grades that lie in ``episodes.graded``."""
+    return [
+        Grade(seat, axis, name, value, turn)
+        for turn, seat, axis, name, value in _graded(graded)
+    ]
 
 
 def event_of(row: Row) -> Event:
     """Return the event of (turn, seat, kind, evidence)."""
     turn, seat, kind, evidence = row
     return Event(kind, seat, turn, from_json(evidence, dict[str, Any]))
-
-
-def _utterance(row: Row, rest: Spoken) -> Utterance:
-    _, turn, seat, text, prompt_ids, token_ids, logprobs, policy = row
-    reply = None
-    if rest.replied:
-        reply = Reply(
-            text if rest.raw is None else rest.raw,
-            rest.thought,
-            rest.tool_calls,
-            integers(prompt_ids),
-            integers(token_ids),
-            floats(logprobs),
-            rest.finish,
-            rest.usage,
-            policy,
-            rest.error,
-        )
-    return Utterance(seat, turn, rest.group, text, reply, rest.repair, rest.view)

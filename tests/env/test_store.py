@@ -20,8 +20,7 @@ from superalign_env.errors import (
     RecordLocked,
     RecordTooNew,
 )
-from superalign_env.store import EpisodeWriter, Run, batches, migrations, validate
-from superalign_env.store import run as runs
+from superalign_env.store import EpisodeWriter, Run, batches, validate
 from superalign_env.store.database import Database
 from superalign_env.store.folder import DATABASE
 from superalign_env.types import (
@@ -315,48 +314,6 @@ def test_a_record_of_a_later_version_is_refused(run, folder):
     for readonly in (True, False):
         with pytest.raises(RecordTooNew, match="m9999_from_the_future"):
             Run.open(folder, readonly)
-
-
-def add_mood(tables):
-    tables.table("episodes").add_column("mood", str, not_null_default="")
-
-
-@pytest.mark.parametrize("readonly", [True, False])
-def test_a_record_of_the_first_schema_is_migrated_and_keeps_its_episodes(
-    monkeypatch, folder, readonly
-):
-    monkeypatch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:1])
-    for writer in (runs, batches):  # that version had nothing to note changes in
-        monkeypatch.setattr(writer, "watch", lambda database: None)
-    with Run.create(folder, kind="play", config={}, seed=0) as run:
-        store(run, small())
-    monkeypatch.undo()
-    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, add_mood))
-    with Run.open(folder, readonly) as run:
-        assert run.database.rows("SELECT mood FROM episodes") == [("",)]
-        assert run.episode("e0") == small()
-        assert migrations.applied(run.database)[-1] == "add_mood"
-
-
-def test_a_migration_that_fails_leaves_the_record_as_it_was(monkeypatch, run, folder):
-    def half(tables):
-        tables.executescript(
-            "ALTER TABLE episodes ADD COLUMN half; SELECT nonsense FROM nowhere"
-        )
-
-    run.close()
-    with monkeypatch.context() as patch:
-        patch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, half))
-        with pytest.raises(RecordError):
-            Run.open(folder)
-    with Run.open(folder) as again:
-        columns = [row[1] for row in again.database.rows("PRAGMA table_info(episodes)")]
-        assert "half" not in columns
-
-
-def test_migrations_have_unique_rising_names():
-    names = [step.__name__ for step in migrations.MIGRATIONS]
-    assert [int(name[1:5]) for name in names] == list(range(1, len(names) + 1))
 
 
 def full_after(pages, monkeypatch):

@@ -56,6 +56,9 @@ def superalign(run):
     return superalign
 
 
+OTHER_WORDS = "json_set(said, '$[0][2]', 'comply')"
+
+
 def damaged(made, tmp_path, statement):
     copy = tmp_path / "copy"
     copy.mkdir()
@@ -169,7 +172,7 @@ def test_replay_reproduces_an_episode(superalign, made):
 
 
 def test_replay_ends_with_1_where_the_record_differs(superalign, made, tmp_path):
-    copy = damaged(made, tmp_path, "UPDATE utterances SET text = 'comply' WHERE turn = 0")
+    copy = damaged(made, tmp_path, f"UPDATE episodes SET said = {OTHER_WORDS}")
     text = superalign("replay", copy, played(1).id, code=1)
     assert "differs" in text and "NOT reproduced" in text
     found = json.loads(superalign("replay", copy, played(1).id, "--json", code=1))
@@ -184,10 +187,10 @@ def test_validate_finds_nothing_wrong_with_a_good_run(superalign, made):
 @pytest.mark.parametrize(
     ("statement", "kind"),
     [
-        ("UPDATE utterances SET text = 'comply' WHERE turn = 0", "episode"),
-        ("UPDATE rewards SET value = value + 1", "episode"),
+        (f"UPDATE episodes SET said = {OTHER_WORDS}", "episode"),
+        ("UPDATE episodes SET paid = json_set(paid, '$[0][3]', 9.0)", "episode"),
         ("UPDATE episodes SET split = 'test'", "episode"),
-        ("DELETE FROM utterances", "episode"),
+        ("UPDATE episodes SET said = '[]'", "episode"),
         ("UPDATE episodes SET record = '{}'", "episode"),
         ("UPDATE episodes SET stage = 'none'", "reference"),
         ("UPDATE agents SET path = 'checkpoints/gone'", "checkpoint"),

@@ -1,0 +1,76 @@
+"""Records of the first format: what was said, paid and graded lay in tables of its own.
+
+A migration gathered those rows into the columns that records have now; here they are rows
+again, as their seal was computed over them.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from superalign_env.canonical import from_json
+from superalign_env.store import lines
+from superalign_env.store.blobs import floats, integers
+from superalign_env.store.database import Row
+from superalign_env.store.spine import EpisodeRows, Sealed, Spoken
+from superalign_env.types import Reply, Utterance
+
+_encode = msgspec.json.Encoder().encode
+
+_COLUMNS = 11
+"""Columns of an episode that there were, without stage and record."""
+
+
+def first_seal(rows: EpisodeRows, sealed: Sealed, events: Sequence[Row]) -> str:
+    """Return the hash over the rules, the spine and the rows of all tables.
+
+    Args:
+        rows: of the episode.
+        sealed: its record.
+        events: its own ones.
+    """
+    row = rows.episode
+    name = row.id
+    tables: list[Sequence[Row]] = [
+        [(name, *seat) for seat in rows.seats],
+        [(name, *said) for said in lines.rows(row.said, row.numbers)],
+        [(name, *reward) for reward in from_json(row.paid, list[list[object]])],
+        [(name, *grade) for grade in from_json(row.graded, list[list[object]])],
+        events,
+    ]
+    digest = hashlib.blake2b(bytes(sealed.rules), digest_size=16)
+    digest.update(bytes(sealed.spine))
+    digest.update(_encode((row[:_COLUMNS], tables)))
+    return digest.hexdigest()
+
+
+def first_utterances(rows: EpisodeRows, spoken: Sequence[Spoken]) -> Iterator[Utterance]:
+    """Yield the utterances of an episode.
+
+    Args:
+        rows: of the episode.
+        spoken: what its spine holds of them.
+
+    Raises:
+        ValueError: the two differ in length.
+    """
+    row = rows.episode
+    said = lines.rows(row.said, row.numbers)
+    for (turn, seat, text, *blobs, policy), rest in zip(said, spoken, strict=True):
+        prompt_ids, token_ids, logprobs = blobs
+        reply = None
+        if rest.replied:
+            reply = Reply(
+                text if rest.raw is None else rest.raw,
+                rest.thought,
+                rest.tool_calls,
+                integers(prompt_ids),
+                integers(token_ids),
+                floats(logprobs),
+                rest.finish,
+                rest.usage,
+                policy,
+                rest.error,
+            )
+        yield Utterance(seat, turn, rest.group, text, reply, rest.repair, rest.view)
