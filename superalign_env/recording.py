@@ -1,15 +1,22 @@
 """How a live game becomes a record: names, hashes, and what the rules were."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
 from superalign_env.canonical import content_hash
 from superalign_env.protocols import Scenario
 from superalign_env.types import EpisodeKey, Grade, Reward, Seat, Utterance, View
 
+SCHEMA_VERSION = 2
+"""`Episode.schema_version` of what is played now. Version 1 hashed the JSON of every view."""
+
 _EarnedT = TypeVar("_EarnedT", Reward, Grade)
+
+_pack = msgspec.msgpack.Encoder().encode
 
 
 def episode_id(key: EpisodeKey) -> str:
@@ -18,9 +25,19 @@ def episode_id(key: EpisodeKey) -> str:
     return f"g{key.generation}-r{key.round}-c{key.case}-m{key.member}-{run:08x}"
 
 
-def view_hash(view: View) -> str:
-    """Return the content hash of what a seat was shown."""
-    return content_hash(view, floats=bool(view.schema or view.tools))
+def view_hash(view: View, version: int = SCHEMA_VERSION) -> str:
+    """Return the content hash of what a seat was shown.
+
+    Where a view holds words and whole numbers only, the hash is over its MessagePack:
+    fields have an order, so nothing must be sorted.
+
+    Args:
+        view: what was shown.
+        version: `Episode.schema_version` of the record that the hash is for.
+    """
+    if version == 1 or view.schema or view.tools:
+        return content_hash(view, floats=bool(view.schema or view.tools))
+    return hashlib.blake2b(_pack(view), digest_size=16).hexdigest()
 
 
 def with_hashes(
@@ -57,6 +74,7 @@ def dated(
 def rules_of(scenario: Scenario[Any]) -> dict[str, Any]:
     """Return the fields of an `Episode` that say which rules it was played by."""
     return {
+        "schema_version": SCHEMA_VERSION,
         "scenario": scenario.id,
         "options": scenario.options,
         "renderer": scenario.renderer_id,

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from superalign_env.game import Game
 from superalign_env.protocols import Scenario
+from superalign_env.recording import view_hash
 from superalign_env.types import Ending, Episode, Reply, Seat
 
 
@@ -63,7 +64,10 @@ def replay(episode: Episode, scenario: Scenario[Any]) -> Comparison:
     )
     stopped = _play(game, episode)
     again = game.episode()
-    turns = tuple([_check(episode, again, turn) for turn in range(len(episode.utterances))])
+    shown = [view_hash(view, episode.schema_version) for view in game.view_log]
+    turns = tuple(
+        [_check(episode, again, shown, turn) for turn in range(len(episode.utterances))]
+    )
     differences = [
         *_of_rules(episode, again),
         *(line for check in turns for line in _in_words(check)),
@@ -108,13 +112,13 @@ def _fail(game: Game, episode: Episode) -> None:
         game.abort(episode.ending.reason)
 
 
-def _check(then: Episode, now: Episode, turn: int) -> TurnCheck:
+def _check(then: Episode, now: Episode, shown: Sequence[str], turn: int) -> TurnCheck:
+    """Compare one turn; ``shown`` are the hashes of all views, as the record has them."""
     said = then.utterances[turn]
-    played = turn < len(now.utterances)
     return TurnCheck(
         said.turn,
         said.seat,
-        played and now.utterances[turn].view == said.view,
+        turn < len(shown) and shown[turn] == said.view,
         _at(then.rewards, said.turn) == _at(now.rewards, said.turn),
         _at(then.grades, said.turn) == _at(now.grades, said.turn),
         _at(then.events, said.turn) == _at(now.events, said.turn),
