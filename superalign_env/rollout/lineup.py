@@ -34,7 +34,8 @@ class Lineup:
         self._first = first
         self._group = group
         self._fork_at = fork_at
-        self._copies = copies and fork_at is not None and group > 1
+        self.branches = copies and fork_at is not None and group > 1
+        """Whether members branch off: then `moved` must be told of every move."""
         self._games = self._from_start(make, n_cases)
         self._forked: deque[Game] = deque()
         self._whole: set[int] = set()
@@ -60,9 +61,9 @@ class Lineup:
             )
 
     def _from_start(self, make: MakeGame, n_cases: int) -> Iterator[Game]:
-        members = 1 if self._copies else self._group
+        members = 1 if self.branches else self._group
         for case in range(self._first.case, self._first.case + n_cases):
-            if self._copies:
+            if self.branches:
                 self._whole.add(case)
             for member in range(members):
                 yield make(self._key(case, member))

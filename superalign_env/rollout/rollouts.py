@@ -115,8 +115,9 @@ class Rollouts:
                     if table.live:
                         moved += table.tick()
                     for game in moved:
-                        lineup.moved(game)
-                        if game.over:
+                        if lineup.branches:
+                            lineup.moved(game)
+                        if game.ending is not None:
                             done += 1
                             episode = game.episode()
                             outbox.put(episode)

@@ -12,19 +12,14 @@ from superalign_env.types import Reply, Seat, View
 
 
 class Hand:
-    """A game, and the replies of its group so far."""
+    """A game, the replies of its group so far, and how many of them are awaited."""
 
-    __slots__ = ("game", "missing", "replies")
+    __slots__ = ("awaited", "game", "replies")
 
     def __init__(self, game: Game) -> None:
         self.game = game
         self.replies: list[Reply] = []
-        self.missing = 0
-
-    def deal(self) -> None:
-        """Make room for the replies of the group that speaks now."""
-        self.missing = len(self.game.group)
-        self.replies = [_NOTHING] * self.missing
+        self.awaited = 0
 
 
 _NOTHING = Reply("", error="no reply")
@@ -32,15 +27,8 @@ _NOTHING = Reply("", error="no reply")
 _PATIENCE = 0.5
 """Seconds between two looks at the keyboard while replies are awaited."""
 
-Place = tuple[Hand, int]
-
-
-def _step(game: Game, replies: list[Reply]) -> None:
-    """Apply the replies; where texts are not repaired, a flawed one is a failure."""
-    try:
-        game.step(replies)
-    except InvalidUtterance:
-        game.step([_strict(game, reply) for reply in replies])
+Batch = tuple[Anyone, list[View], list[tuple[list[Reply], int]]]
+"""An agent, what it is asked now, and where each of its replies belongs."""
 
 
 def _strict(game: Game, reply: Reply) -> Reply:
@@ -82,7 +70,10 @@ class Table:
         moved = []
         for hand in complete:
             game = hand.game
-            _step(game, hand.replies)
+            try:
+                game.step(hand.replies)
+            except InvalidUtterance:  # where texts are not repaired, that is a failure
+                game.step([_strict(game, reply) for reply in hand.replies])
             moved.append(game)
             if game.ending is None:
                 self._fresh.append(hand)
@@ -98,31 +89,29 @@ class Table:
 
     def _ask(self, hands: list[Hand]) -> list[Hand]:
         """Ask for all hands; return those that have everything they need."""
-        batches: dict[int, tuple[Anyone, list[View], list[Place]]] = {}
-        batching = self._batching
+        agents = {id(agent): agent for agent in self._batching.values()}
+        batches: dict[int, Batch] = {name: (a, [], []) for name, a in agents.items()}
+        batch_of = {seat: batches[id(a)] for seat, a in self._batching.items()}
         for hand in hands:
-            hand.deal()
-            game = hand.game
-            for place, seat in enumerate(game.group):
-                agent = batching.get(seat)
-                if agent is None:
-                    self._start(seat, hand, place)
-                    continue
-                batch = batches.get(id(agent))
+            shown = hand.game.views()
+            hand.replies = replies = [_NOTHING] * len(shown)
+            for place, view in enumerate(shown):
+                batch = batch_of.get(view.seat)
                 if batch is None:
-                    batch = batches[id(agent)] = (agent, [], [])
-                batch[1].append(game.view(seat))
-                batch[2].append((hand, place))
+                    self._start(hand, place, view)
+                else:
+                    batch[1].append(view)
+                    batch[2].append((replies, place))
         for agent, views, places in batches.values():
-            for (hand, place), reply in zip(
-                places, ask(agent, views, timeout=self._timeout), strict=True
-            ):
-                hand.replies[place] = reply
-                hand.missing -= 1
-        return [hand for hand in hands if not hand.missing]
+            if views:
+                answers = ask(agent, views, timeout=self._timeout)
+                for (replies, place), reply in zip(places, answers, strict=True):
+                    replies[place] = reply
+        return [hand for hand in hands if not hand.awaited]
 
-    def _start(self, seat: Seat, hand: Hand, place: int) -> None:
-        future = start(self._waiting[seat], hand.game.view(seat), timeout=self._timeout)
+    def _start(self, hand: Hand, place: int, view: View) -> None:
+        hand.awaited += 1
+        future = start(self._waiting[view.seat], view, timeout=self._timeout)
         self._pending.add(future)
         future.add_done_callback(lambda done: self._landed.put((hand, place, done)))
 
@@ -138,8 +127,8 @@ class Table:
                 break
             self._pending.discard(future)
             hand.replies[place] = future.result()
-            hand.missing -= 1
-            if not hand.missing:
+            hand.awaited -= 1
+            if not hand.awaited:
                 complete.append(hand)
                 block = False
         return complete
