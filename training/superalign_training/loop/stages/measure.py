@@ -125,7 +125,7 @@ class _Room:
         who = (checkpoint.weights, checkpoint.agent, level)
         if who not in self._shown:
             speaker = (
-                checkpoint_agent(self._bench, checkpoint, self._settings, part="measured")
+                checkpoint_agent(self._bench, checkpoint, self._settings, part="learner")
                 if checkpoint.path
                 # Where nobody was ever accepted, the learner is what the run began with.
                 else agent_of(self._bench, "learner", self._settings)

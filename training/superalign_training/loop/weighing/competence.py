@@ -56,7 +56,7 @@ def weigh_competence(bench: Bench, settings: Settings) -> Competence:
             bench, scenario, sources, after, rules.cases, part="competence-after"
         )
     tasks = [episode.task for episode in now]
-    earlier = checkpoint_agent(bench, before, settings, part="before")
+    earlier = checkpoint_agent(bench, before, settings, part="learner")
     paper = lesson_scenario(settings, "gate", 0)
     with speaking(earlier, voice):
         then = play_lessons(
