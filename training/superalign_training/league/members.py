@@ -14,7 +14,7 @@ from superalign_env.protocols import Agent
 from superalign_env.store import Run
 from superalign_env.store.agents import AgentRow, Agents
 from superalign_env.types import AgentSpec, Role
-from superalign_training.policy import Policy, SharedBase
+from superalign_training.policy import Policy, SharedBase, read_agent
 from superalign_training.policy.folder import read_state
 
 
@@ -112,12 +112,9 @@ def load(member: Member, shelf: Shelf) -> Agent:
 
 def _checkpoint(member: Member, shelf: Shelf) -> Agent:
     folder, spec = shelf.folder / member.path, member.spec
-    # What only training needs stays where it is.
-    kept = msgspec.structs.replace(
-        read_state(folder), weights=spec.policy, optimizer="", head=""
-    )
+    kept = msgspec.structs.replace(read_state(folder), weights=spec.policy)
     base = shelf.base(kept.reference) if kept.base and shelf.base else None
-    return Policy.load(folder, kept, device=shelf.device, base=base).agent
+    return read_agent(folder, kept, base=base, device=shelf.device)
 
 
 def _search(member: Member, folder: Path) -> Search:
