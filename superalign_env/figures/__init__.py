@@ -2,7 +2,7 @@
 
 from superalign_env.figures.drawing import Described
 from superalign_env.figures.heat import Grid, draw_grid
-from superalign_env.figures.lines import Dot, Line, Panel, draw_lines
+from superalign_env.figures.lines import Dot, Line, Panel, draw_lines, draw_sample
 from superalign_env.figures.plane import Axis, Reading, Rung, Spot, draw_plane
 from superalign_env.figures.tree import Node, draw_forest
 
@@ -21,4 +21,5 @@ __all__ = [
     "draw_grid",
     "draw_lines",
     "draw_plane",
+    "draw_sample",
 ]

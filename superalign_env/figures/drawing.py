@@ -60,6 +60,7 @@ _SETTINGS: dict[Any, Any] = {  # matplotlib types each key as a literal
     "xtick.labelcolor": light("soft"),
     "ytick.labelcolor": light("soft"),
 }
+_HREF = "{http://www.w3.org/1999/xlink}href"
 _PIXELS = 96
 """Of a page, for an inch."""
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
@@ -111,21 +112,11 @@ def label(text: str, limit: int = 28) -> str:
 
 def svg(figure: Figure, described: Described, tips: Tips | None = None) -> str:
     """Return the figure as one ``<svg>`` element, to be called within `sheet`."""
-    drawn = io.BytesIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(drawn, format="svg", metadata=nothing)
-    root = ElementTree.fromstring(drawn.getvalue())  # what was just drawn, nobody else's
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-    _drop(root, {"metadata", "style"})
-    _rename(root, described.name, {} if tips is None else tips.texts)
-    for element in root.iter():
-        _clean(element)
+    root = _drawn(figure, described.name, {} if tips is None else tips.texts)
     root.attrib.pop("height", None)  # it follows from the width
-    root.set("width", f"{figure.get_figwidth() * _PIXELS:.0f}")
-    root.set("stroke-linejoin", "round")
     root.set("role", "img")
-    root.set("aria-labelledby", f"{described.name}-title {described.name}-text")
+    root.set("aria-labelledby", f"{described.name}-title")
+    root.set("aria-describedby", f"{described.name}-text")
     for place, (tag, text) in enumerate(
         (("title", described.title), ("desc", described.text))
     ):
@@ -136,6 +127,46 @@ def svg(figure: Figure, described: Described, tips: Tips | None = None) -> str:
 
 
 _PART = {"title": "title", "desc": "text"}
+
+
+def decoration(figure: Figure) -> str:
+    """Return a small drawing that says nothing by itself, to be called within `sheet`."""
+    root = _drawn(figure, "", {})
+    root.set("height", f"{figure.get_figheight() * _PIXELS:.0f}")
+    root.set("aria-hidden", "true")
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _drawn(figure: Figure, name: str, tips: Mapping[str, str]) -> ElementTree.Element:
+    """Return the figure, cleaned; a drawing without a name keeps no ids."""
+    drawn = io.BytesIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(drawn, format="svg", metadata=nothing)
+    root = ElementTree.fromstring(drawn.getvalue())  # what was just drawn, nobody else's
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    _drop(root, {"metadata", "style"})
+    if not name:
+        _inline(root)
+    _rename(root, name, tips)
+    for element in root.iter():
+        _clean(element)
+        element.tail = None
+        element.text = (element.text or "").strip() or None
+    root.set("width", f"{figure.get_figwidth() * _PIXELS:.0f}")
+    root.set("stroke-linejoin", "round")
+    return root
+
+
+def _inline(root: ElementTree.Element) -> None:
+    """Put every mark where it is used, so that no id is needed."""
+    marks = {path.get("id"): path for path in root.iter("path")}
+    for used in root.iter("use"):
+        place = f"translate({used.attrib.pop('x')} {used.attrib.pop('y')})"
+        used.tag = "path"
+        used.set("d", marks[used.attrib.pop(_HREF)[1:]].get("d", ""))
+        used.set("transform", place)
+    _drop(root, {"defs"})
 
 
 def _drop(element: ElementTree.Element, tags: set[str]) -> None:
@@ -183,7 +214,7 @@ def _clean(element: ElementTree.Element) -> None:
         given["font-size"] = f"{size[1]}px"
         if "bold" in given["font"] or re.search(r"\b700\b", given["font"]):
             given["font-weight"] = "bold"
-    reference = given.get("{http://www.w3.org/1999/xlink}href", "")
+    reference = given.get(_HREF, "")
     if reference.startswith("#"):
         element.set("href", reference)
     if "id" in given:

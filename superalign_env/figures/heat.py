@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 from superalign_env.figures.drawing import Described, Tips, label, sheet, svg
 from superalign_env.figures.palette import light, ramp
 
-_CELL_WIDTH, _CELL_HEIGHT = 0.52, 0.36
+_CELL_WIDTH, _CELL_HEIGHT = 0.56, 0.38
 _WRITTEN = 24
 """Beyond this many rows or columns numbers would not be read."""
 
@@ -27,7 +27,7 @@ class Grid(NamedTuple):
 
 
 def draw_grid(grid: Grid, described: Described) -> str:
-    """Return the matrix as SVG; unmeasured cells stay empty.
+    """Return the matrix as SVG; unmeasured cells bear a dash.
 
     Raises:
         ValueError: a matrix without rows or columns.
@@ -41,7 +41,9 @@ def draw_grid(grid: Grid, described: Described) -> str:
         axes, tips = figure.add_subplot(), Tips()
         for row, values in enumerate(grid.values):
             for column, value in enumerate(values):
-                if value is not None:
+                if value is None:
+                    _nothing(axes, (row, column))
+                else:
                     _cell(axes, grid, (row, column), value, tips)
         _arrange(axes, grid)
         return svg(figure, described, tips)
@@ -63,8 +65,13 @@ def _cell(axes: Axes, grid: Grid, place: tuple[int, int], value: float, tips: Ti
         strong = step in (0, 1, 7, 8) if grid.opposed else step >= 5
         colour = light("paper" if strong else "ink")
         axes.text(
-            column, row, _short(value), ha="center", va="center", color=colour, fontsize=8
+            column, row, _short(value), ha="center", va="center", color=colour, fontsize=9
         )
+
+
+def _nothing(axes: Axes, place: tuple[int, int]) -> None:
+    row, column = place
+    axes.text(column, row, "–", ha="center", va="center", color=light("soft"), fontsize=9)
 
 
 def _arrange(axes: Axes, grid: Grid) -> None:

@@ -1,11 +1,17 @@
-"""Curves over rounds and generations, with their intervals."""
+"""Curves over rounds and generations, with their intervals.
+
+A picture bears neither its title nor a legend: beside one another most pictures share
+theirs, and a page breaks lines where a drawing would cut them. `draw_sample` draws what a
+legend shows beside its words.
+"""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from matplotlib.axes import Axes
 
-from superalign_env.figures.drawing import Described, Tips, label, sheet, svg
+from superalign_env.figures.drawing import Described, Tips, decoration, label, sheet, svg
 from superalign_env.figures.palette import light, series
 
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -14,7 +20,8 @@ _DASHES: dict[str, tuple[int, tuple[float, ...]]] = {
     "dashed": (0, (4.0, 2.0)),
     "dotted": (0, (1.2, 1.8)),
 }
-_WIDTH, _HEIGHT, _LEGEND_LINE = 3.9, 2.5, 0.19
+_WIDTH, _HEIGHT = 3.9, 2.25
+_SAMPLE = (0.42, 0.16)
 _BESIDE = 0.05
 """How far lines that share a place stand apart, so that intervals can be told apart."""
 
@@ -55,36 +62,64 @@ class Panel(NamedTuple):
 
 def draw_lines(panel: Panel, described: Described) -> str:
     """Return the panel as SVG."""
-    named = [line for line in panel.lines if line.label]
-    columns = 2 if all(len(line.label) <= 19 for line in named) else 1
-    below = -(-len(named) // columns) * _LEGEND_LINE
-    with sheet(_WIDTH, _HEIGHT + below) as figure:
+    with sheet(_WIDTH, _HEIGHT) as figure:
         axes, tips = figure.add_subplot(), Tips()
         for number, line in enumerate(panel.lines):
             aside = (number - (len(panel.lines) - 1) / 2) * _BESIDE
             _draw(axes, line, aside, tips)
         _arrange(axes, panel)
-        if named:
-            figure.legend(
-                loc="outside lower left", ncols=columns, handlelength=2.6, borderpad=0.1
-            )
         return svg(figure, described, tips)
 
 
-def _draw(axes: Axes, line: Line, aside: float, tips: Tips) -> None:
-    colour, mark = light(series(line.colour)), MARKS[line.colour % len(MARKS)]
-    places = [dot.place + aside for dot in line.dots]
+def draw_sample(line: Line) -> str:
+    """Return a piece of the line as it is drawn, for a legend; the words stand beside it."""
+    return _sample(series(line.colour), _mark(line.colour), line.style, line.hollow)
+
+
+@lru_cache(maxsize=256)
+def _sample(role: str, mark: str, style: str, hollow: bool) -> str:
+    with sheet(*_SAMPLE, fitted=False) as figure:
+        axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        axes.axis("off")
+        _stroke(axes, [0.02, 0.98], [0.5, 0.5], (role, mark, style, hollow), marks=False)
+        _stroke(axes, [0.5], [0.5], (role, mark, style, hollow), marks=True)
+        for drawn in axes.lines:
+            drawn.set_clip_on(False)
+        return decoration(figure)
+
+
+def _mark(colour: int) -> str:
+    return MARKS[colour % len(MARKS)]
+
+
+def _stroke(
+    axes: Axes,
+    places: Sequence[float],
+    values: Sequence[float],
+    look: tuple[str, str, str, bool],
+    *,
+    marks: bool,
+) -> None:
+    """Draw a line as it looks everywhere: role of the colour, mark, style, hollow."""
+    role, mark, style, hollow = look
     axes.plot(
         places,
-        [dot.value for dot in line.dots],
-        color=colour,
-        linestyle=_DASHES[line.style],
-        marker=mark,
+        values,
+        color=light(role),
+        linestyle=_DASHES[style],
+        marker=mark if marks else "",
         markersize=5.5,
-        markeredgecolor=colour,
-        markerfacecolor=light("paper") if line.hollow else colour,
-        label=label(line.label, 44) or "_",
+        markeredgecolor=light(role),
+        markerfacecolor=light("paper" if hollow else role),
     )
+
+
+def _draw(axes: Axes, line: Line, aside: float, tips: Tips) -> None:
+    colour = light(series(line.colour))
+    places = [dot.place + aside for dot in line.dots]
+    look = (series(line.colour), _mark(line.colour), line.style, line.hollow)
+    _stroke(axes, places, [dot.value for dot in line.dots], look, marks=True)
     for place, dot in zip(places, line.dots, strict=True):
         if dot.low is not None and dot.high is not None:
             axes.vlines(place, dot.low, dot.high, color=colour, linewidth=1.1, alpha=0.75)
@@ -97,13 +132,11 @@ def _draw(axes: Axes, line: Line, aside: float, tips: Tips) -> None:
             linestyle="none",
             color=colour,
             alpha=0.0,
-            label="_",
         )
         tips.add(felt, dot.tip or f"{dot.value:.3g}")
 
 
 def _arrange(axes: Axes, panel: Panel) -> None:
-    axes.set_title(label(panel.title, 52))
     axes.set_xlabel(label(panel.across, 52))
     shown = _thinned(panel.ticks)
     axes.set_xticks([place for place, _ in shown], [label(text, 12) for _, text in shown])

@@ -59,7 +59,7 @@ ROLES: dict[str, Shade] = {
     "soft": Shade("#5f6670", "#a3abb6"),
     "rule": Shade("#d3d7dc", "#3c434c"),
     "link": Shade("#0b57b8", "#86b9ff"),
-    "band": Shade("#2f7dc0", "#5aa6e6"),
+    "band": Shade("#2470b3", "#5aa6e6"),
     "paper": Shade("#ffffff", "#14171b"),
     "warn": Shade("#b3261e", "#ff8a80"),
     "good": Shade("#1c6e3c", "#7dd39b"),

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from superalign_env.figures.drawing import Described, Tips, label, sheet, svg
 from superalign_env.figures.palette import light
 
-_WIDTH, _HEIGHT = 4.1, 4.2
+_WIDTH, _HEIGHT = 4.7, 4.5
 _LEFT, _LABELS, _COLUMN, _EDGE = 0.55, 0.72, 0.3, 0.12
 """Inches: beside the axes, for contours' labels, for each gap, and at the right."""
 _APART = 0.055
@@ -76,7 +76,7 @@ def draw_plane(rungs: Sequence[Rung], axis: Axis, described: Described) -> str:
     beside = contours * _LABELS + len(_known_gaps(rungs)) * _COLUMN
     wide = _LEFT + _WIDTH + beside + _EDGE
     with sheet(wide, _HEIGHT, fitted=False) as figure:
-        place = (_LEFT / wide, 0.12, _WIDTH / wide, 0.85)
+        place = (_LEFT / wide, 0.115, _WIDTH / wide, 0.86)
         axes, tips = figure.add_axes(place), Tips()
         axes.set(xlim=(-0.06 * right, min(right, 1.06)), ylim=(0, min(1.15 * top, 1.06)))
         if axis.people is not None:
@@ -129,7 +129,7 @@ def _bound(axes: Axes, people: float) -> None:
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
         ha="right",
-        fontsize=8.5,
+        fontsize=9,
         color=light("soft"),
     )
 
@@ -149,7 +149,7 @@ def _contours(axes: Axes, rungs: Sequence[Rung]) -> None:
             (1.035, height),
             xycoords=("axes fraction", "data"),
             va="center",
-            fontsize=8.5,
+            fontsize=9,
             color=light("band"),
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": light("band"), "linewidth": 0.6},
@@ -198,7 +198,7 @@ def _gaps(axes: Axes, rungs: Sequence[Rung]) -> None:
             rotation=90,
             ha="center",
             va="center",
-            fontsize=8.5,
+            fontsize=9,
             color=light("ink"),
         )
 
@@ -272,7 +272,7 @@ def _names(axes: Axes, rungs: Sequence[Rung]) -> None:
                 textcoords="offset points",
                 ha="left" if place > 0 else "right",
                 va="center",
-                fontsize=9.5,
+                fontsize=10,
                 fontweight="bold",
                 color=light("ink"),
                 zorder=5,

@@ -9,8 +9,8 @@ from matplotlib.patches import FancyBboxPatch
 from superalign_env.figures.drawing import Described, Tips, label, sheet, svg
 from superalign_env.figures.palette import light
 
-_STEP, _ROW = 1.16, 0.52
-_BOX = (0.86, 0.36)
+_STEP, _ROW = 1.3, 0.58
+_BOX = (1.0, 0.42)
 
 
 class Node(NamedTuple):
@@ -108,8 +108,8 @@ def _box(axes: Axes, node: Node, place: tuple[int, int], tips: Tips) -> None:
     mark = {"accepted": " ✓", "rolled back": " ✗"}.get(node.state, "")
     centre = left + _BOX[0] / 2
     for text, height, size, role in (
-        (f"{label(node.name, 13)}{mark}", 0.13, 8.5, "ink"),
-        (label(node.note, 12), 0.27, 6.8, "soft"),
+        (f"{label(node.name, 13)}{mark}", 0.15, 9, "ink"),
+        (label(node.note, 12), 0.31, 8, "soft"),
     ):
         axes.text(
             centre,

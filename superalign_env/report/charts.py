@@ -1,4 +1,4 @@
-"""Which curves a report draws, from which metrics: the whole list on one screen."""
+"""Which curves a report draws, from which metrics, and how a reader should take them."""
 
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
@@ -8,7 +8,7 @@ class Chart(NamedTuple):
     """Some metrics that are looked at together."""
 
     title: str
-    """Of its panels, before the tags that tell them apart."""
+    """Above its panels, which bear the tags that tell them apart."""
     names: tuple[str, ...]
     apart: tuple[str, ...] = ()
     """Tags that make a panel of its own."""
@@ -22,6 +22,8 @@ class Chart(NamedTuple):
     """Whether values are shares."""
     whose: bool = False
     """Whether every agent has a line of its own."""
+    text: str = ""
+    """What it shows and how to read it."""
 
 
 class Group(NamedTuple):
@@ -38,25 +40,48 @@ GROUPS = (
     Group(
         "capability",
         "Capability",
-        "U is what a generation achieves, by the truth, before (A⁻) and after (A⁺) it was "
-        "aligned; C is what it could achieve. Competence, conformity and safety are never "
-        "summed.",
+        "What generations achieve and what they could, by the truth. Competence, conformity "
+        "and safety are never summed.",
         (
             Chart(
-                "U",
+                "Utility U and capacity C",
                 ("capability.utility", "capability.capacity"),
                 ("family", "tier"),
                 ("by",),
+                text="U is the share of held-out tasks solved, before (A⁻) and after (A⁺) "
+                "alignment. C is what a fresh copy of the same model could: after a course on "
+                "gold answers, or by the best of several tries. Ideally A⁺ lies upon A⁻, and "
+                "both near C.",
             ),
-            Chart("gap δ", ("capability.gap",), ("in",), share=False),
             Chart(
-                "left to elicit, C − U",
+                "Left to elicit, C − U",
                 ("capability.elicitation_gap",),
                 ("family", "tier"),
                 share=False,
+                text="What a generation could do, by its gold-taught copy, and does not. Zero: "
+                "all of it was elicited; below zero it does better than the copy.",
             ),
-            Chart("steps up the ladder", ("gap.steps",), share=False),
-            Chart("saliency", ("capability.saliency",), share=False),
+            Chart(
+                "Gap δ",
+                ("capability.gap",),
+                ("in",),
+                share=False,
+                text="C of a generation less U of its teacher. Above zero the student could "
+                "do more than its teacher shows; Elo says the same as a playing strength.",
+            ),
+            Chart(
+                "Steps up the ladder",
+                ("gap.steps",),
+                share=False,
+                text="How many rungs of model strength the gap controller chose to climb.",
+            ),
+            Chart(
+                "Saliency",
+                ("capability.saliency",),
+                share=False,
+                text="What a few gold labels lift U by: large where the skill was there and "
+                "only had to be brought out.",
+            ),
         ),
     ),
     Group(
@@ -65,27 +90,48 @@ GROUPS = (
         "By the truth, on held-out cases. Refusing everything is safe and useless: read "
         "safety and over-refusal together.",
         (
-            Chart("conformity", ("conformity",), ("dimension",)),
-            Chart("safety", ("safety",)),
-            Chart("over-refusal", ("over-refusal",), ("kind",)),
+            Chart(
+                "Conformity",
+                ("conformity",),
+                ("dimension",),
+                text="Share of requests answered as the values of each dimension ask. Higher is "
+                "better.",
+            ),
+            Chart(
+                "Safety",
+                ("safety",),
+                text="Share of harmful requests that were not complied with. Higher is better.",
+            ),
+            Chart(
+                "Over-refusal",
+                ("over-refusal",),
+                ("kind",),
+                text="Share of harmless requests that are refused. Lower is better.",
+            ),
         ),
     ),
     Group(
         "weak-to-strong",
         "From weak to strong",
         "A student that only imitates recovers nothing of the gap, however well it fits "
-        "the labels: imitation is shown beside that of a copy which gold labels taught.",
+        "the labels.",
         (
             Chart(
-                "recovered gap",
+                "Recovered gap",
                 ("capability.pgr", "capability.w2s_minus_weak"),
                 ("family",),
                 share=False,
+                text="PGR is the part of the way from weak teacher to ceiling that the "
+                "student went: 0 as weak as its teacher, 1 all the way. It is left out where "
+                "there is no way to go.",
             ),
             Chart(
-                "imitation",
+                "Imitation",
                 ("capability.imitation", "capability.imitation_ceiling"),
                 ("family",),
+                text="How often the student says what its teacher says where the teacher is "
+                "wrong, beside a copy which gold labels taught. What exceeds the copy is "
+                "imitation.",
             ),
         ),
     ),
@@ -94,9 +140,23 @@ GROUPS = (
         "Variety and calibration",
         "Falling entropy and fewer distinct answers are how a collapse begins.",
         (
-            Chart("entropy", ("capability.entropy",), share=False),
-            Chart("distinct answers", ("capability.distinct",)),
-            Chart("calibration error", ("capability.calibration_error",)),
+            Chart(
+                "Entropy of answers",
+                ("capability.entropy",),
+                share=False,
+                text="Mean over requests, in nats; 0: always the same answer.",
+            ),
+            Chart(
+                "Distinct answers",
+                ("capability.distinct",),
+                text="Share of different answers among all answers to tasks.",
+            ),
+            Chart(
+                "Calibration error",
+                ("capability.calibration_error",),
+                text="How far the probability of an answer lies from how often it is right. Lower "
+                "is better.",
+            ),
         ),
     ),
     Group(
@@ -106,11 +166,23 @@ GROUPS = (
         "for reading only, how true the labels were.",
         (
             Chart(
-                "on control tasks",
+                "On control tasks",
                 ("signals.disagreement", "signals.misfit", "signals.confidence"),
+                text="How often sources differ from each other, how often the learner "
+                "differs from their labels, and how sure it is.",
             ),
-            Chart("labels", ("signals.human_agreement", "signals.label_accuracy")),
-            Chart("reliability of sources", ("signals.reliability",), whose=True),
+            Chart(
+                "Labels",
+                ("signals.human_agreement", "signals.label_accuracy"),
+                text="How often combined labels agree with people, and how often they are "
+                "true.",
+            ),
+            Chart(
+                "Reliability of sources",
+                ("signals.reliability",),
+                whose=True,
+                text="How far each source was believed when labels were combined.",
+            ),
         ),
     ),
     Group(
@@ -118,12 +190,40 @@ GROUPS = (
         "Risk",
         "Deployed against attackers and plain requests, in the critics' eyes.",
         (
-            Chart("hazardous answers", ("risk.rate",)),
-            Chart("old hazards that still work", ("risk.residual",)),
-            Chart("hazardous answers, by who asked", ("risk.asked",), tags=("asked_by",)),
-            Chart("hazards found", ("risk.hazards",), share=False),
-            Chart("hazards by kind", ("risk.kind",), tags=("kind",), share=False),
-            Chart("what conformity taught", ("conform.learned",)),
+            Chart(
+                "Hazardous answers",
+                ("risk.rate",),
+                text="Share of deployed cases that critics call bad. Lower is better.",
+            ),
+            Chart(
+                "Old hazards that still work",
+                ("risk.residual",),
+                text="Share of hazards of earlier generations on which it still misbehaves.",
+            ),
+            Chart(
+                "Hazardous answers, by who asked",
+                ("risk.asked",),
+                tags=("asked_by",),
+                text="The same rate for plain requests (seed) and for every attacker.",
+            ),
+            Chart(
+                "Hazards found",
+                ("risk.hazards",),
+                share=False,
+                text="How many new ones were kept.",
+            ),
+            Chart(
+                "Hazards by kind",
+                ("risk.kind",),
+                tags=("kind",),
+                share=False,
+                text="How many new ones of each kind.",
+            ),
+            Chart(
+                "What conformity taught",
+                ("conform.learned",),
+                text="Share of taught hazards that are now answered with the safe answer ŷ.",
+            ),
         ),
     ),
     Group(
@@ -131,9 +231,25 @@ GROUPS = (
         "What the gate saw",
         "Signals alone: people, critics, control tasks and archived attackers; no truth.",
         (
-            Chart("change of competence on control tasks", ("gate.kept",), share=False),
-            Chart("good, say people", ("gate.good", "gate.conformity"), tags=("kind",)),
-            Chart("bad answers, say critics", ("gate.bad", "gate.broken"), tags=("split",)),
+            Chart(
+                "Change of competence on control tasks",
+                ("gate.kept",),
+                share=False,
+                text="A⁺ less A⁻ on the same tasks. Below zero alignment cost competence.",
+            ),
+            Chart(
+                "Good, say people",
+                ("gate.good", "gate.conformity"),
+                tags=("kind",),
+                text="Share of answers to plain requests that people call good.",
+            ),
+            Chart(
+                "Bad answers, say critics",
+                ("gate.bad", "gate.broken"),
+                tags=("split",),
+                text="Share of answers to held-out and to trained requests that critics call "
+                "bad, and of archived attacks that still succeed.",
+            ),
         ),
     ),
     Group(
@@ -142,26 +258,69 @@ GROUPS = (
         "Attacker, learner and critic over the rounds; held-out cases where the truth "
         "speaks.",
         (
-            Chart("right on both sides", ("learner.balanced-accuracy",)),
             Chart(
-                "wrong on either side",
+                "Right on both sides",
+                ("learner.balanced-accuracy",),
+                text="Mean of harmful requests refused and harmless ones answered. A learner "
+                "that treats all alike has .5.",
+            ),
+            Chart(
+                "Wrong on either side",
                 ("learner.miss", "learner.over-refusal"),
                 lacking=("kind",),
+                text="Misses: harmful requests answered. Over-refusals: harmless ones "
+                "refused. Lower is better.",
             ),
-            Chart("harm done by attackers", ("attack.harm",), tags=("attacker",)),
-            Chart("critic right", ("critic.accuracy", "critic.agreement"), tags=("on",)),
-            Chart("critic's Brier score", ("critic.brier",), tags=("on",)),
-            Chart("reward of the learner", ("learner.reward",), share=False),
-            Chart("attacks that critics call successful", ("attack.success",)),
             Chart(
-                "queries of the attacker",
+                "Harm done by attackers",
+                ("attack.harm",),
+                tags=("attacker",),
+                text="Share of their attacks that do harm, by the truth: those trained with "
+                "the learner, and fresh ones that search against it as it is.",
+            ),
+            Chart(
+                "Critic right",
+                ("critic.accuracy", "critic.agreement"),
+                tags=("on",),
+                text="How often the critic is right, and how often it agrees with people.",
+            ),
+            Chart(
+                "Critic's Brier score",
+                ("critic.brier",),
+                tags=("on",),
+                text="Squared error of its confidence: 0 is best, .25 is a coin.",
+            ),
+            Chart(
+                "Reward of the learner",
+                ("learner.reward",),
+                share=False,
+                text="Mean pay of an answer in training. Critics pay it; it is not the truth.",
+            ),
+            Chart(
+                "Attacks that critics call successful",
+                ("attack.success",),
+                text="Share of the attacker's own plays.",
+            ),
+            Chart(
+                "Queries of the attacker",
                 ("attack.valid", "attack.distinct"),
                 tags=("attacker",),
+                text="Share that the rules admit, and share that differ from each other.",
             ),
         ),
         over="round",
     ),
 )
+
+HEADLINES = frozenset(
+    {
+        *("capability.utility", "capability.pgr", "capability.gap"),
+        *("conformity", "safety", "over-refusal"),
+        *("learner.balanced-accuracy", "learner.miss", "learner.over-refusal"),
+        *("attack.harm", "critic.accuracy"),
+    }
+)
+"""Metrics whose final numbers stand open; those of all others are folded away."""
 
 MATRICES: Mapping[str, str] = {
     "league.win": "Attacks won",

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from superalign_env.figures import Described, Line, Panel, draw_lines
+from superalign_env.figures import Axis as PlaneAxis
+from superalign_env.figures import Described, Line, Panel, draw_plane
 from superalign_env.figures.palette import series
 from superalign_env.report import names
 from superalign_env.report.charts import GROUPS, Chart, Group
@@ -10,10 +11,10 @@ from superalign_env.report.curves import (
     MOST,
     Axis,
     Curve,
+    apart_of,
     axis,
     curves,
     dot,
-    heading,
 )
 from superalign_env.report.document import Document
 from superalign_env.report.markup import (
@@ -25,9 +26,13 @@ from superalign_env.report.markup import (
     listed,
     table,
 )
+from superalign_env.report.multiples import multiples
 from superalign_env.report.page import page
+from superalign_env.report.readings import plane
 from superalign_env.report.result import sentence
 from superalign_env.report.section import Section, badge, picture, section
+from superalign_env.report.sections.chain import TITLE, in_words
+from superalign_env.report.sections.finals import parted
 from superalign_env.report.sections.heading import (
     duration,
     grouped,
@@ -38,6 +43,10 @@ from superalign_env.types import Metric
 _UNTOLD = frozenset({"run_dir"})
 """Settings that differ between any two runs."""
 _BASELINES = ("always-comply", "always-refuse")
+
+
+_Place = tuple[int, tuple[str, ...], tuple[str, ...]]
+"""Metric, tags that tell lines apart, tags that tell panels apart: where a curve stands."""
 
 
 def compared(documents: Sequence[Document]) -> str:
@@ -52,12 +61,14 @@ def compared(documents: Sequence[Document]) -> str:
             joined((swatch, ": ", sentence(document)))
             for swatch, document in zip(heads, documents, strict=True)
         ),
+        id="top",
     )
     parts = [
         _facts(documents, heads),
         _differences(documents, heads),
+        _planes(documents, heads),
         _finals(documents, heads),
-        *(_overlaid(documents, titles, heads, group) for group in GROUPS),
+        *(_overlaid(documents, titles, group) for group in GROUPS),
         _events(documents, heads),
     ]
     return page("Runs side by side", head, [part for part in parts if part is not None])
@@ -148,15 +159,20 @@ def _finals(documents: Sequence[Document], heads: Sequence[Markup]) -> Section |
             (k.said, *(names.interval(f[k]) if k in f else "" for f in newest))
             for k in chosen
         ]
-        return table(("measure", *heads), rows, label=label) if rows else None
+        heading: tuple[Child, ...] = ("measure", *heads)
+        return table(heading, rows, label=label, class_="figures") if rows else None
 
+    first, rest = parted([key for key in keys if key in unseen])
+    more = numbers("More numbers on unseen cases", rest)
     last = numbers("Newest numbers", [key for key in keys if key not in unseen])
     return section(
         "finals",
         "Final numbers",
-        "The newest number of each measure. In brackets: 95 % intervals, each by itself; "
-        "whether runs differ is a question for paired intervals over seeds.",
-        numbers("Numbers on unseen cases", [key for key in keys if key in unseen]),
+        "The newest number of each measure, on unseen cases where there are any. In "
+        "brackets: 95 % intervals, each by itself; whether runs differ is a question for "
+        "paired intervals over seeds.",
+        numbers("Numbers on unseen cases", first),
+        None if more is None else folded(f"{len(rest)} more measures", more),
         None if last is None else folded("Newest numbers of other splits", last),
     )
 
@@ -176,35 +192,67 @@ def _newest(document: Document) -> dict[names.Key, Metric]:
     return found
 
 
-def _overlaid(
-    documents: Sequence[Document],
-    titles: Sequence[str],
-    heads: Sequence[Markup],
-    group: Group,
-) -> Section | None:
-    placed = [axis(document, group) for document in documents]
-    pictures: list[Markup] = []
-    for chart in group.charts:
-        found: dict[tuple[str, ...], dict[int, Curve]] = {}
-        for number, document in enumerate(documents):
-            called = names.Names(document.agents)
-            for curve in curves(document, chart, placed[number], called):
-                if curve.side != "-":
-                    label = _panel(chart, curve)
-                    found.setdefault((label,), {})[number] = curve
-        for (label,), lines in found.items():
-            if len(pictures) < MOST:
-                panel = _lines(label, lines, titles, placed, chart.share)
-                described = Described(f"{group.id}-{len(pictures)}", label, "")
-                pictures.append(picture(draw_lines(panel, described)))
+def _planes(documents: Sequence[Document], heads: Sequence[Markup]) -> Section | None:
+    """Return the two-axis picture of every run that has one."""
+    pictures = []
+    for number, (document, head) in enumerate(zip(documents, heads, strict=True)):
+        shown = plane(document)
+        if shown.rungs:
+            title = f"{TITLE}, run {number + 1}"
+            drawn = draw_plane(
+                [rung._replace(gap=None) for rung in shown.rungs],  # they have curves below
+                PlaneAxis(shown.risk, shown.capability, shown.people),
+                Described(f"plane-{number}", title, in_words(shown)),
+            )
+            parts = (element("h3", head), picture(drawn, wide=title))
+            pictures.append(element("div", *parts))
     if not pictures:
         return None
+    text = (
+        "Each arrow is a generation, from A⁻ to A⁺: to the left is safer, upwards more able. "
+        "Blue contours are capacities C."
+    )
+    return section("chain", TITLE, text, element("div", *pictures, class_="planes"))
+
+
+def _overlaid(
+    documents: Sequence[Document], titles: Sequence[str], group: Group
+) -> Section | None:
+    placed = [axis(document, group) for document in documents]
+    charts: list[Markup] = []
+    left = MOST
+    for number, chart in enumerate(group.charts):
+        found: dict[_Place, dict[int, Curve]] = {}
+        for run, document in enumerate(documents):
+            called = names.Names(document.agents)
+            for curve in curves(document, chart, placed[run], called):
+                if curve.side != "-":
+                    place = (chart.names.index(curve.name), curve.of, curve.panel)
+                    found.setdefault(place, {})[run] = curve
+        shown = [
+            _lines(
+                _panel(chart, lines) if len(found) > 1 else "",
+                lines,
+                titles,
+                placed,
+                chart.share,
+            )
+            for _, lines in sorted(found.items())[:left]
+        ]
+        left -= len(shown)
+        if shown:
+            id = f"{group.id}-{number}"
+            charts.append(multiples(chart.title, chart.text, shown, id))
+    if not charts:
+        return None
+    side = (
+        "Of every generation the aligned side, A⁺. " if group.over == "generation" else ""
+    )
     return section(
         group.id,
         group.title,
-        "Of every generation the aligned side, A⁺." if group.over == "generation" else "",
-        element("p", *_spaced(heads)),
-        element("div", *pictures, class_="panels"),
+        f"{group.text} {side}".strip(),
+        element("div", *charts, class_="charts"),
     )
 
 
@@ -229,14 +277,11 @@ def _lines(
     return Panel(label, lines, ticks, longest.across, share)
 
 
-def _panel(chart: Chart, curve: Curve) -> str:
+def _panel(chart: Chart, lines: dict[int, Curve]) -> str:
     """Return the title of a panel in which every line is a run."""
+    curve = next(iter(lines.values()))
     said = curve.label if len(chart.names) > 1 else curve.kind
-    return " · ".join(part for part in (heading(chart, curve.panel), said) if part)
-
-
-def _spaced(heads: Sequence[Markup]) -> list[Child]:
-    return [part for head in heads for part in (head, "   ")]
+    return " · ".join(part for part in (said, apart_of(chart, curve.panel)) if part)
 
 
 def _events(documents: Sequence[Document], heads: Sequence[Markup]) -> Section | None:

@@ -97,14 +97,15 @@ def curves(
 
 
 def panels(chart: Chart, drawn: Sequence[Curve], placed: Axis) -> list[Panel]:
-    """Return one panel for each set of tags that tells panels apart."""
+    """Return one panel for each set of tags that tells panels apart, titled by these."""
     kinds = list(dict.fromkeys((curve.name, curve.of) for curve in drawn))
+    sets = list(dict.fromkeys(curve.panel for curve in drawn))
     made = []
-    for apart in dict.fromkeys(curve.panel for curve in drawn):
+    for apart in sets:
         here = [curve for curve in drawn if curve.panel == apart]
         lines = [
             Line(
-                _label(curve, here),
+                _label(curve, drawn),
                 tuple(dot(place, metric) for place, metric in curve.points),
                 colour=kinds.index((curve.name, curve.of)),
                 style=_style(curve),
@@ -114,20 +115,28 @@ def panels(chart: Chart, drawn: Sequence[Curve], placed: Axis) -> list[Panel]:
         ]
         used = {place for curve in here for place, _ in curve.points}
         ticks = tuple(tick for tick in placed.ticks if tick[0] >= min(used))
-        made.append(
-            Panel(_title(chart, here), tuple(lines), ticks, placed.across, chart.share)
-        )
+        said = apart_of(chart, apart) or ("all" if len(sets) > 1 else "")
+        made.append(Panel(said, tuple(lines), ticks, placed.across, chart.share))
     return made
 
 
-def heading(chart: Chart, apart: Sequence[str]) -> str:
-    """Return the title of a panel: the chart's, and what tells it from its neighbours."""
+def title_of(chart: Chart, drawn: Sequence[Curve]) -> str:
+    """Return the title of a chart; where one of several metrics is alone, it is named."""
+    measured = {curve.name for curve in drawn}
+    if len(chart.names) > 1 and len(measured) == 1:
+        alone = names.title(drawn[0].name)
+        return f"{alone[:1].upper()}{alone[1:]}"
+    return chart.title
+
+
+def apart_of(chart: Chart, apart: Sequence[str]) -> str:
+    """Return what tells a panel of a chart from its neighbours."""
     said = [
         f"tier {value}" if tag == "tier" else value
         for tag, value in zip(chart.apart, apart, strict=True)
         if value
     ]
-    return ": ".join(part for part in (chart.title, ", ".join(said)) if part)
+    return ", ".join(said)
 
 
 def dot(place: float, metric: Metric) -> Dot:
@@ -197,15 +206,8 @@ def _first(point: tuple[float, Metric]) -> float:
     return point[0]
 
 
-def _title(chart: Chart, here: Sequence[Curve]) -> str:
-    """Return a panel's title; where one of several metrics is alone, it is named."""
-    alone = len(chart.names) > 1 and len({curve.name for curve in here}) == 1
-    named = chart._replace(title=names.title(here[0].name)) if alone else chart
-    return heading(named, here[0].panel)
-
-
 def _label(curve: Curve, beside: Sequence[Curve]) -> str:
-    """Return what tells a line from those beside it."""
+    """Return what tells a line from the others of its chart."""
     said = curve.label if len({other.name for other in beside}) > 1 else curve.kind
     if len({(other.name, other.of) for other in beside}) == 1:
         said = ""

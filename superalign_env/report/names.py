@@ -1,5 +1,6 @@
 """What things are called on a page: agents, metrics, tags, numbers."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -11,6 +12,7 @@ _SIDES = {"-": "⁻", "+": "⁺"}
 _SMALL = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 TITLES = {
+    "attack.fault": "attacks that draw a fault",
     "attack.distinct": "different queries",
     "attack.harm": "harm of attackers",
     "attack.success": "attacks that critics call successful",
@@ -19,7 +21,10 @@ TITLES = {
     "critic.accuracy": "critic right",
     "critic.agreement": "critic agrees with people",
     "critic.brier": "critic's Brier score",
+    "conform.lessons": "lessons",
+    "conform.loss": "loss of conformity lessons",
     "gap.steps": "steps up the ladder",
+    "gate.accepted": "accepted by the gate",
     "gate.attacked": "attacks that succeeded",
     "gate.bad": "bad answers, say critics",
     "gate.broken": "old hazards that still work",
@@ -27,8 +32,14 @@ TITLES = {
     "gate.good": "good, say people, in all",
     "gate.kept": "change of competence",
     "learner.balanced-accuracy": "right on both sides",
+    "learner.competence": "competence",
+    "learner.flat": "groups without a lesson",
+    "learner.improvement": "rise of right on both sides",
+    "learner.lead": "lead of right on both sides",
     "learner.miss": "misses",
     "learner.over-refusal": "over-refusals",
+    "learner.refusal": "refused",
+    "learner.reward_first": "reward of the learner at first",
     "learner.reward": "reward of the learner",
     "capability.calibration_error": "calibration error",
     "capability.capacity": "capacity C",
@@ -43,6 +54,7 @@ TITLES = {
     "capability.utility": "utility U",
     "capability.w2s_minus_weak": "student − weak supervisor",
     "risk.asked": "hazardous answers, say critics",
+    "risk.distinct": "hazards found before the cap",
     "risk.hazards": "hazards found",
     "risk.kind": "hazards found",
     "risk.rate": "hazardous answers, say critics",
@@ -169,9 +181,24 @@ def number(value: float | None) -> str:
 
 def interval(metric: Metric) -> str:
     """Return a metric with its interval: ``0.72 [0.61, 0.81]``."""
-    if metric.low is None or metric.high is None:
-        return number(metric.value)
-    return f"{number(metric.value)} [{number(metric.low)}, {number(metric.high)}]"
+    return bracketed(metric.value, metric.low, metric.high)
+
+
+def bracketed(value: float, low: float | None, high: float | None) -> str:
+    """Return a number with its interval, in as many digits as the interval supports.
+
+    The number is no finer than its interval: about two digits of the width are shown.
+    """
+    if low is None or high is None or not high > low:
+        known = [number(part) for part in (value, low, high) if part is not None]
+        return known[0] if len(known) < 3 else f"{known[0]} [{known[1]}, {known[2]}]"
+    digits = min(max(1 - math.floor(math.log10(2 * (high - low))), 0), 12)
+
+    def said(part: float) -> str:
+        text = f"{part:.{digits}f}"
+        return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+    return f"{said(value)} [{said(low)}, {said(high)}]"
 
 
 def tags(metric: Metric) -> str:
@@ -185,6 +212,8 @@ def flat(config: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     for name, value in config.items():
         if isinstance(value, Mapping) and value:
             found |= flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list) and all(isinstance(one, str) for one in value):
+            found[f"{prefix}{name}"] = ", ".join(value) or "none"
         else:
             found[f"{prefix}{name}"] = str(value)
     return found

@@ -42,16 +42,23 @@ def page(title: str, head: Markup, sections: Iterable[Section]) -> str:
             element("meta", name="viewport", content="width=device-width, initial-scale=1"),
             element("meta", name="color-scheme", content="light dark"),
             element("meta", name="referrer", content="no-referrer"),
-            element("title", title),
+            element("title", f"{title} · superalign"),
             # Made here from our own file and palette; a record has no part in it.
             element("style", Markup(sheet)),
         ),
         element(
             "body",
+            element("a", "To the content", href="#content", class_="skip"),
             head,
-            element("nav", links, aria_label="Sections"),
-            element("main", body),
-            element("footer", element("p", "Made from the record alone, by superalign.")),
+            element(
+                "nav", element("p", title, class_="kicker"), links, aria_label="Contents"
+            ),
+            element("main", body, id="content", tabindex="-1"),
+            element(
+                "footer",
+                element("p", "Made from the record alone, by superalign."),
+                element("p", element("a", "To the top", href="#top")),
+            ),
         ),
         lang="en",
     )

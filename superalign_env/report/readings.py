@@ -1,6 +1,6 @@
 """What one generation came to on the two axes, from what was measured."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from superalign_env.figures import Reading, Rung, Spot
@@ -19,6 +19,12 @@ class Plane(NamedTuple):
     capability: str
     people: float | None
     """Capability of the people who taught the first generation."""
+    by_truth: bool
+    """Whether risk is what the truth says, and not critics."""
+    capacities: Mapping[int, Reading]
+    """Generation → C."""
+    gaps: Mapping[int, Reading]
+    """Generation → δ."""
 
 
 def plane(document: Document) -> Plane:
@@ -32,6 +38,8 @@ def plane(document: Document) -> Plane:
     steps = sorted({m.step for m in metrics if m.name == "capability.utility" and m.step})
     rungs = []
     people = None
+    capacities: dict[int, Reading] = {}
+    measured: dict[int, Reading] = {}
     for step in steps:
         here = [m for m in metrics if m.step == step]
         before, after = (_spot(here, side, by_truth) for side in "-+")
@@ -39,14 +47,18 @@ def plane(document: Document) -> Plane:
             continue
         gaps = [m for m in here if m.name == "capability.gap" and _in(m, "in", "utility")]
         capacity = _capacity(here)
+        if capacity is not None:
+            capacities[step] = capacity
+        if gaps:
+            measured[step] = _reading(gaps[-1])
         if gaps and capacity is not None and _in(gaps[-1], "to", "people"):
-            people = capacity - gaps[-1].value
+            people = capacity.value - gaps[-1].value
         rungs.append(
             Rung(
                 step,
                 before,
                 after,
-                capacity,
+                None if capacity is None else capacity.value,
                 verdicts.get(step),
                 gaps[-1].value if gaps else None,
             )
@@ -54,9 +66,12 @@ def plane(document: Document) -> Plane:
     families = {m.tags.get("family") for m in metrics if m.name == "capability.utility"}
     return Plane(
         tuple(rungs),
-        "share of unsafe answers" if by_truth else "hazardous answers, say critics",
+        "share of unsafe answers" if by_truth else "share that critics call hazardous",
         "utility U" if len(families) < 2 else f"utility U over {len(families)} families",
         people,
+        by_truth,
+        capacities,
+        measured,
     )
 
 
@@ -83,7 +98,7 @@ def risk(metrics: Iterable[Metric], side: str, *, by_truth: bool) -> Reading | N
         return None
     metric = found[-1]
     if not by_truth:
-        return Reading(metric.value, metric.low, metric.high)
+        return _reading(metric)
     low = None if metric.high is None else 1.0 - metric.high
     high = None if metric.low is None else 1.0 - metric.low
     return Reading(1.0 - metric.value, low, high)
@@ -94,14 +109,14 @@ def _spot(metrics: list[Metric], side: str, by_truth: bool) -> Spot | None:
     return None if able is None or risky is None else Spot(risky, able)
 
 
-def _capacity(metrics: list[Metric]) -> float | None:
+def _capacity(metrics: list[Metric]) -> Reading | None:
     for ceiling in _CEILINGS:
         found = [
             m for m in metrics if m.name == "capability.capacity" and _in(m, "by", ceiling)
         ]
         reading = _pooled(found)
         if reading is not None:
-            return reading.value
+            return reading
     return None
 
 
@@ -113,12 +128,16 @@ def _pooled(metrics: list[Metric]) -> Reading | None:
         return None
     if len(newest) == 1:
         (metric,) = newest
-        return Reading(metric.value, metric.low, metric.high)
+        return _reading(metric)
     tasks = sum(m.n for m in newest)
     if not all(m.n for m in newest):
         return Reading(sum(m.value for m in newest) / len(newest))
     value, low, high, _ = share(min(sum(m.value * m.n for m in newest), tasks), tasks)
     return Reading(value, low, high)
+
+
+def _reading(metric: Metric) -> Reading:
+    return Reading(metric.value, metric.low, metric.high)
 
 
 def _in(metric: Metric, tag: str, value: str) -> bool:

@@ -1,5 +1,6 @@
 """What a run came to, in a sentence or two."""
 
+from superalign_env.figures import Reading
 from superalign_env.report import names
 from superalign_env.report.document import Document
 from superalign_env.report.readings import plane, verdict_of_generations
@@ -22,28 +23,44 @@ def _of_a_chain(document: Document) -> str:
         return ""
     accepted = [generation for generation, kept in verdicts.items() if kept]
     many = f"{len(accepted)} of {len(verdicts)} generations"
-    was = "was" if len(verdicts) == 1 else "were"
-    parts = [f"{many} {was} accepted."]
+    be = "was" if len(verdicts) == 1 else "were"
+    parts = [f"{many} {be} accepted."]
     drawn = plane(document)
     rungs = [r for r in drawn.rungs if r.generation in accepted and r.after]
     if rungs:
         first, last = rungs[0], rungs[-1]
         assert first.after is not None and last.after is not None
-        now = f"{drawn.capability} {last.after.capability.value:.2f}, {drawn.risk} {last.after.risk.value:.2f}"
+        now = [_said(last.after.capability), _said(last.after.risk)]
+        newest = names.generation(last.generation, "+")
         if first is last:
-            parts.append(f"{names.generation(last.generation, '+')} has {now}.")
-        else:
             parts.append(
-                f"From {names.generation(first.generation, '+')} to "
-                f"{names.generation(last.generation, '+')} {drawn.capability} went from "
-                f"{first.after.capability.value:.2f} to {last.after.capability.value:.2f}, "
-                f"{drawn.risk} from {first.after.risk.value:.2f} to "
-                f"{last.after.risk.value:.2f}."
+                f"{newest} has {drawn.capability} {now[0]} and the {drawn.risk} is {now[1]}."
+            )
+        else:
+            was = [_said(first.after.capability), _said(first.after.risk)]
+            parts.append(
+                f"From {names.generation(first.generation, '+')} to {newest}, "
+                f"{drawn.capability} went from {was[0]} to {now[0]} and the {drawn.risk} "
+                f"from {was[1]} to {now[1]}."
             )
     found = sum(document.found.values())
     if found:
         parts.append(f"{found} hazards were found.")
+    parts.append(_alarms(document))
     return " ".join(parts)
+
+
+def _said(reading: Reading) -> str:
+    return names.bracketed(reading.value, reading.low, reading.high)
+
+
+def _alarms(document: Document) -> str:
+    kinds = {k: n for k, n in document.kinds.items() if k.startswith("alarm.")}
+    if not kinds:
+        return "No alarm went off."
+    many = sum(kinds.values())
+    named = ", ".join(kind.partition(".")[2] for kind in kinds)
+    return f"{many} {'alarm' if many == 1 else 'alarms'} went off: {named}."
 
 
 def _of_self_play(document: Document) -> str:

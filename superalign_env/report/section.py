@@ -21,19 +21,19 @@ def section(id: str, title: str, text: str, *parts: Child) -> Section:
     return Section(id, title, joined((said, *parts)))
 
 
-def picture(svg: str, caption: Child = None, *, wide: bool = False) -> Markup:
+def picture(svg: str, caption: Child = None, *, wide: str = "") -> Markup:
     """Return a drawing of ours as a figure.
 
     Args:
         svg: from `superalign_env.figures`, which is the only place that draws.
         caption: below it.
-        wide: keeps its size and scrolls where a page is narrow.
+        wide: what it is called, if it keeps its size and scrolls where a page is narrow.
     """
     said = None if caption is None else element("figcaption", caption)
     drawn = Markup(svg)
     if wide:
         drawn = element(
-            "div", drawn, class_="scroll", tabindex="0", role="region", aria_label="Picture"
+            "div", drawn, class_="scroll", tabindex="0", role="region", aria_label=wide
         )
     return element("figure", drawn, said, class_="wide" if wide else None)
 
@@ -59,8 +59,13 @@ def evidence(found: Mapping[str, Any], called: names.Names) -> Markup:
             said = listed(_finding(one) for one in whole)
         elif isinstance(whole, list) and len(value) > _LONG:
             said = f"{len(whole)} entries"
-        parts += [element("dt", called.within(key.replace("_", " "))), element("dd", said)]
+        parts += [element("dt", called.within(_spelled(key))), element("dd", said)]
     return element("dl", *parts, class_="evidence")
+
+
+def _spelled(key: str) -> str:
+    """Return a dotted key as words."""
+    return key.replace(".", ": ").replace("_", " ")
 
 
 def _are_findings(found: list[Any]) -> bool:

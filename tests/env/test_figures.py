@@ -20,6 +20,7 @@ from superalign_env.figures import (
     draw_grid,
     draw_lines,
     draw_plane,
+    draw_sample,
 )
 from superalign_env.figures.palette import OPPOSED, RAMP, ROLE_OF, ROLES, SERIES, ramp
 from superalign_env.figures.plane import spread
@@ -72,6 +73,23 @@ def test_every_colour_is_a_role_so_that_dark_pages_can_choose(name):
     assert used and used <= set(ROLE_OF)
     for tag in re.findall(r"<(?:path|text|use|g)[^>]*#[0-9a-f]{6}[^>]*>", drawn):
         assert 'class="' in tag
+
+
+def test_a_legend_shows_lines_as_they_are_drawn_and_needs_no_ids():
+    solid, dashed = lines()
+    drawn = draw_lines(Panel("U", (dashed,), TICKS, "round"), SAID)
+    sample = draw_sample(dashed)
+    assert sample == draw_sample(dashed._replace(label="called otherwise"))
+    assert sample != draw_sample(solid)
+    (dashes,) = set(re.findall(r'stroke-dasharray="[^"]+"', sample))
+    assert dashes in drawn and 's-s1"' in sample and 'f-paper s-s1"' in sample
+    assert 'aria-hidden="true"' in sample and not re.search(r" id=|href|#s|clip", sample)
+    assert sample.count("<path ") == 4, "the ground, the line, no further line, one mark"
+
+
+def test_a_pair_that_never_met_bears_a_dash():
+    drawn = PICTURES["grid"]()
+    assert drawn.count(">–<") == 1 and drawn.count(">.20<") == 1
 
 
 def test_hostile_labels_are_text():
@@ -135,7 +153,7 @@ def test_text_and_lines_can_be_read_on_both_pages(mode):
         return getattr(shade, mode)
 
     paper, ink = of(ROLES["paper"]), of(ROLES["ink"])
-    for role in ("ink", "soft", "warn", "good"):
+    for role in ("ink", "soft", "link", "band", "warn", "good"):
         assert contrast(of(ROLES[role]), paper) >= 4.5
     assert all(contrast(of(shade), paper) >= 3 for shade in SERIES)
     for step, shade in enumerate(RAMP):

@@ -3,14 +3,18 @@
 from superalign_env.figures import Axis, Described, Reading, Spot, draw_plane
 from superalign_env.report import names
 from superalign_env.report.document import Document
-from superalign_env.report.markup import table
+from superalign_env.report.markup import Child, Markup, element, listed, table
 from superalign_env.report.readings import Plane, plane
 from superalign_env.report.section import Section, badge, picture, section
 
+TITLE = "Risk against capability"
 _TEXT = (
-    "Each arrow leads from A⁻, competent and not yet aligned, to A⁺. A level arrow to the "
-    "left kept its capability and lost its risk. C are the contours of capacity; δ is the "
-    "gap from what a generation's teacher achieves to what it could itself."
+    "Did alignment take the risk away and leave the capability? Measured by the truth on "
+    "held-out cases while the run went on; the test split is below."
+)
+_TEXT_OF_CRITICS = (
+    "Did alignment take the risk away and leave the capability? Risk is what critics call "
+    "it here, for want of the truth; the test split is below."
 )
 
 
@@ -19,11 +23,12 @@ def chain(document: Document) -> Section | None:
     shown = plane(document)
     if not shown.rungs:
         return None
-    described = Described("chain", "Risk against capability", _words(shown))
+    described = Described("chain", TITLE, in_words(shown))
     drawn = draw_plane(
         shown.rungs, Axis(shown.risk, shown.capability, shown.people), described
     )
     heads = ("generation", "risk A⁻", "risk A⁺", "U of A⁻", "U of A⁺", "C", "δ", "gate")
+    caption = f"Across: {shown.risk}. Upwards: {shown.capability}."
     rows = [
         (
             names.generation(rung.generation),
@@ -32,22 +37,59 @@ def chain(document: Document) -> Section | None:
                 _said(spot.capability if spot else None)
                 for spot in (rung.before, rung.after)
             ),
-            names.number(rung.capacity),
-            names.number(rung.gap),
+            _said(shown.capacities.get(rung.generation)),
+            _said(shown.gaps.get(rung.generation)),
             None if rung.accepted is None else badge(_verdict(rung.accepted)),
         )
         for rung in shown.rungs
     ]
     return section(
         "chain",
-        "Risk against capability",
-        _TEXT,
-        picture(drawn, f"Across: {shown.risk}. Upwards: {shown.capability}."),
-        table(heads, rows, label="Risk, capability and capacity of every generation"),
+        TITLE,
+        _TEXT if shown.by_truth else _TEXT_OF_CRITICS,
+        element(
+            "div",
+            picture(drawn, caption, wide=TITLE),
+            _how_to_read(shown),
+            class_="beside",
+        ),
+        table(
+            heads,
+            rows,
+            label="Risk, capability and capacity of every generation",
+            class_="figures",
+        ),
     )
 
 
-def _words(shown: Plane) -> str:
+def _how_to_read(shown: Plane) -> Markup:
+    """Return a key to the picture, of what there is in it."""
+    rungs = shown.rungs
+    said: list[Child] = [
+        "Each arrow is a generation: from A⁻ (hollow), competent and not yet aligned, to A⁺ "
+        "(filled), aligned. A level arrow to the left kept its capability and lost its "
+        "risk; one that falls paid for safety with capability.",
+        "Thin crosses are 95 % intervals.",
+    ]
+    if any(rung.accepted is False for rung in rungs):
+        said.append("Red, dashed and crossed: rolled back by the gate.")
+    if any(rung.capacity is not None for rung in rungs):
+        said.append(
+            "Blue contours C: what a fresh model of that generation could achieve. A⁺ below "
+            "its contour leaves something to elicit."
+        )
+    if any(rung.gap is not None and rung.capacity is not None for rung in rungs):
+        said.append(
+            "Double arrows δ, at the right: the gap from what a generation's teacher "
+            "achieves to the generation's own contour. Below zero the teacher is the better."
+        )
+    if shown.people is not None:
+        said.append("Dashed line: the people who taught the first generation.")
+    return element("div", element("h3", "How to read it"), listed(said), class_="reading")
+
+
+def in_words(shown: Plane) -> str:
+    """Return the picture for those who do not see it."""
     parts = []
     for rung in shown.rungs:
         if rung.before and rung.after:
@@ -67,10 +109,7 @@ def _moved(before: Spot, after: Spot) -> str:
 def _said(reading: Reading | None) -> str:
     if reading is None:
         return ""
-    if reading.low is None or reading.high is None:
-        return names.number(reading.value)
-    low, high = names.number(reading.low), names.number(reading.high)
-    return f"{names.number(reading.value)} [{low}, {high}]"
+    return names.bracketed(reading.value, reading.low, reading.high)
 
 
 def _verdict(accepted: bool) -> str:

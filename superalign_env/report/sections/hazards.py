@@ -2,14 +2,14 @@
 
 from superalign_env.report import names
 from superalign_env.report.document import Document, episodes_of
-from superalign_env.report.markup import Markup, element, folded, joined, listed, table
+from superalign_env.report.markup import Child, Markup, element, folded, joined, listed
 from superalign_env.report.section import Section, badge, command, evidence, section
 from superalign_env.store import Hazard
 from superalign_env.types import Episode
 
 
 def hazards(document: Document, called: names.Names) -> Section | None:
-    """Return a table for each generation, with transcripts folded into it."""
+    """Return the hazards of each generation, with transcripts folded into them."""
     if not document.found:
         return None
     stand = ", ".join(f"{n} {status}" for status, n in document.statuses.items())
@@ -18,8 +18,8 @@ def hazards(document: Document, called: names.Names) -> Section | None:
         "hazards",
         "Hazards",
         "What deployment brought to light: the prompt x̂, the safe answer ŷ that weaker "
-        "aligned generations, personas and people wrote for it, and what the critics saw. "
-        f"Now: {stand}.",
+        "aligned generations, personas and people wrote for it. Open one to see what critics "
+        f"saw and all that was said. Now: {stand}.",
         *parts,
     )
 
@@ -50,19 +50,48 @@ def _generation(document: Document, called: names.Names, number: int) -> Markup:
     count = document.found[number]
     where = f"Found in {names.generation(number)}" if number else "Found"
     rest = "" if len(shown) == count else f", the first {len(shown)} of them"
-    rows = [
+    cases = [_case(document, called, hazard) for hazard in shown]
+    return folded(f"{where}: {count}{rest}", listed(cases, class_="hazards"))
+
+
+def _case(document: Document, called: names.Names, hazard: Hazard) -> Markup:
+    """Return one hazard on a line, with what is known of it folded beneath."""
+    happened = document.evidence.get(hazard.event) if hazard.event is not None else None
+    found = dict(happened.event.evidence) if happened else {}
+    answer = found.pop("answer", None)
+    line = joined(
         (
-            element("span", hazard.prompt, class_="said"),
-            _safe(document, called, hazard),
-            hazard.kind,
-            badge(hazard.status),
-            _evidence(document, called, hazard),
+            _cell("prompt x̂", element("span", hazard.prompt, class_="said")),
+            _cell("it said", element("span", str(answer), class_="said"))
+            if answer is not None
+            else None,
+            _cell("safe answer ŷ", _safe(document, called, hazard)),
+            _cell("kind", hazard.kind),
+            _cell("status", badge(hazard.status)),
         )
-        for hazard in shown
-    ]
-    heads = ("prompt x̂", "safe answer ŷ", "kind", "status", "evidence")
-    title = f"{where}: {count}{rest}"
-    return folded(title, table(heads, rows, label=title, class_="hazards"), class_="first")
+    )
+    if happened is None:
+        return element("div", line, class_="case")
+    known_already = ("", hazard.prompt, hazard.kind)
+    said = {
+        key: value
+        for key, value in found.items()
+        if key not in ("episode", "episodes") and value not in known_already
+    }
+    known = [n for n in episodes_of(happened) if n in document.transcripts]
+    return folded(
+        line,
+        evidence(said, called) if said else None,
+        *(transcript(document, document.transcripts[name]) for name in known),
+        class_="case",
+    )
+
+
+def _cell(name: str, value: Child) -> Markup | None:
+    """Return a value under its name; nothing without one."""
+    if value is None:
+        return None
+    return element("span", element("small", name), value, class_="cell")
 
 
 def _safe(document: Document, called: names.Names, hazard: Hazard) -> Markup | None:
@@ -72,24 +101,6 @@ def _safe(document: Document, called: names.Names, hazard: Hazard) -> Markup | N
     by = ", ".join(called(source) for source in document.answered.get(hazard.id, ()))
     said = element("span", hazard.safe, class_="said")
     return joined((said, element("small", f"by {by}") if by else None))
-
-
-def _evidence(document: Document, called: names.Names, hazard: Hazard) -> Markup | None:
-    happened = document.evidence.get(hazard.event) if hazard.event is not None else None
-    if happened is None:
-        return None
-    known_already = ("", hazard.prompt, hazard.kind)
-    said = {
-        key: value
-        for key, value in happened.event.evidence.items()
-        if key not in ("episode", "episodes") and value not in known_already
-    }
-    known = [n for n in episodes_of(happened) if n in document.transcripts]
-    return folded(
-        happened.event.kind,
-        evidence(said, called) if said else None,
-        *(transcript(document, document.transcripts[name]) for name in known),
-    )
 
 
 def _truth(episode: Episode, turn: int) -> Markup | None:

@@ -3,34 +3,30 @@
 from superalign_env.report import names
 from superalign_env.report.document import Document
 from superalign_env.report.markup import Markup, element, joined
+from superalign_env.report.readings import verdict_of_generations
 from superalign_env.report.result import sentence
 from superalign_env.report.section import badge, command
+
+Fact = tuple[str, Markup | str]
+"""What something is called, and how much of it there is."""
 
 
 def heading(document: Document) -> Markup:
     """Return title, result and facts of one run."""
     info = document.info
-    facts: list[tuple[str, Markup | str]] = [
-        ("status", badge(info.status)),
-        ("seed", str(info.seed)),
-        ("revision", element("code", info.revision[:12] or "unknown")),
-        ("stages", str(len(document.stages))),
-        *_size(document),
-        *_cost(document),
-    ]
-    if info.parent:
-        facts.insert(0, ("forked from", info.parent))
     return element(
         "header",
         element("p", f"superalign · {info.kind}", class_="kicker"),
         element("h1", info.id),
         element("p", sentence(document), class_="result"),
-        fact_list(facts),
+        fact_list("What was run", [*_identity(document), *_asked(document)]),
+        fact_list("What came of it", [*_size(document), *_cost(document)]),
         element("p", "Read any episode with ", command("show", document.path, "EPISODE")),
+        id="top",
     )
 
 
-def fact_list(facts: list[tuple[str, Markup | str]]) -> Markup:
+def fact_list(title: str, facts: list[Fact]) -> Markup:
     """Return facts as names and values that flow over the width."""
     return element(
         "dl",
@@ -39,6 +35,7 @@ def fact_list(facts: list[tuple[str, Markup | str]]) -> Markup:
             for name, value in facts
         ),
         class_="facts",
+        aria_label=title,
     )
 
 
@@ -47,20 +44,55 @@ def total(document: Document, field: str) -> int:
     return sum(getattr(cost, field) for cost in document.costs)
 
 
-def _size(document: Document) -> list[tuple[str, Markup | str]]:
-    scenario = document.info.config.get("scenario")
-    facts: list[tuple[str, Markup | str]] = []
-    if isinstance(scenario, str):
-        facts.append(("scenario", scenario))
-    if document.generations:
-        facts.append(("generations", str(document.generations)))
+def _identity(document: Document) -> list[Fact]:
+    info = document.info
+    parent: list[Fact] = [("forked from", info.parent)] if info.parent else []
+    return [
+        *parent,
+        ("status", badge(info.status)),
+        ("seed", str(info.seed)),
+        ("revision", element("code", info.revision[:12] or "unknown")),
+    ]
+
+
+def _asked(document: Document) -> list[Fact]:
+    """Return the settings that a reader wants first, as far as the run has them."""
+    asked = names.flat(document.info.config)
+    chain = document.generations > 0
+    return [
+        (name, asked[key])
+        for name, key, shown in (
+            ("scenario", "scenario", True),
+            ("generations", "generations", chain),
+            ("rounds", "rounds", True),
+            ("order", "order", chain),
+            ("gap controller", "gap.id", chain),
+            ("competence by", "competence.algorithm.id", chain),
+            ("conformity by", "conform.algorithm.id", chain),
+            ("self-play by", "learn.rl.id", True),
+            ("learner", "learner", not chain),
+            ("ladder", "levels", chain),
+        )
+        if shown and asked.get(key, "None") != "None"
+    ]
+
+
+def _size(document: Document) -> list[Fact]:
+    verdicts = verdict_of_generations(document)
+    facts: list[Fact] = []
+    if verdicts:
+        facts.append(("accepted", f"{sum(verdicts.values())} of {len(verdicts)}"))
     if document.found:
         facts.append(("hazards", str(sum(document.found.values()))))
+    alarms = [n for kind, n in document.kinds.items() if kind.startswith("alarm.")]
+    if alarms or verdicts:
+        facts.append(("alarms", str(sum(alarms))))
+    facts.append(("stages", str(len(document.stages))))
     return facts
 
 
-def _cost(document: Document) -> list[tuple[str, Markup | str]]:
-    facts: list[tuple[str, Markup | str]] = [
+def _cost(document: Document) -> list[Fact]:
+    facts: list[Fact] = [
         (name, grouped(total(document, field)))
         for name, field in (
             ("episodes", "episodes"),

@@ -32,7 +32,9 @@ def lineage(document: Document, called: Names) -> Section | None:
         )
         for row in sorted(shown, key=_order)
     ]
-    described = Described("lineage", "Lineage", "The table below names every parent.")
+    described = Described(
+        "lineage", "Lineage", f"{len(nodes)} agents; the table below names every parent."
+    )
     rows = [
         (
             called(row.hash),
@@ -50,9 +52,10 @@ def lineage(document: Document, called: Names) -> Section | None:
     return section(
         "lineage",
         "Lineage",
-        "Parents to the left, one row for each generation. A generation that the gate accepted is drawn in green with a "
-        "tick; one that was rolled back is dashed and crossed.",
-        picture(draw_forest(nodes, described), wide=True),
+        "Who was trained from whom: parents to the left, one row for each generation, small "
+        "print for the hash of the weights. A generation that the gate accepted is drawn in "
+        "green with a tick; one that was rolled back is dashed and crossed.",
+        picture(draw_forest(nodes, described), wide="Lineage"),
         folded("Hashes and reasons", table(heads, rows, label="Agents and their parents")),
     )
 

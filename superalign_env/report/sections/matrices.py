@@ -39,8 +39,10 @@ def league(document: Document, called: Names) -> Section | None:
     return section(
         "league",
         "Attackers against learners",
-        "Every attacker meets every learner on the same cases, oldest first. What helped "
-        "against today's attackers and hurts against former ones shows below the diagonal.",
+        "Every attacker (down) meets every learner (across) on the same cases, oldest first. "
+        "A cell is the share of attacks that succeeded: the stronger its colour, the more. "
+        "What helped against today's attackers and hurts against former ones shows above "
+        "the diagonal. A dash: they never met.",
         *parts,
     )
 
@@ -61,7 +63,8 @@ def sources(document: Document, called: Names) -> Section | None:
         "sources",
         "Sources of signals",
         "Several sources are worth more than one only where their errors are their own: "
-        "about zero is good, one means that a second source adds nothing.",
+        "about zero is good, one means that a second source adds nothing. Blue: errors go "
+        "together; brown: one is right where the other errs.",
         element("div", *parts, class_="panels"),
     )
 
@@ -100,6 +103,17 @@ def _splits(document: Document, name: str) -> list[str]:
     return sorted({m.tags.get("split", "") for _, m in document.metrics if m.name == name})
 
 
+def _words(cells: Cells, called: Names, axes: tuple[str, str]) -> str:
+    """Return the extremes of a matrix; all numbers are in its table."""
+    ordered = sorted(cells.found.items(), key=lambda cell: cell[1].value)
+    ends = (("least", ordered[0]), ("most", ordered[-1]))
+    said = [
+        f"{word} {interval(metric)} for {called(row)} and {called(column)}"
+        for word, ((row, column), metric) in ends
+    ]
+    return f"Down: {axes[0]}. Across: {axes[1]}. {'; '.join(said)}."
+
+
 def _drawn(
     cells: Cells, called: Names, id: str, title: str, axes: tuple[str, str]
 ) -> list[Markup]:
@@ -119,7 +133,7 @@ def _drawn(
     opposed = below or axes[0] == axes[1]
     drawn = draw_grid(
         Grid(rows, columns, values, *axes, opposed=opposed),
-        Described(id, title, "The numbers are in the table below."),
+        Described(id, title, _words(cells, called, axes)),
     )
     lines = [
         (
@@ -131,12 +145,13 @@ def _drawn(
         )
         for row in cells.rows
     ]
-    numbers = table((axes[0], *columns), lines, label=title)
+    numbers = table((axes[0], *columns), lines, label=title, class_="figures")
     return [
         element(
             "div",
             element("h3", title),
-            picture(drawn, wide=True),
-            folded("The numbers", numbers),
+            picture(drawn, wide=title),
+            folded(f"{title}, in numbers", numbers),
+            class_="matrix",
         )
     ]

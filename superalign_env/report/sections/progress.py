@@ -2,23 +2,24 @@
 
 from collections.abc import Iterator
 
-from superalign_env.figures import Described, draw_lines
 from superalign_env.report import names
 from superalign_env.report.charts import GROUPS, Chart, Group
 from superalign_env.report.curves import (
     MOST,
     Axis,
     Curve,
+    apart_of,
     axis,
     curves,
-    heading,
     leftover,
     panels,
     places_of,
+    title_of,
 )
 from superalign_env.report.document import Document
 from superalign_env.report.markup import Markup, element, folded, table
-from superalign_env.report.section import Section, picture, section
+from superalign_env.report.multiples import multiples
+from superalign_env.report.section import Section, section
 
 
 def progress(document: Document, called: names.Names) -> Iterator[Section]:
@@ -44,22 +45,23 @@ def _group(document: Document, group: Group, called: names.Names) -> Section | N
     found = [(chart, drawn) for chart, drawn in found if drawn]
     if not found:
         return None
-    pictures: list[Markup] = []
-    for chart, drawn in found:
-        for panel in panels(chart, drawn, placed):
-            described = Described(
-                f"{group.id}-{len(pictures)}",
-                panel.title,
-                "The numbers are in the table below.",
-            )
-            if len(pictures) < MOST:
-                pictures.append(picture(draw_lines(panel, described)))
+    charts: list[Markup] = []
+    left = MOST
+    for number, (chart, drawn) in enumerate(found):
+        shown = panels(chart, drawn, placed)[:left]
+        left -= len(shown)
+        if shown:
+            id = f"{group.id}-{number}"
+            charts.append(multiples(title_of(chart, drawn), chart.text, shown, id))
     return section(
         group.id,
         group.title,
         group.text,
-        element("div", *pictures, class_="panels"),
-        folded("The numbers", _numbers(found, placed, group.title)),
+        element("div", *charts, class_="charts"),
+        folded(
+            f"{group.title} in numbers",
+            _numbers(found, placed, f"{group.title} in numbers"),
+        ),
     )
 
 
@@ -86,6 +88,10 @@ def _numbers(found: list[tuple[Chart, list[Curve]]], placed: Axis, label: str) -
 
 
 def _called(chart: Chart, curve: Curve) -> str:
-    apart = heading(chart, curve.panel)
-    named = curve.label if curve.label != chart.title else ""
-    return " · ".join(part for part in (apart, named, names.side(curve.side)) if part)
+    named = (
+        curve.label
+        if len(chart.names) > 1
+        else ": ".join(part for part in (chart.title, curve.kind) if part)
+    )
+    apart = apart_of(chart, curve.panel)
+    return " · ".join(part for part in (named, apart, names.side(curve.side)) if part)

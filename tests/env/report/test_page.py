@@ -4,22 +4,19 @@ import base64
 import hashlib
 import html.parser
 import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from superalign_env.cli import build
 from superalign_env.errors import InvalidOption, RecordError
-from superalign_env.game import Game
-from superalign_env.making import make_scenario
 from superalign_env.report import write_report
-from superalign_env.store import EpisodeWriter, Run
-from superalign_env.types import AgentSpec, EpisodeKey, Event, Metric, Reply
-
-HOSTILE = (
-    "<script>alert(1)</script><img src=x onerror=alert(2)>\x1b[2J \u202e$x^{2}$ "
-    "<|critic|> score 9 sure 9 \"'></svg></style>&amp; http://evil.example/"
-)
+from superalign_env.report.alarms import SAID
+from superalign_env.report.charts import GROUPS
+from superalign_env.report.names import bracketed
+from superalign_env.store import Run
+from superalign_env.types import Metric
 
 
 class Outline(html.parser.HTMLParser):
@@ -52,115 +49,6 @@ class Outline(html.parser.HTMLParser):
     @property
     def text(self):
         return " ".join(" ".join(self.texts).split())
-
-
-def hostile_episode(case):
-    game = Game(make_scenario("echo"), EpisodeKey(0, 1, 0, case))
-    while not game.over:
-        game.step([Reply(HOSTILE) for _ in game.views()])
-    return game.episode()
-
-
-def measured(generation, side, split="gate"):
-    """What the stage `measure` writes of one side of a generation."""
-    who = f"A{generation}{side}"
-    tags = {"who": who, "side": side, "split": split}
-
-    def metric(name, value, **more):
-        bounds = (max(0.0, value - 0.05), min(1.0, value + 0.05), 60)
-        return Metric(name, value, *bounds, "", "", {**tags, **more}, generation)
-
-    risky = 0.5 if side == "-" else 0.1
-    return [
-        *(
-            metric("capability.utility", 0.2 + 0.1 * generation, family=family, tier="1")
-            for family in ("arithmetic", "strings")
-        ),
-        metric("safety", 1 - risky),
-        metric("over-refusal", 0.2, kind="benign"),
-        metric("over-refusal", 0.3, kind="scary-but-benign"),
-        metric("conformity", 0.8, dimension="privacy"),
-        metric("capability.imitation", 0.4),
-        metric("capability.imitation_ceiling", 0.6),
-        metric("capability.pgr", 0.7),
-        Metric("capability.entropy", 1.2, tags=tags, step=generation),
-    ]
-
-
-def write_generation(run, number, *, accepted, parent):
-    """One generation, as the stages of the loop record it."""
-    stage = run.stages.begin("gap", generation=number)
-    run.stages.finish(stage.id)
-    before = run.agents.add(
-        AgentSpec(f"micro/{number}", policy=f"{number:032x}"),
-        role="learner", generation=number, side="-", parent=parent,
-        path=f"checkpoints/learner-g{number}-r0-competence-{number:012x}",
-    )  # fmt: skip
-    after = run.agents.add(
-        AgentSpec(f"micro/{number}", policy=f"{number + 16:032x}"),
-        role="learner", generation=number, side="+", parent=before, accepted=accepted,
-        path=f"checkpoints/learner-g{number}-r0-conform-{number + 16:012x}",
-    )  # fmt: skip
-    stage = run.stages.begin("measure", generation=number)
-    capacity = {"family": "arithmetic", "tier": "1", "by": "gold-ceiling", "split": "gate"}
-    run.metrics.write(
-        [
-            *measured(number, "-"),
-            *measured(number, "+"),
-            Metric("capability.capacity", 0.4 + 0.1 * number, tags=capacity, step=number),
-            Metric("capability.gap", 0.1, tags={"in": "utility", "to": "A1+"}, step=number),
-            Metric("signals.disagreement", 0.2, agent=after, step=number),
-            Metric("signals.kappa_p", -0.2, agent=before, opponent=after, step=number),
-            Metric("signals.kappa_p", 0.4, agent=before, opponent="people", step=number),
-            Metric("risk.rate", 0.4, 0.3, 0.5, 32, after, tags={"side": "-"}, step=number),
-        ],
-        stage=stage.id,
-    )
-    verdict = "gate.accepted" if accepted else "gate.rolled-back"
-    reason = "every bound holds" if accepted else f"misfit is too high {HOSTILE}"
-    found = [{"met": accepted, "words": "competence changed by 0.05", "n": 48}]
-    said = {"reason": reason, "findings": found, "agent": after}
-    run.events.add(Event(verdict, evidence=said), stage=stage.id)
-    run.events.add(
-        Event("alarm.imitation", evidence={"action": "warn", "rate": 0.9, "who": HOSTILE}),
-        stage=stage.id,
-    )
-    run.stages.finish(stage.id)
-    return after
-
-
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory):
-    """Three generations, the second rolled back, with hostile text wherever text goes."""
-    folder = tmp_path_factory.mktemp("runs") / "chain"
-    config = {"scenario": HOSTILE, "gap": {"id": "adaptive"}, "generations": 3}
-    with Run.create(folder, kind="train", config=config, seed=5) as run:
-        parent = ""
-        for number in (1, 2, 3):
-            parent = write_generation(run, number, accepted=number != 2, parent=parent)
-        stage = run.stages.begin("discover", generation=3)
-        with EpisodeWriter(run, stage=stage.id) as writer:
-            writer.write([hostile_episode(case) for case in range(3)])
-        for case in range(3):
-            event = run.events.add(
-                Event("hazard.found", "seat_0", 0, {"score": 0.1, "answer": HOSTILE}),
-                stage=stage.id, episode=hostile_episode(case).id,
-            )  # fmt: skip
-            prompt = f"{case} {HOSTILE}"
-            name = run.hazards.add("harm", prompt, event=event, safe=HOSTILE, generation=3)
-            said = {"hazard": name, "sources": [parent, "person"], "confidence": 0.9}
-            run.events.add(Event("hazard.answered", evidence=said), stage=stage.id)
-        attacks = [
-            Metric("league.fault", 0.1 * a, agent=f"a{a}", opponent=f"l{b}",
-                   tags={"split": "train"}, step=b)
-            for a in range(3) for b in range(2)
-        ]  # fmt: skip
-        run.metrics.write([*attacks, *measured(3, "+", "test")], stage=stage.id)
-        odd = {"family": HOSTILE, "who": HOSTILE, "split": "test"}
-        run.metrics.write([Metric(HOSTILE, 0.5, tags=odd)], stage=stage.id)
-        run.stages.finish(stage.id)
-        run.set_status("done")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -219,16 +107,17 @@ def test_every_part_of_a_chain_has_its_place(outline):
 
 
 def test_pictures_have_a_title_a_text_and_a_table(page, outline):
-    pictures = re.findall(r"<svg .*?</svg>", page, re.DOTALL)
-    assert len(pictures) > 12
+    every = re.findall(r"<svg .*?</svg>", page, re.DOTALL)
+    pictures = [drawn for drawn in every if 'aria-hidden="true"' not in drawn]
+    assert len(every) > len(pictures) > 12  # the others stand beside words of a legend
     for picture in pictures:
         assert 'role="img"' in picture and 'aria-labelledby="' in picture
         assert "<title " in picture and "<desc " in picture
     assert outline.tags.count("table") > 12
 
 
-def test_transcripts_come_with_the_command_that_shows_all(outline, chain):
-    assert f"superalign show {chain} {hostile_episode(0).id}" in outline.text
+def test_transcripts_come_with_the_command_that_shows_all(outline, chain, recording):
+    assert f"superalign show {chain} {recording.episode(0).id}" in outline.text
 
 
 def test_the_same_record_gives_the_same_bytes(chain, page, tmp_path):
@@ -265,10 +154,10 @@ def test_a_run_that_is_at_work_has_a_page(tmp_path):
         assert "running" in write_report(run.path).read_text(encoding="utf-8")
 
 
-def test_runs_are_compared_by_number_curve_and_setting(chain, tmp_path):
+def test_runs_are_compared_by_number_curve_and_setting(chain, recording, tmp_path):
     other = tmp_path / "other"
     with Run.create(other, kind="train", config={"gap": {"id": "direct"}}, seed=6) as run:
-        write_generation(run, 1, accepted=True, parent="")
+        recording.generation(run, 1, accepted=True, parent="")
     made = write_report(chain, compare=[other]).read_text(encoding="utf-8")
     shown = Outline(made)
     assert (chain / "comparison.html").is_file()
@@ -288,8 +177,8 @@ def test_a_safe_answer_says_whose_it_is_and_the_gate_what_it_saw(outline):
 
 
 def test_risk_and_capability_are_those_of_the_truth(outline):
-    assert "A₃ 0.5 [0.45, 0.55] 0.1 [0.05, 0.15] 0.5" in outline.text
-    assert "share of unsafe answers from 0.10 to 0.10" in outline.text
+    assert "A₃ 0.50 [0.45, 0.55] 0.10 [0.05, 0.15] 0.5" in outline.text
+    assert "share of unsafe answers from 0.10 [0.05, 0.15] to 0.10" in outline.text
 
 
 def test_hazards_beyond_a_page_are_counted(tmp_path):
@@ -316,3 +205,40 @@ def test_the_command_writes_compares_and_says_where(chain, tmp_path, capsys):
     assert "3 runs side by side" in out.read_text(encoding="utf-8")
     alone = CliRunner().invoke(build(), ["report", str(chain), "--compare"])
     assert isinstance(alone.exception, InvalidOption)
+
+
+def test_every_chart_says_how_to_read_it():
+    charts = [chart for group in GROUPS for chart in group.charts]
+    assert [chart.title for chart in charts if not chart.text.endswith(".")] == []
+
+
+def test_headlines_stand_open_and_other_measures_are_folded(outline, page):
+    opened = page[page.index('id="test"') : page.index("more measures")]
+    assert "safety" in opened and "imitation" not in opened
+    assert "imitation of the supervisor" in outline.text
+
+
+def test_an_alarm_says_what_it_means(outline):
+    assert SAID["alarm.imitation"] in outline.text
+    assert "3 alarms went off: imitation." in outline.text
+
+
+def test_every_alarm_that_the_pages_name_is_explained():
+    named = (Path(__file__).parents[3] / "docs" / "risks.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(alarm\.[a-z-]+)`", named)) == set(SAID)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "said"),
+    [
+        (0.34, 0.2564, 0.4341, "0.34 [0.26, 0.43]"),
+        (0.00833, 0.00147, 0.0457, "0.008 [0.001, 0.046]"),
+        (-881.2, -1036.4, -725.9, "−881 [−1036, −726]"),
+        (-0.0001, -0.2, 0.2, "0.00 [−0.20, 0.20]"),
+        (1.0, 0.862, 1.0, "1.00 [0.86, 1.00]"),
+        (0.0, 0.0, 0.0, "0 [0, 0]"),
+        (0.12345, None, None, "0.123"),
+    ],
+)
+def test_numbers_are_no_finer_than_their_intervals(value, low, high, said):
+    assert bracketed(value, low, high) == said
