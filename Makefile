@@ -51,7 +51,7 @@ demo-chain: $(VENV)/.has-train  ## three generations, each supervised by the las
 test: $(VENV)/.has-test  ## all tests but the slow ones, types and style included
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
 
-test-slow: $(VENV)/.has-test  ## kills, long fuzzing, rebuilt rungs
+test-slow: $(VENV)/.has-slow  ## kills, long fuzzing, rebuilt rungs, reports in a browser
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m slow --timeout 1800 $(ARGS)
 
 lint: $(VENV)/.has-test  ## style, types, import law, generated pages
@@ -89,6 +89,11 @@ $(VENV)/.has-test: $(VENV)/.made $(PINNED)
 	@echo "installing superalign-env[test] into $(VENV) (once, about two minutes) …"
 	@$(PIP) -c constraints.txt -e '.[test]'
 	@touch $(VENV)/.has-train $@
+
+$(VENV)/.has-slow: $(VENV)/.made $(PINNED)
+	@echo "installing superalign-env[slow] into $(VENV) (once, about two minutes) …"
+	@$(PIP) -c constraints.txt -e '.[slow]'
+	@touch $(VENV)/.has-train $(VENV)/.has-test $@
 
 $(VENV)/.has-bench: $(VENV)/.made $(PINNED)
 	@echo "installing superalign-env[bench] into $(VENV) (once, about two minutes) …"
