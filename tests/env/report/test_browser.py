@@ -221,6 +221,19 @@ def test_the_night_is_dark(show):
     assert (day, night) == ("rgb(255, 255, 255)", "rgb(20, 23, 27)")
 
 
+def test_paper_is_white_at_night_and_shows_what_is_open(show):
+    browser = show("report", mode="dark")
+    night = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"media": "print", "features": night}
+    )
+    paper = "return getComputedStyle(document.documentElement).getPropertyValue('--paper')"
+    assert browser.execute_script(paper) == "#ffffff"
+    assert not browser.find_element(By.TAG_NAME, "nav").is_displayed()
+    assert browser.find_element(By.CSS_SELECTOR, "details > summary").is_displayed()
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 def test_what_is_folded_opens_by_keyboard(show):
     browser = show("report")
     body = browser.find_element(By.TAG_NAME, "body")
