@@ -1,7 +1,7 @@
 """How a live game becomes a record: names, hashes, and what the rules were."""
 
-import hashlib
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,9 +14,12 @@ from superalign_env.types import EpisodeKey, Grade, Reward, Seat, Utterance, Vie
 SCHEMA_VERSION = 2
 """`Episode.schema_version` of what is played now. Version 1 hashed the JSON of every view."""
 
+_ROOM = 4096
+"""Bytes that most views fit in."""
+
 _EarnedT = TypeVar("_EarnedT", Reward, Grade)
 
-_pack = msgspec.msgpack.Encoder().encode
+_pack_into = msgspec.msgpack.Encoder().encode_into
 
 
 def episode_id(key: EpisodeKey) -> str:
@@ -35,21 +38,28 @@ def view_hash(view: View, version: int = SCHEMA_VERSION) -> str:
         view: what was shown.
         version: `Episode.schema_version` of the record that the hash is for.
     """
-    if version == 1 or view.schema or view.tools:
-        return content_hash(view, floats=bool(view.schema or view.tools))
-    return hashlib.blake2b(_pack(view), digest_size=16).hexdigest()
+    return content_hash(view) if version == 1 else _hash(view, bytearray())
 
 
 def with_hashes(
     utterances: Sequence[Utterance], views: Sequence[View]
 ) -> tuple[Utterance, ...]:
     """Return utterances that name the views which they answer."""
+    room = bytearray(_ROOM)
     return tuple(
         [
-            Utterance(u.seat, u.turn, u.group, u.text, u.reply, u.repair, view_hash(view))
+            Utterance(u.seat, u.turn, u.group, u.text, u.reply, u.repair, _hash(view, room))
             for u, view in zip(utterances, views, strict=True)
         ]
     )
+
+
+def _hash(view: View, room: bytearray) -> str:
+    """Return the content hash of a view, which is packed into ``room`` on the way."""
+    if view.schema or view.tools:
+        return content_hash(view)
+    _pack_into(view, room)
+    return blake2b(room, digest_size=16).hexdigest()
 
 
 def dated(

@@ -12,7 +12,7 @@ from superalign_env.types import Ending, EpisodeKey, Role, Seat, Task, ToolCall,
 FORMAT = 2
 """Of what is written now. The first one kept what was said in tables of its own."""
 
-_encode = msgspec.json.Encoder().encode
+_pack = msgspec.msgpack.Encoder().encode
 
 
 class EpisodeRow(NamedTuple):
@@ -114,7 +114,7 @@ def seal(head: Row, events: Sequence[Row], *parts: bytes) -> str:
         events: its own ones.
         *parts: the spine, the columns of JSON, the numbers.
     """
-    digest = hashlib.blake2b(_encode((head, events)), digest_size=16)
+    digest = hashlib.blake2b(_pack((head, events)), digest_size=16)
     for part in parts:
         digest.update(part)
     return digest.hexdigest()

@@ -6,9 +6,10 @@ from msgspec.structs import replace
 from superalign_env import registry
 from superalign_env.game import Game
 from superalign_env.making import make_scenario
+from superalign_env.recording import SCHEMA_VERSION, view_hash
 from superalign_env.rollout.replay import replay
 from superalign_env.store import EpisodeWriter, Run
-from superalign_env.types import Ending, EpisodeKey, Event, Reply
+from superalign_env.types import Ending, EpisodeKey, Event, Reply, View
 
 
 def speak(view):
@@ -151,3 +152,27 @@ def test_other_rules_are_named(red_team):
     other = make_scenario("red-team", refine=2)
     found = replay(episode, other)
     assert any(line.startswith("options") for line in found.differences)
+
+
+def test_a_view_has_the_hash_of_the_schema_version_that_it_was_recorded_with():
+    view = View("e", 0, "s_0", "s", 0, 1, "text", schema=None, menu=("a", "null"))
+    plain = [view_hash(view), view_hash(view, 1)]
+    assert plain == [
+        "f32c69d23181ce8beb63f86745f89589",
+        "183728d2a10545363bb0021804ab23a0",
+    ]
+    assert view_hash(replace(view, menu=("a", "nul"))) not in plain
+    formed = replace(view, form="json-schema", schema={"b": 1.5, "a": [None]})
+    turned = replace(view, form="json-schema", schema={"a": [None], "b": 1.5})
+    assert view_hash(formed) == view_hash(turned) == view_hash(formed, 1)
+    with pytest.raises(ValueError, match="no JSON form"):
+        view_hash(replace(view, schema={"a": float("nan")}))
+
+
+def test_views_hash_alike_one_by_one_and_together():
+    game = Game(make_scenario("echo"), EpisodeKey(3))
+    while not game.over:
+        game.step([Reply("word" * 3000) for _ in game.views()])
+    episode = game.episode()
+    assert episode.schema_version == SCHEMA_VERSION
+    assert [u.view for u in episode.utterances] == [view_hash(v) for v in game.view_log]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from itertools import count
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -179,6 +180,38 @@ def test_whole_numbers_where_floats_belong_make_no_difference(run):
     store(run, loose)
     assert run.episode("e0") == loose
     assert validate(run) == []
+
+
+def test_numbers_of_numpy_are_recorded_as_the_numbers_that_they_are(run):
+    third, ids = np.float64(1) / 3, np.arange(3, dtype=np.int64)
+    reply = Reply("no", token_ids=tuple(ids), logprobs=tuple(np.float32([-0.5, -0.25, 0])))
+    episode = small(
+        rewards=(Reward("learner_0", "truth", third, 0), Reward("s_0", "null", 1.0, 0)),
+        grades=(Grade("learner_0", "safety", "ok", np.float32(0.5), 0),),
+        utterances=(Utterance("learner_0", 0, 0, "no", reply),),
+    )
+    store(run, episode)
+    assert run.episode("e0") == episode
+    assert [r.value for _, r in run.rewards()] == [1 / 3, 1.0]
+    assert validate(run) == []
+
+
+def test_what_episodes_share_is_stored_once_and_goes_with_the_last_of_them(run):
+    def shared():
+        tables = ("seatings", "rules", "agents")
+        return [run.database.value(f"SELECT count(*) FROM {table}") for table in tables]
+
+    first, second = (run.stages.begin("play").id for _ in range(2))
+    other = {"seats": {"learner_0": AgentSpec("other")}, "renderer": "plain"}
+    store(run, small(0), small(1), stage=first)
+    store(run, small(2), small(3, **other), stage=second)
+    assert shared() == [2, 2, 2]
+    run.stages.discard(second)
+    assert shared() == [1, 1, 1]
+    assert list(run.episodes()) == [small(0), small(1)]
+    assert validate(run) == []
+    store(run, small(3, **other), stage=first)
+    assert run.episode("e3") == small(3, **other)
 
 
 def test_an_episode_with_late_events_stays_itself(run):
