@@ -84,7 +84,7 @@ def _numbers(found: list[tuple[Chart, list[Curve]]], placed: Axis, label: str) -
         for chart, drawn in found
         for curve in drawn
     ]
-    return table(heads, rows, label=label)
+    return table(heads, rows, label=label, class_="figures")
 
 
 def _called(chart: Chart, curve: Curve) -> str:
