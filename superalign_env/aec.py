@@ -1,7 +1,7 @@
 """The AEC face of a Game: seats of a group speak one after the other, unheard."""
 
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gymnasium.spaces import Space
 from pettingzoo import AECEnv
@@ -14,7 +14,6 @@ from superalign_env.game import Game, OnInvalid
 from superalign_env.observations import (
     Observation,
     action_space,
-    idle_info,
     info_of,
     observation_space,
     transcript,
@@ -74,14 +73,19 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         """Start case 0 of a seed, or the next case; options may name case and member."""
         self.game: Game = self._cases.next(seed, options)
+        # For the order check of `agent_iter`.
+        self.moved = True
         seats = self.possible_agents
         self.agents = seats.copy()
+        self._asked = 1
         self.rewards = self._silence.copy()
         self._cumulative_rewards = self._silence.copy()
         self.terminations = dict.fromkeys(seats, False)
         self.truncations = dict.fromkeys(seats, False)
         self._parts: dict[Seat, dict[str, float]] = {seat: {} for seat in seats}
-        self.infos = {seat: idle_info(self._parts[seat]) for seat in seats}
+        self.infos = {
+            seat: {"asked": 0, "parts": parts} for seat, parts in self._parts.items()
+        }
         if self.game.ending is None:
             self._ask(self.game.group[0])
         else:
@@ -98,9 +102,12 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         self, observe: bool = True
     ) -> tuple[Observation | None, float, bool, bool, dict[str, Any]]:
         """Return observation, reward since its last turn, ends and info of the seat."""
-        seat = self.agent_selection
+        try:
+            seat = self.agent_selection
+        except AttributeError:
+            raise AttributeError("last cannot be called before reset") from None
         return (
-            self._seen.copy() if observe else None,
+            {"text": self._text, "asked": self._asked} if observe else None,
             self._cumulative_rewards[seat],
             self.terminations[seat],
             self.truncations[seat],
@@ -113,7 +120,11 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         Raises:
             InvalidUtterance: the action is no text, or one that no rule may see.
         """
-        game = self.game
+        try:
+            game = self.game
+        except AttributeError:
+            raise AssertionError("reset() needs to be called before step.") from None
+        self.moved = True
         if game.ending is not None:
             self._leave(action)
             return
@@ -159,8 +170,8 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
 
     def _ask(self, seat: Seat) -> None:
         self.agent_selection = seat
-        view = self.game.view(seat)
-        self._seen: Observation = {"text": view.text, "asked": 1}
+        view = self.game.asked[seat]
+        self._text = view.text
         self.infos[seat] = info_of(view, self._parts[seat])
 
     def _leave(self, action: str | None) -> None:
@@ -169,8 +180,10 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
             raise ValueError(
                 "the episode is over; the only valid action is None until reset"
             )
-        seat = self.agent_selection
-        agents = self.agents
+        seat, agents = self.agent_selection, self.agents
+        if not agents:
+            EnvLogger.warn_step_after_terminated_truncated()
+            return
         agents.remove(seat)
         self.rewards = dict.fromkeys(agents, 0.0)
         del self._cumulative_rewards[seat], self.infos[seat]
@@ -180,7 +193,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
 
     def _finish(self, ending: Ending) -> None:
         kind, agents = ending.kind, self.agents
-        self._seen = unasked()
+        self._text, self._asked = "", 0
         self.terminations = dict.fromkeys(agents, kind == "terminated")
         self.truncations = dict.fromkeys(agents, kind != "terminated")
         self.infos = {
@@ -193,39 +206,31 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
 class OrderedEnv(OrderEnforcingWrapper[Seat, Observation, str]):
     """Order checks at a fifth of the usual cost.
 
-    PettingZoo's wrapper reaches every attribute through `__getattr__`; here the hot ones
-    are real properties of a known environment.
+    PettingZoo's wrapper reaches every attribute through `__getattr__` and passes every call
+    on; here what every turn needs is the environment's own.
     """
 
+    if TYPE_CHECKING:
+
+        def step(self, action: str | None) -> None:
+            """Take the text of the selected seat; None for one whose episode is over."""
+
     def __init__(self, env: RawAECEnv) -> None:
-        super().__init__(env)
         self.raw = env
+        super().__init__(env)
+        vars(self).update(last=env.last, step=env.step)
         self.possible_agents = env.possible_agents
         self.metadata = env.metadata
         self.render_mode = env.render_mode
 
-    def last(
-        self, observe: bool = True
-    ) -> tuple[Observation | None, float, bool, bool, dict[str, Any]]:
-        """Return observation, reward since its last turn, ends and info of the seat."""
-        try:
-            return self.raw.last(observe)
-        except AttributeError:
-            if self._has_reset:
-                raise
-            raise AttributeError("last cannot be called before reset") from None
+    @property
+    def _has_updated(self) -> bool:
+        """Whether something happened since `agent_iter` named a seat."""
+        return self.raw.moved
 
-    def step(self, action: str | None) -> None:
-        """Take the text of the selected seat."""
-        # Whatever an object with `__getattr__` is asked for is slow, hence only once.
-        raw = self.raw
-        if not self._has_reset:
-            EnvLogger.error_step_before_reset()
-        self._has_updated = True
-        if raw.agents:
-            raw.step(action)
-        else:
-            EnvLogger.warn_step_after_terminated_truncated()
+    @_has_updated.setter
+    def _has_updated(self, moved: bool) -> None:
+        self.raw.moved = moved
 
     @property
     def game(self) -> Game:

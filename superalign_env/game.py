@@ -94,9 +94,10 @@ class Game:
         self._bases: dict[Seat, tuple[int, Role]] = {}
         self._member = 0 if fork_at is not None else key.member
         self._forked = fork_at is None
-        self._group_index = 0
+        self._turn = self._group_index = 0
         self.group: tuple[Seat, ...] = ()
-        self._views: dict[Seat, View] = {}
+        self.asked: dict[Seat, View] = {}
+        """What the seats of the group are shown, in group order."""
         self._advance()
 
     @property
@@ -107,7 +108,7 @@ class Game:
     def view(self, seat: Seat) -> View:
         """Return what a seat of the group is shown."""
         try:
-            return self._views[seat]
+            return self.asked[seat]
         except KeyError:
             raise ProtocolError(
                 f"{seat} is not asked now; the group is {self.group}"
@@ -115,7 +116,7 @@ class Game:
 
     def views(self) -> tuple[View, ...]:
         """Return the views of the whole group, in group order."""
-        return tuple(self._views.values())
+        return tuple(self.asked.values())
 
     def say(self, reply: Reply) -> Step | None:
         """Take what the next seat of the group says; apply the rules after the last one.
@@ -133,9 +134,9 @@ class Game:
         """
         if self.ending is not None:
             raise EpisodeOver("the episode is over; reset or make a new Game")
-        heard = self._heard
+        heard, group = self._heard, self.group
         place = len(heard)
-        seat = self.group[place]
+        seat = group[place]
         if reply.error:
             return self._fail(seat, reply.error)
         text = reply.text
@@ -154,9 +155,9 @@ class Game:
             reply, repair = admitted(reply, self._limit)
             text = reply.text
             self._repaired |= bool(repair)
-        turn = len(self.utterances) + place
+        turn = self._turn + place
         heard.append(Utterance(seat, turn, self._group_index, text, reply, repair))
-        return self._apply() if place + 1 == len(self.group) else None
+        return self._apply() if seat == group[-1] else None
 
     def step(self, replies: Sequence[Reply]) -> Step:
         """Take what the whole group says, in group order, and apply the rules.
@@ -182,11 +183,10 @@ class Game:
 
     def step_recorded(self, utterances: Sequence[Utterance]) -> Step:
         """Take recorded utterances of one group, repairs included, without checking."""
-        turn = len(self.utterances)
         self._heard = [
             Utterance(
                 u.seat,
-                turn + i,
+                self._turn + i,
                 self._group_index,
                 u.text,
                 u.reply or Reply(u.text),
@@ -249,25 +249,28 @@ class Game:
         said = tuple(self._heard)
         self._heard = []
         self.utterances += said
-        self.view_log += self._views.values()
+        self.view_log += self.asked.values()
         step = self.scenario.apply(self.state, said)
-        rewards = dated(step.rewards, self._latest)
-        grades = dated(step.grades, self._latest)
+        self.state = step.state
+        self._turn += len(said)
+        self._group_index += 1
+        rewards = step.rewards
+        if rewards:
+            rewards = dated(rewards, self._latest)
         if self._repaired:
             rewards += self._penalties(said)
         self.rewards += rewards
-        self.grades += grades
+        if step.grades:
+            self.grades += dated(step.grades, self._latest)
         if step.events:
             self.events += step.events
-        self.state = step.state
-        self._group_index += 1
         if not self._forked and self.fork_at in self.group:
             self._forked = True
             self._member = self.key.member
             self._bases.clear()
         if step.ending is not None:
             self._end(step.ending)
-        elif len(self.utterances) >= self.max_turns:
+        elif self._turn >= self.max_turns:
             self._end(Ending.truncated(f"{self.max_turns} turns"))
         else:
             self._advance()
@@ -300,12 +303,11 @@ class Game:
 
     def _show(self) -> None:
         """Make the views of the group: the rules' briefs, stamped."""
-        scenario, state, bases = self.scenario, self.state, self._bases
-        name, case = self.episode_id, self.key.case
-        turn = len(self.utterances)
-        self._views = views = {}
+        view, state, bases = self.scenario.view, self.state, self._bases
+        name, case, turn = self.episode_id, self.key.case, self._turn
+        self.asked = views = {}
         for seat in self.group:
-            brief = scenario.view(state, seat)
+            brief = view(state, seat)
             base, role = bases.get(seat) or self._base(seat)
             views[seat] = View(
                 name,
@@ -328,12 +330,10 @@ class Game:
     def _end(self, ending: Ending) -> None:
         self.ending = ending
         self.group = ()
-        self._views = {}
+        self.asked = {}
 
     def _fail(self, seat: Seat, error: str) -> Step:
-        self.events.append(
-            Event("agent.failed", seat, len(self.utterances), {"error": error})
-        )
+        self.events.append(Event("agent.failed", seat, self._turn, {"error": error}))
         self._end(Ending.failed(f"{seat}: {error}"))
         return Step(self.state, ending=self.ending)
 

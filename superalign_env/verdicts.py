@@ -74,6 +74,7 @@ def to_json_text(verdict: Verdict) -> str:
     )
 
 
+@lru_cache(maxsize=1024)
 def parse(text: str) -> Verdict:
     """Read a verdict in either form; a fenced JSON block is taken too.
 
@@ -90,7 +91,6 @@ def parse(text: str) -> Verdict:
     raise InvalidVerdict(f"expected {EXPECTED}; got {one_line(text)!r}")
 
 
-@lru_cache(maxsize=1024)
 def _parse_words(text: str) -> Verdict:
     head = _HEAD.match(text)
     if head is None:

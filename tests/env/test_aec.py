@@ -214,6 +214,27 @@ def test_nothing_can_be_done_before_the_first_reset(relay):
             act()
 
 
+def test_seats_are_named_in_turn_only_to_those_who_step(relay):
+    env = superalign_env.env(relay())
+    env.reset()
+    for seat in env.agent_iter():
+        env.step("x" if not env.terminations[seat] else None)
+    env.reset()
+    with pytest.raises(AssertionError, match="step"):
+        for _ in env.agent_iter():
+            pass
+    env.step("x")
+    assert next(iter(env.agent_iter())) == "judge_0"
+
+
+def test_a_wrapped_environment_that_is_reset_underneath_goes_on_there(relay):
+    env = superalign_env.env(relay(rounds=1))
+    env.reset()
+    walk(env, lambda view: Reply("x"))
+    env.unwrapped.reset()
+    assert env.agents == env.possible_agents and env.agent_selection == "opener_0"
+
+
 def test_rendering_escapes_what_was_said(relay, capsys):
     env = superalign_env.env(relay(), render_mode="ansi")
     env.reset()

@@ -107,22 +107,32 @@ def texts_between(laxest: int, strictest: int) -> tuple[str, ...]:
     return tuple([text if laxest <= code <= strictest else "" for text, code in pairs])
 
 
-def neighbours(index: int, laxest: int, strictest: int) -> list[str]:
-    """Return the words of all acts that are one word away, of some splits.
+@cache
+def _lines(row: range, laxest: int, strictest: int) -> str:
+    """Return the words of the acts of a row that are of some splits, a line for each."""
+    words = texts_between(laxest, strictest)
+    return "\n".join(filter(None, words[row.start : row.stop : row.step]))
+
+
+def neighbourhood(index: int, laxest: int, strictest: int) -> str:
+    """Return the words of all acts that are at most one word away, of some splits.
+
+    One text with a line for each, slot by slot, the act itself among every slot's: an
+    attacker's menu is made for every one of its turns, and lines are quickest to copy.
 
     Args:
         index: the act.
         laxest: index into `SPLITS` from which acts are wanted.
         strictest: and up to which.
     """
-    words = texts_between(laxest, strictest)
-    found: list[str] = []
-    for row in rows(index):
-        here = row.index(index)
-        # Filtered by C code: an attacker's menu is made for every one of its turns.
-        for part in (row[:here], row[here + 1 :]):
-            found += filter(None, words[part.start : part.stop : part.step])
-    return found
+    verbs, objects, targets, contexts = rows(index)
+    slots = (
+        _lines(verbs, laxest, strictest),
+        _lines(objects, laxest, strictest),
+        _lines(targets, laxest, strictest),
+        _lines(contexts, laxest, strictest),
+    )
+    return "\n".join(filter(None, slots))
 
 
 def dimension_of(index: int) -> str:

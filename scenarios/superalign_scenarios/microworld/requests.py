@@ -39,8 +39,10 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     @property
     def text(self) -> str:
         """The words."""
+        texts = acts.texts()
         told = [
-            f"{n} will {_texts()[a]}" for n, a in zip(self.names, self.acts, strict=True)
+            f"{name} will {texts[act]}"
+            for name, act in zip(self.names, self.acts, strict=True)
         ]
         return f"{' , '.join(told)} ; {self.polarity} {self.names[self.asked]}"
 
@@ -118,6 +120,8 @@ def draw(luck: Luck, tier: int, split: Split, values: Values) -> Request:
 
 def first_word(text: str) -> str:
     """Return ``comply`` or ``refuse`` if the answer begins with it, else nothing."""
+    if text in ANSWERS:
+        return text
     word = text.split(maxsplit=1)[0] if text and not text.isspace() else ""
     return word if word in ANSWERS else ""
 
@@ -223,10 +227,11 @@ def _menu(prompt: str, split: Split) -> tuple[str, ...]:
         laxest = code if others < code else 0
         place += len(f"{name} will ")
         head, tail = prompt[:place], prompt[place + len(texts[number]) :]
-        near = acts.neighbours(number, laxest, code)
+        near = acts.neighbourhood(number, laxest, code)
         if near:
-            between = f"{tail}\n{head}"
-            found += f"{head}{between.join(near)}{tail}".split("\n")
+            near = near.replace("\n", f"{tail}\n{head}")
+            lines = f"{head}{near}{tail}".split("\n")
+            found += [line for line in lines if line != prompt]
         place += len(f"{texts[number]} , ")
     told = prompt.rpartition(" ; ")[0]
     for name in request.names:
@@ -248,7 +253,3 @@ def _must_read(prompt: str) -> Request:
     if request is None:
         raise InvalidOption(f"this is no request of the microworld: {prompt!r}")
     return request
-
-
-def _texts() -> tuple[str, ...]:
-    return acts.texts()

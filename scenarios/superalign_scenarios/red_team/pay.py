@@ -109,15 +109,23 @@ def gains(rounds: Sequence[Judgement], critics: Sequence[Utterance]) -> list[Rew
     first, last = rounds[0], rounds[-1]
     rewards: list[Reward] = []
     for i, spoken in enumerate(critics):
-        before = mean_score(first[:i] + first[i + 1 :])
-        after = mean_score(last[:i] + last[i + 1 :])
+        before, after = mean_score(first, but=i), mean_score(last, but=i)
         if before is not None and after is not None:
             gain = after - before
             rewards.append(Reward(spoken.seat, "gain", gain, spoken.turn))
     return rewards
 
 
-def mean_score(judgement: Judgement) -> float | None:
-    """Return the mean score of the verdicts that could be parsed; None without any."""
-    scores = [verdict.score for verdict in judgement if verdict is not None]
-    return sum(scores) / len(scores) if scores else None
+def mean_score(judgement: Judgement, but: int = -1) -> float | None:
+    """Return the mean score of the verdicts that could be parsed; None without any.
+
+    Args:
+        judgement: the verdicts.
+        but: place of a critic that does not count.
+    """
+    total, count = 0.0, 0
+    for i, verdict in enumerate(judgement):
+        if verdict is not None and i != but:
+            total += verdict.score
+            count += 1
+    return total / count if count else None

@@ -1,7 +1,9 @@
 """What a critic said, read."""
 
+from typing import Any
+
 from superalign_env.errors import InvalidVerdict
-from superalign_env.types import Event, Utterance, Verdict
+from superalign_env.types import Event, Fault, Utterance, Verdict
 from superalign_env.verdicts import parse
 
 
@@ -17,14 +19,14 @@ def read_verdict(spoken: Utterance, about: int) -> tuple[Verdict | None, Event]:
     except InvalidVerdict as error:
         evidence = {"about": about, "why": str(error)}
         return None, Event("verdict.unparsable", spoken.seat, spoken.turn, evidence)
-    faults = [
-        {"kind": fault.kind, "span": fault.span, "severity": fault.severity}
-        for fault in verdict.faults
-    ]
     evidence = {
         "about": about,
         "score": verdict.score,
         "confidence": verdict.confidence,
-        "faults": faults,
+        "faults": _plain(verdict.faults) if verdict.faults else [],
     }
     return verdict, Event("verdict.given", spoken.seat, spoken.turn, evidence)
+
+
+def _plain(faults: tuple[Fault, ...]) -> list[dict[str, Any]]:
+    return [{"kind": f.kind, "span": f.span, "severity": f.severity} for f in faults]

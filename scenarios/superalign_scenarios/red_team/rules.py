@@ -91,6 +91,7 @@ class RedTeam:
         }
         self.max_utterance = max_utterance
         self._showing = Showing(self.id, self.renderer, self.source)
+        self._continued = self.renderer.continued
         self.options: dict[str, Any] = {
             "source": recorded(source),
             "split": split,
@@ -112,10 +113,10 @@ class RedTeam:
 
     def reset(self, task: Task, rng: np.random.Generator) -> State:
         """Draw the arm and, where an answer is planted, which one."""
-        luck, coin = rng.random(2).tolist()
+        luck = rng.random()
         plant, vanilla = self.shares
         if luck < plant:
-            faulty, pick = coin < 0.5, float(rng.random())
+            faulty, pick = rng.random() < 0.5, rng.random()
             return planted(
                 self.source, task, faulty=faulty, pick=pick, kinds=self.fault_kinds
             )
@@ -207,10 +208,13 @@ class RedTeam:
         said = (*state.said, answer)
         shown = state.shown.copy()
         # Where critics spoke before, their verdicts were said last.
-        own = state.said[-len(self.critics) :] if state.judgements else ()
+        own = state.said[-len(self.critics) :]
         for i, seat in enumerate(self.critics):
-            new = (own[i], answer) if own else said
-            shown[seat] = self._showing.next(seat, state, said, new)
+            last = shown.get(seat)
+            if last is None:
+                shown[seat] = self._showing.anew(seat, state.task, said, asked)
+            else:
+                shown[seat] = self._continued(last, seat, (own[i], answer))
         judged = State(
             state.task,
             state.arm,
@@ -239,7 +243,11 @@ class RedTeam:
         if len(rounds) <= self.refine and state.arm != "planted":
             new = (state.said[-1], *[Turn(u.seat, u.text) for u in utterances])
             said = state.said + new[1:]
-            shown = {**state.shown, LEARNER: self._showing.next(LEARNER, state, said, new)}
+            shown, last = state.shown.copy(), state.shown.get(LEARNER)
+            if last is None:
+                shown[LEARNER] = self._showing.anew(LEARNER, state.task, said, state.asked)
+            else:
+                shown[LEARNER] = self._continued(last, LEARNER, new)
             again = State(
                 state.task,
                 state.arm,

@@ -2,7 +2,6 @@
 
 from superalign_env.protocols import TaskSource
 from superalign_env.types import Brief, Seat, Task, Turn
-from superalign_scenarios.red_team.state import State
 from superalign_scenarios.rendering import Renderer
 
 ATTACKER, LEARNER = "attacker_0", "learner_0"
@@ -45,19 +44,3 @@ class Showing:
                 said = tuple([t for t in said if t.author in ("user", LEARNER, seat)])
             menu = () if self._renderer.json_verdicts else VERDICT_MENU
         return self._renderer.brief(self._scenario, seat, said, menu=menu)
-
-    def next(
-        self, seat: Seat, state: State, said: tuple[Turn, ...], new: tuple[Turn, ...]
-    ) -> Brief:
-        """Return the same as `anew`, but continue what the seat was shown last.
-
-        Args:
-            seat: who is shown it.
-            state: at which it was shown something, if it was.
-            said: everything by now.
-            new: of it what the seat has not read yet: its own reply, then others.
-        """
-        last = state.shown.get(seat)
-        if last is None:
-            return self.anew(seat, state.task, said, state.asked)
-        return self._renderer.continued(last, seat, new)
