@@ -1,5 +1,6 @@
 """Supervised fine-tuning: given ids, loss on the completion alone."""
 
+import json
 import math
 
 import pytest
@@ -37,6 +38,14 @@ def test_the_policy_learns_to_say_the_completions(scratch):
     assert [done for done, _ in steps] == list(range(1, 41))
     assert all(probability(policy, example) > 0.5 for example in EXAMPLES)
     assert not policy.model.training
+
+
+def test_who_loads_what_was_trained_finds_the_cache_switched_on(scratch, tmp_path):
+    policy = Policy.from_reference(str(scratch))
+    Sft(steps=1, batch=2).improve(policy, EXAMPLES[:2], seed=0)
+    policy.save(tmp_path / "kept")
+    config = json.loads((tmp_path / "kept" / "config.json").read_text())
+    assert config["use_cache"] is True
 
 
 def test_the_first_loss_is_that_of_the_completion_alone(scratch):

@@ -85,23 +85,24 @@ def _imitate(
     steps = min(settings.steps, ceil(settings.passes * len(examples) / batch))
     optimizer = policy.optimizer(settings.rate)
     recorder = Recorder(on_step)
-    trainer = SFTTrainer(
-        model=policy.model,
-        args=SFTConfig(
-            **shared_arguments(steps=steps, rate=settings.rate, seed=seed, device=device),
-            per_device_train_batch_size=batch,
-            dataset_kwargs={"skip_prepare_dataset": True},
-            max_length=None,
-            dataloader_drop_last=True,
-        ),
-        train_dataset=Dataset.from_list([_features(example) for example in examples]),
-        processing_class=policy.tokenizer,
-        optimizers=(optimizer, constant_schedule(optimizer)),
-        callbacks=[recorder],
-    )
-    run(trainer)
-    policy.model.train(False)
-    policy.agent.refresh()
+    with policy.training() as model:
+        trainer = SFTTrainer(
+            model=model,
+            args=SFTConfig(
+                **shared_arguments(
+                    steps=steps, rate=settings.rate, seed=seed, device=device
+                ),
+                per_device_train_batch_size=batch,
+                dataset_kwargs={"skip_prepare_dataset": True},
+                max_length=None,
+                dataloader_drop_last=True,
+            ),
+            train_dataset=Dataset.from_list([_features(example) for example in examples]),
+            processing_class=policy.tokenizer,
+            optimizers=(optimizer, constant_schedule(optimizer)),
+            callbacks=[recorder],
+        )
+        run(trainer)
     tenth = max(1, steps // 10)
     first = [numbers["loss"] for numbers in recorder.history[:tenth]]
     return {

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
@@ -38,13 +39,18 @@ class Trainee:
         """Yield the model, ready to be trained; afterwards it is ready to speak.
 
         TRL's trainers put a `forward` of their own on a model and leave it there; it is
-        taken off, or a policy trained for many rounds would call through all of them.
+        taken off, or a policy trained for many rounds would call through all of them. They
+        also switch the cache of keys and values off, for whoever loads the checkpoint too.
         """
+        config: Any = self.model.config
+        cached = getattr(config, "use_cache", None)
         self.model.train(True)
         try:
             yield self.model
         finally:
             self.model.__dict__.pop("forward", None)
+            if cached is not None:
+                config.use_cache = cached
             for weight in self.trained_weights().values():
                 weight.grad = None
             self.model.train(False)
