@@ -17,7 +17,7 @@ class Outbox:
     """
 
     def __init__(
-        self, sinks: Sequence[EpisodeSink], *, size: int = 256, seconds: float = 2.0
+        self, sinks: Sequence[EpisodeSink], *, size: int = 64, seconds: float = 2.0
     ) -> None:
         self._sinks = tuple(sinks)
         self._size = size
