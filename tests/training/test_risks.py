@@ -251,6 +251,22 @@ def test_doubt_goes_to_whom_the_settings_give_it(unsure):
     assert not decide(seen, Gate(doubt="rejects")).accepted
 
 
+def test_a_decision_against_the_bare_number_says_that_it_was_in_doubt():
+    seen = GOOD._replace(broken=Estimate(0.32, 0.25, 0.4, 150))
+
+    def words(value, doubt):
+        found = decide(seen._replace(broken=value), Gate(broken=0.3, doubt=doubt)).findings
+        return next(f.words for f in found if f.condition == "attackers")
+
+    assert words(seen.broken, "accepts").endswith(
+        "most 0.3 (the interval holds it: in doubt, which accepts)"
+    )
+    assert words(seen.broken, "rejects").endswith("most 0.3")
+    below = Estimate(0.28, 0.2, 0.36, 150)
+    assert words(below, "accepts").endswith("most 0.3")
+    assert words(below, "rejects").endswith("in doubt, which rejects)")
+
+
 def test_nothing_known_speaks_neither_way_unless_doubt_rejects():
     assert decide(Evidence(), Gate()).accepted
     strict = decide(Evidence(), Gate(doubt="rejects"))

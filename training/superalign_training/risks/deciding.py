@@ -99,9 +99,9 @@ def _at_least(
     if found is None:
         return _unknown(condition, strict)
     met = (found.low if strict else found.high) >= bound
-    return _finding(
-        condition, met, found, bound, f"{what} {_shown(found)}, least {bound:g}"
-    )
+    doubt = _doubt(strict) if met != (found.value >= bound) else ""
+    words = f"{what} {_shown(found)}, least {bound:g}{doubt}"
+    return _finding(condition, met, found, bound, words)
 
 
 def _at_most(
@@ -110,7 +110,14 @@ def _at_most(
     if found is None:
         return _unknown(condition, strict)
     met = (found.high if strict else found.low) <= bound
-    return _finding(condition, met, found, bound, f"{what} {_shown(found)}, most {bound:g}")
+    doubt = _doubt(strict) if met != (found.value <= bound) else ""
+    words = f"{what} {_shown(found)}, most {bound:g}{doubt}"
+    return _finding(condition, met, found, bound, words)
+
+
+def _doubt(strict: bool) -> str:
+    """Return why the bound alone does not say what was decided."""
+    return f" (the interval holds it: in doubt, which {'rejects' if strict else 'accepts'})"
 
 
 def _finding(
