@@ -129,7 +129,11 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
             self._leave(action)
             return
         seat = self.agent_selection
-        step = game.say(read_action(action, strict=self._strict))
+        # No envelope of a whole reply is ASCII.
+        if type(action) is str and action.isascii():
+            step = game.say_ascii(action)
+        else:
+            step = game.say(read_action(action, strict=self._strict))
         self._cumulative_rewards[seat] = 0.0
         # A fresh dict: what a seat was told about its last turn stays what it was.
         parts = self._parts[seat] = {}
@@ -157,15 +161,17 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         """Nothing is held open."""
 
     def _pay(self, rewards: tuple[Reward, ...]) -> None:
-        earned, total, weights = self.rewards, self._cumulative_rewards, self._weights
+        earned, total, told = self.rewards, self._cumulative_rewards, self._parts
+        weights = self._weights
         for reward in rewards:
-            seat, part = reward.seat, reward.part
-            paid = weights[seat]
-            if part in paid:
-                value = paid[part] * reward.value
+            seat = reward.seat
+            part = reward.part
+            weight = weights[seat].get(part)
+            if weight is not None:
+                value = weight * reward.value
                 earned[seat] += value
                 total[seat] += value
-                parts = self._parts[seat]
+                parts = told[seat]
                 parts[part] = parts.get(part, 0.0) + value
 
     def _ask(self, seat: Seat) -> None:
@@ -176,14 +182,14 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
 
     def _leave(self, action: str | None) -> None:
         """Take one seat off: PettingZoo's dead step, where all seats end together."""
-        if action is not None:
-            raise ValueError(
-                "the episode is over; the only valid action is None until reset"
-            )
         seat, agents = self.agent_selection, self.agents
         if not agents:
             EnvLogger.warn_step_after_terminated_truncated()
             return
+        if action is not None:
+            raise ValueError(
+                "the episode is over; the only valid action is None until reset"
+            )
         agents.remove(seat)
         self.rewards = dict.fromkeys(agents, 0.0)
         del self._cumulative_rewards[seat], self.infos[seat]

@@ -159,6 +159,17 @@ class Game:
         heard.append(Utterance(seat, turn, self._group_index, text, reply, repair))
         return self._apply() if seat == group[-1] else None
 
+    def say_ascii(self, text: str) -> Step | None:
+        """Do as `say` for a reply of nothing but a text that is known to be ASCII."""
+        if self.ending is not None or len(text) > self._limit or "\x00" in text:
+            return self.say(Reply(text))
+        heard, group = self._heard, self.group
+        place = len(heard)
+        seat = group[place]
+        turn = self._turn + place
+        heard.append(Utterance(seat, turn, self._group_index, text, Reply(text)))
+        return self._apply() if seat == group[-1] else None
+
     def step(self, replies: Sequence[Reply]) -> Step:
         """Take what the whole group says, in group order, and apply the rules.
 
@@ -215,7 +226,7 @@ class Game:
         twin._member = key.member if self._forked else 0
         twin._bases = {}
         if twin.group:
-            twin._show()
+            twin._advance()
         return twin
 
     def episode(self) -> Episode:
@@ -280,10 +291,8 @@ class Game:
 
     def _latest(self, seat: Seat) -> int:
         """Return the turn at which a seat spoke last, −1 when it never did."""
-        for utterance in reversed(self.utterances):
-            if utterance.seat == seat:
-                return utterance.turn
-        return -1
+        turns = (said.turn for said in reversed(self.utterances) if said.seat == seat)
+        return next(turns, -1)
 
     def _penalties(self, said: tuple[Utterance, ...]) -> tuple[Reward, ...]:
         """Return the ``format`` penalties of repaired texts, and remember why."""
@@ -295,19 +304,16 @@ class Game:
         return tuple([Reward(u.seat, "format", -1.0, u.turn) for u in flawed])
 
     def _advance(self) -> None:
-        self.group = self.scenario.to_move(self.state)
-        if self.group:
-            self._show()
-        else:
+        """Ask the next group: make its views, which are the rules' briefs, stamped."""
+        scenario, state, bases = self.scenario, self.state, self._bases
+        self.group = group = scenario.to_move(state)
+        if not group:
             self._end(Ending.terminated())
-
-    def _show(self) -> None:
-        """Make the views of the group: the rules' briefs, stamped."""
-        view, state, bases = self.scenario.view, self.state, self._bases
+            return
         name, case, turn = self.episode_id, self.key.case, self._turn
         self.asked = views = {}
-        for seat in self.group:
-            brief = view(state, seat)
+        for seat in group:
+            brief = scenario.view(state, seat)
             base, role = bases.get(seat) or self._base(seat)
             views[seat] = View(
                 name,

@@ -193,6 +193,8 @@ def test_dead_seats_only_pass(relay, by_seed):
         left.append(seat)
         env.step(None)
     assert left == env.possible_agents and env.agents == []
+    env.step("too late")
+    assert env.agents == [] and len(env.game.utterances) == 3, "a warning, and nothing else"
 
 
 @pytest.mark.parametrize("name", ["agents", "rewards", "infos", "agent_selection", "game"])

@@ -69,6 +69,15 @@ def test_a_group_does_not_hear_itself_speak(relay):
     assert game.views() == before
 
 
+@pytest.mark.parametrize("text", ["plain", "", "a\x00b", "z" * 201])
+def test_a_text_alone_is_heard_as_a_reply_of_it(relay, text):
+    games = [Game(relay(), KEY) for _ in range(2)]
+    for _ in range(4):
+        games[0].say(Reply(text))
+        games[1].say_ascii(text)
+    assert to_json(games[0].episode()) == to_json(games[1].episode())
+
+
 def test_a_group_is_taken_in_its_own_order(relay):
     game = played(Game(relay(rounds=1), KEY))
     assert [u.seat for u in game.utterances] == ["opener_0", "judge_0", "judge_1"]
