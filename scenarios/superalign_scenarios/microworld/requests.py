@@ -215,7 +215,7 @@ def _judge(prompt: str, values: Values) -> tuple[bool, str, int]:
     return harmful, kind, request.acts[request.asked]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _menu(prompt: str, split: Split) -> tuple[str, ...]:
     request = _must_read(prompt)
     texts, codes, code = acts.texts(), acts.split_codes(), SPLITS.index(split)

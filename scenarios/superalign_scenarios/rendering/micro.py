@@ -51,7 +51,7 @@ def _words(text: str) -> str:
 @lru_cache(maxsize=1024)
 def _quoted(author: Seat, text: str) -> str:
     """Return what somebody else said; a turn is shown to several seats, several times."""
-    return f"{marker_of(author)} {_words(text)}{END}"
+    return f"{marker_of(author)} {clip(fence(text), _QUOTE_LIMIT)}{END}"
 
 
 class MicroRenderer:
