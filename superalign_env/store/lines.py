@@ -48,7 +48,14 @@ class Line(msgspec.Struct, array_like=True, frozen=True, gc=False):
     group: int = 0
     view: str = ""
     finish: Literal["stop", "length", "error", ""] = ""
+    counted: bool = False
+    """Whether its usage is known and is just its tokens: what own models report."""
     more: More = _NOTHING_MORE
+
+    @property
+    def tokens(self) -> Usage:
+        """How many tokens were read and written."""
+        return Usage((self.prompt or 0) // 4, (self.token or 0) // 4)
 
     def blobs(self, numbers: bytes) -> tuple[bytes | None, bytes | None, bytes | None]:
         """Return prompt ids, token ids and log-probs as bytes."""
@@ -76,11 +83,18 @@ def written(utterances: Iterable[Utterance]) -> tuple[bytes, bytes]:
         reply = u.reply
         if reply is None:
             none = (None, None, None)
-            silent = (u.turn, u.seat, u.text, "", at, *none, u.group, u.view, "")
+            silent = (u.turn, u.seat, u.text, "", at, *none, u.group, u.view, "", False)
             lines.append((*silent, _more(u)) if u.repair else silent)
             continue
         ids, new_ids, logprobs = reply.prompt_ids, reply.token_ids, reply.logprobs
         prompt, token, logprob = 4 * len(ids), 4 * len(new_ids), 8 * len(logprobs)
+        usage = reply.usage
+        counted = (
+            usage is not None
+            and usage.prompt_tokens == len(ids)
+            and usage.completion_tokens == len(new_ids)
+            and str(usage.dollars) == "0.0"  # neither 0 nor −0.0, which JSON tells apart
+        )
         line: tuple[Any, ...] = (
             u.turn,
             u.seat,
@@ -93,16 +107,17 @@ def written(utterances: Iterable[Utterance]) -> tuple[bytes, bytes]:
             u.group,
             u.view,
             reply.finish,
+            counted,
         )
         if (
             reply.text != u.text
             or u.repair
             or reply.thought
             or reply.tool_calls
-            or reply.usage is not None
+            or (usage is not None and not counted)
             or reply.error
         ):
-            line = (*line, _more(u))
+            line = (*line, _more(u, counted=counted))
         lines.append(line)
         chunks.append(packed(ids, new_ids, logprobs))
         at += prompt + token + logprob
@@ -133,7 +148,7 @@ def utterances(said: str, numbers: bytes) -> Iterator[Utterance]:
                 integers(token_ids),
                 floats(logprobs),
                 line.finish,
-                more.usage,
+                line.tokens if line.counted else more.usage,
                 line.policy,
                 more.error,
             )
@@ -142,12 +157,13 @@ def utterances(said: str, numbers: bytes) -> Iterator[Utterance]:
         )
 
 
-def _more(said: Utterance) -> msgspec.Raw:
+def _more(said: Utterance, *, counted: bool = False) -> msgspec.Raw:
     reply = said.reply
     if reply is None:
         return msgspec.Raw(to_json(More(said.repair)))
     raw = None if reply.text == said.text else reply.text
-    more = More(said.repair, raw, reply.thought, reply.tool_calls, reply.usage, reply.error)
+    usage = None if counted else reply.usage
+    more = More(said.repair, raw, reply.thought, reply.tool_calls, usage, reply.error)
     return msgspec.Raw(to_json(more))
 
 

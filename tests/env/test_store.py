@@ -214,6 +214,26 @@ def test_what_episodes_share_is_stored_once_and_goes_with_the_last_of_them(run):
     assert run.episode("e3") == small(3, **other)
 
 
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        Usage(2, 1),
+        Usage(2, 1, 0.5),
+        Usage(2, 1, -0.0),
+        Usage(7, 1),
+        Usage(2, 0),
+        Usage(),
+    ],
+)
+def test_usage_comes_back_exactly_whether_or_not_it_is_just_the_tokens(run, usage):
+    first, *others = small().utterances
+    reply = Reply(first.text, prompt_ids=(3, 4), token_ids=(5,), usage=usage)
+    episode = replace(small(), utterances=(replace(first, reply=reply), *others))
+    store(run, episode)
+    assert to_json(run.episode("e0")) == to_json(episode)
+
+
 def test_an_episode_with_late_events_stays_itself(run):
     episode = small(events=(Event("text.repaired", "learner_0", 0),))
     store(run, episode)
