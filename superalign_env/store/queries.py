@@ -62,20 +62,19 @@ class Census(NamedTuple):
     n: int
 
 
-_SELECT = """
-FROM episodes e LEFT JOIN stages s ON s.id = e.stage
-WHERE (:stage IS NULL OR e.stage = :stage)
-AND (:generation IS NULL OR s.generation = :generation)
-AND (:round IS NULL OR s.round = :round)
-AND (:scenario IS NULL OR e.scenario = :scenario
-     OR e.scenario || '-' || e.version = :scenario)
-AND (:split IS NULL OR e.split = :split)
-AND (:ending IS NULL OR e.ending = :ending)
-AND (:case IS NULL OR e."case" = :case)
-AND (:seat IS NULL AND :agent IS NULL OR e.seating IN (
-     SELECT x.hash FROM seatings x
-     WHERE (:seat IS NULL OR x.seat = :seat) AND (:agent IS NULL OR x.agent = :agent)))
-"""
+_CHOSEN = {
+    "stage": "e.stage = :stage",
+    "generation": "e.stage IN (SELECT id FROM stages WHERE generation = :generation)",
+    "round": "e.stage IN (SELECT id FROM stages WHERE round = :round)",
+    "scenario": "(e.scenario = :scenario OR e.scenario || '-' || e.version = :scenario)",
+    "split": "e.split = :split",
+    "ending": "e.ending = :ending",
+    "case": 'e."case" = :case',
+}
+"""What may be asked for, and how; only what is asked for, so that an index can serve it."""
+
+_SEATED = {"seat": "x.seat = :seat", "agent": "x.agent = :agent"}
+"""The same of one seat: who sits in it has to fit at once."""
 
 
 class Played:
@@ -90,14 +89,14 @@ class Played:
     def ids(self, **where: Unpack[Where]) -> list[str]:
         """Return the ids of the episodes that fit, in order."""
         rows = self._database.rows(
-            f'SELECT e.id {_SELECT} ORDER BY e.stage, e."case", e.member, e.id',
-            _parameters(where),
+            f'SELECT e.id {_from(where)} ORDER BY e.stage, e."case", e.member, e.id',
+            {**where},
         )
         return [name for (name,) in rows]
 
     def count(self, **where: Unpack[Where]) -> int:
         """Return how many episodes fit."""
-        return int(self._database.value(f"SELECT count(*) {_SELECT}", _parameters(where)))
+        return int(self._database.value(f"SELECT count(*) {_from(where)}", {**where}))
 
     def census(self) -> list[Census]:
         """Count episodes by stage, scenario, arm and ending."""
@@ -239,11 +238,21 @@ def _chunks(names: list[str]) -> Iterator[tuple[list[str], str]]:
         yield chunk, ",".join("?" * len(chunk))
 
 
-def _parameters(where: Where) -> dict[str, Any]:
+def _from(where: Where) -> str:
+    """Return FROM and WHERE of a query about the episodes ``e`` that fit.
+
+    Raises:
+        InvalidOption: nothing can be chosen so.
+    """
     unknown = set(where) - set(Where.__annotations__)
     if unknown:
         raise InvalidOption(
             f"episodes cannot be chosen by {', '.join(sorted(unknown))}; "
             f"known: {', '.join(Where.__annotations__)}"
         )
-    return dict.fromkeys(Where.__annotations__) | dict(where)
+    given = {name for name, value in where.items() if value is not None}
+    wanted = [_CHOSEN[name] for name in _CHOSEN if name in given]
+    seated = " AND ".join([_SEATED[name] for name in _SEATED if name in given])
+    if seated:
+        wanted.append(f"e.seating IN (SELECT x.hash FROM seatings x WHERE {seated})")
+    return f"FROM episodes e{' WHERE ' if wanted else ''}{' AND '.join(wanted)}"
