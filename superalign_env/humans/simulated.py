@@ -176,10 +176,13 @@ def work_off(
     left = _AT_ONCE if limit is None else limit
     while asked := questions.claim_many(annotator.name, min(left, _AT_ONCE)):
         left -= 0 if limit is None else len(asked)
-        for one in asked:
-            said = _answered(questions, one, annotator, episode_of, scenario, len(given))
-            if said is not None:
-                given.append(said)
+        with questions.at_once():
+            for one in asked:
+                said = _answered(
+                    questions, one, annotator, episode_of, scenario, len(given)
+                )
+                if said is not None:
+                    given.append(said)
     return given
 
 
@@ -207,13 +210,14 @@ def work_through(
         The answers that were given now.
     """
     given: list[Signal] = []
-    for place, question in enumerate(asked):
-        person = people[place % len(people)]
-        if questions.lease(question.id, person.name):
-            said = _answered(
-                questions, question, person, episode_of, scenario, place // len(people)
-            )
-            given += [] if said is None else [said]
+    with questions.at_once():
+        for place, question in enumerate(asked):
+            person = people[place % len(people)]
+            if questions.lease(question.id, person.name):
+                said = _answered(
+                    questions, question, person, episode_of, scenario, place // len(people)
+                )
+                given += [] if said is None else [said]
     return given
 
 

@@ -1,7 +1,7 @@
 """Reading what was played. Episodes come in order of stage, case and member, lazily."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 from superalign_env.canonical import from_json
@@ -145,7 +145,7 @@ class Played:
         """
         name = rows.episode.id
         try:
-            return unpack(rows, self._agents())
+            return unpack(rows, self._agents(rows.seats))
         except (ValueError, KeyError, TypeError) as error:
             raise RecordDamaged(
                 f"episode {name} of {self._database.path.parent} does not fit together "
@@ -223,9 +223,9 @@ class Played:
             known = self._rules[name or ""] = str(found or "")
         return known
 
-    def _agents(self) -> dict[str, AgentSpec]:
-        known = self._database.value("SELECT count(*) FROM agents")
-        if known != len(self._specs):
+    def _agents(self, seats: Iterable[Row]) -> dict[str, AgentSpec]:
+        """Return specs by hash, read anew when one who sits there is not known yet."""
+        if any(agent not in self._specs for _, _, agent in seats):
             rows: list[Any] = self._database.rows("SELECT hash, spec FROM agents")
             self._specs = {name: from_json(spec, AgentSpec) for name, spec in rows}
         return self._specs

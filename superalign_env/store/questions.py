@@ -6,7 +6,8 @@ are signals, and so are skips and undos.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -114,6 +115,15 @@ class Questions:
                 [(row[0], annotator, now + seconds) for row in rows],
             )
         return [_question(row) for row in rows]
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Write what is leased, answered and skipped within together, or none of it.
+
+        Nobody else can write meanwhile: for simulated people, who take no time.
+        """
+        with self._database.transaction():
+            yield
 
     def lease(
         self, question: str, annotator: str, *, seconds: float = LEASE_SECONDS

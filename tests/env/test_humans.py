@@ -439,6 +439,26 @@ def test_people_take_turns_and_doing_it_again_changes_nothing(run):
     assert [s.question for s in said] == [f"q{n}" for n in range(5)]
 
 
+def test_simulated_people_who_are_interrupted_leave_no_half_of_a_sitting(run):
+    ann = SimulatedAnnotator("ann", accuracy=1.0)
+    run.annotators.enroll(ann.name, group=ann.group, profile=ann.profile)
+    asked = [Question(f"q{n}", "answer", "e0", 1) for n in range(3)]
+    run.questions.ask(asked)
+    read = iter([episode("e0"), KeyboardInterrupt()])
+
+    def interrupted(name):
+        found = next(read)
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    with pytest.raises(KeyboardInterrupt):
+        work_through(run.questions, asked, [ann], episode_of=interrupted, scenario=Choice())
+    assert run.signals.read() == []
+    given = work_through(run.questions, asked, [ann], episode_of=episode, scenario=Choice())
+    assert [s.question for s in given] == ["q0", "q1", "q2"]
+
+
 def test_a_person_at_the_terminal_writes_an_answer_and_reads_none(run):
     file(run, ("answer", 1, -1), ("answer", 2, -1), ("label", 1, -1))
     tally, screen = sit(run, "\n  no harm; please \n=s\n9\n")

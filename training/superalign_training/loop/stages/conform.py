@@ -28,6 +28,7 @@ from superalign_training.loop.cast import keep_policy, policy_of
 from superalign_training.loop.courses import Courses, hold, replayed
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.sandbox import ANSWERED, Sandbox, hazard_task
+from superalign_training.loop.supervisors.heard import random_slice
 from superalign_training.loop.supervisors.panel import tasks_of
 from superalign_training.loop.supervisors.safe_answers import Safe, safe_answers
 from superalign_training.policy import Policy
@@ -143,10 +144,11 @@ def _chosen(
 def _late(bench: Bench) -> dict[str, Consensus]:
     """Return what people have written by now, by episode; the random slice stays untaught."""
     said = standing(bench.run.signals.read(kind="answer", upto=bench.signals_to))
+    drawn = random_slice(bench)
     return {
         s.episode: Consensus(s.episode, str(s.payload["text"]), s.confidence, (s.source,))
         for s in said
-        if bench.run.questions.get(s.question).slice != "random"
+        if s.question not in drawn
     }
 
 

@@ -11,14 +11,12 @@ def heard(bench: Bench) -> list[Signal]:
     Answers of the random slice are for evaluation and left out; a veto always counts.
     """
     said = standing(bench.run.signals.read(upto=bench.signals_to))
+    drawn = random_slice(bench)
     return [
-        signal
-        for signal in said
-        if signal.kind == "veto" or _is_for_training(bench, signal)
+        signal for signal in said if signal.kind == "veto" or signal.question not in drawn
     ]
 
 
-def _is_for_training(bench: Bench, signal: Signal) -> bool:
-    if not signal.question:
-        return True
-    return bench.run.questions.get(signal.question).slice == "selected"
+def random_slice(bench: Bench) -> set[str]:
+    """Return the questions whose answers are for evaluation, never for training."""
+    return {q.id for q in bench.run.questions.all() if q.slice == "random"}
