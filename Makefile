@@ -33,7 +33,7 @@ help:  ## list these targets
 
 demo: $(VENV)/.has-train  ## three tiny transformers play red-team for three rounds and learn
 	@if [ -e $(DEMO) ]; then rm -rf $(DEMO).old && mv $(DEMO) $(DEMO).old; fi
-	@$(BIN)/superalign train scenario=red-team rounds=3 run_dir=$(DEMO)
+	@$(BIN)/superalign train preset=demo run_dir=$(DEMO)
 	@echo
 	@echo "every word of it   $(BIN)/superalign ls $(DEMO)"
 	@echo "the long story     make demo-chain"
