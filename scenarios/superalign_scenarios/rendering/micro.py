@@ -42,16 +42,20 @@ def marker_of(author: Seat) -> str:
     return f"<|{role if role in MARKED_ROLES else 'user'}|>"
 
 
+def _fenced(text: str) -> str:
+    return clip(fence(text), _QUOTE_LIMIT)
+
+
 @lru_cache(maxsize=1024)
 def _words(text: str) -> str:
     """Return an author's text as a prompt may hold it."""
-    return clip(fence(text), _QUOTE_LIMIT)
+    return _fenced(text)
 
 
 @lru_cache(maxsize=1024)
 def _quoted(author: Seat, text: str) -> str:
     """Return what somebody else said; a turn is shown to several seats, several times."""
-    return f"{marker_of(author)} {clip(fence(text), _QUOTE_LIMIT)}{END}"
+    return f"{marker_of(author)} {_fenced(text)}{END}"
 
 
 class MicroRenderer:

@@ -27,6 +27,7 @@ from superalign_training.loop.cast import agent_of, checkpoint_agent, level_poli
 from superalign_training.loop.chain import Aligned
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.supervisors.panel import tasks_of
+from superalign_training.loop.supervisors.people import simulated
 from superalign_training.policy import Checkpoint
 from superalign_training.settings import Settings
 
@@ -202,14 +203,4 @@ def _ceilings_of(bench: Bench) -> dict[str, Ceiling]:
 
 
 def _people(settings: Settings) -> list[SimulatedAnnotator]:
-    return [
-        SimulatedAnnotator(
-            person.name,
-            group=person.group,
-            accuracy=person.accuracy,
-            bias=person.bias,
-            blind=person.blind,
-            seed=settings.seed,
-        )
-        for person in settings.signals.people
-    ]
+    return [simulated(person, seed=settings.seed) for person in settings.signals.people]

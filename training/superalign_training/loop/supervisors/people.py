@@ -100,19 +100,22 @@ class People:
         )
 
 
+def simulated(person: Person, *, seed: int) -> SimulatedAnnotator:
+    """Return who answers as settings say of a person."""
+    return SimulatedAnnotator(
+        person.name,
+        group=person.group,
+        accuracy=person.accuracy,
+        bias=person.bias,
+        blind=person.blind,
+        seed=seed,
+    )
+
+
 def enrolled(bench: Bench, who: Sequence[Person]) -> list[SimulatedAnnotator]:
     """Enroll people, and return the simulated ones among them."""
     people = [
-        SimulatedAnnotator(
-            person.name,
-            group=person.group,
-            accuracy=person.accuracy,
-            bias=person.bias,
-            blind=person.blind,
-            seed=bench.run.info.seed,
-        )
-        for person in who
-        if person.simulated
+        simulated(person, seed=bench.run.info.seed) for person in who if person.simulated
     ]
     for real in (person for person in who if not person.simulated):
         bench.run.annotators.enroll(real.name, group=real.group)
