@@ -21,6 +21,25 @@ def objection(text: object, limit: int) -> str:
     )
 
 
+def is_plain(reply: Reply, limit: int) -> bool:
+    """Return whether a reply is taken as it is, without a closer look: most are.
+
+    Args:
+        reply: what an agent gave, without an error.
+        limit: longest utterance, in characters.
+    """
+    text = reply.text
+    return (
+        type(text) is str
+        and len(text) <= limit
+        and text.isascii()
+        and "\x00" not in text
+        and not reply.thought
+        and not reply.tool_calls
+        and isfinite(sum(reply.logprobs))
+    )
+
+
 def admitted(reply: Reply, limit: int) -> tuple[Reply, str]:
     """Return the reply as rules and record take it, and why it was changed, if it was.
 

@@ -6,12 +6,11 @@ record.
 """
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from superalign_env.admission import admitted, objection
+from superalign_env.admission import admitted, is_plain, objection
 from superalign_env.errors import EpisodeOver, InvalidUtterance, ProtocolError
 from superalign_env.protocols import Scenario
 from superalign_env.recording import dated, episode_id, rules_of, with_hashes
@@ -139,24 +138,15 @@ class Game:
         seat = group[place]
         if reply.error:
             return self._fail(seat, reply.error)
-        text = reply.text
         repair = ""
-        if (
-            reply.thought
-            or reply.tool_calls
-            or type(text) is not str
-            or len(text) > self._limit
-            or not text.isascii()
-            or "\x00" in text
-            or (reply.logprobs and not isfinite(sum(reply.logprobs)))
-        ):
-            if self.on_invalid == "raise" and (wrong := objection(text, self._limit)):
+        if not is_plain(reply, self._limit):
+            wrong = objection(reply.text, self._limit)
+            if wrong and self.on_invalid == "raise":
                 raise InvalidUtterance(f"{seat}: {wrong}")
             reply, repair = admitted(reply, self._limit)
-            text = reply.text
             self._repaired |= bool(repair)
         turn = self._turn + place
-        heard.append(Utterance(seat, turn, self._group_index, text, reply, repair))
+        heard.append(Utterance(seat, turn, self._group_index, reply.text, reply, repair))
         return self._apply() if seat == group[-1] else None
 
     def say_ascii(self, text: str) -> Step | None:
@@ -178,19 +168,30 @@ class Game:
             ProtocolError: not one reply per seat of the group.
             InvalidUtterance: as `say`; nobody of the group was heard then.
         """
-        if self.ending is None and len(replies) != len(self.group) - len(self._heard):
+        if self.ending is not None:
+            raise EpisodeOver("the episode is over; reset or make a new Game")
+        group, heard, limit = self.group, self._heard, self._limit
+        place = len(heard)
+        if len(replies) != len(group) - place:
             raise ProtocolError(
-                f"{len(self.group)} seats {self.group} were asked, {len(replies)} replied"
+                f"{len(group)} seats {group} were asked, {len(replies)} replied"
             )
-        try:
-            for reply in replies:
-                step = self.say(reply)
+        turn, index = self._turn, self._group_index
+        for reply in replies:
+            # What `say` does to most replies.
+            if not reply.error and is_plain(reply, limit):
+                text = reply.text
+                heard.append(Utterance(group[place], turn + place, index, text, reply))
+            else:
+                try:
+                    step = self.say(reply)
+                except InvalidUtterance:
+                    heard.clear()
+                    raise
                 if step is not None:
                     return step
-        except InvalidUtterance:
-            self._heard.clear()
-            raise
-        raise EpisodeOver("the episode is over; reset or make a new Game")
+            place += 1
+        return self._apply()
 
     def step_recorded(self, utterances: Sequence[Utterance]) -> Step:
         """Take recorded utterances of one group, repairs included, without checking."""

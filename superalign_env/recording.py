@@ -6,20 +6,27 @@ from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
+from xxhash import xxh3_128_hexdigest
 
 from superalign_env.canonical import content_hash
 from superalign_env.protocols import Scenario
 from superalign_env.types import EpisodeKey, Grade, Reward, Seat, Utterance, View
 
-SCHEMA_VERSION = 2
-"""`Episode.schema_version` of what is played now. Version 1 hashed the JSON of every view."""
+SCHEMA_VERSION = 3
+"""`Episode.schema_version` of what is played now.
+
+It says how views are hashed: in version 1 by BLAKE2b over their JSON, in version 2 over
+their MessagePack, now by XXH3 over it. Nobody signs with these hashes: they tell whether
+two views are the same. BLAKE2b took a twentieth of the engine's time for that.
+"""
 
 _ROOM = 4096
 """Bytes that most views fit in."""
 
 _EarnedT = TypeVar("_EarnedT", Reward, Grade)
 
-_pack_into = msgspec.msgpack.Encoder().encode_into
+_encoder = msgspec.msgpack.Encoder()
+_pack, _pack_into = _encoder.encode, _encoder.encode_into
 
 
 def episode_id(key: EpisodeKey) -> str:
@@ -29,7 +36,7 @@ def episode_id(key: EpisodeKey) -> str:
 
 
 def view_hash(view: View, version: int = SCHEMA_VERSION) -> str:
-    """Return the content hash of what a seat was shown.
+    """Return the content hash of what a seat was shown: 32 hex digits.
 
     Where a view holds words and whole numbers only, the hash is over its MessagePack:
     fields have an order, so nothing must be sorted.
@@ -38,28 +45,28 @@ def view_hash(view: View, version: int = SCHEMA_VERSION) -> str:
         view: what was shown.
         version: `Episode.schema_version` of the record that the hash is for.
     """
-    return content_hash(view) if version == 1 else _hash(view, bytearray())
+    if version == 1 or view.schema or view.tools:
+        return content_hash(view)
+    packed = _pack(view)
+    if version == 2:
+        return blake2b(packed, digest_size=16).hexdigest()
+    return xxh3_128_hexdigest(packed)
 
 
 def with_hashes(
     utterances: Sequence[Utterance], views: Sequence[View]
 ) -> tuple[Utterance, ...]:
-    """Return utterances that name the views which they answer."""
+    """Return utterances that name the views which they answer: by `view_hash`."""
+    hashed: list[Utterance] = []
     room = bytearray(_ROOM)
-    return tuple(
-        [
-            Utterance(u.seat, u.turn, u.group, u.text, u.reply, u.repair, _hash(view, room))
-            for u, view in zip(utterances, views, strict=True)
-        ]
-    )
-
-
-def _hash(view: View, room: bytearray) -> str:
-    """Return the content hash of a view, which is packed into ``room`` on the way."""
-    if view.schema or view.tools:
-        return content_hash(view)
-    _pack_into(view, room)
-    return blake2b(room, digest_size=16).hexdigest()
+    for u, view in zip(utterances, views, strict=True):
+        if view.schema or view.tools:
+            name = content_hash(view)
+        else:
+            _pack_into(view, room)
+            name = xxh3_128_hexdigest(room)
+        hashed.append(Utterance(u.seat, u.turn, u.group, u.text, u.reply, u.repair, name))
+    return tuple(hashed)
 
 
 def dated(

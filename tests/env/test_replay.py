@@ -156,11 +156,13 @@ def test_other_rules_are_named(red_team):
 
 def test_a_view_has_the_hash_of_the_schema_version_that_it_was_recorded_with():
     view = View("e", 0, "s_0", "s", 0, 1, "text", schema=None, menu=("a", "null"))
-    plain = [view_hash(view), view_hash(view, 1)]
+    plain = [view_hash(view, version) for version in (1, 2, 3)]
     assert plain == [
-        "f32c69d23181ce8beb63f86745f89589",
         "183728d2a10545363bb0021804ab23a0",
+        "f32c69d23181ce8beb63f86745f89589",
+        "c5216fe68d447b4e1c855ba4cc908dca",
     ]
+    assert view_hash(view) == plain[SCHEMA_VERSION - 1]
     assert view_hash(replace(view, menu=("a", "nul"))) not in plain
     formed = replace(view, form="json-schema", schema={"b": 1.5, "a": [None]})
     turned = replace(view, form="json-schema", schema={"a": [None], "b": 1.5})
