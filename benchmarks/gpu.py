@@ -126,7 +126,8 @@ def decoding(model: Any, load: Load, card: Card) -> tuple[float, float]:
 
     seconds: dict[str, list[float]] = {"ours": [], "bare": []}
     with torch.inference_mode():
-        ours(), bare()
+        ours()
+        bare()
         for _ in range(load.repeats):
             seconds["ours"].append(clocked(ours, card))
             seconds["bare"].append(clocked(bare, card))
@@ -142,9 +143,10 @@ def decoding_limit(model: Any, load: Load, card: Card) -> float:
     head = config.hidden_size // config.num_attention_heads
     kept = 2 * config.num_hidden_layers * config.num_key_value_heads * head * size
     context = load.prompt + load.answer / 2
-    step = (weights * size + load.rows * context * kept) / card.bytes_per_s
+    step: float = (weights * size + load.rows * context * kept) / card.bytes_per_s
     reading = 2 * weights * load.rows * load.prompt / card.operations_per_s
-    return load.rows * load.answer / (reading + load.answer * step)
+    limit: float = load.rows * load.answer / (reading + load.answer * step)
+    return limit
 
 
 def updating(policy: Policy, algorithm: Grpo | Ppo, load: Load) -> float:
@@ -165,7 +167,7 @@ def updating(policy: Policy, algorithm: Grpo | Ppo, load: Load) -> float:
         ]
 
     algorithm.improve(policy, Live(play), seed=1, on_step=clock)
-    seconds = min(b - a for a, b in itertools.pairwise(moments))
+    seconds: float = min(b - a for a, b in itertools.pairwise(moments))
     return load.rows * (load.prompt + load.answer) / seconds
 
 

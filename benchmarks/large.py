@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from tokenizers import Tokenizer, models
@@ -73,7 +73,8 @@ def measured_card(device: str) -> Card:
 def scratch(shape: str, card: Card) -> SharedBase:
     """Return a model of a shape with random weights, made where it shall live."""
     torch.manual_seed(0)
-    config = Qwen2Config(**SHAPES[shape], eos_token_id=1, pad_token_id=0, bos_token_id=None)
+    sizes: Any = SHAPES[shape]
+    config = Qwen2Config(**sizes, eos_token_id=1, pad_token_id=0, bos_token_id=None)
     before = torch.get_default_dtype()
     torch.set_default_dtype(card.dtype)
     try:
@@ -87,14 +88,16 @@ def scratch(shape: str, card: Card) -> SharedBase:
 def words() -> PreTrainedTokenizerFast:
     """Return a tokenizer that is never asked for more than its end."""
     core = Tokenizer(models.WordLevel({"<pad>": 0, "<end>": 1}, unk_token="<pad>"))
-    return PreTrainedTokenizerFast(
+    make: Any = PreTrainedTokenizerFast  # it is not annotated
+    made: PreTrainedTokenizerFast = make(
         tokenizer_object=core, pad_token="<pad>", eos_token="<end>"
     )
+    return made
 
 
 def clocked(work: Callable[[], object], card: Card) -> float:
     """Return the seconds of a piece of work, its last kernel included."""
-    wait = torch.cuda.synchronize if card.device.type == "cuda" else (lambda: None)
+    wait: Any = torch.cuda.synchronize if card.device.type == "cuda" else (lambda: None)
     wait()
     begin = time.perf_counter()
     work()

@@ -21,7 +21,8 @@ import gc
 import signal
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -74,8 +75,8 @@ class Sampler:
     """Adds up CPU time by what it was spent on, and by module, while it is entered."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
-        self.modules: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.modules: defaultdict[str, float] = defaultdict(float)
         self._known: dict[str, str] = {}
         self._last = 0.0
         self._collecting: float | None = None
@@ -128,6 +129,11 @@ def kind_of(module: str) -> str:
     return "loop"
 
 
+def most_first(seconds: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Return what took time and how much, the most first."""
+    return sorted(seconds.items(), key=lambda pair: -pair[1])
+
+
 def main() -> None:
     """Measure, print the tables, print the line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -148,12 +154,12 @@ def main() -> None:
         whole = time.process_time() - begin
     rows = [
         (kind, f"{seconds:.2f}", f"{seconds / whole:.3f}")
-        for kind, seconds in sampler.seconds.most_common()
+        for kind, seconds in most_first(sampler.seconds)
     ]
     table(f"a chain of {generations}, CPU seconds", rows, ("spent on", "seconds", "share"))
     modules = [
         (name or "no frame of ours", kind_of(name), f"{seconds:.2f}")
-        for name, seconds in sampler.modules.most_common(16)
+        for name, seconds in most_first(sampler.modules)[:16]
     ]
     print()
     table("the modules that take most", modules, ("module", "kind", "seconds"))

@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 
 from datasets import Dataset
 from timing import last_line, table
-from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 
 import superalign_env
 from superalign_env.callables import as_agent
@@ -131,7 +132,7 @@ def plain(rung: str, settings: Grpo, batches: Sequence[list[Row]]) -> float:
             "pay": [row.to_go for row in rows],
         }
 
-    def pay(prompts: Any, completions: Any, pay: list[float], **_: Any) -> list[float]:
+    def pay(prompts: Any, completions: Any, pay: list[float | None], **_: Any) -> Any:
         return pay
 
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"  # about rollout_func

@@ -24,7 +24,10 @@ NAMES = {
             "red_team_over_textarena_wrapped",
         },
     ),
-    "engine_speed": (["--episodes", "20", "--repeats", "1"], {"engine_turns_per_s"}),
+    "engine_speed": (
+        ["--episodes", "20", "--repeats", "1"],
+        {"engine_turns_per_s", "engine_over_textarena_wrapped"},
+    ),
     "gpu": (
         ["--shapes", "tiny"],
         {
@@ -123,7 +126,7 @@ def test_it_runs_and_prints_a_table_and_its_names(name, root):
 
 def test_every_benchmark_is_tested_here(root):
     scripts = {path.stem for path in (root / "benchmarks").glob("*.py")}
-    assert scripts - {"timing", "minimal", "large"} == set(NAMES)
+    assert scripts - {"timing", "minimal", "large", "kuhn_poker"} == set(NAMES)
 
 
 def test_the_minimal_scenario_is_a_proper_one(root, monkeypatch):

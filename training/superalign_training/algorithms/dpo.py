@@ -16,7 +16,7 @@ share e of the preferences is believed to be the wrong way round:
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from datasets import Dataset  # type: ignore[import-untyped] # ships no types
+from datasets import Dataset
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer

@@ -10,7 +10,7 @@ a batch, so all batches are laid out, and every mismatched pair is scored, befor
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from datasets import Dataset  # type: ignore[import-untyped] # ships no types
+from datasets import Dataset
 from pydantic import PositiveFloat
 from trl.trainer.kto_config import KTOConfig
 from trl.trainer.kto_trainer import KTOTrainer

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from datasets import Dataset  # type: ignore[import-untyped] # ships no types
+from datasets import Dataset
 from pydantic import NonNegativeFloat, PositiveFloat
 from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Any, Literal
 
-from datasets import Dataset  # type: ignore[import-untyped] # ships no types
+from datasets import Dataset
 from pydantic import PositiveFloat
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer

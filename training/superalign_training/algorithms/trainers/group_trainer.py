@@ -10,7 +10,7 @@ with an underscore are TRL's own: the reason why trl is pinned to a minor versio
 from typing import Any
 
 import torch
-from datasets import Dataset  # type: ignore[import-untyped] # ships no types
+from datasets import Dataset
 from pydantic import NonNegativeFloat, PositiveFloat
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
