@@ -19,11 +19,8 @@ _SEATINGS = (
 _RULES = "INSERT OR IGNORE INTO rules(hash, rules) VALUES (?,?)"
 _EPISODES = (
     'INSERT INTO episodes(id, scenario, version, task, split, "case", member, parent, seed, '
-    "arm, ending, seating, rules, record, paid, graded, said, numbers, stage) "
-    "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-)
-_EVENTS = (
-    "INSERT INTO events(episode, turn, seat, kind, evidence, stage) VALUES (?,?,?,?,?,?)"
+    "arm, ending, seating, rules, record, paid, graded, said, happened, numbers, "
+    "stage) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 
 _ROWS_AT_ONCE = (256, 64, 16, 4, 1)
@@ -86,7 +83,6 @@ class BatchWriter:
             for name in sorted({seat[-1] for seat in seated})
         ]
         rules = {rows.episode.rules: rows.rules for rows in packed}
-        events = _all(rows.events for rows in packed)
         # What is known already is named again: a stage that was taken back may have been
         # the only one that it came from.
         with self._database.transaction() as connection:
@@ -94,7 +90,6 @@ class BatchWriter:
             insert(connection, _SEATINGS, seated)
             insert(connection, _RULES, rules.items())
             insert(connection, _EPISODES, [rows.episode + stage for rows in packed])
-            insert(connection, _EVENTS, [event + stage for event in events])
 
     def _without_stored(
         self, packed: list[EpisodeRows]
@@ -140,8 +135,5 @@ def insert(connection: sqlite3.Connection, statement: str, rows: Iterable[Row]) 
             continue
         many = f"{head} VALUES {','.join([marks] * size)}"
         while len(waiting) - done >= size:
-            connection.execute(many, list(_all(waiting[done : done + size])))
+            connection.execute(many, list(chain.from_iterable(waiting[done : done + size])))
             done += size
-
-
-_all = chain.from_iterable

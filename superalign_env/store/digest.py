@@ -19,8 +19,9 @@ CHECKPOINTS = "checkpoints"
 def digest(run: Run) -> dict[str, str]:
     """Return a hash of each part of a run, and of all parts together as ``run``.
 
-    The parts: settings, stages, episodes (with every word, token and reward), events,
-    metrics, agents, hazards, signals, questions, annotators, checkpoints.
+    The parts: settings, stages, episodes (with every word, token, reward and what happened
+    in them), events (beside those), metrics, agents, hazards, signals, questions,
+    annotators, checkpoints.
     """
     parts = {name: content_hash(list(part)) for name, part in _parts(run)}
     return {**parts, "run": content_hash(parts)}
@@ -58,7 +59,7 @@ def _episodes(run: Run) -> list[Any]:
 
 
 def _events(run: Run) -> list[Any]:
-    """Return events in their order within stage and episode."""
+    """Return what was noticed, in its order within stage and episode."""
     found = [[h.stage, h.episode, h.id, h.event] for h in run.events.read()]
     found.sort(key=lambda event: event[:3])
     return [[stage, episode, event] for stage, episode, _, event in found]

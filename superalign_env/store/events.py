@@ -1,22 +1,42 @@
-"""Events: alarms, rollbacks, failures, canary hits, with dotted kinds."""
+"""Events: alarms, rollbacks, failures, canary hits, with dotted kinds.
 
-from collections.abc import Iterable
+What happened in an episode lies in its row and is read with it; what stages, gates, people
+and detectors noticed outside of the game or after it lies in a table of notices. The view
+``events`` shows both.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import msgspec
+
 from superalign_env.canonical import to_json
-from superalign_env.errors import RecordError
+from superalign_env.errors import RecordDamaged, RecordError
 from superalign_env.store.database import Database, Row
 from superalign_env.store.unpacking import event_of
 from superalign_env.types import Event
 
 _SELECT = (
     "SELECT id, coalesce(stage, ''), coalesce(episode, ''), turn, seat, kind, evidence "
-    "FROM events"
+    "FROM notices"
 )
+
+_IN_EPISODES = (
+    "SELECT rowid, id, happened FROM episodes WHERE rowid > ? AND happened != '[]' "
+    "ORDER BY rowid LIMIT ?"
+)
+
+_CHUNK = 4096
+
+_Counted = tuple[int, str, str, msgspec.Raw]
+"""(turn, seat, kind, evidence); the last one is not looked at."""
+
+_decode = msgspec.json.Decoder(list[_Counted]).decode
 
 
 class Happened(NamedTuple):
-    """An event, and where it happened."""
+    """An event that was noticed, and where."""
 
     id: int
     stage: str
@@ -25,7 +45,7 @@ class Happened(NamedTuple):
 
 
 class Events:
-    """The table of events. Reached as ``run.events``."""
+    """What was noticed, beside what happens in episodes. Reached as ``run.events``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -47,7 +67,7 @@ class Events:
                     f"episode {episode} is not stored; flush its writer first"
                 )
             cursor = connection.execute(
-                "INSERT INTO events(stage, episode, turn, seat, kind, evidence) "
+                "INSERT INTO notices(stage, episode, turn, seat, kind, evidence) "
                 "VALUES (?,?,?,?,?,?)",
                 (
                     stage or None,
@@ -68,12 +88,14 @@ class Events:
         episode: str | None = None,
         since: int = 0,
     ) -> list[Happened]:
-        """Return events in order of id.
+        """Return what was noticed, in order of id; what happened in an episode it holds itself.
+
+        Of an episode of an earlier format, what happened in it is returned, too.
 
         Args:
             kind: exact, or a dotted beginning: ``gate`` finds ``gate.rolled-back``.
             stage: only of this stage.
-            episode: only of this episode.
+            episode: only about this episode.
             since: only those with a greater id.
         """
         rows = self._database.rows(
@@ -86,7 +108,7 @@ class Events:
         return [_happened(row) for row in rows]
 
     def get(self, ids: Iterable[int]) -> dict[int, Happened]:
-        """Return events by id; unknown ids are left out."""
+        """Return what was noticed, by id; unknown ids are left out."""
         found = {}
         for number in dict.fromkeys(ids):
             row = self._database.row(f"{_SELECT} WHERE id = ?", (number,))
@@ -95,22 +117,40 @@ class Events:
         return found
 
     def of_the_run(self) -> list[Happened]:
-        """Return the events that belong to no episode, in order of id."""
+        """Return what was noticed about no episode, in order of id."""
         rows = self._database.rows(f"{_SELECT} WHERE episode IS NULL ORDER BY id")
         return [_happened(row) for row in rows]
 
     def kinds(self) -> dict[str, int]:
-        """Return how many events there are of each kind, by name."""
-        rows = self._database.rows(
-            "SELECT kind, count(*) FROM events GROUP BY 1 ORDER BY 1"
-        )
-        return {kind: int(n) for kind, n in rows}
+        """Return how many events there are of each kind, in episodes and beside, by name.
+
+        It looks into every episode: a second or two for a million events.
+
+        Raises:
+            RecordDamaged: what happened in an episode cannot be read.
+        """
+        rows = self._database.rows("SELECT kind, count(*) FROM notices GROUP BY 1")
+        counted = Counter({kind: int(n) for kind, n in rows})
+        counted.update(kind for events in self._happened() for _, _, kind, _ in events)
+        return dict(sorted(counted.items()))
 
     def count(self, kind: str) -> int:
-        """Return how many events there are of exactly this kind."""
-        return int(
-            self._database.value("SELECT count(*) FROM events WHERE kind = ?", (kind,))
-        )
+        """Return how many events there are of exactly this kind; as quick as `kinds`."""
+        return self.kinds().get(kind, 0)
+
+    def _happened(self) -> Iterator[list[_Counted]]:
+        """Yield what happened in each episode, a chunk of them in memory at a time."""
+        last = 0
+        while rows := self._database.rows(_IN_EPISODES, (last, _CHUNK)):
+            last = rows[-1][0]
+            for _, name, happened in rows:
+                try:
+                    yield _decode(happened)
+                except ValueError as error:
+                    raise RecordDamaged(
+                        f"what happened in episode {name} of {self._database.path.parent} "
+                        f"cannot be read ({error}); `superalign validate` lists all damage"
+                    ) from error
 
 
 def _happened(row: Row) -> Happened:

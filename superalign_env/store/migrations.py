@@ -176,12 +176,34 @@ def m0005_an_episode_is_one_row(tables: "sqlite_utils.Database") -> None:
     tables.executescript(_VIEWS)
 
 
+_NOTICES = """
+ALTER TABLE episodes ADD COLUMN happened TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE events RENAME TO notices;
+DROP INDEX events_by_episode;
+DROP INDEX events_by_kind;
+CREATE INDEX notices_by_episode ON notices(episode);
+CREATE INDEX notices_by_kind ON notices(kind);
+CREATE VIEW events AS
+    SELECT id, stage, episode, turn, seat, kind, evidence FROM notices
+    UNION ALL
+    SELECT NULL, e.stage, e.id, json_extract(h.value, '$[0]'), json_extract(h.value, '$[1]'),
+    json_extract(h.value, '$[2]'), json_extract(h.value, '$[3]')
+    FROM episodes e, json_each(e.happened) h;
+"""
+
+
+def m0006_what_happened_lies_in_the_episode(tables: "sqlite_utils.Database") -> None:
+    """The table of events holds what was noticed, beside older episodes' own events."""
+    tables.executescript(_NOTICES)
+
+
 MIGRATIONS = (
     m0001_tables,
     m0002_cells_say_what_they_cost,
     m0003_stages_can_be_undone_and_inherited,
     m0004_stages_say_how_long_they_took,
     m0005_an_episode_is_one_row,
+    m0006_what_happened_lies_in_the_episode,
 )
 
 

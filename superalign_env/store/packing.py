@@ -1,7 +1,7 @@
 """An episode as a row of a table (and back, exactly, in `unpacking`).
 
 What people choose episodes by lies in columns of its own. What was said, paid and graded
-lies in columns of JSON, which views show as tables. What episodes share (who sat where,
+and what happened lies in columns of JSON, which views show as tables. What episodes share (who sat where,
 the rules) is stored once and named by its content. A hash covers all of it, by which
 `integrity` sees whether anything was changed later.
 """
@@ -24,7 +24,7 @@ from superalign_env.store.spine import (
     Spine,
     seal,
 )
-from superalign_env.types import AgentSpec, Episode, Grade, Reward, Seat, role_of
+from superalign_env.types import AgentSpec, Episode, Event, Grade, Reward, Seat, role_of
 
 _encode = msgspec.json.Encoder().encode
 
@@ -50,22 +50,18 @@ class Packer:
         Raises:
             ValueError: numbers that are not finite, ids beyond 32 bits, lone surrogates.
         """
-        name = episode.id
         seating, seats = self._seating(episode.seats)
         rules, rules_json = self._rules_of(episode)
         said, numbers = written(episode.utterances)
         paid, graded = _paid(episode.rewards), _graded(episode.grades)
-        events = [
-            (name, e.turn, e.seat, e.kind, to_json(e.evidence).decode())
-            for e in episode.events
-        ]
+        happened = _happened(episode.events)
         spine = _spine(episode)
         head = (*_columns(episode), seating, rules)
-        hash_ = seal(head, events, spine, paid, graded, said, numbers)
+        hash_ = seal(head, spine, paid, graded, said, happened, numbers)
         record = _encode(Sealed(hash_, msgspec.Raw(spine), FORMAT))
-        texts = [part.decode() for part in (record, paid, graded, said)]
+        texts = [part.decode() for part in (record, paid, graded, said, happened)]
         row = EpisodeRow._make((*head, *texts, numbers))
-        return EpisodeRows(row, seats, rules_json, events)
+        return EpisodeRows(row, seats, rules_json)
 
     def _seating(self, seats: dict[Seat, AgentSpec]) -> _Seating:
         """Return who sits where; specs are few and shared by many episodes."""
@@ -148,15 +144,20 @@ def _graded(grades: Sequence[Grade]) -> bytes:
     return raw
 
 
+def _happened(events: Sequence[Event]) -> bytes:
+    if not events:
+        return b"[]"
+    return to_json([(e.turn, e.seat, e.kind, e.evidence) for e in events])
+
+
 def _spine(episode: Episode) -> bytes:
     return to_json(
         Spine(
             episode.task,
             episode.key,
             episode.ending,
-            len(episode.events),
-            episode.schema_version,
-            episode.fork_at,
+            schema_version=episode.schema_version,
+            fork_at=episode.fork_at,
         )
     )
 

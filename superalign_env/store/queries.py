@@ -17,7 +17,7 @@ _CHUNK = 256
 
 _EPISODE = ", ".join(f'"{column}"' for column in EpisodeRow._fields)
 
-_EVENTS = "episode, turn, seat, kind, evidence"
+_NOTICED = "episode, turn, seat, kind, evidence"
 
 
 class Where(TypedDict, total=False):
@@ -159,17 +159,17 @@ class Played:
                 f"SELECT {_EPISODE} FROM episodes WHERE id IN ({marks})", chunk
             )
             episodes = {row[0]: EpisodeRow._make(row) for row in found}
-            events: dict[str, list[Row]] = defaultdict(list)
-            for event in self._database.rows(
-                f"SELECT {_EVENTS} FROM events WHERE episode IN ({marks}) ORDER BY id",
+            noticed: dict[str, list[Row]] = defaultdict(list)
+            for notice in self._database.rows(
+                f"SELECT {_NOTICED} FROM notices WHERE episode IN ({marks}) ORDER BY id",
                 chunk,
             ):
-                events[event[0]].append(event)
+                noticed[notice[0]].append(notice)
             for name in chunk:
                 row = episodes.get(name)
                 if row is not None:
                     seats, rules = self._seats(row.seating), self._rules_of(row.rules)
-                    yield EpisodeRows(row, seats, rules, events[name])
+                    yield EpisodeRows(row, seats, rules, noticed[name])
 
     def utterances(self, **where: Unpack[Where]) -> Iterator[Said]:
         """Yield what was said, without building episodes; `seat` picks the speaker."""

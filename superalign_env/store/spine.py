@@ -9,8 +9,8 @@ import msgspec
 from superalign_env.store.database import Row
 from superalign_env.types import Ending, EpisodeKey, Role, Seat, Task, ToolCall, Usage
 
-FORMAT = 2
-"""Of what is written now. The first one kept what was said in tables of its own."""
+FORMAT = 3
+"""Of what is written now. Earlier ones kept more of an episode in tables of its own."""
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -41,6 +41,8 @@ class EpisodeRow(NamedTuple):
     """JSON: a list of (turn, seat, axis, name, value)."""
     said: str
     """JSON: a list of `superalign_env.store.lines.Line`."""
+    happened: str
+    """JSON: a list of (turn, seat, kind, evidence); empty in earlier formats."""
     numbers: bytes
     """Token ids and log-probs of all lines, one after the other."""
 
@@ -53,8 +55,9 @@ class EpisodeRows(NamedTuple):
     """(seat, role, agent), in order."""
     rules: str
     """JSON of the rules; empty in the first format."""
-    events: list[Row]
-    """(episode, turn, seat, kind, evidence); later ones are about it."""
+    noticed: Sequence[Row] = ()
+    """(episode, turn, seat, kind, evidence) of notices about it, in order; in earlier
+    formats its own events come first."""
 
 
 class Spoken(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -80,7 +83,7 @@ class Spine(msgspec.Struct, frozen=True, omit_defaults=True):
     key: EpisodeKey
     ending: Ending
     events: int = 0
-    """How many events belong to the episode; later ones are about it."""
+    """In earlier formats only: how many of the notices are its own events."""
     schema_version: int = 1
     fork_at: Seat = ""
     spoken: tuple[Spoken, ...] = ()
@@ -106,15 +109,14 @@ class Sealed(msgspec.Struct, frozen=True, omit_defaults=True):
     """In the first format only."""
 
 
-def seal(head: Row, events: Sequence[Row], *parts: bytes) -> str:
+def seal(head: Row, *parts: bytes) -> str:
     """Return 32 hex digits over everything that belongs to an episode.
 
     Args:
         head: its columns up to the hash of the rules.
-        events: its own ones.
         *parts: the spine, the columns of JSON, the numbers.
     """
-    digest = hashlib.blake2b(_pack((head, events)), digest_size=16)
+    digest = hashlib.blake2b(_pack(head), digest_size=16)
     for part in parts:
         digest.update(part)
     return digest.hexdigest()

@@ -182,7 +182,7 @@ def remove_stage(connection: sqlite3.Connection, stage: str) -> int:
         How many episodes went.
     """
     episodes = "SELECT id FROM episodes WHERE stage = :stage"
-    events = f"SELECT id FROM events WHERE stage = :stage OR episode IN ({episodes})"
+    notices = f"SELECT id FROM notices WHERE stage = :stage OR episode IN ({episodes})"
     open_questions = (
         f"SELECT id FROM questions WHERE episode IN ({episodes}) "
         "AND id NOT IN (SELECT question FROM signals)"
@@ -192,8 +192,8 @@ def remove_stage(connection: sqlite3.Connection, stage: str) -> int:
     for statement in (
         f"DELETE FROM leases WHERE question IN ({open_questions})",
         f"DELETE FROM questions WHERE id IN ({open_questions})",
-        f"DELETE FROM hazards WHERE event IN ({events})",
-        f"DELETE FROM events WHERE id IN ({events})",
+        f"DELETE FROM hazards WHERE event IN ({notices})",
+        f"DELETE FROM notices WHERE id IN ({notices})",
         "DELETE FROM metrics WHERE stage = :stage",
         "DELETE FROM episodes WHERE stage = :stage",
         "DELETE FROM seatings WHERE hash NOT IN (SELECT seating FROM episodes)",

@@ -7,10 +7,10 @@ import msgspec
 
 from superalign_env.canonical import from_json, text_hash
 from superalign_env.store.database import Row
-from superalign_env.store.first_format import first_seal, first_utterances
+from superalign_env.store.earlier_formats import first_seal, first_utterances
 from superalign_env.store.lines import utterances
 from superalign_env.store.packing import seating_hash
-from superalign_env.store.spine import EpisodeRows, Rules, Sealed, Spine, seal
+from superalign_env.store.spine import FORMAT, EpisodeRows, Rules, Sealed, Spine, seal
 from superalign_env.types import AgentSpec, Episode, Event, Grade, Reward
 
 Paid = tuple[int, str, str, float]
@@ -19,11 +19,15 @@ Paid = tuple[int, str, str, float]
 Graded = tuple[int, str, str, str, float]
 """(turn, seat, axis, name, value)"""
 
+Happening = tuple[int, str, str, dict[str, Any]]
+"""(turn, seat, kind, evidence)"""
+
 _sealed = msgspec.json.Decoder(Sealed).decode
 _spine = msgspec.json.Decoder(Spine).decode
 _rules = msgspec.json.Decoder(Rules).decode
 _paid = msgspec.json.Decoder(list[Paid]).decode
 _graded = msgspec.json.Decoder(list[Graded]).decode
+_happened = msgspec.json.Decoder(list[Happening]).decode
 
 
 def unpack(rows: EpisodeRows, specs: Mapping[str, AgentSpec]) -> Episode:
@@ -58,7 +62,7 @@ def unpack(rows: EpisodeRows, specs: Mapping[str, AgentSpec]) -> Episode:
         renderer=rules.renderer,
         source=rules.source,
         grades=tuple(grades_of(row.graded)),
-        events=tuple([event_of(event[1:]) for event in rows.events[: spine.events]]),
+        events=tuple(_events(rows, spine)),
         arm=row.arm,
         parent=row.parent,
         weights=rules.weights,
@@ -76,14 +80,25 @@ def is_sealed(rows: EpisodeRows) -> bool:
     row = rows.episode
     sealed = _sealed(row.record)
     spine = bytes(sealed.spine)
-    own = rows.events[: _spine(spine).events]
+    own = rows.noticed[: _spine(spine).events]
+    happened = row.happened.encode()
+    if sealed.format < FORMAT and happened != b"[]":
+        return False  # their seals do not cover it
     if sealed.format == 1:
         return sealed.hash == first_seal(rows, sealed, own)
     if row.seating != seating_hash(rows.seats) or row.rules != text_hash(rows.rules):
         return False
-    paid, graded, said = row.paid.encode(), row.graded.encode(), row.said.encode()
     head = row[: row._fields.index("record")]
-    return sealed.hash == seal(head, own, spine, paid, graded, said, row.numbers)
+    parts = (spine, row.paid.encode(), row.graded.encode(), row.said.encode())
+    if sealed.format == 2:
+        return sealed.hash == seal((head, own), *parts, row.numbers)
+    return sealed.hash == seal(head, *parts, happened, row.numbers)
+
+
+def _events(rows: EpisodeRows, spine: Spine) -> list[Event]:
+    """Return what happened in an episode: in its row, or in rows of earlier formats."""
+    early = [event_of(row[1:]) for row in rows.noticed[: spine.events]]
+    return early + events_of(rows.episode.happened)
 
 
 def rewards_of(paid: str) -> list[Reward]:
@@ -96,6 +111,14 @@ def grades_of(graded: str) -> list[Grade]:
     return [
         Grade(seat, axis, name, value, turn)
         for turn, seat, axis, name, value in _graded(graded)
+    ]
+
+
+def events_of(happened: str) -> list[Event]:
+    """Return the events that lie in ``episodes.happened``."""
+    return [
+        Event(kind, seat, turn, evidence)
+        for turn, seat, kind, evidence in _happened(happened)
     ]
 
 

@@ -239,11 +239,60 @@ def test_an_episode_with_late_events_stays_itself(run):
     store(run, episode)
     run.events.add(Event("canary.hit"), episode="e0")
     assert run.episode("e0") == episode
-    assert [e.event.kind for e in run.events.read(episode="e0")] == [
-        "text.repaired",
-        "canary.hit",
-    ]
+    assert [e.event.kind for e in run.events.read(episode="e0")] == ["canary.hit"]
+    assert run.events.kinds() == {"canary.hit": 1, "text.repaired": 1}
     assert validate(run) == []
+
+
+def test_events_are_seen_as_rows_whether_they_happened_or_were_noticed(run):
+    stage = run.stages.begin("play").id
+    evidence = {"z": None, "a": [0.1, 1e300, "null", {"ü": "\x00\U0001f600"}]}
+    happened = Event("text.repaired", "learner_0", 0, evidence), Event('a."b"', turn=-1)
+    store(run, small(events=happened), stage=stage)
+    number = run.events.add(Event("canary.hit"), stage=stage, episode="e0")
+    view = run.database.connection.execute("SELECT * FROM events ORDER BY id IS NOT NULL")
+    assert [column[0] for column in view.description] == [
+        "id", "stage", "episode", "turn", "seat", "kind", "evidence",
+    ]  # fmt: skip
+    assert view.fetchall() == [
+        *[
+            (None, stage, "e0", e.turn, e.seat, e.kind, to_json(e.evidence).decode())
+            for e in happened
+        ],
+        (number, stage, "e0", -1, "", "canary.hit", "{}"),
+    ]
+    assert run.database.value("SELECT count(*) FROM notices") == 1
+    assert run.events.count("text.repaired") == run.events.count('a."b"') == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "json_set(happened, '$[0][2]', 'other')",
+        "json_set(happened, '$[0][3].k', 1)",
+        "'[]'",
+        "happened || ' '",
+        "'words'",
+    ],
+)
+def test_what_happened_cannot_be_altered_unseen(run, change):
+    store(run, small(events=(Event("text.repaired", "learner_0", 0),)))
+    run.database.write(f"UPDATE episodes SET happened = {change}", [()])
+    assert {problem.kind for problem in validate(run)} == {"episode"}
+    if "words" in change:
+        assert run.events.read() == [], "it looks at notices alone"
+        with pytest.raises(RecordDamaged, match="superalign validate"):
+            run.events.kinds()
+
+
+@pytest.mark.parametrize(
+    "bad", [float("nan"), float("inf"), [{"x": -float("inf")}], "\ud800"]
+)
+def test_events_that_cannot_be_recorded_are_refused(run, bad):
+    event = Event("text.repaired", "learner_0", 0, {"null": None, "value": bad})
+    with pytest.raises(RecordError, match="cannot be recorded"):
+        store(run, small(events=(event,)))
+    assert run.count() == 0
 
 
 def test_a_run_says_what_it_was_made_of(run, folder):

@@ -38,6 +38,7 @@ def episode(name, case, agent="original"):
         (),
         (),
         Ending.terminated(),
+        events=(Event("text.repaired", "speaker_0", 0, {"case": case}),),
     )
 
 

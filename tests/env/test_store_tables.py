@@ -180,9 +180,9 @@ def test_writers_of_many_processes_lose_no_row(run, tmp_path):
     def work(window):
         for n in range(50):
             with window.transaction() as connection:
-                connection.execute("SELECT count(*) FROM events").fetchone()
+                connection.execute("SELECT count(*) FROM notices").fetchone()
                 connection.execute(
-                    "INSERT INTO events(turn, seat, kind, evidence) VALUES (?, '', 'x', '{}')",
+                    "INSERT INTO notices(turn, seat, kind, evidence) VALUES (?, '', 'x', '{}')",
                     (n,),
                 )
 

@@ -107,10 +107,7 @@ def hazard_task(sandbox: Sandbox, bench: Bench, hazard: Hazard) -> Task | None:
     parsed = sandbox.plain.source.parse(hazard.prompt, "train")
     if parsed is not None or hazard.event is None:
         return parsed
-    found = next(
-        (h for h in bench.run.events.read(since=hazard.event - 1) if h.id == hazard.event),
-        None,
-    )
+    found = bench.run.events.get([hazard.event]).get(hazard.event)
     if found is None or not found.episode:
         return None
     task = bench.run.episode(found.episode).task

@@ -1,7 +1,9 @@
-"""Records of the first format: what was said, paid and graded lay in tables of its own.
+"""Records of earlier formats, which kept more of an episode in tables of its own.
 
-A migration gathered those rows into the columns that records have now; here they are rows
-again, as their seal was computed over them.
+In the first format that was what was said, paid and graded: a migration gathered those
+rows into the columns that records have now, and here they are rows again, as their seal
+was computed over them. In the first two it was what happened: those rows lie where they
+lay, before what was noticed later.
 """
 
 import hashlib
@@ -23,12 +25,12 @@ _COLUMNS = 11
 
 
 def first_seal(rows: EpisodeRows, sealed: Sealed, events: Sequence[Row]) -> str:
-    """Return the hash over the rules, the spine and the rows of all tables.
+    """Return the hash of the first format: over the rules, the spine, the rows of all tables.
 
     Args:
         rows: of the episode.
         sealed: its record.
-        events: its own ones.
+        events: what happened in it.
     """
     row = rows.episode
     name = row.id
