@@ -225,14 +225,14 @@ def _menu(prompt: str, split: Split) -> tuple[str, ...]:
         others = max([codes[a] for j, a in enumerate(request.acts) if j != i], default=0)
         # The strictest act decides the split of the whole: one of them must be of it.
         laxest = code if others < code else 0
+        words = texts[number]
         place += len(f"{name} will ")
-        head, tail = prompt[:place], prompt[place + len(texts[number]) :]
+        head, tail = prompt[:place], prompt[place + len(words) :]
         near = acts.neighbourhood(number, laxest, code)
-        if near:
-            near = near.replace("\n", f"{tail}\n{head}")
-            lines = f"{head}{near}{tail}".split("\n")
-            found += [line for line in lines if line != prompt]
-        place += len(f"{texts[number]} , ")
+        found += [
+            f"{head}{line}{tail}" for line in near.split("\n") if line not in (words, "")
+        ]
+        place += len(f"{words} , ")
     told = prompt.rpartition(" ; ")[0]
     for name in request.names:
         for polarity in POLARITIES:
