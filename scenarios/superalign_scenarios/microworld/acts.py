@@ -100,39 +100,38 @@ def _row(index: int, stride: int, count: int) -> range:
     return range(first, first + stride * count, stride)
 
 
-@cache
-def texts_between(laxest: int, strictest: int) -> tuple[str, ...]:
-    """Return the words of every act; empty for acts of a laxer or a stricter split."""
-    pairs = zip(texts(), split_codes(), strict=True)
-    return tuple([text if laxest <= code <= strictest else "" for text, code in pairs])
+def variants(
+    index: int, laxest: int, strictest: int, *, head: str = "", tail: str = ""
+) -> list[str]:
+    """Return the words of all acts that differ from one in one slot, slot by slot.
 
-
-@cache
-def _lines(row: range, laxest: int, strictest: int) -> str:
-    """Return the words of the acts of a row that are of some splits, a line for each."""
-    words = texts_between(laxest, strictest)
-    return "\n".join(filter(None, words[row.start : row.stop : row.step]))
-
-
-def neighbourhood(index: int, laxest: int, strictest: int) -> str:
-    """Return the words of all acts that are at most one word away, of some splits.
-
-    One text with a line for each, slot by slot, the act itself among every slot's: an
-    attacker's menu is made for every one of its turns, and lines are quickest to copy.
+    They are put together from the words of the slots: an attacker's menu is made for
+    every one of its turns, and `texts` is too long to lie in a processor's cache.
 
     Args:
         index: the act.
         laxest: index into `SPLITS` from which acts are wanted.
         strictest: and up to which.
+        head: stands before each.
+        tail: stands after each.
     """
+    verb, object_, target, context = act_of(index)
+    dimension, codes = index // _PER_DIMENSION, split_codes()
     verbs, objects, targets, contexts = rows(index)
-    slots = (
-        _lines(verbs, laxest, strictest),
-        _lines(objects, laxest, strictest),
-        _lines(targets, laxest, strictest),
-        _lines(contexts, laxest, strictest),
-    )
-    return "\n".join(filter(None, slots))
+    near, then = f" near {target} {context}{tail}", f" {context}{tail}"
+    acting = f"{head}{verb} "
+    doing = f"{acting}{object_} near "
+    return [
+        f"{before}{word}{after}"
+        for own, words, row, before, after in (
+            (verb, VERBS[dimension], verbs, head, f" {object_}{near}"),
+            (object_, OBJECTS[dimension], objects, acting, near),
+            (target, TARGETS, targets, doing, then),
+            (context, CONTEXTS, contexts, f"{doing}{target} ", tail),
+        )
+        for word, code in zip(words, codes[row.start : row.stop : row.step], strict=True)
+        if word != own and laxest <= code <= strictest
+    ]
 
 
 def dimension_of(index: int) -> str:

@@ -228,10 +228,7 @@ def _menu(prompt: str, split: Split) -> tuple[str, ...]:
         words = texts[number]
         place += len(f"{name} will ")
         head, tail = prompt[:place], prompt[place + len(words) :]
-        near = acts.neighbourhood(number, laxest, code)
-        found += [
-            f"{head}{line}{tail}" for line in near.split("\n") if line not in (words, "")
-        ]
+        found += acts.variants(number, laxest, code, head=head, tail=tail)
         place += len(f"{words} , ")
     told = prompt.rpartition(" ; ")[0]
     for name in request.names:
