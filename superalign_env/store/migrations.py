@@ -193,7 +193,7 @@ CREATE VIEW events AS
 
 
 def m0006_what_happened_lies_in_the_episode(tables: "sqlite_utils.Database") -> None:
-    """The table of events holds what was noticed, beside older episodes' own events."""
+    """The table keeps what was noticed beside the game, and older episodes' own events."""
     tables.executescript(_NOTICES)
 
 
