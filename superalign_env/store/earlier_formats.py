@@ -19,6 +19,7 @@ from superalign_env.store.spine import EpisodeRows, Sealed, Spoken
 from superalign_env.types import Reply, Utterance
 
 _encode = msgspec.json.Encoder().encode
+_pack = msgspec.msgpack.Encoder().encode
 
 _COLUMNS = 11
 """Columns of an episode that there were, without stage and record."""
@@ -44,6 +45,20 @@ def first_seal(rows: EpisodeRows, sealed: Sealed, events: Sequence[Row]) -> str:
     digest = hashlib.blake2b(bytes(sealed.rules), digest_size=16)
     digest.update(bytes(sealed.spine))
     digest.update(_encode((row[:_COLUMNS], tables)))
+    return digest.hexdigest()
+
+
+def second_seal(head: Row, events: Sequence[Row], *parts: bytes) -> str:
+    """Return the hash of the second format: over columns and events, then the parts.
+
+    Args:
+        head: the episode's columns up to the hash of the rules.
+        events: what happened in it.
+        *parts: the spine, the columns of JSON, the numbers.
+    """
+    digest = hashlib.blake2b(_pack((head, events)), digest_size=16)
+    for part in parts:
+        digest.update(part)
     return digest.hexdigest()
 
 

@@ -1,10 +1,10 @@
 """What of an episode lies in ``episodes.record``: all that no other column holds."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+from xxhash import xxh3_128
 
 from superalign_env.store.database import Row
 from superalign_env.types import Ending, EpisodeKey, Role, Seat, Task, ToolCall, Usage
@@ -112,11 +112,13 @@ class Sealed(msgspec.Struct, frozen=True, omit_defaults=True):
 def seal(head: Row, *parts: bytes) -> str:
     """Return 32 hex digits over everything that belongs to an episode.
 
+    XXH3, not a cryptographic hash: whoever alters a record on purpose can seal it anew.
+
     Args:
         head: its columns up to the hash of the rules.
         *parts: the spine, the columns of JSON, the numbers.
     """
-    digest = hashlib.blake2b(_pack(head), digest_size=16)
+    digest = xxh3_128(_pack(head))
     for part in parts:
         digest.update(part)
     return digest.hexdigest()

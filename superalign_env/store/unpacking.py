@@ -7,7 +7,7 @@ import msgspec
 
 from superalign_env.canonical import from_json, text_hash
 from superalign_env.store.database import Row
-from superalign_env.store.earlier_formats import first_seal, first_utterances
+from superalign_env.store.earlier_formats import first_seal, first_utterances, second_seal
 from superalign_env.store.lines import utterances
 from superalign_env.store.packing import seating_hash
 from superalign_env.store.spine import FORMAT, EpisodeRows, Rules, Sealed, Spine, seal
@@ -91,7 +91,7 @@ def is_sealed(rows: EpisodeRows) -> bool:
     head = row[: row._fields.index("record")]
     parts = (spine, row.paid.encode(), row.graded.encode(), row.said.encode())
     if sealed.format == 2:
-        return sealed.hash == seal((head, own), *parts, row.numbers)
+        return sealed.hash == second_seal(head, own, *parts, row.numbers)
     return sealed.hash == seal(head, *parts, happened, row.numbers)
 
 
