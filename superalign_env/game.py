@@ -38,6 +38,19 @@ OnInvalid = Literal["raise", "penalise"]
 _UNKNOWN = AgentSpec("unknown")
 
 
+class _Chair:
+    """What the views of one seat are stamped with."""
+
+    __slots__ = ("role", "seed", "turns")
+
+    def __init__(self, seed: int, role: Role, turns: int) -> None:
+        self.seed = seed
+        """What all seeds of the seat are made from."""
+        self.role = role
+        self.turns = turns
+        """How often it was asked."""
+
+
 class Game:
     """One live play of a scenario.
 
@@ -90,7 +103,7 @@ class Game:
         self._limit = scenario.max_utterance
         self._heard: list[Utterance] = []
         self._repaired = False
-        self._bases: dict[Seat, tuple[int, Role]] = {}
+        self._chairs: dict[Seat, _Chair] = {}
         self._member = 0 if fork_at is not None else key.member
         self._forked = fork_at is None
         self._turn = self._group_index = 0
@@ -225,7 +238,7 @@ class Game:
         # As if it had been played from the start under its own name.
         twin.view_log = [replace(view, episode=twin.episode_id) for view in self.view_log]
         twin._member = key.member if self._forked else 0
-        twin._bases = {}
+        twin._chairs = {}
         if twin.group:
             twin._advance()
         return twin
@@ -248,14 +261,15 @@ class Game:
             **rules_of(self.scenario),
         )
 
-    def _base(self, seat: Seat) -> tuple[int, Role]:
-        """Return what all seeds of a seat are made from, until the fork, and its role."""
+    def _chair(self, seat: Seat) -> _Chair:
+        """Return what views of a seat are stamped with, until the fork."""
         member = self._member
         if seat == self.fork_at and seat in self.group:
             member = self.key.member
         seed = seat_seed(self._case_seed, member, seat)
-        base = self._bases[seat] = (seed, role_of(seat))
-        return base
+        turns = sum([said.seat == seat for said in self.utterances])
+        chair = self._chairs[seat] = _Chair(seed, role_of(seat), turns)
+        return chair
 
     def _apply(self) -> Step:
         said = tuple(self._heard)
@@ -279,7 +293,7 @@ class Game:
         if not self._forked and self.fork_at in self.group:
             self._forked = True
             self._member = self.key.member
-            self._bases.clear()
+            self._chairs.clear()
         if step.ending is not None:
             self._end(step.ending)
         elif self._turn >= self.max_turns:
@@ -306,7 +320,7 @@ class Game:
 
     def _advance(self) -> None:
         """Ask the next group: make its views, which are the rules' briefs, stamped."""
-        scenario, state, bases = self.scenario, self.state, self._bases
+        scenario, state, chairs = self.scenario, self.state, self._chairs
         self.group = group = scenario.to_move(state)
         if not group:
             self._end(Ending.terminated())
@@ -315,14 +329,14 @@ class Game:
         self.asked = views = {}
         for seat in group:
             brief = scenario.view(state, seat)
-            base, role = bases.get(seat) or self._base(seat)
+            chair = chairs.get(seat) or self._chair(seat)
             views[seat] = View(
                 name,
                 case,
                 seat,
-                role,
-                turn,
-                turn_seed(base, turn),
+                chair.role,
+                chair.turns,
+                turn_seed(chair.seed, turn),
                 brief.text,
                 brief.messages,
                 brief.turns,
@@ -332,6 +346,7 @@ class Game:
                 brief.menu,
                 brief.max_new_tokens,
             )
+            chair.turns += 1
             turn += 1
 
     def _end(self, ending: Ending) -> None:

@@ -16,7 +16,8 @@ SCHEMA_VERSION = 3
 """`Episode.schema_version` of what is played now.
 
 It says how views are hashed: in version 1 by BLAKE2b over their JSON, in version 2 over
-their MessagePack, now by XXH3 over it. Nobody signs with these hashes: they tell whether
+their MessagePack, now by XXH3 over it; and what `View.turn` counted: until version 2 all
+utterances, now the seat's own. Nobody signs with these hashes: they tell whether
 two views are the same. BLAKE2b took a twentieth of the engine's time for that.
 """
 

@@ -1,6 +1,7 @@
 """An agent that says again what was said in recorded episodes."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -57,10 +58,13 @@ class Replay:
 
     def _remember(self, episode: Episode) -> None:
         key = episode.key
+        turns: Counter[Seat] = Counter()
         for said in episode.utterances:
             reply = said.reply if said.reply is not None else Reply(said.text)
-            self._by_id[(episode.id, said.seat, said.turn)] = reply
-            place = (key.case, key.member, said.seat, said.turn)
+            turn = turns[said.seat]
+            turns[said.seat] += 1
+            self._by_id[(episode.id, said.seat, turn)] = reply
+            place = (key.case, key.member, said.seat, turn)
             known = self._by_place.setdefault(place, reply)
             if known != reply:
                 self._by_place[place] = None  # rounds differ: only the id can tell
@@ -72,7 +76,7 @@ class Replay:
         match = _MEMBER.search(view.episode)
         member = int(match[1]) if match else 0
         place = (view.case, member, view.seat, view.turn)
-        wanted = f"{view.seat} at turn {view.turn} of case {view.case}, member {member}"
+        wanted = f"{view.seat} at its turn {view.turn} of case {view.case}, member {member}"
         if place not in self._by_place:
             turns = [p[3] for p in self._by_place if p[:3] == place[:3]]
             known = (

@@ -14,9 +14,8 @@ Lines = Sequence[str] | Mapping[Role, Sequence[str]]
 class Scripted:
     """Says lines of a script; which one depends on the view alone.
 
-    A flat list is the script of the whole episode: the utterance with index n is line n.
-    A mapping gives every role its own lines: the n-th time a seat speaks, as far as its
-    view shows it, it says line n. Scripts begin again when they are used up.
+    The n-th time a seat speaks in an episode it says line n: of the list, or, in a mapping,
+    of the lines of its role. Scripts begin again when they are used up.
 
     Args:
         lines: the script.
@@ -64,12 +63,7 @@ class Scripted:
                 finish="error",
                 error=f"the script has no lines for the role {view.role!r}; it has {known}",
             )
-        if self._pick == "seed":
-            place = mix(view.seed, 0)
-        elif self._by_role:
-            place = sum(turn.author == view.seat and not turn.tool for turn in view.turns)
-        else:
-            place = view.turn
+        place = mix(view.seed, 0) if self._pick == "seed" else view.turn
         return Reply(script[place % len(script)], finish="stop")
 
 

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from superalign_env.game import Game
 from superalign_env.protocols import Scenario
 from superalign_env.recording import view_hash
-from superalign_env.types import Ending, Episode, Reply, Seat
+from superalign_env.types import Ending, Episode, Reply, Seat, View
 
 
 class TurnCheck(NamedTuple):
@@ -64,7 +66,10 @@ def replay(episode: Episode, scenario: Scenario[Any]) -> Comparison:
     )
     stopped = _play(game, episode)
     again = game.episode()
-    shown = [view_hash(view, episode.schema_version) for view in game.view_log]
+    shown = [
+        view_hash(_stamped(view, episode.schema_version, turn), episode.schema_version)
+        for turn, view in enumerate(game.view_log)
+    ]
     turns = tuple(
         [_check(episode, again, shown, turn) for turn in range(len(episode.utterances))]
     )
@@ -75,6 +80,11 @@ def replay(episode: Episode, scenario: Scenario[Any]) -> Comparison:
         *_of_ending(episode, again),
     ]
     return Comparison(episode.id, turns, tuple(differences))
+
+
+def _stamped(view: View, version: int, turn: int) -> View:
+    """Return a view as it was shown then: once it told the index of the utterance."""
+    return view if version > 2 else replace(view, turn=turn)
 
 
 def _limit(episode: Episode) -> int:

@@ -76,7 +76,8 @@ class View(msgspec.Struct, frozen=True, gc=False):
     seat: Seat
     role: Role
     turn: int
-    """Index of the utterance that is asked for."""
+    """How often the seat has spoken before. Not the index of the utterance that is asked
+    for, which would tell how many turns others took unseen."""
     seed: int
     """63 bits; all randomness of the reply comes from here."""
     text: str

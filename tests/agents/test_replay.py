@@ -47,7 +47,7 @@ def test_every_recorded_reply_comes_back_whole():
     record = episode("query", "answer", case=3)
     agent = Replay(record)
     for said in record.utterances:
-        assert agent.act([view(said.seat, said.turn, case=3)]) == [said.reply]
+        assert agent.act([view(said.seat, 0, case=3)]) == [said.reply]
 
 
 def test_an_utterance_without_a_reply_is_played_as_its_text():
@@ -71,16 +71,16 @@ def test_rounds_are_told_apart_by_the_episodes_id():
     assert [reply.text for reply in agent.act(views)] == ["q0", "q1"]
     unknown = agent.act([view("attacker_0", 0, case=1, round=7)])[0]
     assert "several different replies" in unknown.error
-    same = agent.act([view("learner_0", 1, case=1, round=7)])[0]
+    same = agent.act([view("learner_0", 0, case=1, round=7)])[0]
     assert same.text == "b"
 
 
 def test_what_is_not_on_record_is_named_in_the_error():
     agent = Replay(episode("q", "a", case=3))
     late, elsewhere = agent.act(
-        [view("learner_0", 5, case=3), view("learner_0", 1, case=4)]
+        [view("learner_0", 5, case=3), view("learner_0", 0, case=4)]
     )
-    assert "learner_0 at turn 5 of case 3" in late.error and "[1]" in late.error
+    assert "learner_0 at its turn 5 of case 3" in late.error and "[0]" in late.error
     assert "case 4" in elsewhere.error and "nothing" in elsewhere.error
 
 

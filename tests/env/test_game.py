@@ -48,9 +48,9 @@ def test_a_view_is_stamped_with_who_when_and_a_seed_of_63_bits(relay):
         game.episode_id,
         4,
         "judge",
-        1,
+        0,
     )
-    assert second.turn == 2 and first.seed != second.seed
+    assert second.turn == 0 and first.seed != second.seed
     assert all(0 <= view.seed < 1 << 63 for view in (first, second))
 
 

@@ -50,3 +50,21 @@ def test_a_state_that_remembers_no_brief_plays_on_in_the_same_way():
         for one in (game, other):
             one.step([Reply("score 3 sure 4") for _ in one.group])
     assert game.episode() == other.episode()
+
+
+def test_nothing_but_the_words_of_a_first_view_differs_by_arm():
+    scenario = RedTeam(critics=2, vanilla=1 / 3, plant=1 / 3)
+    shapes: dict[str, dict[str, set[tuple[object, ...]]]] = {}
+    for case in range(60):
+        game = Game(scenario, EpisodeKey(case=case))
+        while not game.over:
+            for view in game.views():
+                shape = (view.turn, view.form, view.max_new_tokens, len(view.turns))
+                arms = shapes.setdefault(view.seat, {})
+                arms.setdefault(game.arm, set()).add(shape)
+            seed = game.task.prompt
+            game.step([Reply(seed if s == "attacker_0" else "comply") for s in game.group])
+    assert set(shapes["critic_0"]) == {"attack", "vanilla", "planted"}
+    assert set(shapes["learner_0"]) == {"attack", "vanilla"}
+    for arms in shapes.values():
+        assert len({frozenset(found) for found in arms.values()}) == 1
