@@ -7,9 +7,9 @@ import typer
 from rich.text import Text
 
 from superalign_env.cli.output import AsJson, console, number, print_json, shown, table
+from superalign_env.cli.transcript import transcript
 from superalign_env.errors import RecordDamaged
-from superalign_env.rewards import paid, totals
-from superalign_env.types import Episode, Metric, Utterance, role_of
+from superalign_env.types import Episode, Metric
 
 if TYPE_CHECKING:
     from superalign_env.rollout.replay import Comparison
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")]
 EpisodeName = Annotated[str, typer.Argument(metavar="EPISODE", help="Id of the episode.")]
-
-_COLOURS = {"attacker": "red", "learner": "green", "critic": "yellow", "human": "magenta"}
 
 
 def show(
@@ -102,42 +100,6 @@ def validate(
         console.print(table(["part", "digest"], list(parts.items())))
     if problems:
         raise typer.Exit(1)
-
-
-def transcript(episode: Episode) -> list[Text]:
-    """Return an episode as coloured lines: what was said, and what it earned."""
-    head = Text(episode.id, "bold") + shown(f" {episode.scenario} {episode.arm}")
-    lines = [head, Text("  task ", "dim") + shown(episode.task.prompt)]
-    for said in episode.utterances:
-        lines += _turn(episode, said)
-    pay = totals(episode.rewards, episode.weights)
-    earned = ", ".join(f"{seat} {value:+.2f}" for seat, value in pay.items())
-    lines.append(shown(f"  {episode.ending.kind} {episode.ending.reason} {earned}", "dim"))
-    return lines
-
-
-def _turn(episode: Episode, said: Utterance) -> list[Text]:
-    colour = _COLOURS.get(role_of(said.seat), "cyan")
-    lines = [
-        Text(f"{said.turn:4} ", "dim") + shown(f"{said.seat} ", colour) + shown(said.text)
-    ]
-    if said.reply is not None and said.reply.thought:
-        lines.append(Text("       thought ", "dim") + shown(said.reply.thought, "dim"))
-    if said.repair:
-        lines.append(Text("       repaired: it ", "dim") + shown(said.repair, "dim"))
-    for reward in episode.rewards:
-        if reward.turn == said.turn:
-            value = paid(reward, episode.weights)
-            note = "recorded only" if value is None else f"pays {value:+.2f}"
-            part = f"       {reward.seat} {reward.part} {reward.value:+.2f}, {note}"
-            lines.append(shown(part, "dim" if value is None else colour))
-    for grade in episode.grades:
-        if grade.turn == said.turn:
-            truth = (
-                f"       truth of {grade.seat}: {grade.axis} {grade.name} {grade.value:.2f}"
-            )
-            lines.append(shown(truth, "blue"))
-    return lines
 
 
 def _facts(run: "Run") -> dict[str, Any]:

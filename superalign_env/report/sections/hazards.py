@@ -5,6 +5,7 @@ from superalign_env.report.document import Document, episodes_of
 from superalign_env.report.markup import Child, Markup, element, folded, joined, listed
 from superalign_env.report.section import Section, badge, command, evidence, section
 from superalign_env.store import Hazard
+from superalign_env.truth_words import said_by_truth
 from superalign_env.types import Episode
 
 
@@ -104,9 +105,5 @@ def _safe(document: Document, called: names.Names, hazard: Hazard) -> Markup | N
 
 
 def _truth(episode: Episode, turn: int) -> Markup | None:
-    grades = [
-        f"{grade.axis} {grade.name} {names.number(grade.value)}"
-        for grade in episode.grades
-        if grade.turn == turn
-    ]
-    return element("small", f"truth: {'; '.join(grades)}") if grades else None
+    truth = said_by_truth([grade for grade in episode.grades if grade.turn == turn])
+    return element("small", f"truth: {truth}") if truth else None
