@@ -40,8 +40,10 @@ class InvalidVerdict(SuperalignError, ValueError):
 class UnknownId(SuperalignError, KeyError):
     """No such id; the message names the nearest ones."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        """Explain which ids of the kind are nearest to the name."""
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], *, also: str = ""
+    ) -> None:
+        """Explain which ids of the kind are nearest to the name, and what else is wrong."""
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         hint = (
@@ -49,7 +51,8 @@ class UnknownId(SuperalignError, KeyError):
             if near
             else (f"known: {', '.join(known) or 'none'}")
         )
-        super().__init__(f"no {kind} is called {name!r}; {hint}")
+        message = f"no {kind} is called {name!r}; {hint}"
+        super().__init__(f"{message} ({also})" if also else message)
 
     def __str__(self) -> str:
         """Return the message; KeyError would show its repr."""

@@ -53,7 +53,7 @@ def make_scenario(scenario: str | Scenario[Any], **options: Any) -> Scenario[Any
     versioned = scenario_id(scenario)
     try:
         made: Scenario[Any] = registry.make("scenario", versioned, **options)
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:  # of a value of the wrong kind
         raise InvalidOption(f"{versioned}: {error}") from error
     return made
 

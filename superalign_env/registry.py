@@ -7,12 +7,14 @@ Nothing heavy is imported until `make`.
 
 import importlib
 import importlib.util
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 from superalign_env.errors import DuplicateId, UnknownId
+from superalign_env.options import check_options
 
 Table = Mapping[str, Mapping[str, tuple[str, str]]]
 """kind → id → ("module:attribute", one line)."""
@@ -45,25 +47,46 @@ def _tables() -> dict[str, dict[str, Entry]]:
         if importlib.util.find_spec(package) is not None:
             _add(merged, package, importlib.import_module(package).PLUGINS)
     for point in entry_points(group="superalign.plugins"):
-        _add(merged, point.name, point.load())
+        try:
+            _add(merged, point.name, point.load())
+        except Exception as error:  # whatever a plug-in raises must not take others along
+            why = f"plug-in {point.name!r} is left out: {type(error).__name__}: {error}"
+            _left_out[point.name] = why
+            warnings.warn(why, RuntimeWarning, stacklevel=2)
     return merged
 
 
+_left_out: dict[str, str] = {}
+
+
+def left_out() -> list[str]:
+    """Return which plug-in packages could not be used, and why, in sentences."""
+    _tables()
+    return list(_left_out.values())
+
+
 def _add(merged: dict[str, dict[str, Entry]], package: str, table: Table) -> None:
-    for kind, rows in table.items():
-        known = merged.setdefault(kind, {})
-        for name, (target, line) in rows.items():
-            if name in known:
-                raise DuplicateId(
-                    f"{kind} {name!r} is registered by {known[name].package} and by "
-                    f"{package}; rename one of them or uninstall one package"
-                )
-            known[name] = Entry(name, target, line, package)
+    """Add what a package registers, all of it or nothing."""
+    found = [
+        (kind, Entry(name, target, line, package))
+        for kind, rows in table.items()
+        for name, (target, line) in rows.items()
+    ]
+    for kind, new in found:
+        known = merged.get(kind, {}).get(new.id)
+        if known is not None:
+            raise DuplicateId(
+                f"{kind} {new.id!r} is registered by {known.package} as well; "
+                "rename it or uninstall one of the packages"
+            )
+    for kind, new in found:
+        merged.setdefault(kind, {})[new.id] = new
 
 
 def refresh() -> None:
     """Forget the tables: after a plug-in package was installed into this process."""
     _tables.cache_clear()
+    _left_out.clear()
 
 
 def entries(kind: str) -> dict[str, Entry]:
@@ -79,7 +102,7 @@ def entry(kind: str, name: str) -> Entry:
     """
     known = _tables().get(kind, {})
     if name not in known:
-        raise UnknownId(kind, name, known)
+        raise UnknownId(kind, name, known, also="; ".join(left_out()))
     return known[name]
 
 
@@ -94,9 +117,11 @@ def make(kind: str, name: str, /, **options: Any) -> Any:
 
     Raises:
         UnknownId: with the nearest ids.
-        TypeError: an option that the constructor does not know.
+        InvalidOption: an option that the constructor does not know, lacks or cannot use.
     """
-    return load(kind, name)(**options)
+    target = load(kind, name)
+    check_options(f"{kind} {name!r}", target, options)
+    return target(**options)
 
 
 class ScenarioName(NamedTuple):

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Space
 
+from superalign_env.errors import InvalidOption
+
 _SAMPLE_ALPHABET = (
     "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789 "
     ".,;:!?'\"-()[]{}<>|/\\\n\téßñçøžλπдж中文日本語한국어🙂🚀"
@@ -43,7 +45,9 @@ class UtteranceSpace(Space[str]):
 
     def __init__(self, max_length: int = 4096, *, seed: int | None = None) -> None:
         if max_length < 1:
-            raise ValueError(f"max_length must be at least 1, not {max_length}")
+            raise InvalidOption(
+                f"an utterance needs room for at least 1 character, not {max_length}"
+            )
         self.max_length = max_length
         super().__init__(shape=None, dtype=None, seed=seed)
 

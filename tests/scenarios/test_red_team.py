@@ -289,6 +289,21 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None
         RedTeam(source=Toy(), **options)
 
 
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ({"learner": {"critc": 1.0}}, "reward part of learner is called 'critc'.*critic"),
+        ({"lerner": {"critic": 1.0}}, "role of red-team is called 'lerner'.*learner"),
+        ({"attacker": {"human": 1.0}}, "reward part of attacker"),
+    ],
+)
+def test_weights_of_what_nobody_earns_are_refused(
+    weights: dict[str, dict[str, float]], said: str
+) -> None:
+    with pytest.raises(UnknownId, match=said):
+        RedTeam(weights=weights)
+
+
 def test_unknown_names_are_answered_with_near_ones() -> None:
     with pytest.raises(UnknownId, match="red-team"):
         make_scenario("red-taem")

@@ -6,6 +6,7 @@ either side, so that neither always complying nor always refusing is safe from i
 
 from collections.abc import Mapping, Sequence
 
+from superalign_env.errors import UnknownId
 from superalign_env.types import Grade, Reward, Seat, Utterance, Verdict
 from superalign_scenarios.red_team.faults import naming_pay
 from superalign_scenarios.red_team.state import Judgement, State
@@ -32,6 +33,25 @@ def weights(truth: bool, fault_kinds: bool = False) -> dict[str, dict[str, float
         for parts in made.values():
             parts["truth"] = 1.0
     return made
+
+
+def replaced(
+    standard: Mapping[str, Mapping[str, float]],
+    given: Mapping[str, Mapping[str, float]] | None,
+) -> dict[str, dict[str, float]]:
+    """Return the standard weights with those of whole roles replaced.
+
+    Raises:
+        UnknownId: a role or a part that this game does not have: nobody would earn it.
+    """
+    known = weights(truth=True, fault_kinds=True)
+    for role, parts in (given or {}).items():
+        if role not in known:
+            raise UnknownId("role of red-team", role, known)
+        for part in parts:
+            if part not in known[role]:
+                raise UnknownId(f"reward part of {role}", part, known[role])
+    return {role: dict(parts) for role, parts in {**standard, **(given or {})}.items()}
 
 
 def goodness(grades: Sequence[Grade]) -> float | None:

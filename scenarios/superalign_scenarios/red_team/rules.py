@@ -85,10 +85,7 @@ class RedTeam:
         self.fault_kinds = fault_kinds
         self.critics: tuple[Seat, ...] = tuple(f"critic_{i}" for i in range(critics))
         self.seats: tuple[Seat, ...] = (ATTACKER, LEARNER, *self.critics)
-        self.weights = {
-            **pay.weights(truth, fault_kinds),
-            **{r: dict(w) for r, w in (weights or {}).items()},
-        }
+        self.weights = pay.replaced(pay.weights(truth, fault_kinds), weights)
         self.max_utterance = max_utterance
         self._showing = Showing(self.id, self.renderer, self.source)
         self._continued = self.renderer.continued

@@ -1,0 +1,66 @@
+"""Options of constructors: a wrong one is named, with what it may be."""
+
+from typing import Literal
+
+import pytest
+
+from superalign_env.errors import InvalidOption
+from superalign_env.making import env
+from superalign_env.options import check_options
+
+
+class Made:
+    def __init__(
+        self,
+        size: int,
+        *,
+        share: float = 0.5,
+        mode: Literal["fast", "slow"] = "fast",
+        name: str | None = None,
+        more: "NotThere" = None,  # noqa: F821 - an annotation that only mypy could read
+    ):
+        pass
+
+
+class Plain:
+    def __init__(self, size: int, *, share: float = 0.5, mode: Literal["a", "b"] = "a"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"size": 1, "shar": 2}, "no option 'shar'; did you mean share"),
+        ({"size": 1, "zzz": 2}, "no option 'zzz'; it has size, share, mode"),
+        ({}, "needs the option 'size'"),
+        ({"size": "two"}, "size='two' does not fit; Expected `int`"),
+        ({"size": True}, "size=True does not fit"),
+        ({"size": 1, "mode": "c"}, "mode='c' does not fit; choose 'a', 'b'"),
+    ],
+)
+def test_wrong_options_are_named(options, said):
+    with pytest.raises(InvalidOption, match=said):
+        check_options("thing", Plain, options)
+
+
+def test_right_options_pass_and_what_nobody_can_check_is_left_alone():
+    check_options("thing", Plain, {"size": 1, "share": 1})
+    check_options("thing", Plain, {"size": object()})
+    check_options("thing", Made, {"size": "unreadable annotations are not looked at"})
+    check_options("thing", lambda **anything: anything, {"any": 1})
+    check_options("thing", dict, {"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"critcs": 2}, "did you mean critics"),
+        ({"critics": "two"}, "critics='two'"),
+        ({"split": "trian"}, "choose 'train'"),
+        ({"max_utterance": 0}, "at least 1 character"),
+        ({"source": 5}, "red-team-v0"),
+    ],
+)
+def test_an_environment_names_its_wrong_options(options, said):
+    with pytest.raises(InvalidOption, match=said):
+        env("red-team", **options)

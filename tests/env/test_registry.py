@@ -1,0 +1,67 @@
+"""Plug-in packages: one entry point each, and a broken one takes nothing else along."""
+
+import sys
+import warnings
+
+import pytest
+
+from superalign_env import registry
+from superalign_env.errors import UnknownId
+from superalign_env.making import make_scenario
+
+PLUGIN = {
+    "good": 'PLUGINS = {"agent": {"parrot": ("parrot_shop:Parrot", "says it again")}}',
+    "twin": 'PLUGINS = {"agent": {"parrot": ("x:X", "x"), "search": ("x:X", "ours")}}',
+    "shapeless": "PLUGINS = 5",
+    "broken": "import no_such_module_anywhere",
+}
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install plug-in packages into this process, as pip would."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def installed(*names, attribute="PLUGINS"):
+        for name in names:
+            (tmp_path / f"{name}_shop.py").write_text(PLUGIN[name])
+            info = tmp_path / f"{name}-1.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(f"Name: {name}\nVersion: 1\n")
+            point = f"[superalign.plugins]\n{name}_shop = {name}_shop:{attribute}\n"
+            (info / "entry_points.txt").write_text(point)
+        registry.refresh()
+
+    yield installed
+    for name in PLUGIN:
+        sys.modules.pop(f"{name}_shop", None)
+    monkeypatch.undo()
+    registry.refresh()
+
+
+def test_what_a_plugin_registers_is_found_beside_ours(install):
+    install("good")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert registry.entry("agent", "parrot").package == "good_shop"
+    assert "search" in registry.entries("agent")
+    assert registry.left_out() == []
+
+
+@pytest.mark.parametrize("name", ["broken", "shapeless", "twin"])
+def test_a_plugin_that_cannot_be_used_is_left_out_whole_and_named(install, name):
+    install(name)
+    with pytest.warns(RuntimeWarning, match=f"'{name}_shop' is left out"):
+        ours = registry.entry("agent", "search")
+    assert ours.package == "superalign_agents"
+    assert make_scenario("echo").id == "echo-v0"
+    (why,) = registry.left_out()
+    assert name in why
+    with pytest.raises(UnknownId, match=f"{name}_shop"):
+        registry.entry("agent", "parrot")
+
+
+def test_an_entry_point_without_its_attribute_is_left_out(install):
+    install("good", attribute="NOPE")
+    with pytest.warns(RuntimeWarning, match="AttributeError"):
+        assert "parrot" not in registry.entries("agent")
