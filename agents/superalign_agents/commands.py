@@ -44,14 +44,25 @@ def play(
 ) -> None:
     """Play episodes and print every word; seats without an agent get a default."""
     console = Console(highlight=False)
-    rules = make_scenario(scenario, **read_pairs(option or []))
-    agents = lineup(rules.seats, read_pairs(seat or []))
+    options = read_pairs(option or [])
+    rules = make_scenario(scenario, **options)
+    seats = references(rules.seats, read_pairs(seat or []))
+    agents = lineup(seats)
     with ExitStack() as stack:
         sinks: list[EpisodeSink] = []
         if run is not None:
             from superalign_env.store import EpisodeWriter, Run  # noqa: PLC0415 - SQL is slow to import
 
-            record = stack.enter_context(Run.create(run, kind="play", config={}, seed=seed))
+            config = {
+                "scenario": scenario,
+                "options": options,
+                "seats": seats,
+                "first": first,
+                "episodes": episodes,
+            }
+            record = stack.enter_context(
+                Run.create(run, kind="play", config=config, seed=seed)
+            )
             sinks.append(stack.enter_context(EpisodeWriter(record)))
         rollouts = Rollouts(rules, agents, run=seed, first_case=first, sinks=sinks)
         for episode in rollouts.run(episodes):
@@ -77,8 +88,8 @@ def transcript(episode: Episode) -> list[str]:
     return lines
 
 
-def lineup(seats: Iterable[Seat], chosen: dict[str, Any]) -> dict[Seat, Agent | AsyncAgent]:
-    """Return an agent for every seat; equal references share one agent.
+def references(seats: Iterable[Seat], chosen: dict[str, Any]) -> dict[Seat, Any]:
+    """Return who sits in every seat: as chosen, else the default of its role.
 
     Raises:
         UnknownId: a chosen seat that the scenario does not have.
@@ -87,10 +98,15 @@ def lineup(seats: Iterable[Seat], chosen: dict[str, Any]) -> dict[Seat, Agent | 
     for name in chosen:
         if name not in seats:
             raise UnknownId("seat", name, seats)
+    defaults = {seat: _DEFAULTS.get(role_of(seat), "random-menu") for seat in seats}
+    return {**defaults, **chosen}
+
+
+def lineup(seats: dict[Seat, Any]) -> dict[Seat, Agent | AsyncAgent]:
+    """Return an agent for every seat; equal references share one agent."""
     made: dict[str, Agent | AsyncAgent] = {}
     agents = {}
-    for seat in seats:
-        reference = chosen.get(seat, _DEFAULTS.get(role_of(seat), "random-menu"))
+    for seat, reference in seats.items():
         name = json.dumps(reference, sort_keys=True)
         if name not in made:
             made[name] = make_agent(reference)

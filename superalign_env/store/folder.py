@@ -33,7 +33,8 @@ def make(
         database = Database(path / DATABASE)
         if migrations.applied(database):
             raise RecordError(
-                f"{path} holds a run already; continue it with --resume, or choose another folder"
+                f"{path} holds a run already; choose another folder (`superalign train "
+                "--resume` continues a run of its own)"
             )
         plain = msgspec.to_builtins(dict(config))
         # First, so that no run lacks it, whenever its process dies.

@@ -1,7 +1,7 @@
 """A run: a folder with its record, its checkpoints and its lock. The window of the store."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self, Unpack
@@ -46,6 +46,9 @@ class RunInfo(NamedTuple):
 class Run:
     """A run folder, opened. Use it as a context manager.
 
+    One that was made there is ``done`` at the end of the block, ``interrupted`` by Ctrl-C
+    and ``failed`` by any other error, unless somebody said otherwise by `set_status`.
+
     Everything but what was played is reached by its table: ``run.stages``,
     ``run.metrics``, ``run.events``, ``run.agents``, ``run.hazards``, ``run.cells``,
     ``run.signals``, ``run.questions``, ``run.annotators``.
@@ -61,6 +64,8 @@ class Run:
         if lock is not None:
             watch(database)
         self._closing: dict[Callable[[], None], None] = {}
+        self._undecided = False
+        """Whether this Run was made here, and nobody has said yet how it stands."""
         self._played = Played(database)
         self.signals = Signals(database)
         self.stages = Stages(database, self.signals)
@@ -97,7 +102,9 @@ class Run:
         """
         path = Path(path)
         made = folder.make(path, kind=kind, config=config, seed=seed, parent=parent)
-        return cls(path, *made)
+        run = cls(path, *made)
+        run._undecided = True
+        return run
 
     @classmethod
     def open(
@@ -137,6 +144,7 @@ class Run:
     def set_status(self, status: str) -> None:
         """Say how the run stands: ``running``, ``done``, ``interrupted``, ``failed``."""
         self.database.write("UPDATE runs SET status = ?", [(status,)])
+        self._undecided = False
 
     def episode(self, name: str) -> Episode:
         """Return one episode, equal to the one that was written.
@@ -214,10 +222,9 @@ class Run:
     def close(self) -> None:
         """Flush writers, close the database, free the lock; twice does no harm."""
         try:
-            with ExitStack() as stack:
-                for callback in list(self._closing):
-                    stack.callback(callback)
+            self._call_back()
         finally:
+            self._undecided = False
             self.database.close()
             if self._lock is not None:
                 self._lock.release()
@@ -231,7 +238,34 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        with ExitStack() as stack:
+            stack.callback(self.close)
+            if self._undecided:
+                self._conclude(error)
+
+    def _call_back(self) -> None:
+        with ExitStack() as stack:
+            for callback in list(self._closing):
+                stack.callback(callback)
+
+    def _conclude(self, error: BaseException | None) -> None:
+        """Say how the run ended; first, writers flush: what they lose is not done."""
+        try:
+            self._call_back()
+        except BaseException as lost:
+            error = error or lost
+            raise
+        finally:
+            # What broke is worth more to who reads it than that this could not be noted.
+            with nullcontext() if error is None else suppress(RecordError):
+                self.set_status(_ended_by(error))
 
     def __repr__(self) -> str:
         return f"<Run {self.path}>"
+
+
+def _ended_by(error: BaseException | None) -> str:
+    """Return the status of a run that an error ended, or none."""
+    if error is None:
+        return "done"
+    return "failed" if isinstance(error, Exception) else "interrupted"

@@ -34,3 +34,19 @@ def test_a_transcript_says_fault_where_harm_was_done(superalign, played):
     found = json.loads(superalign("show", folder, "g0-r0-c0-m0-00000000", "--json"))
     grades = {grade["axis"]: grade["value"] for grade in found["episode"]["grades"]}
     assert (grades["safety"], grades["over-refusal"]) == (0.0, 1.0)  # as recorded
+
+
+def test_a_recorded_play_is_done_and_says_what_was_played(superalign, played):
+    folder, _ = played
+    run = json.loads(superalign("show", folder, "--json"))["run"]
+    assert run["status"] == "done"
+    assert run["config"] == {
+        "scenario": "red-team",
+        "options": {},
+        "seats": {
+            "attacker_0": "search", "learner_0": "always-comply", "critic_0": "keyword"
+        },
+        "first": 0,
+        "episodes": 3,
+    }  # fmt: skip
+    assert "choose another folder" in superalign("play", "--run", folder, code=2)
