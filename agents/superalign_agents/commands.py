@@ -2,25 +2,25 @@
 
 import json
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
+from superalign_agents.human import Human
 from superalign_agents.references import make_agent
+from superalign_env.cli.output import console, shown
+from superalign_env.cli.transcript import transcript
 from superalign_env.errors import InvalidOption, UnknownId
-from superalign_env.making import make_scenario
-from superalign_env.plain_text import terminal
+from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Agent, AsyncAgent, EpisodeSink
-from superalign_env.rewards import totals
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Episode, Seat, role_of
 
 _DEFAULTS = {"attacker": "search", "learner": "micro/3", "critic": "keyword"}
-_COLOURS = {"attacker": "red", "learner": "green", "critic": "yellow"}
+_LIVE = 64
+"""Episodes that are played at once where nobody has to follow them."""
 
 
 def play(
@@ -42,12 +42,16 @@ def play(
         Path | None, typer.Option(help="Also record the episodes in this new run folder.")
     ] = None,
 ) -> None:
-    """Play episodes and print every word; seats without an agent get a default."""
-    console = Console(highlight=False)
+    """Play episodes and print every word; seats without an agent get a default.
+
+    Ends with 1 if an episode failed. Ctrl-C keeps what has ended.
+    """
     options = read_pairs(option or [])
     rules = make_scenario(scenario, **options)
     seats = references(rules.seats, read_pairs(seat or []))
     agents = lineup(seats)
+    # A person plays one episode to its end before the next begins.
+    live = 1 if any(isinstance(agent, Human) for agent in agents.values()) else _LIVE
     with ExitStack() as stack:
         sinks: list[EpisodeSink] = []
         if run is not None:
@@ -60,32 +64,49 @@ def play(
                 "first": first,
                 "episodes": episodes,
             }
-            record = stack.enter_context(
-                Run.create(run, kind="play", config=config, seed=seed)
-            )
+            made = Run.create(run, kind="play", config=config, seed=seed)
+            stack.callback(_say_where, run)  # once it is closed, also after Ctrl-C
+            record = stack.enter_context(made)
             sinks.append(stack.enter_context(EpisodeWriter(record)))
-        rollouts = Rollouts(rules, agents, run=seed, first_case=first, sinks=sinks)
-        for episode in rollouts.run(episodes):
-            console.print("\n".join(transcript(episode)))
-    if run is not None:
-        console.print(f"recorded in {escape(str(run))}; read it with: superalign ls {run}")
+        rollouts = Rollouts(
+            rules, agents, run=seed, first_case=first, live=live, sinks=sinks
+        )
+        stream = stack.enter_context(closing(rollouts.stream(episodes)))
+        total, failed = printed(stream, first)
+    if failed:
+        console.print(f"{failed} of {total} episodes failed", style="red")
+        raise typer.Exit(1)
 
 
-def transcript(episode: Episode) -> list[str]:
-    """Return the lines of an episode in rich markup: safe to print."""
-    lines = [f"[bold]{episode.id}[/] {episode.scenario} {episode.arm}".rstrip()]
-    lines.append(f"  [dim]task[/] {escape(terminal(episode.task.prompt))}")
-    for said in episode.utterances:
-        colour = _COLOURS.get(role_of(said.seat), "cyan")
-        lines.append(f"  [{colour}]{said.seat}[/] {escape(terminal(said.text))}")
-        if said.repair:
-            lines.append(f"    [dim]repaired: it {escape(said.repair)}[/]")
-    pay = totals(episode.rewards, episode.weights)
-    earned = ", ".join(f"{seat} {value:+.2f}" for seat, value in pay.items())
-    lines.append(
-        f"  [dim]{episode.ending.kind} {escape(episode.ending.reason)} {earned}[/]"
-    )
-    return lines
+def _say_where(run: Path) -> None:
+    console.print(shown(f"recorded in {run}; read it with: superalign ls {run}"))
+
+
+def printed(episodes: Iterable[Episode], first: int) -> tuple[int, int]:
+    """Print episodes in order of cases while they end; return how many, and how many failed.
+
+    After an interrupt those are printed, too, that waited for an earlier case.
+    """
+    total = failed = 0
+    waiting: dict[int, Episode] = {}
+    due = first
+    try:
+        for episode in episodes:
+            waiting[episode.key.case] = episode
+            total += 1
+            failed += episode.ending.kind == "failed"
+            while due in waiting:
+                _print(waiting.pop(due))
+                due += 1
+    finally:
+        for case in sorted(waiting):
+            _print(waiting[case])
+    return total, failed
+
+
+def _print(episode: Episode) -> None:
+    for line in transcript(episode):
+        console.print(line)
 
 
 def references(seats: Iterable[Seat], chosen: dict[str, Any]) -> dict[Seat, Any]:
