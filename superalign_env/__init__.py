@@ -9,10 +9,10 @@
 """
 
 from superalign_env.callables import as_agent
+from superalign_env.lookup import make_scenario
 from superalign_env.making import (
     agents,
     env,
-    make_scenario,
     one_seat_env,
     parallel_env,
     raw_env,

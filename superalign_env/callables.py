@@ -1,10 +1,11 @@
 """Anything callable as an agent: ``as_agent(lambda text: "refuse")``."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, overload
 
 from superalign_env.errors import InvalidOption, ProtocolError
+from superalign_env.lookup import referenced_agent
 from superalign_env.protocols import Agent, AsyncAgent
 from superalign_env.types import AgentSpec, Reply, View
 
@@ -93,6 +94,8 @@ class NamedAgent:
 @overload
 def as_agent(thing: AsyncAgent, *, name: str = "") -> AsyncAgent: ...
 @overload
+def as_agent(thing: str | Mapping[str, Any], *, name: str = "") -> Agent | AsyncAgent: ...
+@overload
 def as_agent(thing: Agent, *, name: str = "") -> Agent: ...
 @overload
 def as_agent(
@@ -111,15 +114,20 @@ def as_agent(thing: Any, *, name: str = "") -> Agent | AsyncAgent:
 
     A function gets the view when its first parameter is annotated `View` or named
     ``view``; otherwise it gets the view's text. Coroutine functions become async agents.
-    Objects that are agents already are returned as they are.
+    Objects that are agents already are returned as they are. A text or a mapping is a
+    reference: ``search``, ``micro/3``, ``{"id": "fixed", "text": "no"}``.
 
     Args:
-        thing: a callable, or an object with ``act(views)`` or ``async reply(view)``.
+        thing: a callable, an object with ``act(views)`` or ``async reply(view)``, or a
+            reference.
         name: id in the record; the callable's own name when empty.
 
     Raises:
         InvalidOption: the thing is a class, or nothing that can answer.
+        UnknownId: a reference that names nobody.
     """
+    if isinstance(thing, (str, Mapping)):
+        return referenced_agent(thing)
     if inspect.isclass(thing):
         raise InvalidOption(
             f"{thing.__name__} is a class; pass an instance, {thing.__name__}(…)"
@@ -134,8 +142,8 @@ def as_agent(thing: Any, *, name: str = "") -> Agent | AsyncAgent:
         return AsyncCallableAgent(thing.reply, name=name, wants_view=True)
     if not callable(thing):
         raise InvalidOption(
-            f"{type(thing).__name__} cannot answer; pass a function of the view's text, or an "
-            "object with act(views) or async reply(view)"
+            f"{type(thing).__name__} cannot answer; pass a function of the view's text, an "
+            "object with act(views) or async reply(view), or the id of an agent"
         )
     wants_view = _wants_view(thing)
     if inspect.iscoroutinefunction(thing) or inspect.iscoroutinefunction(

@@ -6,56 +6,11 @@ import gymnasium
 
 from superalign_env import registry
 from superalign_env.aec import OrderedEnv, RawAECEnv
-from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.game import OnInvalid
+from superalign_env.lookup import make_scenario
 from superalign_env.one_seat import OneSeatEnv
 from superalign_env.parallel import SimultaneousEnv
 from superalign_env.protocols import Scenario
-
-
-def scenario_id(name: str) -> str:
-    """Return the versioned id that a name in any spelling means.
-
-    ``red-team`` means its latest version; ``red-team-v0``, ``red_team_v0`` and
-    ``superalign/RedTeam-v0`` are one.
-
-    Raises:
-        UnknownId: with the nearest ids.
-    """
-    known = registry.entries("scenario")
-    if name in known:
-        return name
-    matches = []
-    for versioned in known:
-        plain, _, module, gym_id = registry.spell(versioned)
-        if name in (module, gym_id):
-            return versioned
-        if name == plain:
-            matches.append(versioned)
-    if matches:
-        return max(matches, key=lambda v: int(v.rpartition("-v")[2]))
-    raise UnknownId("scenario", name, {registry.spell(v).plain for v in known})
-
-
-def make_scenario(scenario: str | Scenario[Any], **options: Any) -> Scenario[Any]:
-    """Return a scenario by id and options; one that is made already is returned as is.
-
-    Raises:
-        UnknownId: with the nearest ids.
-        InvalidOption: an option that the scenario does not know.
-    """
-    if not isinstance(scenario, str):
-        if options:
-            raise InvalidOption(
-                f"{scenario.id} is made already; options {sorted(options)} come late"
-            )
-        return scenario
-    versioned = scenario_id(scenario)
-    try:
-        made: Scenario[Any] = registry.make("scenario", versioned, **options)
-    except (TypeError, AttributeError) as error:  # of a value of the wrong kind
-        raise InvalidOption(f"{versioned}: {error}") from error
-    return made
 
 
 def raw_env(

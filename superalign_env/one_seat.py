@@ -33,7 +33,7 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
     Args:
         scenario: the rules.
         seat: who is played through this interface.
-        others: agents of all other seats (agents, or functions from text to text).
+        others: agents of all other seats: agents, functions from text to text, references.
         seed: the run's seed until `reset` names another.
         on_invalid: see `superalign_env.aec.RawAECEnv`.
         render_mode: none is supported; there for Gymnasium.

@@ -60,6 +60,12 @@ PLUGINS: "Table" = {
             "a causal language model on this machine",
         ),
     },
+    "reader": {
+        "agent": (
+            "superalign_agents.references:make_agent",
+            "an agent as people write it down: an id, a rung, a model, a mapping",
+        ),
+    },
     "command": {
         "play": (
             "superalign_agents.commands:play",

@@ -49,7 +49,7 @@ def show(
 
 def replay(run: RunFolder, episode: EpisodeName, as_json: AsJson = False) -> None:
     """Play a recorded episode again through the rules and compare every turn."""
-    from superalign_env.making import make_scenario  # noqa: PLC0415 - imported when needed
+    from superalign_env.lookup import make_scenario  # noqa: PLC0415 - imported when needed
     from superalign_env.rollout.replay import replay as compare  # noqa: PLC0415 - same
     from superalign_env.store import Run  # noqa: PLC0415 - same
 

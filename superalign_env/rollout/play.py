@@ -23,7 +23,8 @@ def play(
 
     Args:
         env: what `superalign_env.env` makes.
-        agents: who sits in which seat: agents, or functions from text to text.
+        agents: who sits in which seat: agents, functions from text to text, or references
+            such as ``search`` and ``micro/3``.
         sinks: get the episode.
 
     Raises:

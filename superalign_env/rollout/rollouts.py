@@ -1,10 +1,11 @@
 """Many episodes at once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from superalign_env.errors import InvalidOption
 from superalign_env.game import Game, OnInvalid, episode_id
+from superalign_env.lookup import make_scenario
 from superalign_env.protocols import EpisodeSink, Scenario, Stateful
 from superalign_env.rollout.lineup import Lineup
 from superalign_env.rollout.outbox import Outbox
@@ -26,8 +27,9 @@ class Rollouts:
     it was asked for as failed; all others go on.
 
     Args:
-        scenario: the rules.
-        agents: who sits in which seat; one object may sit in several.
+        scenario: the rules, or their id (then with the options they have by default).
+        agents: who sits in which seat: agents, functions from text to text, or references
+            such as ``search``; one object may sit in several.
         run: seed of the run.
         generation: part of every key.
         round: part of every key.
@@ -49,7 +51,7 @@ class Rollouts:
 
     def __init__(  # noqa: PLR0913 - the key's fields are named one by one
         self,
-        scenario: Scenario[Any],
+        scenario: str | Scenario[Any],
         agents: Mapping[Seat, Sitter],
         *,
         run: int = 0,
@@ -68,6 +70,7 @@ class Rollouts:
         for name, number in (("group", group), ("live", live)):
             if number < 1:
                 raise InvalidOption(f"{name} must be at least 1, not {number}")
+        scenario = make_scenario(scenario)
         if fork_at is not None and fork_at not in scenario.seats:
             raise InvalidOption(
                 f"fork_at={fork_at!r} is no seat of {scenario.id}; "
@@ -98,8 +101,11 @@ class Rollouts:
         episodes = sorted(self._play(n_cases), key=lambda pair: pair[0])
         return [episode for _, episode in episodes]
 
-    def stream(self, n_cases: int | None = None) -> Iterator[Episode]:
-        """Yield episodes as they end, in no particular order. Arguments as `run`."""
+    def stream(self, n_cases: int | None = None) -> Generator[Episode, None, None]:
+        """Yield episodes as they end, in no particular order. Arguments as `run`.
+
+        Whoever stops early closes it, so that sinks get what has ended.
+        """
         for _, episode in self._play(n_cases):
             yield episode
 

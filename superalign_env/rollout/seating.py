@@ -9,8 +9,8 @@ from superalign_env.errors import InvalidOption
 from superalign_env.protocols import Scenario
 from superalign_env.types import Seat
 
-Sitter = Anyone | Callable[..., Any]
-"""An agent, or a function that `as_agent` makes one of."""
+Sitter = Anyone | Callable[..., Any] | str | Mapping[str, Any]
+"""An agent, or what `as_agent` makes one of: a function, or a reference."""
 
 
 def seated(scenario: Scenario[Any], agents: Mapping[Seat, Sitter]) -> dict[Seat, Anyone]:

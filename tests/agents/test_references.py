@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import LlamaForCausalLM
 
+import superalign_env
 from superalign_agents.ladders.rungs import (
     SHIPPED,
     RungReference,
@@ -145,3 +146,37 @@ def test_references_do_not_import_torch_until_they_must() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_reference_sits_wherever_an_agent_does():
+    written = {
+        "attacker_0": "random-menu",
+        "learner_0": {"id": "fixed", "text": "refuse"},
+        "critic_0": "keyword",
+    }
+    made = {seat: make_agent(reference) for seat, reference in written.items()}
+    env = superalign_env.env("red-team")
+    assert superalign_env.play(env, written) == superalign_env.play(
+        superalign_env.env("red-team"), made
+    )
+    assert superalign_env.Rollouts("red-team", written).run(3) == superalign_env.Rollouts(
+        superalign_env.make_scenario("red-team"), made
+    ).run(3)
+    others = {seat: written[seat] for seat in ("attacker_0", "critic_0")}
+    one = superalign_env.one_seat_env("red-team", seat="learner_0", others=others)
+    assert one.others["critic_0"].spec == made["critic_0"].spec
+
+
+@pytest.mark.parametrize(
+    ("reference", "error", "said"),
+    [
+        ("serch", UnknownId, "search"),
+        ({"id": "fixed"}, InvalidOption, "needs the option 'text'"),
+        ({"text": "x"}, InvalidOption, "needs an id"),
+        (5, InvalidOption, "the id of an agent"),
+    ],
+)
+def test_a_seat_that_nobody_can_fill_says_why(reference, error, said):
+    agents = {"attacker_0": "search", "learner_0": reference, "critic_0": "keyword"}
+    with pytest.raises(error, match=said):
+        superalign_env.Rollouts("red-team", agents)

@@ -22,6 +22,7 @@ KINDS = (
     "evaluation",
     "experiment",
     "gap",
+    "reader",
     "renderer",
     "scenario",
     "selection",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from superalign_env.making import make_scenario
+from superalign_env.lookup import make_scenario
 from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Scenario
 from superalign_env.types import Episode, Split

@@ -54,7 +54,7 @@ allows. Whoever claims from it takes seeds from 210 upwards: 200 to 209 are spen
 from typing import Any
 
 from superalign_agents.ladders.rungs import RungReference, read_card, rung_folder
-from superalign_env.making import make_scenario
+from superalign_env.lookup import make_scenario
 from superalign_env.seeding import label, mix
 from superalign_training.attackers import (
     Curve,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from superalign_env.making import make_scenario
+from superalign_env.lookup import make_scenario
 from superalign_env.seeding import generator, label, mix
 from superalign_env.types import View
 from superalign_training.algorithms.updates.course import Course

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.game import Game
-from superalign_env.making import make_scenario
+from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import label, mix

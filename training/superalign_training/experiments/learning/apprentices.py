@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from superalign_agents.transformer import TransformerAgent
-from superalign_env.making import make_scenario
+from superalign_env.lookup import make_scenario
 from superalign_env.measures import mean
 from superalign_env.protocols import Agent
 from superalign_env.rollout import Rollouts

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from superalign_env.game import Game
-from superalign_env.making import make_scenario
+from superalign_env.lookup import make_scenario
 from superalign_env.seeding import generator, mix
 from superalign_env.types import EpisodeKey, Reply
 from superalign_training.algorithms.sft import Sft

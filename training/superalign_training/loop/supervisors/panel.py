@@ -10,7 +10,7 @@ from superalign_agents.transformer import TransformerAgent
 from superalign_env.asking import Anyone
 from superalign_env.canonical import content_hash
 from superalign_env.errors import InvalidOption
-from superalign_env.making import make_scenario
+from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Episode, Seat, Split, Task, Utterance

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_agents.scripted import Fixed
-from superalign_env.making import make_scenario
+from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario
 from superalign_env.types import Episode, Task
 from superalign_scenarios.weak_to_strong import key_of
