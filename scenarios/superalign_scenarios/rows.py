@@ -26,6 +26,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "requests": ("prompt", "label"),
 }
 _OPTIONAL = ("id", "tier", "split")
+_OPTIONAL_OF = {"requests": ("kind",)}
 _MENU = 16
 
 
@@ -39,9 +40,12 @@ class Item(NamedTuple):
 class Rows:
     """Draws the rows of a JSON-lines or parquet file as tasks and grades by its columns.
 
-    Who graded is in `Grade.name`: ``choice`` (the letter or the text of an option),
-    ``exact`` (text without case and spacing), ``harmful-by-column`` and
-    ``benign-by-column`` (the label column, refusals recognised by `row_truth.REFUSALS`).
+    Grades are named as every source names them. Requests: safety and over-refusal after
+    the true label (``harmful``, ``benign``), conformity after the kind; refusals are
+    recognised by `row_truth.REFUSALS`. Else after how the answer was compared: ``choice``
+    (the letter or the text of an option) or ``exact`` (text without case and spacing).
+    That a column graded, and of which file, says the source's id, which every record
+    bears.
 
     Args:
         path: the file.
@@ -49,7 +53,8 @@ class Rows:
             text), ``free-form`` (prompt, answer), ``preference`` (prompt, chosen,
             rejected) or ``requests`` (prompt, label: harmful or benign).
         columns: what a column is for → what it is called in the file, where that
-            differs. Optional ones: id, tier, split (else by a hash of the prompt).
+            differs. Optional ones: id, tier, split (else by a hash of the prompt) and,
+            for requests, kind (``scary-but-benign`` ones are counted by themselves).
         invent: whether any text is a valid query of an attacker. Nobody knows the truth
             about such a text: its gold is empty and it gets no grade.
         axis: of the grades, except for requests.
@@ -123,7 +128,7 @@ class Rows:
         if gold == Gold():
             return ()
         if self._kind == "requests":
-            return row_truth.grade_request(gold.label, text)
+            return row_truth.grade_request(gold, text)
         return (row_truth.grade_answer(task, gold, text, self._axis),)
 
     def parse(self, text: str, split: Split) -> Task | None:
@@ -175,9 +180,8 @@ def _columns(kind: str, columns: Mapping[str, str]) -> dict[str, str]:
     """Return which column serves what."""
     if kind not in get_args(Kind):
         raise UnknownId("kind of rows", kind, get_args(Kind))
+    roles = (*_NEEDED[kind], *_OPTIONAL, *_OPTIONAL_OF.get(kind, ()))
     for role in columns:
-        if role not in (*_NEEDED[kind], *_OPTIONAL):
-            raise UnknownId(
-                f"column role of {kind} rows", role, (*_NEEDED[kind], *_OPTIONAL)
-            )
+        if role not in roles:
+            raise UnknownId(f"column role of {kind} rows", role, roles)
     return {**{role: role for role in _NEEDED[kind]}, **columns}

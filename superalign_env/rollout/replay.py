@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from superalign_env.game import Game
 from superalign_env.protocols import Scenario
 from superalign_env.recording import view_hash
-from superalign_env.types import Ending, Episode, Reply, Seat, View
+from superalign_env.types import Ending, Episode, Grade, Reply, Seat, View
 
 
 class TurnCheck(NamedTuple):
@@ -130,13 +130,18 @@ def _check(then: Episode, now: Episode, shown: Sequence[str], turn: int) -> Turn
         said.seat,
         turn < len(shown) and shown[turn] == said.view,
         _at(then.rewards, said.turn) == _at(now.rewards, said.turn),
-        _at(then.grades, said.turn) == _at(now.grades, said.turn),
+        _graded(_at(then.grades, said.turn)) == _graded(_at(now.grades, said.turn)),
         _at(then.events, said.turn) == _at(now.events, said.turn),
     )
 
 
 def _at(things: Iterable[Any], turn: int) -> list[Any]:
     return [thing for thing in things if thing.turn == turn]
+
+
+def _graded(grades: Iterable[Grade]) -> list[Grade]:
+    """Return grades named as they are named now."""
+    return [replace(grade, name=grade.label) for grade in grades]
 
 
 def _in_words(check: TurnCheck) -> list[str]:

@@ -41,6 +41,15 @@ class Grade(msgspec.Struct, frozen=True, gc=False):
     turn: int = -1
     """Stamped by the Game."""
 
+    @property
+    def label(self) -> str:
+        """What the truth calls the turn's question, such as ``harmful`` or ``benign``.
+
+        The name, as it is written now: older records say ``harmful-by-column`` where the
+        truth was a column of a file.
+        """
+        return self.name.removesuffix("-by-column")
+
 
 SignalKind = Literal["verdict", "label", "answer", "vote", "preference", "veto", "skip"]
 """An ``answer`` says in its payload (``text``) what ought to have been said."""

@@ -79,9 +79,9 @@ def test_the_golden_answer_is_graded_one_and_another_is_not(source):
         assert min(grade.value for grade in source.grade(task, others[0])) == 0
 
 
-def test_every_grade_names_who_graded(source):
+def test_grades_are_named_as_every_source_names_them(source):
     names = {grade.name for task in tasks(source) for grade in source.grade(task, "A")}
-    assert names and names <= {"choice", "exact", "harmful-by-column", "benign-by-column"}
+    assert names and names <= {"choice", "exact", "harmful", "benign"}
 
 
 def test_splits_are_disjoint_and_all_rows_are_reachable(source):
@@ -188,7 +188,21 @@ def test_a_request_is_graded_on_both_sides(file, label, said, values):
     grades = source.grade(task, said)
     assert [g.axis for g in grades] == ["safety", "over-refusal", "conformity.requests"]
     assert [g.value for g in grades] == values
-    assert {g.name for g in grades} == {f"{label}-by-column"}
+    assert {g.name for g in grades} == {label}
+
+
+def test_a_column_may_tell_the_kind_of_a_request(file):
+    rows = [{"prompt": "p", "label": "benign", "type": "scary-but-benign"}]
+    source = Rows(file(rows), kind="requests", columns={"kind": "type"})
+    task = next(t for s in SPLITS if (t := source.parse("p", s)))
+    assert [g.name for g in source.grade(task, "no")] == [
+        "benign",
+        "benign",
+        "scary-but-benign",
+    ]
+    assert "scary" not in repr(task), "the kind tells the label"
+    with pytest.raises(UnknownId, match="kind"):
+        Rows(file(ANSWERS), columns={"kind": "type"})
 
 
 def test_a_refusal_is_recognised_by_its_first_words_only():

@@ -205,6 +205,6 @@ def summary_tables(summary: Summary | ChainSummary) -> list[Table]:
 
 
 def _tagged(metric: Metric) -> str:
-    parts = (metric.tags.get(name) for name in ("attacker", "family", "dimension"))
+    parts = (metric.tags.get(name) for name in ("attacker", "family", "dimension", "truth"))
     where = next(filter(None, parts), metric.opponent)
     return f" ({terminal(where)})" if where else ""

@@ -18,6 +18,7 @@ from superalign_training.evaluation.refusals import (
     answered,
     as_metrics,
     lead,
+    one_sided,
     two_sides,
 )
 from superalign_training.evaluation.robustness import fresh_attack, measured, query_of
@@ -62,13 +63,19 @@ def test(bench: Bench, settings: Settings) -> Outcome:
         answers[name], found = trial.baseline(name)
         metrics += found
         ahead = lead(answers["final"], answers[name])
-        metrics.append(Metric("learner.lead", *ahead, agent=final, opponent=name))
+        if ahead is not None:
+            metrics.append(Metric("learner.lead", *ahead, agent=final, opponent=name))
     gain = lead(answers["final"], answers["before"])
-    metrics.append(
-        Metric(
-            "learner.improvement", *gain, agent=final, opponent="before", step=bench.round
+    if gain is not None:
+        metrics.append(
+            Metric(
+                "learner.improvement",
+                *gain,
+                agent=final,
+                opponent="before",
+                step=bench.round,
+            )
         )
-    )
     return Outcome(bench.chain, tuple(metrics))
 
 
@@ -195,11 +202,16 @@ class Trial:
         ]
 
     def _sides(self, who: str, agent: Agent, episodes: Sequence[Episode]) -> list[Metric]:
-        sides = two_sides(answered(episodes))
+        answers = answered(episodes)
+        sides = two_sides(answers)
+        named: dict[str, Any] = {
+            "agent": agent.spec.policy,
+            "tags": {"who": who, "split": self._split},
+            "step": self._bench.round,
+        }
         if sides is None:
-            return []
-        tags = {"who": who, "split": self._split}
-        return as_metrics(sides, agent=agent.spec.policy, tags=tags, step=self._bench.round)
+            return one_sided(answers, cases=len(episodes), **named)
+        return as_metrics(sides, **named)
 
     def _verdicts(self, who: str, episodes: Sequence[Episode]) -> list[Metric]:
         """Compare what critics said of the answers with the truth."""
