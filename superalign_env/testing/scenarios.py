@@ -6,18 +6,37 @@ import math
 import pickle
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from superalign_env.admission import admitted
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import NotReproducible, ProtocolError
 from superalign_env.game import Game
-from superalign_env.protocols import Scenario
-from superalign_env.rewards import paid
-from superalign_env.seeding import mix
-from superalign_env.types import Brief, EpisodeKey, Reply, Step, Utterance, View, role_of
+from superalign_env.lookup import make_scenario
+from superalign_env.protocols import Scenario, TaskSource
+from superalign_env.seeding import case_seed, mix, rules_generator
+from superalign_env.testing.blindness import check_blind
+from superalign_env.testing.calling import calling
+from superalign_env.testing.members import require_members
+from superalign_env.testing.truths import flipped_twin
+from superalign_env.types import (
+    Brief,
+    Ending,
+    EpisodeKey,
+    Event,
+    Gold,
+    Grade,
+    Reply,
+    Reward,
+    Step,
+    Task,
+    Utterance,
+    View,
+    role_of,
+)
 
 _VERSIONED = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*-v\d+")
 _SEAT = re.compile(r"[a-z][a-z0-9-]*_\d+")
@@ -38,49 +57,107 @@ _SAID = (
 
 
 def check_scenario(
-    scenario: Scenario[Any], *, flipped: Scenario[Any] | None = None, cases: int = 20
+    scenario: str | Scenario[Any],
+    *,
+    flipped: Scenario[Any] | None = None,
+    blind: bool = True,
+    cases: int = 20,
 ) -> None:
-    """Check that a scenario is pure, reproducible and fair to everything that reads it.
+    """Check that a scenario is pure, reproducible, fair to its readers, and hides the truth.
+
+    Every case is played three times by the same words: twice as it is, and once over a
+    source whose gold and grades are others. Then no seat may be shown anything else, nor
+    be paid anything else but by a part called ``truth``. What the rules know without asking
+    their source is not found.
 
     Args:
-        scenario: the rules.
-        flipped: the same rules over a source whose every hidden value is the opposite.
-            With truth switched off, nothing that agents see or earn may differ.
+        scenario: the rules, or their id.
+        flipped: the same rules over a source whose every hidden value is the opposite, where
+            the checker's own other values will not do.
+        blind: whether the truth must stay hidden; False for rules that show it on purpose
+            (planted answers, a teacher's feedback).
         cases: how many cases are played, by seats that say all kinds of things.
 
     Raises:
         ProtocolError: something that the contract does not allow; the message says what.
         NotReproducible: the same seed gave another game.
+        UnknownId: no scenario has this id.
     """
-    _check_card(scenario)
-    for case in range(cases):
-        key = EpisodeKey(run=17, case=case)
-        game, again = Game(scenario, key), Game(scenario, key)
+    rules = make_scenario(scenario) if isinstance(scenario, str) else scenario
+    require_members(rules, Scenario, "scenario")
+    require_members(rules.source, TaskSource, "task source")
+    _check_card(rules)
+    keys = [EpisodeKey(run=17, case=case) for case in range(cases)]
+    tasks = [_drawn(rules, key) for key in keys]
+    for task in tasks:
+        _check_source(rules.source, task)
+    other = flipped_twin(rules, tasks) if blind and flipped is None else flipped
+    for key in keys:
+        with calling(f"at the start of case {key.case}"):
+            game, again = Game(rules, key), Game(rules, key)
         if _bytes(game.state) != _bytes(again.state) or game.task != again.task:
             raise NotReproducible(
-                f"reset of case {case} gave two different states; draw everything from the "
+                f"reset of case {key.case} gave two different states; draw everything from the "
                 "generator that reset gets, and iterate over no set"
             )
         groups = _play(game, again)
         if to_json(game.episode()) != to_json(again.episode()):
-            raise NotReproducible(f"case {case}, played twice by the same words, differs")
-        if flipped is not None:
-            _check_blind(game, Game(flipped, key), groups)
+            raise NotReproducible(
+                f"case {key.case}, played twice by the same words, differs"
+            )
+        if other is not None:
+            check_blind(game, other, groups)
+
+
+def _drawn(scenario: Scenario[Any], key: EpisodeKey) -> Task:
+    """Return a case's task, and check the methods that every episode begins with."""
+    rng = rules_generator(case_seed(key))
+    with calling(f"at the start of case {key.case}"):
+        task = scenario.draw(rng)
+    _require_kind("draw", task, Task)
+    with calling(f"at the start of case {key.case}"):
+        state = scenario.reset(task, rng)
+        arm, group = scenario.arm(state), scenario.to_move(state)
+    _require_kind("arm", arm, str)
+    _require_kind("to_move", group, tuple)
+    for seat in group:
+        with calling(f"at the start of case {key.case}"):
+            brief = scenario.view(state, seat)
+        _require_kind("view", brief, Brief)
+    return task
+
+
+def _check_source(source: TaskSource, task: Task) -> None:
+    """Check what a source says of a task that it has drawn."""
+    with calling(f"asked about task {task.id}"):
+        gold, read = source.gold(task), source.parse(task.prompt, task.split)
+        menu, answers = source.menu(task), source.answers(task)
+    _require_kind("gold", gold, Gold)
+    _require_kind("parse", read, Task, type(None))
+    _require_kind("menu", menu, tuple)
+    _require_kind("answers", answers, tuple)
+    for answer in (*answers[:2], _FORGED):
+        with calling(f"grading {answer!r} to task {task.id}"):
+            grades = source.grade(task, answer)
+        _require_kind("grade", grades, tuple)
+        for grade in grades:
+            _require_kind("grade", grade, Grade)
 
 
 def _check_card(scenario: Scenario[Any]) -> None:
     """Check what a scenario says about itself."""
-    _require(bool(_VERSIONED.fullmatch(scenario.id)), f"id {scenario.id!r} is no 'name-v0'")
+    _require(
+        bool(_VERSIONED.fullmatch(str(scenario.id))), f"id {scenario.id!r} is no 'name-v0'"
+    )
     seats = scenario.seats
     _require(
         isinstance(seats, tuple) and len(set(seats)) == len(seats) > 0,
         f"seats must be a tuple of different names, not {seats!r}",
     )
     for seat in seats:
-        _require(bool(_SEAT.fullmatch(seat)), f"seat {seat!r} is no 'role_0'")
-    roles = {role_of(seat) for seat in seats}
-    for role in scenario.weights:
-        _require(role in roles, f"weights name the role {role!r}, but nobody has it")
+        _require(bool(_SEAT.fullmatch(str(seat))), f"seat {seat!r} is no 'role_0'")
+    _check_weights(scenario.weights, {role_of(seat) for seat in seats})
+    _require_kind("max_utterance", scenario.max_utterance, int)
     _require(scenario.max_utterance > 0, "max_utterance must be positive")
     _require(bool(scenario.renderer_id) and bool(scenario.source.id), "an id is empty")
     try:
@@ -90,6 +167,17 @@ def _check_card(scenario: Scenario[Any]) -> None:
     _require(options == scenario.options, "options change on a trip through JSON")
 
 
+def _check_weights(weights: object, roles: set[str]) -> None:
+    _require_kind("weights", weights, Mapping)
+    for role, parts in dict(weights).items():  # type: ignore[call-overload]  # a mapping
+        _require(role in roles, f"weights name the role {role!r}, but nobody has it")
+        _require(
+            isinstance(parts, Mapping)
+            and all([isinstance(weight, (int, float)) for weight in parts.values()]),
+            f"the weights of {role!r} must be numbers by part, not {parts!r}",
+        )
+
+
 def _play(game: Game, again: Game) -> list[list[Reply]]:
     """Play both games by the same words, checking every state on the way."""
     groups: list[list[Reply]] = []
@@ -97,15 +185,27 @@ def _play(game: Game, again: Game) -> list[list[Reply]]:
     earlier: dict[str, View] = {}
     while not game.over and len(game.utterances) < 200:
         _check_group(scenario, game.group)
-        _check_purity(game)
+        replies = [Reply(_pick(view)) for view in game.views()]
+        said = _said(game, replies)
+        _check_purity(game, said)
         for view in game.views():
             _check_view(view, earlier.get(view.seat))
             earlier[view.seat] = view
-        groups.append([Reply(_pick(view)) for view in game.views()])
-        step = game.step(groups[-1])
-        again.step(groups[-1])
-        _check_step(scenario, step)
+        groups.append(replies)
+        with calling(f"in case {game.key.case}", said):
+            game.step(replies)
+            again.step(replies)
     return groups
+
+
+def _said(game: Game, replies: Sequence[Reply]) -> tuple[Utterance, ...]:
+    """Return what the rules will be given."""
+    turn, limit = len(game.utterances), game.scenario.max_utterance
+    spoken = []
+    for i, (seat, reply) in enumerate(zip(game.group, replies, strict=True)):
+        heard, repair = admitted(reply, limit)
+        spoken.append(Utterance(seat, turn + i, 0, heard.text, heard, repair))
+    return tuple(spoken)
 
 
 def _pick(view: View) -> str:
@@ -122,28 +222,27 @@ def _check_group(scenario: Scenario[Any], group: Sequence[str]) -> None:
     )
 
 
-def _check_purity(game: Game) -> None:
+def _check_purity(game: Game, said: tuple[Utterance, ...]) -> None:
     """Check that looking and applying change nothing, and give the same twice."""
     scenario, state, group = game.scenario, game.state, game.group
+    place = f"in case {game.key.case}"
     before = _bytes(state)
-    briefs = [scenario.view(state, seat) for seat in group]
-    _require(all([type(b) is Brief for b in briefs]), "view must return a Brief")
+    with calling(place):
+        briefs = [scenario.view(state, seat) for seat in group]
+        same = briefs == [scenario.view(state, seat) for seat in group]
+    for brief in briefs:
+        _require_kind("view", brief, Brief)
     _require(_bytes(state) == before, "view changed the state; states are never changed")
     _require(
-        briefs == [scenario.view(state, seat) for seat in group],
+        same,
         "the same state was shown in two ways; views must come from the state alone",
         NotReproducible,
     )
-    turn = len(game.utterances)
-    said = tuple(
-        [
-            Utterance(seat, turn + i, 0, _pick(game.view(seat)), Reply(""))
-            for i, seat in enumerate(group)
-        ]
-    )
     twin = copy.deepcopy(state)
-    one, two = scenario.apply(state, said), scenario.apply(twin, said)
+    with calling(place, said):
+        one, two = scenario.apply(state, said), scenario.apply(twin, said)
     _require(_bytes(state) == before, "apply changed the state in place; return a new one")
+    _check_step(scenario, one)
     same = _bytes(one.state) == _bytes(two.state) and one.rewards == two.rewards
     _require(
         same and one.grades == two.grades and one.ending == two.ending,
@@ -175,6 +274,12 @@ def _check_view(view: View, earlier: View | None) -> None:
 
 
 def _check_step(scenario: Scenario[Any], step: Step) -> None:
+    _require_kind("apply", step, Step)
+    for field, kind in (("rewards", Reward), ("grades", Grade), ("events", Event)):
+        _require_kind(f"apply's {field}", getattr(step, field), tuple)
+        for one in getattr(step, field):
+            _require_kind(f"apply's {field}", one, kind)
+    _require_kind("apply's ending", step.ending, Ending, type(None))
     for reward in step.rewards:
         _require(reward.seat in scenario.seats, f"a reward for nobody: {reward}")
         _require(math.isfinite(reward.value), f"a reward that is not finite: {reward}")
@@ -185,26 +290,6 @@ def _check_step(scenario: Scenario[Any], step: Step) -> None:
             to_json(event)
         except (ValueError, TypeError) as error:
             raise ProtocolError(f"event {event.kind} has no JSON form: {error}") from error
-
-
-def _check_blind(game: Game, other: Game, groups: Sequence[Sequence[Reply]]) -> None:
-    """Check that the game over flipped gold looks and pays the same to its seats."""
-    for replies in groups:
-        if len(other.group) == len(replies):
-            other.step(replies)
-    _require(
-        [to_json(view) for view in game.view_log] == [to_json(v) for v in other.view_log],
-        "flipping the gold changed a view: the truth has leaked to a seat",
-    )
-    pay = [
-        [(r.seat, r.part, r.turn, paid(r, g.scenario.weights)) for r in g.rewards]
-        for g in (game, other)
-    ]
-    mine, theirs = ([row for row in rows if row[3] is not None] for rows in pay)
-    _require(
-        mine == theirs, "flipping the gold changed what a seat is paid, with truth off"
-    )
-    _require(game.ending == other.ending, "flipping the gold changed the ending")
 
 
 class _PlainPickler(pickle.Pickler):
@@ -235,3 +320,11 @@ def _bytes(state: Any) -> bytes:
 def _require(holds: bool, message: str, error: type[ProtocolError] = ProtocolError) -> None:
     if not holds:
         raise error(message)
+
+
+def _require_kind(name: str, value: object, *kinds: type) -> None:
+    wanted = " or ".join([kind.__name__.replace("NoneType", "None") for kind in kinds])
+    _require(
+        isinstance(value, kinds),
+        f"{name} gave a {type(value).__name__} where the contract wants a {wanted}",
+    )

@@ -9,10 +9,20 @@ import pytest
 
 import superalign_env
 from superalign_env import registry
-from superalign_env.errors import NotReproducible, ProtocolError
+from superalign_env.errors import NotReproducible, ProtocolError, UnknownId
 from superalign_env.seeding import mix
 from superalign_env.testing import check_agent, check_env, check_scenario, example_views
-from superalign_env.types import AgentSpec, Brief, Message, Reply, Reward, Step, ToolCall
+from superalign_env.types import (
+    AgentSpec,
+    Brief,
+    Ending,
+    Gold,
+    Message,
+    Reply,
+    Reward,
+    Step,
+    ToolCall,
+)
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.red_team import RedTeam
@@ -178,17 +188,110 @@ def test_flipped_gold_changes_nothing_while_truth_is_off():
         )
 
 
-@pytest.mark.parametrize(
-    ("options", "why"),
-    [({"truth": True}, "is paid"), ({"plant": 1.0, "vanilla": 0.0}, "a view")],
-)
-def test_flipped_gold_is_seen_where_truth_is_on(options, why):
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_gold_that_is_planted_in_view_is_found_unless_it_is_meant(by_hand):
+    options = {"plant": 1.0, "vanilla": 0.0}
     world = MicroWorld()
-    with pytest.raises(ProtocolError, match=why):
-        check_scenario(
-            RedTeam(source=world, **options),
-            flipped=RedTeam(source=FlippedGold(world), **options),
+    flipped = RedTeam(source=FlippedGold(world), **options) if by_hand else None
+    with pytest.raises(ProtocolError, match="a view"):
+        check_scenario(RedTeam(source=world, **options), flipped=flipped)
+    check_scenario(RedTeam(source=world, **options), blind=False)
+    check_env("red-team", episodes=1, blind=False, **options)
+
+
+class Leaks(RedTeam):
+    """Tells what is right, in the smallest print; the text and the menu are tried."""
+
+    def __init__(self, **leak):
+        super().__init__()
+        self.leak = leak
+
+    def view(self, state, seat):
+        brief = super().view(state, seat)
+        answer = self.source.gold(state.task).answer
+        return msgspec.structs.replace(
+            brief, **{field: brief_of(answer) for field, brief_of in self.leak.items()}
         )
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        {"text": lambda answer: f"(psst: {answer})"},
+        {"menu": lambda answer: (answer, "comply", "refuse")},
+        {"max_new_tokens": len},
+    ],
+)
+def test_gold_that_reaches_a_view_is_found_without_a_twin_made_by_hand(leak):
+    if "max_new_tokens" in leak:
+        leak = {"max_new_tokens": lambda answer: 8 + (answer == "refuse")}
+    (field,) = leak
+    with pytest.raises(ProtocolError, match=f"leaked to .*{field}: .* became "):
+        check_scenario(Leaks(**leak))
+    with pytest.raises(ProtocolError, match="leaked to"):
+        check_env(Leaks(**leak))
+
+
+def test_the_truth_pays_under_its_own_name_only():
+    class Pays(RedTeam):
+        def apply(self, state, utterances):
+            step = super().apply(state, utterances)
+            extra = tuple(
+                [Reward("learner_0", "critic", grade.value) for grade in step.grades]
+            )
+            return msgspec.structs.replace(step, rewards=step.rewards + extra)
+
+    check_scenario(RedTeam(truth=True))
+    with pytest.raises(ProtocolError, match="learner_0 is paid by the part 'critic'"):
+        check_scenario(Pays())
+
+
+def test_an_end_that_the_truth_brings_about_is_found(relay):
+    def apply(self, state, utterances):
+        step = relay.apply(self, state, utterances)
+        over = Ending.terminated("right") if any(g.value for g in step.grades) else None
+        return msgspec.structs.replace(step, ending=over or step.ending)
+
+    with pytest.raises(ProtocolError, match="how long"):
+        check_scenario(broken(relay, apply=apply))
+
+
+def test_sources_whose_truth_is_hard_to_flip(relay):
+    """A class's own source, one that is made anew, rules that read only some values."""
+    letters = relay().source
+
+    class OfTheClass(relay):
+        source = property(lambda self: letters, lambda self, new: None)
+
+    with pytest.raises(ProtocolError, match=r"cannot be exchanged .* blind=False"):
+        check_scenario(OfTheClass())
+    check_scenario(OfTheClass(), blind=False)
+
+    def reset(self, task, rng):
+        number = {"yes": 1.0, "no": 0.0}[self.source.gold(task).answer]
+        return msgspec.structs.replace(relay.reset(self, task, rng), luck=0.5 + number)
+
+    check_scenario(broken(relay, reset=reset))  # the other value is one it has given before
+
+    class Numbered(letters.__class__):
+        def gold(self, task):
+            return Gold("", facts={"place": "abcdefgh".index(task.prompt), "one": "1"})
+
+        def answers(self, task):
+            return ()
+
+        def grade(self, task, text, group=""):
+            return ()
+
+    def careful(self, task, rng):
+        int(self.source.gold(task).facts["one"])
+        return relay.reset(self, task, rng)
+
+    picky = broken(relay, reset=careful)
+    picky.source = Numbered()
+    with pytest.raises(ProtocolError, match=r"could not guess: pass flipped="):
+        check_scenario(picky)
+    check_scenario(picky, blind=False)
 
 
 class Mutable(msgspec.Struct):
@@ -295,6 +398,74 @@ def test_rewards_that_are_wrong_are_found(relay):
             check_scenario(broken(relay, apply=apply))
 
 
+def test_what_is_missing_is_named_first():
+    class Half:
+        id = "half-v0"
+        seats = ("learner_0",)
+        to_move = apply = view = "no method"
+
+    for thing, missing in (
+        (object(), "renderer_id: Name"),
+        (Half(), "apply\\(self, state"),
+    ):
+        with pytest.raises(ProtocolError, match=f"is no scenario yet.*(.|\n)*{missing}"):
+            check_scenario(thing)
+    with pytest.raises(ProtocolError, match="RedTeam is a class; pass an instance"):
+        check_scenario(RedTeam)
+    with pytest.raises(ProtocolError, match="no task source yet"):
+        check_scenario(sourceless())
+    with pytest.raises(ProtocolError, match="takes the id of a scenario"):
+        check_env(5)
+    with pytest.raises(ProtocolError, match="Half is no scenario yet"):
+        check_env(Half())
+
+
+def sourceless():
+    made = RedTeam()
+    made.source = "microworld"
+    return made
+
+
+def test_an_id_will_do():
+    check_scenario("red-team", cases=2)
+    with pytest.raises(UnknownId, match="red-team"):
+        check_scenario("red-taem")
+
+
+def test_methods_that_return_something_else_are_found(relay):
+    for name, value, why in (
+        ("apply", (1, 2), "apply gave a tuple"),
+        ("draw", "a task", "draw gave a str"),
+        ("arm", None, "arm gave a NoneType"),
+        ("to_move", ["opener_0"], "to_move gave a list"),
+        ("view", "text", "view gave a str"),
+        ("apply", Step(None, [Reward("opener_0", "x", 1.0)]), "rewards gave a list"),
+        ("apply", Step(None, (("opener_0", 1.0),)), "rewards gave a tuple .* a Reward"),
+    ):
+        with pytest.raises(ProtocolError, match=why):
+            check_scenario(broken(relay, **{name: lambda *_, value=value: value}))
+
+
+def test_what_rules_raise_is_told_with_the_words_that_did_it(relay):
+    def apply(self, state, utterances):
+        if "\x1b" in utterances[-1].text:
+            return {}[1]
+        return relay.apply(self, state, utterances)
+
+    why = r"apply raised KeyError.* after opener_0 said '\\x1b\[31mred"
+    with pytest.raises(ProtocolError, match=why) as found:
+        check_scenario(broken(relay, apply=apply))
+    assert isinstance(found.value.__cause__, KeyError)
+
+    def view(self, state, seat):
+        return {"opener_0": relay.view(self, state, seat)}[seat]
+
+    with pytest.raises(
+        ProtocolError, match=r"view raised KeyError: .* after opener_0 said"
+    ):
+        check_scenario(broken(relay, view=view))
+
+
 # ---------------------------------------------------------------- environments
 
 
@@ -329,6 +500,21 @@ def test_what_the_foreign_checkers_find_is_passed_on(relay):
 
     with pytest.raises(ProtocolError, match="api_test"):
         check_env(Wrong(relay()))
+
+
+def test_what_an_environment_raises_is_told_with_the_action_that_did_it(relay):
+    class Breaks(superalign_env.parallel_env(relay()).__class__):
+        played = 0
+
+        def step(self, actions):
+            self.played += 1
+            # Past what the foreign checker plays.
+            if self.played > 250:
+                raise RuntimeError("tired")
+            return super().step(actions)
+
+    with pytest.raises(ProtocolError, match="raised RuntimeError: tired after the action"):
+        check_env(Breaks(relay()), episodes=50)
 
 
 def test_options_are_for_ids(relay):

@@ -1,0 +1,115 @@
+"""A source whose every hidden value is another one: what differs over it has leaked."""
+
+import copy
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from msgspec.structs import replace
+
+from superalign_env.errors import ProtocolError
+from superalign_env.protocols import Scenario, TaskSource
+from superalign_env.types import Gold, Grade, Task
+
+WAY_OUT = (
+    "pass flipped=, the same rules over a source that tells the opposite of the truth, or "
+    "blind=False to leave the truth unchecked"
+)
+"""What to do where this check cannot make another truth."""
+
+
+class FlippedTruth:
+    """Any source with other gold and other grades; all that is public stays as it is.
+
+    Another value is one that the source really gives to other tasks where there is one, so
+    that rules find what they can read.
+
+    Args:
+        source: the true one.
+        tasks: some of its tasks, to learn what its truth looks like.
+    """
+
+    def __init__(self, source: TaskSource, tasks: Iterable[Task]) -> None:
+        self._true = source
+        self._golds: list[Gold] = []
+        self._names: dict[str, list[str]] = {}
+        for task in tasks:
+            self._golds.append(source.gold(task))
+            for answer in source.answers(task)[:2]:
+                for grade in source.grade(task, answer):
+                    self._names.setdefault(grade.axis, []).append(grade.name)
+
+    @property  # type: ignore[misc]  # as `unittest.mock` does
+    def __class__(self) -> Any:
+        """The true source's, so that rules which ask for its type find it."""
+        return type(self._true)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is public from the true source."""
+        return getattr(self._true, name)
+
+    def gold(self, task: Task) -> Gold:
+        """Return another answer, another label, other facts."""
+        gold, golds = self._true.gold(task), self._golds
+        answers = [*self._true.answers(task), *[other.answer for other in golds]]
+        facts = {
+            key: _other(value, [other.facts.get(key) for other in golds])
+            for key, value in gold.facts.items()
+        }
+        label = _other(gold.label, [other.label for other in golds])
+        return Gold(_other(gold.answer, answers), label, facts)
+
+    def grade(self, task: Task, text: str, group: str = "") -> tuple[Grade, ...]:
+        """Return 1 − the true values, under another name where the axis has several."""
+        return tuple(
+            [
+                replace(grade, value=1.0 - grade.value, name=self._name(grade))
+                for grade in self._true.grade(task, text, group)
+            ]
+        )
+
+    def _name(self, grade: Grade) -> str:
+        names = self._names.get(grade.axis, ())
+        return next((name for name in names if name != grade.name), grade.name)
+
+
+def flipped_twin(scenario: Scenario[Any], tasks: Iterable[Task]) -> Scenario[Any]:
+    """Return a copy of the rules over a source with another truth.
+
+    Args:
+        scenario: rules that nobody has played yet, lest they remember the true source.
+        tasks: some that it has drawn.
+
+    Raises:
+        ProtocolError: the source cannot be exchanged.
+    """
+    source = scenario.source
+    flipped: Any = FlippedTruth(source, tasks)
+    try:
+        # Wherever the rules hold the source, the copy holds the flipped one.
+        twin = copy.deepcopy(scenario, {id(source): flipped})
+    except Exception:  # an open file or a lock; what they raise is not agreed upon
+        twin = copy.copy(scenario)
+    if twin.source is not flipped:
+        with suppress(AttributeError, TypeError):
+            twin.source = flipped  # type: ignore[misc]  # it may be an attribute
+    if twin.source is not flipped:
+        raise ProtocolError(
+            f"the source of {scenario.id} cannot be exchanged to see whether the truth leaks; "
+            f"keep it in an attribute, or {WAY_OUT}"
+        )
+    return twin
+
+
+def _other(value: Any, candidates: Sequence[Any]) -> Any:
+    """Return a value of the same type that is not this one; nothing known stays so."""
+    if value is None or value == "":
+        return value
+    for candidate in candidates:
+        if type(candidate) is type(value) and candidate not in (value, ""):
+            return candidate
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return -1 - value
+    return f"not {value}" if isinstance(value, str) else value
