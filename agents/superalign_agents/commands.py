@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from superalign_agents.human import Human
@@ -138,6 +139,8 @@ def lineup(seats: dict[Seat, Any]) -> dict[Seat, Agent | AsyncAgent]:
 def read_pairs(pairs: Iterable[str]) -> dict[str, Any]:
     """Read KEY=VALUE pairs; values are JSON where they can be, else text.
 
+    Lists and mappings may leave out the quotes, as in settings: ``{id: fixed, text: comply}``.
+
     Raises:
         InvalidOption: no equals sign.
     """
@@ -147,7 +150,8 @@ def read_pairs(pairs: Iterable[str]) -> dict[str, Any]:
         if not found:
             raise InvalidOption(f"expected KEY=VALUE, not {pair!r}")
         try:
-            read[key] = json.loads(value)
+            loose = value.startswith(("{", "["))
+            read[key] = msgspec.yaml.decode(value) if loose else json.loads(value)
         except ValueError:
             read[key] = value
     return read

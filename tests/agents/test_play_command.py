@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from superalign_agents.commands import printed
+from superalign_agents.commands import printed, read_pairs
 from superalign_env.game import Game
 from superalign_env.making import make_scenario
 from superalign_env.store import Run
@@ -110,3 +110,18 @@ def test_ctrl_c_keeps_what_has_ended(tmp_path):
     assert "recorded in" in rest
     with Run.open(tmp_path / "run", readonly=True) as run:
         assert (run.count(), run.info.status) == (1, "interrupted")
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ("{id: fixed, text: comply}", {"id": "fixed", "text": "comply"}),
+        ('{"id": "fixed", "text": "a: b"}', {"id": "fixed", "text": "a: b"}),
+        ("[1, 2]", [1, 2]),
+        ("1", 1),
+        ("micro/3", "micro/3"),
+        ("{id: fixed, text", "{id: fixed, text"),
+    ],
+)
+def test_values_are_read_as_in_settings(value, read):
+    assert read_pairs([f"key={value}"]) == {"key": read}
