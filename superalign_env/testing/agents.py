@@ -1,6 +1,7 @@
 """Does an agent keep its contract?"""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -9,31 +10,43 @@ from superalign_env.asking import Anyone, ask, name_of, waits
 from superalign_env.callables import as_agent
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import NotReproducible, ProtocolError
+from superalign_env.protocols import Stateful
 from superalign_env.spaces import flaw
+from superalign_env.testing.elsewhere import asked_elsewhere
 from superalign_env.types import AgentSpec, Message, Reply, Turn, View
 
 _LONGEST = 1 << 20
+_NOISE = 0.05
+"""By how much log-probabilities may differ: half precision, batches of another size."""
 
 
 def check_agent(
-    agent: Anyone | Callable[..., Any],
+    agent: Anyone | Callable[..., Any] | str | Mapping[str, Any],
     views: Sequence[View] | None = None,
     *,
     timeout: float | None = 60.0,
+    elsewhere: bool | str = False,
 ) -> None:
     """Check that an agent answers every view properly, and from the view alone.
 
     It is asked several times: the same views again, in another order, one by one. Replies
-    may depend on the view and on what the agent remembers of ``view.episode``; on nothing
-    else, or transcripts would depend on how many episodes run at once.
+    (whole ones; only what they cost may differ) may depend on the view and on what the agent
+    remembers of ``view.episode``; on nothing else, or transcripts would depend on how many
+    episodes run at once. What shows only after thousands of calls is not found.
+
+    An agent with ``state_dict`` must give plain JSON, and a copy of it as it was at first
+    must reply as it does once it was given that state.
 
     Args:
         agent: an agent, or anything that `as_agent` takes.
         views: what to ask; some of every role when absent.
         timeout: seconds for one call; see `superalign_env.asking.ask`.
+        elsewhere: asks another process too, where texts have other hashes (about a second).
+            True makes the agent there from its recorded spec; a function of no arguments
+            that makes it is named ``my_package.my_module:make``.
 
     Raises:
-        ProtocolError: no reply, too many, or one that is none.
+        ProtocolError: no reply, too many, one that is none, or a state that is none.
         NotReproducible: the same view, another reply.
     """
     player = as_agent(agent)
@@ -41,13 +54,21 @@ def check_agent(
     views = example_views() if views is None else list(views)
     if not views:
         raise ProtocolError("check_agent needs at least one view")
+    pristine = _twin(player) if isinstance(player, Stateful) else None
+    state = _state_of(player) if isinstance(player, Stateful) else None
     before = to_json(views)
     first = _asked(player, views, timeout)
     if to_json(views) != before:
         raise ProtocolError(f"{name_of(player)} changed the views it was shown; copy first")
+    if elsewhere:
+        made_by = elsewhere if isinstance(elsewhere, str) else ""
+        other = asked_elsewhere(player.spec, views, made_by=made_by, state=state)
+        _require_same(player, other, first, "asked in another process")
     if not waits(player) and len(player.act([])):  # type: ignore[union-attr]  # it batches
         raise ProtocolError(f"{name_of(player)} replied to no view at all")
     _check_same(player, views, first, timeout)
+    if pristine is not None:
+        _check_memory(player, pristine, views, timeout)
 
 
 def example_views() -> list[View]:
@@ -137,28 +158,87 @@ def _check_same(
         ("asked one by one", lambda vs: [ask(player, [v], timeout=timeout)[0] for v in vs]),
     ]
     for how, asking in plans:
-        if _texts(asking(views)) == _texts(first):
+        if _difference(asking(views), first) is None:
             continue
         # A memory of each episode is allowed: then the same in fresh episodes is the test.
-        fresh = _renamed(views, f"{how}: first")
-        in_order = ask(player, fresh, timeout=timeout)
-        again = _renamed(views, f"{how}: second")
-        if _texts(asking(again)) != _texts(in_order) or _texts(in_order) != _texts(first):
-            place = _first_difference(asking(_renamed(views, f"{how}: third")), first)
-            raise NotReproducible(
-                f"{name_of(player)} gave another reply when {how} (view {place}). Draw all "
-                "randomness from view.seed, and key memory by view.episode: never count calls"
-            )
+        in_order = ask(player, _renamed(views, f"{how}: first"), timeout=timeout)
+        again = asking(_renamed(views, f"{how}: second"))
+        _require_same(player, again, in_order, how)
+        _require_same(player, in_order, first, how)
 
 
-def _texts(replies: Sequence[Reply]) -> list[tuple[str, str]]:
-    return [(reply.text, reply.error) for reply in replies]
+def _twin(player: Any) -> Any:
+    """Return a copy of an agent, or the agent itself where it cannot be copied."""
+    try:
+        return copy.deepcopy(player)
+    except Exception:  # an open connection, a lock; what they raise is not agreed upon
+        return player
+
+
+def _state_of(player: Any) -> dict[str, Any]:
+    """Return an agent's memory as a resumed run would read it."""
+    try:
+        return from_json(to_json(player.state_dict()), dict[str, Any])
+    except Exception as error:  # whatever a plug-in raises
+        raise ProtocolError(
+            f"the state_dict of {name_of(player)} is no JSON: {type(error).__name__}: {error}; "
+            "return a dict of plain lists, dicts with texts as keys, texts and numbers"
+        ) from error
+
+
+def _check_memory(
+    player: Any, pristine: Any, views: Sequence[View], timeout: float | None
+) -> None:
+    """Check that what was remembered is restored, and is all that replies depend on."""
+    state, name = _state_of(player), name_of(player)
+    try:
+        pristine.load_state_dict(from_json(to_json(state), dict[str, Any]))
+    except Exception as error:  # whatever a plug-in raises
+        raise ProtocolError(
+            f"{name} cannot load its own state_dict: {type(error).__name__}: {error}"
+        ) from error
+    if _state_of(pristine) != state:
+        raise ProtocolError(
+            f"{name} has another state_dict after load_state_dict; restore all of it"
+        )
+    _require_same(
+        player,
+        # In another order than before, so that whoever has forgotten says something else.
+        ask(pristine, views[::-1], timeout=timeout),
+        ask(player, views[::-1], timeout=timeout),
+        "asked after load_state_dict",
+    )
+
+
+def _require_same(
+    player: Anyone, replies: Sequence[Reply], first: Sequence[Reply], how: str
+) -> None:
+    found = _difference(replies, first)
+    if found is not None:
+        place, field = found
+        raise NotReproducible(
+            f"{name_of(player)} gave another reply when {how} (view {place}: another "
+            f"{field}). Draw all randomness from view.seed, key memory by view.episode, keep "
+            "all of it in state_dict: never count calls, never use hash() or id()"
+        )
+
+
+def _difference(replies: Sequence[Reply], first: Sequence[Reply]) -> tuple[int, str] | None:
+    """Return the first place where replies differ, and in which field."""
+    for place, (one, other) in enumerate(zip(replies, first, strict=True)):
+        for field in Reply.__struct_fields__:
+            if not _alike(field, getattr(one, field), getattr(other, field)):
+                return place, field
+    return None
+
+
+def _alike(field: str, one: Any, other: Any) -> bool:
+    if field == "usage":
+        return True
+    if field == "logprobs" and len(one) == len(other):
+        return all([abs(a - b) <= _NOISE for a, b in zip(one, other, strict=True)])
+    return bool(one == other)
 
 
 def _renamed(views: Sequence[View], suffix: str) -> list[View]:
     return [replace(view, episode=f"{view.episode} ({suffix})") for view in views]
-
-
-def _first_difference(replies: Sequence[Reply], first: Sequence[Reply]) -> int:
-    pairs = zip(_texts(replies), _texts(first), strict=True)
-    return next((i for i, (a, b) in enumerate(pairs) if a != b), 0)

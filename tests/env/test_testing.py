@@ -1,11 +1,13 @@
 """The checks for users find what they are for, and nothing else."""
 
+import importlib
 import itertools
 import random
 
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 import superalign_env
 from superalign_env import registry
@@ -22,6 +24,8 @@ from superalign_env.types import (
     Reward,
     Step,
     ToolCall,
+    Usage,
+    View,
 )
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
@@ -70,6 +74,124 @@ def test_an_agent_that_counts_its_calls_is_found():
     counter = itertools.count()
     with pytest.raises(NotReproducible, match="never count calls"):
         check_agent(lambda text: str(next(counter)))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("token_ids", lambda n: (n,)),
+        ("thought", str),
+        ("tool_calls", lambda n: (ToolCall("look", {"n": n}),)),
+        ("logprobs", lambda n: (-1.0 * n,)),
+        ("policy", str),
+    ],
+)
+def test_an_agent_that_counts_its_calls_in_another_field_is_found(field, value):
+    class Counts(Agent):
+        def __init__(self):
+            self.calls = itertools.count(1)
+
+        def act(self, views):
+            return [self.reply(view) for view in views]
+
+        def reply(self, view):
+            said = {"token_ids": (1,), field: value(next(self.calls))}
+            return Reply("x", **said)
+
+    with pytest.raises(NotReproducible, match=f"another {field}"):
+        check_agent(Counts())
+
+
+def test_what_a_reply_costs_and_the_last_digits_may_differ():
+    class Costs(Agent):
+        calls = 0
+
+        def act(self, views):
+            self.calls += 1
+            noise = 1e-4 * self.calls
+            return [
+                Reply(
+                    "x",
+                    token_ids=(1,),
+                    logprobs=(-1.0 - noise,),
+                    usage=Usage(dollars=noise),
+                )
+                for _ in views
+            ]
+
+    check_agent(Costs())
+
+
+class ByEpisode(Agent):
+    """Numbers what an episode asks for, once and for all."""
+
+    def __init__(self):
+        self.heard = {}
+
+    def act(self, views):
+        said = []
+        for view in views:
+            words = self.heard.setdefault(view.episode, {})
+            said.append(
+                Reply(words.setdefault(f"{view.seat} {view.turn}", str(len(words))))
+            )
+        return said
+
+    def state_dict(self):
+        return {"heard": {episode: dict(words) for episode, words in self.heard.items()}}
+
+    def load_state_dict(self, state):
+        self.heard = {episode: dict(words) for episode, words in state["heard"].items()}
+
+
+TWO_TURNS = [
+    View("e", 0, "learner_0", "learner", turn, seed=turn, text="x") for turn in range(2)
+]
+
+
+def stores(self, state):
+    """Keep the state, and nothing of what it means."""
+    self.state_dict = lambda: state
+
+
+@pytest.mark.parametrize(
+    ("methods", "why"),
+    [
+        ({"state_dict": lambda self: {"heard": object()}}, "is no JSON"),
+        ({"state_dict": lambda self: {"heard": {1: "a"}}}, "dicts with texts as keys"),
+        ({"state_dict": lambda self: 1 / 0}, "ZeroDivisionError"),
+        ({"load_state_dict": lambda self, state: state["herd"]}, "cannot load"),
+        ({"load_state_dict": lambda self, state: None}, "another state_dict"),
+        ({"load_state_dict": stores}, "asked after load_state_dict"),
+    ],
+)
+def test_a_state_that_a_resumed_run_could_not_use_is_found(methods, why):
+    apart = [replace(view, episode=f"e{view.turn}") for view in TWO_TURNS]
+    check_agent(ByEpisode(), apart)
+    views = apart if why != "asked after load_state_dict" else TWO_TURNS
+    with pytest.raises(ProtocolError, match=why):
+        check_agent(type("Broken", (ByEpisode,), methods)(), views)
+
+
+def test_an_agent_may_be_asked_in_another_process(tmp_path, monkeypatch):
+    (tmp_path / "hashing_agents.py").write_text(
+        "from superalign_env import as_agent\n"
+        "def by_hash():\n"
+        "    return as_agent(lambda text: str(hash(text)), name='by-hash')\n"
+        "def honest():\n"
+        "    print('loading …')\n"
+        "    return as_agent(lambda text: text.upper(), name='honest')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    made = importlib.import_module("hashing_agents")
+    check_agent(made.by_hash())
+    with pytest.raises(NotReproducible, match="in another process"):
+        check_agent(made.by_hash(), elsewhere="hashing_agents:by_hash")
+    check_agent(made.honest(), elsewhere="hashing_agents:honest")
+    with pytest.raises(ProtocolError, match="elsewhere='my_package"):
+        check_agent(made.honest(), elsewhere=True)
+    with_menu = [view for view in example_views() if view.menu]
+    check_agent(registry.make("agent", "search", explore=0.8), with_menu, elsewhere=True)
 
 
 def test_an_agent_that_rolls_its_own_dice_is_found():

@@ -1,0 +1,90 @@
+"""The same agent in another process: what depends on hashes or addresses differs there."""
+
+import contextlib
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from superalign_env.asking import Anyone, ask
+from superalign_env.callables import as_agent
+from superalign_env.canonical import from_json, to_json
+from superalign_env.errors import ProtocolError
+from superalign_env.types import AgentSpec, Reply, View
+
+
+class Errand(msgspec.Struct, frozen=True):
+    """What another process is sent to do."""
+
+    spec: AgentSpec
+    made_by: str
+    """``module:function``; empty where the spec says it all."""
+    state: dict[str, Any] | None
+    views: tuple[View, ...]
+
+
+def asked_elsewhere(
+    spec: AgentSpec,
+    views: Sequence[View],
+    *,
+    made_by: str = "",
+    state: dict[str, Any] | None = None,
+) -> list[Reply]:
+    """Return what the same agent, made anew in another process, replies.
+
+    Args:
+        spec: from which it is made.
+        views: what it is asked, in one call.
+        made_by: ``module:function`` that makes it instead, without arguments.
+        state: its memory before it was asked here.
+
+    Raises:
+        ProtocolError: it cannot be made there, or the process fails.
+    """
+    here = os.environ.get("PYTHONHASHSEED", "random")
+    done = subprocess.run(
+        [sys.executable, "-m", __name__],
+        input=to_json(Errand(spec, made_by, state, tuple(views))),
+        capture_output=True,
+        check=False,
+        env={
+            **os.environ,
+            "PYTHONHASHSEED": "2" if here == "1" else "1",
+            "PYTHONPATH": os.pathsep.join([path or os.getcwd() for path in sys.path]),
+        },
+    )
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise ProtocolError(
+            f"{spec.id} could not be asked in another process: {said}. Name what makes it, "
+            "elsewhere='my_package.my_module:make_it'"
+        )
+    return from_json(done.stdout, list[Reply])
+
+
+def main() -> None:
+    """Make the agent, ask it, write its replies to standard output."""
+    errand = from_json(sys.stdin.buffer.read(), Errand)
+    # What an agent prints must not get into the answer.
+    with contextlib.redirect_stdout(sys.stderr):
+        agent = _made(errand)
+        if errand.state is not None:
+            agent.load_state_dict(errand.state)  # type: ignore[union-attr]  # it had one
+        replies = ask(agent, errand.views)
+    sys.stdout.buffer.write(to_json(replies))
+
+
+def _made(errand: Errand) -> Anyone:
+    if not errand.made_by:
+        return as_agent({**errand.spec.options, "id": errand.spec.id})
+    module, _, name = errand.made_by.partition(":")
+    made: Anyone = as_agent(getattr(importlib.import_module(module), name)())
+    return made
+
+
+if __name__ == "__main__":
+    main()
