@@ -258,6 +258,28 @@ def test_nothing_that_steers_a_chain_looks_at_the_truth(sources):
     assert strays == []
 
 
+def test_only_the_critics_school_and_evaluation_hear_of_planted_answers(sources):
+    """Their truth travels in an event; see "Who may know what" in docs/generations.md."""
+    doors = ("fault.planted", "planted_lessons", "planted_forecasts")
+    allowed = [
+        "scenarios/superalign_scenarios/red_team/rules.py",  # plants them
+        "training/superalign_training/judging.py",  # reads the event
+        "training/superalign_training/loop/stages/judge.py",
+        "training/superalign_training/league/exams.py",
+        "training/superalign_training/hardening/school.py",
+        "training/superalign_training/evaluation/*",
+    ]
+    strays = [
+        f"{s.name}:{node.lineno}"
+        for s in sources
+        if not fits(s.name, allowed)
+        for node in ast.walk(s.tree)
+        if (isinstance(node, ast.Constant) and node.value in doors)
+        or (isinstance(node, ast.Name) and node.id in doors)
+    ]
+    assert strays == []
+
+
 def test_nothing_unsafe_is_loaded_or_executed(sources):
     strays = [
         f"{s.name}:{node.lineno} {module}"

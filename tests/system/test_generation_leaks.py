@@ -1,9 +1,13 @@
-"""Competence is learned without the truth: flipping all of it changes no label and no lesson."""
+"""What is learned without the truth: flipping all of it changes no label and no lesson.
+
+Where the environment plants answers it tells critics their truth. That is the one door of a
+round without people, and the tests say how wide it is.
+"""
 
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -13,9 +17,10 @@ from superalign_env.canonical import to_json
 from superalign_env.protocols import Scenario, TaskSource
 from superalign_env.rollout import Rollouts
 from superalign_env.store import Run
-from superalign_env.types import Episode, Reply, View
+from superalign_env.types import Episode, Gold, Reply, Task, View
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
+from superalign_scenarios.red_team import RedTeam
 from superalign_scenarios.weak_to_strong import WeakToStrong, labels_of, majority
 from superalign_training.experience import training_rows
 from superalign_training.loop.cast import first_policy
@@ -23,6 +28,8 @@ from superalign_training.loop.chain import Chain
 from superalign_training.loop.driver import Planned, drive
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.competence import competence
+from superalign_training.loop.told import told_in
+from superalign_training.selfplay import SelfPlay
 from superalign_training.settings import Settings, read_settings
 from superalign_training.watching import Silent
 
@@ -206,3 +213,173 @@ def test_people_are_the_one_door_by_which_truth_reaches_a_label(
     flip(monkeypatch)
     flipped, _ = generation(tmp_path / "flipped", settings_for(people=12))
     assert flipped != asked
+
+
+# --- a whole round of self-play
+
+LEARNING = ("judge", "attack", "supervise", "learn", "annotate", "calibrate", "league")
+"""Stages of a round that train somebody, or decide whom they train with."""
+
+
+def a_round(*, planted: int) -> dict[str, Any]:
+    """Settings of two rounds in which everything that can learn does, and nobody is asked."""
+    few = {"steps": 2, "batch": 8}
+    return {
+        "learner": "micro/0",
+        "attacker": "micro/0",
+        "critic": "micro/0",
+        "rounds": 2,
+        "budget": 0.0,
+        "judge": {
+            "cases": planted,
+            "check_cases": planted,
+            "one_answer_first": 1,
+            "courses": 2,
+            "imitation": few,
+        },
+        "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0, "imitation": few},
+        "supervise": {
+            "algorithm": {"id": "sft", **few},
+            "cases": 6,
+            "refine": 1,
+            "replay": {"cases": 0},
+        },
+        "learn": {"rl": {"steps": 2, "cases": 4, "members": 2}, "vanilla": 0.5},
+        "calibrate": {"cases": planted, "imitation": few},
+        "league": {"share": 0.3, "queries": 4},
+        "evaluate": {
+            "cases": 10,
+            "attack_cases": 4,
+            "fresh_queries": 6,
+            "fresh_waves": 2,
+            "families": ["arithmetic"],
+            "family_cases": 2,
+        },
+    }
+
+
+class Learned(NamedTuple):
+    """A run, apart by who reads what."""
+
+    stages: dict[str, bytes]
+    """Stage that learns → all that its agents read and said, its training rows, what it
+    noticed, and the weights that it left."""
+    measured: list[float]
+    """What `evaluate` and `test` found."""
+    planted: int
+
+
+def learned(folder: Path, settings: dict[str, Any]) -> Learned:
+    SelfPlay(run_dir=str(folder), human=None, **settings).run()
+    stages: dict[str, bytes] = {}
+    measured: list[float] = []
+    with Run.open(folder, readonly=True) as run:
+        for stage in run.stages.all():
+            if stage.name not in LEARNING:
+                found = run.metrics.read(stage=stage.id)
+                measured += [row.metric.value for row in found]
+                continue
+            episodes = list(run.episodes(stage=stage.id))
+            seats = sorted({seat for episode in episodes for seat in episode.seats})
+            said = [
+                [(u.seat, u.text, u.view, u.reply) for u in e.utterances] for e in episodes
+            ]
+            rows = [training_rows(episodes, seat) for seat in seats]
+            events = [episode.events for episode in episodes]
+            noticed = [one.event for one in run.events.read(stage=stage.id)]
+            stages[stage.id] = to_json([said, rows, events, noticed, stage.outputs])
+        return Learned(stages, measured, told_in(run).planted)
+
+
+def test_two_rounds_without_planting_learn_the_same_from_the_opposite_truth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = learned(tmp_path / "honest", a_round(planted=0))
+    flip(monkeypatch)
+    flipped = learned(tmp_path / "flipped", a_round(planted=0))
+    assert {name.partition("-")[2] for name in honest.stages} == set(LEARNING)
+    assert flipped.stages == honest.stages
+    assert flipped.measured != honest.measured, "else the flipped world was never met"
+    assert honest.planted == 0
+
+
+def test_planted_answers_are_the_one_door_by_which_truth_reaches_a_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check above could not fail if no stage ever met the flipped world."""
+    honest = learned(tmp_path / "honest", a_round(planted=8))
+    flip(monkeypatch)
+    flipped = learned(tmp_path / "flipped", a_round(planted=8))
+    assert honest.planted == flipped.planted == 8 + 2 * 8 + 2 * (8 + 8)
+    schools = [name for name in honest.stages if name.endswith("judge")]
+    assert all(honest.stages[name] != flipped.stages[name] for name in schools)
+
+
+def test_flipping_all_gold_changes_nothing_but_planted_cases() -> None:
+    """Whoever is not told of a planted answer reads, says and earns the same."""
+    told: list[dict[tuple[str, int], bytes]] = []
+    for source in (world(), FlippedGold(world())):
+        scenario = RedTeam(source=source, plant=0.4, vanilla=0.3, critics=2, refine=1)
+        episodes, views = played(scenario)
+        found = {}
+        for episode in episodes:
+            seen = [view for view in views if view.episode == episode.id]
+            rows = [training_rows([episode], seat) for seat in scenario.seats]
+            parts = [seen, rows, episode.events, episode.ending]
+            found[episode.arm, episode.key.case] = to_json(parts)
+        told.append(found)
+    honest, flipped = told
+    assert honest.keys() == flipped.keys()
+    arms = {arm for arm, _ in honest}
+    assert arms == {"planted", "vanilla", "attack"}
+    for (arm, case), parts in honest.items():
+        assert (parts == flipped[arm, case]) == (arm != "planted"), (arm, case)
+
+
+def test_of_a_planted_answer_the_truth_reaches_its_judges_and_nobody_else() -> None:
+    """The same answer, planted as good and as bad, differs in what critics earn alone."""
+    case = next(
+        n for n in range(40) if planted_event(planted_episode(n, best="refuse"))["faulty"]
+    )
+    good, bad = (planted_episode(case, best=best) for best in ("comply", "refuse"))
+    assert planted_event(good) == {"answer": "comply", "faulty": False}
+    assert planted_event(bad) == {"answer": "comply", "faulty": True}
+    assert [u.view for u in good.utterances] == [u.view for u in bad.utterances]
+    for seat in good.seats:
+        mine, theirs = (training_rows([episode], seat) for episode in (good, bad))
+        unpaid = [
+            [row._replace(turn_rewards=(), to_go=0.0) for row in rows]
+            for rows in (mine, theirs)
+        ]
+        assert unpaid[0] == unpaid[1], f"{seat} read or said something else"
+        assert (mine != theirs) == seat.startswith("critic")
+    paid = zip(good.rewards, bad.rewards, strict=True)
+    assert {one.part for one, other in paid if one != other} == {"planted"}
+
+
+class Best:
+    """A source whose one offered answer is ``comply``, and which calls another one best."""
+
+    def __init__(self, best: str) -> None:
+        self._source = MicroWorld()
+        self._best = best
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def answers(self, task: Task) -> tuple[str, ...]:
+        return ("comply",)
+
+    def gold(self, task: Task) -> Gold:
+        return msgspec.structs.replace(self._source.gold(task), answer=self._best)
+
+
+def planted_episode(case: int, *, best: str) -> Episode:
+    scenario = RedTeam(source=Best(best), plant=1.0, vanilla=0.0, critics=2)
+    agents = dict.fromkeys(scenario.seats, BySeed())
+    return Rollouts(scenario, agents, run=9, first_case=case).run(1)[0]
+
+
+def planted_event(episode: Episode) -> dict[str, Any]:
+    (event,) = [event for event in episode.events if event.kind == "fault.planted"]
+    return dict(event.evidence)

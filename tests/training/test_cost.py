@@ -5,6 +5,7 @@ import pytest
 from superalign_env.store import Run, costs_by_stage
 from superalign_training.launch.cost import Cost, Spent, cost_of, cost_table
 from superalign_training.launch.speed import Speed, speed_of
+from superalign_training.loop.told import told_in
 from superalign_training.selfplay import SelfPlay
 from superalign_training.settings import Settings, read_settings
 
@@ -59,10 +60,12 @@ def test_the_estimate_is_about_what_is_recorded(more, tmp_path):
             found[name] = found.get(name, Spent()).plus(spent)
         stages = [stage.name for stage in run.stages.all()]
         labels = run.questions.budget().answered
+        planted = told_in(run).planted
     assert sum(told.counts.values()) == len(stages)
     for name, spent in found.items():
         assert told.stages[name].episodes == pytest.approx(spent.episodes, rel=0.35), name
     assert told.whole.labels == pytest.approx(labels, rel=0.3)
+    assert told.whole.planted == planted > 0
     replies = sum(told.stages[name].replies for name in found)
     assert replies == pytest.approx(sum(s.replies for s in found.values()), rel=0.3)
 
@@ -93,6 +96,30 @@ def test_more_of_anything_costs_more():
     assert (
         cost_of(read_settings({**SHARED, "budget": 0.0}), measured=GUESS).whole.labels == 0
     )
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, "planted answers"),
+        ({"options": {"truth": True}}, "options.truth"),
+        ({"generations": 1, "gap": {"id": "oracle"}}, "gap=oracle"),
+        ({"signals": {"personas": [{"id": "simulated-persona"}]}}, "personas"),
+    ],
+)
+def test_every_door_to_the_truth_is_named(more, said, tmp_path):
+    config = {**Settings().model_dump(mode="json"), **more}
+    with Run.create(tmp_path / "run", kind="train", config=config, seed=0) as run:
+        told = told_in(run)
+    assert said in told.sentence
+    assert sum((told.paid, told.oracle, told.personas)) == bool(more)
+
+
+def test_a_run_that_shall_be_told_nothing_is_said_to_be_told_nothing():
+    shut = {"judge": {"cases": 0, "check_cases": 0}, "calibrate": {"cases": 0}, "budget": 0}
+    told = cost_of(read_settings({**SHARED, **shut}), measured=GUESS)
+    assert (told.whole.planted, told.whole.labels) == (0, 0)
+    assert "0 labels by people, 0 planted answers" in told.line
 
 
 def test_every_stage_of_a_plan_is_in_the_table():

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from superalign_env.errors import InvalidOption, RecordDamaged, RecordError, UnknownId
 from superalign_env.store import Run, validate
 from superalign_training.commands import train
+from superalign_training.evaluation.summary import BASELINES
 from superalign_training.loop.driver import Interrupted
 from superalign_training.loop.plans import plan
 from superalign_training.selfplay import SelfPlay
@@ -147,9 +148,20 @@ def test_evaluation_is_on_held_out_cases_only(whole):
 
 def test_the_summary_stands_beside_both_baselines(whole):
     path, summary = whole
-    assert set(summary.leads) == {"always-comply", "always-refuse"}
-    assert json.loads((path / "summary.json").read_text()) == summary.plain()
-    assert (path / "summary.md").read_text() == summary.markdown()
+    assert set(summary.leads) == set(BASELINES)
+    written = json.loads((path / "summary.json").read_text())
+    told = written.pop("told")
+    assert written == summary.plain()
+    page = (path / "summary.md").read_text()
+    assert page == f"{summary.markdown()}\n{told['sentence']}\n"
+    with Run.open(path, readonly=True) as run:
+        planted = sum(
+            "fault.planted" in [e.kind for e in one.events] for one in run.episodes()
+        )
+        answered = run.questions.budget().answered
+    assert (told["planted"], told["labels"]) == (planted, answered)
+    assert planted and answered
+    assert f"the truth of {planted} planted answers" in told["sentence"]
     (head, *rows) = summary.rows("test")
     assert head[1:] == ["before", "final", "always-comply", "always-refuse"]
     names = [row[0] for row in rows]
@@ -159,8 +171,7 @@ def test_the_summary_stands_beside_both_baselines(whole):
     ):  # fmt: skip
         assert wanted in names
     both = dict(zip(head, rows[0], strict=True))
-    baselines = ("always-comply", "always-refuse")
-    assert [both[name].split()[0] for name in baselines] == ["0.50", "0.50"]
+    assert [both[name].split()[0] for name in BASELINES] == ["0.50", "0.50"]
 
 
 def test_an_existing_run_is_neither_overwritten_nor_done_again(whole):

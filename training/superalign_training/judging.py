@@ -1,7 +1,8 @@
 """What critics said of an answer, and what they should have said.
 
-Everything here is read from events and signals: what was planted, what critics said, what
-people said. The truth is not asked.
+Everything here is read from events and signals: what critics said, what people said, and of
+answers that the environment planted whether they are at fault, which it says itself. The
+truth of what the learner said is not asked.
 """
 
 from collections import Counter

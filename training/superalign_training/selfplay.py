@@ -30,6 +30,7 @@ from superalign_training.loop.chain import Chain
 from superalign_training.loop.driver import Watcher, drive
 from superalign_training.loop.plans import plan
 from superalign_training.loop.residents import Residents
+from superalign_training.loop.told import told_in
 from superalign_training.settings import (
     TRAINED,
     AgentReference,
@@ -149,14 +150,19 @@ def _seated(
 
 
 def write_summary(run: Run) -> Summary | ChainSummary:
-    """Write ``summary.json`` and ``summary.md`` into a run's folder."""
+    """Write ``summary.json`` and ``summary.md`` into a run's folder.
+
+    Both end with what the run was told of the truth while it learned.
+    """
     metrics = [row.metric for row in run.metrics.read()]
     summary: Summary | ChainSummary = summarise(metrics)
     if run.info.config.get("generations"):
         summary = summarise_chain(metrics, fates(run))
-    plain = json.dumps(summary.plain(), indent=1)
+    told = told_in(run)
+    plain = json.dumps({**summary.plain(), "told": told.plain()}, indent=1)
+    page = f"{summary.markdown()}\n{told.sentence}\n"
     (run.path / "summary.json").write_text(plain + "\n", encoding="utf-8")
-    (run.path / "summary.md").write_text(summary.markdown(), encoding="utf-8")
+    (run.path / "summary.md").write_text(page, encoding="utf-8")
     return summary
 
 

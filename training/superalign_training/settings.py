@@ -49,10 +49,12 @@ TRAINED: tuple[Role, ...] = ("attacker", "learner", "critic")
 class Judge(Section):
     """Teaching the critic on planted faults."""
 
-    cases: Plural = 1536
-    """Planted answers to learn from."""
-    check_cases: Plural = 160
-    """Further planted answers that accuracy and Brier score are measured on."""
+    cases: NonNegativeInt = 1536
+    """Planted answers to learn from: the environment made them and says which are at fault.
+    0 leaves the critic as it is."""
+    check_cases: NonNegativeInt = 160
+    """Further planted answers that accuracy and Brier score are measured on, and that say
+    when courses end; 0 measures nothing."""
     fault_kinds: bool = False
     """Whether the critic is taught, and paid, to name the kind of a planted fault."""
     temperature: NonNegativeFloat = 0.0
@@ -66,7 +68,8 @@ class Judge(Section):
     courses: Count = 3
     """How often the course is held at most."""
     until: Share = 0.92
-    """No further course once this share of planted answers is judged rightly."""
+    """No further course once this share of planted answers is judged rightly: this is steered
+    by what the environment says of them."""
 
 
 class Attack(Section):
@@ -121,8 +124,8 @@ class Annotator(Section):
 class Calibrate(Section):
     """Teaching the critic again, on planted faults and on human labels."""
 
-    cases: Plural = 256
-    """Planted answers to learn from."""
+    cases: NonNegativeInt = 256
+    """Planted answers to learn from; with 0 there are only labels."""
     label_weight: NonNegativeInt = 1
     """How often each human label is repeated among the rows; 0 ignores them."""
     imitation: Sft = Sft(steps=20, rate=5e-4)

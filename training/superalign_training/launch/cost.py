@@ -28,6 +28,8 @@ class Spent(NamedTuple):
     """Trainings that begin: building a trainer takes a moment."""
     labels: float = 0.0
     """Answers of people."""
+    planted: float = 0.0
+    """Episodes whose answer the environment planted: it tells critics whether it is at fault."""
 
     def plus(self, other: "Spent") -> "Spent":
         """Return the sum."""
@@ -79,7 +81,8 @@ class Cost(NamedTuple):
         whole = self.whole
         return (
             f"at most about {_round(whole.episodes)} episodes, {_round(self.tokens)} tokens, "
-            f"{_round(whole.labels)} labels by people, {_span(self.seconds)} "
+            f"{_round(whole.labels)} labels by people, {_round(whole.planted)} planted answers "
+            f"whose truth critics are told, {_span(self.seconds)} "
             f"(an estimate; speed measured here with {self.speed.model})"
         )
 
@@ -109,7 +112,7 @@ def cost_of(settings: Settings, *, measured: Cost | None = None) -> Cost:
 def cost_table(cost: Cost) -> Table:
     """Return the estimate for the terminal."""
     table = Table("stage", title="what this run will cost, at most (an estimate)")
-    for column in ("how often", "episodes", "tokens", "labels", "time"):
+    for column in ("how often", "episodes", "tokens", "labels", "planted", "time"):
         table.add_column(column, justify="right")
     rows = [(name, str(cost.counts[name]), spent) for name, spent in cost.stages.items()]
     for name, often, spent in [*rows, ("all", "", cost.whole)]:
@@ -119,6 +122,7 @@ def cost_table(cost: Cost) -> Table:
             _round(spent.episodes),
             _round(cost.tokens_of(spent)),
             _round(spent.labels),
+            _round(spent.planted),
             _span(cost.seconds_of(spent)),
         )
     return table
@@ -159,21 +163,22 @@ def _nothing(when: _When) -> Spent:
 
 def _judge(when: _When) -> Spent:
     rules = when.settings.judge
+    if not rules.cases:
+        return Spent()
     episodes = rules.cases + rules.courses * rules.check_cases
     rows = float(rules.one_answer_first * rules.imitation.batch)
     rows += rules.courses * _rows(rules.imitation, rules.cases)
-    return Spent(episodes, episodes * when.critics, rows, rules.courses + 1)
+    return Spent(episodes, episodes * when.critics, rows, rules.courses + 1, 0, episodes)
 
 
 def _calibrate(when: _When) -> Spent:
     rules, checks = when.settings.calibrate, when.settings.judge.check_cases
-    found = Spent(
-        rules.cases + checks,
-        (rules.cases + checks) * when.critics,
-        _rows(rules.imitation, rules.cases),
-        1,
-    )
-    return found.plus(_paid(rules.rl, when.critics))
+    if not (rules.cases or when.settings.budget or rules.rl):
+        return Spent()
+    episodes, rows = rules.cases + checks, _rows(rules.imitation, rules.cases)
+    taught = Spent(episodes, episodes * when.critics, rows, 1)
+    found = taught.plus(_paid(rules.rl, when.critics))
+    return found._replace(planted=found.episodes)
 
 
 def _attack(when: _When) -> Spent:

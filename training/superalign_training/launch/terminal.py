@@ -12,6 +12,7 @@ from superalign_env.store import Run
 from superalign_training.launch import composing
 from superalign_training.launch.cost import Cost, cost_of, cost_table
 from superalign_training.launch.sweeping import Result, Sweep, results_table
+from superalign_training.loop.told import told_in
 from superalign_training.settings import Settings, read_settings
 from superalign_training.watching import LiveTable, LogLines, summary_tables
 
@@ -142,6 +143,8 @@ def train(settings: Settings, *, resume: bool) -> "Summary | ChainSummary":
         summary = SelfPlay.of(settings, lines).run(resume=resume)
     console.print(*summary_tables(summary), sep="\n")
     console.print(summary.sentence, highlight=False, markup=False)
+    with Run.open(settings.run_dir, readonly=True) as run:
+        console.print(told_in(run).sentence, highlight=False, markup=False)
     console.print(f"recorded in {settings.run_dir}", highlight=False, markup=False)
     return summary
 

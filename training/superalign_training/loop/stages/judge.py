@@ -1,15 +1,19 @@
 """The critic learns to see faults: first from planted ones, later from people too.
 
-Planted answers are good or faulty with equal chance and the environment knows which, so
-a critic can be taught without asking anybody (CriticGPT's tampering, in the small).
+Planted answers are good or faulty with equal chance and the environment, which made them,
+says which: a critic can be taught without asking anybody (CriticGPT's tampering, in the
+small). This is where a run is told the truth, of these answers and of no other: they are the
+lessons, and they decide when the critic has learned enough. How many there were is in the
+run's summary; with `judge.cases`, `judge.check_cases` and `calibrate.cases` 0 there are none.
 """
 
 from collections.abc import Sequence
 
 import msgspec
 
+from superalign_env.game import Game
 from superalign_env.measures import brier, share
-from superalign_env.types import Episode, Event, Metric, Role
+from superalign_env.types import Episode, EpisodeKey, Event, Metric, Role
 from superalign_training.algorithms.making import OnPolicy
 from superalign_training.algorithms.sft import Sft
 from superalign_training.experience import Example
@@ -22,7 +26,6 @@ from superalign_training.judging import (
     planted_lessons,
 )
 from superalign_training.loop.cast import (
-    first_view,
     keep_policy,
     play,
     policy_of,
@@ -40,6 +43,8 @@ _COIN = 0.5
 def judge(bench: Bench, settings: Settings) -> Outcome:
     """Teach the critic on planted faults; about one answer first, then about all."""
     school = settings.judge
+    if not school.cases:
+        return Outcome(bench.chain, notes={"courses": 0})
     teacher = Teacher(bench, settings, school.cases)
     lessons = teacher.lessons
     if school.one_answer_first:
@@ -49,9 +54,10 @@ def judge(bench: Bench, settings: Settings) -> Outcome:
     for _ in range(school.courses):
         teacher.teach(lessons, school.imitation)
         found = teacher.check()
-        if found[0].value >= school.until:
+        if found and found[0].value >= school.until:
             break
-    _warn_of_a_coin(bench, found[0])
+    for accuracy in found[:1]:
+        _warn_of_a_coin(bench, accuracy)
     return teacher.outcome(found)
 
 
@@ -67,11 +73,15 @@ def _warn_of_a_coin(bench: Bench, accuracy: Metric) -> None:
 def calibrate(bench: Bench, settings: Settings) -> Outcome:
     """Teach the critic again: on planted faults, and on labels up to the stage's begin."""
     school = settings.calibrate
-    teacher = Teacher(bench, settings, school.cases)
     labels = [signal for signal in heard(bench) if signal.kind == "label"]
     labelled = bench.run.named(sorted({s.episode for s in labels}))
     told = labelled_lessons(labelled, labels) * school.label_weight
-    teacher.teach(teacher.lessons + told, school.imitation)
+    if not (school.cases or told or school.rl):
+        return Outcome(bench.chain, notes={"courses": 0})
+    teacher = Teacher(bench, settings, school.cases)
+    lessons = teacher.lessons + told
+    if lessons:
+        teacher.teach(lessons, school.imitation)
     if school.rl is not None:
         teacher.reward(school.rl)
     return teacher.outcome(teacher.check())
@@ -83,7 +93,7 @@ class Teacher:
     Args:
         bench: of the stage.
         settings: of the run.
-        cases: how many planted answers to learn from.
+        cases: how many planted answers to learn from; none may be.
     """
 
     def __init__(self, bench: Bench, settings: Settings, cases: int) -> None:
@@ -97,11 +107,10 @@ class Teacher:
         self._courses = 0
         self._checks = 0
         self._notes: dict[str, float] = {"steps": 0.0}
-        episodes = self._planted(cases, "planted")
-        self._view = first_view(
-            self._scenario, episodes[0], seat_of(self._scenario, "critic")
-        )
-        self.lessons = planted_lessons(episodes)
+        # Only its form is looked at: in planted cases critics are asked first.
+        begun = Game(self._scenario, EpisodeKey(run=bench.seed))
+        self._view = begun.view(seat_of(self._scenario, "critic"))
+        self.lessons = planted_lessons(self._planted(cases, "planted") if cases else ())
         """What should have been said of planted answers."""
 
     def teach(self, lessons: Sequence[Lesson], imitation: Sft) -> None:
@@ -127,7 +136,9 @@ class Teacher:
         self._notes |= {f"rl_{name}": value for name, value in numbers.items()}
 
     def check(self) -> tuple[Metric, ...]:
-        """Examine the critic on further planted answers."""
+        """Examine the critic on further planted answers, if there shall be any."""
+        if not self._cases:
+            return ()
         checked = self._planted(self._cases, f"check-{self._checks}")
         self._checks += 1
         asked = sum(len(episode.utterances) for episode in checked)  # critics alone speak
