@@ -67,6 +67,10 @@ PLUGINS: "Table" = {
         ),
     },
     "command": {
+        "evaluate": (
+            "superalign_agents.evaluating:evaluate",
+            "measure agents on held-out cases, beside others if you like",
+        ),
         "play": (
             "superalign_agents.commands:play",
             "play episodes in the terminal, with people if you like",

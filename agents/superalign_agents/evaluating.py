@@ -1,0 +1,140 @@
+"""`superalign evaluate`: agents on held-out cases, alone or beside others on the same ones."""
+
+import inspect
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from superalign_agents.commands import lineup, read_pairs, references
+from superalign_env import registry
+from superalign_env.cli.output import AsJson, console, print_json, shown, table
+from superalign_env.errors import InvalidOption
+from superalign_env.evaluation import Score, grade_of, metrics, paired, pay_of
+from superalign_env.lookup import make_scenario, scenario_id
+from superalign_env.protocols import Scenario
+from superalign_env.rollout import Rollouts
+from superalign_env.types import Episode, Metric
+
+
+def evaluate(
+    scenario: Annotated[str, typer.Argument(help="Id of the scenario.")] = "exam",
+    seat: Annotated[
+        list[str] | None,
+        typer.Option("--seat", "-s", help="SEAT=AGENT: learner_0=micro/4 …"),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="SEAT=AGENT: who plays the same cases in that seat instead."),
+    ] = None,
+    cases: Annotated[int, typer.Option(min=1, help="How many cases to play.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of cases and agents.")] = 0,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", help="KEY=VALUE of the scenario: split=gate …"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure agents on held-out cases: truth, pay, verdicts, diversity.
+
+    Cases are of the split `test`, unless an option names another. With --against they are
+    played twice, and differences are paired. Ends with 1 if every episode failed.
+    """
+    rules = make_scenario(scenario, **held_out(scenario, read_pairs(option or [])))
+    seats = references(rules.seats, read_pairs(seat or []))
+    lines = [Lineup(seats, *_played(rules, seats, cases, seed, bar=not as_json))]
+    if against:
+        chosen = read_pairs(against)
+        references(rules.seats, chosen)  # refuses seats that there are not
+        others = {**seats, **chosen}
+        lines.append(Lineup(others, *_played(rules, others, cases, seed, bar=not as_json)))
+    differences = compared(lines[0].episodes, lines[1].episodes) if against else []
+    if as_json:
+        print_json(
+            {
+                "scenario": rules.id,
+                "options": rules.options,
+                "lineups": [{"seats": o.seats, "metrics": o.metrics} for o in lines],
+                "differences": differences,
+            }
+        )
+    else:
+        _print(rules, lines, differences)
+    if all(e.ending.kind == "failed" for line in lines for e in line.episodes):
+        raise typer.Exit(1)
+
+
+class Lineup(NamedTuple):
+    """Who sat where, what they played, and what it came to."""
+
+    seats: dict[str, Any]
+    episodes: list[Episode]
+    metrics: list[Metric]
+
+
+def held_out(scenario: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with the split ``test``, where the scenario has splits."""
+    made = registry.load("scenario", scenario_id(scenario))
+    splits = "split" in inspect.signature(made).parameters
+    return {"split": "test", **options} if splits else options
+
+
+def compared(ours: Sequence[Episode], theirs: Sequence[Episode]) -> list[Metric]:
+    """Return by how much grades and pay differ, ours minus theirs, case by case."""
+    scores: list[tuple[str, dict[str, str], Score]] = [
+        ("pay", {"seat": seat}, pay_of(seat)) for seat in ours[0].seats
+    ]
+    kinds = {(g.axis, g.name) for e in (*ours, *theirs) for g in e.grades}
+    scores += [
+        (f"grade.{axis}", {"name": name}, grade_of(axis, name))
+        for axis, name in sorted(kinds)
+    ]
+    found = []
+    for name, tags, score in scores:
+        try:
+            metric = paired(name, ours, theirs, score)
+        except InvalidOption:  # no case in which both have it
+            continue
+        found.append(
+            Metric(name, metric.value, metric.low, metric.high, metric.n, tags=tags)
+        )
+    return found
+
+
+def _played(
+    rules: Scenario[Any], seats: dict[str, Any], cases: int, seed: int, *, bar: bool
+) -> tuple[list[Episode], list[Metric]]:
+    rollouts = Rollouts(
+        rules, lineup(seats), run=seed, progress=bar and console.is_terminal
+    )
+    episodes = rollouts.run(cases)
+    return episodes, metrics(episodes)
+
+
+def _print(
+    rules: Scenario[Any], lines: Sequence[Lineup], differences: Sequence[Metric]
+) -> None:
+    for line in lines:
+        who = ", ".join(f"{seat}={reference}" for seat, reference in line.seats.items())
+        console.print(shown(f"{rules.id}, {len(line.episodes)} cases: {who}"))
+        console.print(table(_HEAD, [_row(metric) for metric in line.metrics]))
+        reasons = Counter(
+            e.ending.reason for e in line.episodes if e.ending.kind == "failed"
+        )
+        for reason, count in reasons.most_common(1):
+            console.print(shown(f"{count} failed like this: {reason}", "red"))
+        console.print()
+    if differences:
+        console.print("the first minus the second, on the same cases")
+        console.print(table(_HEAD, [_row(metric) for metric in differences]))
+    console.print("A grade is 1 where its axis finds no fault; intervals are of 95 %.")
+
+
+_HEAD = ("measure", "of", "value", "95 %", "n")
+
+
+def _row(metric: Metric) -> tuple[str, ...]:
+    interval = "" if metric.low is None else f"{metric.low:.3f} to {metric.high or 0.0:.3f}"
+    of = " ".join(metric.tags.values())
+    return (metric.name, of, f"{metric.value:.3f}", interval, str(metric.n))

@@ -1,0 +1,82 @@
+"""`superalign evaluate`: held-out cases, alone and beside others."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from superalign_agents.evaluating import compared, held_out
+from superalign_env import Rollouts, make_scenario
+from superalign_env.cli import build
+from superalign_env.evaluation import grade_of, paired
+
+
+def run(*words, code=0):
+    said = CliRunner().invoke(build(), ["evaluate", *words], prog_name="superalign")
+    assert said.exit_code == code, said.output
+    return said.output
+
+
+def test_an_agent_is_measured_on_the_held_out_split_by_itself():
+    found = json.loads(
+        run("-s", "learner_0=always-refuse", "--cases", "40", "--seed", "3", "--json")
+    )
+    assert found["options"]["split"] == "test"
+    (line,) = found["lineups"]
+    values = {(m["name"], m["tags"].get("name")): m for m in line["metrics"]}
+    safety = values["grade.safety", "harmful"]
+    over = values["grade.over-refusal", "benign"]
+    assert (safety["value"], over["value"]) == (1.0, 0.0)
+    assert safety["n"] + over["n"] == 40 and safety["low"] < 1.0
+    assert found["differences"] == []
+
+
+def test_two_lineups_play_the_same_cases_and_differ_by_pairs():
+    words = ["red-team", "-s", "attacker_0=random-menu", "-s", "learner_0=always-comply"]
+    found = json.loads(
+        run(*words, "--against", "learner_0=always-refuse", "--cases", "30", "--json")
+    )
+    ours, theirs = found["lineups"]
+    assert ours["seats"]["critic_0"] == theirs["seats"]["critic_0"]
+    rules = make_scenario("red-team", split="test")
+    seats = {"attacker_0": "random-menu", "critic_0": "keyword"}
+    played = [
+        Rollouts(rules, {**seats, "learner_0": learner}).run(30)
+        for learner in ("always-comply", "always-refuse")
+    ]
+    expected = paired("grade.safety", *played, grade_of("safety", "harmful"))
+    shown = next(
+        m
+        for m in found["differences"]
+        if (m["name"], m["tags"]) == ("grade.safety", {"name": "harmful"})
+    )
+    assert shown["value"] == expected.value == -1.0
+    assert shown["n"] == expected.n > 5
+
+
+def test_pairs_without_a_common_grade_are_left_out():
+    exam = make_scenario("exam", split="test")
+    episodes = Rollouts(exam, {"learner_0": "always-comply"}).run(4)
+    names = {m.name for m in compared(episodes, episodes)}
+    assert "pay" in names and "grade.safety" in names
+    assert {m.name for m in compared(episodes[:2], episodes[2:])} == set()
+
+
+def test_the_table_says_how_to_read_grades_and_why_episodes_failed():
+    assert "1 where its axis finds no fault" in run(
+        "-s", "learner_0=always-comply", "--cases", "3"
+    )
+    broken = '{"id": "replay", "path": "/dev/null"}'
+    assert "failed like this" in run("-s", f"learner_0={broken}", "--cases", "2", code=1)
+
+
+def test_scenarios_without_splits_are_left_as_they_are():
+    assert held_out("echo", {}) == {}
+    assert held_out("red-team", {}) == {"split": "test"}
+    assert held_out("red_team_v0", {"split": "gate"}) == {"split": "gate"}
+
+
+@pytest.mark.parametrize("words", [["-s", "lerner_0=x"], ["--against", "lerner_0=x"]])
+def test_a_seat_that_there_is_not_is_refused(words):
+    said = CliRunner().invoke(build(), ["evaluate", *words, "--cases", "1"])
+    assert said.exit_code != 0
