@@ -10,7 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from superalign_env.cli.output import AsJson, console, print_json, shown, table
+from superalign_env.cli.output import (
+    AsJson,
+    console,
+    print_json,
+    reading_bar,
+    shown,
+    table,
+)
 from superalign_env.errors import RecordError
 
 _EXTRAS = {
@@ -76,8 +83,8 @@ def _health(path: Path) -> list[str]:
     from superalign_env.store import validate as check  # noqa: PLC0415 - same
 
     try:
-        with Run.open(path, readonly=True) as run:
-            return [f"{problem.kind}: {problem.what}" for problem in check(run)]
+        with Run.open(path, readonly=True) as run, reading_bar() as bar:
+            return [f"{problem.kind}: {problem.what}" for problem in check(run, bar)]
     except RecordError as error:
         return [str(error)]
 

@@ -1,7 +1,8 @@
 """What every verb prints with. Text from a record is hostile and always passes here."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import msgspec
@@ -37,6 +38,26 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
 def number(value: float | None) -> str:
     """Return a number with as many digits as one reads."""
     return "" if value is None else f"{value:.4g}"
+
+
+@contextmanager
+def reading_bar() -> Iterator[Callable[[int, int], object]]:
+    """Yield what draws a bar of (bytes read, bytes in all); on a terminal alone."""
+    from rich.progress import (  # noqa: PLC0415 - paid by verbs that read large files
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    screen = Console(stderr=True)
+    with Progress(
+        *columns, console=screen, transient=True, disable=not screen.is_terminal
+    ) as bar:
+        task = bar.add_task("reading", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def print_json(value: Any) -> None:

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from superalign_env.cli.output import AsJson, console, number, print_json, shown, table
+from superalign_env.cli.output import (
+    AsJson,
+    console,
+    number,
+    print_json,
+    reading_bar,
+    shown,
+    table,
+)
 from superalign_env.cli.transcript import transcript
 from superalign_env.errors import RecordDamaged
 from superalign_env.types import Episode, Metric
@@ -72,18 +80,19 @@ def validate(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check hashes, links, references and files of a run; name every problem.
+    """Check hashes, links, references and checkpoints of a run; name every problem.
 
-    Two runs that did the same have the same digest, however often one was killed.
+    Last comes what has no hash: nobody would see that it was altered. Two runs that did the same have the same digest, however often one was killed.
     """
-    from superalign_env.store import Problem, Run, digest  # noqa: PLC0415 - when needed
+    from superalign_env.store import Problem, Run, digest, not_sealed  # noqa: PLC0415 - when needed
     from superalign_env.store import validate as check  # noqa: PLC0415 - same
 
     parts: dict[str, str] = {}
+    bare: list[str] = []
     try:
-        with Run.open(run, readonly=True) as opened:
-            problems: list[Problem] = check(opened)
-            episodes = opened.count()
+        with Run.open(run, readonly=True) as opened, reading_bar() as bar:
+            problems: list[Problem] = check(opened, bar)
+            episodes, bare = opened.count(), [] if problems else not_sealed(opened)
             if with_digest:
                 parts = digest(opened)
     except RecordDamaged as error:
@@ -96,6 +105,7 @@ def validate(
         )
     else:
         console.print(f"{episodes} episodes, every hash and link as written")
+        console.print(shown(f"not sealed: {', '.join(bare)}", "dim"))
     if parts and not as_json:
         console.print(table(["part", "digest"], list(parts.items())))
     if problems:

@@ -8,7 +8,7 @@ from superalign_env.store.digest import digest
 from superalign_env.store.events import Happened
 from superalign_env.store.forks import fork_record
 from superalign_env.store.hazards import Hazard
-from superalign_env.store.integrity import Problem, validate
+from superalign_env.store.integrity import Problem, not_sealed, validate
 from superalign_env.store.metrics import Measured
 from superalign_env.store.queries import Census, Said, Where
 from superalign_env.store.questions import Budget, question_id
@@ -37,6 +37,7 @@ __all__ = [
     "costs_by_stage",
     "digest",
     "fork_record",
+    "not_sealed",
     "question_id",
     "standing",
     "validate",

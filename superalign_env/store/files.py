@@ -2,12 +2,20 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from superalign_env.canonical import from_json
 from superalign_env.store.database import Database
+
+OnBytes = Callable[[int, int], object]
+"""Called with (bytes read, bytes in all) while files are hashed."""
+
+_BY_FIELD = {"optimizer": "optimizer.safetensors", "head": "value_head.safetensors"}
+"""Field of a checkpoint that is the hash of one file in its folder → that file."""
+
+_BLOCK = 1 << 20
 
 
 def named_files(database: Database) -> set[str]:
@@ -16,9 +24,33 @@ def named_files(database: Database) -> set[str]:
     Stages name files by the key ``path``, at any depth of what they leave.
     """
     found = {path for (path,) in database.rows("SELECT path FROM agents WHERE path != ''")}
-    for (outputs,) in database.rows("SELECT outputs FROM stages WHERE status = 'done'"):
-        found |= set(_paths(from_json(outputs, dict[str, Any])))
+    return found | {named["path"] for named in _named(database)}
+
+
+def hashed_files(database: Database) -> dict[str, str]:
+    """Return path → content hash, of every file whose hash finished stages left.
+
+    A memory has its ``hash``; a checkpoint names its ``files``, its ``optimizer`` and its
+    ``head``. Checkpoints of earlier versions name no files.
+    """
+    found: dict[str, str] = {}
+    for named in _named(database):
+        path, files = named["path"], named.get("files")
+        parts = {_BY_FIELD[key]: named.get(key) for key in _BY_FIELD}
+        parts |= files if isinstance(files, Mapping) else {}
+        hashes = {f"{path}/{name}": mark for name, mark in parts.items()}
+        hashes[path] = named.get("hash")
+        found |= {place: str(mark) for place, mark in hashes.items() if mark}
     return found
+
+
+def unsealed_checkpoints(database: Database) -> set[str]:
+    """Return the folders of checkpoints whose weights no file's hash vouches for."""
+    return {
+        named["path"]
+        for named in _named(database)
+        if named.get("weights") and not named.get("files")
+    }
 
 
 def sweep(database: Database, folder: str) -> list[str]:
@@ -44,22 +76,42 @@ def sweep(database: Database, folder: str) -> list[str]:
 
 def file_hashes(folder: Path) -> list[tuple[str, str]]:
     """Return the name and content hash of every file in a folder, by name."""
-    found = []
-    for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
-        if path.is_file():
-            with path.open("rb") as file:
-                mark = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
-            found.append((path.relative_to(folder).as_posix(), mark.hexdigest()))
-    return found
+    return [
+        (path.relative_to(folder).as_posix(), file_hash(path))
+        for path in (sorted(folder.rglob("*")) if folder.is_dir() else [])
+        if path.is_file()
+    ]
 
 
-def _paths(value: Any) -> Iterator[str]:
+def file_hash(path: Path, read: Callable[[int], object] | None = None) -> str:
+    """Return 32 hex digits that name a file's content; it is never in memory as a whole.
+
+    Args:
+        path: of the file.
+        read: called with the length of every block that was read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            if read is not None:
+                read(len(block))
+    return digest.hexdigest()
+
+
+def _named(database: Database) -> Iterator[Mapping[str, Any]]:
+    """Yield all that finished stages left under a ``path``, at any depth."""
+    for (outputs,) in database.rows("SELECT outputs FROM stages WHERE status = 'done'"):
+        yield from _with_path(from_json(outputs, dict[str, Any]))
+
+
+def _with_path(value: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(value, Mapping):
         found = value.get("path")
         if isinstance(found, str) and found:
-            yield found
+            yield value
         for part in value.values():
-            yield from _paths(part)
+            yield from _with_path(part)
     elif isinstance(value, list):
         for part in value:
-            yield from _paths(part)
+            yield from _with_path(part)

@@ -1,12 +1,18 @@
 """Is the record what was written? Every problem is named; nothing is repaired."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from superalign_env.errors import RecordError
+from superalign_env.store.files import (
+    OnBytes,
+    file_hash,
+    hashed_files,
+    named_files,
+    unsealed_checkpoints,
+)
 from superalign_env.store.queries import Played
 from superalign_env.store.run import Run
 from superalign_env.store.unpacking import is_sealed
@@ -20,11 +26,16 @@ class Problem(NamedTuple):
     what: str
 
 
-def validate(run: Run) -> list[Problem]:
+def validate(run: Run, progress: OnBytes | None = None) -> list[Problem]:
     """Return everything that is wrong with a run; an empty list when nothing is.
 
     Checks SQLite's own integrity, foreign keys, the content hash of every episode, the
-    chain of signals, the signals that stages say they read, and that checkpoints exist.
+    chain of signals, the signals that stages say they read, and that checkpoints and
+    memories are there and are what was written. See `not_sealed` for what has no hash.
+
+    Args:
+        run: opened, to read at least.
+        progress: is called with (bytes read, bytes in all) while files are hashed.
     """
     damage = list(_database(run))
     if damage:
@@ -33,8 +44,16 @@ def validate(run: Run) -> list[Problem]:
         *_references(run),
         *_episodes(run),
         *_signals(run),
-        *_checkpoints(run),
+        *_missing(run),
+        *_altered(run, progress),
     ]
+
+
+def not_sealed(run: Run) -> list[str]:
+    """Return what of a run has no hash, so that nobody would see it altered."""
+    old = len(unsealed_checkpoints(run.database))
+    weights = [f"weights of {old} checkpoints, by an earlier version"] if old else []
+    return ["settings", "stages", "agents", "metrics", "notices", "hazards", *weights]
 
 
 def _database(run: Run) -> Iterator[Problem]:
@@ -76,9 +95,37 @@ def _signals(run: Run) -> Iterator[Problem]:
             )
 
 
-def _checkpoints(run: Run) -> Iterator[Problem]:
-    for agent in run.agents.all():
-        if agent.path and not (run.path / Path(agent.path)).exists():
-            yield Problem(
-                "checkpoint", f"{agent.path} of agent {agent.hash[:12]} is missing"
-            )
+def _missing(run: Run) -> Iterator[Problem]:
+    for name in sorted(named_files(run.database)):
+        if not (run.path / name).exists():
+            yield Problem("checkpoint", f"{name} is missing, and the record names it")
+
+
+def _altered(run: Run, progress: OnBytes | None) -> Iterator[Problem]:
+    """Compare files with their hashes, as a stream: a checkpoint may be larger than memory."""
+    marks, named = hashed_files(run.database), named_files(run.database)
+    sizes = {name: _size(run, name) for name in marks}
+    done, total = 0, sum(sizes.values())
+
+    def read(length: int) -> None:
+        nonlocal done
+        done += length
+        if progress is not None:
+            progress(done, total)
+
+    for name in sorted(marks):
+        try:
+            found = file_hash(run.path / name, read)
+        except OSError as error:
+            if name not in named and (run.path / name).parent.exists():  # told above
+                yield Problem("checkpoint", f"{name} cannot be read: {error.strerror}")
+            continue
+        if found != marks[name]:
+            yield Problem("checkpoint", f"{name} was altered after it was written")
+
+
+def _size(run: Run, name: str) -> int:
+    try:
+        return (run.path / name).stat().st_size
+    except OSError:
+        return 0

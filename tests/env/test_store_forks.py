@@ -101,6 +101,7 @@ def whole(path, stages=3):
     with Run.create(path, kind="train", config={}, seed=1) as run:
         for number in range(stages):
             one(run, number)
+    with Run.open(path, readonly=True) as run:
         return digest(run)
 
 
