@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from superalign_env.errors import RecordDamaged, RecordError, RecordFull, RecordLocked
+from superalign_env.errors import RecordDamaged, RecordError, RecordLocked
+from superalign_env.store.room import no_room
 
 if TYPE_CHECKING:
     import sqlite_utils
@@ -134,10 +135,7 @@ def translated(path: Path) -> Iterator[None]:
 def _in_our_words(path: Path, error: sqlite3.DatabaseError) -> RecordError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
-        return RecordFull(
-            f"no room left for {path}: what was written before is kept; free some space "
-            "and continue with --resume"
-        )
+        return no_room(path)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return RecordLocked(
             f"{path} was held by another process for more than {TIMEOUT:.0f} s; "

@@ -12,6 +12,7 @@ from superalign_env.errors import RecordDamaged, RecordError
 from superalign_env.store import migrations
 from superalign_env.store.database import Database
 from superalign_env.store.lock import RunLock
+from superalign_env.store.room import room_for
 from superalign_env.store.versions import revision, versions
 
 DATABASE = "run.db"
@@ -38,7 +39,8 @@ def make(
             )
         plain = msgspec.to_builtins(dict(config))
         # First, so that no run lacks it, whenever its process dies.
-        (path / CONFIG).write_bytes(msgspec.yaml.encode(plain))
+        with room_for(path / CONFIG):
+            (path / CONFIG).write_bytes(msgspec.yaml.encode(plain))
         with database.transaction():
             migrations.migrate(database)
             _write_row(database, path, kind, plain, seed, parent)

@@ -18,6 +18,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from superalign_env.errors import InvalidOption
 from superalign_env.store import Run
+from superalign_env.store.room import room_for
 from superalign_env.types import Role
 from superalign_training.evaluation.chain_summary import (
     ChainSummary,
@@ -161,8 +162,9 @@ def write_summary(run: Run) -> Summary | ChainSummary:
     told = told_in(run)
     plain = json.dumps({**summary.plain(), "told": told.plain()}, indent=1)
     page = f"{summary.markdown()}\n{told.sentence}\n"
-    (run.path / "summary.json").write_text(plain + "\n", encoding="utf-8")
-    (run.path / "summary.md").write_text(page, encoding="utf-8")
+    for name, text in (("summary.json", f"{plain}\n"), ("summary.md", page)):
+        with room_for(run.path / name):
+            (run.path / name).write_text(text, encoding="utf-8")
     return summary
 
 

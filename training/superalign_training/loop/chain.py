@@ -10,6 +10,7 @@ import msgspec
 
 from superalign_env.canonical import to_json
 from superalign_env.errors import RecordDamaged
+from superalign_env.store.room import room_for
 from superalign_env.types import Role
 from superalign_training.gap.sight import Sight
 from superalign_training.policy import Checkpoint
@@ -103,14 +104,18 @@ def write_memory(folder: Path, name: str, state: Mapping[str, Any]) -> Memory:
         folder: of the run.
         name: what it is the memory of.
         state: plain JSON values.
+
+    Raises:
+        RecordFull: there is no room for it.
     """
     raw = to_json(state)
     digest = _digest(raw)
     path = folder / CHECKPOINTS / f"{name}-{digest[:12]}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_bytes(raw)
-    partial.replace(path)
+    with room_for(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(raw)
+        partial.replace(path)
     return Memory(path.relative_to(folder).as_posix(), digest)
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from superalign_env.store.room import room_for
+
 MOMENTS = "optimizer.safetensors"
 HEAD = "value_head.safetensors"
 STATE = "policy.json"
@@ -50,13 +52,21 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
 @contextmanager
 def appearing(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes the place of `folder` when all went well."""
+    """Yield an empty folder that takes the place of `folder` when all went well.
+
+    Raises:
+        RecordFull: there was no room for what was written into it.
+    """
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    yield partial
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    try:
+        with room_for(folder):
+            partial.mkdir(parents=True)
+            yield partial
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # room for saying what went wrong
 
 
 def file_hash(path: Path) -> str:

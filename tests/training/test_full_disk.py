@@ -1,0 +1,102 @@
+"""A disk that fills up while a run works: said in one sentence, and resumed afterwards."""
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+from safetensors import SafetensorError
+
+import superalign_training.policy.folder as folder_module
+from superalign_agents import adapters
+from superalign_env.errors import RecordFull
+from superalign_env.store import Run, digest
+from superalign_training.loop.chain import write_memory
+from superalign_training.policy import Lora, Policy
+from superalign_training.selfplay import SelfPlay
+from superalign_training.settings import read_settings
+
+FEW = {"steps": 1, "batch": 4}
+SMALL = {
+    "learner": "micro/0",
+    "attacker": "micro/0",
+    "critic": "micro/0",
+    "rounds": 1,
+    "budget": 0.2,
+    "judge": {"cases": 6, "check_cases": 4, "one_answer_first": 0, "courses": 1, "imitation": FEW},
+    "attack": {"cases": 4, "waves": 2, "min_distinct": 0.0, "imitation": FEW},
+    "learn": {"rl": {"steps": 1, "cases": 2, "members": 2}},
+    "calibrate": {"cases": 4, "imitation": FEW},
+    "evaluate": {
+        "cases": 10, "attack_cases": 2, "fresh_queries": 4, "fresh_waves": 2,
+        "families": ["arithmetic"], "family_cases": 2,
+    },
+}  # fmt: skip
+
+
+def rust_full(*args, **options):
+    raise SafetensorError(
+        "Error while serializing: I/O error: No space left on device (os error 28)"
+    )
+
+
+def full(*args, **options):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_checkpoint_without_room_is_named_and_leaves_nothing_behind(
+    scratch, tmp_path, monkeypatch
+):
+    policy = Policy.from_reference(str(scratch))
+    monkeypatch.setattr(type(policy.model), "save_pretrained", rust_full)
+    with pytest.raises(RecordFull, match=r"no room left for .*kept-here.*--resume"):
+        policy.save(tmp_path / "kept-here")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_adapter_without_room_is_named(scratch, tmp_path, monkeypatch):
+    policy = Policy.from_reference(str(scratch), adapter=Lora(rank=1))
+    monkeypatch.setattr(adapters, "save_file", rust_full)
+    with pytest.raises(RecordFull, match="adapted"):
+        policy.save(tmp_path / "adapted")
+
+
+def test_an_archive_without_room_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(RecordFull, match="archive"):
+        write_memory(tmp_path, "archive", {"found": []})
+
+
+def test_a_run_that_found_no_room_goes_on_when_there_is_some(tmp_path, monkeypatch):
+    def settings(name):
+        return read_settings({**SMALL, "run_dir": tmp_path / name})
+
+    SelfPlay.of(settings("whole")).run()
+    written = []
+
+    def sometimes_full(*args, **options):
+        written.append(args)
+        if len(written) == 3:
+            rust_full()
+        safetensors.torch.save_file(*args, **options)
+
+    monkeypatch.setattr(folder_module, "save_file", sometimes_full)
+    with pytest.raises(RecordFull, match=r"checkpoints/.*--resume"):
+        SelfPlay.of(settings("filled")).run()
+    with Run.open(tmp_path / "filled", readonly=True) as run:
+        assert run.info.status == "failed"
+    SelfPlay.of(settings("filled")).run(resume=True)
+    whole, filled = (tmp_path / name for name in ("whole", "filled"))
+    with Run.open(whole, readonly=True) as one, Run.open(filled, readonly=True) as other:
+        assert digest(one) == digest(other)
+    told = [json.loads((run / "summary.json").read_text()) for run in (whole, filled)]
+    assert told[0] == told[1]
+
+
+def test_a_summary_without_room_is_named(tmp_path, monkeypatch):
+    settings = read_settings({**SMALL, "run_dir": tmp_path / "run"})
+    SelfPlay.of(settings).run()
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(RecordFull, match=r"summary\.json"):
+        SelfPlay.of(settings).run(resume=True)
