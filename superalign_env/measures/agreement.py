@@ -117,7 +117,7 @@ def capa(
     if not np.isfinite(value):
         return None
     if len(rows) == 1:
-        return Estimate(value, value, value, 1)
+        return Estimate(value, None, None, 1)
     drawn = np.concatenate(
         [
             _kappa(rows[place].mean(axis=1))
@@ -208,7 +208,7 @@ def _phi(wrong: Sequence[tuple[bool, bool]]) -> Estimate | None:
     if abs(r) > 1.0 - 1e-12:
         return Estimate(r, r, r, n)
     around = normal(atanh(r), 1.0 / sqrt(n - 3), n)
-    return Estimate(r, tanh(around.low), tanh(around.high), n)
+    return Estimate(r, tanh(around.least), tanh(around.most), n)
 
 
 def _matrix(width: int, cell: Callable[[int, int], Estimate | None]) -> Matrix:

@@ -27,4 +27,4 @@ def rank_correlation(ours: Sequence[float], theirs: Sequence[float]) -> Estimate
     if abs(r) >= 1.0:
         return Estimate(r, r, r, n)
     around = normal(atanh(r), sqrt((1.0 + r * r / 2.0) / (n - 3)), n)
-    return Estimate(r, tanh(around.low), tanh(around.high), n)
+    return Estimate(r, tanh(around.least), tanh(around.most), n)

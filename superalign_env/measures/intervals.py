@@ -1,20 +1,43 @@
 """Point estimates with 95 % intervals, from first principles and without state."""
 
 from collections.abc import Sequence
-from math import fsum, sqrt
+from math import fsum, inf, sqrt
 from typing import NamedTuple
 
 _Z = 1.959963984540054
 
 
 class Estimate(NamedTuple):
-    """A number and the 95 % interval around it."""
+    """A number and the 95 % interval around it.
+
+    One observation of something that spreads has no interval: low and high are None then.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n: int
     """Observations behind it."""
+
+    @property
+    def least(self) -> float:
+        """Its lower bound; minus infinity where there is none. What is decided by it is sure."""
+        return -inf if self.low is None else self.low
+
+    @property
+    def most(self) -> float:
+        """Its upper bound; infinity where there is none."""
+        return inf if self.high is None else self.high
+
+    def said(self, form: str = ".2f") -> str:
+        """Return it in words, ``0.44 [0.35, 0.53]``; ``0.44 (n = 1)`` without an interval.
+
+        Args:
+            form: of its numbers, as `format` takes it.
+        """
+        if self.low is None or self.high is None:
+            return f"{self.value:{form}} (n = {self.n})"
+        return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
 
 
 def share(successes: float, n: int) -> Estimate:
@@ -34,7 +57,7 @@ def share(successes: float, n: int) -> Estimate:
 
 
 def mean(values: Sequence[float]) -> Estimate:
-    """Return a mean with its Student t interval; one observation knows no spread.
+    """Return a mean with its Student t interval; one observation knows no spread, hence none.
 
     Raises:
         ValueError: no observations.
@@ -44,7 +67,7 @@ def mean(values: Sequence[float]) -> Estimate:
         raise ValueError("no observations, no mean")
     middle = sum(values) / n
     if n == 1:
-        return Estimate(middle, middle, middle, 1)
+        return Estimate(middle, None, None, 1)
     # Slow to import, scipy.stats twice as slow: paid by those who need the quantile.
     from scipy.special import stdtrit  # type: ignore[import-untyped] # ships no types # noqa: PLC0415 - slow
 
@@ -77,7 +100,7 @@ def normal(value: float, deviation: float, n: int) -> Estimate:
 
 
 def difference(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
-    """Return the mean of paired differences with its t interval.
+    """Return the mean of paired differences with its t interval; one pair has none.
 
     Raises:
         ValueError: not one partner for each, or no pairs.
@@ -92,8 +115,8 @@ def two_sided(first: Estimate, second: Estimate) -> Estimate:
 
     The balanced accuracy: one share is the accuracy on one class, the other on the other.
     """
-    below = sqrt((first.value - first.low) ** 2 + (second.value - second.low) ** 2) / 2
-    above = sqrt((first.high - first.value) ** 2 + (second.high - second.value) ** 2) / 2
+    below = sqrt((first.value - first.least) ** 2 + (second.value - second.least) ** 2) / 2
+    above = sqrt((first.most - first.value) ** 2 + (second.most - second.value) ** 2) / 2
     value = (first.value + second.value) / 2
     return Estimate(
         value, max(0.0, value - below), min(1.0, value + above), first.n + second.n

@@ -33,7 +33,7 @@ def ratio(
     It is undefined unless the whole 95 % interval of the denominator lies above the guard
     (PGR: an ability gap that may be nothing recovers nothing). The at most 2.5 % of
     resamples below it count with the guard itself as their denominator, so that none
-    explodes.
+    explodes. A single pair has no interval; there the denominator itself is compared.
 
     Args:
         numerators: one for each seed (w2s − weak).
@@ -59,7 +59,8 @@ def ratio(
     bottoms = np.concatenate([bottom for _, bottom in chunks])
     numerator = _around(float(above.mean()), tops, len(above))
     denominator = _around(float(below.mean()), bottoms, len(below))
-    if not denominator.low > guard:
+    lowest = denominator.value if denominator.low is None else denominator.low
+    if not lowest > guard:
         return Ratio(None, numerator, denominator)
     quotients = tops / np.maximum(bottoms, guard)
     value = numerator.value / denominator.value
@@ -69,6 +70,8 @@ def ratio(
 def _around(
     value: float, replicates: np.ndarray[tuple[int], np.dtype[np.float64]], n: int
 ) -> Estimate:
-    """Return a value with the percentile interval of its replicates."""
+    """Return a value with the percentile interval of its replicates; one pair has none."""
+    if n == 1:
+        return Estimate(value, None, None, 1)
     low, high = np.quantile(replicates, (0.025, 0.975))
     return Estimate(value, float(low), float(high), n)

@@ -47,6 +47,8 @@ def stratified(
 ) -> Estimate:
     """Return a statistic over seeds × tasks with its stratified bootstrap interval.
 
+    One seed for each task knows no spread, hence no interval.
+
     Seeds are drawn again within each task, so every task keeps its weight (Agarwal et al.
     2021, the percentile interval). With fewer than about ten seeds such an interval is
     too narrow; see `superalign_env.measures.paired` for comparisons.
@@ -66,7 +68,7 @@ def stratified(
     everything = np.concatenate(strata)
     value = float(statistic(everything[None])[0])
     if max(map(len, strata)) == 1:
-        return Estimate(value, value, value, len(everything))
+        return Estimate(value, None, None, len(everything))
     replicates = [
         statistic(
             np.concatenate([s[d] for s, d in zip(strata, drawn, strict=True)], axis=1)

@@ -1,5 +1,7 @@
 """Intervals against independent references."""
 
+from math import inf
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -20,7 +22,16 @@ def test_means_have_student_intervals():
     values = np.random.Generator(np.random.Philox(key=3)).normal(2.0, 1.0, 12).tolist()
     low, high = stats.t.interval(0.95, 11, np.mean(values), stats.sem(values))
     assert mean(values)[1:3] == pytest.approx((low, high))
-    assert mean([4.0]) == (4.0, 4.0, 4.0, 1)
+
+
+def test_one_observation_has_no_interval_and_nothing_is_sure_of_it():
+    alone = mean([4.0])
+    assert alone == difference([5.0], [1.0]) == (4.0, None, None, 1)
+    assert (alone.least, alone.most) == (-inf, inf)
+    assert alone.said() == "4.00 (n = 1)"
+    assert share(1, 1).low > 0, "a share of one has Wilson's"
+    assert census([4.0]) == (4.0, 4.0, 4.0, 1), "all that there are were counted"
+    assert mean([0.0, 1.0]).said("+.1f") == "+0.5 [-5.9, +6.9]"
 
 
 def test_differences_are_paired():

@@ -113,7 +113,7 @@ def test_the_same_seed_draws_the_same_interval_and_chunks_do_not_matter(monkeypa
 
 
 def test_single_seeds_know_no_spread():
-    assert stratified({"a": [1.0], "b": [3.0]}, average) == (2.0, 2.0, 2.0, 2)
+    assert stratified({"a": [1.0], "b": [3.0]}, average) == (2.0, None, None, 2)
 
 
 # --- paired differences -------------------------------------------------------------

@@ -25,7 +25,7 @@ from superalign_env.errors import (
     RecordLocked,
     UnknownId,
 )
-from superalign_env.measures import Estimate, Ratio, mean, paired_difference
+from superalign_env.measures import Estimate, Ratio, mean, paired_difference, ratio
 from superalign_env.store import Run
 from superalign_training.experiments import (
     Bench,
@@ -40,6 +40,7 @@ from superalign_training.experiments import (
     run_experiment,
 )
 from superalign_training.experiments.engine import ledger
+from superalign_training.experiments.engine.pictures import bands, forest, write_svg
 from superalign_training.experiments.engine.plan import Job, plan
 from superalign_training.experiments.engine.report import shown
 from superalign_training.experiments.engine.results import flat
@@ -580,6 +581,28 @@ def test_figures_are_flat_under_exact_names():
         0.0,
     )
     assert found["count"] == 3
+
+
+def test_one_seed_has_no_interval_in_json_tables_and_pictures(tmp_path):
+    alone = mean([0.5])
+    assert flat({"x": alone}, digits=2) == {"x": 0.5, "x_low": None, "x_high": None}
+    assert shown(alone) == "0.500 (n = 1)"
+    ratios = ratio([1.0], [2.0], guard=0.05)
+    assert shown(ratios) == "0.500 (n = 1)"
+    assert shown(ratio([1.0], [0.01], guard=0.05)).startswith(
+        "undefined: 1.000 (n = 1) / 0.010"
+    )
+    pairs = paired_difference({1: 2.0}, {1: 1.0})
+    assert shown(pairs) == "1.000 (n = 1), p 1"
+
+    def draw(figure):
+        forest(figure, {"a": alone, "b": pairs, "c": ratios, "d": mean([0.0, 1.0])})
+        bands(
+            figure.subplots(), {"one": {1: [(0, 1.0)]}, "two": {1: [(0, 1)], 2: [(0, 2)]}}
+        )
+
+    write_svg(tmp_path / "one.svg", draw, title="one")
+    assert "nan" not in (tmp_path / "one.svg").read_text()
 
 
 def test_means_are_taken_over_seeds():

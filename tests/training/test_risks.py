@@ -251,6 +251,17 @@ def test_doubt_goes_to_whom_the_settings_give_it(unsure):
     assert not decide(seen, Gate(doubt="rejects")).accepted
 
 
+def test_a_single_observation_is_always_in_doubt():
+    for value in (-0.9, 0.9):
+        seen = GOOD._replace(kept=Estimate(value, None, None, 1))
+        assert decide(seen, Gate(doubt="accepts")).accepted
+        strict = decide(seen, Gate(doubt="rejects", tolerance=0.1))
+        assert not strict.accepted
+        assert "competence" in strict.reason and f"{value:.2f} (n = 1)" in strict.reason
+    assert "it has no interval: in doubt, which rejects" in strict.reason
+    assert strict.plain()["findings"][0]["low"] is None
+
+
 def test_a_decision_against_the_bare_number_says_that_it_was_in_doubt():
     seen = GOOD._replace(broken=Estimate(0.32, 0.25, 0.4, 150))
 

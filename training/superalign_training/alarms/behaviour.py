@@ -61,7 +61,7 @@ def behaviour_gap(
     """
     if trained_on is None or held_out is None or min(trained_on.n, held_out.n) < least:
         return None
-    surely = max(held_out.low - trained_on.high, trained_on.low - held_out.high)
+    surely = max(held_out.least - trained_on.most, trained_on.least - held_out.most)
     if surely <= threshold:
         return None
     return Alarm(

@@ -68,7 +68,7 @@ def collusion(
     if missed is None or len(bad) < max(1, least):
         return None
     passed = share(sum(score > _GOOD for score in bad), len(bad))
-    if passed.low - missed.high <= threshold:
+    if passed.least - missed.most <= threshold:
         return None
     return Alarm(
         "collusion",
@@ -79,6 +79,6 @@ def collusion(
 
 
 def _above(kind: str, found: Estimate, threshold: float) -> Alarm | None:
-    if found.low <= threshold:
+    if found.least <= threshold:
         return None
     return Alarm(kind, found.value, threshold, {"low": found.low, "n": found.n})

@@ -61,5 +61,5 @@ def _copied(sight: Sight, least: int) -> float | None:
     if sight.human_agreement is None or sight.human_labels < max(1, least):
         return None
     agreed = round(sight.human_agreement * sight.human_labels)
-    wrong = share(sight.human_labels - agreed, sight.human_labels).low
+    wrong = share(sight.human_labels - agreed, sight.human_labels).least
     return None if wrong <= _LEAST_ERROR else max(0.0, 1.0 - sight.misfit / wrong)

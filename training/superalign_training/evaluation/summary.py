@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from superalign_env.measures import Estimate
 from superalign_env.types import Metric
 from superalign_training.evaluation.refusals import ASKED
 
@@ -70,11 +71,13 @@ class Summary(NamedTuple):
         before = tested.get("before", {}).get("fresh attack")
         if fresh is None:
             return "How a fresh attacker fares was not measured."
-        said = f"A fresh attacker finds harm with {_share(fresh)} of its last {fresh.n} queries"
+        said = (
+            f"A fresh attacker finds harm with {_said(fresh)} of its last {fresh.n} queries"
+        )
         if before is not None:
-            said += f" ({_share(before)} of {before.n} before training)"
+            said += f" ({_said(before)} of {before.n} before training)"
         if known is not None:
-            said += f"; the one it trained against with {_share(known)} of {known.n}"
+            said += f"; the one it trained against with {_said(known)} of {known.n}"
         return f"{said}."
 
     def plain(self) -> dict[str, Any]:
@@ -178,10 +181,7 @@ def _verdict(summary: Summary) -> str:
     rivals = dict(summary.leads)
     if summary.improvement is not None:
         rivals = {"itself before training": summary.improvement, **rivals}
-    ahead = {
-        name: f"{m.value:+.2f} [{_bound(m.low)}, {_bound(m.high)}]"
-        for name, m in rivals.items()
-    }
+    ahead = {name: _said(metric, "+.2f") for name, metric in rivals.items()}
     n = max((metric.n for metric in rivals.values()), default=0)
     if summary.has_learned:
         beaten = _listed([f"{name} by {lead}" for name, lead in ahead.items()])
@@ -218,15 +218,14 @@ def as_markdown(title: str, sentence: str, tables: Iterable[list[list[str]]]) ->
 def _shown(metric: Metric | None, wide: bool) -> str:
     if metric is None:
         return ""
-    half = half_width(metric) if wide else None
-    return f"{metric.value:.2f}" + ("" if half is None else f" ±{half:.2f}")
+    return f"{metric.value:.2f}{_spread(metric) if wide else ''}"
 
 
-def half_width(metric: Metric) -> float | None:
-    """Return the wider half of an interval; None where there is none."""
+def _spread(metric: Metric) -> str:
+    """Return the wider half of an interval, or that there is none for want of a second."""
     if metric.low is None or metric.high is None:
-        return None
-    return max(metric.value - metric.low, metric.high - metric.value)
+        return " (n=1)" if metric.n == 1 else ""
+    return f" ±{max(metric.value - metric.low, metric.high - metric.value):.2f}"
 
 
 def _counted(metrics: Iterable[Metric | None]) -> str:
@@ -256,11 +255,5 @@ def plain_metric(metric: Metric | None) -> dict[str, Any] | None:
     return {"value": metric.value, "low": metric.low, "high": metric.high, "n": metric.n}
 
 
-def _share(metric: Metric) -> str:
-    bounds = (metric.low, metric.high)
-    known = ["?" if bound is None else f"{bound:.2f}" for bound in bounds]
-    return f"{metric.value:.2f} [{', '.join(known)}]"
-
-
-def _bound(value: float | None) -> str:
-    return "?" if value is None else f"{value:+.2f}"
+def _said(metric: Metric, form: str = ".2f") -> str:
+    return Estimate(metric.value, metric.low, metric.high, metric.n).said(form)

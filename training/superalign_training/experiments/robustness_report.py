@@ -122,7 +122,7 @@ def _sentence(figures: Mapping[str, Any], void: list[int]) -> str:
         )
     success = [f for name, f in figures.items() if name.startswith("hardened_success")][-1]
     rates = [figures[f"hardened_{name}"] for name in ("over_refusal", "scary_over_refusal")]
-    highest = max(success.high, figures["hardened_broken_seeds"].high)
+    highest = max(success.most, figures["hardened_broken_seeds"].most)
     met = success.value <= MOST_SUCCESS and max(r.value for r in rates) <= MOST_REFUSED
     sure = (
         "and by the intervals"

@@ -59,7 +59,8 @@ def decide(seen: Evidence, rules: Gate) -> Decision:
 
     With ``doubt=accepts`` a condition fails only if the whole interval lies on the wrong
     side of its bound; with ``doubt=rejects`` it is met only if the whole interval lies on
-    the right one, and a condition of which nothing is known fails.
+    the right one, and a condition of which nothing is known fails. A single observation
+    has no interval: whatever it says is in doubt.
 
     Args:
         seen: what signals and critics say.
@@ -98,8 +99,8 @@ def _at_least(
 ) -> Finding:
     if found is None:
         return _unknown(condition, strict)
-    met = (found.low if strict else found.high) >= bound
-    doubt = _doubt(strict) if met != (found.value >= bound) else ""
+    met = (found.least if strict else found.most) >= bound
+    doubt = _doubt(found, strict) if met != (found.value >= bound) else ""
     words = f"{what} {_shown(found)}, least {bound:g}{doubt}"
     return _finding(condition, met, found, bound, words)
 
@@ -109,15 +110,16 @@ def _at_most(
 ) -> Finding:
     if found is None:
         return _unknown(condition, strict)
-    met = (found.high if strict else found.low) <= bound
-    doubt = _doubt(strict) if met != (found.value <= bound) else ""
+    met = (found.most if strict else found.least) <= bound
+    doubt = _doubt(found, strict) if met != (found.value <= bound) else ""
     words = f"{what} {_shown(found)}, most {bound:g}{doubt}"
     return _finding(condition, met, found, bound, words)
 
 
-def _doubt(strict: bool) -> str:
+def _doubt(found: Estimate, strict: bool) -> str:
     """Return why the bound alone does not say what was decided."""
-    return f" (the interval holds it: in doubt, which {'rejects' if strict else 'accepts'})"
+    why = "it has no interval" if found.low is None else "the interval holds it"
+    return f" ({why}: in doubt, which {'rejects' if strict else 'accepts'})"
 
 
 def _finding(
@@ -131,4 +133,4 @@ def _unknown(condition: str, strict: bool) -> Finding:
 
 
 def _shown(found: Estimate) -> str:
-    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}] (n={found.n})"
+    return found.said() + ("" if found.low is None else f" (n={found.n})")

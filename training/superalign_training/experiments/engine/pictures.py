@@ -30,7 +30,7 @@ _STYLE: dict[Any, Any] = {
 
 
 def bands(axes: "Axes", curves: Mapping[str, Mapping[int, Curve]]) -> None:
-    """Draw for each condition its mean curve and the 95 % interval over seeds.
+    """Draw for each condition its mean curve and the 95 % interval over two seeds or more.
 
     Args:
         axes: where to.
@@ -51,13 +51,14 @@ def bands(axes: "Axes", curves: Mapping[str, Mapping[int, Curve]]) -> None:
         found = [mean(values) for values in columns]
         colour = f"C{place}"
         axes.plot(x, [e.value for e in found], color=colour, label=condition)
-        low, high = [e.low for e in found], [e.high for e in found]
-        axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+        if len(by_seed) > 1:
+            low, high = [e.least for e in found], [e.most for e in found]
+            axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.legend()
 
 
 def forest(figure: "Figure", figures: Mapping[str, Number]) -> None:
-    """Draw every figure that has an interval: a dot and a line each."""
+    """Draw every estimate: a dot and, where it has an interval, a line each."""
     found = {
         name: estimate
         for name, number in figures.items()
@@ -67,7 +68,8 @@ def forest(figure: "Figure", figures: Mapping[str, Number]) -> None:
     axes = figure.subplots()
     places = range(len(found), 0, -1)
     for place, estimate in zip(places, found.values(), strict=True):
-        axes.plot([estimate.low, estimate.high], [place, place], color="C0")
+        if estimate.low is not None and estimate.high is not None:
+            axes.plot([estimate.low, estimate.high], [place, place], color="C0")
         axes.plot([estimate.value], [place], "o", color="C0")
     axes.axvline(0.0, color="0.8", linewidth=0.8, zorder=0)
     axes.set_yticks(list(places), list(found))

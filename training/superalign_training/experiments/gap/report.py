@@ -226,7 +226,8 @@ def picture(canvas: "Canvas", outcomes: Outcomes) -> None:
             for height, chain in enumerate(reversed(chains)):
                 found = mean(list(_mean_of(cells, chain, what).values()))
                 colour = "C1" if chain in RULES else "C0" if chain in FIXED else "0.4"
-                axes.plot([found.low, found.high], [height, height], color=colour)
+                if found.low is not None and found.high is not None:
+                    axes.plot([found.low, found.high], [height, height], color=colour)
                 axes.plot([found.value], [height], "o", color=colour, markersize=4)
             axes.set_yticks(range(len(chains)), list(reversed(chains)))
             axes.set_xlabel(f"{what}, mean of three families ({mode} queries)")
