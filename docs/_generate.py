@@ -8,6 +8,8 @@ A generated part stands between ``<!-- generated: NAME [ARGUMENT …] -->`` and
 """
 
 import argparse
+import ast
+import importlib
 import inspect
 import os
 import re
@@ -64,8 +66,17 @@ def table_of(kind: str) -> str:
 
 
 def options_of(kind: str, name: str) -> str:
+    """Return the options of something registered."""
+    return options_table(registry.load(kind, name))
+
+
+def arguments_of(place: str) -> str:
+    """Return the arguments of ``module:attribute``."""
+    return options_table(loaded(place))
+
+
+def options_table(target: Any) -> str:
     """Return the constructor's options, their defaults and what the docstring says of them."""
-    target = registry.load(kind, name)
     described = dict(arguments(inspect.getdoc(target) or ""))
     rows = []
     for option in inspect.signature(target).parameters.values():
@@ -74,6 +85,53 @@ def options_of(kind: str, name: str) -> str:
             default = ""
         rows.append((f"`{option.name}`", default, described.get(option.name, "")))
     return table(("option", "default", "meaning"), rows)
+
+
+def members_of(place: str) -> str:
+    """Return what a protocol, ``module:attribute``, asks for."""
+    rows = []
+    for name, member in vars(loaded(place)).items():
+        if not name.startswith("_"):
+            given = "" if isinstance(member, property) else signature(member)
+            said = inspect.getdoc(member) or ""
+            first = " ".join(said.partition("\n\n")[0].split()).replace("``", "`")
+            rows.append((f"`{name}{given}`", first))
+    return table(("member", "what it is"), rows)
+
+
+def signature(method: Any) -> str:
+    """Return the parameters of a method, less self and types."""
+    return f"({', '.join(list(inspect.signature(method).parameters)[1:])})"
+
+
+def struct_of(*places: str) -> str:
+    """Return the fields of a struct; what it does not explain, the next one may."""
+    found = [dict(described(loaded(place))) for place in places]
+    rows = []
+    for field, (kind, default, _) in found[0].items():
+        said = [fields[field][2] for fields in found if field in fields]
+        meaning = next((text for text in said if text), "")
+        rows.append((f"`{field}`", f"`{kind}`", f"`{default}`" if default else "", meaning))
+    return table(("field", "type", "default", "meaning"), rows)
+
+
+def described(struct: type) -> Iterator[tuple[str, tuple[str, str, str]]]:
+    """Yield (field, (type, default, the docstring below it)) of a struct."""
+    (defined,) = ast.parse(inspect.getsource(struct)).body
+    body = defined.body if isinstance(defined, ast.ClassDef) else []
+    for line, below in zip(body, [*body[1:], None], strict=True):
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+            said = ""
+            if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+                said = " ".join(str(below.value.value).split()).replace("``", "`")
+            default = "" if line.value is None else ast.unparse(line.value)
+            yield line.target.id, (ast.unparse(line.annotation), default, said)
+
+
+def loaded(place: str) -> Any:
+    """Return what ``module:attribute`` names."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def weights_of(scenario: str, *pairs: str) -> str:
@@ -161,15 +219,18 @@ def layers() -> str:
 
 
 BLOCKS: dict[str, Callable[..., str]] = {
+    "arguments": arguments_of,
     "commands": commands,
     "errors": error_tree,
     "experiments": experiments,
     "help": help_of,
     "layers": layers,
+    "members": members_of,
     "options": options_of,
     "record": record_tables,
     "section": section_of,
     "settings": settings,
+    "struct": struct_of,
     "table": table_of,
     "weights": weights_of,
 }

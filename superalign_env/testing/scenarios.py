@@ -7,6 +7,7 @@ import pickle
 import random
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -305,16 +306,15 @@ class _PlainPickler(pickle.Pickler):
 
 def _bytes(state: Any) -> bytes:
     """Return the content of a state: equal states, equal bytes."""
+    # What has no JSON form may still be plain; pickle tells shared from equal parts.
+    with suppress(ValueError, TypeError):
+        return to_json(state)
     pickled = io.BytesIO()
     try:
         _PlainPickler(pickled, protocol=5).dump(state)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ProtocolError(f"a state must hold plain values only: {error}") from error
-    try:
-        return to_json(state)
-    except (ValueError, TypeError):
-        # Pickle tells shared from equal parts; it serves where there is no JSON form.
-        return pickled.getvalue()
+    return pickled.getvalue()
 
 
 def _require(holds: bool, message: str, error: type[ProtocolError] = ProtocolError) -> None:

@@ -58,6 +58,7 @@ class Brief(msgspec.Struct, frozen=True, gc=False):
     turns: tuple[Turn, ...] = ()
     """The same, structured."""
     tools: tuple[ToolSpec, ...] = ()
+    """What the seat may call."""
     form: Literal["free", "choices", "json-schema"] = "free"
     """What the reply must look like; endpoints constrain decoding with it."""
     schema: dict[str, Any] | None = None
@@ -65,6 +66,7 @@ class Brief(msgspec.Struct, frozen=True, gc=False):
     menu: tuple[str, ...] = ()
     """Public candidate utterances, for search and for numeric agents."""
     max_new_tokens: int = 64
+    """How many tokens a model may spend on the reply."""
 
 
 class View(msgspec.Struct, frozen=True, gc=False):
@@ -73,8 +75,11 @@ class View(msgspec.Struct, frozen=True, gc=False):
     episode: str
     """Unique within a run; state of stateful agents is keyed by it."""
     case: int
+    """Which task and which draws of the rules; several episodes may play one case."""
     seat: Seat
+    """Who is asked, ``critic_1``."""
     role: Role
+    """What for, ``critic``."""
     turn: int
     """How often the seat has spoken before. Not the index of the utterance that is asked
     for, which would tell how many turns others took unseen."""
@@ -102,16 +107,21 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     """What an agent gives back."""
 
     text: str
+    """What is said: any text without NUL and lone surrogates."""
     thought: str = ""
     """Private: in no other seat's view unless the scenario says so."""
     tool_calls: tuple[ToolCall, ...] = ()
+    """Tools that are called, of those that the view offers."""
     prompt_ids: tuple[int, ...] = ()
+    """What the model read, as token ids: training needs no second tokenisation."""
     token_ids: tuple[int, ...] = ()
     """Sampled ids, end-of-turn token included when it was sampled."""
     logprobs: tuple[float, ...] = ()
     """Natural logarithms, one per id of `token_ids`, at the sampling temperature."""
     finish: Literal["stop", "length", "error", ""] = ""
+    """Why the text ends where it does."""
     usage: Usage | None = None
+    """What it cost."""
     policy: str = ""
     """Content hash of the weights that spoke."""
     error: str = ""
