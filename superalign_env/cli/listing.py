@@ -1,17 +1,19 @@
 """``superalign ls``: runs in a folder, episodes of a run, or what is registered."""
 
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from superalign_env import registry
 from superalign_env.cli.output import AsJson, console, number, print_json, table
-from superalign_env.errors import InvalidOption, RecordError
+from superalign_env.errors import InvalidOption, RecordError, UnknownId
 from superalign_env.rewards import totals
+from superalign_env.truth_words import faults
+from superalign_env.types import SPLITS, Ending, Split
 
 if TYPE_CHECKING:
+    from superalign_env.store import Run, Where
     from superalign_env.types import Episode
 
 _KINDS = (
@@ -23,23 +25,73 @@ _DEPTH = 3
 """Sweeps put runs into folders of folders."""
 
 
-def ls(
+def ls(  # noqa: PLR0913, PLR0917 - one option for each thing that episodes are chosen by
     folder: Annotated[Path, typer.Argument(help="A run, or a folder with runs.")] = Path(),
     kind: Annotated[
         str | None, typer.Option(help="List registered things instead: agent, scenario …")
     ] = None,
+    stage: Annotated[str | None, typer.Option(help="Episodes of this stage.")] = None,
+    round: Annotated[int | None, typer.Option(help="Of this round.")] = None,
+    split: Annotated[str | None, typer.Option(help=f"Of: {', '.join(SPLITS)}.")] = None,
+    arm: Annotated[str | None, typer.Option(help="Of this arm: attack, vanilla …")] = None,
+    task: Annotated[str | None, typer.Option(help="On this task.")] = None,
+    seat: Annotated[
+        str | None, typer.Option(help="With this seat; also print what it said last.")
+    ] = None,
+    ending: Annotated[
+        str | None, typer.Option(help="Ended so: terminated, truncated, failed.")
+    ] = None,
+    fault: Annotated[
+        bool | None,
+        typer.Option(
+            "--fault/--no-fault", help="In which the truth finds a fault, or none."
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many episodes at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List runs, the episodes of a run, or what is registered."""
+    """List runs, the episodes of a run, or what is registered.
+
+    Attacks that succeeded: superalign ls RUN --arm attack --fault --seat attacker_0
+    """
+    where: Where = {
+        "stage": stage,
+        "round": round,
+        "split": _split(split),
+        "arm": arm,
+        "task": task,
+        "seat": seat,
+        "ending": _one_of("ending", ending, get_args(Ending.__annotations__["kind"])),
+        "fault": fault,
+    }
+    chosen = any(value is not None for value in where.values())
     if kind is not None:
         _registered(kind, as_json)
     elif (folder / "run.db").is_file():
-        _episodes(folder, limit, as_json)
-    elif folder.is_dir():
-        _runs(folder, as_json)
-    else:
+        _episodes(folder, where, limit, as_json)
+    elif not folder.is_dir():
         raise InvalidOption(f"there is no folder {folder}")
+    elif chosen:
+        raise InvalidOption(f"{folder} is no run; episodes are chosen from one run")
+    else:
+        _runs(folder, as_json)
+
+
+def _split(name: str | None) -> Split | None:
+    return next(
+        (split for split in SPLITS if split == _one_of("split", name, SPLITS)), None
+    )
+
+
+def _one_of(what: str, name: str | None, known: tuple[str, ...]) -> str | None:
+    """Return a name that is known, or None.
+
+    Raises:
+        UnknownId: it is not; the message names the nearest.
+    """
+    if name is not None and name not in known:
+        raise UnknownId(what, name, known)
+    return name
 
 
 def _registered(kind: str, as_json: bool) -> None:
@@ -92,25 +144,38 @@ def _summary(path: Path, folder: Path) -> dict[str, Any]:
         return row | {"run": name, "status": type(error).__name__}
 
 
-def _episodes(folder: Path, limit: int, as_json: bool) -> None:
+def _episodes(folder: Path, where: "Where", limit: int, as_json: bool) -> None:
     from superalign_env.store import Run  # noqa: PLC0415 - only verbs that need it pay for it
 
     with Run.open(folder, readonly=True) as run:
-        total = run.count()
-        rows = [_line(episode) for episode in islice(run.episodes(), limit)]
+        rows = _chosen(run, where, limit)
+        fitting, total = run.count(**where), run.count()
     if as_json:
         print_json(rows)
         return
     if rows:
         console.print(table(list(rows[0]), [list(row.values()) for row in rows]))
+    of = f"{fitting} that fit, of {total}" if fitting < total else f"{total}"
     console.print(
-        f"{len(rows)} of {total} episodes; `superalign show {folder} EPISODE` reads one"
+        f"{len(rows)} of {of} episodes; `superalign show {folder} EPISODE` reads one"
     )
 
 
-def _line(episode: "Episode") -> dict[str, Any]:
+def _chosen(run: "Run", where: "Where", limit: int) -> list[dict[str, Any]]:
+    """Return a row for each of the first episodes that fit.
+
+    Raises:
+        RecordError: there is no such stage.
+    """
+    if where["stage"] is not None:
+        run.stages.get(where["stage"])
+    names = run.episode_ids(**where)[:limit]
+    return [_line(episode, where["seat"]) for episode in run.named(names)]
+
+
+def _line(episode: "Episode", seat: str | None) -> dict[str, Any]:
     pay = totals(episode.rewards, episode.weights)
-    return {
+    row = {
         "episode": episode.id,
         "scenario": episode.scenario,
         "task": episode.task.id,
@@ -118,5 +183,10 @@ def _line(episode: "Episode") -> dict[str, Any]:
         "arm": episode.arm,
         "turns": len(episode.utterances),
         "ending": episode.ending.kind,
+        "fault": ", ".join(faults(episode.grades)),
         "pay": ", ".join(f"{seat} {number(value)}" for seat, value in pay.items()),
     }
+    if seat is not None:
+        said = [spoken.text for spoken in episode.utterances if spoken.seat == seat]
+        row["said"] = said[-1] if said else ""
+    return row

@@ -37,6 +37,12 @@ class Where(TypedDict, total=False):
     ending: str | None
     """``terminated``, ``truncated`` or ``failed``."""
     case: int | None
+    arm: str | None
+    task: str | None
+    """Id of the task that the case began with."""
+    fault: bool | None
+    """Whether the truth found a fault: a grade below 1. For people; nothing that builds
+    training rows asks for it."""
 
 
 class Said(NamedTuple):
@@ -70,6 +76,9 @@ _CHOSEN = {
     "split": "e.split = :split",
     "ending": "e.ending = :ending",
     "case": 'e."case" = :case',
+    "arm": "e.arm = :arm",
+    "task": "e.task = :task",
+    "fault": "EXISTS (SELECT 1 FROM json_each(e.graded) g WHERE g.value ->> 4 < 1) = :fault",
 }
 """What may be asked for, and how; only what is asked for, so that an index can serve it."""
 

@@ -280,6 +280,18 @@ def test_only_the_critics_school_and_evaluation_hear_of_planted_answers(sources)
     assert strays == []
 
 
+def test_nothing_that_trains_chooses_episodes_by_the_truth(sources):
+    """``run.episodes(fault=True)`` is for people who read a record."""
+    strays = [
+        f"{s.name}:{node.value.lineno}"
+        for s in sources
+        if s.module.startswith("superalign_training")
+        for node in ast.walk(s.tree)
+        if isinstance(node, ast.keyword) and node.arg == "fault"
+    ]
+    assert strays == []
+
+
 def test_nothing_unsafe_is_loaded_or_executed(sources):
     strays = [
         f"{s.name}:{node.lineno} {module}"
