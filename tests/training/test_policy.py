@@ -82,6 +82,8 @@ def test_a_folder_appears_whole_and_replaces_an_older_one(scratch, tmp_path):
         == saved.weights
     )
     assert not list((tmp_path / "kept").glob("*.bin")), "safetensors only"
+    assert {"model.safetensors", "tokenizer.json", "config.json"} <= set(saved.files)
+    assert "optimizer.safetensors" not in saved.files and saved.optimizer
 
 
 def test_small_models_are_kept_and_read_without_a_word(scratch, tmp_path, capfd):

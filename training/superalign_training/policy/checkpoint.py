@@ -48,6 +48,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """Optimiser steps ever taken."""
     baselines: dict[str, float] = {}
     """Average pay by role."""
+    files: dict[str, str] = {}
+    """File → content hash, of all but this state, the moments and the head."""
 
 
 @contextmanager
@@ -67,6 +69,16 @@ def appearing(folder: Path) -> Iterator[Path]:
             partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)  # room for saying what went wrong
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    """Return every file of a checkpoint that has no hash of its own → its content hash."""
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {
+        path.relative_to(folder).as_posix(): file_hash(path)
+        for path in found
+        if path.name not in (STATE, MOMENTS, HEAD)
+    }
 
 
 def file_hash(path: Path) -> str:

@@ -23,6 +23,7 @@ from superalign_training.policy.checkpoint import (
     Checkpoint,
     appearing,
     file_hash,
+    files_of,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def write(policy: "Policy", folder: Path) -> Checkpoint:
             head=_kept(partial / HEAD, policy.head_weights()),
             updates=policy.updates,
             baselines=policy.baselines.plain(),
+            files=files_of(partial),
         )
         (partial / STATE).write_text(json.dumps(msgspec.to_builtins(state), indent=1))
     return state
