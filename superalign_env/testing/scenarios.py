@@ -88,11 +88,15 @@ def check_scenario(
     require_members(rules, Scenario, "scenario")
     require_members(rules.source, TaskSource, "task source")
     _check_card(rules)
+    other, truth = flipped, None
+    if blind and flipped is None:
+        other, truth = flipped_twin(rules)
     keys = [EpisodeKey(run=17, case=case) for case in range(cases)]
     tasks = [_drawn(rules, key) for key in keys]
     for task in tasks:
         _check_source(rules.source, task)
-    other = flipped_twin(rules, tasks) if blind and flipped is None else flipped
+    if truth is not None:
+        truth.learn(tasks)
     for key in keys:
         with calling(f"at the start of case {key.case}"):
             game, again = Game(rules, key), Game(rules, key)

@@ -26,17 +26,19 @@ class FlippedTruth:
 
     Args:
         source: the true one.
-        tasks: some of its tasks, to learn what its truth looks like.
     """
 
-    def __init__(self, source: TaskSource, tasks: Iterable[Task]) -> None:
+    def __init__(self, source: TaskSource) -> None:
         self._true = source
         self._golds: list[Gold] = []
         self._names: dict[str, list[str]] = {}
+
+    def learn(self, tasks: Iterable[Task]) -> None:
+        """Learn from some tasks what the truth of this source looks like."""
         for task in tasks:
-            self._golds.append(source.gold(task))
-            for answer in source.answers(task)[:2]:
-                for grade in source.grade(task, answer):
+            self._golds.append(self._true.gold(task))
+            for answer in self._true.answers(task)[:2]:
+                for grade in self._true.grade(task, answer):
                     self._names.setdefault(grade.axis, []).append(grade.name)
 
     @property  # type: ignore[misc]  # as `unittest.mock` does
@@ -73,18 +75,18 @@ class FlippedTruth:
         return next((name for name in names if name != grade.name), grade.name)
 
 
-def flipped_twin(scenario: Scenario[Any], tasks: Iterable[Task]) -> Scenario[Any]:
-    """Return a copy of the rules over a source with another truth.
+def flipped_twin(scenario: Scenario[Any]) -> tuple[Scenario[Any], FlippedTruth]:
+    """Return a copy of the rules over a source with another truth, and that source.
 
     Args:
-        scenario: rules that nobody has played yet, lest they remember the true source.
-        tasks: some that it has drawn.
+        scenario: rules that nobody has played yet, lest they remember what is true.
 
     Raises:
         ProtocolError: the source cannot be exchanged.
     """
     source = scenario.source
-    flipped: Any = FlippedTruth(source, tasks)
+    truth = FlippedTruth(source)
+    flipped: Any = truth
     try:
         # Wherever the rules hold the source, the copy holds the flipped one.
         twin = copy.deepcopy(scenario, {id(source): flipped})
@@ -98,7 +100,7 @@ def flipped_twin(scenario: Scenario[Any], tasks: Iterable[Task]) -> Scenario[Any
             f"the source of {scenario.id} cannot be exchanged to see whether the truth leaks; "
             f"keep it in an attribute, or {WAY_OUT}"
         )
-    return twin
+    return twin, truth
 
 
 def _other(value: Any, candidates: Sequence[Any]) -> Any:

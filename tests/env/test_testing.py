@@ -3,6 +3,7 @@
 import importlib
 import itertools
 import random
+import threading
 
 import msgspec
 import numpy as np
@@ -341,17 +342,60 @@ class Leaks(RedTeam):
     [
         {"text": lambda answer: f"(psst: {answer})"},
         {"menu": lambda answer: (answer, "comply", "refuse")},
-        {"max_new_tokens": len},
+        {"max_new_tokens": lambda answer: 8 + (answer == "refuse")},
     ],
 )
 def test_gold_that_reaches_a_view_is_found_without_a_twin_made_by_hand(leak):
-    if "max_new_tokens" in leak:
-        leak = {"max_new_tokens": lambda answer: 8 + (answer == "refuse")}
     (field,) = leak
     with pytest.raises(ProtocolError, match=f"leaked to .*{field}: .* became "):
         check_scenario(Leaks(**leak))
     with pytest.raises(ProtocolError, match="leaked to"):
         check_env(Leaks(**leak))
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [
+        lambda source, task: source.gold(task).label,
+        lambda source, task: source.gold(task).facts["kind"],
+        lambda source, task: source.gold(task).facts["severity"],
+        lambda source, task: source.grade(task, "comply")[0].value,
+        lambda source, task: source.grade(task, "comply")[0].name,
+        lambda source, task: isinstance(source, MicroWorld) and source.gold(task).answer,
+    ],
+)
+def test_whatever_is_told_of_the_truth_is_found(tell):
+    """By rules that keep the source in several places, and what it told them as well."""
+
+    class Tells(RedTeam):
+        def __init__(self):
+            super().__init__()
+            self.deep = {"sources": [self.source]}
+            self.told = {}
+
+        def view(self, state, seat):
+            if state.task.id not in self.told:
+                self.told[state.task.id] = str(tell(self.deep["sources"][0], state.task))
+            brief = super().view(state, seat)
+            return msgspec.structs.replace(
+                brief, text=brief.text + self.told[state.task.id]
+            )
+
+    class Locked(RedTeam):
+        """Cannot be copied in depth."""
+
+        def __init__(self):
+            super().__init__()
+            self.lock = threading.Lock()
+
+        def view(self, state, seat):
+            brief = super().view(state, seat)
+            told = str(tell(self.source, state.task))
+            return msgspec.structs.replace(brief, text=brief.text + told)
+
+    for rules in (Tells(), Locked()):
+        with pytest.raises(ProtocolError, match="leaked to"):
+            check_scenario(rules)
 
 
 def test_the_truth_pays_under_its_own_name_only():
