@@ -1,8 +1,11 @@
 """``superalign ladder build`` and ``superalign ladder show`` on the real microworld."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from superalign_agents.ladders.rungs import RungReference, read_card
@@ -11,6 +14,7 @@ from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_training.ladder.commands import app, levels, numbers
 from superalign_training.ladder.micro import micro_world
+from superalign_training.ladder.showing import show_ladder
 
 BUILD = ("build", "--rungs", "0", "--seeds", "7", "--steps", "3", "--tasks", "10")
 
@@ -89,3 +93,25 @@ def test_snapshots_are_of_one_rung_and_of_levels_that_make_sense() -> None:
         run("build", "--snapshots", "0.9,0.7")
     assert levels("12") == 12
     assert levels("0.7,0.8") == (0.7, 0.8)
+
+
+@pytest.mark.parametrize("family", ["micro", "qwen2.5"])
+def test_what_one_types_is_never_cut(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 80 columns; the shipped ladder, which the own root does not hide."""
+    narrow = Console(width=80, record=True, file=sys.stderr)
+    monkeypatch.setattr("superalign_training.ladder.showing.console", narrow)
+    show_ladder(family)
+    lines = narrow.export_text().splitlines()
+    names = [line.split()[0] for line in lines if line.startswith(f"{family}/")]
+    assert names and not any("…" in line for line in lines)
+    heads = [line for line in lines if line.startswith("rung")]
+    assert len(names) % len(heads) == 0  # no name is wrapped, no table lacks one
+    assert not [line for line in lines if line.startswith(" ") and line.strip()]
+
+
+def test_showing_imports_no_torch() -> None:
+    code = (
+        "import sys; from superalign_training.ladder.commands import app; "
+        "app(['show', 'micro'], standalone_mode=False); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -70,10 +70,14 @@ def show_command(
     pictures: Annotated[Path | None, typer.Option(help="Folder for PNG and SVG.")] = None,
 ) -> None:
     """Print capacity and utility by family and tier, and draw them."""
-    from superalign_training.ladder import terminal  # noqa: PLC0415 (imports torch)
+    from superalign_training.ladder.showing import show_ladder  # noqa: PLC0415 - when needed
 
-    for file in terminal.show_ladder(family, pictures):
-        typer.echo(file)
+    cards = show_ladder(family)
+    if pictures is not None and cards:
+        from superalign_training.ladder.pictures import draw_ladder  # noqa: PLC0415 - imports matplotlib
+
+        for file in draw_ladder(cards, pictures):
+            typer.echo(file)
 
 
 def numbers(text: str) -> list[int]:

@@ -1,11 +1,10 @@
-"""The ladder on a terminal: progress while it is built, tables when it is shown."""
+"""Building a ladder on a terminal: one progress bar for every rung."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,25 +13,12 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
-from superalign_agents.ladders.families import families
-from superalign_agents.ladders.rungs import RungReference, find_rungs
-from superalign_env.errors import UnknownId
+from superalign_agents.ladders.rungs import RungReference
 from superalign_training.ladder.build import Watch, build
 from superalign_training.ladder.micro import micro_world
-from superalign_training.ladder.pictures import draw_ladder
 from superalign_training.ladder.sizes import size_of
 from superalign_training.ladder.snapshots import Levels, Reached, evenly, snapshots
-from superalign_training.ladder.table import (
-    Card,
-    Cell,
-    columns,
-    read_cards,
-    sizes,
-    tabulate,
-    tabulate_moves,
-)
 
 
 def build_with_progress(
@@ -131,91 +117,3 @@ def _progress() -> Iterator[Watch]:
 
     with bar:
         yield watch
-
-
-def show_ladder(family: str, pictures: Path | None = None) -> list[Path]:
-    """Print capacity and utility by family and tier; return the pictures drawn.
-
-    Of published models, whose capacity nobody measured here, the presets are printed.
-
-    Raises:
-        UnknownId: no rung of that ladder is shipped or built.
-    """
-    if family in families():
-        Console().print(presets_table(family))
-        return []
-    folders = {
-        known: path for known, path in find_rungs().items() if known.family == family
-    }
-    if not folders:
-        names = {known.family for known in find_rungs()} | set(families())
-        raise UnknownId("ladder", family, names)
-    cards = read_cards(folders)
-    for name in ("capacity", "utility"):
-        for task in sorted({task for task, _ in columns(cards)}):
-            Console().print(ladder_table(cards, name, task))
-    Console().print(moves_table(cards))
-    return draw_ladder(cards, pictures) if pictures is not None else []
-
-
-def ladder_table(cards: Sequence[Card], name: str, task: str) -> Table:
-    """Return one row per rung and one column per tier of a task family."""
-    family = cards[0].reference.family
-    tiers = [column for column in columns(cards) if column[0] == task]
-    rows = {
-        rung: [row.get(column) for column in tiers]
-        for rung, row in tabulate(cards, name).items()
-    }
-    title = f"{name} of {family} in {task}: mean over seeds (least to most)"
-    return _table(title, cards, [f"tier {tier}" for _, tier in tiers], rows)
-
-
-def moves_table(cards: Sequence[Card]) -> Table:
-    """Return one row per rung and one column per role: moves that the rules understand."""
-    family = cards[0].reference.family
-    shares = tabulate_moves(cards)
-    roles = list(dict.fromkeys(role for row in shares.values() for role in row))
-    rows = {rung: [row.get(role) for role in roles] for rung, row in shares.items()}
-    title = f"understood moves of {family}: mean over seeds (least to most)"
-    return _table(title, cards, roles, rows)
-
-
-def presets_table(family: str) -> Table:
-    """Return one row per published model: how it is loaded and first trained."""
-    table = Table(title=f"{family}: presets, by hub name or in $SUPERALIGN_MODELS")
-    for heading in ("rung", "parameters", "licence", "spoken to", "context", "LoRA"):
-        table.add_column(heading)
-    table.add_column("first rates")
-    for name, preset in families()[family].items():
-        lora = preset.lora
-        table.add_row(
-            f"{family}/{name}",
-            f"{preset.parameters / 1e9:.2f} G",
-            preset.licence,
-            preset.template,
-            f"{preset.context:,}",
-            f"rank {lora['rank']}, alpha {lora['alpha']}, {lora['targets']}",
-            ", ".join(f"{what} {rate:g}" for what, rate in preset.rate.items()),
-        )
-    return table
-
-
-def _table(
-    title: str,
-    cards: Sequence[Card],
-    headings: Sequence[str],
-    rows: Mapping[int, Sequence[Cell | None]],
-) -> Table:
-    family = cards[0].reference.family
-    table = Table(title=title)
-    table.add_column("rung")
-    for heading in ("parameters", "seeds", *headings):
-        table.add_column(heading, justify="right")
-    for rung, cells in rows.items():
-        table.add_row(
-            f"{family}/{rung}",
-            f"{sizes(cards)[rung]:,}",
-            str(max((cell.seeds for cell in cells if cell), default=0)),
-            *(f"{c.mean:.2f} ({c.low:.2f} to {c.high:.2f})" if c else "" for c in cells),
-        )
-    return table
