@@ -216,15 +216,19 @@ class TransformerAgent:
 
     def _unable(self, view: View) -> Reply:
         """Return the failure of a view that leaves nothing to read or no room to speak."""
+        if view.max_new_tokens >= self.max_context:
+            why = (
+                f"a reply of up to {view.max_new_tokens} tokens leaves no room for a prompt in "
+                f"its context of {self.max_context}; seat a model with a longer context (views "
+                "in chat English ask for 512 tokens and want a chat model)"
+            )
+        else:
+            why = "the prompt is empty: its tokenizer makes no token of what it is shown"
         return Reply(
             text="",
             finish="error",
             policy=self.policy,
-            error=(
-                f"{self.reference} cannot answer: the prompt is empty or "
-                f"{view.max_new_tokens} new tokens do not fit into its context of "
-                f"{self.max_context}; lower max_new_tokens or raise max_context"
-            ),
+            error=f"{self.reference} cannot answer: {why}",
         )
 
     def _speaks_chat(self, view: View) -> bool:
