@@ -15,6 +15,7 @@ from superalign_env.errors import EpisodeOver, InvalidUtterance, ProtocolError
 from superalign_env.protocols import Scenario
 from superalign_env.recording import dated, episode_id, rules_of, with_hashes
 from superalign_env.seeding import case_seed, rules_generator, seat_seed, turn_seed
+from superalign_env.stamp import Stamp
 from superalign_env.types import (
     AgentSpec,
     Ending,
@@ -24,7 +25,6 @@ from superalign_env.types import (
     Grade,
     Reply,
     Reward,
-    Role,
     Seat,
     Step,
     Task,
@@ -36,19 +36,6 @@ from superalign_env.types import (
 OnInvalid = Literal["raise", "penalise"]
 
 _UNKNOWN = AgentSpec("unknown")
-
-
-class _Chair:
-    """What the views of one seat are stamped with."""
-
-    __slots__ = ("role", "seed", "turns")
-
-    def __init__(self, seed: int, role: Role, turns: int) -> None:
-        self.seed = seed
-        """What all seeds of the seat are made from."""
-        self.role = role
-        self.turns = turns
-        """How often it was asked."""
 
 
 class Game:
@@ -103,7 +90,7 @@ class Game:
         self._limit = scenario.max_utterance
         self._heard: list[Utterance] = []
         self._repaired = False
-        self._chairs: dict[Seat, _Chair] = {}
+        self._stamps: dict[Seat, Stamp] = {}
         self._member = 0 if fork_at is not None else key.member
         self._forked = fork_at is None
         self._turn = self._group_index = 0
@@ -238,7 +225,7 @@ class Game:
         # As if it had been played from the start under its own name.
         twin.view_log = [replace(view, episode=twin.episode_id) for view in self.view_log]
         twin._member = key.member if self._forked else 0
-        twin._chairs = {}
+        twin._stamps = {}
         if twin.group:
             twin._advance()
         return twin
@@ -261,15 +248,15 @@ class Game:
             **rules_of(self.scenario),
         )
 
-    def _chair(self, seat: Seat) -> _Chair:
+    def _stamp(self, seat: Seat) -> Stamp:
         """Return what views of a seat are stamped with, until the fork."""
         member = self._member
         if seat == self.fork_at and seat in self.group:
             member = self.key.member
         seed = seat_seed(self._case_seed, member, seat)
         turns = sum([said.seat == seat for said in self.utterances])
-        chair = self._chairs[seat] = _Chair(seed, role_of(seat), turns)
-        return chair
+        stamp = self._stamps[seat] = Stamp(seed, role_of(seat), turns)
+        return stamp
 
     def _apply(self) -> Step:
         said = tuple(self._heard)
@@ -293,7 +280,7 @@ class Game:
         if not self._forked and self.fork_at in self.group:
             self._forked = True
             self._member = self.key.member
-            self._chairs.clear()
+            self._stamps.clear()
         if step.ending is not None:
             self._end(step.ending)
         elif self._turn >= self.max_turns:
@@ -320,7 +307,7 @@ class Game:
 
     def _advance(self) -> None:
         """Ask the next group: make its views, which are the rules' briefs, stamped."""
-        scenario, state, chairs = self.scenario, self.state, self._chairs
+        scenario, state, stamps = self.scenario, self.state, self._stamps
         self.group = group = scenario.to_move(state)
         if not group:
             self._end(Ending.terminated())
@@ -329,14 +316,14 @@ class Game:
         self.asked = views = {}
         for seat in group:
             brief = scenario.view(state, seat)
-            chair = chairs.get(seat) or self._chair(seat)
+            stamp = stamps.get(seat) or self._stamp(seat)
             views[seat] = View(
                 name,
                 case,
                 seat,
-                chair.role,
-                chair.turns,
-                turn_seed(chair.seed, turn),
+                stamp.role,
+                stamp.turns,
+                turn_seed(stamp.seed, turn),
                 brief.text,
                 brief.messages,
                 brief.turns,
@@ -346,7 +333,7 @@ class Game:
                 brief.menu,
                 brief.max_new_tokens,
             )
-            chair.turns += 1
+            stamp.turns += 1
             turn += 1
 
     def _end(self, ending: Ending) -> None:
