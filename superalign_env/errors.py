@@ -12,6 +12,7 @@
     │   └── NotReproducible     same seed, different words
     ├── EpisodeOver             the game has ended
     ├── CellsFailed             cells of an experiment; the others are kept
+    ├── EpisodesFailed          too many episodes of a stage, and why most of them
     ├── OutOfMemory             not even one prompt fits (also a MemoryError)
     ├── Halted                  a run stands still until people have spoken
     └── RecordError             something is wrong with a run folder
@@ -85,6 +86,10 @@ class OutOfMemory(SuperalignError, MemoryError):
 
 class CellsFailed(SuperalignError):
     """Some cells of an experiment could not be computed; the others are kept."""
+
+
+class EpisodesFailed(SuperalignError):
+    """Too many episodes of a stage failed; the message names the commonest reason."""
 
 
 class Halted(SuperalignError):

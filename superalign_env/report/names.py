@@ -17,6 +17,7 @@ TITLES = {
     "attack.harm": "harm of attackers",
     "attack.success": "attacks that critics call successful",
     "attack.valid": "valid queries",
+    "episodes.failed": "episodes that failed",
     "conform.learned": "hazards now answered with ŷ",
     "critic.accuracy": "critic right",
     "critic.agreement": "critic agrees with people",

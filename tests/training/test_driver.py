@@ -4,8 +4,9 @@ import os
 import signal
 
 import pytest
+from msgspec.structs import replace
 
-from superalign_env.errors import RecordDamaged, RecordError
+from superalign_env.errors import EpisodesFailed, RecordDamaged, RecordError
 from superalign_env.store import Run
 from superalign_env.types import Ending, Episode, EpisodeKey, Metric, Task
 from superalign_training.loop.chain import Chain, read_memory, write_memory
@@ -51,8 +52,8 @@ def create(path):
     return Run.create(path, kind="train", config={}, seed=5)
 
 
-def go(run, stages):
-    return drive(run, stages, first=Chain, watcher=Silent())
+def go(run, stages, **more):
+    return drive(run, stages, first=Chain, watcher=Silent(), **more)
 
 
 def contents(run):
@@ -173,3 +174,55 @@ def test_the_watcher_hears_of_every_stage(tmp_path):
         ("begin", 1, 2),
         ("end", 2.0),
     ]
+
+
+def failing(*parts):
+    """A stage that plays parts of (how many, how many of them fail)."""
+
+    def do(bench):
+        for count, broken in parts:
+            played = [episode(f"e{case}", case) for case in range(count)]
+            why = ["critic_0: timeout"] * (broken - 1) + ["learner_0: lost"]
+            for case in range(broken):
+                lost = Ending.failed(why[case])
+                played[case] = replace(played[case], ending=lost)
+            bench.failures.count(played)
+        return Outcome(bench.chain, (Metric("count", 1.0),))
+
+    return [Planned("step", do, 4)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (
+            [(100, 100)],
+            "100 of 100 episodes of the stage step failed, 99 of them so: critic_0",
+        ),
+        ([(100, 0), (20, 5)], "5 of 20 episodes"),
+        ([(60, 9), (15, 10), (15, 10)], "19 of 75 episodes"),
+        ([(4, 2)], "2 of 4 episodes"),
+    ],
+)
+def test_a_stage_of_which_too_much_failed_stops_with_the_commonest_reason(
+    tmp_path, parts, said
+):
+    with create(tmp_path / "r") as run:
+        with pytest.raises(EpisodesFailed, match=said):
+            go(run, failing(*parts))
+        assert run.info.status == "failed"
+        go(run, failing(*parts), failures=1.0)
+        assert run.info.status == "done"
+
+
+def test_a_few_failures_are_a_metric_and_none_are_no_metric(tmp_path):
+    with create(tmp_path / "r") as run:
+        go(run, failing((60, 3)))
+        failed, other = [row.metric for row in run.metrics.read()]
+        assert (failed.name, failed.value, failed.n) == ("episodes.failed", 0.05, 60)
+        assert failed.low < 0.05 < failed.high
+        assert (failed.tags, failed.step) == ({"why": "critic_0: timeout"}, 4)
+        assert other.name == "count"
+    with create(tmp_path / "s") as run:
+        go(run, failing((60, 0)))
+        assert [row.metric.name for row in run.metrics.read()] == ["count"]

@@ -20,7 +20,10 @@ from superalign_env.types import (
 )
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
-from superalign_training.experience import training_rows
+from superalign_training.algorithms.trainers.groups import Groups
+from superalign_training.algorithms.updates.advantages import group_relative
+from superalign_training.algorithms.updates.cases import Cases
+from superalign_training.experience import Live, training_rows
 
 
 def said(turn, prompt, own, *, seat="learner_0", logprobs=None):
@@ -122,6 +125,55 @@ def test_turns_without_ids_and_other_seats_give_no_rows():
     other = said(1, (5,), (6,), seat="critic_0")
     assert training_rows([episode(silent, other)], "learner_0") == []
     assert len(training_rows([episode(silent, other)], "critic_0")) == 1
+
+
+def test_what_failed_gives_no_rows_unless_it_shall():
+    lost = Ending.failed("critic_0: timeout")
+    whole, cut = episode(said(0, (5,), (7,))), episode(said(0, (5,), (8,)))
+    both = [whole, msgspec.structs.replace(cut, ending=lost)]
+    assert [row.completion_ids for row in training_rows(both, "learner_0")] == [(7,)]
+    kept = training_rows(both, "learner_0", failed="keep")
+    assert [row.completion_ids for row in kept] == [(7,), (8,)]
+
+
+class Waits:
+    """Stands for a policy whose weights stay as they are."""
+
+    class agent:
+        """Its agent."""
+
+        @staticmethod
+        def refresh():
+            """Nothing has changed."""
+
+
+def test_an_outage_of_the_critic_is_no_merit_of_the_learner():
+    """A failed member takes its whole group along, and further cases take its place."""
+    scenario = make_scenario("red-team", vanilla=1.0, plant=0.0)
+    down = []
+
+    class Critic(Spelling):
+        def act(self, views):
+            told = zip(views, super().act(views), strict=True)
+            out = Reply("", error="timeout")
+            return [
+                out if (v.case, len(down)) == (0, 0) and down.append(1) is None else r
+                for v, r in told
+            ]
+
+    def play(first, count):
+        lines = {"learner": "comply", "critic": "score 5 sure 5"}
+        agents = dict.fromkeys(scenario.seats, Spelling(lines)) | {
+            "critic_0": Critic(lines)
+        }
+        episodes = Rollouts(scenario, agents, run=1, group=2, first_case=first).run(count)
+        return training_rows(episodes, "learner_0")
+
+    groups = Groups(Cases(Live(play), Waits), 2, group_relative)
+    found = groups.compare(4)
+    assert len(down) == 1, "one member of case 0 has failed"
+    assert len(found.rows) == 8
+    assert {row.case for row in found.rows} == {1, 2, 3, 4}
 
 
 def test_grades_are_never_read():

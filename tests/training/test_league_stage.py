@@ -27,6 +27,7 @@ from superalign_training.league import (
 from superalign_training.loop.cast import first_policy
 from superalign_training.loop.chain import Chain
 from superalign_training.loop.driver import Bench, Planned, drive
+from superalign_training.loop.failures import Failures
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.attack import attack
 from superalign_training.loop.stages.league import (
@@ -261,4 +262,4 @@ def test_an_altered_checkpoint_is_refused(two_rounds, tmp_path, what):
 
 
 def _bench(run, chain):
-    return Bench(run, "0009-x", 3, 0, chain, 7, 0, None, Silent(), Residents())
+    return Bench(run, "0009-x", 3, 0, chain, 7, 0, None, Silent(), Residents(), Failures())

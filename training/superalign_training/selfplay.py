@@ -120,7 +120,13 @@ class SelfPlay:
                     chain = chain.with_policy(role, origin)
                 return chain
 
-            drive(run, plan(settings), first=first, watcher=self._watcher)
+            drive(
+                run,
+                plan(settings),
+                first=first,
+                watcher=self._watcher,
+                failures=settings.failures,
+            )
             return write_summary(run)
 
 

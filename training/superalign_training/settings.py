@@ -190,6 +190,10 @@ class Settings(Section):
     device: str = "cpu"
     threads: Count = 1
     """Threads of PyTorch on a CPU."""
+    failures: Share = 0.2
+    """Share of a stage's episodes that may fail, because an endpoint is down or a prompt too
+    long; more stop it, and the commonest reason is said. 1 never stops. What failed is
+    recorded, but never learned from."""
     signals: Signals = Signals()
     competence: Competence = Competence()
     discover: Discover = Discover()

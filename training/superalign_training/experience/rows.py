@@ -9,11 +9,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from math import isfinite
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from superalign_env.errors import InvalidOption
 from superalign_env.rewards import settle, verdicts_of
 from superalign_env.types import Episode, Reply, Seat, Signal, Utterance
+
+Failed = Literal["leave-out", "keep"]
+"""What becomes of episodes that failed."""
 
 
 class Row(NamedTuple):
@@ -84,7 +87,11 @@ def learnable(rows: Iterable[Row]) -> list[Row]:
 
 
 def training_rows(
-    episodes: Iterable[Episode], seat: Seat, signals: Iterable[Signal] = ()
+    episodes: Iterable[Episode],
+    seat: Seat,
+    signals: Iterable[Signal] = (),
+    *,
+    failed: Failed = "leave-out",
 ) -> list[Row]:
     """Return the rows of one seat, in the order of the episodes.
 
@@ -93,14 +100,17 @@ def training_rows(
     context) a new row begins. Turns without token ids give no row.
 
     Args:
-        episodes: finished ones; those that failed count as far as they went.
+        episodes: finished ones.
         seat: whose rows.
         signals: labels and vetoes; those about other episodes are ignored.
+        failed: whether those in which an agent failed are left out, or count as far as they
+            went. They were paid in part: beside others, an outage looks like a merit.
     """
     by_episode: Mapping[str, list[Signal]] = _grouped(signals)
     return [
         row
         for episode in episodes
+        if failed == "keep" or episode.ending.kind != "failed"
         for row in _rows(episode, seat, by_episode.get(episode.id, ()))
     ]
 

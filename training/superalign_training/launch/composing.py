@@ -40,7 +40,7 @@ FOLDER = Path(__file__).parents[1] / "conf"
 CHOOSING = ("attack", "learn", "calibrate")
 """Sections whose ``rl`` is a choice among algorithms."""
 
-_EXEMPT = ("run_dir", "preset", "threads")
+_EXEMPT = ("run_dir", "preset", "threads", "failures")
 """Keys that may differ between a run and its continuation."""
 
 

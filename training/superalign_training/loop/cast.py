@@ -76,8 +76,12 @@ def play(
     part: str,
     **how: Unpack[How],
 ) -> list[Episode]:
-    """Play and record episodes of one part of a stage."""
-    return Rollouts(
+    """Play and record episodes of one part of a stage.
+
+    Raises:
+        EpisodesFailed: too many of them did.
+    """
+    played = Rollouts(
         scenario,
         seat_all(scenario, agents),
         run=bench.seed_of(part),
@@ -87,6 +91,8 @@ def play(
         sinks=[bench.writer],
         **how,
     ).run(cases)
+    bench.failures.count(played)
+    return played
 
 
 def first_view(scenario: Scenario[Any], episode: Episode, seat: Seat) -> View:

@@ -18,6 +18,7 @@ from superalign_env.seeding import label, mix
 from superalign_env.store import EpisodeWriter, Run, Stage
 from superalign_env.types import Metric
 from superalign_training.loop.chain import CHECKPOINTS, Chain
+from superalign_training.loop.failures import MOST, Failures
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stopping import sigterm_as_interrupt
 
@@ -72,6 +73,8 @@ class Bench(NamedTuple):
     watcher: Watcher
     residents: Residents
     """Bases of adapters, in memory once for the whole run."""
+    failures: Failures
+    """Is told of every episode that the stage plays."""
 
     def seed_of(self, part: str) -> int:
         """Return the seed of one part of the stage: parts never share an episode's name."""
@@ -108,6 +111,7 @@ def drive(
     *,
     first: Callable[[], Chain],
     watcher: Watcher,
+    failures: float = MOST,
 ) -> Chain:
     """Run the stages that are not done yet, in order.
 
@@ -116,6 +120,7 @@ def drive(
         plan: all stages of the run; the same list every time.
         first: makes the chain that the first stage finds.
         watcher: is told how it goes.
+        failures: share of a stage's episodes that may fail.
 
     Returns:
         The chain that the last stage left.
@@ -123,6 +128,7 @@ def drive(
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the unfinished stage will be done again.
         RecordError: the record holds other stages than the plan.
+        EpisodesFailed: an agent failed too often; the stage will be done again.
     """
     done, ahead, unfinished = _found(run, plan)
     total = len(done) + len(ahead)
@@ -136,7 +142,7 @@ def drive(
                 watcher.skip(_moment(stage, place, total), known)
             for place, planned in enumerate(ahead, start=len(done)):
                 watcher.begin(_moment(planned, place, total))
-                desk = Desk(run, watcher, residents, again=unfinished)
+                desk = Desk(run, watcher, residents, failures, again=unfinished)
                 outcome = _one(desk, planned, chain)
                 watcher.end(outcome.metrics)
                 chain, unfinished = outcome.chain, ""
@@ -160,6 +166,7 @@ class Desk(NamedTuple):
     run: Run
     watcher: Watcher
     residents: Residents
+    failures: float
     again: str
     """Id of the unfinished stage that the next one takes the place of."""
 
@@ -179,6 +186,7 @@ def _one(desk: Desk, planned: Planned, chain: Chain) -> Outcome:
     if desk.again:
         run.sweep(CHECKPOINTS)
     since = time.perf_counter()
+    failures = Failures(planned.name, desk.failures)
     try:
         with EpisodeWriter(run, stage=begun.id) as writer:
             outcome = planned.do(
@@ -193,8 +201,11 @@ def _one(desk: Desk, planned: Planned, chain: Chain) -> Outcome:
                     writer,
                     desk.watcher,
                     desk.residents,
+                    failures,
                 )
             )
+            found = failures.metrics(planned.round)
+            outcome = outcome._replace(metrics=(*found, *outcome.metrics))
     except BaseException as error:
         failed = isinstance(error, Exception)
         run.stages.finish(begun.id, status="failed" if failed else "interrupted")

@@ -119,6 +119,8 @@ def _order(settings: Settings, *, last: bool) -> list[tuple[str, Stage, int]]:
 def _shaping(settings: Settings) -> dict[str, Any]:
     """Return the settings that shape results; where a run lies does not.
 
-    The number of rounds does not either: a finished run may be continued with more.
+    The number of rounds does not either: a finished run may be continued with more; nor
+    does when to stop because episodes fail.
     """
-    return settings.model_dump(mode="json", exclude={"run_dir", "threads", "rounds"})
+    idle = {"run_dir", "threads", "rounds", "failures"}
+    return settings.model_dump(mode="json", exclude=idle)

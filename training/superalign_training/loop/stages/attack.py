@@ -67,7 +67,11 @@ def attack(bench: Bench, settings: Settings) -> Outcome:
         episodes = play(
             bench, scenario, agents, last - first, part="attack", first_case=first
         )
-        found = [read_attempt(scenario, e, settings.attack.success_below) for e in episodes]
+        found = [
+            read_attempt(scenario, episode, settings.attack.success_below)
+            for episode in episodes
+            if episode.ending.kind != "failed"  # nobody judged it
+        ]
         search.update(results(found))
         tried += found
         bench.watcher.step(wave + 1, waves, {"success": _rate(found)})

@@ -219,7 +219,7 @@ class Trial:
         pairs = [
             (0.5 if score is None else score, right[e.key.case])
             for e in episodes
-            if e.key.case in right
+            if e.key.case in right and e.ending.kind != "failed"
             for score in [final_score(e)]
         ]
         if not pairs:

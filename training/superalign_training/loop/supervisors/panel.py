@@ -121,6 +121,7 @@ def play_lessons(
         sinks=[bench.writer],
         tasks=tasks,
     ).run(cases)
+    bench.failures.count(played)
     return [episode for episode in played if episode.ending.kind != "failed"]
 
 

@@ -1,0 +1,79 @@
+"""Episodes that failed: counted, never learned from, and when they are many, a stop.
+
+An agent that fails (an endpoint that is down, a prompt that is too long) ends its episode
+as data. A few do no harm. Many make a stage another one than was asked for, and whoever
+finds out days later has lost them: so the stage stops and says why.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from superalign_env.errors import EpisodesFailed
+from superalign_env.measures import share
+from superalign_env.plain_text import one_line
+from superalign_env.types import Episode, Metric
+
+MOST = 0.2
+"""Share of episodes that may fail unless it is said otherwise."""
+
+_FEW = 16
+"""Of fewer episodes nothing is said before the stage ends."""
+
+_LONGEST = 160
+"""Characters of a reason."""
+
+
+class Failures:
+    """The failed episodes of one stage.
+
+    Args:
+        stage: name of the stage.
+        most: share that may fail; 1 never stops.
+    """
+
+    def __init__(self, stage: str = "", most: float = MOST) -> None:
+        self._stage = stage
+        self._most = most
+        self._played = 0
+        self._reasons: Counter[str] = Counter()
+
+    def count(self, episodes: Sequence[Episode]) -> None:
+        """Count what was played; both these and all so far are looked at.
+
+        Raises:
+            EpisodesFailed: too many failed.
+        """
+        found = Counter([_reason(one) for one in episodes if one.ending.kind == "failed"])
+        self._played += len(episodes)
+        self._reasons += found
+        for reasons, played in ((found, len(episodes)), (self._reasons, self._played)):
+            if played >= _FEW:
+                self._check(reasons, played)
+
+    def metrics(self, step: int) -> tuple[Metric, ...]:
+        """Return the share that failed, once the stage has ended; nothing without any.
+
+        Raises:
+            EpisodesFailed: too many failed.
+        """
+        if not self._reasons:
+            return ()
+        self._check(self._reasons, self._played)
+        failed = share(self._reasons.total(), self._played)
+        ((why, _),) = self._reasons.most_common(1)
+        return (Metric("episodes.failed", *failed, tags={"why": why}, step=step),)
+
+    def _check(self, reasons: Counter[str], played: int) -> None:
+        failed = reasons.total()
+        if failed <= self._most * played:
+            return
+        ((why, often),) = reasons.most_common(1)
+        raise EpisodesFailed(
+            f"{failed} of {played} episodes of the stage {self._stage} failed, {often} of "
+            f"them so: {why}. Cure that and go on with --resume; failures={self._most:g} is "
+            "the share that may fail"
+        )
+
+
+def _reason(episode: Episode) -> str:
+    return one_line(episode.ending.reason, _LONGEST)
