@@ -18,7 +18,7 @@ from superalign_env.cli.output import (
     shown,
     table,
 )
-from superalign_env.errors import RecordError
+from superalign_env.errors import RecordDamaged, RecordError
 
 _EXTRAS = {
     "endpoints": ("openai",),
@@ -42,9 +42,10 @@ def doctor(
         "extras": {extra: _missing(packages) for extra, packages in _EXTRAS.items()},
         "device": _device(),
     }
-    problems = [] if run is None else _health(run)
+    problems: list[str] = []
     if run is not None:
-        found["run"] = {"path": str(run), "problems": problems}
+        state, problems = _health(run)
+        found["run"] = {"path": str(run), "state": state, "problems": problems}
     if as_json:
         print_json(found)
     else:
@@ -78,15 +79,19 @@ def _device() -> dict[str, Any]:
     return found
 
 
-def _health(path: Path) -> list[str]:
+def _health(path: Path) -> tuple[str, list[str]]:
+    """Return how a record stands, and what is wrong with it."""
     from superalign_env.store import Run  # noqa: PLC0415 - imported when needed
     from superalign_env.store import validate as check  # noqa: PLC0415 - same
 
     try:
         with Run.open(path, readonly=True) as run, reading_bar() as bar:
-            return [f"{problem.kind}: {problem.what}" for problem in check(run, bar)]
-    except RecordError as error:
-        return [str(error)]
+            found = [f"{problem.kind}: {problem.what}" for problem in check(run, bar)]
+    except RecordDamaged as error:
+        return "damaged", [str(error)]
+    except RecordError as error:  # of a later version, in use, or no record at all
+        return "not checked", [str(error)]
+    return ("damaged" if found else "healthy"), found
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -104,5 +109,4 @@ def _print(found: dict[str, Any]) -> None:
     if "run" in found:
         for problem in found["run"]["problems"]:
             console.print(shown(problem, "red"))
-        state = "damaged" if found["run"]["problems"] else "healthy"
-        console.print(f"{found['run']['path']}: {state}")
+        console.print(shown(f"{found['run']['path']}: {found['run']['state']}"))

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from superalign_env.store import Run
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")]
+_SHOWN = ("superalign-env", "python", "torch", "transformers")
+"""Packages whose versions stand at the head of a run."""
+
 EpisodeName = Annotated[str, typer.Argument(metavar="EPISODE", help="Id of the episode.")]
 
 
@@ -128,8 +131,14 @@ def _facts(run: "Run") -> dict[str, Any]:
 def _print_facts(run: "Run") -> None:
     info = run.info
     console.print(Text(info.id, "bold"), f"{info.kind}, {info.status}, seed {info.seed}")
-    made = ", ".join(f"{name} {number_}" for name, number_ in info.versions.items())
-    console.print(shown(f"revision {info.revision[:12]}; {made}", "dim"))
+    # The others are in `--json` and in the report.
+    made = [f"{name} {info.versions[name]}" for name in _SHOWN if name in info.versions]
+    code = (
+        "no git revision"
+        if info.revision.startswith("v")
+        else f"revision {info.revision[:12]}"
+    )
+    console.print(shown(", ".join([code, *made]), "dim"))
     stages = [
         (stage.id, stage.generation, stage.round, stage.status, run.count(stage=stage.id))
         for stage in run.stages.all()

@@ -1,6 +1,7 @@
 """A run folder on disk: made, found, locked, brought up to date."""
 
 import difflib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import msgspec
 
 from superalign_env.canonical import content_hash, to_json
-from superalign_env.errors import RecordDamaged, RecordError
+from superalign_env.errors import RecordDamaged, RecordError, RecordLocked
 from superalign_env.store import migrations
 from superalign_env.store.database import Database
 from superalign_env.store.lock import RunLock
@@ -110,10 +111,26 @@ def _is_old(path: Path) -> bool:
 
 
 def _upgrade(path: Path, lock: RunLock | None) -> None:
-    """Migrate; nobody may work on the run meanwhile."""
-    own = RunLock(path) if lock is None else None
+    """Migrate, and say so; nobody may work on the run meanwhile.
+
+    Raises:
+        RecordLocked: somebody does.
+    """
+    try:
+        own = RunLock(path) if lock is None else None
+    except RecordLocked as error:
+        raise RecordLocked(
+            f"{path} was written by an earlier version and is brought up to date before it is "
+            f"read; wait until nobody works on it: {str(error).partition(';')[0]}"
+        ) from None
     database = Database(path / DATABASE)
     try:
+        # On stderr where nobody configured logging: whoever only reads a run shall know.
+        logging.getLogger(__name__).warning(
+            "%s was written by an earlier version and is brought up to date in place; "
+            "that version cannot open it any more",
+            path,
+        )
         migrations.migrate(database)
     finally:
         database.close()

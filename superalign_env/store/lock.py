@@ -45,7 +45,8 @@ class RunLock:
             holder = _said_by(self._file)
             self._file.close()
             raise RecordLocked(
-                f"{holder} works on {folder}; wait for it, or open the run with readonly=True"
+                f"{holder} works on {folder}; wait for it (who only reads needs no lock: "
+                "readonly=True)"
             ) from None
         self._file.truncate(0)
         self._file.write(f"pid {os.getpid()} on {socket.gethostname()}")

@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from superalign_env.canonical import from_json, to_json
-from superalign_env.errors import RecordError
+from superalign_env.errors import RecordError, RecordLocked
 from superalign_env.making import make_scenario
 from superalign_env.rollout.replay import replay
 from superalign_env.store import (
@@ -26,6 +26,7 @@ from superalign_env.store import (
     validate,
 )
 from superalign_env.store.folder import DATABASE
+from superalign_env.store.lock import RunLock
 from superalign_env.types import Episode, Event
 
 RECORDS = Path(__file__).parent / "records"
@@ -265,3 +266,19 @@ def test_a_migration_that_fails_leaves_the_record_as_it_was(monkeypatch, folder)
 def test_migrations_have_unique_rising_names():
     names = [step.__name__ for step in migrations.MIGRATIONS]
     assert [int(name[1:5]) for name in names] == list(range(1, len(names) + 1))
+
+
+def test_who_only_reads_an_older_record_is_told_once(any_folder, caplog):
+    for _ in range(2):
+        Run.open(any_folder, readonly=True).close()
+    (line,) = caplog.messages
+    assert str(any_folder) in line and "cannot open it any more" in line
+
+
+def test_an_older_record_in_use_is_not_touched(any_folder):
+    lock = RunLock(any_folder)
+    before = (any_folder / DATABASE).read_bytes()
+    with pytest.raises(RecordLocked, match=r"earlier version.*already works on"):
+        Run.open(any_folder, readonly=True)
+    lock.release()
+    assert (any_folder / DATABASE).read_bytes() == before

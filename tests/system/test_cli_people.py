@@ -1,8 +1,12 @@
 """What people read: transcripts, exit codes and lists, as a shell sees them."""
 
 import json
+import sqlite3
+from pathlib import Path
 
 import pytest
+
+OLD = Path(__file__).parents[1] / "env" / "records" / "first.sql"
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +97,31 @@ def test_what_no_episode_can_be_chosen_by_is_misuse(superalign, played, args, sa
     folder, _ = played
     assert said in superalign("ls", folder, *args, code=2)
     assert "is no run" in superalign("ls", folder.parent, "--fault", code=2)
+
+
+def test_a_verb_that_reads_an_older_record_says_that_it_is_brought_up_to_date(
+    run, tmp_path
+):
+    with sqlite3.connect(tmp_path / "run.db") as old:
+        old.executescript(OLD.read_text(encoding="utf-8"))
+    old.close()
+    command = (
+        "-c",
+        "from superalign_env.cli import main; main()",
+        "ls",
+        tmp_path,
+        "--json",
+    )
+    first, second = run(*command), run(*command)
+    assert len(first.stderr.splitlines()) == 1 and "earlier version" in first.stderr
+    assert json.loads(first.stdout) == json.loads(second.stdout)
+    assert second.stderr == ""
+
+
+def test_a_record_of_a_later_version_is_not_called_damaged(superalign, tmp_path):
+    with sqlite3.connect(tmp_path / "run.db") as later:
+        later.executescript(OLD.read_text(encoding="utf-8"))
+        later.execute("PRAGMA user_version = 999")
+    later.close()
+    said = superalign("doctor", tmp_path, code=1)
+    assert "later version" in said and "not checked" in said and "damaged" not in said
