@@ -90,6 +90,14 @@ def test_links_lead_somewhere():
     assert broken == []
 
 
+def test_no_two_headings_of_a_page_have_one_anchor():
+    """A link would lead to the first of them only."""
+    for page in PAGES:
+        plain = FENCE.sub("", page.read_text("utf-8"))
+        anchors = [anchor(heading) for heading in HEADING.findall(plain)]
+        assert len(anchors) == len(set(anchors)), page.name
+
+
 def test_every_page_is_reached_from_the_readme():
     readme = (ROOT / "README.md").read_text("utf-8")
     assert [p.name for p in PAGES if p.name != "README.md" and p.name not in readme] == []
