@@ -1,5 +1,6 @@
 """The rungs that ship: they are small, they are what their cards say, they play."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,10 +9,14 @@ from transformers import PreTrainedModel
 
 from superalign_agents.checkpoints import load_model, load_tokenizer, weights_hash
 from superalign_agents.ladders.rungs import SHIPPED, RungReference, find_rungs, read_card
+from superalign_agents.references import make_agent
+from superalign_env.lookup import make_scenario
+from superalign_env.rollout import Rollouts
 from superalign_env.types import Metric
 from superalign_training.ladder.build import build
 from superalign_training.ladder.measure import measure
 from superalign_training.ladder.micro import micro_world
+from superalign_training.ladder.moves import measure_moves
 from superalign_training.ladder.sizes import SHIPPED_RUNGS
 from superalign_training.ladder.table import read_cards
 from superalign_training.ladder.worlds import World
@@ -34,10 +39,25 @@ def card_metrics(folder: Path, name: str) -> Mapping[tuple[str, str], Metric]:
     }
 
 
+def folder_of(reference: str) -> Path:
+    parsed = RungReference.parse(reference)
+    assert parsed is not None
+    return RUNGS[parsed]
+
+
 def measured(folder: Path, world: World, family: str) -> list[Metric]:
     model: PreTrainedModel = load_model(folder, device="cpu")
     metrics = measure(model, load_tokenizer(folder), world, families={family})
-    return [metric for metric in metrics if metric.name == "capacity"]
+    return [metric for metric in metrics if metric.name in ("capacity", "utility")]
+
+
+def moves_of(folder: Path) -> dict[str, float]:
+    """Return role → share of understood moves, as the card says."""
+    return {
+        metric["tags"]["role"]: metric["value"]
+        for metric in read_card(folder)["measures"]
+        if metric["name"] == "moves"
+    }
 
 
 def test_five_seeds_of_every_small_rung_ship() -> None:
@@ -77,16 +97,15 @@ def test_the_weights_are_those_of_the_card(reference: RungReference) -> None:
     ("reference", "family"),
     [("micro/0@1", "requests"), ("micro/2@0", "arithmetic"), ("micro/3@2", "requests")],
 )
-def test_a_shipped_rung_reaches_the_capacity_of_its_card(
+def test_a_shipped_rung_can_and_does_what_its_card_says(
     reference: str, family: str, world: World
 ) -> None:
-    parsed = RungReference.parse(reference)
-    assert parsed is not None
-    claimed = card_metrics(RUNGS[parsed], "capacity")
-    metrics = measured(RUNGS[parsed], world, family)
-    assert len(metrics) == 3
+    folder = folder_of(reference)
+    claimed = {name: card_metrics(folder, name) for name in ("capacity", "utility")}
+    metrics = measured(folder, world, family)
+    assert len(metrics) == 6
     for metric in metrics:
-        claim = claimed[family, metric.tags["tier"]]
+        claim = claimed[metric.name][family, metric.tags["tier"]]
         assert claim.low is not None
         assert claim.high is not None
         assert claim.low <= metric.value <= claim.high
@@ -106,13 +125,37 @@ def test_capacity_of_requests_is_there_and_utility_is_not(reference: RungReferen
 def test_moves_of_the_larger_rungs_are_understood(reference: RungReference) -> None:
     if reference.rung < 2:
         pytest.skip("small rungs stumble")
-    moves = {
-        metric["tags"]["role"]: metric["value"]
-        for metric in read_card(RUNGS[reference])["measures"]
-        if metric["name"] == "moves"
-    }
+    moves = moves_of(RUNGS[reference])
     assert moves["attacker"] >= 0.6
     assert min(moves[role] for role in ("learner", "critic", "reviser")) >= 0.9
+
+
+def test_a_shipped_rung_moves_as_its_card_says(world: World) -> None:
+    """Forty prompts of each role: parsers, prompts and sampling are those of the card."""
+    folder = folder_of("micro/2@0")
+    model: PreTrainedModel = load_model(folder, device="cpu")
+    found = measure_moves(model, load_tokenizer(folder), world._replace(tasks=40))
+    claims = moves_of(folder)
+    assert {metric.tags["role"] for metric in found} == set(claims)
+    for metric in found:
+        assert metric.n == 40 and metric.low is not None and metric.high is not None
+        assert metric.low <= claims[metric.tags["role"]] <= metric.high, metric
+
+
+def test_a_shipped_rung_is_understood_in_every_seat_of_the_game() -> None:
+    """What it was pre-trained on is what the game's renderer shows."""
+    scenario = make_scenario("red-team", vanilla=0.0, refine=1)
+    agents = dict.fromkeys(scenario.seats, make_agent("micro/2"))
+    episodes = Rollouts(scenario, agents, run=1).run(60)
+    events = Counter(event.kind for episode in episodes for event in episode.events)
+    spoken = [u for episode in episodes for u in episode.utterances]
+    answers = [u.text in ("comply", "refuse") for u in spoken if u.seat == "learner_0"]
+    verdicts = events["verdict.given"] + events["verdict.unparsable"]
+    assert events["query.invalid"] <= 0.4 * len(episodes)
+    assert len(answers) > len(episodes), "some were revised"
+    assert sum(answers) >= 0.9 * len(answers)
+    assert verdicts == len(answers), "each was judged"
+    assert events["verdict.given"] >= 0.9 * verdicts
 
 
 @pytest.mark.slow
