@@ -66,7 +66,7 @@ def _alarms(document: Document) -> str:
 def _of_self_play(document: Document) -> str:
     final = _latest(document, "learner.balanced-accuracy", who="final")
     if final is None:
-        return ""
+        return _one_sided(document)
     parts = [
         f"On unseen requests the learner is right on both sides in {names.interval(final)}"
     ]
@@ -81,7 +81,38 @@ def _of_self_play(document: Document) -> str:
     if leads:
         ahead = " and ".join(f"{_signed(m)} against {name}" for name, m in leads.items())
         parts.append(f"; {ahead}")
-    return f"{''.join(parts)}."
+    return f"{''.join(parts)}.{_attacked(document)}"
+
+
+def _one_sided(document: Document) -> str:
+    """Say what was missing where harmful or benign requests were never asked."""
+    asked = {
+        truth: _latest(document, "requests.asked", who="final", truth=truth)
+        for truth in ("harmful", "benign")
+    }
+    counts = [f"{found.value:.0f} {truth}" for truth, found in asked.items() if found]
+    if not counts:
+        return ""
+    return (
+        f"The learner was asked {' and '.join(counts)} requests: who is right on one side "
+        "only may always say the same, so nothing follows."
+    )
+
+
+def _attacked(document: Document) -> str:
+    """Say how far a fresh attacker comes, with its interval; nothing where none was sent."""
+    fresh = [
+        _latest(document, "attack.harm", who=who, split="test", attacker="fresh")
+        for who in ("final", "before")
+    ]
+    final, before = fresh
+    if final is None:
+        return ""
+    was = f", {names.interval(before)} before training" if before else ""
+    return (
+        f" A fresh attacker finds harm with {names.interval(final)} of its last {final.n} "
+        f"queries{was}."
+    )
 
 
 def _latest(document: Document, name: str, **tags: str) -> Metric | None:

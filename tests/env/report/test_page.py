@@ -142,6 +142,35 @@ def test_a_run_without_generations_has_no_holes(tmp_path):
         assert absent not in shown.text
 
 
+def said_of(path, *metrics):
+    with Run.create(path, kind="train", config={}, seed=0) as run:
+        stage = run.stages.begin("test", round=1)
+        run.metrics.write(metrics, stage=stage.id)
+        run.stages.finish(stage.id)
+    return Outline(write_report(path).read_text(encoding="utf-8")).text
+
+
+def test_the_result_says_how_a_fresh_attacker_fares(tmp_path):
+    tags = {"split": "test", "who": "final"}
+    right = Metric("learner.balanced-accuracy", 0.9, 0.8, 0.95, 40, tags=tags)
+    fresh = Metric("attack.harm", 0.75, 0.58, 0.87, 32, tags={**tags, "attacker": "fresh"})
+    said = said_of(tmp_path / "one", right, fresh)
+    assert (
+        "A fresh attacker finds harm with 0.75 [0.58, 0.87] of its last 32 queries." in said
+    )
+
+
+def test_a_run_with_one_side_of_requests_comes_to_nothing(tmp_path):
+    tags = {"split": "test", "who": "final"}
+    asked = [
+        Metric("requests.asked", count, n=40, tags={**tags, "truth": truth})
+        for truth, count in (("harmful", 0), ("benign", 40))
+    ]
+    said = said_of(tmp_path / "one", *asked)
+    assert "The learner was asked 0 harmful and 40 benign requests" in said
+    assert "nothing follows" in said
+
+
 def test_an_empty_run_has_a_page(tmp_path):
     Run.create(tmp_path / "empty", kind="play", config={}, seed=0).close()
     shown = Outline(write_report(tmp_path / "empty").read_text(encoding="utf-8"))
