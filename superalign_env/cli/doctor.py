@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from superalign_env import registry
 from superalign_env.cli.output import (
     AsJson,
     console,
@@ -41,6 +42,7 @@ def doctor(
         "versions": versions(),
         "extras": {extra: _missing(packages) for extra, packages in _EXTRAS.items()},
         "device": _device(),
+        "plugins_left_out": registry.left_out(),
     }
     problems: list[str] = []
     if run is not None:
@@ -106,6 +108,8 @@ def _print(found: dict[str, Any]) -> None:
     device = found["device"]
     gpus = ", ".join(device["gpus"]) or "no GPU seen"
     console.print(f"{device['system']}, {device['processors']} processors, {gpus}")
+    for why in found["plugins_left_out"]:
+        console.print(shown(why, "red"))
     if "run" in found:
         for problem in found["run"]["problems"]:
             console.print(shown(problem, "red"))

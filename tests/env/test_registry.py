@@ -1,11 +1,14 @@
 """Plug-in packages: one entry point each, and a broken one takes nothing else along."""
 
+import json
 import sys
 import warnings
 
 import pytest
+from typer.testing import CliRunner
 
 from superalign_env import registry
+from superalign_env.cli import build
 from superalign_env.errors import UnknownId
 from superalign_env.making import make_scenario
 
@@ -65,3 +68,11 @@ def test_an_entry_point_without_its_attribute_is_left_out(install):
     install("good", attribute="NOPE")
     with pytest.warns(RuntimeWarning, match="AttributeError"):
         assert "parrot" not in registry.entries("agent")
+
+
+def test_doctor_names_the_plugin_that_is_left_out(install):
+    install("broken")
+    with pytest.warns(RuntimeWarning):
+        said = CliRunner().invoke(build(), ["doctor", "--json"])
+    (why,) = json.loads(said.stdout)["plugins_left_out"]
+    assert "broken_shop" in why and "no_such_module_anywhere" in why
