@@ -53,7 +53,8 @@ def not_sealed(run: Run) -> list[str]:
     """Return what of a run has no hash, so that nobody would see it altered."""
     old = len(unsealed_checkpoints(run.database))
     weights = [f"weights of {old} checkpoints, by an earlier version"] if old else []
-    return ["settings", "stages", "agents", "metrics", "notices", "hazards", *weights]
+    tables = "stages agents metrics notices hazards questions annotators cells"
+    return ["settings", *tables.split(), *weights]
 
 
 def _database(run: Run) -> Iterator[Problem]:
