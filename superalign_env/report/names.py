@@ -54,6 +54,7 @@ TITLES = {
     "capability.saliency": "saliency",
     "capability.utility": "utility U",
     "capability.w2s_minus_weak": "student − weak supervisor",
+    "people.answers": "answers of people",
     "requests.asked": "requests asked",
     "risk.asked": "hazardous answers, say critics",
     "risk.distinct": "hazards found before the cap",

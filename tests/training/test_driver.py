@@ -6,7 +6,7 @@ import signal
 import pytest
 from msgspec.structs import replace
 
-from superalign_env.errors import EpisodesFailed, RecordDamaged, RecordError
+from superalign_env.errors import EpisodesFailed, InvalidOption, RecordDamaged, RecordError
 from superalign_env.store import Run
 from superalign_env.types import Ending, Episode, EpisodeKey, Metric, Task
 from superalign_training.loop.chain import Chain, read_memory, write_memory
@@ -110,7 +110,7 @@ def test_sigterm_stops_a_run_like_ctrl_c_and_only_while_it_runs(tmp_path):
 
     before = signal.getsignal(signal.SIGTERM)
     with create(tmp_path / "run") as run:
-        with pytest.raises(Interrupted, match="--resume run_dir="):
+        with pytest.raises(Interrupted, match=r"superalign train run_dir=.* --resume"):
             go(run, [Planned("step", terminated)])
         assert run.info.status == "interrupted"
     assert signal.getsignal(signal.SIGTERM) is before
@@ -213,6 +213,20 @@ def test_a_stage_of_which_too_much_failed_stops_with_the_commonest_reason(
         assert run.info.status == "failed"
         go(run, failing(*parts), failures=1.0)
         assert run.info.status == "done"
+
+
+def test_an_error_for_want_of_what_failed_is_explained_by_it(tmp_path):
+    def do(bench):
+        lost = Ending.failed("critic_0: prompt too long")
+        bench.failures.count([replace(episode("e0", 0), ending=lost)])
+        raise InvalidOption("there is nothing to imitate")
+
+    with create(tmp_path / "r") as run:
+        with pytest.raises(EpisodesFailed, match="critic_0: prompt too long") as raised:
+            go(run, [Planned("step", do)])
+        assert "nothing to imitate" in str(raised.value.__cause__)
+        with pytest.raises(InvalidOption, match="nothing to imitate"):
+            go(run, [Planned("step", do)], failures=1.0)
 
 
 def test_a_few_failures_are_a_metric_and_none_are_no_metric(tmp_path):

@@ -363,7 +363,7 @@ def test_an_interrupt_ends_with_its_own_code_and_a_hint(speaking, tmp_path, monk
     path = tmp_path / "run"
     found = cli(*overrides(small(speaking, str(path))))
     assert found.exit_code == 130
-    assert f"--resume run_dir={path}" in found.output
+    assert f"superalign train run_dir={path} --resume" in found.output
 
 
 def test_an_attacker_that_repeats_itself_is_taken_back(speaking, tmp_path):

@@ -94,7 +94,7 @@ def test_a_log_hears_of_steps_only_after_a_silence_and_once_of_every_stage():
     log.skip(moment("gate", 3, generation=1, place=8), ())
     assert lines == [
         "[5/9] round 2 learn 2/4 loss 0.125",
-        "[5/9] round 2 learn done in 12.5 s learner.reward 0.50",
+        "[5/9] round 2 learn done in 12.5 s reward of the learner 0.50",
         "[9/9] generation 1 round 3 gate was done before",
     ]
 

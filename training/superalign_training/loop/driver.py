@@ -148,7 +148,9 @@ def drive(
                 chain, unfinished = outcome.chain, ""
     except KeyboardInterrupt as error:
         run.set_status("interrupted")
-        raise Interrupted(f"stopped; continue with --resume run_dir={run.path}") from error
+        raise Interrupted(
+            f"stopped; go on with: superalign train run_dir={run.path} --resume"
+        ) from error
     except BaseException:
         run.set_status("failed")
         raise
@@ -188,7 +190,7 @@ def _one(desk: Desk, planned: Planned, chain: Chain) -> Outcome:
     since = time.perf_counter()
     failures = Failures(planned.name, desk.failures)
     try:
-        with EpisodeWriter(run, stage=begun.id) as writer:
+        with EpisodeWriter(run, stage=begun.id) as writer, failures:
             outcome = planned.do(
                 Bench(
                     run,

@@ -49,4 +49,4 @@ def sigterm_as_interrupt() -> Iterator[None]:
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     # What is being saved now must not be interrupted by a second one.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Terminated("SIGTERM")
+    raise Terminated

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from superalign_env.plain_text import terminal
+from superalign_env.report.names import title
 from superalign_env.types import Metric
 from superalign_training.evaluation.chain_summary import ChainSummary
 from superalign_training.evaluation.summary import BASELINES, Summary
@@ -178,7 +179,13 @@ def highlights(metrics: Sequence[Metric]) -> str:
     ]
     newest = _newest(shown)
     chosen = [m for m in shown if m.tags.get("who", newest) == newest]
-    return ", ".join(f"{terminal(m.name)}{_tagged(m)} {m.value:.2f}" for m in chosen[:6])
+    return ", ".join(
+        f"{terminal(title(m.name))}{_tagged(m)} {_shown(m.value)}" for m in chosen[:6]
+    )
+
+
+def _shown(value: float) -> str:
+    return f"{value:.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.2f}"
 
 
 def _newest(metrics: Sequence[Metric]) -> str:

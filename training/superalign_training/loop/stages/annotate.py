@@ -64,7 +64,11 @@ def annotate(bench: Bench, settings: Settings) -> Outcome:
         episode_of=lambda name: by_name.get(name) or run.episode(name),
         scenario=scenario,
     )
-    return Outcome(bench.chain, _agreement(bench, by_name), {"asked": len(questions)})
+    answered = run.questions.budget(round=bench.round).answered
+    bought = Metric("people.answers", float(answered), step=bench.round)
+    return Outcome(
+        bench.chain, (bought, *_agreement(bench, by_name)), {"asked": len(questions)}
+    )
 
 
 def _drawn(names: Sequence[str], count: int, bench: Bench) -> list[str]:

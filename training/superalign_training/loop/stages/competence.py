@@ -65,7 +65,8 @@ def competence(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
             f"only {len(labels)} tasks were labelled, and competence.least asks for "
             f"{settings.competence.least}: raise signals.labels, name signals.models or "
             "signals.personas that answer, or let people answer what is open (superalign "
-            f"label {bench.run.path}) and continue with --resume run_dir={bench.run.path}"
+            f"label {bench.run.path}) and go on: superalign train run_dir={bench.run.path} "
+            "--resume"
         )
     lessons = lessons_of(taught, labels, learner)
     numbers = _teach(bench, settings, learner, lessons, effort)

@@ -128,7 +128,7 @@ def halt_unless_told(bench: Bench, name: str, what: str) -> None:
         )
     raise Halted(
         f"{what}; look at `superalign report {path}`, say yes to the question in "
-        f"`superalign label {path} --as NAME`, then continue with --resume run_dir={path}"
+        f"`superalign label {path} --as NAME`, then superalign train run_dir={path} --resume"
     )
 
 
