@@ -51,6 +51,12 @@ def main() -> None:
         print(f"superalign: {terminal(str(error))}", file=sys.stderr)
         misused = isinstance(error, _MISUSED) or type(error) is RecordError
         sys.exit(2 if misused else 1)
+    except OSError as error:
+        if error.filename is None:  # not about a path: somebody should see where it was
+            raise
+        said = f"{error.filename}: {error.strerror or error}"
+        print(f"superalign: {terminal(said)}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _late(verb: str) -> Callable[[typer.Context], None]:

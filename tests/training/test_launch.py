@@ -1,6 +1,7 @@
 """From words of the command line to runs: groups, sweeps, forks, prices, exit codes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from superalign_env import registry
 from superalign_env.cli import build
-from superalign_env.errors import InvalidOption, RecordError
+from superalign_env.errors import InvalidOption, RecordError, UnknownId
 from superalign_env.store import Run
 from superalign_training.launch.composing import (
     changed,
@@ -24,6 +25,7 @@ from superalign_training.launch.composing import (
 from superalign_training.launch.sweeping import Sweep, results_table
 from superalign_training.launch.terminal import launch_sweep
 from superalign_training.loop.stopping import CTRL_C, REQUEUE, Terminated, exit_code
+from superalign_training.selfplay import SelfPlay
 from superalign_training.settings import Settings, read_settings
 
 QUICK = [
@@ -71,9 +73,15 @@ def test_a_choice_has_settings_of_its_own():
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("rouns=2", "rouns"),
-        ("gap=adaptiv", "adaptiv"),
-        ("gap.nothing=1", "nothing"),
+        ("rouns=2", "rouns; did you mean rounds"),
+        ("scenaro=red-team", "scenaro; did you mean scenario"),
+        ("learn.vanila=0.5", "did you mean learn.vanilla"),
+        ("vanilla=0.5", "did you mean discover.vanilla or learn.vanilla"),
+        ("calibrat.cases=3", "did you mean calibrate.cases"),
+        ("gap=adaptiv", "did you mean adaptive"),
+        ("gap.nothing=1", "nothing; there are gap.id"),
+        ("learn.rl.clip=0.1", "there are learn.rl.steps"),
+        ("zzz=1", "docs/training.md"),
         ("seed=0,1", "seed"),
         ("rounds", "rounds"),
         ("preset=none-such", "none-such"),
@@ -82,6 +90,82 @@ def test_a_choice_has_settings_of_its_own():
 def test_words_that_mean_nothing_are_named(word, said):
     with pytest.raises(InvalidOption, match=said):
         composed([word])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["options.critics=2", "options.refine=1"],
+        ["options={critics: 2, refine: 1}"],
+        ["options={critics: 2}", "options.refine=1"],
+        ["+options.critics=2", "++options.refine=1"],
+    ],
+)
+def test_options_of_the_scenario_are_set_like_any_other(words):
+    assert read_settings(composed(words)).options == {"critics": 2, "refine": 1}
+    swept_over = combinations([*words, "options.source=microworld,rows"])
+    assert [composed(w)["options"]["source"] for w in swept_over] == ["microworld", "rows"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["options.critcs=2"], "has no option 'critcs'; did you mean critics"),
+        (["options={critcs: 2}"], "has no option 'critcs'; did you mean critics"),
+        (["options.critics=two"], "critics='two'"),
+        (["scenario=errand"], "no seat for attacker, critic.* can be trained: red-team"),
+        (["scenario=weak-to-strong"], "no seat for attacker.*red-team"),
+        (["scenario=red-tem"], "did you mean red-team"),
+        (["device=cuda:77"], "device=cuda:77 cannot be used here .*; choose cpu"),
+        (["device=nonsense"], "device=nonsense cannot be used here"),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_what_cannot_be_trained_is_said_before_anything_is_done(
+    tmp_path, words, said, more
+):
+    found = cli("train", *QUICK, f"run_dir={tmp_path / 'run'}", *words, *more)
+    assert isinstance(found.exception, (InvalidOption, UnknownId))
+    assert re.search(said, str(found.exception)), found.exception
+    assert not (tmp_path / "run").exists()
+
+
+def test_python_hears_the_same_of_options_scenarios_and_devices(tmp_path):
+    for given, said in (
+        ({"options": {"critcs": 2}}, "did you mean critics"),
+        ({"scenario": "errand"}, "scenarios that can be trained: red-team"),
+        ({"device": "cuda:77"}, "device=cuda:77 cannot be used here"),
+    ):
+        with pytest.raises(InvalidOption, match=said):
+            SelfPlay(run_dir=tmp_path / "run", **given).run()
+    with pytest.raises(InvalidOption, match="scenaro; did you mean scenario"):
+        read_settings({"scenaro": "red-team"})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_is_taken_is_refused_before_anything_is_measured(tmp_path):
+    path = tmp_path / "run"
+    Run.create(path, kind="train", config={}, seed=0).close()
+    found = cli("train", *QUICK, f"run_dir={path}")
+    assert isinstance(found.exception, RecordError)
+    assert f"superalign train run_dir={path} --resume" in str(found.exception)
+    assert found.output == ""
+
+
+def test_a_path_that_cannot_be_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "run"
+    code = "from superalign_env.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", *QUICK, f"run_dir={path}"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"superalign: {path}: Not a directory\n"
 
 
 def test_a_sweep_is_every_combination():
@@ -259,7 +343,7 @@ def test_sigterm_saves_and_ends_with_the_code_for_requeueing(tmp_path):
         process.terminate()
         _, told = process.communicate(timeout=120)
     assert process.returncode == 75
-    assert f"--resume run_dir={path}" in told
+    assert f"superalign train run_dir={path} --resume" in told
     with Run.open(path, readonly=True) as run:
         assert run.info.status == "interrupted"
         assert run.stages.all()[0].status == "done"

@@ -32,6 +32,7 @@ from superalign_training.loop.driver import Watcher, drive
 from superalign_training.loop.plans import plan
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.told import told_in
+from superalign_training.policy.devices import require_device
 from superalign_training.settings import (
     TRAINED,
     AgentReference,
@@ -102,6 +103,7 @@ class SelfPlay:
             Interrupted: by Ctrl-C or SIGTERM; resume continues.
         """
         settings = self.settings
+        require_device(settings.device)
         # Loading weights takes milliseconds and would draw a bar each time.
         disable_progress_bar()  # type: ignore[no-untyped-call] # theirs
         if settings.device == "cpu":

@@ -5,6 +5,7 @@ only stages read settings.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeGuard
 
@@ -29,7 +30,14 @@ from superalign_training.gap.level import Level
 from superalign_training.gap.making import GapRule
 from superalign_training.league import LeagueSettings
 from superalign_training.risks.settings import Conform, Discover, Gate
-from superalign_training.sections import Count, Plural, Section, Share
+from superalign_training.sections import (
+    Count,
+    Plural,
+    Section,
+    Share,
+    keys_in,
+    unknown_key,
+)
 from superalign_training.sources.checking import check as check_signals
 from superalign_training.sources.settings import Competence, Signals
 
@@ -177,7 +185,8 @@ class Settings(Section):
     """What chooses the level of each generation."""
     scenario: str = "red-team"
     options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the scenario; split, vanilla and plant are set by the stages."""
+    """Options of the scenario, which says what it knows: ``options.critics=2``; split, vanilla
+    and plant are set by the stages."""
     rounds: NonNegativeInt = 3
     """Of self-play: in all or, in a chain, of every generation."""
     seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
@@ -277,7 +286,15 @@ def _flaw(flaw: Any) -> str:
     key = ".".join(map(str, flaw["loc"]))
     value = "" if isinstance(flaw["input"], (Mapping, Section)) else f"={flaw['input']!r}"
     said = str(flaw["msg"]).removeprefix("Value error, ")
+    if flaw["type"] == "extra_forbidden":
+        said = unknown_key(key, keys())
     return f"{key}{value}: {said}" if key else said
+
+
+@cache
+def keys() -> tuple[str, ...]:
+    """Return every key there is by default, with dots, sections among them."""
+    return tuple(keys_in(Settings().model_dump(mode="json")))
 
 
 def _completed(plain: Mapping[str, Any], defaults: Section) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from superalign_training.algorithms.making import (
 from superalign_training.experience import Experience, Live
 from superalign_training.gap.making import make_controller
 from superalign_training.registered import plain_registered
+from superalign_training.sections import keys_in, unknown_key
 from superalign_training.settings import Settings
 
 ROOT = "train"
@@ -39,6 +40,9 @@ FOLDER = Path(__file__).parents[1] / "conf"
 
 CHOOSING = ("attack", "learn", "calibrate")
 """Sections whose ``rl`` is a choice among algorithms."""
+
+FREE = "options"
+"""The setting whose keys are not ours: scenarios say themselves which ones they know."""
 
 _EXEMPT = ("run_dir", "preset", "threads", "failures")
 """Keys that may differ between a run and its continuation."""
@@ -50,10 +54,12 @@ def composed(words: Sequence[str]) -> dict[str, Any]:
     Raises:
         InvalidOption: a key that does not exist, a value that does not fit, no sense.
     """
-    _register()
-    with _our_errors(), initialize_config_module(MODULE, version_base="1.3"):
-        found = compose(ROOT, overrides=list(words))
-        return _plain(found)
+    overrides = _parsed(words)
+    freed = [_freed(word, one) for word, one in zip(words, overrides, strict=True)]
+    try:
+        return _composed(freed)
+    except InvalidOption as error:
+        raise InvalidOption(_misnamed(overrides) or str(error)) from error
 
 
 def combinations(words: Sequence[str]) -> list[list[str]]:
@@ -152,6 +158,38 @@ def groups() -> dict[str, dict[str, dict[str, Any]]]:
         name: plain_registered(make_controller(name)) for name in registry.entries("gap")
     }
     return {**{f"{section}/rl": algorithms for section in CHOOSING}, "gap": controllers}
+
+
+def _composed(words: Sequence[str]) -> dict[str, Any]:
+    _register()
+    with _our_errors(), initialize_config_module(MODULE, version_base="1.3"):
+        return _plain(compose(ROOT, overrides=list(words)))
+
+
+def _freed(word: str, override: Override) -> str:
+    """Return a word as Hydra wants it: what scenarios know, no schema lists beforehand."""
+    free = override.key_or_group.partition(".")[0] == FREE
+    changes = not (override.is_add() or override.is_force_add() or override.is_delete())
+    return f"++{word}" if free and changes else word
+
+
+def _misnamed(overrides: Sequence[Override]) -> str:
+    """Return what to say of the first word that names no setting; nothing if all do."""
+    chosen = []
+    for override in overrides:
+        key, value = override.key_or_group, override.value()
+        if isinstance(value, str) and key in groups():
+            _chosen(key, value)
+            chosen.append(f"{key}={value}")
+        elif isinstance(value, str) and key == "preset":
+            _preset(value)
+    known = list(keys_in(_composed(chosen)))
+    for override in overrides:
+        key = override.key_or_group.replace("/", ".")
+        free = key.partition(".")[0] == FREE or override.key_or_group in groups()
+        if not (free or key == "preset" or key in known):
+            return unknown_key(key, known)
+    return ""
 
 
 @cache

@@ -10,6 +10,7 @@ from rich.console import Console
 from superalign_env.errors import InvalidOption
 from superalign_env.store import Run
 from superalign_training.launch import composing
+from superalign_training.launch.checking import check
 from superalign_training.launch.cost import Cost, cost_of, cost_table
 from superalign_training.launch.sweeping import Result, Sweep, results_table
 from superalign_training.loop.told import told_in
@@ -34,6 +35,7 @@ def launch(words: Sequence[str], *, resume: bool = False, dry: bool = False) -> 
         Interrupted: by Ctrl-C or SIGTERM.
     """
     settings = _settings(words, resume=resume)
+    check(settings, resume=resume or dry)
     if dry:
         _say_cost(Console(), cost_of(settings))
     else:
@@ -73,6 +75,7 @@ def launch_fork(
         if dry:
             _say_cost(Console(), cost_of(settings))
             return
+        check(settings)
         made = fork_of(opened, settings, at=at, stage=stage)
     if go_on:
         train(made.settings, resume=True)
@@ -110,12 +113,18 @@ def launch_sweep(
         name = ",".join(w.replace("/", ".") for w in chosen if w.partition("=")[0] in swept)
         runs[name] = composing.with_run_dir(chosen, base / name)
         settings = read_settings(composing.composed(runs[name]))
+        check(settings, resume=resume or dry)
         costs[name] = cost_of(settings, measured=next(iter(costs.values()), None))
     for name, cost in costs.items():
         console.print(f"{name}: {cost.line}", highlight=False, markup=False, soft_wrap=True)
     if dry:
         return []
-    found = Sweep(base, runs, jobs=jobs, resume=resume, say=print).run()
+    try:
+        found = Sweep(base, runs, jobs=jobs, resume=resume, say=print).run()
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(
+            f"stopped; {base} keeps what is done: give the same command with --resume"
+        ) from stop
     console.print(results_table(found))
     folders = " ".join(str(result.folder) for result in found if result.code == 0)
     if folders:

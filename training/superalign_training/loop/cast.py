@@ -19,6 +19,7 @@ from superalign_training.league import Shelf
 from superalign_training.loop.chain import CHECKPOINTS, Chain
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.residents import Residents
+from superalign_training.loop.seats import require_seats
 from superalign_training.policy import Checkpoint, Lora, Policy, SharedBase, read_agent
 from superalign_training.registered import flaws
 from superalign_training.settings import TRAINED, Settings
@@ -31,16 +32,16 @@ def stage_scenario(settings: Settings, **options: Any) -> Scenario[Any]:
     """Return the run's scenario as a stage wants it.
 
     Raises:
+        UnknownId: no scenario is called so.
         InvalidOption: options that the scenario does not know, or seats missing.
     """
-    scenario = make_scenario(settings.scenario, **{**settings.options, **options})
-    roles = {role_of(seat) for seat in scenario.seats}
-    missing = [role for role in TRAINED if role not in roles]
-    if missing:
-        raise InvalidOption(
-            f"{scenario.id} has no seat for {', '.join(missing)}; self-play needs "
-            f"{', '.join(TRAINED)}, as red-team has them"
-        )
+    try:
+        scenario = make_scenario(settings.scenario, **{**settings.options, **options})
+    except InvalidOption:
+        # Without the seats it need not know what stages ask of it: that is the reason then.
+        require_seats(settings.scenario)
+        raise
+    require_seats(scenario)
     return scenario
 
 

@@ -1,0 +1,84 @@
+"""Rows of a file, several critics, refining: the page's own command lines, made small."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from superalign_env.cli import build
+from superalign_env.seeding import generator
+from superalign_env.store import Run
+from superalign_scenarios.microworld.source import MicroWorld
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "training.md"
+TINY = [
+    "learner=micro/0", "attacker=micro/0", "critic=micro/0", "judge.cases=8",
+    "judge.check_cases=4", "judge.one_answer_first=1", "judge.imitation.steps=1",
+    "attack.cases=6", "attack.imitation.steps=1", "learn.rl.steps=1", "learn.rl.cases=2",
+    "learn.rl.members=2", "calibrate.cases=4", "calibrate.imitation.steps=1",
+    "evaluate.cases=10", "evaluate.attack_cases=4", "evaluate.fresh_queries=4",
+    "evaluate.fresh_waves=2", "evaluate.family_cases=0",
+]  # fmt: skip
+
+
+def commands():
+    """The command lines of the section, as words."""
+    section = PAGE.read_text("utf-8").partition("## Real rows")[2].partition("\n## ")[0]
+    (code,) = re.findall(r"^```bash\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    return [shlex.split(line) for line in code.splitlines()]
+
+
+def rows(path):
+    """Write some requests of the microworld as people would write theirs."""
+    world, rng = MicroWorld(), generator(3)
+    tasks = {}
+    for split, count in (("train", 80), ("gate", 40), ("test", 40)):
+        drawn = {
+            task.prompt: task for task in (world.draw(rng, split) for _ in range(count))
+        }
+        tasks |= drawn
+    lines = [
+        {"prompt": prompt, "label": world.gold(task).label, "split": task.split}
+        for prompt, task in tasks.items()
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return {line["prompt"] for line in lines}
+
+
+def trained(words, folder):
+    done = CliRunner().invoke(build(), [*words[1:], *TINY, f"run_dir={folder}"])
+    assert done.exit_code == 0, done.exception
+    return folder
+
+
+@pytest.fixture(scope="module")
+def refined(tmp_path_factory):
+    return trained(commands()[0], tmp_path_factory.mktemp("refined") / "run")
+
+
+def test_two_critics_judge_and_the_learner_answers_again(refined):
+    with Run.open(refined, readonly=True) as run:
+        assert run.info.config["options"] == {"critics": 2, "refine": 1}
+        episodes = [e for e in run.episodes(split="train") if e.arm != "planted"]
+        spoken = [
+            [u.seat for u in e.utterances if u.seat != "attacker_0"] for e in episodes
+        ]
+        paid = {reward.part for e in episodes for reward in e.rewards}
+    whole = ["learner_0", "critic_0", "critic_1"]
+    assert 2 * whole in spoken
+    assert all(seats in (2 * whole, []) for seats in spoken), "else its query was invalid"
+    assert "gain" in paid
+
+
+def test_rows_of_a_file_are_trained_on_and_measured_by_their_labels(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    known = rows(tmp_path / "requests.jsonl")
+    folder = trained(commands()[1], tmp_path / "run")
+    with Run.open(folder, readonly=True) as run:
+        asked = [e for e in run.episodes() if e.scenario.startswith("red-team")]
+        assert asked and {e.task.prompt for e in asked} <= known
+        measured = run.metrics.read("learner.miss", tags={"split": "test", "who": "final"})
+        assert measured[0].metric.n > 0, "harmful rows were asked"

@@ -1,0 +1,38 @@
+"""What would stop a run is said at once: before anything is measured, played or written."""
+
+from pathlib import Path
+
+from superalign_env.errors import RecordError
+from superalign_env.store import Run
+from superalign_training.loop.cast import stage_scenario
+from superalign_training.policy.devices import require_device
+from superalign_training.settings import Settings
+
+
+def check(settings: Settings, *, resume: bool = False) -> None:
+    """Raise if a run with these settings could not begin.
+
+    Args:
+        settings: of the run.
+        resume: whether it goes on in a folder that has a run.
+
+    Raises:
+        InvalidOption: a device that is not here; a scenario that cannot be trained, or
+            options that it does not know.
+        RecordError: the folder holds a run already.
+    """
+    if not resume:
+        _refuse_taken(settings.run_dir)
+    require_device(settings.device)
+    stage_scenario(settings, split="train")
+
+
+def _refuse_taken(folder: Path) -> None:
+    try:
+        Run.open(folder, readonly=True).close()
+    except RecordError:
+        return  # there is none that was begun, or whoever makes one can say more
+    raise RecordError(
+        f"{folder} holds a run already; superalign train run_dir={folder} --resume goes on "
+        "with it, or choose another run_dir"
+    )
