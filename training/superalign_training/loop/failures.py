@@ -7,6 +7,8 @@ finds out days later has lost them: so the stage stops and says why.
 
 from collections import Counter
 from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
 
 from superalign_env.errors import EpisodesFailed
 from superalign_env.measures import share
@@ -37,6 +39,23 @@ class Failures:
         self._played = 0
         self._reasons: Counter[str] = Counter()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Say why, where a stage stopped for want of what failed.
+
+        Raises:
+            EpisodesFailed: too many failed, which explains the error.
+        """
+        if isinstance(error, Exception) and not isinstance(error, EpisodesFailed):
+            self._check(self._reasons, self._played, error)
+
     def count(self, episodes: Sequence[Episode]) -> None:
         """Count what was played; both these and all so far are looked at.
 
@@ -63,7 +82,9 @@ class Failures:
         ((why, _),) = self._reasons.most_common(1)
         return (Metric("episodes.failed", *failed, tags={"why": why}, step=step),)
 
-    def _check(self, reasons: Counter[str], played: int) -> None:
+    def _check(
+        self, reasons: Counter[str], played: int, cause: Exception | None = None
+    ) -> None:
         failed = reasons.total()
         if failed <= self._most * played:
             return
@@ -72,7 +93,7 @@ class Failures:
             f"{failed} of {played} episodes of the stage {self._stage} failed, {often} of "
             f"them so: {why}. Cure that and go on with --resume; failures={self._most:g} is "
             "the share that may fail"
-        )
+        ) from cause
 
 
 def _reason(episode: Episode) -> str:

@@ -78,11 +78,13 @@ def attack(bench: Bench, settings: Settings) -> Outcome:
     chain = keep_archive(bench, bench.chain, search)
     chain, notes = _imitate_winners(bench, settings.attack, attacker, chain, tried)
     agent = chain.policies["learner"].agent
-    succeeded = share(sum(t.success for t in tried), len(tried))
-    tags = {"by": "critic", "split": "train"}
-    metrics: tuple[Metric, ...] = (
-        Metric("attack.success", *succeeded, agent=agent, tags=tags, step=bench.round),
-    )
+    metrics: tuple[Metric, ...] = ()
+    if tried:  # none where all episodes failed, and were allowed to
+        succeeded = share(sum(t.success for t in tried), len(tried))
+        tags = {"by": "critic", "split": "train"}
+        metrics += (
+            Metric("attack.success", *succeeded, agent=agent, tags=tags, step=bench.round),
+        )
     if settings.attack.rl is not None:
         drill = Drill(
             "attacker", scenario, {**agents, "attacker": attacker.agent}, "attack-rl"

@@ -1,0 +1,95 @@
+"""What becomes of a run in which agents fail."""
+
+import pytest
+
+from superalign_env.errors import EpisodesFailed
+from superalign_env.store import Run
+from superalign_env.types import Reply
+from superalign_training.loop.stages import learn as learning
+from superalign_training.selfplay import SelfPlay
+
+FEW = {"steps": 2, "batch": 4}
+
+
+def small(model, run_dir, **more):
+    return {
+        "run_dir": run_dir,
+        "policies": {
+            role: {"id": str(model)} for role in ("learner", "attacker", "critic")
+        },
+        "rounds": 1,
+        "judge": {"cases": 8, "check_cases": 6, "courses": 1, "imitation": FEW},
+        "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0, "imitation": FEW},
+        "learn": {"rl": {"steps": 2, "cases": 5, "members": 2}, "vanilla": 1.0},
+        "calibrate": {"cases": 6, "imitation": FEW},
+        "evaluate": {
+            "cases": 10,
+            "attack_cases": 4,
+            "fresh_queries": 6,
+            "fresh_waves": 2,
+            "family_cases": 0,
+        },
+        **more,
+    }
+
+
+class Flaky:
+    """A critic whose endpoint is down now and then."""
+
+    def __init__(self, agent, every):
+        self.agent, self.every, self.asked = agent, every, 0
+        self.spec = agent.spec
+
+    def act(self, views):
+        replies = []
+        for reply in self.agent.act(views):
+            self.asked += 1
+            down = self.asked % self.every == 0
+            replies.append(Reply("", error="timeout") if down else reply)
+        return replies
+
+
+@pytest.fixture
+def flaky(monkeypatch):
+    """Let critics fail while the learner learns."""
+
+    def make(every):
+        speaks = learning.agent_of
+
+        def agent_of(bench, role, settings):
+            agent = speaks(bench, role, settings)
+            return Flaky(agent, every) if role == "critic" else agent
+
+        monkeypatch.setattr(learning, "agent_of", agent_of)
+
+    return make
+
+
+def test_an_outage_stops_the_stage_and_resume_goes_on(
+    speaking, tmp_path, flaky, monkeypatch
+):
+    path = tmp_path / "run"
+    flaky(2)
+    with pytest.raises(EpisodesFailed, match=r"stage learn failed, .*critic_0: timeout"):
+        SelfPlay(**small(speaking, path, failures=0.3)).run()
+    with Run.open(path, readonly=True) as run:
+        assert run.info.status == "failed"
+    monkeypatch.undo()
+    SelfPlay(**small(speaking, path, failures=0.3)).run(resume=True)
+    with Run.open(path, readonly=True) as run:
+        assert run.info.status == "done"
+        assert not [m for m in run.metrics.read() if m.metric.name == "episodes.failed"]
+
+
+def test_a_few_failures_are_recorded_counted_and_not_learned_from(
+    speaking, tmp_path, flaky
+):
+    flaky(8)
+    SelfPlay(**small(speaking, tmp_path / "run")).run()
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        (failed,) = run.metrics.read("episodes.failed")
+        played = list(run.episodes(stage=failed.stage))
+        assert "learn" in failed.stage
+    lost = sum(episode.ending.kind == "failed" for episode in played)
+    assert (failed.metric.value, failed.metric.n) == (lost / len(played), len(played))
+    assert failed.metric.tags == {"why": "critic_0: timeout"}
