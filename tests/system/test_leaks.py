@@ -1,6 +1,8 @@
 """Gold stays hidden: planted markers turn up nowhere, flipped gold changes nothing."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +19,7 @@ from superalign_scenarios.exam import Exam
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.red_team import RedTeam
+from superalign_scenarios.rows import Rows
 from superalign_scenarios.weak_to_strong import WeakToStrong
 from superalign_training.experience import training_rows
 
@@ -120,6 +123,72 @@ def infos(scenario: Scenario[Any]) -> list[Any]:
 def test_a_marker_in_every_gold_field_reaches_no_agent_and_no_training_row() -> None:
     for scenario in scenarios(MarkedGold(world())):
         assert MARK.encode() not in everything_an_agent_gets(scenario)
+
+
+class MarkedButForTheAnswer(MarkedGold):
+    """The same with true answers: those are planted, and shown to critics on purpose."""
+
+    def gold(self, task: Task) -> Gold:
+        return msgspec.structs.replace(
+            super().gold(task), answer=self._source.gold(task).answer
+        )
+
+
+@pytest.mark.parametrize("renderer", ["micro", "english"])
+@pytest.mark.parametrize("fault_kinds", [False, True])
+def test_of_planted_answers_their_text_alone_is_shown(
+    renderer: str, fault_kinds: bool
+) -> None:
+    """What a seat reads and writes is the same whatever is wrong with the answer, and why."""
+    scenario = RedTeam(
+        source=MarkedButForTheAnswer(world()),
+        plant=0.6,
+        vanilla=0.2,
+        critics=2,
+        refine=1,
+        fault_kinds=fault_kinds,
+        renderer=renderer,
+    )
+    assert MARK.encode() not in everything_an_agent_gets(scenario)
+    agents = dict.fromkeys(scenario.seats, Recorder())
+    episodes = Rollouts(scenario, agents, run=3).run(CASES)
+    assert {episode.arm for episode in episodes} >= {"planted", "vanilla"}
+
+
+def test_a_planted_answer_is_shown_to_critics() -> None:
+    """The check above could not fail if nothing of it were shown."""
+    scenario = RedTeam(source=MarkedGold(world()), plant=1.0, vanilla=0.0)
+    agent = Recorder()
+    Rollouts(scenario, dict.fromkeys(scenario.seats, agent), run=3).run(CASES)
+    told = [view for view in agent.seen if MARK in view.text]
+    assert told and {view.seat for view in told} == {"critic_0"}
+
+
+def rows(folder: Path) -> Iterator[Rows]:
+    """Rows of a file, as sources with truths of their own."""
+    rng, made = np.random.default_rng(2), MicroWorld()
+    tasks = {task.prompt: task for task in (made.draw(rng, "train") for _ in range(60))}
+    labelled = [
+        {"prompt": prompt, "label": made.gold(task).label, "split": "train"}
+        for prompt, task in tasks.items()
+    ]
+    asked = [
+        {"prompt": f"what is {n} plus {n} ?", "choices": ["one", str(2 * n)], "answer": "B"}
+        for n in range(30, 90)
+    ]
+    for kind, lines in (("requests", labelled), ("multiple-choice", asked)):
+        path = folder / f"{kind}.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        yield Rows(path, kind=kind)  # type: ignore[arg-type] # one of its kinds
+
+
+def test_the_truth_of_rows_reaches_no_agent_either(tmp_path: Path) -> None:
+    for source in rows(tmp_path):
+        for marked in scenarios(MarkedGold(source)):
+            assert MARK.encode() not in everything_an_agent_gets(marked)
+        pairs = zip(scenarios(source), scenarios(FlippedGold(source)), strict=True)
+        for honest, flipped in pairs:
+            assert everything_an_agent_gets(honest) == everything_an_agent_gets(flipped)
 
 
 def test_the_marker_does_reach_the_record_of_what_is_true() -> None:
