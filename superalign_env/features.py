@@ -45,7 +45,7 @@ class HashedText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Words fall into buckets by BLAKE2b with a sign of their own, so that collisions cancel
     rather than add up (Weinberger et al. 2009). Places count from the end, where a seat's
     text says what is asked. The counts are logarithms of the numbers of words, turns so
-    far, menu entries, and the turn's index.
+    far, menu entries, and turns that the seat itself has taken.
     """
 
     words: int = 256

@@ -48,7 +48,7 @@ def make_scenario(scenario: str | Scenario[Any], **options: Any) -> Scenario[Any
     versioned = scenario_id(scenario)
     try:
         made: Scenario[Any] = registry.make("scenario", versioned, **options)
-    except (TypeError, AttributeError) as error:  # of a value of the wrong kind
+    except TypeError as error:  # a value of the wrong kind
         raise InvalidOption(f"{versioned}: {error}") from error
     return made
 

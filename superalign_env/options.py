@@ -43,13 +43,7 @@ def check_options(
             raise InvalidOption(f"{called} needs the option {name!r}")
     for name, kind in _plain_types(target).items():
         if name in options and type(options[name]) in _PLAIN:
-            try:
-                msgspec.convert(options[name], kind)
-            except msgspec.ValidationError as error:
-                raise InvalidOption(
-                    f"{called}: {name}={options[name]!r} does not fit; "
-                    f"{_allowed(kind) or str(error)}"
-                ) from error
+            _check_type(f"{called}: {name}={options[name]!r}", options[name], kind)
 
 
 _OTHERS = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
@@ -60,6 +54,17 @@ def _unknown(called: str, name: str, known: list[str]) -> str:
     if near:
         return f"{called} has no option {name!r}; did you mean {' or '.join(near)}?"
     return f"{called} has no option {name!r}; it has {', '.join(known) or 'none'}"
+
+
+def _check_type(called: str, value: object, kind: Any) -> None:
+    try:
+        msgspec.convert(value, kind)
+    except TypeError:  # a type that nobody can check, such as a literal float
+        return
+    except msgspec.ValidationError as error:
+        raise InvalidOption(
+            f"{called} does not fit; {_allowed(kind) or str(error)}"
+        ) from error
 
 
 def _allowed(kind: Any) -> str:

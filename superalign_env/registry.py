@@ -46,7 +46,8 @@ def _tables() -> dict[str, dict[str, Entry]]:
     for package in _FIRST_PARTY:
         if importlib.util.find_spec(package) is not None:
             _add(merged, package, importlib.import_module(package).PLUGINS)
-    for point in entry_points(group="superalign.plugins"):
+    # In order of name, so that of two that clash always the same one is left out.
+    for point in sorted(entry_points(group="superalign.plugins"), key=lambda p: p.name):
         try:
             _add(merged, point.name, point.load())
         except Exception as error:  # whatever a plug-in raises must not take others along

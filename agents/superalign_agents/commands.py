@@ -139,7 +139,7 @@ def lineup(seats: dict[Seat, Any]) -> dict[Seat, Agent | AsyncAgent]:
 def read_pairs(pairs: Iterable[str]) -> dict[str, Any]:
     """Read KEY=VALUE pairs; values are JSON where they can be, else text.
 
-    Lists and mappings may leave out the quotes, as in settings: ``{id: fixed, text: comply}``.
+    Lists and mappings may leave out the quotes: ``{id: fixed, text: comply}``.
 
     Raises:
         InvalidOption: no equals sign.
@@ -150,8 +150,17 @@ def read_pairs(pairs: Iterable[str]) -> dict[str, Any]:
         if not found:
             raise InvalidOption(f"expected KEY=VALUE, not {pair!r}")
         try:
-            loose = value.startswith(("{", "["))
-            read[key] = msgspec.yaml.decode(value) if loose else json.loads(value)
+            read[key] = json.loads(value)
         except ValueError:
-            read[key] = value
+            read[key] = _unquoted(value)
     return read
+
+
+def _unquoted(value: str) -> Any:
+    """Return a list or a mapping that is written as YAML, else the text itself."""
+    if not value.startswith(("{", "[")):
+        return value
+    try:
+        return msgspec.yaml.decode(value)
+    except ValueError:
+        return value

@@ -1,7 +1,6 @@
 """`superalign evaluate`: agents on held-out cases, alone or beside others on the same ones."""
 
 import inspect
-from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
@@ -39,17 +38,15 @@ def evaluate(
     """Measure agents on held-out cases: truth, pay, verdicts, diversity.
 
     Cases are of the split `test`, unless an option names another. With --against they are
-    played twice, and differences are paired. Ends with 1 if every episode failed.
+    played twice, and differences are paired. Ends with 1 if every episode of one failed.
     """
     rules = make_scenario(scenario, **held_out(scenario, read_pairs(option or [])))
     seats = references(rules.seats, read_pairs(seat or []))
     lines = [Lineup(seats, *_played(rules, seats, cases, seed, bar=not as_json))]
     if against:
-        chosen = read_pairs(against)
-        references(rules.seats, chosen)  # refuses seats that there are not
-        others = {**seats, **chosen}
+        others = references(rules.seats, {**seats, **read_pairs(against)})
         lines.append(Lineup(others, *_played(rules, others, cases, seed, bar=not as_json)))
-    differences = compared(lines[0].episodes, lines[1].episodes) if against else []
+    differences = compared(*(line.episodes for line in lines)) if against else []
     if as_json:
         print_json(
             {
@@ -61,7 +58,7 @@ def evaluate(
         )
     else:
         _print(rules, lines, differences)
-    if all(e.ending.kind == "failed" for line in lines for e in line.episodes):
+    if any(len(line.failed) == len(line.episodes) for line in lines):
         raise typer.Exit(1)
 
 
@@ -72,6 +69,11 @@ class Lineup(NamedTuple):
     episodes: list[Episode]
     metrics: list[Metric]
 
+    @property
+    def failed(self) -> list[Episode]:
+        """What an agent's failure ended; it is in no comparison."""
+        return [e for e in self.episodes if e.ending.kind == "failed"]
+
 
 def held_out(scenario: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return the options with the split ``test``, where the scenario has splits."""
@@ -81,7 +83,15 @@ def held_out(scenario: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def compared(ours: Sequence[Episode], theirs: Sequence[Episode]) -> list[Metric]:
-    """Return by how much grades and pay differ, ours minus theirs, case by case."""
+    """Return by how much grades and pay differ, ours minus theirs, case by case.
+
+    Episodes that failed are left out: an outage is no opinion.
+    """
+    ours, theirs = (
+        [e for e in episodes if e.ending.kind != "failed"] for episodes in (ours, theirs)
+    )
+    if not ours or not theirs:
+        return []
     scores: list[tuple[str, dict[str, str], Score]] = [
         ("pay", {"seat": seat}, pay_of(seat)) for seat in ours[0].seats
     ]
@@ -119,11 +129,9 @@ def _print(
         who = ", ".join(f"{seat}={reference}" for seat, reference in line.seats.items())
         console.print(shown(f"{rules.id}, {len(line.episodes)} cases: {who}"))
         console.print(table(_HEAD, [_row(metric) for metric in line.metrics]))
-        reasons = Counter(
-            e.ending.reason for e in line.episodes if e.ending.kind == "failed"
-        )
-        for reason, count in reasons.most_common(1):
-            console.print(shown(f"{count} failed like this: {reason}", "red"))
+        if line.failed:
+            example = line.failed[0].ending.reason
+            console.print(shown(f"{len(line.failed)} failed, the first: {example}", "red"))
         console.print()
     if differences:
         console.print("the first minus the second, on the same cases")

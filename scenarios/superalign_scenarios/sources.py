@@ -21,6 +21,10 @@ def make_source(spec: SourceSpec) -> TaskSource:
     if isinstance(spec, str):
         spec = {"id": spec}
     if not isinstance(spec, Mapping):
+        if not callable(getattr(spec, "draw", None)):
+            raise InvalidOption(
+                f"a source is an id, a mapping with an id, or an object with draw(); not {spec!r}"
+            )
         return spec
     options = dict(spec)
     name = options.pop("id", None)

@@ -78,7 +78,7 @@ _CHOSEN = {
     "case": 'e."case" = :case',
     "arm": "e.arm = :arm",
     "task": "e.task = :task",
-    "fault": "EXISTS (SELECT 1 FROM json_each(e.graded) g WHERE g.value ->> 4 < 1) = :fault",
+    "fault": "(SELECT min(json_extract(g.value, '$[4]')) < 1 FROM json_each(e.graded) g) = :fault",
 }
 """What may be asked for, and how; only what is asked for, so that an index can serve it."""
 

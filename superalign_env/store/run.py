@@ -266,6 +266,6 @@ class Run:
 
 def _ended_by(error: BaseException | None) -> str:
     """Return the status of a run that an error ended, or none."""
-    if error is None:
+    if error is None or (isinstance(error, SystemExit) and not error.code):
         return "done"
     return "failed" if isinstance(error, Exception) else "interrupted"

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from superalign_agents.evaluating import compared, held_out
 from superalign_env import Rollouts, make_scenario
 from superalign_env.cli import build
+from superalign_env.errors import UnknownId
 from superalign_env.evaluation import grade_of, paired
 
 
@@ -67,7 +68,11 @@ def test_the_table_says_how_to_read_grades_and_why_episodes_failed():
         "-s", "learner_0=always-comply", "--cases", "3"
     )
     broken = '{"id": "replay", "path": "/dev/null"}'
-    assert "failed like this" in run("-s", f"learner_0={broken}", "--cases", "2", code=1)
+    said = run("-s", f"learner_0={broken}", "--cases", "2", code=1)
+    assert "2 failed, the first: learner_0" in said
+    beside = ["-s", f"learner_0={broken}", "--against", "learner_0=always-refuse"]
+    found = json.loads(run(*beside, "--cases", "2", "--json", code=1))
+    assert found["differences"] == []
 
 
 def test_scenarios_without_splits_are_left_as_they_are():
@@ -79,4 +84,4 @@ def test_scenarios_without_splits_are_left_as_they_are():
 @pytest.mark.parametrize("words", [["-s", "lerner_0=x"], ["--against", "lerner_0=x"]])
 def test_a_seat_that_there_is_not_is_refused(words):
     said = CliRunner().invoke(build(), ["evaluate", *words, "--cases", "1"])
-    assert said.exit_code != 0
+    assert isinstance(said.exception, UnknownId) and "learner_0" in str(said.exception)

@@ -117,6 +117,8 @@ def test_ctrl_c_keeps_what_has_ended(tmp_path):
     [
         ("{id: fixed, text: comply}", {"id": "fixed", "text": "comply"}),
         ('{"id": "fixed", "text": "a: b"}', {"id": "fixed", "text": "a: b"}),
+        ('{"rate":1e-3}', {"rate": 0.001}),
+        ('{"t":"\\ud83d\\ude00"}', {"t": "😀"}),
         ("[1, 2]", [1, 2]),
         ("1", 1),
         ("micro/3", "micro/3"),

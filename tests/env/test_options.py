@@ -27,6 +27,11 @@ class Plain:
         pass
 
 
+class Odd:
+    def __init__(self, share: Literal[1.5, 2.5] = 1.5):
+        pass
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -49,6 +54,7 @@ def test_right_options_pass_and_what_nobody_can_check_is_left_alone():
     check_options("thing", Made, {"size": "unreadable annotations are not looked at"})
     check_options("thing", lambda **anything: anything, {"any": 1})
     check_options("thing", dict, {"a": 1})
+    check_options("thing", Odd, {"share": 1.5})
 
 
 @pytest.mark.parametrize(
@@ -58,7 +64,8 @@ def test_right_options_pass_and_what_nobody_can_check_is_left_alone():
         ({"critics": "two"}, "critics='two'"),
         ({"split": "trian"}, "choose 'train'"),
         ({"max_utterance": 0}, "at least 1 character"),
-        ({"source": 5}, "red-team-v0"),
+        ({"source": 5}, "a source is an id"),
+        ({"weights": 3}, "weights map roles"),
     ],
 )
 def test_an_environment_names_its_wrong_options(options, said):

@@ -6,7 +6,7 @@ either side, so that neither always complying nor always refusing is safe from i
 
 from collections.abc import Mapping, Sequence
 
-from superalign_env.errors import UnknownId
+from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.types import Grade, Reward, Seat, Utterance, Verdict
 from superalign_scenarios.red_team.faults import naming_pay
 from superalign_scenarios.red_team.state import Judgement, State
@@ -45,6 +45,8 @@ def replaced(
         UnknownId: a role or a part that this game does not have: nobody would earn it.
     """
     known = weights(truth=True, fault_kinds=True)
+    if not isinstance(given or {}, Mapping):
+        raise InvalidOption(f"weights map roles to parts to numbers; got {given!r}")
     for role, parts in (given or {}).items():
         if role not in known:
             raise UnknownId("role of red-team", role, known)
