@@ -82,7 +82,7 @@ def flipped_twin(scenario: Scenario[Any]) -> tuple[Scenario[Any], FlippedTruth]:
         scenario: rules that nobody has played yet, lest they remember what is true.
 
     Raises:
-        ProtocolError: the source cannot be exchanged.
+        ProtocolError: the rules cannot be copied, or their source cannot be exchanged.
     """
     source = scenario.source
     truth = FlippedTruth(source)
@@ -90,8 +90,12 @@ def flipped_twin(scenario: Scenario[Any]) -> tuple[Scenario[Any], FlippedTruth]:
     try:
         # Wherever the rules hold the source, the copy holds the flipped one.
         twin = copy.deepcopy(scenario, {id(source): flipped})
-    except Exception:  # an open file or a lock; what they raise is not agreed upon
-        twin = copy.copy(scenario)
+    except Exception as error:  # an open file or a lock; what they raise is not agreed upon
+        # A shallow copy would share helpers that know the true source, and miss their leaks.
+        raise ProtocolError(
+            f"{scenario.id} cannot be copied to see whether the truth leaks "
+            f"({type(error).__name__}: {error}); {WAY_OUT}"
+        ) from error
     if twin.source is not flipped:
         with suppress(AttributeError, TypeError):
             twin.source = flipped  # type: ignore[misc]  # it may be an attribute
