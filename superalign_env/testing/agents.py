@@ -35,7 +35,9 @@ def check_agent(
     episodes run at once. What shows only after thousands of calls is not found.
 
     An agent with ``state_dict`` must give plain JSON, and a copy of it as it was at first
-    must reply as it does once it was given that state.
+    must reply as it does once it was given that state. The latter is not checked of an agent
+    that `copy.deepcopy` cannot copy (it holds a lock, a connection): give it
+    ``__deepcopy__``.
 
     Args:
         agent: an agent, or anything that `as_agent` takes.
@@ -43,7 +45,8 @@ def check_agent(
         timeout: seconds for one call; see `superalign_env.asking.ask`.
         elsewhere: asks another process too, where texts have other hashes (about a second).
             True makes the agent there from its recorded spec; a function of no arguments
-            that makes it is named ``my_package.my_module:make``.
+            that makes it is named ``my_package.my_module:make``. There the timeout is for
+            all: the start of the process, and the call.
 
     Raises:
         ProtocolError: no reply, too many, one that is none, or a state that is none.
@@ -62,7 +65,9 @@ def check_agent(
         raise ProtocolError(f"{name_of(player)} changed the views it was shown; copy first")
     if elsewhere:
         made_by = elsewhere if isinstance(elsewhere, str) else ""
-        other = asked_elsewhere(player.spec, views, made_by=made_by, state=state)
+        other = asked_elsewhere(
+            player.spec, views, made_by=made_by, state=state, timeout=timeout
+        )
         _require_same(player, other, first, "asked in another process")
     if not waits(player) and len(player.act([])):  # type: ignore[union-attr]  # it batches
         raise ProtocolError(f"{name_of(player)} replied to no view at all")
@@ -168,11 +173,14 @@ def _check_same(
 
 
 def _twin(player: Any) -> Any:
-    """Return a copy of an agent, or the agent itself where it cannot be copied."""
+    """Return a copy of an agent, or None where it cannot be copied.
+
+    The agent itself would be no twin: compared with itself it always agrees.
+    """
     try:
         return copy.deepcopy(player)
     except Exception:  # an open connection, a lock; what they raise is not agreed upon
-        return player
+        return None
 
 
 def _state_of(player: Any) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from superalign_env.types import Reply, View
 _FOR_TRUTH = "truth"
 """The part of the pay that may come from the truth: its name says so in every report."""
 
+Earned = tuple[str, str, int, float]
+"""(seat, part, turn, value)"""
+
 
 def check_blind(
     game: Game, flipped: Scenario[Any], groups: Sequence[Sequence[Reply]]
@@ -37,11 +40,12 @@ def check_blind(
             )
     for earned, instead_earned in zip(_pay(game), _pay(other), strict=False):
         if earned != instead_earned:
-            seat, part, _, value = earned
+            seat, part, _, _ = earned
             raise ProtocolError(
                 f"flipping the gold changed what {seat} is paid by the part {part!r} (case "
-                f"{case}, {value} became {instead_earned}). Where the truth shall pay, call the part "
-                f"{_FOR_TRUTH!r}, so that no report takes it for a learned signal"
+                f"{case}, {_written(earned)} became {_written(instead_earned)}). Where the "
+                f"truth shall pay, call the part {_FOR_TRUTH!r}, so that no report takes it "
+                "for a learned signal"
             )
     same = len(_pay(game)) == len(_pay(other)) and len(game.view_log) == len(other.view_log)
     if not same or game.ending != other.ending:
@@ -67,7 +71,7 @@ def _played(game: Game, flipped: Scenario[Any], groups: Sequence[Sequence[Reply]
     return other
 
 
-def _pay(game: Game) -> list[tuple[str, str, int, float]]:
+def _pay(game: Game) -> list[Earned]:
     """Return what is paid, less what the truth pays openly."""
     return [
         (reward.seat, reward.part, reward.turn, value)
@@ -75,6 +79,11 @@ def _pay(game: Game) -> list[tuple[str, str, int, float]]:
         if reward.part != _FOR_TRUTH
         and (value := paid(reward, game.scenario.weights)) is not None
     ]
+
+
+def _written(earned: Earned) -> str:
+    seat, part, turn, value = earned
+    return f"{value} to {seat} by {part!r} on turn {turn}"
 
 
 def _difference(mine: View, theirs: View) -> str:

@@ -33,6 +33,7 @@ def asked_elsewhere(
     *,
     made_by: str = "",
     state: dict[str, Any] | None = None,
+    timeout: float | None = None,
 ) -> list[Reply]:
     """Return what the same agent, made anew in another process, replies.
 
@@ -41,29 +42,49 @@ def asked_elsewhere(
         views: what it is asked, in one call.
         made_by: ``module:function`` that makes it instead, without arguments.
         state: its memory before it was asked here.
+        timeout: seconds for the process, its start included.
 
     Raises:
-        ProtocolError: it cannot be made there, or the process fails.
+        ProtocolError: it cannot be made there, or the process fails, takes longer, or says
+            something else.
     """
-    here = os.environ.get("PYTHONHASHSEED", "random")
-    done = subprocess.run(
-        [sys.executable, "-m", __name__],
-        input=to_json(Errand(spec, made_by, state, tuple(views))),
-        capture_output=True,
-        check=False,
-        env={
-            **os.environ,
-            "PYTHONHASHSEED": "2" if here == "1" else "1",
-            "PYTHONPATH": os.pathsep.join([path or os.getcwd() for path in sys.path]),
-        },
-    )
+    try:
+        done = _sent(Errand(spec, made_by, state, tuple(views)), timeout)
+    except subprocess.TimeoutExpired as error:
+        raise ProtocolError(
+            f"{spec.id} gave no reply from another process within {timeout} s, the start of "
+            "that process included; raise timeout= if it takes long to load"
+        ) from error
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         raise ProtocolError(
             f"{spec.id} could not be asked in another process: {said}. Name what makes it, "
             "elsewhere='my_package.my_module:make_it'"
         )
-    return from_json(done.stdout, list[Reply])
+    try:
+        return from_json(done.stdout, list[Reply])
+    except ValueError as error:
+        raise ProtocolError(
+            f"{spec.id}, asked in another process, left no replies on its standard output "
+            f"({error}); agents print by Python's print or to stderr, not to file descriptor 1"
+        ) from error
+
+
+def _sent(errand: Errand, timeout: float | None) -> "subprocess.CompletedProcess[bytes]":
+    """Run an errand in a process where texts have other hashes."""
+    here = os.environ.get("PYTHONHASHSEED", "random")
+    return subprocess.run(
+        [sys.executable, "-m", __name__],
+        input=to_json(errand),
+        capture_output=True,
+        check=False,
+        timeout=timeout,
+        env={
+            **os.environ,
+            "PYTHONHASHSEED": "2" if here == "1" else "1",
+            "PYTHONPATH": os.pathsep.join([path or os.getcwd() for path in sys.path]),
+        },
+    )
 
 
 def main() -> None:

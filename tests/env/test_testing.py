@@ -4,6 +4,7 @@ import importlib
 import itertools
 import random
 import threading
+import types
 
 import msgspec
 import numpy as np
@@ -28,6 +29,7 @@ from superalign_env.types import (
     Usage,
     View,
 )
+from superalign_scenarios.exam import Exam
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.red_team import RedTeam
@@ -172,6 +174,48 @@ def test_a_state_that_a_resumed_run_could_not_use_is_found(methods, why):
     views = apart if why != "asked after load_state_dict" else TWO_TURNS
     with pytest.raises(ProtocolError, match=why):
         check_agent(type("Broken", (ByEpisode,), methods)(), views)
+
+
+def test_the_memory_of_an_agent_that_cannot_be_copied_is_compared_with_nothing():
+    class Forgets(ByEpisode):
+        def __init__(self):
+            super().__init__()
+            self.states = []
+
+        def load_state_dict(self, state):
+            self.states.append(state)
+
+    class Locked(Forgets):
+        def __init__(self):
+            super().__init__()
+            self.lock = threading.Lock()
+
+    with pytest.raises(ProtocolError, match="another state_dict"):
+        check_agent(Forgets(), TWO_TURNS)
+    locked = Locked()
+    check_agent(locked, TWO_TURNS)
+    assert locked.states == []  # it was not asked to agree with itself
+    broken = type("Broken", (Locked,), {"state_dict": lambda self: {"heard": object()}})
+    with pytest.raises(ProtocolError, match="is no JSON"):
+        check_agent(broken(), TWO_TURNS)
+
+
+def test_another_process_that_hangs_or_says_something_else_is_named(tmp_path, monkeypatch):
+    (tmp_path / "odd_agents.py").write_text(
+        "import os, time\n"
+        "from superalign_env import as_agent\n"
+        "def slow():\n"
+        "    time.sleep(60)\n"
+        "def loud():\n"
+        "    os.write(1, b'loading ...')\n"
+        "    return as_agent(str.upper, name='loud')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    shout = superalign_env.as_agent(str.upper, name="shout")
+    with pytest.raises(ProtocolError, match=r"shout gave no reply .* within 0\.5 s"):
+        check_agent(shout, timeout=0.5, elsewhere="odd_agents:slow")
+    with pytest.raises(ProtocolError, match=r"no replies .* not to file descriptor 1"):
+        check_agent(shout, elsewhere="odd_agents:loud")
 
 
 def test_an_agent_may_be_asked_in_another_process(tmp_path, monkeypatch):
@@ -381,21 +425,31 @@ def test_whatever_is_told_of_the_truth_is_found(tell):
                 brief, text=brief.text + self.told[state.task.id]
             )
 
-    class Locked(RedTeam):
-        """Cannot be copied in depth."""
+    with pytest.raises(ProtocolError, match="leaked to"):
+        check_scenario(Tells())
 
-        def __init__(self):
-            super().__init__()
+
+def test_rules_that_cannot_be_copied_are_told_so_and_pass_no_leak():
+    """A shallow copy would keep the helper, and the true source in it."""
+
+    class Locked(Exam):
+        def __init__(self, source="microworld"):
+            super().__init__(source=source)
             self.lock = threading.Lock()
+            self.helper = types.SimpleNamespace(source=self.source)
 
         def view(self, state, seat):
             brief = super().view(state, seat)
-            told = str(tell(self.source, state.task))
-            return msgspec.structs.replace(brief, text=brief.text + told)
+            answer = self.helper.source.gold(state.task).answer
+            return msgspec.structs.replace(brief, text=brief.text + answer)
 
-    for rules in (Tells(), Locked()):
-        with pytest.raises(ProtocolError, match="leaked to"):
-            check_scenario(rules)
+    why = r"exam-v0 cannot be copied .*lock.*flipped=.*blind=False"
+    with pytest.raises(ProtocolError, match=why):
+        check_scenario(Locked())
+    check_scenario(Locked(), blind=False)
+    world = MicroWorld()
+    with pytest.raises(ProtocolError, match="leaked to"):
+        check_scenario(Locked(world), flipped=Locked(FlippedGold(world)))
 
 
 def test_the_truth_pays_under_its_own_name_only():
@@ -408,7 +462,9 @@ def test_the_truth_pays_under_its_own_name_only():
             return msgspec.structs.replace(step, rewards=step.rewards + extra)
 
     check_scenario(RedTeam(truth=True))
-    with pytest.raises(ProtocolError, match="learner_0 is paid by the part 'critic'"):
+    alike = r"\S+ to learner_0 by 'critic' on turn \d+"
+    why = rf"learner_0 is paid by the part 'critic' \(case \d+, {alike} became {alike}\)"
+    with pytest.raises(ProtocolError, match=why):
         check_scenario(Pays())
 
 
