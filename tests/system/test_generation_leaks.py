@@ -17,7 +17,7 @@ from superalign_env.canonical import to_json
 from superalign_env.protocols import Scenario, TaskSource
 from superalign_env.rollout import Rollouts
 from superalign_env.store import Run
-from superalign_env.types import Episode, Gold, Reply, Task, View
+from superalign_env.types import Episode, Gold, Metric, Reply, Task, View
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.red_team import RedTeam
@@ -217,8 +217,14 @@ def test_people_are_the_one_door_by_which_truth_reaches_a_label(
 
 # --- a whole round of self-play
 
-LEARNING = ("judge", "attack", "supervise", "learn", "annotate", "calibrate", "league")
+ROUND = ("judge", "attack", "supervise", "learn", "annotate", "calibrate", "league")
 """Stages of a round that train somebody, or decide whom they train with."""
+
+GENERATION = ("gap", "competence", "discover", "conform", "gate")
+"""What a chain has besides."""
+
+MEASURING = ("evaluate", "trial", "measure", "test")
+"""Stages that know the truth."""
 
 
 def a_round(*, planted: int) -> dict[str, Any]:
@@ -263,7 +269,7 @@ class Learned(NamedTuple):
 
     stages: dict[str, bytes]
     """Stage that learns → all that its agents read and said, its training rows, what it
-    noticed, and the weights that it left."""
+    noticed and measured, and the weights that it left."""
     measured: list[float]
     """What `evaluate` and `test` found."""
     planted: int
@@ -275,10 +281,11 @@ def learned(folder: Path, settings: dict[str, Any]) -> Learned:
     measured: list[float] = []
     with Run.open(folder, readonly=True) as run:
         for stage in run.stages.all():
-            if stage.name not in LEARNING:
-                found = run.metrics.read(stage=stage.id)
-                measured += [row.metric.value for row in found]
+            found = [row.metric for row in run.metrics.read(stage=stage.id)]
+            if stage.name in MEASURING:
+                measured += [metric.value for metric in found]
                 continue
+            found = [metric for metric in found if not _by_truth(stage.name, metric)]
             episodes = list(run.episodes(stage=stage.id))
             seats = sorted({seat for episode in episodes for seat in episode.seats})
             said = [
@@ -287,8 +294,17 @@ def learned(folder: Path, settings: dict[str, Any]) -> Learned:
             rows = [training_rows(episodes, seat) for seat in seats]
             events = [episode.events for episode in episodes]
             noticed = [one.event for one in run.events.read(stage=stage.id)]
-            stages[stage.id] = to_json([said, rows, events, noticed, stage.outputs])
+            parts = [said, rows, events, noticed, found, stage.outputs]
+            stages[stage.id] = to_json(parts)
         return Learned(stages, measured, told_in(run).planted)
+
+
+def _by_truth(stage: str, metric: Metric) -> bool:
+    """Whether a stage that learns says a number by the truth, for people to read.
+
+    A league examines critics on planted answers, to rate them.
+    """
+    return stage == "league" or metric.tags.get("by") == "truth"
 
 
 def test_two_rounds_without_planting_learn_the_same_from_the_opposite_truth(
@@ -297,10 +313,53 @@ def test_two_rounds_without_planting_learn_the_same_from_the_opposite_truth(
     honest = learned(tmp_path / "honest", a_round(planted=0))
     flip(monkeypatch)
     flipped = learned(tmp_path / "flipped", a_round(planted=0))
-    assert {name.partition("-")[2] for name in honest.stages} == set(LEARNING)
+    assert {name.partition("-")[2] for name in honest.stages} == set(ROUND)
     assert flipped.stages == honest.stages
     assert flipped.measured != honest.measured, "else the flipped world was never met"
     assert honest.planted == 0
+
+
+def two_generations() -> dict[str, Any]:
+    """Settings of a chain whose sources are models, and which is told nothing."""
+    return {
+        **a_round(planted=0),
+        "rounds": 1,
+        "generations": 2,
+        "levels": ["micro/0", "micro/0@1"],
+        "gap": "adaptive",
+        "signals": {"labels": 0, "models": ["micro/0@1", "micro/1", "micro/1@1"]},
+        "competence": {"cases": 12, "control_cases": 6, "algorithm": {"steps": 2}},
+        "discover": {"cases": 12, "waves": 2, "most": 8, "below": 0.9},
+        "conform": {
+            "hazards": 6,
+            "ordinary": 6,
+            "people": 0,
+            "algorithm": {"steps": 2},
+            "replay": {"cases": 0},
+        },
+        "gate": {"cases": 6, "requests": 8, "people": 0, "disputes": 0, "deployed": 8},
+        "capability": {
+            "cases": 2,
+            "requests": 10,
+            "gold_tasks": 8,
+            "ceiling": {"steps": 1},
+            "best_of": 2,
+            "test_factor": 1,
+        },
+    }
+
+
+def test_a_chain_without_planting_and_people_is_the_same_under_the_opposite_truth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sources, controller, hazards, safe answers, gate and alarms hear nothing of it."""
+    honest = learned(tmp_path / "honest", two_generations())
+    flip(monkeypatch)
+    flipped = learned(tmp_path / "flipped", two_generations())
+    stages = {name.partition("-")[2] for name in honest.stages}
+    assert stages == {*ROUND, *GENERATION}
+    assert flipped.stages == honest.stages
+    assert flipped.measured != honest.measured
 
 
 def test_planted_answers_are_the_one_door_by_which_truth_reaches_a_round(
