@@ -23,6 +23,8 @@ from superalign_training.ladder.worlds import World
 
 RUNGS = find_rungs((SHIPPED,))
 SEEDS = range(5)
+CLOSE = 0.1
+"""What 300 tasks and other rounding may make of the same seed."""
 
 
 @pytest.fixture(scope="module")
@@ -158,20 +160,38 @@ def test_a_shipped_rung_is_understood_in_every_seat_of_the_game() -> None:
     assert events["verdict.given"] >= 0.9 * verdicts
 
 
-@pytest.mark.slow
-def test_a_rebuilt_rung_reaches_the_capacity_of_the_shipped_one(
-    world: World, tmp_path: Path
-) -> None:
-    """Other processors round otherwise, so the rung's interval spans its five seeds.
+def check_likeness(folder: Path, rung: int) -> None:
+    """Compare a rung that was built here with the shipped ones, as far as they can be.
 
-    The rebuilt rung has one of its own: none of 300 tasks and one of them are no difference.
+    Other processors round otherwise. What every seed learns (requests, moves) must be that
+    of the same seed. When arithmetic and strings are found out is luck (seed 0 of rung 3 can
+    tier 2 of arithmetic in 0.61 on one machine and in 0.27 on another): they must lie
+    between the worst of the rung below and the best of this one.
     """
-    (folder,) = build(world, seeds=(0,), rungs=(2,), out=tmp_path)
-    shipped = [
-        card_metrics(path, "capacity") for rung, path in RUNGS.items() if rung.rung == 2
+    seeds = {ref.seed: path for ref, path in RUNGS.items() if ref.rung == rung}
+    same = card_metrics(seeds[0], "capacity")
+    shipped = [card_metrics(path, "capacity") for path in seeds.values()]
+    below = [
+        card_metrics(path, "capacity")
+        for ref, path in RUNGS.items()
+        if ref.rung == rung - 1
     ]
     for column, metric in card_metrics(folder, "capacity").items():
-        low = min(claims[column].low or 0.0 for claims in shipped)
+        low = min(claims[column].low or 0.0 for claims in [*below, *shipped])
         high = max(claims[column].high or 0.0 for claims in shipped)
         assert metric.low is not None and metric.high is not None, column
         assert low <= metric.high and metric.low <= high, column
+        if column[0] == "requests":
+            assert abs(metric.value - same[column].value) <= CLOSE, column
+    claims = moves_of(seeds[0])
+    for role, share in moves_of(folder).items():
+        assert abs(share - claims[role]) <= CLOSE, role
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rung", [2, 3])
+def test_a_rebuilt_rung_can_what_the_shipped_one_can(
+    world: World, rung: int, tmp_path: Path
+) -> None:
+    (folder,) = build(world, seeds=(0,), rungs=(rung,), out=tmp_path)
+    check_likeness(folder, rung)
