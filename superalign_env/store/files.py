@@ -12,7 +12,12 @@ from superalign_env.store.database import Database
 OnBytes = Callable[[int, int], object]
 """Called with (bytes read, bytes in all) while files are hashed."""
 
-_BY_FIELD = {"optimizer": "optimizer.safetensors", "head": "value_head.safetensors"}
+STATE = "policy.json"
+"""What a checkpoint says of itself, as the stage that left it does."""
+MOMENTS = "optimizer.safetensors"
+HEAD = "value_head.safetensors"
+
+_BY_FIELD = {"optimizer": MOMENTS, "head": HEAD}
 """Field of a checkpoint that is the hash of one file in its folder → that file."""
 
 _BLOCK = 1 << 20
@@ -42,6 +47,30 @@ def hashed_files(database: Database) -> dict[str, str]:
         hashes[path] = named.get("hash")
         found |= {place: str(mark) for place, mark in hashes.items() if mark}
     return found
+
+
+def added_files(database: Database) -> set[str]:
+    """Return the files in checkpoints that no finished stage names, relative to the run.
+
+    Checkpoints of earlier versions name no files, and are left out.
+    """
+    run, named = database.path.parent, hashed_files(database)
+    folders = {found["path"] for found in _named(database) if found.get("files")}
+    return {
+        name
+        for folder in folders
+        for path in (run / folder).rglob("*")
+        if path.is_file()
+        and (name := path.relative_to(run).as_posix()) not in named
+        and name != f"{folder}/{STATE}"
+    }
+
+
+def stated_checkpoints(database: Database) -> set[str]:
+    """Return the folders of checkpoints that say of themselves what they are."""
+    run = database.path.parent
+    folders = {named["path"] for named in _named(database) if named.get("weights")}
+    return {folder for folder in folders if (run / folder / STATE).is_file()}
 
 
 def unsealed_checkpoints(database: Database) -> set[str]:

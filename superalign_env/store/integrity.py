@@ -7,10 +7,13 @@ import msgspec
 
 from superalign_env.errors import RecordError
 from superalign_env.store.files import (
+    STATE,
     OnBytes,
+    added_files,
     file_hash,
     hashed_files,
     named_files,
+    stated_checkpoints,
     unsealed_checkpoints,
 )
 from superalign_env.store.queries import Played
@@ -31,7 +34,7 @@ def validate(run: Run, progress: OnBytes | None = None) -> list[Problem]:
 
     Checks SQLite's own integrity, foreign keys, the content hash of every episode, the
     chain of signals, the signals that stages say they read, and that checkpoints and
-    memories are there and are what was written. See `not_sealed` for what has no hash.
+    memories are there and are what was written, with no file added. See `not_sealed` for what has no hash.
 
     Args:
         run: opened, to read at least.
@@ -46,15 +49,20 @@ def validate(run: Run, progress: OnBytes | None = None) -> list[Problem]:
         *_signals(run),
         *_missing(run),
         *_altered(run, progress),
+        *_added(run),
     ]
 
 
 def not_sealed(run: Run) -> list[str]:
     """Return what of a run has no hash, so that nobody would see it altered."""
-    old = len(unsealed_checkpoints(run.database))
+    old, stated = (
+        len(found(run.database)) for found in (unsealed_checkpoints, stated_checkpoints)
+    )
     weights = [f"weights of {old} checkpoints, by an earlier version"] if old else []
+    states = [f"{STATE} of {stated} checkpoints"] if stated else []
     tables = "stages agents metrics notices hazards questions annotators cells"
-    return ["settings", *tables.split(), *weights]
+    stage = "the stage that an episode is of"
+    return ["settings", *tables.split(), stage, *states, *weights]
 
 
 def _database(run: Run) -> Iterator[Problem]:
@@ -123,6 +131,11 @@ def _altered(run: Run, progress: OnBytes | None) -> Iterator[Problem]:
             continue
         if found != marks[name]:
             yield Problem("checkpoint", f"{name} was altered after it was written")
+
+
+def _added(run: Run) -> Iterator[Problem]:
+    for name in sorted(added_files(run.database)):
+        yield Problem("checkpoint", f"{name} was added, and the record does not name it")
 
 
 def _size(run: Run, name: str) -> int:

@@ -42,7 +42,8 @@ def test_files_as_written_are_no_problem(run):
     assert validate(run, lambda done, total: seen.append((done, total))) == []
     hashed = sum(len(content) for name, content in FILES.items() if "policy" not in name)
     assert seen[-1] == (hashed, hashed)
-    assert "metrics" in not_sealed(run)
+    assert {"metrics", "policy.json of 1 checkpoints"} <= {*not_sealed(run)}
+    assert "the stage that an episode is of" in not_sealed(run)
     assert not any("weights" in part for part in not_sealed(run))
 
 
@@ -65,6 +66,16 @@ def test_a_missing_checkpoint_is_one_problem(run):
     (run.path / "checkpoints/learner").rename(run.path / "elsewhere")
     (problem,) = validate(run)
     assert "checkpoints/learner is missing" in problem.what
+
+
+@pytest.mark.parametrize("name", ["generation_config.json", "deep/policy.json"])
+def test_a_file_that_was_added_to_a_checkpoint_is_found(run, name):
+    added = run.path / "checkpoints/learner" / name
+    added.parent.mkdir(exist_ok=True)
+    added.write_text("{}")
+    (problem,) = validate(run)
+    assert problem.kind == "checkpoint"
+    assert problem.what.startswith(f"checkpoints/learner/{name} was added")
 
 
 def test_weights_that_nothing_vouches_for_are_named(tmp_path):

@@ -5,7 +5,6 @@ a LoRA adapter as peft writes it, and beside it the value head and the optimiser
 It is named by its content and appears whole or not at all. Nothing in it is pickled.
 """
 
-import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +13,8 @@ from typing import Any
 
 import msgspec
 
+from superalign_env.store.files import HEAD, MOMENTS, STATE, file_hash
 from superalign_env.store.room import room_for
-
-MOMENTS = "optimizer.safetensors"
-HEAD = "value_head.safetensors"
-STATE = "policy.json"
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -79,11 +75,3 @@ def files_of(folder: Path) -> dict[str, str]:
         for path in found
         if path.name not in (STATE, MOMENTS, HEAD)
     }
-
-
-def file_hash(path: Path) -> str:
-    """Return 32 hex digits that name a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(
-            file, lambda: hashlib.blake2b(digest_size=16)
-        ).hexdigest()

@@ -15,16 +15,9 @@ from superalign_agents.checkpoints import refuse_pickles, tokenizer_hash
 from superalign_agents.transformer import TransformerAgent
 from superalign_agents.upstream import progress_hidden
 from superalign_env.errors import InvalidOption, RecordDamaged, SuperalignError
+from superalign_env.store.files import HEAD, MOMENTS, STATE, file_hash
 from superalign_training.policy.adapter import shared_base
-from superalign_training.policy.checkpoint import (
-    HEAD,
-    MOMENTS,
-    STATE,
-    Checkpoint,
-    appearing,
-    file_hash,
-    files_of,
-)
+from superalign_training.policy.checkpoint import Checkpoint, appearing, files_of
 
 if TYPE_CHECKING:
     from superalign_training.policy.policy import Policy

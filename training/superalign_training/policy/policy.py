@@ -10,11 +10,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from superalign_agents.adapters import SharedBase
 from superalign_agents.checkpoints import tokenizer_hash
 from superalign_agents.transformer import TransformerAgent
+from superalign_env.store.files import HEAD, MOMENTS
 from superalign_env.types import View
 from superalign_training.policy import folder as folders
 from superalign_training.policy.adapter import Lora
 from superalign_training.policy.baselines import Baselines
-from superalign_training.policy.checkpoint import HEAD, MOMENTS, Checkpoint
+from superalign_training.policy.checkpoint import Checkpoint
 from superalign_training.policy.making import (
     check_ends,
     recompute_activations,
