@@ -1,7 +1,7 @@
 """``superalign ls``: runs in a folder, episodes of a run, or what is registered."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -78,9 +78,7 @@ def ls(  # noqa: PLR0913, PLR0917 - one option for each thing that episodes are 
 
 
 def _split(name: str | None) -> Split | None:
-    return next(
-        (split for split in SPLITS if split == _one_of("split", name, SPLITS)), None
-    )
+    return cast("Split | None", _one_of("split", name, SPLITS))
 
 
 def _one_of(what: str, name: str | None, known: tuple[str, ...]) -> str | None:

@@ -9,6 +9,7 @@ from superalign_env.game import Game
 from superalign_env.making import make_scenario
 from superalign_env.store import EpisodeWriter, Run
 from superalign_env.types import (
+    SPLITS,
     AgentSpec,
     EpisodeKey,
     Event,
@@ -113,6 +114,13 @@ def test_ls_lists_the_episodes_of_a_run(superalign, made):
     assert played(0).id in text and "2 of 3" in text
     rows = json.loads(superalign("ls", made, "--json"))
     assert [row["episode"] for row in rows] == [played(case).id for case in range(3)]
+
+
+def test_ls_knows_the_splits(superalign, made):
+    rows = [json.loads(superalign("ls", made, "--json", "--split", s)) for s in SPLITS]
+    assert sum(map(len, rows)) == 3
+    assert {row["split"] for found in rows for row in found} <= {*SPLITS}
+    assert "train" in superalign("ls", made, "--split", "trian", code=2)
 
 
 def test_ls_lists_what_is_registered(superalign):
