@@ -93,3 +93,12 @@ def test_a_few_failures_are_recorded_counted_and_not_learned_from(
     lost = sum(episode.ending.kind == "failed" for episode in played)
     assert (failed.metric.value, failed.metric.n) == (lost / len(played), len(played))
     assert failed.metric.tags == {"why": "critic_0: timeout"}
+
+
+def test_people_are_not_asked_about_what_failed(speaking, tmp_path, flaky):
+    flaky(8)
+    SelfPlay(**small(speaking, tmp_path / "run", budget=1.0)).run()
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        failed = {e.id for e in run.episodes() if e.ending.kind == "failed"}
+        asked = {question.episode for question in run.questions.all()}
+    assert failed and asked and asked.isdisjoint(failed)

@@ -6,7 +6,7 @@ finds out days later has lost them: so the stage stops and says why.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -57,17 +57,15 @@ class Failures:
             self._check(self._reasons, self._played, error)
 
     def count(self, episodes: Sequence[Episode]) -> None:
-        """Count what was played; both these and all so far are looked at.
+        """Count what was played; all so far are looked at.
 
         Raises:
             EpisodesFailed: too many failed.
         """
-        found = Counter([_reason(one) for one in episodes if one.ending.kind == "failed"])
         self._played += len(episodes)
-        self._reasons += found
-        for reasons, played in ((found, len(episodes)), (self._reasons, self._played)):
-            if played >= _FEW:
-                self._check(reasons, played)
+        self._reasons.update([_reason(one) for one in failed_of(episodes)])
+        if self._played >= _FEW:
+            self._check(self._reasons, self._played)
 
     def metrics(self, step: int) -> tuple[Metric, ...]:
         """Return the share that failed, once the stage has ended; nothing without any.
@@ -94,6 +92,16 @@ class Failures:
             f"them so: {why}. Cure that and go on with --resume; failures={self._most:g} is "
             "the share that may fail"
         ) from cause
+
+
+def failed_of(episodes: Iterable[Episode]) -> list[Episode]:
+    """Return the episodes that failed."""
+    return [episode for episode in episodes if episode.ending.kind == "failed"]
+
+
+def whole_of(episodes: Iterable[Episode]) -> list[Episode]:
+    """Return the episodes that did not fail: what may be learned from, or asked about."""
+    return [episode for episode in episodes if episode.ending.kind != "failed"]
 
 
 def _reason(episode: Episode) -> str:

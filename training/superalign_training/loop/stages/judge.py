@@ -142,6 +142,8 @@ class Teacher:
         checked = self._planted(self._cases, f"check-{self._checks}")
         self._checks += 1
         asked = sum(len(episode.utterances) for episode in checked)  # critics alone speak
+        if not asked:
+            return ()  # each of them failed
         forecasts = planted_forecasts(checked)
         return planted_metrics(forecasts, asked, agent="", step=self._bench.round)
 

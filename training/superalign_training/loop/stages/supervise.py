@@ -24,6 +24,7 @@ from superalign_training.loop.cast import (
 )
 from superalign_training.loop.courses import Courses, hold, replayed
 from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.failures import whole_of
 from superalign_training.loop.stages.learn import attackers
 from superalign_training.loop.supervisors.heard import heard
 from superalign_training.policy import Policy
@@ -83,7 +84,7 @@ def lessons_of(
         fork_at=seat if rules.members > 1 else None,
     )
     said = heard(bench)
-    found = answers([*_labelled(bench, said), *episodes], seat, said)
+    found = answers(whole_of([*_labelled(bench, said), *episodes]), seat, said)
     return lessons_for(rules, found, key=bench.seed_of("evened"), choices=said)
 
 
