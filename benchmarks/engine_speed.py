@@ -1,10 +1,8 @@
 """Turns per second of the rollout engine with full transcripts written to SQLite.
 
-Stub agents stand in for transformers: every reply carries 24 prompt ids, 8 token ids and
-8 log-probabilities. Red-team with two critics and two refinements (about nine calls an
-episode, as in the three-role, three-round figure of Inspect) is played through `Rollouts`
-into the `EpisodeWriter`; the
-clock stops when the last episode is on disk.
+Stub agents stand in for transformers. Red-team with two critics and two refinements (about
+nine calls an episode, as in the three-role, three-round figure of Inspect) is played through
+`Rollouts` into the `EpisodeWriter`; the clock stops when the last episode is on disk.
 
 Turns a second depend on the machine, and on what else it does. So TextArena's LLM-wrapped
 Kuhn poker, which keeps no transcript, is driven between the repeats for the same time;
@@ -18,43 +16,17 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from kuhn_poker import kuhn_poker
+from stub import Stub
 from timing import last_line, ratio, table
 
 import superalign_env
 from superalign_env.store import EpisodeWriter, Run
-from superalign_env.types import AgentSpec, Reply, View
-
-_TEXTS = {"learner": "comply", "critic": "score 7 sure 4"}
-_PROMPT = tuple(range(24))
-_TOKENS = tuple(range(100, 108))
-_LOGPROBS = tuple([-0.125 * i for i in range(8)])
 
 _SLICE = 2000
 """Turns of the peer between two looks at the clock."""
-
-
-class Stub:
-    """Answers at once, with as many numbers as a small transformer would bring."""
-
-    spec = AgentSpec("stub")
-
-    def act(self, views: Sequence[View]) -> list[Reply]:
-        """Pass the seed request on, comply, and approve."""
-        return [
-            Reply(
-                _TEXTS.get(view.role) or view.turns[0].text,
-                prompt_ids=_PROMPT,
-                token_ids=_TOKENS,
-                logprobs=_LOGPROBS,
-                finish="stop",
-                policy="0" * 32,
-            )
-            for view in views
-        ]
 
 
 def measure(folder: Path, episodes: int, *, run: int) -> tuple[float, int]:

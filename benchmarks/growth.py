@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from engine_speed import Stub
+from stub import Stub
 from timing import last_line, resident_mib, table
 
 import superalign_env

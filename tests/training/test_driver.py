@@ -199,7 +199,7 @@ def failing(*parts):
             [(100, 100)],
             "100 of 100 episodes of the stage step failed, 99 of them so: critic_0",
         ),
-        ([(100, 0), (20, 5)], "5 of 20 episodes"),
+        ([(100, 0), (20, 20), (10, 10)], "30 of 130 episodes"),
         ([(60, 9), (15, 10), (15, 10)], "19 of 75 episodes"),
         ([(4, 2)], "2 of 4 episodes"),
     ],
