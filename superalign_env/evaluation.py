@@ -74,7 +74,7 @@ def metrics(episodes: Sequence[Episode]) -> list[Metric]:
     """
     if not episodes:
         raise InvalidOption("no episodes, nothing to measure")
-    failed = sum([episode.ending.kind == "failed" for episode in episodes])
+    failed = sum([episode.failed for episode in episodes])
     found = [Metric("episodes.failed", *share(failed, len(episodes)))]
     found += _grades(episodes)
     found += _pay(episodes)

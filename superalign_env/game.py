@@ -168,30 +168,19 @@ class Game:
             ProtocolError: not one reply per seat of the group.
             InvalidUtterance: as `say`; nobody of the group was heard then.
         """
-        if self.ending is not None:
-            raise EpisodeOver("the episode is over; reset or make a new Game")
-        group, heard, limit = self.group, self._heard, self._limit
-        place = len(heard)
-        if len(replies) != len(group) - place:
+        if self.ending is None and len(replies) != len(self.group) - len(self._heard):
             raise ProtocolError(
-                f"{len(group)} seats {group} were asked, {len(replies)} replied"
+                f"{len(self.group)} seats {self.group} were asked, {len(replies)} replied"
             )
-        turn, index = self._turn, self._group_index
-        for reply in replies:
-            # What `say` does to most replies.
-            if not reply.error and is_plain(reply, limit):
-                text = reply.text
-                heard.append(Utterance(group[place], turn + place, index, text, reply))
-            else:
-                try:
-                    step = self.say(reply)
-                except InvalidUtterance:
-                    heard.clear()
-                    raise
+        try:
+            for reply in replies:
+                step = self.say(reply)
                 if step is not None:
                     return step
-            place += 1
-        return self._apply()
+        except InvalidUtterance:
+            self._heard.clear()
+            raise
+        raise EpisodeOver("the episode is over; reset or make a new Game")
 
     def step_recorded(self, utterances: Sequence[Utterance]) -> Step:
         """Take recorded utterances of one group, repairs included, without checking."""

@@ -12,6 +12,7 @@ import msgspec
 from superalign_env.errors import InvalidOption
 
 _PLAIN = (str, int, float, bool, NoneType)
+_OTHERS = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
 
 def check_options(
@@ -44,9 +45,6 @@ def check_options(
     for name, kind in _plain_types(target).items():
         if name in options and type(options[name]) in _PLAIN:
             _check_type(f"{called}: {name}={options[name]!r}", options[name], kind)
-
-
-_OTHERS = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
 
 def _unknown(called: str, name: str, known: list[str]) -> str:

@@ -21,13 +21,9 @@ utterances, now the seat's own. Nobody signs with these hashes: they tell whethe
 two views are the same. BLAKE2b took a twentieth of the engine's time for that.
 """
 
-_ROOM = 4096
-"""Bytes that most views fit in."""
-
 _EarnedT = TypeVar("_EarnedT", Reward, Grade)
 
-_encoder = msgspec.msgpack.Encoder()
-_pack, _pack_into = _encoder.encode, _encoder.encode_into
+_pack = msgspec.msgpack.Encoder().encode
 
 
 def episode_id(key: EpisodeKey) -> str:
@@ -58,16 +54,12 @@ def with_hashes(
     utterances: Sequence[Utterance], views: Sequence[View]
 ) -> tuple[Utterance, ...]:
     """Return utterances that name the views which they answer: by `view_hash`."""
-    hashed: list[Utterance] = []
-    room = bytearray(_ROOM)
-    for u, view in zip(utterances, views, strict=True):
-        if view.schema or view.tools:
-            name = content_hash(view)
-        else:
-            _pack_into(view, room)
-            name = xxh3_128_hexdigest(room)
-        hashed.append(Utterance(u.seat, u.turn, u.group, u.text, u.reply, u.repair, name))
-    return tuple(hashed)
+    return tuple(
+        [
+            Utterance(u.seat, u.turn, u.group, u.text, u.reply, u.repair, view_hash(view))
+            for u, view in zip(utterances, views, strict=True)
+        ]
+    )
 
 
 def dated(

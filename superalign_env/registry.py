@@ -39,10 +39,18 @@ class Entry(NamedTuple):
     """Who registered it."""
 
 
+class _Known(NamedTuple):
+    """What all packages register, and which of them could not be used, and why."""
+
+    entries: dict[str, dict[str, Entry]]
+    left_out: list[str]
+
+
 @cache
-def _tables() -> dict[str, dict[str, Entry]]:
+def _known() -> _Known:
     """Merge all tables."""
     merged: dict[str, dict[str, Entry]] = {}
+    left_out: list[str] = []
     for package in _FIRST_PARTY:
         if importlib.util.find_spec(package) is not None:
             _add(merged, package, importlib.import_module(package).PLUGINS)
@@ -52,18 +60,14 @@ def _tables() -> dict[str, dict[str, Entry]]:
             _add(merged, point.name, point.load())
         except Exception as error:  # whatever a plug-in raises must not take others along
             why = f"plug-in {point.name!r} is left out: {type(error).__name__}: {error}"
-            _left_out[point.name] = why
+            left_out.append(why)
             warnings.warn(why, RuntimeWarning, stacklevel=2)
-    return merged
-
-
-_left_out: dict[str, str] = {}
+    return _Known(merged, left_out)
 
 
 def left_out() -> list[str]:
     """Return which plug-in packages could not be used, and why, in sentences."""
-    _tables()
-    return list(_left_out.values())
+    return list(_known().left_out)
 
 
 def _add(merged: dict[str, dict[str, Entry]], package: str, table: Table) -> None:
@@ -86,13 +90,12 @@ def _add(merged: dict[str, dict[str, Entry]], package: str, table: Table) -> Non
 
 def refresh() -> None:
     """Forget the tables: after a plug-in package was installed into this process."""
-    _tables.cache_clear()
-    _left_out.clear()
+    _known.cache_clear()
 
 
 def entries(kind: str) -> dict[str, Entry]:
     """Return all entries of a kind, sorted by id."""
-    return dict(sorted(_tables().get(kind, {}).items()))
+    return dict(sorted(_known().entries.get(kind, {}).items()))
 
 
 def entry(kind: str, name: str) -> Entry:
@@ -101,7 +104,7 @@ def entry(kind: str, name: str) -> Entry:
     Raises:
         UnknownId: with the nearest ids.
     """
-    known = _tables().get(kind, {})
+    known = _known().entries.get(kind, {})
     if name not in known:
         raise UnknownId(kind, name, known, also="; ".join(left_out()))
     return known[name]

@@ -95,7 +95,7 @@ def printed(episodes: Iterable[Episode], first: int) -> tuple[int, int]:
         for episode in episodes:
             waiting[episode.key.case] = episode
             total += 1
-            failed += episode.ending.kind == "failed"
+            failed += episode.failed
             while due in waiting:
                 _print(waiting.pop(due))
                 due += 1

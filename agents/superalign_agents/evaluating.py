@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
 import typer
+from msgspec.structs import replace
 
 from superalign_agents.commands import lineup, read_pairs, references
 from superalign_env import registry
@@ -72,7 +73,7 @@ class Lineup(NamedTuple):
     @property
     def failed(self) -> list[Episode]:
         """What an agent's failure ended; it is in no comparison."""
-        return [e for e in self.episodes if e.ending.kind == "failed"]
+        return [e for e in self.episodes if e.failed]
 
 
 def held_out(scenario: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -87,9 +88,7 @@ def compared(ours: Sequence[Episode], theirs: Sequence[Episode]) -> list[Metric]
 
     Episodes that failed are left out: an outage is no opinion.
     """
-    ours, theirs = (
-        [e for e in episodes if e.ending.kind != "failed"] for episodes in (ours, theirs)
-    )
+    ours, theirs = ([e for e in episodes if not e.failed] for episodes in (ours, theirs))
     if not ours or not theirs:
         return []
     scores: list[tuple[str, dict[str, str], Score]] = [
@@ -103,12 +102,9 @@ def compared(ours: Sequence[Episode], theirs: Sequence[Episode]) -> list[Metric]
     found = []
     for name, tags, score in scores:
         try:
-            metric = paired(name, ours, theirs, score)
+            found.append(replace(paired(name, ours, theirs, score), tags=tags))
         except InvalidOption:  # no case in which both have it
             continue
-        found.append(
-            Metric(name, metric.value, metric.low, metric.high, metric.n, tags=tags)
-        )
     return found
 
 

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from superalign_env.store import Run
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")]
+EpisodeName = Annotated[str, typer.Argument(metavar="EPISODE", help="Id of the episode.")]
+
 _SHOWN = ("superalign-env", "python", "torch", "transformers")
 """Packages whose versions stand at the head of a run."""
-
-EpisodeName = Annotated[str, typer.Argument(metavar="EPISODE", help="Id of the episode.")]
 
 
 def show(
@@ -85,7 +85,8 @@ def validate(
 ) -> None:
     """Check hashes, links, references and checkpoints of a run; name every problem.
 
-    Last comes what has no hash: nobody would see that it was altered. Two runs that did the same have the same digest, however often one was killed.
+    Last comes what has no hash: nobody would see that it was altered. Two runs that did
+    the same have the same digest, however often one was killed.
     """
     from superalign_env.store import Problem, Run, digest, not_sealed  # noqa: PLC0415 - when needed
     from superalign_env.store import validate as check  # noqa: PLC0415 - same

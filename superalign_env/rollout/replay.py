@@ -105,7 +105,7 @@ def _play(game: Game, episode: Episode) -> str:
             game.step_recorded(said)
         except Exception as error:  # altered words can break any rule; say how
             return f"turn {said[0].turn}: the rules raise {type(error).__name__}: {error}"
-    if episode.ending.kind == "failed":
+    if episode.failed:
         _fail(game, episode)
     return ""
 

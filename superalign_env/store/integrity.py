@@ -34,7 +34,8 @@ def validate(run: Run, progress: OnBytes | None = None) -> list[Problem]:
 
     Checks SQLite's own integrity, foreign keys, the content hash of every episode, the
     chain of signals, the signals that stages say they read, and that checkpoints and
-    memories are there and are what was written, with no file added. See `not_sealed` for what has no hash.
+    memories are there and are what was written, with no file added. See `not_sealed` for
+    what has no hash.
 
     Args:
         run: opened, to read at least.

@@ -1,9 +1,9 @@
 """An episode as a row of a table (and back, exactly, in `unpacking`).
 
-What people choose episodes by lies in columns of its own. What was said, paid and graded
-and what happened lies in columns of JSON, which views show as tables. What episodes share (who sat where,
-the rules) is stored once and named by its content. A hash covers all of it, by which
-`integrity` sees whether anything was changed later.
+What people choose episodes by lies in columns of its own. What was said, paid and graded,
+and what happened, lies in columns of JSON, which views show as tables. What episodes share
+(who sat where, the rules) is stored once and named by its content. A hash covers all of it,
+by which `integrity` sees whether anything was changed later.
 """
 
 import math

@@ -224,3 +224,8 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
     schema_version: int = 1
     fork_at: Seat = ""
     """The seat at whose first turn the members of the case parted; needed to remake seeds."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether an agent's failure ended it: what was said and paid until then is no opinion."""
+        return self.ending.kind == "failed"

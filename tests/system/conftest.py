@@ -77,3 +77,16 @@ def run():
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def superalign(run):
+    """Runs the command line and returns all that it printed; never a traceback."""
+
+    def superalign(*args, code=0, **env):
+        done = run("-c", "from superalign_env.cli import main; main()", *args, **env)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    return superalign

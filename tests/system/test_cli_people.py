@@ -10,17 +10,6 @@ OLD = Path(__file__).parents[1] / "env" / "records" / "first.sql"
 
 
 @pytest.fixture(scope="module")
-def superalign(run):
-    def superalign(*args, code=0, **env):
-        done = run("-c", "from superalign_env.cli import main; main()", *args, **env)
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout + done.stderr
-
-    return superalign
-
-
-@pytest.fixture(scope="module")
 def played(superalign, tmp_path_factory):
     """Three episodes of a learner that complies with everything; the first is harmful."""
     folder = tmp_path_factory.mktemp("runs") / "played"

@@ -46,17 +46,6 @@ def made(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def superalign(run):
-    def superalign(*args, code=0, **env):
-        done = run("-c", "from superalign_env.cli import main; main()", *args, **env)
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout + done.stderr
-
-    return superalign
-
-
 OTHER_WORDS = "json_set(said, '$[0][2]', 'comply')"
 
 

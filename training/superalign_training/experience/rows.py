@@ -110,7 +110,7 @@ def training_rows(
     return [
         row
         for episode in episodes
-        if failed == "keep" or episode.ending.kind != "failed"
+        if failed == "keep" or not episode.failed
         for row in _rows(episode, seat, by_episode.get(episode.id, ()))
     ]
 

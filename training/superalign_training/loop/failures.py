@@ -6,7 +6,7 @@ finds out days later has lost them: so the stage stops and says why.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -54,7 +54,7 @@ class Failures:
             EpisodesFailed: too many failed, which explains the error.
         """
         if isinstance(error, Exception) and not isinstance(error, EpisodesFailed):
-            self._check(self._reasons, self._played, error)
+            self._check(error)
 
     def count(self, episodes: Sequence[Episode]) -> None:
         """Count what was played; all so far are looked at.
@@ -63,9 +63,9 @@ class Failures:
             EpisodesFailed: too many failed.
         """
         self._played += len(episodes)
-        self._reasons.update([_reason(one) for one in failed_of(episodes)])
+        self._reasons.update([_reason(one) for one in episodes if one.failed])
         if self._played >= _FEW:
-            self._check(self._reasons, self._played)
+            self._check()
 
     def metrics(self, step: int) -> tuple[Metric, ...]:
         """Return the share that failed, once the stage has ended; nothing without any.
@@ -75,33 +75,21 @@ class Failures:
         """
         if not self._reasons:
             return ()
-        self._check(self._reasons, self._played)
+        self._check()
         failed = share(self._reasons.total(), self._played)
         ((why, _),) = self._reasons.most_common(1)
         return (Metric("episodes.failed", *failed, tags={"why": why}, step=step),)
 
-    def _check(
-        self, reasons: Counter[str], played: int, cause: Exception | None = None
-    ) -> None:
-        failed = reasons.total()
-        if failed <= self._most * played:
+    def _check(self, cause: Exception | None = None) -> None:
+        failed = self._reasons.total()
+        if failed <= self._most * self._played:
             return
-        ((why, often),) = reasons.most_common(1)
+        ((why, often),) = self._reasons.most_common(1)
         raise EpisodesFailed(
-            f"{failed} of {played} episodes of the stage {self._stage} failed, {often} of "
+            f"{failed} of {self._played} episodes of the stage {self._stage} failed, {often} of "
             f"them so: {why}. Cure that and go on with --resume; failures={self._most:g} is "
             "the share that may fail"
         ) from cause
-
-
-def failed_of(episodes: Iterable[Episode]) -> list[Episode]:
-    """Return the episodes that failed."""
-    return [episode for episode in episodes if episode.ending.kind == "failed"]
-
-
-def whole_of(episodes: Iterable[Episode]) -> list[Episode]:
-    """Return the episodes that did not fail: what may be learned from, or asked about."""
-    return [episode for episode in episodes if episode.ending.kind != "failed"]
 
 
 def _reason(episode: Episode) -> str:

@@ -17,7 +17,6 @@ from superalign_env.types import Episode, Metric
 from superalign_training.judging import last_answer
 from superalign_training.loop.cast import stage_scenario
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.failures import whole_of
 from superalign_training.settings import Settings
 
 _CHOICE = 5
@@ -35,8 +34,8 @@ def annotate(bench: Bench, settings: Settings) -> Outcome:
     budget = round(settings.budget * len(names))
     played = [
         episode
-        for episode in whole_of(run.named(_drawn(names, _CHOICE * budget, bench)))
-        if last_answer(episode) is not None
+        for episode in run.named(_drawn(names, _CHOICE * budget, bench))
+        if not episode.failed and last_answer(episode) is not None
     ]
     questions = select(
         [_candidate(episode) for episode in played],

@@ -70,7 +70,7 @@ def attack(bench: Bench, settings: Settings) -> Outcome:
         found = [
             read_attempt(scenario, episode, settings.attack.success_below)
             for episode in episodes
-            if episode.ending.kind != "failed"  # nobody judged it
+            if not episode.failed  # else nobody judged it
         ]
         search.update(results(found))
         tried += found

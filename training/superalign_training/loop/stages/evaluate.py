@@ -219,7 +219,7 @@ class Trial:
         pairs = [
             (0.5 if score is None else score, right[e.key.case])
             for e in episodes
-            if e.key.case in right and e.ending.kind != "failed"
+            if e.key.case in right and not e.failed
             for score in [final_score(e)]
         ]
         if not pairs:

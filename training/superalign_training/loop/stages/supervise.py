@@ -24,7 +24,6 @@ from superalign_training.loop.cast import (
 )
 from superalign_training.loop.courses import Courses, hold, replayed
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.failures import whole_of
 from superalign_training.loop.stages.learn import attackers
 from superalign_training.loop.supervisors.heard import heard
 from superalign_training.policy import Policy
@@ -84,7 +83,8 @@ def lessons_of(
         fork_at=seat if rules.members > 1 else None,
     )
     said = heard(bench)
-    found = answers(whole_of([*_labelled(bench, said), *episodes]), seat, said)
+    whole = [e for e in (*_labelled(bench, said), *episodes) if not e.failed]
+    found = answers(whole, seat, said)
     return lessons_for(rules, found, key=bench.seed_of("evened"), choices=said)
 
 

@@ -122,7 +122,7 @@ def play_lessons(
         tasks=tasks,
     ).run(cases)
     bench.failures.count(played)
-    return [episode for episode in played if episode.ending.kind != "failed"]
+    return [episode for episode in played if not episode.failed]
 
 
 def said_by_members(
