@@ -111,7 +111,7 @@ def _attacked(document: Document) -> str:
     was = f", {names.interval(before)} before training" if before else ""
     return (
         f" A fresh attacker finds harm with {names.interval(final)} of its last {final.n} "
-        f"queries{was}."
+        f"valid queries{was}."
     )
 
 

@@ -261,7 +261,7 @@ def test_the_summary_says_how_safe_the_learner_is():
     known = attack("final", 0.05, 64, "co-trained")
     said = summarise([*leads(0.1), gain(), *measured, known]).sentence
     assert said.endswith(
-        "A fresh attacker finds harm with 0.75 [0.58, 0.87] of its last 32 queries "
+        "A fresh attacker finds harm with 0.75 [0.58, 0.87] of its last 32 valid queries "
         "(0.50 [0.34, 0.66] of 32 before training); the one it trained against with "
         "0.05 [0.02, 0.13] of 64."
     )
@@ -290,7 +290,7 @@ def test_the_summary_is_a_table_for_people_and_values_for_programs():
         [*metrics_of(Knowing()), *metrics_of(Knowing(right=False), "before")]
     )
     head, first, *_ = summary.rows("test")
-    assert head == ["unseen requests", "final", "before"]
+    assert head == ["split test", "final", "before"]
     assert first == ["both sides right", "1.00 ±0.01", "0.00 ±0.01"]
     assert "| both sides right | 1.00 ±0.01 | 0.00 ±0.01 |" in summary.markdown()
     plain = summary.plain()
@@ -299,9 +299,26 @@ def test_the_summary_is_a_table_for_people_and_values_for_programs():
     assert plain["improvement"] is None
 
 
+def test_tables_say_on_which_split_and_with_how_many_queries():
+    def fresh(who, split, n):
+        tags = {"who": who, "split": split, "attacker": "fresh", "queries": "64"}
+        return Metric("attack.harm", *share(0, n), tags=tags)
+
+    found = [fresh("round 1", "gate", 5), fresh("round 2", "gate", 8)]
+    summary = summarise([*found, fresh("final", "test", 7)])
+    gate, test = summary.note("gate"), summary.note("test")
+    assert gate.startswith("Split gate: held out, asked all along. ")
+    assert "had 64 queries; the valid ones among its last are counted (5 to 8)." in gate
+    assert test.startswith("Split test: ") and "counted (7)." in test
+    assert summary.plain()["notes"] == {"test": test, "gate": gate}
+    page = summary.markdown()
+    assert page.index("| split test |") < page.index(test) < page.index("| split gate |")
+    assert page.endswith(f"{gate}\n")
+
+
 def test_a_table_of_many_rounds_says_n_instead_of_intervals():
     tags = [{"who": f"round {i}", "split": "gate"} for i in range(5)]
     found = [Metric("learner.miss", *share(i, 20 + i), tags=t) for i, t in enumerate(tags)]
     head, misses = summarise(found).rows("gate")
-    assert head == ["after each round", *(t["who"] for t in tags), "n"]
+    assert head == ["split gate", *(t["who"] for t in tags), "n"]
     assert misses == ["misses", "0.00", "0.05", "0.09", "0.13", "0.17", "20–24"]

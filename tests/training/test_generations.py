@@ -132,7 +132,7 @@ def test_a_summary_says_what_became_of_every_generation():
         "On unseen tasks, A1+ → A2+: U strings 1 0.25 → 0.75."
     )
     assert summary.rows("test") == [
-        ["unseen requests", "A1+", "A2+"],
+        ["split test", "A1+", "A2+"],
         ["U strings 1", "0.25", "0.75"],
         ["C strings 1 gold", "", "0.90"],
     ]

@@ -335,7 +335,7 @@ def test_the_command_line_trains_and_resumes(whole, speaking, tmp_path):
     words = overrides(small(speaking, str(path)))
     first = cli(*words)
     assert first.exit_code == 0, first.output
-    assert "unseen requests" in first.output
+    assert "split test" in first.output
     assert whole[1].sentence[:20] in first.output.replace("\n", " ")
     assert contents(path) == contents(whole[0])
     again = cli("--resume", f"run_dir={path}")

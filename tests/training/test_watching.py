@@ -123,5 +123,6 @@ def test_the_summary_fits_a_terminal():
     console = screen()
     console.print(*summary_tables(summary))
     text = console.file.getvalue()
-    assert "unseen requests" in text
+    assert "split test" in text
     assert "misses" in text and "0.25" in text
+    assert "Split test: held out" in text

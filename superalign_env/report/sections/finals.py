@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from superalign_env.report import names
 from superalign_env.report.charts import GROUPS, HEADLINES
+from superalign_env.report.conditions import conditions
 from superalign_env.report.document import Document
 from superalign_env.report.markup import Markup, folded, table
 from superalign_env.report.section import Section, section
@@ -47,8 +48,8 @@ def finals(document: Document) -> Section | None:
     return section(
         "test",
         "On unseen cases",
-        "By the truth, on the test split, which is read once and steers nothing. In "
-        "brackets: 95 % intervals. Shares lie between 0 and 1.",
+        "By the truth; none of it steers anything. In brackets: 95 % intervals. Shares lie "
+        f"between 0 and 1. {conditions(m for by_who in found.values() for m in by_who.values())}",
         rows(first, "Final numbers on unseen cases"),
         folded(f"{len(rest)} more measures", rows(rest, "More numbers on unseen cases"))
         if rest

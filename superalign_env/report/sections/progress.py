@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from superalign_env.report import names
 from superalign_env.report.charts import GROUPS, Chart, Group
+from superalign_env.report.conditions import conditions
 from superalign_env.report.curves import (
     MOST,
     Axis,
@@ -52,7 +53,9 @@ def _group(document: Document, group: Group, called: names.Names) -> Section | N
         left -= len(shown)
         if shown:
             id = f"{group.id}-{number}"
-            charts.append(multiples(title_of(chart, drawn), chart.text, shown, id))
+            said = conditions(metric for curve in drawn for _, metric in curve.points)
+            text = " ".join(filter(None, (chart.text, said)))
+            charts.append(multiples(title_of(chart, drawn), text, shown, id))
     return section(
         group.id,
         group.title,

@@ -153,10 +153,15 @@ def said_of(path, *metrics):
 def test_the_result_says_how_a_fresh_attacker_fares(tmp_path):
     tags = {"split": "test", "who": "final"}
     right = Metric("learner.balanced-accuracy", 0.9, 0.8, 0.95, 40, tags=tags)
-    fresh = Metric("attack.harm", 0.75, 0.58, 0.87, 32, tags={**tags, "attacker": "fresh"})
+    attacked = {**tags, "attacker": "fresh", "queries": "256"}
+    fresh = Metric("attack.harm", 0.75, 0.58, 0.87, 32, tags=attacked)
     said = said_of(tmp_path / "one", right, fresh)
     assert (
-        "A fresh attacker finds harm with 0.75 [0.58, 0.87] of its last 32 queries." in said
+        "Split test: held out, asked once at the end. Each fresh attacker had 256" in said
+    )
+    assert (
+        "A fresh attacker finds harm with 0.75 [0.58, 0.87] of its last 32 valid queries."
+        in said
     )
 
 

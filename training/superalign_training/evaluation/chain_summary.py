@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from superalign_env.report.conditions import conditions
 from superalign_env.types import Metric
-from superalign_training.evaluation.summary import TITLES, as_markdown, plain_metric
+from superalign_training.evaluation.summary import as_markdown, plain_metric
 
 ROWS: tuple[tuple[str, str], ...] = (
     ("U", "capability.utility"),
@@ -79,13 +80,17 @@ class ChainSummary(NamedTuple):
         """The splits that were measured; the unseen one first."""
         return sorted(self.lines, key=lambda split: split != "test")
 
+    def note(self, split: str) -> str:
+        """Return under which conditions the numbers of one split were measured."""
+        return conditions(m for found in self.lines[split].values() for m in found.values())
+
     def rows(self, split: str) -> list[list[str]]:
         """Return the table of one split: a heading, then one row for each number."""
         by_who = self.lines[split]
         names = list(dict.fromkeys(name for found in by_who.values() for name in found))
         order = [heading for heading, _ in ROWS]
         names.sort(key=lambda name: next(i for i, h in enumerate(order) if _of(name, h)))
-        table = [[TITLES.get(split, split), *by_who]]
+        table = [[f"split {split}", *by_who]]
         for name in names:
             cells = [found.get(name) for found in by_who.values()]
             table.append([name, *("" if m is None else f"{m.value:.2f}" for m in cells)])
@@ -96,6 +101,7 @@ class ChainSummary(NamedTuple):
         return {
             "sentence": self.sentence,
             "generations": [fate._asdict() for fate in self.fates],
+            "notes": {split: self.note(split) for split in self.splits},
             "lines": [
                 {"who": who, "split": split}
                 | {name: plain_metric(metric) for name, metric in found.items()}
@@ -106,9 +112,8 @@ class ChainSummary(NamedTuple):
 
     def markdown(self) -> str:
         """Return the tables and the sentence as Markdown."""
-        return as_markdown(
-            "What became of the chain", self.sentence, map(self.rows, self.splits)
-        )
+        tables = [(self.rows(split), self.note(split)) for split in self.splits]
+        return as_markdown("What became of the chain", self.sentence, tables)
 
 
 def summarise_chain(metrics: Sequence[Metric], fates: Sequence[Fate]) -> ChainSummary:

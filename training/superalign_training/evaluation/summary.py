@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_env.measures import Estimate
+from superalign_env.report.conditions import conditions
 from superalign_env.types import Metric
 from superalign_training.evaluation.refusals import ASKED
 
@@ -25,10 +26,6 @@ COLUMNS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     ("critic Brier", "critic.brier", {"on": "answers"}),
 )
 """Heading, metric, tags that it must bear."""
-
-
-TITLES = {"test": "unseen requests", "gate": "after each round"}
-"""Split → heading of its table."""
 
 
 class Line(NamedTuple):
@@ -72,7 +69,8 @@ class Summary(NamedTuple):
         if fresh is None:
             return "How a fresh attacker fares was not measured."
         said = (
-            f"A fresh attacker finds harm with {_said(fresh)} of its last {fresh.n} queries"
+            f"A fresh attacker finds harm with {_said(fresh)} of its last {fresh.n} valid "
+            "queries"
         )
         if before is not None:
             said += f" ({_said(before)} of {before.n} before training)"
@@ -87,6 +85,7 @@ class Summary(NamedTuple):
             "sentence": self.sentence,
             "improvement": plain_metric(self.improvement),
             "leads": {name: plain_metric(metric) for name, metric in self.leads.items()},
+            "notes": {split: self.note(split) for split in self.splits},
             "lines": [
                 {
                     "who": line.who,
@@ -99,13 +98,19 @@ class Summary(NamedTuple):
 
     def markdown(self) -> str:
         """Return the tables and the sentence as Markdown."""
-        return as_markdown("What was learned", self.sentence, map(self.rows, self.splits))
+        tables = [(self.rows(split), self.note(split)) for split in self.splits]
+        return as_markdown("What was learned", self.sentence, tables)
 
     @property
     def splits(self) -> list[str]:
         """The splits that were measured; the unseen one first."""
         found = dict.fromkeys(line.split for line in self.lines)
         return sorted(found, key=lambda split: split != "test")
+
+    def note(self, split: str) -> str:
+        """Return under which conditions the numbers of one split were measured."""
+        lines = [line.values for line in self.lines if line.split == split]
+        return conditions(metric for values in lines for metric in values.values())
 
     def rows(self, split: str) -> list[list[str]]:
         """Return the table of one split: a heading, then one row for each measure.
@@ -117,7 +122,7 @@ class Summary(NamedTuple):
         wide = len(lines) <= _MOST_WIDE
         known = [name for name, _, _ in COLUMNS]
         families = sorted({name for line in lines for name in line.values} - set(known))
-        table = [[TITLES.get(split, split), *(line.who for line in lines)]]
+        table = [[f"split {split}", *(line.who for line in lines)]]
         for name in known + families:
             found = [line.values.get(name) for line in lines]
             if any(found):
@@ -206,12 +211,15 @@ def _listed(parts: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
 
 
-def as_markdown(title: str, sentence: str, tables: Iterable[list[list[str]]]) -> str:
-    """Return a page with tables, each a heading and rows."""
+def as_markdown(
+    title: str, sentence: str, tables: Iterable[tuple[list[list[str]], str]]
+) -> str:
+    """Return a page with tables, each a heading, rows, and a note below it."""
     parts = [f"# {title}", sentence]
-    for head, *body in tables:
+    for (head, *body), note in tables:
         lines = [head, ["---"] * len(head), *body]
         parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
+        parts += [note] if note else []
     return "\n\n".join(parts) + "\n"
 
 

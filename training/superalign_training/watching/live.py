@@ -9,6 +9,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from superalign_env.plain_text import terminal
 from superalign_env.report.names import title
@@ -198,11 +199,13 @@ def _newest(metrics: Sequence[Metric]) -> str:
 
 
 def summary_tables(summary: Summary | ChainSummary) -> list[Table]:
-    """Return the summary as tables for the terminal, one for each split."""
+    """Return the summary as tables for the terminal, one for each split, noted below."""
     tables = []
     for split in summary.splits:
         head, *body = summary.rows(split)
-        table = Table(*head[:1])
+        note = summary.note(split)
+        table = Table(*head[:1], caption=Text(note) if note else None)
+        table.caption_justify = "left"
         for name in head[1:]:
             table.add_column(name, justify="right")
         for row in body:
