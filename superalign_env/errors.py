@@ -13,6 +13,7 @@
     ├── EpisodeOver             the game has ended
     ├── CellsFailed             cells of an experiment; the others are kept
     ├── EpisodesFailed          too many episodes of a stage, and why most of them
+    ├── WorkerLost              a process that played has died; what came back is kept
     ├── OutOfMemory             not even one prompt fits (also a MemoryError)
     ├── Halted                  a run stands still until people have spoken
     └── RecordError             something is wrong with a run folder
@@ -23,7 +24,31 @@
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> list[str]:
+    """Return which known names somebody may have meant by another, the likeliest first.
+
+    Args:
+        name: as it was written.
+        known: names that there are.
+        cutoff: how alike they must be, from 0 (anything) to 1 (the same).
+    """
+    return difflib.get_close_matches(name, sorted(known), n=3, cutoff=cutoff)
+
+
+def hint(near: Sequence[str], known: Iterable[str], *, listed: str = "known") -> str:
+    """Return the second half of a message about a name that nobody knows.
+
+    Args:
+        near: what may have been meant, as one has to write it.
+        known: what is named where nothing is near.
+        listed: what these are called.
+    """
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"{listed}: {', '.join(known) or 'none'}"
 
 
 class SuperalignError(Exception):
@@ -46,13 +71,7 @@ class UnknownId(SuperalignError, KeyError):
     ) -> None:
         """Explain which ids of the kind are nearest to the name, and what else is wrong."""
         known = sorted(known)
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-        hint = (
-            f"did you mean {' or '.join(near)}?"
-            if near
-            else (f"known: {', '.join(known) or 'none'}")
-        )
-        message = f"no {kind} is called {name!r}; {hint}"
+        message = f"no {kind} is called {name!r}; {hint(nearest(name, known), known)}"
         super().__init__(f"{message} ({also})" if also else message)
 
     def __str__(self) -> str:
@@ -90,6 +109,10 @@ class CellsFailed(SuperalignError):
 
 class EpisodesFailed(SuperalignError):
     """Too many episodes of a stage failed; the message names the commonest reason."""
+
+
+class WorkerLost(SuperalignError):
+    """A process that played episodes has died; what came back before is kept."""
 
 
 class Halted(SuperalignError):

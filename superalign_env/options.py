@@ -1,6 +1,5 @@
 """Options of what is made by id: checked against its constructor before it is called."""
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -9,7 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from superalign_env.errors import InvalidOption
+from superalign_env.errors import InvalidOption, hint, nearest
 
 _PLAIN = (str, int, float, bool, NoneType)
 _OTHERS = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
@@ -38,20 +37,14 @@ def check_options(
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         for name in options:
             if name not in known:
-                raise InvalidOption(_unknown(called, name, known))
+                said = hint(nearest(name, known), known)
+                raise InvalidOption(f"{called} has no option {name!r}; {said}")
     for name in known:
         if parameters[name].default is inspect.Parameter.empty and name not in options:
             raise InvalidOption(f"{called} needs the option {name!r}")
     for name, kind in _plain_types(target).items():
         if name in options and type(options[name]) in _PLAIN:
             _check_type(f"{called}: {name}={options[name]!r}", options[name], kind)
-
-
-def _unknown(called: str, name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
-    if near:
-        return f"{called} has no option {name!r}; did you mean {' or '.join(near)}?"
-    return f"{called} has no option {name!r}; it has {', '.join(known) or 'none'}"
 
 
 def _check_type(called: str, value: object, kind: Any) -> None:

@@ -1,6 +1,5 @@
 """A run folder on disk: made, found, locked, brought up to date."""
 
-import difflib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +8,13 @@ from typing import Any
 import msgspec
 
 from superalign_env.canonical import content_hash, to_json
-from superalign_env.errors import RecordDamaged, RecordError, RecordLocked
+from superalign_env.errors import (
+    RecordDamaged,
+    RecordError,
+    RecordLocked,
+    hint,
+    nearest,
+)
 from superalign_env.store import migrations
 from superalign_env.store.database import Database
 from superalign_env.store.lock import RunLock
@@ -18,6 +23,9 @@ from superalign_env.store.versions import revision, versions
 
 DATABASE = "run.db"
 CONFIG = "config.yaml"
+
+_RUNS_NAMED = 8
+"""Runs that a message lists where the one that is sought is not there."""
 
 
 def make(
@@ -82,18 +90,14 @@ def require_run(path: Path) -> None:
         return
     beside = path if path.is_dir() else path.parent
     runs = sorted(found.parent for found in beside.glob(f"*/{DATABASE}"))
-    near = difflib.get_close_matches(path.name, [run.name for run in runs], n=3, cutoff=0.4)
-    if path.is_dir():
-        hint = (
-            f"runs in it: {', '.join(run.name for run in runs[:8])}"
-            if runs
-            else "no runs in it"
-        )
-    elif near:
-        hint = f"did you mean {' or '.join(str(beside / name) for name in near)}?"
-    else:
-        hint = f"runs in {beside}: {', '.join(run.name for run in runs[:8]) or 'none'}"
-    raise RecordError(f"no run at {path}; {hint}")
+    names = [run.name for run in runs]
+    near = [] if path.is_dir() else nearest(path.name, names)
+    said = hint(
+        [str(beside / name) for name in near],
+        names[:_RUNS_NAMED],
+        listed=f"runs in {beside}",
+    )
+    raise RecordError(f"no run at {path}; {said}")
 
 
 def _is_old(path: Path) -> bool:

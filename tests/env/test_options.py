@@ -4,7 +4,7 @@ from typing import Literal
 
 import pytest
 
-from superalign_env.errors import InvalidOption
+from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.making import env
 from superalign_env.options import check_options
 
@@ -36,7 +36,7 @@ class Odd:
     ("options", "said"),
     [
         ({"size": 1, "shar": 2}, "no option 'shar'; did you mean share"),
-        ({"size": 1, "zzz": 2}, "no option 'zzz'; it has size, share, mode"),
+        ({"size": 1, "zzz": 2}, "no option 'zzz'; known: size, share, mode"),
         ({}, "needs the option 'size'"),
         ({"size": "two"}, "size='two' does not fit; Expected `int`"),
         ({"size": True}, "size=True does not fit"),
@@ -71,3 +71,12 @@ def test_right_options_pass_and_what_nobody_can_check_is_left_alone():
 def test_an_environment_names_its_wrong_options(options, said):
     with pytest.raises(InvalidOption, match=said):
         env("red-team", **options)
+
+
+def test_one_wording_for_every_name_that_nobody_knows():
+    known = ["share", "size", "mode"]
+    assert nearest("shar", known) == ["share"]
+    assert hint(nearest("shar", known), known) == "did you mean share?"
+    assert hint(["a.size", "b.size"], ()) == "did you mean a.size or b.size?"
+    assert hint(nearest("zzz", known), known) == "known: share, size, mode"
+    assert hint([], [], listed="runs here") == "runs here: none"

@@ -366,7 +366,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(run, folder):
 def test_a_missing_run_names_the_nearest(run, tmp_path):
     with pytest.raises(RecordError, match=r"did you mean .*run"):
         Run.open(tmp_path / "rnu", readonly=True)
-    with pytest.raises(RecordError, match="runs in it: run"):
+    with pytest.raises(RecordError, match=f"runs in {tmp_path}: run"):
         Run.open(tmp_path, readonly=True)
     assert not (tmp_path / "rnu").exists()
 

@@ -4,14 +4,13 @@ Algorithms and gap controllers are written alike: ``ppo``, ``{id: ppo, clip: 0.1
 object that is made already. Most are pydantic sections; a plug-in may be any class.
 """
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from superalign_env import registry
-from superalign_env.errors import InvalidOption
+from superalign_env.errors import InvalidOption, hint, nearest
 
 
 def make_registered(kind: str, given: Mapping[str, Any], *, noun: str, example: str) -> Any:
@@ -64,11 +63,8 @@ def flaws(error: ValidationError, kind: type[BaseModel]) -> str:
 def _flaw(flaw: Any, known: list[str]) -> str:
     key = ".".join(map(str, flaw["loc"]))
     if flaw["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, known, n=2, cutoff=0.5)
-        hint = (
-            f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
-        )
-        return f"there is no setting {key!r} (={flaw['input']!r}); {hint}"
+        said = hint(nearest(key, known), known)
+        return f"there is no setting {key!r} (={flaw['input']!r}); {said}"
     if not key:  # what fits only together
         return str(flaw["msg"]).removeprefix("Value error, ")
     return f"{key}={flaw['input']!r}: {flaw['msg']}"

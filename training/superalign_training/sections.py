@@ -1,10 +1,11 @@
 """What settings are made of: frozen, checked at construction, unknown keys refused."""
 
-import difflib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from superalign_env.errors import hint, nearest
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -26,16 +27,15 @@ def unknown_key(key: str, known: Collection[str]) -> str:
     """
     section, _, last = key.rpartition(".")
     inside = {name.rpartition(".")[2]: name for name in known if _section(name) == section}
-    near = difflib.get_close_matches(last, inside, n=2)
-    whole = [] if inside else difflib.get_close_matches(key, known, n=2, cutoff=0.75)
-    found = [inside[name] for name in near] or whole
+    # Most of a key may be its section, so that whole keys have to be more alike.
+    whole = [] if inside else nearest(key, known, cutoff=0.75)
+    found = [inside[name] for name in nearest(last, inside)] or whole
     # Whoever forgot the section meant one of these.
     found = found or [name for name in known if name.rpartition(".")[2] == last][:3]
-    if found:
-        return f"no setting is called {key}; did you mean {' or '.join(found)}?"
-    if section and inside:
-        return f"no setting is called {key}; there are {', '.join(inside.values())}"
-    return f"no setting is called {key}; all are in docs/training.md, Settings"
+    said = "all are in docs/training.md, Settings"
+    if found or (section and inside):
+        said = hint(found, inside.values())
+    return f"no setting is called {key}; {said}"
 
 
 def _section(key: str) -> str:

@@ -4,7 +4,6 @@ What registry kinds offer is a group: ``gap=adaptive gap.high=0.3``, ``learn/rl=
 learn.rl.clip=0.1``. Nothing below sees more than plain values.
 """
 
-import difflib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from superalign_env import registry
-from superalign_env.errors import InvalidOption
+from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_training.algorithms.making import (
     learns_from,
     make_algorithm,
@@ -210,21 +209,19 @@ def _register() -> None:
 
 
 def _chosen(group: str, name: str) -> dict[str, Any]:
-    found = groups()[group].get(name)
-    if found is None:
-        near = difflib.get_close_matches(name, groups()[group], n=1)
-        hint = f"did you mean {near[0]}? known: " if near else "known: "
-        raise InvalidOption(
-            f"{group}={name} names nothing; {hint}{', '.join(groups()[group])}"
-        )
-    return found
+    known = groups()[group]
+    if name not in known:
+        said = hint(nearest(name, known), known)
+        raise InvalidOption(f"{group}={name} names nothing; {said}")
+    return known[name]
 
 
 def _preset(name: str) -> Any:
     path = FOLDER / "preset" / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
-        raise InvalidOption(f"there is no preset {name}; known: {known}")
+        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        said = hint(nearest(name, known), known)
+        raise InvalidOption(f"there is no preset {name}; {said}")
     return OmegaConf.create(msgspec.yaml.decode(path.read_bytes()) or {})
 
 
