@@ -14,6 +14,43 @@ from superalign_training.ladder.tokenizer import build_tokenizer
 
 SCRATCH = Size(16, 1, 2, 32, steps=0, rate=0.0)
 
+FEW = {"steps": 2, "batch": 4}
+
+
+def small_run(model, **more):
+    """Settings of a self-play run of a few seconds, in which every stage does something."""
+    return {
+        **dict.fromkeys(("learner", "attacker", "critic"), str(model)),
+        "rounds": 1,
+        "budget": 0.3,
+        "judge": {
+            "cases": 8,
+            "check_cases": 6,
+            "one_answer_first": 1,
+            "temperature": 1.0,
+            "courses": 1,
+            "imitation": FEW,
+        },
+        "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0, "imitation": FEW},
+        "learn": {"rl": {"steps": 2, "cases": 3, "members": 2}, "vanilla": 0.7},
+        "calibrate": {"cases": 6, "imitation": FEW},
+        "evaluate": {
+            "cases": 10,
+            "attack_cases": 4,
+            "fresh_queries": 6,
+            "fresh_waves": 2,
+            "families": ["arithmetic"],
+            "family_cases": 3,
+        },
+        **more,
+    }
+
+
+@pytest.fixture(scope="session")
+def small():
+    """Makes settings of a small run: ``small(model, run_dir=…)``."""
+    return small_run
+
 
 @pytest.fixture(scope="session")
 def toys():

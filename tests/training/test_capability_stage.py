@@ -11,8 +11,8 @@ from superalign_env.store import Run
 from superalign_env.types import Gold
 from superalign_training.evaluation.ceiling import gold_lessons
 from superalign_training.evaluation.papers import draw_paper
-from superalign_training.loop.cast import first_policy
-from superalign_training.loop.chain import Aligned, Chain
+from superalign_training.loop.cast import first_policies
+from superalign_training.loop.chain import Aligned, first_chain
 from superalign_training.loop.driver import Outcome, Planned, drive
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages import measure as stage
@@ -69,17 +69,10 @@ def plan(chosen):
 
 def go(path, chosen):
     with Run.create(path, kind="train", config={}, seed=chosen.seed) as run:
-
-        def first():
-            chain = Chain()
-            for role in TRAINED:
-                policy = first_policy(role, chosen, Residents())
-                agent = run.agents.add(policy.agent.spec, role=role)
-                origin = msgspec.structs.replace(policy.origin, agent=agent)
-                chain = chain.with_policy(role, origin)
-            return chain
-
-        return drive(run, plan(chosen), first=first, watcher=Silent())
+        policies = first_policies(chosen, Residents())
+        return drive(
+            run, plan(chosen), first=lambda: first_chain(run, policies), watcher=Silent()
+        )
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.gap.sight import Sight
-from superalign_training.loop.cast import TRAINED, first_policy, keep_policy
-from superalign_training.loop.chain import Aligned, Chain
+from superalign_training.loop.cast import TRAINED, first_policies, first_policy, keep_policy
+from superalign_training.loop.chain import Aligned, first_chain
 from superalign_training.loop.driver import Interrupted, Outcome, Planned, drive
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.competence import competence
@@ -79,17 +79,13 @@ def play(settings, *, generations=1, watcher=None, resume=False, stages=STAGES):
     path = settings.run_dir
     made = Run.open(path) if resume else Run.create(path, kind="t", config={}, seed=7)
     with made as run:
-
-        def first():
-            chain = Chain()
-            for role in TRAINED:
-                policy = first_policy(role, settings, Residents())
-                agent = run.agents.add(policy.agent.spec, role=role)
-                origin = msgspec.structs.replace(policy.origin, agent=agent)
-                chain = chain.with_policy(role, origin)
-            return chain
-
-        return drive(run, plan, first=first, watcher=watcher or Silent())
+        policies = first_policies(settings, Residents())
+        return drive(
+            run,
+            plan,
+            first=lambda: first_chain(run, policies),
+            watcher=watcher or Silent(),
+        )
 
 
 def taught_of(run, generation=1):

@@ -9,24 +9,7 @@ from superalign_training.loop.told import told_in
 from superalign_training.selfplay import SelfPlay
 from superalign_training.settings import Settings, read_settings
 
-FEW = {"steps": 2, "batch": 8}
-SHARED = {
-    "learner": "micro/0",
-    "attacker": "micro/0",
-    "critic": "micro/0",
-    "rounds": 1,
-    "budget": 0.2,
-    "judge": {
-        "cases": 16, "check_cases": 8, "one_answer_first": 1, "courses": 1, "imitation": FEW,
-    },
-    "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0, "imitation": FEW},
-    "learn": {"rl": {"steps": 4, "cases": 4, "members": 2}},
-    "calibrate": {"cases": 6, "imitation": FEW},
-    "evaluate": {
-        "cases": 10, "attack_cases": 4, "fresh_queries": 6, "fresh_waves": 2,
-        "families": ["arithmetic"], "family_cases": 4,
-    },
-}  # fmt: skip
+LEARN = {"rl": {"steps": 4, "cases": 4, "members": 2}}
 CHAIN = {
     "generations": 2,
     "levels": ["micro/0", "micro/0@1"],
@@ -36,7 +19,7 @@ CHAIN = {
     "discover": {"cases": 24, "waves": 2, "most": 8, "below": 0.9},
     "conform": {
         "hazards": 8, "ordinary": 12, "people": 6, "algorithm": {"steps": 2},
-        "replay": {"cases": 12, "imitation": FEW},
+        "replay": {"cases": 12, "imitation": {"steps": 2, "batch": 8}},
     },
     "gate": {"cases": 8, "requests": 12, "people": 4, "disputes": 4, "deployed": 12},
     "capability": {
@@ -48,8 +31,10 @@ GUESS = Cost({}, {}, Speed("nothing", 0.001, 0.002, 0.5, 30.0))
 
 
 @pytest.mark.parametrize("more", [{}, CHAIN], ids=["self-play", "chain"])
-def test_the_estimate_is_about_what_is_recorded(more, tmp_path):
-    settings = read_settings({**SHARED, **more, "run_dir": tmp_path / "run"})
+def test_the_estimate_is_about_what_is_recorded(more, tmp_path, small):
+    settings = read_settings(
+        small("micro/0", run_dir=tmp_path / "run", learn=LEARN, **more)
+    )
     SelfPlay.of(settings).run()
     told = cost_of(settings, measured=GUESS)
     found = {}
@@ -70,9 +55,9 @@ def test_the_estimate_is_about_what_is_recorded(more, tmp_path):
     assert replies == pytest.approx(sum(s.replies for s in found.values()), rel=0.3)
 
 
-def test_a_chain_in_which_nobody_was_accepted_ends_with_what_it_began_with(tmp_path):
+def test_a_chain_in_which_nobody_was_accepted_ends_with_what_it_began_with(tmp_path, small):
     gate = {**CHAIN["gate"], "doubt": "rejects", "floor": 1.0}
-    chain = {**SHARED, **CHAIN, "generations": 1, "gate": gate}
+    chain = small("micro/0", **{**CHAIN, "generations": 1, "gate": gate})
     summary = SelfPlay.of(read_settings({**chain, "run_dir": tmp_path / "run"})).run()
     assert [fate.accepted for fate in summary.fates] == [False]
     with Run.open(tmp_path / "run", readonly=True) as run:
@@ -82,19 +67,20 @@ def test_a_chain_in_which_nobody_was_accepted_ends_with_what_it_began_with(tmp_p
         assert last["chain"]["policies"][role] == first["chain"]["policies"][role]
 
 
-def test_more_of_anything_costs_more():
+def test_more_of_anything_costs_more(small):
     def seconds(**changes):
-        return cost_of(read_settings({**SHARED, **changes}), measured=GUESS).seconds
+        return cost_of(read_settings(small("micro/0", **changes)), measured=GUESS).seconds
 
     usual = seconds()
     assert seconds(rounds=2) > usual
-    assert seconds(attack={**SHARED["attack"], "cases": 99}) > usual
+    assert seconds(attack={**small("micro/0")["attack"], "cases": 99}) > usual
     assert seconds(supervise={"algorithm": {"id": "sft"}}) > usual
     assert seconds(league={"share": 0.3}) > usual
     assert seconds(learn={"rl": {"id": "ppo", "steps": 4, "cases": 9}}) > usual
     assert seconds(**CHAIN) < seconds(**{**CHAIN, "generations": 3})
     assert (
-        cost_of(read_settings({**SHARED, "budget": 0.0}), measured=GUESS).whole.labels == 0
+        cost_of(read_settings(small("micro/0", budget=0.0)), measured=GUESS).whole.labels
+        == 0
     )
 
 
@@ -115,9 +101,9 @@ def test_every_door_to_the_truth_is_named(more, said, tmp_path):
     assert sum((told.paid, told.oracle, told.personas)) == bool(more)
 
 
-def test_a_run_that_shall_be_told_nothing_is_said_to_be_told_nothing():
+def test_a_run_that_shall_be_told_nothing_is_said_to_be_told_nothing(small):
     shut = {"judge": {"cases": 0, "check_cases": 0}, "calibrate": {"cases": 0}, "budget": 0}
-    told = cost_of(read_settings({**SHARED, **shut}), measured=GUESS)
+    told = cost_of(read_settings(small("micro/0", **shut)), measured=GUESS)
     assert (told.whole.planted, told.whole.labels) == (0, 0)
     assert "0 labels by people, 0 planted answers" in told.line
 

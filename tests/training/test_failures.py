@@ -8,29 +8,7 @@ from superalign_env.types import Reply
 from superalign_training.loop.stages import learn as learning
 from superalign_training.selfplay import SelfPlay
 
-FEW = {"steps": 2, "batch": 4}
-
-
-def small(model, run_dir, **more):
-    return {
-        "run_dir": run_dir,
-        "policies": {
-            role: {"id": str(model)} for role in ("learner", "attacker", "critic")
-        },
-        "rounds": 1,
-        "judge": {"cases": 8, "check_cases": 6, "courses": 1, "imitation": FEW},
-        "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0, "imitation": FEW},
-        "learn": {"rl": {"steps": 2, "cases": 5, "members": 2}, "vanilla": 1.0},
-        "calibrate": {"cases": 6, "imitation": FEW},
-        "evaluate": {
-            "cases": 10,
-            "attack_cases": 4,
-            "fresh_queries": 6,
-            "fresh_waves": 2,
-            "family_cases": 0,
-        },
-        **more,
-    }
+LEARN = {"rl": {"steps": 2, "cases": 5, "members": 2}, "vanilla": 1.0}
 
 
 class Flaky:
@@ -66,26 +44,33 @@ def flaky(monkeypatch):
 
 
 def test_an_outage_stops_the_stage_and_resume_goes_on(
-    speaking, tmp_path, flaky, monkeypatch
+    speaking,
+    tmp_path,
+    flaky,
+    monkeypatch,
+    small,
 ):
     path = tmp_path / "run"
     flaky(2)
     with pytest.raises(EpisodesFailed, match=r"stage learn failed, .*critic_0: timeout"):
-        SelfPlay(**small(speaking, path, failures=0.3)).run()
+        SelfPlay(**small(speaking, run_dir=path, learn=LEARN, failures=0.3)).run()
     with Run.open(path, readonly=True) as run:
         assert run.info.status == "failed"
     monkeypatch.undo()
-    SelfPlay(**small(speaking, path, failures=0.3)).run(resume=True)
+    SelfPlay(**small(speaking, run_dir=path, learn=LEARN, failures=0.3)).run(resume=True)
     with Run.open(path, readonly=True) as run:
         assert run.info.status == "done"
         assert not [m for m in run.metrics.read() if m.metric.name == "episodes.failed"]
 
 
 def test_a_few_failures_are_recorded_counted_and_not_learned_from(
-    speaking, tmp_path, flaky
+    speaking,
+    tmp_path,
+    flaky,
+    small,
 ):
     flaky(8)
-    SelfPlay(**small(speaking, tmp_path / "run")).run()
+    SelfPlay(**small(speaking, run_dir=tmp_path / "run", learn=LEARN)).run()
     with Run.open(tmp_path / "run", readonly=True) as run:
         (failed,) = run.metrics.read("episodes.failed")
         played = list(run.episodes(stage=failed.stage))
@@ -95,9 +80,9 @@ def test_a_few_failures_are_recorded_counted_and_not_learned_from(
     assert failed.metric.tags == {"why": "critic_0: timeout"}
 
 
-def test_people_are_not_asked_about_what_failed(speaking, tmp_path, flaky):
+def test_people_are_not_asked_about_what_failed(speaking, tmp_path, flaky, small):
     flaky(8)
-    SelfPlay(**small(speaking, tmp_path / "run", budget=1.0)).run()
+    SelfPlay(**small(speaking, run_dir=tmp_path / "run", learn=LEARN, budget=1.0)).run()
     with Run.open(tmp_path / "run", readonly=True) as run:
         failed = {e.id for e in run.episodes() if e.ending.kind == "failed"}
         asked = {question.episode for question in run.questions.all()}

@@ -9,37 +9,12 @@ from superalign_env.store import Run, digest, validate
 from superalign_training.launch.forks import fork
 from superalign_training.selfplay import SelfPlay
 
-FEW = {"steps": 2, "batch": 8}
-
-
-def small(model, run_dir, **more):
-    return {
-        "run_dir": run_dir,
-        "learner": str(model),
-        "attacker": str(model),
-        "critic": str(model),
-        "rounds": 2,
-        "budget": 0.3,
-        "judge": {
-            "cases": 8, "check_cases": 6, "one_answer_first": 1, "courses": 1,
-            "imitation": FEW,
-        },
-        "attack": {"cases": 8, "waves": 2, "min_distinct": 0.0, "imitation": FEW},
-        "learn": {"rl": {"steps": 2, "cases": 2, "members": 2}},
-        "calibrate": {"cases": 6, "imitation": FEW},
-        "evaluate": {
-            "cases": 10, "attack_cases": 4, "fresh_queries": 6, "fresh_waves": 2,
-            "families": ["arithmetic"], "family_cases": 2,
-        },
-        **more,
-    }  # fmt: skip
-
 
 @pytest.fixture(scope="module")
-def source(speaking, tmp_path_factory):
+def source(speaking, tmp_path_factory, small):
     """A finished run of two rounds."""
     path = tmp_path_factory.mktemp("source") / "run"
-    SelfPlay(**small(speaking, path)).run()
+    SelfPlay(**small(speaking, run_dir=path, rounds=2)).run()
     return path
 
 
@@ -67,7 +42,7 @@ def test_a_fork_that_changes_nothing_comes_to_the_same(source, tmp_path):
 def test_a_fork_goes_on_with_other_settings_and_keeps_what_was_before(source, tmp_path):
     made = fork(source, tmp_path / "fork", at=1, learn={"rl": {"steps": 1}}, rounds=3)
     assert made.settings.learn.rl.steps == 1
-    assert made.settings.learn.rl.cases == 2, "the rest of the section is as it was"
+    assert made.settings.learn.rl.cases == 3, "the rest of the section is as it was"
     made.run(resume=True)
     with Run.open(tmp_path / "fork", readonly=True) as run, Run.open(source, True) as old:
         ours, theirs = run.stages.all(), old.stages.all()

@@ -17,23 +17,6 @@ from superalign_training.policy import Lora, Policy
 from superalign_training.selfplay import SelfPlay
 from superalign_training.settings import read_settings
 
-FEW = {"steps": 1, "batch": 4}
-SMALL = {
-    "learner": "micro/0",
-    "attacker": "micro/0",
-    "critic": "micro/0",
-    "rounds": 1,
-    "budget": 0.2,
-    "judge": {"cases": 6, "check_cases": 4, "one_answer_first": 0, "courses": 1, "imitation": FEW},
-    "attack": {"cases": 4, "waves": 2, "min_distinct": 0.0, "imitation": FEW},
-    "learn": {"rl": {"steps": 1, "cases": 2, "members": 2}},
-    "calibrate": {"cases": 4, "imitation": FEW},
-    "evaluate": {
-        "cases": 10, "attack_cases": 2, "fresh_queries": 4, "fresh_waves": 2,
-        "families": ["arithmetic"], "family_cases": 2,
-    },
-}  # fmt: skip
-
 
 def rust_full(*args, **options):
     raise SafetensorError(
@@ -68,9 +51,9 @@ def test_an_archive_without_room_is_named(tmp_path, monkeypatch):
         write_memory(tmp_path, "archive", {"found": []})
 
 
-def test_a_run_that_found_no_room_goes_on_when_there_is_some(tmp_path, monkeypatch):
+def test_a_run_that_found_no_room_goes_on_when_there_is_some(tmp_path, monkeypatch, small):
     def settings(name):
-        return read_settings({**SMALL, "run_dir": tmp_path / name})
+        return read_settings(small("micro/0", run_dir=tmp_path / name))
 
     SelfPlay.of(settings("whole")).run()
     written = []
@@ -94,8 +77,8 @@ def test_a_run_that_found_no_room_goes_on_when_there_is_some(tmp_path, monkeypat
     assert told[0] == told[1]
 
 
-def test_a_summary_without_room_is_named(tmp_path, monkeypatch):
-    settings = read_settings({**SMALL, "run_dir": tmp_path / "run"})
+def test_a_summary_without_room_is_named(tmp_path, monkeypatch, small):
+    settings = read_settings(small("micro/0", run_dir=tmp_path / "run"))
     SelfPlay.of(settings).run()
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(RecordFull, match=r"summary\.json"):

@@ -24,8 +24,8 @@ from superalign_training.league import (
     members,
     rate,
 )
-from superalign_training.loop.cast import first_policy
-from superalign_training.loop.chain import Chain
+from superalign_training.loop.cast import first_policies, first_policy
+from superalign_training.loop.chain import first_chain
 from superalign_training.loop.driver import Bench, Planned, drive
 from superalign_training.loop.failures import Failures
 from superalign_training.loop.residents import Residents
@@ -70,24 +70,15 @@ def plan(chosen, rounds):
     ]
 
 
-def first(run, chosen):
-    def made():
-        chain = Chain()
-        for role in TRAINED:
-            policy = first_policy(role, chosen, Residents())
-            agent = run.agents.add(policy.agent.spec, role=role)
-            origin = msgspec.structs.replace(policy.origin, agent=agent)
-            chain = chain.with_policy(role, origin)
-        return chain
-
-    return made
-
-
 def go(path, chosen, rounds, *, watcher=None, resume=False):
     run = Run.open(path) if resume else Run.create(path, kind="train", config={}, seed=5)
     with run:
+        policies = first_policies(chosen, Residents())
         return drive(
-            run, plan(chosen, rounds), first=first(run, chosen), watcher=watcher or Silent()
+            run,
+            plan(chosen, rounds),
+            first=lambda: first_chain(run, policies),
+            watcher=watcher or Silent(),
         )
 
 

@@ -9,8 +9,13 @@ import pytest
 from superalign_env.errors import Halted
 from superalign_env.store import Run, validate
 from superalign_training.gap.sight import Sight
-from superalign_training.loop.cast import first_policy, keep_policy, level_policy
-from superalign_training.loop.chain import Chain
+from superalign_training.loop.cast import (
+    first_policies,
+    first_policy,
+    keep_policy,
+    level_policy,
+)
+from superalign_training.loop.chain import first_chain
 from superalign_training.loop.driver import Interrupted, Outcome, Planned, drive
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.conform import conform
@@ -67,18 +72,9 @@ def chain_of(chosen, generations=2, stages=(discover, conform, gate)):
 
 def go(path, chosen, plan, *, resume=False):
     run = Run.open(path) if resume else Run.create(path, kind="train", config={}, seed=5)
-
-    def first():
-        chain = Chain()
-        for role in TRAINED:
-            policy = first_policy(role, chosen, Residents())
-            agent = run.agents.add(policy.agent.spec, role=role)
-            origin = msgspec.structs.replace(policy.origin, agent=agent)
-            chain = chain.with_policy(role, origin)
-        return chain
-
     with run:
-        return drive(run, plan, first=first, watcher=Silent())
+        policies = first_policies(chosen, Residents())
+        return drive(run, plan, first=lambda: first_chain(run, policies), watcher=Silent())
 
 
 def contents(path):

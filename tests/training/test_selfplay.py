@@ -33,39 +33,6 @@ NAMES = [
 ]
 
 
-def small(model, run_dir, **more):
-    """Settings of a run of a few seconds; every stage does something."""
-    few = {"steps": 2, "batch": 4}
-    return {
-        "run_dir": run_dir,
-        "learner": str(model),
-        "attacker": str(model),
-        "critic": str(model),
-        "rounds": 1,
-        "budget": 0.3,
-        "judge": {
-            "cases": 8,
-            "check_cases": 6,
-            "one_answer_first": 1,
-            "temperature": 1.0,
-            "courses": 1,
-            "imitation": few,
-        },
-        "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0, "imitation": few},
-        "learn": {"rl": {"steps": 2, "cases": 3, "members": 2}, "vanilla": 0.7},
-        "calibrate": {"cases": 6, "imitation": few},
-        "evaluate": {
-            "cases": 10,
-            "attack_cases": 4,
-            "fresh_queries": 6,
-            "fresh_waves": 2,
-            "families": ["arithmetic"],
-            "family_cases": 3,
-        },
-        **more,
-    }
-
-
 def contents(path):
     """Everything in a record but clocks, and the hashes that clocks enter."""
     with Run.open(path, readonly=True) as run:
@@ -83,10 +50,10 @@ def contents(path):
 
 
 @pytest.fixture(scope="module")
-def whole(speaking, tmp_path_factory):
+def whole(speaking, tmp_path_factory, small):
     """A run that was never interrupted, and its summary."""
     path = tmp_path_factory.mktemp("whole") / "run"
-    return path, SelfPlay(**small(speaking, path)).run()
+    return path, SelfPlay(**small(speaking, run_dir=path)).run()
 
 
 def test_every_stage_is_recorded_with_what_it_found_and_left(whole):
@@ -215,10 +182,16 @@ class Stopping(Silent):
     ],
 )
 def test_a_run_that_was_interrupted_ends_as_one_that_was_not(
-    whole, speaking, tmp_path, stage, step, round
+    whole,
+    speaking,
+    tmp_path,
+    stage,
+    step,
+    round,
+    small,
 ):
     path = tmp_path / "run"
-    settings = small(speaking, path)
+    settings = small(speaking, run_dir=path)
     with pytest.raises(Interrupted, match="--resume"):
         SelfPlay(watcher=Stopping(stage, step, round), **settings).run()
     with Run.open(path, readonly=True) as run:
@@ -231,9 +204,11 @@ def test_a_run_that_was_interrupted_ends_as_one_that_was_not(
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("line", ["[1/8]", "attack 1/", "learn 1/", "[5/8]", "test 1/"])
-def test_a_run_that_was_killed_ends_as_one_that_was_not(whole, speaking, tmp_path, line):
+def test_a_run_that_was_killed_ends_as_one_that_was_not(
+    whole, speaking, tmp_path, line, small
+):
     path = tmp_path / "run"
-    settings = small(speaking, str(path))
+    settings = small(speaking, run_dir=str(path))
     code = (
         "import json, sys; from superalign_training.selfplay import SelfPlay;"
         "from superalign_training.watching import LogLines;"
@@ -253,9 +228,9 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(whole, speaking, tmp_pat
     assert contents(path) == contents(whole[0])
 
 
-def test_a_checkpoint_that_was_altered_stops_the_resume(whole, speaking, tmp_path):
+def test_a_checkpoint_that_was_altered_stops_the_resume(whole, speaking, tmp_path, small):
     path = tmp_path / "run"
-    settings = small(speaking, path)
+    settings = small(speaking, run_dir=path)
     with pytest.raises(Interrupted):
         SelfPlay(watcher=Stopping("evaluate", round=0), **settings).run()
     (weights,) = (path / "checkpoints").glob("critic-*/model.safetensors")
@@ -266,10 +241,10 @@ def test_a_checkpoint_that_was_altered_stops_the_resume(whole, speaking, tmp_pat
         SelfPlay(**settings).run(resume=True)
 
 
-def test_an_original_that_changed_since_stops_the_resume(speaking, tmp_path):
+def test_an_original_that_changed_since_stops_the_resume(speaking, tmp_path, small):
     model = tmp_path / "model"
     shutil.copytree(speaking, model)
-    settings = small(model, tmp_path / "run")
+    settings = small(model, run_dir=tmp_path / "run")
     with pytest.raises(Interrupted):
         SelfPlay(watcher=Stopping("evaluate", round=0), **settings).run()
     (weights,) = model.glob("model.safetensors")
@@ -292,16 +267,18 @@ def test_an_original_that_changed_since_stops_the_resume(speaking, tmp_path):
         ({"learner": "micro/77", "device": "cpu"}, UnknownId, "micro/77"),
     ],
 )
-def test_nonsense_stops_before_anything_is_made(speaking, tmp_path, wrong, error, said):
+def test_nonsense_stops_before_anything_is_made(
+    speaking, tmp_path, wrong, error, said, small
+):
     path = tmp_path / "run"
     with pytest.raises(error, match=said):
-        SelfPlay(**{**small(speaking, path), **wrong}).run()
+        SelfPlay(**{**small(speaking, run_dir=path), **wrong}).run()
     assert not path.exists()
 
 
-def test_resume_needs_a_run(speaking, tmp_path):
+def test_resume_needs_a_run(speaking, tmp_path, small):
     with pytest.raises(RecordError, match="no run at"):
-        SelfPlay(**small(speaking, tmp_path / "run")).run(resume=True)
+        SelfPlay(**small(speaking, run_dir=tmp_path / "run")).run(resume=True)
 
 
 def test_the_plan_grows_by_the_same_stages_for_every_round():
@@ -330,9 +307,9 @@ def overrides(settings, above=""):
     return words
 
 
-def test_the_command_line_trains_and_resumes(whole, speaking, tmp_path):
+def test_the_command_line_trains_and_resumes(whole, speaking, tmp_path, small):
     path = tmp_path / "run"
-    words = overrides(small(speaking, str(path)))
+    words = overrides(small(speaking, run_dir=str(path)))
     first = cli(*words)
     assert first.exit_code == 0, first.output
     assert "split test" in first.output
@@ -358,16 +335,18 @@ def test_the_command_line_explains_what_it_does_not_understand(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_an_interrupt_ends_with_its_own_code_and_a_hint(speaking, tmp_path, monkeypatch):
+def test_an_interrupt_ends_with_its_own_code_and_a_hint(
+    speaking, tmp_path, monkeypatch, small
+):
     monkeypatch.setattr(LogLines, "begin", Stopping("evaluate", round=0).begin)
     path = tmp_path / "run"
-    found = cli(*overrides(small(speaking, str(path))))
+    found = cli(*overrides(small(speaking, run_dir=str(path))))
     assert found.exit_code == 130
     assert f"superalign train run_dir={path} --resume" in found.output
 
 
-def test_an_attacker_that_repeats_itself_is_taken_back(speaking, tmp_path):
-    settings = small(speaking, tmp_path / "run")
+def test_an_attacker_that_repeats_itself_is_taken_back(speaking, tmp_path, small):
+    settings = small(speaking, run_dir=tmp_path / "run")
     settings["attack"] = {**settings["attack"], "min_distinct": 1.0}
     settings["attack"]["imitation"] = {"steps": 40, "rate": 0.05, "passes": 99}
     SelfPlay(**settings).run()
@@ -378,8 +357,10 @@ def test_an_attacker_that_repeats_itself_is_taken_back(speaking, tmp_path):
         assert chain["attacker"]["path"] == ""
 
 
-def test_critics_refinements_and_whole_groups_work_too(speaking, tmp_path):
-    settings = small(speaking, tmp_path / "run", options={"critics": 2, "refine": 1})
+def test_critics_refinements_and_whole_groups_work_too(speaking, tmp_path, small):
+    settings = small(
+        speaking, run_dir=tmp_path / "run", options={"critics": 2, "refine": 1}
+    )
     settings["learn"]["rl"]["fork"] = False
     summary = SelfPlay(**settings).run()
     assert summary.lines
@@ -389,10 +370,10 @@ def test_critics_refinements_and_whole_groups_work_too(speaking, tmp_path):
         assert max(spoken) >= 6
 
 
-def test_a_log_that_is_never_quiet_has_one_line_for_every_step(speaking, tmp_path):
+def test_a_log_that_is_never_quiet_has_one_line_for_every_step(speaking, tmp_path, small):
     lines = []
     SelfPlay(
-        watcher=LogLines(lines.append, every=0), **small(speaking, tmp_path / "run")
+        watcher=LogLines(lines.append, every=0), **small(speaking, run_dir=tmp_path / "run")
     ).run()
     steps = [line for line in lines if "learn" in line and "/2 " in line]
     assert [line.split()[4] for line in steps] == ["1/2", "2/2"]
@@ -434,9 +415,9 @@ def test_a_shared_policy_must_lie_somewhere(roles):
         read_settings(roles)
 
 
-def test_one_policy_in_two_roles_is_trained_as_one(speaking, tmp_path):
+def test_one_policy_in_two_roles_is_trained_as_one(speaking, tmp_path, small):
     path = tmp_path / "shared"
-    SelfPlay(**small(speaking, path, critic="same:learner")).run()
+    SelfPlay(**small(speaking, run_dir=path, critic="same:learner")).run()
     with Run.open(path, readonly=True) as run:
         stages = run.stages.all()
     chains = [stage.outputs["chain"]["policies"] for stage in stages]

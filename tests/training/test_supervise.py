@@ -3,7 +3,6 @@
 import shutil
 from functools import partial
 
-import msgspec
 import pytest
 
 from superalign_env.canonical import content_hash
@@ -12,8 +11,8 @@ from superalign_env.types import Question, Signal, role_of
 from superalign_training.algorithms.supervision import Supervise, lessons_for
 from superalign_training.experience import Example, Opinion, Preference
 from superalign_training.experience.balance import even_examples, even_opinions, even_pairs
-from superalign_training.loop.cast import first_policy, policy_of
-from superalign_training.loop.chain import Chain
+from superalign_training.loop.cast import first_policies, first_policy, policy_of
+from superalign_training.loop.chain import first_chain
 from superalign_training.loop.courses import replayed
 from superalign_training.loop.driver import Outcome, Planned, drive
 from superalign_training.loop.residents import Residents
@@ -38,20 +37,11 @@ def settings(model):
     )
 
 
-def first(run, chosen):
-    chain = Chain()
-    for role in TRAINED:
-        policy = first_policy(role, chosen, Residents())
-        agent = run.agents.add(policy.agent.spec, role=role)
-        origin = msgspec.structs.replace(policy.origin, agent=agent)
-        chain = chain.with_policy(role, origin)
-    return chain
-
-
 def go(path, chosen, plan, *, resume=False):
     run = Run.open(path) if resume else Run.create(path, kind="train", config={}, seed=5)
     with run:
-        return drive(run, plan, first=lambda: first(run, chosen), watcher=Silent())
+        policies = first_policies(chosen, Residents())
+        return drive(run, plan, first=lambda: first_chain(run, policies), watcher=Silent())
 
 
 def stage(chosen, rules, number=1):

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 from transformers.utils.logging import disable_progress_bar
 
@@ -26,8 +25,8 @@ from superalign_training.evaluation.chain_summary import (
     summarise_chain,
 )
 from superalign_training.evaluation.summary import Summary, summarise
-from superalign_training.loop.cast import first_policy, stage_scenario
-from superalign_training.loop.chain import Chain
+from superalign_training.loop.cast import first_policies, stage_scenario
+from superalign_training.loop.chain import Chain, first_chain
 from superalign_training.loop.driver import Watcher, drive
 from superalign_training.loop.plans import plan
 from superalign_training.loop.residents import Residents
@@ -110,22 +109,13 @@ class SelfPlay:
             torch.set_num_threads(settings.threads)
         stage_scenario(settings, split="train")  # a wrong scenario fails before any folder
         residents = Residents()
-        policies = {role: first_policy(role, settings, residents) for role in TRAINED}
+        policies = first_policies(settings, residents)
+        shared = {r: settings.holder(r) for r in TRAINED if settings.holder(r) != r}
         with _opened(settings, resume) as run:
-
-            def first() -> Chain:
-                shared = {r: settings.holder(r) for r in TRAINED if settings.holder(r) != r}
-                chain = Chain(holders=shared)
-                for role, policy in policies.items():
-                    agent = run.agents.add(policy.agent.spec, role=role)
-                    origin = msgspec.structs.replace(policy.origin, agent=agent)
-                    chain = chain.with_policy(role, origin)
-                return chain
-
             drive(
                 run,
                 plan(settings),
-                first=first,
+                first=lambda: first_chain(run, policies, holders=shared),
                 watcher=self._watcher,
                 failures=settings.failures,
             )

@@ -232,6 +232,11 @@ def first_policy(role: Role, settings: Settings, residents: Residents) -> Policy
     return _untrained(start, settings, residents, name=settings.holder(role))
 
 
+def first_policies(settings: Settings, residents: Residents) -> dict[Role, Policy]:
+    """Return what every policy of a run starts from."""
+    return {role: first_policy(role, settings, residents) for role in TRAINED}
+
+
 def level_policy(level: int, settings: Settings, residents: Residents) -> Policy:
     """Return a fresh policy of a level: what a generation starts from.
 

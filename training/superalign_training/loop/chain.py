@@ -10,10 +10,11 @@ import msgspec
 
 from superalign_env.canonical import to_json
 from superalign_env.errors import RecordDamaged
+from superalign_env.store import Run
 from superalign_env.store.room import room_for
 from superalign_env.types import Role
 from superalign_training.gap.sight import Sight
-from superalign_training.policy import Checkpoint
+from superalign_training.policy import Checkpoint, Policy
 
 CHECKPOINTS = "checkpoints"
 """Folder of a run."""
@@ -95,6 +96,23 @@ class Chain(msgspec.Struct, frozen=True):
     def with_memory(self, name: str, memory: Memory) -> "Chain":
         """Return the chain with another memory."""
         return msgspec.structs.replace(self, memories={**self.memories, name: memory})
+
+
+def first_chain(
+    run: Run, policies: Mapping[Role, Policy], *, holders: Mapping[Role, Role] | None = None
+) -> Chain:
+    """Return the chain that a run begins with, its policies registered as agents of the run.
+
+    Args:
+        run: of the chain.
+        policies: role → what it starts from.
+        holders: see `Chain.holders`.
+    """
+    chain = Chain(holders=dict(holders or {}))
+    for role, policy in policies.items():
+        agent = run.agents.add(policy.agent.spec, role=role)
+        chain = chain.with_policy(role, msgspec.structs.replace(policy.origin, agent=agent))
+    return chain
 
 
 def write_memory(folder: Path, name: str, state: Mapping[str, Any]) -> Memory:
