@@ -21,11 +21,12 @@ from superalign_env.making import (
 from superalign_env.making import (
     register_everywhere as _register_everywhere,
 )
-from superalign_env.rollout import Rollouts, play
+from superalign_env.rollout import Processes, Rollouts, play
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Processes",
     "Rollouts",
     "agents",
     "as_agent",

@@ -40,6 +40,9 @@ class Human:
         """How lines are read; who sat there is not recorded."""
         return self._spec
 
+    def __reduce__(self) -> str:
+        raise TypeError("a person sits at this terminal; no other process can ask them")
+
     def act(self, views: Sequence[View]) -> list[Reply]:
         """Ask for one reply after another."""
         return [self._ask(view) for view in views]

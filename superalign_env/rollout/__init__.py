@@ -1,6 +1,7 @@
-"""Playing: one episode (`play`), or many at once (`Rollouts`)."""
+"""Playing: one episode (`play`), or many at once (`Rollouts`), also in `Processes`."""
 
+from superalign_env.rollout.executors import Processes
 from superalign_env.rollout.play import play
 from superalign_env.rollout.rollouts import Rollouts
 
-__all__ = ["Rollouts", "play"]
+__all__ = ["Processes", "Rollouts", "play"]

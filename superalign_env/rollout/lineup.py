@@ -47,10 +47,6 @@ class Lineup:
     def __next__(self) -> Game:
         return self._forked.popleft() if self._forked else next(self._games)
 
-    def index(self, game: Game) -> int:
-        """Return the place of a game's episode: case-major, member-minor."""
-        return (game.key.case - self._first.case) * self._group + game.key.member
-
     def moved(self, game: Game) -> None:
         """Note that a game has moved: where it reached the fork its members branch off."""
         case = game.key.case

@@ -25,26 +25,28 @@ class Outbox:
         self._batch: list[Episode] = []
         self._written = time.monotonic()
 
-    def put(self, episode: Episode) -> None:
-        """Take an episode."""
+    def put(self, episodes: Sequence[Episode]) -> None:
+        """Take episodes. A sink that fails keeps no other from what it gets."""
         if not self._sinks:
             return
-        self._batch.append(episode)
-        if (
-            len(self._batch) >= self._size
-            or time.monotonic() - self._written > self._seconds
-        ):
-            self.flush()
+        self._batch += episodes
+        late = time.monotonic() - self._written > self._seconds
+        self._empty(down_to=1 if late else self._size)
 
     def flush(self) -> None:
-        """Write what is left. A sink that fails keeps no other from its batch."""
-        batch, self._batch = self._batch, []
+        """Write what is left."""
+        self._empty(down_to=1)
+
+    def _empty(self, *, down_to: int) -> None:
         errors: list[Exception] = []
-        for sink in self._sinks if batch else ():
-            try:
-                sink.write(batch)
-            except Exception as error:  # raised below, once every sink was served
-                errors.append(error)
-        self._written = time.monotonic()
+        while len(self._batch) >= down_to:
+            batch = self._batch[: self._size]
+            del self._batch[: self._size]
+            for sink in self._sinks:
+                try:
+                    sink.write(batch)
+                except Exception as error:  # raised below, once every sink was served
+                    errors.append(error)
+            self._written = time.monotonic()
         if errors:
             raise errors[0]

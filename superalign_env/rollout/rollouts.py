@@ -1,12 +1,20 @@
 """Many episodes at once."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from superalign_env.errors import InvalidOption
 from superalign_env.game import Game, OnInvalid, episode_id
 from superalign_env.lookup import make_scenario
 from superalign_env.protocols import EpisodeSink, Scenario, Stateful
+from superalign_env.rollout.blocks import Player, blocks
+from superalign_env.rollout.executors import (
+    Executor,
+    ExecutorName,
+    check_executor,
+    opened_executor,
+)
 from superalign_env.rollout.lineup import Lineup
 from superalign_env.rollout.outbox import Outbox
 from superalign_env.rollout.progress import OnProgress, reporting
@@ -26,6 +34,12 @@ class Rollouts:
     An agent that raises, is too late or returns too few replies ends the episodes that
     it was asked for as failed; all others go on.
 
+    In several processes scripted agents say the same words, whatever the number of
+    processes; those of transformers depend, beside the weights, on ``live`` and ``group``,
+    which cut the cases into blocks, and on how many threads torch has. Agents and scenario
+    travel by pickle. What an agent gathers there does not come back; where that would
+    change its ``state_dict`` it is an error. Sinks and progress stay here.
+
     Args:
         scenario: the rules, or their id (then with the options they have by default).
         agents: who sits in which seat: agents, functions from text to text, or references
@@ -37,16 +51,18 @@ class Rollouts:
         group: how often each case is played.
         fork_at: None plays a case ``group`` times from its start. With a seat, all members
             share one prefix, up to the first view of that seat, and part there.
-        live: episodes that are played at once.
+        live: episodes that are played at once (in each process).
         sinks: get finished episodes in batches, in no particular order.
         on_invalid: ``penalise`` a text that is no utterance, or (``raise``) end its
             episode as failed.
         timeout: seconds; for a call of an agent that batches, for a reply of one that waits.
         tasks: what the cases are about, in order; drawn from the source when absent.
         progress: True for a bar, or a function of (done, total).
+        executor: ``local``, ``process`` (one for every core, ended afterwards), or what is
+            kept from rollout to rollout: `superalign_env.Processes`.
 
     Raises:
-        InvalidOption: numbers below 1, an empty or an unknown seat.
+        InvalidOption: numbers below 1, an empty or an unknown seat, an unknown executor.
     """
 
     def __init__(  # noqa: PLR0913 - the key's fields are named one by one
@@ -66,10 +82,12 @@ class Rollouts:
         timeout: float | None = None,
         tasks: Sequence[Task] | None = None,
         progress: bool | OnProgress | None = None,
+        executor: ExecutorName | Executor = "local",
     ) -> None:
         for name, number in (("group", group), ("live", live)):
             if number < 1:
                 raise InvalidOption(f"{name} must be at least 1, not {number}")
+        check_executor(executor)
         scenario = make_scenario(scenario)
         if fork_at is not None and fork_at not in scenario.seats:
             raise InvalidOption(
@@ -87,6 +105,7 @@ class Rollouts:
         self.timeout = timeout
         self.tasks = tasks
         self.progress = progress
+        self.executor = executor
         self._specs = {seat: agent.spec for seat, agent in self.agents.items()}
 
     def run(self, n_cases: int | None = None) -> list[Episode]:
@@ -96,43 +115,79 @@ class Rollouts:
             n_cases: how many; as many as there are tasks when absent.
 
         Raises:
-            InvalidOption: neither a number nor tasks, or more cases than tasks.
+            InvalidOption: neither a number nor tasks, more cases than tasks, or agents that
+                cannot travel to other processes.
+            WorkerLost: a process that played has died.
         """
-        episodes = sorted(self._play(n_cases), key=lambda pair: pair[0])
-        return [episode for _, episode in episodes]
+        return sorted(self._play(n_cases), key=lambda e: (e.key.case, e.key.member))
 
     def stream(self, n_cases: int | None = None) -> Generator[Episode, None, None]:
         """Yield episodes as they end, in no particular order. Arguments as `run`.
 
         Whoever stops early closes it, so that sinks get what has ended.
         """
-        for _, episode in self._play(n_cases):
-            yield episode
+        yield from self._play(n_cases)
 
-    def _play(self, n_cases: int | None) -> Iterator[tuple[int, Episode]]:
-        lineup = self._lineup(n_cases)
-        table = Table(self.agents, self.timeout)
+    def _play(self, n_cases: int | None) -> Iterator[Episode]:
+        n_cases = self._count(n_cases)
+        total = n_cases * self.group
         outbox = Outbox(self.sinks)
+        play = self._here if self.executor == "local" else self._elsewhere
         done = 0
         try:
-            with reporting(self.progress, lineup.total) as report:
-                while done < lineup.total:
-                    moved = self._fill(table, lineup)
-                    if table.live:
-                        moved += table.tick()
-                    for game in moved:
-                        if lineup.branches:
-                            lineup.moved(game)
-                        if game.ending is not None:
-                            done += 1
-                            episode = game.episode()
-                            outbox.put(episode)
-                            report(done, lineup.total)
-                            yield lineup.index(game), episode
+            with closing(play(n_cases)) as ended, reporting(self.progress, total) as report:
+                for episodes in ended:
+                    outbox.put(episodes)
+                    for episode in episodes:
+                        done += 1
+                        report(done, total)
+                        yield episode
         finally:
             # Also after Ctrl-C: what has ended is kept.
-            table.close()
             outbox.flush()
+
+    def _here(self, n_cases: int) -> Generator[list[Episode], None, None]:
+        """Yield the episodes that end, tick by tick."""
+        lineup = self._lineup(n_cases)
+        table = Table(self.agents, self.timeout)
+        try:
+            left = lineup.total
+            while left:
+                moved = self._fill(table, lineup)
+                if table.live:
+                    moved += table.tick()
+                ended = []
+                for game in moved:
+                    if lineup.branches:
+                        lineup.moved(game)
+                    if game.ending is not None:
+                        ended.append(game.episode())
+                if ended:
+                    left -= len(ended)
+                    yield ended
+        finally:
+            table.close()
+
+    def _elsewhere(self, n_cases: int) -> Generator[list[Episode], None, None]:
+        """Yield episodes as other processes return them, block by block."""
+        first = self.first
+        settings = {
+            "run": first.run,
+            "generation": first.generation,
+            "round": first.round,
+            "group": self.group,
+            "fork_at": self.fork_at,
+            "live": self.live,
+            "on_invalid": self.on_invalid,
+            "timeout": self.timeout,
+        }
+        player = Player(Rollouts, self.scenario, self.agents, settings)
+        cut = blocks(first.case, n_cases, self.tasks, live=self.live, group=self.group)
+        with (
+            opened_executor(self.executor) as executor,
+            closing(executor.play(player, cut)) as returned,
+        ):
+            yield from returned
 
     def _fill(self, table: Table, lineup: Lineup) -> list[Game]:
         """Seat games until enough are live; return those that were over at once."""
@@ -148,7 +203,7 @@ class Rollouts:
                 table.add(game)
         return over
 
-    def _lineup(self, n_cases: int | None) -> Lineup:
+    def _count(self, n_cases: int | None) -> int:
         if n_cases is None:
             if self.tasks is None:
                 raise InvalidOption("how many cases? Pass n_cases, or tasks")
@@ -156,6 +211,9 @@ class Rollouts:
         if n_cases < 0 or (self.tasks is not None and n_cases > len(self.tasks)):
             known = "" if self.tasks is None else f"; there are {len(self.tasks)} tasks"
             raise InvalidOption(f"cannot play {n_cases} cases{known}")
+        return n_cases
+
+    def _lineup(self, n_cases: int) -> Lineup:
         return Lineup(
             self._make,
             self.first,
