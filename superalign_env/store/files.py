@@ -66,11 +66,16 @@ def added_files(database: Database) -> set[str]:
     }
 
 
-def stated_checkpoints(database: Database) -> set[str]:
-    """Return the folders of checkpoints that say of themselves what they are."""
-    run = database.path.parent
-    folders = {named["path"] for named in _named(database) if named.get("weights")}
-    return {folder for folder in folders if (run / folder / STATE).is_file()}
+def stated_checkpoints(database: Database) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the folder of every checkpoint → what finished stages say of it.
+
+    One of them left it; others may speak with it in another way.
+    """
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for named in _named(database):
+        if named.get("weights"):
+            found.setdefault(named["path"], []).append(named)
+    return found
 
 
 def unsealed_checkpoints(database: Database) -> set[str]:

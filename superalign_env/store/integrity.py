@@ -1,10 +1,11 @@
 """Is the record what was written? Every problem is named; nothing is repaired."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
+from superalign_env.canonical import from_json
 from superalign_env.errors import RecordError
 from superalign_env.store.files import (
     STATE,
@@ -34,8 +35,8 @@ def validate(run: Run, progress: OnBytes | None = None) -> list[Problem]:
 
     Checks SQLite's own integrity, foreign keys, the content hash of every episode, the
     chain of signals, the signals that stages say they read, and that checkpoints and
-    memories are there and are what was written, with no file added. See `not_sealed` for
-    what has no hash.
+    memories are there and are what was written, with no file added, and say of themselves
+    what their stage said. See `not_sealed` for what has no hash.
 
     Args:
         run: opened, to read at least.
@@ -51,19 +52,17 @@ def validate(run: Run, progress: OnBytes | None = None) -> list[Problem]:
         *_missing(run),
         *_altered(run, progress),
         *_added(run),
+        *_misstated(run),
     ]
 
 
 def not_sealed(run: Run) -> list[str]:
     """Return what of a run has no hash, so that nobody would see it altered."""
-    old, stated = (
-        len(found(run.database)) for found in (unsealed_checkpoints, stated_checkpoints)
-    )
+    old = len(unsealed_checkpoints(run.database))
     weights = [f"weights of {old} checkpoints, by an earlier version"] if old else []
-    states = [f"{STATE} of {stated} checkpoints"] if stated else []
     tables = "stages agents metrics notices hazards questions annotators cells"
     stage = "the stage that an episode is of"
-    return ["settings", *tables.split(), stage, *states, *weights]
+    return ["settings", *tables.split(), stage, *weights]
 
 
 def _database(run: Run) -> Iterator[Problem]:
@@ -137,6 +136,34 @@ def _altered(run: Run, progress: OnBytes | None) -> Iterator[Problem]:
 def _added(run: Run) -> Iterator[Problem]:
     for name in sorted(added_files(run.database)):
         yield Problem("checkpoint", f"{name} was added, and the record does not name it")
+
+
+def _misstated(run: Run) -> Iterator[Problem]:
+    """Compare what checkpoints say of themselves with what the stages that left them did."""
+    for folder, told in sorted(stated_checkpoints(run.database).items()):
+        name = f"{folder}/{STATE}"
+        try:
+            own = from_json((run.path / name).read_bytes(), dict[str, Any])
+        except FileNotFoundError:
+            # Earlier versions may have had none; a folder that is gone was told above.
+            if any(said.get("files") for said in told) and (run.path / folder).exists():
+                yield Problem("checkpoint", f"{name} is missing")
+            continue
+        except (OSError, msgspec.MsgspecError) as error:
+            yield Problem("checkpoint", f"{name} cannot be read: {error}")
+            continue
+        if not any(_agree(own, said) for said in told):
+            yield Problem("checkpoint", f"{name} was altered after it was written")
+
+
+def _agree(own: Mapping[str, Any], said: Mapping[str, Any]) -> bool:
+    """Return whether a checkpoint says of itself what a stage said of it.
+
+    Where it lies, and as which agent it was entered, was settled after it was written. What
+    one version wrote empty another may have left out.
+    """
+    keys = (own.keys() | said.keys()) - {"path", "agent"}
+    return all((own.get(key) or None) == (said.get(key) or None) for key in keys)
 
 
 def _size(run: Run, name: str) -> int:

@@ -1,14 +1,16 @@
 """The files that a record names: missing, altered, or without a hash."""
 
+import json
+
 import pytest
 
 from superalign_env.store import Run, not_sealed, validate
 from superalign_env.store.files import file_hash
 
+STATE = "checkpoints/learner/policy.json"
 FILES = {
     "checkpoints/learner/model.safetensors": b"weights" * 1000,
     "checkpoints/learner/optimizer.safetensors": b"moments",
-    "checkpoints/learner/policy.json": b"{}",
     "checkpoints/archive.json": b'{"found": []}',
 }
 
@@ -25,10 +27,14 @@ def run(tmp_path):
     learner = {
         "path": "checkpoints/learner",
         "weights": "what the model hashes to",
+        "options": {"temperature": 0.5},
+        "agent": "the row that it was entered as",
         "optimizer": marks["checkpoints/learner/optimizer.safetensors"],
         "head": "",
         "files": {"model.safetensors": marks["checkpoints/learner/model.safetensors"]},
     }
+    own = {key: learner[key] for key in ("weights", "options", "optimizer", "files")}
+    (folder / STATE).write_text(json.dumps({**own, "path": "learner", "updates": 0}))
     memory = {"path": "checkpoints/archive.json", "hash": marks["checkpoints/archive.json"]}
     with Run.create(folder, kind="train", config={}, seed=0) as run:
         stage = run.stages.begin("learn")
@@ -40,14 +46,14 @@ def run(tmp_path):
 def test_files_as_written_are_no_problem(run):
     seen = []
     assert validate(run, lambda done, total: seen.append((done, total))) == []
-    hashed = sum(len(content) for name, content in FILES.items() if "policy" not in name)
+    hashed = sum(map(len, FILES.values()))
     assert seen[-1] == (hashed, hashed)
-    assert {"metrics", "policy.json of 1 checkpoints"} <= {*not_sealed(run)}
+    assert "metrics" in not_sealed(run)
     assert "the stage that an episode is of" in not_sealed(run)
     assert not any("weights" in part for part in not_sealed(run))
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if "policy" not in name])
+@pytest.mark.parametrize("name", FILES)
 def test_a_flipped_bit_is_found(run, name):
     raw = bytearray(FILES[name])
     raw[3] ^= 1
@@ -55,11 +61,40 @@ def test_a_flipped_bit_is_found(run, name):
     assert [p.what for p in validate(run)] == [f"{name} was altered after it was written"]
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if "policy" not in name])
+@pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_found_once(run, name):
     (run.path / name).unlink()
     (problem,) = validate(run)
     assert problem.kind == "checkpoint" and name in problem.what
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"options": {"temperature": 5.0}}, "was altered"),
+        ({"options": {}}, "was altered"),
+        ({"updates": 7}, "was altered"),
+        ({"files": {}}, "was altered"),
+        ({"path": "elsewhere", "agent": "another"}, None),
+    ],
+)
+def test_what_a_checkpoint_says_of_itself_is_compared_with_the_record(run, change, said):
+    own = json.loads((run.path / STATE).read_text())
+    (run.path / STATE).write_text(json.dumps({**own, **change}))
+    found = [f"{STATE} {said} after it was written"] if said else []
+    assert [problem.what for problem in validate(run)] == found
+
+
+@pytest.mark.parametrize("broken", [b"", b"[]", b"{", b"\xff"])
+def test_a_checkpoint_that_says_nonsense_of_itself_is_found(run, broken):
+    (run.path / STATE).write_bytes(broken)
+    (problem,) = validate(run)
+    assert problem.kind == "checkpoint" and f"{STATE} cannot be read" in problem.what
+
+
+def test_a_checkpoint_that_says_nothing_of_itself_is_found(run):
+    (run.path / STATE).unlink()
+    assert [problem.what for problem in validate(run)] == [f"{STATE} is missing"]
 
 
 def test_a_missing_checkpoint_is_one_problem(run):
