@@ -4,7 +4,7 @@ import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from superalign_env.asking import Anyone, name_of
+from superalign_env.asking import Anyone, name_of, waits
 from superalign_env.canonical import content_hash
 from superalign_env.errors import InvalidOption, ProtocolError
 from superalign_env.protocols import Scenario, Stateful
@@ -103,6 +103,13 @@ class Player:
         Raises:
             InvalidOption: names the seat whose agent cannot travel, or the scenario.
         """
+        for seat, agent in self._agents.items():
+            if waits(agent) and isinstance(agent, Stateful):  # before it costs anything
+                raise InvalidOption(
+                    f"{seat} ({name_of(agent)}) waits for its replies and keeps account of "
+                    "them, which would be lost in another process; use "
+                    'executor="local", where all episodes wait side by side'
+                )
         try:
             return pickle.dumps(self, pickle.HIGHEST_PROTOCOL)
         except Exception as error:  # whatever a plug-in raises when it is pickled

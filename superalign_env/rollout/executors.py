@@ -82,6 +82,7 @@ class Processes:
                 worker = self._rested() or hired()
                 busy[worker.pipe] = worker
             _begin(list(busy.values()), packed, first, todo)
+            del packed  # a large model's weights
             while busy:
                 for pipe in wait(list(busy)):
                     worker = busy[pipe]

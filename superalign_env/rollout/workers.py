@@ -150,14 +150,16 @@ def serve(pipe: Connection, environ: Mapping[str, str]) -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.environ.update(environ)
+    gc.freeze()  # what was imported is no garbage
     orders: SimpleQueue[bytes | None] = SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, orders), daemon=True).start()
-    player: Player | Exception = ProtocolError("nobody plays yet")
+    player: Player | Exception = ProtocolError("nobody plays")
     while (order := orders.get()) is not None:
         load = orders.get()
         if load is None:
             break
         if order == b"player":
+            player = ProtocolError("nobody plays")  # two at once may be too large
             player = _unpacked(load)
         else:
             answer = _answer(player, load)
@@ -200,7 +202,6 @@ def _unpacked(packed: bytes) -> Player | Exception:
     torch = sys.modules.get("torch")
     if torch is not None and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)  # the other cores have processes of their own
-    gc.freeze()  # what was imported is no garbage
     return player
 
 

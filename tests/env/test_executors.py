@@ -67,6 +67,16 @@ class Slow:
         time.sleep(0.02 * len(views))
         return [Reply("comply") for _ in views]
 
+class Ledger:
+    """Waits, and counts."""
+    spec = AgentSpec("ledger")
+    async def reply(self, view):
+        raise AssertionError("nobody may be asked")
+    def state_dict(self):
+        return {}
+    def load_state_dict(self, state):
+        pass
+
 class Here:
     """Can be pickled, and not be found again."""
     spec = AgentSpec("here")
@@ -297,6 +307,27 @@ def test_an_agent_does_not_lose_its_memory_unseen(pool, players):
     assert counts.asked == 0, "what is gathered there does not come back"
     with pytest.raises(ProtocolError, match=r"learner_0 \(counts\) .+ lost"):
         rollouts(gathers, executor=pool).run(3)
+
+
+def test_who_keeps_account_of_replies_is_refused_before_it_costs_anything(pool, players):
+    with pytest.raises(InvalidOption, match=r"learner_0 \(ledger\) waits .+ lost"):
+        rollouts(players.Ledger(), executor=pool).run(3)
+
+
+def test_what_was_learned_between_rollouts_is_known_in_the_next(pool):
+    attackers = [superalign_env.as_agent({"id": "search", "explore": 0.1}) for _ in "ht"]
+    for round in range(2):
+        here, there = [
+            Rollouts(
+                "red-team", {**SEATS, "attacker_0": attacker}, round=round, executor=by
+            )
+            for attacker, by in zip(attackers, ("local", pool), strict=True)
+        ]
+        episodes = here.run(70)
+        assert there.run(70) == episodes
+        found = [(e.utterances[0].text, 1.0, e.key.case) for e in episodes if e.utterances]
+        for attacker in attackers:
+            attacker.update(found)
 
 
 def test_a_process_that_dies_says_what_it_played_and_takes_nothing_along(pool, players):
