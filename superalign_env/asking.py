@@ -15,7 +15,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from superalign_env.plain_text import without_surrogates
-from superalign_env.protocols import Agent, AsyncAgent
+from superalign_env.protocols import Agent, AsyncAgent, one_for_each
 from superalign_env.types import Reply, View
 
 Anyone = Agent | AsyncAgent
@@ -52,20 +52,9 @@ def ask(
         futures = [start(agent, view, timeout=timeout) for view in views]
         return [future.result() for future in futures]
     try:
-        if timeout is None:
-            answers = agent.act(views)  # type: ignore[union-attr]  # it does not wait
-        else:
-            answers = _act_within(agent, views, timeout)
-        answers = list(answers)
+        answers = one_for_each(views, _act(agent, views, timeout), name_of(agent))
     except Exception as error:  # whatever a plug-in raises is data
         return [failure(error)] * len(views)
-    if len(answers) != len(views):
-        return [
-            failure(
-                f"ProtocolError: {name_of(agent)} gave {len(answers)} replies to {len(views)} "
-                "views; return one reply per view, in order"
-            )
-        ] * len(views)
     return [answer if _is_proper(answer) else _corrected(answer) for answer in answers]
 
 
@@ -111,6 +100,10 @@ def _loop(pid: int) -> asyncio.AbstractEventLoop:
 
 _hung: dict[int, threading.Thread] = {}
 """Calls that ran past their timeout, by agent; a thread cannot be ended from outside."""
+
+
+def _act(agent: Any, views: Sequence[View], timeout: float | None) -> Any:
+    return agent.act(views) if timeout is None else _act_within(agent, views, timeout)
 
 
 def _act_within(agent: Any, views: Sequence[View], timeout: float) -> Sequence[Reply]:

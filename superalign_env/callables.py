@@ -6,7 +6,7 @@ from typing import Any, overload
 
 from superalign_env.errors import InvalidOption, ProtocolError
 from superalign_env.lookup import referenced_agent
-from superalign_env.protocols import Agent, AsyncAgent
+from superalign_env.protocols import Agent, AsyncAgent, one_for_each
 from superalign_env.types import AgentSpec, Reply, View
 
 Answer = Reply | str
@@ -82,13 +82,9 @@ class NamedAgent:
 
     def act(self, views: Sequence[View]) -> list[Reply]:
         """Return the object's replies; texts become replies."""
-        replies = [_as_reply(answer, self._spec.id) for answer in self._agent.act(views)]
-        if len(replies) != len(views):
-            raise ProtocolError(
-                f"{self._spec.id} gave {len(replies)} replies to {len(views)} views; "
-                "return one reply per view, in order"
-            )
-        return replies
+        name = self._spec.id
+        answers = one_for_each(views, self._agent.act(views), name)
+        return [_as_reply(answer, name) for answer in answers]
 
 
 @overload

@@ -1,5 +1,6 @@
 """What an id means: a scenario by its name, an agent as people write it down."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,9 +38,17 @@ def make_scenario(scenario: str | Scenario[Any], **options: Any) -> Scenario[Any
 
     Raises:
         UnknownId: with the nearest ids.
-        InvalidOption: an option that the scenario does not know.
+        InvalidOption: an option that the scenario does not know, or what is no scenario.
     """
     if not isinstance(scenario, str):
+        if inspect.isclass(scenario):
+            name = scenario.__name__
+            raise InvalidOption(f"{name} is a class; pass an instance, {name}(…)")
+        if not hasattr(scenario, "id"):
+            raise InvalidOption(
+                f"{scenario!r} is no scenario; pass an id, or an object like those that "
+                "docs/scenarios.md describes"
+            )
         if options:
             raise InvalidOption(
                 f"{scenario.id} is made already; options {sorted(options)} come late"

@@ -1,10 +1,11 @@
 """What plug-ins provide. Structural: nothing here needs to be inherited from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+from superalign_env.errors import ProtocolError
 from superalign_env.types import (
     AgentSpec,
     Brief,
@@ -40,6 +41,34 @@ class Agent(Protocol):
     def act(self, views: Sequence[View]) -> Sequence[Reply]:
         """Return one reply per view, in order."""
         ...
+
+
+def one_for_each(views: Sequence[View], answers: Any, name: str) -> list[Any]:
+    """Return what ``act`` answered as a list; what its entries are is not looked at.
+
+    Args:
+        views: what was shown.
+        answers: what came back.
+        name: of the agent, for messages.
+
+    Raises:
+        ProtocolError: it is no list of answers, or one of another length.
+    """
+    usual = isinstance(answers, (list, tuple))
+    if not usual and (
+        not isinstance(answers, Iterable) or isinstance(answers, (str, bytes, Mapping))
+    ):
+        raise ProtocolError(
+            f"{name} returned a {type(answers).__name__} for all views; return a list with "
+            "one reply per view, in order"
+        )
+    found = list(answers)
+    if len(found) != len(views):
+        raise ProtocolError(
+            f"{name} gave {len(found)} replies to {len(views)} views; return one reply per "
+            "view, in order"
+        )
+    return found
 
 
 @runtime_checkable

@@ -49,7 +49,7 @@ def play(
     """
     options = read_pairs(option or [])
     rules = make_scenario(scenario, **options)
-    seats = references(rules.seats, read_pairs(seat or []))
+    seats = references(rules.seats, read_pairs(seat or [], what="SEAT=AGENT"))
     agents = lineup(seats)
     # A person plays one episode to its end before the next begins.
     live = 1 if any(isinstance(agent, Human) for agent in agents.values()) else _LIVE
@@ -136,10 +136,14 @@ def lineup(seats: dict[Seat, Any]) -> dict[Seat, Agent | AsyncAgent]:
     return agents
 
 
-def read_pairs(pairs: Iterable[str]) -> dict[str, Any]:
+def read_pairs(pairs: Iterable[str], *, what: str = "KEY=VALUE") -> dict[str, Any]:
     """Read KEY=VALUE pairs; values are JSON where they can be, else text.
 
     Lists and mappings may leave out the quotes: ``{id: fixed, text: comply}``.
+
+    Args:
+        pairs: as they were written.
+        what: what messages call a pair.
 
     Raises:
         InvalidOption: no equals sign.
@@ -148,7 +152,7 @@ def read_pairs(pairs: Iterable[str]) -> dict[str, Any]:
     for pair in pairs:
         key, found, value = pair.partition("=")
         if not found:
-            raise InvalidOption(f"expected KEY=VALUE, not {pair!r}")
+            raise InvalidOption(f"expected {what}, not {pair!r}")
         try:
             read[key] = json.loads(value)
         except ValueError:

@@ -42,10 +42,12 @@ def evaluate(
     played twice, and differences are paired. Ends with 1 if every episode of one failed.
     """
     rules = make_scenario(scenario, **held_out(scenario, read_pairs(option or [])))
-    seats = references(rules.seats, read_pairs(seat or []))
+    seats = references(rules.seats, read_pairs(seat or [], what="SEAT=AGENT"))
     lines = [Lineup(seats, *_played(rules, seats, cases, seed, bar=not as_json))]
     if against:
-        others = references(rules.seats, {**seats, **read_pairs(against)})
+        others = references(
+            rules.seats, {**seats, **read_pairs(against, what="SEAT=AGENT")}
+        )
         lines.append(Lineup(others, *_played(rules, others, cases, seed, bar=not as_json)))
     differences = compared(*(line.episodes for line in lines)) if against else []
     if as_json:

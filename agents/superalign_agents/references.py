@@ -20,6 +20,7 @@ from superalign_agents.ladders.families import known_presets, preset_of
 from superalign_agents.ladders.rungs import RungReference, find_rungs, rung_folder
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.options import check_options
 from superalign_env.protocols import Agent, AsyncAgent
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -83,6 +84,9 @@ def _registered(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
 
 def _transformer(source: str, name: str, options: dict[str, Any]) -> "TransformerAgent":
     module = import_module("superalign_agents.transformer")
+    # What it was made from is settled by its name.
+    known = {**options, "model_or_path": source, "reference": name}
+    check_options(f"agent {name!r}", module.TransformerAgent, known)
     try:
         made: TransformerAgent = module.TransformerAgent(source, reference=name, **options)
     except TypeError as error:

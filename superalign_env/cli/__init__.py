@@ -9,10 +9,11 @@ Exit codes: 0 all is well, 1 something was found or broke, 2 the command was mis
 
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
-from superalign_env import registry
+from superalign_env import __version__, registry
 from superalign_env.errors import InvalidOption, RecordError, SuperalignError, UnknownId
 from superalign_env.plain_text import terminal
 
@@ -30,12 +31,12 @@ def build() -> typer.Typer:
     """Return the app with all verbs that are registered now."""
     app = typer.Typer(
         name="superalign",
-        help="A laboratory for superalignment: play, train, read the record.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,  # plain help: rich takes a fifth of a second to import
     )
+    app.callback()(_first)
     for entry in registry.entries("command").values():
         app.command(
             entry.id, help=entry.line, context_settings=_PASS_ON, add_help_option=False
@@ -57,6 +58,26 @@ def main() -> None:
         said = f"{error.filename}: {error.strerror or error}"
         print(f"superalign: {terminal(said)}", file=sys.stderr)
         sys.exit(1)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"superalign-env {__version__}")
+        raise typer.Exit
+
+
+def _first(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=_print_version,
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """A laboratory for superalignment: play, train, read the record."""
 
 
 def _late(verb: str) -> Callable[[typer.Context], None]:

@@ -7,7 +7,7 @@ import typer
 
 from superalign_env import registry
 from superalign_env.cli.output import AsJson, console, number, print_json, table
-from superalign_env.errors import InvalidOption, RecordError, UnknownId
+from superalign_env.errors import InvalidOption, RecordError, UnknownId, hint, nearest
 from superalign_env.rewards import totals
 from superalign_env.truth_words import faults
 from superalign_env.types import SPLITS, Ending, Split
@@ -66,15 +66,26 @@ def ls(  # noqa: PLR0913, PLR0917 - one option for each thing that episodes are 
     }
     chosen = any(value is not None for value in where.values())
     if kind is not None:
+        if chosen:
+            raise InvalidOption(
+                "--kind lists what is registered; leave out what chooses episodes"
+            )
         _registered(kind, as_json)
     elif (folder / "run.db").is_file():
         _episodes(folder, where, limit, as_json)
     elif not folder.is_dir():
-        raise InvalidOption(f"there is no folder {folder}")
+        raise InvalidOption(_no_folder(folder))
     elif chosen:
         raise InvalidOption(f"{folder} is no run; episodes are chosen from one run")
     else:
         _runs(folder, as_json)
+
+
+def _no_folder(folder: Path) -> str:
+    """Say that there is no folder, and which one beside it is called nearly so."""
+    beside = [path.name for path in folder.parent.glob("*") if path.is_dir()]
+    near = [str(folder.parent / name) for name in nearest(folder.name, beside)]
+    return f"there is no folder {folder}{f'; {hint(near, ())}' if near else ''}"
 
 
 def _split(name: str | None) -> Split | None:
@@ -94,9 +105,8 @@ def _one_of(what: str, name: str | None, known: tuple[str, ...]) -> str | None:
 
 def _registered(kind: str, as_json: bool) -> None:
     if kind not in _KINDS:
-        raise InvalidOption(
-            f"nothing is registered as {kind!r}; kinds: {', '.join(_KINDS)}"
-        )
+        said = hint(nearest(kind, _KINDS), _KINDS, listed="kinds")
+        raise InvalidOption(f"nothing is registered as {kind!r}; {said}")
     entries = registry.entries(kind).values()
     if as_json:
         print_json(list(entries))

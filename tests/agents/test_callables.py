@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from superalign_env.asking import ask
 from superalign_env.callables import as_agent
 from superalign_env.errors import InvalidOption, ProtocolError
 from superalign_env.protocols import Agent, AsyncAgent
@@ -100,6 +101,21 @@ def test_an_object_that_drops_a_view_is_told_so():
 
     with pytest.raises(ProtocolError, match="1 replies to 3 views"):
         as_agent(Lazy()).act(VIEWS)
+
+
+@pytest.mark.parametrize("answers", [None, 3, "xyz", b"xyz", {0: "x"}, Reply("x")])
+@pytest.mark.parametrize("named", [True, False])
+def test_an_object_whose_act_returns_no_list_is_told_so(answers, named):
+    class Odd:
+        def act(self, views):
+            return answers
+
+    class Specified(Odd):
+        spec = AgentSpec("odd")
+
+    agent = as_agent(Odd() if named else Specified())
+    said = f"{type(answers).__name__} for all views; return a list with one reply per view"
+    assert {said in reply.error for reply in ask(agent, VIEWS)} == {True}
 
 
 @pytest.mark.parametrize("answer", [None, 3, b"bytes", ["text"]])

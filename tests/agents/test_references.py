@@ -95,8 +95,10 @@ def test_a_mapping_needs_an_id() -> None:
 
 
 def test_an_unknown_option_is_an_invalid_option(ladder: Path) -> None:
-    with pytest.raises(InvalidOption, match="warmth"):
+    with pytest.raises(InvalidOption, match="'toy/1' has no option 'warmth'; known: "):
         make_agent({"id": "toy/1", "warmth": 1.0})
+    with pytest.raises(InvalidOption, match="'temprature'; did you mean temperature"):
+        make_agent({"id": "toy/1", "temprature": 1.0})
     with pytest.raises(InvalidOption, match="warmth"):
         make_agent({"id": "fixed", "text": "x", "warmth": 1.0})
 

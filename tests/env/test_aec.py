@@ -266,6 +266,11 @@ def test_unknown_ids_name_the_nearest():
         superalign_env.env("red-tem")
     with pytest.raises(InvalidOption, match="critcs"):
         superalign_env.env("red-team", critcs=2)
+    for thing in (3, None, {"id": "red-team"}):
+        with pytest.raises(InvalidOption, match="is no scenario; pass an id"):
+            superalign_env.env(thing)
+    with pytest.raises(InvalidOption, match="is a class; pass an instance"):
+        superalign_env.env(type(superalign_env.make_scenario("echo")))
 
 
 @pytest.mark.parametrize(

@@ -80,12 +80,16 @@ def test_ls_says_where_the_fault_is_and_what_a_seat_said(superalign, played):
         (["--split", "trian"], "did you mean train"),
         (["--ending", "faild"], "did you mean failed"),
         (["--stage", "0001-lern"], "no stage"),
+        (["--kind", "agnt"], "did you mean agent"),
+        (["--kind", "agent", "--fault"], "leave out what chooses episodes"),
     ],
 )
 def test_what_no_episode_can_be_chosen_by_is_misuse(superalign, played, args, said):
     folder, _ = played
     assert said in superalign("ls", folder, *args, code=2)
     assert "is no run" in superalign("ls", folder.parent, "--fault", code=2)
+    misspelt = folder.with_name(f"{folder.name}e")
+    assert f"did you mean {folder}?" in superalign("ls", misspelt, code=2)
 
 
 def test_a_verb_that_reads_an_older_record_says_that_it_is_brought_up_to_date(

@@ -5,6 +5,7 @@ import sqlite3
 
 import pytest
 
+import superalign_env
 from superalign_env.game import Game
 from superalign_env.making import make_scenario
 from superalign_env.store import EpisodeWriter, Run
@@ -58,6 +59,10 @@ def damaged(made, tmp_path, statement):
     source.close()
     db.close()
     return copy
+
+
+def test_the_version_is_printed(superalign):
+    assert superalign("--version") == f"superalign-env {superalign_env.__version__}\n"
 
 
 def test_help_lists_the_verbs_of_every_package(superalign):

@@ -1,5 +1,6 @@
 """From a reference to the agent of a policy: a whole model, or an adapter on a base."""
 
+import inspect
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +10,14 @@ from transformers import PreTrainedModel
 from superalign_agents.adapters import SharedBase, fresh_adapter
 from superalign_agents.references import make_agent
 from superalign_agents.transformer import TransformerAgent
+from superalign_env import registry
 from superalign_env.errors import InvalidOption
 from superalign_training.policy.adapter import Lora, shared_base
 from superalign_training.policy.folder import agent_on
+
+_WEIGHTLESS = (
+    "{} has no weights to train; name a rung (micro/3), a model folder or hf:org/name"
+)
 
 
 def trainable_agent(
@@ -40,13 +46,19 @@ def trainable_agent(
     try:
         agent = make_agent(given)
     except InvalidOption as error:
+        if _is_weightless(str(name)):
+            raise InvalidOption(_WEIGHTLESS.format(name)) from error
         raise InvalidOption(f"{name} cannot be trained: {error}") from error
     if not isinstance(agent, TransformerAgent):
-        raise InvalidOption(
-            f"{name} has no weights to train; name a rung (micro/3), a model folder or "
-            "hf:org/name"
-        )
+        raise InvalidOption(_WEIGHTLESS.format(name))
     return agent
+
+
+def _is_weightless(name: str) -> bool:
+    """Return whether a registered agent is nothing that could live on a device."""
+    if name not in registry.entries("agent"):
+        return False
+    return "device" not in inspect.signature(registry.load("agent", name)).parameters
 
 
 def _with_adapter(
