@@ -14,6 +14,7 @@ from superalign_env.game import Game, OnInvalid
 from superalign_env.observations import (
     Observation,
     action_space,
+    idle_info,
     info_of,
     observation_space,
     transcript,
@@ -22,7 +23,7 @@ from superalign_env.observations import (
 from superalign_env.protocols import Scenario
 from superalign_env.rewards import seat_weights
 from superalign_env.spaces import UtteranceSpace
-from superalign_env.types import Ending, Reward, Seat
+from superalign_env.types import Reward, Seat
 
 
 class RawAECEnv(AECEnv[Seat, Observation, str]):
@@ -77,19 +78,43 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         self.moved = True
         seats = self.possible_agents
         self.agents = seats.copy()
-        self._asked = 1
-        self.rewards = self._silence.copy()
         self._cumulative_rewards = self._silence.copy()
-        self.terminations = dict.fromkeys(seats, False)
-        self.truncations = dict.fromkeys(seats, False)
         self._parts: dict[Seat, dict[str, float]] = {seat: {} for seat in seats}
-        self.infos = {
-            seat: {"asked": 0, "parts": parts} for seat, parts in self._parts.items()
-        }
-        if self.game.ending is None:
-            self._ask(self.game.group[0])
-        else:
-            self._finish(self.game.ending)
+        self._latest: tuple[Reward, ...] = ()
+        self.agent_selection = self._first()
+
+    # What follows from the game is told when it is asked for, never kept beside it.
+
+    @property
+    def rewards(self) -> dict[Seat, float]:  # type: ignore[override]  # read only
+        """What the latest step paid every seat that is left."""
+        earned = dict.fromkeys(self.agents, 0.0)
+        for reward in self._latest:
+            weight = self._weights[reward.seat].get(reward.part)
+            if weight is not None:
+                earned[reward.seat] += weight * reward.value
+        return earned
+
+    @property
+    def terminations(self) -> dict[Seat, bool]:  # type: ignore[override]  # read only
+        """Whether the rules ended the episode: the same for every seat that is left."""
+        ending = self.game.ending
+        return dict.fromkeys(
+            self.agents, ending is not None and ending.kind == "terminated"
+        )
+
+    @property
+    def truncations(self) -> dict[Seat, bool]:  # type: ignore[override]  # read only
+        """Whether a limit or a failure ended it: the same for every seat that is left."""
+        ending = self.game.ending
+        return dict.fromkeys(
+            self.agents, ending is not None and ending.kind != "terminated"
+        )
+
+    @property
+    def infos(self) -> dict[Seat, dict[str, Any]]:  # type: ignore[override]  # read only
+        """What every seat that is left is told beside its observation."""
+        return {seat: self._info(seat) for seat in self.agents}
 
     def observe(self, agent: Seat) -> Observation:
         """Return what a seat sees now: its view when it is asked, else nothing."""
@@ -106,12 +131,23 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
             seat = self.agent_selection
         except AttributeError:
             raise AttributeError("last cannot be called before reset") from None
+        ending = self.game.ending
+        if ending is None:
+            view = self.game.asked[seat]
+            return (
+                {"text": view.text, "asked": 1} if observe else None,
+                self._cumulative_rewards[seat],
+                False,
+                False,
+                info_of(view, self._parts[seat]),
+            )
+        terminated = ending.kind == "terminated"
         return (
-            {"text": self._text, "asked": self._asked} if observe else None,
+            unasked() if observe else None,
             self._cumulative_rewards[seat],
-            self.terminations[seat],
-            self.truncations[seat],
-            self.infos[seat],
+            terminated,
+            not terminated,
+            idle_info(self._parts[seat], ending),
         )
 
     def step(self, action: str | None) -> None:
@@ -136,18 +172,15 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
             step = game.say(read_action(action, strict=self._strict))
         self._cumulative_rewards[seat] = 0.0
         # A fresh dict: what a seat was told about its last turn stays what it was.
-        parts = self._parts[seat] = {}
-        self.infos[seat] = {"asked": 0, "parts": parts}
-        self.rewards = self._silence.copy()
+        self._parts[seat] = {}
         if step is None:
-            self._ask(game.group[game.group.index(seat) + 1])
+            self._latest = ()
+            self.agent_selection = game.group[game.group.index(seat) + 1]
             return
-        if step.rewards:
-            self._pay(step.rewards)
-        if game.ending is None:
-            self._ask(game.group[0])
-        else:
-            self._finish(game.ending)
+        self._latest = rewards = step.rewards
+        if rewards:
+            self._pay(rewards)
+        self.agent_selection = self._first()
 
     def render(self) -> str | None:
         """Return the transcript so far (``ansi``), or print it (``human``)."""
@@ -161,24 +194,27 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         """Nothing is held open."""
 
     def _pay(self, rewards: tuple[Reward, ...]) -> None:
-        earned, total, told = self.rewards, self._cumulative_rewards, self._parts
-        weights = self._weights
+        total, told, weights = self._cumulative_rewards, self._parts, self._weights
         for reward in rewards:
             seat = reward.seat
             part = reward.part
             weight = weights[seat].get(part)
             if weight is not None:
                 value = weight * reward.value
-                earned[seat] += value
                 total[seat] += value
                 parts = told[seat]
                 parts[part] = parts.get(part, 0.0) + value
 
-    def _ask(self, seat: Seat) -> None:
-        self.agent_selection = seat
-        view = self.game.asked[seat]
-        self._text = view.text
-        self.infos[seat] = info_of(view, self._parts[seat])
+    def _first(self) -> Seat:
+        """Return who speaks first of those that are asked, or leaves first after the end."""
+        game = self.game
+        return game.group[0] if game.ending is None else self.agents[0]
+
+    def _info(self, seat: Seat) -> dict[str, Any]:
+        game, parts = self.game, self._parts[seat]
+        if game.ending is None and seat == self.agent_selection:
+            return info_of(game.asked[seat], parts)
+        return idle_info(parts, game.ending)
 
     def _leave(self, action: str | None) -> None:
         """Take one seat off: PettingZoo's dead step, where all seats end together."""
@@ -191,22 +227,10 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
                 "the episode is over; the only valid action is None until reset"
             )
         agents.remove(seat)
-        self.rewards = dict.fromkeys(agents, 0.0)
-        del self._cumulative_rewards[seat], self.infos[seat]
-        del self.terminations[seat], self.truncations[seat]
+        del self._cumulative_rewards[seat]
+        self._latest = ()
         if agents:
             self.agent_selection = agents[0]
-
-    def _finish(self, ending: Ending) -> None:
-        kind, agents = ending.kind, self.agents
-        self._text, self._asked = "", 0
-        self.terminations = dict.fromkeys(agents, kind == "terminated")
-        self.truncations = dict.fromkeys(agents, kind != "terminated")
-        self.infos = {
-            seat: {"asked": 0, "parts": parts, "ending": kind}
-            for seat, parts in self._parts.items()
-        }
-        self.agent_selection = agents[0]
 
 
 class OrderedEnv(OrderEnforcingWrapper[Seat, Observation, str]):

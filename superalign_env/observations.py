@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from gymnasium import spaces
-from msgspec import to_builtins
+from msgspec.structs import asdict
 
 from superalign_env.plain_text import terminal
 from superalign_env.protocols import Scenario
 from superalign_env.spaces import UtteranceSpace
-from superalign_env.types import Utterance, View
+from superalign_env.types import Ending, Utterance, View
 
 Observation = dict[str, Any]
 """``{"text": str, "asked": 0 or 1}``."""
@@ -48,10 +48,12 @@ def info_of(view: View, parts: dict[str, float]) -> dict[str, Any]:
         "asked": 1,
         "parts": parts,
         "view": view,
-        "messages": list(to_builtins(view.messages)),
+        "messages": [*map(asdict, view.messages)],
     }
 
 
-def idle_info(parts: dict[str, float]) -> dict[str, Any]:
-    """Return the info of a seat that is not asked."""
-    return {"asked": 0, "parts": parts}
+def idle_info(parts: dict[str, float], ending: Ending | None = None) -> dict[str, Any]:
+    """Return the info of a seat that is not asked, or whose episode is over."""
+    if ending is None:
+        return {"asked": 0, "parts": parts}
+    return {"asked": 0, "parts": parts, "ending": ending.kind}

@@ -145,12 +145,11 @@ class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
 
     def _infos(self, parts: dict[Seat, dict[str, float]]) -> Infos:
         game = self.game
-        ending = {"ending": game.ending.kind} if game.ending is not None else {}
         return {
             seat: (
                 info_of(game.view(seat), parts[seat])
                 if seat in game.group
-                else {**idle_info(parts[seat]), **ending}
+                else idle_info(parts[seat], game.ending)
             )
             for seat in self.agents
         }
