@@ -178,8 +178,10 @@ def _check_weights(weights: object, roles: set[str]) -> None:
         _require(role in roles, f"weights name the role {role!r}, but nobody has it")
         _require(
             isinstance(parts, Mapping)
-            and all([isinstance(weight, (int, float)) for weight in parts.values()]),
-            f"the weights of {role!r} must be numbers by part, not {parts!r}",
+            and all(
+                [isinstance(w, (int, float)) and math.isfinite(w) for w in parts.values()]
+            ),
+            f"the weights of {role!r} must be finite numbers by part, not {parts!r}",
         )
 
 
@@ -287,14 +289,23 @@ def _check_step(scenario: Scenario[Any], step: Step) -> None:
     _require_kind("apply's ending", step.ending, Ending, type(None))
     for reward in step.rewards:
         _require(reward.seat in scenario.seats, f"a reward for nobody: {reward}")
-        _require(math.isfinite(reward.value), f"a reward that is not finite: {reward}")
+        _check_value("reward", reward)
     for grade in step.grades:
-        _require(math.isfinite(grade.value), f"a grade that is not finite: {grade}")
+        _check_value("grade", grade)
     for event in step.events:
         try:
             to_json(event)
         except (ValueError, TypeError) as error:
             raise ProtocolError(f"event {event.kind} has no JSON form: {error}") from error
+
+
+def _check_value(what: str, one: Reward | Grade) -> None:
+    kind = type(one.value).__name__
+    _require(
+        kind in ("int", "float"),
+        f"the value of a {what} is a {kind}; write float(…): {one}",
+    )
+    _require(math.isfinite(one.value), f"a {what} that is not finite: {one}")
 
 
 class _PlainPickler(pickle.Pickler):

@@ -607,10 +607,22 @@ def test_a_card_that_is_wrong_is_found(relay, attributes, why):
         check_scenario(broken(relay, **attributes))
 
 
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), "1", None])
+def test_weights_that_are_no_numbers_are_found(relay, weight):
+    made = relay()
+    made.weights = {"opener": {"x": weight}}
+    with pytest.raises(ProtocolError, match="must be finite numbers by part"):
+        check_scenario(made)
+
+
 def test_rewards_that_are_wrong_are_found(relay):
     for reward, why in (
         (Reward("nobody_0", "x", 1.0), "for nobody"),
         (Reward("opener_0", "x", float("inf")), "not finite"),
+        (Reward("opener_0", "x", np.float32(1)), "is a float32; write float"),
+        (Reward("opener_0", "x", True), "is a bool; write float"),
+        (Reward("opener_0", "x", "1"), "is a str; write float"),
+        (Reward("opener_0", "x", None), "is a NoneType; write float"),
     ):
 
         def apply(self, state, utterances, reward=reward):
