@@ -126,3 +126,6 @@ def test_the_summary_fits_a_terminal():
     assert "split test" in text
     assert "misses" in text and "0.25" in text
     assert "Split test: held out" in text
+    narrow = Console(file=io.StringIO(), width=20)
+    narrow.print(*summary_tables(summary))
+    assert "…" not in narrow.file.getvalue()

@@ -204,8 +204,8 @@ def summary_tables(summary: Summary | ChainSummary) -> list[Table]:
     for split in summary.splits:
         head, *body = summary.rows(split)
         note = summary.note(split)
-        table = Table(*head[:1], caption=Text(note) if note else None)
-        table.caption_justify = "left"
+        table = Table(caption=Text(note) if note else None, caption_justify="left")
+        table.add_column(head[0], overflow="fold")
         for name in head[1:]:
             table.add_column(name, justify="right")
         for row in body:
