@@ -18,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from superalign_agents.devices import require_device
 from superalign_agents.pristine import alike, once
 from superalign_agents.upstream import progress_hidden
 from superalign_env.errors import InvalidOption
@@ -45,10 +46,11 @@ def load_model(
         attention: which implementation computes it; None is transformers' choice.
 
     Raises:
-        InvalidOption: no safetensors, a model that would need its own code, or an
-            attention that the model or this machine does not have.
+        InvalidOption: no safetensors, a model that would need its own code, or a device or
+            an attention that the model or this machine does not have.
     """
     _refuse_unsafe(source)
+    require_device(device)
     wanted: torch.dtype | Literal["auto"] = dtype or (
         torch.float32 if torch.device(device).type == "cpu" else "auto"
     )
@@ -81,10 +83,11 @@ def load_classifier(source: str | Path, *, device: str) -> PreTrainedModel:
         device: where it shall live.
 
     Raises:
-        InvalidOption: no safetensors, a model that would need its own code, or one without
-            a trained classification head.
+        InvalidOption: no safetensors, a model that would need its own code or has no trained
+            classification head, or a device that is not here.
     """
     _refuse_unsafe(source)
+    require_device(device)
     try:
         with progress_hidden(_bytes_in(Path(source))):
             build: Any = AutoModelForSequenceClassification

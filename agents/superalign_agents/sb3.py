@@ -11,6 +11,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.dqn.policies import DQNPolicy
 
 from superalign_agents.checkpoints import weights_hash
+from superalign_agents.devices import require_device
 from superalign_agents.sb3_zip import load_sb3, save_sb3
 from superalign_env.errors import InvalidOption
 from superalign_env.features import Features, read_features
@@ -56,6 +57,7 @@ class Sb3Agent:
         else:
             self._path = str(path_or_model)
             self.policy_net, self.features = load_sb3(Path(path_or_model), features)
+            require_device(device)
             self.policy_net.to(device)
         if not isinstance(self.policy_net, ActorCriticPolicy | DQNPolicy):
             raise InvalidOption(

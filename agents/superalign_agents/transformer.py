@@ -77,6 +77,8 @@ class TransformerAgent:
         blind: Sequence[str] = (),
         reference: str = "",
     ) -> None:
+        if not 0 <= temperature < float("inf"):
+            raise InvalidOption(f"temperature must be a number ≥ 0, not {temperature}")
         if isinstance(model_or_path, PreTrainedModel):
             if tokenizer is None:
                 raise InvalidOption("a loaded model needs its tokenizer: tokenizer=...")

@@ -133,3 +133,15 @@ def test_pickled_files_are_found_wherever_they_lie(folder):
     (folder / "checkpoint-1" / "optimizer.pt").write_bytes(b"x")
     with pytest.raises(InvalidOption, match=r"pickled files \(optimizer.pt\)"):
         refuse_pickles(folder)
+
+
+@pytest.mark.parametrize("device", ["cuda:77", "nonsense"])
+def test_a_device_that_is_not_here_is_named(folder, device):
+    with pytest.raises(InvalidOption, match=f"device={device} cannot be used here .*cpu"):
+        TransformerAgent(folder, device=device)
+
+
+@pytest.mark.parametrize("temperature", [-1.0, float("nan"), float("inf")])
+def test_a_temperature_that_means_nothing_is_refused(folder, temperature):
+    with pytest.raises(InvalidOption, match="temperature must be a number ≥ 0"):
+        TransformerAgent(folder, temperature=temperature)

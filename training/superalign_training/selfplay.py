@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from transformers.utils.logging import disable_progress_bar
 
+from superalign_agents.devices import require_device
 from superalign_env.errors import InvalidOption
 from superalign_env.store import Run
 from superalign_env.store.room import room_for
@@ -31,7 +32,6 @@ from superalign_training.loop.driver import Watcher, drive
 from superalign_training.loop.plans import plan
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.told import told_in
-from superalign_training.policy.devices import require_device
 from superalign_training.settings import (
     TRAINED,
     AgentReference,

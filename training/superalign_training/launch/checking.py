@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from superalign_agents.devices import require_device
 from superalign_env.errors import RecordError
 from superalign_env.store import Run
 from superalign_training.loop.cast import stage_scenario
-from superalign_training.policy.devices import require_device
 from superalign_training.settings import Settings
 
 
