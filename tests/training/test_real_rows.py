@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from superalign_env.cli import build
+from superalign_env.errors import InvalidOption
 from superalign_env.seeding import generator
 from superalign_env.store import Run
 from superalign_scenarios.microworld.source import MicroWorld
@@ -40,12 +41,14 @@ def rows(path):
             task.prompt: task for task in (world.draw(rng, split) for _ in range(count))
         }
         tasks |= drawn
+    # In other splits than those in which the microworld has them.
+    moved = {"train": "gate", "gate": "test", "test": "train"}
     lines = [
-        {"prompt": prompt, "label": world.gold(task).label, "split": task.split}
+        {"prompt": prompt, "label": world.gold(task).label, "split": moved[task.split]}
         for prompt, task in tasks.items()
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return {line["prompt"] for line in lines}
+    return {line["prompt"]: line["split"] for line in lines}
 
 
 def trained(words, folder):
@@ -79,6 +82,22 @@ def test_rows_of_a_file_are_trained_on_and_measured_by_their_labels(tmp_path, mo
     folder = trained(commands()[1], tmp_path / "run")
     with Run.open(folder, readonly=True) as run:
         asked = [e for e in run.episodes() if e.scenario.startswith("red-team")]
-        assert asked and {e.task.prompt for e in asked} <= known
+        assert asked and {e.task.prompt for e in asked} <= known.keys()
+        assert all(e.task.split == known[e.task.prompt] for e in asked), "as the file says"
         measured = run.metrics.read("learner.miss", tags={"split": "test", "who": "final"})
         assert measured[0].metric.n > 0, "harmful rows were asked"
+
+
+@pytest.mark.parametrize("missing", ["train", "gate", "test"])
+def test_rows_that_leave_a_split_empty_are_refused_before_anything_is_done(
+    tmp_path, monkeypatch, missing
+):
+    monkeypatch.chdir(tmp_path)
+    rows(tmp_path / "requests.jsonl")
+    lines = (tmp_path / "requests.jsonl").read_text().splitlines()
+    kept = [line for line in lines if json.loads(line)["split"] != missing]
+    (tmp_path / "requests.jsonl").write_text("\n".join(kept))
+    done = CliRunner().invoke(build(), [*commands()[1][1:], *TINY, "run_dir=run"])
+    assert isinstance(done.exception, InvalidOption)
+    assert f"no row of the split '{missing}'" in str(done.exception)
+    assert not (tmp_path / "run").exists()

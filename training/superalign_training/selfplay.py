@@ -31,6 +31,7 @@ from superalign_training.loop.chain import Chain, first_chain
 from superalign_training.loop.driver import Watcher, drive
 from superalign_training.loop.plans import plan
 from superalign_training.loop.residents import Residents
+from superalign_training.loop.seats import require_tasks
 from superalign_training.loop.told import told_in
 from superalign_training.settings import (
     TRAINED,
@@ -107,7 +108,8 @@ class SelfPlay:
         disable_progress_bar()  # type: ignore[no-untyped-call] # theirs
         if settings.device == "cpu":
             torch.set_num_threads(settings.threads)
-        stage_scenario(settings, split="train")  # a wrong scenario fails before any folder
+        # A wrong scenario fails before any folder.
+        require_tasks(stage_scenario(settings, split="train"), settings)
         residents = Residents()
         policies = first_policies(settings, residents)
         shared = {r: settings.holder(r) for r in TRAINED if settings.holder(r) != r}

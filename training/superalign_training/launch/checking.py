@@ -6,6 +6,7 @@ from superalign_agents.devices import require_device
 from superalign_env.errors import RecordError
 from superalign_env.store import Run
 from superalign_training.loop.cast import stage_scenario
+from superalign_training.loop.seats import require_tasks
 from superalign_training.settings import Settings
 
 
@@ -17,14 +18,14 @@ def check(settings: Settings, *, resume: bool = False) -> None:
         resume: whether it goes on in a folder that has a run.
 
     Raises:
-        InvalidOption: a device that is not here; a scenario that cannot be trained, or
-            options that it does not know.
+        InvalidOption: a device that is not here; a scenario that cannot be trained, options
+            that it does not know, or a split without tasks.
         RecordError: the folder holds a run already.
     """
     if not resume:
         _refuse_taken(settings.run_dir)
     require_device(settings.device)
-    stage_scenario(settings, split="train")
+    require_tasks(stage_scenario(settings, split="train"), settings)
 
 
 def _refuse_taken(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which scenarios can be trained: those with a seat for everybody who is."""
+"""Which scenarios can be trained: with a seat for everybody who is, and tasks to play."""
 
 from typing import Any
 
@@ -6,8 +6,12 @@ from superalign_env.errors import InvalidOption, SuperalignError
 from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario
 from superalign_env.registry import entries, spell
-from superalign_env.types import Role, role_of
-from superalign_training.settings import TRAINED
+from superalign_env.seeding import generator
+from superalign_env.types import Role, Split, role_of
+from superalign_training.settings import TRAINED, Settings
+
+SPLITS_PLAYED: tuple[Split, ...] = ("train", "gate", "test")
+"""Splits that the stages of self-play draw from."""
 
 
 def require_seats(named: str | Scenario[Any]) -> None:
@@ -27,6 +31,19 @@ def require_seats(named: str | Scenario[Any]) -> None:
             f"self-play needs {', '.join(TRAINED)}; scenarios that can be trained: "
             f"{', '.join(trainable())} (superalign play plays any)"
         )
+
+
+def require_tasks(scenario: Scenario[Any], settings: Settings) -> None:
+    """Raise unless every split that a run of self-play needs has a task to draw.
+
+    A chain of generations is not looked at: what it needs hangs on its settings.
+
+    Raises:
+        InvalidOption: the source says which split is empty.
+    """
+    if not settings.generations:
+        for split in SPLITS_PLAYED:
+            scenario.source.draw(generator(0), split)
 
 
 def trainable() -> list[str]:
