@@ -26,7 +26,11 @@ NAMES = {
     ),
     "engine_speed": (
         ["--episodes", "20", "--repeats", "1"],
-        {"engine_turns_per_s", "engine_over_textarena_wrapped"},
+        {
+            "engine_turns_per_s",
+            "engine_one_process_turns_per_s",
+            "engine_over_textarena_wrapped",
+        },
     ),
     "gpu": (
         ["--shapes", "tiny"],
