@@ -1,6 +1,7 @@
 """`superalign play`: episodes in the terminal, people welcome."""
 
 import json
+import shlex
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -80,7 +81,8 @@ def play(
 
 
 def _say_where(run: Path) -> None:
-    console.print(shown(f"recorded in {run}; read it with: superalign ls {run}"))
+    command = f"superalign ls {shlex.quote(str(run))}"
+    console.print(shown(f"recorded in {run}; read it with: {command}"))
 
 
 def printed(episodes: Iterable[Episode], first: int) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """``superalign ls``: runs in a folder, episodes of a run, or what is registered."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
@@ -165,7 +166,8 @@ def _episodes(folder: Path, where: "Where", limit: int, as_json: bool) -> None:
         console.print(table(list(rows[0]), [list(row.values()) for row in rows]))
     of = f"{fitting} that fit, of {total}" if fitting < total else f"{total}"
     console.print(
-        f"{len(rows)} of {of} episodes; `superalign show {folder} EPISODE` reads one"
+        f"{len(rows)} of {of} episodes; "
+        f"`superalign show {shlex.quote(str(folder))} EPISODE` reads one"
     )
 
 

@@ -1,5 +1,6 @@
 """Reading a record: ``superalign show``, ``replay`` and ``validate``."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -154,7 +155,9 @@ def _print_facts(run: "Run") -> None:
     console.print(
         f"{run.signals.last_id()} signals; {asked.asked} questions, {asked.answered} answered"
     )
-    console.print(shown(f"`superalign report {run.path}` makes a page of it", "dim"))
+    console.print(
+        shown(f"`superalign report {shlex.quote(str(run.path))}` makes a page of it", "dim")
+    )
 
 
 def _print_table(columns: list[str], rows: list[Any]) -> None:

@@ -1,5 +1,6 @@
 """Reading what was played. Episodes come in order of stage, case and member, lazily."""
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypedDict, Unpack
@@ -135,9 +136,10 @@ class Played:
         found = {rows.episode.id: rows for rows in self.rows_of(list(names))}
         missing = next((name for name in names if name not in found), None)
         if missing is not None:
+            folder = self._database.path.parent
             raise RecordError(
-                f"no episode {missing!r} in {self._database.path.parent}; "
-                f"`superalign ls {self._database.path.parent}` lists them"
+                f"no episode {missing!r} in {folder}; "
+                f"`superalign ls {shlex.quote(str(folder))}` lists them"
             )
         return [self.whole(found[name]) for name in names]
 

@@ -1,6 +1,7 @@
 """`superalign ls, show, replay, validate, doctor`, as a shell sees them."""
 
 import json
+import shlex
 import sqlite3
 
 import pytest
@@ -218,3 +219,15 @@ def test_doctor_says_what_is_here_and_how_a_run_is(superalign, made, tmp_path):
     assert found["versions"]["python"] and found["device"]["processors"]
     assert set(found["extras"]) == {"endpoints", "rows", "figures", "train"}
     assert "no run at" in superalign("doctor", tmp_path, code=1)
+
+
+def test_a_command_that_is_told_can_be_copied_whatever_the_folder_is_called(
+    superalign, tmp_path
+):
+    folder = tmp_path / "größe l'été"
+    with Run.create(folder, kind="play", config={}, seed=0) as run:
+        run.set_status("done")
+    quoted = shlex.quote(str(folder))
+    assert f"`superalign show {quoted} EPISODE`" in superalign("ls", folder)
+    assert f"`superalign report {quoted}`" in superalign("show", folder)
+    assert f"`superalign ls {quoted}`" in superalign("show", folder, "nope", code=2)

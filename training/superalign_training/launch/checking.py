@@ -1,5 +1,6 @@
 """What would stop a run is said at once: before anything is measured, played or written."""
 
+import shlex
 from pathlib import Path
 
 from superalign_agents.devices import require_device
@@ -34,6 +35,6 @@ def _refuse_taken(folder: Path) -> None:
     except RecordError:
         return  # there is none that was begun, or whoever makes one can say more
     raise RecordError(
-        f"{folder} holds a run already; superalign train run_dir={folder} --resume goes on "
-        "with it, or choose another run_dir"
+        f"{folder} holds a run already; superalign train run_dir={shlex.quote(str(folder))} "
+        "--resume goes on with it, or choose another run_dir"
     )

@@ -1,6 +1,7 @@
 """From settings to a run, or to several: what ``superalign train`` and ``fork`` do."""
 
 import gc
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,7 +82,8 @@ def launch_fork(
         train(made.settings, resume=True)
     else:
         print(
-            f"made {settings.run_dir}; superalign train --resume run_dir={settings.run_dir}"
+            f"made {settings.run_dir}; superalign train --resume "
+            f"run_dir={shlex.quote(str(settings.run_dir))}"
         )
 
 
@@ -126,7 +128,7 @@ def launch_sweep(
             f"stopped; {base} keeps what is done: give the same command with --resume"
         ) from stop
     console.print(results_table(found))
-    folders = " ".join(str(result.folder) for result in found if result.code == 0)
+    folders = shlex.join(str(result.folder) for result in found if result.code == 0)
     if folders:
         console.print(
             f"superalign report --compare {folders}", highlight=False, soft_wrap=True

@@ -8,6 +8,7 @@ if nothing had happened. A fork begins with stages of its parent, which were mad
 settings and stay as they are.
 """
 
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -149,7 +150,8 @@ def drive(
     except KeyboardInterrupt as error:
         run.set_status("interrupted")
         raise Interrupted(
-            f"stopped; go on with: superalign train run_dir={run.path} --resume"
+            "stopped; go on with: superalign train "
+            f"run_dir={shlex.quote(str(run.path))} --resume"
         ) from error
     except BaseException:
         run.set_status("failed")

@@ -8,6 +8,7 @@ tasks, against labels alone. The truth is not asked: it is only looked up at the
 people to read.
 """
 
+import shlex
 from collections.abc import Sequence
 from typing import cast
 
@@ -61,12 +62,12 @@ def competence(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
         if one.confidence >= settings.competence.above
     ]
     if len(labels) < settings.competence.least:
+        path = shlex.quote(str(bench.run.path))
         raise InvalidOption(
             f"only {len(labels)} tasks were labelled, and competence.least asks for "
             f"{settings.competence.least}: raise signals.labels, name signals.models or "
             "signals.personas that answer, or let people answer what is open (superalign "
-            f"label {bench.run.path}) and go on: superalign train run_dir={bench.run.path} "
-            "--resume"
+            f"label {path}) and go on: superalign train run_dir={path} --resume"
         )
     lessons = lessons_of(taught, labels, learner)
     numbers = _teach(bench, settings, learner, lessons, effort)

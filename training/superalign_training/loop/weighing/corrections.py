@@ -4,6 +4,7 @@ A proposal is filed as a question and does nothing. It takes effect at the next 
 looks (`settled`), once somebody said yes and nobody said no.
 """
 
+import shlex
 from typing import Any
 
 import msgspec
@@ -120,7 +121,7 @@ def halt_unless_told(bench: Bench, name: str, what: str) -> None:
     said = _ruled(bench, question, bench.run.signals.read())
     if said == "approved":
         return
-    path = bench.run.path
+    path = shlex.quote(str(bench.run.path))
     if said == "vetoed":
         raise Halted(
             f"{what}; a person forbids to go on: take another way with "

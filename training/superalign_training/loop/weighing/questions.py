@@ -1,5 +1,6 @@
 """What the gate asks people, and what it waits for."""
 
+import shlex
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -41,7 +42,7 @@ def await_people(bench: Bench, settings: Settings, unsaid: int) -> None:
     """
     who = settings.signals.people
     if unsaid and who and not any(person.simulated for person in who):
-        path = bench.run.path
+        path = shlex.quote(str(bench.run.path))
         raise Halted(
             f"the gate of generation {bench.generation} waits for {unsaid} answers of "
             f"people: `superalign label {path} --as NAME`, then continue with --resume "
