@@ -45,7 +45,7 @@ def blocks(
 
 
 class _Plays(Protocol):
-    def run(self, n_cases: int | None = None) -> list[Episode]: ...
+    def stream(self, n_cases: int | None = None) -> Iterator[Episode]: ...
 
 
 class Player:
@@ -72,7 +72,11 @@ class Player:
         self._memories: dict[Seat, str] | None = None
 
     def __call__(self, block: Block) -> list[Episode]:
-        """Return the episodes of a block: case by case, member by member.
+        """Return the episodes of a block, as `stream`."""
+        return list(self.stream(block))
+
+    def stream(self, block: Block) -> Iterator[Episode]:
+        """Yield the episodes of a block as they end.
 
         Raises:
             ProtocolError: an agent's ``state_dict`` has changed. Whoever made that agent
@@ -87,7 +91,7 @@ class Player:
             tasks=block.tasks,
             **self._settings,
         )
-        episodes = rollouts.run(block.n_cases)
+        yield from rollouts.stream(block.n_cases)
         for seat, memory in self._remembered().items():
             if memory != self._memories[seat]:
                 raise ProtocolError(
@@ -95,7 +99,6 @@ class Player:
                     "it played in another process, where that is lost; use "
                     'executor="local", or change it between rollouts only'
                 )
-        return episodes
 
     def packed(self) -> bytes:
         """Return this player as bytes; an agent in several seats stays one.

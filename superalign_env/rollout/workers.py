@@ -6,6 +6,7 @@ through a pipe from a process that this one has started, and from nowhere else.
 """
 
 import gc
+import io
 import os
 import pickle
 import signal
@@ -173,9 +174,12 @@ def opened(answer: bytes) -> list[Episode]:
     Raises:
         Exception: what has gone wrong there, with a note of where.
     """
-    episodes: list[Episode] | Exception = pickle.loads(answer)
-    if isinstance(episodes, Exception):
-        raise episodes
+    unpickler = pickle.Unpickler(io.BytesIO(answer))
+    episodes: list[Episode] = []
+    while (found := unpickler.load()) is not None:
+        if isinstance(found, Exception):
+            raise found
+        episodes.append(found)
     return episodes
 
 
@@ -209,7 +213,13 @@ def _answer(player: Player | Exception, load: bytes) -> bytes:
     try:
         if isinstance(player, Exception):
             raise player
-        return pickle.dumps(player(pickle.loads(load)), pickle.HIGHEST_PROTOCOL)
+        answer = io.BytesIO()
+        # One for all of them: what episodes share travels once.
+        pickler = pickle.Pickler(answer, pickle.HIGHEST_PROTOCOL)
+        for episode in player.stream(pickle.loads(load)):
+            pickler.dump(episode)  # at once, while it lies in the processor's cache
+        pickler.dump(None)
+        return answer.getvalue()
     except Exception as error:  # is raised again where the block came from
         error.add_note(f"in another process:\n{traceback.format_exc()}")
         return _packed(error)
