@@ -6,6 +6,7 @@ from typing import Any
 from superalign_env.errors import InvalidOption
 from superalign_env.game import Game, OnInvalid
 from superalign_env.protocols import Scenario
+from superalign_env.seeding import whole_seed
 from superalign_env.types import AgentSpec, EpisodeKey, Seat
 
 
@@ -28,7 +29,7 @@ class Cases:
         seats: Mapping[Seat, AgentSpec] | None = None,
     ) -> None:
         self.scenario = scenario
-        self.seed = seed
+        self.seed = whole_seed(seed)
         self.on_invalid: OnInvalid = on_invalid
         self.seats = seats or {}
         self._next = 0
@@ -43,7 +44,7 @@ class Cases:
             options: may name ``case`` and ``member``; others are ignored.
         """
         if seed is not None:
-            self.seed, self._next = seed, 0
+            self.seed, self._next = whole_seed(seed), 0
         case, member = self._next, 0
         if options:
             case = _natural(options, "case", case)

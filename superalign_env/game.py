@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from superalign_env.admission import admitted, is_plain, objection
 from superalign_env.errors import EpisodeOver, InvalidUtterance, ProtocolError
 from superalign_env.protocols import Scenario
-from superalign_env.recording import dated, episode_id, rules_of, with_hashes
+from superalign_env.recording import dated, episode_id, payable, rules_of, with_hashes
 from superalign_env.seeding import case_seed, rules_generator, seat_seed, turn_seed
 from superalign_env.stamp import Stamp
 from superalign_env.types import (
@@ -227,7 +227,7 @@ class Game:
             key=self.key,
             seats={seat: self.seats.get(seat, _UNKNOWN) for seat in self.scenario.seats},
             utterances=with_hashes(self.utterances, self.view_log),
-            rewards=tuple(self.rewards),
+            rewards=payable(self.rewards, self.scenario),
             ending=self.ending or Ending.truncated("not played to the end"),
             grades=tuple(self.grades),
             events=tuple(self.events),

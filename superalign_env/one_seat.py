@@ -9,7 +9,7 @@ from superalign_env.asking import ask
 from superalign_env.callables import as_agent
 from superalign_env.codec import read_action
 from superalign_env.episodes import Cases
-from superalign_env.errors import InvalidOption, ProtocolError
+from superalign_env.errors import InvalidOption, ProtocolError, hint, nearest
 from superalign_env.game import Game, OnInvalid
 from superalign_env.observations import (
     Observation,
@@ -53,7 +53,8 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
     ) -> None:
         if seat not in scenario.seats:
             raise InvalidOption(
-                f"{scenario.id} has no seat {seat!r}; it has {scenario.seats}"
+                f"{scenario.id} has no seat {seat!r}; "
+                f"{hint(nearest(seat, scenario.seats), scenario.seats, listed='its seats')}"
             )
         others = dict(others or {})
         missing = [s for s in scenario.seats if s != seat and s not in others]

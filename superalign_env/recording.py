@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import Any, TypeVar
+from math import isfinite
+from typing import Any, SupportsFloat, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 from xxhash import xxh3_128_hexdigest
 
 from superalign_env.canonical import content_hash
+from superalign_env.errors import ProtocolError
 from superalign_env.protocols import Scenario
 from superalign_env.types import EpisodeKey, Grade, Reward, Seat, Utterance, View
 
@@ -79,6 +81,33 @@ def dated(
     return tuple(
         [one if one.turn >= 0 else replace(one, turn=latest(one.seat)) for one in earned]
     )
+
+
+def payable(rewards: Sequence[Reward], scenario: Scenario[Any]) -> tuple[Reward, ...]:
+    """Return the rewards of an episode, once they are known to be numbers.
+
+    Raises:
+        ProtocolError: one is none, or not finite: it would reach every member of its group.
+    """
+    try:
+        fine = isfinite(sum([reward.value for reward in rewards]))
+    except (TypeError, OverflowError):
+        fine = False
+    # Only then one by one: this is done for every episode.
+    for reward in () if fine else rewards:
+        if not _is_finite(reward.value):
+            raise ProtocolError(
+                f"{scenario.id} paid {reward.value!r} to {reward.seat} (part "
+                f"{reward.part!r}); rewards are finite numbers"
+            )
+    return tuple(rewards)
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, SupportsFloat) and isfinite(value)
+    except OverflowError:
+        return False
 
 
 def rules_of(scenario: Scenario[Any]) -> dict[str, Any]:

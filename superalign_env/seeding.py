@@ -4,6 +4,7 @@ A key (run, generation, round, case, member, seat, turn) is mixed into one 63-bi
 integer, a step for each component, so that neighbouring keys share nothing.
 """
 
+import operator
 import threading
 import zlib
 from functools import lru_cache
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from superalign_env.errors import InvalidOption
 from superalign_env.types import EpisodeKey, Seat
 
 _MASK = (1 << 64) - 1
@@ -23,6 +25,17 @@ def _stir(seed: int, component: int) -> int:
     seed = ((seed ^ (seed >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     seed = ((seed ^ (seed >> 27)) * 0x94D049BB133111EB) & _MASK
     return seed ^ (seed >> 31)
+
+
+def whole_seed(seed: object) -> int:
+    """Return the seed of a run as a Python integer; NumPy's are taken, too.
+
+    Raises:
+        InvalidOption: it is no integer.
+    """
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise InvalidOption(f"a seed is an integer, not {seed!r}")
+    return operator.index(seed)
 
 
 def mix(seed: int, *components: int) -> int:

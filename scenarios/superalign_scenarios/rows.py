@@ -53,8 +53,9 @@ class Rows:
             text), ``free-form`` (prompt, answer), ``preference`` (prompt, chosen,
             rejected) or ``requests`` (prompt, label: harmful or benign).
         columns: what a column is for → what it is called in the file, where that
-            differs. Optional ones: id, tier, split (else by a hash of the prompt) and,
-            for requests, kind (``scary-but-benign`` ones are counted by themselves).
+            differs. Optional ones: id, tier, split and, for requests, kind
+            (``scary-but-benign`` ones are counted by themselves). A column that is called
+            split is used without being named; without one, a hash of the prompt decides.
         invent: whether any text is a valid query of an attacker. Nobody knows the truth
             about such a text: its gold is empty and it gets no grade.
         axis: of the grades, except for requests.
@@ -77,8 +78,8 @@ class Rows:
         self._kind = kind
         self._invent = invent
         self._axis = axis
-        names = _columns(kind, columns or {})
         rows = read_rows(self._path)
+        names = _columns(kind, columns or {}, {column for row in rows for column in row})
         check_columns(self._path, rows, names)
         self._items: dict[str, Item] = {}
         self._by_prompt: dict[str, Item] = {}
@@ -176,12 +177,20 @@ class Rows:
             raise InvalidOption(f"{where}: an earlier row has the id {name!r}, too")
 
 
-def _columns(kind: str, columns: Mapping[str, str]) -> dict[str, str]:
-    """Return which column serves what."""
+def _columns(kind: str, columns: Mapping[str, str], known: set[str]) -> dict[str, str]:
+    """Return which column serves what.
+
+    Args:
+        kind: of the rows.
+        columns: what the user says.
+        known: columns that the file has.
+    """
     if kind not in get_args(Kind):
         raise UnknownId("kind of rows", kind, get_args(Kind))
     roles = (*_NEEDED[kind], *_OPTIONAL, *_OPTIONAL_OF.get(kind, ()))
     for role in columns:
         if role not in roles:
             raise UnknownId(f"column role of {kind} rows", role, roles)
-    return {**{role: role for role in _NEEDED[kind]}, **columns}
+    # Nobody who marks rows as held out wants them trained on because a setting is missing.
+    own = {"split": "split"} if "split" in known else {}
+    return {**{role: role for role in _NEEDED[kind]}, **own, **columns}

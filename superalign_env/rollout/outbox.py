@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 
+from superalign_env.errors import InvalidOption
 from superalign_env.protocols import EpisodeSink
 from superalign_env.types import Episode
 
@@ -14,11 +15,17 @@ class Outbox:
         sinks: get every batch, in order.
         size: episodes of a batch.
         seconds: after so long a smaller batch is written.
+
+    Raises:
+        InvalidOption: what cannot be written to.
     """
 
     def __init__(
         self, sinks: Sequence[EpisodeSink], *, size: int = 64, seconds: float = 2.0
     ) -> None:
+        for sink in sinks:
+            if not callable(getattr(sink, "write", None)):
+                raise InvalidOption(f"{sink!r} is no sink; a sink has write(episodes)")
         self._sinks = tuple(sinks)
         self._size = size
         self._seconds = seconds

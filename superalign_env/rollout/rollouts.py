@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from superalign_env.errors import InvalidOption
+from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.game import Game, OnInvalid, episode_id
 from superalign_env.lookup import make_scenario
 from superalign_env.protocols import EpisodeSink, Scenario, Stateful
@@ -20,6 +20,7 @@ from superalign_env.rollout.outbox import Outbox
 from superalign_env.rollout.progress import OnProgress, reporting
 from superalign_env.rollout.seating import Sitter, seated
 from superalign_env.rollout.table import Table
+from superalign_env.seeding import whole_seed
 from superalign_env.types import Episode, EpisodeKey, Seat, Task
 
 
@@ -92,11 +93,17 @@ class Rollouts:
         if fork_at is not None and fork_at not in scenario.seats:
             raise InvalidOption(
                 f"fork_at={fork_at!r} is no seat of {scenario.id}; "
-                f"its seats are {', '.join(scenario.seats)}"
+                f"{hint(nearest(fork_at, scenario.seats), scenario.seats, listed='its seats')}"
             )
+        for task in tasks or ():
+            if not isinstance(task, Task):
+                raise InvalidOption(
+                    f"{task!r} is no Task; take some from {scenario.id}'s source, "
+                    "scenario.source.parse(text, split)"
+                )
         self.scenario = scenario
         self.agents = seated(scenario, agents)
-        self.first = EpisodeKey(run, generation, round, first_case)
+        self.first = EpisodeKey(whole_seed(run), generation, round, first_case)
         self.group = group
         self.fork_at = fork_at
         self.live = live

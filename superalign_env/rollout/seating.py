@@ -5,7 +5,7 @@ from typing import Any
 
 from superalign_env.asking import Anyone
 from superalign_env.callables import as_agent
-from superalign_env.errors import InvalidOption
+from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.protocols import Scenario
 from superalign_env.types import Seat
 
@@ -25,7 +25,8 @@ def seated(scenario: Scenario[Any], agents: Mapping[Seat, Sitter]) -> dict[Seat,
     unknown = [seat for seat in agents if seat not in seats]
     if unknown:
         raise InvalidOption(
-            f"{scenario.id} has no seat {unknown[0]!r}; its seats are {', '.join(seats)}"
+            f"{scenario.id} has no seat {unknown[0]!r}; "
+            f"{hint(nearest(unknown[0], seats), seats, listed='its seats')}"
         )
     empty = [seat for seat in seats if seat not in agents]
     if empty:

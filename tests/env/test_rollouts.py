@@ -4,13 +4,15 @@ import asyncio
 import threading
 import time
 
+import numpy as np
 import pytest
+from msgspec.structs import replace
 
 import superalign_env
-from superalign_env.errors import InvalidOption, RecordFull
+from superalign_env.errors import InvalidOption, ProtocolError, RecordFull
 from superalign_env.game import Game
 from superalign_env.rollout import Rollouts, play
-from superalign_env.types import AgentSpec, Ending, EpisodeKey, Reply, Task
+from superalign_env.types import AgentSpec, Ending, EpisodeKey, Reply, Reward, Task
 
 
 class Kept:
@@ -518,3 +520,34 @@ def test_who_played_is_recorded(relay, by_seed):
         play(superalign_env.env(scenario), agents),
     ):
         assert [spec.id for spec in episode.seats.values()] == ["me", "you", "lambda"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "1", None, 10**400])
+def test_pay_that_is_no_finite_number_ends_the_rollout(relay, by_seed, value):
+    class Odd(relay):
+        """Pays what nobody can be paid."""
+
+        def apply(self, state, utterances):
+            step = super().apply(state, utterances)
+            return replace(step, rewards=(Reward(self.seats[0], "odd", value, 0),))
+
+    scenario = Odd()
+    agents = everywhere(scenario, by_seed())
+    with pytest.raises(ProtocolError, match=r"paid .* to \w+ \(part 'odd'\)"):
+        Rollouts(scenario, agents).run(2)
+
+
+def test_what_is_no_seed_sink_or_task_is_refused_before_anything_is_played(relay, by_seed):
+    scenario = relay()
+    agents = everywhere(scenario, by_seed())
+    for options, said in (
+        ({"run": "x"}, "a seed is an integer, not 'x'"),
+        ({"run": 1.5}, "a seed is an integer, not 1.5"),
+        ({"sinks": [print]}, r"is no sink; a sink has write\(episodes\)"),
+        ({"tasks": ["a"]}, "'a' is no Task"),
+    ):
+        with pytest.raises(InvalidOption, match=said):
+            Rollouts(scenario, agents, **options).run(1)
+    assert Rollouts(scenario, agents, run=np.int64(3)).run(1) == Rollouts(
+        scenario, agents, run=3
+    ).run(1)

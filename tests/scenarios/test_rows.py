@@ -351,3 +351,11 @@ def test_draws_follow_the_generator(source):
     assert [source.draw(one, "train") for _ in range(20)] == [
         source.draw(two, "train") for _ in range(20)
     ]
+
+
+def test_a_column_called_split_decides_without_being_named(file):
+    rows = [{"prompt": f"p{i}", "answer": "a", "split": "test"} for i in range(50)]
+    source = Rows(file(rows), kind="free-form")
+    assert all(source.parse(f"p{i}", "test") is not None for i in range(50))
+    named = Rows(file(rows), kind="free-form", columns={"split": "split"})
+    assert source.id == named.id
