@@ -81,7 +81,8 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         self._cumulative_rewards = self._silence.copy()
         self._parts: dict[Seat, dict[str, float]] = {seat: {} for seat in seats}
         self._latest: tuple[Reward, ...] = ()
-        self.agent_selection = self._first()
+        game = self.game
+        self.agent_selection = game.group[0] if game.ending is None else seats[0]
 
     # What follows from the game is told when it is asked for, never kept beside it.
 
@@ -180,7 +181,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         self._latest = rewards = step.rewards
         if rewards:
             self._pay(rewards)
-        self.agent_selection = self._first()
+        self.agent_selection = game.group[0] if game.ending is None else self.agents[0]
 
     def render(self) -> str | None:
         """Return the transcript so far (``ansi``), or print it (``human``)."""
@@ -203,12 +204,9 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
                 value = weight * reward.value
                 total[seat] += value
                 parts = told[seat]
-                parts[part] = parts.get(part, 0.0) + value
-
-    def _first(self) -> Seat:
-        """Return who speaks first of those that are asked, or leaves first after the end."""
-        game = self.game
-        return game.group[0] if game.ending is None else self.agents[0]
+                if part in parts:
+                    value += parts[part]
+                parts[part] = value
 
     def _info(self, seat: Seat) -> dict[str, Any]:
         game, parts = self.game, self._parts[seat]
