@@ -2,7 +2,7 @@
 
 Stub agents stand in for transformers. Red-team with two critics and two refinements (about
 nine calls an episode, as in the three-role, three-round figure of Inspect) is played through
-`Rollouts` into the `EpisodeWriter`; the clock stops when the last episode is on disk.
+`Rollouts.record` into the `EpisodeWriter`; the clock stops when the last episode is on disk.
 
 `engine_turns_per_s` is what the engine makes of the machine: one process for every core
 that it may use plays (``executor=Processes()``), the benchmark's own one writes.
@@ -45,10 +45,12 @@ def measure(
         begin = time.perf_counter()
         writer = EpisodeWriter(record)
         rollouts = Rollouts(scenario, agents, run=run, sinks=[writer], executor=executor)
-        turns = sum([len(e.utterances) for e in rollouts.stream(episodes)])
+        assert rollouts.record(episodes) == episodes
         writer.flush()
         seconds = time.perf_counter() - begin
         writer.close()
+        # From what is on disk: neither a turn that was not written counts, nor this reading.
+        turns = int(record.database.value("SELECT count(*) FROM utterances"))
     return turns / seconds, turns
 
 

@@ -1,6 +1,6 @@
 """What plug-ins provide. Structural: nothing here needs to be inherited from."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -216,4 +216,17 @@ class EpisodeSink(Protocol):
 
     def write(self, episodes: Sequence[Episode]) -> None:
         """Take a batch of finished episodes."""
+        ...
+
+
+@runtime_checkable
+class PreparingSink(EpisodeSink, Protocol):
+    """A sink that can have most of its work done where episodes are played."""
+
+    def preparing(self) -> Callable[[Sequence[Episode]], Any]:
+        """Return what makes of a batch what `write_prepared` takes; it travels by pickle."""
+        ...
+
+    def write_prepared(self, batch: Any) -> None:
+        """Take a batch of finished episodes as it was prepared."""
         ...

@@ -2,7 +2,7 @@
 
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from superalign_env.asking import Anyone, name_of, waits
 from superalign_env.canonical import content_hash
@@ -42,6 +42,33 @@ def blocks(
         count = min(size, n_cases - start)
         about = None if tasks is None else [tasks[start + i] for i in range(count)]
         yield Block(first_case + start, count, about)
+
+
+_PlayedT = TypeVar("_PlayedT")
+
+
+class Plays(Protocol[_PlayedT]):
+    """Plays blocks, in any process that `packed` reaches."""
+
+    def __call__(self, block: Block) -> list[_PlayedT]:
+        """Return what became of a block, as `stream`."""
+        ...
+
+    def stream(self, block: Block) -> Iterator[_PlayedT]:
+        """Yield what becomes of a block."""
+        ...
+
+    def packed(self) -> bytes:
+        """Return this as bytes, by pickle."""
+        ...
+
+
+class Ready(NamedTuple):
+    """A block whose episodes stayed where they were played."""
+
+    episodes: int
+    batches: list[Any]
+    """What every sink wants of them."""
 
 
 class _Plays(Protocol):
@@ -137,3 +164,36 @@ class Player:
             for seat, agent in self._agents.items()
             if isinstance(agent, Stateful)
         }
+
+
+class Recorder:
+    """Plays blocks for sinks alone: what they want of episodes is made on the spot.
+
+    Args:
+        player: of the episodes.
+        preparing: of every sink, see `superalign_env.protocols.PreparingSink`.
+    """
+
+    def __init__(
+        self, player: Player, preparing: Sequence[Callable[[Sequence[Episode]], Any]]
+    ) -> None:
+        self._player = player
+        self._preparing = tuple(preparing)
+
+    def __call__(self, block: Block) -> list[Ready]:
+        """Return the block, ready to be written."""
+        return list(self.stream(block))
+
+    def stream(self, block: Block) -> Iterator[Ready]:
+        """Yield the block, ready to be written."""
+        episodes = self._player(block)
+        yield Ready(len(episodes), [prepare(episodes) for prepare in self._preparing])
+
+    def packed(self) -> bytes:
+        """Return this recorder as bytes.
+
+        Raises:
+            InvalidOption: see `Player.packed`.
+        """
+        self._player.packed()
+        return pickle.dumps(self, pickle.HIGHEST_PROTOCOL)

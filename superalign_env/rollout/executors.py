@@ -6,14 +6,15 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from multiprocessing.connection import wait
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 from superalign_env.errors import InvalidOption, WorkerLost, hint, nearest
-from superalign_env.rollout.blocks import Block, Player
+from superalign_env.rollout.blocks import Block, Plays, Ready
 from superalign_env.rollout.workers import Worker, end, hired, opened
-from superalign_env.types import Episode
 
 _NAMES = ("local", "process")
+
+_PlayedT = TypeVar("_PlayedT")
 
 
 @runtime_checkable
@@ -21,8 +22,8 @@ class Executor(Protocol):
     """Has blocks of cases played somewhere: the seam for a cluster."""
 
     def play(
-        self, player: Player, blocks: Iterable[Block]
-    ) -> Generator[list[Episode], None, None]:
+        self, player: Plays[_PlayedT], blocks: Iterable[Block]
+    ) -> Generator[list[_PlayedT], None, None]:
         """Yield ``player(block)`` for every block, as they come back, in any order.
 
         When it is closed early, nothing of it goes on.
@@ -63,9 +64,9 @@ class Processes:
         self._idle: list[Worker] = []
 
     def play(
-        self, player: Player, blocks: Iterable[Block]
-    ) -> Generator[list[Episode], None, None]:
-        """Yield the episodes of every block as it comes back.
+        self, player: Plays[_PlayedT], blocks: Iterable[Block]
+    ) -> Generator[list[_PlayedT], None, None]:
+        """Yield what became of every block as it comes back.
 
         Raises:
             InvalidOption: an agent or the scenario cannot be pickled, or not be found there.
@@ -92,9 +93,11 @@ class Processes:
                         worker.give(block)
                     elif not worker.blocks:
                         self._rest(busy.pop(pipe))
-                    episodes = opened(answer)
-                    returned += len(episodes)
-                    yield episodes
+                    played = opened(answer)
+                    returned += sum(
+                        [one.episodes if isinstance(one, Ready) else 1 for one in played]
+                    )
+                    yield played
         except WorkerLost as error:
             raise WorkerLost(
                 f"{error}; {returned} episodes had come back, and sinks have them"

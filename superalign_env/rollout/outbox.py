@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from superalign_env.errors import InvalidOption
-from superalign_env.protocols import EpisodeSink
+from superalign_env.protocols import EpisodeSink, PreparingSink
 from superalign_env.types import Episode
 
 
@@ -57,3 +58,15 @@ class Outbox:
             self._written = time.monotonic()
         if errors:
             raise errors[0]
+
+
+def hand_over(sinks: Sequence[PreparingSink], batches: Sequence[Any]) -> None:
+    """Give every sink what was prepared for it. One that fails keeps nothing from others."""
+    errors: list[Exception] = []
+    for sink, batch in zip(sinks, batches, strict=True):
+        try:
+            sink.write_prepared(batch)
+        except Exception as error:  # raised below, once every sink was served
+            errors.append(error)
+    if errors:
+        raise errors[0]

@@ -24,8 +24,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from superalign_env.errors import InvalidOption, ProtocolError, WorkerLost
-from superalign_env.rollout.blocks import Block, Player
-from superalign_env.types import Episode
+from superalign_env.rollout.blocks import Block, Plays
 
 _PATIENCE = 10.0
 """Seconds that a process gets to end when it is told to."""
@@ -56,7 +55,7 @@ class Worker:
         self._has_answered = False
 
     def begin(self, packed: bytes) -> None:
-        """Tell it who plays: a packed `Player`."""
+        """Tell it who plays: a packed player."""
         self._send(b"player", packed)
 
     def give(self, block: Block) -> None:
@@ -154,7 +153,7 @@ def serve(pipe: Connection, environ: Mapping[str, str]) -> None:
     gc.freeze()  # what was imported is no garbage
     orders: SimpleQueue[bytes | None] = SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, orders), daemon=True).start()
-    player: Player | Exception = ProtocolError("nobody plays")
+    player: Plays[Any] | Exception = ProtocolError("nobody plays")
     while (order := orders.get()) is not None:
         load = orders.get()
         if load is None:
@@ -168,19 +167,19 @@ def serve(pipe: Connection, environ: Mapping[str, str]) -> None:
                 pipe.send_bytes(answer)
 
 
-def opened(answer: bytes) -> list[Episode]:
-    """Return the episodes of a block.
+def opened(answer: bytes) -> list[Any]:
+    """Return what became of a block.
 
     Raises:
         Exception: what has gone wrong there, with a note of where.
     """
     unpickler = pickle.Unpickler(io.BytesIO(answer))
-    episodes: list[Episode] = []
+    played: list[Any] = []
     while (found := unpickler.load()) is not None:
         if isinstance(found, Exception):
             raise found
-        episodes.append(found)
-    return episodes
+        played.append(found)
+    return played
 
 
 def _listen(pipe: Connection, orders: "SimpleQueue[bytes | None]") -> None:
@@ -194,9 +193,9 @@ def _listen(pipe: Connection, orders: "SimpleQueue[bytes | None]") -> None:
         os._exit(1)
 
 
-def _unpacked(packed: bytes) -> Player | Exception:
+def _unpacked(packed: bytes) -> Plays[Any] | Exception:
     try:
-        player: Player = pickle.loads(packed)
+        player: Plays[Any] = pickle.loads(packed)
     except Exception as error:  # whatever a plug-in raises when it is unpickled
         return InvalidOption(
             f"another process cannot make what plays ({type(error).__name__}: {error}); "
@@ -209,15 +208,15 @@ def _unpacked(packed: bytes) -> Player | Exception:
     return player
 
 
-def _answer(player: Player | Exception, load: bytes) -> bytes:
+def _answer(player: Plays[Any] | Exception, load: bytes) -> bytes:
     try:
         if isinstance(player, Exception):
             raise player
         answer = io.BytesIO()
         # One for all of them: what episodes share travels once.
         pickler = pickle.Pickler(answer, pickle.HIGHEST_PROTOCOL)
-        for episode in player.stream(pickle.loads(load)):
-            pickler.dump(episode)  # at once, while it lies in the processor's cache
+        for played in player.stream(pickle.loads(load)):
+            pickler.dump(played)  # at once, while it lies in the processor's cache
         pickler.dump(None)
         return answer.getvalue()
     except Exception as error:  # is raised again where the block came from

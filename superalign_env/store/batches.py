@@ -1,16 +1,17 @@
 """One batch of episodes, one transaction."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from superalign_env.canonical import to_json
 from superalign_env.store.database import Database, Row
 from superalign_env.store.packing import Packer
 from superalign_env.store.spine import EpisodeRows
 from superalign_env.store.undo import watch
-from superalign_env.types import Episode
+from superalign_env.types import AgentSpec, Episode
 
 _AGENTS = "INSERT OR IGNORE INTO agents(hash, spec) VALUES (?,?)"
 _SEATINGS = (
@@ -27,6 +28,40 @@ _ROWS_AT_ONCE = (256, 64, 16, 4, 1)
 """Few different statements, so that SQLite parses each of them once."""
 
 
+class Prepared(NamedTuple):
+    """Episodes as rows, which only want to be inserted."""
+
+    rows: list[EpisodeRows]
+    specs: dict[str, AgentSpec]
+    """Who sits in them, by content hash."""
+    refused: list[str]
+    """What cannot be recorded, and why."""
+
+
+class Preparing:
+    """Makes rows of episodes, in any process: what it remembers stays where it is."""
+
+    def __init__(self) -> None:
+        self._packer = Packer()
+
+    def __reduce__(self) -> tuple[type["Preparing"], tuple[()]]:
+        return (Preparing, ())
+
+    def __call__(self, episodes: Sequence[Episode]) -> Prepared:
+        """Return the rows of a batch."""
+        rows: list[EpisodeRows] = []
+        refused: list[str] = []
+        for episode in episodes:
+            try:
+                rows.append(self._packer.pack(episode))
+            except (ValueError, OverflowError, TypeError) as error:
+                refused.append(f"episode {episode.id} cannot be recorded: {error}")
+        seatings = {one.episode.seating: one.seats for one in rows}
+        agents = {seat[-1] for seats in seatings.values() for seat in seats}
+        known = self._packer.specs
+        return Prepared(rows, {name: known[name] for name in sorted(agents)}, refused)
+
+
 class BatchWriter:
     """Writes batches over a connection of its own; used by one thread at a time.
 
@@ -39,7 +74,7 @@ class BatchWriter:
         self._database = Database(path)
         watch(self._database)
         self._stage = stage or None
-        self._packer = Packer()
+        self._preparing = Preparing()
 
     def write(self, episodes: Sequence[Episode]) -> list[str]:
         """Write a batch, all or nothing; an episode that is stored already is skipped.
@@ -50,28 +85,24 @@ class BatchWriter:
         Raises:
             RecordFull: nothing of this batch is kept; it can be written again.
         """
-        packed: list[EpisodeRows] = []
-        refused: list[str] = []
-        for episode in episodes:
-            try:
-                packed.append(self._packer.pack(episode))
-            except (ValueError, OverflowError, TypeError) as error:
-                refused.append(f"episode {episode.id} cannot be recorded: {error}")
+        return self.insert(self._preparing(episodes))
+
+    def insert(self, batch: Prepared) -> list[str]:
+        """Write a batch that was prepared, as `write`."""
         try:
-            self._insert(packed)
+            self._insert(batch.rows, batch.specs)
         except sqlite3.IntegrityError:
-            packed, twice = self._without_stored(packed)
-            refused += twice
-            self._insert(packed)
-        return refused
+            new, twice = self._without_stored(batch.rows)
+            self._insert(new, batch.specs)
+            return batch.refused + twice
+        return batch.refused
 
     def close(self) -> None:
         """Close the connection."""
         self._database.close()
 
-    def _insert(self, packed: list[EpisodeRows]) -> None:
+    def _insert(self, packed: list[EpisodeRows], specs: Mapping[str, AgentSpec]) -> None:
         stage = (self._stage,)
-        specs = self._packer.specs
         seatings = {rows.episode.seating: rows.seats for rows in packed}
         seated = [
             (name, place, *seat)

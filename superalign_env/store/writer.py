@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from superalign_env.errors import RecordError
-from superalign_env.store.batches import BatchWriter
+from superalign_env.store.batches import BatchWriter, Prepared, Preparing
 from superalign_env.types import Episode
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class EpisodeWriter:
         self._batch, self._every = batch, every
         self._batches = BatchWriter(run.path / "run.db", stage)
         self._inbox: list[Episode] = []
+        self._prepared: list[Prepared] = []
         self._lock = threading.RLock()
         self._closing = threading.Event()
         self._written = time.monotonic()
@@ -64,6 +65,19 @@ class EpisodeWriter:
             if self._closing.is_set():
                 raise RecordError("this EpisodeWriter is closed; make another one")
             self._inbox.extend(episodes)
+            self._complain()
+            self._empty(down_to=self._batch)
+
+    def preparing(self) -> Preparing:
+        """Return what makes rows of episodes, in another process as well as in this one."""
+        return Preparing()
+
+    def write_prepared(self, batch: Prepared) -> None:
+        """Take a batch of finished episodes whose rows were made elsewhere, as `write`."""
+        with self._lock:
+            if self._closing.is_set():
+                raise RecordError("this EpisodeWriter is closed; make another one")
+            self._prepared.append(batch)
             self._complain()
             self._empty(down_to=self._batch)
 
@@ -116,19 +130,28 @@ class EpisodeWriter:
 
     def _empty(self, down_to: int = 1) -> None:
         """Write batch after batch while there are so many episodes; stop at an error."""
-        while len(self._inbox) >= down_to:
-            batch = self._inbox[: self._batch]
+        while self._prepared or len(self._inbox) >= down_to:
             try:
-                refused = self._batches.write(batch)
+                refused = self._write_next()
             except Exception as error:  # whatever it is must reach who plays
                 self._failure = error
                 return
-            # Only now: an interrupt must not lose what it kept from the disk.
-            del self._inbox[: len(batch)]
             self._written = time.monotonic()
             if refused:
                 more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
                 self._failure = RecordError(refused[0] + more)
+
+    def _write_next(self) -> list[str]:
+        # What is written leaves only then: an interrupt must not lose what it kept from
+        # the disk.
+        if self._prepared:
+            refused = self._batches.insert(self._prepared[0])
+            del self._prepared[0]
+        else:
+            batch = self._inbox[: self._batch]
+            refused = self._batches.write(batch)
+            del self._inbox[: len(batch)]
+        return refused
 
     def _tidy(self) -> None:
         """Write what has waited for too long. Runs in a thread."""

@@ -106,7 +106,7 @@ def test_ctrl_c_keeps_what_has_ended(tmp_path):
         said += process.stdout.readline()
     process.send_signal(signal.SIGINT)
     rest, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and "Traceback" not in errors
+    assert process.returncode == 130 and "Traceback" not in errors, rest + errors
     assert "recorded in" in rest
     with Run.open(tmp_path / "run", readonly=True) as run:
         assert (run.count(), run.info.status) == (1, "interrupted")

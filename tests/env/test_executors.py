@@ -14,7 +14,7 @@ import superalign_env
 from superalign_env import Processes, Rollouts
 from superalign_env.errors import InvalidOption, ProtocolError, WorkerLost
 from superalign_env.rollout.blocks import blocks
-from superalign_env.store import EpisodeWriter, Run, digest
+from superalign_env.store import EpisodeWriter, Run, digest, validate
 
 PLAYERS = '''
 import os, time
@@ -248,6 +248,43 @@ def test_the_record_is_the_same(pool, players, tmp_path):
             digests.append(digest(run))
             assert sorted(run.episodes(), key=lambda e: e.key.case) == episodes
     assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("options", [{}, {"group": 4, "fork_at": "learner_0"}], ids=str)
+def test_what_goes_to_the_record_alone_is_the_same(pool, players, tmp_path, options):
+    digests = []
+    for name, executor in (("here", "local"), ("there", pool)):
+        told = []
+        with Run.create(tmp_path / name, kind="play", config={}, seed=0) as run:
+            with EpisodeWriter(run) as writer:
+                settings = {"run": 1, "sinks": [writer], "executor": executor, **options}
+                settings["progress"] = lambda *so_far, told=told: told.append(so_far)
+                recording = rollouts(players.by_seed, **settings)
+                assert recording.record(150) == 150 * options.get("group", 1)
+            assert run.count() == told[-1][0] == told[-1][1]
+            assert not validate(run)
+            digests.append(digest(run))
+    assert digests[0] == digests[1]
+
+
+def test_where_a_sink_wants_episodes_recording_hands_them_over(pool, tmp_path):
+    kept = Kept()
+    with Run.create(tmp_path / "run", kind="play", config={}, seed=0) as run:
+        with EpisodeWriter(run) as writer:
+            sinks = [writer, kept]
+            assert rollouts("random-menu", sinks=sinks, executor=pool).record(40) == 40
+        assert sorted(run.episode_ids()) == sorted(kept.ids)
+
+
+def test_who_dies_while_recording_loses_nothing_that_came_back(pool, players, tmp_path):
+    with Run.create(tmp_path / "run", kind="play", config={}, seed=0) as run:
+        with EpisodeWriter(run) as writer:
+            recording = rollouts(players.Dies(700), sinks=[writer], executor=pool)
+            with pytest.raises(WorkerLost, match=r"(\d+) episodes had come back") as lost:
+                recording.record(1000)
+            assert rollouts("random-menu", run=2, executor=pool).record(10) == 10
+        assert f"; {run.count()} episodes had come back" in str(lost.value)
+        assert run.count() > 0
 
 
 def test_progress_is_told_after_every_episode(pool):

@@ -1,5 +1,6 @@
 """The sink of episodes: never in the way of the loop, and nothing flushed is lost."""
 
+import pickle
 import subprocess
 import sys
 import threading
@@ -7,7 +8,7 @@ import time
 
 import pytest
 
-from superalign_env.errors import RecordError
+from superalign_env.errors import RecordError, RecordFull
 from superalign_env.store import EpisodeWriter, Run, batches, validate
 from superalign_env.types import (
     AgentSpec,
@@ -201,6 +202,25 @@ def test_closing_says_what_could_not_be_written(run, monkeypatch):
     writer.write([small(0)])
     with pytest.raises(RuntimeError, match="caught fire"):
         writer.close()
+
+
+def test_what_was_prepared_waits_after_an_error_and_is_written_again(run):
+    with EpisodeWriter(run, every=1000) as writer:
+        prepared = pickle.loads(pickle.dumps(writer.preparing()))([small(0), small(1)])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(batches.BatchWriter, "insert", full)
+            writer.write_prepared(prepared)
+            with pytest.raises(RecordFull):
+                writer.flush()
+        writer.write_prepared(writer.preparing()([small(1), small(2)]))  # one of them again
+        writer.flush()
+        assert sorted(run.episode_ids()) == ["e0", "e1", "e2"]
+    with pytest.raises(RecordError, match="is closed"):
+        writer.write_prepared(prepared)
+
+
+def full(self, batch):
+    raise RecordFull("no room")
 
 
 def test_a_loop_far_ahead_of_the_disk_waits(run, monkeypatch):
