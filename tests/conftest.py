@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import signal
 import socket
 
 # Read at import by the libraries they belong to, so before any test module is imported.
@@ -10,6 +11,11 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["SDL_VIDEODRIVER"] = "dummy"
+
+# Shells start what runs in the background deaf to Ctrl-C, and every child inherits that:
+# commands that are interrupted here would not hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import hypothesis
 import pytest
