@@ -1,7 +1,8 @@
 """Finished episodes on their way to the sinks, in batches."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from superalign_env.errors import InvalidOption
@@ -50,23 +51,28 @@ class Outbox:
         while len(self._batch) >= down_to:
             batch = self._batch[: self._size]
             del self._batch[: self._size]
-            for sink in self._sinks:
-                try:
-                    sink.write(batch)
-                except Exception as error:  # raised below, once every sink was served
-                    errors.append(error)
+            errors += _failures([partial(sink.write, batch) for sink in self._sinks])
             self._written = time.monotonic()
-        if errors:
-            raise errors[0]
+        _complain(errors)
 
 
 def hand_over(sinks: Sequence[PreparingSink], batches: Sequence[Any]) -> None:
     """Give every sink what was prepared for it. One that fails keeps nothing from others."""
+    pairs = zip(sinks, batches, strict=True)
+    _complain(_failures([partial(sink.write_prepared, batch) for sink, batch in pairs]))
+
+
+def _failures(calls: Sequence[Callable[[], None]]) -> list[Exception]:
+    """Call everything, whatever goes wrong, and return what did."""
     errors: list[Exception] = []
-    for sink, batch in zip(sinks, batches, strict=True):
+    for call in calls:
         try:
-            sink.write_prepared(batch)
-        except Exception as error:  # raised below, once every sink was served
+            call()
+        except Exception as error:  # raised by `_complain`, once every sink was served
             errors.append(error)
+    return errors
+
+
+def _complain(errors: Sequence[Exception]) -> None:
     if errors:
         raise errors[0]
