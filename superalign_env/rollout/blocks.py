@@ -21,6 +21,8 @@ class Block(NamedTuple):
     n_cases: int
     tasks: list[Task] | None
     """What they are about; drawn from the source when absent."""
+    episodes: int
+    """How many are played: every member of every case."""
 
     def __str__(self) -> str:
         """Return the numbers of the cases."""
@@ -41,7 +43,7 @@ def blocks(
     for start in range(0, n_cases, size):
         count = min(size, n_cases - start)
         about = None if tasks is None else [tasks[start + i] for i in range(count)]
-        yield Block(first_case + start, count, about)
+        yield Block(first_case + start, count, about, count * group)
 
 
 _PlayedT = TypeVar("_PlayedT")

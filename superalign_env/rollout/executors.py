@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 from superalign_env.errors import InvalidOption, WorkerLost, hint, nearest
-from superalign_env.rollout.blocks import Block, Plays, Ready
+from superalign_env.rollout.blocks import Block, Plays
 from superalign_env.rollout.workers import Worker, end, hired, opened
 
 _NAMES = ("local", "process")
@@ -87,6 +87,7 @@ class Processes:
             while busy:
                 for pipe in wait(list(busy)):
                     worker = busy[pipe]
+                    done = worker.blocks[0]
                     answer = worker.take()
                     block = next(todo, None)
                     if block is not None:
@@ -94,9 +95,7 @@ class Processes:
                     elif not worker.blocks:
                         self._rest(busy.pop(pipe))
                     played = opened(answer)
-                    returned += sum(
-                        [one.episodes if isinstance(one, Ready) else 1 for one in played]
-                    )
+                    returned += done.episodes
                     yield played
         except WorkerLost as error:
             raise WorkerLost(
