@@ -142,8 +142,8 @@ class Rollouts:
         """Play cases for the sinks alone, and return how many episodes have ended.
 
         Other processes then make ready what goes to disk, where all sinks are such as
-        `EpisodeWriter`, and no episode travels: a sixth more turns a second. Arguments and
-        errors as `run`.
+        `EpisodeWriter`, and no episode travels, which is faster. Arguments and errors as
+        `run`.
         """
         sinks = [sink for sink in self.sinks if isinstance(sink, PreparingSink)]
         if self.executor == "local" or len(sinks) < len(self.sinks):
