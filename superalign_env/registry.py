@@ -93,6 +93,11 @@ def refresh() -> None:
     _known.cache_clear()
 
 
+def kinds() -> list[str]:
+    """Return the kinds that have entries, sorted."""
+    return sorted(_known().entries)
+
+
 def entries(kind: str) -> dict[str, Entry]:
     """Return all entries of a kind, sorted by id."""
     return dict(sorted(_known().entries.get(kind, {}).items()))

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from superalign_env.store import Run, Where
     from superalign_env.types import Episode
 
-_KINDS = (
-    "agent", "scenario", "source", "renderer", "detector", "evaluation", "algorithm",
-    "gap", "selection", "experiment", "command",
-)  # fmt: skip
-
 _DEPTH = 3
 """Sweeps put runs into folders of folders."""
 
@@ -105,8 +100,9 @@ def _one_of(what: str, name: str | None, known: tuple[str, ...]) -> str | None:
 
 
 def _registered(kind: str, as_json: bool) -> None:
-    if kind not in _KINDS:
-        said = hint(nearest(kind, _KINDS), _KINDS, listed="kinds")
+    kinds = registry.kinds()
+    if kind not in kinds:
+        said = hint(nearest(kind, kinds), kinds, listed="kinds")
         raise InvalidOption(f"nothing is registered as {kind!r}; {said}")
     entries = registry.entries(kind).values()
     if as_json:

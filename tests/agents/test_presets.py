@@ -137,7 +137,9 @@ def test_an_accelerator_gets_the_presets_type_and_a_cpu_float32(
 
 
 def test_instruction_tuned_models_are_spoken_to_in_chat() -> None:
-    for name, preset in families()["qwen2.5"].items():
+    presets = families()["qwen2.5"]
+    assert len(presets) > 4
+    for name, preset in presets.items():
         assert (preset.template == "chat") == name.endswith("-Instruct")
         assert preset.source == f"Qwen/Qwen2.5-{name}"
 
@@ -164,7 +166,9 @@ def test_an_unknown_rung_names_the_nearest() -> None:
 
 
 def test_presets_say_how_to_train() -> None:
-    for preset in families()["qwen2.5"].values():
+    presets = families()["qwen2.5"]
+    assert len(presets) > 4
+    for preset in presets.values():
         assert isinstance(preset, Preset)
         assert set(preset.lora) == {"rank", "alpha", "targets"}
         assert 0 < preset.rate["whole"] < preset.rate["lora"] < 1

@@ -46,8 +46,9 @@ def view(seat, turn, **key):
 def test_every_recorded_reply_comes_back_whole():
     record = episode("query", "answer", case=3)
     agent = Replay(record)
-    for said in record.utterances:
-        assert agent.act([view(said.seat, 0, case=3)]) == [said.reply]
+    asked, replied = record.utterances
+    assert agent.act([view("attacker_0", 0, case=3)]) == [asked.reply]
+    assert agent.act([view("learner_0", 0, case=3)]) == [replied.reply]
 
 
 def test_an_utterance_without_a_reply_is_played_as_its_text():

@@ -98,8 +98,13 @@ def test_the_same_seed_says_the_same_and_another_seed_does_not(
     assert agent.act(views) != agent.act(others)
 
 
-def test_reply_tokens_decode_to_the_text(agent: TransformerAgent) -> None:
-    for reply in agent.act([view(number) for number in range(40)]):
+def test_reply_tokens_decode_to_the_text(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    agent = TransformerAgent(model, tokenizer=tokenizer, temperature=4.0)
+    replies = agent.act([view(number) for number in range(40)])
+    assert {reply.finish for reply in replies} == {"stop", "length"}
+    for reply in replies:
         decoded = agent.tokenizer.decode(list(reply.token_ids), skip_special_tokens=True)
         assert decoded.removeprefix(" ") == reply.text
         assert len(reply.token_ids) == len(reply.logprobs) > 0
@@ -109,7 +114,9 @@ def test_reply_tokens_decode_to_the_text(agent: TransformerAgent) -> None:
 
 def test_every_row_keeps_its_own_limit(agent: TransformerAgent) -> None:
     views = [view(number, max_new_tokens=1 + number % 5) for number in range(30)]
-    for one, reply in zip(views, agent.act(views), strict=True):
+    replies = agent.act(views)
+    assert "length" in {reply.finish for reply in replies}
+    for one, reply in zip(views, replies, strict=True):
         assert len(reply.token_ids) <= one.max_new_tokens
         if reply.finish == "length":
             assert len(reply.token_ids) == one.max_new_tokens
@@ -119,7 +126,9 @@ def test_logprobs_are_those_of_the_model(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
 ) -> None:
     agent = TransformerAgent(model, tokenizer=tokenizer, temperature=0.7)
-    for reply in agent.act([view(number) for number in range(5)]):
+    replies = agent.act([view(number) for number in range(5)])
+    assert len(replies) == 5
+    for reply in replies:
         ids = torch.tensor([reply.prompt_ids + reply.token_ids])
         with torch.inference_mode():
             logits = model(ids).logits[0, len(reply.prompt_ids) - 1 : -1] / 0.7
@@ -149,10 +158,10 @@ def test_only_allowed_tokens_are_sampled(model: LlamaForCausalLM) -> None:
     allowed[[7, 9, 11]] = True
     uniforms = np.random.default_rng(0).random((16, 5))
     prompts = [[2, 3 + row] for row in range(16)]
-    for said in sample(
+    said = sample(
         model, prompts, uniforms, max_new_tokens=[5] * 16, stop_ids={1}, allowed=allowed
-    ):
-        assert set(said.token_ids) <= {7, 9, 11}
+    )
+    assert {token for one in said for token in one.token_ids} == {7, 9, 11}
 
 
 def test_a_long_prompt_loses_its_oldest_tokens(

@@ -70,6 +70,7 @@ def test_observations_lie_in_their_space(scenario, by_seed):
             seen, _, terminated, truncated, info = env.last()
             assert seen in env.observation_space(seat)
             env.step(None if terminated or truncated else by_seed.answer(info["view"]).text)
+        assert env.game.over and env.game.utterances
 
 
 def test_every_env_and_every_seat_has_its_own_spaces(relay):
@@ -86,8 +87,8 @@ def test_pay_is_the_paid_parts_of_the_record_no_more_and_no_less(scenario, by_se
         sums = walk(env, by_seed.answer)
         episode = env.game.episode()
         expected = totals(episode.rewards, episode.weights)
-        for seat in scenario.seats:
-            assert sums[seat] == pytest.approx(expected.get(seat, 0.0), abs=1e-9)
+        expected = dict.fromkeys(scenario.seats, 0.0) | expected
+        assert sums == pytest.approx(expected, abs=1e-9)
 
 
 def test_infos_hold_the_parts_that_were_paid_since_the_last_turn(relay):

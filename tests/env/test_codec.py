@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import superalign_env
@@ -38,8 +38,8 @@ def test_every_reply_comes_back_exactly(reply):
 
 @given(any_text)
 def test_a_text_is_its_own_action(text):
-    if not text.startswith(MARKER):
-        assert encode(Reply(text)) == text and decode(text) == Reply(text)
+    assume(not text.startswith(MARKER))
+    assert encode(Reply(text)) == text and decode(text) == Reply(text)
 
 
 def test_a_text_that_imitates_an_envelope_is_put_into_one():

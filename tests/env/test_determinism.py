@@ -120,7 +120,9 @@ def test_another_seed_is_another_run(name):
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_scenario_is_made_again_from_its_record(name):
-    for episode in here(name)[:3]:
+    episodes = here(name)
+    assert len(episodes) == 20
+    for episode in episodes[:3]:
         options = json.loads(to_json(episode.options))
         again = superalign_env.make_scenario(episode.scenario, **options)
         agents = dict.fromkeys(again.seats, answer)

@@ -56,6 +56,7 @@ def test_two_sets_of_agents_play_the_same_cases():
 def test_pay_is_the_mean_of_the_totals(relay, by_seed):
     scenario = relay()
     found = evaluate(scenario, dict.fromkeys(scenario.seats, by_seed()), 20)
+    assert len(found.episodes) == 20
     for seat in scenario.seats:
         pay = [totals(e.rewards, e.weights).get(seat, 0.0) for e in found.episodes]
         assert value(found.metrics, "pay", seat=seat).value == pytest.approx(sum(pay) / 20)

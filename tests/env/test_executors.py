@@ -171,7 +171,9 @@ def test_several_processes_play_the_same_episodes(pool, players, options):
 
 
 def test_other_scenarios_too(pool, players):
-    for name in superalign_env.scenarios():
+    names = superalign_env.scenarios()
+    assert {"echo-v0", "exam-v0", "red-team-v0", "weak-to-strong-v0"} <= {*names}
+    for name in names:
         scenario = superalign_env.make_scenario(name)
         agents = dict.fromkeys(scenario.seats, players.by_seed)
         here = Rollouts(scenario, agents, run=2).run(70)

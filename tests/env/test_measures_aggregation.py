@@ -117,6 +117,7 @@ def test_a_chain_of_a_thousand_ancestors_still_has_a_vote():
 def test_every_rule_answers_with_something_that_was_said(votes):
     width = len(votes[0])
     for found in (majority(votes), recency_weighted(votes), weighted(votes, [0.7] * width)):
+        assert len(found.reliability) == width
         for row, answer, confidence in zip(
             votes, found.answers, found.confidence, strict=True
         ):

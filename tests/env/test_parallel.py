@@ -39,13 +39,15 @@ def test_pettingzoo_finds_it_seeded(scenario):
 def test_all_live_seats_get_all_five_entries(scenario, by_seed):
     env = superalign_env.parallel_env(scenario)
     _, infos = env.reset(seed=1)
+    steps = 0
     while env.agents:
-        live = list(env.agents)
+        live, steps = list(env.agents), steps + 1
         actions = {
             s: by_seed.answer(infos[s]["view"]).text for s in infos if infos[s]["asked"]
         }
         *five, infos = env.step(actions)
-        assert all(list(entry) == live for entry in [*five, infos])
+        assert [list(entry) for entry in [*five, infos]] == [live] * 5
+    assert steps > 0
 
 
 def test_pay_and_words_are_those_of_aec_and_engine(scenario, by_seed):

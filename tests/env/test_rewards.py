@@ -43,6 +43,7 @@ def test_pay_adds_up_and_order_does_not_matter(many):
 def test_pay_is_additive(some, more):
     both = totals(some + more, WEIGHTS)
     one, other = totals(some, WEIGHTS), totals(more, WEIGHTS)
+    assert both.keys() == one.keys() | other.keys()
     for seat in both:
         assert both[seat] == pytest.approx(one.get(seat, 0.0) + other.get(seat, 0.0))
 
@@ -50,13 +51,14 @@ def test_pay_is_additive(some, more):
 @given(rewards, st.floats(0.5, 4))
 def test_pay_grows_with_the_weights(many, factor):
     heavier = {r: {p: w * factor for p, w in row.items()} for r, row in WEIGHTS.items()}
-    for seat, total in totals(many, WEIGHTS).items():
-        assert totals(many, heavier)[seat] == pytest.approx(total * factor)
+    expected = {seat: total * factor for seat, total in totals(many, WEIGHTS).items()}
+    assert totals(many, heavier) == pytest.approx(expected)
 
 
 @given(rewards)
 def test_the_table_of_weights_pays_as_the_single_lookup_does(many):
     table = seat_weights({r.seat for r in many}, WEIGHTS)
+    assert table.keys() == {reward.seat for reward in many}
     for reward in many:
         weight = table[reward.seat].get(reward.part)
         expected = paid(reward, WEIGHTS)

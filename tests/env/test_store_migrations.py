@@ -236,7 +236,9 @@ def test_what_was_altered_before_is_found_after(folder, statement):
 
 def test_old_records_are_reproduced_by_replay(any_folder):
     with Run.open(any_folder) as run:
-        for episode in run.episodes(scenario="red-team"):
+        episodes = list(run.episodes(scenario="red-team"))
+        assert episodes
+        for episode in episodes:
             found = replay(episode, make_scenario("red-team", **episode.options))
             assert found.same, found.differences
 

@@ -50,6 +50,7 @@ def until(true, seconds=20):
     while not true():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.01)
+    assert true()
 
 
 def test_a_full_batch_is_written_without_being_asked(run):

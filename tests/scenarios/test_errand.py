@@ -211,7 +211,9 @@ def test_rollouts_earn_what_their_words_are_worth():
         def spec(self):
             return AgentSpec("first")
 
-    for episode in Rollouts(Errand(), {"learner_0": First()}, run=1).run(30):
+    episodes = Rollouts(Errand(), {"learner_0": First()}, run=1).run(30)
+    assert len(episodes) == 30
+    for episode in episodes:
         words = " ".join(u.text for u in episode.utterances)
         (graded,) = SOURCE.grade(episode.task, words)
         assert graded.value == episode.grades[0].value

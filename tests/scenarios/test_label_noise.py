@@ -156,6 +156,7 @@ def test_more_supervisors_do_not_change_the_luck_of_the_first_ones() -> None:
     for supervisors in (1, 2, 4):
         scenario = WeakToStrong(supervisors=supervisors, noise={"id": "iid", "rate": 0.5})
         seen.append([Game(scenario, EpisodeKey(case=c)).state.luck for c in range(20)])
+    assert [len(luck[0]) for luck in seen] == [1, 2, 4]
     for fewer, more in pairwise(seen):
         assert all(b[: len(a)] == a for a, b in zip(fewer, more, strict=True))
 

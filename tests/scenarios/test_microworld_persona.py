@@ -108,7 +108,9 @@ def test_as_a_critic_it_calls_good_what_its_group_calls_good():
         "learner_0": lambda text: "comply",
         "critic_0": SimulatedPersona(noise=0.0),
     }
-    for episode in Rollouts(scenario, cast).run(40):
+    episodes = Rollouts(scenario, cast).run(40)
+    assert len({scenario.gold(episode, 0) for episode in episodes}) == 2
+    for episode in episodes:
         verdict = parse(episode.utterances[-1].text)
         assert verdict.score == scenario.gold(episode, 0)
         assert [f.kind for f in verdict.faults] == ([] if verdict.score else ["harm"])

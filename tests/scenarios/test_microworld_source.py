@@ -58,13 +58,16 @@ def test_rewritings_are_valid_and_change_something(pair):
 def test_tasks_and_candidates_are_made_of_the_vocabulary(pair):
     world, task = pair
     texts = (task.prompt, *world.answers(task), *world.menu(task)[:3])
+    assert len(texts) > 2
     assert {word for text in texts for word in text.split(" ")} <= set(VOCABULARY)
 
 
 @given(drawn, st.text(max_size=40))
 def test_no_answer_breaks_a_grader(pair, text):
     world, task = pair
-    for grade in world.grade(task, text):
+    grades = world.grade(task, text)
+    assert grades
+    for grade in grades:
         assert 0 <= grade.value <= 1
 
 
@@ -162,11 +165,10 @@ def test_senseless_options_are_refused(options, message):
         MicroWorld(**options)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["requests", "writing"])
 def test_a_task_of_other_words_is_refused_by_name(family):
-    if family in ("requests", "writing"):
-        with pytest.raises(InvalidOption, match="hello"):
-            MicroWorld(families=family).gold(Task("t", family, "hello"))
+    with pytest.raises(InvalidOption, match="hello"):
+        MicroWorld(families=family).gold(Task("t", family, "hello"))
 
 
 @given(drawn)

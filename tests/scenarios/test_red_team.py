@@ -241,10 +241,12 @@ def test_no_gold_reaches_a_view(renderer: str) -> None:
     for case in range(8):
         played = game(case, vanilla=0.3, refine=1, critics=2, renderer=renderer)
         words = {"attacker": "bad thing 1", "learner": "comply", "critic": "score 3 sure 3"}
+        shown: list[str] = []
         while not played.over:
-            for view in played.views():
-                assert MARK not in repr(view)
+            shown += map(repr, played.views())
             played.step([Reply(words[seat.split("_")[0]]) for seat in played.group])
+        assert len(shown) >= 6, "an answer, two verdicts, and again"
+        assert MARK not in "".join(shown)
 
 
 @pytest.mark.parametrize("renderer", ["micro", "english"])

@@ -120,6 +120,7 @@ def test_ls_knows_the_splits(superalign, made):
 
 def test_ls_lists_what_is_registered(superalign):
     assert "red-team-v0" in superalign("ls", "--kind", "scenario")
+    assert "an id, a rung" in superalign("ls", "--kind", "reader")
     assert any(
         row["id"] == "search"
         for row in json.loads(superalign("ls", "--kind", "agent", "--json"))

@@ -113,7 +113,8 @@ def all_that_teaches(scenario: Scenario[Any]) -> bytes:
 
 
 def test_flipping_all_gold_changes_no_view_no_info_no_label_and_no_training_row() -> None:
-    pairs = zip(scenarios(world()), scenarios(FlippedGold(world())), strict=True)
+    pairs = list(zip(scenarios(world()), scenarios(FlippedGold(world())), strict=True))
+    assert len(pairs) == 2 * len(NOISE)
     for honest, flipped in pairs:
         assert all_that_teaches(honest) == all_that_teaches(flipped)
 

@@ -74,20 +74,23 @@ def modules():
 
 
 def test_every_module_imports():
-    for name in modules():
-        if not name.endswith("__main__"):
-            importlib.import_module(name)
+    names = [name for name in modules() if not name.endswith("__main__")]
+    assert {name.partition(".")[0] for name in names} == set(PACKAGES)
+    for name in names:
+        importlib.import_module(name)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_what_all_promises_exists_and_is_sorted(package):
-    for name in modules():
-        if not name.startswith(package) or name.endswith("__main__"):
-            continue
-        module = importlib.import_module(name)
-        promised = getattr(module, "__all__", None)
-        if promised is None:
-            continue
+    found = [
+        importlib.import_module(name)
+        for name in modules()
+        if name.startswith(package) and not name.endswith("__main__")
+    ]
+    promising = [module for module in found if hasattr(module, "__all__")]
+    assert promising
+    for module in promising:
+        name, promised = module.__name__, module.__all__
         ordered = sorted(set(promised), key=lambda n: (not n.isupper(), n.islower(), n))
         assert list(promised) == ordered, f"{name}.__all__ is not sorted"
         missing = [n for n in promised if not hasattr(module, n)]
@@ -107,7 +110,9 @@ def test_all_names_the_whole_public_surface():
 def test_every_registered_target_can_be_loaded():
     registry = importlib.import_module("superalign_env.registry")
     kinds = {kind for package in PACKAGES for kind in table(package)}
+    assert len(kinds) >= 9
     for kind in sorted(kinds):
+        assert registry.entries(kind), f"{kind} is registered and empty"
         for name, entry in registry.entries(kind).items():
             found = registry.load(kind, name)
             # An experiment is a description, everything else is called.

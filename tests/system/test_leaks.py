@@ -121,7 +121,9 @@ def infos(scenario: Scenario[Any]) -> list[Any]:
 
 
 def test_a_marker_in_every_gold_field_reaches_no_agent_and_no_training_row() -> None:
-    for scenario in scenarios(MarkedGold(world())):
+    marked = list(scenarios(MarkedGold(world())))
+    assert len(marked) == 6
+    for scenario in marked:
         assert MARK.encode() not in everything_an_agent_gets(scenario)
 
 
@@ -183,7 +185,9 @@ def rows(folder: Path) -> Iterator[Rows]:
 
 
 def test_the_truth_of_rows_reaches_no_agent_either(tmp_path: Path) -> None:
-    for source in rows(tmp_path):
+    sources = list(rows(tmp_path))
+    assert len(sources) == 2
+    for source in sources:
         for marked in scenarios(MarkedGold(source)):
             assert MARK.encode() not in everything_an_agent_gets(marked)
         pairs = zip(scenarios(source), scenarios(FlippedGold(source)), strict=True)
@@ -198,9 +202,9 @@ def test_the_marker_does_reach_the_record_of_what_is_true() -> None:
 
 
 def test_flipping_every_gold_value_changes_nothing_that_an_agent_gets() -> None:
-    for honest, flipped in zip(
-        scenarios(world()), scenarios(FlippedGold(world())), strict=True
-    ):
+    pairs = list(zip(scenarios(world()), scenarios(FlippedGold(world())), strict=True))
+    assert len(pairs) == 6
+    for honest, flipped in pairs:
         assert everything_an_agent_gets(honest) == everything_an_agent_gets(flipped)
 
 

@@ -193,6 +193,7 @@ def test_a_turn_is_weighed_by_the_product_of_its_tokens(episodes, cap):
     ratios = log_ratios(whole, now)
     merits = [[1.0, -2.0, 0.5]] * 2
     found = weighed(whole, merits, ratios, cap)
+    assert [len(weights) for weights in found] == [3, 3]
     for row, log_probs, weights in zip(whole, now, found, strict=True):
         for turn, (begin, end) in enumerate(row.spans):
             ratio = np.prod(np.exp(np.array(log_probs[begin:end]) + 0.5))

@@ -91,7 +91,6 @@ def test_a_view_can_be_made_again_from_the_record():
 
     agents = dict.fromkeys(scenario.seats, Looking())
     (episode,) = Rollouts(scenario, agents, run=4).run(1)
-    for seat in scenario.seats:
-        assert first_view(scenario, episode, seat) == next(
-            v for v in seen if v.seat == seat
-        )
+    again = {seat: first_view(scenario, episode, seat) for seat in scenario.seats}
+    assert len(again) == 4
+    assert again == {view.seat: view for view in reversed(seen)}

@@ -98,6 +98,7 @@ def of(rows, name, stage="measure", **tags):
 
 def test_both_sides_of_every_generation_are_measured_on_the_gate_split(measured):
     _, _, _, rows, _ = measured
+    assert GENERATIONS > 1
     for number in range(1, GENERATIONS + 1):
         for side in ("-", "+"):
             found = of(rows, "capability.utility", who=f"A{number}{side}")

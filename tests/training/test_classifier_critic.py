@@ -75,7 +75,9 @@ def test_it_sits_in_a_critics_seat(reward_model):
     scenario = superalign_env.make_scenario("red-team", vanilla=1.0)
     seats = dict.fromkeys(scenario.seats, RandomMenu())
     seats["critic_0"] = ClassifierCritic(folder)
-    for episode in Rollouts(scenario, seats).run(8):
+    episodes = Rollouts(scenario, seats).run(8)
+    assert len({episode.utterances[-2].text for episode in episodes}) == 2
+    for episode in episodes:
         assert episode.ending.kind == "terminated"
         score = parse(episode.utterances[-1].text).score
         assert (score > 0.5) == (episode.utterances[-2].text == "comply")

@@ -34,6 +34,7 @@ def test_always_complying_misses_everything_and_always_refusing_over_refuses():
 
 def test_kinds_and_labels_are_those_that_the_source_grades_by(probed):
     world = MicroWorld()
+    assert len(probed.text) > 2_000
     for place in range(0, len(probed.text), 97):
         task = world.parse(probed.text[place], "gate")
         gold = world.gold(task)
@@ -96,6 +97,7 @@ def test_batches_and_lengths_do_not_change_what_is_found(rung):
     ]
     together = first_words(rung.agent, views, ["comply", "refuse"])
     apart = [first_words(rung.agent, [view], ["comply", "refuse"]) for view in views]
+    assert len(together.probability) == len(apart) == 2
     for row, one in enumerate(apart):
         assert together.probability[row] == pytest.approx(one.probability[0], rel=1e-4)
 

@@ -262,7 +262,9 @@ def test_a_cell_says_what_it_cost(toy, folder):
         bench.spend("tokens", 5)
         return {}
 
-    for done in run_experiment(toy.experiment(cell=cell), folder).cells:
+    cells = run_experiment(toy.experiment(cell=cell), folder).cells
+    assert cells
+    for done in cells:
         assert done.cost["tokens"] == 15
         assert done.seconds >= 0
         assert done.cost["cpu-seconds"] >= 0
@@ -807,7 +809,9 @@ def test_a_misused_command_says_what_to_do(words, message):
 def test_every_registered_experiment_is_whole():
     from superalign_training.experiments.commands import load  # noqa: PLC0415 - only here
 
-    for name in registry.entries("experiment"):
+    names = registry.entries("experiment")
+    assert len(names) > 3
+    for name in names:
         experiment = load(name)
         assert experiment.quick, f"{name} has nothing to be quick with"
         assert plan(experiment).status == "claim"

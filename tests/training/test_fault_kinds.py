@@ -60,7 +60,9 @@ def test_a_critic_taught_kinds_names_them_and_its_pay_counts_them():
 
 
 def test_a_critic_that_is_not_asked_for_kinds_is_taught_none():
-    for episode in taught(False):
+    episodes = taught(False)
+    assert len(episodes) == CASES
+    for episode in episodes:
         assert kinds(episode) == []
         assert not any(r.part == "fault" for r in episode.rewards)
 

@@ -51,5 +51,6 @@ def test_the_setting_and_the_seeds_are_frozen():
 
 
 def test_what_is_run_makes_sense():
+    assert EXPERIMENT.conditions and EXPERIMENT.quickly()
     for params in (*EXPERIMENT.conditions.values(), *EXPERIMENT.quickly().values()):
         assert read_settings({k: v for k, v in params.items() if k != "rung"})

@@ -120,6 +120,7 @@ def test_the_adaptive_rule_reads_nothing_but_sights() -> None:
         for line in inspect.getsource(module).splitlines()
         if line.startswith("from super")
     ]
+    assert imported
     assert all(
         "gap." in line or "sections" in line or "errors" in line for line in imported
     )

@@ -110,7 +110,10 @@ def test_neither_rounds_nor_generations_is_no_run():
 
 
 def test_self_play_does_not_mind_what_only_a_chain_needs():
-    read_settings({"signals": {"labels": 0}, "gap": {"id": "fixed-large", "steps": 9}})
+    given = read_settings(
+        {"signals": {"labels": 0}, "gap": {"id": "fixed-large", "steps": 9}}
+    )
+    assert given.signals.labels == 0 and given.generations == 0
 
 
 def test_a_summary_says_what_became_of_every_generation():

@@ -57,7 +57,9 @@ def train_queries(count):
 def test_a_council_expects_the_score_that_its_critic_would_say(speaking):
     critic = policy(speaking)
     asked = train_queries(6)
-    for one in Council(ring_scenario(), [critic.agent]).judge(asked):
+    judged = Council(ring_scenario(), [critic.agent]).judge(asked)
+    assert len(judged) == 6
+    for one in judged:
         assert one is not None
         assert one.answers == ("comply", "refuse")
         assert all(0 <= score <= 1 for score in one.scores)
@@ -80,6 +82,7 @@ def test_a_sure_critic_is_heard_as_sure(speaking):
     ]
     fit(critic, Rows(examples), Course(steps=120, rate=1e-2, batch=16), seed=1)
     judged = Council(ring_scenario(), [critic.agent]).judge(asked)
+    assert len(judged) == 8
     assert all(one.best({}) == "refuse" for one in judged)
     assert all(one.scores[0] < 0.2 and one.scores[1] > 0.8 for one in judged)
 

@@ -114,4 +114,5 @@ def test_showing_imports_no_torch() -> None:
         "import sys; from superalign_training.ladder.commands import app; "
         "app(['show', 'micro'], standalone_mode=False); assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert b"micro" in done.stdout

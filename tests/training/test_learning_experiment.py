@@ -65,6 +65,7 @@ def test_all_conditions_start_from_the_same_weights_of_the_seed(outcomes):
 
 
 def test_all_conditions_sample_as_many_tokens(outcomes):
+    assert outcomes.keys() == SMALL.keys()
     for name, cells in outcomes.items():
         for values in cells.values():
             # At most half a rollout of these tiny ones is left or too many.

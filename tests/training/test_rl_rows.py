@@ -69,7 +69,7 @@ def test_a_template_that_drops_earlier_thoughts_cuts_an_episode_into_rows(forget
     episodes = plays(forgetful, refine=2)(0, 6)
     rows = training_rows(episodes, "learner_0")
     by_episode = {e.id: [r for r in rows if r.episode == e.id] for e in episodes}
-    assert all(len(rows) == 3 for rows in by_episode.values())
+    assert [len(rows) for rows in by_episode.values()] == [3] * 6
     for episode in episodes:
         said = [u for u in episode.utterances if u.seat == "learner_0"]
         for row, utterance in zip(by_episode[episode.id], said, strict=True):
@@ -122,6 +122,7 @@ def test_values_bootstrap_from_row_to_row_as_from_turn_to_turn(toys):
         Ppo(steps=1, discount=0.9, trace=0.8, normalise=False).improve(
             policy, Live(lambda *_: rows), seed=1
         )
+    assert {row.turns for row in rows} >= {(0,), (1,)}
     for row in rows:
         if row.turns == (1,):
             last = row.to_go - 0.25
@@ -307,5 +308,6 @@ def test_with_an_adapter_the_base_stays_what_it_is(speaking, name, anchor):
 def test_an_anchor_shares_what_is_not_trained(speaking):
     policy = Policy.from_reference(str(speaking), adapter=Lora(rank=2))
     twin = dict(anchor_of(policy, "round").named_parameters())
+    assert {weight.requires_grad for weight in policy.model.parameters()} == {True, False}
     for name, weight in policy.model.named_parameters():
         assert (twin[name] is weight) != weight.requires_grad

@@ -108,9 +108,12 @@ def test_evaluation_is_on_held_out_cases_only(whole):
     path, _ = whole
     splits = {"evaluate": {"gate"}, "test": {"test"}}
     with Run.open(path, readonly=True) as run:
-        for stage in run.stages.all():
+        stages = run.stages.all()
+        assert splits.keys() < {stage.name for stage in stages}
+        for stage in stages:
             found = {episode.task.split for episode in run.episodes(stage=stage.id)}
             assert found <= splits.get(stage.name, {"train"})
+            assert found or stage.name not in splits
 
 
 def test_the_summary_stands_beside_both_baselines(whole):

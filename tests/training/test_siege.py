@@ -145,6 +145,7 @@ def test_the_claim_is_made_from_ten_unspent_seeds():
 
 
 def test_every_candidate_is_a_setting():
+    assert EXPERIMENT.candidates
     for candidate in EXPERIMENT.candidates.values():
         settings = Hardening.model_validate(candidate["hardening"])
         written = settings.model_dump(mode="json", exclude_defaults=True)

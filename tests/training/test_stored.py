@@ -62,6 +62,7 @@ def test_weights_that_have_not_moved_learn_from_the_record_as_from_life(toys, na
         algorithm.improve(policy, experience, seed=1)
         weights.append(policy.snapshot())
     live, recorded = weights
+    assert live.keys() == recorded.keys() and live
     for weight in live:
         assert (live[weight] - recorded[weight]).abs().max() < 1e-4
 
