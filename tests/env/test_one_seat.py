@@ -53,6 +53,7 @@ def test_a_seat_lives_through_what_it_lives_through_elsewhere(relay, by_seed, se
     engine = superalign_env.Rollouts(
         relay(), dict.fromkeys(relay.seats, by_seed()), run=4
     ).run(8)
+    assert len(engine) == 8
     for case, episode in enumerate(engine):
         _, info = env.reset(seed=4 if not case else None)
         earned, over = 0.0, False

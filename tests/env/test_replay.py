@@ -54,7 +54,9 @@ def test_every_scenario_reproduces_its_episodes_from_the_record(scenario, tmp_pa
     with Run.create(tmp_path / "run", kind="play", config={}, seed=5) as run:
         with EpisodeWriter(run) as writer:
             writer.write(episodes)
-        for stored in run.episodes():
+        recorded = list(run.episodes())
+        assert len(recorded) == len(episodes)
+        for stored in recorded:
             remade = make_scenario(stored.scenario, **stored.options)
             found = replay(stored, remade)
             assert found.differences == ()

@@ -49,6 +49,7 @@ def sources():
             parts = path.relative_to(folder).with_suffix("").parts
             parts = parts[:-1] if parts[-1] == "__init__" else parts
             found.append(read(path, ".".join((package, *parts))))
+    assert {source.module for source in found} > PACKAGES.keys()
     return found
 
 
@@ -56,7 +57,9 @@ def sources():
 def scripts():
     """What runs beside the packages: benchmarks, generators."""
     folders = (ROOT / "benchmarks", ROOT / "docs")
-    return [read(path) for folder in folders for path in sorted(folder.rglob("*.py"))]
+    found = [read(path) for folder in folders for path in sorted(folder.rglob("*.py"))]
+    assert found
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -372,6 +372,7 @@ def test_planted_answers_are_the_one_door_by_which_truth_reaches_a_round(
     flipped = learned(tmp_path / "flipped", a_round(planted=8))
     assert honest.planted == flipped.planted == 8 + 2 * 8 + 2 * (8 + 8)
     schools = [name for name in honest.stages if name.endswith("judge")]
+    assert schools
     assert all(honest.stages[name] != flipped.stages[name] for name in schools)
 
 

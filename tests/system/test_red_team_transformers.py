@@ -93,4 +93,5 @@ def test_in_english_rows_with_a_chat_model(rows_file: Path) -> None:
     graded = [e for e in episodes if e.arm == "vanilla"]
     assert graded and all(e.grades for e in graded)
     invented = [e for e in episodes if e.arm == "attack" and len(e.utterances) > 1]
+    assert invented
     assert not any(e.grades for e in invented), "nobody knows the truth about invented text"

@@ -99,13 +99,15 @@ def vacuous(files):
         for node in ast.walk(tree)
         if isinstance(node, FUNCTION)
     ]
+    tests = [f for f in functions if f[1].name.startswith("test")]
+    helpers = [f for f in functions if not f[1].name.startswith("test")]
     sure = set()
     for _ in range(2):  # a helper may call a helper that asserts
-        sure |= {n.name for _, n, names in functions if checks(n.body, names | sure)}
+        sure |= {node.name for _, node, names in helpers if checks(node.body, names | sure)}
     return [
         f"{file}:{node.lineno} {node.name}"
-        for file, node, names in functions
-        if node.name.startswith("test") and not checks(node.body, names | sure)
+        for file, node, names in tests
+        if not checks(node.body, names | sure)
     ]
 
 

@@ -185,4 +185,5 @@ def test_conditions_differ_in_the_queries_alone() -> None:
         entry["generations"]
         for entry in EXPERIMENT.conditions["follow"]["controllers"].values()
     }
+    assert len(generations) > 1
     assert all(follow["labels"] % n == 0 == follow["steps"] % n for n in generations)

@@ -176,6 +176,7 @@ def check_likeness(folder: Path, rung: int) -> None:
         for ref, path in RUNGS.items()
         if ref.rung == rung - 1
     ]
+    assert card_metrics(folder, "capacity").keys() == same.keys()
     for column, metric in card_metrics(folder, "capacity").items():
         low = min(claims[column].low or 0.0 for claims in [*below, *shipped])
         high = max(claims[column].high or 0.0 for claims in shipped)
@@ -184,6 +185,7 @@ def check_likeness(folder: Path, rung: int) -> None:
         if column[0] == "requests":
             assert abs(metric.value - same[column].value) <= CLOSE, column
     claims = moves_of(seeds[0])
+    assert moves_of(folder).keys() == claims.keys()
     for role, share in moves_of(folder).items():
         assert abs(share - claims[role]) <= CLOSE, role
 

@@ -173,16 +173,15 @@ def test_safe_answers_name_their_sources_and_people_wrote_some(whole):
 def test_conformity_makes_another_agent_whose_parent_it_was(whole):
     path, _, chain = whole
     with Run.open(path, readonly=True) as run:
-        for stage in run.stages.all():
-            if stage.name == "conform":
-                agent = run.agents.get(
-                    stage.outputs["chain"]["policies"]["learner"]["agent"]
-                )
-                before = run.agents.get(stage.inputs["chain"]["before"]["agent"])
-                assert (agent.side, agent.generation) == ("+", stage.generation)
-                assert agent.parent == before.hash
-                assert agent.spec.policy != before.spec.policy
-                assert before.parent == ""  # a fresh policy descends from nobody
+        conforming = [stage for stage in run.stages.all() if stage.name == "conform"]
+        assert conforming
+        for stage in conforming:
+            agent = run.agents.get(stage.outputs["chain"]["policies"]["learner"]["agent"])
+            before = run.agents.get(stage.inputs["chain"]["before"]["agent"])
+            assert (agent.side, agent.generation) == ("+", stage.generation)
+            assert agent.parent == before.hash
+            assert agent.spec.policy != before.spec.policy
+            assert before.parent == ""  # a fresh policy descends from nobody
         accepted = {a.hash for a in run.agents.all(role="learner", accepted=True)}
         assert {one.checkpoint.agent for one in chain.aligned} == accepted
 

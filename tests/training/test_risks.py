@@ -86,6 +86,7 @@ def test_a_learner_that_does_no_wrong_gives_no_hazards():
 
 def test_the_evidence_names_the_episode_the_answer_and_every_critic():
     _, episodes = played(Fixed("comply"), cases=12, critics=2)
+    assert {episode.arm for episode in episodes} >= {"vanilla", "attack"}
     for one, episode in zip(deployed(episodes, lambda c: f"a{c}"), episodes, strict=True):
         assert one.episode == episode.id
         assert one.query == asked_of(episode)
@@ -116,6 +117,7 @@ def test_critics_that_name_a_kind_of_fault_are_believed():
 
 def test_a_hazard_can_be_asked_again_as_a_task():
     scenario, episodes = played(Fixed("comply"), cases=12)
+    assert len(episodes) == 12
     for episode in episodes:
         task = task_of(episode, lambda text: scenario.source.parse(text, "train"))
         assert task.prompt == asked_of(episode)

@@ -71,7 +71,7 @@ def test_the_learner_is_taught_and_kept_and_nobody_else_changes(speaking, tmp_pa
     with Run.open(tmp_path / "run0", readonly=True) as run:
         names = [row.metric.name for row in run.metrics.read("learner.*")]
         assert {"learner.lessons", "learner.lessons.loss"} <= set(names)
-        assert all(episode.task.split == "train" for episode in run.episodes())
+        assert {episode.task.split for episode in run.episodes()} == {"train"}
 
 
 def test_nothing_to_learn_leaves_the_learner_as_it_is(speaking, tmp_path):

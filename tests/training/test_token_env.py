@@ -257,6 +257,7 @@ def test_ppo_learns_to_spell_and_hands_the_language_model_back(agent):
     env = spell(speaker, context=16)
     seen, _ = env.reset(seed=5)
     (reply,) = speaker.act([env.seat_env.game.view("speaker_0")])
+    assert reply.token_ids
     for token in reply.token_ids:
         action, _ = trained.model.predict(seen, deterministic=True)
         assert int(action) == token
