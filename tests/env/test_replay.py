@@ -126,12 +126,25 @@ def changed_pay(episode):
     )
 
 
+def changed_grade(episode):
+    first, *others = episode.grades
+    return replace(episode, grades=(replace(first, value=1 - first.value), *others))
+
+
+def changed_event(episode):
+    first = next(e for e in episode.events if e.kind == "verdict.given")
+    altered = replace(first, evidence={**first.evidence, "score": 0.123})
+    return replace(episode, events=[altered if e == first else e for e in episode.events])
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (changed_text, "turn 1: view"),
         (changed_view, "view of"),
         (changed_pay, "rewards of"),
+        (changed_grade, "grades of"),
+        (changed_event, "events of"),
         (lambda e: replace(e, ending=Ending.truncated("time")), "ending"),
         (lambda e: replace(e, arm="another"), "arm"),
         (lambda e: replace(e, renderer="x-9"), "renderer"),

@@ -39,9 +39,12 @@ def filled(items, known):
 
 
 def asserts(test, known):
-    """Whether an asserted expression is false of no items, as ``all(…)`` is not."""
-    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
-        return any(asserts(value, known) for value in test.values)
+    """Whether an asserted expression can be false, also of no items: ``all(…)`` is not."""
+    if isinstance(test, ast.BoolOp):
+        some = any if isinstance(test.op, ast.And) else all
+        return some(asserts(value, known) for value in test.values)
+    if isinstance(test, ast.Constant):
+        return not test.value
     loops = [g for n in ast.walk(test) if isinstance(n, LOOP) for g in n.generators]
     if all(filled(g.iter, known) for g in loops):
         return True
@@ -66,7 +69,7 @@ def checks(body, known):
 def check(node, known):
     match node:
         case ast.Assert(test=test):
-            return asserts(test, known) or calls(test, known)
+            return asserts(test, known)
         case ast.For(iter=items, body=body):
             return calls(items, known) or (filled(items, known) and checks(body, known))
         case ast.If(body=body, orelse=other):
@@ -131,6 +134,8 @@ def test_every_test_surely_checks_something(root):
         ("assert {row.name for row in rows} == {'one'}", True),
         ("assert {row.name for row in rows} <= {'one'}", False),
         ("if rows: assert rows[0]", False),
+        ("assert rows or True", False),
+        ("assert True", False),
         ("while rows: assert rows.pop()", False),
         ("with pytest.raises(ValueError): play()", True),
         ("for row in rows: helper(row)", False),

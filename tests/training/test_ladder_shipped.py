@@ -113,20 +113,16 @@ def test_a_shipped_rung_can_and_does_what_its_card_says(
         assert claim.low <= metric.value <= claim.high
 
 
-@pytest.mark.parametrize("reference", RUNGS, ids=str)
+@pytest.mark.parametrize("reference", [r for r in RUNGS if r.rung >= 3], ids=str)
 def test_capacity_of_requests_is_there_and_utility_is_not(reference: RungReference) -> None:
-    """Pre-training teaches what follows, and no seat's policy."""
-    if reference.rung < 3:
-        pytest.skip("small rungs are a lottery")
+    """Pre-training teaches what follows, and no seat's policy; small rungs are a lottery."""
     folder = RUNGS[reference]
     assert card_metrics(folder, "capacity")["requests", "1"].value >= 0.9
     assert card_metrics(folder, "utility")["requests", "1"].value < 0.65
 
 
-@pytest.mark.parametrize("reference", RUNGS, ids=str)
+@pytest.mark.parametrize("reference", [r for r in RUNGS if r.rung >= 2], ids=str)
 def test_moves_of_the_larger_rungs_are_understood(reference: RungReference) -> None:
-    if reference.rung < 2:
-        pytest.skip("small rungs stumble")
     moves = moves_of(RUNGS[reference])
     assert moves["attacker"] >= 0.6
     assert min(moves[role] for role in ("learner", "critic", "reviser")) >= 0.9
