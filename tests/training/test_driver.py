@@ -34,6 +34,7 @@ def counting(calls, *, stop_at=None, error=None):
         calls.append((bench.stage, bench.round, bench.seed))
         bench.writer.write([episode(f"e-{bench.stage}", len(calls))])
         if stop_at == len(calls):
+            write_memory(bench.run.path, "half-done", {"stop_at": stop_at})
             raise error or KeyboardInterrupt
         memory = bench.chain.memories.get("counter")
         count = read_memory(bench.run.path, memory)["count"] if memory else 0
@@ -59,7 +60,8 @@ def go(run, stages, **more):
 def contents(run):
     stages = [(s.id, s.round, s.status, s.outputs, s.rng) for s in run.stages.all()]
     metrics = [(m.stage, m.metric) for m in run.metrics.read()]
-    return stages, metrics, run.episode_ids()
+    files = sorted(path.name for path in (run.path / "checkpoints").iterdir())
+    return stages, metrics, run.episode_ids(), files
 
 
 def test_stages_hand_the_chain_on_and_are_recorded(tmp_path):
