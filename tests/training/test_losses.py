@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from superalign_training.algorithms.ppo import standardised
+from superalign_training.algorithms.ppo import Ppo, standardised
+from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.updates.losses import (
     clipped_surrogate,
     clipped_value_loss,
@@ -12,6 +13,7 @@ from superalign_training.algorithms.updates.losses import (
     k1,
     k3,
 )
+from superalign_training.experience import Live
 
 RNG = np.random.default_rng(3)
 
@@ -96,3 +98,71 @@ def test_advantages_are_standardised_over_decisions_not_tokens():
     np.testing.assert_allclose(standardised(advantages, decides), expected, atol=1e-12)
     one = standardised(as_tensor([[5.0]]), as_tensor([[1.0]]))
     assert one.item() == 0.0
+
+
+def own_entropy(policy, rows):
+    """Mean entropy in nats at own tokens, and at all tokens of the completions."""
+    ids = torch.tensor([row.prompt_ids + row.completion_ids for row in rows])
+    own = torch.tensor([row.env_mask for row in rows]).bool()
+    with torch.no_grad():
+        logits = policy.model(ids).logits[:, -own.shape[1] - 1 : -1]
+    entropies = torch.distributions.Categorical(logits=logits).entropy()
+    return entropies[own].mean().item(), entropies.mean().item()
+
+
+ONE_STEP = {
+    "ppo": Ppo(steps=1, cases=8, epochs=1, minibatches=1, kl=0.0, entropy=1.0),
+    "reinforce": Reinforce(steps=1, cases=8, kl=0.0, entropy=1.0),
+}
+
+
+@pytest.mark.parametrize("name", ONE_STEP)
+def test_entropy_is_of_own_words_alone_and_its_bonus_raises_it(toys, name):
+    policy = toys.small_policy()
+    with torch.no_grad():
+        policy.model.lm_head.weight.mul_(
+            8
+        )  # far from uniform, and unlike from word to word
+    rows = [
+        row._replace(to_go=0.0, turn_rewards=(0.0, 0.0))
+        for row in toys.Delayed(policy)(0, 8)
+    ]
+    before, with_others = own_entropy(policy, rows)
+    assert abs(before - with_others) > 1e-3
+    numbers = ONE_STEP[name].improve(policy, Live(lambda *_: rows), seed=1)
+    assert numbers["entropy"] == pytest.approx(before, abs=1e-4)
+    assert own_entropy(policy, rows)[0] > before
+
+
+@pytest.mark.parametrize("name", ONE_STEP)
+def test_a_weight_on_divergence_keeps_a_policy_near_its_anchor(toys, name):
+    moved = []
+    for kl in (0.0, 5.0):
+        policy = toys.small_policy()
+        rows = toys.Delayed(policy)(0, 32)
+        assert len({row.to_go for row in rows}) == 2
+        algorithm = ONE_STEP[name].model_copy(
+            update={"steps": 8, "cases": 32, "rate": 1e-2, "entropy": 0.0, "kl": kl}
+        )
+        algorithm.improve(policy, Live(lambda *_, r=rows: r), seed=1)
+        ids = torch.tensor([row.prompt_ids + row.completion_ids for row in rows])
+        with torch.no_grad():
+            now = policy.model(ids).logits.log_softmax(-1)
+            then = toys.small_policy().model(ids).logits.log_softmax(-1)
+        moved.append((now.exp() * (now - then)).sum(-1).mean().item())
+    assert moved[1] < 0.5 * moved[0]
+
+
+def test_a_turn_is_valued_by_what_was_read_before_it(toys):
+    """With lambda 1 its target is what the episode still pays, whatever was expected."""
+    policy = toys.small_policy()
+    rows = toys.Delayed(policy)(0, 16)
+    torch.nn.init.normal_(policy.value_head.linear.weight, std=0.3)
+    ids = torch.tensor([row.prompt_ids + row.completion_ids for row in rows])
+    values = policy.values(ids, torch.ones_like(ids))
+    before = [len(row.prompt_ids) - 1 + begin for row in rows[:1] for begin, _ in row.spans]
+    to_go = torch.tensor([row.turns_to_go for row in rows])
+    expected = 0.5 * (values[:, before] - to_go).pow(2).mean().item()
+    algorithm = ONE_STEP["ppo"].model_copy(update={"cases": 16, "trace": 1.0})
+    numbers = algorithm.improve(policy, Live(lambda *_: rows), seed=1)
+    assert numbers["value_loss"] == pytest.approx(expected, rel=1e-4)
