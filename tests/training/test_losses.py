@@ -6,6 +6,8 @@ import torch
 
 from superalign_training.algorithms.ppo import Ppo, standardised
 from superalign_training.algorithms.reinforce import Reinforce
+from superalign_training.algorithms.updates.batches import Batch
+from superalign_training.algorithms.updates.likelihood import read
 from superalign_training.algorithms.updates.losses import (
     clipped_surrogate,
     clipped_value_loss,
@@ -166,3 +168,15 @@ def test_a_turn_is_valued_by_what_was_read_before_it(toys):
     algorithm = ONE_STEP["ppo"].model_copy(update={"cases": 16, "trace": 1.0})
     numbers = algorithm.improve(policy, Live(lambda *_: rows), seed=1)
     assert numbers["value_loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_log_probs_are_of_own_tokens_at_the_temperature_and_0_elsewhere():
+    """A word of somebody else that has become impossible must not spoil a sum."""
+    ids = torch.tensor([[5, 1, 2, 3]])
+    batch = Batch(ids, torch.ones_like(ids), torch.tensor([[1.0, 0.0, 1.0]]))
+    logits = torch.as_tensor(RNG.normal(size=(1, 4, 6)), dtype=torch.float32)
+    logits[0, 1, 2] = -torch.inf
+    first, others, last = read(logits, batch, 0.5).logprobs[0].tolist()
+    wanted = (logits / 0.5).log_softmax(-1)
+    assert others == 0.0
+    assert (first, last) == pytest.approx((wanted[0, 0, 1].item(), wanted[0, 2, 3].item()))
