@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from superalign_training.algorithms.ppo import Ppo, standardised
 from superalign_training.algorithms.reinforce import Reinforce
-from superalign_training.algorithms.updates.batches import Batch
-from superalign_training.algorithms.updates.likelihood import read
+from superalign_training.algorithms.updates.batches import Batch, pad
+from superalign_training.algorithms.updates.likelihood import likelihood, read
 from superalign_training.algorithms.updates.losses import (
     clipped_surrogate,
     clipped_value_loss,
@@ -180,3 +181,39 @@ def test_log_probs_are_of_own_tokens_at_the_temperature_and_0_elsewhere():
     wanted = (logits / 0.5).log_softmax(-1)
     assert others == 0.0
     assert (first, last) == pytest.approx((wanted[0, 0, 1].item(), wanted[0, 2, 3].item()))
+
+
+def test_log_probs_do_not_depend_on_padding(toys):
+    """Asked of a model with absolute positions, which padding on the left would shift."""
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=1000,
+            n_positions=16,
+            n_embd=16,
+            n_layer=1,
+            n_head=2,
+            bos_token_id=1,
+            eos_token_id=1,
+        )
+    ).train(False)
+    short, long = toys.Delayed(toys.small_policy())(0, 2)
+    long = long._replace(prompt_ids=(3, 4, *long.prompt_ids))
+    device = torch.device("cpu")
+    with torch.no_grad():
+        both = likelihood(model, pad([short, long], filler=0, device=device), 1.0)
+        alone = likelihood(model, pad([short], filler=0, device=device), 1.0)
+    torch.testing.assert_close(both.logprobs[:1], alone.logprobs)
+
+
+@pytest.mark.parametrize("name", ONE_STEP)
+def test_long_gradients_are_shortened(toys, name):
+    """So far, here, that what the optimiser adds to its denominator outweighs them."""
+    moved = []
+    for max_norm in (1.0, 1e-12):
+        policy = toys.small_policy()
+        rows, before = toys.Delayed(policy)(0, 8), policy.snapshot()
+        algorithm = ONE_STEP[name].model_copy(update={"max_norm": max_norm, "rate": 1e-2})
+        algorithm.improve(policy, Live(lambda *_, r=rows: r), seed=1)
+        after = policy.snapshot()
+        moved.append(max((after[n] - before[n]).abs().max().item() for n in before))
+    assert moved[0] > 5e-3 and moved[1] < 1e-3

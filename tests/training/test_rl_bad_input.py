@@ -10,6 +10,7 @@ from superalign_training.algorithms.grpo import Grpo
 from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
+from superalign_training.algorithms.updates.descent import Descent
 from superalign_training.algorithms.updates.memory import MicroBatch
 from superalign_training.experience import Live
 
@@ -176,6 +177,28 @@ def test_out_of_memory_halves_the_pieces_says_so_once_and_changes_nothing(
     assert len([w for w in said if "micro_batch" in str(w.message)]) == 1
     for weight in whole:
         torch.testing.assert_close(pieces[weight], whole[weight], atol=2e-5, rtol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:.*do not fit into memory")
+@pytest.mark.parametrize("name", ["reinforce", "ppo"])
+def test_pieces_that_fitted_before_memory_ran_out_count_once(toys, name, monkeypatch):
+    whole = one_update(toys, name, monkeypatch)
+    pieces, step = [], Descent.step
+
+    def cramped_step(self, rows, loss):
+        def cramped(places):
+            pieces.append(len(places))
+            if len(pieces) == 2:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+            return loss(places)
+
+        return step(self, rows, cramped)
+
+    monkeypatch.setattr(Descent, "step", cramped_step)
+    again = one_update(toys, name, monkeypatch, micro_batch=4)
+    assert pieces[:3] == [4, 4, 2]
+    for weight in whole:
+        torch.testing.assert_close(again[weight], whole[weight], atol=2e-5, rtol=1e-3)
 
 
 @pytest.mark.filterwarnings("ignore:.*do not fit into memory")
