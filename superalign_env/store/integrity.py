@@ -20,6 +20,20 @@ from superalign_env.store.queries import Played
 from superalign_env.store.run import Run
 from superalign_env.store.serialization import is_sealed
 
+NOT_SEALED = (
+    "settings",
+    "stages",
+    "agents",
+    "metrics",
+    "notices",
+    "hazards",
+    "questions",
+    "annotators",
+    "cells",
+    "the stage that an episode is of",
+)
+"""What of a run has no hash, so that nobody would see it altered."""
+
 
 class Problem(NamedTuple):
     """One thing that is wrong with a run."""
@@ -53,21 +67,6 @@ def validate(run: Run, progress: OnBytes | None = None) -> list[Problem]:
         *_added(run),
         *_misstated(run),
     ]
-
-
-NOT_SEALED = (
-    "settings",
-    "stages",
-    "agents",
-    "metrics",
-    "notices",
-    "hazards",
-    "questions",
-    "annotators",
-    "cells",
-    "the stage that an episode is of",
-)
-"""What of a run has no hash, so that nobody would see it altered."""
 
 
 def _database(run: Run) -> Iterator[Problem]:

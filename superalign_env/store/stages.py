@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _COLUMNS = "id, generation, round, name, status, inputs, outputs, rng, signals_to"
 
-
 _SPOKEN = """
 SELECT rowid, coalesce(stage, ''), said FROM episodes
 WHERE rowid > ? ORDER BY rowid LIMIT 1024
