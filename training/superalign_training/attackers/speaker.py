@@ -189,7 +189,7 @@ def _logprobs(model: Any, said: _Said) -> torch.Tensor:
         position_ids=positions(said.mask),
         logits_to_keep=width + 1,
     )
-    logits = output.logits[:, :-1].masked_fill(~said.permitted, _FORBIDDEN)
+    logits = output.logits[:, :-1].float().masked_fill(~said.permitted, _FORBIDDEN)
     tokens = said.ids[:, -width:, None]
     logprobs = logits.log_softmax(-1).gather(-1, tokens)[..., 0]
     total: torch.Tensor = (logprobs * said.spoken).sum(1)

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from superalign_agents.transformer import TransformerAgent
 from superalign_training.policy.baselines import Baselines
-from superalign_training.policy.optimiser import Optimiser, Weights
+from superalign_training.policy.optimiser import MasterAdamW, Optimiser, Weights
 from superalign_training.policy.outlook import Outlook, ValueHead, look, value
 from superalign_training.policy.schedule import CONSTANT, Schedule
 
@@ -61,9 +61,7 @@ class Trainee:
         """Optimiser steps ever taken."""
         return self.optimiser.updates
 
-    def optimizer(
-        self, rate: float, *, value_rate: float | None = None
-    ) -> torch.optim.AdamW:
+    def optimizer(self, rate: float, *, value_rate: float | None = None) -> MasterAdamW:
         """Return the policy's own optimiser, with its moments, at a learning rate.
 
         Args:
@@ -78,7 +76,7 @@ class Trainee:
         schedule: Schedule = CONSTANT,
         *,
         value_rate: float | None = None,
-    ) -> tuple[torch.optim.AdamW, LambdaLR]:
+    ) -> tuple[MasterAdamW, LambdaLR]:
         """Return the optimiser and a schedule that goes on where the policy stands.
 
         Args:
@@ -114,9 +112,10 @@ class Trainee:
         return {**self.model_weights(), **self.head_weights()}
 
     def snapshot(self) -> dict[str, torch.Tensor]:
-        """Return a copy of what is trained, for `restore`."""
+        """Return a copy of what is trained, and of its masters, for `restore`."""
         named = self.trained_weights().items()
-        return {name: weight.detach().clone() for name, weight in named}
+        copies = {name: weight.detach().clone() for name, weight in named}
+        return {**copies, **self.optimiser.masters()}
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Take weights back, and forget the moments that led away from them."""
@@ -126,7 +125,7 @@ class Trainee:
                     weight.copy_(weights[name])
                 else:  # a value head younger than the snapshot
                     weight.zero_()
-        self.optimiser.forget()
+        self.optimiser.forget(weights)
         self.agent.refresh()
 
     @property
