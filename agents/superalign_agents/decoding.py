@@ -149,9 +149,9 @@ def positions(mask: torch.Tensor) -> torch.Tensor:
     Models with absolute positions (GPT-2) count the padding on the left otherwise.
 
     Args:
-        mask: [B, T] 1 where there is a token.
+        mask: [B, T] 1 or True where there is a token.
     """
-    return (mask.cumsum(dim=1) - 1).clamp(min=0)
+    return (mask.long().cumsum(dim=1) - 1).clamp(min=0)
 
 
 def _check(

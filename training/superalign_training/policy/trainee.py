@@ -35,19 +35,27 @@ class Trainee:
         return self.agent.model
 
     @contextmanager
-    def training(self) -> Iterator[PreTrainedModel]:
+    def training(self, *, dropout: bool = True) -> Iterator[PreTrainedModel]:
         """Yield the model, ready to be trained; afterwards it is ready to speak.
 
         TRL's trainers put a `forward` of their own on a model and leave it there; it is
         taken off, or a policy trained for many rounds would call through all of them. They
         also switch the cache of keys and values off, for whoever loads the checkpoint too.
+
+        Args:
+            dropout: whether the model's own takes place. Without it log-probs are those of
+                the rollout, and activations may still be recomputed, which they are in
+                training mode alone.
         """
         config: Any = self.model.config
         cached = getattr(config, "use_cache", None)
         self.model.train(True)
+        rates = [] if dropout else _without_dropout(self.model)
         try:
             yield self.model
         finally:
+            for module, name, rate in rates:
+                setattr(module, name, rate)
             self.model.__dict__.pop("forward", None)
             if cached is not None:
                 config.use_cache = cached
@@ -159,3 +167,20 @@ class Trainee:
         """
         with torch.no_grad():
             return value(self.model, self.value_head, ids=ids, mask=mask)
+
+
+def _without_dropout(model: PreTrainedModel) -> list[tuple[Any, str, float]]:
+    """Set all rates of dropout to 0; return (module, attribute, rate) of what they were.
+
+    Attention and some blocks call the function with a rate of their own (`attn_dropout`,
+    `dropout`, `layerdrop`), so that layers of the class `Dropout` are not all there is.
+    """
+    found: list[tuple[Any, str, float]] = []
+    for module in model.modules():
+        names = ["p"] if isinstance(module, torch.nn.Dropout) else list(vars(module))
+        for name in names:
+            rate = getattr(module, name)
+            if isinstance(rate, float) and (name == "p" or "drop" in name):
+                found.append((module, name, rate))
+                setattr(module, name, 0.0)
+    return found
