@@ -1,6 +1,5 @@
 """Training in bfloat16 follows training in float32: the optimiser steps float32 masters."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -66,7 +65,7 @@ def recorded(toys, narrow):
             said = sample(
                 model,
                 [toys.PROMPT] * 4,
-                np.random.default_rng(case).random((4, 3)),
+                range(4 * case, 4 * case + 4),
                 max_new_tokens=[3] * 4,
                 stop_ids=[],
             )

@@ -248,7 +248,7 @@ def test_what_a_prompt_asks_for_is_learned(name, toys):
             said = sample(
                 policy.model,
                 [prompt] * 8,
-                np.random.default_rng(case).random((8, 1)),
+                [mix(0, case, member) for member in range(8)],
                 max_new_tokens=[1] * 8,
                 stop_ids=[],
             )
