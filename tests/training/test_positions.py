@@ -9,6 +9,7 @@ from superalign_agents.decoding import positions, sample
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.making import make_scenario
 from superalign_env.rollout import Rollouts
+from superalign_env.seeding import mix
 from superalign_scenarios.microworld import words
 from superalign_training.algorithms.dpo import Dpo
 from superalign_training.algorithms.grpo import Grpo
