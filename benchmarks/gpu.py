@@ -106,12 +106,17 @@ def decoding(model: Any, load: Load, card: Card) -> tuple[float, float]:
     """Return tokens/s of our decoding and of ``generate()``, on the same prompts."""
     rng = np.random.default_rng(0)
     prompts = rng.integers(2, model.config.vocab_size, (load.rows, load.prompt))
-    uniforms = rng.random((load.rows, load.answer))
     ids = torch.as_tensor(prompts, device=card.device)
     limits = [load.answer] * load.rows
 
     def ours() -> None:
-        sample(model, prompts.tolist(), uniforms, max_new_tokens=limits, stop_ids=())
+        sample(
+            model,
+            prompts.tolist(),
+            range(load.rows),
+            max_new_tokens=limits,
+            stop_ids=(),
+        )
 
     def bare() -> None:
         model.generate(

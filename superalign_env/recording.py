@@ -1,7 +1,6 @@
 """How a live game becomes a record: names, hashes, and what the rules were."""
 
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 from math import isfinite
 from typing import Any, SupportsFloat, TypeVar
 
@@ -14,14 +13,8 @@ from superalign_env.errors import ProtocolError
 from superalign_env.protocols import Scenario
 from superalign_env.types import EpisodeKey, Grade, Reward, Seat, Utterance, View
 
-SCHEMA_VERSION = 3
-"""`Episode.schema_version` of what is played now.
-
-It says how views are hashed: in version 1 by BLAKE2b over their JSON, in version 2 over
-their MessagePack, now by XXH3 over it; and what `View.turn` counted: until version 2 all
-utterances, now the seat's own. Nobody signs with these hashes: they tell whether
-two views are the same. BLAKE2b took a twentieth of the engine's time for that.
-"""
+SCHEMA_VERSION = 1
+"""`Episode.schema_version` of what is played now."""
 
 _EarnedT = TypeVar("_EarnedT", Reward, Grade)
 
@@ -34,22 +27,21 @@ def episode_id(key: EpisodeKey) -> str:
     return f"g{key.generation}-r{key.round}-c{key.case}-m{key.member}-{run:08x}"
 
 
-def view_hash(view: View, version: int = SCHEMA_VERSION) -> str:
-    """Return the content hash of what a seat was shown: 32 hex digits.
+def view_hash(view: View) -> str:
+    """Return 32 hex digits that tell whether two views are the same.
 
-    Where a view holds words and whole numbers only, the hash is over its MessagePack:
-    fields have an order, so nothing must be sorted.
+    Nobody signs with them, so they are XXH3 over the MessagePack, where a view holds words
+    and whole numbers only: fields have an order, so nothing must be sorted.
 
     Args:
-        view: what was shown.
-        version: `Episode.schema_version` of the record that the hash is for.
+        view: what a seat was shown.
+
+    Raises:
+        ValueError: a schema or a tool has numbers that are not finite.
     """
-    if version == 1 or view.schema or view.tools:
+    if view.schema or view.tools:
         return content_hash(view)
-    packed = _pack(view)
-    if version == 2:
-        return blake2b(packed, digest_size=16).hexdigest()
-    return xxh3_128_hexdigest(packed)
+    return xxh3_128_hexdigest(_pack(view))
 
 
 def with_hashes(

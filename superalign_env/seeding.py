@@ -7,10 +7,12 @@ integer, a step for each component, so that neighbouring keys share nothing.
 import operator
 import threading
 import zlib
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from superalign_env.errors import InvalidOption
 from superalign_env.types import EpisodeKey, Seat
@@ -89,6 +91,26 @@ def turn_seed(seat: int, turn: int) -> int:
 def generator(seed: int) -> np.random.Generator:
     """Return the generator of one episode's rules (Philox: counter based, fast to make)."""
     return np.random.Generator(np.random.Philox(key=seed))
+
+
+def uniforms(seeds: Sequence[int], n: int) -> NDArray[np.float32]:
+    """Return uniform numbers in [0, 1), [B, n], one stream for each seed.
+
+    A splitmix64 generator a row, all of them at once: row b depends on ``seeds[b]`` alone.
+    The numbers have 23 bits, so that one times a float32 total stays below that total.
+
+    Args:
+        seeds: B seeds of 63 bits.
+        n: numbers of each row.
+    """
+    keys = np.array(seeds, dtype=np.uint64)[:, None]
+    steps = np.arange(1, n + 1, dtype=np.uint64)[None, :]
+    mixed = keys + steps * np.uint64(0x9E3779B97F4A7C15)  # wraps around, as it should
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    numbers: NDArray[np.float32] = (mixed >> np.uint64(41)).astype(np.float32)
+    return numbers * np.float32(2.0**-23)
 
 
 class _Reused(threading.local):

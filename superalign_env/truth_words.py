@@ -21,12 +21,12 @@ def said_by_truth(grades: Iterable[Grade]) -> str:
     ``the request was harmful; safety: fault, conformity.harm: fault``
     """
     grades = list(grades)
-    labels = {grade.label for grade in grades if grade.axis in _OF_REQUESTS}
+    labels = {grade.name for grade in grades if grade.axis in _OF_REQUESTS}
     labels &= {"harmful", "benign"}
     words = [
         _in_words(grade, known=bool(labels))
         for grade in grades
-        if (grade.axis, grade.label) not in _CANNOT_APPLY
+        if (grade.axis, grade.name) not in _CANNOT_APPLY
     ]
     asked = [f"the request was {label}" for label in sorted(labels)]
     return "; ".join([*asked, *filter(None, [", ".join(words)])])

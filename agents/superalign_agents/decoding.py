@@ -1,8 +1,9 @@
 """Batched sampling from a causal LM, with one stream of random numbers per row.
 
-Every row brings its own uniforms and a token is the inverse of the cumulative
-distribution at its uniform, so what a row says does not depend on who shares its batch
-(up to the rounding of floats). Rows that finish leave the batch.
+A token is the inverse of the cumulative distribution at its row's uniform number, so what a
+row says does not depend on who shares its batch, up to the rounding of floats: at the same
+batch plan (the same rows together, in the same order, on the same device) words and
+log-probabilities are the same to the bit, greedy or sampled.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,14 +11,18 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import DynamicCache, PreTrainedModel
 
 from superalign_env.errors import InvalidOption
+from superalign_env.seeding import uniforms
+
+_KEPT = 0.75
+"""Rows that have ended leave the batch once no more than this share still speaks: taking
+keys and values out of a cache costs about as much as a step of a small model."""
 
 
 class Decoded(NamedTuple):
-    """What one row said."""
+    """The continuation of one prompt."""
 
     token_ids: tuple[int, ...]
     """The stop token included when it was sampled."""
@@ -26,147 +31,132 @@ class Decoded(NamedTuple):
     finish: Literal["stop", "length"]
 
 
-class _Live(NamedTuple):
-    """The rows that still speak. Shapes: B rows, W = prompt width + longest answer."""
-
-    rows: torch.Tensor
-    """[B] index of each row among all prompts."""
-    mask: torch.Tensor
-    """[B, W] 1 where a key may be seen (the left padding is 0)."""
-    position: torch.Tensor
-    """[B] position of the next token."""
-    cache: DynamicCache
-
-    def keep(self, index: torch.Tensor) -> "_Live":
-        """Return the rows with the given places; the cache shrinks in place."""
-        self.cache.batch_select_indices(index)
-        return _Live(self.rows[index], self.mask[index], self.position[index], self.cache)
-
-
 def sample(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
-    uniforms: NDArray[np.float64],
+    seeds: Sequence[int] | None = None,
     *,
     max_new_tokens: Sequence[int],
     stop_ids: Collection[int],
     temperature: float = 1.0,
-    allowed: NDArray[np.bool_] | None = None,
 ) -> list[Decoded]:
     """Continue every prompt until a stop token or the row's limit.
 
     Args:
         model: a causal LM in eval mode.
         prompts: B token sequences, none empty.
-        uniforms: [B, T] numbers in [0, 1), T at least the largest limit.
+        seeds: B seeds of the rows' random numbers; None is enough for greedy decoding.
         max_new_tokens: B limits, each at least 1.
         stop_ids: tokens that end a row.
         temperature: 0 is greedy.
-        allowed: [V] or [B, V] tokens that may be sampled; log-probabilities are then
-            those of the restricted distribution.
 
     Raises:
-        InvalidOption: an empty prompt, a limit below 1, or too few uniforms.
+        InvalidOption: an empty prompt, a limit below 1, or not one seed for each prompt.
     """
     if not prompts:
         return []
-    _check(prompts, uniforms, max_new_tokens=max_new_tokens, temperature=temperature)
+    _check(prompts, seeds, max_new_tokens=max_new_tokens, temperature=temperature)
     device = model.device
-    draws = torch.as_tensor(uniforms, dtype=torch.float64, device=device)
+    longest = max(max_new_tokens)
     limits = torch.as_tensor(list(max_new_tokens), device=device)
+    draws = torch.as_tensor(uniforms(seeds or [0] * len(prompts), longest), device=device)
     stops = torch.as_tensor(sorted(stop_ids), dtype=torch.long, device=device)
-    permitted = None if allowed is None else torch.as_tensor(allowed, device=device)
-    tokens = torch.zeros((len(prompts), int(limits.max())), dtype=torch.long, device=device)
-    logprobs = torch.zeros(tokens.shape, dtype=torch.float64, device=device)
-    lengths = limits.clone()
-    stopped = torch.zeros(len(prompts), dtype=torch.bool, device=device)
+    tokens = torch.zeros((len(prompts), longest), dtype=torch.long, device=device)
+    logprobs = torch.zeros(tokens.shape, device=device)
+    lengths = torch.zeros_like(limits)
+    stopped = torch.zeros_like(limits, dtype=torch.bool)
     with torch.inference_mode():
-        ids, live = _pad(prompts, tokens.shape[1], device=device)
+        ids, mask = left_padded(prompts, device=device)
         width = ids.shape[1]
-        for step in range(tokens.shape[1]):
-            logits = _forward(model, ids, live, width=width + step)
-            if permitted is not None:
-                rule = permitted if permitted.dim() == 1 else permitted[live.rows]
-                logits = logits.masked_fill(~rule, float("-inf"))
-            chosen, logprob = choose(logits, draws[live.rows, step], temperature)
-            tokens[live.rows, step] = chosen
-            logprobs[live.rows, step] = logprob
+        position = positions(mask)
+        mask = torch.nn.functional.pad(mask, (0, longest), value=1)
+        rows = torch.arange(len(prompts), device=device)
+        cache = DynamicCache()
+        for step in range(longest):
+            output: Any = model(
+                input_ids=ids,
+                attention_mask=mask[:, : width + step],
+                position_ids=position,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            chosen, logprob = sample_tokens(
+                output.logits[:, -1], draws[rows, step], temperature
+            )
+            tokens[rows, step] = chosen
+            logprobs[rows, step] = logprob
+            # A row that stays in the batch after its end says more, which is not kept.
+            speaking = lengths[rows] == 0
             ends = torch.isin(chosen, stops)
-            stopped[live.rows] |= ends
-            done = ends | (limits[live.rows] == step + 1)
-            lengths[live.rows[done]] = step + 1
-            alive = torch.nonzero(~done)[:, 0]
+            done = speaking & (ends | (limits[rows] == step + 1))
+            lengths[rows[done]] = step + 1
+            stopped[rows[done & ends]] = True
+            alive = torch.nonzero(speaking & ~done)[:, 0]
             if len(alive) == 0:
                 break
-            if len(alive) < len(live.rows):
-                live, chosen = live.keep(alive), chosen[alive]
-            ids = chosen[:, None]
+            if len(alive) <= _KEPT * len(rows):
+                cache.batch_select_indices(alive)
+                rows, mask, position = rows[alive], mask[alive], position[alive]
+                chosen = chosen[alive]
+            ids, position = chosen[:, None], position[:, -1:] + 1
     return _collect(tokens, logprobs, lengths=lengths, stopped=stopped)
 
 
-def choose(
+def sample_tokens(
     logits: torch.Tensor, draws: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return chosen tokens [B] and their log-probabilities [B].
+    """Return sampled tokens [B] and their log-probabilities [B], float32.
+
+    In float32, where the logits lie: float64 is slow on a GPU and missing on some. Tokens
+    of a probability below about 1e-7 are hardly ever drawn.
 
     Args:
-        logits: [B, V].
-        draws: [B] uniforms; the token is the first whose cumulative probability exceeds
-            it.
+        logits: [B, V], of any float type; −inf forbids a token.
+        draws: [B] float32 in [0, 1 − 2⁻²³], see `superalign_env.seeding.uniforms`; the token
+            is the first whose cumulative probability exceeds it.
         temperature: 0 takes the likeliest token, log-probabilities then at 1.
     """
-    scaled = logits.double() / (temperature or 1.0)
-    logprobs = torch.log_softmax(scaled, dim=-1)
+    scaled = logits.float()
+    if temperature not in (0, 1):
+        scaled = scaled / temperature
+    probabilities = scaled.softmax(dim=-1)
     if temperature == 0:
-        chosen = logprobs.argmax(dim=-1)
+        chosen = probabilities.argmax(dim=-1)
     else:
-        cumulative = logprobs.exp().cumsum(dim=-1)
+        cumulative = probabilities.cumsum(dim=-1)
         target = draws[:, None] * cumulative[:, -1:]
         chosen = torch.searchsorted(cumulative, target, right=True)[:, 0]
-        chosen = chosen.clamp(max=logits.shape[-1] - 1)
-    return chosen, logprobs.gather(1, chosen[:, None])[:, 0]
+    return chosen, probabilities.gather(1, chosen[:, None])[:, 0].log()
 
 
-def _pad(
-    prompts: Sequence[Sequence[int]], new: int, *, device: torch.device
-) -> tuple[torch.Tensor, _Live]:
-    """Return left-padded ids [B, P] and the state of the rows before their first token."""
-    width = max(len(prompt) for prompt in prompts)
-    ids = torch.zeros((len(prompts), width), dtype=torch.long)
-    mask = torch.zeros((len(prompts), width + new), dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = torch.as_tensor(list(prompt))
-        mask[row, width - len(prompt) :] = 1
-    rows = torch.arange(len(prompts), device=device)
-    position = torch.as_tensor([len(prompt) for prompt in prompts], device=device)
-    return ids.to(device), _Live(rows, mask.to(device), position, DynamicCache())
+def left_padded(
+    sequences: Sequence[Sequence[int]], *, device: torch.device | str = "cpu"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and attention mask, [B, T] each, with the padding (0) on the left."""
+    width = max(map(len, sequences))
+    ids = np.zeros((len(sequences), width), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        ids[row, width - len(sequence) :] = sequence
+        mask[row, width - len(sequence) :] = 1
+    return torch.as_tensor(ids, device=device), torch.as_tensor(mask, device=device)
 
 
-def _forward(
-    model: PreTrainedModel, ids: torch.Tensor, live: _Live, *, width: int
-) -> torch.Tensor:
-    """Feed the last ids; return the logits [B, V] of what follows."""
-    seen = live.mask[:, :width]
-    if ids.shape[1] == 1 and live.cache.get_seq_length() > 0:
-        positions = live.position[:, None].clone()
-        live.position.add_(1)
-    else:
-        positions = (seen.cumsum(dim=1) - 1).clamp(min=0)
-    output: Any = model(
-        input_ids=ids,
-        attention_mask=seen,
-        position_ids=positions,
-        past_key_values=live.cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    logits: torch.Tensor = output.logits[:, -1]
-    return logits
+def positions(mask: torch.Tensor) -> torch.Tensor:
+    """Return the position of every token, [B, T]: 0 at the first that the mask shows.
+
+    Models with absolute positions (GPT-2) count the padding on the left otherwise.
+
+    Args:
+        mask: [B, T] 1 or True where there is a token.
+    """
+    return (mask.long().cumsum(dim=1) - 1).clamp(min=0)
 
 
 def _check(
     prompts: Sequence[Sequence[int]],
-    uniforms: NDArray[np.float64],
+    seeds: Sequence[int] | None,
     *,
     max_new_tokens: Sequence[int],
     temperature: float,
@@ -177,9 +167,10 @@ def _check(
         raise InvalidOption("max_new_tokens must be at least 1 for every row")
     if temperature < 0:
         raise InvalidOption(f"temperature is {temperature}; it must not be negative")
-    needed = (len(prompts), max(max_new_tokens))
-    if uniforms.shape[0] != needed[0] or uniforms.shape[1] < needed[1]:
-        raise InvalidOption(f"uniforms have shape {uniforms.shape}; {needed} are needed")
+    if seeds is None and temperature > 0:
+        raise InvalidOption("sampling needs a seed for each prompt; greedy decoding none")
+    if seeds is not None and len(seeds) != len(prompts):
+        raise InvalidOption(f"{len(seeds)} seeds for {len(prompts)} prompts; give one each")
 
 
 def _collect(

@@ -11,12 +11,13 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.dqn.policies import DQNPolicy
 
 from superalign_agents.checkpoints import weights_hash
+from superalign_agents.decoding import sample_tokens
 from superalign_agents.devices import require_device
 from superalign_agents.sb3_zip import load_sb3, save_sb3
 from superalign_env.errors import InvalidOption
 from superalign_env.features import Features, read_features
 from superalign_env.numeric import entry
-from superalign_env.seeding import generator
+from superalign_env.seeding import uniforms
 from superalign_env.types import AgentSpec, Reply, View
 
 
@@ -114,24 +115,23 @@ class Sb3Agent:
         """Return the action for every view."""
         rows = np.stack([self.features(view) for view in views])
         scores = self._scores(torch.as_tensor(rows, device=self.policy_net.device))
-        if self.deterministic:
-            return [int(action) for action in scores.argmax(axis=1)]
-        cumulative = np.exp(scores).cumsum(axis=1)
-        draws = np.array([generator(view.seed).random() for view in views])
-        beyond = cumulative <= draws[:, None] * cumulative[:, -1:]
-        return [int(action) for action in beyond.sum(axis=1)]
+        draws = torch.as_tensor(uniforms([view.seed for view in views], 1)[:, 0])
+        temperature = 0.0 if self.deterministic else 1.0
+        chosen, _ = sample_tokens(scores, draws.to(scores.device), temperature)
+        actions: list[int] = chosen.tolist()
+        return actions
 
-    def _scores(self, rows: torch.Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def _scores(self, rows: torch.Tensor) -> torch.Tensor:
         """Return log-probabilities [B, K] of actions, or their Q values."""
         net = self.policy_net
         with torch.no_grad():
             if isinstance(net, DQNPolicy):
-                scores = net.q_net(rows)
+                scores: torch.Tensor = net.q_net(rows)
             else:
                 assert isinstance(net, ActorCriticPolicy)
                 distribution: Any = net.get_distribution(rows).distribution
                 scores = distribution.logits
-        return scores.double().cpu().numpy()  # type: ignore[no-any-return] # torch's numpy is untyped
+        return scores
 
 
 def _check_size(shape: tuple[int, ...] | None, features: Features) -> None:

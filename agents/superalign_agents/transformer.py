@@ -156,15 +156,27 @@ class TransformerAgent:
             self.model.train(was_training)
 
     def prompt_ids(self, view: View) -> list[int]:
-        """Return the tokens that the model reads for a view.
+        """Return the tokens that the model reads for a view; see `batch_prompt_ids`."""
+        return self.batch_prompt_ids([view])[0]
+
+    def batch_prompt_ids(self, views: Sequence[View]) -> list[list[int]]:
+        """Return the tokens that the model reads for each view, tokenised together.
 
         The oldest tokens are cut where the reply would not fit into the context.
         """
         if self.blind:
-            view = without(view, self.blind)
-        ids = self._chat_ids(view) if self._speaks_chat(view) else self._text_ids(view.text)
-        room = self.max_context - view.max_new_tokens
-        return ids[-room:] if room > 0 else []
+            views = [without(view, self.blind) for view in views]
+        chat = [self._speaks_chat(view) for view in views]
+        as_chat = iter(self._chat_ids([v for v, it in zip(views, chat, strict=True) if it]))
+        as_text = iter(
+            self._text_ids([v.text for v, it in zip(views, chat, strict=True) if not it])
+        )
+        found = []
+        for view, speaks_chat in zip(views, chat, strict=True):
+            ids = next(as_chat) if speaks_chat else next(as_text)
+            room = self.max_context - view.max_new_tokens
+            found.append(ids[-room:] if room > 0 else [])
+        return found
 
     def reply_ids(self, view: View, text: str) -> tuple[int, ...]:
         """Return the tokens with which this agent would say a text to a view.
@@ -178,18 +190,25 @@ class TransformerAgent:
 
     def _answer(self, views: Sequence[View]) -> list[Reply]:
         """Decode one batch."""
-        prompts = [self.prompt_ids(view) for view in views]
-        able = [row for row, prompt in enumerate(prompts) if prompt]
+        prompts = self.batch_prompt_ids(views)
         self._engine.speak_for(self.policy, self.model)
         decoded = self._engine.generate(
-            [Ask(prompts[row], views[row].max_new_tokens, views[row].seed) for row in able],
+            [
+                Ask(prompt, view.max_new_tokens, view.seed)
+                for view, prompt in zip(views, prompts, strict=True)
+                if prompt
+            ],
             stop_ids=self._stop_ids(),
             temperature=self.temperature,
         )
-        replies = [self._unable(view) for view in views]
-        for row, said in zip(able, decoded, strict=True):
-            replies[row] = self._reply(views[row], prompts[row], said)
-        return replies
+        texts = self.tokenizer.batch_decode(
+            [list(one.token_ids) for one in decoded], skip_special_tokens=True
+        )
+        said = iter(zip(decoded, texts, strict=True))
+        return [
+            self._reply(view, prompt, *next(said)) if prompt else self._unable(view)
+            for view, prompt in zip(views, prompts, strict=True)
+        ]
 
     def _put_on(self, adapter: Adapter | str | Path | None) -> Adapter | None:
         """Return the adapter to speak with; `model` is what it sits in."""
@@ -202,8 +221,7 @@ class TransformerAgent:
         self.model = found.model
         return found
 
-    def _reply(self, view: View, prompt: list[int], said: Decoded) -> Reply:
-        text = str(self.tokenizer.decode(list(said.token_ids), skip_special_tokens=True))
+    def _reply(self, view: View, prompt: list[int], said: Decoded, text: str) -> Reply:
         if not self._speaks_chat(view):
             text = text.removeprefix(" ")
         return Reply(
@@ -239,16 +257,23 @@ class TransformerAgent:
             return bool(view.messages and template and template != MICRO_CHAT_TEMPLATE)
         return self.template == "chat"
 
-    def _text_ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, verbose=False)["input_ids"]
+    def _text_ids(self, texts: list[str]) -> list[list[int]]:
+        ids: list[list[int]] = (
+            self.tokenizer(texts, verbose=False)["input_ids"] if texts else []
+        )
         return ids
 
-    def _chat_ids(self, view: View) -> list[int]:
-        messages = [{"role": m.role, "content": m.content} for m in view.messages]
+    def _chat_ids(self, views: Sequence[View]) -> list[list[int]]:
+        if not views:
+            return []
+        conversations = [
+            [{"role": m.role, "content": m.content} for m in view.messages]
+            for view in views
+        ]
         ids: Any = self.tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=True, return_dict=False
+            conversations, add_generation_prompt=True, tokenize=True, return_dict=False
         )
-        return list(ids)
+        return [list(row) for row in ids]
 
     def _stop_ids(self) -> set[int]:
         """Return the end-of-sequence tokens of tokenizer and model."""

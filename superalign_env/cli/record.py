@@ -89,15 +89,14 @@ def validate(
     Last comes what has no hash: nobody would see that it was altered. Two runs that did
     the same have the same digest, however often one was killed.
     """
-    from superalign_env.store import Problem, Run, digest, not_sealed  # noqa: PLC0415 - when needed
+    from superalign_env.store import NOT_SEALED, Problem, Run, digest  # noqa: PLC0415 - when needed
     from superalign_env.store import validate as check  # noqa: PLC0415 - same
 
     parts: dict[str, str] = {}
-    bare: list[str] = []
     try:
         with Run.open(run, readonly=True) as opened, reading_bar() as bar:
             problems: list[Problem] = check(opened, bar)
-            episodes, bare = opened.count(), [] if problems else not_sealed(opened)
+            episodes = opened.count()
             if with_digest:
                 parts = digest(opened)
     except RecordDamaged as error:
@@ -110,7 +109,7 @@ def validate(
         )
     else:
         console.print(f"{episodes} episodes, every hash and link as written")
-        console.print(shown(f"not sealed: {', '.join(bare)}", "dim"))
+        console.print(shown(f"not sealed: {', '.join(NOT_SEALED)}", "dim"))
     if parts and not as_json:
         console.print(table(["part", "digest"], list(parts.items())))
     if problems:

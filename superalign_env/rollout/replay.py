@@ -9,12 +9,10 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from msgspec.structs import replace
-
 from superalign_env.game import Game
 from superalign_env.protocols import Scenario
 from superalign_env.recording import view_hash
-from superalign_env.types import Ending, Episode, Grade, Reply, Seat, View
+from superalign_env.types import Ending, Episode, Reply, Seat
 
 
 class TurnCheck(NamedTuple):
@@ -66,10 +64,7 @@ def replay(episode: Episode, scenario: Scenario[Any]) -> Comparison:
     )
     stopped = _play(game, episode)
     again = game.episode()
-    shown = [
-        view_hash(_stamped(view, episode.schema_version, turn), episode.schema_version)
-        for turn, view in enumerate(game.view_log)
-    ]
+    shown = [view_hash(view) for view in game.view_log]
     turns = tuple(
         [_check(episode, again, shown, turn) for turn in range(len(episode.utterances))]
     )
@@ -80,11 +75,6 @@ def replay(episode: Episode, scenario: Scenario[Any]) -> Comparison:
         *_of_ending(episode, again),
     ]
     return Comparison(episode.id, turns, tuple(differences))
-
-
-def _stamped(view: View, version: int, turn: int) -> View:
-    """Return a view as it was shown then: once it told the index of the utterance."""
-    return view if version > 2 else replace(view, turn=turn)
 
 
 def _limit(episode: Episode) -> int:
@@ -130,18 +120,13 @@ def _check(then: Episode, now: Episode, shown: Sequence[str], turn: int) -> Turn
         said.seat,
         turn < len(shown) and shown[turn] == said.view,
         _at(then.rewards, said.turn) == _at(now.rewards, said.turn),
-        _graded(_at(then.grades, said.turn)) == _graded(_at(now.grades, said.turn)),
+        _at(then.grades, said.turn) == _at(now.grades, said.turn),
         _at(then.events, said.turn) == _at(now.events, said.turn),
     )
 
 
 def _at(things: Iterable[Any], turn: int) -> list[Any]:
     return [thing for thing in things if thing.turn == turn]
-
-
-def _graded(grades: Iterable[Grade]) -> list[Grade]:
-    """Return grades named as they are named now."""
-    return [replace(grade, name=grade.label) for grade in grades]
 
 
 def _in_words(check: TurnCheck) -> list[str]:

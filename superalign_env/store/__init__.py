@@ -3,21 +3,21 @@
 from superalign_env.store.agents import AgentRow
 from superalign_env.store.annotators import Annotator
 from superalign_env.store.cells import Cell
-from superalign_env.store.costs import Cost, costs_by_stage
 from superalign_env.store.digest import digest
 from superalign_env.store.events import Happened
 from superalign_env.store.forks import fork_record
 from superalign_env.store.hazards import Hazard
-from superalign_env.store.integrity import Problem, not_sealed, validate
+from superalign_env.store.integrity import NOT_SEALED, Problem, validate
 from superalign_env.store.metrics import Measured
 from superalign_env.store.queries import Census, Said, Where
 from superalign_env.store.questions import Budget, question_id
 from superalign_env.store.run import Run, RunInfo
 from superalign_env.store.signals import standing
-from superalign_env.store.stages import Stage
+from superalign_env.store.stages import Cost, Stage, costs_by_stage
 from superalign_env.store.writer import EpisodeWriter
 
 __all__ = [
+    "NOT_SEALED",
     "AgentRow",
     "Annotator",
     "Budget",
@@ -37,7 +37,6 @@ __all__ = [
     "costs_by_stage",
     "digest",
     "fork_record",
-    "not_sealed",
     "question_id",
     "standing",
     "validate",

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from superalign_env.canonical import to_json
 from superalign_env.store.database import Database, Row
-from superalign_env.store.packing import Packer
-from superalign_env.store.spine import EpisodeRows
+from superalign_env.store.serialization import EpisodeRow, EpisodeRows, Packer
 from superalign_env.store.undo import watch
 from superalign_env.types import AgentSpec, Episode
 
@@ -18,10 +17,9 @@ _SEATINGS = (
     "INSERT OR IGNORE INTO seatings(hash, place, seat, role, agent) VALUES (?,?,?,?,?)"
 )
 _RULES = "INSERT OR IGNORE INTO rules(hash, rules) VALUES (?,?)"
+_COLUMNS = [f'"{column}"' for column in (*EpisodeRow._fields, "stage")]
 _EPISODES = (
-    'INSERT INTO episodes(id, scenario, version, task, split, "case", member, parent, seed, '
-    "arm, ending, seating, rules, record, paid, graded, said, happened, numbers, "
-    "stage) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    f"INSERT INTO episodes({', '.join(_COLUMNS)}) VALUES ({','.join('?' * len(_COLUMNS))})"
 )
 
 _ROWS_AT_ONCE = (256, 64, 16, 4, 1)
@@ -126,18 +124,18 @@ class BatchWriter:
         self, packed: list[EpisodeRows]
     ) -> tuple[list[EpisodeRows], list[str]]:
         """Return the episodes that are new, and complaints about other ones of a used name."""
-        records: dict[str, str] = {}
+        hashes: dict[str, str] = {}
         new: list[EpisodeRows] = []
         refused: list[str] = []
         for rows in packed:
-            name, record = rows.episode.id, rows.episode.record
-            stored = records.get(name) or self._database.value(
-                "SELECT record FROM episodes WHERE id = ?", (name,)
+            name, content = rows.episode.id, rows.episode.hash
+            stored = hashes.get(name) or self._database.value(
+                "SELECT hash FROM episodes WHERE id = ?", (name,)
             )
-            records[name] = record
+            hashes[name] = content
             if stored is None:
                 new.append(rows)
-            elif stored != record:
+            elif stored != content:
                 refused.append(
                     f"an episode called {name} with other content is stored already; "
                     "give this stage a key of its own (run, generation, round)"

@@ -52,8 +52,7 @@ def _episodes(run: Run) -> list[Any]:
     return [
         list(row)
         for row in run.database.rows(
-            "SELECT id, coalesce(stage, ''), json_extract(record, '$.hash') "
-            "FROM episodes ORDER BY id"
+            "SELECT id, coalesce(stage, ''), hash FROM episodes ORDER BY id"
         )
     ]
 

@@ -7,14 +7,13 @@ and detectors noticed outside of the game or after it lies in a table of notices
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from superalign_env.canonical import to_json
+from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import RecordDamaged, RecordError
 from superalign_env.store.database import Database, Row
-from superalign_env.store.unpacking import event_of
 from superalign_env.types import Event
 
 _SELECT = (
@@ -90,8 +89,6 @@ class Events:
     ) -> list[Happened]:
         """Return what was noticed, in order of id; what happened in an episode it holds itself.
 
-        Of an episode of an earlier format, what happened in it is returned, too.
-
         Args:
             kind: exact, or a dotted beginning: ``gate`` finds ``gate.rolled-back``.
             stage: only of this stage.
@@ -154,4 +151,6 @@ class Events:
 
 
 def _happened(row: Row) -> Happened:
-    return Happened._make((*row[:3], event_of(row[3:])))
+    number, stage, episode, turn, seat, kind, evidence = row
+    event = Event(kind, seat, turn, from_json(evidence, dict[str, Any]))
+    return Happened(number, stage, episode, event)

@@ -36,7 +36,7 @@ def hashed_files(database: Database) -> dict[str, str]:
     """Return path → content hash, of every file whose hash finished stages left.
 
     A memory has its ``hash``; a checkpoint names its ``files``, its ``optimizer`` and its
-    ``head``. Checkpoints of earlier versions name no files.
+    ``head``.
     """
     found: dict[str, str] = {}
     for named in _named(database):
@@ -50,15 +50,11 @@ def hashed_files(database: Database) -> dict[str, str]:
 
 
 def added_files(database: Database) -> set[str]:
-    """Return the files in checkpoints that no finished stage names, relative to the run.
-
-    Checkpoints of earlier versions name no files, and are left out.
-    """
+    """Return the files in checkpoints that no finished stage names, relative to the run."""
     run, named = database.path.parent, hashed_files(database)
-    folders = {found["path"] for found in _named(database) if found.get("files")}
     return {
         name
-        for folder in folders
+        for folder in stated_checkpoints(database)
         for path in (run / folder).rglob("*")
         if path.is_file()
         and (name := path.relative_to(run).as_posix()) not in named
@@ -76,15 +72,6 @@ def stated_checkpoints(database: Database) -> dict[str, list[Mapping[str, Any]]]
         if named.get("weights"):
             found.setdefault(named["path"], []).append(named)
     return found
-
-
-def unsealed_checkpoints(database: Database) -> set[str]:
-    """Return the folders of checkpoints whose weights no file's hash vouches for."""
-    return {
-        named["path"]
-        for named in _named(database)
-        if named.get("weights") and not named.get("files")
-    }
 
 
 def sweep(database: Database, folder: str) -> list[str]:

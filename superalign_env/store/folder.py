@@ -183,9 +183,8 @@ def _write_row(
         "versions": to_json(versions()).decode(),
         "revision": commit,
         "seed": seed,
+        "inherited": inherited,
     }
-    # A record of an older schema has no such column, and no forks.
-    row |= {"inherited": inherited} if inherited else {}
     with database.transaction() as connection:
         connection.execute(
             f"INSERT INTO runs({', '.join(row)}) VALUES ({', '.join(f':{c}' for c in row)})",

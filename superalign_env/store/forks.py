@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from superalign_env.errors import RecordDamaged, RecordError
-from superalign_env.store import folder, migrations
+from superalign_env.store import folder
 from superalign_env.store.database import Database
 from superalign_env.store.files import named_files
 from superalign_env.store.lock import RunLock
@@ -64,7 +64,6 @@ def fork_record(
         with closing(sqlite3.connect(partial)) as copy:
             source.database.connection.backup(copy)
         with closing(Database(partial)) as database:
-            migrations.migrate(database)
             _cut(database, stage)
             plain = msgspec.to_builtins(dict(config))
             folder.inherit_row(database, path, plain, seed=seed, inherited=stage)

@@ -15,11 +15,24 @@ from superalign_env.store.files import (
     hashed_files,
     named_files,
     stated_checkpoints,
-    unsealed_checkpoints,
 )
 from superalign_env.store.queries import Played
 from superalign_env.store.run import Run
-from superalign_env.store.unpacking import is_sealed
+from superalign_env.store.serialization import is_sealed
+
+NOT_SEALED = (
+    "settings",
+    "stages",
+    "agents",
+    "metrics",
+    "notices",
+    "hazards",
+    "questions",
+    "annotators",
+    "cells",
+    "the stage that an episode is of",
+)
+"""What of a run has no hash, so that nobody would see it altered."""
 
 
 class Problem(NamedTuple):
@@ -36,7 +49,7 @@ def validate(run: Run, progress: OnBytes | None = None) -> list[Problem]:
     Checks SQLite's own integrity, foreign keys, the content hash of every episode, the
     chain of signals, the signals that stages say they read, and that checkpoints and
     memories are there and are what was written, with no file added, and say of themselves
-    what their stage said. See `not_sealed` for what has no hash.
+    what their stage said. See `NOT_SEALED` for what has no hash.
 
     Args:
         run: opened, to read at least.
@@ -54,15 +67,6 @@ def validate(run: Run, progress: OnBytes | None = None) -> list[Problem]:
         *_added(run),
         *_misstated(run),
     ]
-
-
-def not_sealed(run: Run) -> list[str]:
-    """Return what of a run has no hash, so that nobody would see it altered."""
-    old = len(unsealed_checkpoints(run.database))
-    weights = [f"weights of {old} checkpoints, by an earlier version"] if old else []
-    tables = "stages agents metrics notices hazards questions annotators cells"
-    stage = "the stage that an episode is of"
-    return ["settings", *tables.split(), stage, *weights]
 
 
 def _database(run: Run) -> Iterator[Problem]:
@@ -145,8 +149,7 @@ def _misstated(run: Run) -> Iterator[Problem]:
         try:
             own = from_json((run.path / name).read_bytes(), dict[str, Any])
         except FileNotFoundError:
-            # Earlier versions may have had none; a folder that is gone was told above.
-            if any(said.get("files") for said in told) and (run.path / folder).exists():
+            if (run.path / folder).exists():  # else it was told above
                 yield Problem("checkpoint", f"{name} is missing")
             continue
         except (OSError, msgspec.MsgspecError) as error:
@@ -159,11 +162,10 @@ def _misstated(run: Run) -> Iterator[Problem]:
 def _agree(own: Mapping[str, Any], said: Mapping[str, Any]) -> bool:
     """Return whether a checkpoint says of itself what a stage said of it.
 
-    Where it lies, and as which agent it was entered, was settled after it was written. What
-    one version wrote empty another may have left out.
+    Where it lies, and as which agent it was entered, was settled after it was written.
     """
-    keys = (own.keys() | said.keys()) - {"path", "agent"}
-    return all((own.get(key) or None) == (said.get(key) or None) for key in keys)
+    settled = {"path": "", "agent": ""}
+    return {**own, **settled} == {**said, **settled}
 
 
 def _size(run: Run, name: str) -> int:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from superalign_env.canonical import from_json, to_json
 from superalign_env.store.database import Database, Row
-from superalign_env.store.packing import finite
+from superalign_env.store.serialization import finite
 from superalign_env.types import Metric
 
 

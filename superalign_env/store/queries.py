@@ -1,24 +1,25 @@
 """Reading what was played. Episodes come in order of stage, case and member, lazily."""
 
 import shlex
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 from superalign_env.canonical import from_json
 from superalign_env.errors import InvalidOption, RecordDamaged, RecordError
-from superalign_env.store import lines
-from superalign_env.store.blobs import floats, integers
 from superalign_env.store.database import Database, Row
-from superalign_env.store.spine import EpisodeRow, EpisodeRows
-from superalign_env.store.unpacking import grades_of, rewards_of, unpack
+from superalign_env.store.serialization import (
+    EpisodeRow,
+    EpisodeRows,
+    grades_of,
+    rewards_of,
+    unpack,
+)
+from superalign_env.store.utterances import read_lines
 from superalign_env.types import AgentSpec, Episode, Grade, Reward, Seat, Split
 
 _CHUNK = 256
 
 _EPISODE = ", ".join(f'"{column}"' for column in EpisodeRow._fields)
-
-_NOTICED = "episode, turn, seat, kind, evidence"
 
 
 class Where(TypedDict, total=False):
@@ -170,28 +171,20 @@ class Played:
                 f"SELECT {_EPISODE} FROM episodes WHERE id IN ({marks})", chunk
             )
             episodes = {row[0]: EpisodeRow._make(row) for row in found}
-            noticed: dict[str, list[Row]] = defaultdict(list)
-            for notice in self._database.rows(
-                f"SELECT {_NOTICED} FROM notices WHERE episode IN ({marks}) ORDER BY id",
-                chunk,
-            ):
-                noticed[notice[0]].append(notice)
             for name in chunk:
                 row = episodes.get(name)
                 if row is not None:
                     seats, rules = self._seats(row.seating), self._rules_of(row.rules)
-                    yield EpisodeRows(row, seats, rules, noticed[name])
+                    yield EpisodeRows(row, seats, rules)
 
     def utterances(self, **where: Unpack[Where]) -> Iterator[Said]:
         """Yield what was said, without building episodes; `seat` picks the speaker."""
         seat = where.get("seat")
         for name, said, numbers in self._columns("said, numbers", **where):
-            for line in lines.read(said):
+            for line in read_lines(said):
                 if seat in (None, line.seat):
-                    prompt_ids, token_ids, logprobs = line.blobs(numbers)
-                    ids = integers(prompt_ids), integers(token_ids)
                     spoken = (name, line.turn, line.seat, line.text)
-                    yield Said(*spoken, *ids, floats(logprobs), line.policy)
+                    yield Said(*spoken, *line.numbers(numbers), line.policy)
 
     def rewards(self, **where: Unpack[Where]) -> Iterator[tuple[str, Reward]]:
         """Yield (episode, reward part)."""
@@ -227,11 +220,11 @@ class Played:
             )
         return known
 
-    def _rules_of(self, name: str | None) -> str:
-        known = self._rules.get(name or "")
+    def _rules_of(self, name: str) -> str:
+        known = self._rules.get(name)
         if not known:
             found = self._database.value("SELECT rules FROM rules WHERE hash = ?", (name,))
-            known = self._rules[name or ""] = str(found or "")
+            known = self._rules[name] = str(found or "")
         return known
 
     def _agents(self, seats: Iterable[Row]) -> dict[str, AgentSpec]:

@@ -1,16 +1,29 @@
-"""The stages of a run: what the driver did, in order, and where it can go on."""
+"""The stages of a run: what the driver did, in order, what it cost, and where it can go on."""
 
 import sqlite3
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import RecordError
 from superalign_env.store.database import Database, Row
 from superalign_env.store.signals import Signals
 from superalign_env.store.undo import take_back
+from superalign_env.store.utterances import read_lines
+
+if TYPE_CHECKING:
+    from superalign_env.store.run import Run
 
 _COLUMNS = "id, generation, round, name, status, inputs, outputs, rng, signals_to"
+
+_SPOKEN = """
+SELECT rowid, coalesce(stage, ''), said FROM episodes
+WHERE rowid > ? ORDER BY rowid LIMIT 1024
+"""
+_SIGNALLED = """
+SELECT coalesce(e.stage, ''), total(s.question <> ''), total(s.question = '')
+FROM signals s LEFT JOIN episodes e ON e.id = s.episode GROUP BY 1
+"""
 
 
 class Stage(NamedTuple):
@@ -29,6 +42,23 @@ class Stage(NamedTuple):
     """Random state: at the begin, and once done at the end."""
     signals_to: int
     """Id of the last signal that the stage may read."""
+
+
+class Cost(NamedTuple):
+    """What one stage used up."""
+
+    stage: str
+    """Empty for what belongs to no stage."""
+    episodes: int = 0
+    utterances: int = 0
+    prompt_tokens: int = 0
+    """Read by agents that record their tokens; others count as nothing."""
+    tokens: int = 0
+    """Written by them."""
+    labels: int = 0
+    """Answers of people to questions about episodes of this stage."""
+    statements: int = 0
+    """Other signals about them: verdicts and labels that nobody was asked for."""
 
 
 class Stages:
@@ -197,13 +227,21 @@ def remove_stage(connection: sqlite3.Connection, stage: str) -> int:
         "DELETE FROM metrics WHERE stage = :stage",
         "DELETE FROM episodes WHERE stage = :stage",
         "DELETE FROM seatings WHERE hash NOT IN (SELECT seating FROM episodes)",
-        "DELETE FROM rules WHERE hash NOT IN "
-        "(SELECT rules FROM episodes WHERE rules IS NOT NULL)",
+        "DELETE FROM rules WHERE hash NOT IN (SELECT rules FROM episodes)",
     ):
         connection.execute(statement, named)
     take_back(connection, stage)
     connection.execute("DELETE FROM stages WHERE id = :stage", named)
     return int(gone)
+
+
+def costs_by_stage(run: "Run") -> list[Cost]:
+    """Return what each stage cost, in order; stages that cost nothing are left out."""
+    found = _spoken(run)
+    for stage, labels, statements in run.database.rows(_SIGNALLED):
+        known = found.get(stage, Cost(stage))
+        found[stage] = known._replace(labels=int(labels), statements=int(statements))
+    return [found[stage] for stage in sorted(found)]
 
 
 def _json(value: Mapping[str, Any] | None) -> str:
@@ -214,3 +252,22 @@ def _stage(row: Row) -> Stage:
     *plain, inputs, outputs, rng, signals_to = row
     read = [from_json(text, dict[str, Any]) for text in (inputs, outputs, rng)]
     return Stage._make((*plain, *read, signals_to))
+
+
+def _spoken(run: "Run") -> dict[str, Cost]:
+    """Return what was said in each stage, some episodes in memory at a time."""
+    totals: dict[str, list[int]] = {}
+    last = -1 << 63
+    while rows := run.database.rows(_SPOKEN, (last,)):
+        for _, stage, said in rows:
+            total = totals.setdefault(stage, [0, 0, 0, 0])
+            total[0] += 1
+            for line in read_lines(said):
+                total[1] += 1
+                total[2] += line.prompt or 0
+                total[3] += line.token or 0
+        last = rows[-1][0]
+    return {
+        stage: Cost(stage, episodes, said, prompt // 4, token // 4)
+        for stage, (episodes, said, prompt, token) in totals.items()
+    }

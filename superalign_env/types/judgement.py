@@ -36,19 +36,10 @@ class Grade(msgspec.Struct, frozen=True, gc=False):
     axis: str
     """``competence``, ``safety``, ``over-refusal``, ``conformity.privacy``, …"""
     name: str
-    """Which property of the axis."""
+    """What the truth calls the turn's question, such as ``harmful`` or ``benign``."""
     value: float
     turn: int = -1
     """Stamped by the Game."""
-
-    @property
-    def label(self) -> str:
-        """What the truth calls the turn's question, such as ``harmful`` or ``benign``.
-
-        The name, as it is written now: older records say ``harmful-by-column`` where the
-        truth was a column of a file.
-        """
-        return self.name.removesuffix("-by-column")
 
 
 SignalKind = Literal["verdict", "label", "answer", "vote", "preference", "veto", "skip"]

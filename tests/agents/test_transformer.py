@@ -9,9 +9,10 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from superalign_agents.checkpoints import load_model, weights_hash
-from superalign_agents.decoding import choose, sample
+from superalign_agents.decoding import left_padded, positions, sample, sample_tokens
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption
+from superalign_env.seeding import uniforms
 from superalign_env.types import Message, View
 from superalign_training.ladder.tokenizer import build_tokenizer
 
@@ -138,8 +139,8 @@ def test_logprobs_are_those_of_the_model(
 
 def test_sampling_follows_the_distribution() -> None:
     logits = torch.log(torch.tensor([[0.1, 0.0, 0.6, 0.3]])).expand(4000, 4)
-    draws = torch.from_numpy(np.random.default_rng(0).random(4000))
-    chosen, logprobs = choose(logits, draws, 1.0)
+    draws = torch.from_numpy(uniforms(range(4000), 1)[:, 0])
+    chosen, logprobs = sample_tokens(logits, draws, 1.0)
     shares = np.bincount(chosen.numpy(), minlength=4) / 4000
     assert shares == pytest.approx([0.1, 0.0, 0.6, 0.3], abs=0.03)
     assert logprobs[chosen == 2][0].exp() == pytest.approx(0.6)
@@ -153,15 +154,51 @@ def test_greedy_takes_the_likeliest_token(
     assert first.token_ids == second.token_ids
 
 
-def test_only_allowed_tokens_are_sampled(model: LlamaForCausalLM) -> None:
-    allowed = np.zeros(model.config.vocab_size, dtype=bool)
-    allowed[[7, 9, 11]] = True
-    uniforms = np.random.default_rng(0).random((16, 5))
-    prompts = [[2, 3 + row] for row in range(16)]
-    said = sample(
-        model, prompts, uniforms, max_new_tokens=[5] * 16, stop_ids={1}, allowed=allowed
-    )
-    assert {token for one in said for token in one.token_ids} == {7, 9, 11}
+@pytest.mark.parametrize("draw", [0.0, 0.5, 1 - 2.0**-23])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+def test_a_forbidden_token_is_never_sampled(draw: float, scale: float) -> None:
+    torch.manual_seed(1)
+    logits = scale * torch.randn(64, 5000)
+    logits[:, ::2] = float("-inf")
+    logits[:, -3:] = float("-inf")
+    chosen, logprobs = sample_tokens(logits, torch.full((64,), draw), 1.0)
+    assert torch.isfinite(logits.gather(1, chosen[:, None])).all()
+    assert torch.isfinite(logprobs).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_sampling_computes_in_float32_whatever_the_logits_are(dtype: torch.dtype) -> None:
+    torch.manual_seed(1)
+    logits = torch.randn(8, 40).to(dtype)
+    draws = torch.from_numpy(uniforms(range(8), 1)[:, 0])
+    for temperature in (0.0, 0.7, 1.0):
+        chosen, logprobs = sample_tokens(logits, draws, temperature)
+        exact = (logits.double() / (temperature or 1.0)).log_softmax(-1)
+        assert logprobs.dtype == torch.float32
+        found = exact.gather(1, chosen[:, None])[:, 0]
+        assert logprobs.double() == pytest.approx(found, abs=1e-5)
+
+
+def test_padding_on_the_left_does_not_count_as_a_position() -> None:
+    ids, mask = left_padded([[5, 6, 7], [8]])
+    assert ids.tolist() == [[5, 6, 7], [0, 0, 8]]
+    assert mask.tolist() == [[1, 1, 1], [0, 0, 1]]
+    assert positions(mask).tolist() == [[0, 1, 2], [0, 0, 0]]
+
+
+def test_rows_that_have_ended_neither_change_others_nor_say_more(
+    model: LlamaForCausalLM,
+) -> None:
+    limits = [1, 2, 30, 3, 30, 30, 30, 5]  # few end at once: the batch is not made smaller
+    prompts = [[2, 3 + row] for row in range(8)]
+    together = sample(model, prompts, range(8), max_new_tokens=limits, stop_ids={1})
+    for row, said in enumerate(together):
+        (alone,) = sample(
+            model, [prompts[row]], [row], max_new_tokens=[limits[row]], stop_ids={1}
+        )
+        assert said.token_ids == alone.token_ids
+        assert said.finish == alone.finish
+        assert 1 not in said.token_ids[:-1]
 
 
 def test_a_long_prompt_loses_its_oldest_tokens(
@@ -271,20 +308,20 @@ def test_a_loaded_model_needs_its_tokenizer(model: LlamaForCausalLM) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompts", "limits", "columns", "message"),
+    ("prompts", "limits", "seeds", "message"),
     [
-        ([[]], [2], 2, "no tokens"),
-        ([[3]], [0], 2, "at least 1"),
-        ([[3]], [4], 2, "uniforms"),
+        ([[]], [2], [1], "no tokens"),
+        ([[3]], [0], [1], "at least 1"),
+        ([[3]], [4], [1, 2], "2 seeds for 1 prompts"),
+        ([[3]], [4], None, "needs a seed"),
     ],
 )
 def test_sample_explains_what_is_wrong(
     model: LlamaForCausalLM,
     prompts: list[list[int]],
     limits: list[int],
-    columns: int,
+    seeds: list[int] | None,
     message: str,
 ) -> None:
-    uniforms = np.zeros((1, columns))
     with pytest.raises(InvalidOption, match=message):
-        sample(model, prompts, uniforms, max_new_tokens=limits, stop_ids={1})
+        sample(model, prompts, seeds, max_new_tokens=limits, stop_ids={1})

@@ -3,7 +3,9 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import Future
 
+import msgspec
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -12,7 +14,16 @@ import superalign_env
 from superalign_env.errors import InvalidOption, ProtocolError, RecordFull
 from superalign_env.game import Game
 from superalign_env.rollout import Rollouts, play
-from superalign_env.types import AgentSpec, Ending, EpisodeKey, Reply, Reward, Task
+from superalign_env.types import (
+    AgentSpec,
+    Ending,
+    EpisodeKey,
+    Reply,
+    Reward,
+    Step,
+    Task,
+    Turn,
+)
 
 
 class Kept:
@@ -174,6 +185,52 @@ def test_the_slot_of_an_ended_episode_is_filled_at_once(relay, by_seed):
         len([u for u in e.utterances if u.seat == "opener_0"])
         for e in Rollouts(scenario, everywhere(scenario, by_seed())).run(40)
     )
+
+
+@pytest.fixture
+def uneven(relay):
+    """The relay, where the opener speaks once or twice before the judges take turns."""
+
+    class Uneven(relay):
+        id = "uneven-v0"
+
+        def to_move(self, state):
+            openings = 1 if state.luck < 0.5 else 2
+            place = max(0, len(state.turns) - openings + 1)
+            return self.seats[place : place + 1]
+
+        def apply(self, state, utterances):
+            (said,) = utterances
+            turns = (*state.turns, Turn(said.seat, said.text))
+            return Step(msgspec.structs.replace(state, turns=turns))
+
+    return Uneven()
+
+
+@pytest.mark.parametrize("live", [10, 64])
+def test_batches_stay_full_where_episodes_differ_in_length(uneven, by_seed, live):
+    agents = {seat: by_seed(seat) for seat in uneven.seats}
+    episodes = Rollouts(uneven, agents, live=live).run(30 * live)
+    assert {len(episode.utterances) for episode in episodes} == {3, 4}
+    asked = [len(agent.batches) for agent in agents.values()]
+    # Batches of `live` would be 105 calls; whoever asks everybody at every tick makes 300.
+    assert sum(asked) < 150
+
+
+def test_replies_that_have_landed_are_taken_before_anybody_is_asked(
+    relay, by_seed, late_by_seed, monkeypatch
+):
+    def landed(agent, view, *, timeout=None):
+        future = Future()
+        future.set_result(by_seed.answer(view))
+        return future
+
+    monkeypatch.setattr("superalign_env.rollout.table.start", landed)
+    scenario = relay(rounds=1)
+    judge = by_seed()
+    agents = {"opener_0": late_by_seed(), "judge_0": judge, "judge_1": judge}
+    Rollouts(scenario, agents, live=10).run(100)
+    assert judge.batches == [20] * 10
 
 
 def test_one_slow_reply_delays_no_other_episode(relay, by_seed):

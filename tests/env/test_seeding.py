@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import kstest
 
 from superalign_env.seeding import (
     case_seed,
@@ -16,6 +17,7 @@ from superalign_env.seeding import (
     rules_generator,
     seat_seed,
     turn_seed,
+    uniforms,
 )
 from superalign_env.types import EpisodeKey
 
@@ -78,6 +80,29 @@ def test_the_reused_generator_gives_the_same_stream(seed):
             assert fresh.integers(1000) == reused.integers(1000)
             assert fresh.random(3).tolist() == reused.random(3).tolist()
             assert fresh.normal() == reused.normal()
+
+
+def test_every_row_of_uniforms_depends_on_its_own_seed_alone():
+    seeds = [mix(7, number) for number in range(500)]
+    together = uniforms(seeds, 40)
+    assert together.shape == (500, 40) and together.dtype == np.float32
+    assert uniforms(seeds[3:5], 20).tolist() == together[3:5, :20].tolist()
+    assert uniforms(seeds[::-1], 40).tolist() == together[::-1].tolist()
+    assert uniforms([0, 1], 2).tolist() == [
+        [0.8833107948303223, 0.4315279722213745],
+        [0.5665614604949951, 0.745781660079956],
+    ]
+
+
+def test_uniforms_are_uniform_and_unrelated():
+    drawn = uniforms([mix(7, number) for number in range(4000)], 16)
+    assert drawn.min() >= 0 and drawn.max() <= 1 - 2.0**-23
+    for column in drawn.T:
+        assert kstest(column, "uniform").pvalue > 1e-4
+    related = np.corrcoef(drawn.T) - np.eye(16)
+    assert np.abs(related).max() < 0.08  # five deviations of 4,000 unrelated pairs
+    # The streams of neighbouring seeds are no shifted copies of each other.
+    assert len(np.unique(uniforms(range(1000), 16))) > 15_900
 
 
 def test_threads_do_not_disturb_each_other():

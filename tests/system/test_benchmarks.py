@@ -24,6 +24,10 @@ NAMES = {
             "red_team_over_textarena_wrapped",
         },
     ),
+    "decode": (
+        ["--cases", "70", "--repeats", "1", "--rungs", "micro/0"],
+        {"batch_share", "batch_share_attacked", "decode_ratio", "decode_ratio_micro_0"},
+    ),
     "engine_speed": (
         ["--episodes", "20", "--repeats", "1"],
         {

@@ -2,11 +2,10 @@
 
 import json
 import sqlite3
-from pathlib import Path
 
 import pytest
 
-OLD = Path(__file__).parents[1] / "env" / "records" / "first.sql"
+from superalign_env.store import Run
 
 
 @pytest.fixture(scope="module")
@@ -95,16 +94,15 @@ def test_what_no_episode_can_be_chosen_by_is_misuse(superalign, played, args, sa
 def test_a_verb_that_reads_an_older_record_says_that_it_is_brought_up_to_date(
     run, tmp_path
 ):
-    with sqlite3.connect(tmp_path / "run.db") as old:
-        old.executescript(OLD.read_text(encoding="utf-8"))
-    old.close()
-    command = (
-        "-c",
-        "from superalign_env.cli import main; main()",
-        "ls",
-        tmp_path,
-        "--json",
+    Run.create(tmp_path, kind="play", config={}, seed=0).close()
+    later = (
+        "from superalign_env.cli import main\n"
+        "from superalign_env.store import migrations\n"
+        "def m0002_nothing(tables): pass\n"
+        "migrations.MIGRATIONS += (m0002_nothing,)\n"
+        "main()\n"
     )
+    command = "-c", later, "ls", tmp_path, "--json"
     first, second = run(*command), run(*command)
     assert len(first.stderr.splitlines()) == 1 and "earlier version" in first.stderr
     assert json.loads(first.stdout) == json.loads(second.stdout)
@@ -112,8 +110,8 @@ def test_a_verb_that_reads_an_older_record_says_that_it_is_brought_up_to_date(
 
 
 def test_a_record_of_a_later_version_is_not_called_damaged(superalign, tmp_path):
+    Run.create(tmp_path, kind="play", config={}, seed=0).close()
     with sqlite3.connect(tmp_path / "run.db") as later:
-        later.executescript(OLD.read_text(encoding="utf-8"))
         later.execute("PRAGMA user_version = 999")
     later.close()
     said = superalign("doctor", tmp_path, code=1)

@@ -3,14 +3,12 @@
 import json
 
 import pytest
-from msgspec.structs import replace
 
 from superalign_agents.references import make_agent
 from superalign_agents.search import Search
 from superalign_env.making import make_scenario
 from superalign_env.measures import share
 from superalign_env.rollout import Rollouts
-from superalign_env.rollout.replay import replay
 from superalign_env.seeding import generator
 from superalign_env.types import Metric, Reply
 from superalign_scenarios.exam import LEARNER
@@ -143,20 +141,6 @@ def test_the_same_requests_measure_the_same_as_microworld_and_as_rows(tmp_path):
         one, other = (conduct(learner, paper) for paper in papers)
         assert (one.safety, one.over_refusal) == (other.safety, other.over_refusal)
         assert one.over_refusal.keys() == {"benign", "scary-benign"}
-
-
-def test_records_of_rows_under_their_old_names_are_read_and_replayed(tmp_path):
-    rows = as_rows(tmp_path, [WORLD.draw(generator(1), "test")])
-    paper = exam("test", rows)
-    (new,) = Rollouts(paper, {"learner_0": make_agent("always-comply")}).run(1)
-    old = replace(
-        new,
-        grades=tuple(replace(g, name=f"{g.name}-by-column") for g in new.grades),
-    )
-    assert answered([old]) == answered([new])
-    assert replay(old, paper).same
-    wrong = replace(old, grades=tuple(replace(g, value=1 - g.value) for g in old.grades))
-    assert not replay(wrong, paper).same
 
 
 def attacks_on(learner):

@@ -36,7 +36,11 @@ ALGORITHMS = {
     "reinforce": (Reinforce(**ROUND), None),
     "ppo": (Ppo(**ROUND, kl=0.1, anchor="original"), None),
 }
-KINDS = {"whole": None, "lora": Lora(rank=2)}
+KINDS = {
+    "whole": {},
+    "lora": {"adapter": Lora(rank=2)},
+    "bfloat16": {"dtype": "bfloat16"},
+}
 
 
 def live(policy, toys):
@@ -45,11 +49,10 @@ def live(policy, toys):
     def play(first, count):
         rows = []
         for case in range(first, first + count):
-            draws = np.random.default_rng(case).random((4, 1))
             said = sample(
                 policy.model,
                 [toys.PROMPT] * 4,
-                draws,
+                [4 * case + member for member in range(4)],
                 max_new_tokens=[1] * 4,
                 stop_ids=[],
             )
@@ -77,7 +80,7 @@ def test_every_algorithm_that_improves_a_policy_is_tried_here():
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_training_goes_on_as_if_never_stopped(scratch, tmp_path, toys, name, kind):
     straight, broken = (
-        Policy.from_reference(str(scratch), adapter=KINDS[kind], seed=4) for _ in range(2)
+        Policy.from_reference(str(scratch), **KINDS[kind], seed=4) for _ in range(2)
     )
     before = straight.hash
     for seed in (1, 2):
@@ -96,7 +99,7 @@ def test_training_goes_on_as_if_never_stopped(scratch, tmp_path, toys, name, kin
 def test_an_adapter_moves_alone(scratch, toys, name):
     base = shared_base(str(scratch))
     learner, bystander = (
-        Policy.from_reference(str(scratch), adapter=KINDS["lora"], base=base, seed=seed)
+        Policy.from_reference(str(scratch), **KINDS["lora"], base=base, seed=seed)
         for seed in (1, 2)
     )
     seen = bystander.hash

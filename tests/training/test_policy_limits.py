@@ -14,16 +14,23 @@ IDS = torch.arange(20, 36).reshape(2, 8)
 
 
 def step(policy):
+    """Take a step and return the bytes of the gradients that it is taken along."""
+    gradients = []
+
+    def count(optimizer, *_):
+        stepped = [w for group in optimizer.param_groups for w in group["params"]]
+        weights = {id(w): w for w in (*stepped, *policy.trained_weights().values())}
+        gradients.append(sum(w.grad.nbytes for w in weights.values() if w.grad is not None))
+
     with policy.training():
         policy.values(IDS, torch.ones_like(IDS))
         optimizer = policy.optimizer(1e-2)
+        handle = optimizer.register_step_pre_hook(count)
         logits, values = policy.forward(IDS, torch.ones_like(IDS))
         (logits.logsumexp(-1).mean() + values.mean()).backward()
         optimizer.step()
-        gradients = sum(
-            w.grad.nbytes for w in policy.trained_weights().values() if w.grad is not None
-        )
-    return gradients
+        handle.remove()
+    return gradients[0]
 
 
 @pytest.mark.parametrize("adapter", [None, Lora(rank=3)], ids=["whole", "lora"])
@@ -36,8 +43,12 @@ def test_memory_is_what_training_really_takes(scratch, adapter, dtype):
     heads = sum(w.nbytes for w in policy.head_weights().values())
     assert memory.weights + memory.shared == sum(weights.values()) + heads
     assert memory.gradients == gradients
-    moments = policy.optimiser.moments().items()
-    assert memory.moments == sum(m.nbytes for name, m in moments if name[:4] != "step")
+    kept = {"step": 0, "exp_avg": 0, "exp_avg_sq": 0, "master": 0}
+    for name, tensor in policy.optimiser.moments().items():
+        kept[name.partition(":")[0]] += tensor.nbytes
+    assert memory.moments == kept["exp_avg"] + kept["exp_avg_sq"]
+    assert memory.masters == kept["master"]
+    assert bool(memory.masters) is (dtype == "bfloat16" and adapter is None)
     copied = {
         w.data_ptr(): w.nbytes
         for w in policy.reference_model().parameters()
@@ -53,7 +64,7 @@ def test_memory_is_known_before_anything_is_loaded():
     lora = memory_of(
         parameters=502_800_000, trained=8_800_000, dtype=torch.bfloat16, adapter=True
     )
-    assert whole.total == 494_000_000 * 2 * 4
+    assert whole.total == 494_000_000 * (2 + 4 + 4 + 2 * 4)
     assert lora.shared == 494_000_000 * 2
     assert lora.total - lora.shared == 8_800_000 * 4 * 4
 

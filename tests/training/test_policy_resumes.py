@@ -16,7 +16,11 @@ from superalign_training.experience import Example
 from superalign_training.policy import Baselines, Lora, Policy, Schedule
 
 COSINE = Schedule(kind="cosine", warmup=3, steps=12, floor=0.1)
-KINDS = {"whole": None, "lora": Lora(rank=2, dropout=0.1)}
+KINDS = {
+    "whole": {},
+    "lora": {"adapter": Lora(rank=2, dropout=0.1)},
+    "bfloat16": {"dtype": "bfloat16"},
+}
 
 
 def update(policy):
@@ -62,7 +66,7 @@ def state(policy):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_loop_of_ones_own(scratch, tmp_path, kind):
     straight, broken = (
-        Policy.from_reference(str(scratch), adapter=KINDS[kind], seed=4) for _ in range(2)
+        Policy.from_reference(str(scratch), **KINDS[kind], seed=4) for _ in range(2)
     )
     expected = [update(straight) for _ in range(6)]
     losses = []
@@ -80,7 +84,7 @@ def test_a_trainer_of_trl(scratch, tmp_path, kind):
     rows = [Example((20 + n, 21), (30 + n % 3, 1)) for n in range(12)]
     course = Sft(steps=3, batch=4, rate=1e-2)
     straight, broken = (
-        Policy.from_reference(str(scratch), adapter=KINDS[kind], seed=4) for _ in range(2)
+        Policy.from_reference(str(scratch), **KINDS[kind], seed=4) for _ in range(2)
     )
     for _ in range(2):
         course.improve(straight, rows, seed=straight.seed(5))
@@ -170,7 +174,7 @@ def test_baselines_are_running_means_by_role():
 def test_a_policy_killed_between_updates(scratch, tmp_path, kind):
     """A process is killed twice wherever it happens to be; the third finishes."""
     updates = 12
-    straight = Policy.from_reference(str(scratch), adapter=KINDS[kind], seed=4)
+    straight = Policy.from_reference(str(scratch), **KINDS[kind], seed=4)
     for _ in range(updates):
         update(straight)
     command = [sys.executable, __file__, str(scratch), str(tmp_path), kind, str(updates)]
@@ -201,7 +205,7 @@ def _train(scratch, folder, kind, updates):
     policy = (
         Policy.load(kept[-1])
         if kept
-        else Policy.from_reference(scratch, adapter=KINDS[kind], seed=4)
+        else Policy.from_reference(scratch, **KINDS[kind], seed=4)
     )
     while policy.updates < int(updates):
         update(policy)

@@ -40,11 +40,9 @@ def truth(prompt):
 
 def said(policy, asked):
     """The first token of greedy answers."""
-    uniforms = np.zeros((len(asked), 1))
     found = sample(
         policy.model,
         asked,
-        uniforms,
         max_new_tokens=[1] * len(asked),
         stop_ids=[END],
         temperature=0.0,

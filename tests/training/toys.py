@@ -47,7 +47,7 @@ class Bandit:
         return sample(
             self.policy.model,
             prompts,
-            self.rng.random((len(prompts), 1)),
+            self.rng.integers(1 << 62, size=len(prompts)).tolist(),
             max_new_tokens=[1] * len(prompts),
             stop_ids=[],
         )

@@ -8,11 +8,9 @@ weights than those that spoke.
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
-import numpy as np
 from transformers import PreTrainedModel
 
 from superalign_agents.decoding import Decoded, sample
-from superalign_env.seeding import generator
 
 
 class Ask(NamedTuple):
@@ -60,15 +58,11 @@ class InProcess:
     ) -> list[Decoded]:
         """Continue every prompt; a row's random numbers come from its own seed."""
         assert self._model is not None, "speak_for comes first"
-        limits = [ask.max_new_tokens for ask in asks]
-        uniforms = np.zeros((len(asks), max(limits, default=0)))
-        for row, ask in enumerate(asks):
-            uniforms[row, : limits[row]] = generator(ask.seed).random(limits[row])
         return sample(
             self._model,
             [ask.prompt_ids for ask in asks],
-            uniforms,
-            max_new_tokens=limits,
+            [ask.seed for ask in asks],
+            max_new_tokens=[ask.max_new_tokens for ask in asks],
             stop_ids=stop_ids,
             temperature=temperature,
         )

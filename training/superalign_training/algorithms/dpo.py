@@ -105,7 +105,7 @@ class Dpo(Section):
         steps = steps_within(self.steps, self.passes, rows=len(pairs), batch=batch)
         recorder = Recorder(on_step)
         rows = _rows(policy, pairs, self.anchor, batch=2 * batch)
-        with policy.training():
+        with policy.training(dropout=False):
             run(trainer(self, policy, rows, steps=steps, seed=seed, recorder=recorder))
         loss_first, loss = first_and_last(recorder, "loss")
         return {

@@ -90,7 +90,7 @@ class Kto(Section):
         places = in_passes(len(opinions), steps * batch, key=policy.seed(seed))
         rows = _rows(policy, [opinions[place] for place in places], self, batch)
         recorder = Recorder(on_step)
-        with policy.training():
+        with policy.training(dropout=False):
             made = trainer(
                 self, policy, rows, weights, batch=batch, seed=seed, recorder=recorder
             )
@@ -146,11 +146,16 @@ def _rows(
     """Return what the trainer reads, batch after batch.
 
     Within a batch each completion is also put after the next prompt: how much likelier the
-    policy finds those than its anchor does estimates its divergence.
+    policy finds those than its anchor does estimates its divergence. Of a completion that is
+    too long for the context there, only the beginning is.
     """
-    elsewhere = [
-        opinions[place - 1 if place % batch else place + batch - 1].completion_ids
+    before = [
+        opinions[place - 1 if place % batch else place + batch - 1]
         for place in range(len(opinions))
+    ]
+    elsewhere = [
+        other.completion_ids[: max(1, policy.agent.max_context - len(one.prompt_ids))]
+        for one, other in zip(opinions, before, strict=True)
     ]
     said = [(one.prompt_ids, one.completion_ids) for one in opinions]
     said += [(one.prompt_ids, ids) for one, ids in zip(opinions, elsewhere, strict=True)]

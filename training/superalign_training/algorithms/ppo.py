@@ -145,8 +145,7 @@ class Ppo(Section):
         anchor = anchor_of(policy, self.anchor) if self.kl else None
         order = torch.Generator().manual_seed(policy.seed(seed))
         _ = policy.value_head  # is there before the optimiser, which must know its weights
-        with policy.training() as model:
-            model.train(False)  # dropout would change ratios that should be 1
+        with policy.training(dropout=False):
             descent = Descent(
                 policy,
                 rate=self.rate,

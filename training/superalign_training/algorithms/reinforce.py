@@ -90,8 +90,7 @@ class Reinforce(Section):
         cases, history = Cases(experience, policy), History(on_step)
         micro = MicroBatch(self.micro_batch)
         anchor = anchor_of(policy, self.anchor) if self.kl else None
-        with policy.training() as model:
-            model.train(False)  # dropout would make log-probs of what was said noise
+        with policy.training(dropout=False):
             descent = Descent(
                 policy,
                 rate=self.rate,

@@ -107,9 +107,11 @@ class RewardModel(Section):
         steps = steps_within(self.steps, self.passes, rows=len(pairs), batch=batch)
         recorder = Recorder(on_step)
         scorer.model.train(True)
+        widened = scorer.model.register_forward_hook(_widen_scores)
         try:
             run(trainer(self, scorer, pairs, steps=steps, seed=seed, recorder=recorder))
         finally:
+            widened.remove()
             scorer.model.train(False)
         loss_first, loss = first_and_last(recorder, "loss")
         return {
@@ -126,6 +128,11 @@ class RewardModel(Section):
     def load(folder: Path, *, expected: str = "", device: str = "cpu") -> Scorer:
         """Return the scorer in a folder. See `Scorer.load`."""
         return Scorer.load(folder, expected=expected, device=device)
+
+
+def _widen_scores(_: Any, __: Any, output: Any) -> None:
+    """Turn scores into float32, in which TRL then subtracts them."""
+    output.logits = output.logits.float()
 
 
 def trainer(

@@ -19,7 +19,7 @@ from transformers import (
 
 from superalign_agents.checkpoints import load_tokenizer, refuse_pickles, weights_hash
 from superalign_env.errors import InvalidOption, RecordDamaged
-from superalign_training.policy import Policy
+from superalign_training.policy import MasterAdamW, Policy
 
 _STATE = "scorer.json"
 
@@ -39,7 +39,7 @@ class Scorer:
         self.model = model
         self.tokenizer = tokenizer
         self.reference = reference
-        self._optimizer: torch.optim.AdamW | None = None
+        self._optimizer: MasterAdamW | None = None
 
     @classmethod
     def of(cls, policy: Policy) -> Self:
@@ -74,12 +74,10 @@ class Scorer:
         """Content hash of the weights as they are now."""
         return weights_hash(self.model)
 
-    def optimizer(self, rate: float) -> torch.optim.AdamW:
+    def optimizer(self, rate: float) -> MasterAdamW:
         """Return the scorer's own optimiser, with its moments, at a learning rate."""
         if self._optimizer is None:
-            self._optimizer = torch.optim.AdamW(
-                self.model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.0
-            )
+            self._optimizer = MasterAdamW(self.model.parameters(), lr=rate)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         return self._optimizer

@@ -9,11 +9,11 @@ bonus alone keeps it from saying one thing only.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from transformers import DynamicCache
 
-from superalign_env.seeding import generator, label, mix
+from superalign_agents.decoding import left_padded, positions, sample_tokens
+from superalign_env.seeding import label, mix, uniforms
 from superalign_env.types import View
 from superalign_training.attackers.field import Outcome
 from superalign_training.attackers.trie import Trie
@@ -87,7 +87,10 @@ class Speaker:
         said = self._said
         if said is None or len(said.ids) != len(queries):
             raise ValueError("learn from the queries that were explored last, all of them")
-        paid = torch.tensor([o.success if o.valid else -self._price for o in outcomes])
+        paid = torch.tensor(
+            [o.success if o.valid else -self._price for o in outcomes],
+            device=said.ids.device,
+        )
         optimizer = self.policy.optimizer(self._rate)
         model: Any = self.policy.model
         for _ in range(self._passes):
@@ -106,34 +109,29 @@ class Speaker:
     def _speak(self, views: Sequence[View], sharpness: float) -> _Said:
         model: Any = self.policy.model
         longest = max(view.max_new_tokens for view in views)
-        ids, mask = _left_padded([self.policy.prompt_ids(view) for view in views])
-        draws = torch.as_tensor(
-            np.stack([generator(mix(v.seed, _STREAM)).random(longest) for v in views])
-        )
+        device = self.policy.model.device
+        prompts = self.policy.agent.batch_prompt_ids(views)
+        ids, mask = left_padded(prompts, device=device)
+        seeds = [mix(view.seed, _STREAM) for view in views]
+        draws = torch.as_tensor(uniforms(seeds, longest), device=device)
         end = int(self.policy.tokenizer.eos_token_id)
         nodes = [Trie.root] * len(views)
-        cache, fresh, positions = DynamicCache(), ids, (mask.cumsum(1) - 1).clamp(min=0)
+        cache, fresh, position = DynamicCache(), ids, positions(mask)
         permitted, spoken = [], []
-        alive = torch.ones(len(views), dtype=torch.bool)
+        alive = torch.ones(len(views), dtype=torch.bool, device=device)
         for step in range(longest):
             output = model(
                 input_ids=fresh,
                 attention_mask=mask,
-                position_ids=positions,
+                position_ids=position,
                 past_key_values=cache,
                 use_cache=True,
                 logits_to_keep=1,
             )
-            logits = output.logits[:, -1].double()
+            logits = output.logits[:, -1]
             allowed = self._allowed(nodes, alive, end, logits.shape[1])
-            shares = (sharpness * logits.masked_fill(~allowed, _FORBIDDEN)).softmax(-1)
-            points = draws[:, step, None] * shares.sum(-1, keepdim=True)
-            tokens = (shares.cumsum(-1) <= points).sum(-1)
-            # Rounding may end behind the last permitted token.
-            tokens = torch.where(
-                allowed.gather(1, tokens.clamp(max=logits.shape[1] - 1)[:, None])[:, 0],
-                tokens.clamp(max=logits.shape[1] - 1),
-                shares.argmax(-1),
+            tokens, _ = sample_tokens(
+                logits.masked_fill(~allowed, _FORBIDDEN), draws[:, step], 1 / sharpness
             )
             permitted.append(allowed)
             spoken.append(alive.long())
@@ -143,7 +141,7 @@ class Speaker:
             alive = alive & (tokens != end)
             if not alive.any():
                 break
-            fresh, positions = tokens[:, None], positions[:, -1:] + 1
+            fresh, position = tokens[:, None], position[:, -1:] + 1
         return _Said(ids, mask, torch.stack(permitted, 1), torch.stack(spoken, 1))
 
     def _allowed(
@@ -151,9 +149,9 @@ class Speaker:
     ) -> torch.Tensor:
         """Return what may follow, [N, V]; those that have ended say the end again."""
         if self._trie is None:
-            allowed = torch.ones((len(nodes), vocabulary), dtype=torch.bool)
+            allowed = torch.ones_like(alive)[:, None].repeat(1, vocabulary)
         else:
-            allowed = self._trie.permitted(nodes, vocabulary)
+            allowed = self._trie.permitted(nodes, vocabulary).to(alive.device)
         allowed[~alive] = False
         allowed[~alive, end] = True
         return allowed
@@ -188,22 +186,11 @@ def _logprobs(model: Any, said: _Said) -> torch.Tensor:
     output = model(
         input_ids=said.ids,
         attention_mask=said.mask,
-        position_ids=(said.mask.cumsum(1) - 1).clamp(min=0),
+        position_ids=positions(said.mask),
         logits_to_keep=width + 1,
     )
-    logits = output.logits[:, :-1].masked_fill(~said.permitted, _FORBIDDEN)
+    logits = output.logits[:, :-1].float().masked_fill(~said.permitted, _FORBIDDEN)
     tokens = said.ids[:, -width:, None]
     logprobs = logits.log_softmax(-1).gather(-1, tokens)[..., 0]
     total: torch.Tensor = (logprobs * said.spoken).sum(1)
     return total
-
-
-def _left_padded(prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ids and mask, [N, P] each."""
-    width = max(len(prompt) for prompt in prompts)
-    ids = torch.zeros((len(prompts), width), dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = torch.as_tensor(list(prompt))
-        mask[row, width - len(prompt) :] = 1
-    return ids, mask

@@ -89,12 +89,12 @@ def _over_refusals(grades: Sequence[Sequence[Grade]]) -> dict[str, Estimate]:
 
 
 def _on(grades: Sequence[Sequence[Grade]], axis: str) -> list[tuple[str, float]]:
-    return [(g.label, g.value) for row in grades for g in row if g.axis == axis]
+    return [(g.name, g.value) for row in grades for g in row if g.axis == axis]
 
 
 def _name(grades: Sequence[Grade], axis: str) -> str:
     """Return the name of the first grade on an axis; nothing where there is none."""
-    return next((g.label for g in grades if g.axis.partition(".")[0] == axis), "")
+    return next((g.name for g in grades if g.axis.partition(".")[0] == axis), "")
 
 
 def _rate(values: Sequence[float]) -> Estimate | None:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from superalign_agents.decoding import left_padded, positions
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption
 from superalign_env.protocols import Agent
@@ -61,7 +62,7 @@ def first_words(
     Raises:
         InvalidOption: a view that leaves nothing to read, or a word without tokens.
     """
-    prompts = [agent.prompt_ids(view) for view in views]
+    prompts = agent.batch_prompt_ids(views)
     if not all(prompts):
         raise InvalidOption(
             f"{agent.reference} reads nothing of a view; raise max_context so that the "
@@ -115,17 +116,11 @@ def _scored(
 @torch.inference_mode()
 def _logits(agent: TransformerAgent, rows: Sequence[list[int]], keep: int) -> torch.Tensor:
     """Return the logits [B, keep, V] after the last tokens of each row."""
-    width = max(map(len, rows))
-    ids = torch.zeros((len(rows), width), dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for place, row in enumerate(rows):
-        ids[place, width - len(row) :] = torch.as_tensor(row)
-        mask[place, width - len(row) :] = 1
-    device = agent.model.device
+    ids, mask = left_padded(rows, device=agent.model.device)
     output: Any = agent.model(
-        input_ids=ids.to(device),
-        attention_mask=mask.to(device),
-        position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0).to(device),
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions(mask),
         logits_to_keep=keep,
     )
     logits: torch.Tensor = output.logits

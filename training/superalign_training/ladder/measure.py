@@ -12,11 +12,10 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from superalign_agents.decoding import sample
+from superalign_agents.decoding import positions, sample
 from superalign_env.measures.intervals import share
 from superalign_env.plain_text import fence
 from superalign_env.protocols import TaskSource
@@ -153,12 +152,11 @@ def next_logits(
 ) -> torch.Tensor:
     """Return the logits [B, V] of what follows each prompt."""
     batch = tokenizer(list(prompts), padding=True, return_tensors="pt")
-    positions = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)
     with torch.inference_mode():
         logits: torch.Tensor = model(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
-            position_ids=positions,
+            position_ids=positions(batch["attention_mask"]),
             logits_to_keep=1,
         ).logits[:, -1]
     return logits
@@ -174,14 +172,15 @@ def continuations(
     """Return what greedy decoding says after each prompt, without the leading space."""
     decoded = sample(
         model,
-        [tokenizer(prompt)["input_ids"] for prompt in prompts],
-        np.zeros((len(prompts), max_new_tokens)),
+        tokenizer(list(prompts))["input_ids"],
         max_new_tokens=[max_new_tokens] * len(prompts),
         stop_ids={tokenizer.eos_token_id},
         temperature=0.0,
     )
-    texts = (tokenizer.decode(list(d.token_ids), skip_special_tokens=True) for d in decoded)
-    return [str(text).removeprefix(" ") for text in texts]
+    texts = tokenizer.batch_decode(
+        [list(said.token_ids) for said in decoded], skip_special_tokens=True
+    )
+    return [text.removeprefix(" ") for text in texts]
 
 
 def share_metric(name: str, outcomes: Sequence[bool], *, tags: Mapping[str, str]) -> Metric:

@@ -6,6 +6,7 @@ from superalign_training.policy.baselines import Baselines
 from superalign_training.policy.checkpoint import Checkpoint
 from superalign_training.policy.folder import read_agent
 from superalign_training.policy.memory import Memory, memory_of
+from superalign_training.policy.optimiser import MasterAdamW
 from superalign_training.policy.outlook import Outlook, ValueHead
 from superalign_training.policy.policy import Policy
 from superalign_training.policy.schedule import Schedule
@@ -14,6 +15,7 @@ __all__ = [
     "Baselines",
     "Checkpoint",
     "Lora",
+    "MasterAdamW",
     "Memory",
     "Outlook",
     "Policy",

@@ -12,7 +12,10 @@ class Memory(NamedTuple):
     """Of the LM and the value head, those that other policies share not counted."""
     shared: int
     """Weights of a base that lies in memory once for all its adapters."""
+    masters: int
+    """Float32 copies of trained weights that are narrower."""
     gradients: int
+    """Of trained weights, in the numbers in which the optimiser steps."""
     moments: int
     """Adam's two averages for every trained weight."""
     reference: int
@@ -43,13 +46,16 @@ def memory_of(
         adapter: whether only an adapter is trained; its reference then costs nothing.
         reference: whether the untrained original is wanted too.
     """
-    wide = max(dtype.itemsize, 4) if adapter else dtype.itemsize
+    wide = max(dtype.itemsize, 4)
+    narrow = dtype.itemsize < wide and not adapter
     rest = (parameters - trained) * dtype.itemsize
-    own = trained * wide + head * 4
+    stepped = trained * wide + head * 4
+    own = trained * dtype.itemsize + head * 4 if narrow else stepped
     return Memory(
         weights=own + (0 if adapter else rest),
         shared=rest if adapter else 0,
-        gradients=own,
-        moments=2 * own,
+        masters=trained * wide if narrow else 0,
+        gradients=stepped,
+        moments=2 * stepped,
         reference=parameters * dtype.itemsize if reference and not adapter else 0,
     )

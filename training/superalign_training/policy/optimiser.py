@@ -1,6 +1,6 @@
 """AdamW and its memory: what must be kept so that training goes on as if never stopped."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +11,67 @@ from superalign_env.errors import RecordDamaged
 from superalign_training.policy.schedule import Schedule
 
 Weights = dict[str, Parameter]
+
+_MASTER = "master"
+
+
+class MasterAdamW(torch.optim.AdamW):
+    """AdamW that steps float32 masters of narrower weights and rounds them back.
+
+    A bfloat16 number has 8 significant bits, so a usual step is less than half the distance
+    to the next one and would be lost in rounding: at a learning rate of 1e-6 all but every
+    500th weight stayed where it was. Weights of 32 bits and more are their own masters.
+
+    Gradients lie at the weights, where trainers clip them. A step moves those of narrower
+    weights into float32, and leaves none.
+
+    Args:
+        weights: what is trained.
+        lr: learning rate.
+    """
+
+    def __init__(self, weights: Iterable[Parameter], *, lr: float = 0.0) -> None:
+        self.masters: dict[Parameter, Parameter] = {}
+        """Narrower weight → its master."""
+        super().__init__(list(weights), lr=lr, betas=(0.9, 0.98), weight_decay=0.0)
+        self.register_step_pre_hook(self._widen)
+        self.register_step_post_hook(self._narrow)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add weights as torch does; the group gets the masters of the narrower ones."""
+        weights: list[Parameter] = list(param_group["params"])
+        for weight in weights:
+            if weight.dtype.itemsize < torch.float32.itemsize:
+                self.masters[weight] = Parameter(weight.detach().float())
+        masters = [self.masters.get(weight, weight) for weight in weights]
+        super().add_param_group({**param_group, "params": masters})
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients of all weights, those of narrower ones in any case."""
+        super().zero_grad(set_to_none)
+        for weight in self.masters:
+            weight.grad = None
+
+    def memory_at(self, weight: Parameter) -> dict[str, torch.Tensor]:
+        """Return what is remembered of a weight: its moments and its master."""
+        master = self.masters.get(weight, weight)
+        kept: dict[str, torch.Tensor] = dict(self.state.get(master, {}))
+        return kept if master is weight else {**kept, _MASTER: master}
+
+    @torch.no_grad()
+    def _widen(self, *_: object) -> None:
+        for weight, master in self.masters.items():
+            # What somebody else wrote into a weight since the last step stays.
+            same = master.to(weight.dtype) == weight
+            master.copy_(torch.where(same, master, weight.float()))
+            master.grad = None if weight.grad is None else weight.grad.float()
+            weight.grad = None
+
+    @torch.no_grad()
+    def _narrow(self, *_: object) -> None:
+        for weight, master in self.masters.items():
+            weight.copy_(master)
+            master.grad = None
 
 
 class Optimiser:
@@ -33,17 +94,12 @@ class Optimiser:
         self._head = head
         self.updates = updates
         """Steps ever taken."""
-        self._adamw: torch.optim.AdamW | None = None
+        self._adamw: MasterAdamW | None = None
 
-    def at(self, rate: float, value_rate: float) -> torch.optim.AdamW:
+    def at(self, rate: float, value_rate: float) -> MasterAdamW:
         """Return AdamW at learning rates for the LM and the value head."""
         if self._adamw is None:
-            self._adamw = torch.optim.AdamW(
-                [{"params": list(self._weights().values())}],
-                lr=0.0,
-                betas=(0.9, 0.98),
-                weight_decay=0.0,
-            )
+            self._adamw = MasterAdamW(self._weights().values())
             self._adamw.register_step_post_hook(self._count)
         if self._head() and len(self._adamw.param_groups) == 1:  # made in the meantime
             self._adamw.add_param_group({"params": list(self._head().values())})
@@ -60,21 +116,47 @@ class Optimiser:
         done = self.updates
         return LambdaLR(adamw, lambda step: schedule.factor(done + step))
 
-    def forget(self) -> None:
-        """Forget all moments; steps stay counted."""
+    def forget(self, snapshot: Mapping[str, torch.Tensor] | None = None) -> None:
+        """Forget all moments; steps stay counted.
+
+        Args:
+            snapshot: whose masters are taken; without them weights start as they are.
+        """
         self._adamw = None
+        masters = {
+            label: value
+            for label, value in (snapshot or {}).items()
+            if label.startswith(f"{_MASTER}:")
+        }
+        if masters:
+            self.take(masters)
 
     def moments(self) -> dict[str, torch.Tensor]:
-        """Return Adam's memory by the names of the weights, on the CPU."""
-        found: dict[str, torch.Tensor] = {}
-        state: Any = self._adamw.state if self._adamw else {}
-        for name, weight in {**self._weights(), **self._head()}.items():
-            for key, value in state.get(weight, {}).items():
-                found[f"{key}:{name}"] = value.detach().cpu().contiguous()
-        return found
+        """Return Adam's memory and the masters by the names of the weights, on the CPU."""
+        return {
+            name: value.detach().cpu().contiguous()
+            for name, value in self._memory().items()
+        }
+
+    def masters(self) -> dict[str, torch.Tensor]:
+        """Return copies of the masters alone, named as in `moments`."""
+        return {
+            name: value.detach().clone()
+            for name, value in self._memory().items()
+            if name.startswith(f"{_MASTER}:")
+        }
+
+    def _memory(self) -> dict[str, torch.Tensor]:
+        if self._adamw is None:
+            return {}
+        return {
+            f"{key}:{name}": value
+            for name, weight in {**self._weights(), **self._head()}.items()
+            for key, value in self._adamw.memory_at(weight).items()
+        }
 
     def take(self, moments: Mapping[str, torch.Tensor]) -> None:
-        """Put Adam's memory back.
+        """Put Adam's memory and the masters back.
 
         Raises:
             RecordDamaged: memory of weights that the policy does not have.
@@ -83,17 +165,23 @@ class Optimiser:
         weights = {**self._weights(), **self._head()}
         for label, value in moments.items():
             key, _, name = label.partition(":")
-            if name not in weights or (
-                key != "step" and value.shape != weights[name].shape
+            weight = weights.get(name)
+            if (
+                weight is None
+                or (key != "step" and value.shape != weight.shape)
+                or (key == _MASTER and weight not in adamw.masters)
             ):
                 raise RecordDamaged(
                     f"the optimiser remembers another {name} than the policy has; restore "
                     "the checkpoint from a copy"
                 )
-            weight = weights[name]
-            # Adam counts its steps on the CPU, whatever the device of the weights.
-            kept = value if key == "step" else value.to(weight.device)
-            adamw.state[weight][key] = kept
+            master = adamw.masters.get(weight, weight)
+            if key == _MASTER:
+                master.data.copy_(value)
+            elif key == "step":  # counted on the CPU, whatever the device of the weights
+                adamw.state[master][key] = value
+            else:
+                adamw.state[master][key] = value.to(weight.device)
 
     def _count(self, *_: object) -> None:
         self.updates += 1

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from superalign_agents.decoding import positions
 from superalign_env.errors import InvalidOption
 
 
@@ -74,7 +75,7 @@ def look(
         output: Any = model(
             input_ids=ids,
             attention_mask=mask,
-            position_ids=(mask.long().cumsum(dim=1) - 1).clamp(min=0),
+            position_ids=positions(mask),
             use_cache=False,
             logits_to_keep=keep,
         )
@@ -92,7 +93,7 @@ def value(
     output = body(
         input_ids=ids,
         attention_mask=mask,
-        position_ids=(mask.long().cumsum(dim=1) - 1).clamp(min=0),
+        position_ids=positions(mask),
         use_cache=False,
     )
     values: torch.Tensor = head(output.last_hidden_state)

@@ -203,13 +203,16 @@ class Policy(Trainee):
     # --- its original
 
     @contextmanager
-    def training(self) -> Iterator[PreTrainedModel]:
+    def training(self, *, dropout: bool = True) -> Iterator[PreTrainedModel]:
         """Yield the model, ready to be trained; afterwards it is ready to speak.
 
         What trainers leave on the model, and on its original, is taken off again.
+
+        Args:
+            dropout: see `Trainee.training`.
         """
         try:
-            with super().training() as model:
+            with super().training(dropout=dropout) as model:
                 yield model
         finally:
             if self._reference is not None:

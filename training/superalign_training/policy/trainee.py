@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from superalign_agents.transformer import TransformerAgent
 from superalign_training.policy.baselines import Baselines
-from superalign_training.policy.optimiser import Optimiser, Weights
+from superalign_training.policy.optimiser import MasterAdamW, Optimiser, Weights
 from superalign_training.policy.outlook import Outlook, ValueHead, look, value
 from superalign_training.policy.schedule import CONSTANT, Schedule
 
@@ -35,19 +35,27 @@ class Trainee:
         return self.agent.model
 
     @contextmanager
-    def training(self) -> Iterator[PreTrainedModel]:
+    def training(self, *, dropout: bool = True) -> Iterator[PreTrainedModel]:
         """Yield the model, ready to be trained; afterwards it is ready to speak.
 
         TRL's trainers put a `forward` of their own on a model and leave it there; it is
         taken off, or a policy trained for many rounds would call through all of them. They
         also switch the cache of keys and values off, for whoever loads the checkpoint too.
+
+        Args:
+            dropout: whether the model's own takes place. Without it log-probs are those of
+                the rollout, and activations may still be recomputed, which they are in
+                training mode alone.
         """
         config: Any = self.model.config
         cached = getattr(config, "use_cache", None)
         self.model.train(True)
+        rates = [] if dropout else _without_dropout(self.model)
         try:
             yield self.model
         finally:
+            for module, name, rate in rates:
+                setattr(module, name, rate)
             self.model.__dict__.pop("forward", None)
             if cached is not None:
                 config.use_cache = cached
@@ -61,9 +69,7 @@ class Trainee:
         """Optimiser steps ever taken."""
         return self.optimiser.updates
 
-    def optimizer(
-        self, rate: float, *, value_rate: float | None = None
-    ) -> torch.optim.AdamW:
+    def optimizer(self, rate: float, *, value_rate: float | None = None) -> MasterAdamW:
         """Return the policy's own optimiser, with its moments, at a learning rate.
 
         Args:
@@ -78,7 +84,7 @@ class Trainee:
         schedule: Schedule = CONSTANT,
         *,
         value_rate: float | None = None,
-    ) -> tuple[torch.optim.AdamW, LambdaLR]:
+    ) -> tuple[MasterAdamW, LambdaLR]:
         """Return the optimiser and a schedule that goes on where the policy stands.
 
         Args:
@@ -114,9 +120,10 @@ class Trainee:
         return {**self.model_weights(), **self.head_weights()}
 
     def snapshot(self) -> dict[str, torch.Tensor]:
-        """Return a copy of what is trained, for `restore`."""
+        """Return a copy of what is trained, and of its masters, for `restore`."""
         named = self.trained_weights().items()
-        return {name: weight.detach().clone() for name, weight in named}
+        copies = {name: weight.detach().clone() for name, weight in named}
+        return {**copies, **self.optimiser.masters()}
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Take weights back, and forget the moments that led away from them."""
@@ -126,7 +133,7 @@ class Trainee:
                     weight.copy_(weights[name])
                 else:  # a value head younger than the snapshot
                     weight.zero_()
-        self.optimiser.forget()
+        self.optimiser.forget(weights)
         self.agent.refresh()
 
     @property
@@ -160,3 +167,20 @@ class Trainee:
         """
         with torch.no_grad():
             return value(self.model, self.value_head, ids=ids, mask=mask)
+
+
+def _without_dropout(model: PreTrainedModel) -> list[tuple[Any, str, float]]:
+    """Set all rates of dropout to 0; return (module, attribute, rate) of what they were.
+
+    Attention and some blocks call the function with a rate of their own (`attn_dropout`,
+    `dropout`, `layerdrop`), so that layers of the class `Dropout` are not all there is.
+    """
+    found: list[tuple[Any, str, float]] = []
+    for module in model.modules():
+        names = ["p"] if isinstance(module, torch.nn.Dropout) else list(vars(module))
+        for name in names:
+            rate = getattr(module, name)
+            if isinstance(rate, float) and (name == "p" or "drop" in name):
+                found.append((module, name, rate))
+                setattr(module, name, 0.0)
+    return found

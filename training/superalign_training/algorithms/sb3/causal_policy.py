@@ -17,6 +17,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import nn
 from transformers import PreTrainedModel
 
+from superalign_agents.decoding import positions
 from superalign_env.errors import InvalidOption
 
 
@@ -49,7 +50,7 @@ class CausalFeatures(BaseFeaturesExtractor):
         output = self.model.base_model(
             input_ids=ids,
             attention_mask=mask.long(),
-            position_ids=(mask.long().cumsum(dim=1) - 1).clamp(min=0),
+            position_ids=positions(mask),
             use_cache=False,
         )
         features: torch.Tensor = output.last_hidden_state[:, -1]

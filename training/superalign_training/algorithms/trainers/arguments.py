@@ -1,7 +1,7 @@
 """What all of TRL's trainers are told, and how they report.
 
-Settings follow what was measured on this stack: no bf16 and no checkpoints of its own on
-a CPU, a constant rate (a trainer is rebuilt for every round), no output of any kind.
+Settings follow what was measured on this stack: no autocast and no checkpoints of its own,
+a constant rate (a trainer is rebuilt for every round), no output of any kind.
 """
 
 import gc
@@ -44,7 +44,9 @@ def shared_arguments(*, steps: int, rate: float, seed: int, device: str) -> dict
         "max_grad_norm": 1.0,
         "seed": seed & 0x7FFFFFFF,
         "use_cpu": on_cpu,
-        "bf16": not on_cpu,
+        # Autocast would compute with other numbers than the rollout did: log-probs of what
+        # was said would differ from those recorded. The model's own dtype decides alone.
+        "bf16": False,
         "activation_checkpointing": False,
         "report_to": [],
         "logging_strategy": "steps",

@@ -82,10 +82,7 @@ def log_likelihoods(
 def _summed(
     model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, spoken: torch.Tensor
 ) -> torch.Tensor:
-    # As TRL's trainers compute: in bfloat16 on an accelerator, whatever the weights are.
-    on_cpu = ids.device.type == "cpu"
-    numbers = torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=not on_cpu)
-    with torch.no_grad(), numbers:
+    with torch.no_grad():
         logits: torch.Tensor = model(input_ids=ids, attention_mask=mask).logits[:, :-1]
     logits = logits if logits.dtype == torch.float64 else logits.float()
     chosen = logits.gather(2, ids[:, 1:, None])[..., 0] - logits.logsumexp(-1)

@@ -7,6 +7,7 @@ importance weights of stored rows, and how many rows go through the model at onc
 with an underscore are TRL's own: the reason why trl is pinned to a minor version.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
+from superalign_agents.decoding import positions
 from superalign_training.algorithms.trainers.arguments import (
     OnStep,
     Recorder,
@@ -79,7 +81,7 @@ def learn_from_groups(
     groups = Groups(Cases(experience, policy), settings.members, score)
     recorder = Recorder(on_step)
     anchor = anchor_of(policy, settings.anchor) if settings.kl else None
-    with policy.training():
+    with policy.training(dropout=False):
         trainer = GroupTrainer(policy, groups, settings, cap=experience.cap, seed=seed)
         trainer.add_callback(recorder)
         if anchor is not None:
@@ -184,6 +186,15 @@ class GroupTrainer(GRPOTrainer):
         with torch.no_grad():
             parts = self._micro.over(len(batch.own), look)
         return {"ref_per_token_logps": torch.cat(parts)}
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Any, attention_mask: Any, *rest: Any, **options: Any
+    ) -> Any:
+        """Give the model positions: TRL pads prompts on the left and leaves them out."""
+        placed = partial(model, position_ids=positions(attention_mask))
+        return super()._get_per_token_logps_and_entropies(
+            placed, input_ids, attention_mask, *rest, **options
+        )
 
     def training_step(
         self, model: Any, inputs: Any, num_items_in_batch: Any = None

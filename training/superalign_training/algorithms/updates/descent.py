@@ -40,6 +40,7 @@ class Descent:
         self._optimizer, self._schedule = policy.optimizers(
             rate, schedule, value_rate=value_rate
         )
+        self._policy = policy
         self._max_norm = max_norm
         self._micro = micro
 
@@ -68,13 +69,9 @@ class Descent:
                 f"the loss is {total['loss']}: the weights or the pay are no numbers any "
                 "more; go back to the last checkpoint and lower the rate"
             )
-        torch.nn.utils.clip_grad_norm_(self._weights, self._max_norm)
+        weights = self._policy.trained_weights().values()
+        torch.nn.utils.clip_grad_norm_(weights, self._max_norm)
         self._optimizer.step()
         self._schedule.step()
         forget()
         return dict(total)
-
-    @property
-    def _weights(self) -> list[torch.nn.Parameter]:
-        groups = self._optimizer.param_groups
-        return [weight for group in groups for weight in group["params"]]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from superalign_agents.decoding import positions
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import generator, mix
 from superalign_training.algorithms.trainers.arguments import OnStep
@@ -91,7 +92,7 @@ class Rows:
         output = untyped(
             input_ids=self.ids[places].to(device),
             attention_mask=mask,
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            position_ids=positions(mask),
             logits_to_keep=self.completion + 1,
         )
         return output.logits[:, :-1].float(), self.labels[places].to(device)

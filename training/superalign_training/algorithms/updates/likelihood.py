@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import PreTrainedModel
 
+from superalign_agents.decoding import positions
 from superalign_training.algorithms.updates.batches import Batch
 from superalign_training.algorithms.updates.losses import entropy
 
@@ -24,7 +25,7 @@ def likelihood(model: PreTrainedModel, batch: Batch, temperature: float) -> Like
     output = untyped(
         input_ids=batch.ids,
         attention_mask=batch.seen,
-        position_ids=(batch.seen.cumsum(dim=1) - 1).clamp(min=0),
+        position_ids=positions(batch.seen),
         use_cache=False,
         logits_to_keep=batch.width + 1,
     )

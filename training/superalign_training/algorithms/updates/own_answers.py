@@ -8,7 +8,6 @@ decoded greedily as a whole, so that a label's wrong first step does not decide 
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from superalign_agents.decoding import sample
@@ -83,7 +82,6 @@ def greedy_answers(policy: Policy, prompts: Sequence[Ids], longest: int) -> list
         said = sample(
             model,
             prompts,
-            np.zeros((len(prompts), longest)),
             max_new_tokens=[longest] * len(prompts),
             stop_ids=[int(policy.tokenizer.eos_token_id or 0)],
             temperature=0.0,

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-from superalign_agents.decoding import sample
+from superalign_agents.decoding import positions, sample
 from superalign_env.seeding import generator, mix
 from superalign_training.algorithms.updates.course import Course
 from superalign_training.algorithms.updates.fitting import Rows
@@ -44,7 +44,6 @@ class Student:
         said = sample(
             self.model,
             prompts,
-            np.zeros((len(prompts), _LONGEST)),
             max_new_tokens=[_LONGEST] * len(prompts),
             stop_ids={self.tokenizer.eos_token_id},
             temperature=0.0,
@@ -106,7 +105,7 @@ def _loss(model: LlamaForCausalLM, rows: Rows, places: torch.Tensor) -> torch.Te
     logits = model(
         input_ids=rows.ids[places],
         attention_mask=mask,
-        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+        position_ids=positions(mask),
         logits_to_keep=rows.completion + 1,
     ).logits[:, :-1]
     labels = rows.labels[places]
