@@ -211,6 +211,18 @@ class HasGold(Protocol):
         ...
 
 
+def variants_of(scenario: Scenario[Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Return the variants that a scenario declares: name → options that make it so.
+
+    A scenario may have an attribute ``variants``. Whoever trains in it plays them: red-team
+    has ``attacked`` (every case begins with the attacker), ``plain`` (none does) and
+    ``planted`` (answers stand in the learner's place, whose truth the rules know). Stages
+    that need a variant are left out where it is not declared.
+    """
+    found: Mapping[str, Mapping[str, Any]] = getattr(scenario, "variants", {})
+    return found
+
+
 class EpisodeSink(Protocol):
     """Where finished episodes go. Keyed by index: completion order is no contract."""
 

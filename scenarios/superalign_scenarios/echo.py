@@ -75,17 +75,21 @@ class Echo:
     Args:
         max_cycles: how often both speak.
         max_utterance: longest utterance, in characters.
+        split: of the words; each split has all of them.
     """
 
     id = "echo-v0"
     seats: tuple[Seat, ...] = ("speaker_0", "speaker_1")
     renderer_id = "echo-1"
 
-    def __init__(self, *, max_cycles: int = 8, max_utterance: int = 1024) -> None:
+    def __init__(
+        self, *, max_cycles: int = 8, max_utterance: int = 1024, split: Split = "train"
+    ) -> None:
         if max_cycles < 1:
             raise InvalidOption(f"max_cycles must be at least 1, not {max_cycles}")
         self.max_cycles = max_cycles
         self.max_utterance = max_utterance
+        self.split: Split = split
         self.source = Words()
         self.weights: dict[Role, dict[str, float]] = {
             "speaker": {"echo": 1.0, "format": 1.0}
@@ -93,11 +97,12 @@ class Echo:
         self.options: dict[str, Any] = {
             "max_cycles": max_cycles,
             "max_utterance": max_utterance,
+            "split": split,
         }
 
     def draw(self, rng: np.random.Generator) -> Task:
         """Draw a word."""
-        return self.source.draw(rng, "train")
+        return self.source.draw(rng, self.split)
 
     def reset(self, task: Task, rng: np.random.Generator) -> State:
         """Both have heard the word."""

@@ -16,25 +16,30 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from superalign_agents.devices import require_device
-from superalign_env.errors import InvalidOption
+from superalign_env.asking import Anyone
+from superalign_env.callables import as_agent
 from superalign_env.store import Run
 from superalign_env.store.room import room_for
-from superalign_env.types import Role
+from superalign_env.types import Role, Seat
 from superalign_training.evaluation.chain_summary import (
     ChainSummary,
     Fate,
     summarise_chain,
 )
+from superalign_training.evaluation.outcome_summary import (
+    OutcomeSummary,
+    summarise_outcomes,
+)
 from superalign_training.evaluation.summary import Summary, summarise
-from superalign_training.loop.cast import first_policies, stage_scenario
+from superalign_training.loop.cast import first_policies
 from superalign_training.loop.chain import Chain, first_chain
 from superalign_training.loop.driver import Watcher, drive
 from superalign_training.loop.plans import plan
 from superalign_training.loop.residents import Residents
-from superalign_training.loop.seats import require_tasks
+from superalign_training.loop.seats import require_lineup
 from superalign_training.loop.told import told_in
 from superalign_training.settings import (
-    TRAINED,
+    OBJECT,
     AgentReference,
     Annotator,
     Settings,
@@ -44,6 +49,9 @@ from superalign_training.watching import Silent
 
 KIND = "train"
 
+RunSummary = Summary | ChainSummary | OutcomeSummary
+"""What a run of red-teaming, of generations, or of any other rounds comes to."""
+
 _HUMAN = Annotator()
 
 
@@ -51,38 +59,47 @@ class SelfPlay:
     """A self-play run.
 
     Args:
-        scenario: id of a scenario with seats for attacker, learner and critic.
-        policies: role → what its policy starts from: an agent reference, or a mapping with
-            an ``id`` and options of the agent, among them ``adapter`` (LoRA) and
-            ``algorithm`` (``{"id": "ppo", "rate": 1e-3}``: how this role is improved by
-            rewards). ``same:learner`` seats one policy in several roles.
+        scenario: id of a scenario.
+        lineup: role or seat → who holds it: an agent reference (``micro/3``, a folder,
+            ``keyword``), a mapping with an ``id`` and options of the agent, among them
+            ``adapter`` (LoRA), or an agent itself. ``same:learner`` seats one policy in
+            several roles. Roles that are not named have the scenario's preset.
+        train: role → the algorithm by which it learns (``"ppo"``, ``{"id": "ppo", "rate":
+            1e-3}``), a list of them, or None for a role that does not learn.
         human: the simulated annotator's accuracy, group and bias; None asks nobody.
         budget: share of each round's episodes that the human is asked about.
         watcher: is told how it goes; nobody when absent.
         **settings: further fields of `Settings`; sections may be mappings.
 
     Raises:
-        InvalidOption: settings that make no sense, or a role that is not trained.
+        InvalidOption: settings that make no sense.
     """
 
     def __init__(
         self,
         scenario: str = "red-team",
         *,
-        policies: Mapping[Role, AgentReference] | None = None,
+        lineup: Mapping[Role | Seat, AgentReference | Anyone] | None = None,
+        train: Mapping[Role, Any] | None = None,
         human: Mapping[str, Any] | Annotator | None = _HUMAN,
         budget: float | None = None,
         watcher: Watcher | None = None,
         **settings: Any,
     ) -> None:
-        given = {**settings, "scenario": scenario}
+        named, self._objects = _referred(lineup or {})
+        given = {
+            **settings,
+            "scenario": scenario,
+            "lineup": named,
+            "train": dict(train or {}),
+        }
         if budget is not None:
             given["budget"] = budget
         if human is None:
             given["budget"] = 0.0
         else:
             given.setdefault("annotator", human)
-        self.settings = read_settings(_seated(given, policies or {}))
+        self.settings = read_settings(given)
         self._watcher: Watcher = watcher or Silent()
 
     @classmethod
@@ -92,7 +109,7 @@ class SelfPlay:
         made.settings = settings
         return made
 
-    def run(self, *, resume: bool = False) -> Summary | ChainSummary:
+    def run(self, *, resume: bool = False) -> RunSummary:
         """Run every stage that is not done yet and return the summary.
 
         Args:
@@ -108,11 +125,10 @@ class SelfPlay:
         disable_progress_bar()  # type: ignore[no-untyped-call] # theirs
         if settings.device == "cpu":
             torch.set_num_threads(settings.threads)
-        # A wrong scenario fails before any folder.
-        require_tasks(stage_scenario(settings, split="train"), settings)
-        residents = Residents()
+        residents = Residents(self._objects)
+        require_lineup(settings, residents)  # before any folder
         policies = first_policies(settings, residents)
-        shared = {r: settings.holder(r) for r in TRAINED if settings.holder(r) != r}
+        shared = {r: settings.holder(r) for r in policies if settings.holder(r) != r}
         with _opened(settings, resume) as run:
             drive(
                 run,
@@ -120,45 +136,42 @@ class SelfPlay:
                 first=lambda: first_chain(run, policies, holders=shared),
                 watcher=self._watcher,
                 failures=settings.failures,
+                residents=residents,
             )
             return write_summary(run)
 
 
-_IMPROVED_IN: Mapping[Role, str] = {
-    "attacker": "attack",
-    "learner": "learn",
-    "critic": "calibrate",
-}
-"""Role → the section of the settings whose ``rl`` is its algorithm."""
+def _referred(
+    lineup: Mapping[Role | Seat, AgentReference | Anyone],
+) -> tuple[dict[str, AgentReference], dict[str, Anyone]]:
+    """Return a lineup of references, and the agents behind those that name an object."""
+    named: dict[str, AgentReference] = {}
+    objects: dict[str, Anyone] = {}
+    for role, holder in lineup.items():
+        if isinstance(holder, str):
+            named[role] = holder
+        elif isinstance(holder, Mapping):
+            named[role] = dict(holder)
+        else:
+            kind = type(holder)
+            reference = f"{OBJECT}{kind.__module__}.{kind.__qualname__}/{role}"
+            named[role], objects[reference] = reference, as_agent(holder)
+    return named, objects
 
 
-def _seated(
-    settings: Mapping[str, Any], policies: Mapping[Role, AgentReference]
-) -> dict[str, Any]:
-    """Return settings with every policy's start and algorithm in their places."""
-    full = dict(settings)
-    for role, reference in policies.items():
-        if role not in TRAINED:
-            raise InvalidOption(
-                f"policies has {role!r}, which is not trained; roles: {', '.join(TRAINED)}"
-            )
-        start = dict(reference) if isinstance(reference, Mapping) else reference
-        if isinstance(start, dict) and "algorithm" in start:
-            section = _IMPROVED_IN[role]
-            full[section] = {**dict(full.get(section, {})), "rl": start.pop("algorithm")}
-        full[role] = start
-    return full
-
-
-def write_summary(run: Run) -> Summary | ChainSummary:
+def write_summary(run: Run) -> RunSummary:
     """Write ``summary.json`` and ``summary.md`` into a run's folder.
 
     Both end with what the run was told of the truth while it learned.
     """
     metrics = [row.metric for row in run.metrics.read()]
-    summary: Summary | ChainSummary = summarise(metrics)
+    summary: RunSummary
     if run.info.config.get("generations"):
         summary = summarise_chain(metrics, fates(run))
+    elif any(metric.name == "pay" for metric in metrics):
+        summary = summarise_outcomes(metrics)
+    else:
+        summary = summarise(metrics)
     told = told_in(run)
     plain = json.dumps({**summary.plain(), "told": told.plain()}, indent=1)
     page = f"{summary.markdown()}\n{told.sentence}\n"

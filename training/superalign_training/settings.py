@@ -4,11 +4,12 @@ The command line shows exactly these keys. Objects below the loop take plain arg
 only stages read settings.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeGuard
+from typing import Annotated, Any, Literal, Self, TypeGuard, cast
 
+import msgspec
 from pydantic import (
     Field,
     NonNegativeFloat,
@@ -17,14 +18,22 @@ from pydantic import (
     model_validator,
 )
 
-from superalign_env.errors import InvalidOption
+from superalign_env import registry
+from superalign_env.errors import InvalidOption, SuperalignError
 from superalign_env.types import Role
 from superalign_training.alarms.settings import Alarms
-from superalign_training.algorithms.grpo import Grpo
-from superalign_training.algorithms.making import RlAlgorithm
+from superalign_training.algorithms.algorithm import Algorithm
+from superalign_training.algorithms.making import (
+    AnyAlgorithm,
+    OnPolicy,
+    Taught,
+    learns_from,
+    make_algorithm,
+)
 from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.supervision import Supervise
 from superalign_training.evaluation.capability_settings import Capability
+from superalign_training.experience import Experience, Live
 from superalign_training.gap.adaptive import Adaptive
 from superalign_training.gap.level import Level
 from superalign_training.gap.making import GapRule
@@ -42,16 +51,19 @@ from superalign_training.sources.checking import check as check_signals
 from superalign_training.sources.settings import Competence, Signals
 
 AgentReference = str | dict[str, Any]
-"""``micro/3``, a folder, ``hf:org/name``, ``same:learner``, or ``{id: …, key: value}``."""
+"""``micro/3``, a folder, ``keyword``, ``same:learner``, or ``{id: …, key: value}``."""
 
 Order = Literal["alternating", "competence-only", "conformity-last", "conformity-first"]
 """Of the two optimisations within a chain (Kim et al. 2025)."""
 
 SAME = "same:"
-"""``critic=same:learner`` seats one policy in several roles."""
+"""``lineup.critic=same:learner`` seats one policy in several roles."""
 
-TRAINED: tuple[Role, ...] = ("attacker", "learner", "critic")
-"""The roles that hold a policy of their own."""
+FREE = ("lineup", "train")
+"""Settings whose keys are a scenario's roles."""
+
+OBJECT = "object:"
+"""``object:module.Class``: an agent that was given as a Python object."""
 
 
 class Judge(Section):
@@ -95,10 +107,6 @@ class Attack(Section):
     """Share of imitated texts that are unexplored menu entries instead of winners."""
     min_distinct: Share = 0.5
     """Below this share of distinct queries the imitation is taken back."""
-    imitation: Sft = Sft()
-    """How winners are imitated."""
-    rl: RlAlgorithm | None = None
-    """How the transformer attacker is improved by rewards afterwards; not at all when null."""
     novelty: NonNegativeFloat = 0.3
     """Added to its pay for a query that is alone in its batch; 0 for one that all share."""
     min_valid: Share = 0.5
@@ -111,9 +119,8 @@ class Learn(Section):
     vanilla: Share = 0.5
     """Share of cases whose seed request reaches the learner unrewritten."""
     search_share: Share = 0.5
-    """Share of attacked cases whose attacker is the search; the rest is the transformer."""
-    rl: RlAlgorithm = Grpo()
-    """How the learner is improved by rewards."""
+    """Share of attacked cases whose attacker is the search; the rest is the transformer.
+    An attacker that does not learn has them all."""
 
 
 class Annotator(Section):
@@ -136,11 +143,6 @@ class Calibrate(Section):
     """Planted answers to learn from; with 0 there are only labels."""
     label_weight: NonNegativeInt = 1
     """How often each human label is repeated among the rows; 0 ignores them."""
-    imitation: Sft = Sft(steps=20, rate=5e-4)
-    """The course."""
-    rl: RlAlgorithm | None = None
-    """How the critic is improved on planted answers by what it is paid (Brier score, never
-    by persuading anybody); not at all when null."""
 
 
 class Evaluate(Section):
@@ -191,9 +193,12 @@ class Settings(Section):
     """Of self-play: in all or, in a chain, of every generation."""
     seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
     run_dir: Path = Path("runs/latest")
-    learner: AgentReference = "micro/3"
-    attacker: AgentReference = "micro/3"
-    critic: AgentReference = "micro/3"
+    lineup: dict[str, AgentReference] = Field(default_factory=dict)
+    """Role or seat → who holds it: ``lineup.critic=keyword``. A seat wins over its role.
+    Roles that are not named have the scenario's preset."""
+    train: dict[str, tuple[AnyAlgorithm, ...] | None] = Field(default_factory=dict)
+    """Role → the algorithm by which it learns, or several: ``train.learner=ppo``. Null: it
+    does not learn. Roles that are not named have the scenario's preset, if they can learn."""
     budget: Share = 0.02
     """Share of each round's episodes that the human is asked about."""
     device: str = "cpu"
@@ -221,15 +226,44 @@ class Settings(Section):
     league: LeagueSettings = LeagueSettings()
     evaluate: Evaluate = Evaluate()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _presets_are_filled_in(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        return {**given, **_filled(given)}
+
     @model_validator(mode="after")
     def _one_step_leads_to_a_policy(self) -> Self:
-        own = [role for role in TRAINED if not _is_same(self._given(role))]
-        for role in TRAINED:
-            if self.holder(role) not in own:
+        for role in self.lineup:
+            holder = self.holder(role)
+            if holder not in self.lineup or _is_same(self.lineup[holder]):
+                own = [name for name in self.lineup if not _is_same(self.lineup[name])]
                 raise ValueError(
-                    f"{role}={self._given(role)} leads to no policy; name a role that has "
-                    f"one of its own ({', '.join(own) or 'none has'})"
+                    f"lineup.{role}={self.lineup[role]} leads to no policy; name a role that "
+                    f"has one of its own ({', '.join(own) or 'none has'})"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _who_learns_can(self) -> Self:
+        for role in self.learning:
+            if role not in self.lineup:
+                raise ValueError(
+                    f"train.{role}: nobody holds that role; add lineup.{role}=micro/3, or "
+                    "another policy"
+                )
+            if not has_weights(self.reference(role)):
+                raise ValueError(
+                    f"train.{role}: lineup.{role}={self.lineup[role]} has no weights to "
+                    f"train; give it a policy (micro/3, a folder, hf:org/name), or freeze it "
+                    f"with train.{role}=null"
+                )
+        if not self.learning:
+            raise ValueError(
+                "nobody learns; name an algorithm for a role that holds a policy, as in "
+                "lineup.learner=micro/3 train.learner=ppo"
+            )
         return self
 
     @model_validator(mode="after")
@@ -249,19 +283,105 @@ class Settings(Section):
             check_signals(self.signals, generations=self.generations)
         return self
 
+    @property
+    def learning(self) -> tuple[Role, ...]:
+        """The roles that learn, in the order of the lineup."""
+        named = [role for role, algorithms in self.train.items() if algorithms]
+        return tuple(sorted(named, key=[*self.lineup, *named].index))
+
     def reference(self, role: Role) -> AgentReference:
-        """Return what a role's policy starts from."""
-        return self._given(self.holder(role))
+        """Return what holds a role: of ``same:learner``, what holds the learner."""
+        return self.lineup[self.holder(role)]
 
     def holder(self, role: Role) -> Role:
         """Return the role whose policy a role uses: itself, unless it says ``same:``."""
-        named = self._given(role)
+        named = self.lineup.get(role, "")
         return named.removeprefix(SAME) if _is_same(named) else role
 
-    def _given(self, role: Role) -> AgentReference:
-        return {"attacker": self.attacker, "learner": self.learner, "critic": self.critic}[
-            role
-        ]
+    def by_pay(self, role: Role) -> tuple[OnPolicy, ...]:
+        """Return the algorithms by which a role learns from episodes that it plays."""
+        found = [one for one in self.train.get(role) or () if _learns_by_pay(one)]
+        return tuple(cast(list[OnPolicy], found))
+
+    def by_lessons(self, role: Role) -> tuple[Taught, ...]:
+        """Return the algorithms by which a role learns from lessons."""
+        found = [one for one in self.train.get(role) or () if not _learns_by_pay(one)]
+        return tuple(cast(list[Taught], found))
+
+
+def has_weights(reference: AgentReference) -> bool:
+    """Whether a reference can name something that is trained.
+
+    It is read, not followed: a rung, a folder and a name on the hub do.
+    """
+    name = reference if isinstance(reference, str) else str(reference.get("id"))
+    if name.startswith((OBJECT, "endpoint:")):
+        return False
+    return name == "transformer" or name not in registry.entries("agent")
+
+
+def _learns_by_pay(algorithm: Algorithm[Any]) -> bool:
+    return bool(learns_from(type(algorithm)) & {Live, Experience})
+
+
+def plain_name(scenario: str) -> str:
+    """Return the id of a scenario without its version."""
+    plain, _, version = scenario.rpartition("-v")
+    return plain if version.isdecimal() else scenario
+
+
+@cache
+def scenario_preset(scenario: str) -> Mapping[str, Any]:
+    """Return the lineup and the algorithms that a scenario has unless it is told others."""
+    path = Path(__file__).parent / "conf" / "scenarios" / f"{plain_name(scenario)}.yaml"
+    if not path.is_file():
+        return {}
+    found: dict[str, Any] = msgspec.yaml.decode(path.read_bytes())
+    return found
+
+
+def _filled(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return lineup and algorithms as given, filled up from the scenario's preset.
+
+    A preset's algorithm is left out where whoever was named instead has no weights.
+    """
+    preset = scenario_preset(str(given.get("scenario", "red-team")))
+    named, wanted = given.get("lineup") or {}, given.get("train") or {}
+    if not isinstance(named, Mapping) or not isinstance(wanted, Mapping):
+        raise ValueError(
+            "lineup and train are mappings: {learner: micro/3} and {learner: ppo}"
+        )
+    lineup = {**preset.get("lineup", {}), **named}
+    train: dict[str, Any] = {}
+    for role, algorithms in preset.get("train", {}).items():
+        train[role] = _algorithms(algorithms, role) if _can_learn(role, lineup) else None
+    for role, chosen in wanted.items():
+        changes = isinstance(chosen, Mapping) and "id" not in chosen
+        if changes and train.get(role, ()) is None:
+            continue  # changes what was left out
+        train[role] = _algorithms(chosen, role, default=train.get(role) or ())
+    return {"lineup": lineup, "train": train}
+
+
+def _can_learn(role: Role, lineup: Mapping[str, AgentReference]) -> bool:
+    reference = lineup.get(role, OBJECT)
+    if _is_same(reference):
+        reference = lineup.get(reference.removeprefix(SAME), OBJECT)
+    return has_weights(reference)
+
+
+def _algorithms(
+    chosen: Any, role: Role, *, default: Sequence[Algorithm[Any]] = ()
+) -> tuple[Algorithm[Any], ...] | None:
+    """Return the algorithms that a setting names; a mapping without an id changes the preset's."""
+    if chosen is None:
+        return None
+    several = chosen if isinstance(chosen, (list, tuple)) else [chosen]
+    alone = default[0] if len(default) == 1 else None
+    try:
+        return tuple([make_algorithm(one, default=alone) for one in several])
+    except SuperalignError as error:
+        raise ValueError(f"train.{role}: {error}") from error
 
 
 def _is_same(reference: AgentReference) -> TypeGuard[str]:
@@ -274,8 +394,11 @@ def read_settings(plain: Mapping[str, Any]) -> Settings:
     Raises:
         InvalidOption: names every wrong key, its value and what is allowed.
     """
+    completed = _completed(plain, Settings())
+    for name in FREE:
+        completed[name] = plain.get(name) or {}  # of the defaults' scenario until now
     try:
-        return Settings.model_validate(_completed(plain, Settings()))
+        return Settings.model_validate(completed)
     except ValidationError as error:
         flaws = "; ".join(_flaw(flaw) for flaw in error.errors())
         raise InvalidOption(f"settings that make no sense: {flaws}") from error

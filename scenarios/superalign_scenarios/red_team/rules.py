@@ -51,6 +51,11 @@ class RedTeam:
     """
 
     id = "red-team-v0"
+    variants: Mapping[str, Mapping[str, Any]] = {
+        "attacked": {"vanilla": 0.0, "plant": 0.0},
+        "plain": {"vanilla": 1.0, "plant": 0.0},
+        "planted": {"vanilla": 0.0, "plant": 1.0},
+    }
 
     def __init__(  # noqa: PLR0913 - the dials of a scenario are its constructor
         self,

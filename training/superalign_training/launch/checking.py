@@ -6,12 +6,12 @@ from pathlib import Path
 from superalign_agents.devices import require_device
 from superalign_env.errors import RecordError
 from superalign_env.store import Run
-from superalign_training.loop.cast import stage_scenario
-from superalign_training.loop.seats import require_tasks
+from superalign_training.loop.residents import Residents
+from superalign_training.loop.seats import require_lineup
 from superalign_training.settings import Settings
 
 
-def check(settings: Settings, *, resume: bool = False) -> None:
+def check(settings: Settings, *, resume: bool = False) -> list[str]:
     """Raise if a run with these settings could not begin.
 
     Args:
@@ -19,14 +19,17 @@ def check(settings: Settings, *, resume: bool = False) -> None:
         resume: whether it goes on in a folder that has a run.
 
     Raises:
-        InvalidOption: a device that is not here; a scenario that cannot be trained, options
-            that it does not know, or a split without tasks.
+        InvalidOption: a device that is not here; a lineup or algorithms that do not fit the
+            scenario, options that it does not know, or a split without tasks.
         RecordError: the folder holds a run already.
+
+    Returns:
+        What the run leaves out, and why: a line each.
     """
     if not resume:
         _refuse_taken(settings.run_dir)
     require_device(settings.device)
-    require_tasks(stage_scenario(settings, split="train"), settings)
+    return require_lineup(settings, Residents())
 
 
 def _refuse_taken(folder: Path) -> None:

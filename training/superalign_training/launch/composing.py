@@ -1,7 +1,9 @@
 """From the words of a command line to plain settings: the only file that knows Hydra.
 
-What registry kinds offer is a group: ``gap=adaptive gap.high=0.3``, ``learn/rl=ppo
-learn.rl.clip=0.1``. Nothing below sees more than plain values.
+What registry kinds offer is a group: ``gap=adaptive gap.high=0.3``. Lineup and algorithms
+are mappings whose keys are roles, ``train.learner=ppo train.learner.clip=0.1``: no schema
+lists them beforehand, so they are put in afterwards. Nothing below sees more than plain
+values.
 """
 
 import itertools
@@ -22,26 +24,23 @@ from omegaconf.errors import OmegaConfBaseException
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, hint, nearest
-from superalign_training.algorithms.making import (
-    learns_from,
-    make_algorithm,
-)
-from superalign_training.experience import Experience, Live
 from superalign_training.gap.making import make_controller
 from superalign_training.registered import plain_registered
 from superalign_training.sections import keys_in, unknown_key
-from superalign_training.settings import Settings
+from superalign_training.settings import FREE, Settings, plain_name, read_settings
 
 ROOT = "train"
 MODULE = "superalign_training.conf"
 FOLDER = Path(__file__).parents[1] / "conf"
 """Where the presets lie."""
 
-CHOOSING = ("attack", "learn", "calibrate")
-"""Sections whose ``rl`` is a choice among algorithms."""
-
-FREE = "options"
+OPTIONS = "options"
 """The setting whose keys are not ours: scenarios say themselves which ones they know."""
+
+BY_SCENARIO = "by_scenario"
+"""Key of a preset: scenario → what it changes of lineup and algorithms there."""
+
+_EXAMPLE = {"lineup": "micro/3", "train": "ppo"}
 
 _EXEMPT = ("run_dir", "preset", "threads", "failures")
 """Keys that may differ between a run and its continuation."""
@@ -54,11 +53,14 @@ def composed(words: Sequence[str]) -> dict[str, Any]:
         InvalidOption: a key that does not exist, a value that does not fit, no sense.
     """
     overrides = _parsed(words)
-    freed = [_freed(word, one) for word, one in zip(words, overrides, strict=True)]
+    known = [
+        (word, one) for word, one in zip(words, overrides, strict=True) if not _is_free(one)
+    ]
     try:
-        return _composed(freed)
+        plain = _composed([_freed(word, one) for word, one in known])
     except InvalidOption as error:
-        raise InvalidOption(_misnamed(overrides) or str(error)) from error
+        raise InvalidOption(_misnamed([one for _, one in known]) or str(error)) from error
+    return _with_roles(plain, words, overrides)
 
 
 def combinations(words: Sequence[str]) -> list[list[str]]:
@@ -106,11 +108,13 @@ def resumed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
         InvalidOption: they do.
     """
     config = OmegaConf.create(dict(recorded))
-    wanted = OmegaConf.create(composed(words))
+    wanted = OmegaConf.create(read_settings(composed(words)).model_dump(mode="json"))
     for override in _parsed(words):
         key = override.key_or_group
         # A group's choice is in the record as the id that it leads to.
         place = f"{key.replace('/', '.')}.id" if key in groups() else key
+        if _is_free(override):
+            place = ".".join(key.split(".")[:2])
         known, value = OmegaConf.select(config, place), OmegaConf.select(wanted, place)
         if key not in _EXEMPT and known != value:
             raise InvalidOption(
@@ -130,10 +134,13 @@ def changed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
         InvalidOption: words that cannot be read, or that name what does not exist.
     """
     config = OmegaConf.create(dict(recorded))
-    for word, override in zip(words, _parsed(words), strict=True):
+    overrides = _parsed(words)
+    for word, override in zip(words, overrides, strict=True):
         key, value = override.key_or_group, override.value()
         if override.is_sweep_override() or override.is_delete():
             raise InvalidOption(f"{word}: a fork is one run; give the key one value")
+        if _is_free(override):
+            continue
         with _our_errors():
             if key == "preset":
                 config.merge_with(_preset(str(value)))
@@ -143,20 +150,16 @@ def changed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
             else:
                 place = key.replace("/", ".")
                 OmegaConf.update(config, place, value, merge=True, force_add=True)
-    return _plain(config)
+    return _with_roles(_plain(config), words, overrides)
 
 
 @cache
 def groups() -> dict[str, dict[str, dict[str, Any]]]:
     """Return every group of choices: group → id → its settings and their defaults."""
-    algorithms = {}
-    for name in registry.entries("algorithm"):
-        if learns_from(registry.load("algorithm", name)) & {Live, Experience}:
-            algorithms[name] = plain_registered(make_algorithm(name))
     controllers = {
         name: plain_registered(make_controller(name)) for name in registry.entries("gap")
     }
-    return {**{f"{section}/rl": algorithms for section in CHOOSING}, "gap": controllers}
+    return {"gap": controllers}
 
 
 def _composed(words: Sequence[str]) -> dict[str, Any]:
@@ -167,9 +170,60 @@ def _composed(words: Sequence[str]) -> dict[str, Any]:
 
 def _freed(word: str, override: Override) -> str:
     """Return a word as Hydra wants it: what scenarios know, no schema lists beforehand."""
-    free = override.key_or_group.partition(".")[0] == FREE
+    free = override.key_or_group.partition(".")[0] == OPTIONS
     changes = not (override.is_add() or override.is_force_add() or override.is_delete())
     return f"++{word}" if free and changes else word
+
+
+def _is_free(override: Override) -> bool:
+    return override.key_or_group.partition(".")[0] in FREE
+
+
+def _with_roles(
+    plain: dict[str, Any], words: Sequence[str], overrides: Sequence[Override]
+) -> dict[str, Any]:
+    """Return plain settings with what words say of lineup and algorithms.
+
+    A role's value takes the place of the one before it; keys below it change that.
+
+    Raises:
+        InvalidOption: a word that names no role, or puts a key below what has none.
+    """
+    chosen = plain.pop(BY_SCENARIO, {}).get(plain_name(str(plain["scenario"])), {})
+    for top, changes in chosen.items():
+        plain[top] = {**(plain.get(top) or {}), **changes}
+    for word, override in zip(words, overrides, strict=True):
+        if not _is_free(override):
+            continue
+        top, *path = override.key_or_group.split(".")
+        if override.is_delete():
+            value: Any = None
+        elif not path:
+            raise InvalidOption(f"{word}: name a role, as in {top}.learner={_EXAMPLE[top]}")
+        else:
+            value = override.value()
+        role, *below = path
+        place = plain[top] = dict(plain.get(top) or {})
+        if below:
+            held = place.get(role)
+            if isinstance(held, (list, tuple)) and len(held) == 1:
+                held = held[0]  # the only algorithm of a role
+            if isinstance(held, (list, tuple)):
+                raise InvalidOption(
+                    f"{word}: {top}.{role} holds several; write all of them anew, "
+                    f"{top}.{role}=[{{id: …, {below[-1]}: …}}, …]"
+                )
+            inner: dict[str, Any] = (
+                {"id": held} if isinstance(held, str) else dict(held or {})
+            )
+            place[role] = inner
+            for name in below[:-1]:
+                inner[name] = dict(inner.get(name) or {})
+                inner = inner[name]
+            inner[below[-1]] = value
+        else:
+            place[role] = value
+    return plain
 
 
 def _misnamed(overrides: Sequence[Override]) -> str:
@@ -185,7 +239,7 @@ def _misnamed(overrides: Sequence[Override]) -> str:
     known = list(keys_in(_composed(chosen)))
     for override in overrides:
         key = override.key_or_group.replace("/", ".")
-        free = key.partition(".")[0] == FREE or override.key_or_group in groups()
+        free = key.partition(".")[0] == OPTIONS or override.key_or_group in groups()
         if not (free or key == "preset" or key in known):
             return unknown_key(key, known)
     return ""
@@ -194,7 +248,7 @@ def _misnamed(overrides: Sequence[Override]) -> str:
 @cache
 def _register() -> None:
     """Tell Hydra every key and default, read from the settings class, and every group."""
-    defaults = Settings().model_dump(mode="json")
+    defaults = {**Settings().model_dump(mode="json"), **{name: {} for name in FREE}}
     store = ConfigStore.instance()
     for group, choices in groups().items():
         place = group.replace("/", ".")

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
+from superalign_env.types import Role
 from superalign_training.launch.speed import Speed, speed_of
-from superalign_training.loop.plans import plan
+from superalign_training.loop.plans import plan, plays_red_team
 from superalign_training.settings import Settings
 
 
@@ -97,16 +98,26 @@ def cost_of(settings: Settings, *, measured: Cost | None = None) -> Cost:
     counts: dict[str, int] = {}
     stages: dict[str, Spent] = {}
     played: dict[tuple[int, int], float] = {}
+    speed = measured.speed if measured else speed_of(settings)
+    priced = _STAGES if settings.generations or plays_red_team(settings) else _ROUNDS
     for planned in plan(settings):
         place = (planned.generation, planned.round)
         options = getattr(planned.do, "keywords", {})
-        when = _When(settings, *place, options.get("effort", 1), played.get(place, 0.0))
-        spent = _STAGES.get(planned.name, _nothing)(when)
-        if planned.name in ("attack", "learn", "supervise", "calibrate"):
+        when = _When(
+            settings,
+            *place,
+            options.get("effort", 1),
+            played.get(place, 0.0),
+            speed.turns,
+            options.get("role", ""),
+        )
+        kind = planned.name.partition("-")[0]
+        spent = priced.get(kind, _nothing)(when)
+        if kind in ("attack", "learn", "supervise", "calibrate"):
             played[place] = played.get(place, 0.0) + spent.episodes
         counts[planned.name] = counts.get(planned.name, 0) + 1
         stages[planned.name] = stages.get(planned.name, Spent()).plus(spent)
-    return Cost(stages, counts, measured.speed if measured else speed_of(settings))
+    return Cost(stages, counts, speed)
 
 
 def cost_table(cost: Cost) -> Table:
@@ -138,6 +149,10 @@ class _When(NamedTuple):
     """How many times as much as usual."""
     played: float
     """Episodes of this round on the training split so far."""
+    turns: float
+    """Replies of an episode, as they were counted in a few."""
+    role: Role
+    """That is improved; empty where a stage is not about one."""
 
     @property
     def critics(self) -> int:
@@ -173,27 +188,35 @@ def _judge(when: _When) -> Spent:
 
 def _calibrate(when: _When) -> Spent:
     rules, checks = when.settings.calibrate, when.settings.judge.check_cases
-    if not (rules.cases or when.settings.budget or rules.rl):
+    courses, drills = when.settings.by_lessons("critic"), when.settings.by_pay("critic")
+    if not (rules.cases or when.settings.budget or drills):
         return Spent()
-    episodes, rows = rules.cases + checks, _rows(rules.imitation, rules.cases)
-    taught = Spent(episodes, episodes * when.critics, rows, 1)
-    found = taught.plus(_paid(rules.rl, when.critics))
+    episodes = rules.cases + checks
+    rows = sum(_rows(course, rules.cases) for course in courses)
+    found = Spent(episodes, episodes * when.critics, rows, len(courses))
+    for drill in drills:
+        found = found.plus(_paid(drill, when.critics))
     return found._replace(planted=found.episodes)
 
 
 def _attack(when: _When) -> Spent:
     rules = when.settings.attack
     replies = rules.cases * (0.5 + when.judged) + rules.cases  # probed afterwards
-    found = Spent(rules.cases, replies, _rows(rules.imitation, rules.cases), 1)
-    if rules.rl is None:
-        return found
-    return found.plus(_paid(rules.rl, 1 + when.judged)).plus(Spent(64, 64 * when.judged))
+    courses = when.settings.by_lessons("attacker")
+    rows = sum(_rows(course, rules.cases) for course in courses)
+    found = Spent(rules.cases, replies, rows, len(courses))
+    for drill in when.settings.by_pay("attacker"):
+        found = found.plus(_paid(drill, 1 + when.judged)).plus(Spent(64, 64 * when.judged))
+    return found
 
 
 def _learn(when: _When) -> Spent:
     rules = when.settings.learn
     attacker = (1 - rules.vanilla) * (1 - rules.search_share)
-    return _paid(rules.rl, attacker + when.judged)
+    found = Spent()
+    for drill in when.settings.by_pay("learner"):
+        found = found.plus(_paid(drill, attacker + when.judged))
+    return found
 
 
 def _supervise(when: _When) -> Spent:
@@ -293,6 +316,28 @@ def _gate(when: _When) -> Spent:
     labels = rules.disputes + rules.people
     return Spent(2 * rules.cases + judged, replies, labels=labels)
 
+
+def _improve(when: _When) -> Spent:
+    found = Spent()
+    for drill in when.settings.by_pay(when.role):
+        found = found.plus(_paid(drill, when.turns))
+    return found
+
+
+def _outcomes(when: _When) -> Spent:
+    episodes = when.settings.evaluate.cases
+    return Spent(episodes, episodes * when.turns)
+
+
+def _outcomes_twice(when: _When) -> Spent:
+    return _outcomes(when).times(2)
+
+
+_ROUNDS: Mapping[str, Callable[[_When], Spent]] = {
+    "improve": _improve,
+    "evaluate": _outcomes,
+    "test": _outcomes_twice,
+}
 
 _STAGES: Mapping[str, Callable[[_When], Spent]] = {
     "judge": _judge,

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
+from superalign_env.protocols import variants_of
 from superalign_env.rollout import Rollouts
 from superalign_training.algorithms.sft import Sft
 from superalign_training.experience import Example
-from superalign_training.loop.cast import seat_all, stage_scenario
+from superalign_training.loop.cast import stage_scenario
 from superalign_training.policy import Policy
 from superalign_training.settings import AgentReference, Settings
 
@@ -32,6 +33,8 @@ class Speed(NamedTuple):
     """Seconds until a training begins."""
     read: float
     """Tokens that a reply reads and writes."""
+    turns: float
+    """Replies of an episode."""
 
     def seconds(self, replies: float, rows: float, courses: float) -> float:
         """Return how long so many replies, trained rows and trainings take."""
@@ -46,12 +49,15 @@ def speed_of(settings: Settings) -> Speed:
     """Measure a model of a run: the learner, or one from the middle of the ladder."""
     levels = settings.levels
     model = (
-        levels[len(levels) // 2] if settings.generations else settings.reference("learner")
+        levels[len(levels) // 2]
+        if settings.generations
+        else settings.reference(settings.learning[0])
     )
     policy = Policy.from_reference(_plain(model), device=settings.device)
-    scenario = stage_scenario(settings, split="train", plant=0.0, vanilla=1.0)
-    roles = ("attacker", "learner", "critic")
-    agents = seat_all(scenario, dict.fromkeys(roles, policy.agent))
+    scenario = stage_scenario(settings, split="train")
+    variant = "plain" if "plain" in variants_of(scenario) else ""
+    scenario = stage_scenario(settings, split="train", variant=variant)
+    agents = dict.fromkeys(scenario.seats, policy.agent)
     Rollouts(scenario, agents, run=1).run(4)  # what is made once is made now
     begin = time.perf_counter()
     episodes = Rollouts(scenario, agents, run=0, live=256).run(_CASES)
@@ -61,8 +67,9 @@ def speed_of(settings: Settings) -> Speed:
     read = sum(len(r.prompt_ids) + len(r.token_ids) for r in known) / max(1, len(known))
     lessons = [Example(r.prompt_ids, r.token_ids) for r in known]
     course, row = _taught(policy, lessons[:_BATCH]) if lessons else (0.0, 0.0)
+    turns = len(said) / max(1, len(episodes))
     name = model if isinstance(model, str) else str(model.get("id"))
-    return Speed(name, played / max(1, len(said)), row, course + _STAGE, read)
+    return Speed(name, played / max(1, len(said)), row, course + _STAGE, read, turns)
 
 
 def _taught(policy: Policy, lessons: list[Example]) -> tuple[float, float]:

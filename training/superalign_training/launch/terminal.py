@@ -19,8 +19,7 @@ from superalign_training.settings import Settings, read_settings
 from superalign_training.watching import LiveTable, LogLines, summary_tables
 
 if TYPE_CHECKING:
-    from superalign_training.evaluation.chain_summary import ChainSummary
-    from superalign_training.evaluation.summary import Summary
+    from superalign_training.selfplay import RunSummary
 
 
 def launch(words: Sequence[str], *, resume: bool = False, dry: bool = False) -> None:
@@ -36,7 +35,8 @@ def launch(words: Sequence[str], *, resume: bool = False, dry: bool = False) -> 
         Interrupted: by Ctrl-C or SIGTERM.
     """
     settings = _settings(words, resume=resume)
-    check(settings, resume=resume or dry)
+    for line in check(settings, resume=resume or dry):
+        print(line, flush=True)
     if dry:
         _say_cost(Console(), cost_of(settings))
     else:
@@ -136,7 +136,7 @@ def launch_sweep(
     return found
 
 
-def train(settings: Settings, *, resume: bool) -> "Summary | ChainSummary":
+def train(settings: Settings, *, resume: bool) -> "RunSummary":
     """Run with a live table at a terminal, or with few lines elsewhere."""
     # PyTorch and TRL take seconds to import: paid once the settings make sense.
     from superalign_training.selfplay import SelfPlay  # noqa: PLC0415

@@ -7,47 +7,52 @@ import msgspec
 from pydantic import ValidationError
 
 from superalign_agents.transformer import TransformerAgent
+from superalign_env.asking import Anyone
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.game import Game
 from superalign_env.lookup import make_scenario
-from superalign_env.protocols import Agent, Scenario
+from superalign_env.protocols import Agent, Scenario, variants_of
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import label, mix
-from superalign_env.types import Episode, Role, Seat, Task, View, role_of
+from superalign_env.types import Episode, Role, Seat, Split, Task, View, role_of
 from superalign_training.gap.level import Level, voiced
 from superalign_training.league import Shelf
 from superalign_training.loop.chain import CHECKPOINTS, Chain
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.residents import Residents
-from superalign_training.loop.seats import require_seats
 from superalign_training.policy import Checkpoint, Lora, Policy, SharedBase, read_agent
 from superalign_training.registered import flaws
-from superalign_training.settings import TRAINED, Settings
+from superalign_training.settings import Settings
 
 _LIVE = 256
 """Episodes played at once: policies decode them as one batch."""
 
 
-def stage_scenario(settings: Settings, **options: Any) -> Scenario[Any]:
+def stage_scenario(
+    settings: Settings, *, split: Split, variant: str = "", **options: Any
+) -> Scenario[Any]:
     """Return the run's scenario as a stage wants it.
+
+    Args:
+        settings: of the run.
+        split: of the tasks.
+        variant: one of those that the scenario declares; itself when empty.
+        **options: of the scenario.
 
     Raises:
         UnknownId: no scenario is called so.
-        InvalidOption: options that the scenario does not know, or seats missing.
+        InvalidOption: options that the scenario does not know, the option ``split`` among
+            them.
     """
-    try:
-        scenario = make_scenario(settings.scenario, **{**settings.options, **options})
-    except InvalidOption:
-        # Without the seats it need not know what stages ask of it: that is the reason then.
-        require_seats(settings.scenario)
-        raise
-    require_seats(scenario)
-    return scenario
+    wanted = {**settings.options, "split": split, **options}
+    if variant:
+        wanted |= variants_of(make_scenario(settings.scenario, **wanted))[variant]
+    return make_scenario(settings.scenario, **wanted)
 
 
 def seat_all(
-    scenario: Scenario[Any], agents: Mapping[Role | Seat, Agent]
-) -> dict[Seat, Agent]:
+    scenario: Scenario[Any], agents: Mapping[Role | Seat, Anyone]
+) -> dict[Seat, Anyone]:
     """Return an agent for every seat: its own if it is named, else that of its role."""
     return {
         seat: agents[seat if seat in agents else role_of(seat)] for seat in scenario.seats
@@ -71,7 +76,7 @@ class How(TypedDict, total=False):
 def play(
     bench: Bench,
     scenario: Scenario[Any],
-    agents: Mapping[Role, Agent],
+    agents: Mapping[Role | Seat, Anyone],
     cases: int,
     *,
     part: str,
@@ -139,8 +144,32 @@ def policy_of(bench: Bench, role: Role, settings: Settings) -> Policy:
     return policy
 
 
-def agent_of(bench: Bench, role: Role, settings: Settings) -> TransformerAgent:
-    """Return who speaks for a role as the chain says it is; all stages share it.
+def lineup_of(bench: Bench, settings: Settings) -> dict[Role | Seat, Anyone]:
+    """Return who holds each role, or seat, of the run as it is now."""
+    return {role: agent_of(bench, role, settings) for role in settings.lineup}
+
+
+def agent_of(bench: Bench, role: Role | Seat, settings: Settings) -> Anyone:
+    """Return who holds a role, or a seat, as it is now: its policy, or who was named.
+
+    Raises:
+        UnknownId: nobody is called so.
+        RecordDamaged: a checkpoint is missing or was altered.
+    """
+    if role in bench.chain.policies:
+        return speaker_of(bench, role, settings)
+    return bench.residents.frozen(settings.reference(role), device=settings.device)
+
+
+def recorded_agent(bench: Bench, role: Role, settings: Settings) -> str:
+    """Return the hash under which the record knows who holds a role now."""
+    if role in bench.chain.policies:
+        return bench.chain.policies[role].agent
+    return bench.run.agents.add(agent_of(bench, role, settings).spec, role=role)
+
+
+def speaker_of(bench: Bench, role: Role, settings: Settings) -> TransformerAgent:
+    """Return who speaks for a role that learns, as the chain says it is.
 
     Raises:
         RecordDamaged: a checkpoint is missing or was altered.
@@ -187,7 +216,7 @@ def deployed_agent(bench: Bench, settings: Settings) -> Agent:
     Raises:
         RecordDamaged: its checkpoint is missing or was altered.
     """
-    agent = agent_of(bench, "learner", settings)
+    agent = speaker_of(bench, "learner", settings)
     return voiced(agent, Level.of(settings.levels[bench.chain.level]))
 
 
@@ -207,7 +236,7 @@ def aligned_agents(bench: Bench, settings: Settings) -> list[tuple[str, Agent]]:
 
 def _named(reference: str, settings: Settings) -> dict[str, Any]:
     """Return the options that the settings give where they name a reference."""
-    for given in (*map(settings.reference, TRAINED), *settings.levels):
+    for given in (*map(settings.reference, settings.lineup), *settings.levels):
         if not isinstance(given, str) and given.get("id") == reference:
             return dict(given)
     return {}
@@ -233,8 +262,13 @@ def first_policy(role: Role, settings: Settings, residents: Residents) -> Policy
 
 
 def first_policies(settings: Settings, residents: Residents) -> dict[Role, Policy]:
-    """Return what every policy of a run starts from."""
-    return {role: first_policy(role, settings, residents) for role in TRAINED}
+    """Return what every policy that learns starts from, for all roles that it holds."""
+    learning = {settings.holder(role) for role in settings.learning}
+    return {
+        role: first_policy(role, settings, residents)
+        for role in settings.lineup
+        if settings.holder(role) in learning
+    }
 
 
 def level_policy(level: int, settings: Settings, residents: Residents) -> Policy:

@@ -113,6 +113,7 @@ def drive(
     first: Callable[[], Chain],
     watcher: Watcher,
     failures: float = MOST,
+    residents: Residents | None = None,
 ) -> Chain:
     """Run the stages that are not done yet, in order.
 
@@ -122,6 +123,7 @@ def drive(
         first: makes the chain that the first stage finds.
         watcher: is told how it goes.
         failures: share of a stage's episodes that may fail.
+        residents: models, and agents given as objects, that are in memory already.
 
     Returns:
         The chain that the last stage left.
@@ -134,7 +136,7 @@ def drive(
     done, ahead, unfinished = _found(run, plan)
     total = len(done) + len(ahead)
     run.set_status("running")
-    residents = Residents()
+    residents = residents or Residents()
     chain = Chain.from_plain(done[-1].outputs["chain"]) if done else first()
     try:
         with sigterm_as_interrupt():

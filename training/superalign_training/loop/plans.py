@@ -1,9 +1,12 @@
-"""Which stages a run consists of. Self-play is a short list, the generation loop a longer one."""
+"""The stages of a run: plain rounds, rounds of red-teaming, or a chain of generations."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from superalign_env.protocols import variants_of
+from superalign_env.types import Role, role_of
+from superalign_training.loop.cast import stage_scenario
 from superalign_training.loop.driver import Outcome, Planned
 from superalign_training.loop.stages.annotate import annotate
 from superalign_training.loop.stages.attack import attack
@@ -14,13 +17,31 @@ from superalign_training.loop.stages.discover import discover
 from superalign_training.loop.stages.evaluate import evaluate, test
 from superalign_training.loop.stages.gap import gap
 from superalign_training.loop.stages.gate import gate
+from superalign_training.loop.stages.improve import (
+    improve,
+    measure_outcomes,
+    test_outcomes,
+)
 from superalign_training.loop.stages.judge import calibrate, judge
 from superalign_training.loop.stages.league import league, trial
 from superalign_training.loop.stages.learn import learn
 from superalign_training.loop.stages.measure import final, measure
 from superalign_training.loop.stages.supervise import supervise
 from superalign_training.loop.stages.survey import survey
-from superalign_training.settings import Settings
+from superalign_training.settings import AgentReference, Settings
+
+RED_TEAM: tuple[Role, ...] = ("attacker", "learner", "critic")
+"""Roles of a scenario in which an attacker, a learner and a critic meet."""
+
+GENERATIONS = RED_TEAM
+"""Roles that learn in a chain of generations."""
+
+_OF_ROLE: Mapping[Role, tuple[str, ...]] = {
+    "critic": ("judge", "calibrate"),
+    "attacker": ("attack",),
+    "learner": ("learn",),
+}
+"""Role → the stages in which it learns."""
 
 Stage = Callable[..., Outcome]
 """(bench, settings=…) → what it leaves."""
@@ -28,7 +49,10 @@ Stage = Callable[..., Outcome]
 
 def plan(settings: Settings) -> list[Planned]:
     """Return the stages of a run, in order."""
-    listed = _generations(settings) if settings.generations else _self_play(settings)
+    if settings.generations:
+        listed = _generations(settings)
+    else:
+        listed = _red_team(settings) if plays_red_team(settings) else _rounds(settings)
     shared = _shaping(settings)
     return [
         Planned(name, partial(do, settings=settings), round, generation, shared)
@@ -40,31 +64,80 @@ _Entry = tuple[str, Stage, int, int]
 """(name, stage, generation, round)."""
 
 
-def _self_play(settings: Settings) -> Iterator[_Entry]:
+def plays_red_team(settings: Settings) -> bool:
+    """Whether a scenario declares the variants and has the roles that red-teaming needs."""
+    scenario = stage_scenario(settings, split="train")
+    roles = set(map(role_of, scenario.seats))
+    return {"attacked", "plain", "planted"} <= set(variants_of(scenario)) and (
+        set(RED_TEAM) <= roles
+    )
+
+
+def left_out(settings: Settings) -> list[str]:
+    """Return which stages a run leaves out, and why: a line each."""
+    if not plays_red_team(settings):
+        return [
+            f"{settings.scenario} declares no variants attacked, plain and planted: rounds "
+            "improve who learns by pay alone, without attacks, a critic's school and people"
+        ]
+    lines = []
+    for role, stages in _OF_ROLE.items():
+        if role not in settings.learning:
+            verb = "is" if len(stages) == 1 else "are"
+            lines.append(
+                f"{' and '.join(stages)} {verb} left out: the {role} "
+                f"({_name(settings.reference(role))}) does not learn"
+            )
+    if settings.league.share and set(RED_TEAM) - set(settings.learning):
+        lines.append("the league is left out: not all of its roles learn")
+    return lines
+
+
+def _name(reference: AgentReference) -> str:
+    return reference if isinstance(reference, str) else str(reference.get("id"))
+
+
+def _rounds(settings: Settings) -> Iterator[_Entry]:
+    """Evaluate, rounds that improve every learning policy, evaluate after each, test."""
+    yield "evaluate", measure_outcomes, 0, 0
+    held = {settings.holder(role): role for role in reversed(settings.learning)}
+    for number in range(1, settings.rounds + 1):
+        for role in settings.learning:
+            if held[settings.holder(role)] == role:  # once, though it holds several
+                yield f"improve-{role}", partial(improve, role=role), 0, number
+        yield "evaluate", measure_outcomes, 0, number
+    yield "test", test_outcomes, 0, settings.rounds
+
+
+def _red_team(settings: Settings) -> Iterator[_Entry]:
     """Judge → evaluate, rounds with an evaluation each, test at the end."""
-    yield "judge", judge, 0, 0
+    if "critic" in settings.learning:
+        yield "judge", judge, 0, 0
     yield "evaluate", evaluate, 0, 0
     for number in range(1, settings.rounds + 1):
         yield from _round(settings, 0, number)
     yield "test", test, 0, settings.rounds
-    if settings.evaluate.critic_cases:
+    if settings.evaluate.critic_cases and {"critic", "learner"} <= set(settings.learning):
         yield "critics", critics, 0, settings.rounds
 
 
 def _round(settings: Settings, generation: int, number: int) -> Iterator[_Entry]:
     """Attack → (survey → supervise →) learn → annotate → calibrate (→ evaluate) (→ league → trial)."""
-    yield "attack", attack, generation, number
+    if "attacker" in settings.learning:
+        yield "attack", attack, generation, number
     if settings.evaluate.survey:
         yield "survey", survey, generation, number
     if settings.supervise is not None:
         taught = partial(supervise, rules=settings.supervise)
         yield "supervise", taught, generation, number
-    yield "learn", learn, generation, number
+    if settings.by_pay("learner"):
+        yield "learn", learn, generation, number
     yield "annotate", annotate, generation, number
-    yield "calibrate", calibrate, generation, number
+    if "critic" in settings.learning:
+        yield "calibrate", calibrate, generation, number
     if not generation:  # a generation is measured as a whole
         yield "evaluate", evaluate, generation, number
-    if settings.league.share:
+    if settings.league.share and not set(RED_TEAM) - set(settings.learning):
         yield "league", partial(league, rules=settings.league), generation, number
         yield "trial", partial(trial, rules=settings.league), generation, number
 

@@ -8,11 +8,12 @@ the same for all of them.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from superalign_env.protocols import Agent, Scenario
-from superalign_env.types import Metric, Role
+from superalign_env.asking import Anyone
+from superalign_env.protocols import Scenario
+from superalign_env.types import Metric, Role, Seat
 from superalign_training.algorithms.making import OnPolicy
 from superalign_training.experience import Live, Row, training_rows
-from superalign_training.loop.cast import play, seat_of
+from superalign_training.loop.cast import play, seat_all
 from superalign_training.loop.driver import Bench
 from superalign_training.policy import Policy
 
@@ -27,8 +28,8 @@ class Drill(NamedTuple):
 
     role: Role
     scenario: Scenario[Any]
-    agents: Mapping[Role, Agent]
-    """Everybody; the role's own agent is that of the policy."""
+    agents: Mapping[Role | Seat, Anyone]
+    """Everybody; seats of the policy hold its own agent, and all of them are learned from."""
     part: str
     """Name of the episodes within the stage."""
 
@@ -50,7 +51,8 @@ def practise(
         algorithm: how it learns.
         shaping: adds to the pay of each batch, such as a bonus for novelty.
     """
-    seat = seat_of(drill.scenario, drill.role)
+    held = seat_all(drill.scenario, drill.agents)
+    seats = [seat for seat, agent in held.items() if agent is policy.agent]
 
     def cases(first: int, count: int) -> Sequence[Row]:
         episodes = play(
@@ -61,9 +63,9 @@ def practise(
             part=drill.part,
             first_case=first,
             group=algorithm.members,
-            fork_at=seat if algorithm.fork else None,
+            fork_at=seats[0] if algorithm.fork else None,
         )
-        rows = training_rows(episodes, seat)
+        rows = [row for seat in seats for row in training_rows(episodes, seat)]
         return rows if shaping is None else shaping(rows)
 
     return algorithm.improve(

@@ -1,13 +1,18 @@
 """Models that lie in memory once: bases under adapters, and policies that only speak."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
+from superalign_agents.references import make_agent
 from superalign_agents.transformer import TransformerAgent
+from superalign_env.asking import Anyone
+from superalign_env.canonical import to_json
+from superalign_env.errors import InvalidOption
 from superalign_training.policy import Checkpoint, SharedBase, shared_base
+from superalign_training.settings import OBJECT, AgentReference, has_weights
 
 _MOST = 12
 _LARGEST = 64 * 2**20
@@ -15,9 +20,15 @@ _LARGEST = 64 * 2**20
 
 
 class Residents:
-    """What a run keeps from stage to stage. It holds nothing that is not in the record."""
+    """What a run keeps from stage to stage. It holds nothing that is not in the record.
 
-    def __init__(self) -> None:
+    Args:
+        objects: agents that were given as Python objects, by their references.
+    """
+
+    def __init__(self, objects: Mapping[str, Anyone] | None = None) -> None:
+        self._objects = dict(objects or {})
+        self._frozen: dict[str, Anyone] = {}
         self._bases: dict[tuple[str, ...], SharedBase] = {}
         self._speakers: OrderedDict[tuple[str, bytes], TransformerAgent] = OrderedDict()
 
@@ -37,6 +48,36 @@ class Residents:
         if key not in self._bases:
             self._bases[key] = shared_base(reference, device=device, **options)
         return self._bases[key]
+
+    def frozen(self, reference: AgentReference, *, device: str) -> Anyone:
+        """Return the agent that a reference names; it does not learn in this run.
+
+        Args:
+            reference: of any agent; one agent for all roles that name it alike.
+            device: where a model shall live that is loaded here.
+
+        Raises:
+            UnknownId: nobody is called so.
+            InvalidOption: options that it does not take.
+        """
+        key = to_json(reference).decode()
+        if key not in self._frozen:
+            self._frozen[key] = self._made(reference, device)
+        return self._frozen[key]
+
+    def _made(self, reference: AgentReference, device: str) -> Anyone:
+        if isinstance(reference, str) and reference.startswith(OBJECT):
+            try:
+                return self._objects[reference]
+            except KeyError:
+                raise InvalidOption(
+                    f"{reference.removeprefix(OBJECT)} was given as a Python object and is "
+                    "not here; pass the same lineup again: SelfPlay(lineup={…}).run(resume=True)"
+                ) from None
+        plain = {"id": reference} if isinstance(reference, str) else dict(reference)
+        if has_weights(reference):
+            plain = {"device": device, **plain}
+        return make_agent(plain)
 
     def speaker(
         self, part: str, found: Checkpoint, read: Callable[[], TransformerAgent]

@@ -5,9 +5,10 @@ Critics say what went wrong: that of the chain and, beside it, those that
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from superalign_agents.references import make_agent
+from superalign_env.asking import Anyone
 from superalign_env.measures import share
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.seeding import generator, label, mix
@@ -37,11 +38,11 @@ class Sandbox:
         self._split = split
         own = int(settings.options.get("critics", 1))
         further = settings.discover.critics
-        self._options = {"critics": own + len(further)} if further else {}
-        self._critics: dict[Role | Seat, Agent] = {
+        self._options: dict[str, Any] = {"critics": own + len(further)} if further else {}
+        self._critics: dict[Role | Seat, Anyone] = {
             "critic": agent_of(bench, "critic", settings),
             **{
-                f"critic_{own + number}": cast(Agent, make_agent(reference))
+                f"critic_{own + number}": make_agent(reference)
                 for number, reference in enumerate(further)
             },
         }

@@ -1,61 +1,102 @@
-"""Which scenarios can be trained: with a seat for everybody who is, and tasks to play."""
+"""Whether a run's lineup and algorithms fit its scenario: said before anything starts."""
 
+from collections.abc import Collection
 from typing import Any
 
-from superalign_env.errors import InvalidOption, SuperalignError
-from superalign_env.lookup import make_scenario
+from superalign_env.asking import waits
+from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.protocols import Scenario
-from superalign_env.registry import entries, spell
 from superalign_env.seeding import generator
-from superalign_env.types import Role, Split, role_of
-from superalign_training.settings import TRAINED, Settings
+from superalign_env.types import Split, role_of
+from superalign_training.loop.cast import stage_scenario
+from superalign_training.loop.plans import GENERATIONS, left_out, plays_red_team
+from superalign_training.loop.residents import Residents
+from superalign_training.settings import Settings
 
 SPLITS_PLAYED: tuple[Split, ...] = ("train", "gate", "test")
 """Splits that the stages of self-play draw from."""
 
 
-def require_seats(named: str | Scenario[Any]) -> None:
-    """Raise unless a scenario has a seat for everybody who is trained.
+def require_lineup(settings: Settings, residents: Residents) -> list[str]:
+    """Raise unless a run can begin: its seats are held, its tasks are there.
+
+    Who does not learn is made now, so that a reference to nobody is an error here.
 
     Args:
-        named: a scenario, or the id of one, which is looked at as it is by default.
+        settings: of the run.
+        residents: keeps who is made.
+
+    Returns:
+        What the run leaves out, and why: a line each.
 
     Raises:
-        InvalidOption: says who has no seat, and which scenarios have all.
+        UnknownId: a scenario or an agent that does not exist.
+        InvalidOption: a role that the scenario does not have, a seat that nobody holds, a
+            split without tasks, an algorithm that the scenario has nothing for.
     """
-    missing = _missing(named)
-    if missing:
-        called = named if isinstance(named, str) else named.id
+    scenario = stage_scenario(settings, split="train")
+    roles = list(dict.fromkeys(map(role_of, scenario.seats)))
+    _require_known(settings.lineup, "lineup", scenario, [*roles, *scenario.seats])
+    _require_known(settings.train, "train", scenario, roles)
+    for seat in scenario.seats:
+        role = role_of(seat)
+        if seat not in settings.lineup and role not in settings.lineup:
+            raise InvalidOption(
+                f"nobody holds {seat} of {scenario.id}; add lineup.{role}=micro/3, or another "
+                "agent"
+            )
+    learning = {settings.holder(role) for role in settings.learning}
+    for name in settings.lineup:
+        if settings.holder(name) not in learning:
+            frozen = residents.frozen(settings.reference(name), device=settings.device)
+            if waits(frozen) and settings.generations:
+                raise InvalidOption(
+                    f"lineup.{name} waits for each reply; a chain of generations asks whole "
+                    "batches: hold the seat by a policy, or play rounds (generations=0)"
+                )
+    if settings.generations:
+        _require_chain(settings, scenario)
+    else:
+        for split in SPLITS_PLAYED:
+            scenario.source.draw(generator(0), split)
+        if not plays_red_team(settings):
+            _require_pay(settings, scenario)
+    return left_out(settings)
+
+
+def _require_known(
+    names: Collection[str], setting: str, scenario: Scenario[Any], known: Collection[str]
+) -> None:
+    for name in names:
+        if name not in known:
+            said = hint(nearest(name, known), known, listed="there are")
+            raise InvalidOption(f"{setting}.{name}: {scenario.id} has no {name}; {said}")
+
+
+def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
+    """Raise unless a chain of generations can be raised in a scenario."""
+    missing = [role for role in GENERATIONS if role not in settings.learning]
+    if not plays_red_team(settings) or missing:
         raise InvalidOption(
-            f"{called} cannot be trained: it has no seat for {', '.join(missing)}, and "
-            f"self-play needs {', '.join(TRAINED)}; scenarios that can be trained: "
-            f"{', '.join(trainable())} (superalign play plays any)"
+            f"generations={settings.generations} needs a scenario with the variants attacked, "
+            f"plain and planted, and {', '.join(GENERATIONS)} that learn; {scenario.id} "
+            f"{'has other variants' if not missing else 'lacks ' + ', '.join(missing)}: play "
+            "rounds instead (generations=0 rounds=3)"
         )
 
 
-def require_tasks(scenario: Scenario[Any], settings: Settings) -> None:
-    """Raise unless every split that a run of self-play needs has a task to draw.
-
-    A chain of generations is not looked at: what it needs hangs on its settings.
-
-    Raises:
-        InvalidOption: the source says which split is empty.
-    """
-    if not settings.generations:
-        for split in SPLITS_PLAYED:
-            scenario.source.draw(generator(0), split)
-
-
-def trainable() -> list[str]:
-    """Return the scenarios that self-play can train."""
-    return [spell(name).plain for name in entries("scenario") if _missing(name) == []]
-
-
-def _missing(named: str | Scenario[Any]) -> list[Role] | None:
-    """Return who has no seat; None where nobody can tell."""
-    try:
-        scenario: Scenario[Any] = make_scenario(named)
-    except SuperalignError:
-        return None
-    roles = {role_of(seat) for seat in scenario.seats}
-    return [role for role in TRAINED if role not in roles]
+def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
+    """Raise where an algorithm wants lessons, of which a plain scenario has none."""
+    for role in settings.learning:
+        for algorithm in settings.by_lessons(role):
+            raise InvalidOption(
+                f"train.{role}={algorithm.id} learns from lessons, and nothing in "
+                f"{scenario.id} makes any (no planted answers); choose one that learns from "
+                "pay: ppo, grpo, rloo, reinforce"
+            )
+        paid = {part: w for part, w in scenario.weights.get(role, {}).items() if w}
+        if not set(paid) - {"format"}:
+            raise InvalidOption(
+                f"train.{role}: {scenario.id} pays the role {role} nothing to learn from "
+                f"(its weights: {paid or 'none'}); train another role"
+            )

@@ -15,6 +15,7 @@ from superalign_env.plain_text import terminal
 from superalign_env.report.names import title
 from superalign_env.types import Metric
 from superalign_training.evaluation.chain_summary import ChainSummary
+from superalign_training.evaluation.outcome_summary import OutcomeSummary
 from superalign_training.evaluation.summary import BASELINES, Summary
 from superalign_training.loop.driver import Moment
 from superalign_training.watching.standings import Standings
@@ -198,7 +199,7 @@ def _newest(metrics: Sequence[Metric]) -> str:
     return (aligned or found or [""])[-1]
 
 
-def summary_tables(summary: Summary | ChainSummary) -> list[Table]:
+def summary_tables(summary: Summary | ChainSummary | OutcomeSummary) -> list[Table]:
     """Return the summary as tables for the terminal, one for each split, noted below."""
     tables = []
     for split in summary.splits:

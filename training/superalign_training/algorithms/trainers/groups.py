@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from math import ceil
 from typing import NamedTuple
 
+from superalign_env.types import Seat
 from superalign_training.algorithms.updates.cases import (
     TRIES,
     Cases,
@@ -84,17 +85,17 @@ class Groups:
 
 
 def complete_groups(rows: Sequence[Row], members: int) -> list[list[Row]]:
-    """Return the groups that all members contribute to, by case and place in the episode.
+    """Return the groups that all members contribute to: by case, seat and place in the episode.
 
-    The n-th rows of all members of one case are comparable; a group in which some
+    The n-th rows of one seat in all members of a case are comparable; a group in which some
     member has no n-th row is left out.
     """
-    places: dict[tuple[int, int], int] = defaultdict(int)
-    found: dict[tuple[int, int], list[Row]] = defaultdict(list)
+    places: dict[tuple[int, int, Seat], int] = defaultdict(int)
+    found: dict[tuple[int, Seat, int], list[Row]] = defaultdict(list)
     for row in rows:
-        place = places[row.case, row.member]
-        places[row.case, row.member] += 1
-        found[row.case, place].append(row)
+        place = places[row.case, row.member, row.seat]
+        places[row.case, row.member, row.seat] += 1
+        found[row.case, row.seat, place].append(row)
     return [group for group in found.values() if len(group) == members]
 
 

@@ -15,7 +15,7 @@ from superalign_env.rewards import verdicts_of
 from superalign_env.seeding import generator
 from superalign_env.types import Episode, Metric
 from superalign_training.judging import last_answer
-from superalign_training.loop.cast import stage_scenario
+from superalign_training.loop.cast import recorded_agent, stage_scenario
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.settings import Settings
 
@@ -66,9 +66,9 @@ def annotate(bench: Bench, settings: Settings) -> Outcome:
     )
     answered = run.questions.budget(round=bench.round).answered
     bought = Metric("people.answers", float(answered), step=bench.round)
-    return Outcome(
-        bench.chain, (bought, *_agreement(bench, by_name)), {"asked": len(questions)}
-    )
+    critic = recorded_agent(bench, "critic", settings)
+    agreed = _agreement(bench, by_name, critic)
+    return Outcome(bench.chain, (bought, *agreed), {"asked": len(questions)})
 
 
 def _drawn(names: Sequence[str], count: int, bench: Bench) -> list[str]:
@@ -88,7 +88,9 @@ def _candidate(episode: Episode) -> Candidate:
     return Candidate(episode.id, turn, scores)
 
 
-def _agreement(bench: Bench, episodes: dict[str, Episode]) -> tuple[Metric, ...]:
+def _agreement(
+    bench: Bench, episodes: dict[str, Episode], critic: str
+) -> tuple[Metric, ...]:
     """Return how often critics agree with people on the random slice of this round."""
     questions = {
         question.id: question
@@ -102,7 +104,6 @@ def _agreement(bench: Bench, episodes: dict[str, Episode]) -> tuple[Metric, ...]
             agreed += [(score > 0.5) == (signal.value > 0.5) for score in scores]
     if not agreed:
         return ()
-    critic = bench.chain.policies["critic"].agent
     return (
         Metric(
             "critic.agreement",

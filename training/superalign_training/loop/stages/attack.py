@@ -12,19 +12,21 @@ import msgspec
 
 from superalign_agents.archive import Result, normalised
 from superalign_env.measures import distinct_share, share
-from superalign_env.protocols import Agent, Scenario
+from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator, mix
-from superalign_env.types import Episode, Event, Metric, Role, View, role_of
+from superalign_env.types import Episode, Event, Metric, View, role_of
+from superalign_training.algorithms.making import OnPolicy, Taught
 from superalign_training.evaluation.robustness import query_of
 from superalign_training.experience import Example
 from superalign_training.judging import final_score
 from superalign_training.loop.archive import keep_archive, searcher
 from superalign_training.loop.cast import (
-    agent_of,
     first_view,
     keep_policy,
+    lineup_of,
     play,
     policy_of,
+    recorded_agent,
     seat_of,
     stage_scenario,
 )
@@ -52,13 +54,12 @@ class Tried(NamedTuple):
 
 def attack(bench: Bench, settings: Settings) -> Outcome:
     """Play attacks in waves, teach the archive, then the transformer attacker."""
-    scenario = stage_scenario(settings, split="train", plant=0.0, vanilla=0.0)
+    scenario = stage_scenario(settings, split="train", variant="attacked")
     search = searcher(bench)
     attacker = policy_of(bench, "attacker", settings)
-    agents: dict[Role, Agent] = {
+    agents = {
+        **lineup_of(bench, settings),
         "attacker": Mixture({"search": search, "transformer": attacker.agent}),
-        "learner": agent_of(bench, "learner", settings),
-        "critic": agent_of(bench, "critic", settings),
     }
     tried: list[Tried] = []
     waves = settings.attack.waves
@@ -76,8 +77,12 @@ def attack(bench: Bench, settings: Settings) -> Outcome:
         tried += found
         bench.watcher.step(wave + 1, waves, {"success": _rate(found)})
     chain = keep_archive(bench, bench.chain, search)
-    chain, notes = _imitate_winners(bench, settings.attack, attacker, chain, tried)
-    agent = chain.policies["learner"].agent
+    notes: dict[str, Any] = {"lessons": 0}
+    for course in settings.by_lessons("attacker"):
+        chain, notes = _imitate_winners(
+            bench, settings.attack, course, attacker, chain, tried
+        )
+    agent = recorded_agent(bench, "learner", settings)
     metrics: tuple[Metric, ...] = ()
     if tried:  # none where all episodes failed, and were allowed to
         succeeded = share(sum(t.success for t in tried), len(tried))
@@ -85,11 +90,11 @@ def attack(bench: Bench, settings: Settings) -> Outcome:
         metrics += (
             Metric("attack.success", *succeeded, agent=agent, tags=tags, step=bench.round),
         )
-    if settings.attack.rl is not None:
+    for algorithm in settings.by_pay("attacker"):
         drill = Drill(
             "attacker", scenario, {**agents, "attacker": attacker.agent}, "attack-rl"
         )
-        chain, earned = _reward(bench, settings.attack, attacker, chain, drill)
+        chain, earned = _reward(bench, settings.attack, algorithm, attacker, chain, drill)
         name = chain.policies["attacker"].agent
         metrics += reported("attacker", earned, agent=name, step=bench.round)
         notes = {**notes, **{f"rl_{key}": value for key, value in earned.items()}}
@@ -119,18 +124,23 @@ def distinct_queries(queries: Sequence[str]) -> float:
 
 
 def _imitate_winners(
-    bench: Bench, settings: Attack, attacker: Policy, chain: Chain, tried: Sequence[Tried]
+    bench: Bench,
+    settings: Attack,
+    course: Taught,
+    attacker: Policy,
+    chain: Chain,
+    tried: Sequence[Tried],
 ) -> tuple[Chain, dict[str, Any]]:
     """Teach the transformer attacker what worked, unless it then says little else."""
     pairs = lessons_for_attacker(tried, settings, key=bench.seed_of("lessons"))
     if not pairs:
         return chain, {"lessons": 0}
     before = attacker.snapshot()
-    numbers = settings.imitation.improve(
+    numbers = course.improve(
         attacker,
         [Example(attacker.prompt_ids(v), attacker.reply_ids(v, text)) for v, text in pairs],
         seed=bench.seed_of("order"),
-        on_step=lambda done, n: bench.watcher.step(done, settings.imitation.steps, n),
+        on_step=lambda done, n: bench.watcher.step(done, course.steps, n),
     )
     said = attacker.agent.act([_reseeded(t.view, bench.seed_of("probe")) for t in tried])
     distinct = distinct_queries([reply.text for reply in said])
@@ -145,19 +155,23 @@ def _imitate_winners(
 
 
 def _reward(
-    bench: Bench, settings: Attack, attacker: Policy, chain: Chain, drill: Drill
+    bench: Bench,
+    settings: Attack,
+    algorithm: OnPolicy,
+    attacker: Policy,
+    chain: Chain,
+    drill: Drill,
 ) -> tuple[Chain, dict[str, float]]:
     """Improve the transformer attacker by its pay, with a bonus for novelty.
 
     What it learned is taken back if it then says little else, or little that is valid.
     """
-    assert settings.rl is not None
     before = attacker.snapshot()
     numbers = practise(
         bench,
         attacker,
         drill,
-        settings.rl,
+        algorithm,
         shaping=partial(with_novelty, weight=settings.novelty),
     )
     probed = play(bench, drill.scenario, drill.agents, _PROBES, part="attack-probe")

@@ -6,7 +6,7 @@ Nothing that is measured here is trained on or steers a stage.
 from superalign_env.errors import InvalidOption
 from superalign_env.types import Role
 from superalign_training.evaluation.critic_report import Pair, critic_report
-from superalign_training.loop.cast import agent_of, play, stage_scenario
+from superalign_training.loop.cast import play, speaker_of, stage_scenario
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.settings import Settings
 
@@ -17,13 +17,13 @@ def critics(bench: Bench, settings: Settings) -> Outcome:
     Raises:
         InvalidOption: the run's requests are not of the microworld.
     """
-    scenario = stage_scenario(settings, split="test", plant=1.0, vanilla=0.0)
+    scenario = stage_scenario(settings, split="test", variant="planted")
     if not scenario.source.id.startswith("microworld"):
         raise InvalidOption(
             "critics can only be probed with requests of the microworld, not of "
             f"{scenario.source.id}; set evaluate.critic_cases=0"
         )
-    critic, learner = (agent_of(bench, role, settings) for role in ("critic", "learner"))
+    critic, learner = (speaker_of(bench, role, settings) for role in ("critic", "learner"))
     # In planted cases nobody but the critics is ever asked.
     roles: tuple[Role, ...] = ("attacker", "learner", "critic")
     cases = max(2, settings.evaluate.critic_cases)  # a critique needs another one to swap

@@ -3,15 +3,16 @@
 Nothing that is measured here is trained on or steers a stage.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from superalign_agents.references import make_agent
 from superalign_agents.search import Search
+from superalign_env.asking import Anyone
 from superalign_env.measures import Estimate, brier, share
-from superalign_env.protocols import Agent, Scenario
-from superalign_env.types import Episode, Metric, Role, Split, Task
+from superalign_env.protocols import Scenario
+from superalign_env.types import Episode, Metric, Role, Seat, Split, Task
 from superalign_training.evaluation.exams import competence, exam
 from superalign_training.evaluation.refusals import (
     Answered,
@@ -25,7 +26,15 @@ from superalign_training.evaluation.robustness import fresh_attack, measured, qu
 from superalign_training.evaluation.summary import BASELINES
 from superalign_training.judging import final_score
 from superalign_training.loop.archive import searcher
-from superalign_training.loop.cast import agent_of, first_policy, play, stage_scenario
+from superalign_training.loop.cast import (
+    agent_of,
+    first_policy,
+    lineup_of,
+    play,
+    recorded_agent,
+    speaker_of,
+    stage_scenario,
+)
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.stages.attack import distinct_queries
 from superalign_training.mixture import Mixture
@@ -47,10 +56,11 @@ def evaluate(bench: Bench, settings: Settings) -> Outcome:
 def test(bench: Bench, settings: Settings) -> Outcome:
     """Measure, once, before and after training beside both baselines."""
     trial = Trial(bench, settings, "test")
-    learners: dict[str, Agent] = {
-        "before": first_policy("learner", settings, bench.residents).agent,
-        "final": agent_of(bench, "learner", settings),
-    }
+    final = agent_of(bench, "learner", settings)
+    before = final
+    if "learner" in bench.chain.policies:
+        before = first_policy("learner", settings, bench.residents).agent
+    learners = {"before": before, "final": final}
     answers: dict[str, list[Answered]] = {}
     metrics: list[Metric] = []
     for number, (who, learner) in enumerate(learners.items()):
@@ -58,20 +68,20 @@ def test(bench: Bench, settings: Settings) -> Outcome:
         metrics += found + trial.fresh(who, learner) + trial.competence(who, learner)
         bench.watcher.step(number + 1, len(learners) + 1, {})
     metrics += trial.co_trained("final", learners["final"])
-    final = bench.chain.policies["learner"].agent
+    named = recorded_agent(bench, "learner", settings)
     for name in BASELINES:
         answers[name], found = trial.baseline(name)
         metrics += found
         ahead = lead(answers["final"], answers[name])
         if ahead is not None:
-            metrics.append(Metric("learner.lead", *ahead, agent=final, opponent=name))
+            metrics.append(Metric("learner.lead", *ahead, agent=named, opponent=name))
     gain = lead(answers["final"], answers["before"])
     if gain is not None:
         metrics.append(
             Metric(
                 "learner.improvement",
                 *gain,
-                agent=final,
+                agent=named,
                 opponent="before",
                 step=bench.round,
             )
@@ -92,17 +102,15 @@ class Trial:
         self._bench = bench
         self._settings = settings
         self._split: Split = split
+        self._lineup = lineup_of(bench, settings)
         self._critic = agent_of(bench, "critic", settings)
         self._tasks: list[Task] | None = None
 
-    def two_sided(self, who: str, learner: Agent) -> tuple[list[Answered], list[Metric]]:
+    def two_sided(self, who: str, learner: Anyone) -> tuple[list[Answered], list[Metric]]:
         """Ask seed requests as they are; measure the learner, and the critic's verdicts."""
         scenario = self._scenario(vanilla=1.0)
-        agents: dict[Role, Agent] = {
-            "attacker": self._critic,  # never asked where every case is vanilla
-            "learner": learner,
-            "critic": self._critic,
-        }
+        # Never asked for an attack where every case is vanilla.
+        agents = {**self._lineup, "attacker": self._critic, "learner": learner}
         episodes = self._play(
             scenario, agents, self._settings.evaluate.cases, f"requests-{who}", self._tasks
         )
@@ -127,17 +135,13 @@ class Trial:
         )
         return answered(episodes), self._sides(name, agent, episodes)
 
-    def fresh(self, who: str, learner: Agent) -> list[Metric]:
+    def fresh(self, who: str, learner: Anyone) -> list[Metric]:
         """Attack the learner with a search that never met it."""
         scenario = self._scenario(vanilla=0.0)
         evaluate = self._settings.evaluate
 
         def attacks(attacker: Search, first: int, count: int) -> Sequence[Episode]:
-            agents: dict[Role, Agent] = {
-                "attacker": attacker,
-                "learner": learner,
-                "critic": self._critic,
-            }
+            agents = {**self._lineup, "attacker": attacker, "learner": learner}
             return play(
                 self._bench, scenario, agents, count, part=f"fresh-{who}", first_case=first
             )
@@ -155,11 +159,14 @@ class Trial:
             if estimate is not None
         ]
 
-    def co_trained(self, who: str, learner: Agent) -> list[Metric]:
-        """Attack the learner with the attackers that it was trained against."""
+    def co_trained(self, who: str, learner: Anyone) -> list[Metric]:
+        """Attack the learner with the attackers that it was trained against, if they learn."""
+        if "attacker" not in self._settings.learning:
+            return []
         known = searcher(self._bench)
-        transformer = agent_of(self._bench, "attacker", self._settings)
-        agents: dict[Role, Agent] = {
+        transformer = speaker_of(self._bench, "attacker", self._settings)
+        agents = {
+            **self._lineup,
             # What the archive holds is of the training split, hence invalid here.
             "attacker": Mixture(
                 {
@@ -168,7 +175,6 @@ class Trial:
                 }
             ),
             "learner": learner,
-            "critic": self._critic,
         }
         cases = self._settings.evaluate.attack_cases
         episodes = self._play(self._scenario(vanilla=0.0), agents, cases, f"known-{who}")
@@ -188,7 +194,7 @@ class Trial:
             if estimate is not None
         ]
 
-    def competence(self, who: str, learner: Agent) -> list[Metric]:
+    def competence(self, who: str, learner: Anyone) -> list[Metric]:
         """Set exams in every family."""
         evaluate = self._settings.evaluate
 
@@ -201,7 +207,7 @@ class Trial:
             for family, estimate in found.items()
         ]
 
-    def _sides(self, who: str, agent: Agent, episodes: Sequence[Episode]) -> list[Metric]:
+    def _sides(self, who: str, agent: Anyone, episodes: Sequence[Episode]) -> list[Metric]:
         answers = answered(episodes)
         sides = two_sides(answers)
         named: dict[str, Any] = {
@@ -232,7 +238,7 @@ class Trial:
         ]
 
     def _metric(
-        self, name: str, who: str, agent: Agent, estimate: Estimate, tags: dict[str, str]
+        self, name: str, who: str, agent: Anyone, estimate: Estimate, tags: dict[str, str]
     ) -> Metric:
         return Metric(
             name,
@@ -248,7 +254,7 @@ class Trial:
     def _play(
         self,
         scenario: Scenario[Any],
-        agents: dict[Role, Agent],
+        agents: Mapping[Role | Seat, Anyone],
         cases: int,
         part: str,
         tasks: Sequence[Task] | None = None,

@@ -14,8 +14,7 @@ import msgspec
 from superalign_env.game import Game
 from superalign_env.measures import brier, share
 from superalign_env.types import Episode, EpisodeKey, Event, Metric, Role
-from superalign_training.algorithms.making import OnPolicy
-from superalign_training.algorithms.sft import Sft
+from superalign_training.algorithms.making import OnPolicy, Taught
 from superalign_training.experience import Example
 from superalign_training.judging import (
     Forecast,
@@ -76,14 +75,15 @@ def calibrate(bench: Bench, settings: Settings) -> Outcome:
     labels = [signal for signal in heard(bench) if signal.kind == "label"]
     labelled = bench.run.named(sorted({s.episode for s in labels}))
     told = labelled_lessons(labelled, labels) * school.label_weight
-    if not (school.cases or told or school.rl):
+    if not (school.cases or told or settings.by_pay("critic")):
         return Outcome(bench.chain, notes={"courses": 0})
     teacher = Teacher(bench, settings, school.cases)
     lessons = teacher.lessons + told
     if lessons:
-        teacher.teach(lessons, school.imitation)
-    if school.rl is not None:
-        teacher.reward(school.rl)
+        for course in settings.by_lessons("critic"):
+            teacher.teach(lessons, course)
+    for algorithm in settings.by_pay("critic"):
+        teacher.reward(algorithm)
     return teacher.outcome(teacher.check())
 
 
@@ -101,9 +101,7 @@ class Teacher:
         self._cases = settings.judge.check_cases
         self._critic = policy_of(bench, "critic", settings)
         kinds = {"fault_kinds": True} if settings.judge.fault_kinds else {}
-        self._scenario = stage_scenario(
-            settings, split="train", plant=1.0, vanilla=0.0, **kinds
-        )
+        self._scenario = stage_scenario(settings, split="train", variant="planted", **kinds)
         self._courses = 0
         self._checks = 0
         self._notes: dict[str, float] = {"steps": 0.0}
@@ -113,7 +111,7 @@ class Teacher:
         self.lessons = planted_lessons(self._planted(cases, "planted") if cases else ())
         """What should have been said of planted answers."""
 
-    def teach(self, lessons: Sequence[Lesson], imitation: Sft) -> None:
+    def teach(self, lessons: Sequence[Lesson], imitation: Taught) -> None:
         """Hold one course."""
         numbers = imitation.improve(
             self._critic,

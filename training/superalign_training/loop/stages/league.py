@@ -35,9 +35,12 @@ from superalign_training.league import (
     rated,
 )
 from superalign_training.loop.archive import ARCHIVE, searcher
-from superalign_training.loop.cast import agent_of, shelf_of, stage_scenario
+from superalign_training.loop.cast import shelf_of, speaker_of, stage_scenario
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.settings import TRAINED, Settings
+from superalign_training.settings import Settings
+
+ENROLLED: tuple[Role, ...] = ("attacker", "learner", "critic")
+"""Whose checkpoints play in the league; all of them have to learn."""
 
 HARM = "league.harm"
 """Metric: share of queries that were harmful and complied with, by the truth."""
@@ -59,7 +62,7 @@ def league(bench: Bench, settings: Settings, rules: LeagueSettings) -> Outcome:
     )
     metrics += examined(
         squad["critic"],
-        stage_scenario(settings, split="train", plant=1.0, vanilla=0.0),
+        stage_scenario(settings, split="train", variant="planted"),
         seated=_seated(bench, settings, squad),
         seed=bench.run.info.seed,
         cases=rules.queries,
@@ -97,7 +100,7 @@ def enrolled(bench: Bench) -> Squad:
         enlist(bench.run, searcher(bench), memory.path)
     return {
         role: members(bench.run.agents, role, current=bench.chain.policies[role].agent)
-        for role in TRAINED
+        for role in ENROLLED
     }
 
 
@@ -157,8 +160,8 @@ def _grown(
     }
     pairs = missing(attackers, learners, known)
     fixture = Fixture(
-        stage_scenario(settings, split=split, plant=0.0, vanilla=0.0),
-        agent_of(bench, "critic", settings),
+        stage_scenario(settings, split=split, variant="attacked"),
+        speaker_of(bench, "critic", settings),
         bench.run.info.seed,
         rules.queries,
     )

@@ -6,10 +6,17 @@ same query.
 """
 
 from superalign_agents.search import Search
+from superalign_env.asking import Anyone
 from superalign_env.protocols import Agent
-from superalign_env.types import Role
 from superalign_training.loop.archive import searcher
-from superalign_training.loop.cast import agent_of, keep_policy, policy_of, stage_scenario
+from superalign_training.loop.cast import (
+    agent_of,
+    keep_policy,
+    lineup_of,
+    policy_of,
+    speaker_of,
+    stage_scenario,
+)
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.practice import Drill, practise, reported
 from superalign_training.loop.stages.league import league_opponents
@@ -23,14 +30,15 @@ def learn(bench: Bench, settings: Settings) -> Outcome:
         settings, split="train", plant=0.0, vanilla=settings.learn.vanilla
     )
     learner = policy_of(bench, "learner", settings)
-    agents: dict[Role, Agent] = {
+    agents = {
+        **lineup_of(bench, settings),
         "attacker": attackers(bench, settings),
         "learner": learner.agent,
-        "critic": agent_of(bench, "critic", settings),
     }
-    numbers = practise(
-        bench, learner, Drill("learner", scenario, agents, "learn"), settings.learn.rl
-    )
+    numbers: dict[str, float] = {}
+    for algorithm in settings.by_pay("learner"):
+        drill = Drill("learner", scenario, agents, "learn")
+        numbers |= practise(bench, learner, drill, algorithm)
     chain = keep_policy(bench, bench.chain, "learner", learner)
     agent = chain.policies["learner"].agent
     return Outcome(
@@ -38,7 +46,16 @@ def learn(bench: Bench, settings: Settings) -> Outcome:
     )
 
 
-def attackers(bench: Bench, settings: Settings, search: Search | None = None) -> Mixture:
+def attackers(bench: Bench, settings: Settings) -> Anyone:
+    """Return the attackers to learn against; one that does not learn attacks alone."""
+    if "attacker" not in settings.learning:
+        return agent_of(bench, "attacker", settings)
+    return mixed_attackers(bench, settings)
+
+
+def mixed_attackers(
+    bench: Bench, settings: Settings, search: Search | None = None
+) -> Mixture:
     """Return the attackers of today and, where a league is kept, of former rounds.
 
     Args:
@@ -50,7 +67,7 @@ def attackers(bench: Bench, settings: Settings, search: Search | None = None) ->
     share = settings.learn.search_share
     today: dict[str, Agent] = {
         "search": search if search is not None else searcher(bench),
-        "transformer": agent_of(bench, "attacker", settings),
+        "transformer": speaker_of(bench, "attacker", settings),
     }
     shares = {"search": share, "transformer": 1.0 - share}
     seed = bench.seed_of("opponents")

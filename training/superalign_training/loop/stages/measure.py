@@ -23,7 +23,7 @@ from superalign_training.evaluation.conduct import conduct
 from superalign_training.evaluation.papers import Paper, draw_paper, sit
 from superalign_training.evaluation.teachers import people_sit
 from superalign_training.gap.level import Level, voiced
-from superalign_training.loop.cast import agent_of, checkpoint_agent, level_policy
+from superalign_training.loop.cast import checkpoint_agent, level_policy, speaker_of
 from superalign_training.loop.chain import Aligned
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.supervisors.panel import tasks_of
@@ -129,7 +129,7 @@ class _Room:
                 checkpoint_agent(self._bench, checkpoint, self._settings, part="learner")
                 if checkpoint.path
                 # Where nobody was ever accepted, the learner is what the run began with.
-                else agent_of(self._bench, "learner", self._settings)
+                else speaker_of(self._bench, "learner", self._settings)
             )
             agent = voiced(speaker, Level.of(self._settings.levels[level]))
             self._shown[who] = Shown(

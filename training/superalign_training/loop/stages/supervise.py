@@ -9,14 +9,13 @@ truth is not asked.
 from collections.abc import Sequence
 from typing import Any
 
-from superalign_env.protocols import Agent
-from superalign_env.types import Episode, Metric, Role, Signal
+from superalign_env.types import Episode, Metric, Signal
 from superalign_training.algorithms.supervision import Supervise, lessons_for
 from superalign_training.experience.answers import answers
 from superalign_training.loop.cast import (
-    agent_of,
     first_policy,
     keep_policy,
+    lineup_of,
     play,
     policy_of,
     seat_of,
@@ -67,10 +66,10 @@ def lessons_of(
     scenario = stage_scenario(
         settings, split="train", plant=0.0, vanilla=rules.vanilla, refine=rules.refine
     )
-    agents: dict[Role, Agent] = {
+    agents = {
+        **lineup_of(bench, settings),
         "attacker": attackers(bench, settings),
         "learner": learner.agent,
-        "critic": agent_of(bench, "critic", settings),
     }
     seat = seat_of(scenario, "learner")
     episodes = play(

@@ -7,7 +7,7 @@ from superalign_env.measures import Estimate
 from superalign_env.types import Episode, Question
 from superalign_scenarios.weak_to_strong import key_of
 from superalign_training.alarms import Speech
-from superalign_training.loop.cast import agent_of, checkpoint_agent
+from superalign_training.loop.cast import checkpoint_agent, speaker_of
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.supervisors.panel import (
     answer_of,
@@ -50,7 +50,7 @@ def weigh_competence(bench: Bench, settings: Settings) -> Competence:
     rules, voice = settings.gate, settings.signals.temperature
     sources = panel(bench, settings)
     scenario = lesson_scenario(settings, "gate", len(sources))
-    after = agent_of(bench, "learner", settings)
+    after = speaker_of(bench, "learner", settings)
     with speaking(after, voice):
         now = play_lessons(
             bench, scenario, sources, after, rules.cases, part="competence-after"

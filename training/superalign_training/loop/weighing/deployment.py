@@ -8,7 +8,7 @@ from superalign_env.protocols import Agent
 from superalign_env.types import Metric
 from superalign_training.league import load, members
 from superalign_training.loop.archive import searcher
-from superalign_training.loop.cast import agent_of, shelf_of
+from superalign_training.loop.cast import shelf_of, speaker_of
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.sandbox import Sandbox
 from superalign_training.loop.weighing.questions import some_of
@@ -80,7 +80,7 @@ def archived(bench: Bench, settings: Settings) -> dict[str, Agent]:
     for member in drawn:
         now = member.name == current
         field[member.name] = (
-            agent_of(bench, "attacker", settings) if now else load(member, shelf)
+            speaker_of(bench, "attacker", settings) if now else load(member, shelf)
         )
     return field
 

@@ -1,0 +1,119 @@
+"""Rounds in any scenario: a table of pay and grades, and one sentence on whose pay rose."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from superalign_env.measures import Estimate
+from superalign_env.types import Metric
+from superalign_training.evaluation.summary import as_markdown, plain_metric
+
+GAIN = "pay.gain"
+"""Metric: by how much a seat's pay rose, on the same held-out tasks."""
+
+_COMMON = ("who", "split")
+"""Tags that say whose number it is, not which number."""
+
+
+class OutcomeSummary(NamedTuple):
+    """The end of a run of rounds, whatever was played."""
+
+    lines: dict[str, dict[str, dict[str, Metric]]]
+    """Split → who (``before``, ``round 1``, ``final``) → row → metric."""
+    gains: dict[str, Metric]
+    """Seat → by how much its pay rose on unseen tasks."""
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether the pay of a learning seat surely rose."""
+        return any(gain.low is not None and gain.low > 0 for gain in self.gains.values())
+
+    @property
+    def sentence(self) -> str:
+        """Say whose pay rose, and by how much."""
+        if not self.gains:
+            return "Nothing was compared: nobody who learns holds a seat."
+        parts = [
+            f"{seat} by {Estimate(g.value, g.low, g.high, g.n).said('+.2f')}"
+            for seat, g in self.gains.items()
+        ]
+        n = max(gain.n for gain in self.gains.values())
+        verdict = "rose" if self.has_learned else "did NOT surely rise"
+        return f"On {n} unseen tasks pay {verdict}: {', '.join(parts)}."
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that were measured; the unseen one first."""
+        return sorted(self.lines, key=lambda split: split != "test")
+
+    def note(self, split: str) -> str:
+        """Return under which conditions the numbers of one split were measured."""
+        return "Held-out tasks, the same in every column." if split in self.lines else ""
+
+    def rows(self, split: str) -> list[list[str]]:
+        """Return the table of one split: a heading, then one row for each measure."""
+        lines = self.lines[split]
+        names = dict.fromkeys(name for values in lines.values() for name in values)
+        table = [[f"split {split}", *lines]]
+        for name in names:
+            found = [values.get(name) for values in lines.values()]
+            table.append([name, *map(_shown, found)])
+        return table
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "has_learned": self.has_learned,
+            "sentence": self.sentence,
+            "gains": {seat: plain_metric(gain) for seat, gain in self.gains.items()},
+            "lines": [
+                {
+                    "who": who,
+                    "split": split,
+                    **{name: plain_metric(metric) for name, metric in values.items()},
+                }
+                for split, lines in self.lines.items()
+                for who, values in lines.items()
+            ],
+        }
+
+    def markdown(self) -> str:
+        """Return the tables and the sentence as Markdown."""
+        tables = [(self.rows(split), self.note(split)) for split in self.splits]
+        return as_markdown("What was learned", self.sentence, tables)
+
+
+def summarise_outcomes(metrics: Sequence[Metric]) -> OutcomeSummary:
+    """Return the summary of pay, grades and failures.
+
+    Args:
+        metrics: with the tags ``who`` and ``split``.
+    """
+    lines: dict[str, dict[str, dict[str, Metric]]] = {}
+    for metric in metrics:
+        who, split = metric.tags.get("who"), metric.tags.get("split")
+        if who and split and _is_shown(metric):
+            lines.setdefault(split, {}).setdefault(who, {})[_row(metric)] = metric
+    gains = {m.tags["seat"]: m for m in metrics if m.name == GAIN}
+    return OutcomeSummary(lines, gains)
+
+
+def _is_shown(metric: Metric) -> bool:
+    if metric.name == "episodes.failed":
+        return metric.value > 0
+    return metric.name.startswith(("pay", "grade.", "verdict."))
+
+
+def _row(metric: Metric) -> str:
+    of = " ".join(
+        value for tag, value in metric.tags.items() if tag not in _COMMON and value
+    )
+    return " ".join(filter(None, (metric.name.removeprefix("grade."), of)))
+
+
+def _shown(metric: Metric | None) -> str:
+    if metric is None:
+        return ""
+    if metric.low is None or metric.high is None:
+        return f"{metric.value:.2f}"
+    spread = max(metric.value - metric.low, metric.high - metric.value)
+    return f"{metric.value:.2f} ±{spread:.2f}"
