@@ -48,10 +48,10 @@ demo-chain: $(VENV)/.has-train  ## three generations, each supervised by the las
 	@echo "the report         open this in a browser:"
 	@$(BIN)/superalign report $(CHAIN)
 
-test: $(VENV)/.has-test  ## all tests but the slow ones, types and style included
+test: $(VENV)/.has-test  ## all tests but the slow ones; `make lint` has types and style
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
 
-test-slow: $(VENV)/.has-slow  ## kills, long fuzzing, rebuilt rungs, reports in a browser
+test-slow: $(VENV)/.has-slow  ## kills, long fuzzing, benchmarks, reports in a browser
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m slow --timeout 1800 $(ARGS)
 
 lint: $(VENV)/.has-test  ## style, types, import law, generated pages

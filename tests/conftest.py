@@ -4,6 +4,7 @@ import ipaddress
 import os
 import signal
 import socket
+import sys
 
 # Read at import by the libraries they belong to, so before any test module is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,6 +20,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 import hypothesis
 import pytest
+from typer.testing import CliRunner
+
+from superalign_env.cli import main
 
 # A loaded machine is slow, not wrong: durations decide nothing. The same examples every
 # time, so that a failure belongs to the change that brought it; `make test-slow` fuzzes.
@@ -71,3 +75,25 @@ def loopback_only(monkeypatch, request):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def superalign():
+    """Runs the command line in this process and returns all that it printed."""
+
+    def superalign(*args, typed="", code=0):
+        words = ["superalign", *map(str, args)]
+        with (
+            CliRunner().isolation(typed) as (_, _, output),
+            pytest.MonkeyPatch.context() as own,
+        ):
+            own.setattr(sys, "argv", words)
+            with pytest.raises(SystemExit) as end:
+                main()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            said = output.getvalue().decode()
+        assert (end.value.code or 0) == code, said
+        return said
+
+    return superalign
