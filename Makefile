@@ -52,7 +52,7 @@ test: $(VENV)/.has-test  ## all tests but the slow ones; `make lint` has types a
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-slow: $(VENV)/.has-slow  ## kills, long fuzzing, benchmarks, reports in a browser
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m slow --timeout 1800 $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m slow --timeout 3600 $(ARGS)
 
 lint: $(VENV)/.has-test  ## style, types, import law, generated pages
 	@$(BIN)/ruff check .

@@ -245,7 +245,7 @@ def test_two_annotators_never_hold_one_lease(run, tmp_path):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join()
     for window in beside:
         window.close()
     assert errors == []

@@ -150,7 +150,6 @@ def test_a_run_that_was_killed_several_times_ends_as_one_that_was_not(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(8))
 def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_was_not(
     whole, tmp_path, seed

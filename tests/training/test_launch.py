@@ -161,7 +161,6 @@ def test_a_path_that_cannot_be_is_one_line(tmp_path):
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
     assert done.returncode == 1
@@ -298,7 +297,6 @@ def test_only_runs_that_were_begun_are_resumed(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_real_sweep_ends_with_a_table_and_the_command_that_compares(tmp_path, capsys):
     words = [*QUICK, "seed=0,1", "learn.rl.rate=1e-3,-1", f"run_dir={tmp_path}/sweep"]
     with pytest.raises(InvalidOption, match="rate"):
@@ -341,7 +339,7 @@ def test_sigterm_saves_and_ends_with_the_code_for_requeueing(tmp_path):
     ) as process:
         assert any("judge done" in line for line in process.stdout)
         process.terminate()
-        _, told = process.communicate(timeout=120)
+        _, told = process.communicate()
     assert process.returncode == 75
     assert f"superalign train run_dir={path} --resume" in told
     with Run.open(path, readonly=True) as run:

@@ -205,7 +205,6 @@ def test_a_run_that_was_interrupted_ends_as_one_that_was_not(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("line", ["[1/8]", "attack 1/", "learn 1/", "[5/8]", "test 1/"])
 def test_a_run_that_was_killed_ends_as_one_that_was_not(
     whole, speaking, tmp_path, line, small
