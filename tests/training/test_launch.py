@@ -152,19 +152,11 @@ def test_a_folder_that_is_taken_is_refused_before_anything_is_measured(tmp_path)
     assert found.output == ""
 
 
-def test_a_path_that_cannot_be_is_one_line(tmp_path):
+def test_a_path_that_cannot_be_is_one_line(superalign, tmp_path):
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "run"
-    code = "from superalign_env.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "train", *QUICK, f"run_dir={path}"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stderr == f"superalign: {path}: Not a directory\n"
+    said = superalign("train", *QUICK, f"run_dir={path}", code=1)
+    assert said.splitlines()[-1] == f"superalign: {path}: Not a directory"
 
 
 def test_a_sweep_is_every_combination():

@@ -2,10 +2,7 @@
 
 import itertools
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import msgspec
 import pytest
@@ -202,32 +199,6 @@ def test_a_run_that_was_interrupted_ends_as_one_that_was_not(
     summary = SelfPlay(**settings).run(resume=True)
     assert contents(path) == contents(whole[0])
     assert summary == whole[1]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("line", ["[1/8]", "attack 1/", "learn 1/", "[5/8]", "test 1/"])
-def test_a_run_that_was_killed_ends_as_one_that_was_not(
-    whole, speaking, tmp_path, line, small
-):
-    path = tmp_path / "run"
-    settings = small(speaking, run_dir=str(path))
-    code = (
-        "import json, sys; from superalign_training.selfplay import SelfPlay;"
-        "from superalign_training.watching import LogLines;"
-        "say = lambda text: print(text, flush=True);"
-        "SelfPlay(watcher=LogLines(say, every=0), **json.loads(sys.argv[1])).run()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, json.dumps(settings)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert any(line in text for text in process.stdout)
-        process.kill()
-    SelfPlay(**settings).run(resume=True)
-    assert contents(path) == contents(whole[0])
 
 
 def test_a_checkpoint_that_was_altered_stops_the_resume(whole, speaking, tmp_path, small):
