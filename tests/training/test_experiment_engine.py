@@ -131,6 +131,17 @@ class Heard(Lines):
         return "\n".join(self.lines)
 
 
+class Steady(Heard):
+    """Hears how far cells are."""
+
+    def __init__(self):
+        super().__init__()
+        self.shares = []
+
+    def step(self, job, share):
+        self.shares.append((job.condition, job.seed, share))
+
+
 @pytest.fixture(autouse=True)
 def same_code(monkeypatch):
     """Nobody edits the sources meanwhile; `test_experiment_sources` looks at real ones."""
@@ -392,24 +403,25 @@ def left(folder):
     return {name: (folder / name).read_bytes() for name in names}
 
 
-def test_two_processes_leave_the_same_bytes_as_one(module):
-    experiment = imported()
-    run_experiment(experiment, module / "one")
-    run_experiment(experiment, module / "two", jobs=2)
-    assert left(module / "one") == left(module / "two")
-    calls = (module / "calls.txt").read_text().splitlines()
-    assert len(calls) == 12
-    assert sorted(calls[6:]) == sorted(calls[:6])
-
-
-def test_when_a_process_dies_only_its_own_cell_has_failed(module, monkeypatch):
-    experiment = imported()
-    monkeypatch.setenv("TOY_DIES", "0 101")
-    with pytest.raises(CellsFailed, match="1 of 6 cells failed") as raised:
-        run_experiment(experiment, module / "run", jobs=2)
-    assert "low seed 101: the process of this cell ended with exit code -9" in str(
+def test_two_processes_leave_the_same_bytes_as_one_and_only_the_cell_of_a_dead_one_failed(
+    module, monkeypatch
+):
+    experiment, heard = imported(), Steady()
+    with monkeypatch.context() as dying, pytest.raises(CellsFailed) as raised:
+        dying.setenv("TOY_DIES", "2.5 102")
+        run_experiment(experiment, module / "two", jobs=2, watcher=heard)
+    assert "1 of 6 cells failed" in str(raised.value)
+    assert "high seed 102: the process of this cell ended with exit code -9" in str(
         raised.value
     )
+    told = {(name, seed, 0.5) for name in ("low", "high") for seed in (100, 101, 102)}
+    assert set(heard.shares) == told - {("high", 102, 0.5)}
+    run_experiment(experiment, module / "two")
+    run_experiment(experiment, module / "one")
+    assert left(module / "one") == left(module / "two")
+    calls = (module / "calls.txt").read_text().splitlines()
+    assert sorted(calls[:6]) == sorted(calls[7:])
+    assert calls[6] == "2.5 102"
 
 
 def test_a_cell_that_others_cannot_import_is_refused_before_anything_starts(toy, folder):
@@ -707,19 +719,10 @@ def test_a_bar_shows_what_runs_how_far_it_is_and_what_is_left():
     assert "long seed 0 in 20 s: gain 0.5" in words
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_cell_says_how_far_it_is_from_whichever_process(module, jobs):
-    class Steady(Heard):
-        def __init__(self):
-            super().__init__()
-            self.shares = []
-
-        def step(self, job, share):
-            self.shares.append((job.condition, job.seed, share))
-
+def test_a_cell_says_how_far_it_is(module):
     heard = Steady()
-    run_experiment(imported(), module / "run", seeds=(7,), jobs=jobs, watcher=heard)
-    assert sorted(heard.shares) == [("high", 7, 0.5), ("low", 7, 0.5)]
+    run_experiment(imported(), module / "run", seeds=(7,), watcher=heard)
+    assert heard.shares == [("low", 7, 0.5), ("high", 7, 0.5)]
 
 
 def test_lines_show_numbers_failures_and_no_control_sequence():
