@@ -201,10 +201,9 @@ def test_a_dry_run_says_what_it_would_cost_and_makes_nothing(tmp_path):
 # --- forks
 
 
-def test_a_run_is_trained_and_forked_from_the_command_line(tmp_path):
-    first, second = tmp_path / "first", tmp_path / "second"
-    assert cli("train", *QUICK, f"run_dir={first}").exit_code == 0
-    words = ["fork", str(first), f"run_dir={second}", "--at", "0", "learn.rl.steps=1"]
+def test_a_run_is_forked_from_the_command_line(finished, tmp_path):
+    second = tmp_path / "second"
+    words = ["fork", str(finished), f"run_dir={second}", "--at", "0", "learn.rl.steps=1"]
     missing = cli(*(word for word in words if not word.startswith("run_dir")))
     assert isinstance(missing.exception, InvalidOption)
     made = cli(*words, "--only")

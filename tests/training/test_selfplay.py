@@ -47,10 +47,13 @@ def contents(path):
 
 
 @pytest.fixture(scope="module")
-def whole(speaking, tmp_path_factory, small):
-    """A run that was never interrupted, and its summary."""
+def whole(finished, tmp_path_factory):
+    """A run that was never interrupted, in a folder of its own, and its summary."""
     path = tmp_path_factory.mktemp("whole") / "run"
-    return path, SelfPlay(**small(speaking, run_dir=path)).run()
+    shutil.copytree(finished, path)
+    with Run.open(path, readonly=True) as run:
+        settings = read_settings({**run.info.config, "run_dir": path})
+    return path, SelfPlay.of(settings).run(resume=True)
 
 
 def test_every_stage_is_recorded_with_what_it_found_and_left(whole):
@@ -145,7 +148,7 @@ def test_an_existing_run_is_neither_overwritten_nor_done_again(whole):
     path, summary = whole
     before = contents(path)
     with Run.open(path, readonly=True) as run:
-        settings = read_settings(run.info.config)
+        settings = read_settings({**run.info.config, "run_dir": path})
     with pytest.raises(RecordError, match="--resume"):
         SelfPlay.of(settings).run()
     assert SelfPlay.of(settings).run(resume=True) == summary
@@ -330,24 +333,8 @@ def test_an_attacker_that_repeats_itself_is_taken_back(speaking, tmp_path, small
         assert chain["attacker"]["path"] == ""
 
 
-def test_critics_refinements_and_whole_groups_work_too(speaking, tmp_path, small):
-    settings = small(
-        speaking, run_dir=tmp_path / "run", options={"critics": 2, "refine": 1}
-    )
-    settings["learn"]["rl"]["fork"] = False
-    summary = SelfPlay(**settings).run()
-    assert summary.lines
-    with Run.open(tmp_path / "run", readonly=True) as run:
-        learn = next(stage for stage in run.stages.all() if stage.name == "learn")
-        spoken = [len(e.utterances) for e in run.episodes(stage=learn.id)]
-        assert max(spoken) >= 6
-
-
-def test_a_log_that_is_never_quiet_has_one_line_for_every_step(speaking, tmp_path, small):
-    lines = []
-    SelfPlay(
-        watcher=LogLines(lines.append, every=0), **small(speaking, run_dir=tmp_path / "run")
-    ).run()
+def test_a_log_that_is_never_quiet_has_one_line_for_every_step(finished):
+    lines = finished.with_suffix(".txt").read_text().splitlines()
     steps = [line for line in lines if "learn" in line and "/2 " in line]
     assert [line.split()[4] for line in steps] == ["1/2", "2/2"]
     assert sum(" done in " in line for line in lines) == len(NAMES)
