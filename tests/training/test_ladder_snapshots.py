@@ -7,6 +7,7 @@ import pytest
 from superalign_agents.checkpoints import load_model, weights_hash
 from superalign_agents.ladders.rungs import find_rungs, read_card
 from superalign_env.errors import InvalidOption
+from superalign_training.ladder import build as building
 from superalign_training.ladder.build import build
 from superalign_training.ladder.micro import micro_world
 from superalign_training.ladder.snapshots import Levels, Reached, evenly, snapshots
@@ -22,6 +23,13 @@ def made(out: Path, at: Levels = (3, 6, 9), **options: object) -> list[Path]:
 
 def hashes(folders: list[Path]) -> list[str]:
     return [weights_hash(load_model(folder, device="cpu")) for folder in folders]
+
+
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cards without measures: what takes longest, and changes no weights."""
+    for name in ("measure", "measure_moves"):
+        monkeypatch.setattr(building, name, lambda *given: ())
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +49,7 @@ def test_levels_are_rungs_of_one_run(whole: list[Path]) -> None:
     assert not list(whole[0].parent.glob(".building/*.safetensors"))
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_the_last_level_is_the_rung_that_is_built_without_levels(
     whole: list[Path], tmp_path: Path
 ) -> None:
@@ -48,6 +57,7 @@ def test_the_last_level_is_the_rung_that_is_built_without_levels(
     assert hashes(rung) == hashes(whole[-1:])
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("killed_at", [2, 5, 6])
 def test_a_run_that_was_killed_goes_on_exactly(
     whole: list[Path], tmp_path: Path, killed_at: int
@@ -61,6 +71,7 @@ def test_a_run_that_was_killed_goes_on_exactly(
     assert hashes(made(tmp_path)) == hashes(whole)
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_run_that_looks_goes_on_exactly_as_well(tmp_path: Path) -> None:
     wanted = Reached((0.1, 0.15), every=2, tasks=40)
 
@@ -87,6 +98,7 @@ def test_a_ladder_of_another_run_is_not_mixed_in(whole: list[Path]) -> None:
         made(whole[0].parents[1], at=(3, 6, 8))
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_levels_may_be_chosen_by_what_is_known_and_are_never_the_same(
     tmp_path: Path,
 ) -> None:
@@ -98,6 +110,7 @@ def test_levels_may_be_chosen_by_what_is_known_and_are_never_the_same(
         assert card["pretraining"]["known"] >= share
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_what_the_run_never_learns_is_said(tmp_path: Path) -> None:
     with pytest.raises(InvalidOption, match=r"after 9 steps .* wants 1"):
         made(tmp_path, at=Reached((1.0,), every=4, tasks=40))
