@@ -145,13 +145,13 @@ def flipped(pair, reference):
     ), reference[::-1]
 
 
-@pytest.mark.parametrize("flip", [0.1, 0.25, 0.4])
+@pytest.mark.parametrize("flip", [0.1, 0.4])
 def test_over_random_flips_the_robust_loss_is_the_clean_one_and_the_conservative_is_not(
     exact, flip
 ):
-    """Every pattern of flips of four pairs, weighted by its probability."""
+    """Every pattern of flips of three pairs, weighted by its probability."""
     pairs, references, _ = random_case(exact, 6)
-    pairs, references = pairs[:4], references[:4]
+    pairs, references = pairs[:3], references[:3]
     clean = loss_of(exact, Dpo(beta=0.7), pairs, references)
 
     def expectation(settings):
