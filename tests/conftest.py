@@ -38,12 +38,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("here")
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "early: takes long and runs alone; started first")
-
-
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.get_closest_marker("early") is None)
     wanted = {
         "gpu": lambda: not has_gpu() and "needs a CUDA device",
         "hub": lambda: "SUPERALIGN_HUB" not in os.environ and "needs SUPERALIGN_HUB=1",

@@ -16,6 +16,33 @@ SCRATCH = Size(16, 1, 2, 32, steps=0, rate=0.0)
 
 FEW = {"steps": 2, "batch": 4}
 
+CHAIN = {
+    "generations": 2,
+    "levels": ["micro/0", "micro/0@1"],
+    "gap": "fixed-small",
+    "learn": {"rl": {"steps": 4, "cases": 4, "members": 2}},
+    "signals": {"labels": 24, "models": ["micro/0@1"]},
+    "competence": {"cases": 24, "control_cases": 8, "algorithm": {"steps": 2}},
+    "discover": {"cases": 24, "waves": 2, "most": 8, "below": 0.9},
+    "conform": {
+        "hazards": 8,
+        "ordinary": 12,
+        "people": 6,
+        "algorithm": {"steps": 2},
+        "replay": {"cases": 12, "imitation": {"steps": 2, "batch": 8}},
+    },
+    "gate": {"cases": 8, "requests": 12, "people": 4, "disputes": 4, "deployed": 12},
+    "capability": {
+        "cases": 4,
+        "requests": 10,
+        "gold_tasks": 16,
+        "ceiling": {"steps": 2},
+        "best_of": 2,
+        "test_factor": 1,
+    },
+}
+"""What makes a small run a chain of two generations."""
+
 
 def small_run(model, **more):
     """Settings of a self-play run of a few seconds, in which every stage does something."""
@@ -133,3 +160,20 @@ def finished(speaking, once):
             SelfPlay(watcher=watcher, **small_run(speaking, run_dir=folder)).run()
 
     return once("finished", make)
+
+
+@pytest.fixture(scope="session")
+def chain_settings():
+    """What makes a small run a chain of two generations."""
+    return CHAIN
+
+
+@pytest.fixture(scope="session")
+def finished_chain(once):
+    """The folder of a finished chain: `small` settings of ``micro/0``, two generations."""
+    from superalign_training.selfplay import SelfPlay  # noqa: PLC0415
+
+    return once(
+        "finished-chain",
+        lambda folder: SelfPlay(**small_run("micro/0", run_dir=folder, **CHAIN)).run(),
+    )

@@ -176,13 +176,7 @@ class Stopping(Silent):
 
 @pytest.mark.parametrize(
     ("stage", "step", "round"),
-    [
-        ("judge", 2, 0),
-        ("attack", 3, 1),
-        ("learn", 1, 1),
-        ("annotate", 0, 1),
-        ("test", 1, 1),
-    ],
+    [("judge", 2, 0), ("learn", 1, 1), ("annotate", 0, 1)],
 )
 def test_a_run_that_was_interrupted_ends_as_one_that_was_not(
     whole,
@@ -388,3 +382,16 @@ def test_one_policy_in_two_roles_is_trained_as_one(speaking, tmp_path, small):
     assert set(spoken) == {1.0}
     apart = [c["attacker"]["weights"] for c in chains]
     assert apart[0] not in {ours for ours, _ in weights}
+
+
+@pytest.mark.parametrize("kind", ["finished", "finished_chain"])
+def test_the_record_of_a_run_is_read_by_every_verb(superalign, kind, request, tmp_path):
+    folder, page = request.getfixturevalue(kind), tmp_path / "page.html"
+    (row, *_) = json.loads(superalign("ls", folder, "--json", "--seat", "learner_0"))
+    assert row["episode"] in superalign("show", folder, row["episode"])
+    assert "learner" in superalign("show", folder)
+    assert "reproduced" in superalign("replay", folder, row["episode"])
+    assert "healthy" in superalign("doctor", folder)
+    assert json.loads(superalign("validate", folder, "--json")) == []
+    superalign("report", folder, "--out", page)
+    assert page.read_text("utf-8").startswith("<!doctype html>")

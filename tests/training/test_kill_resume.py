@@ -124,11 +124,12 @@ def end(settings, path):
     return outcome(path)
 
 
-@pytest.mark.parametrize("whole", ["chain"], indirect=True)
-def test_a_chain_that_was_killed_ends_as_one_that_was_not(whole, tmp_path):
-    settings, expected, _ = whole
+def test_a_chain_that_was_killed_ends_as_one_that_was_not(finished_chain, tmp_path):
+    with Run.open(finished_chain, readonly=True) as run:
+        settings = {**run.info.config}
+    del settings["run_dir"]
     kill_at(settings, tmp_path / "run", "generation 2 round 1 conform 1/")
-    assert end(settings, tmp_path / "run") == expected
+    assert end(settings, tmp_path / "run") == outcome(finished_chain)
 
 
 KILLS = {
