@@ -5,6 +5,7 @@ import re
 import sys
 import tomllib
 from fnmatch import fnmatch
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -66,13 +67,16 @@ def fits(name, patterns):
     return any(fnmatch(name, pattern) for pattern in patterns)
 
 
+@cache
 def imports(tree):
     """Every (node, absolute module) that a tree imports, at any depth."""
+    found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((node, alias.name) for alias in node.names)
+            found += [(node, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield node, node.module
+            found.append((node, node.module))
+    return found
 
 
 def functions(tree):
