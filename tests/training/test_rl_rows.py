@@ -206,39 +206,6 @@ def test_a_schedule_goes_on_over_calls(toys, name):
     assert start != arrived == policy.hash
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_learning_that_was_stopped_and_loaded_goes_on_bit_for_bit(
-    toys, speaking, tmp_path, name
-):
-    algorithm = ALGORITHMS[name]
-
-    def learn(policy, part):
-        play = plays(policy, group=algorithm.members, refine=1)
-        algorithm.improve(
-            policy,
-            Live(
-                lambda first, count: training_rows(
-                    play(first + 100 * part, count), "learner_0"
-                )
-            ),
-            seed=5,
-        )
-
-    through = Policy.from_reference(str(speaking))
-    learn(through, 0)
-    kept = through.save(tmp_path / "kept")
-    learn(through, 1)
-    stopped = Policy.load(tmp_path / "kept", kept)
-    learn(stopped, 1)
-    one, other = through.save(tmp_path / "one"), stopped.save(tmp_path / "other")
-    assert (one.weights, one.optimizer, one.head) == (
-        other.weights,
-        other.optimizer,
-        other.head,
-    )
-    assert (one.updates, one.baselines) == (other.updates, other.baselines)
-
-
 def test_grpo_is_what_plain_trl_makes_of_the_same_ids_and_pay(toys, monkeypatch):
     from datasets import Dataset  # noqa: PLC0415 - slow, and only here
     from trl import GRPOConfig, GRPOTrainer  # noqa: PLC0415
