@@ -1,5 +1,6 @@
 """A ladder out of one run: levels are snapshots, whole, resumable, never mixed."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,8 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return made(tmp_path_factory.mktemp("whole"))
+def whole(once: Callable[..., Path]) -> list[Path]:
+    return sorted(once("levels", made).glob("few/?@0"))
 
 
 def test_levels_are_rungs_of_one_run(whole: list[Path]) -> None:
