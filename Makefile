@@ -24,6 +24,8 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
+# Without kept bytecode every process compiles hundreds of modules, for seconds, anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-chain test test-slow lint format docs bench
@@ -48,11 +50,11 @@ demo-chain: $(VENV)/.has-train  ## three generations, each supervised by the las
 	@echo "the report         open this in a browser:"
 	@$(BIN)/superalign report $(CHAIN)
 
-test: $(VENV)/.has-test  ## all tests but the slow ones, types and style included
+test: $(VENV)/.has-test  ## all tests but the slow ones; `make lint` has types and style
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
 
-test-slow: $(VENV)/.has-slow  ## kills, long fuzzing, rebuilt rungs, reports in a browser
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m slow --timeout 1800 $(ARGS)
+test-slow: $(VENV)/.has-slow  ## kills, long fuzzing, benchmarks, reports in a browser
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m slow --timeout 3600 $(ARGS)
 
 lint: $(VENV)/.has-test  ## style, types, import law, generated pages
 	@$(BIN)/ruff check .

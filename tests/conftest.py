@@ -2,8 +2,10 @@
 
 import ipaddress
 import os
+import shutil
 import signal
 import socket
+import sys
 
 # Read at import by the libraries they belong to, so before any test module is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,6 +21,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 import hypothesis
 import pytest
+from filelock import FileLock
+from typer.testing import CliRunner
+
+from superalign_env.cli import main
 
 # A loaded machine is slow, not wrong: durations decide nothing. The same examples every
 # time, so that a failure belongs to the change that brought it; `make test-slow` fuzzes.
@@ -32,12 +38,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("here")
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "early: takes long and runs alone; started first")
-
-
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.get_closest_marker("early") is None)
     wanted = {
         "gpu": lambda: not has_gpu() and "needs a CUDA device",
         "hub": lambda: "SUPERALIGN_HUB" not in os.environ and "needs SUPERALIGN_HUB=1",
@@ -71,3 +72,47 @@ def loopback_only(monkeypatch, request):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """Makes a folder that all test processes share; nobody may write into it.
+
+    ``once(name, make)`` returns the folder, made by ``make(folder)`` if nobody has.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def once(name, make):
+        folder, done = base / name, base / f"{name}.done"
+        with FileLock(base / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                make(folder)
+                done.touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def superalign():
+    """Runs the command line in this process and returns all that it printed."""
+
+    def superalign(*args, typed="", code=0):
+        words = ["superalign", *map(str, args)]
+        with (
+            CliRunner().isolation(typed) as (_, _, output),
+            pytest.MonkeyPatch.context() as own,
+        ):
+            own.setattr(sys, "argv", words)
+            with pytest.raises(SystemExit) as end:
+                main()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            said = output.getvalue().decode()
+        assert (end.value.code or 0) == code, said
+        return said
+
+    return superalign

@@ -57,22 +57,16 @@ def sample(
         return []
     _check(prompts, seeds, max_new_tokens=max_new_tokens, temperature=temperature)
     device = model.device
-    longest = max(max_new_tokens)
-    limits = torch.as_tensor(list(max_new_tokens), device=device)
-    draws = torch.as_tensor(uniforms(seeds or [0] * len(prompts), longest), device=device)
-    stops = torch.as_tensor(sorted(stop_ids), dtype=torch.long, device=device)
-    tokens = torch.zeros((len(prompts), longest), dtype=torch.long, device=device)
-    logprobs = torch.zeros(tokens.shape, device=device)
-    lengths = torch.zeros_like(limits)
-    stopped = torch.zeros_like(limits, dtype=torch.bool)
+    said = _Said(max_new_tokens, stop_ids, device)
+    drawn = uniforms(seeds if seeds is not None else [0] * len(prompts), said.longest)
+    draws = torch.as_tensor(drawn, device=device)
     with torch.inference_mode():
         ids, mask = left_padded(prompts, device=device)
-        width = ids.shape[1]
-        position = positions(mask)
-        mask = torch.nn.functional.pad(mask, (0, longest), value=1)
+        width, position = ids.shape[1], positions(mask)
+        mask = torch.nn.functional.pad(mask, (0, said.longest), value=1)
         rows = torch.arange(len(prompts), device=device)
         cache = DynamicCache()
-        for step in range(longest):
+        for step in range(said.longest):
             output: Any = model(
                 input_ids=ids,
                 attention_mask=mask[:, : width + step],
@@ -81,18 +75,10 @@ def sample(
                 use_cache=True,
                 logits_to_keep=1,
             )
-            chosen, logprob = sample_tokens(
+            chosen, logprobs = sample_tokens(
                 output.logits[:, -1], draws[rows, step], temperature
             )
-            tokens[rows, step] = chosen
-            logprobs[rows, step] = logprob
-            # A row that stays in the batch after its end says more, which is not kept.
-            speaking = lengths[rows] == 0
-            ends = torch.isin(chosen, stops)
-            done = speaking & (ends | (limits[rows] == step + 1))
-            lengths[rows[done]] = step + 1
-            stopped[rows[done & ends]] = True
-            alive = torch.nonzero(speaking & ~done)[:, 0]
+            alive = said.add(rows, step, chosen, logprobs)
             if len(alive) == 0:
                 break
             if len(alive) <= _KEPT * len(rows):
@@ -100,7 +86,59 @@ def sample(
                 rows, mask, position = rows[alive], mask[alive], position[alive]
                 chosen = chosen[alive]
             ids, position = chosen[:, None], position[:, -1:] + 1
-    return _collect(tokens, logprobs, lengths=lengths, stopped=stopped)
+    return said.decoded()
+
+
+class _Said:
+    """What B rows have said so far, and which of them still speak.
+
+    Args:
+        limits: B numbers of tokens at most.
+        stop_ids: tokens that end a row.
+        device: of the model.
+    """
+
+    def __init__(
+        self, limits: Sequence[int], stop_ids: Collection[int], device: torch.device
+    ) -> None:
+        self.longest = max(limits)
+        self._limits = torch.as_tensor(list(limits), device=device)
+        self._stops = torch.as_tensor(sorted(stop_ids), dtype=torch.long, device=device)
+        shape = (len(limits), self.longest)
+        self._tokens = torch.zeros(shape, dtype=torch.long, device=device)
+        self._logprobs = torch.zeros(shape, device=device)
+        self._lengths = torch.zeros_like(self._limits)
+        self._stopped = torch.zeros_like(self._limits, dtype=torch.bool)
+
+    def add(
+        self, rows: torch.Tensor, step: int, chosen: torch.Tensor, logprobs: torch.Tensor
+    ) -> torch.Tensor:
+        """Add a token of each row; return the places of the rows that go on.
+
+        A row that stays in the batch after its end says more, which is not kept.
+
+        Args:
+            rows: [b] which rows.
+            step: how many tokens they have said before.
+            chosen: [b] tokens.
+            logprobs: [b] their log-probabilities.
+        """
+        self._tokens[rows, step] = chosen
+        self._logprobs[rows, step] = logprobs
+        speaking = self._lengths[rows] == 0
+        stops = torch.isin(chosen, self._stops)
+        done = speaking & (stops | (self._limits[rows] == step + 1))
+        self._lengths[rows[done]] = step + 1
+        self._stopped[rows[done & stops]] = True
+        return torch.nonzero(speaking & ~done)[:, 0]
+
+    def decoded(self) -> list[Decoded]:
+        """Return every row, up to its end."""
+        columns = (self._tokens, self._logprobs, self._lengths, self._stopped)
+        return [
+            Decoded(tuple(row[:length]), tuple(logs[:length]), "stop" if stop else "length")
+            for row, logs, length, stop in zip(*[c.tolist() for c in columns], strict=True)
+        ]
 
 
 def sample_tokens(
@@ -171,26 +209,3 @@ def _check(
         raise InvalidOption("sampling needs a seed for each prompt; greedy decoding none")
     if seeds is not None and len(seeds) != len(prompts):
         raise InvalidOption(f"{len(seeds)} seeds for {len(prompts)} prompts; give one each")
-
-
-def _collect(
-    tokens: torch.Tensor,
-    logprobs: torch.Tensor,
-    *,
-    lengths: torch.Tensor,
-    stopped: torch.Tensor,
-) -> list[Decoded]:
-    return [
-        Decoded(
-            tuple(row[:length]),
-            tuple(logs[:length]),
-            "stop" if stop else "length",
-        )
-        for row, logs, length, stop in zip(
-            tokens.tolist(),
-            logprobs.tolist(),
-            lengths.tolist(),
-            stopped.tolist(),
-            strict=True,
-        )
-    ]

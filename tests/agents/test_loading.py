@@ -80,7 +80,6 @@ def test_compiling_is_off_unless_asked_for(folder, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # its own
 def test_a_compiled_model_says_the_same(folder):
     views = [

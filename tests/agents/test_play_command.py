@@ -21,25 +21,6 @@ COMMAND = [sys.executable, "-c", "from superalign_env.cli import main; main()", 
 HEAD = re.compile(r"^g0-r0-c(\d+)-\S+", re.MULTILINE)
 
 
-def begin(*args):
-    return subprocess.Popen(
-        [*COMMAND, *map(str, args)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, ROOTS))},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def play(*args, typed="", code=0):
-    process = begin(*args)
-    said, errors = process.communicate(typed, timeout=120)
-    assert process.returncode == code, said + errors
-    assert "Traceback" not in errors
-    return said
-
-
 def episode(case):
     game = Game(make_scenario("echo"), EpisodeKey(0, case=case))
     while not game.over:
@@ -73,23 +54,16 @@ def test_an_interrupt_prints_what_waited_for_an_earlier_case(capsys):
 EXAM = ("exam", "-s", "learner_0=human")
 
 
-def test_a_person_plays_one_episode_to_its_end_before_the_next():
-    said = play(*EXAM, "--episodes", "2", typed="one\ntwo\n")
+def test_a_person_plays_one_episode_to_its_end_before_the_next(superalign):
+    said = superalign("play", *EXAM, "--episodes", "2", typed="one\ntwo\n")
     first, second = said.index("g0-r0-c0-m0"), said.index("g0-r0-c1-m0")
     assert first < said.index("/quit leaves", first) < second  # asked again only then
     assert said.index("0 learner_0 one") < second < said.index("0 learner_0 two")
 
 
-def test_an_episode_that_failed_ends_with_1_and_the_others_are_played(tmp_path):
-    said = play(
-        *EXAM,
-        "--episodes",
-        "3",
-        "--run",
-        tmp_path / "run",
-        typed="one\n/quit\nthree\n",
-        code=1,
-    )
+def test_an_episode_that_failed_ends_with_1_and_the_others_are_played(superalign, tmp_path):
+    words = ("play", *EXAM, "--episodes", "3", "--run", tmp_path / "run")
+    said = superalign(*words, typed="one\n/quit\nthree\n", code=1)
     assert "1 of 3 episodes failed" in said and "the person left" in said
     with Run.open(tmp_path / "run", readonly=True) as run:
         assert (run.count(ending="failed"), run.count(ending="terminated")) == (1, 2)
@@ -98,14 +72,21 @@ def test_an_episode_that_failed_ends_with_1_and_the_others_are_played(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for a child alone")
 def test_ctrl_c_keeps_what_has_ended(tmp_path):
-    process = begin(*EXAM, "--episodes", "2", "--run", tmp_path / "run")
+    process = subprocess.Popen(
+        [*COMMAND, *EXAM, "--episodes", "2", "--run", tmp_path / "run"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, ROOTS))},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     process.stdin.write("one\n")
     process.stdin.flush()
     said = ""
     while "/quit" not in said.partition("terminated")[2]:  # asked for the second one
         said += process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    rest, errors = process.communicate(timeout=60)
+    rest, errors = process.communicate()
     assert process.returncode == 130 and "Traceback" not in errors, rest + errors
     assert "recorded in" in rest
     with Run.open(tmp_path / "run", readonly=True) as run:

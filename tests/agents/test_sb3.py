@@ -79,7 +79,7 @@ def pay(agent):
 @pytest.fixture(scope="module")
 def trained():
     return {
-        name: train_baseline(make_env, name, steps=4096, seed=0, options=options)
+        name: train_baseline(make_env, name, steps=2048, seed=0, options=options)
         for name, options in LEARNING.items()
     }
 
@@ -108,7 +108,7 @@ def test_a_saved_policy_plays_as_the_live_one_from_the_path_alone(
 
 def test_sb3_itself_still_loads_what_is_saved(trained, tmp_path):
     path = save_sb3(trained["ppo"].model, tmp_path / "x.zip", features=FEATURES)
-    assert PPO.load(path, device="cpu").num_timesteps == 4096
+    assert PPO.load(path, device="cpu").num_timesteps == 2048
 
 
 @pytest.mark.parametrize("kind", [PPO, A2C, DQN])

@@ -1,5 +1,6 @@
 """Rollouts in several processes: the same words, and no lost episode."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -409,8 +410,7 @@ def test_who_died_while_waiting_is_replaced(players):
         first = one.run(3)
         (pid,) = children() - before
         os.kill(pid, signal.SIGKILL)
-        until = time.monotonic() + 20
-        while pid in children() and time.monotonic() < until:
+        while pid in children():
             time.sleep(0.01)
         assert one.run(3) != first, "they say where they are played"
 
@@ -487,9 +487,9 @@ def test_a_signal_leaves_nobody_behind(players, tmp_path, how):
         os.killpg(running.pid, how)
     else:
         running.send_signal(how)
-    _, said = running.communicate(timeout=60)
+    _, said = running.communicate()
     assert running.returncode != 0
-    assert ends(running.pid)
+    ended(running.pid)
     if how == signal.SIGINT:
         assert said.count("Traceback") == 1 and said.rstrip().endswith("KeyboardInterrupt")
         with Run.open(tmp_path / "run") as run:
@@ -508,18 +508,13 @@ def test_a_script_without_a_guard_is_told_so(players, tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
     )
     assert done.returncode != 0 and 'below if __name__ == "__main__"' in done.stderr
 
 
-def ends(session, seconds=15):
-    """Whether nobody of a killed session lives on."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
+def ended(session):
+    """Wait until nobody of a killed session lives on."""
+    with contextlib.suppress(ProcessLookupError):
+        while True:
             os.killpg(session, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.1)
-    return False
+            time.sleep(0.1)

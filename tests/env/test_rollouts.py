@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from concurrent.futures import Future
 
 import msgspec
@@ -375,16 +374,14 @@ def test_a_call_that_hangs_is_given_up(relay, by_seed):
         spec = AgentSpec("hangs")
 
         def act(self, views):
-            release.wait(30)
+            release.wait()
             return [Reply("late") for _ in views]
 
     agents = {**everywhere(scenario, by_seed()), "judge_0": Hangs()}
-    begin = time.monotonic()
-    episodes = Rollouts(scenario, agents, timeout=0.05, live=2).run(6)
+    episodes = Rollouts(scenario, agents, timeout=0.3, live=3).run(6)
     release.set()
-    assert time.monotonic() - begin < 10
     reasons = {e.ending.reason for e in episodes}
-    assert "judge_0: TimeoutError: hangs gave no reply within 0.05 s" in reasons
+    assert "judge_0: TimeoutError: hangs gave no reply within 0.3 s" in reasons
     assert all(e.ending.kind == "failed" for e in episodes) and len(episodes) == 6
 
 

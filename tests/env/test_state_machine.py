@@ -188,4 +188,4 @@ class Fuzzing(Playing):
 Fuzzing.TestCase.settings = settings(
     max_examples=2000, stateful_step_count=40, deadline=None
 )
-TestPlayingForLong = pytest.mark.timeout(1800)(pytest.mark.slow(Fuzzing.TestCase))
+TestPlayingForLong = pytest.mark.slow(Fuzzing.TestCase)

@@ -45,7 +45,7 @@ def run(tmp_path):
         yield run
 
 
-def until(true, seconds=20):
+def until(true, seconds=600):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "waited too long"
@@ -241,7 +241,7 @@ def test_a_loop_far_ahead_of_the_disk_waits(run, monkeypatch):
     ahead.join(0.3)
     assert ahead.is_alive()
     gate.set()
-    ahead.join(20)
+    ahead.join(600)
     writer.close()
     assert run.count() == 100
 
@@ -250,8 +250,8 @@ def test_a_busy_loop_does_not_starve_the_writer(run):
     """Row by row, each would wait 5 ms for the interpreter: ten seconds for these episodes."""
     with EpisodeWriter(run, batch=1000, every=0.05) as writer:
         writer.write([small(n) for n in range(512)])
-        end = time.monotonic() + 3
-        while time.monotonic() < end and run.count() < 512:
+        begun = time.thread_time()  # of this thread: what else runs does not count
+        while run.count() < 512 and time.thread_time() - begun < 5:
             sum(range(200_000))
         assert run.count() == 512
 

@@ -1,7 +1,6 @@
 """Pre-training text: forms, truth of outcomes, absence of policies, held-out acts."""
 
 import re
-import time
 from collections import Counter
 
 import pytest
@@ -172,15 +171,3 @@ def test_a_focus_raises_one_kind():
         pretraining.focused("poems")
     with pytest.raises(InvalidOption, match="weights"):
         pretraining.corpus(0, 1, Mixture(stories=-1.0))
-
-
-def test_text_is_no_bottleneck():
-    pretraining.corpus(0, 100)
-    best = min(_seconds(2000) for _ in range(5))
-    assert best / 2000 < 100e-6  # 7 µs on a quiet core
-
-
-def _seconds(n):
-    start = time.perf_counter()
-    pretraining.corpus(8, n)
-    return time.perf_counter() - start

@@ -15,7 +15,9 @@ EXERCISES = {"id": "microworld", "families": ["arithmetic"]}
 def play(verdict, cases=24, **options):
     scenario = make_scenario("red-team", plant=1.0, vanilla=0.0, **options)
     critic = Fixed(verdict)
-    return Rollouts(scenario, dict.fromkeys(scenario.seats, critic), run=3).run(cases)
+    episodes = Rollouts(scenario, dict.fromkeys(scenario.seats, critic), run=3).run(cases)
+    assert len(episodes) == cases
+    return episodes
 
 
 def planted(episode):

@@ -110,6 +110,7 @@ NEEDS = {"env_speed": ["pygame", "textarena"], "engine_speed": ["textarena"]}
 """Benchmark → what it needs beside [test]: the peers that it measures."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_and_prints_a_table_and_its_names(name, root):
     missing = [m for m in NEEDS.get(name, ()) if importlib.util.find_spec(m) is None]

@@ -62,8 +62,8 @@ def damaged(made, tmp_path, statement):
     return copy
 
 
-def test_the_version_is_printed(superalign):
-    assert superalign("--version") == f"superalign-env {superalign_env.__version__}\n"
+def test_the_version_is_printed(shell):
+    assert shell("--version") == f"superalign-env {superalign_env.__version__}\n"
 
 
 def test_help_lists_the_verbs_of_every_package(superalign):
@@ -145,8 +145,8 @@ def test_show_sums_a_run_up(superalign, made):
     assert facts["questions"]["asked"] == 1
 
 
-def test_show_prints_hostile_words_harmlessly(superalign, made):
-    text = superalign("show", made, played(0).id, FORCE_COLOR="1", TERM="xterm")
+def test_show_prints_hostile_words_harmlessly(shell, made):
+    text = shell("show", made, played(0).id, FORCE_COLOR="1", TERM="xterm")
     assert "[bold red]no[/]" in text and "[link=file:///x]" in text
     assert "\\x1b[2J" in text and "hidden" in text
     foreign = [code.split("m")[0] for code in text.split("\x1b[")[1:]]

@@ -5,7 +5,6 @@ round without people, and the tests say how wide it is.
 """
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,15 +22,8 @@ from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.red_team import RedTeam
 from superalign_scenarios.weak_to_strong import WeakToStrong, labels_of, majority
 from superalign_training.experience import training_rows
-from superalign_training.loop.cast import first_policy
-from superalign_training.loop.chain import Chain
-from superalign_training.loop.driver import Planned, drive
-from superalign_training.loop.residents import Residents
-from superalign_training.loop.stages.competence import competence
 from superalign_training.loop.told import told_in
 from superalign_training.selfplay import SelfPlay
-from superalign_training.settings import Settings, read_settings
-from superalign_training.watching import Silent
 
 FAMILIES = ("requests", "arithmetic", "strings", "writing")
 NOISE: tuple[Any, ...] = (
@@ -133,49 +125,6 @@ def test_flipping_all_gold_changes_what_is_graded_and_paid_once_truth_is_switche
     assert told[0][1] != told[1][1]
 
 
-def settings_for(*, people: int) -> Settings:
-    given = {"temperature": 1.0}
-    return read_settings(
-        {
-            "learner": "micro/1",
-            "signals": {
-                "models": ["random-menu", *[{"id": f"micro/{n}", **given} for n in (1, 2)]],
-                "labels": people,
-                "dropout": 0.2,
-                "combine": "dawid-skene",
-            },
-            "competence": {
-                "families": ["arithmetic"],
-                "cases": 24,
-                "control_cases": 12,
-                "algorithm": {"id": "weak-to-strong", "method": "confidence", "steps": 4},
-            },
-        }
-    )
-
-
-def generation(folder: Path, settings: Settings) -> tuple[bytes, list[float]]:
-    """Teach a generation competence; return what it was taught and became, and its grades."""
-
-    def first() -> Chain:
-        policy = first_policy("learner", settings, Residents())
-        agent = run.agents.add(policy.agent.spec, role="learner")
-        origin = msgspec.structs.replace(policy.origin, agent=agent)
-        return Chain().with_policy("learner", origin)
-
-    do = partial(competence, settings=settings)
-    with Run.create(folder, kind="train", config={}, seed=5) as run:
-        plan = [Planned("competence", do, 0, 1)]
-        chain = drive(run, plan, first=first, watcher=Silent())
-        episodes = list(run.episodes())
-        labels = [row.event.evidence for row in run.events.read(kind="labels.combined")]
-    said = [[(u.seat, u.text, u.view) for u in episode.utterances] for episode in episodes]
-    grades = [grade.value for episode in episodes for grade in episode.grades]
-    assert labels and said
-    learner = chain.policies["learner"]
-    return to_json([labels, said, chain.sight, learner.weights]), grades
-
-
 def flip(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the microworld say the opposite of the truth, wherever it is made."""
     honest = MicroWorld.gold, MicroWorld.grade
@@ -194,26 +143,6 @@ def flip(monkeypatch: pytest.MonkeyPatch) -> None:
         "grade",
         lambda w, task, text, group="": twin(w).grade(task, text, group),
     )
-
-
-def test_a_generation_without_people_learns_the_same_from_the_opposite_truth(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alone, grades = generation(tmp_path / "honest", settings_for(people=0))
-    flip(monkeypatch)
-    flipped, opposite = generation(tmp_path / "flipped", settings_for(people=0))
-    assert flipped == alone
-    assert opposite == [1.0 - grade for grade in grades]
-
-
-def test_people_are_the_one_door_by_which_truth_reaches_a_label(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The check above could not fail if the stage never met the flipped world."""
-    asked, _ = generation(tmp_path / "honest", settings_for(people=12))
-    flip(monkeypatch)
-    flipped, _ = generation(tmp_path / "flipped", settings_for(people=12))
-    assert flipped != asked
 
 
 # --- a whole round of self-play
@@ -308,6 +237,7 @@ def _by_truth(stage: str, metric: Metric) -> bool:
     return stage == "league" or metric.tags.get("by") == "truth"
 
 
+@pytest.mark.slow  # the chain below has all of these stages
 def test_two_rounds_without_planting_learn_the_same_from_the_opposite_truth(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -367,10 +297,11 @@ def test_planted_answers_are_the_one_door_by_which_truth_reaches_a_round(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The check above could not fail if no stage ever met the flipped world."""
-    honest = learned(tmp_path / "honest", a_round(planted=8))
+    one = {**a_round(planted=8), "rounds": 1}
+    honest = learned(tmp_path / "honest", one)
     flip(monkeypatch)
-    flipped = learned(tmp_path / "flipped", a_round(planted=8))
-    assert honest.planted == flipped.planted == 8 + 2 * 8 + 2 * (8 + 8)
+    flipped = learned(tmp_path / "flipped", one)
+    assert honest.planted == flipped.planted == 8 + 2 * 8 + (8 + 8)
     schools = [name for name in honest.stages if name.endswith("judge")]
     assert schools
     assert all(honest.stages[name] != flipped.stages[name] for name in schools)

@@ -67,7 +67,6 @@ def installed(wheel, tmp_path_factory):
     return folder
 
 
-@pytest.mark.early
 def test_the_wheel_holds_exactly_four_packages(wheel):
     names = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {name for name in names if not name.endswith(".dist-info")} == NAMES

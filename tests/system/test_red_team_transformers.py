@@ -1,15 +1,17 @@
 """Red-team between transformers: in microworld words, and in English rows by chat."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.rollout import Rollouts
-from superalign_env.types import Episode
+from superalign_env.types import Episode, Reply, View
 from superalign_scenarios.microworld.words import SPECIAL_TOKENS, VOCABULARY
 from superalign_scenarios.red_team import RedTeam
 from superalign_training.experience import training_rows
@@ -37,6 +39,19 @@ def scratch(tokenizer: PreTrainedTokenizerBase, positions: int) -> LlamaForCausa
         pad_token_id=tokenizer.pad_token_id,
     )
     return LlamaForCausalLM(config).train(False)
+
+
+class Brief:
+    """An agent that says a few tokens where English gives it room for five hundred."""
+
+    def __init__(self, agent: TransformerAgent) -> None:
+        self.agent = agent
+        self.spec = agent.spec
+
+    def act(self, views: Sequence[View]) -> list[Reply]:
+        return self.agent.act(
+            [msgspec.structs.replace(v, max_new_tokens=24) for v in views]
+        )
 
 
 def check(episodes: list[Episode]) -> None:
@@ -88,7 +103,7 @@ def test_in_english_rows_with_a_chat_model(rows_file: Path) -> None:
         "columns": {"split": "split"},
     }
     scenario = RedTeam(source=source, critics=2, refine=1, renderer="english", vanilla=0.5)
-    episodes = Rollouts(scenario, dict.fromkeys(SEATS, agent)).run(8)
+    episodes = Rollouts(scenario, dict.fromkeys(SEATS, Brief(agent))).run(8)
     check(episodes)
     graded = [e for e in episodes if e.arm == "vanilla"]
     assert graded and all(e.grades for e in graded)

@@ -16,6 +16,33 @@ SCRATCH = Size(16, 1, 2, 32, steps=0, rate=0.0)
 
 FEW = {"steps": 2, "batch": 4}
 
+CHAIN = {
+    "generations": 2,
+    "levels": ["micro/0", "micro/0@1"],
+    "gap": "fixed-small",
+    "learn": {"rl": {"steps": 4, "cases": 4, "members": 2}},
+    "signals": {"labels": 24, "models": ["micro/0@1"]},
+    "competence": {"cases": 24, "control_cases": 8, "algorithm": {"steps": 2}},
+    "discover": {"cases": 24, "waves": 2, "most": 8, "below": 0.9},
+    "conform": {
+        "hazards": 8,
+        "ordinary": 12,
+        "people": 6,
+        "algorithm": {"steps": 2},
+        "replay": {"cases": 12, "imitation": {"steps": 2, "batch": 8}},
+    },
+    "gate": {"cases": 8, "requests": 12, "people": 4, "disputes": 4, "deployed": 12},
+    "capability": {
+        "cases": 4,
+        "requests": 10,
+        "gold_tasks": 16,
+        "ceiling": {"steps": 2},
+        "best_of": 2,
+        "test_factor": 1,
+    },
+}
+"""What makes a small run a chain of two generations."""
+
 
 def small_run(model, **more):
     """Settings of a self-play run of a few seconds, in which every stage does something."""
@@ -63,27 +90,33 @@ def toys():
 
 
 @pytest.fixture(scope="session")
-def scratch(tmp_path_factory):
+def scratch(once):
     """The folder of an untrained model of about ten thousand weights."""
-    from transformers import LlamaForCausalLM  # noqa: PLC0415 - slow, and only for some
 
-    folder = tmp_path_factory.mktemp("scratch")
-    tokenizer = build_tokenizer(words.VOCABULARY, words.SPECIAL_TOKENS)
-    torch.manual_seed(7)
-    config = build_config(
-        SCRATCH,
-        vocabulary=len(tokenizer),
-        end=tokenizer.eos_token_id,
-        pad=tokenizer.pad_token_id,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    def make(folder):
+        from transformers import LlamaForCausalLM  # noqa: PLC0415 - slow, and only for some
+
+        tokenizer = build_tokenizer(words.VOCABULARY, words.SPECIAL_TOKENS)
+        torch.manual_seed(7)
+        config = build_config(
+            SCRATCH,
+            vocabulary=len(tokenizer),
+            end=tokenizer.eos_token_id,
+            pad=tokenizer.pad_token_id,
+        )
+        LlamaForCausalLM(config).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    return once("scratch", make)
 
 
 @pytest.fixture(scope="session")
-def speaking(scratch, tmp_path_factory):
+def speaking(scratch, once):
     """The folder of a model that says comply or refuse, and half-sure verdicts."""
+    return once("speaking", lambda folder: taught_to_speak(scratch).save(folder))
+
+
+def taught_to_speak(scratch):
     from superalign_training.algorithms.sft import Sft  # noqa: PLC0415
     from superalign_training.experience import Example  # noqa: PLC0415
     from superalign_training.policy import Policy  # noqa: PLC0415
@@ -109,6 +142,38 @@ def speaking(scratch, tmp_path_factory):
         for reply in replies
     ]
     Sft(steps=80, batch=32, rate=2e-2, passes=99).improve(policy, examples, seed=1)
-    folder = tmp_path_factory.mktemp("speaking") / "model"
-    policy.save(folder)
-    return folder
+    return policy
+
+
+@pytest.fixture(scope="session")
+def finished(speaking, once):
+    """The folder of a finished run of `small` settings: self-play, one round.
+
+    Beside it lies ``finished.txt``, what a log heard of it that is never quiet.
+    """
+    from superalign_training.selfplay import SelfPlay  # noqa: PLC0415
+    from superalign_training.watching import LogLines  # noqa: PLC0415
+
+    def make(folder):
+        with folder.with_suffix(".txt").open("w") as log:
+            watcher = LogLines(lambda line: print(line, file=log), every=0)
+            SelfPlay(watcher=watcher, **small_run(speaking, run_dir=folder)).run()
+
+    return once("finished", make)
+
+
+@pytest.fixture(scope="session")
+def chain_settings():
+    """What makes a small run a chain of two generations."""
+    return CHAIN
+
+
+@pytest.fixture(scope="session")
+def finished_chain(once):
+    """The folder of a finished chain: `small` settings of ``micro/0``, two generations."""
+    from superalign_training.selfplay import SelfPlay  # noqa: PLC0415
+
+    return once(
+        "finished-chain",
+        lambda folder: SelfPlay(**small_run("micro/0", run_dir=folder, **CHAIN)).run(),
+    )

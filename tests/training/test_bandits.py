@@ -1,4 +1,4 @@
-"""Every algorithm that learns from pay finds the best move, at once and a turn later."""
+"""Every algorithm that learns from pay finds the best moves, though pay comes a turn late."""
 
 import pytest
 
@@ -32,16 +32,6 @@ def learned(policy, algorithm, play):
     )
     assert not policy.model.training
     return numbers["reward_first"], numbers["reward"]
-
-
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_half_of_all_words_are_good_and_are_found(toys, name):
-    policy, algorithm = toys.small_policy(), ALGORITHMS[name]
-    before, after = learned(
-        policy, algorithm, toys.Bandit(policy, members=algorithm.members)
-    )
-    assert before < 0.7
-    assert after > 0.95
 
 
 @pytest.mark.parametrize("split", [False, True], ids=["one row", "a row for every turn"])

@@ -9,36 +9,17 @@ from superalign_training.loop.told import told_in
 from superalign_training.selfplay import SelfPlay
 from superalign_training.settings import Settings, read_settings
 
-LEARN = {"rl": {"steps": 4, "cases": 4, "members": 2}}
-CHAIN = {
-    "generations": 2,
-    "levels": ["micro/0", "micro/0@1"],
-    "gap": "fixed-small",
-    "signals": {"labels": 24, "models": ["micro/0@1"]},
-    "competence": {"cases": 24, "control_cases": 8, "algorithm": {"steps": 2}},
-    "discover": {"cases": 24, "waves": 2, "most": 8, "below": 0.9},
-    "conform": {
-        "hazards": 8, "ordinary": 12, "people": 6, "algorithm": {"steps": 2},
-        "replay": {"cases": 12, "imitation": {"steps": 2, "batch": 8}},
-    },
-    "gate": {"cases": 8, "requests": 12, "people": 4, "disputes": 4, "deployed": 12},
-    "capability": {
-        "cases": 4, "requests": 10, "gold_tasks": 16, "ceiling": {"steps": 2}, "best_of": 2,
-        "test_factor": 1,
-    },
-}  # fmt: skip
 GUESS = Cost({}, {}, Speed("nothing", 0.001, 0.002, 0.5, 30.0))
 
 
-@pytest.mark.parametrize("more", [{}, CHAIN], ids=["self-play", "chain"])
-def test_the_estimate_is_about_what_is_recorded(more, tmp_path, small):
-    settings = read_settings(
-        small("micro/0", run_dir=tmp_path / "run", learn=LEARN, **more)
-    )
-    SelfPlay.of(settings).run()
+@pytest.mark.parametrize("kind", ["finished", "finished_chain"])
+def test_the_estimate_is_about_what_is_recorded(kind, request):
+    path = request.getfixturevalue(kind)
+    with Run.open(path, readonly=True) as run:
+        settings = read_settings(run.info.config)
     told = cost_of(settings, measured=GUESS)
     found = {}
-    with Run.open(tmp_path / "run", readonly=True) as run:
+    with Run.open(path, readonly=True) as run:
         for cost in costs_by_stage(run):
             name = cost.stage[5:]
             spent = Spent(cost.episodes, cost.utterances)
@@ -55,9 +36,11 @@ def test_the_estimate_is_about_what_is_recorded(more, tmp_path, small):
     assert replies == pytest.approx(sum(s.replies for s in found.values()), rel=0.3)
 
 
-def test_a_chain_in_which_nobody_was_accepted_ends_with_what_it_began_with(tmp_path, small):
-    gate = {**CHAIN["gate"], "doubt": "rejects", "floor": 1.0}
-    chain = small("micro/0", **{**CHAIN, "generations": 1, "gate": gate})
+def test_a_chain_in_which_nobody_was_accepted_ends_with_what_it_began_with(
+    tmp_path, small, chain_settings
+):
+    gate = {**chain_settings["gate"], "doubt": "rejects", "floor": 1.0}
+    chain = small("micro/0", **{**chain_settings, "generations": 1, "gate": gate})
     summary = SelfPlay.of(read_settings({**chain, "run_dir": tmp_path / "run"})).run()
     assert [fate.accepted for fate in summary.fates] == [False]
     with Run.open(tmp_path / "run", readonly=True) as run:
@@ -67,7 +50,7 @@ def test_a_chain_in_which_nobody_was_accepted_ends_with_what_it_began_with(tmp_p
         assert last["chain"]["policies"][role] == first["chain"]["policies"][role]
 
 
-def test_more_of_anything_costs_more(small):
+def test_more_of_anything_costs_more(small, chain_settings):
     def seconds(**changes):
         return cost_of(read_settings(small("micro/0", **changes)), measured=GUESS).seconds
 
@@ -77,7 +60,7 @@ def test_more_of_anything_costs_more(small):
     assert seconds(supervise={"algorithm": {"id": "sft"}}) > usual
     assert seconds(league={"share": 0.3}) > usual
     assert seconds(learn={"rl": {"id": "ppo", "steps": 4, "cases": 9}}) > usual
-    assert seconds(**CHAIN) < seconds(**{**CHAIN, "generations": 3})
+    assert seconds(**chain_settings) < seconds(**{**chain_settings, "generations": 3})
     assert (
         cost_of(read_settings(small("micro/0", budget=0.0)), measured=GUESS).whole.labels
         == 0

@@ -59,15 +59,6 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(scratch):
     assert trained(11) == trained(11) != trained(12)
 
 
-def test_the_optimiser_goes_on_where_it_stopped_and_the_model_keeps_no_trace(scratch):
-    policy = Policy.from_reference(str(scratch))
-    for seed in (1, 2):
-        Dpo(steps=3, batch=4).improve(policy, PAIRS, seed=seed)
-    state = policy.optimizer(1.0).state
-    assert {int(moments["step"]) for moments in state.values()} == {6}
-    assert "forward" not in vars(policy.model)
-
-
 def test_few_pairs_are_not_learned_by_heart(scratch):
     policy = Policy.from_reference(str(scratch))
     assert Dpo(steps=99, batch=4, passes=2).improve(policy, PAIRS, seed=0)["steps"] == 6
@@ -145,13 +136,13 @@ def flipped(pair, reference):
     ), reference[::-1]
 
 
-@pytest.mark.parametrize("flip", [0.1, 0.25, 0.4])
+@pytest.mark.parametrize("flip", [0.1, 0.4])
 def test_over_random_flips_the_robust_loss_is_the_clean_one_and_the_conservative_is_not(
     exact, flip
 ):
-    """Every pattern of flips of four pairs, weighted by its probability."""
+    """Every pattern of flips of three pairs, weighted by its probability."""
     pairs, references, _ = random_case(exact, 6)
-    pairs, references = pairs[:4], references[:4]
+    pairs, references = pairs[:3], references[:3]
     clean = loss_of(exact, Dpo(beta=0.7), pairs, references)
 
     def expectation(settings):

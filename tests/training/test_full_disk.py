@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ from superalign_env.store import Run, digest
 from superalign_training.loop.chain import write_memory
 from superalign_training.policy import Lora, Policy
 from superalign_training.selfplay import SelfPlay
-from superalign_training.settings import read_settings
 
 
 def rust_full(*args, **options):
@@ -51,11 +51,10 @@ def test_an_archive_without_room_is_named(tmp_path, monkeypatch):
         write_memory(tmp_path, "archive", {"found": []})
 
 
-def test_a_run_that_found_no_room_goes_on_when_there_is_some(tmp_path, monkeypatch, small):
-    def settings(name):
-        return read_settings(small("micro/0", run_dir=tmp_path / name))
-
-    SelfPlay.of(settings("whole")).run()
+def test_a_run_that_found_no_room_goes_on_when_there_is_some(
+    finished, speaking, tmp_path, monkeypatch, small
+):
+    settings = small(speaking, run_dir=tmp_path / "filled")
     written = []
 
     def sometimes_full(*args, **options):
@@ -66,20 +65,19 @@ def test_a_run_that_found_no_room_goes_on_when_there_is_some(tmp_path, monkeypat
 
     monkeypatch.setattr(folder_module, "save_file", sometimes_full)
     with pytest.raises(RecordFull, match=r"checkpoints/.*--resume"):
-        SelfPlay.of(settings("filled")).run()
+        SelfPlay(**settings).run()
     with Run.open(tmp_path / "filled", readonly=True) as run:
         assert run.info.status == "failed"
-    SelfPlay.of(settings("filled")).run(resume=True)
-    whole, filled = (tmp_path / name for name in ("whole", "filled"))
-    with Run.open(whole, readonly=True) as one, Run.open(filled, readonly=True) as other:
+    SelfPlay(**settings).run(resume=True)
+    filled = tmp_path / "filled"
+    with Run.open(finished, readonly=True) as one, Run.open(filled, readonly=True) as other:
         assert digest(one) == digest(other)
-    told = [json.loads((run / "summary.json").read_text()) for run in (whole, filled)]
+    told = [json.loads((run / "summary.json").read_text()) for run in (finished, filled)]
     assert told[0] == told[1]
 
 
-def test_a_summary_without_room_is_named(tmp_path, monkeypatch, small):
-    settings = read_settings(small("micro/0", run_dir=tmp_path / "run"))
-    SelfPlay.of(settings).run()
+def test_a_summary_without_room_is_named(finished, speaking, tmp_path, monkeypatch, small):
+    shutil.copytree(finished, tmp_path / "run")
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(RecordFull, match=r"summary\.json"):
-        SelfPlay.of(settings).run(resume=True)
+        SelfPlay(**small(speaking, run_dir=tmp_path / "run")).run(resume=True)

@@ -38,23 +38,6 @@ def test_the_policy_says_more_of_the_good_and_less_of_the_bad(scratch):
     assert "forward" not in vars(policy.model)
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(scratch):
-    def trained(seed):
-        policy = Policy.from_reference(str(scratch))
-        Kto(steps=5, batch=4).improve(policy, OPINIONS, seed=seed)
-        return policy.hash
-
-    assert trained(11) == trained(11) != trained(12)
-
-
-def test_the_optimiser_goes_on_where_it_stopped(scratch):
-    policy = Policy.from_reference(str(scratch))
-    for seed in (1, 2):
-        Kto(steps=3, batch=4).improve(policy, OPINIONS, seed=seed)
-    state = policy.optimizer(1.0).state
-    assert {int(moments["step"]) for moments in state.values()} == {6}
-
-
 def test_every_opinion_is_heard_once_in_every_pass():
     places = in_passes(5, 12, key=3)
     assert sorted(places[:5]) == sorted(places[5:10]) == list(range(5))

@@ -1,6 +1,7 @@
 """Building rungs: skip what is finished, resume what is not, measure, write the card."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from superalign_agents.checkpoints import load_model, weights_hash
 from superalign_agents.ladders.rungs import RungReference, find_rungs, read_card
 from superalign_env.errors import UnknownId
 from superalign_env.types import Gold, Grade, Split, Task
+from superalign_training.ladder import build as building
 from superalign_training.ladder.build import build
 from superalign_training.ladder.measure import draw_exercises, measure
+from superalign_training.ladder.pretrain import Training
 from superalign_training.ladder.table import columns, read_cards, sizes, tabulate
 from superalign_training.ladder.tokenizer import build_tokenizer
 from superalign_training.ladder.worlds import World
@@ -107,22 +110,23 @@ def test_finished_rungs_are_left_alone(world: World, root: Path) -> None:
 
 
 def test_an_interrupted_rung_is_resumed_to_the_same_weights(
-    world: World, root: Path, tmp_path: Path
+    world: World, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(building, "Training", partial(Training, save_every=4))
     seen: list[int] = []
 
     def watch(rung: RungReference, step: int, steps: int, loss: float) -> None:
         seen.append(step)
-        if len(seen) == 251:
+        if len(seen) == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build(world, family="toy", rungs=(0,), out=tmp_path, steps=255, watch=watch)
+        build(world, family="toy", rungs=(0,), out=tmp_path, steps=9, watch=watch)
     assert not (tmp_path / "toy" / "0@0" / "card.json").exists()
-    build(world, family="toy", rungs=(0,), out=tmp_path, steps=255, watch=watch)
-    assert seen[251:] == [251, 252, 253, 254, 255]
+    build(world, family="toy", rungs=(0,), out=tmp_path, steps=9, watch=watch)
+    assert seen[5:] == [5, 6, 7, 8, 9]
     straight = tmp_path / "straight"
-    build(world, family="toy", rungs=(0,), out=straight, steps=255)
+    build(world, family="toy", rungs=(0,), out=straight, steps=9)
     resumed = read_card(tmp_path / "toy" / "0@0")
     assert resumed["policy"] == read_card(straight / "toy" / "0@0")["policy"]
     assert not list(tmp_path.rglob("*.partial"))

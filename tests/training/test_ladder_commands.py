@@ -16,7 +16,7 @@ from superalign_training.ladder.commands import app, levels, numbers
 from superalign_training.ladder.micro import micro_world
 from superalign_training.ladder.showing import show_ladder
 
-BUILD = ("build", "--rungs", "0", "--seeds", "7", "--steps", "3", "--tasks", "10")
+BUILD = ("build", "--rungs", "0", "--seeds", "7", "--steps", "2", "--tasks", "4")
 
 
 @pytest.fixture(autouse=True)
@@ -77,11 +77,11 @@ def test_presets_of_published_models_are_shown() -> None:
 
 
 def test_levels_of_one_run_can_be_built_seated_and_shown(own_root: Path) -> None:
-    built = run(*BUILD, "--snapshots", "3")
+    built = run(*BUILD, "--snapshots", "2")
     assert built.exit_code == 0
-    cards = [read_card(own_root / "micro-snapshots" / f"{level}@7") for level in range(3)]
-    assert [card["pretraining"]["step"] for card in cards] == [1, 2, 3]
-    assert isinstance(make_agent("micro-snapshots/2@7"), TransformerAgent)
+    cards = [read_card(own_root / "micro-snapshots" / f"{level}@7") for level in range(2)]
+    assert [card["pretraining"]["step"] for card in cards] == [1, 2]
+    assert isinstance(make_agent("micro-snapshots/1@7"), TransformerAgent)
     assert "micro-snapshots/1" in run("show", "micro-snapshots").output
 
 

@@ -1,5 +1,6 @@
 """A ladder out of one run: levels are snapshots, whole, resumable, never mixed."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from superalign_agents.checkpoints import load_model, weights_hash
 from superalign_agents.ladders.rungs import find_rungs, read_card
 from superalign_env.errors import InvalidOption
+from superalign_training.ladder import build as building
 from superalign_training.ladder.build import build
 from superalign_training.ladder.micro import micro_world
 from superalign_training.ladder.snapshots import Levels, Reached, evenly, snapshots
@@ -24,9 +26,16 @@ def hashes(folders: list[Path]) -> list[str]:
     return [weights_hash(load_model(folder, device="cpu")) for folder in folders]
 
 
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cards without measures: what takes longest, and changes no weights."""
+    for name in ("measure", "measure_moves"):
+        monkeypatch.setattr(building, name, lambda *given: ())
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return made(tmp_path_factory.mktemp("whole"))
+def whole(once: Callable[..., Path]) -> list[Path]:
+    return sorted(once("levels", made).glob("few/?@0"))
 
 
 def test_levels_are_rungs_of_one_run(whole: list[Path]) -> None:
@@ -41,6 +50,7 @@ def test_levels_are_rungs_of_one_run(whole: list[Path]) -> None:
     assert not list(whole[0].parent.glob(".building/*.safetensors"))
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_the_last_level_is_the_rung_that_is_built_without_levels(
     whole: list[Path], tmp_path: Path
 ) -> None:
@@ -48,6 +58,7 @@ def test_the_last_level_is_the_rung_that_is_built_without_levels(
     assert hashes(rung) == hashes(whole[-1:])
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("killed_at", [2, 5, 6])
 def test_a_run_that_was_killed_goes_on_exactly(
     whole: list[Path], tmp_path: Path, killed_at: int
@@ -61,6 +72,7 @@ def test_a_run_that_was_killed_goes_on_exactly(
     assert hashes(made(tmp_path)) == hashes(whole)
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_run_that_looks_goes_on_exactly_as_well(tmp_path: Path) -> None:
     wanted = Reached((0.1, 0.15), every=2, tasks=40)
 
@@ -87,6 +99,7 @@ def test_a_ladder_of_another_run_is_not_mixed_in(whole: list[Path]) -> None:
         made(whole[0].parents[1], at=(3, 6, 8))
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_levels_may_be_chosen_by_what_is_known_and_are_never_the_same(
     tmp_path: Path,
 ) -> None:
@@ -98,6 +111,7 @@ def test_levels_may_be_chosen_by_what_is_known_and_are_never_the_same(
         assert card["pretraining"]["known"] >= share
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_what_the_run_never_learns_is_said(tmp_path: Path) -> None:
     with pytest.raises(InvalidOption, match=r"after 9 steps .* wants 1"):
         made(tmp_path, at=Reached((1.0,), every=4, tasks=40))

@@ -51,7 +51,7 @@ def settings(model, **more):
         {
             **{role: str(model) for role in TRAINED},
             "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0, "imitation": few},
-            "learn": {"rl": {"steps": 1, "cases": 8, "members": 4}, "vanilla": 0.7},
+            "learn": {"rl": {"steps": 1, "cases": 24, "members": 4}, "vanilla": 0.7},
             **more,
         }
     )

@@ -21,9 +21,9 @@ from superalign_training.policy import Policy
 
 TINY = {
     "rung": 0,
-    "games": 16,
-    "courses": [[4, 1e-2]],
-    "tokens": 512,
+    "games": 8,
+    "courses": [[2, 1e-2]],
+    "tokens": 256,
     "points": 2,
     "exam": 6,
 }
@@ -70,8 +70,8 @@ def test_all_conditions_sample_as_many_tokens(outcomes):
         for values in cells.values():
             # At most half a rollout of these tiny ones is left or too many.
             assert abs(values["tokens"] - TINY["tokens"]) <= 64, name
-            assert [x for x, _ in values["curve"]] == [0, 256, 512]
-    assert all(values["tokens"] == 512 for values in outcomes["sb3"].values())
+            assert [x for x, _ in values["curve"]] == [0, 128, 256]
+    assert all(values["tokens"] == 256 for values in outcomes["sb3"].values())
 
 
 def test_every_promised_figure_is_there(outcomes):

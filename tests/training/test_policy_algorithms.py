@@ -89,10 +89,15 @@ def test_training_goes_on_as_if_never_stopped(scratch, tmp_path, toys, name, kin
     halfway = broken.save(tmp_path / "kept")
     loaded = Policy.load(tmp_path / "kept", halfway)
     improve(loaded, name, toys, seed=2)
-    assert loaded.hash == straight.hash
     assert len({before, halfway.weights, straight.hash}) == 3
+    ends = [
+        p.save(tmp_path / end) for p, end in ((loaded, "loaded"), (straight, "straight"))
+    ]
+    assert len({(end.weights, end.optimizer, end.head) for end in ends}) == 1
     assert loaded.baselines.plain() == straight.baselines.plain()
     assert loaded.updates == straight.updates > halfway.updates
+    counted = {int(moments["step"]) for moments in straight.optimizer(1.0).state.values()}
+    assert counted == {straight.updates}, "else every call had moments of its own"
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

@@ -169,7 +169,6 @@ def test_baselines_are_running_means_by_role():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_policy_killed_between_updates(scratch, tmp_path, kind):
     """A process is killed twice wherever it happens to be; the third finishes."""

@@ -20,7 +20,7 @@ def tiny(model, run_dir, **more):
     return {
         "run_dir": run_dir,
         "policies": {
-            "learner": {**start, "algorithm": {"id": "ppo", "steps": 2, "cases": 4}},
+            "learner": {**start, "algorithm": {"id": "ppo", "steps": 2, "cases": 24}},
             "attacker": {**start, "algorithm": {"id": "reinforce", "steps": 3, "cases": 4}},
             "critic": {**start, "algorithm": {"id": "rloo", "steps": 2, "cases": 3}},
         },
@@ -99,8 +99,8 @@ def test_lessons_come_before_rewards_where_they_are_asked_for(speaking, tmp_path
     path = tmp_path / "run"
     few = {"steps": 2, "batch": 4}
     lessons = {
-        "cases": 8,
-        "members": 2,
+        "cases": 24,
+        "members": 4,
         "algorithm": {"id": "kto", **few},
         "replay": {"cases": 4, "members": 2, "imitation": few},
     }

@@ -1,7 +1,7 @@
 """A run that was killed, however often and wherever, ends as one that never was.
 
-Endpoint agents are excepted: what they say is not ours. Runs are processes of a fork
-server that has imported everything, so that a kill costs no more than the run.
+Endpoint agents are excepted: what they say is not ours. Runs that are killed are processes
+of a fork server that has imported everything, so that a kill costs no more than the run.
 """
 
 import json
@@ -87,12 +87,6 @@ def is_begun(path):
     return True
 
 
-def end(settings, path, limit=600):
-    process = start(settings, path)
-    process.join(limit)
-    assert process.exitcode == 0
-
-
 def outcome(path):
     with Run.open(path, readonly=True) as run:
         assert validate(run) == []
@@ -105,7 +99,7 @@ def whole(request, tmp_path_factory):
     settings = RUNS[request.param]
     path = tmp_path_factory.mktemp("whole") / "run"
     began = time.monotonic()
-    end(settings, path)
+    SelfPlay(run_dir=str(path), **settings).run()
     return settings, outcome(path), time.monotonic() - began
 
 
@@ -125,6 +119,19 @@ def kill_at(settings, path, line):
     hear.close()
 
 
+def end(settings, path):
+    SelfPlay(run_dir=str(path), **settings).run(resume=is_begun(path))
+    return outcome(path)
+
+
+def test_a_chain_that_was_killed_ends_as_one_that_was_not(finished_chain, tmp_path):
+    with Run.open(finished_chain, readonly=True) as run:
+        settings = {**run.info.config}
+    del settings["run_dir"]
+    kill_at(settings, tmp_path / "run", "generation 2 round 1 conform 1/")
+    assert end(settings, tmp_path / "run") == outcome(finished_chain)
+
+
 KILLS = {
     "self-play": ["judge 1/", "attack 1/2", "annotate done", "round 2 learn 1/", "test 1/"],
     "chain": [
@@ -138,6 +145,7 @@ KILLS = {
 }
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_several_times_ends_as_one_that_was_not(
     whole, request, tmp_path
 ):
@@ -145,12 +153,10 @@ def test_a_run_that_was_killed_several_times_ends_as_one_that_was_not(
     path = tmp_path / "run"
     for line in KILLS[request.node.callspec.params["whole"]]:
         kill_at(settings, path, line)
-    end(settings, path)
-    assert outcome(path) == expected
+    assert end(settings, path) == expected
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(8))
 def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_was_not(
     whole, tmp_path, seed
@@ -163,5 +169,4 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_was_not(
         process.join(moments.uniform(0.0, seconds * 0.6))
         process.kill()
         process.join()
-    end(settings, path)
-    assert outcome(path) == expected
+    assert end(settings, path) == expected
