@@ -175,9 +175,45 @@ def error_tree() -> str:
 
 def settings() -> str:
     """Return every setting of a self-play run."""
-    from superalign_training.settings import Settings  # noqa: PLC0415 - needed only here
+    from superalign_training.settings import FREE, Settings  # noqa: PLC0415 - as above
 
-    return table(("key", "default", "meaning"), list(fields(Settings)))
+    rows = []
+    for key, default, meaning in fields(Settings):
+        name = key.strip("`")
+        free = name in FREE
+        rows.append(
+            (
+                f"`{name}.ROLE`" if free else key,
+                presets_of(name) if free else default,
+                meaning,
+            )
+        )
+    return table(("key", "default", "meaning"), rows)
+
+
+def presets_of(setting: str) -> str:
+    """Return what every scenario has in a setting whose keys are its roles."""
+    from superalign_training.settings import scenario_preset  # noqa: PLC0415 - as above
+
+    said = []
+    for name in registry.entries("scenario"):
+        roles = scenario_preset(name).get(setting, {})
+        if roles:
+            each = ", ".join(f"`{role}={written(held)}`" for role, held in roles.items())
+            said.append(f"{registry.spell(name).plain}: {each}")
+    return "; ".join(said)
+
+
+def written(value: Any) -> str:
+    """Return a value as the command line takes it; of a choice without settings, its id."""
+    if isinstance(value, list):
+        several = ", ".join(map(written, value))
+        return several if len(value) == 1 else f"[{several}]"
+    if isinstance(value, dict):
+        if list(value) == ["id"]:
+            return str(value["id"])
+        return "{" + ", ".join(f"{key}: {one}" for key, one in value.items()) + "}"
+    return str(value)
 
 
 def section_of(kind: str, name: str) -> str:

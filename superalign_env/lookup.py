@@ -1,11 +1,15 @@
 """What an id means: a scenario by its name, an agent as people write it down."""
 
 import inspect
+import operator
 from collections.abc import Mapping
+from functools import partial
+from importlib import import_module
 from typing import Any
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.options import check_options
 from superalign_env.protocols import Agent, AsyncAgent, Scenario
 
 
@@ -36,6 +40,8 @@ def scenario_id(name: str) -> str:
 def make_scenario(scenario: str | Scenario[Any], **options: Any) -> Scenario[Any]:
     """Return a scenario by id and options; one that is made already is returned as is.
 
+    ``module:attribute`` names a class, or a function that makes one, which is not registered.
+
     Raises:
         UnknownId: with the nearest ids.
         InvalidOption: an option that the scenario does not know, or what is no scenario.
@@ -54,12 +60,38 @@ def make_scenario(scenario: str | Scenario[Any], **options: Any) -> Scenario[Any
                 f"{scenario.id} is made already; options {sorted(options)} come late"
             )
         return scenario
-    versioned = scenario_id(scenario)
+    if ":" in scenario:
+        found = named_object(scenario, what="scenario")
+        check_options(f"scenario {scenario!r}", found, options)
+        make, named = found, scenario
+    else:
+        named = scenario_id(scenario)
+        make = partial(registry.make, "scenario", named)
     try:
-        made: Scenario[Any] = registry.make("scenario", versioned, **options)
+        made: Scenario[Any] = make(**options)
     except TypeError as error:  # a value of the wrong kind
-        raise InvalidOption(f"{versioned}: {error}") from error
+        raise InvalidOption(f"{named}: {error}") from error
     return made
+
+
+def named_object(name: str, *, what: str) -> Any:
+    """Return what ``module:attribute`` names.
+
+    Args:
+        name: of a module that can be imported, and of something in it.
+        what: it is wanted for, in errors.
+
+    Raises:
+        InvalidOption: there is no such module, or nothing in it is called so.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        return operator.attrgetter(attribute)(import_module(module))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidOption(
+            f"{name!r} names no {what}: {error}; give module:attribute of something that can "
+            "be imported here"
+        ) from error
 
 
 def referenced_agent(reference: str | Mapping[str, Any]) -> Agent | AsyncAgent:

@@ -7,10 +7,12 @@
 ``path/to/folder``      a Hugging Face model folder
 ``hf:org/name``         a model of the hub
 ``endpoint:model``      a model behind an OpenAI-compatible server
+``module:attribute``    a class or a function of yours
 ``{"id": …, key: …}``   any of the above with constructor arguments
 ======================= =================================================
 """
 
+import inspect
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 from superalign_agents.ladders.families import known_presets, preset_of
 from superalign_agents.ladders.rungs import RungReference, find_rungs, rung_folder
 from superalign_env import registry
+from superalign_env.callables import as_agent
 from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.lookup import named_object
 from superalign_env.options import check_options
 from superalign_env.protocols import Agent, AsyncAgent
 
@@ -53,9 +57,11 @@ def _make(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
     if kind == "hf" and rest:
         return _transformer(rest, name, options)
     if kind == "endpoint" and rest:
-        return _registered("endpoint", {"model": rest, **options})
+        name, options = "endpoint", {"model": rest, **options}
     if name in registry.entries("agent"):
         return _registered(name, options)
+    if rest and all(part.isidentifier() for part in kind.split(".")):
+        return _own(name, options)
     if (Path(name) / "config.json").is_file():
         return _transformer(name, name, options)
     rung = RungReference.parse(name)
@@ -66,6 +72,24 @@ def _make(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
         device = str(options.get("device", "cpu"))
         return _transformer(preset.location, name, {**preset.options(device), **options})
     raise UnknownId("agent", name, known_references())
+
+
+def require_known(reference: str | Mapping[str, Any]) -> None:
+    """Raise where a reference names nobody; nothing is loaded, and no hub is asked.
+
+    Raises:
+        UnknownId: with the nearest ids.
+    """
+    name = reference if isinstance(reference, str) else str(reference.get("id"))
+    rung = RungReference.parse(name)
+    if not (
+        ":" in name
+        or name in registry.entries("agent")
+        or (Path(name) / "config.json").is_file()
+        or (rung is not None and any(r.family == rung.family for r in find_rungs()))
+        or preset_of(name) is not None
+    ):
+        raise UnknownId("agent", name, known_references())
 
 
 def known_references() -> list[str]:
@@ -79,6 +103,21 @@ def _registered(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
         agent: Agent | AsyncAgent = registry.make("agent", name, **options)
     except TypeError as error:
         raise InvalidOption(f"agent {name!r}: {error}") from error
+    return agent
+
+
+def _own(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
+    """Return the agent that a class makes, or that a function is."""
+    thing: Any = named_object(name, what="agent")
+    if inspect.isclass(thing):
+        check_options(f"agent {name!r}", thing, options)
+        try:
+            thing = thing(**options)
+        except TypeError as error:
+            raise InvalidOption(f"agent {name!r}: {error}") from error
+    elif options:
+        raise InvalidOption(f"agent {name!r} is no class and takes no options: {options}")
+    agent: Agent | AsyncAgent = as_agent(thing)
     return agent
 
 

@@ -105,6 +105,8 @@ class TransformerAgent:
         self.template = template
         self.max_context = max_context or _context_of(self.model)
         self.blind = read_words(blind)
+        start = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
+        self._start = [int(token) for token in start if token is not None][:1]
         self._policy = ""
         source = str(self.model.config.name_or_path)  # of the base, under an adapter
         self._engine = (
@@ -162,7 +164,9 @@ class TransformerAgent:
     def batch_prompt_ids(self, views: Sequence[View]) -> list[list[int]]:
         """Return the tokens that the model reads for each view, tokenised together.
 
-        The oldest tokens are cut where the reply would not fit into the context.
+        The oldest tokens are cut where the reply would not fit into the context. A text
+        without tokens is read as the tokenizer's first token alone: its beginning of a
+        sequence, or its end where it has none.
         """
         if self.blind:
             views = [without(view, self.blind) for view in views]
@@ -173,7 +177,7 @@ class TransformerAgent:
         )
         found = []
         for view, speaks_chat in zip(views, chat, strict=True):
-            ids = next(as_chat) if speaks_chat else next(as_text)
+            ids = next(as_chat) if speaks_chat else next(as_text) or self._start
             room = self.max_context - view.max_new_tokens
             found.append(ids[-room:] if room > 0 else [])
         return found

@@ -210,9 +210,11 @@ def tags(metric: Metric) -> str:
 
 
 def flat(config: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """Return nested settings as dotted keys."""
+    """Return nested settings as dotted keys; a list of one choice is that choice."""
     found: dict[str, str] = {}
-    for name, value in config.items():
+    for name, given in config.items():
+        alone = given[0] if isinstance(given, list) and len(given) == 1 else None
+        value = alone if isinstance(alone, Mapping) and "id" in alone else given
         if isinstance(value, Mapping) and value:
             found |= flat(value, f"{prefix}{name}.")
         elif isinstance(value, list) and all(isinstance(one, str) for one in value):

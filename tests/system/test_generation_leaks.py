@@ -161,9 +161,12 @@ def a_round(*, planted: int) -> dict[str, Any]:
     """Settings of two rounds in which everything that can learn does, and nobody is asked."""
     few = {"steps": 2, "batch": 8}
     return {
-        "learner": "micro/0",
-        "attacker": "micro/0",
-        "critic": "micro/0",
+        "lineup": {"attacker": "micro/0", "learner": "micro/0", "critic": "micro/0"},
+        "train": {
+            "attacker": few,
+            "learner": {"steps": 2, "cases": 4, "members": 2},
+            "critic": few,
+        },
         "rounds": 2,
         "budget": 0.0,
         "judge": {
@@ -173,15 +176,15 @@ def a_round(*, planted: int) -> dict[str, Any]:
             "courses": 2,
             "imitation": few,
         },
-        "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0, "imitation": few},
+        "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0},
         "supervise": {
             "algorithm": {"id": "sft", **few},
             "cases": 6,
             "refine": 1,
             "replay": {"cases": 0},
         },
-        "learn": {"rl": {"steps": 2, "cases": 4, "members": 2}, "vanilla": 0.5},
-        "calibrate": {"cases": planted, "imitation": few},
+        "learn": {"vanilla": 0.5},
+        "calibrate": {"cases": planted},
         "league": {"share": 0.3, "queries": 4},
         "evaluate": {
             "cases": 10,

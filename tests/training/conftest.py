@@ -20,7 +20,8 @@ CHAIN = {
     "generations": 2,
     "levels": ["micro/0", "micro/0@1"],
     "gap": "fixed-small",
-    "learn": {"rl": {"steps": 4, "cases": 4, "members": 2}},
+    "learn": {"vanilla": 0.5},
+    "train": {"learner": {"steps": 4, "cases": 4, "members": 2}},
     "signals": {"labels": 24, "models": ["micro/0@1"]},
     "competence": {"cases": 24, "control_cases": 8, "algorithm": {"steps": 2}},
     "discover": {"cases": 24, "waves": 2, "most": 8, "below": 0.9},
@@ -44,10 +45,22 @@ CHAIN = {
 """What makes a small run a chain of two generations."""
 
 
-def small_run(model, **more):
-    """Settings of a self-play run of a few seconds, in which every stage does something."""
+ROLES = ("attacker", "learner", "critic")
+
+
+def small_run(model, *, lineup=None, train=None, **more):
+    """Settings of a self-play run of a few seconds, in which every stage does something.
+
+    Of lineup and algorithms single roles are changed, everything else is replaced.
+    """
+    taught = {
+        "attacker": FEW,
+        "learner": {"steps": 2, "cases": 3, "members": 2},
+        "critic": FEW,
+    }
     return {
-        **dict.fromkeys(("learner", "attacker", "critic"), str(model)),
+        "lineup": {**dict.fromkeys(ROLES, str(model)), **(lineup or {})},
+        "train": {**taught, **(train or {})},
         "rounds": 1,
         "budget": 0.3,
         "judge": {
@@ -58,9 +71,9 @@ def small_run(model, **more):
             "courses": 1,
             "imitation": FEW,
         },
-        "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0, "imitation": FEW},
-        "learn": {"rl": {"steps": 2, "cases": 3, "members": 2}, "vanilla": 0.7},
-        "calibrate": {"cases": 6, "imitation": FEW},
+        "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0},
+        "learn": {"vanilla": 0.7},
+        "calibrate": {"cases": 6},
         "evaluate": {
             "cases": 10,
             "attack_cases": 4,

@@ -18,16 +18,18 @@ from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages import measure as stage
 from superalign_training.loop.stages.gap import gap
 from superalign_training.policy import Policy
-from superalign_training.settings import TRAINED, read_settings
+from superalign_training.settings import read_settings
 from superalign_training.watching import Silent
 
 GENERATIONS = 3
+
+ROLES = ("attacker", "learner", "critic")
 
 
 def settings(model, competence=None, **more):
     return read_settings(
         {
-            **{role: str(model) for role in TRAINED},
+            "lineup": dict.fromkeys(ROLES, str(model)),
             "generations": GENERATIONS,
             "levels": [str(model), str(model)],
             "gap": {"id": "direct"},

@@ -17,7 +17,7 @@ from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.gap.sight import Sight
-from superalign_training.loop.cast import TRAINED, first_policies, first_policy, keep_policy
+from superalign_training.loop.cast import first_policies, first_policy, keep_policy
 from superalign_training.loop.chain import Aligned, first_chain
 from superalign_training.loop.driver import Interrupted, Outcome, Planned, drive
 from superalign_training.loop.residents import Residents
@@ -26,6 +26,8 @@ from superalign_training.loop.supervisors.labelling import LABELS
 from superalign_training.policy import Checkpoint
 from superalign_training.settings import read_settings
 from superalign_training.watching import Silent
+
+ROLES = ("attacker", "learner", "critic")
 
 PERSONA = {"id": "simulated-persona", "noise": 0.2}
 
@@ -47,7 +49,7 @@ def settings_of(model, path, **more):
         "gap": {"id": "direct"},
         "signals": signals,
         "competence": taught,
-        **dict.fromkeys(TRAINED, str(model)),
+        "lineup": dict.fromkeys(ROLES, str(model)),
     }
     return read_settings({**given, **more})
 

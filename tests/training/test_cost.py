@@ -9,7 +9,7 @@ from superalign_training.loop.told import told_in
 from superalign_training.selfplay import SelfPlay
 from superalign_training.settings import Settings, read_settings
 
-GUESS = Cost({}, {}, Speed("nothing", 0.001, 0.002, 0.5, 30.0))
+GUESS = Cost({}, {}, Speed("nothing", 0.001, 0.002, 0.5, 30.0, 2.0))
 
 
 @pytest.mark.parametrize("kind", ["finished", "finished_chain"])
@@ -59,7 +59,7 @@ def test_more_of_anything_costs_more(small, chain_settings):
     assert seconds(attack={**small("micro/0")["attack"], "cases": 99}) > usual
     assert seconds(supervise={"algorithm": {"id": "sft"}}) > usual
     assert seconds(league={"share": 0.3}) > usual
-    assert seconds(learn={"rl": {"id": "ppo", "steps": 4, "cases": 9}}) > usual
+    assert seconds(train={"learner": {"id": "ppo", "steps": 4, "cases": 9}}) > usual
     assert seconds(**chain_settings) < seconds(**{**chain_settings, "generations": 3})
     assert (
         cost_of(read_settings(small("micro/0", budget=0.0)), measured=GUESS).whole.labels
@@ -99,9 +99,10 @@ def test_every_stage_of_a_plan_is_in_the_table():
 
 
 def test_speed_is_measured_with_a_model_of_the_run_and_changes_nothing():
-    found = speed_of(Settings(learner="micro/0"))
+    found = speed_of(Settings(lineup={"learner": "micro/0"}))
     assert found.model == "micro/0"
     assert found.reply > 0 and found.row > 0 and found.course > 0
     assert 5 < found.read < 200
+    assert 1 < found.turns < 4
     chain = Settings(generations=2, levels=("micro/0", "micro/1"), gap="direct")
     assert speed_of(chain).model == "micro/1"

@@ -12,19 +12,21 @@ from superalign_training.loop.driver import Planned, drive
 from superalign_training.loop.plans import plan
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.critics import critics
-from superalign_training.settings import TRAINED, read_settings
+from superalign_training.settings import read_settings
 from superalign_training.watching import Silent
+
+ROLES = ("attacker", "learner", "critic")
 
 
 def settings(model, **more):
-    roles = {role: str(model) for role in TRAINED}
-    return read_settings({**roles, "evaluate": {"critic_cases": 6}, **more})
+    lineup = dict.fromkeys(ROLES, str(model))
+    return read_settings({"lineup": lineup, "evaluate": {"critic_cases": 6}, **more})
 
 
 def go(run, chosen):
     def first():
         chain = Chain()
-        for role in TRAINED:
+        for role in ROLES:
             chain = chain.with_policy(role, first_policy(role, chosen, Residents()).origin)
         return chain
 

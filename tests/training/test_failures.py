@@ -8,7 +8,11 @@ from superalign_env.types import Reply
 from superalign_training.loop.stages import learn as learning
 from superalign_training.selfplay import SelfPlay
 
-LEARN = {"rl": {"steps": 2, "cases": 5, "members": 2}, "vanilla": 1.0}
+PLAIN = {
+    "learn": {"vanilla": 1.0},
+    "train": {"learner": {"steps": 2, "cases": 5, "members": 2}},
+}
+"""The learner answers only requests that nobody attacked."""
 
 
 class Flaky:
@@ -32,13 +36,13 @@ def flaky(monkeypatch):
     """Let critics fail while the learner learns."""
 
     def make(every):
-        speaks = learning.agent_of
+        held = learning.lineup_of
 
-        def agent_of(bench, role, settings):
-            agent = speaks(bench, role, settings)
-            return Flaky(agent, every) if role == "critic" else agent
+        def lineup_of(bench, settings):
+            agents = held(bench, settings)
+            return {**agents, "critic": Flaky(agents["critic"], every)}
 
-        monkeypatch.setattr(learning, "agent_of", agent_of)
+        monkeypatch.setattr(learning, "lineup_of", lineup_of)
 
     return make
 
@@ -53,11 +57,11 @@ def test_an_outage_stops_the_stage_and_resume_goes_on(
     path = tmp_path / "run"
     flaky(2)
     with pytest.raises(EpisodesFailed, match=r"stage learn failed, .*critic_0: timeout"):
-        SelfPlay(**small(speaking, run_dir=path, learn=LEARN, failures=0.3)).run()
+        SelfPlay(**small(speaking, run_dir=path, **PLAIN, failures=0.3)).run()
     with Run.open(path, readonly=True) as run:
         assert run.info.status == "failed"
     monkeypatch.undo()
-    SelfPlay(**small(speaking, run_dir=path, learn=LEARN, failures=0.3)).run(resume=True)
+    SelfPlay(**small(speaking, run_dir=path, **PLAIN, failures=0.3)).run(resume=True)
     with Run.open(path, readonly=True) as run:
         assert run.info.status == "done"
         assert not [m for m in run.metrics.read() if m.metric.name == "episodes.failed"]
@@ -70,7 +74,7 @@ def test_a_few_failures_are_recorded_and_counted_and_nobody_is_asked_about_them(
     small,
 ):
     flaky(8)
-    SelfPlay(**small(speaking, run_dir=tmp_path / "run", learn=LEARN, budget=1.0)).run()
+    SelfPlay(**small(speaking, run_dir=tmp_path / "run", **PLAIN, budget=1.0)).run()
     with Run.open(tmp_path / "run", readonly=True) as run:
         (failed,) = run.metrics.read("episodes.failed")
         played = list(run.episodes(stage=failed.stage))

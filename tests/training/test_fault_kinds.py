@@ -15,10 +15,12 @@ from superalign_training.loop.driver import Planned, drive
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.judge import judge
 from superalign_training.policy import Policy
-from superalign_training.settings import TRAINED, read_settings
+from superalign_training.settings import read_settings
 from superalign_training.watching import Silent
 
 CASES = 16
+
+ROLES = ("attacker", "learner", "critic")
 
 
 def taught(fault_kinds):
@@ -72,7 +74,7 @@ def test_the_setting_decides_what_the_stage_teaches(speaking, tmp_path, asked):
     few = {"steps": 1, "batch": 4}
     settings = read_settings(
         {
-            **{role: str(speaking) for role in TRAINED},
+            "lineup": dict.fromkeys(ROLES, str(speaking)),
             "judge": {
                 "cases": 8,
                 "check_cases": 4,
@@ -87,7 +89,7 @@ def test_the_setting_decides_what_the_stage_teaches(speaking, tmp_path, asked):
 
         def first():
             chain = Chain()
-            for role in TRAINED:
+            for role in ROLES:
                 chain = chain.with_policy(
                     role, first_policy(role, settings, Residents()).origin
                 )

@@ -8,6 +8,7 @@ from superalign_env.errors import InvalidOption, RecordDamaged, RecordError
 from superalign_env.store import Run, digest, validate
 from superalign_training.launch.forks import fork
 from superalign_training.selfplay import SelfPlay
+from superalign_training.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +41,10 @@ def test_a_fork_that_changes_nothing_comes_to_the_same(source, tmp_path):
 
 
 def test_a_fork_goes_on_with_other_settings_and_keeps_what_was_before(source, tmp_path):
-    made = fork(source, tmp_path / "fork", at=1, learn={"rl": {"steps": 1}}, rounds=3)
-    assert made.settings.learn.rl.steps == 1
-    assert made.settings.learn.rl.cases == 3, "the rest of the section is as it was"
+    made = fork(source, tmp_path / "fork", at=1, train={"learner": {"steps": 1}}, rounds=3)
+    (learning,) = made.settings.train["learner"]
+    assert learning.steps == 1
+    assert (learning.cases, learning.members) == (3, 2), "the rest is as it was"
     made.run(resume=True)
     with Run.open(tmp_path / "fork", readonly=True) as run, Run.open(source, True) as old:
         ours, theirs = run.stages.all(), old.stages.all()
@@ -51,12 +53,26 @@ def test_a_fork_goes_on_with_other_settings_and_keeps_what_was_before(source, tm
         assert ours[7].inputs["settings"] != theirs[7].inputs["settings"]
         rows = [row for row in run.metrics.read() if row.stage == ours[3].id]
         assert rows == [row for row in old.metrics.read() if row.stage == theirs[3].id]
-        assert run.info.config["learn"]["rl"]["steps"] == 1
+        (learning,) = run.info.config["train"]["learner"]
+        assert learning["steps"] == 1
         assert validate(run) == []
 
 
+def test_of_several_algorithms_all_are_written_anew(tmp_path):
+    several = [{"id": "sft", "steps": 3}, {"id": "reinforce", "steps": 3}]
+    config = Settings(train={"attacker": several}).model_dump(mode="json")
+    path = tmp_path / "run"
+    Run.create(path, kind="train", config=config, seed=0).close()
+    with pytest.raises(
+        InvalidOption, match=r"attacker has 2 algorithms.*\[\{id: …, steps: …"
+    ):
+        fork(path, tmp_path / "fork", train={"attacker": {"steps": 1}})
+    with pytest.raises(RecordError, match="finished no round"):
+        fork(path, tmp_path / "fork", train={"attacker": {"id": "ppo"}})
+
+
 def test_an_interrupted_fork_resumes_and_can_be_forked_again(source, tmp_path):
-    fork(source, tmp_path / "one", at=0, learn={"rl": {"steps": 1}}).run(resume=True)
+    fork(source, tmp_path / "one", at=0, train={"learner": {"steps": 1}}).run(resume=True)
     again = fork(tmp_path / "one", tmp_path / "two", stage="0004-learn")
     again.run(resume=True)
     assert summed(tmp_path / "two") == summed(tmp_path / "one")

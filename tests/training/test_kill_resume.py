@@ -19,18 +19,20 @@ from superalign_training.watching import LogLines
 FEW = {"steps": 2, "batch": 8}
 
 SELF_PLAY = {
-    "learner": "micro/1",
-    "attacker": "micro/1",
-    "critic": "micro/1",
+    "lineup": {"attacker": "micro/1", "learner": "micro/1", "critic": "micro/1"},
+    "train": {
+        "attacker": FEW,
+        "learner": {"steps": 2, "cases": 3, "members": 2},
+        "critic": FEW,
+    },
     "rounds": 2,
     "budget": 0.3,
     "judge": {
         "cases": 16, "check_cases": 8, "one_answer_first": 1, "courses": 1, "imitation": FEW,
     },
-    "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0, "imitation": FEW},
+    "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0},
     "supervise": {"cases": 6, "members": 2, "algorithm": {"id": "sft", **FEW}, "replay": {"cases": 4}},
-    "learn": {"rl": {"steps": 2, "cases": 3, "members": 2}},
-    "calibrate": {"cases": 6, "imitation": FEW},
+    "calibrate": {"cases": 6},
     "league": {"share": 0.3, "queries": 4},
     "evaluate": {
         "cases": 10, "attack_cases": 4, "fresh_queries": 6, "fresh_waves": 2,
@@ -39,14 +41,12 @@ SELF_PLAY = {
 }  # fmt: skip
 
 CHAIN = {
-    **{key: SELF_PLAY[key] for key in ("learner", "attacker", "critic", "judge", "attack")},
+    **{key: SELF_PLAY[key] for key in ("lineup", "train", "judge", "attack", "calibrate")},
     "generations": 2,
     "rounds": 1,
     "budget": 0.2,
     "levels": ["micro/0", "micro/1"],
     "gap": "fixed-small",
-    "learn": SELF_PLAY["learn"],
-    "calibrate": SELF_PLAY["calibrate"],
     "signals": {"labels": 24, "models": ["micro/0@1"]},
     "competence": {"cases": 24, "control_cases": 8, "algorithm": {"steps": 2}},
     "discover": {"cases": 12, "waves": 2, "most": 6, "below": 0.9},

@@ -15,6 +15,7 @@ from superalign_env import registry
 from superalign_env.cli import build
 from superalign_env.errors import InvalidOption, RecordError, UnknownId
 from superalign_env.store import Run
+from superalign_training.algorithms.making import make_algorithm
 from superalign_training.launch.composing import (
     changed,
     combinations,
@@ -29,14 +30,18 @@ from superalign_training.selfplay import SelfPlay
 from superalign_training.settings import Settings, read_settings
 
 QUICK = [
-    "learner=micro/0", "attacker=micro/0", "critic=micro/0", "rounds=1", "budget=0.3",
+    "lineup.learner=micro/0", "lineup.attacker=micro/0", "lineup.critic=micro/0",
+    "train.attacker.steps=2", "train.learner.steps=2", "train.learner.cases=2",
+    "train.learner.members=2", "train.critic.steps=2", "rounds=1", "budget=0.3",
     "judge.cases=8", "judge.check_cases=6", "judge.courses=1", "judge.one_answer_first=1",
     "judge.imitation.steps=2", "attack.cases=8", "attack.waves=2", "attack.min_distinct=0",
-    "attack.imitation.steps=2", "learn.rl.steps=2", "learn.rl.cases=2",
-    "learn.rl.members=2", "calibrate.cases=6", "calibrate.imitation.steps=2",
+    "calibrate.cases=6",
     "evaluate.cases=10", "evaluate.attack_cases=4", "evaluate.fresh_queries=6",
     "evaluate.fresh_waves=2", "evaluate.family_cases=2",
 ]  # fmt: skip
+
+PAID = ["train.attacker=ppo", "train.learner=ppo", "train.critic=ppo"]
+ALL_FROZEN = ["train.attacker=null", "train.learner=null", "train.critic=null"]
 
 
 def cli(*words):
@@ -47,9 +52,8 @@ def cli(*words):
 
 
 def test_every_kind_that_can_be_chosen_is_a_group():
-    assert set(groups()) == {"attack/rl", "learn/rl", "calibrate/rl", "gap"}
+    assert set(groups()) == {"gap"}
     assert set(groups()["gap"]) == set(registry.entries("gap"))
-    assert "sft" not in groups()["learn/rl"], "it learns from examples, not from pay"
 
 
 @pytest.mark.parametrize("name", sorted(registry.entries("gap")))
@@ -59,11 +63,12 @@ def test_every_controller_can_be_chosen_by_its_id(name):
 
 def test_a_choice_has_settings_of_its_own():
     plain = composed(
-        ["gap=fixed-large", "gap.steps=3", "learn/rl=ppo", "learn.rl.clip=0.1"]
+        ["gap=fixed-large", "gap.steps=3", "train.learner=ppo", "train.learner.clip=0.1"]
     )
     settings = read_settings(plain)
     assert (settings.gap.id, settings.gap.steps) == ("fixed-large", 3)
-    assert (settings.learn.rl.id, settings.learn.rl.clip) == ("ppo", 0.1)
+    (learning,) = settings.train["learner"]
+    assert (learning.id, learning.clip) == ("ppo", 0.1)
     assert (
         read_settings(composed([])).model_copy(update={"run_dir": Settings().run_dir})
         == Settings()
@@ -80,7 +85,6 @@ def test_a_choice_has_settings_of_its_own():
         ("calibrat.cases=3", "did you mean calibrate.cases"),
         ("gap=adaptiv", "did you mean adaptive"),
         ("gap.nothing=1", "nothing; known: gap.id"),
-        ("learn.rl.clip=0.1", "known: learn.rl.steps"),
         ("zzz=1", "docs/training.md"),
         ("seed=0,1", "seed"),
         ("rounds", "rounds"),
@@ -113,8 +117,16 @@ def test_options_of_the_scenario_are_set_like_any_other(words):
         (["options.critcs=2"], "has no option 'critcs'; did you mean critics"),
         (["options={critcs: 2}"], "has no option 'critcs'; did you mean critics"),
         (["options.critics=two"], "critics='two'"),
-        (["scenario=errand"], "no seat for attacker, critic.* can be trained: red-team"),
-        (["scenario=weak-to-strong"], "no seat for attacker.*red-team"),
+        (
+            ["scenario=errand", *PAID],
+            "lineup.attacker: errand-v0 has no attacker; .*learner",
+        ),
+        (["scenario=weak-to-strong", *PAID], "lineup.attacker: .* has no attacker"),
+        (["train.leaner=ppo"], "train.leaner: nobody holds that role"),
+        (["lineup.leaner=micro/0"], "lineup.leaner: red-team-v0 has no leaner.*learner"),
+        (["train.learner=sft"], "learner=sft learns from lessons.* only pay; .*supervise="),
+        (["lineup.critic=keyword", "train.critic=ppo"], "critic=keyword has no weights"),
+        (["lineup.learner=micro/0", *ALL_FROZEN], "nobody learns"),
         (["scenario=red-tem"], "did you mean red-team"),
         (["device=cuda:77"], "device=cuda:77 cannot be used here .*; choose cpu"),
         (["device=nonsense"], "device=nonsense cannot be used here"),
@@ -133,7 +145,15 @@ def test_what_cannot_be_trained_is_said_before_anything_is_done(
 def test_python_hears_the_same_of_options_scenarios_and_devices(tmp_path):
     for given, said in (
         ({"options": {"critcs": 2}}, "did you mean critics"),
-        ({"scenario": "errand"}, "scenarios that can be trained: red-team"),
+        ({"scenario": "errand"}, "nobody learns; name an algorithm for a role"),
+        (
+            {
+                "scenario": "errand",
+                "lineup": {"attacker": "micro/0"},
+                "train": {"attacker": "ppo"},
+            },
+            "lineup.attacker: errand-v0 has no attacker",
+        ),
         ({"device": "cuda:77"}, "device=cuda:77 cannot be used here"),
     ):
         with pytest.raises(InvalidOption, match=said):
@@ -172,12 +192,16 @@ def test_a_sweep_is_every_combination():
 
 def test_settings_of_a_record_are_changed_key_by_key_and_choices_as_a_whole():
     recorded = Settings(rounds=2).model_dump(mode="json")
-    found = changed(recorded, ["gap=direct", "learn.rl.steps=3", "learn/rl=ppo"])
+    found = changed(recorded, ["gap=direct", "train.learner.steps=3", "train.learner=ppo"])
     assert found["gap"] == {"id": "direct"}
-    assert found["learn"]["rl"]["id"] == "ppo"
-    found = changed(recorded, ["judge={cases: 9}", "learner=micro/1", "preset=quick"])
-    assert found["judge"]["check_cases"] == 32 and found["learner"] == "micro/1"
-    assert read_settings(changed(recorded, ["attack/rl=null"])).attack.rl is None
+    (learning,) = read_settings(found).train["learner"]
+    assert learning == make_algorithm("ppo")
+    found = changed(
+        recorded, ["judge={cases: 9}", "lineup.learner=micro/1", "preset=quick"]
+    )
+    assert found["judge"]["check_cases"] == 32 and found["lineup"]["learner"] == "micro/1"
+    frozen = read_settings(changed(recorded, ["train.attacker=null"]))
+    assert frozen.train["attacker"] is None and "attacker" not in frozen.learning
     for wrong, said in (
         ("gap=direkt", "direct"),
         ("seed=0,1", "one value"),
@@ -203,7 +227,14 @@ def test_a_dry_run_says_what_it_would_cost_and_makes_nothing(tmp_path):
 
 def test_a_run_is_forked_from_the_command_line(finished, tmp_path):
     second = tmp_path / "second"
-    words = ["fork", str(finished), f"run_dir={second}", "--at", "0", "learn.rl.steps=1"]
+    words = [
+        "fork",
+        str(finished),
+        f"run_dir={second}",
+        "--at",
+        "0",
+        "train.learner.steps=1",
+    ]
     missing = cli(*(word for word in words if not word.startswith("run_dir")))
     assert isinstance(missing.exception, InvalidOption)
     made = cli(*words, "--only")
@@ -214,7 +245,8 @@ def test_a_run_is_forked_from_the_command_line(finished, tmp_path):
     assert done.exit_code == 0, done.output
     with Run.open(second, readonly=True) as run:
         assert run.info.status == "done"
-        assert run.info.config["learn"]["rl"]["steps"] == 1
+        (learning,) = run.info.config["train"]["learner"]
+        assert (learning["steps"], learning["cases"]) == (1, 3)
         assert run.info.versions["torch"]
         assert run.info.revision
     refused = cli("train", "--resume", f"run_dir={second}", "gap=direct")
@@ -289,18 +321,20 @@ def test_only_runs_that_were_begun_are_resumed(tmp_path):
 
 @pytest.mark.slow
 def test_a_real_sweep_ends_with_a_table_and_the_command_that_compares(tmp_path, capsys):
-    words = [*QUICK, "seed=0,1", "learn.rl.rate=1e-3,-1", f"run_dir={tmp_path}/sweep"]
+    words = [*QUICK, "seed=0,1", "train.learner.rate=1e-3,-1", f"run_dir={tmp_path}/sweep"]
     with pytest.raises(InvalidOption, match="rate"):
         launch_sweep(words)
     assert not (tmp_path / "sweep").exists(), "nonsense stops before the first run"
-    words[-2] = "learn/rl=grpo,ppo"
-    found = launch_sweep([w for w in words if "members" not in w], jobs=2)
+    del words[-2]
+    words = ["train.learner=grpo,ppo", *(w for w in words if "members" not in w)]
+    found = launch_sweep(words, jobs=2)
     assert [result.code for result in found] == [0] * 4
     text = capsys.readouterr().out
     assert f"superalign report --compare {found[0].folder}" in text
-    assert "seed=1,learn.rl=ppo" in text and "misses" in text
+    assert "train.learner=ppo,seed=1" in text and "misses" in text
     with Run.open(found[3].folder, readonly=True) as run:
-        assert (run.info.seed, run.info.config["learn"]["rl"]["id"]) == (1, "ppo")
+        (learning,) = run.info.config["train"]["learner"]
+        assert (run.info.seed, learning["id"]) == (1, "ppo")
 
 
 # --- codes

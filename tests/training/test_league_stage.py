@@ -31,6 +31,7 @@ from superalign_training.loop.failures import Failures
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.attack import attack
 from superalign_training.loop.stages.league import (
+    ENROLLED,
     HARM,
     enrolled,
     league,
@@ -39,20 +40,22 @@ from superalign_training.loop.stages.league import (
     trial,
 )
 from superalign_training.loop.stages.learn import learn
-from superalign_training.settings import TRAINED, read_settings
+from superalign_training.settings import read_settings
 from superalign_training.watching import Silent
 
 RULES = LeagueSettings(queries=6, share=0.5)
 
 
-def settings(model, **more):
-    few = {"steps": 2, "batch": 4}
+def settings(model, **lineup):
     return read_settings(
         {
-            **{role: str(model) for role in TRAINED},
-            "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0, "imitation": few},
-            "learn": {"rl": {"steps": 1, "cases": 24, "members": 4}, "vanilla": 0.7},
-            **more,
+            "lineup": {**dict.fromkeys(ENROLLED, str(model)), **lineup},
+            "train": {
+                "attacker": {"steps": 2, "batch": 4},
+                "learner": {"steps": 1, "cases": 24, "members": 4},
+            },
+            "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0},
+            "learn": {"vanilla": 0.7},
         }
     )
 
@@ -153,7 +156,7 @@ def test_everybody_is_rated_from_what_the_record_holds(two_rounds):
     rated = {
         (m.tags["role"], m.agent): m for stage, m in rows(path, RATING) if stage == last
     }
-    assert {role for role, _ in rated} == set(TRAINED)
+    assert {role for role, _ in rated} == set(ENROLLED)
     assert all(m.low < m.value < m.high for m in rated.values())
     assert {m.opponent for _, m in rows(path, RIGHT)} == {PLANTED}
     contests = [

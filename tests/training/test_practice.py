@@ -16,13 +16,19 @@ FEW = {"steps": 2, "batch": 4}
 
 def tiny(model, run_dir, **more):
     """A run of seconds in which every role earns."""
-    start = {"id": str(model)}
     return {
         "run_dir": run_dir,
-        "policies": {
-            "learner": {**start, "algorithm": {"id": "ppo", "steps": 2, "cases": 24}},
-            "attacker": {**start, "algorithm": {"id": "reinforce", "steps": 3, "cases": 4}},
-            "critic": {**start, "algorithm": {"id": "rloo", "steps": 2, "cases": 3}},
+        "lineup": {role: {"id": str(model)} for role in ("attacker", "learner", "critic")},
+        "train": {
+            "attacker": [
+                {"id": "sft", **FEW},
+                {"id": "reinforce", "steps": 3, "cases": 4},
+            ],
+            "learner": {"id": "ppo", "steps": 2, "cases": 24},
+            "critic": [
+                {"id": "sft", "rate": 5e-4, **FEW},
+                {"id": "rloo", "steps": 2, "cases": 3},
+            ],
         },
         "rounds": 2,
         "budget": 0.3,
@@ -39,9 +45,8 @@ def tiny(model, run_dir, **more):
             "waves": 2,
             "min_distinct": 0.0,
             "min_valid": 0.0,
-            "imitation": FEW,
         },
-        "calibrate": {"cases": 6, "imitation": FEW},
+        "calibrate": {"cases": 6},
         "evaluate": {
             "cases": 10,
             "attack_cases": 4,
@@ -139,7 +144,7 @@ def test_what_made_an_attacker_say_little_is_taken_back(speaking, tmp_path):
 def test_three_adapters_stand_on_one_base(speaking, tmp_path):
     path = tmp_path / "run"
     asked = tiny(speaking, path, rounds=1)
-    for start in asked["policies"].values():
+    for start in asked["lineup"].values():
         start["adapter"] = {"rank": 2, "alpha": 4}
     SelfPlay(**asked).run()
     with Run.open(path, readonly=True) as run:
@@ -161,7 +166,7 @@ def test_a_base_is_loaded_once(speaking):
 
 def test_an_adapter_with_a_wrong_setting_is_named(speaking, tmp_path):
     asked = tiny(speaking, tmp_path / "run")
-    asked["policies"]["critic"]["adapter"] = {"ranc": 2}
+    asked["lineup"]["critic"]["adapter"] = {"ranc": 2}
     with pytest.raises(InvalidOption, match=r"critic\.adapter: .*rank"):
         SelfPlay(**asked).run()
     assert not (tmp_path / "run").exists()

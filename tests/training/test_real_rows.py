@@ -16,10 +16,11 @@ from superalign_scenarios.microworld.source import MicroWorld
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "training.md"
 TINY = [
-    "learner=micro/0", "attacker=micro/0", "critic=micro/0", "judge.cases=8",
-    "judge.check_cases=4", "judge.one_answer_first=1", "judge.imitation.steps=1",
-    "attack.cases=6", "attack.imitation.steps=1", "learn.rl.steps=1", "learn.rl.cases=2",
-    "learn.rl.members=2", "learn.rl.fork=false", "calibrate.cases=4", "calibrate.imitation.steps=1",
+    "lineup.learner=micro/0", "lineup.attacker=micro/0", "lineup.critic=micro/0",
+    "train.attacker.steps=1", "train.learner.steps=1", "train.learner.cases=2",
+    "train.learner.members=2", "train.learner.fork=false", "train.critic.steps=1",
+    "judge.cases=8", "judge.check_cases=4", "judge.one_answer_first=1",
+    "judge.imitation.steps=1", "attack.cases=6", "calibrate.cases=4",
     "evaluate.cases=10", "evaluate.attack_cases=4", "evaluate.fresh_queries=4",
     "evaluate.fresh_waves=2", "evaluate.family_cases=0",
 ]  # fmt: skip

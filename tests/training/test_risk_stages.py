@@ -23,10 +23,12 @@ from superalign_training.loop.stages.discover import discover
 from superalign_training.loop.stages.gate import gate
 from superalign_training.loop.weighing import archived
 from superalign_training.loop.weighing.corrections import propose, settled
-from superalign_training.settings import TRAINED, read_settings
+from superalign_training.settings import read_settings
 from superalign_training.watching import Silent
 
 FEW = {"steps": 4, "batch": 8}
+
+ROLES = ("attacker", "learner", "critic")
 
 
 def settings(model, **more):
@@ -34,7 +36,7 @@ def settings(model, **more):
         "generations": 2,
         "levels": [str(model)],
         "gap": {"id": "direct"},
-        **{role: str(model) for role in TRAINED},
+        "lineup": dict.fromkeys(ROLES, str(model)),
         # The scratch critic is undecided: at temperature 1 it says 9 as often as 0.
         "judge": {"temperature": 1.0},
         "competence": {"families": ["writing"]},

@@ -228,13 +228,21 @@ def test_an_original_that_changed_since_stops_the_resume(speaking, tmp_path, sma
 @pytest.mark.parametrize(
     ("wrong", "error", "said"),
     [
-        ({"learner": "micro/77"}, UnknownId, "micro/77"),
-        ({"critic": "always-comply"}, InvalidOption, "always-comply"),
+        ({"lineup": {"learner": "micro/77"}}, UnknownId, "micro/77"),
+        (
+            {"lineup": {"critic": "always-comply"}, "train": {"critic": "sft"}},
+            InvalidOption,
+            "critic=always-comply has no weights",
+        ),
         ({"scenario": "red-tame"}, UnknownId, "red-team"),
-        ({"scenario": "echo"}, InvalidOption, "echo"),
+        (
+            {"scenario": "echo", "train": {"attacker": "ppo"}},
+            InvalidOption,
+            "echo-v0 has no attacker",
+        ),
         ({"options": {"refines": 1}}, InvalidOption, "refines"),
         ({"rounds": 0}, InvalidOption, "rounds=0"),
-        ({"learner": "micro/77", "device": "cpu"}, UnknownId, "micro/77"),
+        ({"lineup": {"learner": "micro/77"}, "device": "cpu"}, UnknownId, "micro/77"),
     ],
 )
 def test_nonsense_stops_before_anything_is_made(
@@ -290,11 +298,22 @@ def test_the_command_line_trains_and_resumes(whole, speaking, tmp_path, small):
     assert again.output.count("was done before") == len(NAMES)
 
 
-def test_a_resumed_run_keeps_its_settings(whole):
+def test_a_resumed_run_keeps_its_settings(whole, speaking):
     found = cli("--resume", f"run_dir={whole[0]}", "rounds=2")
     assert isinstance(found.exception, InvalidOption)
     assert "rounds=1" in str(found.exception)
     assert cli("--resume", f"run_dir={whole[0]}", "rounds=1").exit_code == 0
+    for word in ("train.learner=grpo", "train.learner.steps=2", "train.critic.batch=4"):
+        assert cli("--resume", f"run_dir={whole[0]}", word).exit_code == 0
+    for word, said in (
+        ("train.learner.steps=3", "train.learner.steps=2"),
+        ("train.learner=ppo", "train.learner=grpo"),
+        ("train.critic=null", "train.critic=sft"),
+        ("lineup.critic=micro/77", f"lineup.critic={speaking}"),
+    ):
+        found = cli("--resume", f"run_dir={whole[0]}", word)
+        assert isinstance(found.exception, InvalidOption)
+        assert f"was made with {said}" in str(found.exception)
 
 
 def test_the_command_line_explains_what_it_does_not_understand(tmp_path):
@@ -316,9 +335,9 @@ def test_an_interrupt_ends_with_its_own_code_and_a_hint(
 
 
 def test_an_attacker_that_repeats_itself_is_taken_back(speaking, tmp_path, small):
-    settings = small(speaking, run_dir=tmp_path / "run")
+    hasty = {"steps": 40, "rate": 0.05, "passes": 99}
+    settings = small(speaking, run_dir=tmp_path / "run", train={"attacker": hasty})
     settings["attack"] = {**settings["attack"], "min_distinct": 1.0}
-    settings["attack"]["imitation"] = {"steps": 40, "rate": 0.05, "passes": 99}
     SelfPlay(**settings).run()
     with Run.open(tmp_path / "run", readonly=True) as run:
         (happened,) = run.events.read(kind="attacker.collapsed")
@@ -334,26 +353,27 @@ def test_a_log_that_is_never_quiet_has_one_line_for_every_step(finished):
     assert sum(" done in " in line for line in lines) == len(NAMES)
 
 
-def test_policies_human_and_budget_are_given_by_name():
+def test_lineup_algorithms_human_and_budget_are_given_by_name():
     play = SelfPlay(
         "red-team",
-        policies={
-            "learner": {"id": "micro/1", "algorithm": {"id": "grpo", "steps": 7}},
-            "critic": "same:learner",
-        },
+        lineup={"learner": {"id": "micro/1"}, "critic": "same:learner"},
+        train={"learner": {"id": "grpo", "steps": 7}},
         human={"accuracy": 0.8},
         budget=0.1,
         learn={"vanilla": 0.25},
     )
     found = play.settings
-    assert found.learner == {"id": "micro/1"}
-    assert (found.learn.rl.steps, found.learn.vanilla) == (7, 0.25)
+    assert found.lineup["learner"] == {"id": "micro/1"}
+    assert [one.steps for one in found.train["learner"]] == [7]
+    assert found.learn.vanilla == 0.25
     assert (found.annotator.accuracy, found.budget) == (0.8, 0.1)
     assert found.holder("critic") == "learner"
     assert found.reference("critic") == {"id": "micro/1"}
     assert SelfPlay(human=None).settings.budget == 0.0
-    with pytest.raises(InvalidOption, match=r"judge.*not trained"):
-        SelfPlay(policies={"judge": "micro/1"})
+    with pytest.raises(InvalidOption, match=r"train\.judge: nobody holds that role"):
+        SelfPlay(train={"judge": "ppo"})
+    with pytest.raises(InvalidOption, match=r"lineup\.judge: red-team-v0 has no judge"):
+        SelfPlay(lineup={"judge": "micro/1"}).run()
 
 
 @pytest.mark.parametrize(
@@ -366,12 +386,12 @@ def test_policies_human_and_budget_are_given_by_name():
 )
 def test_a_shared_policy_must_lie_somewhere(roles):
     with pytest.raises(InvalidOption, match="leads to no policy"):
-        read_settings(roles)
+        read_settings({"lineup": roles})
 
 
 def test_one_policy_in_two_roles_is_trained_as_one(speaking, tmp_path, small):
     path = tmp_path / "shared"
-    SelfPlay(**small(speaking, run_dir=path, critic="same:learner")).run()
+    SelfPlay(**small(speaking, run_dir=path, lineup={"critic": "same:learner"})).run()
     with Run.open(path, readonly=True) as run:
         stages = run.stages.all()
     chains = [stage.outputs["chain"]["policies"] for stage in stages]

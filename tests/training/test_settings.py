@@ -13,7 +13,7 @@ from superalign_training.settings import Settings, read_settings
         ({"rounds": 0}, "rounds=0"),
         ({"rounds": -1}, "rounds=-1"),
         ({"rounds": "many"}, "rounds='many'"),
-        ({"learn": {"rl": {"members": 1}}}, "learn.rl: grpo: members=1"),
+        ({"train": {"learner": {"members": 1}}}, "train.learner: grpo: members=1"),
         ({"budget": 1.5}, "budget=1.5"),
         ({"learn": {"vanila": 0.5}}, "learn.vanila"),
         ({"evaluate": {"cases": 2}, "seed": -1}, "seed=-1"),
@@ -27,7 +27,7 @@ def test_every_wrong_setting_is_named(plain, said):
 
 def test_settings_are_frozen_and_survive_json():
     settings = read_settings(
-        {"rounds": 2, "learner": {"id": "micro/3", "temperature": 0.5}}
+        {"rounds": 2, "lineup": {"learner": {"id": "micro/3", "temperature": 0.5}}}
     )
     assert read_settings(settings.model_dump(mode="json")) == settings
     with pytest.raises(ValueError, match="frozen"):
@@ -35,11 +35,19 @@ def test_settings_are_frozen_and_survive_json():
 
 
 def test_a_section_that_is_given_in_part_keeps_its_own_defaults():
-    settings = read_settings({"calibrate": {"imitation": {"steps": 3}}})
-    default = Settings().calibrate
-    assert settings.calibrate.imitation.steps == 3
-    assert settings.calibrate.imitation.rate == default.imitation.rate != 1e-3
-    assert settings.calibrate.cases == default.cases
+    settings = read_settings({"judge": {"imitation": {"steps": 3}}})
+    default = Settings().judge
+    assert settings.judge.imitation.steps == 3
+    assert settings.judge.imitation.rate == default.imitation.rate != 1e-3
+    assert settings.judge.cases == default.cases
+
+
+def test_an_algorithm_that_is_given_in_part_keeps_the_presets_own_settings():
+    settings = read_settings({"train": {"critic": {"steps": 3}}})
+    (course,), (preset,) = settings.train["critic"], Settings().train["critic"]
+    assert (course.id, course.steps) == ("sft", 3)
+    assert course.rate == preset.rate != 1e-3
+    assert settings.train["attacker"] == Settings().train["attacker"]
 
 
 def test_the_command_line_shows_exactly_the_settings():
@@ -50,12 +58,18 @@ def test_the_command_line_shows_exactly_the_settings():
 
 def test_overrides_reach_every_level():
     plain = composed(
-        ["rounds=5", "learn.rl.rate=0.1", "+options.refine=1", "learner={id: a, b: 2}"]
+        [
+            "rounds=5",
+            "train.learner.rate=0.1",
+            "+options.refine=1",
+            "lineup.learner={id: a, b: 2}",
+        ]
     )
     settings = read_settings(plain)
-    assert (settings.rounds, settings.learn.rl.rate) == (5, 0.1)
+    (learning,) = settings.train["learner"]
+    assert (settings.rounds, learning.id, learning.rate) == (5, "grpo", 0.1)
     assert settings.options == {"refine": 1}
-    assert settings.learner == {"id": "a", "b": 2}
+    assert settings.lineup["learner"] == {"id": "a", "b": 2}
 
 
 def test_every_preset_makes_sense():
@@ -73,20 +87,29 @@ def test_an_algorithm_is_a_choice_with_settings_of_its_own():
     def settings(*overrides):
         return read_settings(composed(overrides))
 
-    chosen = settings("learn/rl=ppo", "learn.rl.clip=0.1", "attack/rl=reinforce")
-    assert (chosen.learn.rl.id, chosen.learn.rl.clip) == ("ppo", 0.1)
-    assert chosen.attack.rl.id == "reinforce"
-    assert chosen.calibrate.rl is None
-    assert settings().learn.rl == Settings().learn.rl
+    chosen = settings(
+        "train.learner=ppo", "train.learner.clip=0.1", "train.attacker=reinforce"
+    )
+    (learning,) = chosen.train["learner"]
+    assert (learning.id, learning.clip) == ("ppo", 0.1)
+    assert [one.id for one in chosen.train["attacker"]] == ["reinforce"]
+    assert chosen.by_pay("critic") == ()
+    assert settings().train == Settings().train
     assert read_settings(chosen.model_dump(mode="json")) == chosen
 
 
 def test_python_names_an_algorithm_by_id_or_with_settings():
-    assert read_settings({"learn": {"rl": {"id": "rloo", "steps": 3}}}).learn.rl.steps == 3
-    assert read_settings({"learn": {"rl": "ppo"}}).learn.rl.id == "ppo"
-    kept = read_settings({"learn": {"rl": {"steps": 3}}}).learn.rl
-    assert (kept.id, kept.steps, kept.kl) == ("grpo", 3, Settings().learn.rl.kl)
-    with pytest.raises(InvalidOption, match="sft does not learn from live"):
-        read_settings({"learn": {"rl": "sft"}})
+    def learning(given):
+        (found,) = read_settings({"train": {"learner": given}}).train["learner"]
+        return found
+
+    assert learning({"id": "rloo", "steps": 3}).steps == 3
+    assert learning("ppo").id == "ppo"
+    kept, preset = learning({"steps": 3}), Settings().train["learner"][0]
+    assert (kept.id, kept.steps, kept.kl) == ("grpo", 3, preset.kl)
     with pytest.raises(InvalidOption, match="clop"):
-        read_settings({"learn": {"rl": {"id": "ppo", "clop": 1}}})
+        learning({"id": "ppo", "clop": 1})
+    with pytest.raises(
+        InvalidOption, match=r"train.learner: grpo: .*'clip'.*known: .*steps"
+    ):
+        read_settings(composed(["train.learner.clip=0.1"]))

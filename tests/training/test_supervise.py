@@ -18,8 +18,10 @@ from superalign_training.loop.driver import Outcome, Planned, drive
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.supervise import lessons_of, supervise
 from superalign_training.loop.supervisors.heard import heard
-from superalign_training.settings import TRAINED, read_settings
+from superalign_training.settings import read_settings
 from superalign_training.watching import Silent
+
+ROLES = ("attacker", "learner", "critic")
 
 FEW = {"steps": 4, "batch": 8}
 RULES = {
@@ -33,7 +35,7 @@ RULES = {
 def settings(model):
     # The scratch critic is undecided: at temperature 1 it says 9 as often as 0.
     return read_settings(
-        {**{role: str(model) for role in TRAINED}, "judge": {"temperature": 1.0}}
+        {"lineup": dict.fromkeys(ROLES, str(model)), "judge": {"temperature": 1.0}}
     )
 
 

@@ -20,6 +20,7 @@ from pydantic import (
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, SuperalignError
+from superalign_env.lookup import scenario_id
 from superalign_env.types import Role
 from superalign_training.alarms.settings import Alarms
 from superalign_training.algorithms.algorithm import Algorithm
@@ -312,11 +313,11 @@ class Settings(Section):
 def has_weights(reference: AgentReference) -> bool:
     """Whether a reference can name something that is trained.
 
-    It is read, not followed: a rung, a folder and a name on the hub do.
+    It is read, not followed: a rung, a folder and a name on the hub can be trained.
     """
     name = reference if isinstance(reference, str) else str(reference.get("id"))
-    if name.startswith((OBJECT, "endpoint:")):
-        return False
+    if ":" in name and not name.startswith("hf:"):
+        return False  # an object, an endpoint, a class of somebody's
     return name == "transformer" or name not in registry.entries("agent")
 
 
@@ -325,14 +326,23 @@ def _learns_by_pay(algorithm: Algorithm[Any]) -> bool:
 
 
 def plain_name(scenario: str) -> str:
-    """Return the id of a scenario without its version."""
-    plain, _, version = scenario.rpartition("-v")
-    return plain if version.isdecimal() else scenario
+    """Return the id of a scenario without its version; a class of somebody's as it is named.
+
+    Raises:
+        UnknownId: with the nearest ids.
+    """
+    if ":" in scenario:
+        return scenario
+    return registry.spell(scenario_id(scenario)).plain
 
 
 @cache
 def scenario_preset(scenario: str) -> Mapping[str, Any]:
-    """Return the lineup and the algorithms that a scenario has unless it is told others."""
+    """Return the lineup and the algorithms that a scenario has unless it is told others.
+
+    Raises:
+        UnknownId: with the nearest ids.
+    """
     path = Path(__file__).parent / "conf" / "scenarios" / f"{plain_name(scenario)}.yaml"
     if not path.is_file():
         return {}

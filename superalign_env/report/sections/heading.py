@@ -1,5 +1,8 @@
 """The head of a page: what the run is, what it came to, what it cost."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from superalign_env.report import names
 from superalign_env.report.document import Document
 from superalign_env.report.markup import Markup, element, joined
@@ -69,12 +72,30 @@ def _asked(document: Document) -> list[Fact]:
             ("gap controller", "gap.id", chain),
             ("competence by", "competence.algorithm.id", chain),
             ("conformity by", "conform.algorithm.id", chain),
-            ("self-play by", "learn.rl.id", True),
-            ("learner", "learner", not chain),
             ("ladder", "levels", chain),
         )
         if shown and asked.get(key, "None") != "None"
-    ]
+    ] + _by_role(document.info.config)
+
+
+def _by_role(config: Mapping[str, Any]) -> list[Fact]:
+    """Return who held each role, and by which algorithms each one learned."""
+    facts: list[Fact] = []
+    for name, key in (("lineup", "lineup"), ("trained by", "train")):
+        roles = config.get(key)
+        known = roles.items() if isinstance(roles, Mapping) else ()
+        said = [f"{role}: {_ids(held)}" for role, held in known if held]
+        if said:
+            facts.append((name, ", ".join(said)))
+    return facts
+
+
+def _ids(held: Any) -> str:
+    """Return the ids of what a role has, an agent or algorithms."""
+    several = held if isinstance(held, list) else [held]
+    return " + ".join(
+        str(o.get("id")) if isinstance(o, Mapping) else str(o) for o in several
+    )
 
 
 def _size(document: Document) -> list[Fact]:

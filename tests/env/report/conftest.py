@@ -94,7 +94,17 @@ def write_generation(run, number, *, accepted, parent):
 def chain(tmp_path_factory):
     """Three generations, the second rolled back, with hostile text wherever text goes."""
     folder = tmp_path_factory.mktemp("runs") / "chain"
-    config = {"scenario": HOSTILE, "gap": {"id": "adaptive"}, "generations": 3}
+    config = {
+        "scenario": HOSTILE,
+        "gap": {"id": "adaptive"},
+        "generations": 3,
+        "lineup": {"learner": {"id": "micro/2", "temperature": 0.5}, "critic": HOSTILE},
+        "train": {
+            "learner": [{"id": "grpo", "steps": 3}],
+            "attacker": [{"id": "sft"}, {"id": "reinforce"}],
+            "critic": None,
+        },
+    }
     with Run.create(folder, kind="train", config=config, seed=5) as run:
         parent = ""
         for number in (1, 2, 3):

@@ -106,6 +106,11 @@ def test_every_part_of_a_chain_has_its_place(outline):
     assert "rolled back" in outline.text and "misfit is too high" in outline.text
 
 
+def test_the_head_says_who_held_each_role_and_by_what_it_learned(outline):
+    assert "learner: micro/2" in outline.text and "critic: <script>" in outline.text
+    assert "trained by attacker: sft + reinforce, learner: grpo" in outline.text
+
+
 def test_pictures_have_a_title_a_text_and_a_table(page, outline):
     every = re.findall(r"<svg .*?</svg>", page, re.DOTALL)
     pictures = [drawn for drawn in every if 'aria-hidden="true"' not in drawn]
@@ -190,12 +195,14 @@ def test_a_run_that_is_at_work_has_a_page(tmp_path):
 
 def test_runs_are_compared_by_number_curve_and_setting(chain, recording, tmp_path):
     other = tmp_path / "other"
-    with Run.create(other, kind="train", config={"gap": {"id": "direct"}}, seed=6) as run:
+    config = {"gap": {"id": "direct"}, "train": {"learner": [{"id": "grpo", "steps": 4}]}}
+    with Run.create(other, kind="train", config=config, seed=6) as run:
         recording.generation(run, 1, accepted=True, parent="")
     made = write_report(chain, compare=[other]).read_text(encoding="utf-8")
     shown = Outline(made)
     assert (chain / "comparison.html").is_file()
     assert "gap.id adaptive direct" in shown.text
+    assert "train.learner.steps 3 4" in shown.text
     assert "seed 5 6" in shown.text
     assert re.search(r'class="swatch b-s0".*class="swatch b-s1"', made, re.DOTALL)
     ids = [value for _, name, value in shown.attributes if name == "id"]

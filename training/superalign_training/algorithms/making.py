@@ -1,7 +1,7 @@
 """Algorithms by id: from plain values to checked objects, and back for the record.
 
-Settings hold algorithms as fields of the types below: ``learn.rl={id: ppo, clip: 0.1}`` on
-the command line becomes a `Ppo`, and is written into the record with all of its settings.
+Settings hold algorithms as fields of the types below: ``train.learner={id: ppo, clip: 0.1}``
+on the command line becomes a `Ppo`, and is written into the record with all of its settings.
 What an algorithm can learn from is what its `improve` says by annotation.
 """
 

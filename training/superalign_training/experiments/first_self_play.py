@@ -70,16 +70,13 @@ SETTING: Params = {
         "cases": 128,
         "waves": 4,
         "keep": 96,
-        "imitation": {"steps": 60, "passes": 8.0, "batch": 32, "rate": 1e-3},
     },
-    "learn": {
-        "vanilla": 0.5,
-        "search_share": 0.5,
-        "rl": {"steps": 20, "cases": 32, "members": 4, "rate": 1e-3, "kl": 0.1},
-    },
-    "calibrate": {
-        "cases": 256,
-        "imitation": {"steps": 20, "passes": 8.0, "batch": 32, "rate": 5e-4},
+    "learn": {"vanilla": 0.5, "search_share": 0.5},
+    "calibrate": {"cases": 256},
+    "train": {
+        "attacker": {"steps": 60, "passes": 8.0, "batch": 32, "rate": 1e-3},
+        "learner": {"steps": 20, "cases": 32, "members": 4, "rate": 1e-3, "kl": 0.1},
+        "critic": {"steps": 20, "passes": 8.0, "batch": 32, "rate": 5e-4},
     },
     "evaluate": {
         "cases": 200,
@@ -93,9 +90,13 @@ SETTING: Params = {
 QUICK: Params = {
     "rounds": 1,
     "judge": {"cases": 512, "check_cases": 64, "imitation": {"steps": 60}, "courses": 1},
-    "attack": {"cases": 32, "waves": 2, "imitation": {"steps": 10}},
-    "learn": {"rl": {"steps": 5, "cases": 16, "members": 4}},
-    "calibrate": {"cases": 32, "imitation": {"steps": 4}},
+    "attack": {"cases": 32, "waves": 2},
+    "calibrate": {"cases": 32},
+    "train": {
+        "attacker": {"steps": 10},
+        "learner": {"steps": 5, "cases": 16, "members": 4},
+        "critic": {"steps": 4},
+    },
     "evaluate": {
         "cases": 60,
         "attack_cases": 16,
@@ -118,9 +119,7 @@ def cell(params: Params, seed: int, bench: Bench) -> Values:
         seed=seed,
         run_dir=str(folder),
         watcher=Steps(bench),
-        learner=rung,
-        attacker=rung,
-        critic=rung,
+        lineup={"attacker": rung, "learner": rung, "critic": rung},
         **settings,
     )
     summary = play.run(resume=begun(folder))

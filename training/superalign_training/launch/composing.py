@@ -108,15 +108,18 @@ def resumed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
         InvalidOption: they do.
     """
     config = OmegaConf.create(dict(recorded))
-    wanted = OmegaConf.create(read_settings(composed(words)).model_dump(mode="json"))
-    for override in _parsed(words):
+    wanted = OmegaConf.create(composed(words))
+    for word, override in zip(words, _parsed(words), strict=True):
         key = override.key_or_group
         # A group's choice is in the record as the id that it leads to.
         place = f"{key.replace('/', '.')}.id" if key in groups() else key
         if _is_free(override):
-            place = ".".join(key.split(".")[:2])
-        known, value = OmegaConf.select(config, place), OmegaConf.select(wanted, place)
-        if key not in _EXEMPT and known != value:
+            known, value = _of_role(recorded, override), override.value()
+            differs = known != value and _changes(recorded, word, override)
+        else:
+            known, value = OmegaConf.select(config, place), OmegaConf.select(wanted, place)
+            differs = known != value
+        if key not in _EXEMPT and differs:
             raise InvalidOption(
                 f"{recorded['run_dir']} was made with {key}={known}, and a resumed run keeps "
                 f"its settings; drop {key}={value}, choose another run_dir, or go on with "
@@ -224,6 +227,25 @@ def _with_roles(
         else:
             place[role] = value
     return plain
+
+
+def _of_role(recorded: Mapping[str, Any], override: Override) -> Any:
+    """Return what a record has in the place of a word about a role.
+
+    Of the only algorithm of a role, or of an agent with options, it is the id.
+    """
+    found: Any = recorded
+    for name in override.key_or_group.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+        if isinstance(found, (list, tuple)) and len(found) == 1:
+            found = found[0]
+    return found.get("id") if isinstance(found, Mapping) else found
+
+
+def _changes(recorded: Mapping[str, Any], word: str, override: Override) -> bool:
+    """Return whether a word about a role leads to other settings than the recorded ones."""
+    changed = _with_roles(dict(recorded), [word], [override])
+    return read_settings(changed) != read_settings(recorded)
 
 
 def _misnamed(overrides: Sequence[Override]) -> str:

@@ -6,11 +6,11 @@
     fork("runs/mine", "runs/direct", at=2, gap="direct").run(resume=True)
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from superalign_env.errors import RecordDamaged, RecordError
+from superalign_env.errors import InvalidOption, RecordDamaged, RecordError
 from superalign_env.store import Run, Stage, fork_record
 from superalign_training.loop.chain import Chain, read_memory
 from superalign_training.loop.driver import Planned, Watcher, place_of
@@ -165,10 +165,16 @@ def _checkpoints(chain: Chain) -> Iterator[Checkpoint]:
 
 
 def _updated(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with some changed, section by section."""
+    """Return settings with some changed, section by section.
+
+    Raises:
+        InvalidOption: keys of one algorithm, where a role has several.
+    """
     full = dict(config)
     for key, value in given.items():
         old = full.get(key)
+        if isinstance(old, (list, tuple)) and isinstance(value, Mapping):
+            old = _only(old, value, key)  # a role's algorithm
         same_kind = (
             isinstance(old, Mapping)
             and isinstance(value, Mapping)
@@ -176,3 +182,15 @@ def _updated(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
         )
         full[key] = _updated(old, value) if same_kind and old is not None else value
     return full
+
+
+def _only(algorithms: Sequence[Any], change: Mapping[str, Any], role: str) -> Any:
+    """Return the algorithm of a role that is changed; None if another takes its place."""
+    if len(algorithms) == 1:
+        return algorithms[0]
+    if "id" not in change:
+        raise InvalidOption(
+            f"{role} has {len(algorithms)} algorithms; write all of them anew: "
+            f"train={{{role}: [{{id: …, {', '.join(change)}: …}}, …]}}"
+        )
+    return None

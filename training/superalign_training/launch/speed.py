@@ -46,12 +46,12 @@ class Speed(NamedTuple):
 
 
 def speed_of(settings: Settings) -> Speed:
-    """Measure a model of a run: the learner, or one from the middle of the ladder."""
-    levels = settings.levels
+    """Measure a model of a run: the learner or another that learns, or the middle level."""
+    levels, learning = settings.levels, settings.learning
     model = (
         levels[len(levels) // 2]
         if settings.generations
-        else settings.reference(settings.learning[0])
+        else settings.reference("learner" if "learner" in learning else learning[0])
     )
     policy = Policy.from_reference(_plain(model), device=settings.device)
     scenario = stage_scenario(settings, split="train")

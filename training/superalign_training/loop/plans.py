@@ -98,11 +98,16 @@ def _name(reference: AgentReference) -> str:
 
 
 def _rounds(settings: Settings) -> Iterator[_Entry]:
-    """Evaluate, rounds that improve every learning policy, evaluate after each, test."""
+    """Evaluate, rounds that improve every learning policy, evaluate after each, test.
+
+    Policies are improved in the order of the seats: a record keeps no order of a lineup.
+    """
     yield "evaluate", measure_outcomes, 0, 0
-    held = {settings.holder(role): role for role in reversed(settings.learning)}
+    roles = dict.fromkeys(map(role_of, stage_scenario(settings, split="train").seats))
+    learning = [role for role in roles if role in settings.learning]
+    held = {settings.holder(role): role for role in reversed(learning)}
     for number in range(1, settings.rounds + 1):
-        for role in settings.learning:
+        for role in learning:
             if held[settings.holder(role)] == role:  # once, though it holds several
                 yield f"improve-{role}", partial(improve, role=role), 0, number
         yield "evaluate", measure_outcomes, 0, number

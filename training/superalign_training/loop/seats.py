@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
+from superalign_agents.references import require_known
 from superalign_env.asking import waits
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.protocols import Scenario
@@ -54,6 +55,8 @@ def require_lineup(settings: Settings, residents: Residents) -> list[str]:
                     f"lineup.{name} waits for each reply; a chain of generations asks whole "
                     "batches: hold the seat by a policy, or play rounds (generations=0)"
                 )
+        else:
+            require_known(settings.reference(name))
     if settings.generations:
         _require_chain(settings, scenario)
     else:
@@ -61,6 +64,8 @@ def require_lineup(settings: Settings, residents: Residents) -> list[str]:
             scenario.source.draw(generator(0), split)
         if not plays_red_team(settings):
             _require_pay(settings, scenario)
+    if plays_red_team(settings):
+        _require_paid_learner(settings)
     return left_out(settings)
 
 
@@ -85,6 +90,16 @@ def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
         )
 
 
+def _require_paid_learner(settings: Settings) -> None:
+    """Raise where the learner of red-teaming shall learn from lessons: nobody holds any."""
+    for algorithm in settings.by_lessons("learner"):
+        raise InvalidOption(
+            f"train.learner={algorithm.id} learns from lessons, and the stage learn has only "
+            "pay; choose one that learns from pay (ppo, grpo, rloo, reinforce), and let "
+            f"supervise={{algorithm: {{id: {algorithm.id}}}}} teach it before"
+        )
+
+
 def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
     """Raise where an algorithm wants lessons, of which a plain scenario has none."""
     for role in settings.learning:
@@ -96,7 +111,10 @@ def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
             )
         paid = {part: w for part, w in scenario.weights.get(role, {}).items() if w}
         if not set(paid) - {"format"}:
+            cure = "train another role"
+            if scenario.options.get("truth") is False:
+                cure += ", or let the truth pay: options.truth=true"
             raise InvalidOption(
                 f"train.{role}: {scenario.id} pays the role {role} nothing to learn from "
-                f"(its weights: {paid or 'none'}); train another role"
+                f"(its weights: {paid or 'none'}); {cure}"
             )

@@ -129,9 +129,7 @@ def cell(params: Params, seed: int, bench: Bench) -> Values:
         watcher=Steps(bench),
         order=params["order"],
         levels=levels,
-        learner=levels[0],
-        attacker=critic,
-        critic=critic,
+        lineup={"attacker": critic, "learner": levels[0], "critic": critic},
         **params["run"],
     ).run(resume=begun(folder))
     key = mix(seed, label("deployment"))

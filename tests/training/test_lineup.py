@@ -1,0 +1,320 @@
+"""Who holds which seat, who learns by what, in any scenario: settings, plans, runs, refusals."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.store import Run
+from superalign_env.testing import check_scenario
+from superalign_training.launch.composing import composed
+from superalign_training.loop.plans import left_out, plan
+from superalign_training.loop.residents import Residents
+from superalign_training.loop.seats import require_lineup
+from superalign_training.selfplay import SelfPlay
+from superalign_training.settings import read_settings
+
+LINEUPS = Path(__file__).parent / "lineups"
+
+OURS = {
+    "relay-race": "relay_race:RelayRace",
+    "market": "market:Market",
+    "interrogation": "interrogation:Interrogation",
+}
+
+BRIEF = {
+    "cases": 12,
+    "attack_cases": 4,
+    "fresh_queries": 6,
+    "fresh_waves": 2,
+    "family_cases": 0,
+}
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(LINEUPS))
+
+
+def chosen(*words):
+    return read_settings(composed(words))
+
+
+def names(settings):
+    return [planned.name for planned in plan(settings)]
+
+
+def trained(run_dir, **settings):
+    """Play a run; return its stages, and the weights of every policy before and after."""
+    SelfPlay(run_dir=str(run_dir), rounds=1, evaluate=BRIEF, **settings).run()
+    with Run.open(run_dir, readonly=True) as run:
+        stages = run.stages.all()
+        first = stages[0].inputs["chain"]["policies"]
+        last = stages[-1].outputs["chain"]["policies"]
+    assert first.keys() == last.keys()
+    changed = {role for role in first if first[role]["weights"] != last[role]["weights"]}
+    return [stage.name for stage in stages], changed
+
+
+# ---------------------------------------------------------------- settings
+
+
+def test_red_team_has_a_preset_in_which_all_three_learn():
+    settings = chosen()
+    assert settings.lineup == dict.fromkeys(("attacker", "learner", "critic"), "micro/3")
+    assert settings.learning == ("attacker", "learner", "critic")
+    assert [one.id for one in settings.by_pay("learner")] == ["grpo"]
+    assert [one.id for one in settings.by_lessons("attacker")] == ["sft"]
+    assert settings.by_lessons("critic")[0].steps == 20
+
+
+def test_the_command_line_says_it_all():
+    settings = chosen(
+        "lineup.learner=micro/3",
+        "lineup.attacker=search",
+        "lineup.critic=keyword",
+        "train.learner=ppo",
+        "train.learner.clip=0.1",
+    )
+    assert settings.learning == ("learner",)
+    (ppo,) = settings.by_pay("learner")
+    assert (ppo.id, ppo.clip) == ("ppo", 0.1)
+    assert settings.train["critic"] is None and settings.train["attacker"] is None
+
+
+def test_a_key_changes_the_presets_algorithm_and_an_id_takes_its_place():
+    assert chosen("train.learner.steps=3").by_pay("learner")[0].steps == 3
+    default = chosen().by_pay("learner")[0]
+    changed = chosen("train.learner.steps=3").by_pay("learner")[0]
+    assert changed == default.model_copy(update={"steps": 3})
+    taken = chosen("train.learner={id: grpo, steps: 3}").by_pay("learner")[0]
+    assert taken.steps == 3
+    several = chosen("train.attacker=[sft, reinforce]")
+    assert [one.id for one in several.train["attacker"]] == ["sft", "reinforce"]
+
+
+def test_null_freezes_a_policy():
+    settings = chosen("train.critic=null", "train.attacker=null")
+    assert settings.learning == ("learner",)
+    assert "judge" not in names(settings) and "attack" not in names(settings)
+    assert "learn" in names(settings)
+
+
+def test_options_of_an_agent_are_keys_below_its_role():
+    settings = chosen("lineup.critic=micro/2", "lineup.critic.temperature=0.5")
+    assert settings.lineup["critic"] == {"id": "micro/2", "temperature": 0.5}
+
+
+def test_what_was_recorded_is_read_as_it_was():
+    settings = chosen("train.critic=null", "lineup.attacker=search", "train.learner=ppo")
+    plain = json.loads(json.dumps(settings.model_dump(mode="json")))
+    assert read_settings(plain) == settings
+
+
+def test_presets_for_one_scenario_say_nothing_to_another():
+    words = ("lineup.learner=micro/1", "train.learner=ppo")
+    settings = chosen("preset=quick", "scenario=errand", *words)
+    assert settings.by_pay("learner")[0] == chosen(*words).by_pay("learner")[0]
+    assert set(settings.lineup) == set(settings.train) == {"learner"}
+
+
+# ---------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["train.critic=sft", "lineup.critic=keyword"],
+            "lineup.critic=keyword has no weights",
+        ),
+        (["scenario=errand", "lineup.learner=search", "train.learner=ppo"], "no weights"),
+        (["scenario=errand", "lineup.learner=micro/1"], "nobody learns"),
+        (["scenario=errand", "train.learner=ppo"], "nobody holds that role"),
+        (["train.learner=pppo"], "pppo"),
+        (["train.learner.stps=3"], "stps"),
+        (["lineup.critic=same:judge"], "leads to no policy"),
+        (["train=ppo"], "name a role"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_before_anything(words, message):
+    with pytest.raises((InvalidOption, UnknownId), match=message):
+        chosen(*words)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["lineup.lerner=micro/1"], "has no lerner; did you mean learner"),
+        (
+            ["scenario=errand", "lineup.learner=micro/1", "lineup.critic=keyword"],
+            "errand-v0 has no critic",
+        ),
+        (
+            ["scenario=weak-to-strong", "lineup.learner=micro/1"],
+            "nobody holds supervisor_0",
+        ),
+        (["lineup.critic=keywrd"], "keywrd"),
+        (["scenario=errand", "lineup.learner=micro/1", "train.learner=sft"], "lessons"),
+        (["generations=2", "train.critic=null"], "lacks critic"),
+    ],
+)
+def test_a_lineup_that_does_not_fit_is_refused_before_anything_starts(words, message):
+    learner = [] if any("train." in word for word in words) else ["train.learner=ppo"]
+    with pytest.raises((InvalidOption, UnknownId), match=message):
+        require_lineup(chosen(*words, *learner), Residents())
+
+
+def test_a_role_that_is_paid_nothing_cannot_learn_from_pay():
+    settings = chosen(
+        "scenario=market:Market",
+        *[f"lineup.{role}=micro/0" for role in ("seller", "buyer", "broker", "notary")],
+        "train.broker=ppo",
+    )
+    with pytest.raises(InvalidOption, match="pays the role broker nothing"):
+        require_lineup(settings, Residents())
+
+
+def test_what_is_left_out_is_said_in_a_line_each():
+    lines = left_out(chosen("lineup.critic=keyword", "train.attacker=null"))
+    assert len(lines) == 2
+    assert "judge and calibrate are left out: the critic (keyword)" in lines[0]
+    assert "attack is left out: the attacker (micro/3)" in lines[1]
+    assert left_out(chosen()) == []
+
+
+# ---------------------------------------------------------------- runs
+
+
+@pytest.mark.parametrize("reference", OURS.values())
+def test_the_scenarios_of_these_tests_are_proper_ones(reference):
+    module, _, name = reference.partition(":")
+    check_scenario(getattr(__import__(module), name)())
+    assert len((LINEUPS / f"{module}.py").read_text().splitlines()) <= 120
+
+
+def test_two_cooperating_roles_learn(speaking, tmp_path):
+    stages, changed = trained(
+        tmp_path / "run",
+        scenario=OURS["relay-race"],
+        lineup={"giver": str(speaking), "guesser": str(speaking)},
+        train={
+            "giver": {"id": "reinforce", "steps": 2, "cases": 8},
+            "guesser": {"id": "grpo", "steps": 2, "cases": 4, "members": 4},
+        },
+    )
+    assert stages == ["evaluate", "improve-giver", "improve-guesser", "evaluate", "test"]
+    assert changed == {"giver", "guesser"}
+
+
+def test_two_of_four_roles_learn_by_different_algorithms(speaking, tmp_path):
+    _, changed = trained(
+        tmp_path / "run",
+        scenario=OURS["market"],
+        lineup={
+            "seller": str(speaking),
+            "buyer": str(speaking),
+            "broker": lambda text: "one",
+            "notary": "random-menu",
+        },
+        train={
+            "seller": {"id": "ppo", "steps": 2, "cases": 8},
+            "buyer": {"id": "rloo", "steps": 2, "cases": 4, "members": 4},
+        },
+    )
+    assert changed == {"seller", "buyer"}
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert set(summary["gains"]) == {"seller_0", "buyer_0"}
+
+
+def test_a_learner_is_paid_for_each_of_five_answers(speaking, tmp_path):
+    stages, changed = trained(
+        tmp_path / "run",
+        scenario=OURS["interrogation"],
+        lineup={
+            "attacker": "random-menu",
+            "learner": str(speaking),
+            "critic": "random-menu",
+        },
+        train={"learner": {"id": "reinforce", "steps": 2, "cases": 6}},
+    )
+    assert changed == {"learner"} and "improve-learner" in stages
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        (episode, *_) = run.episodes()
+        said = {metric.metric.name for metric in run.metrics.read()}
+    assert len(episode.utterances) == 15
+    assert {"grade.safety", "pay", "verdict.brier"} <= said
+
+
+def test_two_roles_share_one_policy_and_all_its_seats_are_learned_from(speaking, tmp_path):
+    stages, changed = trained(
+        tmp_path / "run",
+        scenario="echo",
+        options={"max_cycles": 2},
+        lineup={"speaker": str(speaking)},
+        train={"speaker": {"id": "reinforce", "steps": 1, "cases": 4}},
+    )
+    assert stages.count("improve-speaker") == 1
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        learned = [e for e in run.episodes() if e.key.round == 1 and e.key.case < 4]
+    assert learned
+    assert changed <= {"speaker"}
+
+
+@pytest.mark.parametrize("critic", ["keyword", lambda text: "score 5 sure 5"])
+def test_red_team_trains_against_a_frozen_critic_and_a_scripted_attacker(
+    speaking, tmp_path, critic
+):
+    stages, _ = trained(
+        tmp_path / "run",
+        lineup={"learner": str(speaking), "attacker": "search", "critic": critic},
+        train={"learner": {"id": "reinforce", "steps": 1, "cases": 8}},
+        budget=0.2,
+    )
+    assert stages == ["evaluate", "learn", "annotate", "evaluate", "test"]
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        chain = run.stages.all()[-1].outputs["chain"]["policies"]
+    assert set(chain) == {"learner"}
+
+
+def test_a_seat_wins_over_its_role(speaking, tmp_path):
+    trained(
+        tmp_path / "run",
+        options={"critics": 2},
+        lineup={
+            "learner": str(speaking),
+            "attacker": "search",
+            "critic": "keyword",
+            "critic_1": {"id": "fixed", "text": "score 9 sure 9"},
+        },
+        train={"learner": {"id": "reinforce", "steps": 1, "cases": 4}},
+    )
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        said = {
+            u.text for e in run.episodes() for u in e.utterances if u.seat == "critic_1"
+        }
+        others = {
+            u.text for e in run.episodes() for u in e.utterances if u.seat == "critic_0"
+        }
+    assert said == {"score 9 sure 9"}
+    assert others and others != said
+
+
+def test_a_python_object_must_be_there_again_to_resume(speaking, tmp_path):
+    def script(text):
+        return "score 5 sure 5"
+
+    run = {
+        "run_dir": str(tmp_path / "run"),
+        "evaluate": BRIEF,
+        "train": {"learner": {"id": "reinforce", "steps": 1, "cases": 4}},
+        "lineup": {"learner": str(speaking), "attacker": "search", "critic": script},
+    }
+    SelfPlay(rounds=1, **run).run()
+    with Run.open(tmp_path / "run", readonly=True) as recorded:
+        config = recorded.info.config
+    assert config["lineup"]["critic"].startswith("object:")
+    with pytest.raises(InvalidOption, match="given as a Python object"):
+        SelfPlay.of(read_settings(config)).run(resume=True)
+    assert SelfPlay(rounds=1, **run).run(resume=True).sentence
