@@ -86,7 +86,7 @@ def test_python_names_an_algorithm_by_id_or_with_settings():
     assert read_settings({"learn": {"rl": "ppo"}}).learn.rl.id == "ppo"
     kept = read_settings({"learn": {"rl": {"steps": 3}}}).learn.rl
     assert (kept.id, kept.steps, kept.kl) == ("grpo", 3, Settings().learn.rl.kl)
-    with pytest.raises(InvalidOption, match="sft does not learn from live"):
+    with pytest.raises(InvalidOption, match="sft does not learn from episodes"):
         read_settings({"learn": {"rl": "sft"}})
     with pytest.raises(InvalidOption, match="clop"):
         read_settings({"learn": {"rl": {"id": "ppo", "clop": 1}}})

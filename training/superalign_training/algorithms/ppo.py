@@ -7,11 +7,12 @@ whole of it. What was left out: several devices, a critic with a body of its own
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 
+from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.algorithms.trainers.former_self import Anchor
 from superalign_training.algorithms.updates.advantages import GUARD
@@ -67,6 +68,7 @@ class Rollout(NamedTuple):
 class Ppo(Section):
     """Proximal policy optimisation: a value function says what pay was to be expected."""
 
+    learns_from: ClassVar[LearnsFrom] = "episodes"
     id: Literal["ppo"] = "ppo"
     steps: Count = 20
     """Rollouts of the newest policy."""

@@ -7,12 +7,13 @@ keeps a role that starts ahead from being rewarded for its seat (SPIRAL, arXiv 2
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from superalign_env.types import role_of
+from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.algorithms.trainers.former_self import Anchor
 from superalign_training.algorithms.updates.anchor import anchor_of
@@ -37,6 +38,7 @@ _REPORTED = ("policy_loss", "kl", "entropy", "loss")
 class Reinforce(Section):
     """REINFORCE against a running mean of what the role earns."""
 
+    learns_from: ClassVar[LearnsFrom] = "episodes"
     id: Literal["reinforce"] = "reinforce"
     steps: Count = 20
     """Optimiser steps, each on episodes of the newest policy."""

@@ -22,11 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, hint, nearest
-from superalign_training.algorithms.making import (
-    learns_from,
-    make_algorithm,
-)
-from superalign_training.experience import Experience, Live
+from superalign_training.algorithms.making import algorithms_for, make_algorithm
 from superalign_training.gap.making import make_controller
 from superalign_training.registered import plain_registered
 from superalign_training.sections import keys_in, unknown_key
@@ -149,10 +145,9 @@ def changed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
 @cache
 def groups() -> dict[str, dict[str, dict[str, Any]]]:
     """Return every group of choices: group → id → its settings and their defaults."""
-    algorithms = {}
-    for name in registry.entries("algorithm"):
-        if learns_from(registry.load("algorithm", name)) & {Live, Experience}:
-            algorithms[name] = plain_registered(make_algorithm(name))
+    algorithms = {
+        name: plain_registered(make_algorithm(name)) for name in algorithms_for("episodes")
+    }
     controllers = {
         name: plain_registered(make_controller(name)) for name in registry.entries("gap")
     }
