@@ -17,13 +17,12 @@ from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.algorithms.trainers.former_self import Anchor
 from superalign_training.algorithms.updates.advantages import GUARD
 from superalign_training.algorithms.updates.anchor import anchor_of
-from superalign_training.algorithms.updates.batches import spread
 from superalign_training.algorithms.updates.cases import Cases, is_flat, totals
-from superalign_training.algorithms.updates.credit import credit, log_ratios
+from superalign_training.algorithms.updates.credit import gae_of_rows, log_ratios
 from superalign_training.algorithms.updates.descent import Descent, Loss
 from superalign_training.algorithms.updates.hindsight import Hindsight, look_back
 from superalign_training.algorithms.updates.history import History
-from superalign_training.algorithms.updates.likelihood import read
+from superalign_training.algorithms.updates.likelihood import evaluate
 from superalign_training.algorithms.updates.losses import (
     clipped_surrogate,
     clipped_value_loss,
@@ -179,21 +178,18 @@ class Ppo(Section):
         self, rows: Sequence[Row], before: Hindsight, *, cap: float | None
     ) -> Rollout:
         """Return what every token deserves, given what was paid and what was expected."""
-        given = credit(
+        given = gae_of_rows(
             rows,
             before.values.tolist(),
             level=self.gae,
-            discount=self.discount,
-            trace=self.trace,
+            gamma=self.discount,
+            gae_lambda=self.trace,
             log_ratios=log_ratios(rows, before.logprobs.tolist()) if cap else None,
             cap=cap or 1.0,
         )
-        width, device = before.batch.width, before.batch.ids.device
-        advantages, targets, decides = [
-            spread(numbers, width, device=device) for numbers in given
-        ]
+        advantages, targets, decides = [before.batch.spread(numbers) for numbers in given]
         if self.normalise:
-            advantages = standardised(advantages, decides) * before.batch.own
+            advantages = standardised(advantages, decides) * before.batch.loss_mask
         return Rollout(before, advantages, targets, decides)
 
     def _learn(
@@ -222,20 +218,17 @@ class Ppo(Section):
     def _loss_of(self, policy: Policy, minibatch: Rollout) -> Loss:
         """Return the loss of a minibatch, as the sum of its rows' shares."""
         tokens, decisions = (
-            minibatch.before.batch.own.sum(),
+            minibatch.before.batch.loss_mask.sum(),
             minibatch.decides.sum().clamp(min=1),
         )
-        temperature = policy.agent.temperature or 1.0
 
         def loss(places: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
             (batch, old, old_values, anchored), *judged = minibatch.rows(places)
             advantages, targets, decides = judged
-            outlook = policy.forward(batch.ids, batch.seen, keep=batch.width + 1)
-            new, entropies = read(outlook.logits, batch, temperature)
-            values = outlook.values[:, -batch.width - 1 : -1]
+            new, entropies, values = evaluate(policy, batch)
 
             def over_tokens(numbers: torch.Tensor) -> torch.Tensor:
-                return (numbers * batch.own).sum() / tokens
+                return (numbers * batch.loss_mask).sum() / tokens
 
             surrogate = clipped_surrogate(new, old, advantages, self.clip)
             errors = clipped_value_loss(values, old_values, targets, self.value_clip)

@@ -17,7 +17,6 @@ from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.algorithms.trainers.former_self import Anchor
 from superalign_training.algorithms.updates.anchor import anchor_of
-from superalign_training.algorithms.updates.batches import spread
 from superalign_training.algorithms.updates.cases import Cases, is_flat, totals
 from superalign_training.algorithms.updates.credit import by_turn, log_ratios, weighed
 from superalign_training.algorithms.updates.descent import Descent, Loss
@@ -134,8 +133,8 @@ class Reinforce(Section):
     ) -> Loss:
         """Return the loss of a step, as the sum of its rows' shares."""
         whole = before.batch
-        tokens = whole.own.sum()
-        advantages = spread(merits, whole.width, device=whole.ids.device)
+        tokens = whole.loss_mask.sum()
+        advantages = whole.spread(merits)
         temperature = policy.agent.temperature or 1.0
 
         def loss(places: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
@@ -143,7 +142,7 @@ class Reinforce(Section):
             new, entropies = likelihood(policy.model, batch, temperature)
 
             def over_tokens(numbers: torch.Tensor) -> torch.Tensor:
-                return (numbers * batch.own).sum() / tokens
+                return (numbers * batch.loss_mask).sum() / tokens
 
             shares = {
                 "policy_loss": over_tokens(-advantages[places] * new),
