@@ -71,7 +71,7 @@ class Algorithm(Protocol[ExperienceT_contra]):
             seed: of everything random in training; another one for every call.
                 ``policy.seed(seed)`` mixes it with the number of updates.
             on_step: called with 1, 2, 3, … and the numbers (floats, finite) of each update:
-                of one optimiser step, or of all that are taken on the same rollout.
+                of one optimiser step, or of all that are taken on one rollout of episodes.
 
         Returns:
             Finite numbers that sum up the whole call, by name; ``reward_first`` and
