@@ -1,6 +1,5 @@
 """The algorithm of docs/your_algorithm.md learns, and is known once it is installed."""
 
-import copy
 import json
 import re
 import sys
@@ -29,7 +28,7 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def installed(folder, monkeypatch):
+def installed(folder):
     """The same, with the page's entry point, as pip would install it."""
     group, name, target = re.search(
         r'project\.entry-points\."(.+?)"\]\n(\S+) = "(.+?)"', PAGE.read_text("utf-8")
@@ -43,12 +42,12 @@ def installed(folder, monkeypatch):
         composing.groups.cache_clear,
         composing._register.cache_clear,
     )
-    groups = ConfigStore.instance()
-    monkeypatch.setattr(groups, "repo", copy.deepcopy(groups.repo))
     for forget in caches:
         forget()
     yield
     (info / "entry_points.txt").unlink()
+    for section in composing.CHOOSING:  # Hydra's table is one for the process
+        ConfigStore.instance().repo[section]["rl"].pop("a2c.yaml")
     for forget in caches:
         forget()
 
