@@ -146,6 +146,26 @@ def test_whoever_breaks_the_contract_is_told_how(fault):
     assert isinstance(said.value, NotReproducible) == (fault in kept)
 
 
+class Both(Imitation):
+    """Imitates whatever is good, if its fault lets it."""
+
+    id: Literal["both"] = "both"
+    learns_from: ClassVar = ("examples", "opinions")
+
+    def improve(self, policy, experience, *, seed, on_step=None):
+        good = [one for one in experience if getattr(one, "good", True)]
+        if self.fault == "opinions" and len(good) < len(experience):
+            raise KeyError("good")
+        silent = not all(one.prompt_ids for one in experience)
+        return super().improve(policy, [] if silent else good, seed=seed, on_step=on_step)
+
+
+def test_every_kind_that_is_declared_is_tried():
+    check_algorithm(Both())
+    with pytest.raises(ProtocolError, match="both failed on opinions: KeyError"):
+        check_algorithm(Both(fault="opinions"))
+
+
 def test_one_that_keeps_the_policy_must_keep_it():
     with pytest.raises(ProtocolError, match="has keeps_policy, and changed the policy"):
         check_algorithm(Bystander())
@@ -196,6 +216,22 @@ def test_pay_that_is_no_number_must_be_refused():
         ProtocolError, match=r"bad episodes \(an episode that pays nan\).*it returned"
     ):
         check_algorithm(Careless())
+
+
+class Unweighed(Reinforce):
+    """Takes for granted that nothing must be weighed."""
+
+    def improve(self, policy, experience, *, seed, on_step=None):
+        if self.kl and experience.cap is not None:
+            raise InvalidOption("live episodes only")
+        _ = None if experience.cap is None else experience.no_such_name
+        return super().improve(policy, experience, seed=seed, on_step=on_step)
+
+
+def test_recorded_episodes_are_learned_from_or_refused():
+    check_algorithm(Unweighed(**ROUND), penalty=True)
+    with pytest.raises(ProtocolError, match=r"on recorded episodes: AttributeError.*cap"):
+        check_algorithm(Unweighed(**ROUND, kl=0.0))
 
 
 class Forgetful(Section):

@@ -70,7 +70,7 @@ def make_algorithm(
     """
     if not isinstance(reference, (str, Mapping)):
         if callable(getattr(reference, "improve", None)):
-            return _whole(reference)
+            return _complete(reference)
         raise InvalidOption(f"{reference!r} is no algorithm; give an id or {{id: …}}")
     given = {"id": reference} if isinstance(reference, str) else dict(reference)
     if default is not None:
@@ -80,10 +80,10 @@ def make_algorithm(
     made: Algorithm[Any] = make_registered(
         "algorithm", given, noun="algorithm", example="ppo"
     )
-    return _whole(made)
+    return _complete(made)
 
 
-def _whole(made: Algorithm[Any]) -> Algorithm[Any]:
+def _complete(made: Algorithm[Any]) -> Algorithm[Any]:
     """Return an algorithm that says what it learns from and has the settings for it.
 
     Raises:
@@ -108,14 +108,14 @@ def plain_algorithm(algorithm: Algorithm[Any]) -> dict[str, Any]:
 def algorithms_for(*kinds: Kind) -> list[str]:
     """Return the ids of all algorithms that learn from one of some kinds of experience.
 
-    One that does not say what it learns from is left out, with a warning: a broken plug-in
-    must not take the others along.
+    One that cannot be loaded, or does not say what it learns from, is left out, with a
+    warning: a broken plug-in must not take the others along.
     """
     able = []
     for name in registry.entries("algorithm"):
         try:
             found = experience_kinds(registry.load("algorithm", name))
-        except InvalidOption as error:
+        except Exception as error:  # whatever a plug-in raises at its import
             warnings.warn(f"{name} is left out: {error}", RuntimeWarning, stacklevel=2)
             continue
         if not found.isdisjoint(kinds):
