@@ -48,7 +48,12 @@ def batch_of(policy: Policy, rows: Sequence[Row]) -> Batch:
         policy: whose tokens they are.
         rows: with prompts and completions of at least one token.
     """
-    filler, device = int(policy.tokenizer.pad_token_id or 0), policy.model.device
+    filler = int(policy.tokenizer.pad_token_id or 0)
+    return pad(rows, filler=filler, device=policy.model.device)
+
+
+def pad(rows: Sequence[Row], *, filler: int, device: torch.device) -> Batch:
+    """Return rows as tensors, the id `filler` where nothing is."""
     before = max(len(row.prompt_ids) for row in rows)
     after = max(len(row.completion_ids) for row in rows)
     ids = torch.full((len(rows), before + after), filler)
