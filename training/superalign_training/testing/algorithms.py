@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from msgspec.structs import replace
 from pydantic import BaseModel
+from transformers.utils.logging import disable_progress_bar
 
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import InvalidOption, NotReproducible, ProtocolError
@@ -48,6 +49,8 @@ def check_algorithm(algorithm: Algorithm[Any], *, penalty: bool = False) -> None
     except InvalidOption as error:
         raise ProtocolError(str(error)) from error
     _check_settings(algorithm)
+    # Writing weights takes milliseconds and would draw a bar each time.
+    disable_progress_bar()  # type: ignore[no-untyped-call] # theirs
     for kind in sorted(kinds):
         with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
             trial = _Trial(algorithm, kind, Path(folder))
