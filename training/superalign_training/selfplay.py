@@ -17,7 +17,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from superalign_agents.devices import require_device
 from superalign_env.errors import InvalidOption
-from superalign_env.store import Run
+from superalign_env.store import TRAINING, Run
 from superalign_env.store.room import room_for
 from superalign_env.types import Role
 from superalign_training.evaluation.chain_summary import (
@@ -155,7 +155,7 @@ def write_summary(run: Run) -> Summary | ChainSummary:
 
     Both end with what the run was told of the truth while it learned.
     """
-    metrics = [row.metric for row in run.metrics.read()]
+    metrics = [row.metric for row in run.metrics.read(without=TRAINING)]
     summary: Summary | ChainSummary = summarise(metrics)
     if run.info.config.get("generations"):
         summary = summarise_chain(metrics, fates(run))
