@@ -45,6 +45,8 @@ class Line(NamedTuple):
     """Index of the series: the same colour and mark all over the page."""
     style: Literal["solid", "dashed", "dotted"] = "solid"
     hollow: bool = False
+    marks: bool = True
+    """Whether every number has a mark and says what it is; long lines are lighter without."""
 
 
 class Panel(NamedTuple):
@@ -119,7 +121,9 @@ def _draw(axes: Axes, line: Line, aside: float, tips: Tips) -> None:
     colour = light(series(line.colour))
     places = [dot.place + aside for dot in line.dots]
     look = (series(line.colour), _mark(line.colour), line.style, line.hollow)
-    _stroke(axes, places, [dot.value for dot in line.dots], look, marks=True)
+    _stroke(axes, places, [dot.value for dot in line.dots], look, marks=line.marks)
+    if not line.marks:
+        return
     for place, dot in zip(places, line.dots, strict=True):
         if dot.low is not None and dot.high is not None:
             axes.vlines(place, dot.low, dot.high, color=colour, linewidth=1.1, alpha=0.75)
