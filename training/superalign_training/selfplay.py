@@ -17,7 +17,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from superalign_agents.devices import require_device
 from superalign_env.errors import InvalidOption
-from superalign_env.store import Run
+from superalign_env.store import TRAINING, Run
 from superalign_env.store.room import room_for
 from superalign_env.types import Role
 from superalign_training.evaluation.chain_summary import (
@@ -26,6 +26,7 @@ from superalign_training.evaluation.chain_summary import (
     summarise_chain,
 )
 from superalign_training.evaluation.summary import Summary, summarise
+from superalign_training.loggers import Logging, make_loggers
 from superalign_training.loop.cast import first_policies, stage_scenario
 from superalign_training.loop.chain import Chain, first_chain
 from superalign_training.loop.driver import Watcher, drive
@@ -104,6 +105,7 @@ class SelfPlay:
         """
         settings = self.settings
         require_device(settings.device)
+        loggers = make_loggers(settings.log_to)
         # Loading weights takes milliseconds and would draw a bar each time.
         disable_progress_bar()  # type: ignore[no-untyped-call] # theirs
         if settings.device == "cpu":
@@ -113,13 +115,14 @@ class SelfPlay:
         residents = Residents()
         policies = first_policies(settings, residents)
         shared = {r: settings.holder(r) for r in TRAINED if settings.holder(r) != r}
-        with _opened(settings, resume) as run:
+        with _opened(settings, resume) as run, Logging(run, loggers) as logging:
             drive(
                 run,
                 plan(settings),
                 first=lambda: first_chain(run, policies, holders=shared),
                 watcher=self._watcher,
                 failures=settings.failures,
+                sink=logging,
             )
             return write_summary(run)
 
@@ -155,7 +158,7 @@ def write_summary(run: Run) -> Summary | ChainSummary:
 
     Both end with what the run was told of the truth while it learned.
     """
-    metrics = [row.metric for row in run.metrics.read()]
+    metrics = [row.metric for row in run.metrics.read(without=TRAINING)]
     summary: Summary | ChainSummary = summarise(metrics)
     if run.info.config.get("generations"):
         summary = summarise_chain(metrics, fates(run))

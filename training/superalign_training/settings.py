@@ -29,6 +29,7 @@ from superalign_training.gap.adaptive import Adaptive
 from superalign_training.gap.level import Level
 from superalign_training.gap.making import GapRule
 from superalign_training.league import LeagueSettings
+from superalign_training.loggers import LogTo
 from superalign_training.risks.settings import Conform, Discover, Gate
 from superalign_training.sections import (
     Count,
@@ -196,6 +197,9 @@ class Settings(Section):
     critic: AgentReference = "micro/3"
     budget: Share = 0.02
     """Share of each round's episodes that the human is asked about."""
+    log_to: LogTo = None
+    """Loggers that get every metric, too: ``tensorboard``, ``wandb``, ``trackio``, a mapping
+    with an ``id`` and options, or a list of these."""
     device: str = "cpu"
     threads: Count = 1
     """Threads of PyTorch on a CPU."""

@@ -22,6 +22,7 @@ from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
 from superalign_env.errors import InvalidOption
+from superalign_env.store import declare
 from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import (
     OnStep,
@@ -40,6 +41,11 @@ from superalign_training.algorithms.trainers.tokenised import Tokenised
 from superalign_training.experience import Preference
 from superalign_training.policy import Policy
 from superalign_training.sections import Count, Section
+
+declare("train/accuracy", "Pairs in the right order", unit="share", better="higher")
+declare("train/margin", "Margin of the chosen over the rejected", better="higher")
+declare("train/rewards/chosen", "Implicit reward of the chosen")
+declare("train/rewards/rejected", "Implicit reward of the rejected")
 
 PreferenceLoss = Literal["sigmoid", "conservative", "robust"]
 
@@ -116,8 +122,8 @@ class Dpo(Section):
             "steps": float(steps),
             "loss_first": loss_first,
             "loss": loss,
-            "margin": first_and_last(recorder, "rewards/margins")[1],
-            "accuracy": first_and_last(recorder, "rewards/accuracies")[1],
+            "margin": first_and_last(recorder, "margin")[1],
+            "accuracy": first_and_last(recorder, "accuracy")[1],
         }
 
 

@@ -43,8 +43,8 @@ class Grpo(GroupSettings):
 
         Returns:
             ``reward_first`` and ``reward`` (means over the first and last tenth),
-            ``loss``, ``kl``, ``entropy``, ``flat`` (share of groups without any difference
-            in pay), ``cases`` played, ``groups`` (share of them that all members had a
+            ``loss``, ``kl``, ``entropy``, ``frac_reward_zero_std`` (share of groups without
+            any difference in pay), ``cases`` played, ``groups`` (share of them that all members had a
             turn in).
 
         Raises:

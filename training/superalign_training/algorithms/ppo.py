@@ -12,6 +12,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 
+from superalign_env.store import declare
 from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.algorithms.trainers.former_self import Anchor
@@ -24,8 +25,10 @@ from superalign_training.algorithms.updates.hindsight import Hindsight, look_bac
 from superalign_training.algorithms.updates.history import History
 from superalign_training.algorithms.updates.likelihood import evaluate
 from superalign_training.algorithms.updates.losses import (
+    clipped,
     clipped_surrogate,
     clipped_value_loss,
+    explained_variance,
     k3,
 )
 from superalign_training.algorithms.updates.memory import MicroBatch
@@ -34,16 +37,7 @@ from superalign_training.policy import Policy
 from superalign_training.policy.schedule import CONSTANT, Schedule
 from superalign_training.sections import Count, Section, Share
 
-_REPORTED = (
-    "policy_loss",
-    "value_loss",
-    "kl",
-    "entropy",
-    "moved",
-    "clipped",
-    "loss",
-    "epochs",
-)
+declare("train/epochs", "Passes over a rollout")
 
 
 class Rollout(NamedTuple):
@@ -62,6 +56,12 @@ class Rollout(NamedTuple):
         """Return the rows with the given places."""
         before, *judged = self
         return Rollout(before.rows(index), *[tensor[index] for tensor in judged])
+
+    def predicted(self) -> dict[str, float]:
+        """Return the explained variance of the values, if returns vary at all."""
+        decided = self.decides.bool()
+        share = explained_variance(self.before.values[decided], self.targets[decided])
+        return {} if share is None else {"explained_variance": share}
 
 
 class Ppo(Section):
@@ -133,9 +133,12 @@ class Ppo(Section):
 
         Returns:
             ``reward_first`` and ``reward`` (of an episode, over the first and last tenth),
-            ``cases`` played, ``flat`` (share of rollouts in which all were paid alike),
-            ``policy_loss``, ``value_loss``, ``kl`` (to the anchor), ``moved`` (divergence
-            within a step), ``clipped`` (share of tokens), ``entropy``, ``epochs``.
+            ``cases`` played, ``frac_reward_zero_std`` (share of rollouts in which all were
+            paid alike), and means over the updates of the last rollouts: ``loss``,
+            ``policy_loss``, ``value_loss``, ``kl`` (to the reference policy), ``approx_kl``
+            (within a step), ``clip_fraction`` (of tokens), ``entropy``,
+            ``explained_variance`` (before them), ``grad_norm``, ``learning_rate``,
+            ``epochs``.
 
         Raises:
             InvalidOption: nothing to learn from, or pay that is no number.
@@ -159,7 +162,7 @@ class Ppo(Section):
                 rows = cases.rows(self.cases)
                 pay = totals(rows)
                 flat = is_flat(pay)
-                numbers = dict.fromkeys(_REPORTED, 0.0)
+                numbers: dict[str, float] = {}
                 if not flat or self.kl or self.entropy:
                     before = look_back(
                         policy, rows, anchor=anchor, valued=True, micro=micro
@@ -171,7 +174,9 @@ class Ppo(Section):
                         descent,
                         order=order,
                     )
-                history.add({"reward": sum(pay) / len(pay), "flat": float(flat), **numbers})
+                    numbers |= rollout.predicted()
+                numbers |= {"reward": sum(pay) / len(pay)}
+                history.add({**numbers, "frac_reward_zero_std": float(flat)})
         return {"cases": float(cases.played), **history.outcome()}
 
     def _judge(
@@ -209,8 +214,8 @@ class Ppo(Section):
                 for places in parts
             ]
             reports += latest
-            moved = sum(report["moved"] for report in latest) / len(latest)
-            if self.stop_kl is not None and moved > self.stop_kl:
+            approx_kl = sum(report["approx_kl"] for report in latest) / len(latest)
+            if self.stop_kl is not None and approx_kl > self.stop_kl:
                 break
         means = {n: sum(r[n] for r in reports) / len(reports) for n in reports[0]}
         return {**means, "epochs": float(epoch)}
@@ -232,14 +237,13 @@ class Ppo(Section):
 
             surrogate = clipped_surrogate(new, old, advantages, self.clip)
             errors = clipped_value_loss(values, old_values, targets, self.value_clip)
-            clipped = (new - old).exp().sub(1).abs() > self.clip
             shares = {
                 "policy_loss": over_tokens(surrogate),
                 "value_loss": (errors * decides).sum() / decisions,
                 "kl": over_tokens(k3(new, anchored)),
                 "entropy": over_tokens(entropies),
-                "moved": over_tokens(k3(old, new)),
-                "clipped": over_tokens(clipped.float()),
+                "approx_kl": over_tokens(k3(old, new)),
+                "clip_fraction": over_tokens(clipped(new, old, self.clip)),
             }
             total = (
                 shares["policy_loss"]

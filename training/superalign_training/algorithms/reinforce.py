@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 
+from superalign_env.store import declare
 from superalign_env.types import role_of
 from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import OnStep
@@ -31,7 +32,7 @@ from superalign_training.policy.baselines import Baselines
 from superalign_training.policy.schedule import CONSTANT, Schedule
 from superalign_training.sections import Count, Section
 
-_REPORTED = ("policy_loss", "kl", "entropy", "loss")
+declare("train/baseline", "Baseline: what the role usually earns")
 
 
 class Reinforce(Section):
@@ -81,8 +82,9 @@ class Reinforce(Section):
 
         Returns:
             ``reward_first`` and ``reward`` (of an episode, over the first and last tenth),
-            ``baseline``, ``flat`` (share of steps in which all were paid alike),
-            ``policy_loss``, ``kl``, ``entropy``, ``loss``, ``cases`` played.
+            ``baseline``, ``frac_reward_zero_std`` (share of steps in which all were paid
+            alike), ``policy_loss``, ``kl``, ``entropy``, ``loss``, ``grad_norm``,
+            ``learning_rate``, ``cases`` played.
 
         Raises:
             InvalidOption: nothing to learn from, or pay that is no number.
@@ -103,7 +105,7 @@ class Reinforce(Section):
                 rows = cases.rows(self.cases)
                 pay = totals(rows)
                 flat = is_flat(pay)
-                numbers = dict.fromkeys(_REPORTED, 0.0)
+                numbers: dict[str, float] = {}
                 if not flat or self.kl or self.entropy:
                     before = look_back(
                         policy, rows, anchor=anchor, valued=False, micro=micro
@@ -116,7 +118,7 @@ class Reinforce(Section):
                 usual = policy.baselines.of(role_of(rows[0].seat))
                 take_in(rows, policy.baselines)
                 numbers |= {"reward": sum(pay) / len(pay), "baseline": usual}
-                history.add({**numbers, "flat": float(flat)})
+                history.add({**numbers, "frac_reward_zero_std": float(flat)})
         return {"cases": float(cases.played), **history.outcome()}
 
     def _merits(

@@ -14,12 +14,13 @@ from superalign_training.algorithms.making import OnPolicy
 from superalign_training.experience import Live, Row, training_rows
 from superalign_training.loop.cast import play, seat_of
 from superalign_training.loop.driver import Bench
+from superalign_training.loop.recorder import Earnings
 from superalign_training.policy import Policy
 
 Shaping = Callable[[Sequence[Row]], Sequence[Row]]
 """Rows of one batch → the same rows, other pay."""
 
-REPORTED = ("reward_first", "reward", "flat")
+REPORTED = ("reward_first", "reward", "frac_reward_zero_std")
 
 
 class Drill(NamedTuple):
@@ -51,6 +52,8 @@ def practise(
         shaping: adds to the pay of each batch, such as a bonus for novelty.
     """
     seat = seat_of(drill.scenario, drill.role)
+    earnings = Earnings(seat)
+    told = bench.on_step(drill.role, policy, algorithm)
 
     def cases(first: int, count: int) -> Sequence[Row]:
         episodes = play(
@@ -64,13 +67,14 @@ def practise(
             fork_at=seat if algorithm.fork else None,
         )
         rows = training_rows(episodes, seat)
+        earnings.add(episodes, rows)
         return rows if shaping is None else shaping(rows)
 
     return algorithm.improve(
         policy,
         Live(cases),
         seed=bench.seed_of(f"trainer-{drill.part}"),
-        on_step=lambda done, n: bench.watcher.step(done, algorithm.steps, n),
+        on_step=lambda done, numbers: told(done, {**numbers, **earnings.take()}),
     )
 
 

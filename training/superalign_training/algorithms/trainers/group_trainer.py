@@ -75,8 +75,8 @@ def learn_from_groups(
 
     Returns:
         ``reward_first`` and ``reward`` (means over the first and last tenth), ``loss``,
-        ``kl``, ``entropy``, ``flat`` (share of groups without any difference in pay),
-        ``cases`` played, and ``groups`` (share of cases that all members had a turn in).
+        ``kl``, ``entropy``, ``frac_reward_zero_std`` (share of groups without any
+        difference in pay), ``cases`` played, and ``groups`` (share of cases that all members had a turn in).
     """
     groups = Groups(Cases(experience, policy), settings.members, score)
     recorder = Recorder(on_step)
@@ -157,7 +157,7 @@ class GroupTrainer(GRPOTrainer):
         batch = batch_of(self._policy, rows)
         pay = totals(rows)
         self._metrics["train"]["reward"].append(sum(pay) / len(pay))
-        self._metrics["train"]["flat"].append(flat)
+        self._metrics["train"]["frac_reward_zero_std"].append(flat)
         return self._anchored(batch) | {
             "prompt_ids": batch.ids[:, : -batch.width],
             "prompt_mask": batch.attention_mask[:, : -batch.width],
@@ -229,7 +229,7 @@ def _outcome(recorder: Recorder, groups: Groups) -> dict[str, float]:
     first = [numbers["reward"] for numbers in recorder.history[:tenth]]
     last = {
         name: recorder.mean(name, last=tenth) or 0.0
-        for name in ("reward", "loss", "kl", "entropy", "flat")
+        for name in ("reward", "loss", "kl", "entropy", "frac_reward_zero_std")
     }
     return {
         "cases": float(groups.cases.played),

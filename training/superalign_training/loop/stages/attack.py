@@ -130,7 +130,7 @@ def _imitate_winners(
         attacker,
         [Example(attacker.prompt_ids(v), attacker.reply_ids(v, text)) for v, text in pairs],
         seed=bench.seed_of("order"),
-        on_step=lambda done, n: bench.watcher.step(done, settings.imitation.steps, n),
+        on_step=bench.on_step("attacker", attacker, settings.imitation),
     )
     said = attacker.agent.act([_reseeded(t.view, bench.seed_of("probe")) for t in tried])
     distinct = distinct_queries([reply.text for reply in said])

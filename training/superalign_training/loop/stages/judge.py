@@ -122,7 +122,7 @@ class Teacher:
                 for one in lessons
             ],
             seed=self._bench.seed_of(f"order-{self._courses}"),
-            on_step=lambda done, n: self._bench.watcher.step(done, imitation.steps, n),
+            on_step=self._bench.on_step("critic", self._critic, imitation),
         )
         self._courses += 1
         self._notes = {**numbers, "steps": self._notes["steps"] + numbers["steps"]}
