@@ -33,6 +33,7 @@ class Wandb:
 
     def init(self, *, project, id, name, dir, config, resume, mode):
         self.asked = {"project": project, "id": id, "resume": resume, "mode": mode}
+        self.id = id or "theirs"
         return self
 
     def define_metric(self, name, *, step_metric):
@@ -52,6 +53,8 @@ class Trackio(Wandb):
 
     def init(self, project, name, space_id, config, resume):
         self.asked = {"project": project, "name": name, "resume": resume}
+        self.name = name or "theirs"
+        return self
 
     def log(self, metrics, step=None):
         super().log((step, metrics))
@@ -95,11 +98,11 @@ def test_wandb_gets_every_row_with_its_step(tmp_path, monkeypatch):
         {"train/loss/learner/learn": 0.5, "step": 7},
         {"learner.safety/gate": 0.25, "step": 1},
     ]
-    with Run.open(path, readonly=True) as run:
-        assert stub.asked == {
-            **{"project": "mine", "id": run.info.id, "resume": "allow", "mode": None}
-        }
-    assert stub.steps == [("*", "step")]
+    assert stub.asked["project"] == "mine"
+    assert stub.asked["id"] is None, "the library makes one"
+    with Run.open(path) as run, Logging(run, make_loggers("wandb")):
+        assert stub.asked["id"] == "theirs", "a resumed run goes on in the same one"
+    assert set(stub.steps) == {("*", "step")}
     assert stub.finished
 
 
@@ -107,6 +110,8 @@ def test_trackio_gets_every_row_with_its_step(tmp_path, monkeypatch):
     stub = Trackio()
     monkeypatch.setitem(sys.modules, "trackio", stub)
     logged(tmp_path / "run", "trackio")
+    assert stub.asked["name"] is None
+    assert (tmp_path / "run" / "trackio.id").read_text() == "theirs"
     assert stub.logged == [
         (7, {"train/loss/learner/learn": 0.5}),
         (1, {"learner.safety/gate": 0.25}),

@@ -3,9 +3,12 @@
 import math
 
 import pytest
+import torch
 
-from superalign_env.store import TRAINING, Run, declare
+from superalign_env.store import TRAINING, Run, declare, declared
 from superalign_env.types import Metric
+from superalign_training.algorithms.trainers.arguments import _LOGGED
+from superalign_training.algorithms.updates.losses import clipped, explained_variance
 from superalign_training.loop.recorder import BATCH, Recorder
 from superalign_training.selfplay import SelfPlay
 
@@ -96,6 +99,25 @@ def test_every_metric_of_ours_is_declared_with_its_first_value(rows):
     assert kinds["train/explained_variance"].better == "higher"
     assert kinds["train/kl"].unit == "nats"
     assert all(kind.title and kind.chart == "line" for kind in kinds.values())
+
+
+def test_every_number_that_a_trainer_of_trl_logs_is_declared():
+    assert {f"train/{name}" for name in _LOGGED.values()} <= set(declared())
+
+
+def test_explained_variance_is_what_values_predict():
+    returns = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    assert explained_variance(returns, returns) == 1.0
+    assert explained_variance(returns + 7.0, returns) == 1.0, "a constant is no variance"
+    assert explained_variance(torch.full((4,), 9.0), returns) == pytest.approx(0.0)
+    assert explained_variance(-returns, returns) == pytest.approx(-3.0)
+    assert explained_variance(returns, torch.ones(4)) is None
+
+
+def test_the_clip_fraction_counts_tokens_beyond_the_range():
+    old = torch.zeros(4)
+    new = torch.tensor([0.0, 0.19, 0.5, -0.5])
+    assert clipped(new, old, 0.2).tolist() == [0.0, 1.0, 1.0, 1.0]
 
 
 def test_a_metric_is_declared_once():

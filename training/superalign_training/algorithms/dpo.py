@@ -22,7 +22,6 @@ from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
 from superalign_env.errors import InvalidOption
-from superalign_env.store import declare
 from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import (
     OnStep,
@@ -41,11 +40,6 @@ from superalign_training.algorithms.trainers.tokenised import Tokenised
 from superalign_training.experience import Preference
 from superalign_training.policy import Policy
 from superalign_training.sections import Count, Section
-
-declare("train/accuracy", "Pairs in the right order", unit="share", better="higher")
-declare("train/margin", "Margin of the chosen over the rejected", better="higher")
-declare("train/rewards/chosen", "Implicit reward of the chosen")
-declare("train/rewards/rejected", "Implicit reward of the rejected")
 
 PreferenceLoss = Literal["sigmoid", "conservative", "robust"]
 

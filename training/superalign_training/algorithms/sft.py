@@ -15,7 +15,6 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from superalign_env.errors import InvalidOption
-from superalign_env.store import declare
 from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import (
     OnStep,
@@ -27,8 +26,6 @@ from superalign_training.algorithms.trainers.arguments import (
 from superalign_training.experience import Example
 from superalign_training.policy import Policy
 from superalign_training.sections import Count, Section
-
-declare("train/mean_token_accuracy", "Token accuracy", unit="share", better="higher")
 
 
 class Sft(Section):

@@ -145,8 +145,19 @@ def library(name: str, *, extra: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise InvalidOption(
-            f"log_to={extra} needs: pip install 'superalign-env[{extra}]'"
+            f"log_to={extra} needs: pip install 'superalign-env[{extra}]' ({error})"
         ) from error
+
+
+def known_id(folder: Path, library: str) -> str | None:
+    """Return the id under which a library knows a run since an earlier process."""
+    kept = folder / f"{library}.id"
+    return kept.read_text(encoding="utf-8") if kept.exists() else None
+
+
+def keep_id(folder: Path, library: str, id: str) -> None:
+    """Keep the id under which a library knows a run: it is continued when the run is."""
+    (folder / f"{library}.id").write_text(id, encoding="utf-8")
 
 
 def series(metric: Metric) -> str:

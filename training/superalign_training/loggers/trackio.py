@@ -5,11 +5,11 @@ from pathlib import Path
 
 from superalign_env.store import RunInfo
 from superalign_env.types import Metric
-from superalign_training.loggers import by_step, library
+from superalign_training.loggers import by_step, keep_id, known_id, library
 
 
 class Trackio:
-    """A run of Trackio, under the id of the run: it is continued where it stopped.
+    """A run of Trackio; a resumed run goes on in the same one.
 
     Args:
         project: where it is put.
@@ -23,13 +23,14 @@ class Trackio:
 
     def start(self, info: RunInfo, folder: Path) -> None:
         """Begin, or go on with, a run."""
-        self._library.init(
+        made = self._library.init(
             project=self._project,
-            name=info.id,
+            name=known_id(folder, "trackio"),
             space_id=self._space,
             config=info.config,
             resume="allow",
         )
+        keep_id(folder, "trackio", made.name)
 
     def log(self, metrics: Sequence[Metric]) -> None:
         """Take metrics in the order of the record."""

@@ -6,11 +6,11 @@ from typing import Any
 
 from superalign_env.store import RunInfo
 from superalign_env.types import Metric
-from superalign_training.loggers import by_step, library
+from superalign_training.loggers import by_step, keep_id, known_id, library
 
 
 class Wandb:
-    """A run of Weights & Biases, under the id of the run: it is continued where it stopped.
+    """A run of Weights & Biases; a resumed run goes on in the same one.
 
     Args:
         project: where it is put.
@@ -26,13 +26,14 @@ class Wandb:
         """Begin, or go on with, a run."""
         self._run: Any = self._library.init(
             project=self._project,
-            id=info.id,
+            id=known_id(folder, "wandb"),
             name=folder.name,
             dir=str(folder),
             config=info.config,
             resume="allow",
             mode=self._mode,
         )
+        keep_id(folder, "wandb", self._run.id)
         # Its own step may only rise, and policies count their updates apart.
         self._run.define_metric("*", step_metric="step")
 

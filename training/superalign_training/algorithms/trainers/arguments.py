@@ -25,6 +25,12 @@ from superalign_env.store import declare
 declare("train/loss", "Loss")
 declare("train/grad_norm", "Gradient norm before clipping")
 declare("train/learning_rate", "Learning rate")
+# Computed by TRL's trainers alone; see `_LOGGED`.
+declare("train/mean_token_accuracy", "Token accuracy", unit="share", better="higher")
+declare("train/accuracy", "Pairs in the right order", unit="share", better="higher")
+declare("train/margin", "Margin of the chosen over the rejected", better="higher")
+declare("train/rewards/chosen", "Implicit reward of the chosen")
+declare("train/rewards/rejected", "Implicit reward of the rejected")
 
 OnStep = Callable[[int, Mapping[str, float]], object]
 """(steps done, numbers of this step); ``loss`` is recorded as ``train/loss``."""
