@@ -168,12 +168,8 @@ class Ppo(Section):
                         policy, rows, anchor=anchor, valued=True, micro=micro
                     )
                     rollout = self._judge(rows, before, cap=experience.cap)
-                    numbers = self._learn(
-                        policy,
-                        _unmoving(rollout) if flat else rollout,
-                        descent,
-                        order=order,
-                    )
+                    moving = _unmoving(rollout) if flat else rollout
+                    numbers = self._learn(policy, moving, descent, order=order)
                     numbers |= rollout.predicted()
                 numbers |= {"reward": sum(pay) / len(pay)}
                 history.add({**numbers, "frac_reward_zero_std": float(flat)})
