@@ -32,7 +32,7 @@ import typer  # noqa: E402 - after the terminal above
 from pydantic import BaseModel  # noqa: E402 - as above
 from typer.testing import CliRunner  # noqa: E402 - as above
 
-from superalign_env import errors, make_scenario, registry  # noqa: E402 - after the paths
+from superalign_env import errors, make_scenario, registry, store  # noqa: E402 - after the paths
 from superalign_env.cli import build  # noqa: E402 - as above
 
 _BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -97,6 +97,18 @@ def members_of(place: str) -> str:
             first = " ".join(said.partition("\n\n")[0].split()).replace("``", "`")
             rows.append((f"`{name}{given}`", first))
     return table(("member", "what it is"), rows)
+
+
+def metrics() -> str:
+    """Return every metric of training that is declared, as its declaration says."""
+    for entry in registry.entries("algorithm").values():
+        registry.load("algorithm", entry.id)
+    rows = [
+        (f"`{kind.name}`", kind.title, kind.unit, kind.better)
+        for name, kind in sorted(store.declared().items())
+        if name.startswith("train/")
+    ]
+    return table(("metric", "what it is", "unit", "better"), rows)
 
 
 def signature(method: Any) -> str:
@@ -175,7 +187,8 @@ def error_tree() -> str:
 
 def settings() -> str:
     """Return every setting of a self-play run."""
-    from superalign_training.settings import FREE, Settings  # noqa: PLC0415 - as above
+    from superalign_training.lineup import FREE  # noqa: PLC0415 - as above
+    from superalign_training.settings import Settings  # noqa: PLC0415 - as above
 
     rows = []
     for key, default, meaning in fields(Settings):
@@ -193,7 +206,7 @@ def settings() -> str:
 
 def presets_of(setting: str) -> str:
     """Return what every scenario has in a setting whose keys are its roles."""
-    from superalign_training.settings import scenario_preset  # noqa: PLC0415 - as above
+    from superalign_training.lineup import scenario_preset  # noqa: PLC0415 - as above
 
     said = []
     for name in registry.entries("scenario"):
@@ -262,6 +275,7 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "help": help_of,
     "layers": layers,
     "members": members_of,
+    "metrics": metrics,
     "options": options_of,
     "record": record_tables,
     "section": section_of,

@@ -25,6 +25,9 @@ _EXTRAS = {
     "endpoints": ("openai",),
     "rows": ("pyarrow",),
     "figures": ("matplotlib",),
+    "tensorboard": ("tensorboard",),
+    "trackio": ("trackio",),
+    "wandb": ("wandb",),
     "train": ("openskill", "peft", "stable-baselines3", "torch", "transformers", "trl"),
 }
 

@@ -130,6 +130,8 @@ def _facts(run: "Run") -> dict[str, Any]:
 
 
 def _print_facts(run: "Run") -> None:
+    from superalign_env.store import TRAINING  # noqa: PLC0415 - when needed
+
     info = run.info
     console.print(Text(info.id, "bold"), f"{info.kind}, {info.status}, seed {info.seed}")
     # The others are in `--json` and in the report.
@@ -147,7 +149,8 @@ def _print_facts(run: "Run") -> None:
     _print_table(["stage", "generation", "round", "status", "episodes"], stages)
     counted = [(c.scenario, c.arm, c.ending, c.n, c.stage) for c in run.census()]
     _print_table(["scenario", "arm", "ending", "episodes", "stage"], counted)
-    measured = [(*_metric(m.metric), m.stage) for m in run.metrics.read()]
+    found = run.metrics.read(without=TRAINING)
+    measured = [(*_metric(m.metric), m.stage) for m in found]
     _print_table(["metric", "value", "interval", "n", "agent", "tags", "stage"], measured)
     _print_table(["event", "how many"], list(run.events.kinds().items()))
     asked = run.questions.budget()

@@ -45,6 +45,8 @@ class Line(NamedTuple):
     """Index of the series: the same colour and mark all over the page."""
     style: Literal["solid", "dashed", "dotted"] = "solid"
     hollow: bool = False
+    marks: bool = True
+    """Whether every number has a mark and says what it is; long lines are lighter without."""
 
 
 class Panel(NamedTuple):
@@ -73,17 +75,19 @@ def draw_lines(panel: Panel, described: Described) -> str:
 
 def draw_sample(line: Line) -> str:
     """Return a piece of the line as it is drawn, for a legend; the words stand beside it."""
-    return _sample(series(line.colour), _mark(line.colour), line.style, line.hollow)
+    look = (series(line.colour), _mark(line.colour), line.style, line.hollow)
+    return _sample(look, line.marks)
 
 
 @lru_cache(maxsize=256)
-def _sample(role: str, mark: str, style: str, hollow: bool) -> str:
+def _sample(look: tuple[str, str, str, bool], marks: bool) -> str:
     with sheet(*_SAMPLE, fitted=False) as figure:
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         axes.set(xlim=(0, 1), ylim=(0, 1))
         axes.axis("off")
-        _stroke(axes, [0.02, 0.98], [0.5, 0.5], (role, mark, style, hollow), marks=False)
-        _stroke(axes, [0.5], [0.5], (role, mark, style, hollow), marks=True)
+        _stroke(axes, [0.02, 0.98], [0.5, 0.5], look, marks=False)
+        if marks:
+            _stroke(axes, [0.5], [0.5], look, marks=True)
         for drawn in axes.lines:
             drawn.set_clip_on(False)
         return decoration(figure)
@@ -119,7 +123,9 @@ def _draw(axes: Axes, line: Line, aside: float, tips: Tips) -> None:
     colour = light(series(line.colour))
     places = [dot.place + aside for dot in line.dots]
     look = (series(line.colour), _mark(line.colour), line.style, line.hollow)
-    _stroke(axes, places, [dot.value for dot in line.dots], look, marks=True)
+    _stroke(axes, places, [dot.value for dot in line.dots], look, marks=line.marks)
+    if not line.marks:
+        return
     for place, dot in zip(places, line.dots, strict=True):
         if dot.low is not None and dot.high is not None:
             axes.vlines(place, dot.low, dot.high, color=colour, linewidth=1.1, alpha=0.75)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from superalign_env.errors import RecordError
 from superalign_env.store import (
+    TRAINING,
     AgentRow,
     Budget,
     Cost,
@@ -17,7 +18,7 @@ from superalign_env.store import (
     Stage,
     costs_by_stage,
 )
-from superalign_env.types import Episode
+from superalign_env.types import Episode, MetricKind
 
 HAZARDS = 60
 """Hazards of one generation that a page shows; the others are counted."""
@@ -31,6 +32,11 @@ class Document(NamedTuple):
     info: RunInfo
     stages: tuple[Stage, ...]
     metrics: tuple[Measured, ...]
+    """Without those of optimiser updates."""
+    updates: tuple[Measured, ...]
+    """Metrics of optimiser updates."""
+    metric_kinds: dict[str, MetricKind]
+    """Metric → its declaration, where it has one."""
     agents: tuple[AgentRow, ...]
     """In order of appearance: all that have a place in the lineage."""
     events: tuple[Happened, ...]
@@ -75,7 +81,9 @@ def read(run: Run, path: str = "") -> Document:
         path=path or str(run.path),
         info=run.info,
         stages=tuple(run.stages.all()),
-        metrics=tuple(run.metrics.read()),
+        metrics=tuple(run.metrics.read(without=TRAINING)),
+        updates=tuple(run.metrics.read(TRAINING)),
+        metric_kinds=run.metrics.kinds(),
         agents=tuple(_placed(run.agents.all())),
         events=tuple(run.events.of_the_run()),
         kinds=run.events.kinds(),

@@ -40,7 +40,10 @@ def multiples(title: str, text: str, panels: Sequence[Panel], id: str) -> Markup
 
 def legend(lines: Iterable[Line]) -> Markup | None:
     """Return what the lines are called, each once and beside a piece of it."""
-    looks = {(line.label, line.colour, line.style, line.hollow): line for line in lines}
+    looks = {
+        (line.label, line.colour, line.style, line.hollow, line.marks): line
+        for line in lines
+    }
     entries = [
         joined((Markup(draw_sample(line)), line.label))
         for line in looks.values()

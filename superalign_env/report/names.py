@@ -34,7 +34,7 @@ TITLES = {
     "gate.kept": "change of competence",
     "learner.balanced-accuracy": "right on both sides",
     "learner.competence": "competence",
-    "learner.flat": "groups without a lesson",
+    "learner.frac_reward_zero_std": "groups without a lesson",
     "learner.improvement": "rise of right on both sides",
     "learner.lead": "lead of right on both sides",
     "learner.miss": "misses",

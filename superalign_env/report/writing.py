@@ -19,6 +19,7 @@ from superalign_env.report.sections.numbers import numbers
 from superalign_env.report.sections.progress import others, progress
 from superalign_env.report.sections.settings import settings
 from superalign_env.report.sections.stages import stages
+from superalign_env.report.sections.training import training
 from superalign_env.store import Run
 
 REPORT = "report.html"
@@ -59,6 +60,7 @@ def report(document: Document) -> str:
         chain(document),
         finals(document),
         *progress(document, called),
+        training(document),
         league(document, called),
         sources(document, called),
         hazards(document, called),

@@ -8,7 +8,7 @@ from superalign_env.store.events import Happened
 from superalign_env.store.forks import fork_record
 from superalign_env.store.hazards import Hazard
 from superalign_env.store.integrity import NOT_SEALED, Problem, validate
-from superalign_env.store.metrics import Measured
+from superalign_env.store.metrics import TRAINING, Measured, declare, declared
 from superalign_env.store.queries import Census, Said, Where
 from superalign_env.store.questions import Budget, question_id
 from superalign_env.store.run import Run, RunInfo
@@ -18,6 +18,7 @@ from superalign_env.store.writer import EpisodeWriter
 
 __all__ = [
     "NOT_SEALED",
+    "TRAINING",
     "AgentRow",
     "Annotator",
     "Budget",
@@ -35,6 +36,8 @@ __all__ = [
     "Stage",
     "Where",
     "costs_by_stage",
+    "declare",
+    "declared",
     "digest",
     "fork_record",
     "question_id",

@@ -1,12 +1,50 @@
 """Metrics: the record is the truth for every number."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from superalign_env.canonical import from_json, to_json
 from superalign_env.store.database import Database, Row
 from superalign_env.store.serialization import finite
-from superalign_env.types import Metric
+from superalign_env.types import Metric, MetricKind
+
+TRAINING = "train/*"
+"""Pattern of the metrics of optimiser updates: there may be thousands of them."""
+
+_declared: dict[str, MetricKind] = {}
+
+
+def declare(
+    name: str,
+    title: str,
+    *,
+    unit: str = "",
+    better: Literal["higher", "lower", ""] = "",
+    chart: Literal["line", ""] = "line",
+) -> MetricKind:
+    """Say what a metric is, beside the line that computes it.
+
+    A record keeps the declaration with the first value of that name.
+
+    Args:
+        name: of the metric, without any role.
+        title: heading of its chart.
+        unit: ``nats``, ``share`` …
+        better: direction of improvement, if there is one.
+        chart: how a report draws it over steps; empty: not at all.
+
+    Raises:
+        ValueError: it is declared otherwise elsewhere.
+    """
+    kind = MetricKind(name, title, unit, better, chart)
+    if _declared.setdefault(name, kind) != kind:
+        raise ValueError(f"metric {name!r} is declared twice: {_declared[name]} and {kind}")
+    return kind
+
+
+def declared() -> dict[str, MetricKind]:
+    """Return name → declaration, of the modules that are imported."""
+    return dict(_declared)
 
 
 class Measured(NamedTuple):
@@ -28,25 +66,34 @@ class Metrics:
         Raises:
             ValueError: a number is not finite; leave undefined metrics out.
         """
-        self._database.write(
-            "INSERT INTO metrics(stage, agent, opponent, name, tags, value, low, high, n, step) "
-            "VALUES (?,?,?,?,?,?,?,?,?,?)",
-            [
-                (
-                    stage or None,
-                    m.agent,
-                    m.opponent,
-                    m.name,
-                    to_json(m.tags).decode(),
-                    finite(m.value),
-                    None if m.low is None else finite(m.low),
-                    None if m.high is None else finite(m.high),
-                    int(m.n),
-                    int(m.step),
-                )
-                for m in metrics
-            ],
-        )
+        rows = [
+            (
+                stage or None,
+                m.agent,
+                m.opponent,
+                m.name,
+                to_json(m.tags).decode(),
+                finite(m.value),
+                None if m.low is None else finite(m.low),
+                None if m.high is None else finite(m.high),
+                int(m.n),
+                int(m.step),
+            )
+            for m in metrics
+        ]
+        names = dict.fromkeys(m.name for m in metrics)
+        kinds = [_declared[name] for name in names if name in _declared]
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO metrics(stage, agent, opponent, name, tags, value, low, high, n, "
+                "step) VALUES (?,?,?,?,?,?,?,?,?,?)",
+                rows,
+            )
+            connection.executemany(
+                "INSERT OR IGNORE INTO metric_kinds(name, title, unit, better, chart) "
+                "VALUES (?,?,?,?,?)",
+                [(k.name, k.title, k.unit, k.better, k.chart) for k in kinds],
+            )
 
     def read(
         self,
@@ -56,6 +103,7 @@ class Metrics:
         agent: str | None = None,
         opponent: str | None = None,
         tags: Mapping[str, str] | None = None,
+        without: str | None = None,
     ) -> list[Measured]:
         """Return metrics in the order in which they were written.
 
@@ -65,17 +113,32 @@ class Metrics:
             agent: only of this agent.
             opponent: only against this opponent.
             tags: only those that bear all of these.
+            without: none whose name fits this pattern, such as `TRAINING`.
         """
         rows = self._database.rows(
             "SELECT coalesce(stage, ''), name, value, low, high, n, agent, opponent, tags, step "
             "FROM metrics WHERE (:name IS NULL OR name = :name OR name GLOB :name) "
             "AND (:stage IS NULL OR stage = :stage) AND (:agent IS NULL OR agent = :agent) "
-            "AND (:opponent IS NULL OR opponent = :opponent) ORDER BY id",
-            {"name": name, "stage": stage, "agent": agent, "opponent": opponent},
+            "AND (:opponent IS NULL OR opponent = :opponent) "
+            "AND (:without IS NULL OR name NOT GLOB :without) ORDER BY id",
+            {
+                "name": name,
+                "stage": stage,
+                "agent": agent,
+                "opponent": opponent,
+                "without": without,
+            },
         )
         wanted = (tags or {}).items()
         found = [Measured(row[0], _metric(row[1:])) for row in rows]
         return [row for row in found if wanted <= row.metric.tags.items()]
+
+    def kinds(self) -> dict[str, MetricKind]:
+        """Return name → declaration, of the metrics that are declared."""
+        rows = self._database.rows(
+            "SELECT name, title, unit, better, chart FROM metric_kinds ORDER BY rowid"
+        )
+        return {row[0]: MetricKind(*row) for row in rows}
 
     def latest(self, name: str, **where: str) -> Metric | None:
         """Return the newest metric of a name; None when there is none yet."""

@@ -93,6 +93,9 @@ CREATE TABLE metrics (
     opponent TEXT NOT NULL, name TEXT NOT NULL, tags TEXT NOT NULL, value REAL NOT NULL,
     low REAL, high REAL, n INTEGER NOT NULL, step INTEGER NOT NULL);
 CREATE INDEX metrics_by_name ON metrics(name);
+CREATE TABLE metric_kinds (
+    name TEXT PRIMARY KEY, title TEXT NOT NULL, unit TEXT NOT NULL, better TEXT NOT NULL,
+    chart TEXT NOT NULL);
 CREATE TABLE hazards (
     id TEXT PRIMARY KEY, kind TEXT NOT NULL, event INTEGER REFERENCES notices(id),
     prompt TEXT NOT NULL, safe TEXT NOT NULL, generation INTEGER NOT NULL, status TEXT NOT NULL);

@@ -93,3 +93,16 @@ class Metric(msgspec.Struct, frozen=True, gc=False):
     opponent: str = ""
     tags: dict[str, str] = {}
     step: int = 0
+
+
+class MetricKind(msgspec.Struct, frozen=True, gc=False):
+    """Declaration of a metric: what its numbers mean, and how they are drawn."""
+
+    name: str
+    title: str
+    unit: str = ""
+    """``nats``, ``share`` …; empty for none."""
+    better: Literal["higher", "lower", ""] = ""
+    """Direction of improvement, if there is one."""
+    chart: Literal["line", ""] = "line"
+    """How a report draws it over steps; empty: not at all."""

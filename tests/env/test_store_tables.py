@@ -15,6 +15,7 @@ from superalign_env.store import (
     Run,
     costs_by_stage,
     database,
+    declare,
     validate,
     versions,
 )
@@ -26,6 +27,7 @@ from superalign_env.types import (
     EpisodeKey,
     Event,
     Metric,
+    MetricKind,
     Reply,
     Signal,
     Task,
@@ -262,3 +264,17 @@ def test_a_record_says_what_each_stage_cost(run):
     assert costs_by_stage(run) == [
         Cost(stage.id, 1, said, 3 * said, 2 * said, labels=1, statements=2)
     ]
+
+
+def test_a_declaration_lies_in_the_record_with_the_first_value(tmp_path):
+    declare("toy/height", "Height", unit="m", better="higher")
+    declare("toy/unused", "Never measured")
+    with Run.create(tmp_path / "run", kind="play", config={}, seed=1) as run:
+        run.metrics.write([Metric("toy/plain", 1.0)])
+        assert run.metrics.kinds() == {}
+        run.metrics.write([Metric("toy/height", 1.0), Metric("toy/height", 2.0, step=1)])
+        run.metrics.write([Metric("toy/height", 3.0, step=2)])
+        assert run.metrics.kinds() == {
+            "toy/height": MetricKind("toy/height", "Height", "m", "higher", "line")
+        }
+        assert [m.metric.step for m in run.metrics.read(without="*/plain")] == [0, 1, 2]

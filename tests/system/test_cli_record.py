@@ -218,7 +218,8 @@ def test_doctor_says_what_is_here_and_how_a_run_is(superalign, made, tmp_path):
     assert "sqlite" in text and "healthy" in text
     found = json.loads(superalign("doctor", "--json"))
     assert found["versions"]["python"] and found["device"]["processors"]
-    assert set(found["extras"]) == {"endpoints", "rows", "figures", "train"}
+    loggers = {"tensorboard", "trackio", "wandb"}
+    assert set(found["extras"]) == {"endpoints", "rows", "figures", "train", *loggers}
     assert "no run at" in superalign("doctor", tmp_path, code=1)
 
 

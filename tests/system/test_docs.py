@@ -20,6 +20,7 @@ KINDS = (
     "command",
     "experiment",
     "gap",
+    "logger",
     "reader",
     "renderer",
     "scenario",

@@ -5,7 +5,7 @@ import pytest
 
 from superalign_training.algorithms.reinforce import surpluses, take_in
 from superalign_training.algorithms.updates.advantages import (
-    generalised,
+    gae,
     group_relative,
     leave_one_out,
     truncated_weights,
@@ -13,7 +13,7 @@ from superalign_training.algorithms.updates.advantages import (
 from superalign_training.algorithms.updates.credit import (
     by_turn,
     chains,
-    credit,
+    gae_of_rows,
     log_ratios,
     weighed,
 )
@@ -52,9 +52,7 @@ def vtrace_by_definition(rewards, values, gamma, lam, ratios, cap):
 @pytest.mark.parametrize("n", [1, 2, 7])
 def test_gae_is_the_weighted_sum_of_surprises(gamma, lam, n):
     rewards, values = RNG.normal(size=n), RNG.normal(size=n)
-    advantages, targets = generalised(
-        list(rewards), list(values), discount=gamma, trace=lam
-    )
+    advantages, targets = gae(list(rewards), list(values), gamma=gamma, gae_lambda=lam)
     expected = gae_by_definition(rewards, values, gamma, lam)
     np.testing.assert_allclose(advantages, expected, atol=1e-12)
     np.testing.assert_allclose(targets, expected + values, atol=1e-12)
@@ -64,8 +62,8 @@ def test_gae_is_the_weighted_sum_of_surprises(gamma, lam, n):
 def test_decisions_of_other_weights_are_corrected_as_in_v_trace(cap):
     rewards, values = RNG.normal(size=6), RNG.normal(size=6)
     ratios = np.exp(RNG.normal(size=6))
-    found = generalised(
-        list(rewards), list(values), discount=0.9, trace=0.8, ratios=list(ratios), cap=cap
+    found = gae(
+        list(rewards), list(values), gamma=0.9, gae_lambda=0.8, ratios=list(ratios), cap=cap
     )
     expected = vtrace_by_definition(rewards, values, 0.9, 0.8, ratios, cap)
     np.testing.assert_allclose(found, expected, atol=1e-12)
@@ -73,9 +71,9 @@ def test_decisions_of_other_weights_are_corrected_as_in_v_trace(cap):
 
 def test_ratios_of_one_change_nothing():
     rewards, values = [0.0, 1.0, -2.0], [0.3, 0.1, 0.2]
-    plain = generalised(rewards, values, discount=0.9, trace=0.7)
-    assert plain == generalised(
-        rewards, values, discount=0.9, trace=0.7, ratios=[1.0] * 3, cap=1.0
+    plain = gae(rewards, values, gamma=0.9, gae_lambda=0.7)
+    assert plain == gae(
+        rewards, values, gamma=0.9, gae_lambda=0.7, ratios=[1.0] * 3, cap=1.0
     )
 
 
@@ -144,9 +142,11 @@ def test_credit_flows_across_the_rows_of_an_episode_as_within_one(episodes, leve
     turns = [slice(s, s + n) for s, n in zip(starts, lengths, strict=True)]
     in_three = [laid_out(row, values[row.case][turns[row.turns[0]]]) for row in cut]
     shuffled = [4, 0, 5, 2, 1, 3]
-    options = {"level": level, "discount": 0.9, "trace": 0.8}
-    one = credit(whole, in_one, **options)
-    three = credit([cut[i] for i in shuffled], [in_three[i] for i in shuffled], **options)
+    options = {"level": level, "gamma": 0.9, "gae_lambda": 0.8}
+    one = gae_of_rows(whole, in_one, **options)
+    three = gae_of_rows(
+        [cut[i] for i in shuffled], [in_three[i] for i in shuffled], **options
+    )
 
     for case in (0, 1):
         if level == "turn":
@@ -165,9 +165,9 @@ def test_credit_flows_across_the_rows_of_an_episode_as_within_one(episodes, leve
         assert not np.array(one.advantages[case])[~own].any(), "what others said has none"
         pieces = [three.advantages[shuffled.index(case * 3 + turn)] for turn in range(3)]
         np.testing.assert_allclose(np.concatenate(pieces), expected, atol=1e-12)
-        begins = np.flatnonzero(one.decides[case])
+        begins = np.flatnonzero(one.starts[case])
         assert len(begins) == (3 if level == "turn" else 6)
-        targets = np.array(one.targets[case])[begins]
+        targets = np.array(one.returns[case])[begins]
         old = np.array(in_one[case])[begins]
         first_of_each = expected[starts] if level == "turn" else expected
         np.testing.assert_allclose(targets, first_of_each + old, atol=1e-12)

@@ -1,32 +1,32 @@
 """Algorithms by id: every registered one, wrong ones explained, settings that hold them."""
 
 import json
+from typing import ClassVar, Literal
 
 import pytest
 from pydantic import ValidationError
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, UnknownId
+from superalign_training.algorithms.algorithm import experience_kinds
 from superalign_training.algorithms.dpo import Dpo
 from superalign_training.algorithms.grpo import Grpo
 from superalign_training.algorithms.kto import Kto
 from superalign_training.algorithms.making import (
     AnyAlgorithm,
     LessonAlgorithm,
-    RlAlgorithm,
-    learns_from,
+    algorithms_for,
     make_algorithm,
     plain_algorithm,
 )
+from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.sft import Sft
-from superalign_training.experience import Example, Opinion, Preference
 from superalign_training.sections import Section
 
 IDS = sorted(registry.entries("algorithm"))
 
 
 class Learning(Section):
-    rl: RlAlgorithm = Grpo()
     lessons: LessonAlgorithm = Sft()
     extra: AnyAlgorithm = Kto()
 
@@ -39,7 +39,7 @@ def test_every_registered_algorithm_is_made_by_its_id_and_goes_through_json(name
     assert plain["id"] == name
     assert make_algorithm(plain) == made
     assert make_algorithm(made) is made
-    assert learns_from(type(made)), "improve() says by annotation what it learns from"
+    assert experience_kinds(made) == experience_kinds(type(made))
 
 
 def test_settings_are_taken_and_the_rest_is_the_default():
@@ -77,25 +77,80 @@ def test_settings_hold_algorithms_and_write_them_with_their_own_fields():
     assert found.lessons == Dpo(beta=0.5)
     plain = json.loads(found.model_dump_json())
     assert plain["lessons"]["beta"] == 0.5
-    assert plain["rl"]["members"] == Grpo().members
+    assert plain["extra"]["batch"] == Sft().batch
     assert found.model_dump(mode="json") == plain
     assert Learning.model_validate(plain) == found
 
 
 def test_a_field_takes_only_algorithms_that_learn_from_what_it_has():
     with pytest.raises(
-        ValidationError, match=r"rl\n.*sft does not learn from live episodes; .*grpo"
-    ):
-        Learning(rl="sft")
-    with pytest.raises(
-        ValidationError, match=r"grpo does not learn from lessons; dpo, kto"
+        ValidationError,
+        match=r"grpo does not learn from examples or preferences or opinions; dpo, kto",
     ):
         Learning(lessons=Grpo())
     with pytest.raises(ValidationError, match="did you mean grpo"):
-        Learning(rl="grppo")
+        Learning(extra="grppo")
 
 
-def test_what_an_algorithm_learns_from_is_its_annotation():
-    assert Example in learns_from(Sft)
-    assert Preference in learns_from(Dpo)
-    assert Opinion in learns_from(Kto)
+class Nameless(Section):
+    id: Literal["nameless"] = "nameless"
+    steps: int = 1
+
+    def improve(self, policy, experience, *, seed, on_step=None):
+        return {}
+
+
+class Both(Nameless):
+    learns_from: ClassVar = ("examples", "opinions")
+    weight: float = 0.5
+
+
+def test_what_an_algorithm_learns_from_is_an_attribute():
+    assert algorithms_for("episodes") == ["grpo", "ppo", "reinforce", "rloo"]
+    assert algorithms_for("preferences") == ["dpo", "reward-model"]
+    assert algorithms_for("examples", "opinions") == ["kto", "sft", "weak-to-strong"]
+    assert experience_kinds(Both) == {"examples", "opinions"}
+    assert Learning(lessons=Both()).lessons == Both()
+
+
+def test_an_algorithm_that_does_not_say_it_is_refused_by_name(monkeypatch):
+    entry = registry.entry("algorithm", "sft")
+    monkeypatch.setattr(
+        registry, "entries", lambda kind: {"nameless": entry, "ppo": entry, "sft": entry}
+    )
+    monkeypatch.setattr(
+        registry,
+        "load",
+        lambda kind, name: {"nameless": Nameless, "ppo": Ppo}.get(name, Sft),
+    )
+    with pytest.raises(InvalidOption, match=r"Nameless has no learns_from; .*ClassVar"):
+        make_algorithm("nameless")
+    with pytest.warns(RuntimeWarning, match="nameless is left out: .*no learns_from"):
+        assert algorithms_for("episodes") == ["ppo"]
+    for wrong in ("lessons", (), ("examples", "pairs"), 3):
+        monkeypatch.setattr(Nameless, "learns_from", wrong, raising=False)
+        with pytest.raises(InvalidOption, match=r"Nameless has learns_from=.*preferences"):
+            make_algorithm(Nameless())
+    monkeypatch.setattr(Nameless, "learns_from", "episodes", raising=False)
+    with pytest.raises(InvalidOption, match="no setting cases and no members and no fork"):
+        make_algorithm(Nameless())
+
+
+def test_one_that_is_not_registered_is_named_by_its_module(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "my_sft.py").write_text(
+        "from superalign_training.algorithms.sft import Sft\n\n\n"
+        "class Mine(Sft):\n    pass\n\n\nthing = 3\n"
+    )
+    made = make_algorithm({"id": "my_sft:Mine", "steps": 3})
+    plain = json.loads(json.dumps(plain_algorithm(made)))
+    assert plain["id"] == "my_sft:Mine", "its id is that of another class"
+    assert make_algorithm(plain) == made
+    assert make_algorithm({"batch": 7}, default=made).batch == 7
+    with pytest.raises(InvalidOption, match="there is no setting 'step'"):
+        make_algorithm({"id": "my_sft:Mine", "step": 3})
+    for name in ("my_sft:Yours", "no_such_module:Mine"):
+        with pytest.raises(InvalidOption, match=f"{name} cannot be imported.*PYTHONPATH"):
+            make_algorithm(name)
+    with pytest.raises(InvalidOption, match="is no class"):
+        make_algorithm("my_sft:thing")

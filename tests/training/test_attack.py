@@ -6,7 +6,7 @@ from superalign_agents.references import make_agent
 from superalign_env.making import make_scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.types import View
-from superalign_training.loop.cast import first_view
+from superalign_training.loop.playing import first_view
 from superalign_training.loop.stages.attack import (
     Tried,
     distinct_queries,

@@ -3,7 +3,8 @@
 import pytest
 
 from superalign_env.store import Run, costs_by_stage
-from superalign_training.launch.cost import Cost, Spent, cost_of, cost_table
+from superalign_training.launch.cost import Cost, cost_of, cost_table
+from superalign_training.launch.prices import Spent
 from superalign_training.launch.speed import Speed, speed_of
 from superalign_training.loop.told import told_in
 from superalign_training.selfplay import SelfPlay

@@ -89,7 +89,7 @@ def test_equal_pay_moves_nothing_but_what_divergence_asks(speaking):
     numbers = Grpo(steps=2, cases=2, members=4, kl=0.0).improve(
         policy, Live(lambda *_: flat), seed=1
     )
-    assert numbers["flat"] == 1.0
+    assert numbers["frac_reward_zero_std"] == 1.0
     after = policy.snapshot()
     assert all((after[name] == before[name]).all() for name in before)
 

@@ -256,4 +256,5 @@ def test_an_altered_checkpoint_is_refused(two_rounds, tmp_path, what):
 
 
 def _bench(run, chain):
-    return Bench(run, "0009-x", 3, 0, chain, 7, 0, None, Silent(), Residents(), Failures())
+    others = (None, Silent(), Residents(), Failures(), None)
+    return Bench(run, "0009-x", 3, 0, chain, 7, 0, *others)

@@ -64,7 +64,7 @@ def test_equal_pay_is_called_flat_and_moves_nothing(toys, name):
     )
     before = policy.snapshot()
     numbers = algorithm.improve(policy, Live(play), seed=1)
-    assert numbers["flat"] == 1.0
+    assert numbers["frac_reward_zero_std"] == 1.0
     assert all(math.isfinite(value) for value in numbers.values())
     after = policy.snapshot()
     assert same(before, after)
@@ -91,7 +91,7 @@ def test_equal_pay_still_lets_divergence_draw_a_policy_back(toys, name):
     numbers = algorithm.improve(
         policy, Live(play), seed=1, on_step=lambda _, n: divergences.append(n["kl"])
     )
-    assert numbers["flat"] == 1.0
+    assert numbers["frac_reward_zero_std"] == 1.0
     assert divergences[-1] < 0.5 * divergences[0]
     assert same(start, policy.reference_model().state_dict()), (
         "the anchor stays where it is"

@@ -6,7 +6,8 @@ import torch
 
 from superalign_agents.decoding import sample
 from superalign_env.errors import InvalidOption
-from superalign_training.algorithms.making import learns_from, make_algorithm
+from superalign_training.algorithms.algorithm import experience_kinds
+from superalign_training.algorithms.making import make_algorithm
 from superalign_training.algorithms.updates.course import Course
 from superalign_training.algorithms.updates.fitting import Rows, fit, mean_over_tokens
 from superalign_training.algorithms.updates.own_answers import (
@@ -157,7 +158,7 @@ def test_the_same_share_of_every_class_is_kept():
 def test_it_is_registered_and_learns_from_examples():
     made = make_algorithm({"id": "weak-to-strong", "method": "confidence", "steps": 7})
     assert made == WeakToStrong(method="confidence", steps=7)
-    assert learns_from(WeakToStrong) == {Example}
+    assert experience_kinds(WeakToStrong) == {"examples"}
 
 
 @pytest.mark.parametrize("method", METHODS)

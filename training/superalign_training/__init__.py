@@ -126,4 +126,18 @@ PLUGINS: "Table" = {
             "gaps that shrink linearly",
         ),
     },
+    "logger": {
+        "tensorboard": (
+            "superalign_training.loggers.tensorboard:TensorBoard",
+            "scalars in the run's folder, a line for each role",
+        ),
+        "trackio": (
+            "superalign_training.loggers.trackio:Trackio",
+            "local dashboards of Hugging Face",
+        ),
+        "wandb": (
+            "superalign_training.loggers.wandb:Wandb",
+            "a run of Weights & Biases",
+        ),
+    },
 }

@@ -4,6 +4,7 @@ Algorithms and gap controllers are written alike: ``ppo``, ``{id: ppo, clip: 0.1
 object that is made already. Most are pydantic sections; a plug-in may be any class.
 """
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ def make_registered(kind: str, given: Mapping[str, Any], *, noun: str, example: 
 
     Args:
         kind: of the registry.
-        given: its id and its settings.
+        given: its id, or ``module:Class`` of one that is not registered, and its settings.
         noun: what it is called in errors.
         example: an id, for errors.
 
@@ -32,22 +33,50 @@ def make_registered(kind: str, given: Mapping[str, Any], *, noun: str, example: 
             f"{dict(given)} names no {noun}; add its id, as in {{id: {example}}} (known: "
             f"{', '.join(registry.entries(kind))})"
         )
-    found = registry.load(kind, name)
+    found = _imported(name) if ":" in name else registry.load(kind, name)
+    settings = {key: value for key, value in given.items() if key != "id"}
     try:
         if issubclass(found, BaseModel):
-            return found.model_validate(given)
-        return found(**{key: value for key, value in given.items() if key != "id"})
+            return found.model_validate(settings if ":" in name else given)
+        return found(**settings)
     except ValidationError as error:
         raise InvalidOption(f"{name}: {flaws(error, found)}") from error
     except TypeError as error:
         raise InvalidOption(f"{name}: {error}") from error
 
 
-def plain_registered(made: Any) -> dict[str, Any]:
-    """Return the plain values from which the same object is made again."""
-    if isinstance(made, BaseModel):
-        return made.model_dump(mode="json")
-    return {"id": made.id}
+def plain_registered(made: Any, kind: str = "") -> dict[str, Any]:
+    """Return the plain values from which the same object is made again.
+
+    Args:
+        made: the object.
+        kind: of the registry; where its id names nothing of that kind, or another class,
+            the id that is returned is ``module:Class``.
+    """
+    plain = made.model_dump(mode="json") if isinstance(made, BaseModel) else {"id": made.id}
+    if kind and not _is_registered(kind, made):
+        plain["id"] = f"{type(made).__module__}:{type(made).__qualname__}"
+    return plain
+
+
+def _is_registered(kind: str, made: Any) -> bool:
+    known = made.id in registry.entries(kind)
+    return known and registry.load(kind, made.id) is type(made)
+
+
+def _imported(name: str) -> type[Any]:
+    """Return the class ``module:Class``."""
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InvalidOption(
+            f"{name} cannot be imported ({error}); it is read as module:Class, where the "
+            "module has to be importable (installed, or on PYTHONPATH)"
+        ) from error
+    if not isinstance(found, type):
+        raise InvalidOption(f"{name} is no class; name one, as in my_package.a2c:A2c")
+    return found
 
 
 def flaws(error: ValidationError, kind: type[BaseModel]) -> str:

@@ -18,7 +18,7 @@ from transformers.utils.logging import disable_progress_bar
 from superalign_agents.devices import require_device
 from superalign_env.asking import Anyone
 from superalign_env.callables import as_agent
-from superalign_env.store import Run
+from superalign_env.store import TRAINING, Run
 from superalign_env.store.room import room_for
 from superalign_env.types import Role, Seat
 from superalign_training.evaluation.chain_summary import (
@@ -31,6 +31,8 @@ from superalign_training.evaluation.outcome_summary import (
     summarise_outcomes,
 )
 from superalign_training.evaluation.summary import Summary, summarise
+from superalign_training.lineup import OBJECT, AgentReference
+from superalign_training.loggers import Logging, make_loggers
 from superalign_training.loop.cast import first_policies
 from superalign_training.loop.chain import Chain, first_chain
 from superalign_training.loop.driver import Watcher, drive
@@ -39,8 +41,6 @@ from superalign_training.loop.residents import Residents
 from superalign_training.loop.seats import require_lineup
 from superalign_training.loop.told import told_in
 from superalign_training.settings import (
-    OBJECT,
-    AgentReference,
     Annotator,
     Settings,
     read_settings,
@@ -121,6 +121,7 @@ class SelfPlay:
         """
         settings = self.settings
         require_device(settings.device)
+        loggers = make_loggers(settings.log_to)
         # Loading weights takes milliseconds and would draw a bar each time.
         disable_progress_bar()  # type: ignore[no-untyped-call] # theirs
         if settings.device == "cpu":
@@ -129,7 +130,7 @@ class SelfPlay:
         require_lineup(settings, residents)  # before any folder
         policies = first_policies(settings, residents)
         shared = {r: settings.holder(r) for r in policies if settings.holder(r) != r}
-        with _opened(settings, resume) as run:
+        with _opened(settings, resume) as run, Logging(run, loggers) as logging:
             drive(
                 run,
                 plan(settings),
@@ -137,6 +138,7 @@ class SelfPlay:
                 watcher=self._watcher,
                 failures=settings.failures,
                 residents=residents,
+                sink=logging,
             )
             return write_summary(run)
 
@@ -164,7 +166,7 @@ def write_summary(run: Run) -> RunSummary:
 
     Both end with what the run was told of the truth while it learned.
     """
-    metrics = [row.metric for row in run.metrics.read()]
+    metrics = [row.metric for row in run.metrics.read(without=TRAINING)]
     summary: RunSummary
     if run.info.config.get("generations"):
         summary = summarise_chain(metrics, fates(run))

@@ -4,12 +4,11 @@ The command line shows exactly these keys. Objects below the loop take plain arg
 only stages read settings.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeGuard, cast
+from typing import Annotated, Any, Literal, Self, cast
 
-import msgspec
 from pydantic import (
     Field,
     NonNegativeFloat,
@@ -18,27 +17,27 @@ from pydantic import (
     model_validator,
 )
 
-from superalign_env import registry
-from superalign_env.errors import InvalidOption, SuperalignError
-from superalign_env.lookup import scenario_id
+from superalign_env.errors import InvalidOption
 from superalign_env.types import Role
 from superalign_training.alarms.settings import Alarms
-from superalign_training.algorithms.algorithm import Algorithm
-from superalign_training.algorithms.making import (
-    AnyAlgorithm,
-    OnPolicy,
-    Taught,
-    learns_from,
-    make_algorithm,
-)
+from superalign_training.algorithms.making import AnyAlgorithm, OnPolicy, Taught
 from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.supervision import Supervise
 from superalign_training.evaluation.capability_settings import Capability
-from superalign_training.experience import Experience, Live
 from superalign_training.gap.adaptive import Adaptive
 from superalign_training.gap.level import Level
 from superalign_training.gap.making import GapRule
 from superalign_training.league import LeagueSettings
+from superalign_training.lineup import (
+    FREE,
+    SAME,
+    AgentReference,
+    filled,
+    has_weights,
+    is_same,
+    learns_by_pay,
+)
+from superalign_training.loggers import LogTo
 from superalign_training.risks.settings import Conform, Discover, Gate
 from superalign_training.sections import (
     Count,
@@ -51,20 +50,8 @@ from superalign_training.sections import (
 from superalign_training.sources.checking import check as check_signals
 from superalign_training.sources.settings import Competence, Signals
 
-AgentReference = str | dict[str, Any]
-"""``micro/3``, a folder, ``keyword``, ``same:learner``, or ``{id: …, key: value}``."""
-
 Order = Literal["alternating", "competence-only", "conformity-last", "conformity-first"]
 """Of the two optimisations within a chain (Kim et al. 2025)."""
-
-SAME = "same:"
-"""``lineup.critic=same:learner`` seats one policy in several roles."""
-
-FREE = ("lineup", "train")
-"""Settings whose keys are a scenario's roles."""
-
-OBJECT = "object:"
-"""``object:module.Class``: an agent that was given as a Python object."""
 
 
 class Judge(Section):
@@ -202,6 +189,9 @@ class Settings(Section):
     does not learn. Roles that are not named have the scenario's preset, if they can learn."""
     budget: Share = 0.02
     """Share of each round's episodes that the human is asked about."""
+    log_to: LogTo = None
+    """Loggers that get every metric, too: ``tensorboard``, ``wandb``, ``trackio``, a mapping
+    with an ``id`` and options, or a list of these."""
     device: str = "cpu"
     threads: Count = 1
     """Threads of PyTorch on a CPU."""
@@ -232,14 +222,14 @@ class Settings(Section):
     def _presets_are_filled_in(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
-        return {**given, **_filled(given)}
+        return {**given, **filled(given)}
 
     @model_validator(mode="after")
     def _one_step_leads_to_a_policy(self) -> Self:
         for role in self.lineup:
             holder = self.holder(role)
-            if holder not in self.lineup or _is_same(self.lineup[holder]):
-                own = [name for name in self.lineup if not _is_same(self.lineup[name])]
+            if holder not in self.lineup or is_same(self.lineup[holder]):
+                own = [name for name in self.lineup if not is_same(self.lineup[name])]
                 raise ValueError(
                     f"lineup.{role}={self.lineup[role]} leads to no policy; name a role that "
                     f"has one of its own ({', '.join(own) or 'none has'})"
@@ -297,105 +287,17 @@ class Settings(Section):
     def holder(self, role: Role) -> Role:
         """Return the role whose policy a role uses: itself, unless it says ``same:``."""
         named = self.lineup.get(role, "")
-        return named.removeprefix(SAME) if _is_same(named) else role
+        return named.removeprefix(SAME) if is_same(named) else role
 
     def by_pay(self, role: Role) -> tuple[OnPolicy, ...]:
         """Return the algorithms by which a role learns from episodes that it plays."""
-        found = [one for one in self.train.get(role) or () if _learns_by_pay(one)]
+        found = [one for one in self.train.get(role) or () if learns_by_pay(one)]
         return tuple(cast(list[OnPolicy], found))
 
     def by_lessons(self, role: Role) -> tuple[Taught, ...]:
         """Return the algorithms by which a role learns from lessons."""
-        found = [one for one in self.train.get(role) or () if not _learns_by_pay(one)]
+        found = [one for one in self.train.get(role) or () if not learns_by_pay(one)]
         return tuple(cast(list[Taught], found))
-
-
-def has_weights(reference: AgentReference) -> bool:
-    """Whether a reference can name something that is trained.
-
-    It is read, not followed: a rung, a folder and a name on the hub can be trained.
-    """
-    name = reference if isinstance(reference, str) else str(reference.get("id"))
-    if ":" in name and not name.startswith("hf:"):
-        return False  # an object, an endpoint, a class of somebody's
-    return name == "transformer" or name not in registry.entries("agent")
-
-
-def _learns_by_pay(algorithm: Algorithm[Any]) -> bool:
-    return bool(learns_from(type(algorithm)) & {Live, Experience})
-
-
-def plain_name(scenario: str) -> str:
-    """Return the id of a scenario without its version; a class of somebody's as it is named.
-
-    Raises:
-        UnknownId: with the nearest ids.
-    """
-    if ":" in scenario:
-        return scenario
-    return registry.spell(scenario_id(scenario)).plain
-
-
-@cache
-def scenario_preset(scenario: str) -> Mapping[str, Any]:
-    """Return the lineup and the algorithms that a scenario has unless it is told others.
-
-    Raises:
-        UnknownId: with the nearest ids.
-    """
-    path = Path(__file__).parent / "conf" / "scenarios" / f"{plain_name(scenario)}.yaml"
-    if not path.is_file():
-        return {}
-    found: dict[str, Any] = msgspec.yaml.decode(path.read_bytes())
-    return found
-
-
-def _filled(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return lineup and algorithms as given, filled up from the scenario's preset.
-
-    A preset's algorithm is left out where whoever was named instead has no weights.
-    """
-    preset = scenario_preset(str(given.get("scenario", "red-team")))
-    named, wanted = given.get("lineup") or {}, given.get("train") or {}
-    if not isinstance(named, Mapping) or not isinstance(wanted, Mapping):
-        raise ValueError(
-            "lineup and train are mappings: {learner: micro/3} and {learner: ppo}"
-        )
-    lineup = {**preset.get("lineup", {}), **named}
-    train: dict[str, Any] = {}
-    for role, algorithms in preset.get("train", {}).items():
-        train[role] = _algorithms(algorithms, role) if _can_learn(role, lineup) else None
-    for role, chosen in wanted.items():
-        changes = isinstance(chosen, Mapping) and "id" not in chosen
-        if changes and train.get(role, ()) is None:
-            continue  # changes what was left out
-        train[role] = _algorithms(chosen, role, default=train.get(role) or ())
-    return {"lineup": lineup, "train": train}
-
-
-def _can_learn(role: Role, lineup: Mapping[str, AgentReference]) -> bool:
-    reference = lineup.get(role, OBJECT)
-    if _is_same(reference):
-        reference = lineup.get(reference.removeprefix(SAME), OBJECT)
-    return has_weights(reference)
-
-
-def _algorithms(
-    chosen: Any, role: Role, *, default: Sequence[Algorithm[Any]] = ()
-) -> tuple[Algorithm[Any], ...] | None:
-    """Return the algorithms that a setting names; a mapping without an id changes the preset's."""
-    if chosen is None:
-        return None
-    several = chosen if isinstance(chosen, (list, tuple)) else [chosen]
-    alone = default[0] if len(default) == 1 else None
-    try:
-        return tuple([make_algorithm(one, default=alone) for one in several])
-    except SuperalignError as error:
-        raise ValueError(f"train.{role}: {error}") from error
-
-
-def _is_same(reference: AgentReference) -> TypeGuard[str]:
-    return isinstance(reference, str) and reference.startswith(SAME)
 
 
 def read_settings(plain: Mapping[str, Any]) -> Settings:

@@ -1,5 +1,66 @@
 """How policies are improved: one file for each algorithm, in the words of its paper.
 
-What they are made of lies in `updates` (ours) and `trainers` (what TRL's do not do by
-themselves). Nothing else imports trl.
+What an algorithm of your own needs is imported from here. Nothing else imports trl.
 """
+
+from superalign_training.algorithms.algorithm import Algorithm, Kind, LearnsFrom
+from superalign_training.algorithms.trainers.arguments import OnStep
+from superalign_training.algorithms.updates.advantages import (
+    gae,
+    group_relative,
+    leave_one_out,
+)
+from superalign_training.algorithms.updates.batches import Batch, batch_of
+from superalign_training.algorithms.updates.cases import Cases, is_flat, totals
+from superalign_training.algorithms.updates.credit import by_turn, gae_of_rows
+from superalign_training.algorithms.updates.descent import Descent
+from superalign_training.algorithms.updates.history import History
+from superalign_training.algorithms.updates.likelihood import (
+    Evaluation,
+    Likelihood,
+    evaluate,
+    likelihood,
+)
+from superalign_training.algorithms.updates.losses import (
+    clipped_surrogate,
+    clipped_value_loss,
+    k3,
+)
+from superalign_training.algorithms.updates.memory import MicroBatch
+from superalign_training.experience import Example, Experience, Opinion, Preference, Row
+from superalign_training.policy import Policy
+from superalign_training.sections import Section
+
+__all__ = [
+    "Algorithm",
+    "Batch",
+    "Cases",
+    "Descent",
+    "Evaluation",
+    "Example",
+    "Experience",
+    "History",
+    "Kind",
+    "LearnsFrom",
+    "Likelihood",
+    "MicroBatch",
+    "OnStep",
+    "Opinion",
+    "Policy",
+    "Preference",
+    "Row",
+    "Section",
+    "batch_of",
+    "by_turn",
+    "clipped_surrogate",
+    "clipped_value_loss",
+    "evaluate",
+    "gae",
+    "gae_of_rows",
+    "group_relative",
+    "is_flat",
+    "k3",
+    "leave_one_out",
+    "likelihood",
+    "totals",
+]

@@ -14,7 +14,7 @@ share e of the preferences is believed to be the wrong way round:
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from datasets import Dataset
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
@@ -22,6 +22,7 @@ from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
 from superalign_env.errors import InvalidOption
+from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import (
     OnStep,
     Recorder,
@@ -46,6 +47,7 @@ PreferenceLoss = Literal["sigmoid", "conservative", "robust"]
 class Dpo(Section):
     """Direct preference optimisation: how a policy learns which of two is better said."""
 
+    learns_from: ClassVar[LearnsFrom] = "preferences"
     id: Literal["dpo"] = "dpo"
     loss: PreferenceLoss = "sigmoid"
     """What is made of a pair; the latter two allow for pairs that are the wrong way round."""
@@ -114,8 +116,8 @@ class Dpo(Section):
             "steps": float(steps),
             "loss_first": loss_first,
             "loss": loss,
-            "margin": first_and_last(recorder, "rewards/margins")[1],
-            "accuracy": first_and_last(recorder, "rewards/accuracies")[1],
+            "margin": first_and_last(recorder, "margin")[1],
+            "accuracy": first_and_last(recorder, "accuracy")[1],
         }
 
 

@@ -5,8 +5,9 @@ ids, a mask that hides what the environment said, and advantages of the settled 
 was left out: a value function, more than one step on the same episodes.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
+from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.algorithms.trainers.group_trainer import (
     GroupSettings,
@@ -20,6 +21,7 @@ from superalign_training.policy import Policy
 class Grpo(GroupSettings):
     """Group-relative policy optimisation: how a policy is improved by rewards."""
 
+    learns_from: ClassVar[LearnsFrom] = "episodes"
     id: Literal["grpo"] = "grpo"
 
     def improve(
@@ -41,8 +43,8 @@ class Grpo(GroupSettings):
 
         Returns:
             ``reward_first`` and ``reward`` (means over the first and last tenth),
-            ``loss``, ``kl``, ``entropy``, ``flat`` (share of groups without any difference
-            in pay), ``cases`` played, ``groups`` (share of them that all members had a
+            ``loss``, ``kl``, ``entropy``, ``frac_reward_zero_std`` (share of groups without
+            any difference in pay), ``cases`` played, ``groups`` (share of them that all members had a
             turn in).
 
         Raises:

@@ -8,7 +8,7 @@ a batch, so all batches are laid out, and every mismatched pair is scored, befor
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from datasets import Dataset
 from pydantic import PositiveFloat
@@ -17,6 +17,7 @@ from trl.trainer.kto_trainer import KTOTrainer
 
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import generator
+from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import (
     OnStep,
     Recorder,
@@ -39,6 +40,7 @@ from superalign_training.sections import Count, Plural, Section
 class Kto(Section):
     """Kahneman-Tversky optimisation: how a policy learns what was well said and what not."""
 
+    learns_from: ClassVar[LearnsFrom] = "opinions"
     id: Literal["kto"] = "kto"
     beta: PositiveFloat = 0.1
     """How strongly the policy is held near its anchor."""

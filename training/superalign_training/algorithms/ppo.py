@@ -7,25 +7,28 @@ whole of it. What was left out: several devices, a critic with a body of its own
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 
+from superalign_env.store import declare
+from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.algorithms.trainers.former_self import Anchor
 from superalign_training.algorithms.updates.advantages import GUARD
 from superalign_training.algorithms.updates.anchor import anchor_of
-from superalign_training.algorithms.updates.batches import spread
 from superalign_training.algorithms.updates.cases import Cases, is_flat, totals
-from superalign_training.algorithms.updates.credit import credit, log_ratios
+from superalign_training.algorithms.updates.credit import gae_of_rows, log_ratios
 from superalign_training.algorithms.updates.descent import Descent, Loss
 from superalign_training.algorithms.updates.hindsight import Hindsight, look_back
 from superalign_training.algorithms.updates.history import History
-from superalign_training.algorithms.updates.likelihood import read
+from superalign_training.algorithms.updates.likelihood import evaluate
 from superalign_training.algorithms.updates.losses import (
+    clipped,
     clipped_surrogate,
     clipped_value_loss,
+    explained_variance,
     k3,
 )
 from superalign_training.algorithms.updates.memory import MicroBatch
@@ -34,16 +37,7 @@ from superalign_training.policy import Policy
 from superalign_training.policy.schedule import CONSTANT, Schedule
 from superalign_training.sections import Count, Section, Share
 
-_REPORTED = (
-    "policy_loss",
-    "value_loss",
-    "kl",
-    "entropy",
-    "moved",
-    "clipped",
-    "loss",
-    "epochs",
-)
+declare("train/epochs", "Passes over a rollout")
 
 
 class Rollout(NamedTuple):
@@ -63,10 +57,17 @@ class Rollout(NamedTuple):
         before, *judged = self
         return Rollout(before.rows(index), *[tensor[index] for tensor in judged])
 
+    def predicted(self) -> dict[str, float]:
+        """Return the explained variance of the values, if returns vary at all."""
+        decided = self.decides.bool()
+        share = explained_variance(self.before.values[decided], self.targets[decided])
+        return {} if share is None else {"explained_variance": share}
+
 
 class Ppo(Section):
     """Proximal policy optimisation: a value function says what pay was to be expected."""
 
+    learns_from: ClassVar[LearnsFrom] = "episodes"
     id: Literal["ppo"] = "ppo"
     steps: Count = 20
     """Rollouts of the newest policy."""
@@ -132,9 +133,12 @@ class Ppo(Section):
 
         Returns:
             ``reward_first`` and ``reward`` (of an episode, over the first and last tenth),
-            ``cases`` played, ``flat`` (share of rollouts in which all were paid alike),
-            ``policy_loss``, ``value_loss``, ``kl`` (to the anchor), ``moved`` (divergence
-            within a step), ``clipped`` (share of tokens), ``entropy``, ``epochs``.
+            ``cases`` played, ``frac_reward_zero_std`` (share of rollouts in which all were
+            paid alike), and means over the updates of the last rollouts: ``loss``,
+            ``policy_loss``, ``value_loss``, ``kl`` (to the reference policy), ``approx_kl``
+            (within a step), ``clip_fraction`` (of tokens), ``entropy``,
+            ``explained_variance`` (before them), ``grad_norm``, ``learning_rate``,
+            ``epochs``.
 
         Raises:
             InvalidOption: nothing to learn from, or pay that is no number.
@@ -158,40 +162,35 @@ class Ppo(Section):
                 rows = cases.rows(self.cases)
                 pay = totals(rows)
                 flat = is_flat(pay)
-                numbers = dict.fromkeys(_REPORTED, 0.0)
+                numbers: dict[str, float] = {}
                 if not flat or self.kl or self.entropy:
                     before = look_back(
                         policy, rows, anchor=anchor, valued=True, micro=micro
                     )
                     rollout = self._judge(rows, before, cap=experience.cap)
-                    numbers = self._learn(
-                        policy,
-                        _unmoving(rollout) if flat else rollout,
-                        descent,
-                        order=order,
-                    )
-                history.add({"reward": sum(pay) / len(pay), "flat": float(flat), **numbers})
+                    moving = _unmoving(rollout) if flat else rollout
+                    numbers = self._learn(policy, moving, descent, order=order)
+                    numbers |= rollout.predicted()
+                numbers |= {"reward": sum(pay) / len(pay)}
+                history.add({**numbers, "frac_reward_zero_std": float(flat)})
         return {"cases": float(cases.played), **history.outcome()}
 
     def _judge(
         self, rows: Sequence[Row], before: Hindsight, *, cap: float | None
     ) -> Rollout:
         """Return what every token deserves, given what was paid and what was expected."""
-        given = credit(
+        given = gae_of_rows(
             rows,
             before.values.tolist(),
             level=self.gae,
-            discount=self.discount,
-            trace=self.trace,
+            gamma=self.discount,
+            gae_lambda=self.trace,
             log_ratios=log_ratios(rows, before.logprobs.tolist()) if cap else None,
             cap=cap or 1.0,
         )
-        width, device = before.batch.width, before.batch.ids.device
-        advantages, targets, decides = [
-            spread(numbers, width, device=device) for numbers in given
-        ]
+        advantages, targets, decides = [before.batch.spread(numbers) for numbers in given]
         if self.normalise:
-            advantages = standardised(advantages, decides) * before.batch.own
+            advantages = standardised(advantages, decides) * before.batch.loss_mask
         return Rollout(before, advantages, targets, decides)
 
     def _learn(
@@ -211,8 +210,8 @@ class Ppo(Section):
                 for places in parts
             ]
             reports += latest
-            moved = sum(report["moved"] for report in latest) / len(latest)
-            if self.stop_kl is not None and moved > self.stop_kl:
+            approx_kl = sum(report["approx_kl"] for report in latest) / len(latest)
+            if self.stop_kl is not None and approx_kl > self.stop_kl:
                 break
         means = {n: sum(r[n] for r in reports) / len(reports) for n in reports[0]}
         return {**means, "epochs": float(epoch)}
@@ -220,31 +219,27 @@ class Ppo(Section):
     def _loss_of(self, policy: Policy, minibatch: Rollout) -> Loss:
         """Return the loss of a minibatch, as the sum of its rows' shares."""
         tokens, decisions = (
-            minibatch.before.batch.own.sum(),
+            minibatch.before.batch.loss_mask.sum(),
             minibatch.decides.sum().clamp(min=1),
         )
-        temperature = policy.agent.temperature or 1.0
 
         def loss(places: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
             (batch, old, old_values, anchored), *judged = minibatch.rows(places)
             advantages, targets, decides = judged
-            outlook = policy.forward(batch.ids, batch.seen, keep=batch.width + 1)
-            new, entropies = read(outlook.logits, batch, temperature)
-            values = outlook.values[:, -batch.width - 1 : -1]
+            new, entropies, values = evaluate(policy, batch)
 
             def over_tokens(numbers: torch.Tensor) -> torch.Tensor:
-                return (numbers * batch.own).sum() / tokens
+                return (numbers * batch.loss_mask).sum() / tokens
 
             surrogate = clipped_surrogate(new, old, advantages, self.clip)
             errors = clipped_value_loss(values, old_values, targets, self.value_clip)
-            clipped = (new - old).exp().sub(1).abs() > self.clip
             shares = {
                 "policy_loss": over_tokens(surrogate),
                 "value_loss": (errors * decides).sum() / decisions,
                 "kl": over_tokens(k3(new, anchored)),
                 "entropy": over_tokens(entropies),
-                "moved": over_tokens(k3(old, new)),
-                "clipped": over_tokens(clipped.float()),
+                "approx_kl": over_tokens(k3(old, new)),
+                "clip_fraction": over_tokens(clipped(new, old, self.clip)),
             }
             total = (
                 shares["policy_loss"]

@@ -7,16 +7,17 @@ keeps a role that starts ahead from being rewarded for its seat (SPIRAL, arXiv 2
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 
+from superalign_env.store import declare
 from superalign_env.types import role_of
+from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.algorithms.trainers.former_self import Anchor
 from superalign_training.algorithms.updates.anchor import anchor_of
-from superalign_training.algorithms.updates.batches import spread
 from superalign_training.algorithms.updates.cases import Cases, is_flat, totals
 from superalign_training.algorithms.updates.credit import by_turn, log_ratios, weighed
 from superalign_training.algorithms.updates.descent import Descent, Loss
@@ -31,12 +32,13 @@ from superalign_training.policy.baselines import Baselines
 from superalign_training.policy.schedule import CONSTANT, Schedule
 from superalign_training.sections import Count, Section
 
-_REPORTED = ("policy_loss", "kl", "entropy", "loss")
+declare("train/baseline", "Baseline: what the role usually earns")
 
 
 class Reinforce(Section):
     """REINFORCE against a running mean of what the role earns."""
 
+    learns_from: ClassVar[LearnsFrom] = "episodes"
     id: Literal["reinforce"] = "reinforce"
     steps: Count = 20
     """Optimiser steps, each on episodes of the newest policy."""
@@ -80,8 +82,9 @@ class Reinforce(Section):
 
         Returns:
             ``reward_first`` and ``reward`` (of an episode, over the first and last tenth),
-            ``baseline``, ``flat`` (share of steps in which all were paid alike),
-            ``policy_loss``, ``kl``, ``entropy``, ``loss``, ``cases`` played.
+            ``baseline``, ``frac_reward_zero_std`` (share of steps in which all were paid
+            alike), ``policy_loss``, ``kl``, ``entropy``, ``loss``, ``grad_norm``,
+            ``learning_rate``, ``cases`` played.
 
         Raises:
             InvalidOption: nothing to learn from, or pay that is no number.
@@ -102,7 +105,7 @@ class Reinforce(Section):
                 rows = cases.rows(self.cases)
                 pay = totals(rows)
                 flat = is_flat(pay)
-                numbers = dict.fromkeys(_REPORTED, 0.0)
+                numbers: dict[str, float] = {}
                 if not flat or self.kl or self.entropy:
                     before = look_back(
                         policy, rows, anchor=anchor, valued=False, micro=micro
@@ -115,7 +118,7 @@ class Reinforce(Section):
                 usual = policy.baselines.of(role_of(rows[0].seat))
                 take_in(rows, policy.baselines)
                 numbers |= {"reward": sum(pay) / len(pay), "baseline": usual}
-                history.add({**numbers, "flat": float(flat)})
+                history.add({**numbers, "frac_reward_zero_std": float(flat)})
         return {"cases": float(cases.played), **history.outcome()}
 
     def _merits(
@@ -132,8 +135,8 @@ class Reinforce(Section):
     ) -> Loss:
         """Return the loss of a step, as the sum of its rows' shares."""
         whole = before.batch
-        tokens = whole.own.sum()
-        advantages = spread(merits, whole.width, device=whole.ids.device)
+        tokens = whole.loss_mask.sum()
+        advantages = whole.spread(merits)
         temperature = policy.agent.temperature or 1.0
 
         def loss(places: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
@@ -141,7 +144,7 @@ class Reinforce(Section):
             new, entropies = likelihood(policy.model, batch, temperature)
 
             def over_tokens(numbers: torch.Tensor) -> torch.Tensor:
-                return (numbers * batch.own).sum() / tokens
+                return (numbers * batch.loss_mask).sum() / tokens
 
             shares = {
                 "policy_loss": over_tokens(-advantages[places] * new),

@@ -8,7 +8,7 @@ adapters, templates, truncation.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from datasets import Dataset
 from pydantic import NonNegativeFloat, PositiveFloat
@@ -16,6 +16,7 @@ from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer
 
 from superalign_env.errors import InvalidOption
+from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.dpo import differing
 from superalign_training.algorithms.scorer import Scorer
 from superalign_training.algorithms.trainers.arguments import (
@@ -34,6 +35,8 @@ from superalign_training.sections import Count, Section
 class RewardModel(Section):
     """A reward model: how a scorer learns what is preferred."""
 
+    learns_from: ClassVar[LearnsFrom] = "preferences"
+    keeps_policy: ClassVar[str] = "it lends its body to a scorer, which is trained instead"
     id: Literal["reward-model"] = "reward-model"
     folder: Path | None = None
     """Where `improve` leaves the scorer."""

@@ -5,8 +5,9 @@ scaled, so that cases in which much is at stake count for more. TRL's RLOOTraine
 episodes, so this is TRL's GRPOTrainer with other advantages.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
+from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.algorithms.trainers.group_trainer import (
     GroupSettings,
@@ -20,6 +21,7 @@ from superalign_training.policy import Policy
 class Rloo(GroupSettings):
     """REINFORCE, each play measured against the mean of the others."""
 
+    learns_from: ClassVar[LearnsFrom] = "episodes"
     id: Literal["rloo"] = "rloo"
 
     def improve(

@@ -7,7 +7,7 @@ own tokenizer.
 
 from collections.abc import Sequence
 from math import ceil
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from datasets import Dataset
 from pydantic import PositiveFloat
@@ -15,6 +15,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from superalign_env.errors import InvalidOption
+from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import (
     OnStep,
     Recorder,
@@ -30,6 +31,7 @@ from superalign_training.sections import Count, Section
 class Sft(Section):
     """Supervised fine-tuning: how a policy learns given words."""
 
+    learns_from: ClassVar[LearnsFrom] = "examples"
     id: Literal["sft"] = "sft"
     steps: Count = 60
     """Optimiser steps at most."""

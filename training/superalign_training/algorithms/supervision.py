@@ -6,9 +6,9 @@ from typing import Any
 from pydantic import NonNegativeInt
 
 from superalign_env.types import Signal
-from superalign_training.algorithms.making import LessonAlgorithm, learns_from
+from superalign_training.algorithms.algorithm import experience_kinds
+from superalign_training.algorithms.making import LessonAlgorithm
 from superalign_training.algorithms.sft import Sft
-from superalign_training.experience import Opinion, Preference
 from superalign_training.experience.answers import Answer
 from superalign_training.experience.balance import (
     even_examples,
@@ -77,11 +77,11 @@ def lessons_for(
         key: of the draw among surplus lessons.
         choices: standing signals of the kind ``preference``.
     """
-    kinds = learns_from(type(rules.algorithm))
-    if Preference in kinds:
+    kinds = experience_kinds(rules.algorithm)
+    if "preferences" in kinds:
         pairs = preferences(found, margin=rules.margin, choices=choices)
         return list(even_pairs(pairs, key=key) if rules.even else pairs)
-    if Opinion in kinds:
+    if "opinions" in kinds:
         heard = opinions(found, margin=rules.margin)
         heard = even_opinions(heard, key=key) if rules.even else heard
         return list(heard) if len({one.good for one in heard}) == 2 else []

@@ -16,7 +16,7 @@ What was left out: Burns et al.'s unsupervised finetuning and early stopping by 
 
 from collections.abc import Sequence
 from math import ceil
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, PositiveFloat
@@ -24,6 +24,7 @@ from transformers import PreTrainedModel
 
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import mix
+from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.algorithms.updates.course import Course
 from superalign_training.algorithms.updates.fitting import (
@@ -50,6 +51,7 @@ _ROOM = 4
 class WeakToStrong(Section):
     """Teaching a student by the labels of weaker supervisors."""
 
+    learns_from: ClassVar[LearnsFrom] = "examples"
     id: Literal["weak-to-strong"] = "weak-to-strong"
     method: Method = "naive"
     """``naive``, ``confidence`` (own hardened answers count, too) or ``confident-only``."""

@@ -25,9 +25,10 @@ from omegaconf.errors import OmegaConfBaseException
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_training.gap.making import make_controller
+from superalign_training.lineup import FREE, plain_name
 from superalign_training.registered import plain_registered
 from superalign_training.sections import keys_in, unknown_key
-from superalign_training.settings import FREE, Settings, plain_name, read_settings
+from superalign_training.settings import Settings, read_settings
 
 ROOT = "train"
 MODULE = "superalign_training.conf"
@@ -195,9 +196,9 @@ def _with_roles(
     chosen = plain.pop(BY_SCENARIO, {}).get(plain_name(str(plain["scenario"])), {})
     for top, changes in chosen.items():
         plain[top] = {**(plain.get(top) or {}), **changes}
-    for word, override in zip(words, overrides, strict=True):
-        if not _is_free(override):
-            continue
+    pairs = [pair for pair in zip(words, overrides, strict=True) if _is_free(pair[1])]
+    # Who or what comes before how, whatever was written first.
+    for word, override in sorted(pairs, key=lambda pair: pair[1].key_or_group.count(".")):
         top, *path = override.key_or_group.split(".")
         if override.is_delete():
             value: Any = None

@@ -9,9 +9,10 @@ from superalign_env.protocols import variants_of
 from superalign_env.rollout import Rollouts
 from superalign_training.algorithms.sft import Sft
 from superalign_training.experience import Example
-from superalign_training.loop.cast import stage_scenario
+from superalign_training.lineup import AgentReference
+from superalign_training.loop.playing import stage_scenario
 from superalign_training.policy import Policy
-from superalign_training.settings import AgentReference, Settings
+from superalign_training.settings import Settings
 
 _CASES = 64
 _STEPS = 3

@@ -1,7 +1,7 @@
 """What stages play with: scenarios, policies from the chain, line-ups."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, Unpack
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from pydantic import ValidationError
@@ -9,12 +9,9 @@ from pydantic import ValidationError
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.asking import Anyone
 from superalign_env.errors import InvalidOption, RecordDamaged
-from superalign_env.game import Game
-from superalign_env.lookup import make_scenario
-from superalign_env.protocols import Agent, Scenario, variants_of
-from superalign_env.rollout import Rollouts
+from superalign_env.protocols import Agent
 from superalign_env.seeding import label, mix
-from superalign_env.types import Episode, Role, Seat, Split, Task, View, role_of
+from superalign_env.types import Role, Seat
 from superalign_training.gap.level import Level, voiced
 from superalign_training.league import Shelf
 from superalign_training.loop.chain import CHECKPOINTS, Chain
@@ -23,99 +20,6 @@ from superalign_training.loop.residents import Residents
 from superalign_training.policy import Checkpoint, Lora, Policy, SharedBase, read_agent
 from superalign_training.registered import flaws
 from superalign_training.settings import Settings
-
-_LIVE = 256
-"""Episodes played at once: policies decode them as one batch."""
-
-
-def stage_scenario(
-    settings: Settings, *, split: Split, variant: str = "", **options: Any
-) -> Scenario[Any]:
-    """Return the run's scenario as a stage wants it.
-
-    Args:
-        settings: of the run.
-        split: of the tasks.
-        variant: one of those that the scenario declares; itself when empty.
-        **options: of the scenario.
-
-    Raises:
-        UnknownId: no scenario is called so.
-        InvalidOption: options that the scenario does not know, the option ``split`` among
-            them.
-    """
-    wanted = {**settings.options, "split": split, **options}
-    if variant:
-        wanted |= variants_of(make_scenario(settings.scenario, **wanted))[variant]
-    return make_scenario(settings.scenario, **wanted)
-
-
-def seat_all(
-    scenario: Scenario[Any], agents: Mapping[Role | Seat, Anyone]
-) -> dict[Seat, Anyone]:
-    """Return an agent for every seat: its own if it is named, else that of its role."""
-    return {
-        seat: agents[seat if seat in agents else role_of(seat)] for seat in scenario.seats
-    }
-
-
-def seat_of(scenario: Scenario[Any], role: Role) -> Seat:
-    """Return the first seat of a role."""
-    return next(seat for seat in scenario.seats if role_of(seat) == role)
-
-
-class How(TypedDict, total=False):
-    """How cases are played; see `Rollouts`."""
-
-    first_case: int
-    group: int
-    fork_at: Seat | None
-    tasks: Sequence[Task] | None
-
-
-def play(
-    bench: Bench,
-    scenario: Scenario[Any],
-    agents: Mapping[Role | Seat, Anyone],
-    cases: int,
-    *,
-    part: str,
-    **how: Unpack[How],
-) -> list[Episode]:
-    """Play and record episodes of one part of a stage.
-
-    Raises:
-        EpisodesFailed: too many of them did.
-    """
-    played = Rollouts(
-        scenario,
-        seat_all(scenario, agents),
-        run=bench.seed_of(part),
-        generation=bench.generation,
-        round=bench.round,
-        live=_LIVE,
-        sinks=[bench.writer],
-        **how,
-    ).run(cases)
-    bench.failures.count(played)
-    return played
-
-
-def first_view(scenario: Scenario[Any], episode: Episode, seat: Seat) -> View:
-    """Return what a seat was first shown in an episode, by playing it again up to there.
-
-    Raises:
-        InvalidOption: the seat was never asked.
-    """
-    game = Game(scenario, episode.key, task=episode.task)
-    said = list(episode.utterances)
-    while seat not in game.group:
-        group = [u for u in said if u.group == (said[0].group if said else -1)]
-        if game.over or not group:
-            raise InvalidOption(f"{seat} was never asked in {episode.id}")
-        game.step_recorded(group)
-        said = said[len(group) :]
-    return game.view(seat)
 
 
 def policy_of(bench: Bench, role: Role, settings: Settings) -> Policy:

@@ -1,6 +1,6 @@
 """Teaching in courses: new lessons, and replay of what must not be forgotten, by turns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 from superalign_env.canonical import content_hash
@@ -11,8 +11,8 @@ from superalign_training.evaluation.exams import exam
 from superalign_training.experience import Example
 from superalign_training.experience.answers import answers
 from superalign_training.experience.critiques import own_words
-from superalign_training.loop.cast import play, seat_of
 from superalign_training.loop.driver import Bench
+from superalign_training.loop.playing import play, seat_of
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
 
@@ -35,16 +35,22 @@ def hold(bench: Bench, learner: Policy, courses: Courses) -> dict[str, float]:
     total = courses.turns * steps
     numbers: dict[str, float] = {}
     for place in range(courses.turns):
-
-        def on_step(done: int, n: Mapping[str, float], past: int = place) -> None:
-            bench.watcher.step(past * steps + done, total, n)
-
         numbers = course.improve(
-            learner, courses.lessons, seed=bench.seed_of(f"order-{place}"), on_step=on_step
+            learner,
+            courses.lessons,
+            seed=bench.seed_of(f"order-{place}"),
+            on_step=bench.on_step(
+                "learner", learner, course, past=place * steps, total=total
+            ),
         )
         if courses.replay and courses.replay_by is not None:
             courses.replay_by.improve(
-                learner, courses.replay, seed=bench.seed_of(f"replay-{place}")
+                learner,
+                courses.replay,
+                seed=bench.seed_of(f"replay-{place}"),
+                on_step=bench.recorder.on_step(
+                    "learner", learner, courses.replay_by, part="replay"
+                ),
             )
     return numbers
 

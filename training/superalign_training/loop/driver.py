@@ -16,12 +16,15 @@ from typing import Any, NamedTuple, Protocol
 from superalign_env.canonical import content_hash
 from superalign_env.errors import RecordError
 from superalign_env.seeding import label, mix
-from superalign_env.store import EpisodeWriter, Run, Stage
-from superalign_env.types import Metric
+from superalign_env.store import TRAINING, EpisodeWriter, Run, Stage
+from superalign_env.types import Metric, Role
+from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.loop.chain import CHECKPOINTS, Chain
 from superalign_training.loop.failures import MOST, Failures
+from superalign_training.loop.recorder import Recorder, Sink
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stopping import sigterm_as_interrupt
+from superalign_training.policy import Policy
 
 
 class Moment(NamedTuple):
@@ -56,6 +59,20 @@ class Watcher(Protocol):
         ...
 
 
+class Stepping(Protocol):
+    """An algorithm, as far as its progress goes."""
+
+    @property
+    def id(self) -> str:
+        """As the registry knows it."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """How often it reports at most."""
+        ...
+
+
 class Bench(NamedTuple):
     """What a stage finds."""
 
@@ -76,10 +93,38 @@ class Bench(NamedTuple):
     """Bases of adapters, in memory once for the whole run."""
     failures: Failures
     """Is told of every episode that the stage plays."""
+    recorder: Recorder
+    """Takes the metrics of optimiser updates; see `on_step`."""
 
     def seed_of(self, part: str) -> int:
         """Return the seed of one part of the stage: parts never share an episode's name."""
         return mix(self.seed, label(part))
+
+    def on_step(
+        self,
+        role: Role,
+        policy: Policy,
+        algorithm: Stepping,
+        *,
+        past: int = 0,
+        total: int | None = None,
+    ) -> OnStep:
+        """Return what an algorithm calls after every update: it is watched and recorded.
+
+        Args:
+            role: whose policy is trained.
+            policy: that is trained.
+            algorithm: that trains it.
+            past: steps of the stage that were taken before.
+            total: steps of the stage; those of the algorithm when absent.
+        """
+        record = self.recorder.on_step(role, policy, algorithm)
+
+        def step(done: int, numbers: Mapping[str, float]) -> None:
+            self.watcher.step(past + done, total or algorithm.steps, numbers)
+            record(done, numbers)
+
+        return step
 
 
 class Outcome(NamedTuple):
@@ -114,6 +159,7 @@ def drive(
     watcher: Watcher,
     failures: float = MOST,
     residents: Residents | None = None,
+    sink: Sink | None = None,
 ) -> Chain:
     """Run the stages that are not done yet, in order.
 
@@ -124,6 +170,7 @@ def drive(
         watcher: is told how it goes.
         failures: share of a stage's episodes that may fail.
         residents: models, and agents given as objects, that are in memory already.
+        sink: is handed every metric that is recorded.
 
     Returns:
         The chain that the last stage left.
@@ -141,11 +188,11 @@ def drive(
     try:
         with sigterm_as_interrupt():
             for place, stage in enumerate(done):
-                known = [row.metric for row in run.metrics.read(stage=stage.id)]
-                watcher.skip(_moment(stage, place, total), known)
+                known = run.metrics.read(stage=stage.id, without=TRAINING)
+                watcher.skip(_moment(stage, place, total), [row.metric for row in known])
             for place, planned in enumerate(ahead, start=len(done)):
                 watcher.begin(_moment(planned, place, total))
-                desk = Desk(run, watcher, residents, failures, again=unfinished)
+                desk = Desk(run, watcher, residents, failures, sink, again=unfinished)
                 outcome = _one(desk, planned, chain)
                 watcher.end(outcome.metrics)
                 chain, unfinished = outcome.chain, ""
@@ -173,6 +220,7 @@ class Desk(NamedTuple):
     watcher: Watcher
     residents: Residents
     failures: float
+    sink: Sink | None
     again: str
     """Id of the unfinished stage that the next one takes the place of."""
 
@@ -193,8 +241,9 @@ def _one(desk: Desk, planned: Planned, chain: Chain) -> Outcome:
         run.sweep(CHECKPOINTS)
     since = time.perf_counter()
     failures = Failures(planned.name, desk.failures)
+    recorder = Recorder(run, begun, desk.sink)
     try:
-        with EpisodeWriter(run, stage=begun.id) as writer, failures:
+        with EpisodeWriter(run, stage=begun.id) as writer, failures, recorder:
             outcome = planned.do(
                 Bench(
                     run,
@@ -208,6 +257,7 @@ def _one(desk: Desk, planned: Planned, chain: Chain) -> Outcome:
                     desk.watcher,
                     desk.residents,
                     failures,
+                    recorder,
                 )
             )
             found = failures.metrics(planned.round)
@@ -216,7 +266,7 @@ def _one(desk: Desk, planned: Planned, chain: Chain) -> Outcome:
         failed = isinstance(error, Exception)
         run.stages.finish(begun.id, status="failed" if failed else "interrupted")
         raise
-    run.metrics.write(outcome.metrics, stage=begun.id)
+    recorder.write(outcome.metrics)
     run.stages.finish(
         begun.id,
         outputs={"chain": outcome.chain.plain(), "notes": dict(outcome.notes)},

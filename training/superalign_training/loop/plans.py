@@ -6,8 +6,9 @@ from typing import Any
 
 from superalign_env.protocols import variants_of
 from superalign_env.types import Role, role_of
-from superalign_training.loop.cast import stage_scenario
+from superalign_training.lineup import AgentReference
 from superalign_training.loop.driver import Outcome, Planned
+from superalign_training.loop.playing import stage_scenario
 from superalign_training.loop.stages.annotate import annotate
 from superalign_training.loop.stages.attack import attack
 from superalign_training.loop.stages.competence import competence
@@ -28,7 +29,7 @@ from superalign_training.loop.stages.learn import learn
 from superalign_training.loop.stages.measure import final, measure
 from superalign_training.loop.stages.supervise import supervise
 from superalign_training.loop.stages.survey import survey
-from superalign_training.settings import AgentReference, Settings
+from superalign_training.settings import Settings
 
 RED_TEAM: tuple[Role, ...] = ("attacker", "learner", "critic")
 """Roles of a scenario in which an attacker, a learner and a critic meet."""

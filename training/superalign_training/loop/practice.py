@@ -13,14 +13,15 @@ from superalign_env.protocols import Scenario
 from superalign_env.types import Metric, Role, Seat
 from superalign_training.algorithms.making import OnPolicy
 from superalign_training.experience import Live, Row, training_rows
-from superalign_training.loop.cast import play, seat_all
 from superalign_training.loop.driver import Bench
+from superalign_training.loop.playing import play, seat_all
+from superalign_training.loop.recorder import Earnings
 from superalign_training.policy import Policy
 
 Shaping = Callable[[Sequence[Row]], Sequence[Row]]
 """Rows of one batch → the same rows, other pay."""
 
-REPORTED = ("reward_first", "reward", "flat")
+REPORTED = ("reward_first", "reward", "frac_reward_zero_std")
 
 
 class Drill(NamedTuple):
@@ -53,6 +54,8 @@ def practise(
     """
     held = seat_all(drill.scenario, drill.agents)
     seats = [seat for seat, agent in held.items() if agent is policy.agent]
+    earnings = Earnings()
+    told = bench.on_step(drill.role, policy, algorithm)
 
     def cases(first: int, count: int) -> Sequence[Row]:
         episodes = play(
@@ -66,13 +69,14 @@ def practise(
             fork_at=seats[0] if algorithm.fork else None,
         )
         rows = [row for seat in seats for row in training_rows(episodes, seat)]
+        earnings.add(episodes, rows)
         return rows if shaping is None else shaping(rows)
 
     return algorithm.improve(
         policy,
         Live(cases),
         seed=bench.seed_of(f"trainer-{drill.part}"),
-        on_step=lambda done, n: bench.watcher.step(done, algorithm.steps, n),
+        on_step=lambda done, numbers: told(done, {**numbers, **earnings.take()}),
     )
 
 

@@ -11,8 +11,8 @@ from superalign_agents.transformer import TransformerAgent
 from superalign_env.asking import Anyone
 from superalign_env.canonical import to_json
 from superalign_env.errors import InvalidOption
+from superalign_training.lineup import OBJECT, AgentReference, has_weights
 from superalign_training.policy import Checkpoint, SharedBase, shared_base
-from superalign_training.settings import OBJECT, AgentReference, has_weights
 
 _MOST = 12
 _LARGEST = 64 * 2**20

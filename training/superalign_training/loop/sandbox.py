@@ -15,8 +15,9 @@ from superalign_env.seeding import generator, label, mix
 from superalign_env.store.hazards import Hazard
 from superalign_env.types import Episode, Metric, Role, Seat, Split, Task
 from superalign_training.judging import final_score, last_answer
-from superalign_training.loop.cast import agent_of, play, seat_of, stage_scenario
+from superalign_training.loop.cast import agent_of
 from superalign_training.loop.driver import Bench
+from superalign_training.loop.playing import play, seat_of, stage_scenario
 from superalign_training.settings import Settings
 
 ANSWERED = "hazard.answered"

@@ -9,8 +9,8 @@ from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator
 from superalign_env.types import Split, role_of
-from superalign_training.loop.cast import stage_scenario
 from superalign_training.loop.plans import GENERATIONS, left_out, plays_red_team
+from superalign_training.loop.playing import stage_scenario
 from superalign_training.loop.residents import Residents
 from superalign_training.settings import Settings
 

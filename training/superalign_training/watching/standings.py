@@ -7,7 +7,7 @@ from rich.table import Table
 
 from superalign_env.measures import census
 from superalign_env.plain_text import terminal
-from superalign_env.store import Run
+from superalign_env.store import TRAINING, Run
 from superalign_env.types import Metric
 from superalign_training.loop.driver import Moment
 
@@ -106,5 +106,6 @@ def standings_of(run: Run) -> Standings:
     stages = run.stages.all(status="done")
     for place, stage in enumerate(stages):
         moment = Moment(stage.name, stage.round, stage.generation, place, len(stages))
-        standings.take(moment, [row.metric for row in run.metrics.read(stage=stage.id)])
+        measured = run.metrics.read(stage=stage.id, without=TRAINING)
+        standings.take(moment, [row.metric for row in measured])
     return standings

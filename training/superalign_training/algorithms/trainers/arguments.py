@@ -20,8 +20,36 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 
+from superalign_env.store import declare
+
+declare("train/loss", "Loss")
+declare("train/grad_norm", "Gradient norm before clipping")
+declare("train/learning_rate", "Learning rate")
+# Computed by TRL's trainers alone; see `_LOGGED`.
+declare("train/mean_token_accuracy", "Token accuracy", unit="share", better="higher")
+declare("train/accuracy", "Pairs in the right order", unit="share", better="higher")
+declare("train/margin", "Margin of the chosen over the rejected", better="higher")
+declare("train/rewards/chosen", "Implicit reward of the chosen")
+declare("train/rewards/rejected", "Implicit reward of the rejected")
+
 OnStep = Callable[[int, Mapping[str, float]], object]
-"""(steps done, numbers of this step)."""
+"""(steps done, numbers of this step); ``loss`` is recorded as ``train/loss``."""
+
+_LOGGED = {
+    **{
+        name: name
+        for name in (
+            *("loss", "policy_loss", "grad_norm", "learning_rate", "entropy", "kl"),
+            *("reward", "frac_reward_zero_std", "accuracy", "margin"),
+            *("mean_token_accuracy", "rewards/chosen", "rewards/rejected"),
+        )
+    },
+    "clip_ratio/region_mean": "clip_fraction",
+    "rewards/accuracies": "accuracy",
+    "rewards/margins": "margin",
+}
+"""Number that a TRL trainer logs → its name. Clocks and counts of tokens are left out: a
+stage that is done again ends with the same numbers."""
 
 
 def shared_arguments(*, steps: int, rate: float, seed: int, device: str) -> dict[str, Any]:
@@ -105,7 +133,11 @@ class Recorder(TrainerCallback):
         """Take one step's numbers; the summary at the end has no loss of its own."""
         if not logs or "loss" not in logs:
             return
-        numbers = {key: float(value) for key, value in logs.items() if _is_number(value)}
+        numbers = {
+            _LOGGED[key]: float(value)
+            for key, value in logs.items()
+            if key in _LOGGED and _is_number(value)
+        }
         self.history.append(numbers)
         if self._on_step is not None:
             self._on_step(state.global_step, numbers)

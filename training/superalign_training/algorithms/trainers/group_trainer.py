@@ -27,7 +27,7 @@ from superalign_training.algorithms.trainers.arguments import (
 from superalign_training.algorithms.trainers.former_self import Anchor
 from superalign_training.algorithms.trainers.groups import Groups, Score
 from superalign_training.algorithms.updates.anchor import anchor_of
-from superalign_training.algorithms.updates.batches import Batch, pad, spread
+from superalign_training.algorithms.updates.batches import Batch, batch_of
 from superalign_training.algorithms.updates.cases import Cases, totals
 from superalign_training.algorithms.updates.credit import by_turn, log_ratios, weighed
 from superalign_training.algorithms.updates.hindsight import look_back
@@ -75,8 +75,8 @@ def learn_from_groups(
 
     Returns:
         ``reward_first`` and ``reward`` (means over the first and last tenth), ``loss``,
-        ``kl``, ``entropy``, ``flat`` (share of groups without any difference in pay),
-        ``cases`` played, and ``groups`` (share of cases that all members had a turn in).
+        ``kl``, ``entropy``, ``frac_reward_zero_std`` (share of groups without any
+        difference in pay), ``cases`` played, and ``groups`` (share of cases that all members had a turn in).
     """
     groups = Groups(Cases(experience, policy), settings.members, score)
     recorder = Recorder(on_step)
@@ -154,21 +154,18 @@ class GroupTrainer(GRPOTrainer):
             )
             ratios = log_ratios(rows, now.logprobs.tolist())
             advantages = weighed(rows, advantages, ratios, self._cap)
-        filler = int(self._policy.tokenizer.pad_token_id or 0)
-        batch = pad(rows, filler=filler, device=self.accelerator.device)
+        batch = batch_of(self._policy, rows)
         pay = totals(rows)
         self._metrics["train"]["reward"].append(sum(pay) / len(pay))
-        self._metrics["train"]["flat"].append(flat)
+        self._metrics["train"]["frac_reward_zero_std"].append(flat)
         return self._anchored(batch) | {
             "prompt_ids": batch.ids[:, : -batch.width],
-            "prompt_mask": batch.seen[:, : -batch.width],
+            "prompt_mask": batch.attention_mask[:, : -batch.width],
             "completion_ids": batch.completions,
-            "completion_mask": batch.seen[:, -batch.width :],
-            "tool_mask": batch.own,
-            "advantages": spread(
-                by_turn(rows, advantages), batch.width, device=batch.own.device
-            ),
-            "num_items_in_batch": batch.own.sum(),
+            "completion_mask": batch.attention_mask[:, -batch.width :],
+            "tool_mask": batch.loss_mask,
+            "advantages": batch.spread(by_turn(rows, advantages)),
+            "num_items_in_batch": batch.loss_mask.sum(),
         }
 
     def _anchored(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -179,12 +176,12 @@ class GroupTrainer(GRPOTrainer):
         def look(places: torch.Tensor) -> torch.Tensor:
             part = batch.rows(places)
             found: torch.Tensor = self._get_per_token_logps_and_entropies(
-                self.ref_model, part.ids, part.seen, batch.width
+                self.ref_model, part.ids, part.attention_mask, batch.width
             )[0]
             return found
 
         with torch.no_grad():
-            parts = self._micro.over(len(batch.own), look)
+            parts = self._micro.over(len(batch.loss_mask), look)
         return {"ref_per_token_logps": torch.cat(parts)}
 
     def _get_per_token_logps_and_entropies(
@@ -232,7 +229,7 @@ def _outcome(recorder: Recorder, groups: Groups) -> dict[str, float]:
     first = [numbers["reward"] for numbers in recorder.history[:tenth]]
     last = {
         name: recorder.mean(name, last=tenth) or 0.0
-        for name in ("reward", "loss", "kl", "entropy", "flat")
+        for name in ("reward", "loss", "kl", "entropy", "frac_reward_zero_std")
     }
     return {
         "cases": float(groups.cases.played),

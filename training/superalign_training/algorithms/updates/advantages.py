@@ -11,12 +11,12 @@ GUARD = 1e-4
 """Is added to standard deviations, as in TRL: tiny differences are not blown up."""
 
 
-def generalised(
+def gae(
     rewards: Sequence[float],
     values: Sequence[float],
     *,
-    discount: float,
-    trace: float,
+    gamma: float,
+    gae_lambda: float,
     ratios: Sequence[float] | None = None,
     cap: float = 1.0,
 ) -> tuple[list[float], list[float]]:
@@ -29,8 +29,8 @@ def generalised(
     Args:
         rewards: what each decision earned, up to the next one.
         values: what was expected before each decision.
-        discount: gamma, of one decision to the next.
-        trace: lambda; 0 trusts the values, 1 trusts the rewards.
+        gamma: discount, of one decision to the next.
+        gae_lambda: 0 trusts the values, 1 trusts the rewards.
         ratios: how much likelier each decision is now than when it was made; None: the
             same weights made it.
         cap: rho-bar, where these are cut off.
@@ -40,9 +40,9 @@ def generalised(
     value_after = correction_after = 0.0
     for place in reversed(range(len(rewards))):
         weight, value = min(cap, ratios[place]), values[place]
-        surprise = rewards[place] + discount * value_after - value
-        advantages[place] = weight * (surprise + discount * trace * correction_after)
-        carried = min(1.0, ratios[place]) * discount * trace * correction_after
+        surprise = rewards[place] + gamma * value_after - value
+        advantages[place] = weight * (surprise + gamma * gae_lambda * correction_after)
+        carried = min(1.0, ratios[place]) * gamma * gae_lambda * correction_after
         correction = weight * surprise + carried
         targets[place] = value + correction
         value_after, correction_after = value, correction

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 
 from superalign_training.experience import Row
+from superalign_training.policy import Policy
 
 
 class Batch(NamedTuple):
@@ -13,15 +14,15 @@ class Batch(NamedTuple):
 
     ids: torch.Tensor
     """[B, P + C] prompts padded on the left, completions on the right."""
-    seen: torch.Tensor
+    attention_mask: torch.Tensor
     """[B, P + C] 1 where a token is real."""
-    own: torch.Tensor
+    loss_mask: torch.Tensor
     """[B, C] 1.0 at the policy's own tokens."""
 
     @property
     def width(self) -> int:
         """How many positions a completion has (C)."""
-        return self.own.shape[1]
+        return self.loss_mask.shape[1]
 
     @property
     def completions(self) -> torch.Tensor:
@@ -32,33 +33,35 @@ class Batch(NamedTuple):
         """Return the rows with the given places."""
         return Batch(*[tensor[index] for tensor in self])
 
+    def spread(self, values: Sequence[Sequence[float]]) -> torch.Tensor:
+        """Return a list of numbers for every row as [B, C] float32, 0 after its end."""
+        tensor = torch.zeros((len(values), self.width))
+        for place, row in enumerate(values):
+            tensor[place, : len(row)] = torch.tensor(row)
+        return tensor.to(self.ids.device)
 
-def pad(rows: Sequence[Row], *, filler: int, device: torch.device) -> Batch:
-    """Return rows as tensors.
+
+def batch_of(policy: Policy, rows: Sequence[Row]) -> Batch:
+    """Return rows as tensors on a policy's device.
 
     Args:
+        policy: whose tokens they are.
         rows: with prompts and completions of at least one token.
-        filler: the id that stands where nothing is.
-        device: where the tensors shall live.
     """
+    filler = int(policy.tokenizer.pad_token_id or 0)
+    return pad(rows, filler=filler, device=policy.model.device)
+
+
+def pad(rows: Sequence[Row], *, filler: int, device: torch.device) -> Batch:
+    """Return rows as tensors, the id `filler` where nothing is."""
     before = max(len(row.prompt_ids) for row in rows)
     after = max(len(row.completion_ids) for row in rows)
     ids = torch.full((len(rows), before + after), filler)
-    seen = torch.zeros((len(rows), before + after), dtype=torch.long)
+    attended = torch.zeros((len(rows), before + after), dtype=torch.long)
     own = torch.zeros((len(rows), after))
     for place, row in enumerate(rows):
         begin, end = before - len(row.prompt_ids), before + len(row.completion_ids)
         ids[place, begin:end] = torch.tensor(row.prompt_ids + row.completion_ids)
-        seen[place, begin:end] = 1
+        attended[place, begin:end] = 1
         own[place, : len(row.env_mask)] = torch.tensor(row.env_mask, dtype=torch.float32)
-    return Batch(ids.to(device), seen.to(device), own.to(device))
-
-
-def spread(
-    values: Sequence[Sequence[float]], width: int, *, device: torch.device
-) -> torch.Tensor:
-    """Return one list of numbers for every row as [B, C] float32, 0 after their ends."""
-    tensor = torch.zeros((len(values), width))
-    for place, row in enumerate(values):
-        tensor[place, : len(row)] = torch.tensor(row)
-    return tensor.to(device)
+    return Batch(ids.to(device), attended.to(device), own.to(device))

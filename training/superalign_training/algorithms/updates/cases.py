@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from superalign_env.errors import InvalidOption
+from superalign_env.store import declare
 from superalign_training.experience import Experience, Row, learnable
 from superalign_training.policy import Policy
 
@@ -56,6 +57,9 @@ def nothing_to_learn() -> InvalidOption:
     )
 
 
+declare("train/reward", "Reward", better="higher")
+
+
 def totals(rows: Sequence[Row]) -> list[float]:
     """Return the pay of every episode, from the first turn that is learned from."""
     first: dict[tuple[str, str], Row] = {}
@@ -64,6 +68,11 @@ def totals(rows: Sequence[Row]) -> list[float]:
         if key not in first or row.turns[0] < first[key].turns[0]:
             first[key] = row
     return [row.to_go for row in first.values()]
+
+
+declare(
+    "train/frac_reward_zero_std", "Groups without any difference in reward", unit="share"
+)
 
 
 def is_flat(pay: Sequence[float]) -> bool:

@@ -1,4 +1,4 @@
-"""Which words deserve how much credit: decisions of an episode, wherever they lie in rows.
+"""Assign advantages of an episode to the tokens of its rows.
 
 A chat template that drops earlier thoughts cuts an episode into several rows. It is one
 episode all the same: the last decision of a row is followed by the first of the next.
@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from superalign_training.algorithms.updates.advantages import generalised, truncated_weights
+from superalign_training.algorithms.updates.advantages import gae, truncated_weights
 from superalign_training.experience import Row
 
 Level = Literal["turn", "token"]
@@ -29,13 +29,13 @@ class Decision(NamedTuple):
     """Earned before the next decision."""
 
 
-class Credit(NamedTuple):
+class Gae(NamedTuple):
     """For every row one number for every token of its completion."""
 
     advantages: list[list[float]]
-    targets: list[list[float]]
+    returns: list[list[float]]
     """What the value before a decision should have been; only where one begins."""
-    decides: list[list[float]]
+    starts: list[list[float]]
     """1.0 where a decision begins."""
 
 
@@ -54,45 +54,47 @@ def chains(rows: Sequence[Row], level: Level) -> list[list[Decision]]:
     ]
 
 
-def credit(
+def gae_of_rows(
     rows: Sequence[Row],
     values: Numbers,
     *,
     level: Level,
-    discount: float,
-    trace: float,
+    gamma: float,
+    gae_lambda: float,
     log_ratios: Numbers | None = None,
     cap: float = 1.0,
-) -> Credit:
-    """Return the credit of every token by generalised advantage estimation.
+) -> Gae:
+    """Return advantages and returns of every token by generalised advantage estimation.
+
+    All tokens of a turn share its advantage, if a decision is a turn.
 
     Args:
         rows: all rows of their episodes; in any order.
         values: before each token.
         level: what a decision is.
-        discount: gamma, of one decision to the next.
-        trace: lambda.
+        gamma: discount, of one decision to the next.
+        gae_lambda: 0 trusts the values, 1 the rewards.
         log_ratios: of each token, how much likelier it is now than when it was said; None:
             the same weights said it.
         cap: where importance weights are cut off.
     """
-    given = Credit(_zeros(rows), _zeros(rows), _zeros(rows))
+    given = Gae(_zeros(rows), _zeros(rows), _zeros(rows))
     for chain in chains(rows, level):
         ratios = None
         if log_ratios is not None:
             ratios = _ratios(chain, log_ratios)
-        advantages, targets = generalised(
+        advantages, returns = gae(
             [decision.reward for decision in chain],
             [values[decision.row][decision.begin] for decision in chain],
-            discount=discount,
-            trace=trace,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
             ratios=ratios,
             cap=cap,
         )
-        for decision, advantage, target in zip(chain, advantages, targets, strict=True):
+        for decision, advantage, target in zip(chain, advantages, returns, strict=True):
             _fill(given.advantages, decision, advantage)
-            given.targets[decision.row][decision.begin] = target
-            given.decides[decision.row][decision.begin] = 1.0
+            given.returns[decision.row][decision.begin] = target
+            given.starts[decision.row][decision.begin] = 1.0
     return given
 
 

@@ -45,7 +45,7 @@ class Descent:
         self._micro = micro
 
     def step(self, rows: int, loss: Loss) -> dict[str, float]:
-        """Take one step and return what the loss reports, added up.
+        """Take one step and return what the loss reports, added up, and the step's own.
 
         Raises:
             InvalidOption: a loss that is no number; nothing was stepped.
@@ -70,8 +70,13 @@ class Descent:
                 "more; go back to the last checkpoint and lower the rate"
             )
         weights = self._policy.trained_weights().values()
-        torch.nn.utils.clip_grad_norm_(weights, self._max_norm)
+        norm = torch.nn.utils.clip_grad_norm_(weights, self._max_norm)
+        numbers = {
+            **total,
+            "grad_norm": float(norm),
+            "learning_rate": float(self._optimizer.param_groups[0]["lr"]),
+        }
         self._optimizer.step()
         self._schedule.step()
         forget()
-        return dict(total)
+        return numbers

@@ -144,15 +144,17 @@ def descend(
     losses = []
     with policy.training() as model:
         for step in range(course.steps):
-            optimizer = policy.optimizer(course.rate_at(step))
+            rate = course.rate_at(step)
+            optimizer = policy.optimizer(rate)
             value = loss(model, step)
             optimizer.zero_grad()
             value.backward()  # type: ignore[no-untyped-call] # torch's
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             losses.append(float(value.detach()))
             if on_step is not None:
-                on_step(step + 1, {"loss": losses[-1]})
+                numbers = {"loss": losses[-1], "grad_norm": float(norm)}
+                on_step(step + 1, {**numbers, "learning_rate": rate})
     return losses
 
 

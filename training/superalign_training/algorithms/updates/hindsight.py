@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedModel
 
-from superalign_training.algorithms.updates.batches import Batch, pad
-from superalign_training.algorithms.updates.likelihood import likelihood, read
+from superalign_training.algorithms.updates.batches import Batch, batch_of
+from superalign_training.algorithms.updates.likelihood import evaluate, likelihood
 from superalign_training.algorithms.updates.memory import MicroBatch
 from superalign_training.experience import Row
 from superalign_training.policy import Policy
@@ -47,16 +47,13 @@ def look_back(
         valued: whether its value function is asked.
         micro: how many rows go through the model at once.
     """
-    filler = policy.tokenizer.pad_token_id or 0
-    batch = pad(rows, filler=int(filler), device=policy.model.device)
+    batch = batch_of(policy, rows)
     temperature = policy.agent.temperature or 1.0
 
     def look(places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         part = batch.rows(places)
         if valued:
-            outlook = policy.forward(part.ids, part.seen, keep=part.width + 1)
-            logprobs = read(outlook.logits, part, temperature).logprobs
-            values = outlook.values[:, -part.width - 1 : -1]
+            logprobs, _, values = evaluate(policy, part)
         else:
             logprobs = likelihood(policy.model, part, temperature).logprobs
             values = torch.zeros_like(logprobs)

@@ -26,8 +26,9 @@ class History:
         """Return every number over the last tenth of the steps, and the first reward."""
         tenth = max(1, len(self._steps) // 10)
         outcome = {"reward_first": _mean([n["reward"] for n in self._steps[:tenth]])}
-        for name in self._steps[-1]:
-            outcome[name] = _mean([numbers[name] for numbers in self._steps[-tenth:]])
+        last = self._steps[-tenth:]
+        for name in dict.fromkeys(name for numbers in last for name in numbers):
+            outcome[name] = _mean([numbers[name] for numbers in last if name in numbers])
         return outcome
 
 

@@ -1,9 +1,14 @@
-"""What is minimised. Every function maps tensors of one shape to a tensor of that shape.
+"""Losses, and what is watched beside them.
 
-Callers add up over the tokens or decisions that count; nothing here averages.
+Losses map tensors of one shape to a tensor of that shape; callers add up over the tokens
+or decisions that count.
 """
 
 import torch
+
+from superalign_env.store import declare
+
+declare("train/policy_loss", "Policy loss")
 
 
 def clipped_surrogate(
@@ -21,6 +26,20 @@ def clipped_surrogate(
     """
     ratio = torch.exp(new - old)
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+
+
+declare("train/clip_fraction", "Clip fraction", unit="share")
+
+
+def clipped(new: torch.Tensor, old: torch.Tensor, clip: float) -> torch.Tensor:
+    """Return 1.0 where the probability ratio has left the clip range.
+
+    Its mean over tokens is the clip fraction.
+    """
+    return ((new - old).exp().sub(1).abs() > clip).float()
+
+
+declare("train/value_loss", "Value loss", better="lower")
 
 
 def clipped_value_loss(
@@ -41,12 +60,37 @@ def clipped_value_loss(
     return 0.5 * loss
 
 
+declare("train/explained_variance", "Explained variance", better="higher")
+
+
+def explained_variance(values: torch.Tensor, returns: torch.Tensor) -> float | None:
+    """Return the share of the variance of returns that values predict.
+
+    1 is a perfect value function, 0 is no better than a constant.
+
+    Args:
+        values: [N] as the rollout found them.
+        returns: [N] that they should have been.
+
+    Returns:
+        None where returns do not vary.
+    """
+    variance = returns.var(correction=0)
+    if not variance:
+        return None
+    return float(1 - (returns - values).var(correction=0) / variance)
+
+
 def k1(policy: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Return an unbiased, noisy estimate of the divergence, from samples of the policy.
 
     To look at, not to minimise: the expectation of its gradient is 0.
     """
     return policy - reference
+
+
+declare("train/kl", "KL to the reference policy", unit="nats")
+declare("train/approx_kl", "Approximate KL within an update", unit="nats")
 
 
 def k3(policy: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
@@ -56,6 +100,9 @@ def k3(policy: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """
     log_ratio = reference - policy
     return torch.exp(log_ratio) - log_ratio - 1
+
+
+declare("train/entropy", "Entropy", unit="nats")
 
 
 def entropy(log_probabilities: torch.Tensor) -> torch.Tensor:

@@ -15,8 +15,9 @@ from superalign_env.rewards import verdicts_of
 from superalign_env.seeding import generator
 from superalign_env.types import Episode, Metric
 from superalign_training.judging import last_answer
-from superalign_training.loop.cast import recorded_agent, stage_scenario
+from superalign_training.loop.cast import recorded_agent
 from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.playing import stage_scenario
 from superalign_training.settings import Settings
 
 _CHOICE = 5

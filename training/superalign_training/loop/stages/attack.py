@@ -20,19 +20,11 @@ from superalign_training.evaluation.robustness import query_of
 from superalign_training.experience import Example
 from superalign_training.judging import final_score
 from superalign_training.loop.archive import keep_archive, searcher
-from superalign_training.loop.cast import (
-    first_view,
-    keep_policy,
-    lineup_of,
-    play,
-    policy_of,
-    recorded_agent,
-    seat_of,
-    stage_scenario,
-)
+from superalign_training.loop.cast import keep_policy, lineup_of, policy_of, recorded_agent
 from superalign_training.loop.chain import Chain
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.novelty import with_novelty
+from superalign_training.loop.playing import first_view, play, seat_of, stage_scenario
 from superalign_training.loop.practice import Drill, practise, reported
 from superalign_training.mixture import Mixture
 from superalign_training.policy import Policy
@@ -140,7 +132,7 @@ def _imitate_winners(
         attacker,
         [Example(attacker.prompt_ids(v), attacker.reply_ids(v, text)) for v, text in pairs],
         seed=bench.seed_of("order"),
-        on_step=lambda done, n: bench.watcher.step(done, course.steps, n),
+        on_step=bench.on_step("attacker", attacker, course),
     )
     said = attacker.agent.act([_reseeded(t.view, bench.seed_of("probe")) for t in tried])
     distinct = distinct_queries([reply.text for reply in said])

@@ -111,7 +111,7 @@ def _teach(
         learner,
         lessons,
         seed=bench.seed_of("lessons"),
-        on_step=lambda done, numbers: bench.watcher.step(done, steps, numbers),
+        on_step=bench.on_step("learner", learner, algorithm),
     )
 
 

@@ -16,7 +16,8 @@ from superalign_env.store import standing
 from superalign_env.store.hazards import Hazard
 from superalign_env.types import EpisodeKey, Event, Metric, Task, View
 from superalign_scenarios.weak_to_strong import key_of
-from superalign_training.algorithms.making import Taught, learns_from, make_algorithm
+from superalign_training.algorithms.algorithm import experience_kinds
+from superalign_training.algorithms.making import Taught, make_algorithm
 from superalign_training.experience import Example, Opinion, Preference
 from superalign_training.experience.balance import (
     even_examples,
@@ -212,9 +213,9 @@ def _lessons(
 ) -> list[Any]:
     """Return lessons of the kind that the algorithm learns from."""
     key = bench.seed_of("evened")
-    kinds = learns_from(type(rules.algorithm))
+    kinds = experience_kinds(rules.algorithm)
     rows = [(one, _view(sandbox, one.task)) for one in told]
-    if Preference in kinds:
+    if "preferences" in kinds:
         pairs = [
             Preference(
                 learner.prompt_ids(view),
@@ -226,7 +227,7 @@ def _lessons(
             if one.bad
         ]
         return list(even_pairs(pairs, key=key) if rules.even else pairs)
-    if Opinion in kinds:
+    if "opinions" in kinds:
         said = [
             Opinion(
                 learner.prompt_ids(view),

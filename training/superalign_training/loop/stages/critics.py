@@ -6,8 +6,9 @@ Nothing that is measured here is trained on or steers a stage.
 from superalign_env.errors import InvalidOption
 from superalign_env.types import Role
 from superalign_training.evaluation.critic_report import Pair, critic_report
-from superalign_training.loop.cast import play, speaker_of, stage_scenario
+from superalign_training.loop.cast import speaker_of
 from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.playing import play, stage_scenario
 from superalign_training.settings import Settings
 
 

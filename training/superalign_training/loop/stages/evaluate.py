@@ -30,12 +30,11 @@ from superalign_training.loop.cast import (
     agent_of,
     first_policy,
     lineup_of,
-    play,
     recorded_agent,
     speaker_of,
-    stage_scenario,
 )
 from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.playing import play, stage_scenario
 from superalign_training.loop.stages.attack import distinct_queries
 from superalign_training.mixture import Mixture
 from superalign_training.settings import Settings

@@ -13,15 +13,9 @@ from superalign_env.evaluation import metrics, paired, pay_of
 from superalign_env.seeding import generator, label, mix
 from superalign_env.types import Episode, Metric, Role, Seat, Split, role_of
 from superalign_training.evaluation.outcome_summary import GAIN
-from superalign_training.loop.cast import (
-    first_policy,
-    keep_policy,
-    lineup_of,
-    play,
-    policy_of,
-    stage_scenario,
-)
+from superalign_training.loop.cast import first_policy, keep_policy, lineup_of, policy_of
 from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.playing import play, stage_scenario
 from superalign_training.loop.practice import Drill, practise, reported
 from superalign_training.settings import Settings
 

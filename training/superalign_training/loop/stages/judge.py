@@ -24,14 +24,9 @@ from superalign_training.judging import (
     planted_forecasts,
     planted_lessons,
 )
-from superalign_training.loop.cast import (
-    keep_policy,
-    play,
-    policy_of,
-    seat_of,
-    stage_scenario,
-)
+from superalign_training.loop.cast import keep_policy, policy_of
 from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.playing import play, seat_of, stage_scenario
 from superalign_training.loop.practice import Drill, practise
 from superalign_training.loop.supervisors.heard import heard
 from superalign_training.settings import Settings
@@ -120,7 +115,7 @@ class Teacher:
                 for one in lessons
             ],
             seed=self._bench.seed_of(f"order-{self._courses}"),
-            on_step=lambda done, n: self._bench.watcher.step(done, imitation.steps, n),
+            on_step=self._bench.on_step("critic", self._critic, imitation),
         )
         self._courses += 1
         self._notes = {**numbers, "steps": self._notes["steps"] + numbers["steps"]}

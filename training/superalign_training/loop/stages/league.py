@@ -35,8 +35,9 @@ from superalign_training.league import (
     rated,
 )
 from superalign_training.loop.archive import ARCHIVE, searcher
-from superalign_training.loop.cast import shelf_of, speaker_of, stage_scenario
+from superalign_training.loop.cast import shelf_of, speaker_of
 from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.playing import stage_scenario
 from superalign_training.settings import Settings
 
 ENROLLED: tuple[Role, ...] = ("attacker", "learner", "critic")

@@ -15,9 +15,9 @@ from superalign_training.loop.cast import (
     lineup_of,
     policy_of,
     speaker_of,
-    stage_scenario,
 )
 from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.playing import stage_scenario
 from superalign_training.loop.practice import Drill, practise, reported
 from superalign_training.loop.stages.league import league_opponents
 from superalign_training.mixture import Mixture

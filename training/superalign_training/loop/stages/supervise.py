@@ -12,17 +12,10 @@ from typing import Any
 from superalign_env.types import Episode, Metric, Signal
 from superalign_training.algorithms.supervision import Supervise, lessons_for
 from superalign_training.experience.answers import answers
-from superalign_training.loop.cast import (
-    first_policy,
-    keep_policy,
-    lineup_of,
-    play,
-    policy_of,
-    seat_of,
-    stage_scenario,
-)
+from superalign_training.loop.cast import first_policy, keep_policy, lineup_of, policy_of
 from superalign_training.loop.courses import Courses, hold, replayed
 from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.playing import play, seat_of, stage_scenario
 from superalign_training.loop.stages.learn import attackers
 from superalign_training.loop.supervisors.heard import heard
 from superalign_training.policy import Policy

@@ -1,0 +1,182 @@
+"""Metrics of optimiser updates: a chart for each, a line for each role."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from superalign_env.figures import Dot, Line, Panel
+from superalign_env.report import names
+from superalign_env.report.curves import MOST
+from superalign_env.report.document import Document
+from superalign_env.report.markup import Markup, element, folded, table
+from superalign_env.report.multiples import multiples
+from superalign_env.report.section import Section, section
+from superalign_env.store import Measured
+from superalign_env.types import MetricKind
+
+POINTS = 80
+"""Of a line at most: longer series are means over as many stretches."""
+
+_TELLING = ("stage", "algorithm", "part")
+"""Tags that tell lines of one role apart, where a metric has several."""
+_STYLES: tuple[Literal["solid", "dashed", "dotted"], ...] = ("solid", "dashed", "dotted")
+
+
+class _Series(NamedTuple):
+    """One metric of one role in one kind of stage."""
+
+    role: str
+    kind: tuple[str, ...]
+    """Values of the telling tags."""
+    points: list[tuple[float, float]]
+    """(update, value)."""
+
+
+def training(document: Document) -> Section | None:
+    """Return what was computed at every update, thinned; nothing where nobody was trained."""
+    found = _series(document.updates)
+    roles = list(dict.fromkeys(s.role for several in found.values() for s in several))
+    charts: dict[str, list[str]] = {}
+    for name in found:
+        if _kind(document, name).chart == "line":
+            charts.setdefault("/".join(name.split("/")[:2]), []).append(name)
+    drawn: list[Markup] = []
+    rows: list[tuple[str, ...]] = []
+    left = MOST
+    for chart, chosen in charts.items():
+        whole = "in all" if len(chosen) > 1 else ""
+        panels = [
+            _panel(
+                found[name],
+                name.removeprefix(chart).strip("/") or whole,
+                roles,
+                share=_kind(document, name).unit == "share",
+            )
+            for name in chosen
+        ]
+        panels, left = panels[:left], max(0, left - len(panels))
+        if panels:
+            kind = _kind(document, chart)
+            id = f"training-{len(drawn)}"
+            drawn.append(multiples(kind.title, _reading(kind), panels, id))
+        rows += [
+            (_kind(document, name).title, label, *_ends(series.points))
+            for name in chosen
+            for series, label in zip(found[name], _labels(found[name]), strict=True)
+        ]
+    if not drawn:
+        return None
+    heads = ("metric", "of", "at first", "at last")
+    return section(
+        "training",
+        "Training",
+        "What algorithms computed at every update of a policy, a line for each role. A point "
+        "of a long line is the mean of a stretch. Generations follow one another.",
+        element("div", *drawn, class_="charts"),
+        folded(
+            "Training in numbers",
+            element("p", "Means over the first and the last tenth of the updates."),
+            table(heads, rows, label="Training in numbers", class_="figures"),
+        ),
+    )
+
+
+def _series(rows: Iterable[Measured]) -> dict[str, list[_Series]]:
+    """Return metric → series, in order of appearance, updates on an axis without steps back."""
+    found: dict[str, dict[tuple[str, ...], _Series]] = {}
+    latest: dict[str, tuple[str, float]] = {}
+    begun: dict[str, float] = {}
+    for _, metric in rows:
+        role = metric.tags.get("role", "")
+        generation = metric.tags.get("generation", "")
+        before, last = latest.get(role, (generation, 0.0))
+        if generation != before and begun.get(role, 0.0) + metric.step < last:
+            begun[role] = last  # a generation begins with a policy that is fresh
+        place = begun.get(role, 0.0) + metric.step
+        latest[role] = (generation, max(place, last))
+        kind = tuple(metric.tags.get(tag, "") for tag in _TELLING)
+        series = found.setdefault(metric.name, {}).setdefault(
+            (role, *kind), _Series(role, kind, [])
+        )
+        series.points.append((place, metric.value))
+    return {name: list(several.values()) for name, several in found.items()}
+
+
+def _kind(document: Document, name: str) -> MetricKind:
+    """Return the declaration of a metric; of an undeclared one its last words and a line."""
+    plain = name.partition("/")[2].replace("_", " ").replace("/", ": ")
+    return document.metric_kinds.get(
+        name, MetricKind(name, f"{plain[:1].upper()}{plain[1:]}")
+    )
+
+
+def _panel(
+    several: Sequence[_Series], title: str, roles: Sequence[str], *, share: bool
+) -> Panel:
+    counted: dict[str, int] = {}
+    lines = []
+    for series, label in zip(several, _labels(several), strict=True):
+        number = counted.get(series.role, 0)
+        counted[series.role] = number + 1
+        lines.append(
+            Line(
+                label,
+                tuple(Dot(*point) for point in thinned(series.points)),
+                colour=roles.index(series.role),
+                style=_STYLES[number % len(_STYLES)],
+                marks=len(series.points) == 1,
+            )
+        )
+    places = [dot.place for line in lines for dot in line.dots]
+    return Panel(title, tuple(lines), _ticks(places), "update", share)
+
+
+def _labels(several: Sequence[_Series]) -> list[str]:
+    """Return what each series is called: its role, and what tells it from others of it."""
+    labels = []
+    for series in several:
+        kinds = [other.kind for other in several if other.role == series.role]
+        telling = [
+            value
+            for place, value in enumerate(series.kind)
+            if value and len({kind[place] for kind in kinds}) > 1
+        ]
+        labels.append(" · ".join((series.role or "policy", *telling)))
+    return labels
+
+
+def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return at most `POINTS` points: means over stretches of equally many."""
+    ordered = sorted(points, key=lambda point: point[0])
+    size = -(-len(ordered) // POINTS)
+    stretches = [ordered[i : i + size] for i in range(0, len(ordered), size)]
+    return [
+        (stretch[-1][0], sum(value for _, value in stretch) / len(stretch))
+        for stretch in stretches
+    ]
+
+
+def _ticks(places: Sequence[float]) -> tuple[tuple[float, str], ...]:
+    """Return round places from the first to the last update, about five of them."""
+    first, last = min(places), max(places)
+    step = 1
+    while (last - first) / step > 5:
+        step = step * 2 if str(step)[0] in "15" else step * 5 // 2
+    begin = int(first // step) * step
+    end = int(-(-last // step)) * step
+    return tuple((float(place), str(place)) for place in range(begin, end + 1, step))
+
+
+def _ends(points: Sequence[tuple[float, float]]) -> tuple[str, str]:
+    tenth = max(1, len(points) // 10)
+    first, last = points[:tenth], points[-tenth:]
+    return _mean(first), _mean(last)
+
+
+def _mean(points: Sequence[tuple[float, float]]) -> str:
+    return names.number(sum(value for _, value in points) / len(points))
+
+
+def _reading(kind: MetricKind) -> str:
+    unit = f"In {kind.unit}." if kind.unit and kind.unit != "share" else ""
+    better = f"{kind.better.capitalize()} is better." if kind.better else ""
+    return " ".join(filter(None, (unit, better)))

@@ -1,0 +1,277 @@
+"""What each stage uses up, in counts: an upper bound where a stage may stop early."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from superalign_env.types import Role
+from superalign_training.settings import Settings
+
+
+class Spent(NamedTuple):
+    """What one stage will use up."""
+
+    episodes: float = 0.0
+    """Played and recorded."""
+    replies: float = 0.0
+    """Given by models."""
+    rows: float = 0.0
+    """Trained on, each as often as it is."""
+    courses: float = 0.0
+    """Trainings that begin: building a trainer takes a moment."""
+    labels: float = 0.0
+    """Answers of people."""
+    planted: float = 0.0
+    """Episodes whose answer the environment planted: it tells critics whether it is at fault."""
+
+    def plus(self, other: "Spent") -> "Spent":
+        """Return the sum."""
+        return Spent(*(a + b for a, b in zip(self, other, strict=True)))
+
+    def times(self, factor: float) -> "Spent":
+        """Return a multiple."""
+        return Spent(*(a * factor for a in self))
+
+
+class When(NamedTuple):
+    """The stage that is estimated."""
+
+    settings: Settings
+    generation: int
+    round: int
+    effort: int
+    """How many times as much as usual."""
+    played: float
+    """Episodes of this round on the training split so far."""
+    turns: float
+    """Replies of an episode, as they were counted in a few."""
+    role: Role
+    """That is improved; empty where a stage is not about one."""
+
+    @property
+    def critics(self) -> int:
+        """Verdicts on one answer."""
+        return int(self.settings.options.get("critics", 1))
+
+    @property
+    def judged(self) -> float:
+        """Replies of an episode in which the learner answers."""
+        refine = int(self.settings.options.get("refine", 0))
+        return (1 + self.critics) * (1 + refine)
+
+    @property
+    def members(self) -> int:
+        """Models that supervise a generation."""
+        signals = self.settings.signals
+        own = len(signals.models) + len(signals.personas)
+        return own + (max(0, self.generation - 1) if signals.ancestors else 0)
+
+
+def nothing(when: When) -> Spent:
+    """Return the price of a stage that neither plays nor trains."""
+    return Spent()
+
+
+def _judge(when: When) -> Spent:
+    rules = when.settings.judge
+    if not rules.cases:
+        return Spent()
+    episodes = rules.cases + rules.courses * rules.check_cases
+    rows = float(rules.one_answer_first * rules.imitation.batch)
+    rows += rules.courses * _rows(rules.imitation, rules.cases)
+    return Spent(episodes, episodes * when.critics, rows, rules.courses + 1, 0, episodes)
+
+
+def _calibrate(when: When) -> Spent:
+    rules, checks = when.settings.calibrate, when.settings.judge.check_cases
+    courses, drills = when.settings.by_lessons("critic"), when.settings.by_pay("critic")
+    if not (rules.cases or when.settings.budget or drills):
+        return Spent()
+    episodes = rules.cases + checks
+    rows = sum(_rows(course, rules.cases) for course in courses)
+    found = Spent(episodes, episodes * when.critics, rows, len(courses))
+    for drill in drills:
+        found = found.plus(_paid(drill, when.critics))
+    return found._replace(planted=found.episodes)
+
+
+def _attack(when: When) -> Spent:
+    rules = when.settings.attack
+    replies = rules.cases * (0.5 + when.judged) + rules.cases  # probed afterwards
+    courses = when.settings.by_lessons("attacker")
+    rows = sum(_rows(course, rules.cases) for course in courses)
+    found = Spent(rules.cases, replies, rows, len(courses))
+    for drill in when.settings.by_pay("attacker"):
+        found = found.plus(_paid(drill, 1 + when.judged)).plus(Spent(64, 64 * when.judged))
+    return found
+
+
+def _learn(when: When) -> Spent:
+    rules = when.settings.learn
+    attacker = (1 - rules.vanilla) * (1 - rules.search_share)
+    found = Spent()
+    for drill in when.settings.by_pay("learner"):
+        found = found.plus(_paid(drill, attacker + when.judged))
+    return found
+
+
+def _supervise(when: When) -> Spent:
+    rules = when.settings.supervise
+    assert rules is not None
+    episodes = rules.cases * rules.members
+    replies = episodes * (1 + when.critics) * (1 + rules.refine)
+    found = Spent(episodes, replies, _rows(rules.algorithm, episodes), rules.courses)
+    return found.plus(_replayed(rules.replay, rules.courses))
+
+
+def _annotate(when: When) -> Spent:
+    return Spent(labels=round(when.settings.budget * when.played))
+
+
+def _evaluate(when: When) -> Spent:
+    rules = when.settings.evaluate
+    known = rules.attack_cases if when.round else 0
+    episodes = rules.cases + rules.fresh_queries + known
+    return Spent(episodes, episodes * when.judged + known / 2)
+
+
+def _test(when: When) -> Spent:
+    rules = when.settings.evaluate
+    if when.settings.generations:
+        of_one = _measured(when, when.settings.capability.test_factor, sides=1)
+        return of_one.times(when.settings.generations)
+    sat = rules.family_cases * len(rules.families)
+    asked = 2 * (rules.cases + rules.fresh_queries) + rules.attack_cases
+    episodes = asked + 2 * (sat + rules.cases)
+    return Spent(episodes, asked * when.judged + 2 * sat + rules.attack_cases / 2)
+
+
+def _critics(when: When) -> Spent:
+    cases = when.settings.evaluate.critic_cases
+    return Spent(6 * cases, 6 * cases * when.judged)
+
+
+def _league(when: When) -> Spent:
+    cells = 2 * when.round + 1
+    episodes = cells * when.settings.league.queries
+    return Spent(episodes, episodes * (when.judged + 0.5))
+
+
+def _competence(when: When) -> Spent:
+    rules, signals = when.settings.competence, when.settings.signals
+    taught = rules.cases * when.effort
+    episodes = taught + 2 * rules.control_cases
+    replies = (taught + rules.control_cases) * (when.members + 1) + rules.control_cases
+    labels = min(signals.labels, taught + rules.control_cases) if signals.people else 0
+    rows = _rows(rules.algorithm, taught, times=when.effort)
+    return Spent(episodes, replies, rows, 1, labels)
+
+
+def _discover(when: When) -> Spent:
+    rules = when.settings.discover
+    old = min(rules.replayed, (when.generation - 1) * rules.most)
+    judged = 1 + when.critics + len(rules.critics)
+    attackers = rules.cases * (1 - rules.vanilla) / 2
+    return Spent(rules.cases + old, (rules.cases + old) * judged + attackers)
+
+
+def _conform(when: When) -> Spent:
+    rules = when.settings.conform
+    hazards = min(
+        rules.hazards * when.effort, when.settings.discover.most * when.generation
+    )
+    tasks = hazards + rules.ordinary
+    rows = _rows(rules.algorithm, tasks, times=when.effort)
+    # Critics say which of two answers they prefer; what was taught is asked once more.
+    weighed, again = 2 * tasks, hazards
+    replies = tasks * (when.members + 1) + weighed * when.critics
+    replies += again * (1 + when.critics)
+    people = min(rules.people, hazards)
+    found = Spent(tasks + weighed + again, replies, rows, rules.courses, people)
+    return found.plus(_replayed(rules.replay, rules.courses))
+
+
+def _measure(when: When) -> Spent:
+    return _measured(when, 1, sides=2)
+
+
+def _measured(when: When, factor: int, *, sides: int) -> Spent:
+    """What papers cost: they are sat by models alone, and are no episodes."""
+    rules, taught = when.settings.capability, when.settings.competence
+    kinds = len(rules.families or taught.families) * len(rules.tiers or taught.tiers)
+    paper = rules.cases * kinds * factor
+    sat = paper * (sides + rules.best_of + 1) + rules.requests * factor * sides
+    return Spent(0, sat, rules.ceiling.steps * rules.ceiling.batch, 1)
+
+
+def _gate(when: When) -> Spent:
+    rules, discover = when.settings.gate, when.settings.discover
+    old = min(discover.replayed, (when.generation - 1) * discover.most)
+    judged = rules.requests + rules.deployed + old
+    replies = 2 * rules.cases + judged * (1 + when.critics)
+    labels = rules.disputes + rules.people
+    return Spent(2 * rules.cases + judged, replies, labels=labels)
+
+
+def _improve(when: When) -> Spent:
+    found = Spent()
+    for drill in when.settings.by_pay(when.role):
+        found = found.plus(_paid(drill, when.turns))
+    return found
+
+
+def _outcomes(when: When) -> Spent:
+    episodes = when.settings.evaluate.cases
+    return Spent(episodes, episodes * when.turns)
+
+
+def _outcomes_twice(when: When) -> Spent:
+    return _outcomes(when).times(2)
+
+
+ROUNDS: Mapping[str, Callable[[When], Spent]] = {
+    "improve": _improve,
+    "evaluate": _outcomes,
+    "test": _outcomes_twice,
+}
+
+STAGES: Mapping[str, Callable[[When], Spent]] = {
+    "judge": _judge,
+    "calibrate": _calibrate,
+    "attack": _attack,
+    "learn": _learn,
+    "supervise": _supervise,
+    "annotate": _annotate,
+    "evaluate": _evaluate,
+    "test": _test,
+    "critics": _critics,
+    "league": _league,
+    "trial": _league,
+    "competence": _competence,
+    "discover": _discover,
+    "conform": _conform,
+    "measure": _measure,
+    "gate": _gate,
+}
+
+
+def _paid(algorithm: Any, replies: float) -> Spent:
+    """Learning from rewards: every episode is played live and trained on."""
+    if algorithm is None:
+        return Spent()
+    batch = algorithm.cases * algorithm.members
+    rows = algorithm.steps * batch * getattr(algorithm, "epochs", 1)
+    episodes = (algorithm.steps + 1) * batch  # the next batch is played before the end
+    return Spent(episodes, episodes * replies, rows, 1)
+
+
+def _replayed(replay: Any, courses: int) -> Spent:
+    said = replay.cases * replay.members
+    if not said:
+        return Spent()
+    return Spent(said, said, courses * _rows(replay.imitation, said), courses)
+
+
+def _rows(algorithm: Any, lessons: float, *, times: int = 1) -> float:
+    """Rows of a course that stops once every lesson was seen often enough."""
+    rows = algorithm.steps * times * getattr(algorithm, "batch", 32)
+    return float(min(rows, getattr(algorithm, "passes", rows) * max(lessons, 1)))

@@ -1,0 +1,142 @@
+"""Metrics of optimiser updates: into the record in batches, and on to the loggers."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+from types import TracebackType
+from typing import Protocol, Self
+
+from superalign_env.rewards import paid
+from superalign_env.store import Run, Stage, declare
+from superalign_env.types import Episode, Metric, Role, Seat
+from superalign_training.algorithms.trainers.arguments import OnStep
+from superalign_training.experience import Row
+
+PREFIX = "train/"
+BATCH = 1000
+"""Rows that wait at most for one transaction …"""
+SECONDS = 5.0
+"""… and for how long, so that whoever watches a run sees it move."""
+
+
+class Sink(Protocol):
+    """Takes the rows that were recorded."""
+
+    def log(self, rows: Sequence[Metric]) -> object:
+        """Take rows, in order."""
+        ...
+
+
+class _Counted(Protocol):
+    @property
+    def updates(self) -> int: ...
+
+
+class _Named(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+class Recorder:
+    """Writes the metrics of one stage. Leaving it as a context writes what still waits.
+
+    Args:
+        run: the record.
+        stage: that the metrics are of.
+        sink: is handed the same rows; None is nobody.
+    """
+
+    def __init__(self, run: Run, stage: Stage, sink: Sink | None = None) -> None:
+        self._run = run
+        self._stage = stage
+        self._sink = sink
+        self._waiting: list[Metric] = []
+        self._since = time.monotonic()
+
+    def on_step(
+        self, role: Role, policy: _Counted, algorithm: _Named, **tags: str
+    ) -> OnStep:
+        """Return what an algorithm calls with its numbers after every update.
+
+        Args:
+            role: whose policy is trained.
+            policy: its count of updates is the step of the metrics.
+            algorithm: that trains it.
+            **tags: whatever else tells these metrics from others of the stage.
+        """
+        placed = {"role": role, "stage": self._stage.name, "algorithm": algorithm.id}
+        placed |= {"round": str(self._stage.round), **tags}
+        if self._stage.generation:
+            placed["generation"] = str(self._stage.generation)
+
+        def record(_: int, numbers: Mapping[str, float]) -> None:
+            step = policy.updates
+            self._waiting += [
+                Metric(f"{PREFIX}{name}", value, tags=placed, step=step)
+                for name, value in numbers.items()
+                if isfinite(value)
+            ]
+            if len(self._waiting) >= BATCH or time.monotonic() - self._since > SECONDS:
+                self.flush()
+
+        return record
+
+    def write(self, metrics: Sequence[Metric]) -> None:
+        """Write metrics at once, after those that wait."""
+        self.flush()
+        self._write(metrics)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        waiting, self._waiting = self._waiting, []
+        self._write(waiting)
+        self._since = time.monotonic()
+
+    def _write(self, metrics: Sequence[Metric]) -> None:
+        if metrics:
+            self._run.metrics.write(metrics, stage=self._stage.id)
+            if self._sink is not None:
+                self._sink.log(metrics)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.flush()
+
+
+class Earnings:
+    """Mean pay of a seat by the parts of its reward, over the episodes since the last look."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._plays = 0
+
+    def add(self, episodes: Iterable[Episode], rows: Iterable[Row]) -> None:
+        """Take in what episodes paid the seats that they gave rows of."""
+        learned: dict[str, set[Seat]] = defaultdict(set)
+        for row in rows:
+            learned[row.episode].add(row.seat)
+        for episode in episodes:
+            seats = learned.get(episode.id, set())
+            self._plays += len(seats)
+            for reward in episode.rewards:
+                value = paid(reward, episode.weights)
+                if reward.seat in seats and value is not None:
+                    self._sums[reward.part] = self._sums.get(reward.part, 0.0) + value
+
+    def take(self) -> dict[str, float]:
+        """Return ``reward/PART`` → mean pay of a seat in an episode, and begin anew."""
+        many, self._plays = self._plays, 0
+        means = {}
+        for part, total in self._sums.items():
+            declare(f"{PREFIX}reward/{part}", f"Reward by part: {part}", better="higher")
+            means[f"reward/{part}"] = total / many if many else 0.0
+        self._sums = {}
+        return means

@@ -1,0 +1,104 @@
+"""A tiny policy, and a little experience of every kind in its tokens."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from superalign_agents.decoding import Decoded, sample
+from superalign_env.seeding import mix
+from superalign_training.algorithms.algorithm import Kind
+from superalign_training.experience import Example, Opinion, Preference, Row
+from superalign_training.policy import Policy
+
+
+def tiny_policy() -> Policy:
+    """Return the smallest policy that ships."""
+    return Policy.from_reference("micro/0")
+
+
+def lessons_of(kind: Kind, policy: Policy) -> list[Any]:
+    """Return lessons in tokens of the policy, with prompts and completions of any length."""
+    end = int(policy.tokenizer.eos_token_id)
+    lessons: list[Any] = []
+    for n in range(12):
+        prompt = tuple(range(20 + n, 22 + n + n % 3))
+        one, other = (*range(40 + n, 41 + n + n % 2), end), (60 + n, end)
+        if kind == "preferences":
+            lessons.append(Preference(prompt, one, other, ("someone",)))
+        elif kind == "opinions":
+            lessons.append(Opinion(prompt, one, n % 2 == 0, ("someone",)))
+        else:
+            lessons.append(Example(prompt, one, ("someone",)))
+    return lessons
+
+
+def play_case(policy: Policy, case: int, members: int) -> list[Row]:
+    """Return the rows of a case: two turns, which are one row, or (odd cases) two rows."""
+    prompt, heard = tuple(range(20 + case % 7, 22 + case % 7 + case % 3)), (50, 51)
+
+    def said(turn: int, read: Sequence[tuple[int, ...]]) -> list[Decoded]:
+        return sample(
+            policy.model,
+            read,
+            [mix(case, member, turn) for member in range(members)],
+            max_new_tokens=[3] * members,
+            stop_ids=[int(policy.tokenizer.eos_token_id)],
+        )
+
+    first = said(0, [prompt] * members)
+    read = [(*prompt, *one.token_ids, *heard) for one in first]
+    rows = []
+    for member, turns in enumerate(zip(first, said(1, read), strict=True)):
+        whole = _row(case, member, prompt, turns, heard)
+        if case % 2 == 0:
+            rows.append(whole)
+            continue
+        rows += [
+            _row(case, member, prompt, turns[:1])._replace(to_go=whole.to_go),
+            _row(case, member, read[member], turns[1:])._replace(turns=(1,)),
+        ]
+    return rows
+
+
+def _row(
+    case: int,
+    member: int,
+    prompt: tuple[int, ...],
+    turns: Sequence[Decoded],
+    heard: tuple[int, ...] = (),
+) -> Row:
+    """Return one row. A turn is paid by its tokens, so that hardly two are paid alike."""
+    ids: tuple[int, ...] = ()
+    mask: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    spans: tuple[tuple[int, int], ...] = ()
+    for turn in turns:
+        between = heard if ids else ()
+        ids, start = ids + between + turn.token_ids, len(ids + between)
+        spans += ((start, len(ids)),)
+        mask += (0,) * len(between) + (1,) * len(turn.token_ids)
+        logprobs += (0.0,) * len(between) + turn.logprobs
+    pay = tuple(sum(turn.token_ids) * 37 % 101 / 100 for turn in turns)
+    episode = f"case-{case}-member-{member}"
+    place = tuple(range(len(turns)))
+    return Row(
+        episode,
+        case,
+        member,
+        "learner_0",
+        place,
+        prompt,
+        ids,
+        mask,
+        spans,
+        logprobs,
+        turn_rewards=pay,
+        to_go=sum(pay),
+        policy="",
+    )
+
+
+def paid(row: Row, amount: float) -> Row:
+    """Return a row whose whole episode is paid an amount, at its last turn."""
+    last = 1 in row.turns
+    pay = (*[0.0] * (len(row.turns) - 1), amount if last else 0.0)
+    return row._replace(turn_rewards=pay, to_go=amount)
