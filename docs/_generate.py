@@ -190,17 +190,11 @@ def settings() -> str:
     from superalign_training.lineup import FREE  # noqa: PLC0415 - as above
     from superalign_training.settings import Settings  # noqa: PLC0415 - as above
 
-    rows = []
-    for key, default, meaning in fields(Settings):
-        name = key.strip("`")
-        free = name in FREE
-        rows.append(
-            (
-                f"`{name}.ROLE`" if free else key,
-                presets_of(name) if free else default,
-                meaning,
-            )
-        )
+    rows = [
+        (f"`{name}.ROLE`", presets_of(name), meaning) if name in FREE else row
+        for row in fields(Settings)
+        for name, meaning in [(row[0].strip("`"), row[2])]
+    ]
     return table(("key", "default", "meaning"), rows)
 
 
@@ -222,11 +216,9 @@ def written(value: Any) -> str:
     if isinstance(value, list):
         several = ", ".join(map(written, value))
         return several if len(value) == 1 else f"[{several}]"
-    if isinstance(value, dict):
-        if list(value) == ["id"]:
-            return str(value["id"])
+    if isinstance(value, dict) and list(value) != ["id"]:
         return "{" + ", ".join(f"{key}: {one}" for key, one in value.items()) + "}"
-    return str(value)
+    return str(value["id"] if isinstance(value, dict) else value)
 
 
 def section_of(kind: str, name: str) -> str:

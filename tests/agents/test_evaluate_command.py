@@ -75,8 +75,8 @@ def test_the_table_says_how_to_read_grades_and_why_episodes_failed():
     assert found["differences"] == []
 
 
-def test_scenarios_without_splits_are_left_as_they_are():
-    assert held_out("echo", {}) == {}
+def test_scenarios_are_played_on_their_held_out_split():
+    assert held_out("echo", {}) == {"split": "test"}
     assert held_out("red-team", {}) == {"split": "test"}
     assert held_out("red_team_v0", {"split": "gate"}) == {"split": "gate"}
 

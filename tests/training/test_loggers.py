@@ -177,15 +177,18 @@ def test_a_logger_that_fails_never_stops_a_run(speaking, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", broken)
     monkeypatch.setitem(sys.modules, "trackio", whole)
     few = {"steps": 2, "batch": 4}
-    start = {"id": str(speaking), "algorithm": {"id": "ppo", "steps": 2, "cases": 4}}
     play = SelfPlay(
         run_dir=path,
         log_to=["wandb", "trackio"],
-        policies={"learner": start, "attacker": str(speaking), "critic": str(speaking)},
+        lineup=dict.fromkeys(("learner", "attacker", "critic"), str(speaking)),
+        train={
+            "learner": {"id": "ppo", "steps": 2, "cases": 4},
+            **{role: {"id": "sft", **few} for role in ("attacker", "critic")},
+        },
         rounds=1,
         judge={"cases": 8, "check_cases": 0, "courses": 1, "imitation": few},
-        attack={"cases": 8, "waves": 2, "min_distinct": 0.0, "imitation": few},
-        calibrate={"cases": 6, "imitation": few},
+        attack={"cases": 8, "waves": 2, "min_distinct": 0.0},
+        calibrate={"cases": 6},
         evaluate={
             **{"cases": 10, "attack_cases": 4, "fresh_queries": 6, "fresh_waves": 2},
             "family_cases": 0,

@@ -22,10 +22,11 @@ def rows(speaking, tmp_path_factory):
     path = tmp_path_factory.mktemp("trained") / "run"
     SelfPlay(
         run_dir=path,
-        policies={
-            "learner": {"id": str(speaking), "algorithm": {"id": "ppo", **START}},
-            "attacker": {"id": str(speaking), "algorithm": {"id": "reinforce", **START}},
-            "critic": {"id": str(speaking), "algorithm": {"id": "rloo", **START}},
+        lineup=dict.fromkeys(("learner", "attacker", "critic"), str(speaking)),
+        train={
+            "learner": {"id": "ppo", **START},
+            "attacker": [{"id": "sft", **FEW}, {"id": "reinforce", **START}],
+            "critic": [{"id": "sft", **FEW}, {"id": "rloo", **START}],
         },
         rounds=1,
         budget=0.3,
@@ -33,16 +34,13 @@ def rows(speaking, tmp_path_factory):
             **{"cases": 8, "check_cases": 6, "one_answer_first": 0, "courses": 1},
             "imitation": FEW,
         },
-        attack={
-            **{"cases": 8, "waves": 2, "min_distinct": 0.0, "min_valid": 0.0},
-            "imitation": FEW,
-        },
+        attack={"cases": 8, "waves": 2, "min_distinct": 0.0, "min_valid": 0.0},
         supervise={
             **{"cases": 8, "members": 2, "above": 0.0, "even": False},
             "algorithm": {"id": "sft", **FEW},
             "replay": {"cases": 4, "members": 2, "imitation": FEW},
         },
-        calibrate={"cases": 6, "imitation": FEW},
+        calibrate={"cases": 6},
         evaluate={
             **{"cases": 10, "attack_cases": 4, "fresh_queries": 6, "fresh_waves": 2},
             "family_cases": 0,

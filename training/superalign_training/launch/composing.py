@@ -196,9 +196,9 @@ def _with_roles(
     chosen = plain.pop(BY_SCENARIO, {}).get(plain_name(str(plain["scenario"])), {})
     for top, changes in chosen.items():
         plain[top] = {**(plain.get(top) or {}), **changes}
-    pairs = [pair for pair in zip(words, overrides, strict=True) if _is_free(pair[1])]
-    # Who or what comes before how, whatever was written first.
-    for word, override in sorted(pairs, key=lambda pair: pair[1].key_or_group.count(".")):
+    for word, override in zip(words, overrides, strict=True):
+        if not _is_free(override):
+            continue
         top, *path = override.key_or_group.split(".")
         if override.is_delete():
             value: Any = None
