@@ -1,5 +1,6 @@
 """Who holds which seat, who learns by what, in any scenario: settings, plans, runs, refusals."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.store import Run
 from superalign_env.testing import check_scenario
+from superalign_env.types import AgentSpec, Reply
 from superalign_training.launch.composing import composed
 from superalign_training.loop.plans import left_out, plan
 from superalign_training.loop.residents import Residents
@@ -262,7 +264,17 @@ def test_two_roles_share_one_policy_and_all_its_seats_are_learned_from(speaking,
     assert changed <= {"speaker"}
 
 
-@pytest.mark.parametrize("critic", ["keyword", lambda text: "score 5 sure 5"])
+class Served:
+    """A critic that waits for each of its replies, as an endpoint does."""
+
+    spec = AgentSpec("served")
+
+    async def reply(self, view):
+        await asyncio.sleep(0)
+        return Reply(f"score {view.seed % 10} sure 5")
+
+
+@pytest.mark.parametrize("critic", ["keyword", lambda text: "score 5 sure 5", Served()])
 def test_red_team_trains_against_a_frozen_critic_and_a_scripted_attacker(
     speaking, tmp_path, critic
 ):
@@ -276,6 +288,19 @@ def test_red_team_trains_against_a_frozen_critic_and_a_scripted_attacker(
     with Run.open(tmp_path / "run", readonly=True) as run:
         chain = run.stages.all()[-1].outputs["chain"]["policies"]
     assert set(chain) == {"learner"}
+
+
+def test_roles_improve_in_the_same_order_when_settings_are_read_from_the_record():
+    settings = chosen(
+        "scenario=market:Market",
+        *[f"lineup.{role}=micro/0" for role in ("seller", "buyer", "broker", "notary")],
+        "train.buyer=ppo",
+        "train.seller=ppo",
+    )
+    recorded = json.loads(json.dumps(settings.model_dump(mode="json"), sort_keys=True))
+    improved = [name for name in names(settings) if name.startswith("improve")]
+    assert len(improved) == 2 * settings.rounds
+    assert names(read_settings(recorded)) == names(settings)
 
 
 def test_a_seat_wins_over_its_role(speaking, tmp_path):

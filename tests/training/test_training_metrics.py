@@ -9,7 +9,7 @@ from superalign_env.store import TRAINING, Run, declare, declared
 from superalign_env.types import Metric
 from superalign_training.algorithms.trainers.arguments import _LOGGED
 from superalign_training.algorithms.updates.losses import clipped, explained_variance
-from superalign_training.loop.recorder import BATCH, Recorder
+from superalign_training.loop.recorder import BATCH, MetricRecorder
 from superalign_training.selfplay import SelfPlay
 
 FEW = {"steps": 2, "batch": 4}
@@ -139,7 +139,7 @@ def test_rows_are_written_in_batches_and_in_order(tmp_path):
     trained = Trained()
     with Run.create(tmp_path / "run", kind="train", config={}, seed=0) as run:
         stage = run.stages.begin("learn", generation=2, round=3)
-        with Recorder(run, stage, Sink()) as recorder:
+        with MetricRecorder(run, stage, Sink()) as recorder:
             told = recorder.on_step("solver", trained, trained)
             for trained.updates in range(1, BATCH):
                 told(trained.updates, {"loss": 1.0, "mine": math.nan, "own": 2.0})

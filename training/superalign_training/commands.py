@@ -11,10 +11,10 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[KEY=VALUE]...",
-        help="scenario, rounds, generations, order, levels, gap, seed, run_dir, learner, "
-        "attacker, critic, budget, device, preset, and sections: signals, competence, "
-        "discover, conform, gate, alarms, capability, judge, attack, learn, annotator, "
-        "calibrate, evaluate.",
+        help="scenario, lineup.ROLE, train.ROLE, rounds, generations, order, levels, gap, "
+        "seed, run_dir, budget, device, log_to, preset, options.KEY, and sections: signals, "
+        "competence, discover, conform, gate, alarms, capability, judge, attack, learn, "
+        "annotator, calibrate, league, evaluate.",
     ),
 ]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")]
@@ -33,9 +33,11 @@ def train(
     ] = 1,
     dry: Dry = False,
 ) -> None:
-    """Raise attacker, learner and critic in rounds, or a chain of generations.
+    """Train whoever learns in a scenario, in rounds or in a chain of generations.
 
     superalign train scenario=red-team rounds=3 run_dir=runs/mine
+
+    superalign train lineup.critic=keyword train.learner=ppo run_dir=runs/other
     """
     with _interruptible():
         from superalign_training.launch.terminal import launch, launch_sweep  # noqa: PLC0415 (Hydra)

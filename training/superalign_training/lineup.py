@@ -1,4 +1,4 @@
-"""Who holds each role of a run, and who learns by which algorithm: references and presets."""
+"""Lineups and algorithms of a run by role: references, and presets of scenarios."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache

@@ -1,4 +1,4 @@
-"""What each stage uses up, in counts: an upper bound where a stage may stop early."""
+"""Prices of stages, in counts: upper bounds where a stage may stop early."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from superalign_training.settings import Settings
 
 
 class Spent(NamedTuple):
-    """What one stage will use up."""
+    """Episodes, replies, trained rows and labels of one stage."""
 
     episodes: float = 0.0
     """Played and recorded."""
@@ -195,7 +195,7 @@ def _measure(when: When) -> Spent:
 
 
 def _measured(when: When, factor: int, *, sides: int) -> Spent:
-    """What papers cost: they are sat by models alone, and are no episodes."""
+    """Price of papers, which models sit alone: they are no episodes."""
     rules, taught = when.settings.capability, when.settings.competence
     kinds = len(rules.families or taught.families) * len(rules.tiers or taught.tiers)
     paper = rules.cases * kinds * factor

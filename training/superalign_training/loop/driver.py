@@ -21,7 +21,7 @@ from superalign_env.types import Metric, Role
 from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.loop.chain import CHECKPOINTS, Chain
 from superalign_training.loop.failures import MOST, Failures
-from superalign_training.loop.recorder import Recorder, Sink
+from superalign_training.loop.recorder import MetricRecorder, Sink
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stopping import sigterm_as_interrupt
 from superalign_training.policy import Policy
@@ -93,7 +93,7 @@ class Bench(NamedTuple):
     """Bases of adapters, in memory once for the whole run."""
     failures: Failures
     """Is told of every episode that the stage plays."""
-    recorder: Recorder
+    recorder: MetricRecorder
     """Takes the metrics of optimiser updates; see `on_step`."""
 
     def seed_of(self, part: str) -> int:
@@ -241,7 +241,7 @@ def _one(desk: Desk, planned: Planned, chain: Chain) -> Outcome:
         run.sweep(CHECKPOINTS)
     since = time.perf_counter()
     failures = Failures(planned.name, desk.failures)
-    recorder = Recorder(run, begun, desk.sink)
+    recorder = MetricRecorder(run, begun, desk.sink)
     try:
         with EpisodeWriter(run, stage=begun.id) as writer, failures, recorder:
             outcome = planned.do(

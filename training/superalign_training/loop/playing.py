@@ -54,7 +54,7 @@ def seat_of(scenario: Scenario[Any], role: Role) -> Seat:
 
 
 class How(TypedDict, total=False):
-    """How cases are played; see `Rollouts`."""
+    """Arguments of `play` that `Rollouts` takes."""
 
     first_case: int
     group: int

@@ -38,7 +38,7 @@ class _Named(Protocol):
     def id(self) -> str: ...
 
 
-class Recorder:
+class MetricRecorder:
     """Writes the metrics of one stage. Leaving it as a context writes what still waits.
 
     Args:
