@@ -160,6 +160,18 @@ def test_settings_that_make_no_sense_are_refused_before_anything(words, message)
         (["lineup.critic=keywrd"], "keywrd"),
         (["scenario=errand", "lineup.learner=micro/1", "train.learner=sft"], "lessons"),
         (["generations=2", "train.critic=null"], "lacks critic"),
+        (
+            ["lineup.learner_0=keyword", "train.learner=ppo"],
+            "every seat of the role is held by somebody else",
+        ),
+        (
+            [
+                "scenario=relay_race:RelayRace",
+                *["lineup.giver=micro/0", "lineup.guesser=same:giver"],
+                *["train.giver=ppo", "train.guesser=grpo"],
+            ],
+            "share one policy",
+        ),
     ],
 )
 def test_a_lineup_that_does_not_fit_is_refused_before_anything_starts(words, message):

@@ -8,7 +8,7 @@ from superalign_env.asking import waits
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator
-from superalign_env.types import Split, role_of
+from superalign_env.types import Role, Split, role_of
 from superalign_training.loop.plans import GENERATIONS, left_out, plays_red_team
 from superalign_training.loop.playing import stage_scenario
 from superalign_training.loop.residents import Residents
@@ -36,27 +36,8 @@ def require_lineup(settings: Settings, residents: Residents) -> list[str]:
             split without tasks, an algorithm that the scenario has nothing for.
     """
     scenario = stage_scenario(settings, split="train")
-    roles = list(dict.fromkeys(map(role_of, scenario.seats)))
-    _require_known(settings.lineup, "lineup", scenario, [*roles, *scenario.seats])
-    _require_known(settings.train, "train", scenario, roles)
-    for seat in scenario.seats:
-        role = role_of(seat)
-        if seat not in settings.lineup and role not in settings.lineup:
-            raise InvalidOption(
-                f"nobody holds {seat} of {scenario.id}; add lineup.{role}=micro/3, or another "
-                "agent"
-            )
-    learning = {settings.holder(role) for role in settings.learning}
-    for name in settings.lineup:
-        if settings.holder(name) not in learning:
-            frozen = residents.frozen(settings.reference(name), device=settings.device)
-            if waits(frozen) and settings.generations:
-                raise InvalidOption(
-                    f"lineup.{name} waits for each reply; a chain of generations asks whole "
-                    "batches: hold the seat by a policy, or play rounds (generations=0)"
-                )
-        else:
-            require_known(settings.reference(name))
+    _require_seats(settings, scenario)
+    _require_agents(settings, residents)
     if settings.generations:
         _require_chain(settings, scenario)
     else:
@@ -67,6 +48,43 @@ def require_lineup(settings: Settings, residents: Residents) -> list[str]:
     if plays_red_team(settings):
         _require_paid_learner(settings)
     return left_out(settings)
+
+
+def _require_seats(settings: Settings, scenario: Scenario[Any]) -> None:
+    """Raise unless every seat is held, and every role named is one of the scenario's."""
+    roles = list(dict.fromkeys(map(role_of, scenario.seats)))
+    _require_known(settings.lineup, "lineup", scenario, [*roles, *scenario.seats])
+    _require_known(settings.train, "train", scenario, roles)
+    for seat in scenario.seats:
+        role = role_of(seat)
+        if seat not in settings.lineup and role not in settings.lineup:
+            raise InvalidOption(
+                f"nobody holds {seat} of {scenario.id}; add lineup.{role}=micro/3, or another "
+                "agent"
+            )
+    for role in settings.learning:
+        own = [seat for seat in scenario.seats if role_of(seat) == role]
+        if all(seat in settings.lineup for seat in own):
+            raise InvalidOption(
+                f"train.{role}: every seat of the role is held by somebody else "
+                f"({', '.join(own)}); leave one to lineup.{role}, or set train.{role}=null"
+            )
+
+
+def _require_agents(settings: Settings, residents: Residents) -> None:
+    """Raise where a reference names nobody; who does not learn is made."""
+    learning = {settings.holder(role) for role in settings.learning}
+    for name in settings.lineup:
+        reference = settings.reference(name)
+        if settings.holder(name) in learning:
+            require_known(reference)
+            continue
+        frozen = residents.frozen(reference, device=settings.device)
+        if waits(frozen) and settings.generations:
+            raise InvalidOption(
+                f"lineup.{name} waits for each reply; a chain of generations asks whole "
+                "batches: hold the seat by a policy, or play rounds (generations=0)"
+            )
 
 
 def _require_known(
@@ -102,7 +120,14 @@ def _require_paid_learner(settings: Settings) -> None:
 
 def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
     """Raise where an algorithm wants lessons, of which a plain scenario has none."""
+    holders: dict[Role, Role] = {}
     for role in settings.learning:
+        other = holders.setdefault(settings.holder(role), role)
+        if other != role:
+            raise InvalidOption(
+                f"train.{role}: {role} and {other} share one policy, which learns from the "
+                f"seats of both by one algorithm; drop train.{role} (train.{other} has it)"
+            )
         for algorithm in settings.by_lessons(role):
             raise InvalidOption(
                 f"train.{role}={algorithm.id} learns from lessons, and nothing in "

@@ -54,16 +54,25 @@ def test_outcomes(bench: Bench, settings: Settings) -> Outcome:
     before = _measured(bench, settings, {**final, **untrained}, "before", "test")
     bench.watcher.step(1, 2, {})
     after = _measured(bench, settings, final, "final", "test")
-    learning = {name for role in settings.learning for name in _held(settings, role)}
-    gains = [
-        msgspec.structs.replace(
-            paired(GAIN, after.episodes, before.episodes, pay_of(seat)),
-            tags={"seat": seat, "split": "test"},
-            step=bench.round,
-        )
-        for seat in stage_scenario(settings, split="test").seats
-        if seat in learning or (role_of(seat) in learning and seat not in settings.lineup)
-    ]
+    learning = {
+        name
+        for role in settings.learning
+        for name in _held(settings, settings.holder(role))
+    }
+    gains = (
+        []
+        if not (before.episodes and after.episodes)
+        else [
+            msgspec.structs.replace(
+                paired(GAIN, after.episodes, before.episodes, pay_of(seat)),
+                tags={"seat": seat, "split": "test"},
+                step=bench.round,
+            )
+            for seat in stage_scenario(settings, split="test").seats
+            if seat in learning
+            or (role_of(seat) in learning and seat not in settings.lineup)
+        ]
+    )
     return Outcome(bench.chain, (*before.metrics, *after.metrics, *gains))
 
 
@@ -79,7 +88,7 @@ def _measured(
     who: str,
     split: Split,
 ) -> _Measured:
-    """Play held-out cases: the same ones, and the same random numbers, in every round."""
+    """Play held-out tasks, the same ones in every round, and measure the episodes."""
     scenario = stage_scenario(settings, split=split)
     rng = generator(mix(bench.run.info.seed, label(f"outcomes-{split}")))
     tasks = [scenario.draw(rng) for _ in range(settings.evaluate.cases)]
