@@ -2,7 +2,7 @@
 
 import inspect
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -60,17 +60,37 @@ def make_scenario(scenario: str | Scenario[Any], **options: Any) -> Scenario[Any
                 f"{scenario.id} is made already; options {sorted(options)} come late"
             )
         return scenario
-    if ":" in scenario:
-        found = named_object(scenario, what="scenario")
-        check_options(f"scenario {scenario!r}", found, options)
-        make, named = found, scenario
-    else:
+    if ":" not in scenario:
         named = scenario_id(scenario)
-        make = partial(registry.make, "scenario", named)
+        return _made(named, partial(registry.make, "scenario", named), options)
+    found = named_object(scenario, what="scenario")
+    if inspect.isclass(found):
+        check_options(f"scenario {scenario!r}", found, options)
+    return _made(scenario, found, options)
+
+
+def _made(
+    named: str, make: Callable[..., Any], options: Mapping[str, Any]
+) -> Scenario[Any]:
+    """Call what makes a scenario.
+
+    Raises:
+        InvalidOption: it raises, or makes none.
+    """
     try:
         made: Scenario[Any] = make(**options)
+    except (InvalidOption, UnknownId):
+        raise
     except TypeError as error:  # a value of the wrong kind
         raise InvalidOption(f"{named}: {error}") from error
+    except Exception as error:  # whatever a plug-in raises when it is made
+        why = f"{type(error).__name__}: {error}"
+        raise InvalidOption(f"scenario {named!r} cannot be made: {why}") from error
+    if not hasattr(made, "seats"):
+        raise InvalidOption(
+            f"{named} is no scenario: it has no seats, draw, reset, to_move, view and apply; "
+            "name a class like those that docs/scenarios.md describes"
+        )
     return made
 
 

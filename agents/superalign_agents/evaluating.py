@@ -12,7 +12,7 @@ from superalign_env import registry
 from superalign_env.cli.output import AsJson, console, print_json, shown, table
 from superalign_env.errors import InvalidOption
 from superalign_env.evaluation import Score, grade_of, metrics, paired, pay_of
-from superalign_env.lookup import make_scenario, scenario_id
+from superalign_env.lookup import make_scenario, named_object, scenario_id
 from superalign_env.protocols import Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Episode, Metric
@@ -80,7 +80,11 @@ class Lineup(NamedTuple):
 
 def held_out(scenario: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return the options with the split ``test``, where the scenario has splits."""
-    made = registry.load("scenario", scenario_id(scenario))
+    made = (
+        named_object(scenario, what="scenario")
+        if ":" in scenario
+        else registry.load("scenario", scenario_id(scenario))
+    )
     splits = "split" in inspect.signature(made).parameters
     return {"split": "test", **options} if splits else options
 

@@ -36,6 +36,7 @@ TITLES = {
     "learner.competence": "competence",
     "learner.frac_reward_zero_std": "groups without a lesson",
     "learner.improvement": "rise of right on both sides",
+    "pay.gain": "rise of pay on unseen tasks",
     "learner.lead": "lead of right on both sides",
     "learner.miss": "misses",
     "learner.over-refusal": "over-refusals",

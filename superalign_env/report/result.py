@@ -9,7 +9,7 @@ from superalign_env.types import Metric
 
 def sentence(document: Document) -> str:
     """Return the result of a run in plain words: what it came to, not whether that is good."""
-    said = _of_a_chain(document) or _of_self_play(document)
+    said = _of_a_chain(document) or _of_self_play(document) or _of_rounds(document)
     if not said:
         done = sum(stage.status == "done" for stage in document.stages)
         many = {0: "No stage is", 1: "1 stage is"}.get(done, f"{done} stages are")
@@ -82,6 +82,16 @@ def _of_self_play(document: Document) -> str:
         ahead = " and ".join(f"{_signed(m)} against {name}" for name, m in leads.items())
         parts.append(f"; {ahead}")
     return f"{''.join(parts)}.{_attacked(document)}"
+
+
+def _of_rounds(document: Document) -> str:
+    """Say whose pay rose on unseen tasks, whatever was played."""
+    gains = {m.tags.get("seat", ""): m for _, m in document.metrics if m.name == "pay.gain"}
+    if not gains:
+        return ""
+    n = max(gain.n for gain in gains.values())
+    said = ", ".join(f"that of {seat} by {_signed(gain)}" for seat, gain in gains.items())
+    return f"On {n} unseen tasks pay changed: {said}."
 
 
 def _one_sided(document: Document) -> str:

@@ -122,7 +122,10 @@ def test_options_of_the_scenario_are_set_like_any_other(words):
             "lineup.attacker: errand-v0 has no attacker; .*learner",
         ),
         (["scenario=weak-to-strong", *PAID], "lineup.attacker: .* has no attacker"),
-        (["train.leaner=ppo"], "train.leaner: nobody holds that role"),
+        (
+            ["train.leaner=ppo"],
+            "train.leaner: nobody holds a role leaner; did you mean learner",
+        ),
         (["lineup.leaner=micro/0"], "lineup.leaner: red-team-v0 has no leaner.*learner"),
         (["train.learner=sft"], "learner=sft learns from lessons.* only pay; .*supervise="),
         (["lineup.critic=keyword", "train.critic=ppo"], "critic=keyword has no weights"),

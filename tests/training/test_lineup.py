@@ -133,7 +133,7 @@ def test_presets_for_one_scenario_say_nothing_to_another():
         ),
         (["scenario=errand", "lineup.learner=search", "train.learner=ppo"], "no weights"),
         (["scenario=errand", "lineup.learner=micro/1"], "nobody learns"),
-        (["scenario=errand", "train.learner=ppo"], "nobody holds that role"),
+        (["scenario=errand", "train.learner=ppo"], "nobody holds a role learner"),
         (["train.learner=pppo"], "pppo"),
         (["train.learner.stps=3"], "stps"),
         (["lineup.critic=same:judge"], "leads to no policy"),
@@ -159,7 +159,7 @@ def test_settings_that_make_no_sense_are_refused_before_anything(words, message)
         ),
         (["lineup.critic=keywrd"], "keywrd"),
         (["scenario=errand", "lineup.learner=micro/1", "train.learner=sft"], "lessons"),
-        (["generations=2", "train.critic=null"], "lacks critic"),
+        (["generations=2", "train.critic=null"], "critic does not learn"),
         (
             ["lineup.learner_0=keyword", "train.learner=ppo"],
             "every seat of the role is held by somebody else",

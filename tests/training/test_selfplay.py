@@ -370,7 +370,7 @@ def test_lineup_algorithms_human_and_budget_are_given_by_name():
     assert found.holder("critic") == "learner"
     assert found.reference("critic") == {"id": "micro/1"}
     assert SelfPlay(human=None).settings.budget == 0.0
-    with pytest.raises(InvalidOption, match=r"train\.judge: nobody holds that role"):
+    with pytest.raises(InvalidOption, match=r"train\.judge: nobody holds a role judge"):
         SelfPlay(train={"judge": "ppo"})
     with pytest.raises(InvalidOption, match=r"lineup\.judge: red-team-v0 has no judge"):
         SelfPlay(lineup={"judge": "micro/1"}).run()

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from superalign_env.errors import InvalidOption
+from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.types import Role
 from superalign_training.alarms.settings import Alarms
 from superalign_training.algorithms.making import AnyAlgorithm, OnPolicy, Taught
@@ -237,12 +237,22 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _stages_choose_the_split(self) -> Self:
+        if "split" in self.options:
+            raise ValueError(
+                "options.split is set by the stages: they train on train, compare on gate "
+                "and test; leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _who_learns_can(self) -> Self:
         for role in self.learning:
             if role not in self.lineup:
+                known = hint(nearest(role, self.lineup), self.lineup, listed="held are")
                 raise ValueError(
-                    f"train.{role}: nobody holds that role; add lineup.{role}=micro/3, or "
-                    "another policy"
+                    f"train.{role}: nobody holds a role {role}; {known}, or add "
+                    f"lineup.{role}=micro/3 if the scenario has that role"
                 )
             if not has_weights(self.reference(role)):
                 raise ValueError(

@@ -182,7 +182,8 @@ def drive(
     """
     done, ahead, unfinished = _found(run, plan)
     total = len(done) + len(ahead)
-    run.set_status("running")
+    if ahead:  # else it has ended already, and nothing here can fail it
+        run.set_status("running")
     residents = residents or Residents()
     chain = Chain.from_plain(done[-1].outputs["chain"]) if done else first()
     try:
@@ -202,6 +203,10 @@ def drive(
             "stopped; go on with: superalign train "
             f"run_dir={shlex.quote(str(run.path))} --resume"
         ) from error
+    except BrokenPipeError:  # nobody reads what is said any more: no stage's fault
+        if ahead:
+            run.set_status("interrupted")
+        raise
     except BaseException:
         run.set_status("failed")
         raise

@@ -6,6 +6,7 @@ from typing import Any
 from superalign_agents.references import require_known
 from superalign_env.asking import waits
 from superalign_env.errors import InvalidOption, hint, nearest
+from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator
 from superalign_env.types import Role, Split, role_of
@@ -35,6 +36,12 @@ def require_lineup(settings: Settings, residents: Residents) -> list[str]:
         InvalidOption: a role that the scenario does not have, a seat that nobody holds, a
             split without tasks, an algorithm that the scenario has nothing for.
     """
+    if "split" not in make_scenario(settings.scenario, **settings.options).options:
+        raise InvalidOption(
+            f"{settings.scenario} has no option split, without which what is measured would "
+            "be what was trained on; add one to its constructor and its options: "
+            'def __init__(self, *, split="train")'
+        )
     scenario = stage_scenario(settings, split="train")
     _require_seats(settings, scenario)
     _require_agents(settings, residents)
@@ -102,10 +109,15 @@ def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
     if not plays_red_team(settings) or missing:
         raise InvalidOption(
             f"generations={settings.generations} needs a scenario with the variants attacked, "
-            f"plain and planted, and {', '.join(GENERATIONS)} that learn; {scenario.id} "
-            f"{'has other variants' if not missing else 'lacks ' + ', '.join(missing)}: play "
-            "rounds instead (generations=0 rounds=3)"
+            f"plain and planted, and {', '.join(GENERATIONS)} that learn; "
+            f"{_lacking(scenario, missing)}: play rounds instead (generations=0 rounds=3)"
         )
+
+
+def _lacking(scenario: Scenario[Any], missing: Collection[Role]) -> str:
+    if not missing:
+        return f"{scenario.id} declares no such variants"
+    return f"{' and '.join(missing)} {'does' if len(missing) == 1 else 'do'} not learn"
 
 
 def _require_paid_learner(settings: Settings) -> None:

@@ -23,7 +23,7 @@ class Told(NamedTuple):
     labels: int
     """Answers of people; simulated ones know the truth, and corrupt it."""
     paid: bool
-    """Whether the truth itself paid the roles (``options.truth``)."""
+    """Whether the truth itself paid somebody: the reward part ``truth``."""
     oracle: bool
     """Whether the controller of gaps was told gold labels (``gap=oracle``)."""
     personas: bool
@@ -32,12 +32,14 @@ class Told(NamedTuple):
     @property
     def sentence(self) -> str:
         """Say it."""
+        planted = f"{self.planted:,} planted answers (the critic's school)"
         parts = [
-            f"While it learned, the run was told the truth of {self.planted:,} planted answers "
-            f"(the critic's school) and had {self.labels:,} answers of people."
+            "While it learned, the run was told the truth of "
+            f"{planted if self.planted else 'no planted answer'} and had {self.labels:,} "
+            "answers of people."
         ]
         if self.paid:
-            parts.append("The truth itself paid the roles (options.truth).")
+            parts.append("The truth itself paid (part truth).")
         if self.oracle:
             parts.append("The controller was told gold labels (gap=oracle).")
         if self.personas:
@@ -60,7 +62,17 @@ def told_in(run: Run) -> Told:
     return Told(
         planted,
         run.questions.budget().answered,
-        bool(config.get("options", {}).get("truth")),
+        bool(config.get("options", {}).get("truth")) or _truth_paid(run),
         bool(controller and getattr(registry.load("gap", controller), "oracle", False)),
         b'"simulated-persona"' in to_json(config),
+    )
+
+
+def _truth_paid(run: Run) -> bool:
+    """Whether the rules of a training episode give the part ``truth`` a weight."""
+    names = run.episode_ids(split="train")[:1]
+    return any(
+        bool(parts.get("truth"))
+        for episode in run.named(names)
+        for parts in episode.weights.values()
     )
