@@ -72,7 +72,7 @@ def test_more_of_anything_costs_more(small, chain_settings):
     ("more", "said"),
     [
         ({}, "planted answers"),
-        ({"options": {"truth": True}}, "options.truth"),
+        ({"options": {"truth": True}}, "part truth"),
         ({"generations": 1, "gap": {"id": "oracle"}}, "gap=oracle"),
         ({"signals": {"personas": [{"id": "simulated-persona"}]}}, "personas"),
     ],

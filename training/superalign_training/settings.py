@@ -237,15 +237,6 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _stages_choose_the_split(self) -> Self:
-        if "split" in self.options:
-            raise ValueError(
-                "options.split is set by the stages: they train on train, compare on gate "
-                "and test; leave it out"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _who_learns_can(self) -> Self:
         for role in self.learning:
             if role not in self.lineup:

@@ -204,8 +204,7 @@ def drive(
             f"run_dir={shlex.quote(str(run.path))} --resume"
         ) from error
     except BrokenPipeError:  # nobody reads what is said any more: no stage's fault
-        if ahead:
-            run.set_status("interrupted")
+        run.set_status("interrupted" if ahead else "done")
         raise
     except BaseException:
         run.set_status("failed")

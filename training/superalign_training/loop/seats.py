@@ -36,6 +36,11 @@ def require_lineup(settings: Settings, residents: Residents) -> list[str]:
         InvalidOption: a role that the scenario does not have, a seat that nobody holds, a
             split without tasks, an algorithm that the scenario has nothing for.
     """
+    if "split" in settings.options:
+        raise InvalidOption(
+            "options.split is set by the stages: they train on train, compare on gate and "
+            "test; leave it out"
+        )
     if "split" not in make_scenario(settings.scenario, **settings.options).options:
         raise InvalidOption(
             f"{settings.scenario} has no option split, without which what is measured would "

@@ -35,7 +35,7 @@ class Told(NamedTuple):
         planted = f"{self.planted:,} planted answers (the critic's school)"
         parts = [
             "While it learned, the run was told the truth of "
-            f"{planted if self.planted else 'no planted answer'} and had {self.labels:,} "
+            f"{planted if self.planted else 'no planted answers'} and had {self.labels:,} "
             "answers of people."
         ]
         if self.paid:
