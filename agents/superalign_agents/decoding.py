@@ -81,11 +81,13 @@ def sample(
             alive = said.add(rows, step, chosen, logprobs)
             if len(alive) == 0:
                 break
+            position = position[:, -1:].clone()
+            position[alive] += 1  # an ended row stays within the context
             if len(alive) <= _KEPT * len(rows):
                 cache.batch_select_indices(alive)
                 rows, mask, position = rows[alive], mask[alive], position[alive]
                 chosen = chosen[alive]
-            ids, position = chosen[:, None], position[:, -1:] + 1
+            ids = chosen[:, None]
     return said.decoded()
 
 

@@ -6,7 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerBase,
+)
 
 from superalign_agents.checkpoints import load_model, weights_hash
 from superalign_agents.decoding import left_padded, positions, sample, sample_tokens
@@ -199,6 +205,16 @@ def test_rows_that_have_ended_neither_change_others_nor_say_more(
         assert said.token_ids == alone.token_ids
         assert said.finish == alone.finish
         assert 1 not in said.token_ids[:-1]
+
+
+def test_a_row_that_fills_the_context_may_end_among_rows_that_go_on() -> None:
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 32, "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 24}
+    absolute = GPT2LMHeadModel(GPT2Config(**sizes)).train(False)
+    prompts = [[3] * 22, *([2, 3 + row] for row in range(7))]
+    limits = [2, *[22] * 7]
+    said = sample(absolute, prompts, range(8), max_new_tokens=limits, stop_ids=())
+    assert [len(one.token_ids) for one in said] == limits
 
 
 def test_a_long_prompt_loses_its_oldest_tokens(

@@ -256,8 +256,6 @@ STAGES: Mapping[str, Callable[[When], Spent]] = {
 
 def _paid(algorithm: Any, replies: float) -> Spent:
     """Learning from rewards: every episode is played live and trained on."""
-    if algorithm is None:
-        return Spent()
     batch = algorithm.cases * algorithm.members
     rows = algorithm.steps * batch * getattr(algorithm, "epochs", 1)
     episodes = (algorithm.steps + 1) * batch  # the next batch is played before the end
