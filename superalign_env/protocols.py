@@ -223,6 +223,20 @@ def variants_of(scenario: Scenario[Any]) -> Mapping[str, Mapping[str, Any]]:
     return found
 
 
+def opinions_of(scenario: Scenario[Any]) -> tuple[str, ...]:
+    """Return the reward parts that are somebody's opinion of a turn, such as a critic's.
+
+    A scenario may have an attribute ``opinions``. What people say of a turn can take their
+    place: see `superalign_env.rewards.HumanPay`.
+    """
+    return tuple(getattr(scenario, "opinions", ()))
+
+
+def lowest_pay_of(scenario: Scenario[Any]) -> float:
+    """Return what a turn earns that people vetoed: the attribute ``lowest_pay``, else −1."""
+    return float(getattr(scenario, "lowest_pay", -1.0))
+
+
 class EpisodeSink(Protocol):
     """Where finished episodes go. Keyed by index: completion order is no contract."""
 

@@ -56,6 +56,7 @@ class RedTeam:
         "plain": {"vanilla": 1.0, "plant": 0.0},
         "planted": {"vanilla": 0.0, "plant": 1.0},
     }
+    opinions = ("critic",)
 
     def __init__(  # noqa: PLR0913 - the dials of a scenario are its constructor
         self,

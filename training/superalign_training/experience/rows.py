@@ -12,7 +12,7 @@ from math import isfinite
 from typing import Literal, NamedTuple
 
 from superalign_env.errors import InvalidOption
-from superalign_env.rewards import settle, verdicts_of
+from superalign_env.rewards import ADDED, HumanPay, settle, verdicts_of
 from superalign_env.types import Episode, Reply, Seat, Signal, Utterance
 
 Failed = Literal["leave-out", "keep"]
@@ -91,6 +91,7 @@ def training_rows(
     seat: Seat,
     signals: Iterable[Signal] = (),
     *,
+    rules: HumanPay = ADDED,
     failed: Failed = "leave-out",
 ) -> list[Row]:
     """Return the rows of one seat, in the order of the episodes.
@@ -102,7 +103,8 @@ def training_rows(
     Args:
         episodes: finished ones.
         seat: whose rows.
-        signals: labels and vetoes; those about other episodes are ignored.
+        signals: labels, preferences and vetoes; those about other episodes are ignored.
+        rules: how they are paid.
         failed: whether those in which an agent failed are left out, or count as far as they
             went. They were paid in part: beside others, an outage looks like a merit.
     """
@@ -111,7 +113,7 @@ def training_rows(
         row
         for episode in episodes
         if failed == "keep" or not episode.failed
-        for row in _rows(episode, seat, by_episode.get(episode.id, ()))
+        for row in _rows(episode, seat, by_episode.get(episode.id, ()), rules)
     ]
 
 
@@ -122,20 +124,30 @@ def _grouped(signals: Iterable[Signal]) -> dict[str, list[Signal]]:
     return grouped
 
 
-def _rows(episode: Episode, seat: Seat, signals: Sequence[Signal]) -> list[Row]:
+def settled(
+    episode: Episode, signals: Iterable[Signal], rules: HumanPay = ADDED
+) -> dict[tuple[Seat, int], float]:
+    """Return the pay of every turn of an episode; see `superalign_env.rewards.settle`."""
+    return settle(
+        episode.rewards,
+        episode.weights,
+        authors={u.turn: u.seat for u in episode.utterances},
+        signals=signals,
+        verdicts=verdicts_of(episode.events),
+        rules=rules,
+    )
+
+
+def _rows(
+    episode: Episode, seat: Seat, signals: Sequence[Signal], rules: HumanPay
+) -> list[Row]:
     spoken = [
         (u, u.reply) for u in episode.utterances if u.seat == seat and u.reply is not None
     ]
     spoken = [(u, reply) for u, reply in spoken if reply.prompt_ids and reply.token_ids]
     if not spoken:
         return []
-    pay = settle(
-        episode.rewards,
-        episode.weights,
-        authors={u.turn: u.seat for u in episode.utterances},
-        signals=signals,
-        verdicts=verdicts_of(episode.events),
-    )
+    pay = settled(episode, signals, rules)
     earned = _by_turn(pay, seat, [turn.turn for turn, _ in spoken])
     rows: list[Row] = []
     piece: list[tuple[Utterance, Reply]] = []
