@@ -193,6 +193,7 @@ def work_through(
     *,
     episode_of: Callable[[str], Episode],
     scenario: HasGold,
+    before: int = 0,
 ) -> list[Signal]:
     """Let people take turns at certain questions: the n-th goes to the n-th of them.
 
@@ -205,13 +206,15 @@ def work_through(
         people: who answers; enroll them first.
         episode_of: returns the record of an episode id, ``run.episode``.
         scenario: whose `gold` is asked.
+        before: how many questions they were asked already: whose turn it is, and how tired
+            they are.
 
     Returns:
         The answers that were given now.
     """
     given: list[Signal] = []
     with questions.at_once():
-        for place, question in enumerate(asked):
+        for place, question in enumerate(asked, start=before):
             person = people[place % len(people)]
             if questions.lease(question.id, person.name):
                 said = _answered(

@@ -66,6 +66,11 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     created: float = 0.0
 
 
+QuestionSlice = Literal["random", "training", "selected"]
+"""Labels of the ``random`` slice are the unbiased evaluation and never trained on; those of
+``training`` were drawn at random too, but are; ``selected`` is where sources disagreed."""
+
+
 class Question(msgspec.Struct, frozen=True, gc=False):
     """Something that the budgeted human channel asks."""
 
@@ -74,8 +79,7 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     episode: str
     turn: int
     versus: int = -1
-    slice: Literal["random", "selected"] = "random"
-    """Labels of the random slice are the unbiased evaluation."""
+    slice: QuestionSlice = "random"
     priority: float = 0.0
     why: str = ""
     round: int = 0

@@ -147,7 +147,7 @@ def flip(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # --- a whole round of self-play
 
-ROUND = ("judge", "attack", "supervise", "learn", "annotate", "calibrate", "league")
+ROUND = ("judge", "attack", "supervise", "learn", "calibrate", "league")
 """Stages of a round that train somebody, or decide whom they train with."""
 
 GENERATION = ("gap", "competence", "discover", "conform", "gate")
@@ -209,7 +209,7 @@ class Learned(NamedTuple):
 
 
 def learned(folder: Path, settings: dict[str, Any]) -> Learned:
-    SelfPlay(run_dir=str(folder), human=None, **settings).run()
+    SelfPlay(run_dir=str(folder), people=None, **settings).run()
     stages: dict[str, bytes] = {}
     measured: list[float] = []
     with Run.open(folder, readonly=True) as run:

@@ -10,7 +10,7 @@ from superalign_training.settings import read_settings
 
 HEAD = ["gap", "competence", "discover"]
 TAIL = ["measure", "gate"]
-ROUND = ["attack", "learn", "annotate", "calibrate"]
+ROUND = ["attack", "learn", "calibrate"]
 
 
 def staged(generation=None, **settings):

@@ -296,7 +296,7 @@ def test_red_team_trains_against_a_frozen_critic_and_a_scripted_attacker(
         train={"learner": {"id": "reinforce", "steps": 1, "cases": 8}},
         budget=0.2,
     )
-    assert stages == ["evaluate", "learn", "annotate", "evaluate", "test"]
+    assert stages == ["evaluate", "learn", "evaluate", "test"]
     with Run.open(tmp_path / "run", readonly=True) as run:
         chain = run.stages.all()[-1].outputs["chain"]["policies"]
     assert set(chain) == {"learner"}

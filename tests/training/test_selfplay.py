@@ -23,7 +23,6 @@ NAMES = [
     "evaluate",
     "attack",
     "learn",
-    "annotate",
     "calibrate",
     "evaluate",
     "test",
@@ -66,7 +65,7 @@ def test_every_stage_is_recorded_with_what_it_found_and_left(whole):
             assert after.inputs["chain"] == before.outputs["chain"]
         assert len({stage.rng["seed"] for stage in stages}) == len(stages)
         assert run.info.status == "done"
-        assert all(run.count(stage=s.id) for s in stages if s.name != "annotate")
+        assert all(run.count(stage=s.id) for s in stages)
         assert validate(run) == []
 
 
@@ -176,7 +175,7 @@ class Stopping(Silent):
 
 @pytest.mark.parametrize(
     ("stage", "step", "round"),
-    [("judge", 2, 0), ("learn", 1, 1), ("annotate", 0, 1)],
+    [("judge", 2, 0), ("learn", 1, 1), ("calibrate", 1, 1)],
 )
 def test_a_run_that_was_interrupted_ends_as_one_that_was_not(
     whole,
@@ -262,7 +261,7 @@ def test_resume_needs_a_run(speaking, tmp_path, small):
 def test_the_plan_grows_by_the_same_stages_for_every_round():
     stages = [(p.name, p.round) for p in plan(Settings(rounds=3))]
     assert stages[:2] == [("judge", 0), ("evaluate", 0)]
-    assert stages[2:7] == [(name, 1) for name in NAMES[2:7]]
+    assert stages[2:6] == [(name, 1) for name in NAMES[2:6]]
     assert stages[12:] == [(name, 3) for name in NAMES[2:]]
 
 
@@ -358,7 +357,7 @@ def test_lineup_algorithms_human_and_budget_are_given_by_name():
         "red-team",
         lineup={"learner": {"id": "micro/1"}, "critic": "same:learner"},
         train={"learner": {"id": "grpo", "steps": 7}},
-        human={"accuracy": 0.8},
+        people={"annotators": [{"accuracy": 0.8}]},
         budget=0.1,
         learn={"vanilla": 0.25},
     )
@@ -366,10 +365,10 @@ def test_lineup_algorithms_human_and_budget_are_given_by_name():
     assert found.lineup["learner"] == {"id": "micro/1"}
     assert [one.steps for one in found.train["learner"]] == [7]
     assert found.learn.vanilla == 0.25
-    assert (found.annotator.accuracy, found.budget) == (0.8, 0.1)
+    assert (found.people.annotators[0].accuracy, found.budget) == (0.8, 0.1)
     assert found.holder("critic") == "learner"
     assert found.reference("critic") == {"id": "micro/1"}
-    assert SelfPlay(human=None).settings.budget == 0.0
+    assert SelfPlay(people=None).settings.budget == 0.0
     with pytest.raises(InvalidOption, match=r"train\.judge: nobody holds a role judge"):
         SelfPlay(train={"judge": "ppo"})
     with pytest.raises(InvalidOption, match=r"lineup\.judge: red-team-v0 has no judge"):

@@ -23,6 +23,9 @@ SAME = "same:"
 FREE = ("lineup", "train")
 """Settings whose keys are a scenario's roles."""
 
+PRESET = (*FREE, "budget", "people")
+"""Settings whose defaults are a scenario's: None stands for these."""
+
 OBJECT = "object:"
 """``object:module.Class``: an agent that was given as a Python object."""
 
@@ -69,7 +72,7 @@ def scenario_preset(scenario: str) -> Mapping[str, Any]:
 
 
 def filled(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return lineup and algorithms as given, filled up from the scenario's preset.
+    """Return the settings of `PRESET` as given, filled up from the scenario's preset.
 
     A preset's algorithm is left out where whoever was named instead has no weights.
     """
@@ -88,7 +91,26 @@ def filled(given: Mapping[str, Any]) -> dict[str, Any]:
         if changes and train.get(role, ()) is None:
             continue  # changes what was left out
         train[role] = _algorithms(chosen, role, default=train.get(role) or ())
-    return {"lineup": lineup, "train": train}
+    budget = given.get("budget")
+    people = given.get("people") or {}
+    if isinstance(people, Mapping):
+        people = {**preset.get("people", {}), **_set(people)}
+    return {
+        "lineup": lineup,
+        "train": train,
+        "budget": preset.get("budget", 0.0) if budget is None else budget,
+        "people": people,
+    }
+
+
+def _set(people: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of people without kinds of questions that nobody set."""
+    kinds = people.get("kinds")
+    if not isinstance(kinds, Mapping):
+        return dict(people)
+    named = {kind: share for kind, share in kinds.items() if share is not None}
+    rest = {key: value for key, value in people.items() if key != "kinds"}
+    return {**rest, "kinds": named} if named else rest
 
 
 def _can_learn(role: Role, lineup: Mapping[str, AgentReference]) -> bool:

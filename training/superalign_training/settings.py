@@ -29,7 +29,7 @@ from superalign_training.gap.level import Level
 from superalign_training.gap.making import GapRule
 from superalign_training.league import LeagueSettings
 from superalign_training.lineup import (
-    FREE,
+    PRESET,
     SAME,
     AgentReference,
     filled,
@@ -48,7 +48,7 @@ from superalign_training.sections import (
     unknown_key,
 )
 from superalign_training.sources.checking import check as check_signals
-from superalign_training.sources.settings import Competence, Signals
+from superalign_training.sources.settings import Competence, PeopleSettings, Signals
 
 Order = Literal["alternating", "competence-only", "conformity-last", "conformity-first"]
 """Of the two optimisations within a chain (Kim et al. 2025)."""
@@ -109,19 +109,6 @@ class Learn(Section):
     search_share: Share = 0.5
     """Share of attacked cases whose attacker is the search; the rest is the transformer.
     An attacker that does not learn has them all."""
-
-
-class Annotator(Section):
-    """The simulated human behind the final question and signal tables."""
-
-    group: str = "everyone"
-    """Group of people whose values it holds."""
-    accuracy: Share = 0.95
-    """Probability of saying what an ideal member of the group would say."""
-    bias: Annotated[float, Field(ge=-1, le=1)] = 0.0
-    """Leniency: what is added to the error rate on bad answers."""
-    random_share: Share = 0.2
-    """Share of the questions that evaluate and are never trained on."""
 
 
 class Calibrate(Section):
@@ -187,8 +174,10 @@ class Settings(Section):
     train: dict[str, tuple[AnyAlgorithm, ...] | None] = Field(default_factory=dict)
     """Role → the algorithm by which it learns, or several: ``train.learner=ppo``. Null: it
     does not learn. Roles that are not named have the scenario's preset, if they can learn."""
-    budget: Share = 0.02
-    """Share of each round's episodes that the human is asked about."""
+    budget: Share = 0.0
+    """Questions to people for each episode that a policy learns from by pay: 0.02 is one for
+    every 50. Fractions carry over. The default is the scenario's preset."""
+    people: PeopleSettings = PeopleSettings()
     log_to: LogTo = None
     """Loggers that get every metric, too: ``tensorboard``, ``wandb``, ``trackio``, a mapping
     with an ``id`` and options, or a list of these."""
@@ -212,7 +201,6 @@ class Settings(Section):
     """How the learner is taught by what critics and people said, before it learns from
     rewards: ``{algorithm: {id: dpo}, cases: 64}``; not at all when null."""
     learn: Learn = Learn()
-    annotator: Annotator = Annotator()
     calibrate: Calibrate = Calibrate()
     league: LeagueSettings = LeagueSettings()
     evaluate: Evaluate = Evaluate()
@@ -308,8 +296,8 @@ def read_settings(plain: Mapping[str, Any]) -> Settings:
         InvalidOption: names every wrong key, its value and what is allowed.
     """
     completed = _completed(plain, Settings())
-    for name in FREE:
-        completed[name] = plain.get(name) or {}  # of the defaults' scenario until now
+    for name in PRESET:  # of the defaults' scenario until now
+        completed[name] = plain.get(name)
     try:
         return Settings.model_validate(completed)
     except ValidationError as error:

@@ -18,8 +18,12 @@ from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.algorithms.trainers.former_self import Anchor
 from superalign_training.algorithms.updates.advantages import GUARD
 from superalign_training.algorithms.updates.anchor import anchor_of
-from superalign_training.algorithms.updates.cases import Cases, is_flat, totals
-from superalign_training.algorithms.updates.credit import gae_of_rows, log_ratios
+from superalign_training.algorithms.updates.cases import Cases, nothing_differs, totals
+from superalign_training.algorithms.updates.credit import (
+    gae_of_rows,
+    log_ratios,
+    must_weigh,
+)
 from superalign_training.algorithms.updates.descent import Descent, Loss
 from superalign_training.algorithms.updates.hindsight import Hindsight, look_back
 from superalign_training.algorithms.updates.history import History
@@ -68,6 +72,7 @@ class Ppo(Section):
     """Proximal policy optimisation: a value function says what pay was to be expected."""
 
     learns_from: ClassVar[LearnsFrom] = "episodes"
+    weighs_stored: ClassVar[bool] = True
     id: Literal["ppo"] = "ppo"
     steps: Count = 20
     """Rollouts of the newest policy."""
@@ -161,7 +166,7 @@ class Ppo(Section):
             for _ in range(self.steps):
                 rows = cases.rows(self.cases)
                 pay = totals(rows)
-                flat = is_flat(pay)
+                flat = nothing_differs(rows)
                 numbers: dict[str, float] = {}
                 if not flat or self.kl or self.entropy:
                     before = look_back(
@@ -178,19 +183,32 @@ class Ppo(Section):
     def _judge(
         self, rows: Sequence[Row], before: Hindsight, *, cap: float | None
     ) -> Rollout:
-        """Return what every token deserves, given what was paid and what was expected."""
+        """Return what every token deserves, given what was paid and what was expected.
+
+        A difference that a late answer makes was not expected: it is credited as it is, and
+        no value is learned from it.
+        """
+        values = before.values.tolist()
+        late = [place for place, row in enumerate(rows) if row.origin == "late"]
+        for place in late:
+            values[place] = [0.0] * len(values[place])
+        ratios = None
+        if must_weigh(rows, cap):
+            ratios = log_ratios(rows, before.logprobs.tolist())
         given = gae_of_rows(
             rows,
-            before.values.tolist(),
+            values,
             level=self.gae,
             gamma=self.discount,
             gae_lambda=self.trace,
-            log_ratios=log_ratios(rows, before.logprobs.tolist()) if cap else None,
+            log_ratios=ratios,
             cap=cap or 1.0,
         )
         advantages, targets, decides = [before.batch.spread(numbers) for numbers in given]
+        decides[late] = 0.0
         if self.normalise:
-            advantages = standardised(advantages, decides) * before.batch.loss_mask
+            scaled = standardised(advantages, decides, late)
+            advantages = scaled * before.batch.loss_mask
         return Rollout(before, advantages, targets, decides)
 
     def _learn(
@@ -252,16 +270,26 @@ class Ppo(Section):
         return loss
 
 
-def standardised(advantages: torch.Tensor, decides: torch.Tensor) -> torch.Tensor:
+def standardised(
+    advantages: torch.Tensor, decides: torch.Tensor, late: Sequence[int] = ()
+) -> torch.Tensor:
     """Return advantages with mean 0 and deviation 1 over the decisions, each counted once.
 
     Args:
         advantages: [B, C].
         decides: [B, C] 1.0 where a decision begins.
+        late: rows whose advantages are scaled and not shifted.
     """
     found = advantages[decides.bool()]
+    if not len(found):
+        return advantages
     deviation = found.std() if len(found) > 1 else torch.tensor(0.0)
-    return (advantages - found.mean()) / (deviation + GUARD)
+    scaled = (advantages - found.mean()) / (deviation + GUARD)
+    if late:
+        # One of several episodes alone has no deviation to be measured in.
+        unit = deviation if deviation > GUARD else torch.ones_like(deviation)
+        scaled[late] = advantages[late] / (unit + GUARD)
+    return scaled
 
 
 def _unmoving(rollout: Rollout) -> Rollout:

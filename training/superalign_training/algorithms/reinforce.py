@@ -18,8 +18,13 @@ from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.algorithms.trainers.former_self import Anchor
 from superalign_training.algorithms.updates.anchor import anchor_of
-from superalign_training.algorithms.updates.cases import Cases, is_flat, totals
-from superalign_training.algorithms.updates.credit import by_turn, log_ratios, weighed
+from superalign_training.algorithms.updates.cases import Cases, nothing_differs, totals
+from superalign_training.algorithms.updates.credit import (
+    by_turn,
+    log_ratios,
+    must_weigh,
+    weighed,
+)
 from superalign_training.algorithms.updates.descent import Descent, Loss
 from superalign_training.algorithms.updates.hindsight import Hindsight, look_back
 from superalign_training.algorithms.updates.history import History
@@ -39,6 +44,7 @@ class Reinforce(Section):
     """REINFORCE against a running mean of what the role earns."""
 
     learns_from: ClassVar[LearnsFrom] = "episodes"
+    weighs_stored: ClassVar[bool] = True
     id: Literal["reinforce"] = "reinforce"
     steps: Count = 20
     """Optimiser steps, each on episodes of the newest policy."""
@@ -104,7 +110,7 @@ class Reinforce(Section):
             for _ in range(self.steps):
                 rows = cases.rows(self.cases)
                 pay = totals(rows)
-                flat = is_flat(pay)
+                flat = nothing_differs(rows)
                 numbers: dict[str, float] = {}
                 if not flat or self.kl or self.entropy:
                     before = look_back(
@@ -126,7 +132,7 @@ class Reinforce(Section):
     ) -> list[list[float]]:
         """Return what every turn of every row deserves."""
         merits = surpluses(rows, policy.baselines)
-        if cap is None:
+        if cap is None or not must_weigh(rows, cap):
             return merits
         return weighed(rows, merits, log_ratios(rows, before.logprobs.tolist()), cap)
 
@@ -162,9 +168,16 @@ class Reinforce(Section):
 
 
 def surpluses(rows: Sequence[Row], baselines: Baselines) -> list[list[float]]:
-    """Return what every turn earned from then on, above what its role usually earns."""
+    """Return what every turn earned from then on, above what its role usually earns.
+
+    A difference that a late answer makes is a surplus already.
+    """
+    usual = [
+        0.0 if row.origin == "late" else baselines.of(role_of(row.seat)) for row in rows
+    ]
     return [
-        [pay - baselines.of(role_of(row.seat)) for pay in row.turns_to_go] for row in rows
+        [pay - expected for pay in row.turns_to_go]
+        for row, expected in zip(rows, usual, strict=True)
     ]
 
 
@@ -175,6 +188,7 @@ def take_in(rows: Sequence[Row], baselines: Baselines) -> None:
     """
     earned: dict[str, list[float]] = defaultdict(list)
     for row in rows:
-        earned[role_of(row.seat)] += row.turns_to_go
+        if row.origin != "late":
+            earned[role_of(row.seat)] += row.turns_to_go
     for role, pay in earned.items():
         baselines.take(role, pay)

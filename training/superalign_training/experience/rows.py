@@ -15,6 +15,11 @@ from superalign_env.errors import InvalidOption
 from superalign_env.rewards import ADDED, HumanPay, settle, verdicts_of
 from superalign_env.types import Episode, Reply, Seat, Signal, Utterance
 
+Origin = Literal["live", "stored", "late"]
+"""Said by the newest weights; by earlier ones; or by earlier ones and paid only the difference
+that a late answer of people makes. What earlier ones said is weighed by its likelihood now, and
+a difference is measured against no baseline: what else was paid has been learned from."""
+
 Failed = Literal["leave-out", "keep"]
 """What becomes of episodes that failed."""
 
@@ -44,6 +49,7 @@ class Row(NamedTuple):
     """Settled pay from the row's first turn to the end of the episode."""
     policy: str
     """Content hash of the weights that spoke."""
+    origin: Origin = "live"
 
     @property
     def reward(self) -> float:
@@ -113,8 +119,22 @@ def training_rows(
         row
         for episode in episodes
         if failed == "keep" or not episode.failed
-        for row in _rows(episode, seat, by_episode.get(episode.id, ()), rules)
+        for pay in [settled(episode, by_episode.get(episode.id, ()), rules)]
+        for row in _rows(episode, seat, pay)
     ]
+
+
+def late_rows(
+    episode: Episode, seat: Seat, changes: Mapping[tuple[Seat, int], float]
+) -> list[Row]:
+    """Return the rows of one seat, paid a difference alone.
+
+    Args:
+        episode: from the record.
+        seat: whose rows.
+        changes: as `difference` finds them.
+    """
+    return [row._replace(origin="late") for row in _rows(episode, seat, changes)]
 
 
 def _grouped(signals: Iterable[Signal]) -> dict[str, list[Signal]]:
@@ -138,16 +158,30 @@ def settled(
     )
 
 
-def _rows(
-    episode: Episode, seat: Seat, signals: Sequence[Signal], rules: HumanPay
-) -> list[Row]:
+def difference(
+    episode: Episode, before: Iterable[Signal], after: Iterable[Signal], rules: HumanPay
+) -> dict[tuple[Seat, int], float]:
+    """Return what further signals change in the pay of each turn; what stays is left out.
+
+    Args:
+        episode: that all of them are about.
+        before: signals that have paid already.
+        after: these and the further ones.
+        rules: how they are paid.
+    """
+    earlier, later = settled(episode, before, rules), settled(episode, after, rules)
+    places = [*later, *(place for place in earlier if place not in later)]
+    changes = {p: later.get(p, 0.0) - earlier.get(p, 0.0) for p in places}
+    return {place: change for place, change in changes.items() if change}
+
+
+def _rows(episode: Episode, seat: Seat, pay: Mapping[tuple[Seat, int], float]) -> list[Row]:
     spoken = [
         (u, u.reply) for u in episode.utterances if u.seat == seat and u.reply is not None
     ]
     spoken = [(u, reply) for u, reply in spoken if reply.prompt_ids and reply.token_ids]
     if not spoken:
         return []
-    pay = settled(episode, signals, rules)
     earned = _by_turn(pay, seat, [turn.turn for turn, _ in spoken])
     rows: list[Row] = []
     piece: list[tuple[Utterance, Reply]] = []

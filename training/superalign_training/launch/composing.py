@@ -271,7 +271,9 @@ def _misnamed(overrides: Sequence[Override]) -> str:
 @cache
 def _register() -> None:
     """Tell Hydra every key and default, read from the settings class, and every group."""
-    defaults = {**Settings().model_dump(mode="json"), **{name: {} for name in FREE}}
+    defaults = Settings().model_dump(mode="json")
+    defaults |= {**{key: {} for key in FREE}, "budget": None}  # the scenario's, until set
+    defaults["people"]["kinds"] = dict.fromkeys(defaults["people"]["kinds"])
     store = ConfigStore.instance()
     for group, choices in groups().items():
         place = group.replace("/", ".")

@@ -58,6 +58,10 @@ class Watcher(Protocol):
         """The stage was done by an earlier process."""
         ...
 
+    def wait(self, reason: str) -> object:
+        """The stage stands still until somebody does something; said again and again."""
+        ...
+
 
 class Stepping(Protocol):
     """An algorithm, as far as its progress goes."""

@@ -128,7 +128,7 @@ def _red_team(settings: Settings) -> Iterator[_Entry]:
 
 
 def _round(settings: Settings, generation: int, number: int) -> Iterator[_Entry]:
-    """Attack → (survey → supervise →) learn → annotate → calibrate (→ evaluate) (→ league → trial)."""
+    """Attack → (survey → supervise →) learn → calibrate (→ evaluate) (→ league → trial)."""
     if "attacker" in settings.learning:
         yield "attack", attack, generation, number
     if settings.evaluate.survey:
@@ -138,7 +138,8 @@ def _round(settings: Settings, generation: int, number: int) -> Iterator[_Entry]
         yield "supervise", taught, generation, number
     if settings.by_pay("learner"):
         yield "learn", learn, generation, number
-    yield "annotate", annotate, generation, number
+    elif settings.budget:
+        yield "annotate", annotate, generation, number
     if "critic" in settings.learning:
         yield "calibrate", calibrate, generation, number
     if not generation:  # a generation is measured as a whole

@@ -1,8 +1,8 @@
-"""A role practises: its policy is improved by what the environment pays it.
+"""A role practises: its policy is improved by what the environment and people pay it.
 
 Which role, against whom, by which algorithm and with what added to the pay is for the
-stage to say; how episodes become rows, where the policy is kept and what is reported is
-the same for all of them.
+stage to say; how episodes become rows, what people are asked about them, where the policy is
+kept and what is reported is the same for all of them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,10 +13,14 @@ from superalign_env.protocols import Scenario
 from superalign_env.types import Metric, Role, Seat
 from superalign_training.algorithms.making import OnPolicy
 from superalign_training.experience import Live, Row, training_rows
+from superalign_training.loop.chain import NOTHING, Chain
 from superalign_training.loop.driver import Bench
+from superalign_training.loop.late import Learning, late_cases
 from superalign_training.loop.playing import play, seat_all
 from superalign_training.loop.recorder import Earnings
+from superalign_training.loop.supervisors.hearing import Hearing
 from superalign_training.policy import Policy
+from superalign_training.settings import Settings
 
 Shaping = Callable[[Sequence[Row]], Sequence[Row]]
 """Rows of one batch → the same rows, other pay."""
@@ -35,18 +39,33 @@ class Drill(NamedTuple):
     """Name of the episodes within the stage."""
 
 
+class Practised(NamedTuple):
+    """What practice leaves."""
+
+    chain: Chain
+    """Knows which answers of people have paid; the policy is put in by the stage."""
+    numbers: dict[str, float]
+    """Of the algorithm."""
+    metrics: tuple[Metric, ...] = ()
+    """About people's answers."""
+
+
 def practise(
     bench: Bench,
+    settings: Settings,
+    chain: Chain,
     policy: Policy,
     drill: Drill,
     algorithm: OnPolicy,
     *,
     shaping: Shaping | None = None,
-) -> dict[str, float]:
+) -> Practised:
     """Improve a policy in place on episodes of its own.
 
     Args:
         bench: of the stage.
+        settings: of the run.
+        chain: of the stage so far.
         policy: of the role.
         drill: where it plays, and with whom.
         algorithm: how it learns.
@@ -54,30 +73,69 @@ def practise(
     """
     held = seat_all(drill.scenario, drill.agents)
     seats = [seat for seat, agent in held.items() if agent is policy.agent]
+    heard = chain.heard.get(chain.holder(drill.role), NOTHING)
+    hearing = Hearing(bench, settings, drill.scenario, seats, chain.unasked, heard)
+    learning = Learning(policy, seats, algorithm, hearing.rules, settings.people.staleness)
+    late = late_cases(bench, heard, learning)
     earnings = Earnings()
     told = bench.on_step(drill.role, policy, algorithm)
 
     def cases(first: int, count: int) -> Sequence[Row]:
+        returned = late.take(count)
+        played = count - len(returned)
         episodes = play(
             bench,
             drill.scenario,
             drill.agents,
-            count,
+            played,
             part=drill.part,
             first_case=first,
             group=algorithm.members,
             fork_at=seats[0] if algorithm.fork else None,
         )
-        rows = [row for seat in seats for row in training_rows(episodes, seat)]
-        earnings.add(episodes, rows)
-        return rows if shaping is None else shaping(rows)
+        signals = hearing.of(episodes)
+        rules = hearing.rules
+        rows: Sequence[Row] = [
+            row
+            for seat in seats
+            for row in training_rows(episodes, seat, signals, rules=rules)
+        ]
+        earnings.add(episodes, rows, signals, rules)
+        rows = rows if shaping is None else shaping(rows)
+        again = [
+            row._replace(case=case)
+            for case, found in enumerate(returned, start=first + played)
+            for row in found
+        ]
+        return [*rows, *again]
 
-    return algorithm.improve(
+    numbers = algorithm.improve(
         policy,
-        Live(cases),
+        Live(cases, late.cap),
         seed=bench.seed_of(f"trainer-{drill.part}"),
         on_step=lambda done, numbers: told(done, {**numbers, **earnings.take()}),
     )
+    metrics = hearing.metrics(drill.role) + late.metrics(drill.role, bench.round)
+    chain = chain.with_unasked(hearing.unasked)
+    if metrics or bench.signals_to > heard.upto:
+        chain = chain.with_heard(drill.role, hearing.heard())
+    return Practised(chain, numbers, metrics)
+
+
+def practise_all(
+    bench: Bench,
+    settings: Settings,
+    policy: Policy,
+    drill: Drill,
+    algorithms: Sequence[OnPolicy],
+) -> Practised:
+    """Improve a policy in place by one algorithm after the other."""
+    done = Practised(bench.chain, {})
+    for algorithm in algorithms:
+        new = practise(bench, settings, done.chain, policy, drill, algorithm)
+        numbers, metrics = done.numbers | new.numbers, done.metrics + new.metrics
+        done = Practised(new.chain, numbers, metrics)
+    return done
 
 
 def reported(

@@ -7,11 +7,12 @@ from math import isfinite
 from types import TracebackType
 from typing import Protocol, Self
 
-from superalign_env.rewards import paid
+from superalign_env.rewards import ADDED, HUMAN, HumanPay, paid
 from superalign_env.store import Run, Stage, declare
-from superalign_env.types import Episode, Metric, Role, Seat
+from superalign_env.types import Episode, Metric, Role, Seat, Signal
 from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.experience import Row
+from superalign_training.experience.rows import difference
 
 PREFIX = "train/"
 BATCH = 1000
@@ -118,11 +119,27 @@ class Earnings:
         self._sums: dict[str, float] = {}
         self._plays = 0
 
-    def add(self, episodes: Iterable[Episode], rows: Iterable[Row]) -> None:
-        """Take in what episodes paid the seats that they gave rows of."""
+    def add(
+        self,
+        episodes: Iterable[Episode],
+        rows: Iterable[Row],
+        signals: Iterable[Signal] = (),
+        rules: HumanPay = ADDED,
+    ) -> None:
+        """Take in what episodes paid the seats that they gave rows of.
+
+        Args:
+            episodes: of one batch.
+            rows: made of them.
+            signals: that paid beside the rewards: the part ``human`` is what they changed.
+            rules: how they paid.
+        """
         learned: dict[str, set[Seat]] = defaultdict(set)
         for row in rows:
             learned[row.episode].add(row.seat)
+        by_episode: dict[str, list[Signal]] = defaultdict(list)
+        for signal in signals:
+            by_episode[signal.episode].append(signal)
         for episode in episodes:
             seats = learned.get(episode.id, set())
             self._plays += len(seats)
@@ -130,6 +147,10 @@ class Earnings:
                 value = paid(reward, episode.weights)
                 if reward.seat in seats and value is not None:
                     self._sums[reward.part] = self._sums.get(reward.part, 0.0) + value
+            if said := by_episode.get(episode.id):
+                changes = difference(episode, (), said, rules)
+                human = sum(v for (seat, _), v in changes.items() if seat in seats)
+                self._sums[HUMAN] = self._sums.get(HUMAN, 0.0) + human
 
     def take(self) -> dict[str, float]:
         """Return ``reward/PART`` → mean pay of a seat in an episode, and begin anew."""

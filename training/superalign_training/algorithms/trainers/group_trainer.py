@@ -8,7 +8,7 @@ with an underscore are TRL's own: the reason why trl is pinned to a minor versio
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from datasets import Dataset
@@ -29,7 +29,12 @@ from superalign_training.algorithms.trainers.groups import Groups, Score
 from superalign_training.algorithms.updates.anchor import anchor_of
 from superalign_training.algorithms.updates.batches import Batch, batch_of
 from superalign_training.algorithms.updates.cases import Cases, totals
-from superalign_training.algorithms.updates.credit import by_turn, log_ratios, weighed
+from superalign_training.algorithms.updates.credit import (
+    by_turn,
+    log_ratios,
+    must_weigh,
+    weighed,
+)
 from superalign_training.algorithms.updates.hindsight import look_back
 from superalign_training.algorithms.updates.memory import MicroBatch
 from superalign_training.experience import Experience
@@ -40,6 +45,8 @@ from superalign_training.sections import Count, Plural, Section
 
 class GroupSettings(Section):
     """What all algorithms that compare the members of a group can be told."""
+
+    weighs_stored: ClassVar[bool] = True
 
     steps: Count = 20
     """Optimiser steps, each on episodes of the newest policy."""
@@ -148,7 +155,7 @@ class GroupTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         """Play, instead of generating from prompts and asking reward functions."""
         rows, advantages, flat = self._groups.compare(self._wanted)
-        if self._cap is not None:
+        if self._cap is not None and must_weigh(rows, self._cap):
             now = look_back(
                 self._policy, rows, anchor=None, valued=False, micro=self._micro
             )

@@ -25,7 +25,7 @@ from superalign_training.loop.chain import Chain
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.novelty import with_novelty
 from superalign_training.loop.playing import first_view, play, seat_of, stage_scenario
-from superalign_training.loop.practice import Drill, practise, reported
+from superalign_training.loop.practice import Drill, Practised, practise, reported
 from superalign_training.mixture import Mixture
 from superalign_training.policy import Policy
 from superalign_training.settings import Attack, Settings
@@ -86,9 +86,10 @@ def attack(bench: Bench, settings: Settings) -> Outcome:
         drill = Drill(
             "attacker", scenario, {**agents, "attacker": attacker.agent}, "attack-rl"
         )
-        chain, earned = _reward(bench, settings.attack, algorithm, attacker, chain, drill)
+        done = _reward(bench, settings, algorithm, attacker, chain, drill)
+        chain, earned = done.chain, done.numbers
         name = chain.policies["attacker"].agent
-        metrics += reported("attacker", earned, agent=name, step=bench.round)
+        metrics += reported("attacker", earned, agent=name, step=bench.round) + done.metrics
         notes = {**notes, **{f"rl_{key}": value for key, value in earned.items()}}
     return Outcome(chain, metrics, notes)
 
@@ -148,34 +149,38 @@ def _imitate_winners(
 
 def _reward(
     bench: Bench,
-    settings: Attack,
+    settings: Settings,
     algorithm: OnPolicy,
     attacker: Policy,
     chain: Chain,
     drill: Drill,
-) -> tuple[Chain, dict[str, float]]:
+) -> Practised:
     """Improve the transformer attacker by its pay, with a bonus for novelty.
 
     What it learned is taken back if it then says little else, or little that is valid.
     """
     before = attacker.snapshot()
-    numbers = practise(
+    rules = settings.attack
+    done = practise(
         bench,
+        settings,
+        chain,
         attacker,
         drill,
         algorithm,
-        shaping=partial(with_novelty, weight=settings.novelty),
+        shaping=partial(with_novelty, weight=rules.novelty),
     )
     probed = play(bench, drill.scenario, drill.agents, _PROBES, part="attack-probe")
     said = [text for text in map(query_of, probed) if text is not None]
     valid = sum(not _was_invalid(episode) for episode in probed) / len(probed)
-    numbers = {**numbers, "distinct": distinct_queries(said), "valid": valid}
-    if numbers["distinct"] < settings.min_distinct or valid < settings.min_valid:
+    numbers = {**done.numbers, "distinct": distinct_queries(said), "valid": valid}
+    if numbers["distinct"] < rules.min_distinct or valid < rules.min_valid:
         attacker.restore(before)
         found = {"distinct": numbers["distinct"], "valid": valid}
         bench.run.events.add(Event("attacker.collapsed", evidence=found), stage=bench.stage)
-        return chain, numbers
-    return keep_policy(bench, chain, "attacker", attacker), numbers
+        return done._replace(numbers=numbers)
+    chain = keep_policy(bench, done.chain, "attacker", attacker)
+    return Practised(chain, numbers, done.metrics)
 
 
 def _was_invalid(episode: Episode) -> bool:

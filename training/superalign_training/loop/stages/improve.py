@@ -16,7 +16,7 @@ from superalign_training.evaluation.outcome_summary import GAIN
 from superalign_training.loop.cast import first_policy, keep_policy, lineup_of, policy_of
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.playing import play, stage_scenario
-from superalign_training.loop.practice import Drill, practise, reported
+from superalign_training.loop.practice import Drill, practise_all, reported
 from superalign_training.settings import Settings
 
 
@@ -27,14 +27,12 @@ def improve(bench: Bench, settings: Settings, role: Role) -> Outcome:
     shared = {name: policy.agent for name in _held(settings, holder)}
     agents = {**lineup_of(bench, settings), **shared}
     scenario = stage_scenario(settings, split="train")
-    numbers: dict[str, float] = {}
-    for algorithm in settings.by_pay(role):
-        numbers |= practise(
-            bench, policy, Drill(role, scenario, agents, f"improve-{role}"), algorithm
-        )
-    chain = keep_policy(bench, bench.chain, role, policy)
+    drill = Drill(role, scenario, agents, f"improve-{role}")
+    done = practise_all(bench, settings, policy, drill, settings.by_pay(role))
+    chain = keep_policy(bench, done.chain, role, policy)
     agent = chain.policies[role].agent
-    return Outcome(chain, reported(role, numbers, agent=agent, step=bench.round), numbers)
+    metrics = reported(role, done.numbers, agent=agent, step=bench.round)
+    return Outcome(chain, (*metrics, *done.metrics), done.numbers)
 
 
 def measure_outcomes(bench: Bench, settings: Settings) -> Outcome:

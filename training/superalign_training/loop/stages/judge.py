@@ -93,6 +93,9 @@ class Teacher:
 
     def __init__(self, bench: Bench, settings: Settings, cases: int) -> None:
         self._bench = bench
+        self._settings = settings
+        self._chain = bench.chain
+        self._heard: tuple[Metric, ...] = ()
         self._cases = settings.judge.check_cases
         self._critic = policy_of(bench, "critic", settings)
         kinds = {"fault_kinds": True} if settings.judge.fault_kinds else {}
@@ -125,8 +128,11 @@ class Teacher:
         roles: tuple[Role, ...] = ("attacker", "learner", "critic")
         agents = dict.fromkeys(roles, self._critic.agent)
         drill = Drill("critic", self._scenario, agents, "verdicts")
-        numbers = practise(self._bench, self._critic, drill, algorithm)
-        self._notes |= {f"rl_{name}": value for name, value in numbers.items()}
+        done = practise(
+            self._bench, self._settings, self._chain, self._critic, drill, algorithm
+        )
+        self._chain, self._heard = done.chain, self._heard + done.metrics
+        self._notes |= {f"rl_{name}": value for name, value in done.numbers.items()}
 
     def check(self) -> tuple[Metric, ...]:
         """Examine the critic on further planted answers, if there shall be any."""
@@ -142,10 +148,11 @@ class Teacher:
 
     def outcome(self, found: Sequence[Metric]) -> Outcome:
         """Keep the critic as it is now."""
-        chain = keep_policy(self._bench, self._bench.chain, "critic", self._critic)
+        chain = keep_policy(self._bench, self._chain, "critic", self._critic)
         agent = chain.policies["critic"].agent
         metrics = tuple(msgspec.structs.replace(metric, agent=agent) for metric in found)
-        return Outcome(chain, metrics, {**self._notes, "courses": self._courses})
+        notes = {**self._notes, "courses": self._courses}
+        return Outcome(chain, (*metrics, *self._heard), notes)
 
     def _planted(self, cases: int, part: str) -> list[Episode]:
         # In planted cases nobody but the critics is ever asked.

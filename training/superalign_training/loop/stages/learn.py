@@ -18,7 +18,7 @@ from superalign_training.loop.cast import (
 )
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.playing import stage_scenario
-from superalign_training.loop.practice import Drill, practise, reported
+from superalign_training.loop.practice import Drill, practise_all, reported
 from superalign_training.loop.stages.league import league_opponents
 from superalign_training.mixture import Mixture
 from superalign_training.settings import Settings
@@ -35,15 +35,12 @@ def learn(bench: Bench, settings: Settings) -> Outcome:
         "attacker": attackers(bench, settings),
         "learner": learner.agent,
     }
-    numbers: dict[str, float] = {}
-    for algorithm in settings.by_pay("learner"):
-        drill = Drill("learner", scenario, agents, "learn")
-        numbers |= practise(bench, learner, drill, algorithm)
-    chain = keep_policy(bench, bench.chain, "learner", learner)
+    drill = Drill("learner", scenario, agents, "learn")
+    done = practise_all(bench, settings, learner, drill, settings.by_pay("learner"))
+    chain = keep_policy(bench, done.chain, "learner", learner)
     agent = chain.policies["learner"].agent
-    return Outcome(
-        chain, reported("learner", numbers, agent=agent, step=bench.round), numbers
-    )
+    metrics = reported("learner", done.numbers, agent=agent, step=bench.round)
+    return Outcome(chain, (*metrics, *done.metrics), done.numbers)
 
 
 def attackers(bench: Bench, settings: Settings) -> Anyone:
