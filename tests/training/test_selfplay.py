@@ -262,7 +262,7 @@ def test_the_plan_grows_by_the_same_stages_for_every_round():
     stages = [(p.name, p.round) for p in plan(Settings(rounds=3))]
     assert stages[:2] == [("judge", 0), ("evaluate", 0)]
     assert stages[2:6] == [(name, 1) for name in NAMES[2:6]]
-    assert stages[12:] == [(name, 3) for name in NAMES[2:]]
+    assert stages[10:] == [(name, 3) for name in NAMES[2:]]
 
 
 def cli(*words):

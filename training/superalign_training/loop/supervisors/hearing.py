@@ -78,32 +78,41 @@ class Askable(NamedTuple):
 def askable(episodes: Sequence[Episode], seats: Sequence[Seat]) -> Askable:
     """Return the turns that people can be asked about, for the sake of some seats.
 
-    Where turns are judged, these are the judged ones that the seats spoke or judged; where
-    none is, the last turn of each seat.
+    Where turns are judged, these are all turns of seats that are judged and learn, or that
+    are judged by whoever learns, readable verdict or not; where nobody judges, the last turn
+    of each seat that learns.
 
     Args:
         episodes: of one batch; failed ones are left out.
         seats: that learn.
     """
     whole = [episode for episode in episodes if not episode.failed]
-    judged = any(verdicts_of(episode.events) for episode in whole)
+    judges = _judges(whole)
+    asked = {
+        seat for seat, critics in judges.items() if seat in seats or critics & {*seats}
+    }
     found = Askable([], [])
     for episode in whole:
-        verdicts = verdicts_of(episode.events)
         scores: dict[int, dict[str, float]] = {}
-        for critic, _, about, score in verdicts:
+        for critic, _, about, score in verdicts_of(episode.events):
             scores.setdefault(about, {})[critic] = score
-        judges = {about for critic, _, about, _ in verdicts if critic in seats}
-        spoken = {u.turn: u for u in episode.utterances}
-        last = {u.seat: u.turn for u in episode.utterances}
-        turns = [
-            u
-            for turn, u in spoken.items()
-            if (turn in scores if judged else turn == last[u.seat])
-            and (u.seat in seats or turn in judges)
-        ]
+        last = {u.seat: u for u in episode.utterances}
+        turns = [u for u in episode.utterances if u.seat in asked]
+        if not judges:
+            turns = [last[seat] for seat in seats if seat in last]
         _add(found, episode.id, turns, scores)
     return found
+
+
+def _judges(episodes: Sequence[Episode]) -> dict[Seat, set[Seat]]:
+    """Return seat → who judged its turns, wherever in the batch."""
+    judges: dict[Seat, set[Seat]] = {}
+    for episode in episodes:
+        spoken = {u.turn: u.seat for u in episode.utterances}
+        for critic, _, about, _ in verdicts_of(episode.events):
+            if about in spoken:
+                judges.setdefault(spoken[about], set()).add(critic)
+    return judges
 
 
 def _add(
