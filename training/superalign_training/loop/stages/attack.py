@@ -4,7 +4,7 @@ Half of the queries come from the search with its archive, half from the transfo
 attacker. What succeeded is for the critics to say, never for the truth.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.novelty import with_novelty
 from superalign_training.loop.playing import first_view, play, seat_of, stage_scenario
 from superalign_training.loop.practice import Drill, Practised, practise, reported
+from superalign_training.loop.supervisors.heard import vetoed
 from superalign_training.mixture import Mixture
 from superalign_training.policy import Policy
 from superalign_training.settings import Attack, Settings
@@ -125,7 +126,10 @@ def _imitate_winners(
     tried: Sequence[Tried],
 ) -> tuple[Chain, dict[str, Any]]:
     """Teach the transformer attacker what worked, unless it then says little else."""
-    pairs = lessons_for_attacker(tried, settings, key=bench.seed_of("lessons"))
+    barred = [one.text for one in vetoed(bench, "attacker")]
+    pairs = lessons_for_attacker(
+        tried, settings, key=bench.seed_of("lessons"), barred=barred
+    )
     if not pairs:
         return chain, {"lessons": 0}
     before = attacker.snapshot()
@@ -188,14 +192,20 @@ def _was_invalid(episode: Episode) -> bool:
 
 
 def lessons_for_attacker(
-    tried: Sequence[Tried], settings: Attack, *, key: int
+    tried: Sequence[Tried],
+    settings: Attack,
+    *,
+    key: int,
+    barred: Iterable[str] = (),
 ) -> list[tuple[View, str]]:
     """Return (view, text) pairs: each winner once, mixed with untried menu entries.
 
     Without the mixture the attacker would narrow down to the first weakness that it met.
+    Queries that people vetoed (``barred``) are never among them.
     """
     rng = generator(key)
-    seen: set[str] = set()
+    never = set(map(normalised, barred))
+    seen = set(never)
     winners: list[tuple[View, str]] = []
     for attempt in tried:
         if attempt.success and normalised(attempt.query) not in seen:
@@ -210,7 +220,7 @@ def lessons_for_attacker(
     for _ in range(wanted if views else 0):
         view = views[int(rng.integers(len(views)))]
         explored.append((view, view.menu[int(rng.integers(len(view.menu)))]))
-    return winners + explored
+    return winners + [pair for pair in explored if normalised(pair[1]) not in never]
 
 
 def _reseeded(view: View, key: int) -> View:

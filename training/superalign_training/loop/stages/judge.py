@@ -65,11 +65,12 @@ def _warn_of_a_coin(bench: Bench, accuracy: Metric) -> None:
 
 
 def calibrate(bench: Bench, settings: Settings) -> Outcome:
-    """Teach the critic again: on planted faults, and on labels up to the stage's begin."""
+    """Teach the critic again: on planted faults, and on labels and vetoes up to the stage's begin."""
     school = settings.calibrate
-    labels = [signal for signal in heard(bench) if signal.kind == "label"]
-    labelled = bench.run.named(sorted({s.episode for s in labels}))
-    told = labelled_lessons(labelled, labels) * school.label_weight
+    said = [signal for signal in heard(bench) if signal.kind in ("label", "veto")]
+    known = set(bench.run.episode_ids(split="train")) if said else set()
+    spoken = bench.run.named(sorted({s.episode for s in said} & known))
+    told = labelled_lessons(spoken, said) * school.label_weight
     if not (school.cases or told or settings.by_pay("critic")):
         return Outcome(bench.chain, notes={"courses": 0})
     teacher = Teacher(bench, settings, school.cases)
