@@ -233,8 +233,8 @@ def _answered(
     answered: int,
 ) -> Signal | None:
     """Return the stored answer to a leased question; None where it was skipped."""
-    if proposed(asked):
-        questions.skip(asked.id, annotator.name, why="only people decide about proposals")
+    if proposed(asked) or asked.kind == "turn":
+        questions.skip(asked.id, annotator.name, why="only people decide, or take a seat")
         return None
     try:
         said = annotator.answer(

@@ -42,8 +42,11 @@ class Grade(msgspec.Struct, frozen=True, gc=False):
     """Stamped by the Game."""
 
 
-SignalKind = Literal["verdict", "label", "answer", "vote", "preference", "veto", "skip"]
-"""An ``answer`` says in its payload (``text``) what ought to have been said."""
+SignalKind = Literal[
+    "verdict", "label", "answer", "turn", "vote", "preference", "veto", "skip"
+]
+"""An ``answer`` says in its payload (``text``) what ought to have been said, a ``turn`` what a
+person says in a seat of its own."""
 
 
 class Signal(msgspec.Struct, frozen=True, gc=False):

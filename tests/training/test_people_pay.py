@@ -1,5 +1,6 @@
 """People's answers pay: at once, late, and as a veto; nothing else changes with them."""
 
+import io
 import threading
 import time
 from functools import partial
@@ -8,15 +9,20 @@ import pytest
 
 from superalign_env.errors import InvalidOption
 from superalign_env.humans.simulated import SimulatedAnnotator, work_off
+from superalign_env.humans.terminal import label
+from superalign_env.humans.turns import SeatedPerson, turn_question
 from superalign_env.store import Run, digest, standing, validate
-from superalign_env.types import Question, Signal, role_of
+from superalign_env.types import Question, Signal, View, role_of
 from superalign_training.experience import training_rows
+from superalign_training.launch.composing import composed
+from superalign_training.launch.cost import cost_of
 from superalign_training.loop import practice
 from superalign_training.loop.cast import first_policies
 from superalign_training.loop.chain import Heard, first_chain
 from superalign_training.loop.driver import Interrupted, Planned, drive
 from superalign_training.loop.playing import stage_scenario
 from superalign_training.loop.residents import Residents
+from superalign_training.loop.seats import require_lineup
 from superalign_training.loop.stages.learn import learn
 from superalign_training.loop.supervisors.hearing import askable, unbroken
 from superalign_training.settings import read_settings
@@ -449,3 +455,133 @@ def test_signals_are_known_by_unbroken_rows():
 def test_kinds_without_any_share_are_refused(speaking):
     with pytest.raises(InvalidOption, match="label=1"):
         settings(speaking, people={"kinds": {"label": 0}})
+
+
+# --- a person in a seat
+
+
+class Critic(threading.Thread):
+    """A person beside the run, who judges what the queue shows."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.done, self.shown = path, threading.Event(), []
+
+    def run(self):
+        while not self.done.wait(0.02):
+            try:
+                run = Run.open(self.path, beside=True)
+            except Exception:
+                continue
+            with run:
+                while (asked := run.questions.claim("bea")) is not None:
+                    self.shown.append(asked.why)
+                    digit = len(asked.why) % 10
+                    said = {"text": f"score {digit} sure 9"}
+                    run.questions.answer(asked.id, "bea", value=1.0, payload=said)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.join()
+
+
+class Killed(Silent):
+    """Stops the first stage after a step."""
+
+    def step(self, done, total, numbers):
+        raise KeyboardInterrupt
+
+
+def test_a_person_in_a_seat_is_not_asked_again_after_a_kill(speaking, tmp_path):
+    lineup = {**dict.fromkeys(ROLES, str(speaking)), "critic": "human"}
+    chosen = settings(speaking, lineup=lineup)
+    ends = {}
+    for name in ("whole", "killed"):
+        path = tmp_path / name
+        with Critic(path) as person:
+            if name == "killed":
+                with pytest.raises(Interrupted):
+                    go(path, chosen, watcher=Killed())
+                before = len(person.shown)
+                assert before > 0
+            ends[name] = go(path, chosen)
+            assert len(person.shown) == len(set(person.shown))
+        with Run.open(path, readonly=True) as run:
+            assert len(run.signals.read(kind="turn")) == len(person.shown) == run.count()
+            assert {e.seats["critic_0"].id for e in run.episodes()} == {"human"}
+            assert all(len(e.utterances) == 2 for e in run.episodes())
+            assert run.metrics.read("train/reward/critic")
+    assert weights(ends["whole"]) == weights(ends["killed"])
+    assert all("critic_0 in g0-r1-" in text for text in person.shown)
+
+
+def test_who_passes_a_turn_ends_the_episode(tmp_path):
+    view = View("e0", 0, "critic_0", "critic", 0, 1, "what do you say?", menu=("yes",))
+    person = SeatedPerson()
+    with pytest.raises(InvalidOption, match="superalign play"):
+        person.act([view])
+    with Run.create(tmp_path / "run", kind="play", config={}, seed=0) as run:
+        told = []
+
+        def pass_on(text):
+            told.append(text)
+            asked = run.questions.claim("bea")
+            assert "what do you say?" in asked.why and "· yes" in asked.why
+            run.questions.skip(asked.id, "bea")
+
+        person.attach(run, pass_on)
+        (reply,) = person.act([view])
+    assert reply.error and told[0].startswith("1 turns wait for people: superalign label")
+
+
+def test_a_turn_is_taken_at_the_terminal(tmp_path):
+    view = View("e0", 0, "critic_0", "critic", 0, 1, "what do you say?")
+    with Run.create(tmp_path / "run", kind="play", config={}, seed=0) as run:
+        run.questions.ask([turn_question(view)])
+        screen = io.StringIO()
+        typed = io.StringIO("score 9 sure 9\n")
+        label(run.questions, "bea", episode_of=run.episode, source=typed, screen=screen)
+        (said,) = run.signals.read(kind="turn")
+    assert said.payload["text"] == "score 9 sure 9"
+    assert "what do you say?" in screen.getvalue() and "your turn" in screen.getvalue()
+
+
+# --- before anything starts
+
+
+def test_people_who_cannot_be_simulated_are_refused_at_once():
+    echo = {
+        "scenario": "echo",
+        "lineup": {"speaker": "micro/1"},
+        "train": {"speaker": "reinforce"},
+    }
+    with pytest.raises(InvalidOption, match=r"people\.mode=continue.*budget=0"):
+        require_lineup(read_settings({**echo, "budget": 0.1}), Residents())
+    for more in ({"budget": 0.0}, {"budget": 0.1, "people": {"mode": "wait"}}):
+        require_lineup(read_settings({**echo, **more}), Residents())
+
+
+def test_the_plan_says_what_people_will_owe():
+    lineup = {"learner": "micro/1", "critic": "human", "attacker": "search"}
+    few = {"learner": {"steps": 1, "cases": 4, "members": 2}}
+    asked = {"budget": 0.5, "people": {"mode": "wait", "evaluation_share": 0.0}}
+    cost = cost_of(read_settings({"lineup": lineup, "train": few, "rounds": 1, **asked}))
+    assert "turns in seats" in cost.owed and "superalign label RUN" in cost.owed
+    assert cost.seats == 1 and cost.whole.labels == 8
+    nobody = read_settings({"lineup": {**lineup, "critic": "keyword"}, "train": few})
+    assert cost_of(nobody, measured=cost).owed == ""
+
+
+def test_budget_and_kinds_are_the_scenarios_until_they_are_set():
+    assert read_settings({}).budget == 0.02
+    assert read_settings({}).people.kinds.preference > 0
+    assert read_settings({"people": {"kinds": {"veto": 1}}}).people.kinds.label == 0.0
+    plain = composed(["scenario=echo", "lineup.learner=micro/1", "train.learner=ppo"])
+    echo = read_settings(plain)
+    assert (echo.budget, echo.people.kinds.label, echo.people.kinds.veto) == (0, 1, 0)
+    red = read_settings(composed(["people.kinds.veto=1", "budget=0.1"]))
+    assert (red.budget, red.people.kinds.label, red.people.kinds.veto) == (0.1, 0, 1)

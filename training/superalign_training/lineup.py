@@ -26,6 +26,9 @@ FREE = ("lineup", "train")
 PRESET = (*FREE, "budget", "people")
 """Settings whose defaults are a scenario's: None stands for these."""
 
+PERSON = "human"
+"""``lineup.critic=human``: a person takes the turns of a seat."""
+
 OBJECT = "object:"
 """``object:module.Class``: an agent that was given as a Python object."""
 
@@ -39,6 +42,12 @@ def has_weights(reference: AgentReference) -> bool:
     if ":" in name and not name.startswith("hf:"):
         return False  # an object, an endpoint, a class of somebody's
     return name == "transformer" or name not in registry.entries("agent")
+
+
+def is_person(reference: AgentReference) -> bool:
+    """Whether a person holds the seat, who is asked through the run's queue."""
+    name = reference if isinstance(reference, str) else reference.get("id")
+    return name == PERSON
 
 
 def learns_by_pay(algorithm: Algorithm[Any]) -> bool:

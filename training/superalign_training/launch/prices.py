@@ -58,6 +58,11 @@ class When(NamedTuple):
         refine = int(self.settings.options.get("refine", 0))
         return (1 + self.critics) * (1 + refine)
 
+    def labels(self, episodes: float) -> float:
+        """Return the answers of people about so many episodes that are learned from."""
+        settings = self.settings
+        return settings.budget * (1 + settings.people.evaluation_share) * episodes
+
     @property
     def members(self) -> int:
         """Models that supervise a generation."""
@@ -111,7 +116,7 @@ def _learn(when: When) -> Spent:
     found = Spent()
     for drill in when.settings.by_pay("learner"):
         found = found.plus(_paid(drill, attacker + when.judged))
-    return found
+    return found._replace(labels=when.labels(found.episodes))
 
 
 def _supervise(when: When) -> Spent:
@@ -124,7 +129,7 @@ def _supervise(when: When) -> Spent:
 
 
 def _annotate(when: When) -> Spent:
-    return Spent(labels=round(when.settings.budget * when.played))
+    return Spent(labels=when.labels(when.played))
 
 
 def _evaluate(when: When) -> Spent:
@@ -216,7 +221,7 @@ def _improve(when: When) -> Spent:
     found = Spent()
     for drill in when.settings.by_pay(when.role):
         found = found.plus(_paid(drill, when.turns))
-    return found
+    return found._replace(labels=when.labels(found.episodes))
 
 
 def _outcomes(when: When) -> Spent:

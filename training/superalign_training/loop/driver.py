@@ -3,9 +3,8 @@
 A stage is a function from what it finds (`Bench`) to what it leaves (`Outcome`). The
 driver owns resume, lock, seeds and status; no stage calls a stage. Every stage derives
 its random numbers from (run seed, its name, generation, round) and starts from what lies
-in the record, so a stage that was interrupted is done again from its inputs and ends as
-if nothing had happened. A fork begins with stages of its parent, which were made with other
-settings and stay as they are.
+in the record, so an interrupted stage is done again and ends as if nothing had happened.
+A fork begins with stages of its parent, made with other settings.
 """
 
 import shlex
@@ -189,6 +188,7 @@ def drive(
     if ahead:  # else it has ended already, and nothing here can fail it
         run.set_status("running")
     residents = residents or Residents()
+    residents.attach(run, watcher.wait)
     chain = Chain.from_plain(done[-1].outputs["chain"]) if done else first()
     try:
         with sigterm_as_interrupt():

@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any
 
 from superalign_env.protocols import variants_of
-from superalign_env.types import Role, role_of
-from superalign_training.lineup import AgentReference
+from superalign_env.types import Role, Seat, role_of
+from superalign_training.lineup import AgentReference, is_person
 from superalign_training.loop.driver import Outcome, Planned
 from superalign_training.loop.playing import stage_scenario
 from superalign_training.loop.stages.annotate import annotate
@@ -72,6 +72,17 @@ def plays_red_team(settings: Settings) -> bool:
     return {"attacked", "plain", "planted"} <= set(variants_of(scenario)) and (
         set(RED_TEAM) <= roles
     )
+
+
+def people_in(settings: Settings) -> list[Seat]:
+    """Return the seats that people hold."""
+    seats = stage_scenario(settings, split="train").seats
+    names = [seat if seat in settings.lineup else role_of(seat) for seat in seats]
+    return [
+        seat
+        for seat, name in zip(seats, names, strict=True)
+        if is_person(settings.reference(name))
+    ]
 
 
 def left_out(settings: Settings) -> list[str]:
