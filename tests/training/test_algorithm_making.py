@@ -44,11 +44,11 @@ def test_every_registered_algorithm_is_made_by_its_id_and_goes_through_json(name
 
 def test_settings_are_taken_and_the_rest_is_the_default():
     made = make_algorithm({"id": "dpo", "loss": "robust", "flip": "0.2"})
-    assert made == Dpo(loss="robust", flip=0.2)
-    course = Sft(steps=200, batch=64)
-    assert make_algorithm({"steps": 5}, default=course) == Sft(steps=5, batch=64)
+    assert made == Dpo(loss_type="robust", label_smoothing=0.2)
+    course = Sft(steps=200, batch_size=64)
+    assert make_algorithm({"steps": 5}, default=course) == Sft(steps=5, batch_size=64)
     assert make_algorithm({"id": "sft", "steps": 5}, default=course) == Sft(
-        steps=5, batch=64
+        steps=5, batch_size=64
     )
     assert make_algorithm({"id": "kto", "steps": 5}, default=course) == Kto(steps=5)
 

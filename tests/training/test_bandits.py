@@ -10,11 +10,11 @@ from superalign_training.experience import Live
 
 FAST = {"rate": 2e-2, "kl": 0.0}
 ALGORITHMS = {
-    "grpo": Grpo(steps=40, cases=16, members=4, **FAST),
-    "rloo": Rloo(steps=40, cases=16, members=4, **FAST),
-    "reinforce": Reinforce(steps=30, cases=64, **FAST),
-    "ppo by turns": Ppo(steps=8, cases=64, gae="turn", **FAST),
-    "ppo by tokens": Ppo(steps=8, cases=64, gae="token", **FAST),
+    "grpo": Grpo(steps=40, batch_size=16, num_generations=4, **FAST),
+    "rloo": Rloo(steps=40, batch_size=16, num_generations=4, **FAST),
+    "reinforce": Reinforce(steps=30, batch_size=64, **FAST),
+    "ppo by turns": Ppo(steps=8, batch_size=64, gae_level="turn", **FAST),
+    "ppo by tokens": Ppo(steps=8, batch_size=64, gae_level="token", **FAST),
 }
 
 

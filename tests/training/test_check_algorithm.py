@@ -20,22 +20,22 @@ from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.experience import Live
 from superalign_training.testing import check_algorithm
 
-ROUND = {"steps": 2, "cases": 4, "members": 2}
+ROUND = {"steps": 2, "batch_size": 4, "num_generations": 2}
 SHIPPED = {
-    "dpo": Dpo(steps=2, batch=4),
-    "grpo": Grpo(**ROUND, kl=0.0),
-    "kto": Kto(steps=2, batch=4),
-    "ppo": Ppo(**ROUND, kl=0.0, minibatches=2, epochs=2),
-    "reinforce": Reinforce(**ROUND, kl=0.0),
-    "reward-model": RewardModel(steps=2, batch=4),
-    "rloo": Rloo(**ROUND, kl=0.0),
-    "sft": Sft(steps=2, batch=4),
-    "weak-to-strong": WeakToStrong(steps=2, batch=4, method="confidence"),
+    "dpo": Dpo(steps=2, batch_size=4),
+    "grpo": Grpo(**ROUND, beta=0.0),
+    "kto": Kto(steps=2, batch_size=4),
+    "ppo": Ppo(**ROUND, kl_coef=0.0, num_minibatches=2, update_epochs=2),
+    "reinforce": Reinforce(**ROUND, kl_coef=0.0),
+    "reward-model": RewardModel(steps=2, batch_size=4),
+    "rloo": Rloo(**ROUND, beta=0.0),
+    "sft": Sft(steps=2, batch_size=4),
+    "weak-to-strong": WeakToStrong(steps=2, batch_size=4, method="confidence"),
 }
 PENALISED = {
-    "grpo": Grpo(**ROUND, kl=0.5),
-    "ppo": Ppo(**ROUND, kl=0.5, entropy=0.1, minibatches=2, epochs=2),
-    "reinforce": Reinforce(**ROUND, kl=0.5, entropy=0.1),
+    "grpo": Grpo(**ROUND, beta=0.5),
+    "ppo": Ppo(**ROUND, kl_coef=0.5, ent_coef=0.1, num_minibatches=2, update_epochs=2),
+    "reinforce": Reinforce(**ROUND, kl_coef=0.5, ent_coef=0.1),
 }
 
 

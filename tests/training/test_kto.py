@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from superalign_training.algorithms.trainers.former_self import log_likelihoods
 
 from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.kto import Kto, in_passes, trainer
-from superalign_training.algorithms.trainers.former_self import log_likelihoods
 from superalign_training.experience import Opinion
 from superalign_training.policy import Lora, Policy
 
@@ -25,7 +25,7 @@ def likelihoods(policy, opinions=OPINIONS):
 def test_the_policy_says_more_of_the_good_and_less_of_the_bad(scratch):
     policy = Policy.from_reference(str(scratch))
     before, steps = likelihoods(policy), []
-    numbers = Kto(steps=30, batch=16, rate=5e-3, passes=99).improve(
+    numbers = Kto(steps=30, batch_size=16, learning_rate=5e-3, num_train_epochs=99).improve(
         policy, OPINIONS, seed=3, on_step=lambda done, n: steps.append(done)
     )
     moved = likelihoods(policy) - before
@@ -49,7 +49,7 @@ def test_both_kinds_weigh_the_same_in_total_unless_told_otherwise():
     good, bad = Kto().weights(OPINIONS)
     assert good * len(GOOD) == pytest.approx(bad * len(BAD))
     assert good * len(GOOD) + bad * len(BAD) == pytest.approx(len(OPINIONS))
-    assert Kto(balance=False, bad=2.0).weights(OPINIONS) == (1.0, 2.0)
+    assert Kto(balance=False, undesirable_weight=2.0).weights(OPINIONS) == (1.0, 2.0)
 
 
 @pytest.mark.parametrize("beta", [0.1, 0.9])
@@ -110,7 +110,9 @@ def test_completions_change_places_within_their_batch_alone(scratch):
 
 def test_at_first_the_policy_is_its_anchor(scratch):
     policy = Policy.from_reference(str(scratch))
-    numbers = Kto(steps=1, batch=16, rate=1e-9).improve(policy, OPINIONS, seed=0)
+    numbers = Kto(steps=1, batch_size=16, learning_rate=1e-9).improve(
+        policy, OPINIONS, seed=0
+    )
     assert numbers["kl"] == pytest.approx(0.0, abs=1e-5)
     # 1 − σ(0) for every opinion, and weights of mean 1.
     assert numbers["loss"] == pytest.approx(0.5, abs=1e-5)
@@ -118,8 +120,10 @@ def test_at_first_the_policy_is_its_anchor(scratch):
 
 def test_the_anchor_may_be_the_untrained_original(scratch):
     policy = Policy.from_reference(str(scratch))
-    Kto(steps=30, batch=16, rate=5e-3, passes=99).improve(policy, OPINIONS, seed=3)
-    first = Kto(steps=1, batch=16, rate=1e-9, anchor="original")
+    Kto(steps=30, batch_size=16, learning_rate=5e-3, num_train_epochs=99).improve(
+        policy, OPINIONS, seed=3
+    )
+    first = Kto(steps=1, batch_size=16, learning_rate=1e-9, ref_policy="original")
     assert first.improve(policy, OPINIONS, seed=1)["loss"] < 0.49
 
 
@@ -164,7 +168,9 @@ def test_settings_out_of_bounds_are_refused(wrong):
 def test_an_adapter_learns_from_opinions(scratch):
     policy = Policy.from_reference(str(scratch), adapter=Lora(rank=4, alpha=8), seed=3)
     before = likelihoods(policy)
-    Kto(steps=40, batch=16, rate=2e-2, passes=99).improve(policy, OPINIONS, seed=3)
+    Kto(steps=40, batch_size=16, learning_rate=2e-2, num_train_epochs=99).improve(
+        policy, OPINIONS, seed=3
+    )
     moved = likelihoods(policy) - before
     assert moved[:4].min() > 0.5
     assert moved[4:].max() < -0.5

@@ -30,8 +30,8 @@ TINY = {
 SMALL = {
     "ppo": {"cases": 8},
     "ppo-token": {"cases": 8},
-    "grpo": {"cases": 4, "members": 2},
-    "grpo-forked": {"cases": 4, "members": 2},
+    "grpo": {"cases": 4, "num_generations": 2},
+    "grpo-forked": {"cases": 4, "num_generations": 2},
     "sb3": {"copies": 8, "n_steps": 8, "batch_size": 64},
 }
 

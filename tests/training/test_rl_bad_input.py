@@ -4,21 +4,21 @@ import math
 
 import pytest
 import torch
+from superalign_training.algorithms.updates.descent import Descent
 
 from superalign_env.errors import InvalidOption, OutOfMemory
 from superalign_training.algorithms.grpo import Grpo
 from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
-from superalign_training.algorithms.updates.descent import Descent
 from superalign_training.algorithms.updates.memory import MicroBatch
 from superalign_training.experience import Live
 
 ALGORITHMS = {
-    "grpo": Grpo(steps=2, cases=4, members=4, kl=0.0),
-    "rloo": Rloo(steps=2, cases=4, members=4, kl=0.0),
-    "reinforce": Reinforce(steps=2, cases=8, members=2, kl=0.0),
-    "ppo": Ppo(steps=2, cases=8, members=2, kl=0.0),
+    "grpo": Grpo(steps=2, batch_size=4, num_generations=4, beta=0.0),
+    "rloo": Rloo(steps=2, batch_size=4, num_generations=4, beta=0.0),
+    "reinforce": Reinforce(steps=2, batch_size=8, num_generations=2, kl_coef=0.0),
+    "ppo": Ppo(steps=2, batch_size=8, num_generations=2, kl_coef=0.0),
 }
 every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)
 
@@ -82,7 +82,13 @@ def test_equal_pay_still_lets_divergence_draw_a_policy_back(toys, name):
                 0.2 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(3))
             )
     algorithm = ALGORITHMS[name].model_copy(
-        update={"kl": 1.0, "anchor": "original", "steps": 15, "cases": 64, "rate": 1e-2}
+        update={
+            "KL_FIXME": 1.0,
+            "ref_policy": "original",
+            "steps": 15,
+            "batch_size": 64,
+            "learning_rate": 1e-2,
+        }
     )
     play = paying(
         toys.Bandit(policy), lambda row: row._replace(turn_rewards=(0.7,), to_go=0.7)
@@ -148,7 +154,7 @@ def one_update(toys, name, monkeypatch, *, room=None, micro_batch=None):
     """Improve a fresh policy once on rows that were played beforehand."""
     policy = toys.small_policy()
     algorithm = ALGORITHMS[name].model_copy(
-        update={"steps": 1, "kl": 0.1, "micro_batch": micro_batch}
+        update={"steps": 1, "KL_FIXME": 0.1, "micro_batch_size": micro_batch}
     )
     rows = toys.Delayed(policy, members=algorithm.members)(0, algorithm.cases)
     with monkeypatch.context() as patch:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from superalign_training.algorithms.updates.anchor import anchor_of
 
 from superalign_agents.references import make_agent
 from superalign_agents.transformer import TransformerAgent
@@ -13,7 +14,6 @@ from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
 from superalign_training.algorithms.trainers.groups import by_place
-from superalign_training.algorithms.updates.anchor import anchor_of
 from superalign_training.algorithms.updates.credit import chains
 from superalign_training.experience import Live, training_rows
 from superalign_training.policy import Lora, Policy
@@ -27,11 +27,11 @@ FORGETFUL = (
 """Of what was said earlier only the last word stays: the rest was thought."""
 
 ALGORITHMS = {
-    "grpo": Grpo(steps=2, cases=4, members=2),
-    "rloo": Rloo(steps=2, cases=4, members=2),
-    "reinforce": Reinforce(steps=2, cases=8),
-    "ppo by turns": Ppo(steps=2, cases=8, gae="turn"),
-    "ppo by tokens": Ppo(steps=2, cases=8, gae="token"),
+    "grpo": Grpo(steps=2, batch_size=4, num_generations=2),
+    "rloo": Rloo(steps=2, batch_size=4, num_generations=2),
+    "reinforce": Reinforce(steps=2, batch_size=8),
+    "ppo by turns": Ppo(steps=2, batch_size=8, gae_level="turn"),
+    "ppo by tokens": Ppo(steps=2, batch_size=8, gae_level="token"),
 }
 
 
@@ -119,7 +119,7 @@ def test_values_bootstrap_from_row_to_row_as_from_turn_to_turn(toys):
     judge = Ppo._judge
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Ppo, "_judge", remember)
-        Ppo(steps=1, discount=0.9, trace=0.8, normalise=False).improve(
+        Ppo(steps=1, gamma=0.9, gae_lambda=0.8, normalize_advantage=False).improve(
             policy, Live(lambda *_: rows), seed=1
         )
     assert {row.turns for row in rows} >= {(0,), (1,)}
@@ -170,7 +170,12 @@ def test_groups_of_both_kinds_teach(speaking, fork):
     policy = Policy.from_reference(str(speaking))
     play = plays(policy, group=4, fork=fork)
     numbers = Grpo(
-        steps=12, cases=6, members=4, fork=fork is not None, rate=5e-3, kl=0.0
+        steps=12,
+        batch_size=6,
+        num_generations=4,
+        fork=fork is not None,
+        learning_rate=5e-3,
+        beta=0.0,
     ).improve(policy, Live(lambda *where: training_rows(play(*where), "learner_0")), seed=1)
     assert numbers["reward"] > numbers["reward_first"] + 0.3
 
@@ -196,7 +201,7 @@ def test_a_schedule_goes_on_over_calls(toys, name):
     """With a rate that falls to 0 within the first call, a second one moves nothing."""
     policy = toys.small_policy()
     algorithm = ALGORITHMS[name].model_copy(
-        update={"schedule": Schedule(kind="linear", steps=2), "kl": 0.0}
+        update={"lr_schedule": Schedule(kind="linear", steps=2), "KL_FIXME": 0.0}
     )
     play = toys.Bandit(policy, members=algorithm.members)
     start = policy.hash
@@ -215,7 +220,9 @@ def test_grpo_is_what_plain_trl_makes_of_the_same_ids_and_pay(toys, monkeypatch)
     monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")  # about rollout_func, below
     ours, theirs = toys.small_policy(), toys.small_policy()
     rows = toys.Bandit(ours, members=4)(0, 8)
-    Grpo(steps=1, cases=8, members=4, kl=0.0).improve(ours, Live(lambda *_: rows), seed=1)
+    Grpo(steps=1, batch_size=8, num_generations=4, beta=0.0).improve(
+        ours, Live(lambda *_: rows), seed=1
+    )
 
     def roll_out(prompts, trainer):
         return {
@@ -236,7 +243,7 @@ def test_grpo_is_what_plain_trl_makes_of_the_same_ids_and_pay(toys, monkeypatch)
                 processing_class=theirs.tokenizer,
                 train_dataset=Dataset.from_list([{"prompt": "-"}] * 8),
                 args=GRPOConfig(
-                    **shared_arguments(steps=1, rate=1e-3, seed=1, device="cpu"),
+                    **shared_arguments(steps=1, learning_rate=1e-3, seed=1, device="cpu"),
                     per_device_train_batch_size=32,
                     num_generations=4,
                     temperature=1.0,

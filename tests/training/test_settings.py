@@ -60,7 +60,7 @@ def test_overrides_reach_every_level():
     plain = composed(
         [
             "rounds=5",
-            "train.learner.rate=0.1",
+            "train.learner.learning_rate=0.1",
             "+options.refine=1",
             "lineup.learner={id: a, b: 2}",
         ]
@@ -88,7 +88,7 @@ def test_an_algorithm_is_a_choice_with_settings_of_its_own():
         return read_settings(composed(overrides))
 
     chosen = settings(
-        "train.learner=ppo", "train.learner.clip=0.1", "train.attacker=reinforce"
+        "train.learner=ppo", "train.learner.clip_range=0.1", "train.attacker=reinforce"
     )
     (learning,) = chosen.train["learner"]
     assert (learning.id, learning.clip) == ("ppo", 0.1)
@@ -112,4 +112,4 @@ def test_python_names_an_algorithm_by_id_or_with_settings():
     with pytest.raises(
         InvalidOption, match=r"train.learner: grpo: .*'clip'.*known: .*steps"
     ):
-        read_settings(composed(["train.learner.clip=0.1"]))
+        read_settings(composed(["train.learner.clip_range=0.1"]))

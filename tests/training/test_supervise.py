@@ -23,12 +23,12 @@ from superalign_training.watching import Silent
 
 ROLES = ("attacker", "learner", "critic")
 
-FEW = {"steps": 4, "batch": 8}
+FEW = {"steps": 4, "batch_size": 8}
 RULES = {
     "cases": 12,
-    "members": 3,
+    "num_generations": 3,
     "algorithm": {"id": "sft", **FEW},
-    "replay": {"cases": 6, "members": 2, "imitation": {**FEW}},
+    "replay": {"cases": 6, "num_generations": 2, "imitation": {**FEW}},
 }
 
 
