@@ -177,13 +177,13 @@ class Chasing(Section):
     id: Literal["chasing"] = "chasing"
     learns_from: ClassVar = "episodes"
     steps: int = 1
-    cases: int = 4
-    members: int = 2
+    batch_size: int = 4
+    num_generations: int = 2
     fork: bool = False
 
     def improve(self, policy, experience, *, seed, on_step=None):
         with policy.training(dropout=False):
-            rows = Cases(experience, policy).rows(self.cases)
+            rows = Cases(experience, policy).rows(self.batch_size)
             batch = batch_of(policy, rows)
             pay = torch.tensor([[row.to_go] for row in rows])
             optimizer = policy.optimizer(1e-2)
@@ -206,7 +206,7 @@ class Careless(Chasing):
     def improve(self, policy, experience, *, seed, on_step=None):
         rows = [
             row._replace(to_go=1.0, turn_rewards=(1.0,) * len(row.turns))
-            for row in experience.play(0, self.cases)
+            for row in experience.play(0, self.batch_size)
         ]
         return super().improve(policy, Live(lambda *_: rows), seed=seed, on_step=on_step)
 
@@ -222,7 +222,7 @@ class Unweighed(Reinforce):
     """Takes for granted that nothing must be weighed."""
 
     def improve(self, policy, experience, *, seed, on_step=None):
-        if self.kl and experience.cap is not None:
+        if self.kl_coef and experience.cap is not None:
             raise InvalidOption("live episodes only")
         _ = None if experience.cap is None else experience.no_such_name
         return super().improve(policy, experience, seed=seed, on_step=on_step)
@@ -231,7 +231,7 @@ class Unweighed(Reinforce):
 def test_recorded_episodes_are_learned_from_or_refused():
     check_algorithm(Unweighed(**ROUND), penalty=True)
     with pytest.raises(ProtocolError, match=r"on recorded episodes: AttributeError.*cap"):
-        check_algorithm(Unweighed(**ROUND, kl=0.0))
+        check_algorithm(Unweighed(**ROUND, kl_coef=0.0))
 
 
 class Forgetful(Section):

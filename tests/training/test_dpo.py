@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from superalign_training.algorithms.trainers.former_self import log_likelihoods
 
 from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.dpo import Dpo, differing, trainer
+from superalign_training.algorithms.updates.ref_policy import completion_logprobs
 from superalign_training.experience import Preference
 from superalign_training.policy import Lora, Policy
 
@@ -18,10 +18,10 @@ LOSSES = ("sigmoid", "conservative", "robust")
 
 
 def margins(policy, pairs=PAIRS):
-    chosen = log_likelihoods(
+    chosen = completion_logprobs(
         policy.model, [(p.prompt_ids, p.chosen_ids) for p in pairs], batch=5
     )
-    rejected = log_likelihoods(
+    rejected = completion_logprobs(
         policy.model, [(p.prompt_ids, p.rejected_ids) for p in pairs], batch=5
     )
     return np.subtract(chosen, rejected)
@@ -193,7 +193,7 @@ def test_imitating_the_chosen_keeps_them_likely(scratch):
             num_train_epochs=99,
             sft_weight=imitate,
         ).improve(policy, PAIRS, seed=3)
-        return sum(log_likelihoods(policy.model, [p[:2] for p in PAIRS], batch=12))
+        return sum(completion_logprobs(policy.model, [p[:2] for p in PAIRS], batch=12))
 
     assert likelihood(1.0) > likelihood(0.0) + 5.0
 

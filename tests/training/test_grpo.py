@@ -164,7 +164,7 @@ def test_cases_without_a_turn_are_replaced_and_a_step_may_be_smaller(speaking):
     assert groups.share == 2 / groups.cases.played
 
 
-def test_the_share_of_groups_without_a_difference_is_flat(speaking):
+def test_the_share_of_groups_without_a_difference_is_zero_std(speaking):
     policy = Policy.from_reference(str(speaking))
     rows = [
         row(case, member, pay=case * member) for case in range(4) for member in range(2)

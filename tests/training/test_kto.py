@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from superalign_training.algorithms.trainers.former_self import log_likelihoods
 
 from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.kto import Kto, in_passes, trainer
+from superalign_training.algorithms.updates.ref_policy import completion_logprobs
 from superalign_training.experience import Opinion
 from superalign_training.policy import Lora, Policy
 
@@ -19,7 +19,9 @@ OPINIONS = [*GOOD, *BAD]
 
 
 def likelihoods(policy, opinions=OPINIONS):
-    return np.array(log_likelihoods(policy.model, [one[:2] for one in opinions], batch=8))
+    return np.array(
+        completion_logprobs(policy.model, [one[:2] for one in opinions], batch=8)
+    )
 
 
 def test_the_policy_says_more_of_the_good_and_less_of_the_bad(scratch):
@@ -80,10 +82,12 @@ def test_the_loss_is_that_of_the_paper(scratch, beta):
 
     sigmoid = lambda x: 1.0 / (1.0 + np.exp(-x))  # noqa: E731
     own = np.array(
-        log_likelihoods(policy.model, list(zip(prompts, said, strict=True)), batch=size)
+        completion_logprobs(policy.model, list(zip(prompts, said, strict=True)), batch=size)
     )
     other = np.array(
-        log_likelihoods(policy.model, list(zip(prompts, moved, strict=True)), batch=size)
+        completion_logprobs(
+            policy.model, list(zip(prompts, moved, strict=True)), batch=size
+        )
     )
     kl = max(0.0, (other - elsewhere).mean())
     assert kl > 0
@@ -158,7 +162,7 @@ def test_broken_weights_are_refused_before_training(scratch):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"beta": 0}, {"batch": 1}, {"good": -1}, {"anchor": "now"}]
+    "wrong", [{"beta": 0}, {"batch_size": 1}, {"good": -1}, {"anchor": "now"}]
 )
 def test_settings_out_of_bounds_are_refused(wrong):
     with pytest.raises(ValidationError):

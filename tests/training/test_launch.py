@@ -73,7 +73,7 @@ def test_a_choice_has_settings_of_its_own():
     settings = read_settings(plain)
     assert (settings.gap.id, settings.gap.steps) == ("fixed-large", 3)
     (learning,) = settings.train["learner"]
-    assert (learning.id, learning.clip) == ("ppo", 0.1)
+    assert (learning.id, learning.clip_range) == ("ppo", 0.1)
     assert (
         read_settings(composed([])).model_copy(update={"run_dir": Settings().run_dir})
         == Settings()

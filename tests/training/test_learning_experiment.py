@@ -106,7 +106,7 @@ class Greedy:
 
     def improve(self, policy, experience, *, seed):
         assert self.steps > 0
-        experience.play(0, 3 * self.steps * self.cases)
+        experience.play(0, 3 * self.steps * self.batch_size)
 
 
 def test_who_samples_too_much_is_stopped_and_looked_at_all_the_same(toys, monkeypatch):

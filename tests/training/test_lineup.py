@@ -81,7 +81,7 @@ def test_the_command_line_says_it_all():
     )
     assert settings.learning == ("learner",)
     (ppo,) = settings.by_pay("learner")
-    assert (ppo.id, ppo.clip) == ("ppo", 0.1)
+    assert (ppo.id, ppo.clip_range) == ("ppo", 0.1)
     assert settings.train["critic"] is None and settings.train["attacker"] is None
 
 

@@ -140,7 +140,7 @@ def test_entropy_is_of_own_words_alone_and_its_bonus_raises_it(toys, name):
 
 
 @pytest.mark.parametrize("name", ONE_STEP)
-def test_a_weight_on_divergence_keeps_a_policy_near_its_anchor(toys, name):
+def test_a_weight_on_divergence_keeps_a_policy_near_the_reference_policy(toys, name):
     moved = []
     for kl in (0.0, 5.0):
         policy = toys.small_policy()
@@ -152,7 +152,7 @@ def test_a_weight_on_divergence_keeps_a_policy_near_its_anchor(toys, name):
                 "batch_size": 32,
                 "learning_rate": 1e-2,
                 "ent_coef": 0.0,
-                "KL_FIXME": kl,
+                "kl_coef": kl,
             }
         )
         algorithm.improve(policy, Live(lambda *_, r=rows: r), seed=1)

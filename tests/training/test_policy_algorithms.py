@@ -25,7 +25,7 @@ PREFERENCES = [
 ]
 OPINIONS = [Opinion(prompt, (30 + n, 1), n % 2 == 0) for n, prompt in enumerate(PROMPTS)]
 RATE = {"learning_rate": 1e-2, "steps": 2}
-ROUND = {**RATE, "cases": 2, "num_generations": 4}
+ROUND = {**RATE, "batch_size": 2, "num_generations": 4}
 ALGORITHMS = {
     "sft": (Sft(**RATE, batch_size=3), EXAMPLES),
     "weak-to-strong": (WeakToStrong(**RATE, batch_size=3, method="confidence"), EXAMPLES),

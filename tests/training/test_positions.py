@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from superalign_training.algorithms.trainers.former_self import log_likelihoods
-from superalign_training.algorithms.updates.hindsight import look_back
 
 from superalign_agents.decoding import positions, sample
 from superalign_agents.transformer import TransformerAgent
@@ -23,6 +21,8 @@ from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.trainers.group_trainer import GroupTrainer
 from superalign_training.algorithms.updates.fitting import Rows
 from superalign_training.algorithms.updates.memory import MicroBatch
+from superalign_training.algorithms.updates.old_logprobs import compute_old_logprobs
+from superalign_training.algorithms.updates.ref_policy import completion_logprobs
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.experience import (
     Example,
@@ -142,7 +142,9 @@ def seen_by_trl(monkeypatch):
 def test_ppo_and_reinforce(policy):
     rows = errands(policy)
     for valued in (False, True):
-        before = look_back(policy, rows, anchor=None, valued=valued, micro=MicroBatch(3))
+        before = compute_old_logprobs(
+            policy, rows, ref=None, values=valued, micro=MicroBatch(3)
+        )
         assert off(rows, before.logprobs) < NATS
     numbers = Ppo(
         steps=1, batch_size=4, num_generations=2, update_epochs=1, num_minibatches=1
@@ -160,7 +162,7 @@ def test_ppo_and_reinforce(policy):
 def test_groups(policy, algorithm, seen_by_trl):
     rows = errands(policy)
     differences = seen_by_trl(rows)
-    course = algorithm(steps=1, cases=4, members=2, kl=0.1, anchor="round")
+    course = algorithm(steps=1, batch_size=4, num_generations=2, ref_policy="round")
     course.improve(policy, Live(lambda *_: rows), seed=1)
     assert len(differences) > 8, "the policy and what it is held to read all rows"
     assert max(differences) < NATS
@@ -168,10 +170,10 @@ def test_groups(policy, algorithm, seen_by_trl):
 
 def test_lessons(policy):
     said, recorded = turns(errands(policy))
-    found = torch.tensor(log_likelihoods(policy.model, said, batch=5))
+    found = torch.tensor(completion_logprobs(policy.model, said, batch=5))
     assert (found - recorded).abs().max() < NATS
     lessons = Rows([Example(*one) for one in said])
-    nats, _ = lessons.surprises(policy.model, torch.arange(len(said)))
+    nats, _ = lessons.token_losses(policy.model, torch.arange(len(said)))
     assert (nats.sum(1).detach() + recorded).abs().max() < NATS
     pairs = [
         Preference(prompt, words, (*words, 5))
@@ -311,7 +313,7 @@ def test_activations_are_recomputed_in_every_update(algorithm):
     plain, thrifty = policy_of("Llama"), policy_of("Llama")
     thrifty = Policy(thrifty.agent, recompute=True)
     rows = errands(plain)
-    course = algorithm(steps=1, cases=4, members=2)
+    course = algorithm(steps=1, batch_size=4, num_generations=2)
     calls = []
     for module in thrifty.model.modules():
         inner = getattr(module, "_gradient_checkpointing_func", None)

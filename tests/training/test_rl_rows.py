@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from superalign_training.algorithms.updates.anchor import anchor_of
 
 from superalign_agents.references import make_agent
 from superalign_agents.transformer import TransformerAgent
@@ -15,6 +14,7 @@ from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
 from superalign_training.algorithms.trainers.groups import by_place
 from superalign_training.algorithms.updates.credit import chains
+from superalign_training.algorithms.updates.ref_policy import ref_model
 from superalign_training.experience import Live, training_rows
 from superalign_training.policy import Lora, Policy
 from superalign_training.policy.schedule import Schedule
@@ -89,7 +89,7 @@ def test_a_template_that_drops_earlier_thoughts_cuts_an_episode_into_rows(forget
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_algorithm_takes_episodes_cut_into_rows(forgetful, name):
     algorithm = ALGORITHMS[name]
-    play = plays(forgetful, refine=1, group=algorithm.members)
+    play = plays(forgetful, refine=1, group=algorithm.num_generations)
     before = forgetful.hash
 
     def varied(first, count):
@@ -201,9 +201,9 @@ def test_a_schedule_goes_on_over_calls(toys, name):
     """With a rate that falls to 0 within the first call, a second one moves nothing."""
     policy = toys.small_policy()
     algorithm = ALGORITHMS[name].model_copy(
-        update={"lr_schedule": Schedule(kind="linear", steps=2), "KL_FIXME": 0.0}
+        update={"lr_schedule": Schedule(kind="linear", steps=2), "beta": 0.0}
     )
-    play = toys.Bandit(policy, members=algorithm.members)
+    play = toys.Bandit(policy, members=algorithm.num_generations)
     start = policy.hash
     algorithm.improve(policy, Live(play), seed=1)
     arrived = policy.hash
@@ -264,7 +264,7 @@ def test_grpo_is_what_plain_trl_makes_of_the_same_ids_and_pay(toys, monkeypatch)
 
 def test_an_anchor_shares_what_is_not_trained(speaking):
     policy = Policy.from_reference(str(speaking), adapter=Lora(rank=2))
-    twin = dict(anchor_of(policy, "round").named_parameters())
+    twin = dict(ref_model(policy, "round").named_parameters())
     assert {weight.requires_grad for weight in policy.model.parameters()} == {True, False}
     for name, weight in policy.model.named_parameters():
         assert (twin[name] is weight) != weight.requires_grad

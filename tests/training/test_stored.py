@@ -16,12 +16,14 @@ from superalign_training.algorithms.rloo import Rloo
 from superalign_training.experience import Stored, training_rows
 from superalign_training.policy import Policy
 
-FAST = {"rate": 1e-2, "kl": 0.0}
+FAST = {"learning_rate": 1e-2}
 ALGORITHMS = {
-    "grpo": Grpo(steps=30, batch_size=32, num_generations=4, **FAST),
-    "rloo": Rloo(steps=30, batch_size=32, num_generations=4, **FAST),
-    "reinforce": Reinforce(steps=30, batch_size=64, num_generations=4, **FAST),
-    "ppo": Ppo(steps=8, batch_size=64, num_generations=4, update_epochs=2, **FAST),
+    "grpo": Grpo(steps=30, batch_size=32, num_generations=4, beta=0.0, **FAST),
+    "rloo": Rloo(steps=30, batch_size=32, num_generations=4, beta=0.0, **FAST),
+    "reinforce": Reinforce(steps=30, batch_size=64, num_generations=4, kl_coef=0.0, **FAST),
+    "ppo": Ppo(
+        steps=8, batch_size=64, num_generations=4, update_epochs=2, kl_coef=0.0, **FAST
+    ),
 }
 
 

@@ -3,19 +3,23 @@
 import numpy as np
 import pytest
 import torch
-from superalign_training.algorithms.updates.course import Course
 
 from superalign_agents.decoding import sample
 from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.algorithm import experience_kinds
 from superalign_training.algorithms.making import make_algorithm
-from superalign_training.algorithms.updates.fitting import Rows, fit, mean_over_tokens
+from superalign_training.algorithms.updates.fitting import (
+    FitSettings,
+    Rows,
+    fit,
+    mean_over_tokens,
+)
 from superalign_training.algorithms.updates.own_answers import (
-    class_surprise,
+    class_losses,
     greedy_answers,
     hardened,
-    least_surprising,
     one_word,
+    smallest_losses,
 )
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.experience import Example
@@ -77,7 +81,7 @@ def test_the_gradient_of_the_confidence_loss_is_prediction_minus_mixture(classes
     weak += (1 - eye[labels]) * ((1 - sure) / max(1, classes - 1))[:, None]
     target = (1 - weight) * weak + weight * eye[own]
     logits = torch.tensor(scores, requires_grad=True)
-    loss = class_surprise(
+    loss = class_losses(
         logits.log_softmax(dim=1), torch.tensor(labels), torch.tensor(sure), weight
     )
     logs = np.log(softmax(scores))
@@ -106,7 +110,7 @@ def test_the_gradient_of_long_answers_is_that_of_two_weighted_courses(scratch):
     def gradient(rows, weights):
         policy.model.zero_grad()
         loss = mean_over_tokens(
-            *Rows(rows).surprises(policy.model, torch.arange(len(rows))), weights
+            *Rows(rows).token_losses(policy.model, torch.arange(len(rows))), weights
         )
         loss.backward()
         return np.concatenate([p.grad.numpy().ravel() for p in policy.model.parameters()])
@@ -138,7 +142,12 @@ def test_only_answers_of_one_word_are_classes():
 def test_own_answers_are_greedy_and_an_endless_one_is_none(scratch):
     policy = Policy.from_reference(str(scratch))
     lessons = [Example((30, 31), (44, 45, END)), Example((32, 33), (46, END))]
-    fit(policy, Rows(lessons), Course(steps=80, learning_rate=2e-2, batch_size=2), seed=0)
+    fit(
+        policy,
+        Rows(lessons),
+        FitSettings(steps=80, learning_rate=2e-2, batch_size=2),
+        seed=0,
+    )
     asked = [lesson.prompt_ids for lesson in lessons]
     assert greedy_answers(policy, asked, 4) == [lesson.completion_ids for lesson in lessons]
     assert greedy_answers(policy, asked, 2) == [(), (46, END)]
@@ -147,9 +156,9 @@ def test_own_answers_are_greedy_and_an_endless_one_is_none(scratch):
 
 def test_the_same_share_of_every_class_is_kept():
     surprises = [5.0, 1.0, 2.0, 9.0, 8.0, 7.0]
-    assert least_surprising(surprises, 0.67, ["a"] * 3 + ["b"] * 3) == [1, 2, 4, 5]
-    assert least_surprising(surprises, 0.5, [None] * 6) == [0, 1, 2]
-    assert least_surprising(surprises, 0.01, ["a"] * 6) == [1]
+    assert smallest_losses(surprises, 0.67, ["a"] * 3 + ["b"] * 3) == [1, 2, 4, 5]
+    assert smallest_losses(surprises, 0.5, [None] * 6) == [0, 1, 2]
+    assert smallest_losses(surprises, 0.01, ["a"] * 6) == [1]
 
 
 # --- the algorithm
@@ -188,7 +197,9 @@ def test_naive_is_cross_entropy_on_the_labels_and_stops_when_all_were_seen_often
     one, other = (Policy.from_reference(str(scratch)) for _ in range(2))
     rules = WeakToStrong(steps=99, num_train_epochs=2, batch_size=8, learning_rate=1e-2)
     assert rules.improve(one, lessons, seed=9)["steps"] == 4.0
-    fit(other, Rows(lessons), Course(steps=4, learning_rate=1e-2, batch_size=8), seed=9)
+    fit(
+        other, Rows(lessons), FitSettings(steps=4, learning_rate=1e-2, batch_size=8), seed=9
+    )
     assert one.hash == other.hash
 
 
@@ -247,7 +258,10 @@ def test_planted_label_noise_is_copied_by_naive_and_resisted_by_the_other_method
         policy = Policy.from_reference(str(scratch))
         knows = [word(p, truth(p)) for p in asked]
         fit(
-            policy, Rows(knows), Course(steps=25, learning_rate=1e-2, batch_size=32), seed=0
+            policy,
+            Rows(knows),
+            FitSettings(steps=25, learning_rate=1e-2, batch_size=32),
+            seed=0,
         )
         rules = WeakToStrong(
             method=method,
@@ -275,7 +289,7 @@ def test_the_loss_of_long_answers_mixes_label_and_own_answer(scratch, soft):
     fit(
         policy,
         Rows(known + lessons[2:]),
-        Course(steps=80, learning_rate=2e-2, batch_size=4),
+        FitSettings(steps=80, learning_rate=2e-2, batch_size=4),
         seed=0,
     )
     said = greedy_answers(policy, [one.prompt_ids for one in lessons], 7)

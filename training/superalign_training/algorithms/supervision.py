@@ -40,7 +40,7 @@ class Supervise(Section):
 
     algorithm: LessonAlgorithm = Sft()
     """How it learns: sft imitates the best answers, dpo prefers, kto weighs opinions. Where
-    answers are a word or two, dpo needs imitate=1: else both sides become unlikely."""
+    answers are a word or two, dpo needs sft_weight=1: else both sides become unlikely."""
     cases: Count = 96
     """Queries that it answers in one stage."""
     num_generations: Count = 4
