@@ -62,7 +62,7 @@ def test_what_is_wrong_is_named_with_what_is_allowed():
         make_algorithm({"id": "sft", "step": 3})
     with pytest.raises(InvalidOption, match=r"known: .*batch"):
         make_algorithm({"id": "sft", "zzz": 3})
-    with pytest.raises(InvalidOption, match="0 < flip < 0"):
+    with pytest.raises(InvalidOption, match="0 < label_smoothing < 0"):
         make_algorithm({"id": "dpo", "loss_type": "robust"})
     with pytest.raises(InvalidOption, match=r"beta=0.*; .*steps='many'"):
         make_algorithm({"id": "dpo", "beta": 0, "steps": "many"})
@@ -132,7 +132,9 @@ def test_an_algorithm_that_does_not_say_it_is_refused_by_name(monkeypatch):
         with pytest.raises(InvalidOption, match=r"Nameless has learns_from=.*preferences"):
             make_algorithm(Nameless())
     monkeypatch.setattr(Nameless, "learns_from", "episodes", raising=False)
-    with pytest.raises(InvalidOption, match="no setting cases and no members and no fork"):
+    with pytest.raises(
+        InvalidOption, match="no setting batch_size and no num_generations and no fork"
+    ):
         make_algorithm(Nameless())
 
 

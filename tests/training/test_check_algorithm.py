@@ -122,7 +122,7 @@ FAULTS = {
     "left training": "left the model in training mode",
     "stale name": "former weights",
     "tensors": "improve returned loss=.*give finite floats",
-    "own optimiser": r"never stepped policy.optimizer\(rate\)",
+    "own optimiser": r"never stepped policy.optimizer\(learning_rate\)",
     "memory beside the checkpoint": "differently after its policy was saved and loaded",
     "no rate": "changed no weight",
     "global randomness": "draw all randomness from generators seeded",

@@ -233,9 +233,9 @@ def test_broken_weights_are_refused_before_training(scratch):
         Dpo().improve(policy, PAIRS, seed=0)
 
 
-def test_a_rate_that_explodes_says_so(scratch):
+def test_a_learning_rate_that_explodes_says_so(scratch):
     policy = Policy.from_reference(str(scratch))
-    with pytest.raises(InvalidOption, match="lower the rate"):
+    with pytest.raises(InvalidOption, match="lower learning_rate"):
         Dpo(steps=8, batch_size=12, learning_rate=1e30, num_train_epochs=99).improve(
             policy, PAIRS, seed=0
         )

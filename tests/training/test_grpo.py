@@ -164,12 +164,12 @@ def test_cases_without_a_turn_are_replaced_and_a_step_may_be_smaller(speaking):
     assert groups.share == 2 / groups.cases.played
 
 
-def test_the_share_of_groups_without_a_difference_is_zero_std(speaking):
+def test_the_share_of_groups_without_a_difference_is_reported(speaking):
     policy = Policy.from_reference(str(speaking))
     rows = [
         row(case, member, pay=case * member) for case in range(4) for member in range(2)
     ]
-    assert groups_of(policy, lambda *_: rows, 2).compare(4).flat == 0.25
+    assert groups_of(policy, lambda *_: rows, 2).compare(4).frac_reward_zero_std == 0.25
 
 
 def test_no_turn_at_all_is_an_error_that_says_what_to_do(speaking):

@@ -28,10 +28,10 @@ TINY = {
     "exam": 6,
 }
 SMALL = {
-    "ppo": {"cases": 8},
-    "ppo-token": {"cases": 8},
-    "grpo": {"cases": 4, "num_generations": 2},
-    "grpo-forked": {"cases": 4, "num_generations": 2},
+    "ppo": {"batch_size": 8},
+    "ppo-token": {"batch_size": 8},
+    "grpo": {"batch_size": 4, "num_generations": 2},
+    "grpo-forked": {"batch_size": 4, "num_generations": 2},
     "sb3": {"copies": 8, "n_steps": 8, "batch_size": 64},
 }
 
@@ -97,7 +97,7 @@ def test_the_seeds_of_the_claim_are_five_and_nobody_saw_them():
 class Greedy:
     """An algorithm that plays three times as many cases as it was told."""
 
-    members, cases, rate, steps = 1, 2, 1e-3, 1
+    num_generations, batch_size, learning_rate, steps = 1, 2, 1e-3, 1
 
     def model_copy(self, *, update):
         made = Greedy()

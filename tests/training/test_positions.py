@@ -145,7 +145,7 @@ def test_ppo_and_reinforce(policy):
         before = compute_old_logprobs(
             policy, rows, ref=None, values=valued, micro=MicroBatch(3)
         )
-        assert off(rows, before.logprobs) < NATS
+        assert off(rows, before.old_logprobs) < NATS
     numbers = Ppo(
         steps=1, batch_size=4, num_generations=2, update_epochs=1, num_minibatches=1
     ).improve(policy, Live(lambda *_: rows), seed=1)

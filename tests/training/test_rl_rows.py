@@ -111,14 +111,14 @@ def test_values_bootstrap_from_row_to_row_as_from_turn_to_turn(toys):
     advantages = {}
 
     def remember(self, rows, before, *, cap):
-        rollout = judge(self, rows, before, cap=cap)
+        rollout = make(self, rows, before, cap=cap)
         for place, row in enumerate(rows):
             advantages[row.case, row.turns[0]] = rollout.advantages[place, 0].item()
         return rollout
 
-    judge = Ppo._judge
+    make = Ppo._rollout
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Ppo, "_judge", remember)
+        patch.setattr(Ppo, "_rollout", remember)
         Ppo(steps=1, gamma=0.9, gae_lambda=0.8, normalize_advantage=False).improve(
             policy, Live(lambda *_: rows), seed=1
         )

@@ -113,6 +113,6 @@ def test_python_names_an_algorithm_by_id_or_with_settings():
     with pytest.raises(InvalidOption, match="clop"):
         learning({"id": "ppo", "clop": 1})
     with pytest.raises(
-        InvalidOption, match=r"train.learner: grpo: .*'clip'.*known: .*steps"
+        InvalidOption, match=r"train.learner: grpo: .*'clip_range'.*known: .*steps"
     ):
         read_settings(composed(["train.learner.clip_range=0.1"]))
