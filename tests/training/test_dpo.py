@@ -259,18 +259,19 @@ def test_a_tokenizer_without_pad_token_will_do(scratch):
     "wrong",
     [
         {"beta": 0},
-        {"flip": 0.5, "loss": "robust"},
-        {"flip": -0.1, "loss": "robust"},
-        {"flip": 0.1},
-        {"loss": "robust"},
-        {"loss": "conservative", "flip": 0.0},
-        {"loss": "hinge"},
-        {"anchor": "yesterday"},
+        {"label_smoothing": 0.5, "loss_type": "robust"},
+        {"label_smoothing": -0.1, "loss_type": "robust"},
+        {"label_smoothing": 0.1},
+        {"loss_type": "robust"},
+        {"loss_type": "conservative", "label_smoothing": 0.0},
+        {"loss_type": "hinge"},
+        {"ref_policy": "yesterday"},
     ],
 )
 def test_settings_out_of_bounds_are_refused(wrong):
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError) as raised:
         Dpo(**wrong)
+    assert {one["type"] for one in raised.value.errors()} != {"extra_forbidden"}
 
 
 # --- adapters

@@ -162,11 +162,13 @@ def test_broken_weights_are_refused_before_training(scratch):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"beta": 0}, {"batch_size": 1}, {"good": -1}, {"anchor": "now"}]
+    "wrong",
+    [{"beta": 0}, {"batch_size": 1}, {"desirable_weight": -1}, {"ref_policy": "now"}],
 )
 def test_settings_out_of_bounds_are_refused(wrong):
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError) as raised:
         Kto(**wrong)
+    assert {one["type"] for one in raised.value.errors()} != {"extra_forbidden"}
 
 
 def test_an_adapter_learns_from_opinions(scratch):

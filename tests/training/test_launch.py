@@ -254,7 +254,7 @@ def test_a_run_is_forked_from_the_command_line(finished, tmp_path):
     with Run.open(second, readonly=True) as run:
         assert run.info.status == "done"
         (learning,) = run.info.config["train"]["learner"]
-        assert (learning["steps"], learning["cases"]) == (1, 3)
+        assert (learning["steps"], learning["batch_size"]) == (1, 3)
         assert run.info.versions["torch"]
         assert run.info.revision
     refused = cli("train", "--resume", f"run_dir={second}", "gap=direct")
@@ -339,7 +339,7 @@ def test_a_real_sweep_ends_with_a_table_and_the_command_that_compares(tmp_path, 
         launch_sweep(words)
     assert not (tmp_path / "sweep").exists(), "nonsense stops before the first run"
     del words[-2]
-    words = ["train.learner=grpo,ppo", *(w for w in words if "members" not in w)]
+    words = ["train.learner=grpo,ppo", *(w for w in words if "num_generations" not in w)]
     found = launch_sweep(words, jobs=2)
     assert [result.code for result in found] == [0] * 4
     text = capsys.readouterr().out

@@ -221,7 +221,7 @@ def test_rows_that_fill_the_context(name, cut):
     few = {"steps": 1, "batch_size": 4}
     algorithms = {
         **{
-            kind(steps=1, cases=4, members=2): Live(lambda *_: rows)
+            kind(steps=1, batch_size=4, num_generations=2): Live(lambda *_: rows)
             for kind in (Grpo, Rloo)
         },
         Ppo(steps=1, batch_size=4, num_generations=2): Live(lambda *_: rows),
