@@ -33,7 +33,13 @@ LABELS = {"kinds": {"label": 1}}
 
 
 def settings(model, *, train=None, **more):
-    grpo = {"id": "grpo", "steps": 2, "cases": 4, "members": 2, "rate": 1e-2}
+    grpo = {
+        "id": "grpo",
+        "steps": 2,
+        "batch_size": 4,
+        "num_generations": 2,
+        "learning_rate": 1e-2,
+    }
     return read_settings(
         {
             "lineup": dict.fromkeys(ROLES, str(model)),
@@ -261,7 +267,13 @@ def answer_all(run, scenario, accuracy=1.0):
 
 @pytest.mark.parametrize("name", ["grpo", "reinforce", "ppo"])
 def test_answers_that_come_after_the_stage_pay_in_the_next(speaking, tmp_path, name):
-    algorithm = {"id": name, "steps": 2, "cases": 4, "members": 2, "rate": 1e-2}
+    algorithm = {
+        "id": name,
+        "steps": 2,
+        "batch_size": 4,
+        "num_generations": 2,
+        "learning_rate": 1e-2,
+    }
     chosen = settings(
         speaking, budget=0.5, people={**LABELS, "mode": "continue"}, train=algorithm
     )
@@ -287,7 +299,7 @@ def test_answers_that_come_after_the_stage_pay_in_the_next(speaking, tmp_path, n
     ("more", "change"),
     [
         ({"people": {"staleness": 0}}, {}),
-        ({"lineup": "greedy"}, {"members": 2, "fork": False}),
+        ({"lineup": "greedy"}, {"num_generations": 2, "fork": False}),
     ],
 )
 def test_what_cannot_be_weighed_moves_nothing_and_is_counted(
@@ -567,7 +579,7 @@ def test_people_who_cannot_be_simulated_are_refused_at_once():
 
 def test_the_plan_says_what_people_will_owe():
     lineup = {"learner": "micro/1", "critic": "human", "attacker": "search"}
-    few = {"learner": {"steps": 1, "cases": 4, "members": 2}}
+    few = {"learner": {"steps": 1, "batch_size": 4, "num_generations": 2}}
     asked = {"budget": 0.5, "people": {"mode": "wait", "evaluation_share": 0.0}}
     cost = cost_of(read_settings({"lineup": lineup, "train": few, "rounds": 1, **asked}))
     assert "turns in seats" in cost.owed and "superalign label RUN" in cost.owed

@@ -30,7 +30,7 @@ from superalign_training.watching import Silent
 
 conforming = importlib.import_module("superalign_training.loop.stages.conform")
 
-FEW = {"steps": 4, "batch": 8}
+FEW = {"steps": 4, "batch_size": 8}
 
 ROLES = ("attacker", "learner", "critic")
 

@@ -149,7 +149,7 @@ def _case(
     if not getattr(algorithm, "weighs_stored", False):
         return []
     members = _members(bench.run, episode)
-    if algorithm.members > 1 and len(members) != algorithm.members:
+    if algorithm.num_generations not in (1, len(members)):
         return []  # nothing to compare it with
     now = (bench.generation, bench.round)
     rows: list[Row] = []

@@ -90,7 +90,7 @@ def practise(
             played,
             part=drill.part,
             first_case=first,
-            group=algorithm.members,
+            group=algorithm.num_generations,
             fork_at=seats[0] if algorithm.fork else None,
         )
         signals = hearing.of(episodes)

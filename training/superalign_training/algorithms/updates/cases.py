@@ -78,11 +78,11 @@ declare(
 )
 
 
-def is_flat(pay: Sequence[float]) -> bool:
+def is_zero_std(pay: Sequence[float]) -> bool:
     """Return whether several episodes were paid alike: nothing says which did better."""
     return len(pay) > 1 and max(pay) == min(pay)
 
 
 def nothing_differs(rows: Sequence[Row]) -> bool:
     """Return whether a batch says nowhere what was better: alike pay, and no late answer."""
-    return is_flat(totals(rows)) and all(row.origin != "late" for row in rows)
+    return is_zero_std(totals(rows)) and all(row.origin != "late" for row in rows)
