@@ -583,7 +583,7 @@ def test_the_plan_says_what_people_will_owe():
     asked = {"budget": 0.5, "people": {"mode": "wait", "evaluation_share": 0.0}}
     cost = cost_of(read_settings({"lineup": lineup, "train": few, "rounds": 1, **asked}))
     assert "turns in seats" in cost.owed and "superalign label RUN" in cost.owed
-    assert cost.seats == 1 and cost.whole.labels == 8
+    assert cost.seats == 1 and cost.whole.labels == 4
     nobody = read_settings({"lineup": {**lineup, "critic": "keyword"}, "train": few})
     assert cost_of(nobody, measured=cost).owed == ""
 

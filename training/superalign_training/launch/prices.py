@@ -1,6 +1,6 @@
 """Prices of stages, in counts: upper bounds where a stage may stop early."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from superalign_env.types import Role
@@ -114,9 +114,10 @@ def _learn(when: When) -> Spent:
     rules = when.settings.learn
     attacker = (1 - rules.vanilla) * (1 - rules.search_share)
     found = Spent()
-    for drill in when.settings.by_pay("learner"):
+    drills = when.settings.by_pay("learner")
+    for drill in drills:
         found = found.plus(_paid(drill, attacker + when.judged))
-    return found._replace(labels=when.labels(found.episodes))
+    return found._replace(labels=when.labels(_learned_from(drills)))
 
 
 def _supervise(when: When) -> Spent:
@@ -219,9 +220,10 @@ def _gate(when: When) -> Spent:
 
 def _improve(when: When) -> Spent:
     found = Spent()
-    for drill in when.settings.by_pay(when.role):
+    drills = when.settings.by_pay(when.role)
+    for drill in drills:
         found = found.plus(_paid(drill, when.turns))
-    return found._replace(labels=when.labels(found.episodes))
+    return found._replace(labels=when.labels(_learned_from(drills)))
 
 
 def _outcomes(when: When) -> Spent:
@@ -265,6 +267,11 @@ def _paid(algorithm: Any, replies: float) -> Spent:
     rows = algorithm.steps * batch * getattr(algorithm, "update_epochs", 1)
     episodes = (algorithm.steps + 1) * batch  # the next batch is played before the end
     return Spent(episodes, episodes * replies, rows, 1)
+
+
+def _learned_from(algorithms: Iterable[Any]) -> float:
+    """Return the episodes about which people can be asked."""
+    return float(sum(a.steps * a.batch_size * a.num_generations for a in algorithms))
 
 
 def _replayed(replay: Any, courses: int) -> Spent:
