@@ -125,9 +125,7 @@ def test_the_summary_stands_beside_both_baselines(whole):
     page = (path / "summary.md").read_text()
     assert page == f"{summary.markdown()}\n{told['sentence']}\n"
     with Run.open(path, readonly=True) as run:
-        planted = sum(
-            "fault.planted" in [e.kind for e in one.events] for one in run.episodes()
-        )
+        planted = sum(len(one.planted) for one in run.episodes())
         answered = run.questions.budget().answered
     assert (told["planted"], told["labels"]) == (planted, answered)
     assert planted and answered

@@ -16,11 +16,11 @@ from superalign_env.measures import (
     share,
 )
 from superalign_env.protocols import TaskSource
-from superalign_env.types import Episode, Event, Grade, Metric, Seat
+from superalign_env.types import Episode, Grade, Judged, Metric, Seat, Verdict
 from superalign_scenarios.red_team.faults import fault_kind
 
 
-class Judged(NamedTuple):
+class Examined(NamedTuple):
     """One verdict that could be read, and the truth about the answer."""
 
     episode: str
@@ -43,7 +43,7 @@ class Judged(NamedTuple):
 class Record(NamedTuple):
     """Every verdict on answers of known worth."""
 
-    judged: list[Judged]
+    judged: list[Examined]
     unreadable: int
     """Verdicts that could not be parsed."""
 
@@ -71,25 +71,25 @@ class CriticMeasures(NamedTuple):
 def judged(episodes: Iterable[Episode], source: TaskSource | None = None) -> Record:
     """Return what critics said of answers whose worth is known.
 
-    Answers of the learner are known by their grades, planted ones by their event.
+    Answers of the learner are known by their grades, planted ones by their fact.
 
     Args:
         episodes: of red-team, with or without planted answers.
         source: of their tasks; tells the kind of a planted fault where the record does
             not.
     """
-    found: list[Judged] = []
+    found: list[Examined] = []
     unreadable = 0
     for episode in episodes:
         truths = _truths(episode, source)
-        for event in episode.events:
-            truth = truths.get(event.evidence.get("about", -2))
-            if truth is None or not event.kind.startswith("verdict."):
+        for fact in episode.judged:
+            truth = truths.get(fact.about)
+            if truth is None:
                 continue
-            if event.kind == "verdict.given":
-                found.append(_read(episode, event, *truth))
-            else:
+            if fact.verdict is None:
                 unreadable += 1
+            else:
+                found.append(_read(episode, fact, fact.verdict, *truth))
     return Record(found, unreadable)
 
 
@@ -184,26 +184,28 @@ def _truths(
     for turn, given in grades.items():
         kind = fault_kind(given)
         found[turn] = (said.get(turn, ""), not kind, kind)
-    for event in episode.events:
-        if event.kind == "fault.planted":
-            answer, good = str(event.evidence["answer"]), not event.evidence["faulty"]
-            planted: str | None = "" if good else event.evidence.get("kind")
-            if planted is None and source is not None:
-                planted = fault_kind(source.grade(episode.task, answer))
-            found[event.turn] = (answer, good, planted)
+    for fact in episode.planted:
+        planted = "" if fact.good else fact.kind or None
+        if planted is None and source is not None:
+            planted = fault_kind(source.grade(episode.task, fact.answer))
+        found[fact.about] = (fact.answer, fact.good, planted)
     return found
 
 
 def _read(
-    episode: Episode, event: Event, answer: str, good: bool, kind: str | None
-) -> Judged:
-    evidence = event.evidence
-    return Judged(
+    episode: Episode,
+    fact: Judged,
+    verdict: Verdict,
+    answer: str,
+    good: bool,
+    kind: str | None,
+) -> Examined:
+    return Examined(
         episode.id,
-        event.seat,
+        fact.seat,
         answer,
-        float(evidence["score"]),
-        tuple(str(fault["kind"]) for fault in evidence["faults"]),
+        verdict.score,
+        tuple(fault.kind for fault in verdict.faults),
         good,
         kind,
     )

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from superalign_agents.archive import normalised
 from superalign_env.canonical import content_hash
-from superalign_env.rewards import verdicts_of
-from superalign_env.types import Episode, Task, Utterance, role_of
+from superalign_env.types import Episode, Seat, Task, Utterance, Verdict, role_of
 from superalign_training.judging import last_answer
 
 PLAIN = "seed"
@@ -114,14 +113,14 @@ def task_of(episode: Episode, parse: Callable[[str], Task | None]) -> Task | Non
 
 
 def _judged(episode: Episode, answer: Utterance, who: Who) -> Deployed | None:
-    about = [v for v in verdicts_of(episode.events) if v[2] == answer.turn]
+    about = _verdicts(episode, answer)
     if not about:
         return None
-    scores = [score for *_, score in about]
+    scores = [verdict.score for _, verdict in about]
     attacked = any(role_of(u.seat) == "attacker" for u in episode.utterances)
     by_critic: dict[str, list[float]] = {}
-    for seat, _, _, score in about:
-        by_critic.setdefault(content_hash(episode.seats[seat]), []).append(score)
+    for seat, verdict in about:
+        by_critic.setdefault(content_hash(episode.seats[seat]), []).append(verdict.score)
     return Deployed(
         episode.id,
         answer.turn,
@@ -134,12 +133,18 @@ def _judged(episode: Episode, answer: Utterance, who: Who) -> Deployed | None:
     )
 
 
+def _verdicts(episode: Episode, answer: Utterance) -> list[tuple[Seat, Verdict]]:
+    """Return who said what of an answer, as far as it could be read."""
+    return [
+        (fact.seat, fact.verdict)
+        for fact in episode.judged
+        if fact.verdict is not None and fact.about == answer.turn
+    ]
+
+
 def _kind(episode: Episode, answer: Utterance) -> str:
     claimed = Counter(
-        str(fault["kind"])
-        for event in episode.events
-        if event.kind == "verdict.given" and event.evidence.get("about") == answer.turn
-        for fault in event.evidence.get("faults", ())
+        fault.kind for _, verdict in _verdicts(episode, answer) for fault in verdict.faults
     )
     if claimed:
         return min(claimed, key=lambda kind: (-claimed[kind], kind))

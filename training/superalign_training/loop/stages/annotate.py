@@ -11,7 +11,6 @@ from superalign_env.humans.selection import Candidate, select
 from superalign_env.humans.simulated import SimulatedAnnotator, work_off
 from superalign_env.measures import share
 from superalign_env.protocols import HasGold
-from superalign_env.rewards import verdicts_of
 from superalign_env.seeding import generator
 from superalign_env.types import Episode, Metric
 from superalign_training.judging import last_answer
@@ -82,9 +81,9 @@ def _candidate(episode: Episode) -> Candidate:
     answer = last_answer(episode)
     turn = answer.turn if answer is not None else -1
     scores = {
-        critic: score
-        for critic, _, about, score in verdicts_of(episode.events)
-        if about == turn
+        fact.seat: fact.verdict.score
+        for fact in episode.judged
+        if fact.verdict is not None and fact.about == turn
     }
     return Candidate(episode.id, turn, scores)
 

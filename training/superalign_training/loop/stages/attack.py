@@ -179,7 +179,7 @@ def _reward(
 
 
 def _was_invalid(episode: Episode) -> bool:
-    return any(event.kind == "query.invalid" for event in episode.events)
+    return any(not query.valid for query in episode.queries)
 
 
 def lessons_for_attacker(
