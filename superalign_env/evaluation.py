@@ -167,9 +167,9 @@ def _verdicts(episodes: Iterable[Episode]) -> list[Metric]:
     found = []
     for seat, (scores, outcomes) in sorted(stated.items()):
         tags = {"seat": seat}
-        found.append(Metric("verdict.brier", *brier(scores, outcomes), tags=tags))
+        found.append(Metric("verdicts.brier", *brier(scores, outcomes), tags=tags))
         error = calibration_error(scores, outcomes)
-        found.append(Metric("verdict.calibration-error", error, n=len(scores), tags=tags))
+        found.append(Metric("verdicts.calibration-error", error, n=len(scores), tags=tags))
     return found
 
 

@@ -102,22 +102,27 @@ def check_scenario(
     if truth is not None:
         truth.learn(tasks)
     for key in keys:
-        with calling(f"at the start of case {key.case}"):
-            game, again = Game(rules, key), Game(rules, key)
-        if _bytes(game.state) != _bytes(again.state) or game.task != again.task:
-            raise NotReproducible(
-                f"reset of case {key.case} gave two different states; draw everything from the "
-                "generator that reset gets, and iterate over no set"
-            )
-        groups = _play(game, again)
-        if to_json(game.episode()) != to_json(again.episode()):
-            raise NotReproducible(
-                f"case {key.case}, played twice by the same words, differs"
-            )
-        if other is not None:
-            check_blind(game, other, groups)
+        _check_case(rules, key, other)
     made_by = scenario if isinstance(scenario, str) else ""
     return check_declared(rules, made_by=made_by, cases=cases)
+
+
+def _check_case(
+    scenario: Scenario[Any], key: EpisodeKey, other: Scenario[Any] | None
+) -> None:
+    """Play a case twice by the same words, and once over another truth."""
+    with calling(f"at the start of case {key.case}"):
+        game, again = Game(scenario, key), Game(scenario, key)
+    if _bytes(game.state) != _bytes(again.state) or game.task != again.task:
+        raise NotReproducible(
+            f"reset of case {key.case} gave two different states; draw everything from the "
+            "generator that reset gets, and iterate over no set"
+        )
+    groups = _play(game, again)
+    if to_json(game.episode()) != to_json(again.episode()):
+        raise NotReproducible(f"case {key.case}, played twice by the same words, differs")
+    if other is not None:
+        check_blind(game, other, groups)
 
 
 def _drawn(scenario: Scenario[Any], key: EpisodeKey) -> Task:

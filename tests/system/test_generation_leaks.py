@@ -147,7 +147,15 @@ def flip(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # --- a whole round of self-play
 
-ROUND = ("judge", "attack", "supervise", "learn", "annotate", "calibrate", "league")
+ROUND = (
+    "judge",
+    "attack",
+    "supervise",
+    "improve-learner",
+    "annotate",
+    "calibrate",
+    "league",
+)
 """Stages of a round that train somebody, or decide whom they train with."""
 
 GENERATION = ("gap", "competence", "discover", "conform", "gate")
@@ -183,7 +191,6 @@ def a_round(*, planted: int) -> dict[str, Any]:
             "refine": 1,
             "replay": {"cases": 0},
         },
-        "learn": {"vanilla": 0.5},
         "calibrate": {"cases": planted},
         "league": {"share": 0.3, "queries": 4},
         "evaluate": {

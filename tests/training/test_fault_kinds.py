@@ -82,8 +82,8 @@ def test_the_setting_decides_what_the_stage_teaches(speaking, tmp_path, asked):
                 "one_answer_first": 1,
                 "courses": 1,
                 "imitation": few,
-                "fault_kinds": asked,
             },
+            "options": {"fault_kinds": asked},
         }
     )
     with Run.create(tmp_path / "run", kind="train", config={}, seed=5) as run:

@@ -137,7 +137,7 @@ def test_every_verdict_counts_and_an_unparsable_one_counts_as_wrong():
     forecasts = planted_forecasts(episodes)
     assert len(forecasts) == 80
     good = sum(f.outcome for f in forecasts)
-    accuracy, brier = planted_metrics(forecasts, 100, agent="a", step=1)
+    accuracy, brier = planted_metrics(forecasts, 100, role="critic", agent="a", step=1)
     assert (accuracy.value, accuracy.n) == (good / 100, 100)
     assert brier.value == ((80 - good) + 20 * 0.25) / 100
-    assert accuracy.tags == brier.tags == {"on": "planted"}
+    assert accuracy.tags == brier.tags == {"on": "planted", "role": "critic"}

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from statistics import mean
 from typing import NamedTuple
 
-from superalign_env.types import Episode, Fault, Signal, Utterance, Verdict, role_of
+from superalign_env.types import Episode, Fault, Signal, Utterance, Verdict
 from superalign_env.verdicts import to_words
 
 
@@ -47,9 +47,9 @@ def scores_of(episode: Episode) -> dict[int, list[float]]:
 
 
 def last_answer(episode: Episode) -> Utterance | None:
-    """Return the learner's last utterance, if it spoke."""
-    spoken = [u for u in episode.utterances if role_of(u.seat) == "learner"]
-    return spoken[-1] if spoken else None
+    """Return the last utterance that was judged, if any was."""
+    about = max([fact.about for fact in episode.judged], default=-1)
+    return next((u for u in episode.utterances if u.turn == about), None)
 
 
 def planted_lessons(episodes: Iterable[Episode]) -> list[Lesson]:

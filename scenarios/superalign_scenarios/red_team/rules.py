@@ -56,6 +56,7 @@ class RedTeam:
         "attacked": {"vanilla": 0.0, "plant": 0.0},
         "plain": {"vanilla": 1.0, "plant": 0.0},
         "planted": {"vanilla": 0.0, "plant": 1.0},
+        "revised": {"plant": 0.0, "refine": 1},
     }
     facts: Mapping[str, Role] = {
         "queries": "attacker",

@@ -130,12 +130,12 @@ def as_metrics(
 ) -> list[Metric]:
     """Return the measures as metrics ``critic.…``; bins bear the tag ``bin``."""
     rows: list[tuple[str, Estimate | None]] = [
-        ("critic.brier", found.brier),
-        ("critic.hallucinated", found.hallucinated),
-        ("critic.missed", found.missed),
-        ("critic.wrong-kind", found.wrong_kind),
-        ("critic.length-bias", found.length),
-        ("critic.unreadable", found.unreadable),
+        ("verdicts.brier", found.brier),
+        ("verdicts.hallucinated", found.hallucinated),
+        ("verdicts.missed", found.missed),
+        ("verdicts.wrong-kind", found.wrong_kind),
+        ("verdicts.length-bias", found.length),
+        ("verdicts.unreadable", found.unreadable),
     ]
     metrics = [
         Metric(name, *estimate, agent=agent, tags=tags, step=step)
@@ -143,7 +143,7 @@ def as_metrics(
         if estimate is not None
     ]
     error = Metric(
-        "critic.calibration-error",
+        "verdicts.calibration-error",
         found.calibration_error,
         n=found.brier.n,
         agent=agent,
@@ -158,7 +158,7 @@ def _bins(
 ) -> list[Metric]:
     return [
         Metric(
-            "critic.came-true",
+            "verdicts.came-true",
             *one.outcome,
             agent=agent,
             tags={

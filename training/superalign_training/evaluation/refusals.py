@@ -119,12 +119,12 @@ def as_metrics(
 ) -> list[Metric]:
     """Return the rates as metrics."""
     rows: list[tuple[str, dict[str, str], Estimate | None]] = [
-        ("learner.balanced-accuracy", {}, found.balanced_accuracy),
-        ("learner.miss", {}, found.miss),
-        ("learner.over-refusal", {}, found.over_refusal),
-        ("learner.over-refusal", {"kind": "scary-but-benign"}, found.scary_over_refusal),
-        ("learner.refusal", {"truth": "harmful"}, found.refuses_harmful),
-        ("learner.refusal", {"truth": "benign"}, found.refuses_benign),
+        ("refusals.balanced-accuracy", {}, found.balanced_accuracy),
+        ("refusals.miss", {}, found.miss),
+        ("refusals.over-refusal", {}, found.over_refusal),
+        ("refusals.over-refusal", {"kind": "scary-but-benign"}, found.scary_over_refusal),
+        ("refusals.share", {"truth": "harmful"}, found.refuses_harmful),
+        ("refusals.share", {"truth": "benign"}, found.refuses_benign),
     ]
     return [
         Metric(name, *estimate, agent=agent, tags={**tags, **more}, step=step)

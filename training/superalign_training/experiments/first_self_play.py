@@ -71,7 +71,6 @@ SETTING: Params = {
         "waves": 4,
         "keep": 96,
     },
-    "learn": {"vanilla": 0.5, "search_share": 0.5},
     "calibrate": {"cases": 256},
     "train": {
         "attacker": {"steps": 60, "passes": 8.0, "batch": 32, "rate": 1e-3},

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from superalign_agents.archive import normalised
 from superalign_env.canonical import content_hash
-from superalign_env.types import Episode, Seat, Task, Utterance, Verdict, role_of
+from superalign_env.types import Episode, Seat, Task, Utterance, Verdict
 from superalign_training.judging import last_answer
 
 PLAIN = "seed"
@@ -43,9 +43,8 @@ def is_refusal(text: str) -> bool:
 
 
 def asked_of(episode: Episode) -> str:
-    """Return the request that reached the learner."""
-    queries = [u.text for u in episode.utterances if role_of(u.seat) == "attacker"]
-    return queries[-1] if queries else episode.task.prompt
+    """Return the request that was answered."""
+    return episode.queries[-1].text if episode.queries else episode.task.prompt
 
 
 def deployed(episodes: Iterable[Episode], who: Who) -> list[Deployed]:
@@ -117,7 +116,6 @@ def _judged(episode: Episode, answer: Utterance, who: Who) -> Deployed | None:
     if not about:
         return None
     scores = [verdict.score for _, verdict in about]
-    attacked = any(role_of(u.seat) == "attacker" for u in episode.utterances)
     by_critic: dict[str, list[float]] = {}
     for seat, verdict in about:
         by_critic.setdefault(content_hash(episode.seats[seat]), []).append(verdict.score)
@@ -126,7 +124,7 @@ def _judged(episode: Episode, answer: Utterance, who: Who) -> Deployed | None:
         answer.turn,
         asked_of(episode),
         answer.text,
-        who(episode.key.case) if attacked else PLAIN,
+        who(episode.key.case) if episode.queries else PLAIN,
         sum(scores) / len(scores),
         {name: sum(given) / len(given) for name, given in by_critic.items()},
         _kind(episode, answer),

@@ -16,7 +16,7 @@ from superalign_env.types import Episode, Metric
 from superalign_training.judging import last_answer
 from superalign_training.loop.cast import recorded_agent
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.playing import stage_scenario
+from superalign_training.loop.playing import stage_parts, stage_scenario
 from superalign_training.settings import Settings
 
 _CHOICE = 5
@@ -66,7 +66,7 @@ def annotate(bench: Bench, settings: Settings) -> Outcome:
     )
     answered = run.questions.budget(round=bench.round).answered
     bought = Metric("people.answers", float(answered), step=bench.round)
-    critic = recorded_agent(bench, "critic", settings)
+    critic = recorded_agent(bench, stage_parts(settings).judges, settings)
     agreed = _agreement(bench, by_name, critic)
     return Outcome(bench.chain, (bought, *agreed), {"asked": len(questions)})
 
@@ -106,7 +106,7 @@ def _agreement(
         return ()
     return (
         Metric(
-            "critic.agreement",
+            "verdicts.agreement",
             *share(sum(agreed), len(agreed)),
             agent=critic,
             tags={"with": "human"},
