@@ -7,10 +7,11 @@ of its own, and no stage reads them.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from superalign_agents.search import Search
-from superalign_env.protocols import Agent
-from superalign_env.types import Episode, Metric, Role, Split
+from superalign_env.protocols import Agent, Scenario, winner_of
+from superalign_env.types import Episode, Metric, Role, Split, role_of
 from superalign_training.evaluation.refusals import answered
 from superalign_training.judging import final_score
 from superalign_training.league import (
@@ -53,13 +54,14 @@ def league(bench: Bench, settings: Settings, rules: LeagueSettings) -> Outcome:
     """
     parts = stage_parts(settings)
     squad = enrolled(bench, parts)
+    rated_by = stage_scenario(settings, split="train")
     metrics = _grown(
         bench,
         settings,
         rules,
         squad,
         split="train",
-        measures={JUDGED: _judged(settings.attack.success_below)},
+        measures={JUDGED: _judged(rated_by, parts.asks, settings.attack.success_below)},
     )
     metrics += examined(
         squad[parts.judges],
@@ -216,10 +218,16 @@ def _seated(
     return seated
 
 
-def _judged(below: float) -> Won:
-    """Return whether critics say that an attack succeeded; an invalid query failed."""
+def _judged(scenario: Scenario[Any], asks: Role, below: float) -> Won:
+    """Return whether who asks won: as the scenario says, else by the verdicts.
+
+    An invalid query failed.
+    """
 
     def won(episode: Episode) -> bool:
+        if hasattr(scenario, "beats"):
+            winner = winner_of(scenario, episode)
+            return winner is not None and role_of(winner) == asks
         score = final_score(episode)
         return score is not None and score < below
 
