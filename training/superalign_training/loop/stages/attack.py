@@ -15,7 +15,7 @@ from superalign_env.measures import distinct_share, share
 from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator, mix
 from superalign_env.types import Episode, Event, Metric, Role, View
-from superalign_training.algorithms.making import OnPolicy, Taught
+from superalign_training.algorithms.making import OnPolicy, Supervised
 from superalign_training.evaluation.robustness import query_of
 from superalign_training.experience import Example
 from superalign_training.judging import final_score
@@ -128,7 +128,7 @@ def distinct_queries(queries: Sequence[str]) -> float:
 
 
 def _imitate_winners(
-    pupil: Pupil, course: Taught, chain: Chain, tried: Sequence[Tried]
+    pupil: Pupil, course: Supervised, chain: Chain, tried: Sequence[Tried]
 ) -> tuple[Chain, dict[str, Any]]:
     """Teach the transformer attacker what worked, unless it then says little else."""
     bench, settings, role, attacker = pupil
