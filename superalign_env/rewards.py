@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from superalign_env.types import Event, Reward, Role, Seat, Signal, role_of
+from superalign_env.protocols import LOWEST_PAY
+from superalign_env.types import Judged, Reward, Role, Seat, Signal, role_of
 
 Weights = Mapping[Role, Mapping[str, float]]
 """role → part → weight. A part that is missing, or weighs 0, is recorded but not paid."""
@@ -28,7 +29,7 @@ class HumanPay(NamedTuple):
     use: LabelUse = "override"
     opinions: tuple[str, ...] = ()
     """Parts that are somebody's opinion of a turn: the scenario's ``opinions``."""
-    lowest_pay: float = -1.0
+    lowest_pay: float = LOWEST_PAY
     """Pay of a vetoed turn."""
     correction: "Correction | None" = None
     """For ``debias``: what opinions are worth, by people's labels."""
@@ -71,7 +72,7 @@ def settle(
     *,
     authors: Mapping[int, Seat] | None = None,
     signals: Iterable[Signal] = (),
-    verdicts: Iterable[tuple[Seat, int, int, float]] = (),
+    judged: Iterable[Judged] = (),
     rules: HumanPay = ADDED,
 ) -> dict[tuple[Seat, int], float]:
     """Return the pay of every turn of an episode.
@@ -93,7 +94,7 @@ def settle(
         weights: of its scenario.
         authors: who spoke at each turn; needed only with signals.
         signals: labels, preferences and vetoes about turns of this episode.
-        verdicts: (critic, its turn, turn judged, score), as `verdicts_of` finds them.
+        judged: facts of this episode.
         rules: how people's answers are paid.
 
     Returns:
@@ -110,10 +111,10 @@ def settle(
         value = None if kept is None else paid(kept, weights)
         if value is not None:
             earn(reward.seat, reward.turn, value)
-    for seat, turn, about, score in verdicts:
-        if about in statements.worth:
-            brier = 1.0 - 2.0 * (score - statements.worth[about]) ** 2
-            earn(seat, turn, _human(seat, weights) * brier)
+    for fact in judged:
+        if fact.about in statements.worth and fact.score is not None:
+            brier = 1.0 - 2.0 * (fact.score - statements.worth[fact.about]) ** 2
+            earn(fact.seat, fact.turn, _human(fact.seat, weights) * brier)
     for turn, seat in (authors or {}).items():
         if turn in statements.labels or turn in statements.preferred:
             earn(seat, turn, _human(seat, weights) * statements.merit(turn))
@@ -136,20 +137,6 @@ def _kept(reward: Reward, statements: "_Statements", rules: HumanPay) -> Reward 
 def _human(seat: Seat, weights: Weights) -> float:
     """Return the weight of people's answers in the pay of a seat."""
     return weights.get(role_of(seat), {}).get(HUMAN, 1.0)
-
-
-def verdicts_of(events: Iterable[Event]) -> list[tuple[Seat, int, int, float]]:
-    """Return (critic, its turn, turn judged, score) of every verdict of an episode."""
-    return [
-        (
-            event.seat,
-            event.turn,
-            int(event.evidence["about"]),
-            float(event.evidence["score"]),
-        )
-        for event in events
-        if event.kind == "verdict.given"
-    ]
 
 
 class _Statements(NamedTuple):

@@ -23,8 +23,9 @@ from superalign_training.loop.driver import Interrupted, Planned, drive
 from superalign_training.loop.playing import stage_scenario
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.seats import require_lineup
-from superalign_training.loop.stages.learn import learn
-from superalign_training.loop.supervisors.hearing import askable, unbroken
+from superalign_training.loop.stages.improve import improve
+from superalign_training.loop.supervisors.candidates import askable
+from superalign_training.loop.supervisors.hearing import unbroken
 from superalign_training.settings import read_settings
 from superalign_training.watching import Silent
 
@@ -32,7 +33,7 @@ ROLES = ("attacker", "learner", "critic")
 LABELS = {"kinds": {"label": 1}}
 
 
-def settings(model, *, train=None, **more):
+def settings(model, *, train=None, options=None, **more):
     grpo = {
         "id": "grpo",
         "steps": 2,
@@ -46,7 +47,7 @@ def settings(model, *, train=None, **more):
             "train": {"learner": {**grpo, **(train or {})}},
             # The scratch critic is undecided: at temperature 1 it says 9 as often as 0.
             "judge": {"temperature": 1.0},
-            "learn": {"vanilla": 1.0},
+            "options": {"vanilla": 1.0, **(options or {})},
             "budget": 0.0,
             **more,
         }
@@ -56,7 +57,9 @@ def settings(model, *, train=None, **more):
 def go(path, chosen, rounds=1, *, between=None, watcher=None):
     """Let the learner learn for some rounds; what is done between them gets the run."""
     plan = [
-        Planned("learn", partial(learn, settings=chosen), number)
+        Planned(
+            "improve-learner", partial(improve, settings=chosen, role="learner"), number
+        )
         for number in range(1, rounds + 1)
     ]
     begun = (path / "run.db").exists()
@@ -164,7 +167,7 @@ def test_answers_of_the_random_slice_never_reach_rows(speaking, tmp_path, monkey
     with Run.open(tmp_path / "run", readonly=True) as run:
         questions = {q.id: q for q in run.questions.all()}
         answered = {s.question for s in run.signals.read()}
-        agreement = run.metrics.read("critic.agreement")
+        agreement = run.metrics.read("verdicts.agreement")
         chain = run.stages.all()[-1].outputs["chain"]
     drawn = {name for name, q in questions.items() if q.slice == "random"}
     assert drawn <= answered

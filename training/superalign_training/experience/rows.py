@@ -12,7 +12,7 @@ from math import isfinite
 from typing import Literal, NamedTuple
 
 from superalign_env.errors import InvalidOption
-from superalign_env.rewards import ADDED, HumanPay, settle, verdicts_of
+from superalign_env.rewards import ADDED, HumanPay, settle
 from superalign_env.types import Episode, Reply, Seat, Signal, Utterance
 
 Origin = Literal["live", "stored", "late"]
@@ -153,7 +153,7 @@ def settled(
         episode.weights,
         authors={u.turn: u.seat for u in episode.utterances},
         signals=signals,
-        verdicts=verdicts_of(episode.events),
+        judged=episode.judged,
         rules=rules,
     )
 

@@ -16,7 +16,8 @@ from superalign_training.loop.cast import keep_policy, lineup_of, policy_of
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.playing import first_view, play, stage_scenario
 from superalign_training.loop.practice import Drill, practise
-from superalign_training.loop.supervisors.hearing import Hearing, askable
+from superalign_training.loop.supervisors.candidates import askable
+from superalign_training.loop.supervisors.hearing import Hearing
 from superalign_training.loop.supervisors.people import People
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings

@@ -8,16 +8,14 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
-from superalign_env.canonical import text_hash
 from superalign_env.errors import InvalidOption
-from superalign_env.humans.selection import Candidate, choose
+from superalign_env.humans.selection import choose
 from superalign_env.humans.simulated import work_through
 from superalign_env.measures import share
 from superalign_env.protocols import HasGold, Scenario, lowest_pay_of, opinions_of
-from superalign_env.rewards import Correction, HumanPay, score_of, verdicts_of
+from superalign_env.rewards import Correction, HumanPay, score_of
 from superalign_env.seeding import mix
 from superalign_env.store import declare, standing
 from superalign_env.types import (
@@ -28,11 +26,12 @@ from superalign_env.types import (
     Role,
     Seat,
     Signal,
-    Utterance,
     role_of,
 )
+from superalign_training.loop.cast import recorded_agent
 from superalign_training.loop.chain import NOTHING, Heard
 from superalign_training.loop.driver import Bench
+from superalign_training.loop.supervisors.candidates import Askable, askable
 from superalign_training.loop.supervisors.people import enrolled
 from superalign_training.settings import Settings
 from superalign_training.sources.settings import AskedKind
@@ -50,89 +49,6 @@ declare("people.asked", "Questions to people about a stage's episodes")
 declare("people.answered", "Answers to them before the update")
 declare("people.paid", "Answers that entered the pay before the update")
 declare("people.short", "Questions of the budget that had no turn left to be about")
-
-
-class Askable(NamedTuple):
-    """What people can be asked about a batch."""
-
-    turns: list[Candidate]
-    pairs: list[Candidate]
-    """Two turns of one seat in one episode, the earlier one first."""
-
-    @property
-    def episodes(self) -> int:
-        """Episodes with something to ask about."""
-        return len({one.episode for one in self.turns})
-
-    def without(self, asked: Iterable[Question]) -> "Askable":
-        """Return what is left when nobody is asked twice about one episode's turn."""
-        gone = {(q.episode, turn) for q in asked for turn in (q.turn, q.versus)}
-        return Askable(
-            *(
-                [c for c in kind if not {(c.episode, c.turn), (c.episode, c.versus)} & gone]
-                for kind in self
-            )
-        )
-
-
-def askable(episodes: Sequence[Episode], seats: Sequence[Seat]) -> Askable:
-    """Return the turns that people can be asked about, for the sake of some seats.
-
-    Where turns are judged, these are all turns of seats that are judged and learn, or that
-    are judged by whoever learns, readable verdict or not; where nobody judges, the last turn
-    of each seat that learns.
-
-    Args:
-        episodes: of one batch; failed ones are left out.
-        seats: that learn.
-    """
-    whole = [episode for episode in episodes if not episode.failed]
-    judges = _judges(whole)
-    asked = {
-        seat for seat, critics in judges.items() if seat in seats or critics & {*seats}
-    }
-    found = Askable([], [])
-    for episode in whole:
-        scores: dict[int, dict[str, float]] = {}
-        for critic, _, about, score in verdicts_of(episode.events):
-            scores.setdefault(about, {})[critic] = score
-        last = {u.seat: u for u in episode.utterances}
-        turns = [u for u in episode.utterances if u.seat in asked]
-        if not judges:
-            turns = [last[seat] for seat in seats if seat in last]
-        _add(found, episode.id, turns, scores)
-    return found
-
-
-def _judges(episodes: Sequence[Episode]) -> dict[Seat, set[Seat]]:
-    """Return seat → who judged its turns, wherever in the batch."""
-    judges: dict[Seat, set[Seat]] = {}
-    for episode in episodes:
-        spoken = {u.turn: u.seat for u in episode.utterances}
-        for critic, _, about, _ in verdicts_of(episode.events):
-            if about in spoken:
-                judges.setdefault(spoken[about], set()).add(critic)
-    return judges
-
-
-def _add(
-    found: Askable,
-    episode: str,
-    turns: Sequence[Utterance],
-    scores: Mapping[int, Mapping[str, float]],
-) -> None:
-    for u in turns:
-        said = scores.get(u.turn, {})
-        found.turns.append(Candidate(episode, u.turn, said, words=text_hash(u.text)))
-    by_seat: dict[Seat, list[Utterance]] = {}
-    for u in turns:
-        by_seat.setdefault(u.seat, []).append(u)
-    for one, other in (pair for own in by_seat.values() for pair in pairwise(own)):
-        means = [_mean(scores.get(u.turn, {}).values()) for u in (one, other)]
-        # As one source that is sure of the pair where its scores are apart.
-        sure = {"apart": 0.5 + (means[0] - means[1]) / 2}
-        words = text_hash(f"{one.text}\0{other.text}")
-        found.pairs.append(Candidate(episode, one.turn, sure, other.turn, words))
 
 
 class Hearing:
@@ -160,7 +76,8 @@ class Hearing:
         # After another algorithm of the same stage.
         same = heard.upto == bench.signals_to
         self._paid = [n for a, b in heard.paid for n in range(a, b + 1)] if same else []
-        self._bench, self._scenario, self._seats = bench, scenario, seats
+        self._bench, self._settings = bench, settings
+        self._scenario, self._seats = scenario, seats
         self._budget, self._people = settings.budget, settings.people
         asks = bool(settings.budget) and self._people.mode == "simulated"
         self._simulated = enrolled(bench, self._people.annotators) if asks else []
@@ -234,14 +151,21 @@ class Hearing:
         ]
         found += [
             Metric(
-                f"{critic}.agreement",
+                "verdicts.agreement",
                 *share(sum(agreed), len(agreed)),
-                tags={"with": "human"},
+                agent=self._agent_of(judges),
+                tags={"with": "human", "role": judges},
                 step=step,
             )
-            for critic, agreed in self._agreed.items()
+            for judges, agreed in self._agreed.items()
         ]
         return tuple(found)
+
+    def _agent_of(self, role: Role) -> str:
+        """Return who judges, where one agent holds the whole role."""
+        if role not in self._settings.lineup:
+            return ""
+        return recorded_agent(self._bench, role, self._settings)
 
     def _questions(self, found: Askable) -> list[Question]:
         """Spend the budget of a batch; what is left of a question is kept for the next."""
@@ -310,10 +234,10 @@ class Hearing:
 
     def _compare(self, label: Signal, episode: Episode) -> None:
         """Note whether critics agree with a person about a turn that was drawn at random."""
-        for critic, _, about, score in verdicts_of(episode.events):
-            if about == label.turn:
-                agreed = (score > 0.5) == (label.value > 0.5)
-                self._agreed.setdefault(role_of(critic), []).append(agreed)
+        for fact in episode.judged:
+            if fact.about == label.turn and fact.score is not None:
+                agreed = (fact.score > 0.5) == (label.value > 0.5)
+                self._agreed.setdefault(role_of(fact.seat), []).append(agreed)
 
     def _opinions(self, label: Signal, episode: Episode) -> list[tuple[str, float, float]]:
         """Return (part, score, label) of the opinions about a labelled turn."""
@@ -372,8 +296,3 @@ def unbroken(ids: Iterable[int]) -> tuple[tuple[int, int], ...]:
         else:
             rows.append((number, number))
     return tuple(rows)
-
-
-def _mean(values: Iterable[float]) -> float:
-    found = list(values)
-    return sum(found) / len(found) if found else 0.5
