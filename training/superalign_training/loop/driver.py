@@ -1,10 +1,8 @@
 """The one driver: runs a list of stages, records each, and continues where it stopped.
 
 A stage is a function from what it finds (`Bench`) to what it leaves (`Outcome`). The
-driver owns resume, lock, seeds and status; no stage calls a stage. Every stage derives
-its random numbers from (run seed, its name, generation, round) and starts from what lies
-in the record, so an interrupted stage is done again and ends as if nothing had happened.
-A fork begins with stages of its parent, made with other settings.
+driver owns resume, lock, seeds and status; no stage calls a stage. Random numbers come from
+(run seed, name, generation, round), so an interrupted stage is done again to the same end.
 """
 
 import shlex
@@ -59,7 +57,7 @@ class Watcher(Protocol):
         ...
 
     def wait(self, reason: str) -> object:
-        """The stage stands still until somebody does something; said again and again."""
+        """The stage stands still until somebody acts; said again and again."""
         ...
 
 
@@ -190,7 +188,6 @@ def drive(
     if ahead:  # else it has ended already, and nothing here can fail it
         run.set_status("running")
     residents = residents or Residents()
-    residents.attach(run, watcher.wait)
     chain = Chain.from_plain(done[-1].outputs["chain"]) if done else first()
     try:
         with sigterm_as_interrupt():
@@ -238,6 +235,7 @@ class Desk(NamedTuple):
 def _one(desk: Desk, planned: Planned, chain: Chain) -> Outcome:
     """Do and record one stage."""
     run = desk.run
+    desk.residents.attach(run, desk.watcher.wait)
     seed = mix(run.info.seed, label(planned.name), planned.generation, planned.round)
     begun = run.stages.begin(
         planned.name,

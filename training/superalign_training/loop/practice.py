@@ -15,7 +15,7 @@ from superalign_training.algorithms.making import OnPolicy
 from superalign_training.experience import Live, Row, training_rows
 from superalign_training.loop.chain import NOTHING, Chain
 from superalign_training.loop.driver import Bench
-from superalign_training.loop.late import Learning, late_cases
+from superalign_training.loop.late import LateCases, Learning, late_cases
 from superalign_training.loop.playing import play, seat_all
 from superalign_training.loop.recorder import Earnings
 from superalign_training.loop.supervisors.hearing import Hearing
@@ -77,31 +77,54 @@ def practise(
     hearing = Hearing(bench, settings, drill.scenario, seats, chain.unasked, heard)
     learning = Learning(policy, seats, algorithm, hearing.rules, settings.people.staleness)
     late = late_cases(bench, heard, learning)
-    earnings = Earnings()
+    batches = _Batches(bench, drill, algorithm, seats, hearing, late, shaping)
     told = bench.on_step(drill.role, policy, algorithm)
+    numbers = algorithm.improve(
+        policy,
+        Live(batches.rows, late.cap),
+        seed=bench.seed_of(f"trainer-{drill.part}"),
+        on_step=lambda done, numbers: told(done, {**numbers, **batches.earned()}),
+    )
+    metrics = hearing.metrics(drill.role) + late.metrics(drill.role, bench.round)
+    chain = chain.with_unasked(hearing.unasked)
+    if metrics or bench.signals_to > heard.upto:
+        chain = chain.with_heard(drill.role, hearing.heard())
+    return Practised(chain, numbers, metrics)
 
-    def cases(first: int, count: int) -> Sequence[Row]:
-        returned = late.take(count)
+
+class _Batches:
+    """Plays batches, has people asked about them, and makes rows of both.
+
+    Args:
+        bench: of the stage.
+        drill: what is played.
+        algorithm: says how often each case is played.
+        seats: that learn.
+        hearing: asks people.
+        late: cases that take some of the places of a batch.
+        shaping: adds to the pay of what is played.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        drill: Drill,
+        algorithm: OnPolicy,
+        seats: Sequence[Seat],
+        hearing: Hearing,
+        late: LateCases,
+        shaping: Shaping | None,
+    ) -> None:
+        self._bench, self._drill, self._algorithm = bench, drill, algorithm
+        self._seats, self._hearing, self._late = seats, hearing, late
+        self._shaping = shaping
+        self._earnings = Earnings()
+
+    def rows(self, first: int, count: int) -> Sequence[Row]:
+        """Return the rows of so many cases, those that late answers returned among them."""
+        returned = self._late.take(count)
         played = count - len(returned)
-        episodes = play(
-            bench,
-            drill.scenario,
-            drill.agents,
-            played,
-            part=drill.part,
-            first_case=first,
-            group=algorithm.num_generations,
-            fork_at=seats[0] if algorithm.fork else None,
-        )
-        signals = hearing.of(episodes)
-        rules = hearing.rules
-        rows: Sequence[Row] = [
-            row
-            for seat in seats
-            for row in training_rows(episodes, seat, signals, rules=rules)
-        ]
-        earnings.add(episodes, rows, signals, rules)
-        rows = rows if shaping is None else shaping(rows)
+        rows = self._played(first, played)
         again = [
             row._replace(case=case)
             for case, found in enumerate(returned, start=first + played)
@@ -109,17 +132,31 @@ def practise(
         ]
         return [*rows, *again]
 
-    numbers = algorithm.improve(
-        policy,
-        Live(cases, late.cap),
-        seed=bench.seed_of(f"trainer-{drill.part}"),
-        on_step=lambda done, numbers: told(done, {**numbers, **earnings.take()}),
-    )
-    metrics = hearing.metrics(drill.role) + late.metrics(drill.role, bench.round)
-    chain = chain.with_unasked(hearing.unasked)
-    if metrics or bench.signals_to > heard.upto:
-        chain = chain.with_heard(drill.role, hearing.heard())
-    return Practised(chain, numbers, metrics)
+    def earned(self) -> dict[str, float]:
+        """Return mean pay by part since the last look."""
+        return self._earnings.take()
+
+    def _played(self, first: int, count: int) -> Sequence[Row]:
+        drill, algorithm = self._drill, self._algorithm
+        episodes = play(
+            self._bench,
+            drill.scenario,
+            drill.agents,
+            count,
+            part=drill.part,
+            first_case=first,
+            group=algorithm.num_generations,
+            fork_at=self._seats[0] if algorithm.fork else None,
+        )
+        signals = self._hearing.of(episodes)
+        rules = self._hearing.rules
+        rows: Sequence[Row] = [
+            row
+            for seat in self._seats
+            for row in training_rows(episodes, seat, signals, rules=rules)
+        ]
+        self._earnings.add(episodes, rows, signals, rules)
+        return rows if self._shaping is None else self._shaping(rows)
 
 
 def practise_all(
