@@ -9,10 +9,11 @@ import msgspec
 
 from superalign_env import registry
 from superalign_env.errors import SuperalignError
-from superalign_env.lookup import scenario_id
+from superalign_env.lookup import named_object, scenario_id
 from superalign_env.types import Role
 from superalign_training.algorithms.algorithm import Algorithm, experience_kinds
 from superalign_training.algorithms.making import make_algorithm
+from superalign_training.algorithms.own import Own
 
 AgentReference = str | dict[str, Any]
 """``micro/3``, a folder, ``keyword``, ``same:learner``, or ``{id: …, key: value}``."""
@@ -26,6 +27,9 @@ FREE = ("lineup", "train")
 OBJECT = "object:"
 """``object:module.Class``: an agent that was given as a Python object."""
 
+LEARNER = "learner:"
+"""``learner:module.Class``: a `Learner` that was given as a Python object."""
+
 
 def has_weights(reference: AgentReference) -> bool:
     """Whether a reference can name something that is trained.
@@ -38,9 +42,38 @@ def has_weights(reference: AgentReference) -> bool:
     return name == "transformer" or name not in registry.entries("agent")
 
 
+def is_somebodys(reference: AgentReference) -> bool:
+    """Whether a reference names a class, a function or an object of somebody's."""
+    name = reference if isinstance(reference, str) else str(reference.get("id"))
+    kind, _, rest = name.partition(":")
+    dotted = all(part.isidentifier() for part in kind.split("."))
+    return bool(rest) and dotted and kind not in ("hf", "endpoint", "same")
+
+
+def is_learner(reference: AgentReference) -> bool:
+    """Whether a reference names a `Learner`: an agent that improves itself.
+
+    Raises:
+        InvalidOption: ``module:attribute`` that cannot be imported.
+    """
+    name = reference if isinstance(reference, str) else str(reference.get("id"))
+    if name.startswith(LEARNER):
+        return True
+    known = registry.entries("agent").get(name)
+    if known is not None:
+        if known.package.startswith("superalign_"):
+            return False  # none of ours; looking would import torch
+        named: Any = registry.load("agent", name)
+    elif is_somebodys(reference) and not name.startswith(OBJECT):
+        named = named_object(name, what="agent")
+    else:
+        return False
+    return all(callable(getattr(named, do, None)) for do in ("improve", "save", "load"))
+
+
 def learns_by_pay(algorithm: Algorithm[Any]) -> bool:
     """Whether an algorithm learns from episodes, and not from lessons."""
-    return "episodes" in experience_kinds(algorithm)
+    return not experience_kinds(algorithm).isdisjoint(("episodes", "paid"))
 
 
 def plain_name(scenario: str) -> str:
@@ -71,7 +104,9 @@ def scenario_preset(scenario: str) -> Mapping[str, Any]:
 def filled(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return lineup and algorithms as given, filled up from the scenario's preset.
 
-    A preset's algorithm is left out where whoever was named instead has no weights.
+    A preset's algorithm is left out where whoever was named instead has no weights. A
+    `Learner` improves itself unless it is frozen. An algorithm that trains one kind of agent
+    alone names it, for roles that hold whatever the preset says.
     """
     preset = scenario_preset(str(given.get("scenario", "red-team")))
     named, wanted = given.get("lineup") or {}, given.get("train") or {}
@@ -83,11 +118,19 @@ def filled(given: Mapping[str, Any]) -> dict[str, Any]:
     train: dict[str, Any] = {}
     for role, algorithms in preset.get("train", {}).items():
         train[role] = _algorithms(algorithms, role) if _can_learn(role, lineup) else None
+    for role, holder in lineup.items():
+        if role not in wanted and is_learner(holder):
+            train[role] = (Own(),)
     for role, chosen in wanted.items():
+        if isinstance(chosen, Mapping) and is_learner(lineup.get(role, "")):
+            train[role] = train.get(role) or (Own(),)
         changes = isinstance(chosen, Mapping) and "id" not in chosen
         if changes and train.get(role, ()) is None:
             continue  # changes what was left out
         train[role] = _algorithms(chosen, role, default=train.get(role) or ())
+        for algorithm in train[role] or ():
+            if isinstance(algorithm, Own) and algorithm.agent and role not in named:
+                lineup[role] = algorithm.agent
     return {"lineup": lineup, "train": train}
 
 

@@ -21,6 +21,7 @@ from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.types import Role
 from superalign_training.alarms.settings import Alarms
 from superalign_training.algorithms.making import AnyAlgorithm, OnPolicy, Taught
+from superalign_training.algorithms.own import Own
 from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.supervision import Supervise
 from superalign_training.evaluation.capability_settings import Capability
@@ -34,7 +35,9 @@ from superalign_training.lineup import (
     AgentReference,
     filled,
     has_weights,
+    is_learner,
     is_same,
+    is_somebodys,
     learns_by_pay,
 )
 from superalign_training.loggers import LogTo
@@ -245,18 +248,43 @@ class Settings(Section):
                     f"train.{role}: nobody holds a role {role}; {known}, or add "
                     f"lineup.{role}=micro/3 if the scenario has that role"
                 )
-            if not has_weights(self.reference(role)):
-                raise ValueError(
-                    f"train.{role}: lineup.{role}={self.lineup[role]} has no weights to "
-                    f"train; give it a policy (micro/3, a folder, hf:org/name), or freeze it "
-                    f"with train.{role}=null"
-                )
+            self._require_trainable(role)
         if not self.learning:
             raise ValueError(
                 "nobody learns; name an algorithm for a role that holds a policy, as in "
                 "lineup.learner=micro/3 train.learner=ppo"
             )
         return self
+
+    def _require_trainable(self, role: Role) -> None:
+        """Raise unless who holds a role can learn by the role's algorithms."""
+        named, algorithms = self.lineup[role], self.train[role] or ()
+        ids = ", ".join(one.id for one in algorithms)
+        own, improves = self.own(role), is_learner(self.reference(role))
+        if own is not None and len(algorithms) > 1:
+            raise ValueError(
+                f"train.{role}=[{ids}]: {own.id} has its learner to itself; name it alone"
+            )
+        if improves and own is None:
+            raise ValueError(
+                f"train.{role}: lineup.{role}={named} improves itself, {ids} cannot; drop "
+                f"train.{role}={ids} (or say own), or freeze it with train.{role}=null"
+            )
+        if own is not None and not own.agent and not improves:
+            raise ValueError(
+                f"train.{role}={own.id}: lineup.{role}={named} does not improve itself; name "
+                "a Learner (my_package:MyLearner, docs/your_policy.md), or an algorithm for a "
+                "policy (ppo, grpo, rloo, reinforce)"
+            )
+        if own is None and not has_weights(self.reference(role)):
+            yours = is_somebodys(self.reference(role))
+            raise ValueError(
+                f"train.{role}: lineup.{role}={named} has no weights "
+                + (f"that {ids} can train: implement Learner" if yours else "to train: ")
+                + (" (act, improve, save, load: docs/your_policy.md), " if yours else "")
+                + "give it a policy (micro/3, a folder, hf:org/name), or freeze it with "
+                f"train.{role}=null"
+            )
 
     @model_validator(mode="after")
     def _a_run_does_something(self) -> Self:
@@ -294,6 +322,11 @@ class Settings(Section):
         """Return the algorithms by which a role learns from episodes that it plays."""
         found = [one for one in self.train.get(role) or () if learns_by_pay(one)]
         return tuple(cast(list[OnPolicy], found))
+
+    def own(self, role: Role) -> Own | None:
+        """Return how much a role plays that improves itself; None if it does not."""
+        algorithms: tuple[object, ...] = self.train.get(role) or ()
+        return next((one for one in algorithms if isinstance(one, Own)), None)
 
     def by_lessons(self, role: Role) -> tuple[Taught, ...]:
         """Return the algorithms by which a role learns from lessons."""

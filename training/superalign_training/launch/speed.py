@@ -17,6 +17,8 @@ from superalign_training.settings import Settings
 _CASES = 64
 _STEPS = 3
 _BATCH = 32
+_STAND_IN: AgentReference = "micro/0"
+"""Is measured where nobody learns but learners of somebody's: how fast those are, nobody knows."""
 _STAGE = 0.2
 """Seconds for a checkpoint and what else begins and ends with a course."""
 
@@ -49,11 +51,13 @@ class Speed(NamedTuple):
 def speed_of(settings: Settings) -> Speed:
     """Measure a model of a run: the learner or another that learns, or the middle level."""
     levels, learning = settings.levels, settings.learning
-    model = (
-        levels[len(levels) // 2]
-        if settings.generations
-        else settings.reference("learner" if "learner" in learning else learning[0])
-    )
+    policies = [role for role in learning if not settings.own(role)]
+    if settings.generations:
+        model = levels[len(levels) // 2]
+    elif policies:
+        model = settings.reference("learner" if "learner" in policies else policies[0])
+    else:
+        model = _STAND_IN
     policy = Policy.from_reference(_plain(model), device=settings.device)
     scenario = stage_scenario(settings, split="train")
     variant = "plain" if "plain" in variants_of(scenario) else ""

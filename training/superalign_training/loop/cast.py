@@ -17,7 +17,15 @@ from superalign_training.league import Shelf
 from superalign_training.loop.chain import CHECKPOINTS, Chain
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.residents import Residents
-from superalign_training.policy import Checkpoint, Lora, Policy, SharedBase, read_agent
+from superalign_training.policy import (
+    AnyPolicy,
+    Checkpoint,
+    Lora,
+    OwnPolicy,
+    Policy,
+    SharedBase,
+    read_agent,
+)
 from superalign_training.registered import flaws
 from superalign_training.settings import Settings
 
@@ -39,13 +47,40 @@ def policy_of(bench: Bench, role: Role, settings: Settings) -> Policy:
             compiled=bool(named.get("compiled", False)),
             recompute=bool(named.get("recompute", False)),
         )
-    policy = first_policy(role, settings, bench.residents)
+    policy = _first(role, settings, bench.residents)
     if policy.hash != found.weights:
         raise RecordDamaged(
             f"{found.reference} has other weights now than when this run began; restore "
             "them, or start a new run"
         )
     return policy
+
+
+def trainee_of(bench: Bench, role: Role, settings: Settings) -> AnyPolicy:
+    """Return the policy, or the learner, of a role as the chain says it is, to be trained.
+
+    Raises:
+        RecordDamaged: a checkpoint is missing or was altered.
+    """
+    if not bench.chain.policies[role].own:
+        return policy_of(bench, role, settings)
+    return _own_of(bench, role, settings)
+
+
+def _own_of(bench: Bench, role: Role, settings: Settings) -> OwnPolicy:
+    found, fresh = bench.chain.policies[role], _own(role, settings, bench.residents)
+    if found.path:
+        return OwnPolicy.load(bench.run.path / found.path, found, fresh.learner)
+    if fresh.hash != found.weights:
+        raise RecordDamaged(_other_start(fresh))
+    return fresh
+
+
+def _other_start(fresh: OwnPolicy) -> str:
+    return (
+        f"{fresh.name} begins otherwise than when this run began; let it begin the same "
+        "whenever it is made (seed its random numbers), or start a new run"
+    )
 
 
 def lineup_of(bench: Bench, settings: Settings) -> dict[Role | Seat, Anyone]:
@@ -61,7 +96,7 @@ def agent_of(bench: Bench, role: Role | Seat, settings: Settings) -> Anyone:
         RecordDamaged: a checkpoint is missing or was altered.
     """
     if role in bench.chain.policies:
-        return speaker_of(bench, role, settings)
+        return player_of(bench, role, settings)
     return bench.residents.frozen(settings.reference(role), device=settings.device)
 
 
@@ -70,6 +105,32 @@ def recorded_agent(bench: Bench, role: Role, settings: Settings) -> str:
     if role in bench.chain.policies:
         return bench.chain.policies[role].agent
     return bench.run.agents.add(agent_of(bench, role, settings).spec, role=role)
+
+
+def player_of(bench: Bench, role: Role, settings: Settings) -> Agent:
+    """Return who plays for a role that learns: its policy's agent, or its learner.
+
+    Raises:
+        RecordDamaged: a checkpoint is missing or was altered.
+    """
+    found = bench.chain.policies[role]
+    if not found.own:
+        return speaker_of(bench, role, settings)
+    return bench.residents.speaker(
+        role, found, lambda: _own_of(bench, role, settings).agent
+    )
+
+
+def untrained_agent(bench: Bench, role: Role, settings: Settings) -> Agent:
+    """Return who played for a role before any training.
+
+    Raises:
+        RecordDamaged: it begins otherwise now.
+    """
+    first = first_policy(role, settings, bench.residents)
+    if isinstance(first, OwnPolicy) and first.hash != bench.chain.policies[role].original:
+        raise RecordDamaged(_other_start(first))
+    return first.agent
 
 
 def speaker_of(bench: Bench, role: Role, settings: Settings) -> TransformerAgent:
@@ -146,8 +207,8 @@ def _named(reference: str, settings: Settings) -> dict[str, Any]:
     return {}
 
 
-def first_policy(role: Role, settings: Settings, residents: Residents) -> Policy:
-    """Return the policy that a role starts from.
+def first_policy(role: Role, settings: Settings, residents: Residents) -> AnyPolicy:
+    """Return the policy, or the learner, that a role starts from.
 
     Args:
         role: whose.
@@ -158,6 +219,30 @@ def first_policy(role: Role, settings: Settings, residents: Residents) -> Policy
         UnknownId: nothing is called so.
         InvalidOption: it cannot be trained.
     """
+    own = settings.own(_trained_role(role, settings))
+    return _own(role, settings, residents) if own else _first(role, settings, residents)
+
+
+def _trained_role(role: Role, settings: Settings) -> Role:
+    """Return the role by whose algorithms the holder of a role learns."""
+    holder = settings.holder(role)
+    sharing = [name for name in settings.learning if settings.holder(name) == holder]
+    return sharing[0] if sharing else role
+
+
+def _own(role: Role, settings: Settings, residents: Residents) -> OwnPolicy:
+    given, own = settings.reference(role), settings.own(_trained_role(role, settings))
+    assert own is not None
+    learner = own.learner(
+        {"id": given} if isinstance(given, str) else given,
+        lambda: residents.fresh(given, device=settings.device),
+        seed=mix(settings.seed, label(f"learner-{settings.holder(role)}")),
+    )
+    name = given if isinstance(given, str) else str(given.get("id"))
+    return OwnPolicy(learner, reference=name)
+
+
+def _first(role: Role, settings: Settings, residents: Residents) -> Policy:
     given = settings.reference(role)
     start = {"id": given} if isinstance(given, str) else dict(given)
     if role == "critic":
@@ -165,7 +250,7 @@ def first_policy(role: Role, settings: Settings, residents: Residents) -> Policy
     return _untrained(start, settings, residents, name=settings.holder(role))
 
 
-def first_policies(settings: Settings, residents: Residents) -> dict[Role, Policy]:
+def first_policies(settings: Settings, residents: Residents) -> dict[Role, AnyPolicy]:
     """Return what every policy that learns starts from, for all roles that it holds."""
     learning = {settings.holder(role) for role in settings.learning}
     return {
@@ -209,7 +294,7 @@ def shelf_of(bench: Bench, settings: Settings) -> Shelf:
     return Shelf(
         bench.run.path,
         settings.device,
-        first=lambda role: first_policy(role, settings, bench.residents),
+        first=lambda role: _first(role, settings, bench.residents),
         base=lambda reference: bench.residents.base(reference, device=settings.device),
     )
 
@@ -245,7 +330,7 @@ def keep_policy(
     bench: Bench,
     chain: Chain,
     role: Role,
-    policy: Policy,
+    policy: AnyPolicy,
     *,
     side: str | None = None,
     parent: str | None = None,

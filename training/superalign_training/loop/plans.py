@@ -83,15 +83,26 @@ def left_out(settings: Settings) -> list[str]:
         ]
     lines = []
     for role, stages in _OF_ROLE.items():
-        if role not in settings.learning:
+        own = settings.own(role)
+        if role not in settings.learning or (own and role != "learner"):
             verb = "is" if len(stages) == 1 else "are"
             lines.append(
                 f"{' and '.join(stages)} {verb} left out: the {role} "
-                f"({_name(settings.reference(role))}) does not learn"
+                f"({_name(settings.reference(role))}) "
+                + ("improves itself by pay" if own else "does not learn")
             )
-    if settings.league.share and set(RED_TEAM) - set(settings.learning):
-        lines.append("the league is left out: not all of its roles learn")
+    if settings.league.share and not _has_league(settings):
+        lines.append("the league is left out: not all of its roles are policies that learn")
     return lines
+
+
+def _taught(settings: Settings, role: Role) -> bool:
+    """Whether a role learns, and not by itself: only policies go to school."""
+    return role in settings.learning and settings.own(role) is None
+
+
+def _has_league(settings: Settings) -> bool:
+    return bool(settings.league.share) and all(_taught(settings, r) for r in RED_TEAM)
 
 
 def _name(reference: AgentReference) -> str:
@@ -117,20 +128,23 @@ def _rounds(settings: Settings) -> Iterator[_Entry]:
 
 def _red_team(settings: Settings) -> Iterator[_Entry]:
     """Judge → evaluate, rounds with an evaluation each, test at the end."""
-    if "critic" in settings.learning:
+    if _taught(settings, "critic"):
         yield "judge", judge, 0, 0
     yield "evaluate", evaluate, 0, 0
     for number in range(1, settings.rounds + 1):
         yield from _round(settings, 0, number)
     yield "test", test, 0, settings.rounds
-    if settings.evaluate.critic_cases and {"critic", "learner"} <= set(settings.learning):
+    probed = _taught(settings, "critic") and _taught(settings, "learner")
+    if settings.evaluate.critic_cases and probed:
         yield "critics", critics, 0, settings.rounds
 
 
 def _round(settings: Settings, generation: int, number: int) -> Iterator[_Entry]:
     """Attack → (survey → supervise →) learn → annotate → calibrate (→ evaluate) (→ league → trial)."""
-    if "attacker" in settings.learning:
+    if _taught(settings, "attacker"):
         yield "attack", attack, generation, number
+    elif settings.own("attacker"):
+        yield "improve-attacker", partial(improve, role="attacker"), generation, number
     if settings.evaluate.survey:
         yield "survey", survey, generation, number
     if settings.supervise is not None:
@@ -139,11 +153,13 @@ def _round(settings: Settings, generation: int, number: int) -> Iterator[_Entry]
     if settings.by_pay("learner"):
         yield "learn", learn, generation, number
     yield "annotate", annotate, generation, number
-    if "critic" in settings.learning:
+    if _taught(settings, "critic"):
         yield "calibrate", calibrate, generation, number
+    elif settings.own("critic"):
+        yield "improve-critic", partial(improve, role="critic"), generation, number
     if not generation:  # a generation is measured as a whole
         yield "evaluate", evaluate, generation, number
-    if settings.league.share and not set(RED_TEAM) - set(settings.learning):
+    if _has_league(settings):
         yield "league", partial(league, rules=settings.league), generation, number
         yield "trial", partial(trial, rules=settings.league), generation, number
 

@@ -10,6 +10,7 @@ from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator
 from superalign_env.types import Role, Split, role_of
+from superalign_training.loop.cast import first_policy
 from superalign_training.loop.plans import GENERATIONS, left_out, plays_red_team
 from superalign_training.loop.playing import stage_scenario
 from superalign_training.loop.residents import Residents
@@ -89,7 +90,10 @@ def _require_agents(settings: Settings, residents: Residents) -> None:
     for name in settings.lineup:
         reference = settings.reference(name)
         if settings.holder(name) in learning:
-            require_known(reference)
+            if settings.own(name):
+                first_policy(name, settings, residents)  # made, so that it may refuse
+            else:
+                require_known(reference)
             continue
         frozen = residents.frozen(reference, device=settings.device)
         if waits(frozen) and settings.generations:
@@ -110,7 +114,9 @@ def _require_known(
 
 def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
     """Raise unless a chain of generations can be raised in a scenario."""
-    missing = [role for role in GENERATIONS if role not in settings.learning]
+    missing = [
+        role for role in GENERATIONS if role not in settings.learning or settings.own(role)
+    ]
     if not plays_red_team(settings) or missing:
         raise InvalidOption(
             f"generations={settings.generations} needs a scenario with the variants attacked, "
@@ -122,7 +128,8 @@ def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
 def _lacking(scenario: Scenario[Any], missing: Collection[Role]) -> str:
     if not missing:
         return f"{scenario.id} declares no such variants"
-    return f"{' and '.join(missing)} {'does' if len(missing) == 1 else 'do'} not learn"
+    verb = "does" if len(missing) == 1 else "do"
+    return f"{' and '.join(missing)} {verb} not learn by an algorithm for policies"
 
 
 def _require_paid_learner(settings: Settings) -> None:

@@ -28,10 +28,10 @@ from superalign_training.judging import final_score
 from superalign_training.loop.archive import searcher
 from superalign_training.loop.cast import (
     agent_of,
-    first_policy,
     lineup_of,
+    player_of,
     recorded_agent,
-    speaker_of,
+    untrained_agent,
 )
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.playing import play, stage_scenario
@@ -58,7 +58,7 @@ def test(bench: Bench, settings: Settings) -> Outcome:
     final = agent_of(bench, "learner", settings)
     before = final
     if "learner" in bench.chain.policies:
-        before = first_policy("learner", settings, bench.residents).agent
+        before = untrained_agent(bench, "learner", settings)
     learners = {"before": before, "final": final}
     answers: dict[str, list[Answered]] = {}
     metrics: list[Metric] = []
@@ -163,7 +163,7 @@ class Trial:
         if "attacker" not in self._settings.learning:
             return []
         known = searcher(self._bench)
-        transformer = speaker_of(self._bench, "attacker", self._settings)
+        transformer = player_of(self._bench, "attacker", self._settings)
         agents = {
             **self._lineup,
             # What the archive holds is of the training split, hence invalid here.

@@ -13,23 +13,28 @@ from superalign_env.evaluation import metrics, paired, pay_of
 from superalign_env.seeding import generator, label, mix
 from superalign_env.types import Episode, Metric, Role, Seat, Split, role_of
 from superalign_training.evaluation.outcome_summary import GAIN
-from superalign_training.loop.cast import first_policy, keep_policy, lineup_of, policy_of
+from superalign_training.loop.cast import (
+    keep_policy,
+    lineup_of,
+    trainee_of,
+    untrained_agent,
+)
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.playing import play, stage_scenario
-from superalign_training.loop.practice import Drill, practise, reported
+from superalign_training.loop.practice import Drill, reported, train_holder
 from superalign_training.settings import Settings
 
 
 def improve(bench: Bench, settings: Settings, role: Role) -> Outcome:
     """Improve the policy of a role by what all seats that it holds are paid."""
-    policy = policy_of(bench, role, settings)
+    policy = trainee_of(bench, role, settings)
     holder = settings.holder(role)
     shared = {name: policy.agent for name in _held(settings, holder)}
     agents = {**lineup_of(bench, settings), **shared}
     scenario = stage_scenario(settings, split="train")
     numbers: dict[str, float] = {}
     for algorithm in settings.by_pay(role):
-        numbers |= practise(
+        numbers |= train_holder(
             bench, policy, Drill(role, scenario, agents, f"improve-{role}"), algorithm
         )
     chain = keep_policy(bench, bench.chain, role, policy)
@@ -48,8 +53,7 @@ def test_outcomes(bench: Bench, settings: Settings) -> Outcome:
     """Measure, once, the lineup before and after training on the same unseen tasks."""
     final = lineup_of(bench, settings)
     untrained: dict[Role | Seat, Anyone] = {
-        role: first_policy(role, settings, bench.residents).agent
-        for role in bench.chain.policies
+        role: untrained_agent(bench, role, settings) for role in bench.chain.policies
     }
     before = _measured(bench, settings, {**final, **untrained}, "before", "test")
     bench.watcher.step(1, 2, {})

@@ -13,12 +13,12 @@ from superalign_training.loop.cast import (
     agent_of,
     keep_policy,
     lineup_of,
-    policy_of,
-    speaker_of,
+    player_of,
+    trainee_of,
 )
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.playing import stage_scenario
-from superalign_training.loop.practice import Drill, practise, reported
+from superalign_training.loop.practice import Drill, reported, train_holder
 from superalign_training.loop.stages.league import league_opponents
 from superalign_training.mixture import Mixture
 from superalign_training.settings import Settings
@@ -29,7 +29,7 @@ def learn(bench: Bench, settings: Settings) -> Outcome:
     scenario = stage_scenario(
         settings, split="train", plant=0.0, vanilla=settings.learn.vanilla
     )
-    learner = policy_of(bench, "learner", settings)
+    learner = trainee_of(bench, "learner", settings)
     agents = {
         **lineup_of(bench, settings),
         "attacker": attackers(bench, settings),
@@ -38,7 +38,7 @@ def learn(bench: Bench, settings: Settings) -> Outcome:
     numbers: dict[str, float] = {}
     for algorithm in settings.by_pay("learner"):
         drill = Drill("learner", scenario, agents, "learn")
-        numbers |= practise(bench, learner, drill, algorithm)
+        numbers |= train_holder(bench, learner, drill, algorithm)
     chain = keep_policy(bench, bench.chain, "learner", learner)
     agent = chain.policies["learner"].agent
     return Outcome(
@@ -48,7 +48,7 @@ def learn(bench: Bench, settings: Settings) -> Outcome:
 
 def attackers(bench: Bench, settings: Settings) -> Anyone:
     """Return the attackers to learn against; one that does not learn attacks alone."""
-    if "attacker" not in settings.learning:
+    if "attacker" not in settings.learning or settings.own("attacker"):
         return agent_of(bench, "attacker", settings)
     return mixed_attackers(bench, settings)
 
@@ -67,7 +67,7 @@ def mixed_attackers(
     share = settings.learn.search_share
     today: dict[str, Agent] = {
         "search": search if search is not None else searcher(bench),
-        "transformer": speaker_of(bench, "attacker", settings),
+        "transformer": player_of(bench, "attacker", settings),
     }
     shares = {"search": share, "transformer": 1.0 - share}
     seed = bench.seed_of("opponents")
