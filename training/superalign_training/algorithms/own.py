@@ -1,11 +1,12 @@
 """How much a learner that improves itself plays: ``train.ROLE=own``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from superalign_env.asking import Anyone, name_of
 from superalign_env.errors import InvalidOption
 from superalign_env.protocols import Learner
+from superalign_env.types import Paid
 from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.algorithms.updates.history import History
@@ -77,18 +78,26 @@ class Own(Section):
                     f"{policy.name} spoke in none of {self.batch_size} cases, so there is "
                     "nothing to learn from; play more (batch_size), or another scenario"
                 )
-            reward = sum(episode.total for episode in episodes) / len(episodes)
-            numbers: dict[str, float] = {}
-
-            def tell(
-                told: Mapping[str, float],
-                done: int = step + 1,
-                all_: dict[str, float] = numbers,
-            ) -> None:
-                all_.update(told)
-                if on_step is not None:
-                    on_step(done, {**told, "reward": reward})
-
-            policy.improve(episodes, seed=seed, on_step=tell)
-            history.add({**numbers, "reward": reward})
+            history.add(_improved(policy, episodes, step + 1, seed=seed, on_step=on_step))
         return history.outcome()
+
+
+def _improved(
+    policy: OwnPolicy,
+    episodes: Sequence[Paid],
+    done: int,
+    *,
+    seed: int,
+    on_step: OnStep | None,
+) -> dict[str, float]:
+    """Return the numbers of one step, what it was paid among them."""
+    paid = {"reward": sum(episode.total for episode in episodes) / len(episodes)}
+    numbers = dict(paid)
+
+    def tell(told: Mapping[str, float]) -> None:
+        numbers.update(told, **paid)
+        if on_step is not None:
+            on_step(done, {**told, **paid})
+
+    policy.improve(episodes, seed=seed, on_step=tell)
+    return numbers
