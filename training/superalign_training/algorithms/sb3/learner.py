@@ -59,7 +59,7 @@ class Sb3Learner:
                 "MlpPolicy",
                 _Spaces(self._features.size, rules.choices),
                 learning_rate=rules.learning_rate,
-                n_steps=2,  # of a buffer that is never used
+                n_steps=rules.minibatch_size,  # of a buffer that is never used
                 batch_size=rules.minibatch_size,
                 n_epochs=rules.update_epochs,
                 gamma=rules.gamma,

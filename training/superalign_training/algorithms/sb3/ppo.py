@@ -26,10 +26,10 @@ class Sb3Ppo(Own):
     agent: ClassVar[str] = "sb3"
     batch_size: Count = 64
     """Different cases of a step."""
-    learning_rate: PositiveFloat = 3e-3
+    learning_rate: PositiveFloat = 1e-3
     clip_range: PositiveFloat = 0.2
     update_epochs: Count = 10
-    minibatch_size: Count = 64
+    minibatch_size: Plural = 64
     """Turns of one gradient step."""
     gamma: Share = 1.0
     gae_lambda: Share = 0.95
