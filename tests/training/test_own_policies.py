@@ -10,7 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from superalign_env.errors import InvalidOption, NotReproducible, ProtocolError, RecordDamaged
+from superalign_env.errors import (
+    InvalidOption,
+    NotReproducible,
+    ProtocolError,
+    RecordDamaged,
+)
 from superalign_env.protocols import Learner
 from superalign_env.store import Run
 from superalign_env.testing import check_agent
@@ -18,6 +23,7 @@ from superalign_env.types import AgentSpec, Reply
 from superalign_training.algorithms.sb3.learner import Sb3Learner
 from superalign_training.algorithms.sb3.ppo import Sb3Ppo
 from superalign_training.launch.composing import composed
+from superalign_training.launch.terminal import launch_fork
 from superalign_training.loop.plans import left_out, plan
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.seats import require_lineup
@@ -129,7 +135,11 @@ class Net(nn.Module):
         (Net, "own", "does not improve itself"),
         (lambda: "micro/0", "own", "does not improve itself; name a Learner"),
         (lambda: "keyword", "ppo", "no weights to train: give it a policy"),
-        (lambda: {"id": "sb3", "path_or_model": "x.zip"}, "sb3-ppo", "cannot train its path"),
+        (
+            lambda: {"id": "sb3", "path_or_model": "x.zip"},
+            "sb3-ppo",
+            "cannot train its path",
+        ),
         (lambda: "micro/0", "sb3-ppo", "cannot train micro/0"),
     ],
 )
@@ -163,6 +173,19 @@ def test_roles_of_red_teaming_may_improve_themselves(mine):
     lines = "\n".join(left_out(settings))
     assert "judge and calibrate are left out: the critic" in lines
     assert "improves itself by pay" in lines and "the league is left out" in lines
+    assert "labels and vetoes of people do not reach the learner" in lines
+    assert "do not reach" not in "\n".join(left_out(chosen(*words, "budget=0")))
+
+
+@pytest.mark.parametrize("word", ["evaluate.survey=true", "supervise={algorithm: dpo}"])
+def test_stages_that_need_a_policy_are_refused(mine, word):
+    with pytest.raises(InvalidOption, match="needs a learner that is a policy"):
+        require_lineup(chosen(f"lineup.learner={mine}", word), Residents())
+
+
+def test_a_learner_in_one_seat_alone_plays_as_it_is(mine):
+    settings = chosen("lineup.critic_0=" + mine, "lineup.critic=keyword")
+    assert "critic_0" not in settings.train and settings.own("critic") is None
 
 
 # ---------------------------------------------------------------- runs
@@ -219,7 +242,9 @@ class Stop(Silent):
 def outcome(folder):
     stages = stages_of(folder)
     with Run.open(folder, readonly=True) as run:
-        metrics = [(r.metric.name, r.metric.step, r.metric.value) for r in run.metrics.read()]
+        metrics = [
+            (r.metric.name, r.metric.step, r.metric.value) for r in run.metrics.read()
+        ]
     chain = stages[-1].outputs["chain"]["policies"]
     files = {
         path.relative_to(folder).as_posix(): path.read_bytes()
@@ -236,6 +261,17 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(tmp_path, place):
         run_of(tmp_path / "stopped", watcher=Stop(place)).run()
     run_of(tmp_path / "stopped").run(resume=True)
     assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
+
+
+def test_a_finished_run_goes_on_in_a_fork(mine, tmp_path):
+    run_of(tmp_path / "run", lineup={"speaker": mine}).run()
+    launch_fork(tmp_path / "run", [f"run_dir={tmp_path / 'fork'}", "rounds=3"])
+    first, fork = (stages_of(tmp_path / name) for name in ("run", "fork"))
+    before, after = (
+        stages[-1].outputs["chain"]["policies"]["speaker"] for stages in (first, fork)
+    )
+    assert after["updates"] == before["updates"] + 3
+    assert after["weights"] != before["weights"] and after["original"] == before["original"]
 
 
 def test_an_altered_checkpoint_is_refused(tmp_path):
@@ -315,7 +351,10 @@ def raising(*_, **__):
 @pytest.mark.parametrize(
     ("methods", "message"),
     [
-        ({"improve": raising}, r"Broken.improve failed with ZeroDivisionError: oh; it must "),
+        (
+            {"improve": raising},
+            r"Broken.improve failed with ZeroDivisionError: oh; it must ",
+        ),
         ({"improve": lambda *_, **__: None}, "improve returned a NoneType; it must return"),
         ({"improve": lambda *_, **__: {"x": float("nan")}}, "improve returned x=nan"),
         ({"improve": lambda *_, **__: {"x": "much"}}, "returned what is no number"),
@@ -332,7 +371,7 @@ def test_its_own_failures_are_sentences(tmp_path, methods, message):
 
 def test_a_learner_that_cannot_be_copied_is_told_what_to_do(tmp_path):
     learner = broken(__deepcopy__=raising)()
-    with pytest.raises(InvalidOption, match="cannot be copied .* name its class"):
+    with pytest.raises(InvalidOption, match=r"cannot be copied .* name its class"):
         run_of(tmp_path / "run", learner).run()
 
 
@@ -355,7 +394,7 @@ class Forgetful(Coin):
 
 class Careless(Coin):
     def improve(self, episodes, *, seed, on_step):
-        self.scores[0] += float(np.random.rand())  # noqa: NPY002 - that is the fault
+        self.scores[0] += float(np.random.rand())
         return {}
 
 
@@ -373,7 +412,7 @@ class Idle(Coin):
 class Restless(Coin):
     def __init__(self):
         super().__init__()
-        self.scores[0] = float(np.random.rand())  # noqa: NPY002 - that is the fault
+        self.scores[0] = float(np.random.rand())
 
 
 def test_the_check_takes_good_learners():
@@ -480,7 +519,7 @@ def test_sb3_resumes_exactly(tmp_path):
 
 
 def test_sb3_changes_no_global_random_state():
-    before = torch.random.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    before = torch.random.get_rng_state(), np.random.get_state()[1].tolist()
     Sb3Learner(Sb3Ppo(choices=2), seed=1)
-    after = torch.random.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    after = torch.random.get_rng_state(), np.random.get_state()[1].tolist()
     assert torch.equal(before[0], after[0]) and before[1] == after[1]

@@ -135,7 +135,9 @@ def test_a_learner_against_a_served_model(speaking, server, tmp_path):
     assert said_by(episodes, "critic_0") == {"score 1 sure 8", "score 8 sure 8"}
 
 
-def test_a_learner_against_a_script_is_paid_by_the_truth_and_by_no_critic(speaking, tmp_path):
+def test_a_learner_against_a_script_is_paid_by_the_truth_and_by_no_critic(
+    speaking, tmp_path
+):
     asked = []
 
     def script(view):

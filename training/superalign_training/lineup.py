@@ -10,7 +10,7 @@ import msgspec
 from superalign_env import registry
 from superalign_env.errors import SuperalignError
 from superalign_env.lookup import named_object, scenario_id
-from superalign_env.types import Role
+from superalign_env.types import Role, role_of
 from superalign_training.algorithms.algorithm import Algorithm, experience_kinds
 from superalign_training.algorithms.making import make_algorithm
 from superalign_training.algorithms.own import Own
@@ -119,7 +119,7 @@ def filled(given: Mapping[str, Any]) -> dict[str, Any]:
     for role, algorithms in preset.get("train", {}).items():
         train[role] = _algorithms(algorithms, role) if _can_learn(role, lineup) else None
     for role, holder in lineup.items():
-        if role not in wanted and is_learner(holder):
+        if role not in wanted and role_of(role) == role and is_learner(holder):
             train[role] = (Own(),)
     for role, chosen in wanted.items():
         if isinstance(chosen, Mapping) and is_learner(lineup.get(role, "")):

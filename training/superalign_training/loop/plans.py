@@ -91,6 +91,13 @@ def left_out(settings: Settings) -> list[str]:
                 f"({_name(settings.reference(role))}) "
                 + ("improves itself by pay" if own else "does not learn")
             )
+    for role in settings.learning:
+        if settings.own(role) and settings.budget:
+            lines.append(
+                f"labels and vetoes of people do not reach the {role} "
+                f"({_name(settings.reference(role))}): it improves itself by what its plays "
+                "are paid at once"
+            )
     if settings.league.share and not _has_league(settings):
         lines.append("the league is left out: not all of its roles are policies that learn")
     return lines

@@ -133,7 +133,14 @@ def _lacking(scenario: Scenario[Any], missing: Collection[Role]) -> str:
 
 
 def _require_paid_learner(settings: Settings) -> None:
-    """Raise where the learner of red-teaming shall learn from lessons: nobody holds any."""
+    """Raise where the learner of red-teaming shall learn from what nobody can give it."""
+    wanted = {"supervise": settings.supervise, "evaluate.survey": settings.evaluate.survey}
+    for name, value in wanted.items():
+        if value and settings.own("learner"):
+            raise InvalidOption(
+                f"{name} needs a learner that is a policy (micro/3, a folder), and "
+                f"lineup.learner={settings.lineup['learner']} improves itself; leave it out"
+            )
     for algorithm in settings.by_lessons("learner"):
         raise InvalidOption(
             f"train.learner={algorithm.id} learns from lessons, and the stage learn has only "

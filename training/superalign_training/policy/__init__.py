@@ -8,7 +8,7 @@ from superalign_training.policy.folder import read_agent
 from superalign_training.policy.memory import Memory, memory_of
 from superalign_training.policy.optimiser import MasterAdamW
 from superalign_training.policy.outlook import Outlook, ValueHead
-from superalign_training.policy.own import OwnAgent, OwnPolicy
+from superalign_training.policy.own import OwnAgent, OwnPolicy, require_unaltered
 from superalign_training.policy.policy import Policy
 from superalign_training.policy.schedule import Schedule
 
@@ -31,5 +31,6 @@ __all__ = [
     "ValueHead",
     "memory_of",
     "read_agent",
+    "require_unaltered",
     "shared_base",
 ]

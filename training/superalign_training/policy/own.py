@@ -111,11 +111,7 @@ class OwnPolicy:
             RecordDamaged: the folder is missing or was altered.
             ProtocolError: `load` fails, or restores something else than `save` wrote.
         """
-        if _hash(files_of(folder)) != expected.weights:
-            raise RecordDamaged(
-                f"the checkpoint {folder} is missing or was altered: its files are not what "
-                "the record names; restore it from a copy, or start a new run"
-            )
+        require_unaltered(folder, expected)
         policy = cls(
             learner,
             reference=expected.reference,
@@ -253,6 +249,19 @@ class OwnPolicy:
                 f"{self.name}.{method} failed with {type(error).__name__}: {error}; it must "
                 f"{must} (docs/your_policy.md)"
             ) from error
+
+
+def require_unaltered(folder: Path, expected: Checkpoint) -> None:
+    """Compare the files of a learner with their recorded hash.
+
+    Raises:
+        RecordDamaged: they differ, or are missing.
+    """
+    if _hash(files_of(folder)) != expected.weights:
+        raise RecordDamaged(
+            f"the checkpoint {folder} is missing or was altered: its files are not what the "
+            "record names; restore it from a copy, or start a new run"
+        )
 
 
 def _hash(files: Mapping[str, str]) -> str:

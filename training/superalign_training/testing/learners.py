@@ -86,7 +86,10 @@ class _Trial:
                 f"all {len(episodes)} plays of {self._scenario.id} were paid alike, so nothing "
                 "could be learned; check it in another scenario, or with more cases"
             )
-        numbers, again = self._improved(one, episodes, 1), self._improved(other, episodes, 1)
+        numbers, again = (
+            self._improved(one, episodes, 1),
+            self._improved(other, episodes, 1),
+        )
         if (numbers, one.hash) != (again, other.hash):
             raise NotReproducible(
                 f"{self._name}.improve made another learner, or other numbers, of the same "
