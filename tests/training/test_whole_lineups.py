@@ -20,7 +20,7 @@ BRIEF = {
     "fresh_waves": 2,
     "family_cases": 0,
 }
-FEW = {"id": "reinforce", "steps": 2, "cases": 8}
+FEW = {"id": "reinforce", "steps": 2, "batch_size": 8}
 
 
 def trained(folder, scenario="red-team", **settings):

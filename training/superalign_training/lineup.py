@@ -76,6 +76,58 @@ def learns_by_pay(algorithm: Algorithm[Any]) -> bool:
     return not experience_kinds(algorithm).isdisjoint(("episodes", "paid"))
 
 
+def require_able(
+    role: Role,
+    lineup: Mapping[Role, AgentReference],
+    reference: AgentReference,
+    algorithms: Sequence[Algorithm[Any]],
+) -> None:
+    """Raise unless who holds a role can learn by its algorithms.
+
+    Args:
+        role: that shall learn.
+        lineup: that names its holder.
+        reference: who that is: of ``same:learner``, the learner's.
+        algorithms: of the role.
+
+    Raises:
+        ValueError: says why not, and what to do.
+    """
+    flaw = _inability(f"lineup.{role}={lineup[role]}", reference, algorithms)
+    if flaw:
+        raise ValueError(f"train.{role}: {flaw}, or freeze it with train.{role}=null")
+
+
+def _inability(
+    named: str, reference: AgentReference, algorithms: Sequence[Algorithm[Any]]
+) -> str:
+    """Return why an agent cannot learn by algorithms, and what to do; empty if it can."""
+    ids = ", ".join(one.id for one in algorithms)
+    chosen: Sequence[object] = algorithms
+    own = [one for one in chosen if isinstance(one, Own)]
+    improves = is_learner(reference)
+    if own and len(algorithms) > 1:
+        return f"[{ids}]: {own[0].id} has its learner to itself; name it alone"
+    if improves and not own:
+        return (
+            f"{named} improves itself, {ids} cannot; leave the algorithm out (or say own)"
+        )
+    if own and not own[0].agent and not improves:
+        return (
+            f"{named} does not improve itself; name a Learner (my_package:MyLearner, "
+            "docs/your_policy.md), or an algorithm for a policy (ppo, grpo, rloo, reinforce)"
+        )
+    if own or has_weights(reference):
+        return ""
+    cure = "give it a policy (micro/3, a folder, hf:org/name)"
+    if is_somebodys(reference):
+        return (
+            f"{named} has no weights that {ids} can train: implement Learner (act, improve, "
+            f"save, load: docs/your_policy.md), {cure}"
+        )
+    return f"{named} has no weights to train; {cure}"
+
+
 def plain_name(scenario: str) -> str:
     """Return the id of a scenario without its version; a class of somebody's as it is named.
 

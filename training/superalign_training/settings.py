@@ -20,7 +20,7 @@ from pydantic import (
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.types import Role
 from superalign_training.alarms.settings import Alarms
-from superalign_training.algorithms.making import AnyAlgorithm, OnPolicy, Taught
+from superalign_training.algorithms.making import AnyAlgorithm, OnPolicy, Supervised
 from superalign_training.algorithms.own import Own
 from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.supervision import Supervise
@@ -34,11 +34,9 @@ from superalign_training.lineup import (
     SAME,
     AgentReference,
     filled,
-    has_weights,
-    is_learner,
     is_same,
-    is_somebodys,
     learns_by_pay,
+    require_able,
 )
 from superalign_training.loggers import LogTo
 from superalign_training.risks.settings import Conform, Discover, Gate
@@ -74,7 +72,7 @@ class Judge(Section):
     """Steps on verdicts about a single answer, before all are taught. Whether an answer
     is good is an exclusive-or of answer and request, which small models find late unless
     they know one half of it."""
-    imitation: Sft = Sft(steps=200, batch=64, rate=4e-3)
+    imitation: Sft = Sft(steps=200, batch_size=64, learning_rate=4e-3)
     """One course on all answers."""
     courses: Count = 3
     """How often the course is held at most."""
@@ -248,43 +246,13 @@ class Settings(Section):
                     f"train.{role}: nobody holds a role {role}; {known}, or add "
                     f"lineup.{role}=micro/3 if the scenario has that role"
                 )
-            self._require_trainable(role)
+            require_able(role, self.lineup, self.reference(role), self.train[role] or ())
         if not self.learning:
             raise ValueError(
                 "nobody learns; name an algorithm for a role that holds a policy, as in "
                 "lineup.learner=micro/3 train.learner=ppo"
             )
         return self
-
-    def _require_trainable(self, role: Role) -> None:
-        """Raise unless who holds a role can learn by the role's algorithms."""
-        named, algorithms = self.lineup[role], self.train[role] or ()
-        ids = ", ".join(one.id for one in algorithms)
-        own, improves = self.own(role), is_learner(self.reference(role))
-        if own is not None and len(algorithms) > 1:
-            raise ValueError(
-                f"train.{role}=[{ids}]: {own.id} has its learner to itself; name it alone"
-            )
-        if improves and own is None:
-            raise ValueError(
-                f"train.{role}: lineup.{role}={named} improves itself, {ids} cannot; drop "
-                f"train.{role}={ids} (or say own), or freeze it with train.{role}=null"
-            )
-        if own is not None and not own.agent and not improves:
-            raise ValueError(
-                f"train.{role}={own.id}: lineup.{role}={named} does not improve itself; name "
-                "a Learner (my_package:MyLearner, docs/your_policy.md), or an algorithm for a "
-                "policy (ppo, grpo, rloo, reinforce)"
-            )
-        if own is None and not has_weights(self.reference(role)):
-            yours = is_somebodys(self.reference(role))
-            raise ValueError(
-                f"train.{role}: lineup.{role}={named} has no weights "
-                + (f"that {ids} can train: implement Learner" if yours else "to train: ")
-                + (" (act, improve, save, load: docs/your_policy.md), " if yours else "")
-                + "give it a policy (micro/3, a folder, hf:org/name), or freeze it with "
-                f"train.{role}=null"
-            )
 
     @model_validator(mode="after")
     def _a_run_does_something(self) -> Self:
@@ -328,10 +296,10 @@ class Settings(Section):
         algorithms: tuple[object, ...] = self.train.get(role) or ()
         return next((one for one in algorithms if isinstance(one, Own)), None)
 
-    def by_lessons(self, role: Role) -> tuple[Taught, ...]:
+    def by_lessons(self, role: Role) -> tuple[Supervised, ...]:
         """Return the algorithms by which a role learns from lessons."""
         found = [one for one in self.train.get(role) or () if not learns_by_pay(one)]
-        return tuple(cast(list[Taught], found))
+        return tuple(cast(list[Supervised], found))
 
 
 def read_settings(plain: Mapping[str, Any]) -> Settings:

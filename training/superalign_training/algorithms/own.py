@@ -9,7 +9,7 @@ from superalign_env.protocols import Learner
 from superalign_env.types import Paid
 from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import OnStep
-from superalign_training.algorithms.updates.history import History
+from superalign_training.algorithms.updates.policy_optimizer import History
 from superalign_training.experience import Played
 from superalign_training.policy import OwnPolicy
 from superalign_training.sections import Count, Section

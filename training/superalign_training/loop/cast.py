@@ -16,6 +16,12 @@ from superalign_training.gap.level import Level, voiced
 from superalign_training.league import Shelf
 from superalign_training.loop.chain import CHECKPOINTS, Chain
 from superalign_training.loop.driver import Bench
+from superalign_training.loop.learners import (
+    first_learner,
+    learner_of,
+    other_start,
+    trained_role,
+)
 from superalign_training.loop.residents import Residents
 from superalign_training.policy import (
     AnyPolicy,
@@ -64,23 +70,7 @@ def trainee_of(bench: Bench, role: Role, settings: Settings) -> AnyPolicy:
     """
     if not bench.chain.policies[role].own:
         return policy_of(bench, role, settings)
-    return _own_of(bench, role, settings)
-
-
-def _own_of(bench: Bench, role: Role, settings: Settings) -> OwnPolicy:
-    found, fresh = bench.chain.policies[role], _own(role, settings, bench.residents)
-    if found.path:
-        return OwnPolicy.load(bench.run.path / found.path, found, fresh.learner)
-    if fresh.hash != found.weights:
-        raise RecordDamaged(_other_start(fresh))
-    return fresh
-
-
-def _other_start(fresh: OwnPolicy) -> str:
-    return (
-        f"{fresh.name} begins otherwise than when this run began; let it begin the same "
-        "whenever it is made (seed its random numbers), or start a new run"
-    )
+    return learner_of(bench, role, settings)
 
 
 def lineup_of(bench: Bench, settings: Settings) -> dict[Role | Seat, Anyone]:
@@ -117,7 +107,7 @@ def player_of(bench: Bench, role: Role, settings: Settings) -> Agent:
     if not found.own:
         return speaker_of(bench, role, settings)
     return bench.residents.speaker(
-        role, found, lambda: _own_of(bench, role, settings).agent
+        role, found, lambda: learner_of(bench, role, settings).agent
     )
 
 
@@ -129,7 +119,7 @@ def untrained_agent(bench: Bench, role: Role, settings: Settings) -> Agent:
     """
     first = first_policy(role, settings, bench.residents)
     if isinstance(first, OwnPolicy) and first.hash != bench.chain.policies[role].original:
-        raise RecordDamaged(_other_start(first))
+        raise RecordDamaged(other_start(first))
     return first.agent
 
 
@@ -219,27 +209,9 @@ def first_policy(role: Role, settings: Settings, residents: Residents) -> AnyPol
         UnknownId: nothing is called so.
         InvalidOption: it cannot be trained.
     """
-    own = settings.own(_trained_role(role, settings))
-    return _own(role, settings, residents) if own else _first(role, settings, residents)
-
-
-def _trained_role(role: Role, settings: Settings) -> Role:
-    """Return the role by whose algorithms the holder of a role learns."""
-    holder = settings.holder(role)
-    sharing = [name for name in settings.learning if settings.holder(name) == holder]
-    return sharing[0] if sharing else role
-
-
-def _own(role: Role, settings: Settings, residents: Residents) -> OwnPolicy:
-    given, own = settings.reference(role), settings.own(_trained_role(role, settings))
-    assert own is not None
-    learner = own.learner(
-        {"id": given} if isinstance(given, str) else given,
-        lambda: residents.fresh(given, device=settings.device),
-        seed=mix(settings.seed, label(f"learner-{settings.holder(role)}")),
-    )
-    name = given if isinstance(given, str) else str(given.get("id"))
-    return OwnPolicy(learner, reference=name)
+    if settings.own(trained_role(role, settings)):
+        return first_learner(role, settings, residents)
+    return _first(role, settings, residents)
 
 
 def _first(role: Role, settings: Settings, residents: Residents) -> Policy:

@@ -2,9 +2,7 @@
 
 import copy
 import json
-import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,11 +16,12 @@ from safetensors.torch import load_file, save_file
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.utils import set_random_seed
+from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
 from superalign_agents.sb3 import Sb3Agent
 from superalign_env.features import LIMIT, Features, read_features
 from superalign_env.protocols import OnStep
+from superalign_env.seeding import generator
 from superalign_env.types import AgentSpec, Paid, PaidTurn, Reply, View
 
 if TYPE_CHECKING:
@@ -31,6 +30,10 @@ if TYPE_CHECKING:
 _RENAMED = {"policy_gradient_loss": "policy_loss"}
 """SB3's name of a number → the one that our algorithms use."""
 
+_FLATTENED = (
+    *("observations", "actions", "values"),
+    *("log_probs", "advantages", "returns"),
+)
 _LEFT_OUT = ("n_updates", "std")
 
 
@@ -54,7 +57,8 @@ class Sb3Learner:
     ) -> None:
         self._rules = rules
         self._features = read_features(features)
-        with _seeded(seed):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
             self._model = PPO(
                 "MlpPolicy",
                 _Spaces(self._features.size, rules.choices),
@@ -92,7 +96,7 @@ class Sb3Learner:
         turns = self._chosen(episodes)
         if len(turns.actions) < 2:  # SB3 normalises advantages: one has no deviation
             return {}
-        buffer = RolloutBuffer(
+        buffer = _Buffer(
             len(turns.actions),
             model.observation_space,
             model.action_space,
@@ -100,6 +104,7 @@ class Sb3Learner:
             gae_lambda=model.gae_lambda,
             gamma=model.gamma,
         )
+        buffer.order = generator(seed)
         with torch.no_grad():
             values, logprobs, _ = model.policy.evaluate_actions(
                 torch.as_tensor(turns.seen, device=model.device),
@@ -117,8 +122,7 @@ class Sb3Learner:
         buffer.compute_returns_and_advantage(torch.zeros(1), np.ones(1))
         model.rollout_buffer = buffer
         model.num_timesteps += len(turns.actions)
-        with _seeded(seed):
-            model.train()
+        model.train()
         model.policy.set_training_mode(False)
         self._agent.refresh()
         return _numbers(model.logger.name_to_value)
@@ -231,14 +235,18 @@ def _numbers(logged: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators that SB3 draws from, and put them back afterwards."""
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        set_random_seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
+class _Buffer(RolloutBuffer):
+    """A rollout buffer that is shuffled by a generator of its own, not by the global one."""
+
+    order: np.random.Generator
+
+    def get(self, batch_size: int | None = None) -> Iterator[RolloutBufferSamples]:  # type: ignore[override]
+        """Yield the turns in a new order, in minibatches."""
+        if not self.generator_ready:
+            for name in _FLATTENED:
+                self.__dict__[name] = self.swap_and_flatten(self.__dict__[name])
+            self.generator_ready = True
+        places = self.order.permutation(self.buffer_size)
+        size = batch_size or self.buffer_size
+        for start in range(0, self.buffer_size, size):
+            yield self._get_samples(places[start : start + size])
