@@ -100,7 +100,7 @@ def test_a_table_has_under_forty_lines():
 
 
 def test_a_learner_learns_unless_it_is_frozen(mine):
-    words = ("scenario=echo", f"lineup.speaker={mine}")
+    words = ("scenario=echo", f"lineup.speaker={mine}", "run_dir=runs/one")
     assert chosen(*words).own("speaker").steps == 20
     settings = chosen(*words, "train.speaker.steps=3", "lineup.speaker.learning_rate=0.5")
     assert settings.own("speaker").steps == 3
@@ -134,7 +134,7 @@ class Net(nn.Module):
         (Net, "ppo", "no weights that ppo can train: implement Learner"),
         (Net, "own", "does not improve itself"),
         (lambda: "micro/0", "own", "does not improve itself; name a Learner"),
-        (lambda: "keyword", "ppo", "no weights to train: give it a policy"),
+        (lambda: "keyword", "ppo", "no weights to train; give it a policy"),
         (
             lambda: {"id": "sb3", "path_or_model": "x.zip"},
             "sb3-ppo",

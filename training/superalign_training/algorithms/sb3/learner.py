@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -240,7 +240,9 @@ class _Buffer(RolloutBuffer):
 
     order: np.random.Generator
 
-    def get(self, batch_size: int | None = None) -> Iterator[RolloutBufferSamples]:  # type: ignore[override]
+    def get(
+        self, batch_size: int | None = None
+    ) -> Generator[RolloutBufferSamples, None, None]:
         """Yield the turns in a new order, in minibatches."""
         if not self.generator_ready:
             for name in _FLATTENED:
