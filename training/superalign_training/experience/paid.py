@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from superalign_env.rewards import paid, settle, verdicts_of
+from superalign_env.rewards import paid, settle
 from superalign_env.types import Episode, Paid, Seat, Signal, View
 from superalign_training.experience.rows import pay_by_turn
 
@@ -30,8 +30,8 @@ def paid_episodes(
     """Return what seats played and were paid, in the order of the episodes.
 
     Those in which an agent failed are left out, as in training rows, and so are seats that
-    never spoke. What only the truth says (grades, events, parts that are not paid) is left
-    out of the record.
+    never spoke. What only the truth says (grades, events, what was planted, which
+    queries were valid, parts that are not paid) is left out of the record.
 
     Args:
         episodes: finished ones.
@@ -52,7 +52,7 @@ def paid_episodes(
             episode.weights,
             authors={said.turn: said.seat for said in episode.utterances},
             signals=heard.get(episode.id, ()),
-            verdicts=verdicts_of(episode.events),
+            judged=episode.judged,
         )
         public = _public(episode)
         for seat in names:
@@ -65,4 +65,6 @@ def paid_episodes(
 
 def _public(episode: Episode) -> Episode:
     rewards = [r for r in episode.rewards if paid(r, episode.weights) is not None]
-    return replace(episode, grades=(), events=(), rewards=tuple(rewards))
+    return replace(
+        episode, grades=(), events=(), planted=(), queries=(), rewards=tuple(rewards)
+    )

@@ -22,6 +22,7 @@ from superalign_training.loop.learners import (
     other_start,
     trained_role,
 )
+from superalign_training.loop.playing import stage_parts
 from superalign_training.loop.residents import Residents
 from superalign_training.policy import (
     AnyPolicy,
@@ -217,7 +218,7 @@ def first_policy(role: Role, settings: Settings, residents: Residents) -> AnyPol
 def _first(role: Role, settings: Settings, residents: Residents) -> Policy:
     given = settings.reference(role)
     start = {"id": given} if isinstance(given, str) else dict(given)
-    if role == "critic":
+    if role == stage_parts(settings).judges:
         start = {"temperature": settings.judge.temperature, **start}
     return _untrained(start, settings, residents, name=settings.holder(role))
 
