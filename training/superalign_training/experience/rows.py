@@ -182,7 +182,7 @@ def _rows(episode: Episode, seat: Seat, pay: Mapping[tuple[Seat, int], float]) -
     spoken = [(u, reply) for u, reply in spoken if reply.prompt_ids and reply.token_ids]
     if not spoken:
         return []
-    earned = _by_turn(pay, seat, [turn.turn for turn, _ in spoken])
+    earned = pay_by_turn(pay, seat, [turn.turn for turn, _ in spoken])
     rows: list[Row] = []
     piece: list[tuple[Utterance, Reply]] = []
     for turn, reply in spoken:
@@ -194,7 +194,7 @@ def _rows(episode: Episode, seat: Seat, pay: Mapping[tuple[Seat, int], float]) -
     return rows
 
 
-def _by_turn(
+def pay_by_turn(
     pay: Mapping[tuple[Seat, int], float], seat: Seat, turns: Sequence[int]
 ) -> dict[int, float]:
     """Return what each of a seat's turns earned, up to its next one.

@@ -10,16 +10,23 @@ from typing import Any, NamedTuple
 
 from superalign_env.asking import Anyone
 from superalign_env.protocols import Scenario
-from superalign_env.types import Metric, Role, Seat
+from superalign_env.types import Metric, Paid, Role, Seat
 from superalign_training.algorithms.making import OnPolicy
-from superalign_training.experience import Live, Row, training_rows
+from superalign_training.algorithms.own import Own
+from superalign_training.experience import (
+    Live,
+    Played,
+    Row,
+    paid_episodes,
+    training_rows,
+)
 from superalign_training.loop.chain import NOTHING, Chain
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.late import LateCases, Learning, late_cases
 from superalign_training.loop.playing import play, seat_all
 from superalign_training.loop.recorder import Earnings
 from superalign_training.loop.supervisors.hearing import Hearing
-from superalign_training.policy import Policy
+from superalign_training.policy import AnyPolicy, OwnPolicy, Policy
 from superalign_training.settings import Settings
 
 Shaping = Callable[[Sequence[Row]], Sequence[Row]]
@@ -155,24 +162,63 @@ class _Batches:
             for seat in self._seats
             for row in training_rows(episodes, seat, signals, rules=rules)
         ]
-        self._earnings.add(episodes, rows, signals, rules)
+        learners = [(row.episode, row.seat) for row in rows]
+        self._earnings.add(episodes, learners, signals, rules)
         return rows if self._shaping is None else self._shaping(rows)
 
 
 def practise_all(
     bench: Bench,
     settings: Settings,
-    policy: Policy,
+    policy: AnyPolicy,
     drill: Drill,
-    algorithms: Sequence[OnPolicy],
+    algorithms: Sequence[OnPolicy | Own],
 ) -> Practised:
-    """Improve a policy in place by one algorithm after the other."""
+    """Improve a policy in place by one algorithm after the other; a learner improves itself."""
     done = Practised(bench.chain, {})
     for algorithm in algorithms:
-        new = practise(bench, settings, done.chain, policy, drill, algorithm)
+        if isinstance(policy, OwnPolicy):
+            assert isinstance(algorithm, Own)
+            numbers = _improve_itself(bench, policy, drill, algorithm)
+            new = Practised(done.chain, numbers)
+        else:
+            assert not isinstance(algorithm, Own)
+            new = practise(bench, settings, done.chain, policy, drill, algorithm)
         numbers, metrics = done.numbers | new.numbers, done.metrics + new.metrics
         done = Practised(new.chain, numbers, metrics)
     return done
+
+
+def _improve_itself(
+    bench: Bench, policy: OwnPolicy, drill: Drill, own: Own
+) -> dict[str, float]:
+    """Let a learner improve itself on episodes that it plays."""
+    held = seat_all(drill.scenario, drill.agents)
+    seats = [seat for seat, agent in held.items() if agent is policy.agent]
+    earnings = Earnings()
+    told = bench.on_step(drill.role, policy, own)
+
+    def cases(first: int, count: int) -> Sequence[Paid]:
+        with policy.agent.watched() as watched:
+            episodes = play(
+                bench,
+                drill.scenario,
+                drill.agents,
+                count,
+                part=drill.part,
+                first_case=first,
+                group=own.num_generations,
+            )
+            found = paid_episodes(episodes, seats, watched.shown)
+        earnings.add(episodes, [(one.episode.id, one.seat) for one in found])
+        return found
+
+    return own.improve(
+        policy,
+        Played(cases),
+        seed=bench.seed_of(f"trainer-{drill.part}"),
+        on_step=lambda done, numbers: told(done, {**numbers, **earnings.take()}),
+    )
 
 
 def reported(

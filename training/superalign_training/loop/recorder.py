@@ -11,7 +11,6 @@ from superalign_env.rewards import ADDED, HUMAN, HumanPay, paid
 from superalign_env.store import Run, Stage, declare
 from superalign_env.types import Episode, Metric, Role, Seat, Signal
 from superalign_training.algorithms.trainers.arguments import OnStep
-from superalign_training.experience import Row
 from superalign_training.experience.rows import difference
 
 PREFIX = "train/"
@@ -122,21 +121,21 @@ class Earnings:
     def add(
         self,
         episodes: Iterable[Episode],
-        rows: Iterable[Row],
+        learners: Iterable[tuple[str, Seat]],
         signals: Iterable[Signal] = (),
         rules: HumanPay = ADDED,
     ) -> None:
-        """Take in what episodes paid the seats that they gave rows of.
+        """Take in what episodes paid.
 
         Args:
-            episodes: of one batch.
-            rows: made of them.
+            episodes: that were played.
+            learners: (episode, seat) of all that is learned from.
             signals: that paid beside the rewards: the part ``human`` is what they changed.
             rules: how they paid.
         """
         learned: dict[str, set[Seat]] = defaultdict(set)
-        for row in rows:
-            learned[row.episode].add(row.seat)
+        for name, seat in learners:
+            learned[name].add(seat)
         by_episode: dict[str, list[Signal]] = defaultdict(list)
         for signal in signals:
             by_episode[signal.episode].append(signal)

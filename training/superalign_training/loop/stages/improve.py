@@ -12,7 +12,12 @@ from superalign_env.asking import Anyone
 from superalign_env.protocols import Agent
 from superalign_env.types import Role, Seat
 from superalign_training.loop.archive import searcher
-from superalign_training.loop.cast import keep_policy, lineup_of, policy_of, speaker_of
+from superalign_training.loop.cast import (
+    keep_policy,
+    lineup_of,
+    player_of,
+    trainee_of,
+)
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.parts import ATTACKED
 from superalign_training.loop.playing import stage_parts, stage_scenario
@@ -24,7 +29,7 @@ from superalign_training.settings import Settings
 
 def improve(bench: Bench, settings: Settings, role: Role) -> Outcome:
     """Improve the policy of a role by what all seats that it holds are paid."""
-    policy = policy_of(bench, role, settings)
+    policy = trainee_of(bench, role, settings)
     shared = {name: policy.agent for name in held_by(settings, settings.holder(role))}
     agents = {**lineup_of(bench, settings), **opponents(bench, settings), **shared}
     scenario = stage_scenario(settings, split="train")
@@ -44,7 +49,8 @@ def held_by(settings: Settings, holder: Role) -> list[Role | Seat]:
 def opponents(bench: Bench, settings: Settings) -> dict[Role | Seat, Anyone]:
     """Return who asks in practice: a mixture, where who asks learns by attacking."""
     parts = stage_parts(settings)
-    if parts.asks not in settings.learning or not parts.can(ATTACKED):
+    taught = parts.asks in settings.learning and not settings.own(parts.asks)
+    if not taught or not parts.can(ATTACKED):
         return {}
     return {parts.asks: mixed_attackers(bench, settings)}
 
@@ -64,7 +70,7 @@ def mixed_attackers(
     share = settings.attack.search_share
     today: dict[str, Agent] = {
         "search": search if search is not None else searcher(bench),
-        "transformer": speaker_of(bench, asks, settings),
+        "transformer": player_of(bench, asks, settings),
     }
     shares = {"search": share, "transformer": 1.0 - share}
     seed = bench.seed_of("opponents")
