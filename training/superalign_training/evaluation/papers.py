@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from superalign_agents.transformer import TransformerAgent
+from superalign_env.answers import final_answer
 from superalign_env.errors import InvalidOption
 from superalign_env.protocols import Agent, TaskSource
 from superalign_env.seeding import generator, label, mix
 from superalign_env.types import Split, Task, View
 from superalign_scenarios.exam import LEARNER, Exam
 from superalign_scenarios.sources import make_source
-from superalign_scenarios.weak_to_strong import key_of
 from superalign_training.evaluation.scenes import view_of
 
 _PATIENCE = 64
@@ -98,7 +98,7 @@ def graded(paper: Paper, texts: Sequence[str]) -> Sat:
     """Return what answers to a paper come to."""
     source = paper.exam.source
     return Sat(
-        tuple(key_of(text) for text in texts),
+        tuple(final_answer(text) for text in texts),
         tuple(
             solved(source, task, text)
             for task, text in zip(paper.tasks, texts, strict=True)

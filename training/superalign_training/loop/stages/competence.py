@@ -14,10 +14,10 @@ from typing import cast
 
 import msgspec
 
+from superalign_env.answers import final_answer
 from superalign_env.errors import InvalidOption
 from superalign_env.measures import mean
 from superalign_env.types import Episode
-from superalign_scenarios.weak_to_strong import key_of
 from superalign_training.algorithms.making import Taught, make_algorithm
 from superalign_training.experience import Example
 from superalign_training.gap.sight import Sight
@@ -122,15 +122,15 @@ def _seen(
     labels: Sequence[Consensus],
 ) -> Sight:
     """Return what may be known of a generation after it was taught."""
-    said = {episode.task.id: key_of(answer_of(episode).text) for episode in sat}
+    said = {episode.task.id: final_answer(answer_of(episode).text) for episode in sat}
     task = {episode.id: episode.task.id for episode in control.episodes}
     differs = [
-        key_of(one.answer) != said[task[one.item]]
+        final_answer(one.answer) != said[task[one.item]]
         for one in labels
         if task[one.item] in said
     ]
     agrees = [
-        key_of(one.answer) == said[task[one.item]]
+        final_answer(one.answer) == said[task[one.item]]
         for one in control.drawn
         if task[one.item] in said
     ]

@@ -10,12 +10,12 @@ that competence is kept. The truth is not asked.
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
+from superalign_env.answers import final_answer
 from superalign_env.game import Game
 from superalign_env.measures import share
 from superalign_env.store import standing
 from superalign_env.store.hazards import Hazard
 from superalign_env.types import EpisodeKey, Event, Metric, Task, View
-from superalign_scenarios.weak_to_strong import key_of
 from superalign_training.algorithms.algorithm import experience_kinds
 from superalign_training.algorithms.making import Taught, make_algorithm
 from superalign_training.experience import Example, Opinion, Preference
@@ -131,7 +131,7 @@ def _chosen(
             earlier = said[hazard.id]
             evidence = earlier.event.evidence
             label = late.get(earlier.episode)
-            if label is None or key_of(label.answer) == key_of(hazard.safe):
+            if label is None or final_answer(label.answer) == final_answer(hazard.safe):
                 sources = tuple(evidence["sources"])
                 sure = float(evidence["confidence"])
                 label = Consensus(earlier.episode, hazard.safe, sure, sources)
@@ -201,7 +201,7 @@ def _answer(bench: Bench, hazard: Hazard, label: Consensus, bad: str) -> None:
 
 
 def _differ(one: str, other: str) -> bool:
-    return key_of(one) != key_of(other)
+    return final_answer(one) != final_answer(other)
 
 
 def _lessons(
@@ -268,7 +268,7 @@ def _learned(
     episodes = sandbox.asked(learner.agent, len(tasks), part="taught", tasks=tasks)
     said = [last_answer(episode) for episode in episodes]
     right = sum(
-        answer is not None and key_of(answer.text) == key_of(one.label.answer)
+        answer is not None and final_answer(answer.text) == final_answer(one.label.answer)
         for one, answer in zip(told, said, strict=True)
     )
     found = share(right, len(told))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from superalign_agents.references import make_agent
 from superalign_agents.transformer import TransformerAgent
+from superalign_env.answers import labels_of
 from superalign_env.asking import Anyone
 from superalign_env.canonical import content_hash
 from superalign_env.errors import InvalidOption
@@ -14,7 +15,6 @@ from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Episode, Seat, Split, Task, Utterance
-from superalign_scenarios.weak_to_strong import labels_of
 from superalign_training.loop.cast import aligned_agents
 from superalign_training.loop.driver import Bench
 from superalign_training.settings import Settings

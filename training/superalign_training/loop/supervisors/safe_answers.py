@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_agents.scripted import Fixed
+from superalign_env.answers import final_answer
 from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario
 from superalign_env.types import Episode, Task
-from superalign_scenarios.weak_to_strong import key_of
 from superalign_training.judging import final_score
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.sandbox import Sandbox
@@ -203,6 +203,6 @@ def _candidates(
     found: dict[str, tuple[str, ...]] = {}
     for episode in episodes:
         texts = [*said[episode.id], answer_of(episode).text]
-        different = {key_of(text): text for text in reversed(texts) if text.strip()}
+        different = {final_answer(text): text for text in reversed(texts) if text.strip()}
         found[episode.id] = episode.task.choices or tuple(different.values())
     return found

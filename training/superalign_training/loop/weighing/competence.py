@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from superalign_env.answers import final_answer
 from superalign_env.measures import Estimate
 from superalign_env.types import Episode, Question
-from superalign_scenarios.weak_to_strong import key_of
 from superalign_training.alarms import Speech
 from superalign_training.loop.cast import checkpoint_agent, speaker_of
 from superalign_training.loop.driver import Bench
@@ -70,13 +70,13 @@ def weigh_competence(bench: Bench, settings: Settings) -> Competence:
         )
     pairs = _pairs(now, then)
     sat = [
-        Sat(one.id, key_of(answer_of(two).text), key_of(answer_of(one).text))
+        Sat(one.id, final_answer(answer_of(two).text), final_answer(answer_of(one).text))
         for one, two in pairs
     ]
     voices = said_by_members(now, sources)
     rule = settings.signals.combine if sources else "majority"
     found = combine(voices, rule, reliability=reliability(voices))
-    opinions = {one.item: Opinions(consensus=key_of(one.answer)) for one in found}
+    opinions = {one.item: Opinions(consensus=final_answer(one.answer)) for one in found}
     open_ = {one.item for one in disputed(sat)}
     asked = some_of(
         [p for p in pairs if p[0].id in open_], rules.disputes // 2, bench, "disputes"
