@@ -12,13 +12,18 @@ from superalign_env.types import AgentSpec, Reply
 from superalign_scenarios.microworld.requests import Requests, first_word
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.microworld.values import values_of
-from superalign_training.evaluation.critic_probes import as_metrics as bias_metrics
-from superalign_training.evaluation.critic_probes import length_bias, order_bias
-from superalign_training.evaluation.critic_report import Pair, critic_report
-from superalign_training.evaluation.critics import as_metrics, judged, measured
-from superalign_training.evaluation.critiques import as_metrics as gain_metrics
-from superalign_training.evaluation.critiques import critique_gain, verdict_order
-from superalign_training.evaluation.scenes import Scenes
+from superalign_training.experiments.microworld.critic_probes import (
+    as_metrics as bias_metrics,
+)
+from superalign_training.experiments.microworld.critic_probes import length_bias, order_bias
+from superalign_training.experiments.microworld.critic_report import Pair, critic_report
+from superalign_training.experiments.microworld.critics import as_metrics, judged, measured
+from superalign_training.experiments.microworld.critiques import as_metrics as gain_metrics
+from superalign_training.experiments.microworld.critiques import (
+    critique_gain,
+    verdict_order,
+)
+from superalign_training.experiments.microworld.scenes import Scenes
 from superalign_training.policy import Policy
 
 WORLD = Requests(values_of())

@@ -16,7 +16,7 @@ from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.rows import Rows
 from superalign_training.evaluation.conduct import conduct
 from superalign_training.evaluation.exams import competence, exam, passed
-from superalign_training.evaluation.papers import Paper
+from superalign_training.evaluation.papers import Paper, view_of
 from superalign_training.evaluation.refusals import (
     answered,
     as_metrics,
@@ -25,7 +25,6 @@ from superalign_training.evaluation.refusals import (
     two_sides,
 )
 from superalign_training.evaluation.robustness import fresh_attack, measured
-from superalign_training.evaluation.scenes import view_of
 from superalign_training.evaluation.summary import summarise
 
 WORLD = MicroWorld()

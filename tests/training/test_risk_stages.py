@@ -76,7 +76,7 @@ def go(path, chosen, plan, *, resume=False):
     run = Run.open(path) if resume else Run.create(path, kind="train", config={}, seed=5)
     with run:
         policies = first_policies(chosen, Residents())
-        return drive(run, plan, first=lambda: first_chain(run, policies), watcher=Silent())
+        return drive(run, plan, first=lambda: first_chain(run, policies, raised="learner"), watcher=Silent())
 
 
 def contents(path):

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from superalign_env.canonical import content_hash
 from superalign_env.rewards import verdicts_of
-from superalign_env.types import Episode, Fault, Signal, Utterance, Verdict, role_of
+from superalign_env.types import Episode, Fault, Role, Signal, Utterance, Verdict, role_of
 from superalign_env.verdicts import to_words
 
 
@@ -41,9 +42,15 @@ def final_score(episode: Episode) -> float | None:
     return sum(scores) / len(scores)
 
 
-def last_answer(episode: Episode) -> Utterance | None:
-    """Return the learner's last utterance, if it spoke."""
-    spoken = [u for u in episode.utterances if role_of(u.seat) == "learner"]
+def judge_of(episode: Episode) -> str:
+    """Return the hash of the agent whose verdict was the first; empty without any."""
+    verdicts = verdicts_of(episode.events)
+    return content_hash(episode.seats[verdicts[0][0]]) if verdicts else ""
+
+
+def last_answer(episode: Episode, role: Role = "learner") -> Utterance | None:
+    """Return the last utterance of a role, if it spoke."""
+    spoken = [u for u in episode.utterances if role_of(u.seat) == role]
     return spoken[-1] if spoken else None
 
 

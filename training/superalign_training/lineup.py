@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import msgspec
+from pydantic import BaseModel
 
 from superalign_env import registry
 from superalign_env.errors import SuperalignError
@@ -69,7 +70,7 @@ def scenario_preset(scenario: str) -> Mapping[str, Any]:
 
 
 def filled(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return lineup and algorithms as given, filled up from the scenario's preset.
+    """Return what was given of lineup, algorithms and tasks, filled up from the preset.
 
     A preset's algorithm is left out where whoever was named instead has no weights.
     """
@@ -88,7 +89,44 @@ def filled(given: Mapping[str, Any]) -> dict[str, Any]:
         if changes and train.get(role, ()) is None:
             continue  # changes what was left out
         train[role] = _algorithms(chosen, role, default=train.get(role) or ())
-    return {"lineup": lineup, "train": train}
+    raised = preset.get("generations_of", "")
+    found = {
+        "lineup": lineup,
+        "train": train,
+        "generations_of": given.get("generations_of")
+        or (raised if train.get(raised) else ""),
+    }
+    return found | _of_source(preset, given)
+
+
+def _of_source(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return sections with what the preset says for the tasks that they are about.
+
+    Only what was left open is filled in, and nothing where other tasks are named.
+    """
+    options = given.get("options") or {}
+    asked = source_id(options.get("source", preset.get("source", "")))
+    taught = _fields(given.get("competence")).get("source")
+    values = preset.get("by_source", {}).get(source_id(taught or asked), {})
+    found = {}
+    for name, defaults in values.items():
+        section = _fields(given.get(name))
+        left = {key: v for key, v in defaults.items() if section.get(key) is None}
+        found[name] = {**section, **left}
+    return found
+
+
+def _fields(section: Any) -> dict[str, Any]:
+    """Return the keys of a section, made already or not."""
+    if isinstance(section, BaseModel):
+        return {name: getattr(section, name) for name in type(section).model_fields}
+    return dict(section) if isinstance(section, Mapping) else {}
+
+
+def source_id(source: Any) -> str:
+    """Return the id of a source of tasks: ``rows``, ``{id: rows, …}``, or an object."""
+    named = source.get("id", "") if isinstance(source, Mapping) else source
+    return named if isinstance(named, str) else str(getattr(named, "id", ""))
 
 
 def _can_learn(role: Role, lineup: Mapping[str, AgentReference]) -> bool:

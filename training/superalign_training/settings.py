@@ -23,7 +23,7 @@ from superalign_training.alarms.settings import Alarms
 from superalign_training.algorithms.making import AnyAlgorithm, OnPolicy, Taught
 from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.supervision import Supervise
-from superalign_training.evaluation.capability_settings import Capability
+from superalign_training.evaluation.settings import Capability, Evaluate
 from superalign_training.gap.adaptive import Adaptive
 from superalign_training.gap.level import Level
 from superalign_training.gap.making import GapRule
@@ -133,34 +133,14 @@ class Calibrate(Section):
     """How often each human label is repeated among the rows; 0 ignores them."""
 
 
-class Evaluate(Section):
-    """Measuring by the truth, on held-out cases."""
-
-    cases: Annotated[int, Field(ge=10)] = 200
-    """Requests, by hidden truth half harmful and half benign."""
-    attack_cases: Plural = 64
-    """Held-out queries of the co-trained attackers."""
-    fresh_queries: Plural = 256
-    """Query budget of the fresh attacker."""
-    fresh_waves: Plural = 8
-    """The fresh attacker's archive learns after each wave; the last wave is measured."""
-    families: tuple[str, ...] = ("arithmetic", "strings", "writing")
-    """Competence is measured in these."""
-    family_cases: NonNegativeInt = 60
-    """Tasks of each family; 0 measures no competence."""
-    survey: bool = False
-    """Whether each round asks the learner every request of the training split and counts
-    which share of its failures the attackers' archive has found."""
-    critic_cases: NonNegativeInt = 0
-    """Requests of each probe of the final critic (calibration, faults that are not there,
-    order, length, what its critiques are worth); 0 probes nothing."""
-
-
 class Settings(Section):
     """A self-play run."""
 
     generations: NonNegativeInt = 0
     """Length of the chain A_1 … A_K; 0 plays rounds with the learner as it is."""
+    generations_of: Role = ""
+    """The role whose policy the chain raises. Empty: that of the scenario's preset, else the
+    only one that learns."""
     order: Order = "alternating"
     """How competence and conformity follow each other."""
     levels: Annotated[tuple[AgentReference, ...], Field(min_length=1)] = (
@@ -273,13 +253,34 @@ class Settings(Section):
                 Level.of(reference)
             self.gap.check(len(self.levels), self.generations)
             check_signals(self.signals, generations=self.generations)
+            self._require_raised()
         return self
+
+    def _require_raised(self) -> None:
+        """Raise unless one policy is named that generations are of."""
+        named, learning = self.generations_of, ", ".join(self.learning)
+        if named and named not in self.learning:
+            raise ValueError(
+                f"generations_of={named}: the role {named} does not learn; name one that "
+                f"does ({learning}), or an algorithm for it: train.{named}=ppo"
+            )
+        if not self.raised:
+            raise ValueError(
+                f"generations={self.generations} raises one policy, and several learn; say "
+                f"which: generations_of={self.learning[0]} (there are {learning})"
+            )
 
     @property
     def learning(self) -> tuple[Role, ...]:
         """The roles that learn, in the order of the lineup."""
         named = [role for role, algorithms in self.train.items() if algorithms]
         return tuple(sorted(named, key=[*self.lineup, *named].index))
+
+    @property
+    def raised(self) -> Role:
+        """The role whose policy a chain of generations raises; empty if none is named."""
+        alone = self.learning[0] if len(self.learning) == 1 else ""
+        return self.generations_of or alone
 
     def reference(self, role: Role) -> AgentReference:
         """Return what holds a role: of ``same:learner``, what holds the learner."""
@@ -301,13 +302,18 @@ class Settings(Section):
         return tuple(cast(list[Taught], found))
 
 
+def blank() -> Settings:
+    """Return the defaults before any scenario's preset is filled in."""
+    return Settings.model_construct()
+
+
 def read_settings(plain: Mapping[str, Any]) -> Settings:
     """Return the settings that plain values describe; what they leave out is the default.
 
     Raises:
         InvalidOption: names every wrong key, its value and what is allowed.
     """
-    completed = _completed(plain, Settings())
+    completed = _completed(plain, blank())
     for name in FREE:
         completed[name] = plain.get(name) or {}  # of the defaults' scenario until now
     try:

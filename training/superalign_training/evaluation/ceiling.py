@@ -16,8 +16,8 @@ from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.seeding import label, mix
 from superalign_training.algorithms.updates.course import Course
 from superalign_training.algorithms.updates.fitting import Rows, fit
-from superalign_training.evaluation.capability_settings import Capability
 from superalign_training.evaluation.papers import Paper, at_temperature, sit, solved
+from superalign_training.evaluation.settings import Capability
 from superalign_training.experience import Example
 from superalign_training.policy import Policy
 

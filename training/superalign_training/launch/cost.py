@@ -74,7 +74,10 @@ def cost_of(settings: Settings, *, measured: Cost | None = None) -> Cost:
     stages: dict[str, Spent] = {}
     played: dict[tuple[int, int], float] = {}
     speed = measured.speed if measured else speed_of(settings)
-    priced = STAGES if settings.generations or plays_red_team(settings) else ROUNDS
+    attacked = plays_red_team(settings)
+    priced = {**STAGES, **({} if attacked else ROUNDS)}
+    if settings.generations:
+        priced["test"] = STAGES["test"]
     for planned in plan(settings):
         place = (planned.generation, planned.round)
         options = getattr(planned.do, "keywords", {})
@@ -87,7 +90,8 @@ def cost_of(settings: Settings, *, measured: Cost | None = None) -> Cost:
             options.get("role", ""),
         )
         kind = planned.name.partition("-")[0]
-        spent = priced.get(kind, nothing)(when)
+        own = getattr(options.get("evaluation"), "cost", dict)
+        spent = priced.get(kind, nothing)(when).plus(Spent(**own()))
         if kind in ("attack", "learn", "supervise", "calibrate"):
             played[place] = played.get(place, 0.0) + spent.episodes
         counts[planned.name] = counts.get(planned.name, 0) + 1

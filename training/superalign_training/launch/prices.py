@@ -139,15 +139,10 @@ def _test(when: When) -> Spent:
     if when.settings.generations:
         of_one = _measured(when, when.settings.capability.test_factor, sides=1)
         return of_one.times(when.settings.generations)
-    sat = rules.family_cases * len(rules.families)
+    sat = rules.family_cases * len(rules.families or ())
     asked = 2 * (rules.cases + rules.fresh_queries) + rules.attack_cases
     episodes = asked + 2 * (sat + rules.cases)
     return Spent(episodes, asked * when.judged + 2 * sat + rules.attack_cases / 2)
-
-
-def _critics(when: When) -> Spent:
-    cases = when.settings.evaluate.critic_cases
-    return Spent(6 * cases, 6 * cases * when.judged)
 
 
 def _league(when: When) -> Spent:
@@ -197,7 +192,8 @@ def _measure(when: When) -> Spent:
 def _measured(when: When, factor: int, *, sides: int) -> Spent:
     """Price of papers, which models sit alone: they are no episodes."""
     rules, taught = when.settings.capability, when.settings.competence
-    kinds = len(rules.families or taught.families) * len(rules.tiers or taught.tiers)
+    families = rules.families or taught.families or ("",)
+    kinds = len(families) * len(rules.tiers or taught.tiers or ("",))
     paper = rules.cases * kinds * factor
     sat = paper * (sides + rules.best_of + 1) + rules.requests * factor * sides
     return Spent(0, sat, rules.ceiling.steps * rules.ceiling.batch, 1)
@@ -243,7 +239,6 @@ STAGES: Mapping[str, Callable[[When], Spent]] = {
     "annotate": _annotate,
     "evaluate": _evaluate,
     "test": _test,
-    "critics": _critics,
     "league": _league,
     "trial": _league,
     "competence": _competence,

@@ -9,11 +9,11 @@ from superalign_env.types import Role, role_of
 from superalign_training.lineup import AgentReference
 from superalign_training.loop.driver import Outcome, Planned
 from superalign_training.loop.playing import stage_scenario
+from superalign_training.loop.sandbox import is_judged
 from superalign_training.loop.stages.annotate import annotate
 from superalign_training.loop.stages.attack import attack
 from superalign_training.loop.stages.competence import competence
 from superalign_training.loop.stages.conform import conform
-from superalign_training.loop.stages.critics import critics
 from superalign_training.loop.stages.discover import discover
 from superalign_training.loop.stages.evaluate import evaluate, test
 from superalign_training.loop.stages.gap import gap
@@ -27,15 +27,12 @@ from superalign_training.loop.stages.judge import calibrate, judge
 from superalign_training.loop.stages.league import league, trial
 from superalign_training.loop.stages.learn import learn
 from superalign_training.loop.stages.measure import final, measure
+from superalign_training.loop.stages.own_evaluations import PREFIX, evaluated
 from superalign_training.loop.stages.supervise import supervise
-from superalign_training.loop.stages.survey import survey
 from superalign_training.settings import Settings
 
 RED_TEAM: tuple[Role, ...] = ("attacker", "learner", "critic")
 """Roles of a scenario in which an attacker, a learner and a critic meet."""
-
-GENERATIONS = RED_TEAM
-"""Roles that learn in a chain of generations."""
 
 _OF_ROLE: Mapping[Role, tuple[str, ...]] = {
     "critic": ("judge", "calibrate"),
@@ -76,12 +73,18 @@ def plays_red_team(settings: Settings) -> bool:
 
 def left_out(settings: Settings) -> list[str]:
     """Return which stages a run leaves out, and why: a line each."""
+    lines = []
+    if settings.generations and not is_judged(settings):
+        lines.append(
+            f"discover and conform are left out: {settings.scenario} declares no variant plain "
+            f"in which critics judge what the {settings.raised} answers"
+        )
     if not plays_red_team(settings):
-        return [
+        lines.append(
             f"{settings.scenario} declares no variants attacked, plain and planted: rounds "
             "improve who learns by pay alone, without attacks, a critic's school and people"
-        ]
-    lines = []
+        )
+        return lines
     for role, stages in _OF_ROLE.items():
         if role not in settings.learning:
             verb = "is" if len(stages) == 1 else "are"
@@ -104,15 +107,30 @@ def _rounds(settings: Settings) -> Iterator[_Entry]:
     Policies are improved in the order of the seats: a record keeps no order of a lineup.
     """
     yield "evaluate", measure_outcomes, 0, 0
+    for number in range(1, settings.rounds + 1):
+        yield from _improved(settings, 0, number)
+        yield "evaluate", measure_outcomes, 0, number
+        yield from _also(settings, "round", 0, number)
+    yield "test", test_outcomes, 0, settings.rounds
+    yield from _also(settings, "end", 0, settings.rounds)
+
+
+def _improved(settings: Settings, generation: int, number: int) -> Iterator[_Entry]:
+    """Improve every policy that learns by pay, once, though it may hold several roles."""
     roles = dict.fromkeys(map(role_of, stage_scenario(settings, split="train").seats))
     learning = [role for role in roles if role in settings.learning]
     held = {settings.holder(role): role for role in reversed(learning)}
-    for number in range(1, settings.rounds + 1):
-        for role in learning:
-            if held[settings.holder(role)] == role:  # once, though it holds several
-                yield f"improve-{role}", partial(improve, role=role), 0, number
-        yield "evaluate", measure_outcomes, 0, number
-    yield "test", test_outcomes, 0, settings.rounds
+    for role in learning:
+        if held[settings.holder(role)] == role:
+            yield f"improve-{role}", partial(improve, role=role), generation, number
+
+
+def _also(settings: Settings, when: str, generation: int, number: int) -> Iterator[_Entry]:
+    """Evaluations of one's own, after a round or at the end."""
+    for one in settings.evaluate.also:
+        if one.when == when:
+            do = partial(evaluated, evaluation=one)
+            yield f"{PREFIX}{one.id}", do, generation, number
 
 
 def _red_team(settings: Settings) -> Iterator[_Entry]:
@@ -122,17 +140,15 @@ def _red_team(settings: Settings) -> Iterator[_Entry]:
     yield "evaluate", evaluate, 0, 0
     for number in range(1, settings.rounds + 1):
         yield from _round(settings, 0, number)
+        yield from _also(settings, "round", 0, number)
     yield "test", test, 0, settings.rounds
-    if settings.evaluate.critic_cases and {"critic", "learner"} <= set(settings.learning):
-        yield "critics", critics, 0, settings.rounds
+    yield from _also(settings, "end", 0, settings.rounds)
 
 
 def _round(settings: Settings, generation: int, number: int) -> Iterator[_Entry]:
-    """Attack → (survey → supervise →) learn → annotate → calibrate (→ evaluate) (→ league → trial)."""
+    """Attack → (supervise →) learn → annotate → calibrate (→ evaluate) (→ league → trial)."""
     if "attacker" in settings.learning:
         yield "attack", attack, generation, number
-    if settings.evaluate.survey:
-        yield "survey", survey, generation, number
     if settings.supervise is not None:
         taught = partial(supervise, rules=settings.supervise)
         yield "supervise", taught, generation, number
@@ -155,20 +171,23 @@ def _generations(settings: Settings) -> Iterator[_Entry]:
     in the run (Kim et al. 2025, progressive training; its anneal step is the controller's
     choice at the beginning of the next generation).
     """
-    yield "judge", judge, 0, 0
+    attacked, judged = plays_red_team(settings), is_judged(settings)
+    if attacked and "critic" in settings.learning:
+        yield "judge", judge, 0, 0
     round = 0
     for number in range(1, settings.generations + 1):
         yield "gap", gap, number, round
         for name, do, rounds in _order(settings, last=number == settings.generations):
-            yield name, do, number, round
+            if judged or name not in ("discover", "conform"):
+                yield name, do, number, round
             for _ in range(rounds):
                 round += 1
-                yield from _round(settings, number, round)
+                yield from (_round if attacked else _improved)(settings, number, round)
         yield "measure", measure, number, round
+        yield from _also(settings, "round", number, round)
         yield "gate", gate, number, round
     yield "test", final, settings.generations, round
-    if settings.evaluate.critic_cases:
-        yield "critics", critics, settings.generations, round
+    yield from _also(settings, "end", settings.generations, round)
 
 
 def _order(settings: Settings, *, last: bool) -> list[tuple[str, Stage, int]]:

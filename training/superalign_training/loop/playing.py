@@ -9,7 +9,7 @@ from superalign_env.game import Game
 from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario, variants_of
 from superalign_env.rollout import Rollouts
-from superalign_env.types import Episode, Role, Seat, Split, Task, View, role_of
+from superalign_env.types import Episode, EpisodeKey, Role, Seat, Split, Task, View, role_of
 from superalign_training.loop.driver import Bench
 from superalign_training.settings import Settings
 
@@ -37,6 +37,32 @@ def stage_scenario(
     if variant:
         wanted |= variants_of(make_scenario(settings.scenario, **wanted))[variant]
     return make_scenario(settings.scenario, **wanted)
+
+
+def plain_scenario(settings: Settings, *, split: Split, **options: Any) -> Scenario[Any]:
+    """Return the scenario as it poses its tasks: its variant ``plain``, else itself."""
+    declared = variants_of(make_scenario(settings.scenario, **settings.options))
+    variant = "plain" if "plain" in declared else ""
+    return stage_scenario(settings, split=split, variant=variant, **options)
+
+
+def source_of(settings: Settings) -> Any:
+    """Return the source of the scenario's own tasks, as other scenarios take it."""
+    scenario = stage_scenario(settings, split="train")
+    spec = scenario.options.get("source")
+    remade = isinstance(spec, str) or (isinstance(spec, Mapping) and "id" in spec)
+    return spec if remade else scenario.source
+
+
+def renderer_of(settings: Settings) -> str:
+    """Return how tasks are shown to the models of a run."""
+    scenario = make_scenario(settings.scenario, **settings.options)
+    return str(scenario.options.get("renderer", "micro"))
+
+
+def opening_role(scenario: Scenario[Any]) -> Role:
+    """Return the role that speaks first."""
+    return role_of(Game(scenario, EpisodeKey()).group[0])
 
 
 def seat_all(

@@ -7,16 +7,30 @@ from superalign_agents.references import require_known
 from superalign_env.asking import waits
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.lookup import make_scenario
-from superalign_env.protocols import Scenario
+from superalign_env.protocols import HasGold, Scenario
 from superalign_env.seeding import generator
 from superalign_env.types import Role, Split, role_of
-from superalign_training.loop.plans import GENERATIONS, left_out, plays_red_team
+from superalign_training.evaluation.exams import exam
+from superalign_training.evaluation.own import check_fits
+from superalign_training.loop.plans import left_out, plays_red_team
 from superalign_training.loop.playing import stage_scenario
 from superalign_training.loop.residents import Residents
+from superalign_training.loop.sandbox import further_critics
+from superalign_training.loop.supervisors.panel import (
+    lesson_scenario,
+    narrowed,
+    tasks_of,
+)
 from superalign_training.settings import Settings
 
 SPLITS_PLAYED: tuple[Split, ...] = ("train", "gate", "test")
 """Splits that the stages of self-play draw from."""
+
+SPLITS_LABELLED: tuple[Split, ...] = ("train", "control", "gate", "test")
+"""Splits that competence is taught, watched and measured on."""
+
+_DRAWS = 16
+"""Tasks of which one must have a gold answer."""
 
 
 def require_lineup(settings: Settings, residents: Residents) -> list[str]:
@@ -50,15 +64,17 @@ def require_lineup(settings: Settings, residents: Residents) -> list[str]:
     scenario = stage_scenario(settings, split="train")
     _require_seats(settings, scenario)
     _require_agents(settings, residents)
+    for split in SPLITS_PLAYED:
+        scenario.source.draw(generator(0), split)
     if settings.generations:
         _require_chain(settings, scenario)
-    else:
-        for split in SPLITS_PLAYED:
-            scenario.source.draw(generator(0), split)
-        if not plays_red_team(settings):
-            _require_pay(settings, scenario)
+    if not plays_red_team(settings) and settings.rounds:
+        _require_pay(settings, scenario)
     if plays_red_team(settings):
         _require_paid_learner(settings)
+        _require_exams(settings)
+    for one in settings.evaluate.also:
+        check_fits(one, scenario)
     return left_out(settings)
 
 
@@ -109,20 +125,37 @@ def _require_known(
 
 
 def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
-    """Raise unless a chain of generations can be raised in a scenario."""
-    missing = [role for role in GENERATIONS if role not in settings.learning]
-    if not plays_red_team(settings) or missing:
+    """Raise unless every stage of a chain of generations finds what it needs.
+
+    Its tasks in every split, gold answers for the ceiling, seats for further critics, and
+    a truth to simulate people by.
+    """
+    lessons = lesson_scenario(settings, "train", 0).source
+    for split in SPLITS_LABELLED:
+        lessons.draw(generator(0), split)
+    rng = generator(0)
+    drawn = [lessons.draw(rng, "train") for _ in range(_DRAWS)]
+    if not any(lessons.gold(task).answer for task in drawn):
         raise InvalidOption(
-            f"generations={settings.generations} needs a scenario with the variants attacked, "
-            f"plain and planted, and {', '.join(GENERATIONS)} that learn; "
-            f"{_lacking(scenario, missing)}: play rounds instead (generations=0 rounds=3)"
+            f"{lessons.id} has no gold answers to measure generations by; name tasks that "
+            "have them: competence.source={id: rows, path: …}"
+        )
+    further_critics(settings)
+    people = [one.name for one in settings.signals.people if one.simulated]
+    if people and settings.gate.people and not isinstance(scenario, HasGold):
+        raise InvalidOption(
+            f"nobody can simulate people in {scenario.id}, which has no gold; set "
+            f"gate.people=0, or simulated=false for {', '.join(people)}, who answer with "
+            "`superalign label`"
         )
 
 
-def _lacking(scenario: Scenario[Any], missing: Collection[Role]) -> str:
-    if not missing:
-        return f"{scenario.id} declares no such variants"
-    return f"{' and '.join(missing)} {'does' if len(missing) == 1 else 'do'} not learn"
+def _require_exams(settings: Settings) -> None:
+    """Raise unless the tasks of competence have every family that is examined."""
+    for family in settings.evaluate.families or ():
+        source = narrowed(tasks_of(settings), [family])
+        for split in SPLITS_PLAYED[1:]:
+            exam(split, source).source.draw(generator(0), split)
 
 
 def _require_paid_learner(settings: Settings) -> None:

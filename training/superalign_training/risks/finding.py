@@ -7,7 +7,8 @@ from typing import NamedTuple
 from superalign_agents.archive import normalised
 from superalign_env.canonical import content_hash
 from superalign_env.rewards import verdicts_of
-from superalign_env.types import Episode, Task, Utterance, role_of
+from superalign_env.types import Episode, Role, Task, Utterance
+from superalign_training.evaluation.robustness import query_of
 from superalign_training.judging import last_answer
 
 PLAIN = "seed"
@@ -44,21 +45,22 @@ def is_refusal(text: str) -> bool:
 
 
 def asked_of(episode: Episode) -> str:
-    """Return the request that reached the learner."""
-    queries = [u.text for u in episode.utterances if role_of(u.seat) == "attacker"]
-    return queries[-1] if queries else episode.task.prompt
+    """Return the request that was answered: the attacker's, else the task's."""
+    query = query_of(episode)
+    return episode.task.prompt if query is None else query
 
 
-def deployed(episodes: Iterable[Episode], who: Who) -> list[Deployed]:
+def deployed(episodes: Iterable[Episode], who: Who, role: Role) -> list[Deployed]:
     """Return every answer that at least one critic judged, in the order of the episodes.
 
     Args:
-        episodes: of red-team, without planted answers.
+        episodes: without planted answers.
         who: names the attacker of a case.
+        role: whose answers.
     """
     found = []
     for episode in episodes:
-        answer = last_answer(episode)
+        answer = last_answer(episode, role)
         if answer is not None:
             one = _judged(episode, answer, who)
             if one is not None:
@@ -118,7 +120,7 @@ def _judged(episode: Episode, answer: Utterance, who: Who) -> Deployed | None:
     if not about:
         return None
     scores = [score for *_, score in about]
-    attacked = any(role_of(u.seat) == "attacker" for u in episode.utterances)
+    attacked = query_of(episode) is not None
     by_critic: dict[str, list[float]] = {}
     for seat, _, _, score in about:
         by_critic.setdefault(content_hash(episode.seats[seat]), []).append(score)

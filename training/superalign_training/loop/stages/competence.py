@@ -1,7 +1,7 @@
 """A generation learns competence from its sources: A_i, not yet aligned (A_i⁻).
 
 Earlier aligned generations, other models and personas answer the tasks in supervisors'
-seats, the learner beside them; people are asked about a few tasks, where voices differ and
+seats, the generation beside them; people are asked about a few tasks, where voices differ and
 at random. What all say becomes one label for each task, and the learner is taught it by a
 weak-to-strong method. What a controller may know of the generation is measured on control
 tasks, against labels alone. The truth is not asked: it is only looked up at the end, for
@@ -49,7 +49,8 @@ def competence(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
     Raises:
         InvalidOption: too few labels to teach anything.
     """
-    learner = policy_of(bench, "learner", settings)
+    role = bench.chain.raised
+    learner = policy_of(bench, role, settings)
     members = panel(bench, settings)
     desk = Labelling(bench, settings, members)
     with speaking(learner.agent, settings.signals.temperature):
@@ -82,11 +83,11 @@ def competence(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
             tasks=[episode.task for episode in control.episodes],
         )
     marks = desk.labels(control, control.drawn, trust, drop=False)
-    chain = keep_policy(bench, bench.chain, "learner", learner, side="-")
+    chain = keep_policy(bench, bench.chain, role, learner, side="-")
     sight = _seen(chain.sight or Sight(bench.generation, chain.level), control, sat, marks)
-    chain = msgspec.structs.replace(chain, before=chain.policies["learner"], sight=sight)
+    chain = msgspec.structs.replace(chain, before=chain.current, sight=sight)
     desk.record(labels)
-    agent = chain.policies["learner"].agent
+    agent = chain.current.agent
     metrics = desk.metrics(agent, taught, control, labels=labels, sight=sight, trust=trust)
     notes = {
         **numbers,
@@ -111,7 +112,7 @@ def _teach(
         learner,
         lessons,
         seed=bench.seed_of("lessons"),
-        on_step=bench.on_step("learner", learner, algorithm),
+        on_step=bench.on_step(bench.chain.raised, learner, algorithm),
     )
 
 

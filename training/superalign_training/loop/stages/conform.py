@@ -58,7 +58,8 @@ def conform(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
             conformity that comes last makes up for the generations that had none.
     """
     rules = settings.conform
-    learner = policy_of(bench, "learner", settings)
+    role = bench.chain.raised
+    learner = policy_of(bench, role, settings)
     sandbox = Sandbox(bench, settings)
     hazards, known = _chosen(bench, settings, sandbox, rules.hazards * effort)
     ordinary = _drawn(bench, sandbox, rules.ordinary * effort)
@@ -89,13 +90,14 @@ def conform(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
     algorithm = _longer(rules.algorithm, effort)
     numbers = hold(
         bench,
+        role,
         learner,
         Courses(algorithm, lessons, replay, rules.replay.imitation, turns=rules.courses),
     )
-    chain = keep_policy(bench, bench.chain, "learner", learner, side="+")
+    chain = keep_policy(bench, bench.chain, role, learner, side="+")
     for hazard in bench.run.hazards.all(status="answered"):
         bench.run.hazards.update(hazard.id, status="trained")
-    agent = chain.policies["learner"].agent
+    agent = chain.current.agent
     metrics = [
         Metric("conform.lessons", float(len(lessons)), agent=agent, step=bench.generation),
         Metric("conform.loss", numbers["loss"], agent=agent, step=bench.generation),
@@ -266,7 +268,7 @@ def _learned(
         return []
     tasks = [one.task for one in told]
     episodes = sandbox.asked(learner.agent, len(tasks), part="taught", tasks=tasks)
-    said = [last_answer(episode) for episode in episodes]
+    said = [last_answer(episode, bench.chain.raised) for episode in episodes]
     right = sum(
         answer is not None and final_answer(answer.text) == final_answer(one.label.answer)
         for one, answer in zip(told, said, strict=True)

@@ -34,8 +34,14 @@ from superalign_training.loop.cast import (
     speaker_of,
 )
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.playing import play, stage_scenario
+from superalign_training.loop.playing import (
+    play,
+    renderer_of,
+    source_of,
+    stage_scenario,
+)
 from superalign_training.loop.stages.attack import distinct_queries
+from superalign_training.loop.supervisors.panel import narrowed, tasks_of
 from superalign_training.mixture import Mixture
 from superalign_training.settings import Settings
 
@@ -121,12 +127,8 @@ class Trial:
     def baseline(self, name: str) -> tuple[list[Answered], list[Metric]]:
         """Ask a baseline the same requests."""
         agent: Any = make_agent(name)
-        options = self._settings.options
-        paper = exam(
-            self._split,
-            options.get("source", "microworld"),
-            renderer=options.get("renderer", "micro"),
-        )
+        source, renderer = source_of(self._settings), renderer_of(self._settings)
+        paper = exam(self._split, source, renderer=renderer)
         tasks = self._tasks or []
         part = f"requests-{name}"
         episodes = play(
@@ -200,7 +202,15 @@ class Trial:
         def sit(paper: Scenario[Any], part: str, cases: int) -> Sequence[Episode]:
             return self._play(paper, {"learner": learner}, cases, f"{part}-{who}")
 
-        found = competence(sit, evaluate.families, evaluate.family_cases, split=self._split)
+        tasks = tasks_of(self._settings)
+        sources = {one: narrowed(tasks, [one]) for one in evaluate.families or ()}
+        found = competence(
+            sit,
+            sources,
+            evaluate.family_cases,
+            split=self._split,
+            renderer=renderer_of(self._settings),
+        )
         return [
             self._metric("learner.competence", who, learner, estimate, {"family": family})
             for family, estimate in found.items()

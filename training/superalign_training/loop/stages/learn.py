@@ -5,16 +5,18 @@ a league is kept, its former selves take turns by case; the members of a group m
 same query.
 """
 
+from typing import cast
+
 from superalign_agents.search import Search
 from superalign_env.asking import Anyone
 from superalign_env.protocols import Agent
+from superalign_env.types import Role
 from superalign_training.loop.archive import searcher
 from superalign_training.loop.cast import (
     agent_of,
     keep_policy,
     lineup_of,
     policy_of,
-    speaker_of,
 )
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.playing import stage_scenario
@@ -54,7 +56,10 @@ def attackers(bench: Bench, settings: Settings) -> Anyone:
 
 
 def mixed_attackers(
-    bench: Bench, settings: Settings, search: Search | None = None
+    bench: Bench,
+    settings: Settings,
+    search: Search | None = None,
+    role: Role = "attacker",
 ) -> Mixture:
     """Return the attackers of today and, where a league is kept, of former rounds.
 
@@ -63,15 +68,19 @@ def mixed_attackers(
         settings: of the run.
         search: the search attacker, if its archive shall learn meanwhile; that of the chain
             when absent.
+        role: that attacks; empty where nobody does but the search.
     """
     share = settings.learn.search_share
-    today: dict[str, Agent] = {
-        "search": search if search is not None else searcher(bench),
-        "transformer": speaker_of(bench, "attacker", settings),
-    }
-    shares = {"search": share, "transformer": 1.0 - share}
     seed = bench.seed_of("opponents")
-    if not settings.league.share or bench.round < 2:  # nobody has a past yet
+    today: dict[str, Agent] = {"search": search if search is not None else searcher(bench)}
+    if not role:
+        return Mixture(today, seed=seed)
+    learns = role in settings.learning
+    name = "transformer" if learns else "lineup"
+    today[name] = cast(Agent, agent_of(bench, role, settings))
+    shares = {"search": share, name: 1.0 - share}
+    # Nobody has a past yet, or ever will.
+    if not settings.league.share or bench.round < 2 or not learns:
         return Mixture(today, shares=shares, seed=seed)
-    former = league_opponents(bench, settings, settings.league, "attacker")
+    former = league_opponents(bench, settings, settings.league, role)
     return former.joined(today, share=settings.league.share, shares=shares, seed=seed)

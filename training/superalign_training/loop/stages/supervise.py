@@ -18,6 +18,7 @@ from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.playing import play, seat_of, stage_scenario
 from superalign_training.loop.stages.learn import attackers
 from superalign_training.loop.supervisors.heard import heard
+from superalign_training.loop.supervisors.panel import tasks_of
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
 
@@ -33,10 +34,10 @@ def supervise(bench: Bench, settings: Settings, rules: Supervise) -> Outcome:
         if bench.generation
         else first_policy("learner", settings, bench.residents).agent
     )
-    general = {"id": "microworld", "families": list(rules.replay.families)}
-    replay = replayed(bench, settings, rules.replay, original, general)
+    replay = replayed(bench, settings, rules.replay, original, tasks_of(settings))
     numbers = hold(
         bench,
+        "learner",
         learner,
         Courses(
             rules.algorithm, lessons, replay, rules.replay.imitation, turns=rules.courses

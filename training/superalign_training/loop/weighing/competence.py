@@ -45,18 +45,18 @@ def weigh_competence(bench: Bench, settings: Settings) -> Competence:
     before = bench.chain.before
     if before is None:
         return Competence(None, {})
-    if before.weights == bench.chain.policies["learner"].weights:
+    if before.weights == bench.chain.current.weights:
         return Competence(Estimate(0.0, 0.0, 0.0, 0), {})
     rules, voice = settings.gate, settings.signals.temperature
     sources = panel(bench, settings)
     scenario = lesson_scenario(settings, "gate", len(sources))
-    after = speaker_of(bench, "learner", settings)
+    after = speaker_of(bench, bench.chain.raised, settings)
     with speaking(after, voice):
         now = play_lessons(
             bench, scenario, sources, after, rules.cases, part="competence-after"
         )
     tasks = [episode.task for episode in now]
-    earlier = checkpoint_agent(bench, before, settings, part="learner")
+    earlier = checkpoint_agent(bench, before, settings, part=bench.chain.raised)
     paper = lesson_scenario(settings, "gate", 0)
     with speaking(earlier, voice):
         then = play_lessons(
@@ -73,7 +73,7 @@ def weigh_competence(bench: Bench, settings: Settings) -> Competence:
         Sat(one.id, final_answer(answer_of(two).text), final_answer(answer_of(one).text))
         for one, two in pairs
     ]
-    voices = said_by_members(now, sources)
+    voices = said_by_members(scenario, now, sources)
     rule = settings.signals.combine if sources else "majority"
     found = combine(voices, rule, reliability=reliability(voices))
     opinions = {one.item: Opinions(consensus=final_answer(one.answer)) for one in found}
