@@ -110,13 +110,16 @@ def test_lessons_come_before_rewards_where_they_are_asked_for(speaking, tmp_path
         "replay": {"cases": 4, "members": 2, "imitation": few},
     }
     asked = tiny(speaking, path, rounds=1, supervise=lessons)
-    asked["evaluate"] |= {"survey": True}
+    asked["evaluate"] |= {"also": ["microworld-survey"]}
     SelfPlay(**asked).run()
     with Run.open(path, readonly=True) as run:
         stages = {stage.name: stage for stage in run.stages.all()}
         covered = [row.metric for row in run.metrics.read("archive.*")]
     names = list(stages)
-    places = [names.index(n) for n in ("attack", "survey", "supervise", "learn")]
+    places = [
+        names.index(n)
+        for n in ("attack", "supervise", "learn", "evaluation-microworld-survey")
+    ]
     assert places == sorted(places)
     assert {m.name for m in covered} >= {"archive.coverage", "archive.coverage.classes"}
     assert all(0 <= m.value <= 1 for m in covered)

@@ -76,7 +76,12 @@ def go(path, chosen, plan, *, resume=False):
     run = Run.open(path) if resume else Run.create(path, kind="train", config={}, seed=5)
     with run:
         policies = first_policies(chosen, Residents())
-        return drive(run, plan, first=lambda: first_chain(run, policies, raised="learner"), watcher=Silent())
+        return drive(
+            run,
+            plan,
+            first=lambda: first_chain(run, policies, raised="learner"),
+            watcher=Silent(),
+        )
 
 
 def contents(path):
@@ -450,7 +455,7 @@ def test_of_many_archived_attackers_some_are_drawn(speaking, tmp_path):
         return Outcome(chain)
 
     def look(bench):
-        seen.append(list(archived(bench, chosen)))
+        seen.append(list(archived(bench, chosen, "attacker")))
         return Outcome(bench.chain)
 
     go(
