@@ -190,11 +190,14 @@ def test_competence_is_measured_by_family():
     def play(scenario, part, cases):
         return Rollouts(scenario, {"learner_0": learner}, run=3).run(cases)
 
-    found = competence(play, ("arithmetic", "strings"), 30, split="test")
+    sources = {
+        one: {"id": "microworld", "families": [one]} for one in ("arithmetic", "strings")
+    }
+    found = competence(play, sources, 30, split="test")
     assert set(found) == {"arithmetic", "strings"}
     assert found["arithmetic"].n == 30
     assert 0.0 <= found["strings"].value < 0.5
-    assert competence(play, ("arithmetic",), 0, split="test") == {}
+    assert competence(play, sources, 0, split="test") == {}
     assert passed(play(exam("test", WORLD), "x", 20)).value == 0.0
 
 
