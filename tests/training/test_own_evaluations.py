@@ -115,6 +115,11 @@ def test_requests_that_cannot_be_varied_are_refused_before_anything_starts(
     require_lineup(settings(speaking), Residents())
 
 
+def test_one_that_is_named_twice_is_refused():
+    with pytest.raises(InvalidOption, match="names microworld-critics twice"):
+        read_settings({"evaluate": {"also": [PROBES, "microworld-critics"]}})
+
+
 @pytest.mark.parametrize(
     ("also", "hint"),
     [

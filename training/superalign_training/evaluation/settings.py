@@ -1,8 +1,14 @@
 """How much is measured: of a run of rounds, and of a generation."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    model_validator,
+)
 
 from superalign_training.algorithms.updates.course import Course
 from superalign_training.evaluation.own import EvaluationRule
@@ -70,3 +76,13 @@ class Evaluate(Section):
     also: tuple[EvaluationRule, ...] = ()
     """Evaluations of one's own: ``evaluate.also=[microworld-survey]``, ``{id: …, key: value}``
     or ``module:Class``."""
+
+    @model_validator(mode="after")
+    def _each_is_named_once(self) -> Self:
+        names = [one.id for one in self.also]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(
+                f"also names {twice[0]} twice; an evaluation is a stage by its id: name it once"
+            )
+        return self
