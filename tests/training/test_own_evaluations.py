@@ -159,6 +159,19 @@ class Forgetful(Lengths):
         return [Metric("calls", float(len(self.calls)))]
 
 
+class Unrecorded:
+    """Keeps a setting that no record holds."""
+
+    id = "unrecorded"
+    when = "round"
+
+    def __init__(self):
+        self.cases = 3
+
+    def __call__(self, context):
+        return [Metric("cases", float(self.cases))]
+
+
 class Silence(Lengths):
     def __call__(self, context):
         return []
@@ -180,6 +193,7 @@ class Endless(Lengths):
     [
         (Forgetful(), "other numbers"),
         (Silence(), "measured nothing"),
+        (Unrecorded(), "would not be recorded"),
         (Trainer(), "changed the weights"),
         (Endless(), "finite"),
     ],

@@ -150,6 +150,29 @@ def _algorithms(
         raise ValueError(f"train.{role}: {error}") from error
 
 
+def require_raised(named: Role, learning: Sequence[Role]) -> None:
+    """Raise unless one policy is named that generations are of.
+
+    Args:
+        named: by ``generations_of``; empty for the only one that learns.
+        learning: the roles that learn.
+
+    Raises:
+        ValueError: says which there are.
+    """
+    known = ", ".join(learning)
+    if named and named not in learning:
+        raise ValueError(
+            f"generations_of={named}: the role {named} does not learn; name one that does "
+            f"({known}), or an algorithm for it: train.{named}=ppo"
+        )
+    if not named and len(learning) > 1:
+        raise ValueError(
+            "a chain of generations raises one policy, and several learn; say which: "
+            f"generations_of={learning[0]} (there are {known})"
+        )
+
+
 def is_same(reference: AgentReference) -> TypeGuard[str]:
     """Whether a role uses the policy of another: ``same:learner``."""
     return isinstance(reference, str) and reference.startswith(SAME)

@@ -36,6 +36,7 @@ from superalign_training.lineup import (
     has_weights,
     is_same,
     learns_by_pay,
+    require_raised,
 )
 from superalign_training.loggers import LogTo
 from superalign_training.risks.settings import Conform, Discover, Gate
@@ -253,22 +254,8 @@ class Settings(Section):
                 Level.of(reference)
             self.gap.check(len(self.levels), self.generations)
             check_signals(self.signals, generations=self.generations)
-            self._require_raised()
+            require_raised(self.generations_of, self.learning)
         return self
-
-    def _require_raised(self) -> None:
-        """Raise unless one policy is named that generations are of."""
-        named, learning = self.generations_of, ", ".join(self.learning)
-        if named and named not in self.learning:
-            raise ValueError(
-                f"generations_of={named}: the role {named} does not learn; name one that "
-                f"does ({learning}), or an algorithm for it: train.{named}=ppo"
-            )
-        if not self.raised:
-            raise ValueError(
-                f"generations={self.generations} raises one policy, and several learn; say "
-                f"which: generations_of={self.learning[0]} (there are {learning})"
-            )
 
     @property
     def learning(self) -> tuple[Role, ...]:
@@ -302,18 +289,14 @@ class Settings(Section):
         return tuple(cast(list[Taught], found))
 
 
-def blank() -> Settings:
-    """Return the defaults before any scenario's preset is filled in."""
-    return Settings.model_construct()
-
-
 def read_settings(plain: Mapping[str, Any]) -> Settings:
     """Return the settings that plain values describe; what they leave out is the default.
 
     Raises:
         InvalidOption: names every wrong key, its value and what is allowed.
     """
-    completed = _completed(plain, blank())
+    # The defaults before any scenario's preset is filled in.
+    completed = _completed(plain, Settings.model_construct())
     for name in FREE:
         completed[name] = plain.get(name) or {}  # of the defaults' scenario until now
     try:

@@ -28,7 +28,7 @@ from superalign_training.gap.making import make_controller
 from superalign_training.lineup import FREE, plain_name
 from superalign_training.registered import plain_registered
 from superalign_training.sections import keys_in, unknown_key
-from superalign_training.settings import blank, read_settings
+from superalign_training.settings import Settings, read_settings
 
 ROOT = "train"
 MODULE = "superalign_training.conf"
@@ -271,7 +271,9 @@ def _misnamed(overrides: Sequence[Override]) -> str:
 @cache
 def _register() -> None:
     """Tell Hydra every key and default, read from the settings class, and every group."""
-    defaults = {**blank().model_dump(mode="json"), **{name: {} for name in FREE}}
+    # Of no scenario: presets are filled in where settings are read.
+    blank = Settings.model_construct().model_dump(mode="json")
+    defaults = {**blank, **{name: {} for name in FREE}}
     store = ConfigStore.instance()
     for group, choices in groups().items():
         place = group.replace("/", ".")

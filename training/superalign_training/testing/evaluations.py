@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from transformers.utils.logging import disable_progress_bar
 
 from superalign_agents.checkpoints import weights_hash
+from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import InvalidOption, NotReproducible, ProtocolError
 from superalign_env.store import Run
 from superalign_env.types import Metric, Role
 from superalign_training.evaluation.own import (
     Evaluation,
-    EvaluationRule,
     check_fits,
     make_evaluation,
 )
@@ -25,15 +26,10 @@ from superalign_training.loop.driver import Bench, Outcome, Planned, drive
 from superalign_training.loop.playing import stage_scenario
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.own_evaluations import evaluated
-from superalign_training.sections import Section
 from superalign_training.settings import Settings, read_settings
 from superalign_training.watching import Silent
 
 _TINY = {"lineup": dict.fromkeys(("attacker", "learner", "critic"), "micro/0")}
-
-
-class _Recorded(Section):
-    one: EvaluationRule
 
 
 def check_evaluation(
@@ -63,18 +59,13 @@ def check_evaluation(
     """
     try:
         made = make_evaluation(evaluation)
-        plain = _Recorded(one=made).model_dump(mode="json")
-        again = _Recorded.model_validate(plain).one
         given = {"scenario": scenario, "options": dict(options or {}), "rounds": 1}
         given |= {"lineup": dict(lineup)} if lineup else _TINY
         settings = read_settings({**given, "train": dict(train or {})})
         check_fits(made, stage_scenario(settings, split="gate"))
     except InvalidOption as error:
         raise ProtocolError(str(error)) from error
-    if _Recorded(one=again).model_dump(mode="json") != plain:
-        raise ProtocolError(
-            f"the settings of {made.id} change on a trip through JSON: {plain}"
-        )
+    _check_settings(made)
     # Writing weights takes milliseconds and would draw a bar each time.
     disable_progress_bar()  # type: ignore[no-untyped-call] # theirs
     with tempfile.TemporaryDirectory() as folder:
@@ -91,6 +82,23 @@ def check_evaluation(
         raise NotReproducible(
             f"{made.id} gave other numbers in a second run alike; draw all randomness from "
             "context.seed(part), and keep nothing from one call to the next"
+        )
+
+
+def _check_settings(evaluation: Evaluation) -> None:
+    """Check that the record holds all from which the same evaluation is made again."""
+    kind = type(evaluation)
+    if not isinstance(evaluation, BaseModel):
+        if vars(evaluation):
+            raise ProtocolError(
+                f"the settings of {evaluation.id} ({', '.join(vars(evaluation))}) would not "
+                "be recorded; derive it from superalign_training.sections.Section"
+            )
+        return
+    plain = evaluation.model_dump(mode="json")
+    if kind.model_validate(from_json(to_json(plain), dict[str, Any])) != evaluation:
+        raise ProtocolError(
+            f"the settings of {evaluation.id} change on a trip through JSON: {plain}"
         )
 
 
