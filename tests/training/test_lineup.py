@@ -159,7 +159,6 @@ def test_settings_that_make_no_sense_are_refused_before_anything(words, message)
         ),
         (["lineup.critic=keywrd"], "keywrd"),
         (["scenario=errand", "lineup.learner=micro/1", "train.learner=sft"], "lessons"),
-        (["generations=2", "train.critic=null"], "critic does not learn"),
         (
             ["lineup.learner_0=keyword", "train.learner=ppo"],
             "every seat of the role is held by somebody else",

@@ -52,7 +52,7 @@ def speed_of(settings: Settings) -> Speed:
     model = (
         levels[len(levels) // 2]
         if settings.generations
-        else settings.reference("learner" if "learner" in learning else learning[0])
+        else settings.reference(settings.raised or learning[0])
     )
     policy = Policy.from_reference(_plain(model), device=settings.device)
     scenario = stage_scenario(settings, split="train")

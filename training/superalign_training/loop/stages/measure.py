@@ -170,9 +170,9 @@ class _Room:
         families = self._rules.families or competence.families or ()
         tiers = self._rules.tiers or competence.tiers or ()
         rungs = [
-            narrowed(whole, family, tier)
-            for family in [(one,) for one in families] or [()]
-            for tier in [(one,) for one in tiers] or [()]
+            narrowed(whole, families[f : f + 1], tiers[t : t + 1])
+            for f in range(max(1, len(families)))
+            for t in range(max(1, len(tiers)))
         ]
         return self._draw(rungs, split, cases, narrowed(whole, families, tiers))
 

@@ -4,6 +4,7 @@ They may read the truth; nothing that they measure is trained on or steers a sta
 """
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -27,13 +28,16 @@ def evaluated(bench: Bench, settings: Settings, evaluation: Evaluation) -> Outco
     """Let an evaluation measure the run as it is.
 
     Raises:
-        InvalidOption: it returned something else than metrics.
+        InvalidOption: it returned something else than metrics with finite numbers.
     """
     context = Context(bench, settings, "test" if evaluation.when == "end" else "gate")
     metrics = list(evaluation(context))
     for metric in metrics:
-        if not isinstance(metric, Metric):
-            raise InvalidOption(f"{evaluation.id} returned {metric!r}, which is no Metric")
+        if not isinstance(metric, Metric) or not isfinite(metric.value):
+            raise InvalidOption(
+                f"{evaluation.id} returned {metric!r}; return instances of Metric with finite "
+                "numbers, and leave out what cannot be measured"
+            )
     tags = {"evaluation": evaluation.id, "split": context.split}
     step = bench.generation or bench.round
     stamped = [
