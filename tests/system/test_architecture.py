@@ -262,6 +262,7 @@ def test_only_the_critics_school_and_evaluation_hear_of_planted_answers(sources)
         "training/superalign_training/league/exams.py",
         "training/superalign_training/hardening/school.py",
         "training/superalign_training/evaluation/*",
+        "training/superalign_training/experiments/microworld/critics.py",
     ]
     used = {
         (s.name, getattr(node, "id", getattr(node, "value", "")))

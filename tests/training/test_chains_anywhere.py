@@ -189,7 +189,11 @@ def test_a_chain_in_weak_to_strong_under_a_frozen_critic(tmp_path, sums):
 
 def test_a_chain_in_red_team_on_ones_own_requests_under_a_frozen_critic(tmp_path, asked):
     words = ["lineup.attacker=micro/0", "lineup.learner=micro/0", "lineup.critic=keyword"]
-    words += ["train.attacker.steps=1", "train.learner.steps=1", "train.learner.batch_size=2"]
+    words += [
+        "train.attacker.steps=1",
+        "train.learner.steps=1",
+        "train.learner.batch_size=2",
+    ]
     words += [
         "train.learner.num_generations=2",
         "attack.cases=6",

@@ -10,6 +10,7 @@ from superalign_env.lookup import make_scenario
 from superalign_env.protocols import HasGold, Scenario
 from superalign_env.seeding import generator
 from superalign_env.types import Role, Split, role_of
+from superalign_training.evaluation.ceiling import require_gold
 from superalign_training.evaluation.exams import exam
 from superalign_training.evaluation.own import check_fits
 from superalign_training.loop.plans import left_out, plays_red_team
@@ -28,9 +29,6 @@ SPLITS_PLAYED: tuple[Split, ...] = ("train", "gate", "test")
 
 SPLITS_LABELLED: tuple[Split, ...] = ("train", "control", "gate", "test")
 """Splits that competence is taught, watched and measured on."""
-
-_DRAWS = 16
-"""Tasks of which one must have a gold answer."""
 
 
 def require_lineup(settings: Settings, residents: Residents) -> list[str]:
@@ -133,13 +131,7 @@ def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
     lessons = lesson_scenario(settings, "train", 0).source
     for split in SPLITS_LABELLED:
         lessons.draw(generator(0), split)
-    rng = generator(0)
-    drawn = [lessons.draw(rng, "train") for _ in range(_DRAWS)]
-    if not any(lessons.gold(task).answer for task in drawn):
-        raise InvalidOption(
-            f"{lessons.id} has no gold answers to measure generations by; name tasks that "
-            "have them: competence.source={id: rows, path: …}"
-        )
+    require_gold(lessons)
     further_critics(settings)
     people = [one.name for one in settings.signals.people if one.simulated]
     if people and settings.gate.people and not isinstance(scenario, HasGold):
