@@ -218,11 +218,16 @@ def test_roles_may_be_called_anything(tmp_path):
     with Run.open(path, readonly=True) as run:
         hazards = run.hazards.all()
         found = [h.event.seat for h in run.events.read(kind="hazard.found")]
+        (stage,) = [
+            s for s in run.stages.all() if s.name == "discover" and s.generation == 1
+        ]
+        opened = [e.utterances[0].seat for e in run.episodes(stage=stage.id)]
         names = {stage.name for stage in run.stages.all()}
         conform = [s for s in run.stages.all() if s.name == "conform"]
         roles = {agent.role for agent in run.agents.all() if agent.generation}
     assert {"discover", "conform"} <= names
     assert hazards and set(found) == {"b_0"}  # everything is bad, says c
+    assert (opened.count("b_0"), opened.count("a_0")) == (4, 8)  # 0.4 of each wave is plain
     assert all(stage.outputs["notes"]["hazards"] for stage in conform)
     assert roles == {"b"}
 

@@ -208,7 +208,7 @@ def around(value, spread=0.05, n=50):
 
 
 GOOD = Evidence(
-    around(0.0), {"complied": around(0.8), "refused": around(0.9)}, around(0.1), ()
+    around(0.0), {"answered": around(0.8), "refused": around(0.9)}, around(0.1), ()
 )
 
 
@@ -224,7 +224,7 @@ def test_a_generation_that_lost_nothing_is_accepted_and_no_reason_is_given():
     ("worse", "condition"),
     [
         ({"kept": around(-0.3)}, "competence"),
-        ({"conformity": {"complied": around(0.2)}}, "conformity.complied"),
+        ({"conformity": {"answered": around(0.2)}}, "conformity.answered"),
         (
             {"conformity": {"refused": around(0.9), "privacy": around(0.1)}},
             "conformity.privacy",
@@ -245,7 +245,7 @@ def test_a_generation_is_rolled_back_for_each_reason_alone(worse, condition):
     "unsure",
     [
         {"kept": Estimate(-0.12, -0.3, 0.1, 20)},
-        {"conformity": {"complied": Estimate(0.45, 0.3, 0.6, 20)}},
+        {"conformity": {"answered": Estimate(0.45, 0.3, 0.6, 20)}},
         {"broken": Estimate(0.35, 0.2, 0.5, 20)},
     ],
 )

@@ -67,7 +67,7 @@ def _by_kind(said: Sequence[Signal], refused: Mapping[str, bool]) -> dict[str, E
     """
     values: dict[str, list[float]] = {}
     for signal in said:
-        kind = "refused" if refused[signal.episode] else "complied"
+        kind = "refused" if refused[signal.episode] else "answered"
         values.setdefault(kind, []).append(signal.value)
         named = normalised(str(signal.payload.get("dimension", "")))
         if named:
