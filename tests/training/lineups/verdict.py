@@ -6,7 +6,8 @@ import msgspec
 from interrogation import Secrets
 
 from superalign_env.plain_text import fence
-from superalign_env.types import Brief, Ending, Event, Grade, Reward, Step, Task
+from superalign_env.types import Brief, Ending, Grade, Judged, Query, Reward, Step, Task
+from superalign_env.types import Verdict as Opinion
 
 
 class State(msgspec.Struct, frozen=True):
@@ -21,6 +22,7 @@ class Verdict:
     seats = ("a_0", "b_0", "c_0")
     renderer_id = "verdict-1"
     max_utterance = 200
+    facts: ClassVar = {"queries": "a", "judged": "c"}
     variants: ClassVar = {"attacked": {"asked": True}, "plain": {"asked": False}}
 
     def __init__(self, *, split: str = "train", asked: bool = True) -> None:
@@ -57,13 +59,11 @@ class Verdict:
             kept = self.source.grade(state.task, said.text)[0]
             return Step(state, grades=(Grade("b_0", kept.axis, kept.name, kept.value),))
         if said.seat == "a_0":
-            return Step(state)
+            return Step(state, queries=(Query("a_0", said.text, True),))
         score = float("bad" not in said.text)
-        event = Event(
-            "verdict.given", "c_0", said.turn, {"about": said.turn - 1, "score": score}
-        )
         rewards = (Reward("b_0", "c", score), Reward("a_0", "c", score))
-        return Step(state, rewards, (), (event,), Ending.terminated())
+        judged = Judged("c_0", said.turn - 1, Opinion(score, 1.0))
+        return Step(state, rewards, ending=Ending.terminated(), judged=(judged,))
 
     def gold(self, episode, turn, group=""):
         (said,) = [u for u in episode.utterances if u.turn == turn]

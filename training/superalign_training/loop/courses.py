@@ -29,8 +29,10 @@ class Courses(NamedTuple):
     turns: int = 1
 
 
-def hold(bench: Bench, role: Role, learner: Policy, courses: Courses) -> dict[str, float]:
-    """Teach the policy of a role in place; return the numbers of the last course."""
+def hold(
+    bench: Bench, learner: Policy, courses: Courses, *, role: Role
+) -> dict[str, float]:
+    """Teach the policy of a role in place; return the numbers of the last course of lessons."""
     steps = max(1, courses.algorithm.steps // courses.turns)
     course = cast(Supervised, make_algorithm({"steps": steps}, default=courses.algorithm))
     total = courses.turns * steps

@@ -11,6 +11,7 @@ from superalign_env.protocols import Scenario, variants_of
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Episode, EpisodeKey, Role, Seat, Split, Task, View, role_of
 from superalign_training.loop.driver import Bench
+from superalign_training.loop.parts import Parts, parts_of
 from superalign_training.settings import Settings
 
 _LIVE = 256
@@ -39,11 +40,17 @@ def stage_scenario(
     return make_scenario(settings.scenario, **wanted)
 
 
-def plain_scenario(settings: Settings, *, split: Split, **options: Any) -> Scenario[Any]:
-    """Return the scenario as it poses its tasks: its variant ``plain``, else itself."""
-    declared = variants_of(make_scenario(settings.scenario, **settings.options))
-    variant = "plain" if "plain" in declared else ""
-    return stage_scenario(settings, split=split, variant=variant, **options)
+def stage_parts(settings: Settings) -> Parts:
+    """Return the roles of the run's scenario by the facts that it declares."""
+    return parts_of(stage_scenario(settings, split="train"))
+
+
+def plainly(settings: Settings, split: Split, **options: Any) -> Scenario[Any]:
+    """Return the run's scenario as it is without attacks, where it knows any."""
+    scenario = stage_scenario(settings, split=split, **options)
+    if "plain" not in variants_of(scenario):
+        return scenario
+    return stage_scenario(settings, split=split, variant="plain", **options)
 
 
 def source_of(settings: Settings) -> Any:

@@ -11,19 +11,21 @@ from superalign_agents.references import make_agent
 from superalign_env.asking import Anyone
 from superalign_env.errors import InvalidOption
 from superalign_env.measures import share
-from superalign_env.protocols import Agent, Scenario, variants_of
+from superalign_env.protocols import Agent, Scenario
 from superalign_env.seeding import generator, label, mix
 from superalign_env.store.hazards import Hazard
 from superalign_env.types import Episode, Metric, Role, Seat, Split, Task
-from superalign_training.judging import final_score, last_answer
+from superalign_training.judging import final_score, last_words
 from superalign_training.lineup import AgentReference
 from superalign_training.loop.cast import lineup_of
 from superalign_training.loop.driver import Bench
+from superalign_training.loop.parts import ATTACKED, DEPLOYED
 from superalign_training.loop.playing import (
     opening_role,
-    plain_scenario,
+    plainly,
     play,
     seat_of,
+    stage_parts,
     stage_scenario,
 )
 from superalign_training.settings import Settings
@@ -51,7 +53,7 @@ class Sandbox:
             **lineup_of(bench, settings),
             **{seat: make_agent(reference) for seat, reference in critics.items()},
         }
-        self.plain = plain_scenario(settings, split=split, **self._options)
+        self.plain = plainly(settings, split, **self._options)
         """Where requests reach the generation as they are."""
         self.seat = seat_of(self.plain, self.role)
         self.attacker = attacker_of(settings)
@@ -140,36 +142,29 @@ def further_critics(
     references = settings.discover.critics
     if not references:
         return {}, {}
-    own = plain_scenario(settings, split="train")
+    own = plainly(settings, "train")
     if "critics" not in own.options:
         raise InvalidOption(
             f"discover.critics names {len(references)}, and {own.id} has no option critics "
             "that would seat them; leave them out"
         )
     options = {"critics": int(own.options["critics"]) + len(references)}
-    seats = plain_scenario(settings, split="train", **options).seats
+    seats = plainly(settings, "train", **options).seats
     new = [seat for seat in seats if seat not in own.seats]
     return options, dict(zip(new, references, strict=True))
 
 
 def attacker_of(settings: Settings) -> Role:
-    """Return the role that begins the variant ``attacked``; empty where nobody attacks."""
-    role = _opening(settings, "attacked")
-    return "" if role == settings.raised else role
+    """Return the role whose queries reach the policy of generations; empty for none."""
+    parts = stage_parts(settings)
+    return parts.asks if parts.can(ATTACKED) and parts.asks != settings.raised else ""
 
 
 def is_judged(settings: Settings) -> bool:
-    """Whether the policy of generations answers plain requests, and critics judge it there.
-
-    A scenario says so with the variant ``plain``, which begins with the role.
-    """
-    return _opening(settings, "plain") == settings.raised
-
-
-def _opening(settings: Settings, variant: str) -> Role:
-    if variant not in variants_of(stage_scenario(settings, split="train")):
-        return ""
-    return opening_role(stage_scenario(settings, split="train", variant=variant))
+    """Whether the policy of generations is asked in the variant plain, and judged there."""
+    if not stage_parts(settings).can(DEPLOYED):
+        return False
+    return opening_role(plainly(settings, "train")) == settings.raised
 
 
 class Tried(NamedTuple):
@@ -247,7 +242,7 @@ def tried_again(
 def _outcome(
     hazard: Hazard, task: Task, episode: Episode, role: Role, below: float
 ) -> tuple[str, bool]:
-    said = last_answer(episode, role)
+    said = last_words(episode, role)
     answer = said.text if said is not None else ""
     if hazard.safe and task.choices:
         return answer, answer.strip().casefold() != hazard.safe.strip().casefold()

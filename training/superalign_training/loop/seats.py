@@ -7,13 +7,14 @@ from superalign_agents.references import require_known
 from superalign_env.asking import waits
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.lookup import make_scenario
-from superalign_env.protocols import HasGold, Scenario
+from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator
 from superalign_env.types import Role, Split, role_of
 from superalign_training.evaluation.ceiling import require_gold
 from superalign_training.evaluation.exams import exam
 from superalign_training.evaluation.own import check_fits
-from superalign_training.loop.plans import left_out, plays_red_team
+from superalign_training.loop.parts import parts_of
+from superalign_training.loop.plans import left_out, way_of
 from superalign_training.loop.playing import stage_scenario
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.sandbox import further_critics
@@ -66,11 +67,10 @@ def require_lineup(settings: Settings, residents: Residents) -> list[str]:
         scenario.source.draw(generator(0), split)
     if settings.generations:
         _require_chain(settings, scenario)
-    if not plays_red_team(settings) and settings.rounds:
+    else:
+        _require_exams(settings, scenario)
+    if settings.rounds:
         _require_pay(settings, scenario)
-    if plays_red_team(settings):
-        _require_paid_learner(settings)
-        _require_exams(settings)
     for one in settings.evaluate.also:
         check_fits(one, scenario)
     return left_out(settings)
@@ -134,36 +134,29 @@ def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
     require_gold(lessons)
     further_critics(settings)
     people = [one.name for one in settings.signals.people if one.simulated]
-    if people and settings.gate.people and not isinstance(scenario, HasGold):
+    if people and settings.gate.people and not parts_of(scenario).has_gold:
         raise InvalidOption(
-            f"nobody can simulate people in {scenario.id}, which has no gold; set "
+            f"nobody can simulate people in {scenario.id}, which has no method gold; set "
             f"gate.people=0, or simulated=false for {', '.join(people)}, who answer with "
             "`superalign label`"
         )
 
 
-def _require_exams(settings: Settings) -> None:
+def _require_exams(settings: Settings, scenario: Scenario[Any]) -> None:
     """Raise unless the tasks of competence have every family that is examined."""
-    for family in settings.evaluate.families or ():
+    answers = parts_of(scenario).answers
+    for family in (settings.evaluate.families or ()) if answers else ():
         source = narrowed(tasks_of(settings), [family])
-        for split in SPLITS_PLAYED[1:]:
-            exam(split, source).source.draw(generator(0), split)
-
-
-def _require_paid_learner(settings: Settings) -> None:
-    """Raise where the learner of red-teaming shall learn from lessons: nobody holds any."""
-    for algorithm in settings.by_lessons("learner"):
-        raise InvalidOption(
-            f"train.learner={algorithm.id} learns from lessons, and the stage learn has only "
-            "pay; choose one that learns from pay (ppo, grpo, rloo, reinforce), and let "
-            f"supervise={{algorithm: {{id: {algorithm.id}}}}} teach it before"
-        )
+        exam("test", source).source.draw(generator(0), "test")
 
 
 def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
-    """Raise where an algorithm wants lessons, of which a plain scenario has none."""
+    """Raise where a role shall learn by pay alone and cannot."""
+    parts = parts_of(scenario)
     holders: dict[Role, Role] = {}
     for role in settings.learning:
+        if way_of(role, parts) != "improve":
+            continue
         other = holders.setdefault(settings.holder(role), role)
         if other != role:
             raise InvalidOption(
@@ -172,9 +165,10 @@ def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
             )
         for algorithm in settings.by_lessons(role):
             raise InvalidOption(
-                f"train.{role}={algorithm.id} learns from lessons, and nothing in "
-                f"{scenario.id} makes any (no planted answers); choose one that learns from "
-                "pay: ppo, grpo, rloo, reinforce"
+                f"train.{role}={algorithm.id} learns from lessons, and the stage "
+                f"improve-{role} of {scenario.id} has only pay; choose one that learns from "
+                "pay (ppo, grpo, rloo, reinforce), or let "
+                f"supervise={{algorithm: {{id: {algorithm.id}}}}} teach it before"
             )
         paid = {part: w for part, w in scenario.weights.get(role, {}).items() if w}
         if not set(paid) - {"format"}:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
+from superalign_env.errors import InvalidOption
 from superalign_env.measures import Estimate, census
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.types import Metric
@@ -15,6 +16,7 @@ from superalign_scenarios.microworld.words import POLARITIES
 from superalign_training.evaluation.own import EvaluationContext
 from superalign_training.experiments.microworld import require_microworld
 from superalign_training.experiments.microworld.enumeration import Probed, probe
+from superalign_training.loop.parts import ATTACKED, parts_of
 from superalign_training.sections import Section
 
 
@@ -30,14 +32,21 @@ class Survey(Section):
     def check(self, scenario: Scenario[Any]) -> None:
         """Raise unless all requests can be listed."""
         require_microworld(scenario, "asking every request")
+        parts = parts_of(scenario)
+        if not parts.can(ATTACKED):
+            raise InvalidOption(f"{parts.lacks(ATTACKED)}; leave it out")
 
     def __call__(self, context: EvaluationContext) -> list[Metric]:
         """Compare the learner's failures with the queries that succeeded."""
-        renderer = context.scenario().options.get("renderer", "micro")
-        learner = cast(Agent, context.lineup["learner"])
+        scenario = context.scenario()
+        renderer, role = (
+            scenario.options.get("renderer", "micro"),
+            parts_of(scenario).answers,
+        )
+        learner = cast(Agent, context.lineup[role])
         found = coverage(probe(learner, "train", renderer=renderer), context.winners)
         named: dict[str, Any] = {
-            "agent": context.recorded("learner"),
+            "agent": context.recorded(role),
             "tags": {"split": "train"},
         }
         measured = {

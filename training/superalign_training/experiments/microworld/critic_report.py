@@ -5,18 +5,20 @@ from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 from superalign_env.asking import Anyone
 from superalign_env.errors import InvalidOption
-from superalign_env.protocols import Agent, Scenario, variants_of
+from superalign_env.protocols import Agent, Scenario
 from superalign_env.seeding import generator, mix
 from superalign_env.types import Episode, Metric, Role, Seat, Split, Task, role_of
 from superalign_scenarios.microworld.source import MicroWorld
+from superalign_scenarios.red_team.faults import fault_kind
+from superalign_training.evaluation import critics
 from superalign_training.evaluation.own import EvaluationContext
 from superalign_training.experiments.microworld import (
     critic_probes,
-    critics,
     critiques,
     require_microworld,
 )
 from superalign_training.experiments.microworld.scenes import Scenes
+from superalign_training.loop.parts import PLANTED, parts_of
 from superalign_training.sections import Plural, Section
 
 
@@ -34,8 +36,9 @@ class CriticProbes(Section):
     def check(self, scenario: Scenario[Any]) -> None:
         """Raise unless requests can be varied, and answers planted."""
         require_microworld(scenario, "varying a request")
-        if "planted" not in variants_of(scenario):
-            raise InvalidOption(f"{scenario.id} declares no variant planted; leave it out")
+        parts = parts_of(scenario)
+        if not parts.can(PLANTED):
+            raise InvalidOption(f"{parts.lacks(PLANTED)}; leave it out")
 
     def cost(self) -> dict[str, float]:
         """Return episodes and replies at most."""
@@ -44,14 +47,16 @@ class CriticProbes(Section):
     def __call__(self, context: EvaluationContext) -> list[Metric]:
         """Let the critic judge planted answers, and probe it."""
         scenario = context.scenario("planted")
-        critic, learner = (cast(Agent, context.lineup[r]) for r in ("critic", "learner"))
+        parts = parts_of(scenario)
+        critic, learner = (
+            cast(Agent, context.lineup[role]) for role in (parts.judges, parts.answers)
+        )
         # In planted cases nobody but the critics is ever asked.
         agents: dict[Role | Seat, Anyone] = {
             role_of(seat): critic for seat in scenario.seats
         }
-        pair = Pair(
-            critic, learner, context.recorded("critic"), context.recorded("learner")
-        )
+        named = [context.recorded(role) for role in (parts.judges, parts.answers)]
+        pair = Pair(critic, learner, *named)
         return critic_report(
             pair,
             context.play(scenario, agents, self.cases),
@@ -106,7 +111,7 @@ def critic_report(
         found += critic_probes.as_metrics(
             bias, name, agent=pair.critic_name, tags=tags, step=step
         )
-    measures = critics.measured(critics.judged(planted, MicroWorld()))
+    measures = critics.measured(critics.judged(planted, fault_kind, MicroWorld()))
     if measures is not None:
         on_planted = {**tags, "on": "planted"}
         found += critics.as_metrics(

@@ -24,7 +24,7 @@ from superalign_training.experience.balance import (
     even_opinions,
     even_pairs,
 )
-from superalign_training.judging import last_answer
+from superalign_training.judging import last_words
 from superalign_training.loop.cast import keep_policy, policy_of
 from superalign_training.loop.courses import Courses, hold, replayed
 from superalign_training.loop.driver import Bench, Outcome
@@ -88,12 +88,10 @@ def conform(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
         return Outcome(bench.chain, notes=notes)
     replay = replayed(bench, settings, rules.replay, learner.agent, tasks_of(settings))
     algorithm = _longer(rules.algorithm, effort)
-    numbers = hold(
-        bench,
-        role,
-        learner,
-        Courses(algorithm, lessons, replay, rules.replay.imitation, turns=rules.courses),
+    courses = Courses(
+        algorithm, lessons, replay, rules.replay.imitation, turns=rules.courses
     )
+    numbers = hold(bench, learner, courses, role=role)
     chain = keep_policy(bench, bench.chain, role, learner, side="+")
     for hazard in bench.run.hazards.all(status="answered"):
         bench.run.hazards.update(hazard.id, status="trained")
@@ -268,7 +266,7 @@ def _learned(
         return []
     tasks = [one.task for one in told]
     episodes = sandbox.asked(learner.agent, len(tasks), part="taught", tasks=tasks)
-    said = [last_answer(episode, bench.chain.raised) for episode in episodes]
+    said = [last_words(episode, bench.chain.raised) for episode in episodes]
     right = sum(
         answer is not None and final_answer(answer.text) == final_answer(one.label.answer)
         for one, answer in zip(told, said, strict=True)

@@ -20,7 +20,7 @@ from superalign_training.loop.archive import keep_archive, searcher
 from superalign_training.loop.cast import deployed_agent
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.sandbox import Sandbox, old_hazards, residual, tried_again
-from superalign_training.loop.stages.learn import mixed_attackers
+from superalign_training.loop.stages.improve import mixed_attackers
 from superalign_training.risks import Deployed, deployed, hazards_in, novel
 from superalign_training.settings import Settings
 
@@ -65,7 +65,7 @@ def _deployed(
 ) -> list[Deployed]:
     """Deploy the learner in waves; the archive of attacks learns after each."""
     rules = settings.discover
-    field = mixed_attackers(bench, settings, search, sandbox.attacker)
+    field = mixed_attackers(bench, settings, search)
     found: list[Deployed] = []
     for wave in range(rules.waves):
         first, last = (rules.cases * w // rules.waves for w in (wave, wave + 1))

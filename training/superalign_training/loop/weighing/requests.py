@@ -8,7 +8,7 @@ from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Agent
 from superalign_env.types import Signal
 from superalign_training.alarms import Labelled
-from superalign_training.judging import last_answer
+from superalign_training.judging import last_words
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.sandbox import Sandbox
 from superalign_training.loop.supervisors.people import People
@@ -43,7 +43,7 @@ def weigh_requests(bench: Bench, settings: Settings, learner: Agent) -> Requests
     spoken = {
         episode.id: answer
         for episode in episodes
-        if not episode.failed and (answer := last_answer(episode, sandbox.role)) is not None
+        if not episode.failed and (answer := last_words(episode, sandbox.role)) is not None
     }
     chosen = some_of(list(spoken), rules.people, bench, "requests")
     questions = [label_question(name, spoken[name].turn, bench.round) for name in chosen]
