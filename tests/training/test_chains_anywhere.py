@@ -147,7 +147,8 @@ def test_where_nobody_judges_discovery_and_conformity_are_left_out_with_a_line(s
 def test_a_frozen_critic_has_no_school_in_a_chain():
     settings = chosen("generations=2", "lineup.critic=keyword", "rounds=1")
     assert names(settings, 0) == []
-    middle = ["gap", "competence", "discover", "conform", "attack", "learn", "annotate"]
+    middle = ["gap", "competence", "discover", "conform", "attack"]
+    middle += ["improve-learner", "annotate"]
     assert names(settings) == [*middle, "measure", "gate"]
 
 
@@ -203,14 +204,18 @@ def test_a_chain_in_red_team_on_ones_own_requests_under_a_frozen_critic(tmp_path
     stages, metrics, changed, said = raised(tmp_path, *words, asked)
     assert stages.count("discover") == stages.count("conform") == 2
     assert "judge" not in stages
-    assert changed >= {("conform", "learner"), ("learn", "learner"), ("attack", "attacker")}
+    assert changed >= {
+        ("conform", "learner"),
+        ("improve-learner", "learner"),
+        ("attack", "attacker"),
+    }
     assert [m for m in metrics if m.name == "capability.utility"]
     assert own_words(metrics, said) == []
 
 
 def test_roles_may_be_called_anything(tmp_path):
     lineup = {"a": "random-menu", "b": "micro/0", "c": {"id": "fixed", "text": "bad"}}
-    assert check_scenario("verdict:Verdict") is None
+    assert check_scenario("verdict:Verdict").facts == {"queries": "a", "judged": "c"}
     path = tmp_path / "run"
     settings = composed([*SMALL, "scenario=verdict:Verdict", "rounds=0"])
     settings |= {"lineup": lineup, "train": {"b": {"id": "ppo"}}, "run_dir": str(path)}
