@@ -300,6 +300,7 @@ def test_a_game_trains_alike_whatever_its_roles_are_called(speaking, tmp_path, s
     for scenario, names in (("red-team", {r: r for r in NAMES}), (OURS["renamed"], NAMES)):
         config = small(speaking, league={"share": 0.5, "queries": 4})
         config["options"] = {}
+        config["competence"] = {"source": "microworld"}
         for key in ("lineup", "train"):
             config[key] = {names[role]: value for role, value in config[key].items()}
         algorithms = {"attacker": "sft", "learner": "grpo", "critic": "sft"}
