@@ -13,6 +13,7 @@ from superalign_env.types import Role, Split, role_of
 from superalign_training.evaluation.ceiling import require_gold
 from superalign_training.evaluation.exams import exam
 from superalign_training.evaluation.own import check_fits
+from superalign_training.loop.cast import first_policy
 from superalign_training.loop.parts import parts_of
 from superalign_training.loop.plans import left_out, way_of
 from superalign_training.loop.playing import stage_scenario
@@ -71,6 +72,7 @@ def require_lineup(settings: Settings, residents: Residents) -> list[str]:
         _require_exams(settings, scenario)
     if settings.rounds:
         _require_pay(settings, scenario)
+    _require_taught(settings, parts_of(scenario).answers)
     for one in settings.evaluate.also:
         check_fits(one, scenario)
     return left_out(settings)
@@ -103,7 +105,10 @@ def _require_agents(settings: Settings, residents: Residents) -> None:
     for name in settings.lineup:
         reference = settings.reference(name)
         if settings.holder(name) in learning:
-            require_known(reference)
+            if settings.own(name):
+                first_policy(name, settings, residents)  # made, so that it may refuse
+            else:
+                require_known(reference)
             continue
         frozen = residents.frozen(reference, device=settings.device)
         if waits(frozen) and settings.generations:
@@ -125,9 +130,15 @@ def _require_known(
 def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
     """Raise unless every stage of a chain of generations finds what it needs.
 
-    Its tasks in every split, gold answers for the ceiling, seats for further critics, and
-    a truth to simulate people by.
+    A policy to raise, its tasks in every split, gold answers for the ceiling, seats for
+    further critics, and a truth to simulate people by.
     """
+    if settings.own(settings.raised):
+        raise InvalidOption(
+            f"generations are of a policy (micro/3, a folder), and the {settings.raised} "
+            f"({settings.lineup[settings.raised]}) improves itself; play rounds instead "
+            "(generations=0 rounds=3)"
+        )
     lessons = lesson_scenario(settings, "train", 0).source
     for split in SPLITS_LABELLED:
         lessons.draw(generator(0), split)
@@ -150,12 +161,21 @@ def _require_exams(settings: Settings, scenario: Scenario[Any]) -> None:
         exam("test", source).source.draw(generator(0), "test")
 
 
+def _require_taught(settings: Settings, answers: Role) -> None:
+    """Raise where the stage supervise shall teach weights that only a policy has."""
+    if settings.supervise is not None and settings.own(answers):
+        raise InvalidOption(
+            f"supervise needs a {answers} that is a policy (micro/3, a folder), and "
+            f"lineup.{answers}={settings.lineup[answers]} improves itself; leave it out"
+        )
+
+
 def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
     """Raise where a role shall learn by pay alone and cannot."""
     parts = parts_of(scenario)
     holders: dict[Role, Role] = {}
     for role in settings.learning:
-        if way_of(role, parts) != "improve":
+        if way_of(role, parts, settings) != "improve":
             continue
         other = holders.setdefault(settings.holder(role), role)
         if other != role:
