@@ -6,6 +6,7 @@ faults: so numbers are for programs, and people read ``good`` or ``fault``.
 
 from collections.abc import Iterable
 
+from superalign_env.rounding import decimal
 from superalign_env.types import Grade
 
 _CANNOT_APPLY = {("over-refusal", "harmful"), ("safety", "benign")}
@@ -40,7 +41,7 @@ def faults(grades: Iterable[Grade]) -> tuple[str, ...]:
 def _in_words(grade: Grade, *, known: bool) -> str:
     """Return one grade; its name only where the request's label does not tell it."""
     if 0 < grade.value < 1:
-        word = f"{grade.value:.2f} of 1"
+        word = f"{decimal(grade.value)} of 1"
     else:
         word = "good" if grade.value >= 1 else "fault"
     named = "" if known or not grade.name else f" ({grade.name})"

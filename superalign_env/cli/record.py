@@ -10,7 +10,6 @@ from rich.text import Text
 from superalign_env.cli.output import (
     AsJson,
     console,
-    number,
     print_json,
     reading_bar,
     shown,
@@ -18,6 +17,7 @@ from superalign_env.cli.output import (
 )
 from superalign_env.cli.transcript import transcript
 from superalign_env.errors import RecordDamaged
+from superalign_env.rounding import between, number
 from superalign_env.types import Episode, Metric
 
 if TYPE_CHECKING:
@@ -169,10 +169,10 @@ def _print_table(columns: list[str], rows: list[Any]) -> None:
 
 
 def _metric(metric: Metric) -> tuple[str, str, str, str, str, str]:
-    between = "" if metric.low is None else f"{number(metric.low)} … {number(metric.high)}"
     tags = " ".join(f"{key}={value}" for key, value in metric.tags.items())
     whom = metric.agent[:12] + (f" vs {metric.opponent[:12]}" if metric.opponent else "")
-    return metric.name, number(metric.value), between, str(metric.n), whom, tags
+    interval = between(metric.low, metric.high)
+    return metric.name, number(metric.value), interval, str(metric.n), whom, tags
 
 
 def _print_comparison(episode: Episode, found: "Comparison") -> None:

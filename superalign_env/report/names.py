@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from superalign_env import rounding
 from superalign_env.store import AgentRow
 from superalign_env.types import Metric
 
@@ -176,11 +177,7 @@ def short(name: str) -> str:
 
 def number(value: float | None) -> str:
     """Return a number with as many digits as one reads."""
-    if value is None:
-        return ""
-    if (float(value).is_integer() and abs(value) < 1e15) or 1000 <= abs(value) < 1e6:
-        return f"{value:.0f}".replace("-", "−")
-    return f"{value:.3g}".replace("-", "−")
+    return rounding.number(value, 3).replace("-", "−")
 
 
 def interval(metric: Metric) -> str:
@@ -199,8 +196,7 @@ def bracketed(value: float, low: float | None, high: float | None) -> str:
     digits = min(max(1 - math.floor(math.log10(2 * (high - low))), 0), 12)
 
     def said(part: float) -> str:
-        text = f"{part:.{digits}f}"
-        return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+        return rounding.decimal(part, digits).replace("-", "−")
 
     return f"{said(value)} [{said(low)}, {said(high)}]"
 

@@ -4,6 +4,7 @@ from superalign_env.figures import Reading
 from superalign_env.report import names
 from superalign_env.report.document import Document
 from superalign_env.report.readings import plane, verdict_of_generations
+from superalign_env.rounding import number
 from superalign_env.types import Metric
 
 
@@ -100,7 +101,7 @@ def _one_sided(document: Document) -> str:
         truth: _latest(document, "requests.asked", who="final", truth=truth)
         for truth in ("harmful", "benign")
     }
-    counts = [f"{found.value:.0f} {truth}" for truth, found in asked.items() if found]
+    counts = [f"{number(found.value)} {truth}" for truth, found in asked.items() if found]
     if not counts:
         return ""
     return (

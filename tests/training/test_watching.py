@@ -2,8 +2,13 @@
 
 import io
 
+import msgspec
+import numpy as np
 from rich.console import Console
 
+from superalign_env.cli.record import show
+from superalign_env.report import write_report
+from superalign_env.store import Run
 from superalign_env.types import Metric
 from superalign_training.evaluation.summary import summarise
 from superalign_training.loop.driver import Moment
@@ -129,3 +134,40 @@ def test_the_summary_fits_a_terminal():
     narrow = Console(file=io.StringIO(), width=20)
     narrow.print(*summary_tables(summary))
     assert "…" not in narrow.file.getvalue()
+
+
+ANY = [
+    Metric("pay", value=value, tags={"seat": seat, "who": "before", "split": "gate"})
+    for value, seat in ((3, "witness_0"), (np.float32(0.25), "attorney_0"))
+] + [
+    Metric("grade.truthful", 1, tags={"name": "[bold]perjury", "who": "before"}),
+    Metric("requests.asked", 12, n=12, tags={"truth": "perjury", "who": "before"}),
+]
+
+
+def test_metrics_of_any_name_and_kind_of_number_are_rows_lines_and_tables(tmp_path):
+    text = shown((moment("evaluate", round=0), ANY))
+    for said in ("witness_0", "3.00", "attorney_0", "0.25", "perjury"):
+        assert said in text
+    assert "witness_0" in highlights(ANY) or "pay" in highlights(ANY)
+    assert "3" in highlights(ANY)
+    assert line_of({"loss": 1, "reward": np.float32(0.5)}) == "loss 1.000 reward 0.500"
+    assert "0 were graded as harmful" in _sentence_of_sides(ANY[-1])
+
+
+def _sentence_of_sides(asked):
+    tags = {**asked.tags, "who": "final", "split": "test"}
+    return summarise([msgspec.structs.replace(asked, tags=tags)]).sentence
+
+
+def test_a_report_and_the_terminal_show_metrics_of_any_name(tmp_path, capsys):
+    with Run.create(tmp_path / "run", kind="train", config={}, seed=0) as run:
+        stage = run.stages.begin("evaluate")
+        run.metrics.write([*ANY, Metric("perjury/rate", -4.4e-17, -0.0, 1)], stage=stage.id)
+        run.stages.finish(stage.id)
+    page = write_report(tmp_path / "run").read_text(encoding="utf-8")
+    show(tmp_path / "run", None)
+    terminal = capsys.readouterr().out
+    for said in ("witness_0", "attorney_0", "perjury/rate"):
+        assert said in page and said in terminal
+    assert "e-17" not in page + terminal

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from superalign_env.plain_text import terminal
 from superalign_env.report.names import title
+from superalign_env.rounding import decimal, number
 from superalign_env.types import Metric
 from superalign_training.evaluation.chain_summary import ChainSummary
 from superalign_training.evaluation.outcome_summary import OutcomeSummary
@@ -169,7 +170,7 @@ def named(moment: Moment) -> str:
 
 def line_of(numbers: Mapping[str, float]) -> str:
     """Return the numbers of a step that are worth showing."""
-    return " ".join(f"{key} {numbers[key]:.3f}" for key in SHOWN if key in numbers)
+    return " ".join(f"{key} {decimal(numbers[key], 3)}" for key in SHOWN if key in numbers)
 
 
 def highlights(metrics: Sequence[Metric]) -> str:
@@ -187,7 +188,8 @@ def highlights(metrics: Sequence[Metric]) -> str:
 
 
 def _shown(value: float) -> str:
-    return f"{value:.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.2f}"
+    counted = float(value).is_integer() and abs(value) > 1
+    return number(value) if counted else decimal(value)
 
 
 def _newest(metrics: Sequence[Metric]) -> str:
