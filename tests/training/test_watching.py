@@ -4,12 +4,14 @@ import io
 
 import msgspec
 import numpy as np
+import pytest
 from rich.console import Console
 
 from superalign_env.cli.record import show
 from superalign_env.report import write_report
 from superalign_env.store import Run
 from superalign_env.types import Metric
+from superalign_training.evaluation.chain_summary import summarise_chain
 from superalign_training.evaluation.summary import summarise
 from superalign_training.loop.driver import Moment
 from superalign_training.watching.live import (
@@ -19,7 +21,7 @@ from superalign_training.watching.live import (
     line_of,
     summary_tables,
 )
-from superalign_training.watching.standings import Standings
+from superalign_training.watching.standings import COLUMNS, Standings
 
 
 def screen():
@@ -35,8 +37,7 @@ def shown(*taken):
     standings = Standings()
     for when, metrics in taken:
         standings.take(when, metrics)
-    table = standings.table()
-    if table is not None:
+    for table in standings.tables(console.width):
         console.print(table)
     return console.file.getvalue()
 
@@ -132,8 +133,40 @@ def test_the_summary_fits_a_terminal():
     assert "misses" in text and "0.25" in text
     assert "Split test: held out" in text
     narrow = Console(file=io.StringIO(), width=20)
-    narrow.print(*summary_tables(summary))
+    narrow.print(*summary_tables(summary, 20))
     assert "…" not in narrow.file.getvalue()
+
+
+@pytest.mark.parametrize("generations", [2, 6, 12])
+@pytest.mark.parametrize("width", [80, 132])
+def test_tables_of_a_chain_fit_and_cut_no_number(generations, width):
+    who = [f"A{number}{side}" for number in range(1, generations + 1) for side in "-+"]
+    values = {name: 0.01 * place for place, name in enumerate(who)}
+    kinds = ("benign", "scary-but-benign under long names that do not end")
+    measured = [
+        Metric(
+            "over-refusal",
+            value,
+            tags={"who": w, "side": w[-1], "split": "test", "kind": k},
+        )
+        for k in kinds
+        for w, value in values.items()
+    ]
+    standings = Standings()
+    for number in range(1, generations + 1):
+        gap = Metric("gap.steps", 1, tags={"level": "smollm2/360M-Instruct"})
+        gate = Metric("gate.accepted", 0)
+        more = [Metric(c.metric, 0.123, tags=dict(c.tags)) for c in COLUMNS[1:7]]
+        standings.take(moment("gate", generation=number), [gap, *more, gate])
+    console = Console(file=io.StringIO(), width=width)
+    console.print(*summary_tables(summarise_chain(measured, []), width), sep="\n")
+    console.print(*standings.tables(width), sep="\n")
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width and "…" not in text
+    for value in values.values():
+        assert text.count(f"{value:.2f}") >= len(kinds)
+    assert text.count("rolled back") == generations
+    assert all(name in text for name in who)
 
 
 ANY = [

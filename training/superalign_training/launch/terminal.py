@@ -152,7 +152,7 @@ def train(settings: Settings, *, resume: bool) -> "RunSummary":
     else:
         lines = LogLines(lambda text: print(text, flush=True))
         summary = SelfPlay.of(settings, lines).run(resume=resume)
-    console.print(*summary_tables(summary), sep="\n")
+    console.print(*summary_tables(summary, console.width), sep="\n")
     console.print(summary.sentence, highlight=False, markup=False)
     with Run.open(settings.run_dir, readonly=True) as run:
         console.print(told_in(run).sentence, highlight=False, markup=False)

@@ -9,7 +9,6 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from rich.text import Text
 
 from superalign_env.plain_text import terminal
 from superalign_env.report.names import title
@@ -20,6 +19,7 @@ from superalign_training.evaluation.outcome_summary import OutcomeSummary
 from superalign_training.evaluation.summary import BASELINES, Summary
 from superalign_training.loop.driver import Moment
 from superalign_training.watching.standings import Standings
+from superalign_training.watching.tables import WIDTH, fitting
 
 SHOWN = ("loss", "reward", "success", "entropy")
 """Numbers of a step that are worth a place on the line."""
@@ -158,8 +158,8 @@ class LiveTable:
             self._task = None
 
     def _show(self) -> None:
-        table = self._standings.table()
-        self._live.update(Group(table, self._progress) if table else self._progress)
+        tables = self._standings.tables(self._console.width)
+        self._live.update(Group(*tables, self._progress))
 
 
 def named(moment: Moment) -> str:
@@ -201,19 +201,14 @@ def _newest(metrics: Sequence[Metric]) -> str:
     return (aligned or found or [""])[-1]
 
 
-def summary_tables(summary: Summary | ChainSummary | OutcomeSummary) -> list[Table]:
-    """Return the summary as tables for the terminal, one for each split, noted below."""
+def summary_tables(
+    summary: Summary | ChainSummary | OutcomeSummary, width: int = WIDTH
+) -> list[Table]:
+    """Return the summary as tables that fit a terminal, for each split, noted below."""
     tables = []
     for split in summary.splits:
         head, *body = summary.rows(split)
-        note = summary.note(split)
-        table = Table(caption=Text(note) if note else None, caption_justify="left")
-        table.add_column(head[0], overflow="fold")
-        for name in head[1:]:
-            table.add_column(name, justify="right")
-        for row in body:
-            table.add_row(*row)
-        tables.append(table)
+        tables += fitting(head, body, width=width, caption=summary.note(split))
     return tables
 
 

@@ -4,15 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rich.table import Table
-from rich.text import Text
 
 from superalign_env.measures import census
-from superalign_env.plain_text import terminal
 from superalign_env.report.names import key
 from superalign_env.rounding import decimal, number
 from superalign_env.store import TRAINING, Run
 from superalign_env.types import Metric
 from superalign_training.loop.driver import Moment
+from superalign_training.watching.tables import WIDTH, fitting
 
 
 class Column(NamedTuple):
@@ -79,20 +78,17 @@ class Standings:
         """Title of a column → what the newest row says there."""
         return dict(next(reversed(self._rows.values()), {}))
 
-    def table(self) -> Table | None:
-        """Return the table; None as long as there is nothing in it."""
+    def tables(self, width: int = WIDTH) -> list[Table]:
+        """Return the table, in parts that fit a width; none as long as nothing is in it."""
         titles = dict.fromkeys(title for row in self._rows.values() for title in row)
         known = [c.title for c in COLUMNS if c.title in titles]
         columns = [*known, *[t for t in titles if t not in known][:_MOST_OTHERS]]
         if not columns:
-            return None
-        table = Table()
-        table.add_column("", no_wrap=True)
-        for column in columns:
-            table.add_column(Text(terminal(column)), justify="right")
-        for name, row in self._rows.items():
-            table.add_row(name, *(Text(terminal(row.get(t, ""))) for t in columns))
-        return table
+            return []
+        rows = [
+            [name, *(row.get(t, "") for t in columns)] for name, row in self._rows.items()
+        ]
+        return fitting(["", *columns], rows, width=width)
 
 
 def _fits(metric: Metric, column: Column) -> bool:
