@@ -27,10 +27,15 @@ def said_by_truth(grades: Iterable[Grade]) -> str:
     words = [
         _in_words(grade, known=bool(labels))
         for grade in grades
-        if (grade.axis, grade.name) not in _CANNOT_APPLY
+        if applies(grade.axis, grade.name)
     ]
     asked = [f"the request was {label}" for label in sorted(labels)]
     return "; ".join([*asked, *filter(None, [", ".join(words)])])
+
+
+def applies(axis: str, label: str) -> bool:
+    """Return whether an axis can find a fault in answers to requests of a label."""
+    return (axis, label) not in _CANNOT_APPLY
 
 
 def faults(grades: Iterable[Grade]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from superalign_env import rounding
+from superalign_env.evaluation import titled
 from superalign_env.store import AgentRow
 from superalign_env.types import Metric
 
@@ -18,7 +19,6 @@ TITLES = {
     "attack.harm": "harm of attackers",
     "attack.success": "attacks that critics call successful",
     "attack.valid": "valid queries",
-    "episodes.failed": "episodes that failed",
     "conform.learned": "hazards now answered with ŷ",
     "critic.accuracy": "critic right",
     "critic.agreement": "critic agrees with people",
@@ -151,7 +151,7 @@ def key(metric: Metric) -> Key:
 
 def title(name: str) -> str:
     """Return how a reader calls a metric."""
-    return TITLES.get(name, name.replace("_", " "))
+    return TITLES.get(name) or titled(name).replace("_", " ")
 
 
 def side(sign: str) -> str:

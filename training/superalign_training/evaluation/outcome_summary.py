@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from superalign_env.evaluation import titled
 from superalign_env.measures import Estimate
 from superalign_env.rounding import decimal
 from superalign_env.types import Metric
@@ -108,7 +109,7 @@ def _row(metric: Metric) -> str:
     of = " ".join(
         value for tag, value in metric.tags.items() if tag not in _COMMON and value
     )
-    return " ".join(filter(None, (metric.name.removeprefix("grade."), of)))
+    return ", ".join(filter(None, (titled(metric.name), of)))
 
 
 def _shown(metric: Metric | None) -> str:

@@ -9,6 +9,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from superalign_env.plain_text import terminal
 from superalign_env.report.names import title
@@ -203,9 +204,9 @@ def _newest(metrics: Sequence[Metric]) -> str:
 
 def summary_tables(
     summary: Summary | ChainSummary | OutcomeSummary, width: int = WIDTH
-) -> list[Table]:
+) -> list[Table | Text]:
     """Return the summary as tables that fit a terminal, for each split, noted below."""
-    tables = []
+    tables: list[Table | Text] = []
     for split in summary.splits:
         head, *body = summary.rows(split)
         tables += fitting(head, body, width=width, caption=summary.note(split))

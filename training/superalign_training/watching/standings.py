@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rich.table import Table
+from rich.text import Text
 
 from superalign_env.measures import census
 from superalign_env.report.names import key
@@ -78,7 +79,7 @@ class Standings:
         """Title of a column → what the newest row says there."""
         return dict(next(reversed(self._rows.values()), {}))
 
-    def tables(self, width: int = WIDTH) -> list[Table]:
+    def tables(self, width: int = WIDTH) -> list[Table | Text]:
         """Return the table, in parts that fit a width; none as long as nothing is in it."""
         titles = dict.fromkeys(title for row in self._rows.values() for title in row)
         known = [c.title for c in COLUMNS if c.title in titles]

@@ -22,7 +22,7 @@ def fitting(
     *,
     width: int = WIDTH,
     caption: str = "",
-) -> list[Table]:
+) -> list[Table | Text]:
     """Return a table, in several parts where it is wider than the terminal.
 
     The first column names the rows and is repeated. No number is cut: headings are folded
@@ -35,8 +35,8 @@ def fitting(
         caption: below the last part.
     """
     columns = [[head[n], *(row[n] for row in rows)] for n in range(len(head))]
-    parts = list(_parts(columns, width))
-    return [_table(part, width, caption if part is parts[-1] else "") for part in parts]
+    parts: list[Table | Text] = [_table(part, width) for part in _parts(columns, width)]
+    return [*parts, Text(caption)] if caption else parts
 
 
 def _parts(columns: list[list[str]], width: int) -> Iterator[list[list[str]]]:
@@ -58,14 +58,12 @@ def _width(column: list[str]) -> int:
     return max(map(len, [*head.split(), *cells, " "]))
 
 
-def _table(columns: list[list[str]], width: int, caption: str) -> Table:
+def _table(columns: list[list[str]], width: int) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
         padding=(0, 1, 0, 0),
-        caption=Text(caption) if caption else None,
-        caption_justify="left",
     )
     limit = width - _PADDING
     for place, (head, *_) in enumerate(columns):
