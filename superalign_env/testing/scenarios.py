@@ -17,10 +17,11 @@ from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import NotReproducible, ProtocolError
 from superalign_env.game import Game
 from superalign_env.lookup import make_scenario
-from superalign_env.protocols import Scenario, TaskSource
+from superalign_env.protocols import HidesText, Scenario, TaskSource
 from superalign_env.seeding import case_seed, mix, rules_generator
 from superalign_env.testing.blindness import check_blind
 from superalign_env.testing.calling import calling
+from superalign_env.testing.hidden import check_hidden
 from superalign_env.testing.members import require_members
 from superalign_env.testing.truths import flipped_twin
 from superalign_env.types import (
@@ -69,7 +70,7 @@ def check_scenario(
     Every case is played three times by the same words: twice as it is, and once over a
     source whose gold and grades are others. Then no seat may be shown anything else, nor
     be paid anything else but by a part called ``truth``. What the rules know without asking
-    their source is not found.
+    their source is found where they declare it: see `superalign_env.protocols.HidesText`.
 
     Args:
         scenario: the rules, or their id.
@@ -97,6 +98,7 @@ def check_scenario(
         _check_source(rules.source, task)
     if truth is not None:
         truth.learn(tasks)
+    secrets = 0
     for key in keys:
         with calling(f"at the start of case {key.case}"):
             game, again = Game(rules, key), Game(rules, key)
@@ -112,6 +114,12 @@ def check_scenario(
             )
         if other is not None:
             check_blind(game, other, groups)
+        secrets += check_hidden(game)
+    _require(
+        secrets > 0 or not isinstance(rules, HidesText),
+        f"hidden(state, seat) of {rules.id} names nothing in any of {cases} cases; leave it "
+        "out, or raise cases",
+    )
 
 
 def _drawn(scenario: Scenario[Any], key: EpisodeKey) -> Task:

@@ -25,7 +25,9 @@ class EpisodeKey(msgspec.Struct, frozen=True, gc=False):
     run: int = 0
     """The run's seed."""
     generation: int = 0
+    """Of a chain; 0 outside of one."""
     round: int = 0
+    """Of self-play; 0 before the first."""
     case: int = 0
     """Which task and which draws of the scenario."""
     member: int = 0
