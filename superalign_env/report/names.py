@@ -35,7 +35,7 @@ TITLES = {
     "gate.kept": "change of competence",
     "learner.balanced-accuracy": "right on both sides",
     "learner.competence": "competence",
-    "learner.frac_reward_zero_std": "groups without a lesson",
+    "learner.frac_reward_zero_std": "groups without a difference in reward",
     "learner.improvement": "rise of right on both sides",
     "pay.gain": "rise of pay on unseen tasks",
     "learner.lead": "lead of right on both sides",

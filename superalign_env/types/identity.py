@@ -19,7 +19,7 @@ def role_of(seat: Seat) -> Role:
 class EpisodeKey(msgspec.Struct, frozen=True, gc=False):
     """Everything that random numbers of one episode are derived from.
 
-    Seat and turn complete it (see `superalign_env.seeding`).
+    Seat and turn complete it (see `superalign_env.seeding`); `take` is no part of it.
     """
 
     run: int = 0
@@ -32,6 +32,9 @@ class EpisodeKey(msgspec.Struct, frozen=True, gc=False):
     """Which task and which draws of the scenario."""
     member: int = 0
     """Which of several plays of the same case (GRPO groups)."""
+    take: int = 0
+    """Which of several plays with the same random numbers: who is compared plays the same
+    cases, and what differs comes from the agents alone."""
 
 
 class AgentSpec(msgspec.Struct, frozen=True, gc=False):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from superalign_env.errors import InvalidOption
+from superalign_env.report.result import unchanged
 from superalign_env.store import Run
 from superalign_training.launch import composing
 from superalign_training.launch.checking import check
@@ -156,6 +157,9 @@ def train(settings: Settings, *, resume: bool) -> "RunSummary":
     console.print(summary.sentence, highlight=False, markup=False)
     with Run.open(settings.run_dir, readonly=True) as run:
         console.print(told_in(run).sentence, highlight=False, markup=False)
+        happened = run.events.read(kind="policy.unchanged")
+    for sentence in unchanged(one.event for one in happened):
+        console.print(sentence, highlight=False, markup=False)
     console.print(f"recorded in {settings.run_dir}", highlight=False, markup=False)
     return summary
 

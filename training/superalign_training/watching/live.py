@@ -25,6 +25,9 @@ from superalign_training.watching.tables import WIDTH, fitting
 SHOWN = ("loss", "reward", "success", "entropy")
 """Numbers of a step that are worth a place on the line."""
 
+_TELLING = ("attacker", "family", "dimension", "truth", "seat", "name", "role")
+"""Tags of which the first says what a number is about."""
+
 QUIET_SECONDS = 10.0
 """A log hears of a stage's steps no more often than this."""
 
@@ -184,13 +187,15 @@ def highlights(metrics: Sequence[Metric]) -> str:
     newest = _newest(shown)
     chosen = [m for m in shown if m.tags.get("who", newest) == newest]
     return ", ".join(
-        f"{terminal(title(m.name))}{_tagged(m)} {_shown(m.value)}" for m in chosen[:6]
+        f"{terminal(title(m.name))}{_tagged(m)} {_shown(m)}" for m in chosen[:6]
     )
 
 
-def _shown(value: float) -> str:
-    counted = float(value).is_integer() and abs(value) > 1
-    return number(value) if counted else decimal(value)
+def _shown(metric: Metric) -> str:
+    """Return a number, without a fraction where it counts something."""
+    value, counted = float(metric.value), not metric.n and metric.low is None
+    whole = value.is_integer() and (counted or abs(value) > 1)
+    return number(value) if whole else decimal(value)
 
 
 def _newest(metrics: Sequence[Metric]) -> str:
@@ -214,6 +219,6 @@ def summary_tables(
 
 
 def _tagged(metric: Metric) -> str:
-    parts = (metric.tags.get(name) for name in ("attacker", "family", "dimension", "truth"))
+    parts = (metric.tags.get(name) for name in _TELLING)
     where = next(filter(None, parts), metric.opponent)
     return f" ({terminal(where)})" if where else ""

@@ -175,7 +175,7 @@ def _reward(
         found = {"distinct": numbers["distinct"], "valid": valid}
         bench.run.events.add(Event("attacker.collapsed", evidence=found), stage=bench.stage)
         return chain, numbers
-    return keep_policy(bench, chain, "attacker", attacker), numbers
+    return keep_policy(bench, chain, "attacker", attacker, numbers=numbers), numbers
 
 
 def _was_invalid(episode: Episode) -> bool:

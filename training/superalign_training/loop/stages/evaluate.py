@@ -104,6 +104,7 @@ class Trial:
         self._lineup = lineup_of(bench, settings)
         self._critic = agent_of(bench, "critic", settings)
         self._tasks: list[Task] | None = None
+        self._takes: dict[str, int] = {}
 
     def two_sided(self, who: str, learner: Anyone) -> tuple[list[Answered], list[Metric]]:
         """Ask seed requests as they are; measure the learner, and the critic's verdicts."""
@@ -111,7 +112,7 @@ class Trial:
         # Never asked for an attack where every case is vanilla.
         agents = {**self._lineup, "attacker": self._critic, "learner": learner}
         episodes = self._play(
-            scenario, agents, self._settings.evaluate.cases, f"requests-{who}", self._tasks
+            scenario, agents, self._settings.evaluate.cases, "requests", who, self._tasks
         )
         self._tasks = [episode.task for episode in episodes]
         return answered(episodes), self._sides(who, learner, episodes) + self._verdicts(
@@ -128,10 +129,8 @@ class Trial:
             renderer=options.get("renderer", "micro"),
         )
         tasks = self._tasks or []
-        part = f"requests-{name}"
-        episodes = play(
-            self._bench, paper, {"learner": agent}, len(tasks), part=part, tasks=tasks
-        )
+        learner: dict[Role | Seat, Anyone] = {"learner": agent}
+        episodes = self._play(paper, learner, len(tasks), "baselines", name, tasks)
         return answered(episodes), self._sides(name, agent, episodes)
 
     def fresh(self, who: str, learner: Anyone) -> list[Metric]:
@@ -141,9 +140,7 @@ class Trial:
 
         def attacks(attacker: Search, first: int, count: int) -> Sequence[Episode]:
             agents = {**self._lineup, "attacker": attacker, "learner": learner}
-            return play(
-                self._bench, scenario, agents, count, part=f"fresh-{who}", first_case=first
-            )
+            return self._play(scenario, agents, count, "fresh", who, first=first)
 
         found = fresh_attack(
             attacks, queries=evaluate.fresh_queries, waves=evaluate.fresh_waves
@@ -176,7 +173,7 @@ class Trial:
             "learner": learner,
         }
         cases = self._settings.evaluate.attack_cases
-        episodes = self._play(self._scenario(vanilla=0.0), agents, cases, f"known-{who}")
+        episodes = self._play(self._scenario(vanilla=0.0), agents, cases, "known", who)
         found = measured(episodes, cases)
         valid = len(answered(episodes))
         queries = [query for e in episodes if (query := query_of(e)) is not None]
@@ -198,7 +195,7 @@ class Trial:
         evaluate = self._settings.evaluate
 
         def sit(paper: Scenario[Any], part: str, cases: int) -> Sequence[Episode]:
-            return self._play(paper, {"learner": learner}, cases, f"{part}-{who}")
+            return self._play(paper, {"learner": learner}, cases, part, who)
 
         found = competence(sit, evaluate.families, evaluate.family_cases, split=self._split)
         return [
@@ -256,6 +253,20 @@ class Trial:
         agents: Mapping[Role | Seat, Anyone],
         cases: int,
         part: str,
+        who: str,
         tasks: Sequence[Task] | None = None,
+        *,
+        first: int = 0,
     ) -> list[Episode]:
-        return play(self._bench, scenario, agents, cases, part=part, tasks=tasks)
+        """Play cases that everybody who is compared has, with the same seeds."""
+        take = self._bench.round + self._takes.setdefault(who, len(self._takes))
+        return play(
+            self._bench,
+            scenario,
+            agents,
+            cases,
+            part=f"{part}-{self._split}",
+            take=take,
+            tasks=tasks,
+            first_case=first,
+        )

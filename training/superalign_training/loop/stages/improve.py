@@ -32,7 +32,7 @@ def improve(bench: Bench, settings: Settings, role: Role) -> Outcome:
         numbers |= practise(
             bench, policy, Drill(role, scenario, agents, f"improve-{role}"), algorithm
         )
-    chain = keep_policy(bench, bench.chain, role, policy)
+    chain = keep_policy(bench, bench.chain, role, policy, numbers=numbers)
     agent = chain.policies[role].agent
     return Outcome(chain, reported(role, numbers, agent=agent, step=bench.round), numbers)
 
@@ -40,7 +40,8 @@ def improve(bench: Bench, settings: Settings, role: Role) -> Outcome:
 def measure_outcomes(bench: Bench, settings: Settings) -> Outcome:
     """Measure the lineup as it is after a round, always on the same held-out tasks."""
     who = f"round {bench.round}" if bench.round else "before"
-    found = _measured(bench, settings, lineup_of(bench, settings), who, "gate")
+    lineup = lineup_of(bench, settings)
+    found = _measured(bench, settings, lineup, who, "gate", take=bench.round)
     return Outcome(bench.chain, tuple(found.metrics))
 
 
@@ -51,9 +52,9 @@ def test_outcomes(bench: Bench, settings: Settings) -> Outcome:
         role: first_policy(role, settings, bench.residents).agent
         for role in bench.chain.policies
     }
-    before = _measured(bench, settings, {**final, **untrained}, "before", "test")
+    before = _measured(bench, settings, {**final, **untrained}, "before", "test", take=0)
     bench.watcher.step(1, 2, {})
-    after = _measured(bench, settings, final, "final", "test")
+    after = _measured(bench, settings, final, "final", "test", take=1)
     learning = {
         name
         for role in settings.learning
@@ -87,13 +88,21 @@ def _measured(
     agents: dict[Role | Seat, Anyone],
     who: str,
     split: Split,
+    *,
+    take: int,
 ) -> _Measured:
-    """Play held-out tasks, the same ones in every round, and measure the episodes."""
+    """Play held-out tasks, the same ones with the same seeds in every round, and measure."""
     scenario = stage_scenario(settings, split=split)
     rng = generator(mix(bench.run.info.seed, label(f"outcomes-{split}")))
     tasks = [scenario.draw(rng) for _ in range(settings.evaluate.cases)]
     episodes = play(
-        bench, scenario, agents, len(tasks), part=f"outcomes-{who}", tasks=tasks
+        bench,
+        scenario,
+        agents,
+        len(tasks),
+        part=f"outcomes-{split}",
+        take=take,
+        tasks=tasks,
     )
     played = [episode for episode in episodes if not episode.failed]
     found = metrics(played or episodes)

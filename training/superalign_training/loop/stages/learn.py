@@ -39,7 +39,7 @@ def learn(bench: Bench, settings: Settings) -> Outcome:
     for algorithm in settings.by_pay("learner"):
         drill = Drill("learner", scenario, agents, "learn")
         numbers |= practise(bench, learner, drill, algorithm)
-    chain = keep_policy(bench, bench.chain, "learner", learner)
+    chain = keep_policy(bench, bench.chain, "learner", learner, numbers=numbers)
     agent = chain.policies["learner"].agent
     return Outcome(
         chain, reported("learner", numbers, agent=agent, step=bench.round), numbers
