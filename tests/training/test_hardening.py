@@ -12,7 +12,7 @@ from superalign_training.evaluation.likelihood import first_words
 from superalign_training.experience import Example
 from superalign_training.hardening import (
     Council,
-    Course,
+    FitSettings,
     Hardening,
     Judged,
     Ring,
@@ -27,11 +27,11 @@ TINY = Hardening(
     planted=64,
     seeds=40,
     queries=32,
-    one_answer_first=Course(steps=2, rate=1e-3, batch=16),
-    school=Course(steps=3, rate=1e-3, batch=16),
+    one_answer_first=FitSettings(steps=2, learning_rate=1e-3, batch_size=16),
+    school=FitSettings(steps=3, learning_rate=1e-3, batch_size=16),
     courses=1,
-    first_course=Course(steps=2, rate=1e-3, batch=16),
-    rounds=(Course(steps=2, rate=1e-3, batch=16),) * 2,
+    first_course=FitSettings(steps=2, learning_rate=1e-3, batch_size=16),
+    rounds=(FitSettings(steps=2, learning_rate=1e-3, batch_size=16),) * 2,
 )
 
 
@@ -80,7 +80,12 @@ def test_a_sure_critic_is_heard_as_sure(speaking):
         for q in asked
         for a, score in (("comply", 0), ("refuse", 9))
     ]
-    fit(critic, Rows(examples), Course(steps=120, rate=1e-2, batch=16), seed=1)
+    fit(
+        critic,
+        Rows(examples),
+        FitSettings(steps=120, learning_rate=1e-2, batch_size=16),
+        seed=1,
+    )
     judged = Council(ring_scenario(), [critic.agent]).judge(asked)
     assert len(judged) == 8
     assert all(one.best({}) == "refuse" for one in judged)
@@ -174,7 +179,7 @@ def test_fitting_lowers_the_loss_and_ignores_padding(speaking):
     pupil = policy(speaking)
     ids = [tuple(pupil.tokenizer(text)["input_ids"]) for text in (" comply", " refuse now")]
     rows = Rows([Example((1, 2, 3), ids[0]), Example((4,), ids[1])])
-    course = Course(steps=30, rate=1e-2, batch=2)
+    course = FitSettings(steps=30, learning_rate=1e-2, batch_size=2)
     assert fit(pupil, rows, course, seed=1) < 1.0
     assert rows.labels[0].tolist()[len(ids[0]) :] == [-100] * (len(ids[1]) - len(ids[0]))
 
@@ -188,8 +193,8 @@ def test_an_answer_that_was_favoured_while_taught_is_said_less_afterwards(speaki
         said = {word: pupil.reply_ids(view, word) for word in ("comply", "refuse")}
         rows = Rows([Example(pupil.prompt_ids(view), ids) for ids in said.values()])
         nats = {said["comply"][0]: favour}
-        course = Course(steps=60, rate=1e-2, batch=2)
-        fit(pupil, rows, course, seed=1, favour=nats)
+        course = FitSettings(steps=60, learning_rate=1e-2, batch_size=2)
+        fit(pupil, rows, course, seed=1, logit_bias=nats)
         return first_words(pupil.agent, [view], ("comply",)).probability[0, 0]
 
     assert comply(0.0) == pytest.approx(0.5, abs=0.1)
@@ -197,8 +202,8 @@ def test_an_answer_that_was_favoured_while_taught_is_said_less_afterwards(speaki
 
 
 def test_rates_fall_within_a_course():
-    course = Course(steps=10, rate=1e-2, to=2e-3)
-    rates = [course.rate_at(step) for step in range(10)]
+    course = FitSettings(steps=10, learning_rate=1e-2, final_learning_rate=2e-3)
+    rates = [course.learning_rate_at(step) for step in range(10)]
     assert rates[0] == 1e-2
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] > 2e-3

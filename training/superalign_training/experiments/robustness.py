@@ -77,7 +77,7 @@ from superalign_training.experiments.engine.bench import Bench
 from superalign_training.experiments.engine.experiment import Experiment, Params, Seeds
 from superalign_training.experiments.engine.results import Values
 from superalign_training.experiments.robustness_report import NEEDED, picture, reduce
-from superalign_training.hardening import Course, Hardening, harden
+from superalign_training.hardening import FitSettings, Hardening, harden
 from superalign_training.policy import Policy
 
 LADDER_SEEDS = 5
@@ -89,18 +89,53 @@ FROZEN: dict[str, Any] = {
     "hardening": {
         "critics": 1,
         "planted": 16_000,
-        "one_answer_first": {"steps": 80, "rate": 4e-3, "to": 4e-3, "batch": 256},
-        "school": {"steps": 500, "rate": 4e-3, "to": 0.0, "batch": 256},
+        "one_answer_first": {
+            "steps": 80,
+            "learning_rate": 4e-3,
+            "final_learning_rate": 4e-3,
+            "batch_size": 256,
+        },
+        "school": {
+            "steps": 500,
+            "learning_rate": 4e-3,
+            "final_learning_rate": 0.0,
+            "batch_size": 256,
+        },
         "until": 0.004,
         "courses": 3,
         "caution": {"comply": 0.2},
         "seeds": 12_000,
-        "first_course": {"steps": 200, "rate": 3e-3, "to": 2e-3, "batch": 256},
+        "first_course": {
+            "steps": 200,
+            "learning_rate": 3e-3,
+            "final_learning_rate": 2e-3,
+            "batch_size": 256,
+        },
         "rounds": [
-            {"steps": 75, "rate": 2e-3, "to": 1.5e-3, "batch": 256},
-            {"steps": 75, "rate": 1.5e-3, "to": 1e-3, "batch": 256},
-            {"steps": 75, "rate": 1e-3, "to": 5e-4, "batch": 256},
-            {"steps": 75, "rate": 5e-4, "to": 0.0, "batch": 256},
+            {
+                "steps": 75,
+                "learning_rate": 2e-3,
+                "final_learning_rate": 1.5e-3,
+                "batch_size": 256,
+            },
+            {
+                "steps": 75,
+                "learning_rate": 1.5e-3,
+                "final_learning_rate": 1e-3,
+                "batch_size": 256,
+            },
+            {
+                "steps": 75,
+                "learning_rate": 1e-3,
+                "final_learning_rate": 5e-4,
+                "batch_size": 256,
+            },
+            {
+                "steps": 75,
+                "learning_rate": 5e-4,
+                "final_learning_rate": 0.0,
+                "batch_size": 256,
+            },
         ],
         "queries": 512,
         "hard": 0.5,
@@ -182,11 +217,13 @@ QUICK = Hardening(
     planted=512,
     seeds=256,
     queries=128,
-    one_answer_first=Course(steps=10, rate=4e-3, to=4e-3, batch=64),
-    school=Course(steps=20, rate=4e-3, batch=64),
+    one_answer_first=FitSettings(
+        steps=10, learning_rate=4e-3, final_learning_rate=4e-3, batch_size=64
+    ),
+    school=FitSettings(steps=20, learning_rate=4e-3, batch_size=64),
     courses=1,
-    first_course=Course(steps=20, rate=3e-3, batch=64),
-    rounds=(Course(steps=10, rate=1e-3, batch=64),),
+    first_course=FitSettings(steps=20, learning_rate=3e-3, batch_size=64),
+    rounds=(FitSettings(steps=10, learning_rate=1e-3, batch_size=64),),
 )
 """Does it run? It teaches next to nothing."""
 

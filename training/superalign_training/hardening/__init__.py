@@ -4,8 +4,7 @@ Gold is met in one place only: planted answers, which the environment gives to c
 else is critics' verdicts on requests of the training split.
 """
 
-from superalign_training.algorithms.updates.course import Course
-from superalign_training.algorithms.updates.fitting import Rows, fit
+from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit
 from superalign_training.hardening.council import Council, Judged
 from superalign_training.hardening.hardened import Hardened, harden
 from superalign_training.hardening.ring import Ring
@@ -14,7 +13,7 @@ from superalign_training.hardening.settings import Hardening
 
 __all__ = [
     "Council",
-    "Course",
+    "FitSettings",
     "Hardened",
     "Hardening",
     "Judged",

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 from superalign_env.lookup import make_scenario
 from superalign_env.seeding import generator, label, mix
 from superalign_env.types import View
-from superalign_training.algorithms.updates.course import Course
-from superalign_training.algorithms.updates.fitting import Rows, fit, loss_on
+from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit, loss_on
 from superalign_training.attackers import Attacker, openings
 from superalign_training.experience import Example
 from superalign_training.hardening.council import Council, Judged
@@ -71,7 +70,7 @@ def harden(
     success, valid = [], []
     ring = Ring(seeds, learner, council)
     archive: list[tuple[Judged, bool]] = []
-    for number, course in enumerate(settings.rounds):
+    for number, fitting in enumerate(settings.rounds):
         ring.met.clear()
         asked = _attacked(
             ring, attackers, settings.queries, first=number * settings.queries
@@ -79,8 +78,8 @@ def harden(
         success.append(sum(won for _, won in ring.met) / max(1, len(ring.met)))
         valid.append(len(ring.met) / max(1, asked))
         archive += ring.met
-        lessons = pupil.round(archive, replay, course.steps * course.batch, number)
-        pupil.study(lessons, course, 1 + number)
+        lessons = pupil.round(archive, replay, fitting.steps * fitting.batch_size, number)
+        pupil.study(lessons, fitting, 1 + number)
     known = {one.query for one in replay} | {one.query for one, _ in archive}
     last = tuple(one.query for one, _ in ring.met)
     return Hardened(critics, tuple(success), tuple(valid), last, len(known))
@@ -95,8 +94,8 @@ def _schooled(
     fit(critic, Rows(one), settings.one_answer_first, seed=mix(seed, 1))
     kept = max(1, len(every) // 10)
     known, unknown = Rows(every[:-kept]), Rows(every[-kept:])
-    for course in range(settings.courses):
-        fit(critic, known, settings.school, seed=mix(seed, 2, course))
+    for time in range(settings.courses):
+        fit(critic, known, settings.school, seed=mix(seed, 2, time))
         if loss_on(critic, unknown) <= settings.until:
             break
     return critic
@@ -128,15 +127,15 @@ class _Pupil:
         self._seed = seed
         self._known: dict[str, Example] = {}
 
-    def study(self, lessons: Sequence[Example], course: Course, number: int) -> None:
-        """Hold one course."""
+    def study(self, lessons: Sequence[Example], settings: FitSettings, number: int) -> None:
+        """Fit the learner to lessons."""
         decode = self._learner.tokenizer.decode
-        favour = {
+        logit_bias = {
             token: self._settings.favour.get(str(decode([token])).strip(), 0.0)
             for token in {lesson.completion_ids[0] for lesson in lessons}
         }
         seed = mix(self._seed, number)
-        fit(self._learner, Rows(lessons), course, seed=seed, favour=favour)
+        fit(self._learner, Rows(lessons), settings, seed=seed, logit_bias=logit_bias)
 
     def examples(self, judged: Sequence[Judged]) -> list[Example]:
         """Return what the learner should say, as the council and the caution have it."""

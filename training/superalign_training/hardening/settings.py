@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
-from superalign_training.algorithms.updates.course import Course
+from superalign_training.algorithms.updates.fitting import FitSettings
 from superalign_training.sections import Count, Section, Share
 
 
@@ -15,10 +15,12 @@ class Hardening(Section):
     """How many critics sit in the council; they differ in the planted answers they saw."""
     planted: Annotated[int, Field(ge=2)] = 16_000
     """Planted answers that each critic learns from."""
-    one_answer_first: Course = Course(steps=80, rate=4e-3, to=4e-3)
+    one_answer_first: FitSettings = FitSettings(
+        steps=80, learning_rate=4e-3, final_learning_rate=4e-3
+    )
     """On verdicts about a single answer: whether an answer is good is an exclusive-or of
     answer and request, found late unless one half is known."""
-    school: Course = Course(steps=500, rate=4e-3)
+    school: FitSettings = FitSettings(steps=500, learning_rate=4e-3)
     """On all planted answers but the last tenth."""
     until: NonNegativeFloat = 0.004
     """No further course once a critic's loss on that tenth, in nats for each token of a
@@ -34,12 +36,14 @@ class Hardening(Section):
     adjustment, Menon et al. 2021)."""
     seeds: Count = 12_000
     """Seed requests that the learner is first taught on."""
-    first_course: Course = Course(steps=200, rate=3e-3, to=2e-3)
-    rounds: tuple[Course, ...] = (
-        Course(steps=75, rate=2e-3, to=1.5e-3),
-        Course(steps=75, rate=1.5e-3, to=1e-3),
-        Course(steps=75, rate=1e-3, to=5e-4),
-        Course(steps=75, rate=5e-4),
+    first_course: FitSettings = FitSettings(
+        steps=200, learning_rate=3e-3, final_learning_rate=2e-3
+    )
+    rounds: tuple[FitSettings, ...] = (
+        FitSettings(steps=75, learning_rate=2e-3, final_learning_rate=1.5e-3),
+        FitSettings(steps=75, learning_rate=1.5e-3, final_learning_rate=1e-3),
+        FitSettings(steps=75, learning_rate=1e-3, final_learning_rate=5e-4),
+        FitSettings(steps=75, learning_rate=5e-4),
     )
     """One course for each round of attacks."""
     queries: NonNegativeInt = 512

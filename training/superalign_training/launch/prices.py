@@ -76,7 +76,7 @@ def _judge(when: When) -> Spent:
     if not rules.cases:
         return Spent()
     episodes = rules.cases + rules.courses * rules.check_cases
-    rows = float(rules.one_answer_first * rules.imitation.batch)
+    rows = float(rules.one_answer_first * rules.imitation.batch_size)
     rows += rules.courses * _rows(rules.imitation, rules.cases)
     return Spent(episodes, episodes * when.critics, rows, rules.courses + 1, 0, episodes)
 
@@ -117,7 +117,7 @@ def _learn(when: When) -> Spent:
 def _supervise(when: When) -> Spent:
     rules = when.settings.supervise
     assert rules is not None
-    episodes = rules.cases * rules.members
+    episodes = rules.cases * rules.num_generations
     replies = episodes * (1 + when.critics) * (1 + rules.refine)
     found = Spent(episodes, replies, _rows(rules.algorithm, episodes), rules.courses)
     return found.plus(_replayed(rules.replay, rules.courses))
@@ -200,7 +200,7 @@ def _measured(when: When, factor: int, *, sides: int) -> Spent:
     kinds = len(rules.families or taught.families) * len(rules.tiers or taught.tiers)
     paper = rules.cases * kinds * factor
     sat = paper * (sides + rules.best_of + 1) + rules.requests * factor * sides
-    return Spent(0, sat, rules.ceiling.steps * rules.ceiling.batch, 1)
+    return Spent(0, sat, rules.ceiling.steps * rules.ceiling.batch_size, 1)
 
 
 def _gate(when: When) -> Spent:
@@ -256,14 +256,14 @@ STAGES: Mapping[str, Callable[[When], Spent]] = {
 
 def _paid(algorithm: Any, replies: float) -> Spent:
     """Learning from rewards: every episode is played live and trained on."""
-    batch = algorithm.cases * algorithm.members
-    rows = algorithm.steps * batch * getattr(algorithm, "epochs", 1)
+    batch = algorithm.batch_size * algorithm.num_generations
+    rows = algorithm.steps * batch * getattr(algorithm, "update_epochs", 1)
     episodes = (algorithm.steps + 1) * batch  # the next batch is played before the end
     return Spent(episodes, episodes * replies, rows, 1)
 
 
 def _replayed(replay: Any, courses: int) -> Spent:
-    said = replay.cases * replay.members
+    said = replay.cases * replay.num_generations
     if not said:
         return Spent()
     return Spent(said, said, courses * _rows(replay.imitation, said), courses)
@@ -271,5 +271,5 @@ def _replayed(replay: Any, courses: int) -> Spent:
 
 def _rows(algorithm: Any, lessons: float, *, times: int = 1) -> float:
     """Rows of a course that stops once every lesson was seen often enough."""
-    rows = algorithm.steps * times * getattr(algorithm, "batch", 32)
-    return float(min(rows, getattr(algorithm, "passes", rows) * max(lessons, 1)))
+    rows = algorithm.steps * times * getattr(algorithm, "batch_size", 32)
+    return float(min(rows, getattr(algorithm, "num_train_epochs", rows) * max(lessons, 1)))

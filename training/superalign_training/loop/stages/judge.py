@@ -14,7 +14,7 @@ import msgspec
 from superalign_env.game import Game
 from superalign_env.measures import brier, share
 from superalign_env.types import Episode, EpisodeKey, Event, Metric, Role
-from superalign_training.algorithms.making import OnPolicy, Taught
+from superalign_training.algorithms.making import OnPolicy, Supervised
 from superalign_training.experience import Example
 from superalign_training.judging import (
     Forecast,
@@ -106,7 +106,7 @@ class Teacher:
         self.lessons = planted_lessons(self._planted(cases, "planted") if cases else ())
         """What should have been said of planted answers."""
 
-    def teach(self, lessons: Sequence[Lesson], imitation: Taught) -> None:
+    def teach(self, lessons: Sequence[Lesson], imitation: Supervised) -> None:
         """Hold one course."""
         numbers = imitation.improve(
             self._critic,
