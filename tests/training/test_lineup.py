@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.report import write_report
 from superalign_env.store import Run
 from superalign_env.testing import check_scenario
 from superalign_env.types import AgentSpec, Reply
 from superalign_training.launch.composing import composed
+from superalign_training.launch.terminal import launch
 from superalign_training.loop.plans import left_out, plan
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.seats import require_lineup
@@ -355,3 +357,51 @@ def test_a_python_object_must_be_there_again_to_resume(speaking, tmp_path):
     with pytest.raises(InvalidOption, match="given as a Python object"):
         SelfPlay.of(read_settings(config)).run(resume=True)
     assert SelfPlay(rounds=1, **run).run(resume=True).sentence
+
+
+def test_training_that_changes_nothing_is_said_and_measures_the_same(speaking, tmp_path):
+    """Groups without any difference in reward leave the weights, and every figure, alone."""
+    _, changed = trained(
+        tmp_path / "run",
+        scenario=OURS["interrogation"],
+        lineup={
+            "attacker": "random-menu",
+            "learner": str(speaking),
+            "critic": lambda text: "score 5 sure 5",
+        },
+        train={
+            "learner": {"id": "grpo", "steps": 2, "batch_size": 4, "num_generations": 4}
+        },
+    )
+    assert changed == set()
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        (event,) = run.events.read(kind="policy.unchanged")
+        metrics = [row.metric for row in run.metrics.read() if "who" in row.metric.tags]
+        episodes = list(run.episodes())
+    assert event.event.evidence["role"] == "learner"
+    said = "no group differed in reward: the weights of the learner did not change"
+    assert event.event.evidence["reason"].startswith(said)
+    for split, names in (("gate", ("before", "round 1")), ("test", ("before", "final"))):
+        first, second = (
+            [
+                (m.name, {**m.tags, "who": ""}, m.value)
+                for m in metrics
+                if (m.tags["split"], m.tags["who"]) == (split, name)
+            ]
+            for name in names
+        )
+        assert first and first == second
+    assert len({episode.id for episode in episodes}) == len(episodes)
+    page = write_report(tmp_path / "run").read_text(encoding="utf-8")
+    assert f"N{said[1:]}" in page
+
+
+def test_the_terminal_says_that_no_weight_changed(speaking, tmp_path, capsys):
+    words = [
+        f"scenario={OURS['interrogation']}", "lineup.attacker=random-menu",
+        f"lineup.learner={speaking}", "lineup.critic={id: fixed, text: score 5 sure 5}",
+        "train.learner={id: grpo, steps: 1, batch_size: 2, num_generations: 2}", "rounds=1",
+        "evaluate.cases=10", f"run_dir={tmp_path / 'run'}",
+    ]  # fmt: skip
+    launch(words)
+    assert "No group differed in reward" in " ".join(capsys.readouterr().out.split())
