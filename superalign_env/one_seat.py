@@ -106,7 +106,7 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
         cut = ending is not None and not over
         return self._observe(), earned, over, cut, self._info(parts)
 
-    def render(self) -> str | None:  # type: ignore[override]  # Gymnasium's union of frames
+    def render(self) -> str | None:
         """Return the transcript so far (``ansi``), or print it (``human``).
 
         Raises:

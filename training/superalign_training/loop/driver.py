@@ -18,7 +18,7 @@ from superalign_env.errors import RecordError
 from superalign_env.seeding import label, mix
 from superalign_env.store import TRAINING, EpisodeWriter, Run, Stage
 from superalign_env.types import Metric, Role
-from superalign_training.algorithms.trainers.arguments import OnStep
+from superalign_training.algorithms.algorithm import OnStep
 from superalign_training.loop.chain import CHECKPOINTS, Chain
 from superalign_training.loop.failures import MOST, Failures
 from superalign_training.loop.recorder import MetricRecorder, Sink

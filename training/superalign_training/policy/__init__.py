@@ -1,28 +1,12 @@
 """Policies: a causal LM, whole or as an adapter, with all that its training must remember."""
 
-from superalign_agents.adapters import SharedBase
-from superalign_training.policy.adapter import Lora, shared_base
-from superalign_training.policy.baselines import Baselines
-from superalign_training.policy.checkpoint import Checkpoint
-from superalign_training.policy.folder import read_agent
-from superalign_training.policy.memory import Memory, memory_of
-from superalign_training.policy.optimiser import MasterAdamW
-from superalign_training.policy.outlook import Outlook, ValueHead
-from superalign_training.policy.policy import Policy
-from superalign_training.policy.schedule import Schedule
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "Baselines",
-    "Checkpoint",
-    "Lora",
-    "MasterAdamW",
-    "Memory",
-    "Outlook",
-    "Policy",
-    "Schedule",
-    "SharedBase",
-    "ValueHead",
-    "memory_of",
-    "read_agent",
-    "shared_base",
-]
+if TYPE_CHECKING:
+    from superalign_training.policy.policy_exports import *  # noqa: F403 - all of it is meant
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is exported when it is asked for: torch takes seconds."""
+    return getattr(import_module("superalign_training.policy.policy_exports"), name)
