@@ -4,6 +4,7 @@ import importlib
 import json
 import pkgutil
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -144,6 +145,22 @@ with Run.create(RUN, kind="train", config=settings.model_dump(mode="json"), seed
         (["train", "train.critic=ppo", "train.critic.clip_rang=0.1"], 2, "clip_range"),
         (["train", "-m", "seed=0,1", "round=2"], 2, "did you mean rounds"),
         (["train", "supervise={algorithm: {id: ppo}}"], 2, "does not learn from"),
+        (["train", "lineup.critic=crit"], 2, "did you mean scripted? an agent is"),
+        (["train", "lineup.critic=bargain.Bargain"], 2, "bargain:Bargain, with a colon"),
+        (["train", "lineup.critic=nowhere_at_all:Critic"], 2, "module:attribute"),
+        (["train", "lineup.ciritc=keyword"], 2, "did you mean critic"),
+        (["train", "lineup.critic="], 2, "superalign ls --kind agent"),
+        (["train", "lineup.critic={id:"], 2, "a bracket is not closed"),
+        (["train", "foo"], 2, "write KEY=VALUE, as in rounds=3"),
+        (["train", "train.learner="], 2, "train.learner=null freezes"),
+        pytest.param(
+            ["train", "--dry-run", "log_to=wandb"],
+            2,
+            "pip install 'superalign-env[wandb]'",
+            marks=pytest.mark.skipif(find_spec("wandb") is not None, reason="it is here"),
+        ),
+        (["train", "log_to=json:JSONDecoder"], 2, "has no start and no log"),
+        (["train", "scenario=bargain.Bargain"], 2, "module:attribute of a class"),
         (["train", "run_dir=RUN", "--resume"], 0, "has ended already"),
         (["train", "run_dir=RUN", "--resume", "seed=1"], 2, "was made with seed=0"),
         (["fork", "RUN", "run_dir=RUN-2", "learm.vanilla=1"], 2, "learm"),

@@ -29,7 +29,7 @@ COLUMNS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
 """Heading, metric, tags that it must bear."""
 
 
-class Line(NamedTuple):
+class SummaryLine(NamedTuple):
     """One line of the table: an agent at one time on one split."""
 
     who: str
@@ -41,7 +41,7 @@ class Line(NamedTuple):
 class Summary(NamedTuple):
     """The end of a run."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[SummaryLine, ...]
     leads: dict[str, Metric]
     """Baseline → how much more often the learner is right (test split)."""
     has_learned: bool | None
@@ -146,7 +146,7 @@ def summarise(metrics: Sequence[Metric]) -> Summary:
                 metric
             )
     lines = tuple(
-        Line(who, split, _values(found)) for (who, split), found in by_line.items()
+        SummaryLine(who, split, _values(found)) for (who, split), found in by_line.items()
     )
     leads = {metric.opponent: metric for metric in metrics if metric.name == "learner.lead"}
     gains = [metric for metric in metrics if metric.name == "learner.improvement"]

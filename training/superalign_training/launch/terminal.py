@@ -11,6 +11,7 @@ from rich.console import Console
 from superalign_env.errors import InvalidOption
 from superalign_env.store import Run
 from superalign_training.launch import composing
+from superalign_training.launch.early import check_early
 from superalign_training.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def launch(words: Sequence[str], *, resume: bool = False, dry: bool = False) -> 
     if resume and not dry and _is_finished(settings):
         _say_finished(settings)
         return
+    check_early(settings)
     from superalign_training.launch.checking import check  # noqa: PLC0415 - see above
     from superalign_training.launch.cost import cost_of  # noqa: PLC0415 - see above
 
@@ -122,6 +124,7 @@ def launch_sweep(
         name = ",".join(w.replace("/", ".") for w in chosen if w.partition("=")[0] in swept)
         runs[name] = composing.with_run_dir(chosen, base / name)
         read[name] = read_settings(composing.composed(runs[name]))
+        check_early(read[name])
     from superalign_training.launch.checking import check  # noqa: PLC0415 - see above
     from superalign_training.launch.cost import Cost, cost_of  # noqa: PLC0415 - see above
     from superalign_training.launch.sweeping import Sweep, results_table  # noqa: PLC0415 - see above

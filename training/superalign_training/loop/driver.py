@@ -197,12 +197,12 @@ def drive(
                 outcome = _one(desk, planned, chain)
                 watcher.end(outcome.metrics)
                 chain, unfinished = outcome.chain, ""
-    except KeyboardInterrupt as error:
+    except KeyboardInterrupt:
         run.set_status("interrupted")
         raise Interrupted(
             "stopped; go on with: superalign train "
             f"run_dir={shlex.quote(str(run.path))} --resume"
-        ) from error
+        ) from None  # its context still tells SIGTERM from Ctrl-C
     except BrokenPipeError:  # nobody reads what is said any more: no stage's fault
         run.set_status("interrupted" if ahead else "done")
         raise
