@@ -35,15 +35,12 @@ TITLES = {
     "gate.kept": "change of competence",
     "learner.balanced-accuracy": "right on both sides",
     "learner.competence": "competence",
-    "learner.frac_reward_zero_std": "groups without a difference in reward",
     "learner.improvement": "rise of right on both sides",
     "pay.gain": "rise of pay on unseen tasks",
     "learner.lead": "lead of right on both sides",
     "learner.miss": "misses",
     "learner.over-refusal": "over-refusals",
     "learner.refusal": "refused",
-    "learner.reward_first": "reward of the learner at first",
-    "learner.reward": "reward of the learner",
     "capability.calibration_error": "calibration error",
     "capability.capacity": "capacity C",
     "capability.distinct": "distinct answers",
@@ -74,6 +71,14 @@ TITLES = {
     "signals.reliability": "reliability",
 }
 """Metric → how a reader calls it."""
+
+
+_OF_ROLES = {
+    "frac_reward_zero_std": "groups of the {} without a difference in reward",
+    "reward": "reward of the {}",
+    "reward_first": "reward of the {} at first",
+}
+"""Last part of what every role that learns is measured by → how a reader calls it."""
 
 
 class Names:
@@ -151,6 +156,9 @@ def key(metric: Metric) -> Key:
 
 def title(name: str) -> str:
     """Return how a reader calls a metric."""
+    role, _, last = name.rpartition(".")
+    if role and last in _OF_ROLES:
+        return _OF_ROLES[last].format(role)
     return TITLES.get(name) or titled(name).replace("_", " ")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import traceback
 from pathlib import Path
 
@@ -361,6 +362,12 @@ def test_a_python_object_must_be_there_again_to_resume(speaking, tmp_path):
     assert SelfPlay(rounds=1, **run).run(resume=True).sentence
 
 
+def visible(page):
+    """A page without its settings, which name what the run might have done."""
+    body = re.sub(r"<(style|script).*?</\1>", "", page, flags=re.S)
+    return body.partition('id="settings"')[0]
+
+
 def test_training_that_changes_nothing_is_said_and_measures_the_same(speaking, tmp_path):
     """Groups without any difference in reward leave the weights, and every figure, alone."""
     _, changed = trained(
@@ -396,6 +403,10 @@ def test_training_that_changes_nothing_is_said_and_measures_the_same(speaking, t
     assert len({episode.id for episode in episodes}) == len(episodes)
     page = write_report(tmp_path / "run").read_text(encoding="utf-8")
     assert f"N{said[1:]}" in page
+    # The report shows what this scenario names, and nothing of another one.
+    assert "kept" in page
+    for other in ("arithmetic", "always-comply", "always-refuse", "planted"):
+        assert other not in visible(page)
 
 
 def test_the_terminal_says_that_no_weight_changed(speaking, tmp_path, capsys):

@@ -204,3 +204,17 @@ def test_a_report_and_the_terminal_show_metrics_of_any_name(tmp_path, capsys):
     for said in ("witness_0", "attorney_0", "perjury/rate"):
         assert said in page and said in terminal
     assert "e-17" not in page + terminal
+
+
+def test_a_stage_line_says_whose_numbers_these_are_and_counts_whole_things():
+    line = highlights(
+        [
+            Metric("pay", 0.5, 0.1, 0.9, 30, tags={"seat": "seller_0"}),
+            Metric("pay", -0.25, -0.5, 0.1, 30, tags={"seat": "buyer_0"}),
+            Metric("people.answers", 0.0),
+            Metric("seller.reward_first", 0.125, n=3),
+        ]
+    )
+    assert "(seller_0) 0.50" in line and "(buyer_0) -0.25" in line
+    assert "answers of people 0," in line
+    assert "reward of the seller at first 0.12" in line
