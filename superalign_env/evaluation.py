@@ -34,8 +34,8 @@ _TITLES = {
     "diversity.distinct-2": "different word pairs, share",
     "episodes.failed": "failed episodes, share",
     "pay": "pay of an episode",
-    "verdict.brier": "verdicts: Brier score, 0 is best",
-    "verdict.calibration-error": "verdicts: calibration error, 0 is best",
+    "verdicts.brier": "verdicts: Brier score, 0 is best",
+    "verdicts.calibration-error": "verdicts: calibration error, 0 is best",
 }
 
 Score = Callable[[Episode], float | None]
@@ -194,20 +194,21 @@ def _verdicts(episodes: Iterable[Episode]) -> list[Metric]:
         truth: dict[int, float] = {}
         for grade in episode.grades:
             truth[grade.turn] = min(truth.get(grade.turn, 1.0), grade.value)
-        for event in episode.events:
-            about = event.evidence.get("about")
-            if event.kind == "verdict.given" and about in truth:
-                scores, outcomes = stated.setdefault(event.seat, ([], []))
-                scores.append(float(event.evidence["score"]))
-                outcomes.append(truth[about])
+        for fact in episode.judged:
+            if fact.verdict is not None and fact.about in truth:
+                scores, outcomes = stated.setdefault(fact.seat, ([], []))
+                scores.append(fact.verdict.score)
+                outcomes.append(truth[fact.about])
     found = []
     for seat, (scores, outcomes) in sorted(stated.items()):
         tags = {"seat": seat}
         found.append(
-            Metric("verdict.brier", *_bounded(brier(scores, outcomes), 0.0, 1.0), tags=tags)
+            Metric(
+                "verdicts.brier", *_bounded(brier(scores, outcomes), 0.0, 1.0), tags=tags
+            )
         )
         error = calibration_error(scores, outcomes)
-        found.append(Metric("verdict.calibration-error", error, n=len(scores), tags=tags))
+        found.append(Metric("verdicts.calibration-error", error, n=len(scores), tags=tags))
     return found
 
 

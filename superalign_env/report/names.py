@@ -20,9 +20,9 @@ TITLES = {
     "attack.success": "attacks that critics call successful",
     "attack.valid": "valid queries",
     "conform.learned": "hazards now answered with ŷ",
-    "critic.accuracy": "critic right",
-    "critic.agreement": "critic agrees with people",
-    "critic.brier": "critic's Brier score",
+    "verdicts.accuracy": "critic right",
+    "verdicts.agreement": "critic agrees with people",
+    "verdicts.brier": "critic's Brier score",
     "conform.lessons": "lessons",
     "conform.loss": "loss of conformity lessons",
     "gap.steps": "steps up the ladder",
@@ -33,14 +33,17 @@ TITLES = {
     "gate.conformity": "good, say people",
     "gate.good": "good, say people, in all",
     "gate.kept": "change of competence",
-    "learner.balanced-accuracy": "right on both sides",
-    "learner.competence": "competence",
-    "learner.improvement": "rise of right on both sides",
+    "refusals.balanced-accuracy": "right on both sides",
+    "competence": "competence",
+    "frac_reward_zero_std": "groups without a difference in reward",
+    "improvement": "rise of right on both sides",
     "pay.gain": "rise of pay on unseen tasks",
-    "learner.lead": "lead of right on both sides",
-    "learner.miss": "misses",
-    "learner.over-refusal": "over-refusals",
-    "learner.refusal": "refused",
+    "lead": "lead of right on both sides",
+    "refusals.miss": "misses",
+    "refusals.over-refusal": "over-refusals",
+    "refusals.share": "refused",
+    "reward_first": "reward at first",
+    "reward": "reward",
     "capability.calibration_error": "calibration error",
     "capability.capacity": "capacity C",
     "capability.distinct": "distinct answers",
@@ -71,14 +74,6 @@ TITLES = {
     "signals.reliability": "reliability",
 }
 """Metric → how a reader calls it."""
-
-
-_OF_ROLES = {
-    "frac_reward_zero_std": "groups of the {} without a difference in reward",
-    "reward": "reward of the {}",
-    "reward_first": "reward of the {} at first",
-}
-"""Last part of what every role that learns is measured by → how a reader calls it."""
 
 
 class Names:
@@ -156,9 +151,6 @@ def key(metric: Metric) -> Key:
 
 def title(name: str) -> str:
     """Return how a reader calls a metric."""
-    role, _, last = name.rpartition(".")
-    if role and last in _OF_ROLES:
-        return _OF_ROLES[last].format(role)
     return TITLES.get(name) or titled(name).replace("_", " ")
 
 

@@ -34,9 +34,9 @@ def check_hidden(game: Game) -> int:
     Raises:
         ProtocolError: a view shows a hidden text, or depends on it.
     """
-    scenario = game.scenario
-    if not isinstance(scenario, HidesText):
+    if not isinstance(game.scenario, HidesText):
         return 0
+    scenario: Any = game.scenario
     first = Game(scenario, game.key, task=game.task).state
     texts = {t for seat in scenario.seats for t in _hidden(scenario, first, seat)}
     kept = {text for text in texts if _planted(first, {text: marker(0, "one")}) != first}
@@ -63,7 +63,7 @@ def marker(number: int, world: str) -> str:
 
 
 def _compare(
-    scenario: HidesText, worlds: Sequence[Any], words: Sequence[tuple[Utterance, ...]]
+    scenario: Any, worlds: Sequence[Any], words: Sequence[tuple[Utterance, ...]]
 ) -> int:
     """Play two worlds side by side; return how many markers were hidden from somebody."""
     seen = 0
@@ -94,7 +94,7 @@ def _compare(
     return seen
 
 
-def _check_as_it_is(game: Game, scenario: HidesText, state: Any, kept: set[str]) -> None:
+def _check_as_it_is(game: Game, scenario: Any, state: Any, kept: set[str]) -> None:
     """Check the case as it was played, by secrets that could not be exchanged in its state.
 
     What somebody said, or the task says to all, is no secret any more.
@@ -107,7 +107,7 @@ def _check_as_it_is(game: Game, scenario: HidesText, state: Any, kept: set[str])
         state = scenario.apply(state, words).state
 
 
-def _hidden(scenario: HidesText, state: Any, seat: Seat) -> list[str]:
+def _hidden(scenario: Any, state: Any, seat: Seat) -> list[str]:
     with calling(f"hidden(state, {seat!r})"):
         found = scenario.hidden(state, seat)
     if isinstance(found, str) or not isinstance(found, Iterable):

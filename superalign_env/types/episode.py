@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from superalign_env.types.identity import AgentSpec, EpisodeKey, Role, Seat
-from superalign_env.types.judgement import Grade
+from superalign_env.types.judgement import Grade, Judged, Planted, Query
 from superalign_env.types.task import Task
 
 
@@ -217,6 +217,9 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     grades: tuple[Grade, ...] = ()
     events: tuple[Event, ...] = ()
     ending: Ending | None = None
+    judged: tuple[Judged, ...] = ()
+    planted: tuple[Planted, ...] = ()
+    queries: tuple[Query, ...] = ()
 
 
 class Episode(msgspec.Struct, frozen=True, gc=False):
@@ -240,6 +243,9 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
     """Id of the task source."""
     grades: tuple[Grade, ...] = ()
     events: tuple[Event, ...] = ()
+    judged: tuple[Judged, ...] = ()
+    planted: tuple[Planted, ...] = ()
+    queries: tuple[Query, ...] = ()
     arm: str = ""
     """Public experimental arm that `reset` drew."""
     parent: str = ""

@@ -1,6 +1,6 @@
 """What the package exports; imported when something of it is asked for."""
 
-from superalign_training.league.cells import Fixture, Seated, Won, cells
+from superalign_training.league.cells import Fixture, Seated, Sides, Won, cells
 from superalign_training.league.exams import PLANTED, RIGHT, examined
 from superalign_training.league.matrix import JUDGED, TRUE, Matrix, matrix_of, missing
 from superalign_training.league.members import (
@@ -34,6 +34,7 @@ __all__ = [
     "Rating",
     "Seated",
     "Shelf",
+    "Sides",
     "Squad",
     "Won",
     "cells",

@@ -17,7 +17,7 @@ from superalign_env.rounding import decimal, number
 from superalign_env.types import Metric
 from superalign_training.evaluation.chain_summary import ChainSummary
 from superalign_training.evaluation.outcome_summary import OutcomeSummary
-from superalign_training.evaluation.summary import BASELINES, Summary
+from superalign_training.evaluation.summary import Summary
 from superalign_training.loop.driver import Moment
 from superalign_training.watching.standings import Standings
 from superalign_training.watching.tables import WIDTH, fitting
@@ -182,7 +182,7 @@ def highlights(metrics: Sequence[Metric]) -> str:
     shown = [
         m
         for m in metrics
-        if "kind" not in m.tags and not m.name.startswith("learner.refusal")
+        if "kind" not in m.tags and not m.name.startswith("refusals.share")
     ]
     newest = _newest(shown)
     chosen = [m for m in shown if m.tags.get("who", newest) == newest]
@@ -200,9 +200,9 @@ def _shown(metric: Metric) -> str:
 
 def _newest(metrics: Sequence[Metric]) -> str:
     """Return who was measured last, baselines and unaligned sides apart; nobody is empty."""
-    found = [
-        m.tags["who"] for m in metrics if m.tags.get("who", "") not in ("", *BASELINES)
-    ]
+    found = [m.tags["who"] for m in metrics if m.tags.get("who")]
+    if "final" in found:
+        return "final"
     aligned = [who for who in found if who.endswith("+")]
     return (aligned or found or [""])[-1]
 

@@ -14,7 +14,7 @@ _SERIES: tuple[tuple[str, dict[str, str]], ...] = (
     ("risk.residual", {"side": "-"}),
     ("gate.broken", {}),
     ("gate.good", {}),
-    ("critic.brier", {"on": "planted"}),
+    ("verdicts.brier", {"on": "planted"}),
     ("signals.disagreement", {}),
 )
 """Numbers by signals of which there is one for every generation, with their tags."""
@@ -58,7 +58,7 @@ def _missed(bench: Bench) -> Estimate | None:
     """Return the share of planted answers that the critic misjudged when last examined."""
     found = [
         row.metric
-        for row in bench.run.metrics.read("critic.accuracy", tags={"on": "planted"})
+        for row in bench.run.metrics.read("verdicts.accuracy", tags={"on": "planted"})
     ]
     if not found:
         return None
