@@ -8,8 +8,10 @@ A generated part stands between ``<!-- generated: NAME [ARGUMENT …] -->`` and
 """
 
 import argparse
+import importlib
 import inspect
 import os
+import pkgutil
 import re
 import sys
 import tempfile
@@ -33,6 +35,7 @@ from typer.testing import CliRunner  # noqa: E402 - as above
 from docs._structs import loaded, members_of, struct_of, table, types_of  # noqa: E402 - after the paths
 from superalign_env import errors, make_scenario, registry, store  # noqa: E402 - after the paths
 from superalign_env.cli import build  # noqa: E402 - as above
+from superalign_training import algorithms  # noqa: E402 - as above
 
 _BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -88,8 +91,8 @@ def options_table(target: Any) -> str:
 
 def metrics() -> str:
     """Return every metric of training that is declared, as its declaration says."""
-    for entry in registry.entries("algorithm").values():
-        registry.load("algorithm", entry.id)
+    for found in pkgutil.walk_packages(algorithms.__path__, f"{algorithms.__name__}."):
+        importlib.import_module(found.name)  # a metric is declared where it is computed
     rows = [
         (f"`{kind.name}`", kind.title, kind.unit, kind.better)
         for name, kind in sorted(store.declared().items())

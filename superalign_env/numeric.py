@@ -75,7 +75,7 @@ class NumericEnv(gymnasium.Env[Vector, np.int64]):
         _, reward, terminated, truncated, info = self.seat_env.step(said)
         return self._observe(info), reward, terminated, truncated, self._info(info)
 
-    def render(self) -> str | None:  # type: ignore[override]  # as `OneSeatEnv.render`
+    def render(self) -> str | None:
         """Return or print the transcript so far; see `OneSeatEnv.render`."""
         return self.seat_env.render()
 

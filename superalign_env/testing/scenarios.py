@@ -115,11 +115,7 @@ def check_scenario(
 def _check_case(
     scenario: Scenario[Any], key: EpisodeKey, other: Scenario[Any] | None
 ) -> int:
-    """Play a case twice by the same words, and once over another truth.
-
-    Returns:
-        How many texts were hidden from some seat.
-    """
+    """Play a case twice, and once over another truth; return how many texts were hidden."""
     with calling(f"at the start of case {key.case}"):
         game, again = Game(scenario, key), Game(scenario, key)
     if _bytes(game.state) != _bytes(again.state) or game.task != again.task:

@@ -212,9 +212,9 @@ def test_a_stage_line_says_whose_numbers_these_are_and_counts_whole_things():
             Metric("pay", 0.5, 0.1, 0.9, 30, tags={"seat": "seller_0"}),
             Metric("pay", -0.25, -0.5, 0.1, 30, tags={"seat": "buyer_0"}),
             Metric("people.answers", 0.0),
-            Metric("seller.reward_first", 0.125, n=3),
+            Metric("reward_first", 0.125, n=3, tags={"role": "seller"}),
         ]
     )
     assert "(seller_0) 0.50" in line and "(buyer_0) -0.25" in line
     assert "answers of people 0," in line
-    assert "reward of the seller at first 0.12" in line
+    assert "reward at first (seller) 0.12" in line

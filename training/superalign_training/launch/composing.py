@@ -342,7 +342,6 @@ def _plain(config: Any) -> dict[str, Any]:
 
 @contextmanager
 def _our_errors() -> Iterator[None]:
-    """Say in our words what Hydra did not understand."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
