@@ -141,8 +141,10 @@ class Trial:
         ]
         role = graded_role(played) or self.parts.answers
         policy = _policy(lineup, role, self.plain)
-        found += self._sides(who, role, policy, played, cases)
-        return HeldOut(played, found + self._verdicts(who, lineup, played), role, policy)
+        # What is shown of a stage on one line comes first.
+        first = self._sides(who, role, policy, played, cases)
+        first += self._verdicts(who, lineup, played)
+        return HeldOut(played, first + found, role, policy)
 
     def gains(self, name: str, ours: HeldOut, theirs: HeldOut, than: str) -> list[Metric]:
         """Return by how much more often refusals of the one are right, if they were graded."""
