@@ -95,19 +95,20 @@ def stamped(step: Step, latest: Callable[[Seat], int]) -> Step:
         step: of the rules.
         latest: see `dated`.
     """
-    rewards, grades = dated(step.rewards, latest), dated(step.grades, latest)
-    events, judged = dated(step.events, latest), dated(step.judged, latest)
-    queries = dated(step.queries, latest)
-    if (
-        rewards is step.rewards
-        and grades is step.grades
-        and events is step.events
-        and judged is step.judged
-        and queries is step.queries
-    ):
-        return step
+    rewards = dated(step.rewards, latest)
+    if not (step.grades or step.events or step.judged or step.queries):  # most steps
+        if rewards is step.rewards:
+            return step
+        return replace(step, rewards=rewards)
     return Step(
-        step.state, rewards, grades, events, step.ending, judged, step.planted, queries
+        step.state,
+        rewards,
+        dated(step.grades, latest),
+        dated(step.events, latest),
+        step.ending,
+        dated(step.judged, latest),
+        step.planted,
+        dated(step.queries, latest),
     )
 
 

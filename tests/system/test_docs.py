@@ -72,6 +72,16 @@ def test_the_readme_shows_the_whole_loop_in_about_a_dozen_lines():
     assert len(lines) <= 16
 
 
+def test_a_capability_is_declared_in_under_40_lines():
+    codes = blocks(ROOT / "docs" / "your_scenario.md", "python")
+    written = [
+        [line for line in code.splitlines() if re.match(r"(?!import|from)\s*\S", line)]
+        for code in codes
+    ]
+    assert len(codes) == 2
+    assert [8 < len(lines) < 40 for lines in written] == [True, True]
+
+
 def test_links_lead_somewhere():
     broken = []
     for page in PAGES:

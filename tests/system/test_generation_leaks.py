@@ -188,7 +188,6 @@ def a_round(*, planted: int) -> dict[str, Any]:
         "supervise": {
             "algorithm": {"id": "sft", **few},
             "cases": 6,
-            "refine": 1,
             "replay": {"cases": 0},
         },
         "calibrate": {"cases": planted},

@@ -143,8 +143,8 @@ def as_metrics(
         Metric(
             name,
             *estimate,
-            agent=critic if name.startswith("critic") else learner,
-            opponent=learner if name.startswith("critic") else critic,
+            agent=critic if name.startswith("critique.gain") else learner,
+            opponent=learner if name.startswith("critique.gain") else critic,
             tags=tags,
             step=step,
         )

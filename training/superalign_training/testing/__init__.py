@@ -1,15 +1,17 @@
-"""Checks for those who write algorithms.
+"""Checks for those who write algorithms, or agents that learn by themselves.
 
 ::
 
-    from superalign_training.testing import check_algorithm
+    from superalign_training.testing import check_algorithm, check_learner
 
     check_algorithm(MyAlgorithm(steps=2, cases=4))
+    check_learner(MyLearner)
 
-It returns nothing when all is well, and else raises a `ProtocolError` (or its special case
+They return nothing when all is well, and else raise a `ProtocolError` (or its special case
 `NotReproducible`) that says what is wrong and what to do.
 """
 
 from superalign_training.testing.algorithms import check_algorithm
+from superalign_training.testing.learners import check_learner
 
-__all__ = ["check_algorithm"]
+__all__ = ["check_algorithm", "check_learner"]
