@@ -35,7 +35,8 @@ _pack = msgspec.msgpack.Encoder().encode
 def episode_id(key: EpisodeKey) -> str:
     """Return the name of an episode, unique within a run."""
     run = key.run & 0xFFFFFFFF
-    return f"g{key.generation}-r{key.round}-c{key.case}-m{key.member}-{run:08x}"
+    take = f"-t{key.take}" if key.take else ""
+    return f"g{key.generation}-r{key.round}-c{key.case}-m{key.member}-{run:08x}{take}"
 
 
 def view_hash(view: View) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import superalign_env
-from superalign_env import registry
+from superalign_env import registry, types
 from superalign_training.launch.composing import combinations, composed
 from superalign_training.settings import Settings, read_settings
 
@@ -166,3 +166,26 @@ def test_make_targets_on_pages_exist():
 def test_pages_hold_no_placeholders():
     empty = re.compile(r"\b(TODO|TBD|FIXME|lorem ipsum|coming soon|placeholder)\b", re.I)
     assert [p.name for p in PAGES if empty.search(p.read_text("utf-8"))] == []
+
+
+def test_the_page_of_types_has_every_struct_and_explains_every_field():
+    text = (ROOT / "docs" / "types.md").read_text("utf-8")
+    sections = dict(
+        re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    )
+    structs = {
+        name: found
+        for name in types.__all__
+        if hasattr(found := getattr(types, name), "__struct_fields__")
+    }
+    assert sections.keys() == structs.keys() and len(structs) > 20
+    for name, struct in structs.items():
+        rows = re.findall(
+            r"^\| `(\w+)` \| (.+?)(?<!\\) \| (.*?) \| (.*) \|$", sections[name], re.M
+        )
+        assert [row[0] for row in rows] == list(struct.__struct_fields__)
+    asked = "Episode Task Gold Grade Step Event Brief View Reply Utterance Reward Signal Question"
+    for name in asked.split():
+        assert not re.search(r"\|  \|$", sections[name], re.M), (
+            f"{name}: a field says nothing"
+        )

@@ -14,7 +14,8 @@ import msgspec
 from superalign_env.canonical import content_hash
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.seeding import label, mix
-from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit
+from superalign_training.algorithms.fit_settings import FitSettings
+from superalign_training.algorithms.updates.fitting import Rows, fit
 from superalign_training.evaluation.capability_settings import Capability
 from superalign_training.evaluation.papers import Paper, at_temperature, sit, solved
 from superalign_training.experience import Example
