@@ -325,7 +325,7 @@ def test_the_report_holds_every_measure_under_the_names_of_the_record():
     assert values["critique.gain"].value > 0
     assert values["verdicts.brier"].value == 0
     assert values["verdicts.brier"].tags == {"split": "test", "on": "planted"}
-    assert {m.agent for m in found if m.name.startswith(("verdicts", "critique.gain"))} == {
-        "c0ffee"
-    }
+    assert {
+        m.agent for m in found if m.name.startswith(("verdicts.", "critique.gain"))
+    } == {"c0ffee"}
     assert {m.step for m in found} == {2}

@@ -9,7 +9,7 @@ import msgspec
 from pydantic import BaseModel
 
 from superalign_env import registry
-from superalign_env.errors import SuperalignError
+from superalign_env.errors import SuperalignError, UnknownId
 from superalign_env.lookup import named_object, scenario_id
 from superalign_env.types import Role, role_of
 from superalign_training.algorithms.algorithm import Algorithm, experience_kinds
@@ -241,6 +241,9 @@ def _algorithms(
     alone = default[0] if len(default) == 1 else None
     try:
         return tuple([make_algorithm(one, default=alone) for one in several])
+    except UnknownId as error:
+        freezes = f"train.{role}=null freezes its policy"
+        raise ValueError(f"train.{role}: {error}; {freezes}") from error
     except SuperalignError as error:
         raise ValueError(f"train.{role}: {error}") from error
 

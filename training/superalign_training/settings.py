@@ -28,7 +28,7 @@ from superalign_training.evaluation.settings import Capability, Evaluate
 from superalign_training.gap.adaptive import Adaptive
 from superalign_training.gap.level import Level
 from superalign_training.gap.making import GapRule
-from superalign_training.league import LeagueSettings
+from superalign_training.league.settings import LeagueSettings
 from superalign_training.lineup import (
     FREE,
     SAME,

@@ -250,6 +250,6 @@ def _undefined(part: Ratio, tags: Mapping[str, str], guard: float) -> str:
     gap = part.denominator
     return (
         f"PGR{' of ' + tags['family'] if 'family' in tags else ''}: the ceiling is "
-        f"{gap.said('+.3f')} above the teacher "
+        f"{gap.said(3, sign=True)} above the teacher "
         f"({tags['teacher']}), not surely more than {guard}"
     )

@@ -15,7 +15,8 @@ from superalign_env.canonical import content_hash
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.protocols import TaskSource
 from superalign_env.seeding import generator, label, mix
-from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit
+from superalign_training.algorithms.fit_settings import FitSettings
+from superalign_training.algorithms.updates.fitting import Rows, fit
 from superalign_training.evaluation.papers import Paper, at_temperature, sit, solved
 from superalign_training.evaluation.settings import Capability
 from superalign_training.experience import Example

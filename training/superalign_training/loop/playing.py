@@ -9,6 +9,7 @@ from superalign_env.game import Game
 from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario, variants_of
 from superalign_env.rollout import Rollouts
+from superalign_env.seeding import label, mix
 from superalign_env.types import Episode, EpisodeKey, Role, Seat, Split, Task, View, role_of
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.parts import Parts, parts_of
@@ -86,6 +87,13 @@ def seat_of(scenario: Scenario[Any], role: Role) -> Seat:
     return next(seat for seat in scenario.seats if role_of(seat) == role)
 
 
+class _Key(TypedDict):
+    run: int
+    generation: int
+    round: int
+    take: int
+
+
 class How(TypedDict, total=False):
     """Arguments of `play` that `Rollouts` takes."""
 
@@ -102,9 +110,20 @@ def play(
     cases: int,
     *,
     part: str,
+    take: int | None = None,
     **how: Unpack[How],
 ) -> list[Episode]:
     """Play and record episodes of one part of a stage.
+
+    Args:
+        bench: of the stage.
+        scenario: the rules.
+        agents: who holds each role or seat.
+        cases: how many.
+        part: name within the stage; other names have other seeds.
+        take: plays cases that all stages of the run share by the part's name, with the same
+            seeds: who is compared differs in nothing else. Another number for every play.
+        **how: further arguments of `Rollouts`.
 
     Raises:
         EpisodesFailed: too many of them did.
@@ -112,15 +131,23 @@ def play(
     played = Rollouts(
         scenario,
         seat_all(scenario, agents),
-        run=bench.seed_of(part),
-        generation=bench.generation,
-        round=bench.round,
+        **(_own(bench, part) if take is None else _shared(bench, part, take)),
         live=_LIVE,
         sinks=[bench.writer],
         **how,
     ).run(cases)
     bench.failures.count(played)
     return played
+
+
+def _own(bench: Bench, part: str) -> _Key:
+    return _Key(
+        run=bench.seed_of(part), generation=bench.generation, round=bench.round, take=0
+    )
+
+
+def _shared(bench: Bench, part: str, take: int) -> _Key:
+    return _Key(run=mix(bench.run.info.seed, label(part)), generation=0, round=0, take=take)
 
 
 def first_view(scenario: Scenario[Any], episode: Episode, seat: Seat) -> View:

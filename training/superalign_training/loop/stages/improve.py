@@ -39,7 +39,7 @@ def improve(bench: Bench, settings: Settings, role: Role) -> Outcome:
     for algorithm in settings.by_pay(role):
         drill = Drill(role, scenario, agents, f"improve-{role}")
         numbers |= train_holder(bench, policy, drill, algorithm)
-    chain = keep_policy(bench, bench.chain, role, policy)
+    chain = keep_policy(bench, bench.chain, role, policy, numbers=numbers)
     agent = chain.policies[role].agent
     return Outcome(chain, reported(role, numbers, agent=agent, step=bench.round), numbers)
 
