@@ -18,6 +18,7 @@ KINDS = (
     "agent",
     "algorithm",
     "command",
+    "evaluation",
     "experiment",
     "gap",
     "logger",
@@ -25,6 +26,7 @@ KINDS = (
     "renderer",
     "scenario",
     "source",
+    "world",
 )
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -13,7 +13,6 @@ from superalign_training.evaluation.capability import (
     Teacher,
     report,
 )
-from superalign_training.evaluation.capability_settings import Capability, GoldFit
 from superalign_training.evaluation.ceiling import (
     Ceiling,
     _halves,
@@ -30,6 +29,7 @@ from superalign_training.evaluation.papers import (
     greedy,
     sit,
 )
+from superalign_training.evaluation.settings import Capability, GoldFit
 from superalign_training.evaluation.teachers import people_sit
 from superalign_training.policy import Policy
 

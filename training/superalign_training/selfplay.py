@@ -141,13 +141,14 @@ class SelfPlay:
         residents = Residents(self._objects)
         require_lineup(settings, residents)  # before any folder
         policies = first_policies(settings, residents)
+        raised = settings.raised if settings.generations else ""
         shared = {r: settings.holder(r) for r in policies if settings.holder(r) != r}
         with _opened(settings, resume) as run, Logging(run, loggers) as logging:
             try:
                 drive(
                     run,
                     plan(settings),
-                    first=lambda: first_chain(run, policies, holders=shared),
+                    first=lambda: first_chain(run, policies, holders=shared, raised=raised),
                     watcher=self._watcher,
                     failures=settings.failures,
                     residents=residents,

@@ -23,10 +23,10 @@ from superalign_env.measures import (
     share,
 )
 from superalign_env.types import Metric, Split
-from superalign_training.evaluation.capability_settings import Capability
 from superalign_training.evaluation.ceiling import Ceiling
 from superalign_training.evaluation.conduct import Conduct
 from superalign_training.evaluation.papers import Paper, Sat
+from superalign_training.evaluation.settings import Capability
 
 
 class Shown(NamedTuple):

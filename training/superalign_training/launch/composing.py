@@ -272,7 +272,9 @@ def _misnamed(overrides: Sequence[Override]) -> str:
 @cache
 def _register() -> None:
     """Tell Hydra every key and default, read from the settings class, and every group."""
-    defaults = {**Settings().model_dump(mode="json"), **{name: {} for name in FREE}}
+    # Of no scenario: presets are filled in where settings are read.
+    blank = Settings.model_construct().model_dump(mode="json")
+    defaults = {**blank, **{name: {} for name in FREE}}
     store = ConfigStore.instance()
     for group, choices in groups().items():
         place = group.replace("/", ".")

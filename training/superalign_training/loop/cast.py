@@ -172,7 +172,7 @@ def deployed_agent(bench: Bench, settings: Settings) -> Agent:
     Raises:
         RecordDamaged: its checkpoint is missing or was altered.
     """
-    agent = speaker_of(bench, "learner", settings)
+    agent = speaker_of(bench, bench.chain.raised, settings)
     return voiced(agent, Level.of(settings.levels[bench.chain.level]))
 
 
@@ -328,8 +328,8 @@ def keep_policy(
         chain: of the stage so far.
         role: whose policy it is.
         policy: to be kept.
-        side: ``-`` before value alignment, ``+`` after it, else empty. A learner of a
-            generation is on the ``+`` side unless it is said otherwise.
+        side: ``-`` before value alignment, ``+`` after it, else empty. The policy
+            that generations are of is on the ``+`` side unless it is said otherwise.
         parent: agent that it was trained from, empty for a fresh policy; the role's own
             until now when absent.
         numbers: what training came to.
@@ -337,7 +337,7 @@ def keep_policy(
     if parent is None and policy.hash == chain.policies[role].weights:
         _note_unchanged(bench, role, numbers or {})
     if side is None:
-        side = "+" if role == "learner" and bench.generation else ""
+        side = "+" if role == chain.raised and bench.generation else ""
     # A stage that changed no weights may have changed moments: no two share a folder.
     stage = bench.stage.partition("-")[2]
     name = f"{role}-g{bench.generation}-r{bench.round}-{stage}-{policy.hash[:12]}"

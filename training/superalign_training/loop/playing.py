@@ -10,7 +10,7 @@ from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario, variants_of
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import label, mix
-from superalign_env.types import Episode, Role, Seat, Split, Task, View, role_of
+from superalign_env.types import Episode, EpisodeKey, Role, Seat, Split, Task, View, role_of
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.parts import Parts, parts_of
 from superalign_training.settings import Settings
@@ -46,12 +46,31 @@ def stage_parts(settings: Settings) -> Parts:
     return parts_of(stage_scenario(settings, split="train"))
 
 
-def plainly(settings: Settings, split: Split) -> Scenario[Any]:
+def plainly(settings: Settings, split: Split, **options: Any) -> Scenario[Any]:
     """Return the run's scenario as it is without attacks, where it knows any."""
-    scenario = stage_scenario(settings, split=split)
+    scenario = stage_scenario(settings, split=split, **options)
     if "plain" not in variants_of(scenario):
         return scenario
-    return stage_scenario(settings, split=split, variant="plain")
+    return stage_scenario(settings, split=split, variant="plain", **options)
+
+
+def source_of(settings: Settings) -> Any:
+    """Return the source of the scenario's own tasks, as other scenarios take it."""
+    scenario = stage_scenario(settings, split="train")
+    spec = scenario.options.get("source")
+    remade = isinstance(spec, str) or (isinstance(spec, Mapping) and "id" in spec)
+    return spec if remade else scenario.source
+
+
+def renderer_of(settings: Settings) -> str:
+    """Return how tasks are shown to the models of a run."""
+    scenario = make_scenario(settings.scenario, **settings.options)
+    return str(scenario.options.get("renderer", "micro"))
+
+
+def opening_role(scenario: Scenario[Any]) -> Role:
+    """Return the role that speaks first."""
+    return role_of(Game(scenario, EpisodeKey()).group[0])
 
 
 def seat_all(

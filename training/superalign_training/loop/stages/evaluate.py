@@ -35,8 +35,15 @@ from superalign_training.loop.archive import searcher
 from superalign_training.loop.cast import lineup_of, player_of, untrained_agent
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.parts import ATTACKED, parts_of
-from superalign_training.loop.playing import How, plainly, play, stage_scenario
+from superalign_training.loop.playing import (
+    How,
+    plainly,
+    play,
+    renderer_of,
+    stage_scenario,
+)
 from superalign_training.loop.stages.attack import distinct_queries
+from superalign_training.loop.supervisors.panel import narrowed, tasks_of
 from superalign_training.mixture import Mixture
 from superalign_training.settings import Settings
 
@@ -222,9 +229,9 @@ class Trial:
         ]
 
     def competence(self, who: str, lineup: Lineup) -> list[Metric]:
-        """Set exams in every family, where tasks are those of the microworld."""
+        """Set exams in the families that the settings name."""
         role, evaluate = self.parts.answers, self._settings.evaluate
-        if not role or not self.plain.source.id.startswith("microworld"):
+        if not role or not evaluate.families:
             return []
         seat = next(seat for seat in self.plain.seats if role_of(seat) == role)
         agent = lineup[seat if seat in lineup else role]
@@ -233,7 +240,14 @@ class Trial:
             alone: Lineup = dict.fromkeys(paper.seats, agent)
             return self._play(paper, alone, cases, part, who)
 
-        found = competence(sit, evaluate.families, evaluate.family_cases, split=self._split)
+        tasks = tasks_of(self._settings)
+        found = competence(
+            sit,
+            {family: narrowed(tasks, [family]) for family in evaluate.families},
+            evaluate.family_cases,
+            split=self._split,
+            renderer=renderer_of(self._settings),
+        )
         policy = agent.spec.policy
         return [
             self._metric("competence", who, estimate, {"family": f, "role": role}, policy)
