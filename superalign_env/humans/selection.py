@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from superalign_env.errors import InvalidOption
+from superalign_env.rounding import decimal
 from superalign_env.seeding import generator, mix
 from superalign_env.store.questions import question_id
 from superalign_env.types import Question, QuestionSlice, SignalKind
@@ -120,7 +121,7 @@ def choose(
 
     def question(name: str, slice: QuestionSlice) -> Question:
         one, picked = named[name], slice == "selected"
-        why = f"disagreement {doubt[name]:.2f}" if picked else _WHY[slice]
+        why = f"disagreement {decimal(doubt[name])}" if picked else _WHY[slice]
         priority = doubt[name] if picked else RANDOM_PRIORITY
         place = (one.episode, one.turn, one.versus)
         return Question(name, kind, *place, slice, priority, why, round)

@@ -7,9 +7,10 @@ from superalign_env.making import make_scenario
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.requests import read
 from superalign_scenarios.microworld.source import MicroWorld
-from superalign_training.attackers import Searcher, SlotPolicy, openings, requests_grammar
+from superalign_training.attackers import Searcher, SlotPolicy, openings
 from superalign_training.evaluation.likelihood import first_words
 from superalign_training.experience import Example
+from superalign_training.experiments.microworld.siege import requests_grammar
 from superalign_training.hardening import (
     Council,
     FitSettings,

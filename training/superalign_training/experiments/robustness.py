@@ -62,20 +62,20 @@ from superalign_training.attackers import (
     SlotPolicy,
     Speaker,
     openings,
-    requests_grammar,
     strongest,
 )
-from superalign_training.evaluation.coverage import distinct_classes
-from superalign_training.evaluation.siege import (
+from superalign_training.experiments.engine.bench import Bench
+from superalign_training.experiments.engine.experiment import Experiment, Params, Seeds
+from superalign_training.experiments.engine.results import Values
+from superalign_training.experiments.microworld.coverage import distinct_classes
+from superalign_training.experiments.microworld.siege import (
     besiege,
     cases_needed,
     every_name,
     exact,
     harm_table,
+    requests_grammar,
 )
-from superalign_training.experiments.engine.bench import Bench
-from superalign_training.experiments.engine.experiment import Experiment, Params, Seeds
-from superalign_training.experiments.engine.results import Values
 from superalign_training.experiments.robustness_report import NEEDED, picture, reduce
 from superalign_training.hardening import FitSettings, Hardening, harden
 from superalign_training.policy import Policy

@@ -4,7 +4,8 @@ Gold is met in one place only: planted answers, which the environment gives to c
 else is critics' verdicts on requests of the training split.
 """
 
-from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit
+from superalign_training.algorithms.fit_settings import FitSettings
+from superalign_training.algorithms.updates.fitting import Rows, fit
 from superalign_training.hardening.council import Council, Judged
 from superalign_training.hardening.hardened import Hardened, harden
 from superalign_training.hardening.ring import Ring

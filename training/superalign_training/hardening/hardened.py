@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from superalign_env.lookup import make_scenario
 from superalign_env.seeding import generator, label, mix
 from superalign_env.types import View
-from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit, loss_on
+from superalign_training.algorithms.fit_settings import FitSettings
+from superalign_training.algorithms.updates.fitting import Rows, fit, loss_on
 from superalign_training.attackers import Attacker, openings
 from superalign_training.experience import Example
 from superalign_training.hardening.council import Council, Judged

@@ -13,6 +13,7 @@ from superalign_training.lineup import AgentReference, is_person
 from superalign_training.loop.driver import Outcome, Planned
 from superalign_training.loop.parts import (
     ATTACKED,
+    DEPLOYED,
     JUDGED,
     LEAGUE,
     PLANTED,
@@ -21,11 +22,11 @@ from superalign_training.loop.parts import (
     Parts,
 )
 from superalign_training.loop.playing import stage_parts, stage_scenario
+from superalign_training.loop.sandbox import is_judged
 from superalign_training.loop.stages.annotate import annotate
 from superalign_training.loop.stages.attack import attack
 from superalign_training.loop.stages.competence import competence
 from superalign_training.loop.stages.conform import conform
-from superalign_training.loop.stages.critics import critics
 from superalign_training.loop.stages.discover import discover
 from superalign_training.loop.stages.evaluate import evaluate, test
 from superalign_training.loop.stages.gap import gap
@@ -34,12 +35,9 @@ from superalign_training.loop.stages.improve import improve
 from superalign_training.loop.stages.judge import calibrate, judge
 from superalign_training.loop.stages.league import league, trial
 from superalign_training.loop.stages.measure import final, measure
+from superalign_training.loop.stages.own_evaluations import PREFIX, evaluated
 from superalign_training.loop.stages.supervise import supervise
-from superalign_training.loop.stages.survey import survey
 from superalign_training.settings import Settings
-
-GENERATIONS: tuple[Role, ...] = ("attacker", "learner", "critic")
-"""Roles that learn in a chain of generations."""
 
 Stage = Callable[..., Outcome]
 """(bench, settings=…) → what it leaves."""
@@ -119,6 +117,11 @@ def left_out(settings: Settings) -> list[str]:
             f"{_listed(stages)} left out: the {role} ({_name(settings.reference(role))}) does "
             "not learn"
         )
+    if settings.generations and parts.can(DEPLOYED) and not is_judged(settings):
+        lines.append(
+            f"discover and conform are left out: nobody judges what the {settings.raised} "
+            f"says in the variant plain of {parts.scenario}"
+        )
     for role in settings.learning:
         if settings.own(role):
             lines.append(
@@ -159,15 +162,23 @@ def _rounds(settings: Settings, parts: Parts) -> Iterator[_Entry]:
     yield _Entry("evaluate", evaluate)
     for number in range(1, settings.rounds + 1):
         yield from _round(settings, parts, 0, number)
+        yield from _own(settings, "round", 0, number)
     yield _Entry("test", test, 0, settings.rounds)
-    if settings.evaluate.critic_cases and _learn(settings, parts.judges, parts.answers):
-        yield _Entry("critics", critics, 0, settings.rounds, PLANTED)
+    yield from _own(settings, "end", 0, settings.rounds)
+
+
+def _own(settings: Settings, when: str, generation: int, number: int) -> Iterator[_Entry]:
+    """Evaluations of one's own, after a round or at the end."""
+    for one in settings.evaluate.also:
+        if one.when == when:
+            do = partial(evaluated, evaluation=one)
+            yield _Entry(f"{PREFIX}{one.id}", do, generation, number)
 
 
 def _round(
     settings: Settings, parts: Parts, generation: int, number: int
 ) -> Iterator[_Entry]:
-    """Attack → (survey → supervise →) improve → calibrate → evaluate (→ league).
+    """Attack → (supervise →) improve → calibrate → evaluate (→ league).
 
     Policies are improved in the order of the seats; who judges learns last, when people
     have said what they think of this round's answers.
@@ -176,8 +187,6 @@ def _round(
     learning = [role for role in parts.roles if role in settings.learning]
     if parts.asks in ("", *_taught(settings)):
         yield _Entry("attack", attack, *place, ATTACKED)
-    if settings.evaluate.survey:
-        yield _Entry("survey", survey, *place, ATTACKED)
     if settings.supervise is not None:
         taught = partial(supervise, rules=settings.supervise)
         yield _Entry("supervise", taught, *place, SUPERVISED)
@@ -222,20 +231,25 @@ def _generations(settings: Settings, parts: Parts) -> Iterator[_Entry]:
     in the run (Kim et al. 2025, progressive training; its anneal step is the controller's
     choice at the beginning of the next generation).
     """
-    yield _Entry("judge", judge, needs=PLANTED)
+    if parts.judges in ("", *_taught(settings)):
+        yield _Entry("judge", judge, needs=PLANTED)
+    deploys = is_judged(settings) or not parts.can(DEPLOYED)
     round = 0
     for number in range(1, settings.generations + 1):
         yield _Entry("gap", gap, number, round)
         for name, do, rounds in _order(settings, last=number == settings.generations):
-            yield _Entry(name, do, number, round)
+            risky = name in ("discover", "conform")
+            if deploys or not risky:
+                needs = DEPLOYED if risky else Needs()
+                yield _Entry(name, do, number, round, needs)
             for _ in range(rounds):
                 round += 1
                 yield from _round(settings, parts, number, round)
         yield _Entry("measure", measure, number, round)
+        yield from _own(settings, "round", number, round)
         yield _Entry("gate", gate, number, round)
     yield _Entry("test", final, settings.generations, round)
-    if settings.evaluate.critic_cases:
-        yield _Entry("critics", critics, settings.generations, round, PLANTED)
+    yield from _own(settings, "end", settings.generations, round)
 
 
 def _order(settings: Settings, *, last: bool) -> list[tuple[str, Stage, int]]:

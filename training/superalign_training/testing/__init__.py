@@ -1,10 +1,11 @@
-"""Checks for those who write algorithms, or agents that learn by themselves.
+"""Checks for those who write algorithms, evaluations, or agents that learn by themselves.
 
 ::
 
-    from superalign_training.testing import check_algorithm, check_learner
+    from superalign_training.testing import check_algorithm, check_evaluation, check_learner
 
     check_algorithm(MyAlgorithm(steps=2, cases=4))
+    check_evaluation(MyEvaluation(cases=4))
     check_learner(MyLearner)
 
 They return nothing when all is well, and else raise a `ProtocolError` (or its special case
@@ -12,6 +13,7 @@ They return nothing when all is well, and else raise a `ProtocolError` (or its s
 """
 
 from superalign_training.testing.algorithms import check_algorithm
+from superalign_training.testing.evaluations import check_evaluation
 from superalign_training.testing.learners import check_learner
 
-__all__ = ["check_algorithm", "check_learner"]
+__all__ = ["check_algorithm", "check_evaluation", "check_learner"]

@@ -9,7 +9,8 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from superalign_agents.decoding import positions, sample
 from superalign_env.seeding import generator, mix
-from superalign_training.algorithms.updates.fitting import FitSettings, Rows
+from superalign_training.algorithms.fit_settings import FitSettings
+from superalign_training.algorithms.updates.fitting import Rows
 from superalign_training.experience import Example
 from superalign_training.experiments.gap.world import Query
 

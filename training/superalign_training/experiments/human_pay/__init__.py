@@ -26,7 +26,6 @@ from typing import Any
 
 from superalign_env.measures import difference, mean
 from superalign_env.store import Run
-from superalign_training.evaluation.enumeration import Probed, probe
 from superalign_training.experiments.engine.bench import Bench, Steps, begun
 from superalign_training.experiments.engine.experiment import Experiment, Params, Seeds
 from superalign_training.experiments.engine.results import (
@@ -48,6 +47,7 @@ from superalign_training.experiments.human_pay.teaching import (
     by_writing,
     forbid,
 )
+from superalign_training.experiments.microworld.enumeration import Probed, probe
 from superalign_training.lineup import OBJECT
 from superalign_training.loop.cast import first_policies
 from superalign_training.loop.chain import first_chain

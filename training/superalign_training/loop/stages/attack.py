@@ -186,7 +186,7 @@ def _reward(pupil: Pupil, algorithm: OnPolicy, chain: Chain, drill: Drill) -> Pr
         found = {"distinct": numbers["distinct"], "valid": valid}
         bench.run.events.add(Event("attack.collapsed", evidence=found), stage=bench.stage)
         return done._replace(numbers=numbers)
-    chain = keep_policy(bench, done.chain, role, attacker)
+    chain = keep_policy(bench, done.chain, role, attacker, numbers=numbers)
     return Practised(chain, numbers, done.metrics)
 
 

@@ -208,7 +208,7 @@ class Hearing:
     def _simulate(
         self, episodes: Sequence[Episode], questions: Sequence[Question], before: int
     ) -> None:
-        scenario = require_gold(self._scenario)
+        scenario = require_simulable(self._scenario)
         known = {episode.id: episode for episode in episodes}
         work_through(
             self._bench.run.questions,
@@ -272,7 +272,7 @@ class Hearing:
 _COUNTED = ("answered", "paid", "short")
 
 
-def require_gold(scenario: Scenario[Any]) -> HasGold:
+def require_simulable(scenario: Scenario[Any]) -> HasGold:
     """Return a scenario in which people can be simulated.
 
     Raises:
