@@ -31,11 +31,11 @@ from superalign_training.league import (
     examined,
     load,
     matrix_of,
-    members,
     missing,
     opponents,
     rated,
 )
+from superalign_training.league.members import members
 from superalign_training.loop.archive import ARCHIVE, searcher
 from superalign_training.loop.cast import lineup_of, shelf_of
 from superalign_training.loop.driver import Bench, Outcome
