@@ -19,7 +19,7 @@ from pydantic import (
 
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.types import Role
-from superalign_training.alarms.settings import Alarms
+from superalign_training.alarms import AlarmRules, default_alarms
 from superalign_training.algorithms.making import AnyAlgorithm, OnPolicy, Taught
 from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.supervision import Supervise
@@ -204,7 +204,9 @@ class Settings(Section):
     discover: Discover = Discover()
     conform: Conform = Conform()
     gate: Gate = Gate()
-    alarms: Alarms = Alarms()
+    alarms: AlarmRules = Field(default_factory=default_alarms)
+    """Alarm → its settings: ``alarms.collapse.action=stop``. Those that ship are read
+    anyway; an alarm of a plug-in is, once it is named: ``alarms.my-alarm.threshold=0.3``."""
     capability: Capability = Capability()
     judge: Judge = Judge()
     attack: Attack = Attack()
@@ -264,6 +266,16 @@ class Settings(Section):
             raise ValueError(
                 "rounds=0 plays nothing; set rounds or generations to 1 or more"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _only_generations_are_proposed_back(self) -> Self:
+        for name, alarm in self.alarms.items():
+            if alarm.action == "propose" and not self.generations:
+                raise ValueError(
+                    f"alarms.{name}.action=propose asks people to take a generation back, and "
+                    "this run has none; a round is taken back by roll-back, without asking"
+                )
         return self
 
     @model_validator(mode="after")

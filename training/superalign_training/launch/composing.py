@@ -41,6 +41,9 @@ OPTIONS = "options"
 BY_SCENARIO = "by_scenario"
 """Key of a preset: scenario → what it changes of lineup and algorithms there."""
 
+OPEN = (OPTIONS, "alarms")
+"""Settings that take keys which no schema lists: of scenarios, and of plug-ins."""
+
 _EXAMPLE = {"lineup": "micro/3", "train": "ppo"}
 
 _EXEMPT = ("run_dir", "preset", "threads", "failures")
@@ -174,7 +177,7 @@ def _composed(words: Sequence[str]) -> dict[str, Any]:
 
 def _freed(word: str, override: Override) -> str:
     """Return a word as Hydra wants it: what scenarios know, no schema lists beforehand."""
-    free = override.key_or_group.partition(".")[0] == OPTIONS
+    free = override.key_or_group.partition(".")[0] in OPEN
     changes = not (override.is_add() or override.is_force_add() or override.is_delete())
     return f"++{word}" if free and changes else word
 
@@ -262,7 +265,7 @@ def _misnamed(overrides: Sequence[Override]) -> str:
     known = list(keys_in(_composed(chosen)))
     for override in overrides:
         key = override.key_or_group.replace("/", ".")
-        free = key.partition(".")[0] == OPTIONS or override.key_or_group in groups()
+        free = key.partition(".")[0] in OPEN or override.key_or_group in groups()
         if not (free or key == "preset" or key in known):
             return unknown_key(key, known)
     return ""

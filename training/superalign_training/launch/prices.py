@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from superalign_env.types import Role
+from superalign_training.loop.stages.alarms import PROBES
 from superalign_training.settings import Settings
 
 
@@ -212,6 +213,10 @@ def _gate(when: When) -> Spent:
     return Spent(2 * rules.cases + judged, replies, labels=labels)
 
 
+def _alarms(when: When) -> Spent:
+    return Spent(0, PROBES * (1 + 2 * len(when.settings.learning)))
+
+
 def _improve(when: When) -> Spent:
     found = Spent()
     for drill in when.settings.by_pay(when.role):
@@ -229,12 +234,14 @@ def _outcomes_twice(when: When) -> Spent:
 
 
 ROUNDS: Mapping[str, Callable[[When], Spent]] = {
+    "alarms": _alarms,
     "improve": _improve,
     "evaluate": _outcomes,
     "test": _outcomes_twice,
 }
 
 STAGES: Mapping[str, Callable[[When], Spent]] = {
+    "alarms": _alarms,
     "judge": _judge,
     "calibrate": _calibrate,
     "attack": _attack,

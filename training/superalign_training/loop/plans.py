@@ -9,6 +9,7 @@ from superalign_env.types import Role, role_of
 from superalign_training.lineup import AgentReference
 from superalign_training.loop.driver import Outcome, Planned
 from superalign_training.loop.playing import stage_scenario
+from superalign_training.loop.stages.alarms import alarms, alarms_off
 from superalign_training.loop.stages.annotate import annotate
 from superalign_training.loop.stages.attack import attack
 from superalign_training.loop.stages.competence import competence
@@ -79,7 +80,8 @@ def left_out(settings: Settings) -> list[str]:
     if not plays_red_team(settings):
         return [
             f"{settings.scenario} declares no variants attacked, plain and planted: rounds "
-            "improve who learns by pay alone, without attacks, a critic's school and people"
+            "improve who learns by pay alone, without attacks, a critic's school and people",
+            *alarms_off(settings),
         ]
     lines = []
     for role, stages in _OF_ROLE.items():
@@ -91,7 +93,7 @@ def left_out(settings: Settings) -> list[str]:
             )
     if settings.league.share and set(RED_TEAM) - set(settings.learning):
         lines.append("the league is left out: not all of its roles learn")
-    return lines
+    return [*lines, *alarms_off(settings)]
 
 
 def _name(reference: AgentReference) -> str:
@@ -112,6 +114,7 @@ def _rounds(settings: Settings) -> Iterator[_Entry]:
             if held[settings.holder(role)] == role:  # once, though it holds several
                 yield f"improve-{role}", partial(improve, role=role), 0, number
         yield "evaluate", measure_outcomes, 0, number
+        yield "alarms", alarms, 0, number
     yield "test", test_outcomes, 0, settings.rounds
 
 
@@ -128,7 +131,7 @@ def _red_team(settings: Settings) -> Iterator[_Entry]:
 
 
 def _round(settings: Settings, generation: int, number: int) -> Iterator[_Entry]:
-    """Attack → (survey → supervise →) learn → annotate → calibrate (→ evaluate) (→ league → trial)."""
+    """Attack → (survey → supervise →) learn → annotate → calibrate (→ evaluate) (→ league → trial) → alarms."""
     if "attacker" in settings.learning:
         yield "attack", attack, generation, number
     if settings.evaluate.survey:
@@ -146,6 +149,7 @@ def _round(settings: Settings, generation: int, number: int) -> Iterator[_Entry]
     if settings.league.share and not set(RED_TEAM) - set(settings.learning):
         yield "league", partial(league, rules=settings.league), generation, number
         yield "trial", partial(trial, rules=settings.league), generation, number
+    yield "alarms", alarms, generation, number
 
 
 def _generations(settings: Settings) -> Iterator[_Entry]:
