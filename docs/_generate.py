@@ -293,11 +293,16 @@ def fields(
 ) -> Iterator[tuple[str, str, str]]:
     """Yield (dotted key, default, meaning) of a model of settings, as its place gives it."""
     for name, field in model.model_fields.items():
+        if name == "id" and prefix.startswith("alarms."):
+            continue  # the key says it
         default = field.get_default(call_default_factory=True)
         if given is not None:
             default = getattr(given, name)
         if isinstance(default, BaseModel):
             yield from fields(type(default), f"{prefix}{name}.", default)
+        elif isinstance(default, dict) and default:  # of sections, by id
+            for key, section in default.items():
+                yield from fields(type(section), f"{prefix}{name}.{key}.", section)
         else:
             shown = str(default) if isinstance(default, Path) else repr(default)
             yield (

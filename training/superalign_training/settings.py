@@ -1,7 +1,6 @@
 """Every setting of a self-play run: frozen, checked at construction, no second definition.
 
-The command line shows exactly these keys. Objects below the loop take plain arguments;
-only stages read settings.
+The command line shows exactly these keys. Objects below the loop take plain arguments.
 """
 
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from pydantic import (
 
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.types import Role
-from superalign_training.alarms import AlarmRules, default_alarms
+from superalign_training.alarms import AlarmRules, check_alarms, default_alarms
 from superalign_training.algorithms.making import AnyAlgorithm, OnPolicy, Taught
 from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.supervision import Supervise
@@ -205,8 +204,7 @@ class Settings(Section):
     conform: Conform = Conform()
     gate: Gate = Gate()
     alarms: AlarmRules = Field(default_factory=default_alarms)
-    """Alarm → its settings: ``alarms.collapse.action=stop``. Those that ship are read
-    anyway; an alarm of a plug-in is, once it is named: ``alarms.my-alarm.threshold=0.3``."""
+    """Alarm → its settings: ``alarms.collapse.action=stop``. One of a plug-in has to be named."""
     capability: Capability = Capability()
     judge: Judge = Judge()
     attack: Attack = Attack()
@@ -266,16 +264,7 @@ class Settings(Section):
             raise ValueError(
                 "rounds=0 plays nothing; set rounds or generations to 1 or more"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _only_generations_are_proposed_back(self) -> Self:
-        for name, alarm in self.alarms.items():
-            if alarm.action == "propose" and not self.generations:
-                raise ValueError(
-                    f"alarms.{name}.action=propose asks people to take a generation back, and "
-                    "this run has none; a round is taken back by roll-back, without asking"
-                )
+        check_alarms(self.alarms, generations=self.generations)
         return self
 
     @model_validator(mode="after")

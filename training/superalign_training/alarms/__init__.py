@@ -15,6 +15,7 @@ from superalign_training.alarms.alarm import (
 from superalign_training.alarms.watch import (
     AlarmRules,
     Raised,
+    check_alarms,
     default_alarms,
     make_alarm,
     raised,
@@ -31,6 +32,7 @@ __all__ = [
     "Raised",
     "Statistics",
     "Trigger",
+    "check_alarms",
     "default_alarms",
     "make_alarm",
     "raised",

@@ -113,6 +113,20 @@ def make_alarm(name: str, reference: AlarmReference | None = None) -> Alarm:
     return cast(Alarm, made)
 
 
+def check_alarms(alarms: Mapping[str, Alarm], *, generations: int) -> None:
+    """Refuse actions that a run has no place for.
+
+    Raises:
+        ValueError: says which, and what to take instead.
+    """
+    for name, alarm in alarms.items():
+        if alarm.action == "propose" and not generations:
+            raise ValueError(
+                f"alarms.{name}.action=propose asks people to take a generation back, and "
+                "this run has none; a round is taken back by roll-back, without asking"
+            )
+
+
 def default_alarms() -> dict[str, Alarm]:
     """Return the alarms that ship, with their own settings. A plug-in's are named to be used."""
     return {name: make_alarm(name) for name in sorted(PLUGINS[KIND])}

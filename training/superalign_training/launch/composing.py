@@ -7,6 +7,7 @@ values.
 """
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -56,6 +57,7 @@ def composed(words: Sequence[str]) -> dict[str, Any]:
     Raises:
         InvalidOption: a key that does not exist, a value that does not fit, no sense.
     """
+    words = _spelled(words)
     overrides = _parsed(words)
     known = [
         (word, one) for word, one in zip(words, overrides, strict=True) if not _is_free(one)
@@ -111,6 +113,7 @@ def resumed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
     Raises:
         InvalidOption: they do.
     """
+    words = _spelled(words)
     config = OmegaConf.create(dict(recorded))
     wanted = OmegaConf.create(composed(words))
     for word, override in zip(words, _parsed(words), strict=True):
@@ -140,6 +143,7 @@ def changed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
     Raises:
         InvalidOption: words that cannot be read, or that name what does not exist.
     """
+    words = _spelled(words)
     config = OmegaConf.create(dict(recorded))
     overrides = _parsed(words)
     for word, override in zip(words, overrides, strict=True):
@@ -173,6 +177,14 @@ def _composed(words: Sequence[str]) -> dict[str, Any]:
     _register()
     with _our_errors(), initialize_config_module(MODULE, version_base="1.3"):
         return _plain(compose(ROOT, overrides=list(words)))
+
+
+def _spelled(words: Sequence[str]) -> list[str]:
+    """Return words in which alarms are called as the registry calls them."""
+    return [
+        re.sub(r"^(\+*alarms\.)(\w+)", lambda m: m[1] + m[2].replace("_", "-"), word)
+        for word in words
+    ]
 
 
 def _freed(word: str, override: Override) -> str:
