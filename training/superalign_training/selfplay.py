@@ -31,7 +31,7 @@ from superalign_training.evaluation.outcome_summary import (
     summarise_outcomes,
 )
 from superalign_training.evaluation.summary import Summary, summarise
-from superalign_training.lineup import OBJECT, AgentReference
+from superalign_training.lineup import OBJECT, AgentReference, merged, preset_settings
 from superalign_training.loggers import Logging, make_loggers
 from superalign_training.loop.cast import first_policies
 from superalign_training.loop.chain import Chain, first_chain
@@ -60,6 +60,7 @@ class SelfPlay:
 
     Args:
         scenario: id of a scenario.
+        preset: what settings start from: ``hardened``, ``quick`` …
         lineup: role or seat → who holds it: an agent reference (``micro/3``, a folder,
             ``keyword``), a mapping with an ``id`` and options of the agent, among them
             ``adapter`` (LoRA), or an agent itself. ``same:learner`` seats one policy in
@@ -79,6 +80,7 @@ class SelfPlay:
         self,
         scenario: str = "red-team",
         *,
+        preset: str = "default",
         lineup: Mapping[Role | Seat, AgentReference | Anyone] | None = None,
         train: Mapping[Role, Any] | None = None,
         human: Mapping[str, Any] | Annotator | None = _HUMAN,
@@ -87,12 +89,10 @@ class SelfPlay:
         **settings: Any,
     ) -> None:
         named, self._objects = _referred(lineup or {})
-        given = {
-            **settings,
-            "scenario": scenario,
-            "lineup": named,
-            "train": dict(train or {}),
-        }
+        given = merged(preset_settings(preset, scenario), settings)
+        for free, chosen in (("lineup", named), ("train", train or {})):
+            given[free] = {**given.get(free, {}), **chosen}
+        given["scenario"] = scenario
         if budget is not None:
             given["budget"] = budget
         if human is None:

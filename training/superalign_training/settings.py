@@ -26,6 +26,7 @@ from superalign_training.evaluation.capability_settings import Capability
 from superalign_training.gap.adaptive import Adaptive
 from superalign_training.gap.level import Level
 from superalign_training.gap.making import GapRule
+from superalign_training.hardening.settings import Hardening
 from superalign_training.league import LeagueSettings
 from superalign_training.lineup import (
     FREE,
@@ -211,6 +212,8 @@ class Settings(Section):
     supervise: Supervise | None = None
     """How the learner is taught by what critics and people said, before it learns from
     rewards: ``{algorithm: {id: dpo}, cases: 64}``; not at all when null."""
+    hardening: Hardening | None = None
+    """Adversarial training in place of the usual rounds (``preset=hardened``); null: none."""
     learn: Learn = Learn()
     annotator: Annotator = Annotator()
     calibrate: Calibrate = Calibrate()

@@ -14,7 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -26,24 +25,18 @@ from omegaconf.errors import OmegaConfBaseException
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_training.gap.making import make_controller
-from superalign_training.lineup import FREE, plain_name
+from superalign_training.lineup import BY_SCENARIO, FREE, plain_name, preset_settings
 from superalign_training.registered import plain_registered
 from superalign_training.sections import keys_in, unknown_key
 from superalign_training.settings import Settings, read_settings
 
 ROOT = "train"
 MODULE = "superalign_training.conf"
-FOLDER = Path(__file__).parents[1] / "conf"
-"""Where the presets lie."""
-
 OPTIONS = "options"
 """The setting whose keys are not ours: scenarios say themselves which ones they know."""
 
-BY_SCENARIO = "by_scenario"
-"""Key of a preset: scenario → what it changes of lineup and algorithms there."""
-
-OPEN = (OPTIONS, "alarms")
-"""Settings that take keys which no schema lists: of scenarios, and of plug-ins."""
+OPEN = (OPTIONS, "alarms", "hardening")
+"""Settings that take keys which no schema lists: of scenarios, of plug-ins, of what is off."""
 
 _EXAMPLE = {"lineup": "micro/3", "train": "ppo"}
 
@@ -309,12 +302,7 @@ def _chosen(group: str, name: str) -> dict[str, Any]:
 
 
 def _preset(name: str) -> Any:
-    path = FOLDER / "preset" / f"{name}.yaml"
-    if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
-        said = hint(nearest(name, known), known)
-        raise InvalidOption(f"there is no preset {name}; {said}")
-    return OmegaConf.create(msgspec.yaml.decode(path.read_bytes()) or {})
+    return OmegaConf.create(preset_settings(name))
 
 
 def _parsed(words: Sequence[str]) -> list[Override]:

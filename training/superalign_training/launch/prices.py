@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from superalign_env.types import Role
+from superalign_training.hardening.settings import Hardening
 from superalign_training.loop.stages.alarms import PROBES
 from superalign_training.settings import Settings
 
@@ -74,12 +75,37 @@ def nothing(when: When) -> Spent:
 
 def _judge(when: When) -> Spent:
     rules = when.settings.judge
+    if when.settings.hardening is not None:
+        return _taught_critic(when.settings.hardening, rules.check_cases)
     if not rules.cases:
         return Spent()
     episodes = rules.cases + rules.courses * rules.check_cases
     rows = float(rules.one_answer_first * rules.imitation.batch)
     rows += rules.courses * _rows(rules.imitation, rules.cases)
     return Spent(episodes, episodes * when.critics, rows, rules.courses + 1, 0, episodes)
+
+
+def _taught_critic(rules: Hardening, checked: int) -> Spent:
+    courses = rules.max_courses * rules.critic_course.steps * rules.critic_course.batch
+    rows = float(rules.critic_warmup.steps * rules.critic_warmup.batch + courses)
+    planted = rules.planted_cases + checked
+    return Spent(checked, checked, rows, rules.max_courses + 1, planted=planted)
+
+
+def _imitate(when: When) -> Spent:
+    rules = when.settings.hardening
+    assert rules is not None
+    rows = float(rules.learner_warmup.steps * rules.learner_warmup.batch)
+    return Spent(0, 2 * rules.seed_cases, rows, 1)
+
+
+def _harden(when: When) -> Spent:
+    rules = when.settings.hardening
+    assert rules is not None
+    course = rules.learner_courses[min(when.round, len(rules.learner_courses)) - 1]
+    attackers = 1 + ("attacker" in when.settings.learning)
+    asked = rules.queries * attackers
+    return Spent(0, 4 * asked, float(course.steps * course.batch), 1)
 
 
 def _calibrate(when: When) -> Spent:
@@ -242,6 +268,8 @@ ROUNDS: Mapping[str, Callable[[When], Spent]] = {
 
 STAGES: Mapping[str, Callable[[When], Spent]] = {
     "alarms": _alarms,
+    "harden": _harden,
+    "imitate": _imitate,
     "judge": _judge,
     "calibrate": _calibrate,
     "attack": _attack,

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from superalign_env.errors import InvalidOption
 from superalign_env.protocols import variants_of
 from superalign_env.types import Role, role_of
+from superalign_training.hardening.settings import Hardening
 from superalign_training.lineup import AgentReference
 from superalign_training.loop.driver import Outcome, Planned
 from superalign_training.loop.playing import stage_scenario
@@ -19,6 +21,7 @@ from superalign_training.loop.stages.discover import discover
 from superalign_training.loop.stages.evaluate import evaluate, test
 from superalign_training.loop.stages.gap import gap
 from superalign_training.loop.stages.gate import gate
+from superalign_training.loop.stages.harden import harden, imitate, teach_critic
 from superalign_training.loop.stages.improve import (
     improve,
     measure_outcomes,
@@ -54,7 +57,7 @@ def plan(settings: Settings) -> list[Planned]:
     if settings.generations:
         listed = _generations(settings)
     else:
-        listed = _red_team(settings) if plays_red_team(settings) else _rounds(settings)
+        listed = _in_rounds(settings)
     shared = _shaping(settings)
     return [
         Planned(name, partial(do, settings=settings), round, generation, shared)
@@ -64,6 +67,12 @@ def plan(settings: Settings) -> list[Planned]:
 
 _Entry = tuple[str, Stage, int, int]
 """(name, stage, generation, round)."""
+
+
+def _in_rounds(settings: Settings) -> Iterator[_Entry]:
+    if settings.hardening is not None:
+        return _hardened(settings, settings.hardening)
+    return _red_team(settings) if plays_red_team(settings) else _rounds(settings)
 
 
 def plays_red_team(settings: Settings) -> bool:
@@ -81,6 +90,12 @@ def left_out(settings: Settings) -> list[str]:
         return [
             f"{settings.scenario} declares no variants attacked, plain and planted: rounds "
             "improve who learns by pay alone, without attacks, a critic's school and people",
+            *alarms_off(settings),
+        ]
+    if settings.hardening is not None:
+        return [
+            "hardening teaches critic and learner by courses of its own: algorithms of train, "
+            "attack, learn, annotate and calibrate are left out",
             *alarms_off(settings),
         ]
     lines = []
@@ -128,6 +143,29 @@ def _red_team(settings: Settings) -> Iterator[_Entry]:
     yield "test", test, 0, settings.rounds
     if settings.evaluate.critic_cases and {"critic", "learner"} <= set(settings.learning):
         yield "critics", critics, 0, settings.rounds
+
+
+def _hardened(settings: Settings, rules: Hardening) -> Iterator[_Entry]:
+    """Judge → evaluate → imitate, rounds of attacks with an evaluation each, test.
+
+    Raises:
+        InvalidOption: a scenario or a lineup that cannot be hardened.
+    """
+    lacking = {"learner", "critic"} - set(settings.learning)
+    if lacking or settings.generations or not plays_red_team(settings):
+        raise InvalidOption(
+            "hardening is for rounds of a scenario with the variants attacked and planted, in "
+            f"which learner and critic learn ({', '.join(sorted(lacking)) or 'they do'}"
+            f"{' not' if lacking else ''}); set hardening=null, or train it there"
+        )
+    yield "judge", partial(teach_critic, rules=rules), 0, 0
+    yield "evaluate", evaluate, 0, 0
+    yield "imitate", partial(imitate, rules=rules), 0, 0
+    for number in range(1, settings.rounds + 1):
+        yield "harden", partial(harden, rules=rules), 0, number
+        yield "evaluate", evaluate, 0, number
+        yield "alarms", alarms, 0, number
+    yield "test", test, 0, settings.rounds
 
 
 def _round(settings: Settings, generation: int, number: int) -> Iterator[_Entry]:

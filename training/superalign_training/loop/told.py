@@ -57,6 +57,11 @@ def told_in(run: Run) -> Told:
     planted = sum(
         row.n for row in run.census() if row.arm == "planted" and row.stage in schools
     )
+    # Planted answers that were taught and not recorded one by one.
+    planted += sum(
+        stage.outputs.get("notes", {}).get("planted", 0)
+        for stage in run.stages.all(status="done")
+    )
     config = run.info.config
     controller = config["gap"]["id"] if config.get("generations") else ""
     return Told(

@@ -104,7 +104,8 @@ def fit(
     course: Course,
     *,
     seed: int,
-    favour: Mapping[int, float] | None = None,
+    logit_adjustment: Mapping[int, float] | None = None,
+    on_step: OnStep | None = None,
 ) -> float:
     """Fine-tune a policy in place and return the loss of the last tenth of the steps.
 
@@ -113,19 +114,21 @@ def fit(
         rows: drawn in random order, again and again.
         course: steps, batch, and the rate that falls linearly to `Course.to`.
         seed: of the order of the rows.
-        favour: token → what is added to its logit as a first word, here and never again.
+        logit_adjustment: token → what is added to its logit as a first word, here and never
+            again.
+        on_step: called after every step.
     """
     batch = min(course.batch, len(rows))
     order = shuffled_places(len(rows), batch * course.steps, seed)
     handicap = torch.zeros(int(policy.model.config.vocab_size), device=policy.model.device)
-    for token, nats in (favour or {}).items():
+    for token, nats in (logit_adjustment or {}).items():
         handicap[token] = nats
 
     def loss(model: PreTrainedModel, step: int) -> torch.Tensor:
         places = order[step * batch : (step + 1) * batch]
         return mean_over_tokens(*rows.surprises(model, places, handicap=handicap))
 
-    losses = descend(policy, course, loss)
+    losses = descend(policy, course, loss, on_step=on_step)
     tail = losses[-max(1, course.steps // 10) :]
     return sum(tail) / len(tail)
 

@@ -126,7 +126,7 @@ def probe(bench: Bench, settings: Settings, before: Chain) -> dict[Role, Answers
     """
     changed = [
         role
-        for role, checkpoint in bench.chain.policies.items()
+        for role, checkpoint in sorted(bench.chain.policies.items())
         if role in before.policies and before.policies[role].weights != checkpoint.weights
     ]
     views = first_views(bench, settings, changed) if changed else {}

@@ -51,11 +51,11 @@ def judge(bench: Bench, settings: Settings) -> Outcome:
         if found and found[0].value >= school.until:
             break
     for accuracy in found[:1]:
-        _alarm_of_a_coin(bench, settings, accuracy)
+        alarm_of_a_coin(bench, settings, accuracy)
     return teacher.outcome(found)
 
 
-def _alarm_of_a_coin(bench: Bench, settings: Settings, accuracy: Metric) -> None:
+def alarm_of_a_coin(bench: Bench, settings: Settings, accuracy: Metric) -> None:
     """Read the alarm about untaught critics before anything rests on this one."""
     known = Statistics(missed=misjudged(accuracy))
     name = "untaught-critic"
