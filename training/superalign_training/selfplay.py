@@ -128,12 +128,13 @@ class SelfPlay:
             torch.set_num_threads(settings.threads)
         residents = Residents(self._objects)
         require_lineup(settings, residents)  # before any folder
+        stages = plan(settings)
         policies = first_policies(settings, residents)
         shared = {r: settings.holder(r) for r in policies if settings.holder(r) != r}
         with _opened(settings, resume) as run, Logging(run, loggers) as logging:
             drive(
                 run,
-                plan(settings),
+                stages,
                 first=lambda: first_chain(run, policies, holders=shared),
                 watcher=self._watcher,
                 failures=settings.failures,

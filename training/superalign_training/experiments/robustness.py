@@ -159,7 +159,7 @@ def _trained(folder: Path) -> tuple[TransformerAgent, Values]:
             for name in ("attack.success", "attack.valid")
         )
         learner = chain.policies["learner"]
-        agent = read_agent(run.path / learner.path, learner, device="cpu")
+        agent = read_agent(run.path / learner.path, learner, device="cpu", base=None)
     queries = [query for query, _, _ in memory["queries"]]
     last = queries[len(queries) - int(stages[-1].outputs["notes"]["valid"]) :]
     taught = [*memory["seeds"], *(example for _, _, example in memory["queries"])]

@@ -54,7 +54,7 @@ Stage = Callable[..., Outcome]
 
 def plan(settings: Settings) -> list[Planned]:
     """Return the stages of a run, in order."""
-    if settings.generations:
+    if settings.generations and settings.hardening is None:
         listed = _generations(settings)
     else:
         listed = _in_rounds(settings)
@@ -149,15 +149,21 @@ def _hardened(settings: Settings, rules: Hardening) -> Iterator[_Entry]:
     """Judge → evaluate → imitate, rounds of attacks with an evaluation each, test.
 
     Raises:
-        InvalidOption: a scenario or a lineup that cannot be hardened.
+        InvalidOption: a scenario, a lineup or a chain that cannot be hardened.
     """
-    lacking = {"learner", "critic"} - set(settings.learning)
-    if lacking or settings.generations or not plays_red_team(settings):
+    if settings.generations:
+        raise InvalidOption("hardening is for rounds; set generations=0 or hardening=null")
+    if not plays_red_team(settings):
         raise InvalidOption(
-            "hardening is for rounds of a scenario with the variants attacked and planted, in "
-            f"which learner and critic learn ({', '.join(sorted(lacking)) or 'they do'}"
-            f"{' not' if lacking else ''}); set hardening=null, or train it there"
+            f"{settings.scenario} cannot be hardened: it declares no variants attacked and "
+            "planted; set hardening=null"
         )
+    for role in ("learner", "critic"):
+        if role not in settings.learning:
+            raise InvalidOption(
+                f"hardening teaches the {role}, who does not learn here; give it a policy and "
+                f"an algorithm (lineup.{role}=micro/3 train.{role}=sft), or set hardening=null"
+            )
     yield "judge", partial(teach_critic, rules=rules), 0, 0
     yield "evaluate", evaluate, 0, 0
     yield "imitate", partial(imitate, rules=rules), 0, 0
