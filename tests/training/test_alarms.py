@@ -179,7 +179,10 @@ def test_critics_that_are_bad_at_everything_collude_with_nobody():
     ],
 )
 def test_what_is_no_jump_to_one_answer(now, before):
-    assert make_alarm("refusal-jump").check(Statistics(probe={"x": Answers(now, before)})) is None
+    assert (
+        make_alarm("refusal-jump").check(Statistics(probe={"x": Answers(now, before)}))
+        is None
+    )
 
 
 def test_a_jump_needs_no_word_for_refusals():
@@ -192,7 +195,9 @@ def test_a_jump_needs_no_word_for_refusals():
 
 
 def test_settings_name_alarms_and_change_single_ones():
-    plain = composed(["alarms.over_refusal.threshold=0.3", "alarms.collapse.action=roll-back"])
+    plain = composed(
+        ["alarms.over_refusal.threshold=0.3", "alarms.collapse.action=roll-back"]
+    )
     settings = read_settings(plain)
     assert set(settings.alarms) == set(default_alarms())
     assert settings.alarms["over-refusal"].threshold == 0.3
@@ -333,16 +338,21 @@ class Teaches:
 
     def improve(self, policy, experience, *, seed, on_step=None):
         rows = experience.play(0, self.cases)
-        ids = {text: tuple(policy.tokenizer(f" {text}<|end|>")["input_ids"]) for text in self.answers}
+        ids = {
+            text: tuple(policy.tokenizer(f" {text}<|end|>")["input_ids"])
+            for text in self.answers
+        }
         lessons = [
-            Example(row.prompt_ids, ids[self.answers[sum(row.prompt_ids) % len(self.answers)]])
+            Example(
+                row.prompt_ids, ids[self.answers[sum(row.prompt_ids) % len(self.answers)]]
+            )
             for row in rows
         ]
         fit(policy, Rows(lessons), Course(steps=40, rate=1e-2, batch=24), seed=seed)
         return {"reward": 0.0, "reward_first": 0.0, "steps": 1.0}
 
 
-def rounds(run_dir, *answers, rounds=1, **settings):
+def rounds(run_dir, *answers, rounds=1, resume=False, **settings):
     """Play rounds in which the learner is taught answers; nobody else learns."""
     SelfPlay(
         run_dir=str(run_dir),
@@ -352,7 +362,7 @@ def rounds(run_dir, *answers, rounds=1, **settings):
         budget=0.0,
         evaluate={"cases": 10, "fresh_queries": 4, "fresh_waves": 2, "family_cases": 0},
         **settings,
-    ).run()
+    ).run(resume=resume)
     return Run.open(run_dir, readonly=True)
 
 
@@ -393,10 +403,14 @@ def test_a_stop_ends_the_run_with_a_sentence_and_goes_on_after_a_yes(tmp_path):
     alarms = {"refusal-jump": {"action": "stop"}}
     with pytest.raises(Halted, match="refusal-jump in round 1"):
         rounds(tmp_path / "run", "refuse", alarms=alarms)
-    with Run.open(tmp_path / "run", readonly=True) as run:
+    with Run.open(tmp_path / "run") as run:
         assert run.stages.all()[-1].name == "alarms"
-        assert run.stages.all()[-1].status == "failed"
-        assert len(run.questions.all(answered=False)) == 1
+        question = run.questions.claim("ann")
+        assert "go on after round 1" in question.why
+        run.questions.answer(question.id, "ann", value=1.0)
+    rounds(tmp_path / "run", "refuse", alarms=alarms, resume=True).close()
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        assert [stage.name for stage in run.stages.all()][-2:] == ["alarms", "test"]
 
 
 def test_rounds_are_weighed_by_people_where_the_gate_is_asked_to(tmp_path):

@@ -13,8 +13,8 @@ from superalign_scenarios.microworld.source import MicroWorld
 from superalign_training.algorithms.updates.course import Course
 from superalign_training.algorithms.updates.fitting import Rows, fit
 from superalign_training.attackers import Searcher, openings
-from superalign_training.experience import Example
 from superalign_training.evaluation.likelihood import first_words
+from superalign_training.experience import Example
 from superalign_training.hardening import (
     ScoredQuery,
     outcomes_of,
@@ -221,7 +221,10 @@ def test_everything_that_is_taught_is_of_the_training_split(whole):
 def test_a_hardening_is_recorded_and_reported_as_any_run(whole):
     with Run.open(whole, readonly=True) as run:
         stages = run.stages.all()
-        first, last = (Chain.from_plain(s) for s in (stages[0].inputs["chain"], stages[-1].outputs["chain"]))
+        first, last = (
+            Chain.from_plain(s)
+            for s in (stages[0].inputs["chain"], stages[-1].outputs["chain"])
+        )
         assert all(
             first.policies[role].weights != last.policies[role].weights
             for role in ("attacker", "learner", "critic")

@@ -192,10 +192,11 @@ def test_a_role_that_is_paid_nothing_cannot_learn_from_pay():
 
 def test_what_is_left_out_is_said_in_a_line_each():
     lines = left_out(chosen("lineup.critic=keyword", "train.attacker=null"))
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert "judge and calibrate are left out: the critic (keyword)" in lines[0]
     assert "attack is left out: the attacker (micro/3)" in lines[1]
-    assert left_out(chosen()) == []
+    assert "alarms off for lack of data" in lines[2]
+    assert left_out(chosen()) == lines[2:]
 
 
 # ---------------------------------------------------------------- runs
@@ -218,7 +219,14 @@ def test_two_cooperating_roles_learn(speaking, tmp_path):
             "guesser": {"id": "grpo", "steps": 2, "cases": 4, "members": 4},
         },
     )
-    assert stages == ["evaluate", "improve-giver", "improve-guesser", "evaluate", "test"]
+    assert stages == [
+        "evaluate",
+        "improve-giver",
+        "improve-guesser",
+        "evaluate",
+        "alarms",
+        "test",
+    ]
     assert changed == {"giver", "guesser"}
 
 
@@ -296,7 +304,7 @@ def test_red_team_trains_against_a_frozen_critic_and_a_scripted_attacker(
         train={"learner": {"id": "reinforce", "steps": 1, "cases": 8}},
         budget=0.2,
     )
-    assert stages == ["evaluate", "learn", "annotate", "evaluate", "test"]
+    assert stages == ["evaluate", "learn", "annotate", "evaluate", "alarms", "test"]
     with Run.open(tmp_path / "run", readonly=True) as run:
         chain = run.stages.all()[-1].outputs["chain"]["policies"]
     assert set(chain) == {"learner"}

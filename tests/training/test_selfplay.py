@@ -26,6 +26,7 @@ NAMES = [
     "annotate",
     "calibrate",
     "evaluate",
+    "alarms",
     "test",
 ]
 
@@ -262,8 +263,8 @@ def test_resume_needs_a_run(speaking, tmp_path, small):
 def test_the_plan_grows_by_the_same_stages_for_every_round():
     stages = [(p.name, p.round) for p in plan(Settings(rounds=3))]
     assert stages[:2] == [("judge", 0), ("evaluate", 0)]
-    assert stages[2:7] == [(name, 1) for name in NAMES[2:7]]
-    assert stages[12:] == [(name, 3) for name in NAMES[2:]]
+    assert stages[2:8] == [(name, 1) for name in NAMES[2:8]]
+    assert stages[14:] == [(name, 3) for name in NAMES[2:]]
 
 
 def cli(*words):

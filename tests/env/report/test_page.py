@@ -4,7 +4,6 @@ import base64
 import hashlib
 import html.parser
 import re
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner

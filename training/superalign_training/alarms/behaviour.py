@@ -11,7 +11,6 @@ from pydantic import NonNegativeFloat
 from superalign_env.measures import answer_entropy, distinct_n, vendi
 from superalign_training.alarms.alarm import (
     AlarmSettings,
-    Answers,
     Statistics,
     Trigger,
 )

@@ -96,7 +96,9 @@ def make_alarm(name: str, reference: AlarmReference | None = None) -> Alarm:
     if reference is None or isinstance(reference, Mapping):
         settings = {"id": name.replace("_", "-"), **(reference or {})}
         made = make_registered(KIND, settings, noun="alarm", example="collapse")
-    missing = [key for key in ("id", "threshold", "action", "check") if not hasattr(made, key)]
+    missing = [
+        key for key in ("id", "threshold", "action", "check") if not hasattr(made, key)
+    ]
     if missing:
         raise InvalidOption(
             f"{made!r} is no alarm: it has no {' and no '.join(missing)}; see "
@@ -140,9 +142,8 @@ def _read(given: Any) -> dict[str, Alarm]:
     settings: dict[str, Any] = {name: plain_alarm(one) for name, one in shipped.items()}
     for key, changes in given.items():
         name = str(key).replace("_", "-")
-        if isinstance(changes, Mapping):
-            changes = {**(settings[name] if name in settings else {}), **changes}
-        settings[name] = changes
+        changed = isinstance(changes, Mapping)
+        settings[name] = {**settings.get(name, {}), **changes} if changed else changes
     try:
         made = {name: make_alarm(name, one) for name, one in settings.items()}
     except SuperalignError as error:

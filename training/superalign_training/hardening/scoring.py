@@ -116,9 +116,7 @@ def _won(
     ]
 
 
-def _expected(
-    critic: TransformerAgent, views: Sequence[View]
-) -> npt.NDArray[np.float64]:
+def _expected(critic: TransformerAgent, views: Sequence[View]) -> npt.NDArray[np.float64]:
     """Return the expected score, shape [len(views)]."""
     if not views:
         return np.zeros(0)

@@ -6,23 +6,31 @@ conditions hold for rounds, too.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from superalign_agents.transformer import TransformerAgent
 from superalign_env.asking import Anyone, ask
 from superalign_env.game import Game
 from superalign_env.measures import Estimate, share
 from superalign_env.seeding import label, mix
-from superalign_env.types import EpisodeKey, Event, Metric, Role, View, role_of
+from superalign_env.types import EpisodeKey, Event, Metric, Role, Seat, View
 from superalign_training.alarms import Answers, Labelled, Statistics, raised, unfed
-from superalign_training.evaluation.likelihood import begins
+from superalign_training.evaluation.likelihood import first_words
 from superalign_training.loop.cast import agent_of, lineup_of
 from superalign_training.loop.chain import Chain
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.playing import seat_all, stage_scenario
 from superalign_training.loop.weighing.lookout import act_on, missed_planted, series
-from superalign_training.risks import PLAIN, Decision, Evidence, decide, deployed, is_refusal
+from superalign_training.risks import (
+    PLAIN,
+    Decision,
+    Evidence,
+    decide,
+    deployed,
+    is_refusal,
+)
 from superalign_training.settings import Settings
 
 PROBES = 64
@@ -141,7 +149,7 @@ def probe(bench: Bench, settings: Settings, before: Chain) -> dict[Role, Answers
 
 
 def first_views(
-    bench: Bench, settings: Settings, roles: Iterable[Role]
+    bench: Bench, settings: Settings, roles: Sequence[Role]
 ) -> dict[Role, list[View]]:
     """Return role → what it is first shown in each of the probe's tasks.
 
@@ -150,33 +158,41 @@ def first_views(
     scenario = stage_scenario(settings, split="train")
     agents = seat_all(scenario, lineup_of(bench, settings))
     run = mix(bench.run.info.seed, label("alarms.probe"))
-    games = [Game(scenario, EpisodeKey(run=run, case=case)) for case in range(PROBES)]
-    found: dict[Role, list[View]] = {role: [] for role in roles}
-    wanted = [set(found) for _ in games]
-    while any(not game.over and left for game, left in zip(games, wanted, strict=True)):
-        asked: dict[int, tuple[Anyone, list[tuple[int, View]]]] = {}
-        for place, (game, left) in enumerate(zip(games, wanted, strict=True)):
-            if game.over:
-                continue
+    live = [
+        (Game(scenario, EpisodeKey(run=run, case=case)), set(roles))
+        for case in range(PROBES)
+    ]
+    found: dict[Role, list[View]] = defaultdict(list)
+    while live:
+        for game, left in live:
             for view in game.views():
                 if view.role in left:
                     left.discard(view.role)
                     found[view.role].append(view)
-            if not left or any(agents[seat].spec.id == "human" for seat in game.group):
-                left.clear()
-                continue
-            for view in game.views():
-                agent = agents[view.seat]
-                asked.setdefault(id(agent), (agent, []))[1].append((place, view))
-        said = defaultdict(dict)
-        for agent, rows in asked.values():
-            replies = ask(agent, [view for _, view in rows])
-            for (place, view), reply in zip(rows, replies, strict=True):
-                said[place][view.seat] = reply
-        for place, replies_of in said.items():
-            game = games[place]
-            game.step([replies_of[seat] for seat in game.group])
-    return {role: views for role, views in found.items() if views}
+        live = [
+            (game, left)
+            for game, left in live
+            if left and not any(agents[s].spec.id == "human" for s in game.group)
+        ]
+        _play_on([game for game, _ in live], agents)
+        live = [(game, left) for game, left in live if not game.over]
+    return found
+
+
+def _play_on(games: Sequence[Game], agents: Mapping[Seat, Anyone]) -> None:
+    """Ask whoever is to move in each game, every agent once for all of them."""
+    asked: dict[int, list[View]] = defaultdict(list)
+    for game in games:
+        for view in game.views():
+            asked[id(agents[view.seat])].append(view)
+    holders = {id(agent): agent for agent in agents.values()}
+    said = {
+        (view.episode, view.seat): reply
+        for key, views in asked.items()
+        for view, reply in zip(views, ask(holders[key], views), strict=True)
+    }
+    for game in games:
+        game.step([said[view.episode, view.seat] for view in game.views()])
 
 
 def likeliest(agent: Anyone, views: Sequence[View]) -> list[str]:
@@ -186,14 +202,18 @@ def likeliest(agent: Anyone, views: Sequence[View]) -> list[str]:
     first word of what the agent says.
     """
     menu = views[0].menu
-    if menu and all(view.menu == menu for view in views) and hasattr(agent, "act"):
-        greedy = begins(agent, views, menu).greedy
+    shared = menu and all(view.menu == menu for view in views)
+    if shared and isinstance(agent, TransformerAgent):
+        greedy = first_words(agent, views, menu).greedy
         return [menu[int(row.argmax())] if row.any() else "" for row in greedy]
     short = [
         msgspec.structs.replace(view, max_new_tokens=min(_WORDS, view.max_new_tokens))
         for view in views
     ]
-    return [" ".join(reply.text.casefold().split()[:1]) for reply in ask(agent, short)]
+    texts = [" ".join(reply.text.casefold().split()) for reply in ask(agent, short)]
+    if shared:
+        return [next((e for e in menu if text.startswith(e)), "") for text in texts]
+    return [text.partition(" ")[0] for text in texts]
 
 
 def _probe_metrics(bench: Bench, probed: Mapping[Role, Answers]) -> list[Metric]:

@@ -115,9 +115,7 @@ def act_on(bench: Bench, alarms: Sequence[Raised], when: str) -> list[str]:
         bench.run.events.add(
             Event(f"alarm.{alarm.id}", evidence=evidence), stage=bench.stage
         )
-        what = (
-            f"the alarm {alarm.id} in {when} ({alarm.value:.3g} against {alarm.threshold:g})"
-        )
+        what = f"the alarm {alarm.id} in {when} ({alarm.value:.3g} against {alarm.threshold:g})"
         if alarm.action == "propose":
             propose(bench, alarm.id, what, evidence)
         elif alarm.action == "stop":
