@@ -3,7 +3,7 @@
 import pytest
 
 from superalign_env.errors import InvalidOption
-from superalign_training.launch.composing import FOLDER, composed
+from superalign_training.launch.composing import composed
 from superalign_training.settings import Settings, read_settings
 
 
