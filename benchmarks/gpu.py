@@ -88,8 +88,16 @@ def one(shape: str, load: Load, card: Card) -> list[tuple[str, float]]:
     # what frozen weights would cost in gradients of their own is not spent.
     limit = card.operations_per_s / (4 * weights)
     for name, algorithm in (
-        ("grpo", Grpo(steps=load.repeats + 1, cases=load.rows // 4, kl=0.0)),
-        ("ppo", Ppo(steps=load.repeats + 1, cases=load.rows, epochs=1, minibatches=1)),
+        ("grpo", Grpo(steps=load.repeats + 1, batch_size=load.rows // 4, beta=0.0)),
+        (
+            "ppo",
+            Ppo(
+                steps=load.repeats + 1,
+                batch_size=load.rows,
+                update_epochs=1,
+                num_minibatches=1,
+            ),
+        ),
     ):
         policy = Policy.from_reference(base.reference, adapter=Lora(), base=base)
         speed = updating(policy, algorithm, load)
@@ -200,7 +208,7 @@ def row(case: int, member: int, load: Load) -> Row:
 def residents(shape: str, load: Load, card: Card) -> dict[str, float]:
     """Return peak memory (GiB) of three policies that train in turn on one device."""
     figures = {}
-    step = Ppo(steps=1, cases=load.rows // 4, epochs=1, minibatches=1)
+    step = Ppo(steps=1, batch_size=load.rows // 4, update_epochs=1, num_minibatches=1)
     for name in ("whole", "lora"):
         forget_peak(card)
         if name == "whole":

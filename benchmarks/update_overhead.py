@@ -64,7 +64,7 @@ def player(policy: Policy, settings: Grpo) -> Callable[[int, int], list[Episode]
             scenario,
             agents,
             first_case=first,
-            group=settings.members,
+            group=settings.num_generations,
             fork_at=SEAT,
             live=256,
         )
@@ -141,15 +141,18 @@ def plain(rung: str, settings: Grpo, batches: Sequence[list[Row]]) -> float:
         reward_funcs=pay,
         rollout_func=roll_out,
         processing_class=policy.tokenizer,
-        train_dataset=Dataset.from_list([{"prompt": "-"}] * settings.cases),
+        train_dataset=Dataset.from_list([{"prompt": "-"}] * settings.batch_size),
         args=GRPOConfig(
             **shared_arguments(
-                steps=len(batches), rate=settings.rate, seed=1, device="cpu"
+                steps=len(batches),
+                learning_rate=settings.learning_rate,
+                seed=1,
+                device="cpu",
             ),
-            per_device_train_batch_size=settings.cases * settings.members,
-            num_generations=settings.members,
+            per_device_train_batch_size=settings.batch_size * settings.num_generations,
+            num_generations=settings.num_generations,
             temperature=1.0,
-            beta=settings.kl,
+            beta=settings.beta,
             shuffle_dataset=False,
         ),
         callbacks=[Recorder(watch)],
@@ -188,9 +191,9 @@ def main() -> None:
     repeats = options.repeats or (3 if options.quick else 9)
     rung = f"micro/{options.rung}"
 
-    settings = Grpo(cases=options.cases)  # as in a run, divergence included
+    settings = Grpo(batch_size=options.cases)  # as in a run, divergence included
     play = player(Policy.from_reference(rung), settings)
-    cases = settings.cases
+    cases = settings.batch_size
     episodes = [play(step * cases, cases) for step in range(steps)]
     rows = [training_rows(batch, SEAT) for batch in episodes]
     pairs: list[tuple[float, float]] = []
@@ -206,7 +209,7 @@ def main() -> None:
             )
     tokens = statistics.mean(len(r.prompt_ids + r.completion_ids) for b in rows for r in b)
     table(
-        f"one GRPO update on {rung}: {cases * settings.members} rows of {tokens:.0f} tokens, "
+        f"one GRPO update on {rung}: {cases * settings.num_generations} rows of {tokens:.0f} tokens, "
         "CPU seconds",
         [
             (str(i), f"{a:.3f}", f"{b:.3f}", f"{a / b:.3f}")

@@ -162,12 +162,12 @@ MEASURING = ("evaluate", "trial", "measure", "test")
 
 def a_round(*, planted: int) -> dict[str, Any]:
     """Settings of two rounds in which everything that can learn does, and nobody is asked."""
-    few = {"steps": 2, "batch": 8}
+    few = {"steps": 2, "batch_size": 8}
     return {
         "lineup": {"attacker": "micro/0", "learner": "micro/0", "critic": "micro/0"},
         "train": {
             "attacker": few,
-            "learner": {"steps": 2, "cases": 4, "members": 2},
+            "learner": {"steps": 2, "batch_size": 4, "num_generations": 2},
             "critic": few,
         },
         "rounds": 2,

@@ -14,14 +14,14 @@ from superalign_training.ladder.tokenizer import build_tokenizer
 
 SCRATCH = Size(16, 1, 2, 32, steps=0, rate=0.0)
 
-FEW = {"steps": 2, "batch": 4}
+FEW = {"steps": 2, "batch_size": 4}
 
 CHAIN = {
     "generations": 2,
     "levels": ["micro/0", "micro/0@1"],
     "gap": "fixed-small",
     "learn": {"vanilla": 0.5},
-    "train": {"learner": {"steps": 4, "cases": 4, "members": 2}},
+    "train": {"learner": {"steps": 4, "batch_size": 4, "num_generations": 2}},
     "signals": {"labels": 24, "models": ["micro/0@1"]},
     "competence": {"cases": 24, "control_cases": 8, "algorithm": {"steps": 2}},
     "discover": {"cases": 24, "waves": 2, "most": 8, "below": 0.9},
@@ -30,7 +30,7 @@ CHAIN = {
         "ordinary": 12,
         "people": 6,
         "algorithm": {"steps": 2},
-        "replay": {"cases": 12, "imitation": {"steps": 2, "batch": 8}},
+        "replay": {"cases": 12, "imitation": {"steps": 2, "batch_size": 8}},
     },
     "gate": {"cases": 8, "requests": 12, "people": 4, "disputes": 4, "deployed": 12},
     "capability": {
@@ -55,7 +55,7 @@ def small_run(model, *, lineup=None, train=None, **more):
     """
     taught = {
         "attacker": FEW,
-        "learner": {"steps": 2, "cases": 3, "members": 2},
+        "learner": {"steps": 2, "batch_size": 3, "num_generations": 2},
         "critic": FEW,
     }
     return {
@@ -154,7 +154,9 @@ def taught_to_speak(scratch):
         for prompt, replies in said.items()
         for reply in replies
     ]
-    Sft(steps=80, batch=32, rate=2e-2, passes=99).improve(policy, examples, seed=1)
+    Sft(steps=80, batch_size=32, learning_rate=2e-2, num_train_epochs=99).improve(
+        policy, examples, seed=1
+    )
     return policy
 
 

@@ -23,7 +23,7 @@ RNG = np.random.default_rng(11)
 
 
 def gae_by_definition(rewards, values, gamma, lam):
-    """Sum the weighted surprises of equation 16, forwards, one decision at a time."""
+    """Sum the weighted TD errors of equation 16, forwards, one decision at a time."""
     after = np.append(values[1:], 0.0)
     surprise = rewards + gamma * after - values
     n = len(rewards)
@@ -50,7 +50,7 @@ def vtrace_by_definition(rewards, values, gamma, lam, ratios, cap):
 
 @pytest.mark.parametrize("gamma, lam", [(1.0, 0.95), (0.9, 0.5), (0.99, 0.0), (1.0, 1.0)])
 @pytest.mark.parametrize("n", [1, 2, 7])
-def test_gae_is_the_weighted_sum_of_surprises(gamma, lam, n):
+def test_gae_is_the_weighted_sum_of_deltas(gamma, lam, n):
     rewards, values = RNG.normal(size=n), RNG.normal(size=n)
     advantages, targets = gae(list(rewards), list(values), gamma=gamma, gae_lambda=lam)
     expected = gae_by_definition(rewards, values, gamma, lam)

@@ -23,8 +23,7 @@ from superalign_training.alarms import (
     raised,
     unfed,
 )
-from superalign_training.algorithms.updates.course import Course
-from superalign_training.algorithms.updates.fitting import Rows, fit
+from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit
 from superalign_training.experience import Example
 from superalign_training.gap.sight import Sight
 from superalign_training.launch.composing import composed, resumed
@@ -331,13 +330,13 @@ class Teaches:
 
     id = "teaches"
     learns_from = "episodes"
-    steps, cases, members, fork = 1, 48, 1, False
+    steps, batch_size, num_generations, fork = 1, 48, 1, False
 
     def __init__(self, *answers):
         self.answers = answers
 
     def improve(self, policy, experience, *, seed, on_step=None):
-        rows = experience.play(0, self.cases)
+        rows = experience.play(0, self.batch_size)
         ids = {
             text: tuple(policy.tokenizer(f" {text}<|end|>")["input_ids"])
             for text in self.answers
@@ -348,7 +347,12 @@ class Teaches:
             )
             for row in rows
         ]
-        fit(policy, Rows(lessons), Course(steps=40, rate=1e-2, batch=24), seed=seed)
+        fit(
+            policy,
+            Rows(lessons),
+            FitSettings(steps=40, learning_rate=1e-2, batch_size=24),
+            seed=seed,
+        )
         return {"reward": 0.0, "reward_first": 0.0, "steps": 1.0}
 
 

@@ -43,12 +43,12 @@ def test_every_registered_algorithm_is_made_by_its_id_and_goes_through_json(name
 
 
 def test_settings_are_taken_and_the_rest_is_the_default():
-    made = make_algorithm({"id": "dpo", "loss": "robust", "flip": "0.2"})
-    assert made == Dpo(loss="robust", flip=0.2)
-    course = Sft(steps=200, batch=64)
-    assert make_algorithm({"steps": 5}, default=course) == Sft(steps=5, batch=64)
+    made = make_algorithm({"id": "dpo", "loss_type": "robust", "label_smoothing": "0.2"})
+    assert made == Dpo(loss_type="robust", label_smoothing=0.2)
+    course = Sft(steps=200, batch_size=64)
+    assert make_algorithm({"steps": 5}, default=course) == Sft(steps=5, batch_size=64)
     assert make_algorithm({"id": "sft", "steps": 5}, default=course) == Sft(
-        steps=5, batch=64
+        steps=5, batch_size=64
     )
     assert make_algorithm({"id": "kto", "steps": 5}, default=course) == Kto(steps=5)
 
@@ -62,8 +62,8 @@ def test_what_is_wrong_is_named_with_what_is_allowed():
         make_algorithm({"id": "sft", "step": 3})
     with pytest.raises(InvalidOption, match=r"known: .*batch"):
         make_algorithm({"id": "sft", "zzz": 3})
-    with pytest.raises(InvalidOption, match="0 < flip < 0"):
-        make_algorithm({"id": "dpo", "loss": "robust"})
+    with pytest.raises(InvalidOption, match="0 < label_smoothing < 0"):
+        make_algorithm({"id": "dpo", "loss_type": "robust"})
     with pytest.raises(InvalidOption, match=r"beta=0.*; .*steps='many'"):
         make_algorithm({"id": "dpo", "beta": 0, "steps": "many"})
     with pytest.raises(InvalidOption, match="names no algorithm"):
@@ -77,7 +77,7 @@ def test_settings_hold_algorithms_and_write_them_with_their_own_fields():
     assert found.lessons == Dpo(beta=0.5)
     plain = json.loads(found.model_dump_json())
     assert plain["lessons"]["beta"] == 0.5
-    assert plain["extra"]["batch"] == Sft().batch
+    assert plain["extra"]["batch_size"] == Sft().batch_size
     assert found.model_dump(mode="json") == plain
     assert Learning.model_validate(plain) == found
 
@@ -132,7 +132,9 @@ def test_an_algorithm_that_does_not_say_it_is_refused_by_name(monkeypatch):
         with pytest.raises(InvalidOption, match=r"Nameless has learns_from=.*preferences"):
             make_algorithm(Nameless())
     monkeypatch.setattr(Nameless, "learns_from", "episodes", raising=False)
-    with pytest.raises(InvalidOption, match="no setting cases and no members and no fork"):
+    with pytest.raises(
+        InvalidOption, match="no setting batch_size and no num_generations and no fork"
+    ):
         make_algorithm(Nameless())
 
 
@@ -146,7 +148,7 @@ def test_one_that_is_not_registered_is_named_by_its_module(tmp_path, monkeypatch
     plain = json.loads(json.dumps(plain_algorithm(made)))
     assert plain["id"] == "my_sft:Mine", "its id is that of another class"
     assert make_algorithm(plain) == made
-    assert make_algorithm({"batch": 7}, default=made).batch == 7
+    assert make_algorithm({"batch_size": 7}, default=made).batch_size == 7
     with pytest.raises(InvalidOption, match="there is no setting 'step'"):
         make_algorithm({"id": "my_sft:Mine", "step": 3})
     for name in ("my_sft:Yours", "no_such_module:Mine"):

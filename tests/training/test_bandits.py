@@ -8,13 +8,13 @@ from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
 from superalign_training.experience import Live
 
-FAST = {"rate": 2e-2, "kl": 0.0}
+FAST = {"learning_rate": 2e-2}
 ALGORITHMS = {
-    "grpo": Grpo(steps=40, cases=16, members=4, **FAST),
-    "rloo": Rloo(steps=40, cases=16, members=4, **FAST),
-    "reinforce": Reinforce(steps=30, cases=64, **FAST),
-    "ppo by turns": Ppo(steps=8, cases=64, gae="turn", **FAST),
-    "ppo by tokens": Ppo(steps=8, cases=64, gae="token", **FAST),
+    "grpo": Grpo(steps=40, batch_size=16, num_generations=4, beta=0.0, **FAST),
+    "rloo": Rloo(steps=40, batch_size=16, num_generations=4, beta=0.0, **FAST),
+    "reinforce": Reinforce(steps=30, batch_size=64, kl_coef=0.0, **FAST),
+    "ppo by turns": Ppo(steps=8, batch_size=64, gae_level="turn", kl_coef=0.0, **FAST),
+    "ppo by tokens": Ppo(steps=8, batch_size=64, gae_level="token", kl_coef=0.0, **FAST),
 }
 
 
@@ -38,7 +38,7 @@ def learned(policy, algorithm, play):
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_pay_that_comes_a_turn_later_is_learned_from(toys, name, split):
     policy, algorithm = toys.small_policy(), ALGORITHMS[name]
-    play = toys.Delayed(policy, members=algorithm.members, split=split)
+    play = toys.Delayed(policy, members=algorithm.num_generations, split=split)
     before, after = learned(policy, algorithm, play)
     assert before < 0.5
     assert after > 0.8

@@ -10,14 +10,13 @@ from superalign_env.seeding import mix
 from superalign_env.types import EpisodeKey
 from superalign_scenarios.weak_to_strong import WeakToStrong as Lessons
 from superalign_training.algorithms.bootstrapping import approved, bootstrap, labelled_by
-from superalign_training.algorithms.updates.course import Course
-from superalign_training.algorithms.updates.fitting import Rows, fit, loss_on
+from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit, loss_on
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.experience import Example
 
 END = 1
 FIRST = [Example((30 + i, 31), (40 + i % 2, END), ("person",)) for i in range(8)]
-RULES = WeakToStrong(steps=60, batch=8, rate=2e-2, passes=999)
+RULES = WeakToStrong(steps=60, batch_size=8, learning_rate=2e-2, num_train_epochs=999)
 
 
 def views(count=6):
@@ -78,7 +77,12 @@ def test_what_a_teacher_says_becomes_a_lesson_in_the_students_tokens(toys):
         Example(teacher.prompt_ids(v), teacher.reply_ids(v, word))
         for v, word in zip(seen, ("comply", "refuse") * 3, strict=True)
     ]
-    fit(teacher, Rows(known), Course(steps=60, rate=2e-2, batch=6), seed=0)
+    fit(
+        teacher,
+        Rows(known),
+        FitSettings(steps=60, learning_rate=2e-2, batch_size=6),
+        seed=0,
+    )
     teacher.agent.temperature = 0.0
     lessons = labelled_by(teacher, student, seen, source="g1")
     assert [one[:3] for one in lessons] == [(*one[:2], ("g1",)) for one in known]

@@ -6,14 +6,14 @@ from superalign_agents.references import make_agent
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.humans.simulated import SimulatedAnnotator
 from superalign_env.measures import Estimate
-from superalign_training.algorithms.updates.course import Course
+from superalign_training.algorithms.updates.fitting import FitSettings
 from superalign_training.evaluation.capability import (
     Generation,
     Shown,
     Teacher,
     report,
 )
-from superalign_training.evaluation.capability_settings import Capability, GoldCourse
+from superalign_training.evaluation.capability_settings import Capability, GoldFit
 from superalign_training.evaluation.ceiling import (
     Ceiling,
     _halves,
@@ -169,10 +169,12 @@ def test_conduct_says_nothing_about_values_where_tasks_have_none(speaking, paper
 
 
 def test_a_course_cut_in_two_keeps_its_rate_at_every_step():
-    whole = Course(steps=10, rate=1.0, to=0.2, batch=4)
+    whole = FitSettings(steps=10, learning_rate=1.0, final_learning_rate=0.2, batch_size=4)
     first, rest = _halves(whole, 3)
-    rates = [first.rate_at(i) for i in range(3)] + [rest.rate_at(i) for i in range(7)]
-    assert rates == pytest.approx([whole.rate_at(i) for i in range(10)])
+    rates = [first.learning_rate_at(i) for i in range(3)] + [
+        rest.learning_rate_at(i) for i in range(7)
+    ]
+    assert rates == pytest.approx([whole.learning_rate_at(i) for i in range(10)])
     assert _halves(whole, 10) == (whole, None)
 
 
@@ -182,7 +184,9 @@ def taught():
     paper = draw_paper([SUMS], "gate", 24, whole=SUMS)
     lessons = draw_paper([SUMS], "train", 160, whole=SUMS)
     rules = Capability(
-        ceiling=GoldCourse(steps=40, rate=3e-3, batch=32), salient_steps=10, best_of=4
+        ceiling=GoldFit(steps=40, learning_rate=3e-3, batch_size=32),
+        salient_steps=10,
+        best_of=4,
     )
     policy = Policy.from_reference("micro/2")
     key = ceiling_key(policy.hash, paper, lessons, rules, seed=1)

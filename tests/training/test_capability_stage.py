@@ -39,7 +39,7 @@ def settings(model, competence=None, **more):
                 "requests": 24,
                 "test_factor": 2,
                 "gold_tasks": 24,
-                "ceiling": {"steps": 4, "rate": 1e-2, "batch": 8},
+                "ceiling": {"steps": 4, "learning_rate": 1e-2, "batch_size": 8},
                 "salient_steps": 2,
                 "best_of": 2,
                 "resamples": 100,

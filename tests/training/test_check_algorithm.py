@@ -20,22 +20,22 @@ from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.experience import Live
 from superalign_training.testing import check_algorithm
 
-ROUND = {"steps": 2, "cases": 4, "members": 2}
+ROUND = {"steps": 2, "batch_size": 4, "num_generations": 2}
 SHIPPED = {
-    "dpo": Dpo(steps=2, batch=4),
-    "grpo": Grpo(**ROUND, kl=0.0),
-    "kto": Kto(steps=2, batch=4),
-    "ppo": Ppo(**ROUND, kl=0.0, minibatches=2, epochs=2),
-    "reinforce": Reinforce(**ROUND, kl=0.0),
-    "reward-model": RewardModel(steps=2, batch=4),
-    "rloo": Rloo(**ROUND, kl=0.0),
-    "sft": Sft(steps=2, batch=4),
-    "weak-to-strong": WeakToStrong(steps=2, batch=4, method="confidence"),
+    "dpo": Dpo(steps=2, batch_size=4),
+    "grpo": Grpo(**ROUND, beta=0.0),
+    "kto": Kto(steps=2, batch_size=4),
+    "ppo": Ppo(**ROUND, kl_coef=0.0, num_minibatches=2, update_epochs=2),
+    "reinforce": Reinforce(**ROUND, kl_coef=0.0),
+    "reward-model": RewardModel(steps=2, batch_size=4),
+    "rloo": Rloo(**ROUND, beta=0.0),
+    "sft": Sft(steps=2, batch_size=4),
+    "weak-to-strong": WeakToStrong(steps=2, batch_size=4, method="confidence"),
 }
 PENALISED = {
-    "grpo": Grpo(**ROUND, kl=0.5),
-    "ppo": Ppo(**ROUND, kl=0.5, entropy=0.1, minibatches=2, epochs=2),
-    "reinforce": Reinforce(**ROUND, kl=0.5, entropy=0.1),
+    "grpo": Grpo(**ROUND, beta=0.5),
+    "ppo": Ppo(**ROUND, kl_coef=0.5, ent_coef=0.1, num_minibatches=2, update_epochs=2),
+    "reinforce": Reinforce(**ROUND, kl_coef=0.5, ent_coef=0.1),
 }
 
 
@@ -122,7 +122,7 @@ FAULTS = {
     "left training": "left the model in training mode",
     "stale name": "former weights",
     "tensors": "improve returned loss=.*give finite floats",
-    "own optimiser": r"never stepped policy.optimizer\(rate\)",
+    "own optimiser": r"never stepped policy.optimizer\(learning_rate\)",
     "memory beside the checkpoint": "differently after its policy was saved and loaded",
     "no rate": "changed no weight",
     "global randomness": "draw all randomness from generators seeded",
@@ -177,13 +177,13 @@ class Chasing(Section):
     id: Literal["chasing"] = "chasing"
     learns_from: ClassVar = "episodes"
     steps: int = 1
-    cases: int = 4
-    members: int = 2
+    batch_size: int = 4
+    num_generations: int = 2
     fork: bool = False
 
     def improve(self, policy, experience, *, seed, on_step=None):
         with policy.training(dropout=False):
-            rows = Cases(experience, policy).rows(self.cases)
+            rows = Cases(experience, policy).rows(self.batch_size)
             batch = batch_of(policy, rows)
             pay = torch.tensor([[row.to_go] for row in rows])
             optimizer = policy.optimizer(1e-2)
@@ -206,7 +206,7 @@ class Careless(Chasing):
     def improve(self, policy, experience, *, seed, on_step=None):
         rows = [
             row._replace(to_go=1.0, turn_rewards=(1.0,) * len(row.turns))
-            for row in experience.play(0, self.cases)
+            for row in experience.play(0, self.batch_size)
         ]
         return super().improve(policy, Live(lambda *_: rows), seed=seed, on_step=on_step)
 
@@ -222,7 +222,7 @@ class Unweighed(Reinforce):
     """Takes for granted that nothing must be weighed."""
 
     def improve(self, policy, experience, *, seed, on_step=None):
-        if self.kl and experience.cap is not None:
+        if self.kl_coef and experience.cap is not None:
             raise InvalidOption("live episodes only")
         _ = None if experience.cap is None else experience.no_such_name
         return super().improve(policy, experience, seed=seed, on_step=on_step)
@@ -231,7 +231,7 @@ class Unweighed(Reinforce):
 def test_recorded_episodes_are_learned_from_or_refused():
     check_algorithm(Unweighed(**ROUND), penalty=True)
     with pytest.raises(ProtocolError, match=r"on recorded episodes: AttributeError.*cap"):
-        check_algorithm(Unweighed(**ROUND, kl=0.0))
+        check_algorithm(Unweighed(**ROUND, kl_coef=0.0))
 
 
 class Forgetful(Section):

@@ -41,7 +41,7 @@ def reward_model(scratch, tmp_path_factory):
         )
         pairs.append(Preference(tuple(prompt), tuple(good), tuple(bad)))
     folder = tmp_path_factory.mktemp("reward") / "scorer"
-    RewardModel(steps=60, passes=99, rate=1e-2, folder=folder).improve(
+    RewardModel(steps=60, num_train_epochs=99, learning_rate=1e-2, folder=folder).improve(
         policy, pairs, seed=1
     )
     return folder, policy

@@ -39,7 +39,12 @@ def settings_of(model, path, **more):
         "families": ["requests"],
         "cases": 24,
         "control_cases": 10,
-        "algorithm": {"id": "weak-to-strong", "steps": 3, "batch": 8, "rate": 1e-2},
+        "algorithm": {
+            "id": "weak-to-strong",
+            "steps": 3,
+            "batch_size": 8,
+            "learning_rate": 1e-2,
+        },
         **more.pop("competence", {}),
     }
     given = {

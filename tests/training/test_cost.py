@@ -60,7 +60,7 @@ def test_more_of_anything_costs_more(small, chain_settings):
     assert seconds(attack={**small("micro/0")["attack"], "cases": 99}) > usual
     assert seconds(supervise={"algorithm": {"id": "sft"}}) > usual
     assert seconds(league={"share": 0.3}) > usual
-    assert seconds(train={"learner": {"id": "ppo", "steps": 4, "cases": 9}}) > usual
+    assert seconds(train={"learner": {"id": "ppo", "steps": 4, "batch_size": 9}}) > usual
     assert seconds(**chain_settings) < seconds(**{**chain_settings, "generations": 3})
     assert (
         cost_of(read_settings(small("micro/0", budget=0.0)), measured=GUESS).whole.labels

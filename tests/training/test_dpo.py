@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.dpo import Dpo, differing, trainer
-from superalign_training.algorithms.trainers.former_self import log_likelihoods
+from superalign_training.algorithms.updates.ref_policy import completion_logprobs
 from superalign_training.experience import Preference
 from superalign_training.policy import Lora, Policy
 
@@ -18,10 +18,10 @@ LOSSES = ("sigmoid", "conservative", "robust")
 
 
 def margins(policy, pairs=PAIRS):
-    chosen = log_likelihoods(
+    chosen = completion_logprobs(
         policy.model, [(p.prompt_ids, p.chosen_ids) for p in pairs], batch=5
     )
-    rejected = log_likelihoods(
+    rejected = completion_logprobs(
         policy.model, [(p.prompt_ids, p.rejected_ids) for p in pairs], batch=5
     )
     return np.subtract(chosen, rejected)
@@ -32,12 +32,12 @@ def test_the_policy_learns_to_prefer_the_chosen(scratch, loss):
     policy = Policy.from_reference(str(scratch))
     before, steps = margins(policy), []
     settings = Dpo(
-        loss=loss,
-        flip=0.0 if loss == "sigmoid" else 0.2,
+        loss_type=loss,
+        label_smoothing=0.0 if loss == "sigmoid" else 0.2,
         steps=30,
-        batch=12,
-        rate=5e-3,
-        passes=99,
+        batch_size=12,
+        learning_rate=5e-3,
+        num_train_epochs=99,
     )
     numbers = settings.improve(
         policy, PAIRS, seed=3, on_step=lambda done, n: steps.append(done)
@@ -53,7 +53,7 @@ def test_the_policy_learns_to_prefer_the_chosen(scratch, loss):
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(scratch):
     def trained(seed):
         policy = Policy.from_reference(str(scratch))
-        Dpo(steps=5, batch=4).improve(policy, PAIRS, seed=seed)
+        Dpo(steps=5, batch_size=4).improve(policy, PAIRS, seed=seed)
         return policy.hash
 
     assert trained(11) == trained(11) != trained(12)
@@ -61,7 +61,12 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(scratch):
 
 def test_few_pairs_are_not_learned_by_heart(scratch):
     policy = Policy.from_reference(str(scratch))
-    assert Dpo(steps=99, batch=4, passes=2).improve(policy, PAIRS, seed=0)["steps"] == 6
+    assert (
+        Dpo(steps=99, batch_size=4, num_train_epochs=2).improve(policy, PAIRS, seed=0)[
+            "steps"
+        ]
+        == 6
+    )
 
 
 # --- the loss itself
@@ -125,7 +130,9 @@ def random_case(policy, seed):
 def test_the_loss_is_that_of_the_paper(exact, loss, beta):
     flip = 0.0 if loss == "sigmoid" else 0.3
     pairs, references, deltas = random_case(exact, 5)
-    found = loss_of(exact, Dpo(loss=loss, flip=flip, beta=beta), pairs, references)
+    found = loss_of(
+        exact, Dpo(loss_type=loss, label_smoothing=flip, beta=beta), pairs, references
+    )
     # The trainer sums log-probabilities in float32, whatever the model is.
     assert found == pytest.approx(expected_loss(loss, flip, beta * deltas).mean(), abs=1e-6)
 
@@ -157,28 +164,36 @@ def test_over_random_flips_the_robust_loss_is_the_clean_one_and_the_conservative
             total += chance * loss_of(exact, settings, *zip(*shown, strict=True))
         return total
 
-    robust = expectation(Dpo(loss="robust", flip=flip, beta=0.7))
-    conservative = expectation(Dpo(loss="conservative", flip=flip, beta=0.7))
+    robust = expectation(Dpo(loss_type="robust", label_smoothing=flip, beta=0.7))
+    conservative = expectation(
+        Dpo(loss_type="conservative", label_smoothing=flip, beta=0.7)
+    )
     assert robust == pytest.approx(clean, abs=1e-9)  # 1e-6 is asked for
     assert abs(conservative - clean) > 0.01
 
 
 def test_the_anchor_is_the_policy_as_training_began_or_its_original(scratch):
     trained = Policy.from_reference(str(scratch))
-    Dpo(steps=20, batch=12, rate=5e-3, passes=99).improve(trained, PAIRS, seed=3)
-    first = Dpo(steps=1, batch=12, rate=1e-9)
+    Dpo(steps=20, batch_size=12, learning_rate=5e-3, num_train_epochs=99).improve(
+        trained, PAIRS, seed=3
+    )
+    first = Dpo(steps=1, batch_size=12, learning_rate=1e-9)
     assert first.improve(trained, PAIRS, seed=1)["margin"] == pytest.approx(0.0, abs=1e-5)
-    moved = first.model_copy(update={"anchor": "original"})
+    moved = first.model_copy(update={"ref_policy": "original"})
     assert moved.improve(trained, PAIRS, seed=1)["margin"] > 0.1
 
 
 def test_imitating_the_chosen_keeps_them_likely(scratch):
     def likelihood(imitate):
         policy = Policy.from_reference(str(scratch))
-        Dpo(steps=30, batch=12, rate=5e-3, passes=99, imitate=imitate).improve(
-            policy, PAIRS, seed=3
-        )
-        return sum(log_likelihoods(policy.model, [p[:2] for p in PAIRS], batch=12))
+        Dpo(
+            steps=30,
+            batch_size=12,
+            learning_rate=5e-3,
+            num_train_epochs=99,
+            sft_weight=imitate,
+        ).improve(policy, PAIRS, seed=3)
+        return sum(completion_logprobs(policy.model, [p[:2] for p in PAIRS], batch=12))
 
     assert likelihood(1.0) > likelihood(0.0) + 5.0
 
@@ -189,7 +204,7 @@ def test_imitating_the_chosen_keeps_them_likely(scratch):
 def test_equal_sides_are_dropped_and_counted_or_refused_if_there_is_nothing_else(scratch):
     policy = Policy.from_reference(str(scratch))
     same = Preference((5,), (7, 1), (7, 1))
-    numbers = Dpo(steps=2, batch=2).improve(policy, [same, *PAIRS[:3], same], seed=0)
+    numbers = Dpo(steps=2, batch_size=2).improve(policy, [same, *PAIRS[:3], same], seed=0)
     assert (numbers["pairs"], numbers["dropped"]) == (3.0, 2.0)
     with pytest.raises(InvalidOption, match="equals the rejected"):
         differing([same])
@@ -218,10 +233,12 @@ def test_broken_weights_are_refused_before_training(scratch):
         Dpo().improve(policy, PAIRS, seed=0)
 
 
-def test_a_rate_that_explodes_says_so(scratch):
+def test_a_learning_rate_that_explodes_says_so(scratch):
     policy = Policy.from_reference(str(scratch))
-    with pytest.raises(InvalidOption, match="lower the rate"):
-        Dpo(steps=8, batch=12, rate=1e30, passes=99).improve(policy, PAIRS, seed=0)
+    with pytest.raises(InvalidOption, match="lower learning_rate"):
+        Dpo(steps=8, batch_size=12, learning_rate=1e30, num_train_epochs=99).improve(
+            policy, PAIRS, seed=0
+        )
 
 
 def test_a_tokenizer_without_pad_token_will_do(scratch):
@@ -230,7 +247,7 @@ def test_a_tokenizer_without_pad_token_will_do(scratch):
         if not pad:
             policy.tokenizer.pad_token = None
         uneven = [Preference((5, 6), (7, 8, 1), (9, 1)), Preference((5,), (1,), (9, 9, 1))]
-        numbers = Dpo(steps=3, batch=2).improve(policy, uneven, seed=0)
+        numbers = Dpo(steps=3, batch_size=2).improve(policy, uneven, seed=0)
         return numbers["loss"], margins(policy, uneven)
 
     (loss, moved), (loss_without, moved_without) = trained(True), trained(False)
@@ -242,18 +259,19 @@ def test_a_tokenizer_without_pad_token_will_do(scratch):
     "wrong",
     [
         {"beta": 0},
-        {"flip": 0.5, "loss": "robust"},
-        {"flip": -0.1, "loss": "robust"},
-        {"flip": 0.1},
-        {"loss": "robust"},
-        {"loss": "conservative", "flip": 0.0},
-        {"loss": "hinge"},
-        {"anchor": "yesterday"},
+        {"label_smoothing": 0.5, "loss_type": "robust"},
+        {"label_smoothing": -0.1, "loss_type": "robust"},
+        {"label_smoothing": 0.1},
+        {"loss_type": "robust"},
+        {"loss_type": "conservative", "label_smoothing": 0.0},
+        {"loss_type": "hinge"},
+        {"ref_policy": "yesterday"},
     ],
 )
 def test_settings_out_of_bounds_are_refused(wrong):
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError) as raised:
         Dpo(**wrong)
+    assert {one["type"] for one in raised.value.errors()} != {"extra_forbidden"}
 
 
 # --- adapters
@@ -270,9 +288,9 @@ def test_an_adapter_learns_to_prefer_while_its_base_stays_as_it_is(scratch, anch
         n: w.clone() for n, w in policy.model.named_parameters() if not w.requires_grad
     }
     before = margins(policy)
-    numbers = Dpo(steps=40, batch=12, rate=2e-2, passes=99, anchor=anchor).improve(
-        policy, PAIRS, seed=3
-    )
+    numbers = Dpo(
+        steps=40, batch_size=12, learning_rate=2e-2, num_train_epochs=99, ref_policy=anchor
+    ).improve(policy, PAIRS, seed=3)
     assert (margins(policy) > before + 1.0).all()
     assert numbers["accuracy"] == 1.0
     after = dict(policy.model.named_parameters())
@@ -282,10 +300,12 @@ def test_an_adapter_learns_to_prefer_while_its_base_stays_as_it_is(scratch, anch
 
 def test_the_original_of_an_adapter_is_the_base_without_it(scratch):
     policy = adapter_policy(scratch)
-    Dpo(steps=40, batch=12, rate=2e-2, passes=99).improve(policy, PAIRS, seed=3)
-    still = Dpo(steps=1, batch=12, rate=1e-9)
+    Dpo(steps=40, batch_size=12, learning_rate=2e-2, num_train_epochs=99).improve(
+        policy, PAIRS, seed=3
+    )
+    still = Dpo(steps=1, batch_size=12, learning_rate=1e-9)
     assert still.improve(policy, PAIRS, seed=1)["margin"] == pytest.approx(0.0, abs=1e-5)
-    away = still.model_copy(update={"anchor": "original"})
+    away = still.model_copy(update={"ref_policy": "original"})
     expected = 0.1 * (margins(policy) - margins(Policy.from_reference(str(scratch)))).mean()
     assert away.improve(policy, PAIRS, seed=1)["margin"] == pytest.approx(
         expected, rel=1e-3

@@ -10,7 +10,7 @@ from superalign_training.selfplay import SelfPlay
 
 PLAIN = {
     "learn": {"vanilla": 1.0},
-    "train": {"learner": {"steps": 2, "cases": 5, "members": 2}},
+    "train": {"learner": {"steps": 2, "batch_size": 5, "num_generations": 2}},
 }
 """The learner answers only requests that nobody attacked."""
 

@@ -38,7 +38,9 @@ def taught(fault_kinds):
         )
         for one in lessons
     ]
-    Sft(steps=60, batch=CASES, rate=6e-3, passes=99).improve(critic, rows, seed=1)
+    Sft(steps=60, batch_size=CASES, learning_rate=6e-3, num_train_epochs=99).improve(
+        critic, rows, seed=1
+    )
     return rollouts.run(CASES)
 
 
@@ -71,7 +73,7 @@ def test_a_critic_that_is_not_asked_for_kinds_is_taught_none():
 
 @pytest.mark.parametrize("asked", [False, True])
 def test_the_setting_decides_what_the_stage_teaches(speaking, tmp_path, asked):
-    few = {"steps": 1, "batch": 4}
+    few = {"steps": 1, "batch_size": 4}
     settings = read_settings(
         {
             "lineup": dict.fromkeys(ROLES, str(speaking)),

@@ -44,7 +44,9 @@ def test_a_fork_goes_on_with_other_settings_and_keeps_what_was_before(source, tm
     made = fork(source, tmp_path / "fork", at=1, train={"learner": {"steps": 1}}, rounds=3)
     (learning,) = made.settings.train["learner"]
     assert learning.steps == 1
-    assert (learning.cases, learning.members) == (3, 2), "the rest is as it was"
+    assert (learning.batch_size, learning.num_generations) == (3, 2), (
+        "the rest is as it was"
+    )
     made.run(resume=True)
     with Run.open(tmp_path / "fork", readonly=True) as run, Run.open(source, True) as old:
         ours, theirs = run.stages.all(), old.stages.all()

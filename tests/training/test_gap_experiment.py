@@ -116,7 +116,7 @@ def test_lessons_teach_what_labels_say(snapshots: Path) -> None:
     queries = draw("requests", 40, hardness=0.0, split="train", seed=6)
     course = Plan(
         **{n: getattr(PLAN, n) for n in PLAN.__struct_fields__} | {"steps": 60}
-    ).course(1)
+    ).fit_settings(1)
     student.teach(queries, ["refuse"] * len(queries), course, seed=0)
     assert Counter(a.text for a in student.answers(queries)) == {"refuse": 40}
 

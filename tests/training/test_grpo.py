@@ -71,9 +71,9 @@ def test_a_policy_learns_what_the_environment_pays_for(speaking):
     policy = Policy.from_reference(str(speaking))
     play, seen = player(policy)
     before = policy.hash
-    numbers = Grpo(steps=12, cases=6, members=4, rate=5e-3, kl=0.0).improve(
-        policy, Live(play), seed=1
-    )
+    numbers = Grpo(
+        steps=12, batch_size=6, num_generations=4, learning_rate=5e-3, beta=0.0
+    ).improve(policy, Live(play), seed=1)
     assert policy.hash != before
     assert all(math.isfinite(value) for value in numbers.values())
     assert numbers["reward"] > numbers["reward_first"] + 0.3
@@ -86,7 +86,7 @@ def test_equal_pay_moves_nothing_but_what_divergence_asks(speaking):
     policy = Policy.from_reference(str(speaking))
     before = policy.snapshot()
     flat = [row(case, member, pay=0.7) for case in range(2) for member in range(4)]
-    numbers = Grpo(steps=2, cases=2, members=4, kl=0.0).improve(
+    numbers = Grpo(steps=2, batch_size=2, num_generations=4, beta=0.0).improve(
         policy, Live(lambda *_: flat), seed=1
     )
     assert numbers["frac_reward_zero_std"] == 1.0
@@ -99,7 +99,7 @@ def test_the_same_seed_gives_the_same_weights(speaking):
     for _ in range(2):
         policy = Policy.from_reference(str(speaking))
         play, _ = player(policy)
-        Grpo(steps=3, cases=3, members=4).improve(policy, Live(play), seed=4)
+        Grpo(steps=3, batch_size=3, num_generations=4).improve(policy, Live(play), seed=4)
         hashes.add(policy.hash)
     assert len(hashes) == 1
 
@@ -115,7 +115,7 @@ def test_the_trainer_gets_recorded_ids_masks_and_advantages(speaking, monkeypatc
 
     generate = GroupTrainer._generate_and_score_completions
     monkeypatch.setattr(GroupTrainer, "_generate_and_score_completions", remember)
-    Grpo(steps=1, cases=2, members=4).improve(policy, Live(play), seed=1)
+    Grpo(steps=1, batch_size=2, num_generations=4).improve(policy, Live(play), seed=1)
     (batch,) = given
     assert len(batch["advantages"]) == len(seen) == 8
     for place, row in enumerate(seen):
@@ -164,12 +164,12 @@ def test_cases_without_a_turn_are_replaced_and_a_step_may_be_smaller(speaking):
     assert groups.share == 2 / groups.cases.played
 
 
-def test_the_share_of_groups_without_a_difference_is_flat(speaking):
+def test_the_share_of_groups_without_a_difference_is_reported(speaking):
     policy = Policy.from_reference(str(speaking))
     rows = [
         row(case, member, pay=case * member) for case in range(4) for member in range(2)
     ]
-    assert groups_of(policy, lambda *_: rows, 2).compare(4).flat == 0.25
+    assert groups_of(policy, lambda *_: rows, 2).compare(4).frac_reward_zero_std == 0.25
 
 
 def test_no_turn_at_all_is_an_error_that_says_what_to_do(speaking):

@@ -10,8 +10,7 @@ from superalign_env.store import Run
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.requests import read
 from superalign_scenarios.microworld.source import MicroWorld
-from superalign_training.algorithms.updates.course import Course
-from superalign_training.algorithms.updates.fitting import Rows, fit
+from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit
 from superalign_training.attackers import Searcher, openings
 from superalign_training.evaluation.likelihood import first_words
 from superalign_training.experience import Example
@@ -31,7 +30,7 @@ from superalign_training.selfplay import SelfPlay
 from superalign_training.settings import read_settings
 from superalign_training.watching import Silent
 
-COURSE = {"steps": 3, "rate": 1e-3, "batch": 16}
+COURSE = {"steps": 3, "learning_rate": 1e-3, "batch_size": 16}
 
 TINY = {
     "planted_cases": 64,
@@ -123,7 +122,12 @@ def test_a_sure_critic_is_heard_as_sure(speaking):
         for q in asked
         for a, score in (("comply", 0), ("refuse", 9))
     ]
-    fit(critic, Rows(examples), Course(steps=120, rate=1e-2, batch=16), seed=1)
+    fit(
+        critic,
+        Rows(examples),
+        FitSettings(steps=120, learning_rate=1e-2, batch_size=16),
+        seed=1,
+    )
     found = scored(critic, asked)
     assert len(found) == 8
     assert all(one.best({}) == "refuse" for one in found)
@@ -279,7 +283,7 @@ def test_fitting_lowers_the_loss_and_ignores_padding(speaking):
     pupil = policy(speaking)
     ids = [tuple(pupil.tokenizer(text)["input_ids"]) for text in (" comply", " refuse now")]
     rows = Rows([Example((1, 2, 3), ids[0]), Example((4,), ids[1])])
-    course = Course(steps=30, rate=1e-2, batch=2)
+    course = FitSettings(steps=30, learning_rate=1e-2, batch_size=2)
     assert fit(pupil, rows, course, seed=1) < 1.0
     assert rows.labels[0].tolist()[len(ids[0]) :] == [-100] * (len(ids[1]) - len(ids[0]))
 
@@ -293,8 +297,8 @@ def test_an_answer_whose_logit_was_raised_while_taught_is_said_less_afterwards(s
         said = {word: pupil.reply_ids(view, word) for word in ("comply", "refuse")}
         rows = Rows([Example(pupil.prompt_ids(view), ids) for ids in said.values()])
         adjusted = {said["comply"][0]: nats}
-        course = Course(steps=60, rate=1e-2, batch=2)
-        fit(pupil, rows, course, seed=1, logit_adjustment=adjusted)
+        course = FitSettings(steps=60, learning_rate=1e-2, batch_size=2)
+        fit(pupil, rows, course, seed=1, logit_bias=adjusted)
         return first_words(pupil.agent, [view], ("comply",)).probability[0, 0]
 
     assert comply(0.0) == pytest.approx(0.5, abs=0.1)
@@ -302,8 +306,8 @@ def test_an_answer_whose_logit_was_raised_while_taught_is_said_less_afterwards(s
 
 
 def test_rates_fall_within_a_course():
-    course = Course(steps=10, rate=1e-2, to=2e-3)
-    rates = [course.rate_at(step) for step in range(10)]
+    course = FitSettings(steps=10, learning_rate=1e-2, final_learning_rate=2e-3)
+    rates = [course.learning_rate_at(step) for step in range(10)]
     assert rates[0] == 1e-2
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] > 2e-3

@@ -16,13 +16,13 @@ from superalign_env.store import Run, digest, validate
 from superalign_training.selfplay import SelfPlay
 from superalign_training.watching import LogLines
 
-FEW = {"steps": 2, "batch": 8}
+FEW = {"steps": 2, "batch_size": 8}
 
 SELF_PLAY = {
     "lineup": {"attacker": "micro/1", "learner": "micro/1", "critic": "micro/1"},
     "train": {
         "attacker": FEW,
-        "learner": {"steps": 2, "cases": 3, "members": 2},
+        "learner": {"steps": 2, "batch_size": 3, "num_generations": 2},
         "critic": FEW,
     },
     "rounds": 2,
@@ -31,7 +31,7 @@ SELF_PLAY = {
         "cases": 16, "check_cases": 8, "one_answer_first": 1, "courses": 1, "imitation": FEW,
     },
     "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0},
-    "supervise": {"cases": 6, "members": 2, "algorithm": {"id": "sft", **FEW}, "replay": {"cases": 4}},
+    "supervise": {"cases": 6, "num_generations": 2, "algorithm": {"id": "sft", **FEW}, "replay": {"cases": 4}},
     "calibrate": {"cases": 6},
     "league": {"share": 0.3, "queries": 4},
     "evaluate": {

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.kto import Kto, in_passes, trainer
-from superalign_training.algorithms.trainers.former_self import log_likelihoods
+from superalign_training.algorithms.updates.ref_policy import completion_logprobs
 from superalign_training.experience import Opinion
 from superalign_training.policy import Lora, Policy
 
@@ -19,13 +19,15 @@ OPINIONS = [*GOOD, *BAD]
 
 
 def likelihoods(policy, opinions=OPINIONS):
-    return np.array(log_likelihoods(policy.model, [one[:2] for one in opinions], batch=8))
+    return np.array(
+        completion_logprobs(policy.model, [one[:2] for one in opinions], batch=8)
+    )
 
 
 def test_the_policy_says_more_of_the_good_and_less_of_the_bad(scratch):
     policy = Policy.from_reference(str(scratch))
     before, steps = likelihoods(policy), []
-    numbers = Kto(steps=30, batch=16, rate=5e-3, passes=99).improve(
+    numbers = Kto(steps=30, batch_size=16, learning_rate=5e-3, num_train_epochs=99).improve(
         policy, OPINIONS, seed=3, on_step=lambda done, n: steps.append(done)
     )
     moved = likelihoods(policy) - before
@@ -49,7 +51,7 @@ def test_both_kinds_weigh_the_same_in_total_unless_told_otherwise():
     good, bad = Kto().weights(OPINIONS)
     assert good * len(GOOD) == pytest.approx(bad * len(BAD))
     assert good * len(GOOD) + bad * len(BAD) == pytest.approx(len(OPINIONS))
-    assert Kto(balance=False, bad=2.0).weights(OPINIONS) == (1.0, 2.0)
+    assert Kto(balance=False, undesirable_weight=2.0).weights(OPINIONS) == (1.0, 2.0)
 
 
 @pytest.mark.parametrize("beta", [0.1, 0.9])
@@ -80,10 +82,12 @@ def test_the_loss_is_that_of_the_paper(scratch, beta):
 
     sigmoid = lambda x: 1.0 / (1.0 + np.exp(-x))  # noqa: E731
     own = np.array(
-        log_likelihoods(policy.model, list(zip(prompts, said, strict=True)), batch=size)
+        completion_logprobs(policy.model, list(zip(prompts, said, strict=True)), batch=size)
     )
     other = np.array(
-        log_likelihoods(policy.model, list(zip(prompts, moved, strict=True)), batch=size)
+        completion_logprobs(
+            policy.model, list(zip(prompts, moved, strict=True)), batch=size
+        )
     )
     kl = max(0.0, (other - elsewhere).mean())
     assert kl > 0
@@ -110,7 +114,9 @@ def test_completions_change_places_within_their_batch_alone(scratch):
 
 def test_at_first_the_policy_is_its_anchor(scratch):
     policy = Policy.from_reference(str(scratch))
-    numbers = Kto(steps=1, batch=16, rate=1e-9).improve(policy, OPINIONS, seed=0)
+    numbers = Kto(steps=1, batch_size=16, learning_rate=1e-9).improve(
+        policy, OPINIONS, seed=0
+    )
     assert numbers["kl"] == pytest.approx(0.0, abs=1e-5)
     # 1 − σ(0) for every opinion, and weights of mean 1.
     assert numbers["loss"] == pytest.approx(0.5, abs=1e-5)
@@ -118,8 +124,10 @@ def test_at_first_the_policy_is_its_anchor(scratch):
 
 def test_the_anchor_may_be_the_untrained_original(scratch):
     policy = Policy.from_reference(str(scratch))
-    Kto(steps=30, batch=16, rate=5e-3, passes=99).improve(policy, OPINIONS, seed=3)
-    first = Kto(steps=1, batch=16, rate=1e-9, anchor="original")
+    Kto(steps=30, batch_size=16, learning_rate=5e-3, num_train_epochs=99).improve(
+        policy, OPINIONS, seed=3
+    )
+    first = Kto(steps=1, batch_size=16, learning_rate=1e-9, ref_policy="original")
     assert first.improve(policy, OPINIONS, seed=1)["loss"] < 0.49
 
 
@@ -154,17 +162,21 @@ def test_broken_weights_are_refused_before_training(scratch):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"beta": 0}, {"batch": 1}, {"good": -1}, {"anchor": "now"}]
+    "wrong",
+    [{"beta": 0}, {"batch_size": 1}, {"desirable_weight": -1}, {"ref_policy": "now"}],
 )
 def test_settings_out_of_bounds_are_refused(wrong):
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError) as raised:
         Kto(**wrong)
+    assert {one["type"] for one in raised.value.errors()} != {"extra_forbidden"}
 
 
 def test_an_adapter_learns_from_opinions(scratch):
     policy = Policy.from_reference(str(scratch), adapter=Lora(rank=4, alpha=8), seed=3)
     before = likelihoods(policy)
-    Kto(steps=40, batch=16, rate=2e-2, passes=99).improve(policy, OPINIONS, seed=3)
+    Kto(steps=40, batch_size=16, learning_rate=2e-2, num_train_epochs=99).improve(
+        policy, OPINIONS, seed=3
+    )
     moved = likelihoods(policy) - before
     assert moved[:4].min() > 0.5
     assert moved[4:].max() < -0.5

@@ -31,8 +31,8 @@ from superalign_training.settings import Settings, read_settings
 
 QUICK = [
     "lineup.learner=micro/0", "lineup.attacker=micro/0", "lineup.critic=micro/0",
-    "train.attacker.steps=2", "train.learner.steps=2", "train.learner.cases=2",
-    "train.learner.members=2", "train.critic.steps=2", "rounds=1", "budget=0.3",
+    "train.attacker.steps=2", "train.learner.steps=2", "train.learner.batch_size=2",
+    "train.learner.num_generations=2", "train.critic.steps=2", "rounds=1", "budget=0.3",
     "judge.cases=8", "judge.check_cases=6", "judge.courses=1", "judge.one_answer_first=1",
     "judge.imitation.steps=2", "attack.cases=8", "attack.waves=2", "attack.min_distinct=0",
     "calibrate.cases=6",
@@ -63,12 +63,17 @@ def test_every_controller_can_be_chosen_by_its_id(name):
 
 def test_a_choice_has_settings_of_its_own():
     plain = composed(
-        ["gap=fixed-large", "gap.steps=3", "train.learner=ppo", "train.learner.clip=0.1"]
+        [
+            "gap=fixed-large",
+            "gap.steps=3",
+            "train.learner=ppo",
+            "train.learner.clip_range=0.1",
+        ]
     )
     settings = read_settings(plain)
     assert (settings.gap.id, settings.gap.steps) == ("fixed-large", 3)
     (learning,) = settings.train["learner"]
-    assert (learning.id, learning.clip) == ("ppo", 0.1)
+    assert (learning.id, learning.clip_range) == ("ppo", 0.1)
     assert (
         read_settings(composed([])).model_copy(update={"run_dir": Settings().run_dir})
         == Settings()
@@ -249,7 +254,7 @@ def test_a_run_is_forked_from_the_command_line(finished, tmp_path):
     with Run.open(second, readonly=True) as run:
         assert run.info.status == "done"
         (learning,) = run.info.config["train"]["learner"]
-        assert (learning["steps"], learning["cases"]) == (1, 3)
+        assert (learning["steps"], learning["batch_size"]) == (1, 3)
         assert run.info.versions["torch"]
         assert run.info.revision
     refused = cli("train", "--resume", f"run_dir={second}", "gap=direct")
@@ -324,12 +329,17 @@ def test_only_runs_that_were_begun_are_resumed(tmp_path):
 
 @pytest.mark.slow
 def test_a_real_sweep_ends_with_a_table_and_the_command_that_compares(tmp_path, capsys):
-    words = [*QUICK, "seed=0,1", "train.learner.rate=1e-3,-1", f"run_dir={tmp_path}/sweep"]
+    words = [
+        *QUICK,
+        "seed=0,1",
+        "train.learner.learning_rate=1e-3,-1",
+        f"run_dir={tmp_path}/sweep",
+    ]
     with pytest.raises(InvalidOption, match="rate"):
         launch_sweep(words)
     assert not (tmp_path / "sweep").exists(), "nonsense stops before the first run"
     del words[-2]
-    words = ["train.learner=grpo,ppo", *(w for w in words if "members" not in w)]
+    words = ["train.learner=grpo,ppo", *(w for w in words if "num_generations" not in w)]
     found = launch_sweep(words, jobs=2)
     assert [result.code for result in found] == [0] * 4
     text = capsys.readouterr().out

@@ -51,8 +51,8 @@ def settings(model, **lineup):
         {
             "lineup": {**dict.fromkeys(ENROLLED, str(model)), **lineup},
             "train": {
-                "attacker": {"steps": 2, "batch": 4},
-                "learner": {"steps": 1, "cases": 24, "members": 4},
+                "attacker": {"steps": 2, "batch_size": 4},
+                "learner": {"steps": 1, "batch_size": 24, "num_generations": 4},
             },
             "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0},
             "learn": {"vanilla": 0.7},

@@ -28,10 +28,10 @@ TINY = {
     "exam": 6,
 }
 SMALL = {
-    "ppo": {"cases": 8},
-    "ppo-token": {"cases": 8},
-    "grpo": {"cases": 4, "members": 2},
-    "grpo-forked": {"cases": 4, "members": 2},
+    "ppo": {"batch_size": 8},
+    "ppo-token": {"batch_size": 8},
+    "grpo": {"batch_size": 4, "num_generations": 2},
+    "grpo-forked": {"batch_size": 4, "num_generations": 2},
     "sb3": {"copies": 8, "n_steps": 8, "batch_size": 64},
 }
 
@@ -97,7 +97,7 @@ def test_the_seeds_of_the_claim_are_five_and_nobody_saw_them():
 class Greedy:
     """An algorithm that plays three times as many cases as it was told."""
 
-    members, cases, rate, steps = 1, 2, 1e-3, 1
+    num_generations, batch_size, learning_rate, steps = 1, 2, 1e-3, 1
 
     def model_copy(self, *, update):
         made = Greedy()
@@ -106,7 +106,7 @@ class Greedy:
 
     def improve(self, policy, experience, *, seed):
         assert self.steps > 0
-        experience.play(0, 3 * self.steps * self.cases)
+        experience.play(0, 3 * self.steps * self.batch_size)
 
 
 def test_who_samples_too_much_is_stopped_and_looked_at_all_the_same(toys, monkeypatch):

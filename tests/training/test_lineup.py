@@ -77,11 +77,11 @@ def test_the_command_line_says_it_all():
         "lineup.attacker=search",
         "lineup.critic=keyword",
         "train.learner=ppo",
-        "train.learner.clip=0.1",
+        "train.learner.clip_range=0.1",
     )
     assert settings.learning == ("learner",)
     (ppo,) = settings.by_pay("learner")
-    assert (ppo.id, ppo.clip) == ("ppo", 0.1)
+    assert (ppo.id, ppo.clip_range) == ("ppo", 0.1)
     assert settings.train["critic"] is None and settings.train["attacker"] is None
 
 
@@ -215,8 +215,8 @@ def test_two_cooperating_roles_learn(speaking, tmp_path):
         scenario=OURS["relay-race"],
         lineup={"giver": str(speaking), "guesser": str(speaking)},
         train={
-            "giver": {"id": "reinforce", "steps": 2, "cases": 8},
-            "guesser": {"id": "grpo", "steps": 2, "cases": 4, "members": 4},
+            "giver": {"id": "reinforce", "steps": 2, "batch_size": 8},
+            "guesser": {"id": "grpo", "steps": 2, "batch_size": 4, "num_generations": 4},
         },
     )
     assert stages == [
@@ -241,8 +241,8 @@ def test_two_of_four_roles_learn_by_different_algorithms(speaking, tmp_path):
             "notary": "random-menu",
         },
         train={
-            "seller": {"id": "ppo", "steps": 2, "cases": 8},
-            "buyer": {"id": "rloo", "steps": 2, "cases": 4, "members": 4},
+            "seller": {"id": "ppo", "steps": 2, "batch_size": 8},
+            "buyer": {"id": "rloo", "steps": 2, "batch_size": 4, "num_generations": 4},
         },
     )
     assert changed == {"seller", "buyer"}
@@ -259,7 +259,7 @@ def test_a_learner_is_paid_for_each_of_five_answers(speaking, tmp_path):
             "learner": str(speaking),
             "critic": "random-menu",
         },
-        train={"learner": {"id": "reinforce", "steps": 2, "cases": 6}},
+        train={"learner": {"id": "reinforce", "steps": 2, "batch_size": 6}},
     )
     assert changed == {"learner"} and "improve-learner" in stages
     with Run.open(tmp_path / "run", readonly=True) as run:
@@ -275,7 +275,7 @@ def test_two_roles_share_one_policy_and_all_its_seats_are_learned_from(speaking,
         scenario="echo",
         options={"max_cycles": 2},
         lineup={"speaker": str(speaking)},
-        train={"speaker": {"id": "reinforce", "steps": 1, "cases": 4}},
+        train={"speaker": {"id": "reinforce", "steps": 1, "batch_size": 4}},
     )
     assert stages.count("improve-speaker") == 1
     with Run.open(tmp_path / "run", readonly=True) as run:
@@ -301,7 +301,7 @@ def test_red_team_trains_against_a_frozen_critic_and_a_scripted_attacker(
     stages, _ = trained(
         tmp_path / "run",
         lineup={"learner": str(speaking), "attacker": "search", "critic": critic},
-        train={"learner": {"id": "reinforce", "steps": 1, "cases": 8}},
+        train={"learner": {"id": "reinforce", "steps": 1, "batch_size": 8}},
         budget=0.2,
     )
     assert stages == ["evaluate", "learn", "annotate", "evaluate", "alarms", "test"]
@@ -333,7 +333,7 @@ def test_a_seat_wins_over_its_role(speaking, tmp_path):
             "critic": "keyword",
             "critic_1": {"id": "fixed", "text": "score 9 sure 9"},
         },
-        train={"learner": {"id": "reinforce", "steps": 1, "cases": 4}},
+        train={"learner": {"id": "reinforce", "steps": 1, "batch_size": 4}},
     )
     with Run.open(tmp_path / "run", readonly=True) as run:
         said = {
@@ -353,7 +353,7 @@ def test_a_python_object_must_be_there_again_to_resume(speaking, tmp_path):
     run = {
         "run_dir": str(tmp_path / "run"),
         "evaluate": BRIEF,
-        "train": {"learner": {"id": "reinforce", "steps": 1, "cases": 4}},
+        "train": {"learner": {"id": "reinforce", "steps": 1, "batch_size": 4}},
         "lineup": {"learner": str(speaking), "attacker": "search", "critic": script},
     }
     SelfPlay(rounds=1, **run).run()

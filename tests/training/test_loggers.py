@@ -176,13 +176,13 @@ def test_a_logger_that_fails_never_stops_a_run(speaking, tmp_path, monkeypatch):
     path, broken, whole = tmp_path / "run", Wandb(fails_after=2), Trackio()
     monkeypatch.setitem(sys.modules, "wandb", broken)
     monkeypatch.setitem(sys.modules, "trackio", whole)
-    few = {"steps": 2, "batch": 4}
+    few = {"steps": 2, "batch_size": 4}
     play = SelfPlay(
         run_dir=path,
         log_to=["wandb", "trackio"],
         lineup=dict.fromkeys(("learner", "attacker", "critic"), str(speaking)),
         train={
-            "learner": {"id": "ppo", "steps": 2, "cases": 4},
+            "learner": {"id": "ppo", "steps": 2, "batch_size": 4},
             **{role: {"id": "sft", **few} for role in ("attacker", "critic")},
         },
         rounds=1,

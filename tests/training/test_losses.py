@@ -114,8 +114,10 @@ def own_entropy(policy, rows):
 
 
 ONE_STEP = {
-    "ppo": Ppo(steps=1, cases=8, epochs=1, minibatches=1, kl=0.0, entropy=1.0),
-    "reinforce": Reinforce(steps=1, cases=8, kl=0.0, entropy=1.0),
+    "ppo": Ppo(
+        steps=1, batch_size=8, update_epochs=1, num_minibatches=1, kl_coef=0.0, ent_coef=1.0
+    ),
+    "reinforce": Reinforce(steps=1, batch_size=8, kl_coef=0.0, ent_coef=1.0),
 }
 
 
@@ -138,14 +140,20 @@ def test_entropy_is_of_own_words_alone_and_its_bonus_raises_it(toys, name):
 
 
 @pytest.mark.parametrize("name", ONE_STEP)
-def test_a_weight_on_divergence_keeps_a_policy_near_its_anchor(toys, name):
+def test_a_weight_on_divergence_keeps_a_policy_near_the_reference_policy(toys, name):
     moved = []
     for kl in (0.0, 5.0):
         policy = toys.small_policy()
         rows = toys.Delayed(policy)(0, 32)
         assert len({row.to_go for row in rows}) == 2
         algorithm = ONE_STEP[name].model_copy(
-            update={"steps": 8, "cases": 32, "rate": 1e-2, "entropy": 0.0, "kl": kl}
+            update={
+                "steps": 8,
+                "batch_size": 32,
+                "learning_rate": 1e-2,
+                "ent_coef": 0.0,
+                "kl_coef": kl,
+            }
         )
         algorithm.improve(policy, Live(lambda *_, r=rows: r), seed=1)
         ids = torch.tensor([row.prompt_ids + row.completion_ids for row in rows])
@@ -166,7 +174,7 @@ def test_a_turn_is_valued_by_what_was_read_before_it(toys):
     before = [len(row.prompt_ids) - 1 + begin for row in rows[:1] for begin, _ in row.spans]
     to_go = torch.tensor([row.turns_to_go for row in rows])
     expected = 0.5 * (values[:, before] - to_go).pow(2).mean().item()
-    algorithm = ONE_STEP["ppo"].model_copy(update={"cases": 16, "trace": 1.0})
+    algorithm = ONE_STEP["ppo"].model_copy(update={"batch_size": 16, "gae_lambda": 1.0})
     numbers = algorithm.improve(policy, Live(lambda *_: rows), seed=1)
     assert numbers["value_loss"] == pytest.approx(expected, rel=1e-4)
 
@@ -212,7 +220,9 @@ def test_long_gradients_are_shortened(toys, name):
     for max_norm in (1.0, 1e-12):
         policy = toys.small_policy()
         rows, before = toys.Delayed(policy)(0, 8), policy.snapshot()
-        algorithm = ONE_STEP[name].model_copy(update={"max_norm": max_norm, "rate": 1e-2})
+        algorithm = ONE_STEP[name].model_copy(
+            update={"max_grad_norm": max_norm, "learning_rate": 1e-2}
+        )
         algorithm.improve(policy, Live(lambda *_, r=rows: r), seed=1)
         after = policy.snapshot()
         moved.append(max((after[n] - before[n]).abs().max().item() for n in before))

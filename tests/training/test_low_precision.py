@@ -26,8 +26,8 @@ PREFERENCES = [
     Preference(prompt, (30 + n, 1), (40 + n, 1)) for n, prompt in enumerate(PROMPTS)
 ]
 OPINIONS = [Opinion(prompt, (30 + n, 1), n % 2 == 0) for n, prompt in enumerate(PROMPTS)]
-LESSONS = {"rate": 1e-3, "steps": 8, "batch": 4, "passes": 99}
-ROUND = {"rate": 1e-3, "steps": 8, "cases": 4, "members": 4}
+LESSONS = {"learning_rate": 1e-3, "steps": 8, "batch_size": 4, "num_train_epochs": 99}
+ROUND = {"learning_rate": 1e-3, "steps": 8, "batch_size": 4, "num_generations": 4}
 ALGORITHMS = {
     "sft": (Sft(**LESSONS), EXAMPLES),
     "weak-to-strong": (WeakToStrong(**LESSONS, method="confidence"), EXAMPLES),
@@ -135,7 +135,14 @@ def test_a_scorer_in_bfloat16_follows_float32(narrow):
 def test_small_steps_are_not_lost(narrow, recorded):
     policy = Policy.from_reference(str(narrow), dtype="bfloat16")
     before = masters(policy)
-    course = Ppo(steps=20, cases=4, members=4, epochs=2, minibatches=2, rate=1e-6)
+    course = Ppo(
+        steps=20,
+        batch_size=4,
+        num_generations=4,
+        update_epochs=2,
+        num_minibatches=2,
+        learning_rate=1e-6,
+    )
     course.improve(policy, recorded, seed=1)
     moved = change(before, masters(policy)) != 0
     assert moved.float().mean() >= 0.99
@@ -164,7 +171,7 @@ def test_wide_weights_are_their_own_masters(narrow):
     stepped = optimizer.param_groups[0]["params"]
     weights = policy.model_weights().values()
     assert all(one is other for one, other in zip(stepped, weights, strict=True))
-    Sft(steps=1, batch=4).improve(policy, EXAMPLES, seed=1)
+    Sft(steps=1, batch_size=4).improve(policy, EXAMPLES, seed=1)
     kinds = {name.partition(":")[0] for name in policy.optimiser.moments()}
     assert kinds == {"step", "exp_avg", "exp_avg_sq"}
     assert policy.snapshot().keys() == policy.model_weights().keys()
@@ -179,7 +186,9 @@ def test_a_value_head_and_an_adapter_in_either_dtype(narrow, recorded):
             assert weight.dtype == torch.float32, "as peft has it"
             weight.data = weight.data.to(dtype)
         before = masters(policy)
-        Ppo(steps=2, cases=4, members=4, rate=1e-6).improve(policy, recorded, seed=1)
+        Ppo(steps=2, batch_size=4, num_generations=4, learning_rate=1e-6).improve(
+            policy, recorded, seed=1
+        )
         assert (change(before, masters(policy)) != 0).float().mean() > 0.99
         wider = policy.optimizer(0.0).masters
         narrow_ones = set(policy.model_weights().values()) if dtype.itemsize < 4 else set()
@@ -188,7 +197,9 @@ def test_a_value_head_and_an_adapter_in_either_dtype(narrow, recorded):
 
 
 def train(policy, rate=1e-6, steps=3):
-    Sft(steps=steps, batch=4, rate=rate, passes=99).improve(policy, EXAMPLES, seed=1)
+    Sft(steps=steps, batch_size=4, learning_rate=rate, num_train_epochs=99).improve(
+        policy, EXAMPLES, seed=1
+    )
 
 
 def test_a_restored_policy_goes_on_from_the_masters_of_its_snapshot(narrow):
@@ -258,4 +269,6 @@ def test_gradients_are_dropped_where_they_lie(narrow):
 
 def test_no_trainer_computes_in_other_numbers_than_the_model():
     for device in ("cpu", "cuda"):
-        assert not shared_arguments(steps=1, rate=1.0, seed=1, device=device)["bf16"]
+        assert not shared_arguments(steps=1, learning_rate=1.0, seed=1, device=device)[
+            "bf16"
+        ]

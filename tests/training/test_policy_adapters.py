@@ -38,7 +38,9 @@ def on(base, seed=0, **lora):
 
 
 def train(policy, seed=1, rate=3e-2):
-    Sft(steps=4, batch=4, rate=rate, passes=99).improve(policy, ROWS, seed=seed)
+    Sft(steps=4, batch_size=4, learning_rate=rate, num_train_epochs=99).improve(
+        policy, ROWS, seed=seed
+    )
 
 
 def logits(policy):

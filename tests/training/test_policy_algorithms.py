@@ -24,17 +24,17 @@ PREFERENCES = [
     Preference(prompt, (30 + n, 1), (40 + n, 1)) for n, prompt in enumerate(PROMPTS)
 ]
 OPINIONS = [Opinion(prompt, (30 + n, 1), n % 2 == 0) for n, prompt in enumerate(PROMPTS)]
-RATE = {"rate": 1e-2, "steps": 2}
-ROUND = {**RATE, "cases": 2, "members": 4}
+RATE = {"learning_rate": 1e-2, "steps": 2}
+ROUND = {**RATE, "batch_size": 2, "num_generations": 4}
 ALGORITHMS = {
-    "sft": (Sft(**RATE, batch=3), EXAMPLES),
-    "weak-to-strong": (WeakToStrong(**RATE, batch=3, method="confidence"), EXAMPLES),
-    "dpo": (Dpo(**RATE, batch=3, anchor="original"), PREFERENCES),
-    "kto": (Kto(**RATE, batch=4), OPINIONS),
-    "grpo": (Grpo(**ROUND, kl=0.1), None),
+    "sft": (Sft(**RATE, batch_size=3), EXAMPLES),
+    "weak-to-strong": (WeakToStrong(**RATE, batch_size=3, method="confidence"), EXAMPLES),
+    "dpo": (Dpo(**RATE, batch_size=3, ref_policy="original"), PREFERENCES),
+    "kto": (Kto(**RATE, batch_size=4), OPINIONS),
+    "grpo": (Grpo(**ROUND, beta=0.1), None),
     "rloo": (Rloo(**ROUND), None),
     "reinforce": (Reinforce(**ROUND), None),
-    "ppo": (Ppo(**ROUND, kl=0.1, anchor="original"), None),
+    "ppo": (Ppo(**ROUND, kl_coef=0.1, ref_policy="original"), None),
 }
 KINDS = {
     "whole": {},

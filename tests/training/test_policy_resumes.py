@@ -82,7 +82,7 @@ def test_a_loop_of_ones_own(scratch, tmp_path, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_trainer_of_trl(scratch, tmp_path, kind):
     rows = [Example((20 + n, 21), (30 + n % 3, 1)) for n in range(12)]
-    course = Sft(steps=3, batch=4, rate=1e-2)
+    course = Sft(steps=3, batch_size=4, learning_rate=1e-2)
     straight, broken = (
         Policy.from_reference(str(scratch), **KINDS[kind], seed=4) for _ in range(2)
     )

@@ -18,11 +18,11 @@ from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
 from superalign_training.algorithms.sft import Sft
-from superalign_training.algorithms.trainers.former_self import log_likelihoods
 from superalign_training.algorithms.trainers.group_trainer import GroupTrainer
 from superalign_training.algorithms.updates.fitting import Rows
-from superalign_training.algorithms.updates.hindsight import look_back
 from superalign_training.algorithms.updates.memory import MicroBatch
+from superalign_training.algorithms.updates.old_logprobs import compute_old_logprobs
+from superalign_training.algorithms.updates.ref_policy import completion_logprobs
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.experience import (
     Example,
@@ -142,15 +142,17 @@ def seen_by_trl(monkeypatch):
 def test_ppo_and_reinforce(policy):
     rows = errands(policy)
     for valued in (False, True):
-        before = look_back(policy, rows, anchor=None, valued=valued, micro=MicroBatch(3))
-        assert off(rows, before.logprobs) < NATS
-    numbers = Ppo(steps=1, cases=4, members=2, epochs=1, minibatches=1).improve(
-        policy, Live(lambda *_: rows), seed=1
-    )
+        before = compute_old_logprobs(
+            policy, rows, ref=None, values=valued, micro=MicroBatch(3)
+        )
+        assert off(rows, before.old_logprobs) < NATS
+    numbers = Ppo(
+        steps=1, batch_size=4, num_generations=2, update_epochs=1, num_minibatches=1
+    ).improve(policy, Live(lambda *_: rows), seed=1)
     assert numbers["approx_kl"] < NATS**2, "the pass that is trained on finds the same"
     assert numbers["clip_fraction"] == 0
     rows = errands(policy)
-    numbers = Reinforce(steps=1, cases=4, members=2).improve(
+    numbers = Reinforce(steps=1, batch_size=4, num_generations=2).improve(
         policy, Live(lambda *_: rows), seed=1
     )
     assert numbers["kl"] < NATS**2
@@ -160,7 +162,7 @@ def test_ppo_and_reinforce(policy):
 def test_groups(policy, algorithm, seen_by_trl):
     rows = errands(policy)
     differences = seen_by_trl(rows)
-    course = algorithm(steps=1, cases=4, members=2, kl=0.1, anchor="round")
+    course = algorithm(steps=1, batch_size=4, num_generations=2, ref_policy="round")
     course.improve(policy, Live(lambda *_: rows), seed=1)
     assert len(differences) > 8, "the policy and what it is held to read all rows"
     assert max(differences) < NATS
@@ -168,20 +170,20 @@ def test_groups(policy, algorithm, seen_by_trl):
 
 def test_lessons(policy):
     said, recorded = turns(errands(policy))
-    found = torch.tensor(log_likelihoods(policy.model, said, batch=5))
+    found = torch.tensor(completion_logprobs(policy.model, said, batch=5))
     assert (found - recorded).abs().max() < NATS
     lessons = Rows([Example(*one) for one in said])
-    nats, _ = lessons.surprises(policy.model, torch.arange(len(said)))
+    nats, _ = lessons.token_losses(policy.model, torch.arange(len(said)))
     assert (nats.sum(1).detach() + recorded).abs().max() < NATS
     pairs = [
         Preference(prompt, words, (*words, 5))
         for prompt, words in said
         if len(prompt) < CONTEXT - 4
     ]
-    numbers = Dpo(steps=1, batch=8).improve(policy, pairs, seed=1)
+    numbers = Dpo(steps=1, batch_size=8).improve(policy, pairs, seed=1)
     assert abs(numbers["margin"]) < NATS, "the policy is its own former self as yet"
     opinions = [Opinion(*one, place % 2 == 0) for place, one in enumerate(said)]
-    numbers = Kto(steps=1, batch=8).improve(policy, opinions, seed=1)
+    numbers = Kto(steps=1, batch_size=8).improve(policy, opinions, seed=1)
     assert abs(numbers["kl"]) < NATS
     assert numbers["loss"] == pytest.approx(0.5, abs=NATS)
 
@@ -216,14 +218,14 @@ def test_rows_that_fill_the_context(name, cut):
         for member in range(2)
     ]
     said = [(row.prompt_ids, row.completion_ids) for row in rows]
-    few = {"steps": 1, "batch": 4}
+    few = {"steps": 1, "batch_size": 4}
     algorithms = {
         **{
-            kind(steps=1, cases=4, members=2): Live(lambda *_: rows)
+            kind(steps=1, batch_size=4, num_generations=2): Live(lambda *_: rows)
             for kind in (Grpo, Rloo)
         },
-        Ppo(steps=1, cases=4, members=2): Live(lambda *_: rows),
-        Reinforce(steps=1, cases=4, members=2): Live(lambda *_: rows),
+        Ppo(steps=1, batch_size=4, num_generations=2): Live(lambda *_: rows),
+        Reinforce(steps=1, batch_size=4, num_generations=2): Live(lambda *_: rows),
         Sft(**few): [Example(*one) for one in said],
         WeakToStrong(**few): [Example(*one) for one in said],
         Dpo(**few): [Preference(p, w, w[::-1]) for p, w in said],
@@ -259,7 +261,7 @@ def test_what_a_prompt_asks_for_is_learned(name, toys):
                 rows.append(row._replace(prompt_ids=prompt))
         return rows
 
-    course = Grpo(steps=80, cases=8, members=8, rate=1e-2, kl=0.0)
+    course = Grpo(steps=80, batch_size=8, num_generations=8, learning_rate=1e-2, beta=0.0)
     numbers = course.improve(policy, Live(play), seed=1)
     assert numbers["reward"] > 0.95
 
@@ -299,7 +301,9 @@ def test_an_adapters_dropout_outlives_dpo(scratch):
         str(scratch), adapter=Lora(rank=2, dropout=0.25), base=shared_base(str(scratch))
     )
     before = rates(policy.model)
-    Dpo(steps=1, batch=2).improve(policy, [Preference((20,), (30, 1), (31, 1))], seed=1)
+    Dpo(steps=1, batch_size=2).improve(
+        policy, [Preference((20,), (30, 1), (31, 1))], seed=1
+    )
     assert rates(policy.model) == before
     assert 0.25 in before
 
@@ -309,7 +313,7 @@ def test_activations_are_recomputed_in_every_update(algorithm):
     plain, thrifty = policy_of("Llama"), policy_of("Llama")
     thrifty = Policy(thrifty.agent, recompute=True)
     rows = errands(plain)
-    course = algorithm(steps=1, cases=4, members=2)
+    course = algorithm(steps=1, batch_size=4, num_generations=2)
     calls = []
     for module in thrifty.model.modules():
         inner = getattr(module, "_gradient_checkpointing_func", None)

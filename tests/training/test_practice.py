@@ -11,7 +11,7 @@ from superalign_training.loop.novelty import with_novelty
 from superalign_training.loop.residents import Residents
 from superalign_training.selfplay import SelfPlay
 
-FEW = {"steps": 2, "batch": 4}
+FEW = {"steps": 2, "batch_size": 4}
 
 
 def tiny(model, run_dir, **more):
@@ -22,12 +22,12 @@ def tiny(model, run_dir, **more):
         "train": {
             "attacker": [
                 {"id": "sft", **FEW},
-                {"id": "reinforce", "steps": 3, "cases": 4},
+                {"id": "reinforce", "steps": 3, "batch_size": 4},
             ],
-            "learner": {"id": "ppo", "steps": 2, "cases": 24},
+            "learner": {"id": "ppo", "steps": 2, "batch_size": 24},
             "critic": [
-                {"id": "sft", "rate": 5e-4, **FEW},
-                {"id": "rloo", "steps": 2, "cases": 3},
+                {"id": "sft", "learning_rate": 5e-4, **FEW},
+                {"id": "rloo", "steps": 2, "batch_size": 3},
             ],
         },
         "rounds": 2,
@@ -102,12 +102,12 @@ def test_a_league_plays_and_is_measured_after_each_round(earned):
 
 def test_lessons_come_before_rewards_where_they_are_asked_for(speaking, tmp_path):
     path = tmp_path / "run"
-    few = {"steps": 2, "batch": 4}
+    few = {"steps": 2, "batch_size": 4}
     lessons = {
         "cases": 24,
-        "members": 4,
+        "num_generations": 4,
         "algorithm": {"id": "kto", **few},
-        "replay": {"cases": 4, "members": 2, "imitation": few},
+        "replay": {"cases": 4, "num_generations": 2, "imitation": few},
     }
     asked = tiny(speaking, path, rounds=1, supervise=lessons)
     asked["evaluate"] |= {"survey": True}

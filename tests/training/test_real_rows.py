@@ -17,8 +17,8 @@ from superalign_scenarios.microworld.source import MicroWorld
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "training.md"
 TINY = [
     "lineup.learner=micro/0", "lineup.attacker=micro/0", "lineup.critic=micro/0",
-    "train.attacker.steps=1", "train.learner.steps=1", "train.learner.cases=2",
-    "train.learner.members=2", "train.learner.fork=false", "train.critic.steps=1",
+    "train.attacker.steps=1", "train.learner.steps=1", "train.learner.batch_size=2",
+    "train.learner.num_generations=2", "train.learner.fork=false", "train.critic.steps=1",
     "judge.cases=8", "judge.check_cases=4", "judge.one_answer_first=1",
     "judge.imitation.steps=1", "attack.cases=6", "calibrate.cases=4",
     "evaluate.cases=10", "evaluate.attack_cases=4", "evaluate.fresh_queries=4",

@@ -29,7 +29,13 @@ def margins(scorer, pairs=PAIRS):
 def test_what_is_preferred_scores_higher_and_the_policy_stays_as_it_is(scratch, tmp_path):
     policy = Policy.from_reference(str(scratch))
     before, steps = policy.hash, []
-    settings = RewardModel(folder=tmp_path / "rm", steps=30, batch=12, rate=5e-3, passes=99)
+    settings = RewardModel(
+        folder=tmp_path / "rm",
+        steps=30,
+        batch_size=12,
+        learning_rate=5e-3,
+        num_train_epochs=99,
+    )
     numbers = settings.improve(
         policy, PAIRS, seed=3, on_step=lambda done, n: steps.append(done)
     )
@@ -50,7 +56,7 @@ def test_what_is_preferred_scores_higher_and_the_policy_stays_as_it_is(scratch, 
 
 def test_one_answer_scores_as_in_a_batch(scratch):
     scorer = Scorer.of(Policy.from_reference(str(scratch)))
-    RewardModel(steps=10, batch=12, rate=5e-3).teach(scorer, PAIRS, seed=0)
+    RewardModel(steps=10, batch_size=12, learning_rate=5e-3).teach(scorer, PAIRS, seed=0)
     uneven = [((5,), (6, 7, 8, 1)), ((5, 9, 9), (1,))]
     assert scorer.scores(uneven) == pytest.approx(
         [scorer.score(*one) for one in uneven], abs=1e-5
@@ -61,7 +67,7 @@ def test_one_answer_scores_as_in_a_batch(scratch):
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(scratch):
     def trained(seed):
         scorer = Scorer.of(Policy.from_reference(str(scratch)))
-        RewardModel(steps=5, batch=4).teach(scorer, PAIRS, seed=seed)
+        RewardModel(steps=5, batch_size=4).teach(scorer, PAIRS, seed=seed)
         return scorer.hash
 
     assert trained(11) == trained(11) != trained(12)
@@ -70,7 +76,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(scratch):
 def test_the_optimiser_goes_on_where_it_stopped(scratch):
     scorer = Scorer.of(Policy.from_reference(str(scratch)))
     for seed in (1, 2):
-        RewardModel(steps=3, batch=4).teach(scorer, PAIRS, seed=seed)
+        RewardModel(steps=3, batch_size=4).teach(scorer, PAIRS, seed=seed)
     state = scorer.optimizer(1.0).state
     assert {int(moments["step"]) for moments in state.values()} == {6}
 
@@ -80,7 +86,7 @@ def test_the_loss_is_bradley_terry_with_centred_scores(scratch):
     with torch.no_grad():
         scorer.model.score.weight.normal_(generator=torch.Generator().manual_seed(2))
     pairs = PAIRS[:5]
-    made = trainer(RewardModel(center=0.2), scorer, pairs)
+    made = trainer(RewardModel(center_rewards_coefficient=0.2), scorer, pairs)
     rows = [made.train_dataset[place] for place in range(len(pairs))]
     with torch.no_grad():
         found = float(made.compute_loss(scorer.model, made.data_collator(rows)))
@@ -131,9 +137,9 @@ def test_a_tokenizer_without_pad_token_will_do(scratch):
     policy.tokenizer.pad_token = None
     scorer = Scorer.of(policy)
     uneven = [Preference((5, 6), (7, 8), (9,)), Preference((5,), (10,), (9, 9))]
-    numbers = RewardModel(steps=20, batch=2, rate=5e-3, passes=99).teach(
-        scorer, uneven, seed=0
-    )
+    numbers = RewardModel(
+        steps=20, batch_size=2, learning_rate=5e-3, num_train_epochs=99
+    ).teach(scorer, uneven, seed=0)
     assert (margins(scorer, uneven) > 0).all()
     assert math.isfinite(numbers["loss"])
 
@@ -142,7 +148,9 @@ def test_the_body_of_an_adapter_is_that_of_its_base_with_the_adapter_added(scrat
     policy = Policy.from_reference(str(scratch), adapter=Lora(rank=4, alpha=8), seed=3)
     plain = Scorer.of(Policy.from_reference(str(scratch))).hash
     assert Scorer.of(policy).hash == plain, "a fresh adapter adds nothing"
-    Dpo(steps=20, batch=12, rate=2e-2, passes=99).improve(policy, PAIRS, seed=3)
+    Dpo(steps=20, batch_size=12, learning_rate=2e-2, num_train_epochs=99).improve(
+        policy, PAIRS, seed=3
+    )
     scorer = Scorer.of(policy)
     assert scorer.hash != plain
     ids = torch.tensor([[30, 31, 32, 40, 1]])

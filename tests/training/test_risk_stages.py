@@ -26,7 +26,7 @@ from superalign_training.loop.weighing.corrections import propose, settled
 from superalign_training.settings import read_settings
 from superalign_training.watching import Silent
 
-FEW = {"steps": 4, "batch": 8}
+FEW = {"steps": 4, "batch_size": 8}
 
 ROLES = ("attacker", "learner", "critic")
 

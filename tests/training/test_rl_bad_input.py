@@ -10,15 +10,15 @@ from superalign_training.algorithms.grpo import Grpo
 from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
-from superalign_training.algorithms.updates.descent import Descent
 from superalign_training.algorithms.updates.memory import MicroBatch
+from superalign_training.algorithms.updates.policy_optimizer import PolicyOptimizer
 from superalign_training.experience import Live
 
 ALGORITHMS = {
-    "grpo": Grpo(steps=2, cases=4, members=4, kl=0.0),
-    "rloo": Rloo(steps=2, cases=4, members=4, kl=0.0),
-    "reinforce": Reinforce(steps=2, cases=8, members=2, kl=0.0),
-    "ppo": Ppo(steps=2, cases=8, members=2, kl=0.0),
+    "grpo": Grpo(steps=2, batch_size=4, num_generations=4, beta=0.0),
+    "rloo": Rloo(steps=2, batch_size=4, num_generations=4, beta=0.0),
+    "reinforce": Reinforce(steps=2, batch_size=8, num_generations=2, kl_coef=0.0),
+    "ppo": Ppo(steps=2, batch_size=8, num_generations=2, kl_coef=0.0),
 }
 every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)
 
@@ -45,7 +45,7 @@ def test_pay_that_is_no_number_names_its_episode_and_moves_nothing(toys, name, p
         broken = row.case == 1 and row.member == 1
         return row._replace(turn_rewards=(pay,), to_go=pay) if broken else row
 
-    play = paying(toys.Bandit(policy, members=algorithm.members), spoil)
+    play = paying(toys.Bandit(policy, members=algorithm.num_generations), spoil)
     before, updates = policy.snapshot(), policy.updates
     with pytest.raises(InvalidOption, match=r"c1-m1 pays learner_0 -?(nan|inf)"):
         algorithm.improve(policy, Live(play), seed=1)
@@ -59,7 +59,7 @@ def test_pay_that_is_no_number_names_its_episode_and_moves_nothing(toys, name, p
 def test_equal_pay_is_called_flat_and_moves_nothing(toys, name):
     policy, algorithm = toys.small_policy(), ALGORITHMS[name]
     play = paying(
-        toys.Bandit(policy, members=algorithm.members),
+        toys.Bandit(policy, members=algorithm.num_generations),
         lambda row: row._replace(turn_rewards=(0.7,), to_go=0.7),
     )
     before = policy.snapshot()
@@ -82,7 +82,13 @@ def test_equal_pay_still_lets_divergence_draw_a_policy_back(toys, name):
                 0.2 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(3))
             )
     algorithm = ALGORITHMS[name].model_copy(
-        update={"kl": 1.0, "anchor": "original", "steps": 15, "cases": 64, "rate": 1e-2}
+        update={
+            **toys.kl_weight(ALGORITHMS[name], 1.0),
+            "ref_policy": "original",
+            "steps": 15,
+            "batch_size": 64,
+            "learning_rate": 1e-2,
+        }
     )
     play = paying(
         toys.Bandit(policy), lambda row: row._replace(turn_rewards=(0.7,), to_go=0.7)
@@ -107,7 +113,7 @@ def test_rows_without_a_word_are_left_out(toys, name):
             return row
         return row._replace(completion_ids=(), env_mask=(), spans=((0, 0),), logprobs=())
 
-    play = toys.Bandit(policy, members=algorithm.members)
+    play = toys.Bandit(policy, members=algorithm.num_generations)
     numbers = algorithm.improve(policy, Live(paying(play, silence)), seed=1)
     assert all(math.isfinite(value) for value in numbers.values())
     with pytest.raises(InvalidOption, match="no turn to learn from"):
@@ -121,7 +127,7 @@ def test_rows_without_a_word_are_left_out(toys, name):
 @every_algorithm
 def test_words_without_a_prompt_are_refused(toys, name):
     policy, algorithm = toys.small_policy(), ALGORITHMS[name]
-    play = toys.Bandit(policy, members=algorithm.members)
+    play = toys.Bandit(policy, members=algorithm.num_generations)
     with pytest.raises(InvalidOption, match="without a prompt; record prompt_ids"):
         algorithm.improve(
             policy, Live(paying(play, lambda row: row._replace(prompt_ids=()))), seed=1
@@ -148,9 +154,13 @@ def one_update(toys, name, monkeypatch, *, room=None, micro_batch=None):
     """Improve a fresh policy once on rows that were played beforehand."""
     policy = toys.small_policy()
     algorithm = ALGORITHMS[name].model_copy(
-        update={"steps": 1, "kl": 0.1, "micro_batch": micro_batch}
+        update={
+            "steps": 1,
+            **toys.kl_weight(ALGORITHMS[name], 0.1),
+            "micro_batch_size": micro_batch,
+        }
     )
-    rows = toys.Delayed(policy, members=algorithm.members)(0, algorithm.cases)
+    rows = toys.Delayed(policy, members=algorithm.num_generations)(0, algorithm.batch_size)
     with monkeypatch.context() as patch:
         if room is not None:
             cramp(patch, policy, room)
@@ -172,9 +182,9 @@ def test_out_of_memory_halves_the_pieces_says_so_once_and_changes_nothing(
     toys, name, monkeypatch
 ):
     whole = one_update(toys, name, monkeypatch)
-    with pytest.warns(RuntimeWarning, match="micro_batch=") as said:
+    with pytest.warns(RuntimeWarning, match="micro_batch_size=") as said:
         pieces = one_update(toys, name, monkeypatch, room=2)
-    assert len([w for w in said if "micro_batch" in str(w.message)]) == 1
+    assert len([w for w in said if "micro_batch_size" in str(w.message)]) == 1
     for weight in whole:
         torch.testing.assert_close(pieces[weight], whole[weight], atol=2e-5, rtol=1e-3)
 
@@ -183,7 +193,7 @@ def test_out_of_memory_halves_the_pieces_says_so_once_and_changes_nothing(
 @pytest.mark.parametrize("name", ["reinforce", "ppo"])
 def test_pieces_that_fitted_before_memory_ran_out_count_once(toys, name, monkeypatch):
     whole = one_update(toys, name, monkeypatch)
-    pieces, step = [], Descent.step
+    pieces, step = [], PolicyOptimizer.step
 
     def cramped_step(self, rows, loss):
         def cramped(places):
@@ -194,7 +204,7 @@ def test_pieces_that_fitted_before_memory_ran_out_count_once(toys, name, monkeyp
 
         return step(self, rows, cramped)
 
-    monkeypatch.setattr(Descent, "step", cramped_step)
+    monkeypatch.setattr(PolicyOptimizer, "step", cramped_step)
     again = one_update(toys, name, monkeypatch, micro_batch=4)
     assert pieces[:3] == [4, 4, 2]
     for weight in whole:

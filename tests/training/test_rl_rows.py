@@ -13,8 +13,8 @@ from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
 from superalign_training.algorithms.trainers.groups import by_place
-from superalign_training.algorithms.updates.anchor import anchor_of
 from superalign_training.algorithms.updates.credit import chains
+from superalign_training.algorithms.updates.ref_policy import ref_model
 from superalign_training.experience import Live, training_rows
 from superalign_training.policy import Lora, Policy
 from superalign_training.policy.schedule import Schedule
@@ -27,11 +27,11 @@ FORGETFUL = (
 """Of what was said earlier only the last word stays: the rest was thought."""
 
 ALGORITHMS = {
-    "grpo": Grpo(steps=2, cases=4, members=2),
-    "rloo": Rloo(steps=2, cases=4, members=2),
-    "reinforce": Reinforce(steps=2, cases=8),
-    "ppo by turns": Ppo(steps=2, cases=8, gae="turn"),
-    "ppo by tokens": Ppo(steps=2, cases=8, gae="token"),
+    "grpo": Grpo(steps=2, batch_size=4, num_generations=2),
+    "rloo": Rloo(steps=2, batch_size=4, num_generations=2),
+    "reinforce": Reinforce(steps=2, batch_size=8),
+    "ppo by turns": Ppo(steps=2, batch_size=8, gae_level="turn"),
+    "ppo by tokens": Ppo(steps=2, batch_size=8, gae_level="token"),
 }
 
 
@@ -89,7 +89,7 @@ def test_a_template_that_drops_earlier_thoughts_cuts_an_episode_into_rows(forget
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_algorithm_takes_episodes_cut_into_rows(forgetful, name):
     algorithm = ALGORITHMS[name]
-    play = plays(forgetful, refine=1, group=algorithm.members)
+    play = plays(forgetful, refine=1, group=algorithm.num_generations)
     before = forgetful.hash
 
     def varied(first, count):
@@ -111,15 +111,15 @@ def test_values_bootstrap_from_row_to_row_as_from_turn_to_turn(toys):
     advantages = {}
 
     def remember(self, rows, before, *, cap):
-        rollout = judge(self, rows, before, cap=cap)
+        rollout = make(self, rows, before, cap=cap)
         for place, row in enumerate(rows):
             advantages[row.case, row.turns[0]] = rollout.advantages[place, 0].item()
         return rollout
 
-    judge = Ppo._judge
+    make = Ppo._rollout
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Ppo, "_judge", remember)
-        Ppo(steps=1, discount=0.9, trace=0.8, normalise=False).improve(
+        patch.setattr(Ppo, "_rollout", remember)
+        Ppo(steps=1, gamma=0.9, gae_lambda=0.8, normalize_advantage=False).improve(
             policy, Live(lambda *_: rows), seed=1
         )
     assert {row.turns for row in rows} >= {(0,), (1,)}
@@ -170,7 +170,12 @@ def test_groups_of_both_kinds_teach(speaking, fork):
     policy = Policy.from_reference(str(speaking))
     play = plays(policy, group=4, fork=fork)
     numbers = Grpo(
-        steps=12, cases=6, members=4, fork=fork is not None, rate=5e-3, kl=0.0
+        steps=12,
+        batch_size=6,
+        num_generations=4,
+        fork=fork is not None,
+        learning_rate=5e-3,
+        beta=0.0,
     ).improve(policy, Live(lambda *where: training_rows(play(*where), "learner_0")), seed=1)
     assert numbers["reward"] > numbers["reward_first"] + 0.3
 
@@ -196,9 +201,9 @@ def test_a_schedule_goes_on_over_calls(toys, name):
     """With a rate that falls to 0 within the first call, a second one moves nothing."""
     policy = toys.small_policy()
     algorithm = ALGORITHMS[name].model_copy(
-        update={"schedule": Schedule(kind="linear", steps=2), "kl": 0.0}
+        update={"lr_schedule": Schedule(kind="linear", steps=2), "beta": 0.0}
     )
-    play = toys.Bandit(policy, members=algorithm.members)
+    play = toys.Bandit(policy, members=algorithm.num_generations)
     start = policy.hash
     algorithm.improve(policy, Live(play), seed=1)
     arrived = policy.hash
@@ -215,7 +220,9 @@ def test_grpo_is_what_plain_trl_makes_of_the_same_ids_and_pay(toys, monkeypatch)
     monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")  # about rollout_func, below
     ours, theirs = toys.small_policy(), toys.small_policy()
     rows = toys.Bandit(ours, members=4)(0, 8)
-    Grpo(steps=1, cases=8, members=4, kl=0.0).improve(ours, Live(lambda *_: rows), seed=1)
+    Grpo(steps=1, batch_size=8, num_generations=4, beta=0.0).improve(
+        ours, Live(lambda *_: rows), seed=1
+    )
 
     def roll_out(prompts, trainer):
         return {
@@ -236,7 +243,7 @@ def test_grpo_is_what_plain_trl_makes_of_the_same_ids_and_pay(toys, monkeypatch)
                 processing_class=theirs.tokenizer,
                 train_dataset=Dataset.from_list([{"prompt": "-"}] * 8),
                 args=GRPOConfig(
-                    **shared_arguments(steps=1, rate=1e-3, seed=1, device="cpu"),
+                    **shared_arguments(steps=1, learning_rate=1e-3, seed=1, device="cpu"),
                     per_device_train_batch_size=32,
                     num_generations=4,
                     temperature=1.0,
@@ -257,7 +264,7 @@ def test_grpo_is_what_plain_trl_makes_of_the_same_ids_and_pay(toys, monkeypatch)
 
 def test_an_anchor_shares_what_is_not_trained(speaking):
     policy = Policy.from_reference(str(speaking), adapter=Lora(rank=2))
-    twin = dict(anchor_of(policy, "round").named_parameters())
+    twin = dict(ref_model(policy, "round").named_parameters())
     assert {weight.requires_grad for weight in policy.model.parameters()} == {True, False}
     for name, weight in policy.model.named_parameters():
         assert (twin[name] is weight) != weight.requires_grad

@@ -304,7 +304,11 @@ def test_a_resumed_run_keeps_its_settings(whole, speaking):
     assert isinstance(found.exception, InvalidOption)
     assert "rounds=1" in str(found.exception)
     assert cli("--resume", f"run_dir={whole[0]}", "rounds=1").exit_code == 0
-    for word in ("train.learner=grpo", "train.learner.steps=2", "train.critic.batch=4"):
+    for word in (
+        "train.learner=grpo",
+        "train.learner.steps=2",
+        "train.critic.batch_size=4",
+    ):
         assert cli("--resume", f"run_dir={whole[0]}", word).exit_code == 0
     for word, said in (
         ("train.learner.steps=3", "train.learner.steps=2"),
@@ -336,7 +340,7 @@ def test_an_interrupt_ends_with_its_own_code_and_a_hint(
 
 
 def test_an_attacker_that_repeats_itself_is_taken_back(speaking, tmp_path, small):
-    hasty = {"steps": 40, "rate": 0.05, "passes": 99}
+    hasty = {"steps": 40, "learning_rate": 0.05, "num_train_epochs": 99}
     settings = small(speaking, run_dir=tmp_path / "run", train={"attacker": hasty})
     settings["attack"] = {**settings["attack"], "min_distinct": 1.0}
     SelfPlay(**settings).run()

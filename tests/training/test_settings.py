@@ -1,8 +1,11 @@
 """Settings: checked at once, frozen, and the same on the command line."""
 
+from pathlib import Path
+
 import pytest
 
 from superalign_env.errors import InvalidOption
+from superalign_training import conf
 from superalign_training.launch.composing import composed
 from superalign_training.settings import Settings, read_settings
 
@@ -13,7 +16,10 @@ from superalign_training.settings import Settings, read_settings
         ({"rounds": 0}, "rounds=0"),
         ({"rounds": -1}, "rounds=-1"),
         ({"rounds": "many"}, "rounds='many'"),
-        ({"train": {"learner": {"members": 1}}}, "train.learner: grpo: members=1"),
+        (
+            {"train": {"learner": {"num_generations": 1}}},
+            "train.learner: grpo: num_generations=1",
+        ),
         ({"budget": 1.5}, "budget=1.5"),
         ({"learn": {"vanila": 0.5}}, "learn.vanila"),
         ({"evaluate": {"cases": 2}, "seed": -1}, "seed=-1"),
@@ -38,7 +44,7 @@ def test_a_section_that_is_given_in_part_keeps_its_own_defaults():
     settings = read_settings({"judge": {"imitation": {"steps": 3}}})
     default = Settings().judge
     assert settings.judge.imitation.steps == 3
-    assert settings.judge.imitation.rate == default.imitation.rate != 1e-3
+    assert settings.judge.imitation.learning_rate == default.imitation.learning_rate != 1e-3
     assert settings.judge.cases == default.cases
 
 
@@ -46,7 +52,7 @@ def test_an_algorithm_that_is_given_in_part_keeps_the_presets_own_settings():
     settings = read_settings({"train": {"critic": {"steps": 3}}})
     (course,), (preset,) = settings.train["critic"], Settings().train["critic"]
     assert (course.id, course.steps) == ("sft", 3)
-    assert course.rate == preset.rate != 1e-3
+    assert course.learning_rate == preset.learning_rate != 1e-3
     assert settings.train["attacker"] == Settings().train["attacker"]
 
 
@@ -60,20 +66,22 @@ def test_overrides_reach_every_level():
     plain = composed(
         [
             "rounds=5",
-            "train.learner.rate=0.1",
+            "train.learner.learning_rate=0.1",
             "+options.refine=1",
             "lineup.learner={id: a, b: 2}",
         ]
     )
     settings = read_settings(plain)
     (learning,) = settings.train["learner"]
-    assert (settings.rounds, learning.id, learning.rate) == (5, "grpo", 0.1)
+    assert (settings.rounds, learning.id, learning.learning_rate) == (5, "grpo", 0.1)
     assert settings.options == {"refine": 1}
     assert settings.lineup["learner"] == {"id": "a", "b": 2}
 
 
 def test_every_preset_makes_sense():
-    presets = {path.stem for path in (FOLDER / "preset").glob("*.yaml")}
+    presets = {
+        path.stem for path in Path(conf.__file__).parent.joinpath("preset").glob("*.yaml")
+    }
     assert {"chain", "demo", "quick"} <= presets
     for preset in presets:
         read_settings(composed([f"preset={preset}"]))
@@ -88,10 +96,10 @@ def test_an_algorithm_is_a_choice_with_settings_of_its_own():
         return read_settings(composed(overrides))
 
     chosen = settings(
-        "train.learner=ppo", "train.learner.clip=0.1", "train.attacker=reinforce"
+        "train.learner=ppo", "train.learner.clip_range=0.1", "train.attacker=reinforce"
     )
     (learning,) = chosen.train["learner"]
-    assert (learning.id, learning.clip) == ("ppo", 0.1)
+    assert (learning.id, learning.clip_range) == ("ppo", 0.1)
     assert [one.id for one in chosen.train["attacker"]] == ["reinforce"]
     assert chosen.by_pay("critic") == ()
     assert settings().train == Settings().train
@@ -106,10 +114,10 @@ def test_python_names_an_algorithm_by_id_or_with_settings():
     assert learning({"id": "rloo", "steps": 3}).steps == 3
     assert learning("ppo").id == "ppo"
     kept, preset = learning({"steps": 3}), Settings().train["learner"][0]
-    assert (kept.id, kept.steps, kept.kl) == ("grpo", 3, preset.kl)
+    assert (kept.id, kept.steps, kept.beta) == ("grpo", 3, preset.beta)
     with pytest.raises(InvalidOption, match="clop"):
         learning({"id": "ppo", "clop": 1})
     with pytest.raises(
-        InvalidOption, match=r"train.learner: grpo: .*'clip'.*known: .*steps"
+        InvalidOption, match=r"train.learner: grpo: .*'clip_range'.*known: .*steps"
     ):
-        read_settings(composed(["train.learner.clip=0.1"]))
+        read_settings(composed(["train.learner.clip_range=0.1"]))

@@ -26,7 +26,7 @@ def test_the_policy_learns_to_say_the_completions(scratch):
     policy = Policy.from_reference(str(scratch))
     before = policy.hash
     steps = []
-    numbers = Sft(steps=40, batch=12, rate=2e-2, passes=99).improve(
+    numbers = Sft(steps=40, batch_size=12, learning_rate=2e-2, num_train_epochs=99).improve(
         policy,
         EXAMPLES,
         seed=3,
@@ -42,7 +42,7 @@ def test_the_policy_learns_to_say_the_completions(scratch):
 
 def test_who_loads_what_was_trained_finds_the_cache_switched_on(scratch, tmp_path):
     policy = Policy.from_reference(str(scratch))
-    Sft(steps=1, batch=2).improve(policy, EXAMPLES[:2], seed=0)
+    Sft(steps=1, batch_size=2).improve(policy, EXAMPLES[:2], seed=0)
     policy.save(tmp_path / "kept")
     config = json.loads((tmp_path / "kept" / "config.json").read_text())
     assert config["use_cache"] is True
@@ -52,19 +52,23 @@ def test_the_first_loss_is_that_of_the_completion_alone(scratch):
     policy = Policy.from_reference(str(scratch))
     example = EXAMPLES[0]
     expected = -math.log(probability(policy, example)) / len(example.completion_ids)
-    numbers = Sft(steps=1, batch=1, rate=1e-9).improve(policy, [example], seed=0)
+    numbers = Sft(steps=1, batch_size=1, learning_rate=1e-9).improve(
+        policy, [example], seed=0
+    )
     assert numbers["loss"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_few_rows_are_not_learned_by_heart(scratch):
     policy = Policy.from_reference(str(scratch))
-    numbers = Sft(steps=99, batch=4, passes=2).improve(policy, EXAMPLES, seed=0)
+    numbers = Sft(steps=99, batch_size=4, num_train_epochs=2).improve(
+        policy, EXAMPLES, seed=0
+    )
     assert numbers["steps"] == 6
 
 
 def test_one_token_is_enough_and_nothing_is_too_little(scratch):
     policy = Policy.from_reference(str(scratch))
-    numbers = Sft(steps=2, batch=8).improve(policy, [Example((5,), (1,))], seed=0)
+    numbers = Sft(steps=2, batch_size=8).improve(policy, [Example((5,), (1,))], seed=0)
     assert math.isfinite(numbers["loss"])
     with pytest.raises(InvalidOption, match="nothing to imitate"):
         Sft().improve(policy, [], seed=0)

@@ -16,12 +16,14 @@ from superalign_training.algorithms.rloo import Rloo
 from superalign_training.experience import Stored, training_rows
 from superalign_training.policy import Policy
 
-FAST = {"rate": 1e-2, "kl": 0.0}
+FAST = {"learning_rate": 1e-2}
 ALGORITHMS = {
-    "grpo": Grpo(steps=30, cases=32, members=4, **FAST),
-    "rloo": Rloo(steps=30, cases=32, members=4, **FAST),
-    "reinforce": Reinforce(steps=30, cases=64, members=4, **FAST),
-    "ppo": Ppo(steps=8, cases=64, members=4, epochs=2, **FAST),
+    "grpo": Grpo(steps=30, batch_size=32, num_generations=4, beta=0.0, **FAST),
+    "rloo": Rloo(steps=30, batch_size=32, num_generations=4, beta=0.0, **FAST),
+    "reinforce": Reinforce(steps=30, batch_size=64, num_generations=4, kl_coef=0.0, **FAST),
+    "ppo": Ppo(
+        steps=8, batch_size=64, num_generations=4, update_epochs=2, kl_coef=0.0, **FAST
+    ),
 }
 
 
@@ -49,9 +51,9 @@ def test_weights_that_have_not_moved_learn_from_the_record_as_from_life(toys, na
     """One step: all importance weights are 1, so the update is the same up to rounding."""
     from superalign_training.experience import Live  # noqa: PLC0415 - beside its contrast
 
-    algorithm = ALGORITHMS[name].model_copy(update={"steps": 1, "cases": 16})
+    algorithm = ALGORITHMS[name].model_copy(update={"steps": 1, "batch_size": 16})
     if name == "ppo":
-        algorithm = algorithm.model_copy(update={"minibatches": 1, "epochs": 1})
+        algorithm = algorithm.model_copy(update={"num_minibatches": 1, "update_epochs": 1})
     weights = []
     for stored in (False, True):
         policy = toys.small_policy()
@@ -73,10 +75,10 @@ def test_turns_that_have_become_unlikely_hardly_count(toys, name):
     moved = []
     for sure in (-0.01, -6.0):
         policy, algorithm = toys.small_policy(), ALGORITHMS[name]
-        algorithm = algorithm.model_copy(update={"steps": 1, "cases": 16})
+        algorithm = algorithm.model_copy(update={"steps": 1, "batch_size": 16})
         if name == "ppo":
             algorithm = algorithm.model_copy(
-                update={"normalise": False, "value_weight": 0.0}
+                update={"normalize_advantage": False, "vf_coef": 0.0}
             )
         rows = toys.Bandit(policy, members=4)(0, 16)
         rows = [row._replace(logprobs=(sure,)) for row in rows]
@@ -160,7 +162,7 @@ def test_every_algorithm_learns_from_a_run(record, speaking, name):
     policy = Policy.from_reference(str(speaking))
     with Run.open(record, readonly=True) as run:
         stored = Stored.from_run(run, "learner_0", policy, now=(0, 1))
-    algorithm = ALGORITHMS[name].model_copy(update={"steps": 2, "cases": 6})
+    algorithm = ALGORITHMS[name].model_copy(update={"steps": 2, "batch_size": 6})
     before = policy.hash
     numbers = algorithm.improve(policy, stored, seed=1)
     assert policy.hash != before

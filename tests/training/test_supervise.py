@@ -23,12 +23,12 @@ from superalign_training.watching import Silent
 
 ROLES = ("attacker", "learner", "critic")
 
-FEW = {"steps": 4, "batch": 8}
+FEW = {"steps": 4, "batch_size": 8}
 RULES = {
     "cases": 12,
-    "members": 3,
+    "num_generations": 3,
     "algorithm": {"id": "sft", **FEW},
-    "replay": {"cases": 6, "members": 2, "imitation": {**FEW}},
+    "replay": {"cases": 6, "num_generations": 2, "imitation": {**FEW}},
 }
 
 
@@ -78,7 +78,7 @@ def test_the_learner_is_taught_and_kept_and_nobody_else_changes(speaking, tmp_pa
 
 def test_nothing_to_learn_leaves_the_learner_as_it_is(speaking, tmp_path):
     chosen = settings(speaking)
-    rules = {**RULES, "algorithm": {"id": "dpo", **FEW}, "members": 1, "refine": 0}
+    rules = {**RULES, "algorithm": {"id": "dpo", **FEW}, "num_generations": 1, "refine": 0}
     chain = go(tmp_path / "run", chosen, [stage(chosen, rules)])
     assert notes_of(tmp_path / "run") == {"lessons": 0}
     assert not chain.policies["learner"].path

@@ -12,8 +12,8 @@ from superalign_training.algorithms.updates.losses import clipped, explained_var
 from superalign_training.loop.recorder import BATCH, MetricRecorder
 from superalign_training.selfplay import SelfPlay
 
-FEW = {"steps": 2, "batch": 4}
-START = {"steps": 2, "cases": 4}
+FEW = {"steps": 2, "batch_size": 4}
+START = {"steps": 2, "batch_size": 4}
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +36,9 @@ def rows(speaking, tmp_path_factory):
         },
         attack={"cases": 8, "waves": 2, "min_distinct": 0.0, "min_valid": 0.0},
         supervise={
-            **{"cases": 8, "members": 2, "above": 0.0, "even": False},
+            **{"cases": 8, "num_generations": 2, "above": 0.0, "even": False},
             "algorithm": {"id": "sft", **FEW},
-            "replay": {"cases": 4, "members": 2, "imitation": FEW},
+            "replay": {"cases": 4, "num_generations": 2, "imitation": FEW},
         },
         calibrate={"cases": 6},
         evaluate={

@@ -8,14 +8,18 @@ from superalign_agents.decoding import sample
 from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.algorithm import experience_kinds
 from superalign_training.algorithms.making import make_algorithm
-from superalign_training.algorithms.updates.course import Course
-from superalign_training.algorithms.updates.fitting import Rows, fit, mean_over_tokens
+from superalign_training.algorithms.updates.fitting import (
+    FitSettings,
+    Rows,
+    fit,
+    mean_over_tokens,
+)
 from superalign_training.algorithms.updates.own_answers import (
-    class_surprise,
+    class_losses,
     greedy_answers,
     hardened,
-    least_surprising,
     one_word,
+    smallest_losses,
 )
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.experience import Example
@@ -77,7 +81,7 @@ def test_the_gradient_of_the_confidence_loss_is_prediction_minus_mixture(classes
     weak += (1 - eye[labels]) * ((1 - sure) / max(1, classes - 1))[:, None]
     target = (1 - weight) * weak + weight * eye[own]
     logits = torch.tensor(scores, requires_grad=True)
-    loss = class_surprise(
+    loss = class_losses(
         logits.log_softmax(dim=1), torch.tensor(labels), torch.tensor(sure), weight
     )
     logs = np.log(softmax(scores))
@@ -106,7 +110,7 @@ def test_the_gradient_of_long_answers_is_that_of_two_weighted_courses(scratch):
     def gradient(rows, weights):
         policy.model.zero_grad()
         loss = mean_over_tokens(
-            *Rows(rows).surprises(policy.model, torch.arange(len(rows))), weights
+            *Rows(rows).token_losses(policy.model, torch.arange(len(rows))), weights
         )
         loss.backward()
         return np.concatenate([p.grad.numpy().ravel() for p in policy.model.parameters()])
@@ -138,7 +142,12 @@ def test_only_answers_of_one_word_are_classes():
 def test_own_answers_are_greedy_and_an_endless_one_is_none(scratch):
     policy = Policy.from_reference(str(scratch))
     lessons = [Example((30, 31), (44, 45, END)), Example((32, 33), (46, END))]
-    fit(policy, Rows(lessons), Course(steps=80, rate=2e-2, batch=2), seed=0)
+    fit(
+        policy,
+        Rows(lessons),
+        FitSettings(steps=80, learning_rate=2e-2, batch_size=2),
+        seed=0,
+    )
     asked = [lesson.prompt_ids for lesson in lessons]
     assert greedy_answers(policy, asked, 4) == [lesson.completion_ids for lesson in lessons]
     assert greedy_answers(policy, asked, 2) == [(), (46, END)]
@@ -147,9 +156,9 @@ def test_own_answers_are_greedy_and_an_endless_one_is_none(scratch):
 
 def test_the_same_share_of_every_class_is_kept():
     surprises = [5.0, 1.0, 2.0, 9.0, 8.0, 7.0]
-    assert least_surprising(surprises, 0.67, ["a"] * 3 + ["b"] * 3) == [1, 2, 4, 5]
-    assert least_surprising(surprises, 0.5, [None] * 6) == [0, 1, 2]
-    assert least_surprising(surprises, 0.01, ["a"] * 6) == [1]
+    assert smallest_losses(surprises, 0.67, ["a"] * 3 + ["b"] * 3) == [1, 2, 4, 5]
+    assert smallest_losses(surprises, 0.5, [None] * 6) == [0, 1, 2]
+    assert smallest_losses(surprises, 0.01, ["a"] * 6) == [1]
 
 
 # --- the algorithm
@@ -170,7 +179,12 @@ def test_every_method_learns_words_and_longer_answers(scratch, method, long):
     ]
     steps = []
     numbers = WeakToStrong(
-        method=method, steps=60, batch=16, rate=2e-2, passes=99, keep=0.9
+        method=method,
+        steps=60,
+        batch_size=16,
+        learning_rate=2e-2,
+        num_train_epochs=99,
+        keep_share=0.9,
     ).improve(policy, lessons, seed=3, on_step=lambda done, n: steps.append((done, n)))
     assert numbers["loss"] < 0.5 * numbers["loss_first"]
     assert [done for done, _ in steps] == list(range(1, 61))
@@ -181,9 +195,11 @@ def test_every_method_learns_words_and_longer_answers(scratch, method, long):
 def test_naive_is_cross_entropy_on_the_labels_and_stops_when_all_were_seen_often(scratch):
     lessons = [word(p, truth(p), 0.3) for p in prompts(16)]
     one, other = (Policy.from_reference(str(scratch)) for _ in range(2))
-    rules = WeakToStrong(steps=99, passes=2, batch=8, rate=1e-2)
+    rules = WeakToStrong(steps=99, num_train_epochs=2, batch_size=8, learning_rate=1e-2)
     assert rules.improve(one, lessons, seed=9)["steps"] == 4.0
-    fit(other, Rows(lessons), Course(steps=4, rate=1e-2, batch=8), seed=9)
+    fit(
+        other, Rows(lessons), FitSettings(steps=4, learning_rate=1e-2, batch_size=8), seed=9
+    )
     assert one.hash == other.hash
 
 
@@ -192,7 +208,12 @@ def test_unsure_sources_teach_nothing_where_only_confident_labels_count(scratch)
     right = [word(p, truth(p), 0.9) for p in prompts(32)]
     wrong = [word(p, YES + NO - truth(p), 0.4) for p in prompts(32)]
     rules = WeakToStrong(
-        method="confident-only", above=0.5, keep=1.0, steps=60, rate=2e-2, passes=99
+        method="confident-only",
+        min_confidence=0.5,
+        keep_share=1.0,
+        steps=60,
+        learning_rate=2e-2,
+        num_train_epochs=99,
     )
     numbers = rules.improve(policy, right + wrong, seed=1)
     assert numbers["kept"] == 0.5
@@ -206,9 +227,13 @@ def test_soft_labels_go_only_as_far_as_their_sources_are_sure(scratch):
     for soft in (False, True):
         policy = Policy.from_reference(str(scratch))
         lessons = [word((30, 50), YES, 0.7), word((31, 50), NO, 0.7)]
-        WeakToStrong(steps=150, batch=2, rate=1e-2, passes=999, soft=soft).improve(
-            policy, lessons, seed=0
-        )
+        WeakToStrong(
+            steps=150,
+            batch_size=2,
+            learning_rate=1e-2,
+            num_train_epochs=999,
+            soft_labels=soft,
+        ).improve(policy, lessons, seed=0)
         with torch.no_grad():
             logits = policy.model(input_ids=torch.tensor([[30, 50]])).logits[0, -1]
         chances[soft] = logits.softmax(-1)[YES].item()
@@ -232,9 +257,19 @@ def test_planted_label_noise_is_copied_by_naive_and_resisted_by_the_other_method
     for method in METHODS:
         policy = Policy.from_reference(str(scratch))
         knows = [word(p, truth(p)) for p in asked]
-        fit(policy, Rows(knows), Course(steps=25, rate=1e-2, batch=32), seed=0)
+        fit(
+            policy,
+            Rows(knows),
+            FitSettings(steps=25, learning_rate=1e-2, batch_size=32),
+            seed=0,
+        )
         rules = WeakToStrong(
-            method=method, steps=80, rate=3e-3, passes=99, weight=0.75, keep=0.6
+            method=method,
+            steps=80,
+            learning_rate=3e-3,
+            num_train_epochs=99,
+            aux_coef=0.75,
+            keep_share=0.6,
         )
         rules.improve(policy, labels, seed=0)
         answers = said(policy, asked)
@@ -251,7 +286,12 @@ def test_the_loss_of_long_answers_mixes_label_and_own_answer(scratch, soft):
     policy = Policy.from_reference(str(scratch))
     lessons = [Example((30 + i, 31), (44, 45, END), ("w",), 0.2 * i) for i in range(1, 5)]
     known = [one._replace(completion_ids=(46, END)) for one in lessons[:2]]
-    fit(policy, Rows(known + lessons[2:]), Course(steps=80, rate=2e-2, batch=4), seed=0)
+    fit(
+        policy,
+        Rows(known + lessons[2:]),
+        FitSettings(steps=80, learning_rate=2e-2, batch_size=4),
+        seed=0,
+    )
     said = greedy_answers(policy, [one.prompt_ids for one in lessons], 7)
     assert said == [(46, END)] * 2 + [(44, 45, END)] * 2
     weight, total, tokens = 0.75, 0.0, 0.0
@@ -261,7 +301,12 @@ def test_the_loss_of_long_answers_mixes_label_and_own_answer(scratch, soft):
             nats = -np.log(probability(policy, lesson.prompt_ids, ids))
             total, tokens = total + counts * nats, tokens + counts * len(ids)
     rules = WeakToStrong(
-        method="confidence", weight=weight, warm_up=0.0, steps=1, batch=4, soft=soft
+        method="confidence",
+        aux_coef=weight,
+        warmup_frac=0.0,
+        steps=1,
+        batch_size=4,
+        soft_labels=soft,
     )
     found = rules.improve(policy, lessons, seed=0)["loss"]
     assert found == pytest.approx(total / tokens, rel=1e-4)

@@ -50,9 +50,9 @@ def test_it_is_about_sixty_lines():
 @pytest.mark.parametrize("task, best", [("Bandit", 0.9), ("Delayed", 0.7)])
 def test_it_learns(folder, toys, task, best):
     policy = toys.small_policy()
-    given = {"steps": 60, "cases": 64, "learning_rate": 1e-2}
+    given = {"steps": 60, "batch_size": 64, "learning_rate": 1e-2}
     algorithm = make_algorithm({"id": "my_a2c:A2c", **given})
-    play = getattr(toys, task)(policy, members=algorithm.members)
+    play = getattr(toys, task)(policy, members=algorithm.num_generations)
     reports = []
     numbers = algorithm.improve(
         policy, Live(play), seed=1, on_step=lambda _, said: reports.append(said)

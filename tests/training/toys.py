@@ -31,6 +31,11 @@ def small_policy(seed=7, layers=1):
     return Policy(TransformerAgent(model, tokenizer=tokenizer))
 
 
+def kl_weight(algorithm, weight):
+    """Return a change of an algorithm's weight of the KL, under the name that it has there."""
+    return {"beta" if hasattr(algorithm, "beta") else "kl_coef": weight}
+
+
 def good(token):
     """Half of all tokens are good."""
     return float(token % 2 == 0)

@@ -1,6 +1,6 @@
 """From the id of something registered, or a mapping with one, to a checked object, and back.
 
-Algorithms and gap controllers are written alike: ``ppo``, ``{id: ppo, clip: 0.1}``, or an
+Algorithms and gap controllers are written alike: ``ppo``, ``{id: ppo, clip_range: 0.1}``, or an
 object that is made already. Most are pydantic sections; a plug-in may be any class.
 """
 

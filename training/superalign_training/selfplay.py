@@ -65,7 +65,7 @@ class SelfPlay:
             ``keyword``), a mapping with an ``id`` and options of the agent, among them
             ``adapter`` (LoRA), or an agent itself. ``same:learner`` seats one policy in
             several roles. Roles that are not named have the scenario's preset.
-        train: role → the algorithm by which it learns (``"ppo"``, ``{"id": "ppo", "rate":
+        train: role → the algorithm by which it learns (``"ppo"``, ``{"id": "ppo", "learning_rate":
             1e-3}``), a list of them, or None for a role that does not learn.
         human: the simulated annotator's accuracy, group and bias; None asks nobody.
         budget: share of each round's episodes that the human is asked about.

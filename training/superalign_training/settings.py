@@ -19,7 +19,7 @@ from pydantic import (
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.types import Role
 from superalign_training.alarms import AlarmRules, check_alarms, default_alarms
-from superalign_training.algorithms.making import AnyAlgorithm, OnPolicy, Taught
+from superalign_training.algorithms.making import AnyAlgorithm, OnPolicy, Supervised
 from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.supervision import Supervise
 from superalign_training.evaluation.capability_settings import Capability
@@ -71,7 +71,7 @@ class Judge(Section):
     """Steps on verdicts about a single answer, before all are taught. Whether an answer
     is good is an exclusive-or of answer and request, which small models find late unless
     they know one half of it."""
-    imitation: Sft = Sft(steps=200, batch=64, rate=4e-3)
+    imitation: Sft = Sft(steps=200, batch_size=64, learning_rate=4e-3)
     """One course on all answers."""
     courses: Count = 3
     """How often the course is held at most."""
@@ -299,10 +299,10 @@ class Settings(Section):
         found = [one for one in self.train.get(role) or () if learns_by_pay(one)]
         return tuple(cast(list[OnPolicy], found))
 
-    def by_lessons(self, role: Role) -> tuple[Taught, ...]:
+    def by_lessons(self, role: Role) -> tuple[Supervised, ...]:
         """Return the algorithms by which a role learns from lessons."""
         found = [one for one in self.train.get(role) or () if not learns_by_pay(one)]
-        return tuple(cast(list[Taught], found))
+        return tuple(cast(list[Supervised], found))
 
 
 def read_settings(plain: Mapping[str, Any]) -> Settings:

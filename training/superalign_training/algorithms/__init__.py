@@ -11,10 +11,8 @@ from superalign_training.algorithms.updates.advantages import (
     leave_one_out,
 )
 from superalign_training.algorithms.updates.batches import Batch, batch_of
-from superalign_training.algorithms.updates.cases import Cases, is_flat, totals
+from superalign_training.algorithms.updates.cases import Cases, is_zero_std, totals
 from superalign_training.algorithms.updates.credit import by_turn, gae_of_rows
-from superalign_training.algorithms.updates.descent import Descent
-from superalign_training.algorithms.updates.history import History
 from superalign_training.algorithms.updates.likelihood import (
     Evaluation,
     Likelihood,
@@ -27,6 +25,7 @@ from superalign_training.algorithms.updates.losses import (
     k3,
 )
 from superalign_training.algorithms.updates.memory import MicroBatch
+from superalign_training.algorithms.updates.policy_optimizer import History, PolicyOptimizer
 from superalign_training.experience import Example, Experience, Opinion, Preference, Row
 from superalign_training.policy import Policy
 from superalign_training.sections import Section
@@ -35,7 +34,6 @@ __all__ = [
     "Algorithm",
     "Batch",
     "Cases",
-    "Descent",
     "Evaluation",
     "Example",
     "Experience",
@@ -47,6 +45,7 @@ __all__ = [
     "OnStep",
     "Opinion",
     "Policy",
+    "PolicyOptimizer",
     "Preference",
     "Row",
     "Section",
@@ -58,7 +57,7 @@ __all__ = [
     "gae",
     "gae_of_rows",
     "group_relative",
-    "is_flat",
+    "is_zero_std",
     "k3",
     "leave_one_out",
     "likelihood",

@@ -22,8 +22,8 @@ class Algorithm(Protocol[ExperienceT_contra]):
 
     Derive from `Section` (a frozen pydantic model): then settings are checked, written into
     the record, and set from the command line. Every algorithm has a setting ``steps``; one
-    that learns from episodes also has ``cases`` (different cases of a rollout), ``members``
-    (plays of each) and ``fork`` (whether members share everything up to the policy's first
+    that learns from episodes also has ``batch_size`` (different cases of a rollout),
+    ``num_generations`` (plays of each) and ``fork`` (whether these share everything up to the policy's first
     view), because whoever plays the episodes reads them.
 
     An algorithm that trains something else with the help of a policy (a reward model) says
@@ -66,7 +66,7 @@ class Algorithm(Protocol[ExperienceT_contra]):
 
         Args:
             policy: trained within ``with policy.training() as model``, by the optimiser of
-                ``policy.optimizer(rate)``, which goes on where it stopped.
+                ``policy.optimizer(learning_rate)``, which goes on where it stopped.
             experience: of a kind that is named in `learns_from`.
             seed: of everything random in training; another one for every call.
                 ``policy.seed(seed)`` mixes it with the number of updates.

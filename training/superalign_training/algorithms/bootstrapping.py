@@ -12,7 +12,7 @@ from math import exp
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import mix
 from superalign_env.types import View
-from superalign_training.algorithms.making import Taught
+from superalign_training.algorithms.making import Supervised
 from superalign_training.experience import Example
 from superalign_training.policy import Policy
 
@@ -24,7 +24,7 @@ def bootstrap(
     policies: Sequence[Policy],
     lessons: Sequence[Example],
     relabel: Relabel,
-    method: Taught,
+    method: Supervised,
     *,
     seed: int,
 ) -> list[dict[str, float]]:

@@ -1,6 +1,6 @@
 """Direct preference optimisation on given token ids (TRL's DPOTrainer).
 
-Pairs come tokenised, with the anchor's log-probabilities beside them. What was left out:
+Pairs come tokenised, with the reference log-probs beside them. What was left out:
 f-divergences, length desensitising, templates, truncation, evaluation; and TRL's way of
 computing the reference, which loads or copies a second model.
 
@@ -26,17 +26,14 @@ from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import (
     OnStep,
     Recorder,
+    Tokenised,
     constant_schedule,
+    first_and_last,
     run,
     shared_arguments,
-)
-from superalign_training.algorithms.trainers.former_self import (
-    Anchor,
-    anchor_likelihoods,
-    first_and_last,
     steps_within,
 )
-from superalign_training.algorithms.trainers.tokenised import Tokenised
+from superalign_training.algorithms.updates.ref_policy import RefPolicy, ref_logprobs
 from superalign_training.experience import Preference
 from superalign_training.policy import Policy
 from superalign_training.sections import Count, Section
@@ -49,31 +46,32 @@ class Dpo(Section):
 
     learns_from: ClassVar[LearnsFrom] = "preferences"
     id: Literal["dpo"] = "dpo"
-    loss: PreferenceLoss = "sigmoid"
-    """What is made of a pair; the latter two allow for pairs that are the wrong way round."""
-    flip: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    loss_type: PreferenceLoss = "sigmoid"
+    """Loss of a pair; the latter two allow for pairs that are the wrong way round."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     """Believed share of pairs that are the wrong way round; above 0 unless sigmoid."""
     beta: PositiveFloat = 0.1
-    """How strongly the policy is held near its anchor."""
-    anchor: Anchor = "round"
-    """What it is held near to: itself when training began, or its untrained original."""
-    imitate: NonNegativeFloat = 0.0
-    """Weight of imitating the chosen beside it, which keeps them likely (RPO)."""
+    """How strongly the policy is held near the reference policy."""
+    ref_policy: RefPolicy = "round"
+    """Reference policy: itself when training began, or its untrained original."""
+    sft_weight: NonNegativeFloat = 0.0
+    """Weight of the SFT loss on the chosen beside it, which keeps them likely (RPO)."""
     steps: Count = 60
     """Optimiser steps at most."""
-    passes: PositiveFloat = 4.0
+    num_train_epochs: PositiveFloat = 4.0
     """Stops earlier once every pair was seen so often."""
-    batch: Count = 32
+    batch_size: Count = 32
     """Pairs in one step."""
-    rate: PositiveFloat = 3e-4
+    learning_rate: PositiveFloat = 3e-4
     """Constant learning rate of AdamW."""
 
     @model_validator(mode="after")
     def _flips_fit_the_loss(self) -> Self:
-        if (self.loss == "sigmoid") != (self.flip == 0):
+        if (self.loss_type == "sigmoid") != (self.label_smoothing == 0):
             raise ValueError(
-                f"loss={self.loss} with flip={self.flip}: sigmoid takes every pair at its "
-                "word (flip=0), conservative and robust need a share of flips, 0 < flip < 0.5"
+                f"loss_type={self.loss_type} with label_smoothing={self.label_smoothing}: sigmoid "
+                "takes every pair at its word (0), conservative and robust need a share of "
+                "flipped pairs, 0 < label_smoothing < 0.5"
             )
         return self
 
@@ -103,10 +101,12 @@ class Dpo(Section):
                 that are not finite.
         """
         pairs = differing(experience)
-        batch = min(self.batch, len(pairs))
-        steps = steps_within(self.steps, self.passes, rows=len(pairs), batch=batch)
+        batch = min(self.batch_size, len(pairs))
+        steps = steps_within(
+            self.steps, self.num_train_epochs, rows=len(pairs), batch=batch
+        )
         recorder = Recorder(on_step)
-        rows = _rows(policy, pairs, self.anchor, batch=2 * batch)
+        rows = _rows(policy, pairs, self.ref_policy, batch=2 * batch)
         with policy.training(dropout=False):
             run(trainer(self, policy, rows, steps=steps, seed=seed, recorder=recorder))
         loss_first, loss = first_and_last(recorder, "loss")
@@ -142,19 +142,19 @@ def differing(pairs: Sequence[Preference]) -> list[Preference]:
 
 
 def _rows(
-    policy: Policy, pairs: Sequence[Preference], anchor: Anchor, *, batch: int
+    policy: Policy, pairs: Sequence[Preference], ref_policy: RefPolicy, *, batch: int
 ) -> list[dict[str, Any]]:
-    """Return what the trainer reads: ids, and how likely the anchor finds both sides."""
+    """Return what the trainer reads: ids, and the reference log-probs of both sides."""
     sides = [(pair.prompt_ids, pair.chosen_ids) for pair in pairs]
     sides += [(pair.prompt_ids, pair.rejected_ids) for pair in pairs]
-    known = anchor_likelihoods(policy, anchor, sides, batch=batch)
+    logprobs = ref_logprobs(policy, ref_policy, sides, batch=batch)
     return [
         {
             "prompt_ids": list(pair.prompt_ids),
             "chosen_ids": list(pair.chosen_ids),
             "rejected_ids": list(pair.rejected_ids),
-            "ref_chosen_logps": known[place],
-            "ref_rejected_logps": known[len(pairs) + place],
+            "ref_chosen_logps": logprobs[place],
+            "ref_rejected_logps": logprobs[len(pairs) + place],
         }
         for place, pair in enumerate(pairs)
     ]
@@ -180,23 +180,23 @@ def trainer(
         seed: of the order of the rows.
         recorder: takes its numbers.
     """
-    optimizer = policy.optimizer(settings.rate)
+    optimizer = policy.optimizer(settings.learning_rate)
     losses = _losses(settings)
     return _Trainer(
         model=policy.model,
         args=DPOConfig(
             **shared_arguments(
                 steps=steps,
-                rate=settings.rate,
+                learning_rate=settings.learning_rate,
                 seed=seed,
                 device=str(policy.model.device),
             ),
-            per_device_train_batch_size=min(settings.batch, len(rows)),
+            per_device_train_batch_size=min(settings.batch_size, len(rows)),
             dataloader_drop_last=True,
             max_length=None,
             precompute_ref_log_probs=True,
             beta=settings.beta,
-            label_smoothing=settings.flip,
+            label_smoothing=settings.label_smoothing,
             loss_type=list(losses),
             loss_weights=list(losses.values()),
         ),
@@ -209,7 +209,7 @@ def trainer(
 
 def _losses(settings: Dpo) -> dict[str, float]:
     """Return TRL's losses and their weights, which add up to ours."""
-    e = settings.flip
+    e = settings.label_smoothing
     named: dict[PreferenceLoss, dict[str, float]] = {
         "sigmoid": {"sigmoid": 1.0},
         "robust": {"robust": 1.0},
@@ -217,8 +217,8 @@ def _losses(settings: Dpo) -> dict[str, float]:
         # which is 2(1−e)·sigmoid − (1−2e)·robust = 2(1−e)s − ((1−e)s − et).
         "conservative": {"sigmoid": 2 * (1 - e), "robust": -(1 - 2 * e)},
     }
-    chosen = named[settings.loss]
-    return {**chosen, "sft": settings.imitate} if settings.imitate else chosen
+    chosen = named[settings.loss_type]
+    return {**chosen, "sft": settings.sft_weight} if settings.sft_weight else chosen
 
 
 class _Trainer(Tokenised, DPOTrainer):

@@ -1,7 +1,7 @@
 """Kahneman-Tversky optimisation on given token ids (TRL's KTOTrainer).
 
 Learns from opinions about single completions (Ethayarajh et al. 2024, eq. 7 and 8). Rows
-come tokenised, with the anchor's log-probabilities beside them. What was left out: the
+come tokenised, with the reference log-probs beside them. What was left out: the
 APO loss, templates, truncation, evaluation; and TRL's way of making batches, which are the
 same in every pass: the divergence is estimated from completions that change places within
 a batch, so all batches are laid out, and every mismatched pair is scored, before training.
@@ -21,17 +21,14 @@ from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import (
     OnStep,
     Recorder,
+    Tokenised,
     constant_schedule,
+    first_and_last,
     run,
     shared_arguments,
-)
-from superalign_training.algorithms.trainers.former_self import (
-    Anchor,
-    anchor_likelihoods,
-    first_and_last,
     steps_within,
 )
-from superalign_training.algorithms.trainers.tokenised import Tokenised
+from superalign_training.algorithms.updates.ref_policy import RefPolicy, ref_logprobs
 from superalign_training.experience import Opinion
 from superalign_training.policy import Policy
 from superalign_training.sections import Count, Plural, Section
@@ -43,22 +40,22 @@ class Kto(Section):
     learns_from: ClassVar[LearnsFrom] = "opinions"
     id: Literal["kto"] = "kto"
     beta: PositiveFloat = 0.1
-    """How strongly the policy is held near its anchor."""
-    anchor: Anchor = "round"
-    """What it is held near to: itself when training began, or its untrained original."""
+    """How strongly the policy is held near the reference policy."""
+    ref_policy: RefPolicy = "round"
+    """Reference policy: itself when training began, or its untrained original."""
     balance: bool = True
     """Whether good and bad opinions weigh the same in total, however many there are."""
-    good: PositiveFloat = 1.0
+    desirable_weight: PositiveFloat = 1.0
     """Weight of a good opinion, on top of the balance."""
-    bad: PositiveFloat = 1.0
+    undesirable_weight: PositiveFloat = 1.0
     """Weight of a bad opinion, on top of the balance."""
     steps: Count = 60
     """Optimiser steps at most."""
-    passes: PositiveFloat = 4.0
+    num_train_epochs: PositiveFloat = 4.0
     """Stops earlier once every opinion was seen so often."""
-    batch: Plural = 32
+    batch_size: Plural = 32
     """Opinions in one step; the divergence is estimated within them."""
-    rate: PositiveFloat = 3e-4
+    learning_rate: PositiveFloat = 3e-4
     """Constant learning rate of AdamW."""
 
     def improve(
@@ -79,7 +76,7 @@ class Kto(Section):
 
         Returns:
             ``loss_first`` and ``loss`` (means over the first and last tenth), ``kl`` from
-            the anchor over the last tenth, ``opinions``, ``good`` among them, ``steps``.
+            the reference over the last tenth, ``opinions``, ``good`` among them, ``steps``.
 
         Raises:
             InvalidOption: no opinions or only one kind, one without a prompt or a
@@ -87,8 +84,10 @@ class Kto(Section):
         """
         opinions = list(experience)
         weights = self.weights(opinions)
-        batch = min(self.batch, len(opinions))
-        steps = steps_within(self.steps, self.passes, rows=len(opinions), batch=batch)
+        batch = min(self.batch_size, len(opinions))
+        steps = steps_within(
+            self.steps, self.num_train_epochs, rows=len(opinions), batch=batch
+        )
         places = in_passes(len(opinions), steps * batch, key=policy.seed(seed))
         rows = _rows(policy, [opinions[place] for place in places], self, batch)
         recorder = Recorder(on_step)
@@ -128,9 +127,9 @@ class Kto(Section):
                 "give both kinds (sft learns from good ones alone)"
             )
         if not self.balance:
-            return self.good, self.bad
+            return self.desirable_weight, self.undesirable_weight
         half = len(opinions) / 2
-        return self.good * half / good, self.bad * half / bad
+        return self.desirable_weight * half / good, self.undesirable_weight * half / bad
 
 
 def in_passes(count: int, wanted: int, *, key: int) -> list[int]:
@@ -148,7 +147,7 @@ def _rows(
     """Return what the trainer reads, batch after batch.
 
     Within a batch each completion is also put after the next prompt: how much likelier the
-    policy finds those than its anchor does estimates its divergence. Of a completion that is
+    policy finds those than the reference does estimates its divergence. Of a completion that is
     too long for the context there, only the beginning is.
     """
     before = [
@@ -161,7 +160,7 @@ def _rows(
     ]
     said = [(one.prompt_ids, one.completion_ids) for one in opinions]
     said += [(one.prompt_ids, ids) for one, ids in zip(opinions, elsewhere, strict=True)]
-    known = _each_once(policy, said, settings.anchor, batch)
+    known = _each_once(policy, said, settings.ref_policy, batch)
     return [
         {
             "prompt_ids": list(one.prompt_ids),
@@ -176,11 +175,11 @@ def _rows(
 
 
 def _each_once(
-    policy: Policy, said: Sequence[tuple[Any, Any]], anchor: Anchor, batch: int
+    policy: Policy, said: Sequence[tuple[Any, Any]], ref_policy: RefPolicy, batch: int
 ) -> list[float]:
-    """Return the anchor's log-probabilities; what stands there often is scored once."""
+    """Return reference log-probs; what stands there often is scored once."""
     different = list(dict.fromkeys(said))
-    found = anchor_likelihoods(policy, anchor, different, batch=2 * batch)
+    found = ref_logprobs(policy, ref_policy, different, batch=2 * batch)
     known = dict(zip(different, found, strict=True))
     return [known[one] for one in said]
 
@@ -206,13 +205,13 @@ def trainer(
         seed: of whatever else is random.
         recorder: takes its numbers.
     """
-    optimizer = policy.optimizer(settings.rate)
+    optimizer = policy.optimizer(settings.learning_rate)
     return _Trainer(
         model=policy.model,
         args=KTOConfig(
             **shared_arguments(
                 steps=len(rows) // batch,
-                rate=settings.rate,
+                learning_rate=settings.learning_rate,
                 seed=seed,
                 device=str(policy.model.device),
             ),

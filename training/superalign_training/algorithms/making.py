@@ -1,6 +1,6 @@
 """Algorithms by id: from plain values to checked objects, and back for the record.
 
-Settings hold algorithms as fields of the types below: ``train.learner={id: ppo, clip: 0.1}``
+Settings hold algorithms as fields of the types below: ``train.learner={id: ppo, clip_range: 0.1}``
 on the command line becomes a `Ppo`, and is written into the record with all of its settings.
 """
 
@@ -17,7 +17,7 @@ from superalign_training.experience import Live
 from superalign_training.registered import make_registered, plain_registered
 
 AlgorithmReference = str | Mapping[str, Any] | Algorithm[Any]
-"""``ppo``, ``{id: ppo, clip: 0.1}``, or an algorithm that is made already."""
+"""``ppo``, ``{id: ppo, clip_range: 0.1}``, or an algorithm that is made already."""
 
 
 class OnPolicy(Algorithm[Live], Protocol):
@@ -29,23 +29,23 @@ class OnPolicy(Algorithm[Live], Protocol):
         ...
 
     @property
-    def cases(self) -> int:
+    def batch_size(self) -> int:
         """Different cases in one rollout."""
         ...
 
     @property
-    def members(self) -> int:
+    def num_generations(self) -> int:
         """Plays of each case."""
         ...
 
     @property
     def fork(self) -> bool:
-        """Whether members share everything up to the learner's first view."""
+        """Whether plays share everything up to the learner's first view."""
         ...
 
 
-class Taught(Algorithm[Any], Protocol):
-    """Learns from lessons: examples, preferences or opinions."""
+class Supervised(Algorithm[Any], Protocol):
+    """Learns from examples, preferences or opinions."""
 
     @property
     def steps(self) -> int:
@@ -90,7 +90,7 @@ def _complete(made: Algorithm[Any]) -> Algorithm[Any]:
         InvalidOption: it does not, or has not.
     """
     episodes = "episodes" in experience_kinds(made)
-    needed = ("steps", "cases", "members", "fork") if episodes else ("steps",)
+    needed = ("steps", "batch_size", "num_generations", "fork") if episodes else ("steps",)
     missing = [name for name in needed if not hasattr(made, name)]
     if missing:
         raise InvalidOption(
@@ -152,9 +152,9 @@ AnyAlgorithm = Annotated[Algorithm[Any], _checked(), _as_plain]
 """Any algorithm, as a field of settings."""
 
 LessonAlgorithm = Annotated[
-    Taught, _checked("examples", "preferences", "opinions"), _as_plain
+    Supervised, _checked("examples", "preferences", "opinions"), _as_plain
 ]
 """One that learns from examples, preferences or opinions, as a field of settings."""
 
-ExampleAlgorithm = Annotated[Taught, _checked("examples"), _as_plain]
+ExampleAlgorithm = Annotated[Supervised, _checked("examples"), _as_plain]
 """One that learns what to say where, as a field of settings."""

@@ -16,16 +16,21 @@ from superalign_env.store import declare
 from superalign_env.types import role_of
 from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import OnStep
-from superalign_training.algorithms.trainers.former_self import Anchor
-from superalign_training.algorithms.updates.anchor import anchor_of
-from superalign_training.algorithms.updates.cases import Cases, is_flat, totals
+from superalign_training.algorithms.updates.cases import Cases, is_zero_std, totals
 from superalign_training.algorithms.updates.credit import by_turn, log_ratios, weighed
-from superalign_training.algorithms.updates.descent import Descent, Loss
-from superalign_training.algorithms.updates.hindsight import Hindsight, look_back
-from superalign_training.algorithms.updates.history import History
 from superalign_training.algorithms.updates.likelihood import likelihood
 from superalign_training.algorithms.updates.losses import k3
 from superalign_training.algorithms.updates.memory import MicroBatch
+from superalign_training.algorithms.updates.old_logprobs import (
+    OldLogprobs,
+    compute_old_logprobs,
+)
+from superalign_training.algorithms.updates.policy_optimizer import (
+    History,
+    Loss,
+    PolicyOptimizer,
+)
+from superalign_training.algorithms.updates.ref_policy import RefPolicy, ref_model
 from superalign_training.experience import Experience, Row
 from superalign_training.policy import Policy
 from superalign_training.policy.baselines import Baselines
@@ -42,26 +47,26 @@ class Reinforce(Section):
     id: Literal["reinforce"] = "reinforce"
     steps: Count = 20
     """Optimiser steps, each on episodes of the newest policy."""
-    cases: Count = 32
+    batch_size: Count = 32
     """Different cases in one step."""
-    members: Count = 1
+    num_generations: Count = 1
     """Plays of each case."""
     fork: bool = False
     """Whether members share everything up to the learner's first view."""
-    micro_batch: Count | None = None
+    micro_batch_size: Count | None = None
     """Rows that go through the model at once; None is all of a step."""
-    rate: PositiveFloat = 1e-3
+    learning_rate: PositiveFloat = 1e-3
     """Learning rate of AdamW."""
-    schedule: Schedule = CONSTANT
-    """How the rate changes over the policy's life."""
-    entropy: NonNegativeFloat = 0.0
-    """Weight of the bonus for being unsure."""
-    kl: NonNegativeFloat = 0.1
-    """Weight of the divergence from what the policy is held to."""
-    anchor: Anchor = "round"
-    """What it is held to: the policy that the call began with, or its untrained original."""
-    max_norm: PositiveFloat = 1.0
-    """Longer gradients are shortened to this."""
+    lr_schedule: Schedule = CONSTANT
+    """How the learning rate changes over the policy's life."""
+    ent_coef: NonNegativeFloat = 0.0
+    """Weight of the entropy bonus."""
+    kl_coef: NonNegativeFloat = 0.1
+    """Weight of the KL to the reference policy."""
+    ref_policy: RefPolicy = "round"
+    """Reference policy: the one that the call began with, or its untrained original."""
+    max_grad_norm: PositiveFloat = 1.0
+    """Norm that longer gradients are clipped to."""
 
     def improve(
         self,
@@ -91,70 +96,72 @@ class Reinforce(Section):
             OutOfMemory: a single row does not fit into memory.
         """
         cases, history = Cases(experience, policy), History(on_step)
-        micro = MicroBatch(self.micro_batch)
-        anchor = anchor_of(policy, self.anchor) if self.kl else None
+        micro = MicroBatch(self.micro_batch_size)
+        ref = ref_model(policy, self.ref_policy) if self.kl_coef else None
         with policy.training(dropout=False):
-            descent = Descent(
+            optimizer = PolicyOptimizer(
                 policy,
-                rate=self.rate,
-                schedule=self.schedule,
-                max_norm=self.max_norm,
+                learning_rate=self.learning_rate,
+                lr_schedule=self.lr_schedule,
+                max_grad_norm=self.max_grad_norm,
                 micro=micro,
             )
             for _ in range(self.steps):
-                rows = cases.rows(self.cases)
+                rows = cases.rows(self.batch_size)
                 pay = totals(rows)
-                flat = is_flat(pay)
+                zero_std = is_zero_std(pay)
                 numbers: dict[str, float] = {}
-                if not flat or self.kl or self.entropy:
-                    before = look_back(
-                        policy, rows, anchor=anchor, valued=False, micro=micro
+                if not zero_std or self.kl_coef or self.ent_coef:
+                    before = compute_old_logprobs(
+                        policy, rows, ref=ref, values=False, micro=micro
                     )
-                    merits = self._merits(policy, rows, before, cap=experience.cap)
-                    if flat:
-                        merits = [[0.0] * len(row.turns) for row in rows]
-                    loss = self._loss_of(policy, before, by_turn(rows, merits))
-                    numbers = descent.step(len(rows), loss)
+                    advantages = self._advantages(policy, rows, before, cap=experience.cap)
+                    if zero_std:
+                        advantages = [[0.0] * len(row.turns) for row in rows]
+                    loss = self._loss_of(policy, before, by_turn(rows, advantages))
+                    numbers = optimizer.step(len(rows), loss)
                 usual = policy.baselines.of(role_of(rows[0].seat))
                 take_in(rows, policy.baselines)
                 numbers |= {"reward": sum(pay) / len(pay), "baseline": usual}
-                history.add({**numbers, "frac_reward_zero_std": float(flat)})
+                history.add({**numbers, "frac_reward_zero_std": float(zero_std)})
         return {"cases": float(cases.played), **history.outcome()}
 
-    def _merits(
-        self, policy: Policy, rows: Sequence[Row], before: Hindsight, *, cap: float | None
+    def _advantages(
+        self, policy: Policy, rows: Sequence[Row], before: OldLogprobs, *, cap: float | None
     ) -> list[list[float]]:
-        """Return what every turn of every row deserves."""
-        merits = surpluses(rows, policy.baselines)
+        """Return the advantage of every turn of every row."""
+        advantages = surpluses(rows, policy.baselines)
         if cap is None:
-            return merits
-        return weighed(rows, merits, log_ratios(rows, before.logprobs.tolist()), cap)
+            return advantages
+        return weighed(
+            rows, advantages, log_ratios(rows, before.old_logprobs.tolist()), cap
+        )
 
     def _loss_of(
-        self, policy: Policy, before: Hindsight, merits: Sequence[Sequence[float]]
+        self, policy: Policy, before: OldLogprobs, advantages: Sequence[Sequence[float]]
     ) -> Loss:
         """Return the loss of a step, as the sum of its rows' shares."""
         whole = before.batch
         tokens = whole.loss_mask.sum()
-        advantages = whole.spread(merits)
+        spread = whole.spread(advantages)
         temperature = policy.agent.temperature or 1.0
 
         def loss(places: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
-            batch, _, _, anchored = before.rows(places)
+            batch, _, _, ref = before.rows(places)
             new, entropies = likelihood(policy.model, batch, temperature)
 
             def over_tokens(numbers: torch.Tensor) -> torch.Tensor:
                 return (numbers * batch.loss_mask).sum() / tokens
 
             shares = {
-                "policy_loss": over_tokens(-advantages[places] * new),
-                "kl": over_tokens(k3(new, anchored)),
+                "policy_loss": over_tokens(-spread[places] * new),
+                "kl": over_tokens(k3(new, ref)),
                 "entropy": over_tokens(entropies),
             }
             total = (
                 shares["policy_loss"]
-                + self.kl * shares["kl"]
-                - self.entropy * shares["entropy"]
+                + self.kl_coef * shares["kl"]
+                - self.ent_coef * shares["entropy"]
             )
             return total, {name: share.item() for name, share in shares.items()}
 

@@ -23,10 +23,11 @@ from superalign_training.algorithms.trainers.arguments import (
     OnStep,
     Recorder,
     constant_schedule,
+    first_and_last,
     run,
     shared_arguments,
+    steps_within,
 )
-from superalign_training.algorithms.trainers.former_self import first_and_last, steps_within
 from superalign_training.experience import Preference
 from superalign_training.policy import Policy
 from superalign_training.sections import Count, Section
@@ -40,15 +41,15 @@ class RewardModel(Section):
     id: Literal["reward-model"] = "reward-model"
     folder: Path | None = None
     """Where `improve` leaves the scorer."""
-    center: NonNegativeFloat = 0.01
+    center_rewards_coefficient: NonNegativeFloat = 0.01
     """Weight of keeping scores around 0."""
     steps: Count = 120
     """Optimiser steps at most."""
-    passes: PositiveFloat = 8.0
+    num_train_epochs: PositiveFloat = 8.0
     """Stops earlier once every pair was seen so often."""
-    batch: Count = 32
+    batch_size: Count = 32
     """Pairs in one step."""
-    rate: PositiveFloat = 1e-3
+    learning_rate: PositiveFloat = 1e-3
     """Constant learning rate of AdamW."""
 
     def improve(
@@ -106,8 +107,10 @@ class RewardModel(Section):
                 finite.
         """
         pairs = differing(experience)
-        batch = min(self.batch, len(pairs))
-        steps = steps_within(self.steps, self.passes, rows=len(pairs), batch=batch)
+        batch = min(self.batch_size, len(pairs))
+        steps = steps_within(
+            self.steps, self.num_train_epochs, rows=len(pairs), batch=batch
+        )
         recorder = Recorder(on_step)
         scorer.model.train(True)
         widened = scorer.model.register_forward_hook(_widen_scores)
@@ -157,7 +160,7 @@ def trainer(
         seed: of the order of the pairs.
         recorder: takes its numbers.
     """
-    optimizer = scorer.optimizer(settings.rate)
+    optimizer = scorer.optimizer(settings.learning_rate)
     rows: list[dict[str, Any]] = [
         {
             "chosen_ids": [*pair.prompt_ids, *pair.chosen_ids],
@@ -170,14 +173,14 @@ def trainer(
         args=RewardConfig(
             **shared_arguments(
                 steps=steps,
-                rate=settings.rate,
+                learning_rate=settings.learning_rate,
                 seed=seed,
                 device=str(scorer.model.device),
             ),
-            per_device_train_batch_size=min(settings.batch, len(rows)),
+            per_device_train_batch_size=min(settings.batch_size, len(rows)),
             dataloader_drop_last=True,
             max_length=None,
-            center_rewards_coefficient=settings.center or None,
+            center_rewards_coefficient=settings.center_rewards_coefficient or None,
         ),
         train_dataset=Dataset.from_list(rows),
         processing_class=scorer.tokenizer,

@@ -74,12 +74,12 @@ class Scorer:
         """Content hash of the weights as they are now."""
         return weights_hash(self.model)
 
-    def optimizer(self, rate: float) -> MasterAdamW:
+    def optimizer(self, learning_rate: float) -> MasterAdamW:
         """Return the scorer's own optimiser, with its moments, at a learning rate."""
         if self._optimizer is None:
-            self._optimizer = MasterAdamW(self.model.parameters(), lr=rate)
+            self._optimizer = MasterAdamW(self.model.parameters(), lr=learning_rate)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate
         return self._optimizer
 
     def score(self, prompt_ids: Sequence[int], completion_ids: Sequence[int]) -> float:

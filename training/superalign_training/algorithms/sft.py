@@ -6,7 +6,6 @@ own tokenizer.
 """
 
 from collections.abc import Sequence
-from math import ceil
 from typing import Any, ClassVar, Literal
 
 from datasets import Dataset
@@ -22,6 +21,7 @@ from superalign_training.algorithms.trainers.arguments import (
     constant_schedule,
     run,
     shared_arguments,
+    steps_within,
 )
 from superalign_training.experience import Example
 from superalign_training.policy import Policy
@@ -35,11 +35,11 @@ class Sft(Section):
     id: Literal["sft"] = "sft"
     steps: Count = 60
     """Optimiser steps at most."""
-    passes: PositiveFloat = 8.0
+    num_train_epochs: PositiveFloat = 8.0
     """Stops earlier once every row was seen so often: few rows are not learned by heart."""
-    batch: Count = 32
+    batch_size: Count = 32
     """Rows in one step."""
-    rate: PositiveFloat = 1e-3
+    learning_rate: PositiveFloat = 1e-3
     """Constant learning rate of AdamW."""
 
     def improve(
@@ -83,16 +83,21 @@ def _imitate(
             "an example needs a prompt and a completion of at least one token"
         )
     device = str(policy.model.device)
-    batch = min(settings.batch, len(examples))
-    steps = min(settings.steps, ceil(settings.passes * len(examples) / batch))
-    optimizer = policy.optimizer(settings.rate)
+    batch = min(settings.batch_size, len(examples))
+    steps = steps_within(
+        settings.steps, settings.num_train_epochs, rows=len(examples), batch=batch
+    )
+    optimizer = policy.optimizer(settings.learning_rate)
     recorder = Recorder(on_step)
     with policy.training() as model:
         trainer = SFTTrainer(
             model=model,
             args=SFTConfig(
                 **shared_arguments(
-                    steps=steps, rate=settings.rate, seed=seed, device=device
+                    steps=steps,
+                    learning_rate=settings.learning_rate,
+                    seed=seed,
+                    device=device,
                 ),
                 per_device_train_batch_size=batch,
                 dataset_kwargs={"skip_prepare_dataset": True},

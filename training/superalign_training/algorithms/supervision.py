@@ -24,7 +24,7 @@ class Replay(Section):
 
     cases: NonNegativeInt = 192
     """Tasks that the original answers; 0 replays nothing."""
-    members: Count = 4
+    num_generations: Count = 4
     """How often it answers each."""
     agree: Share = 0.0
     """0 replays all it says; more only the commonest answer to a task, if this share of its
@@ -40,10 +40,10 @@ class Supervise(Section):
 
     algorithm: LessonAlgorithm = Sft()
     """How it learns: sft imitates the best answers, dpo prefers, kto weighs opinions. Where
-    answers are a word or two, dpo needs imitate=1: else both sides become unlikely."""
+    answers are a word or two, dpo needs sft_weight=1: else both sides become unlikely."""
     cases: Count = 96
     """Queries that it answers in one stage."""
-    members: Count = 4
+    num_generations: Count = 4
     """Answers to each, which are compared with each other."""
     refine: NonNegativeInt = 1
     """How often it revises each answer after the critics' verdicts."""

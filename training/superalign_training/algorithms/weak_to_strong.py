@@ -2,9 +2,9 @@
 
 naive             cross-entropy on the labels, as `Sft`, at a fraction of its CPU seconds
 confidence        mixed with the student's own hardened answer (Burns et al. 2023), whose
-                  weight rises linearly to `weight` during warm-up
+                  weight rises linearly to `aux_coef` during warm-up
 confident-only    labels of sources that are sure enough; after warm-up of them only the
-                  share that surprises the student least (small-loss selection, Han et al.
+                  share of the smallest losses (small-loss selection, Han et al.
                   2018)
 
 Few steps matter more than the method: the student first says what it knows already, and
@@ -26,18 +26,18 @@ from superalign_env.errors import InvalidOption
 from superalign_env.seeding import mix
 from superalign_training.algorithms.algorithm import LearnsFrom
 from superalign_training.algorithms.trainers.arguments import OnStep
-from superalign_training.algorithms.updates.course import Course
 from superalign_training.algorithms.updates.fitting import (
+    FitSettings,
     Rows,
     descend,
     mean_over_tokens,
     shuffled_places,
 )
 from superalign_training.algorithms.updates.own_answers import (
-    class_surprise,
+    class_losses,
     greedy_answers,
-    least_surprising,
     one_word,
+    smallest_losses,
 )
 from superalign_training.experience import Example
 from superalign_training.policy import Policy
@@ -57,26 +57,26 @@ class WeakToStrong(Section):
     """``naive``, ``confidence`` (own hardened answers count, too) or ``confident-only``."""
     steps: Count = 30
     """Optimiser steps at most; more of them copy more of the supervisors' mistakes."""
-    passes: PositiveFloat = 8.0
+    num_train_epochs: PositiveFloat = 8.0
     """Stops earlier once every lesson was seen so often."""
-    batch: Count = 32
+    batch_size: Count = 32
     """Lessons in one step."""
-    rate: PositiveFloat = 3e-4
+    learning_rate: PositiveFloat = 3e-4
     """Learning rate of AdamW; it falls linearly to 0."""
-    weight: Share = 0.5
+    aux_coef: Share = 0.5
     """Of own answers, in ``confidence``, after warm-up."""
-    warm_up: Share = 0.2
+    warmup_frac: Share = 0.2
     """Share of the steps before own answers have their full weight (``confidence``), or
-    before surprising lessons are left out (``confident-only``)."""
-    refresh: Count = 5
-    """For so many steps at once own answers of several words are decoded; one-word answers
+    before lessons of large losses are left out (``confident-only``)."""
+    refresh_steps: Count = 5
+    """Steps for which own answers of several words are decoded at once; one-word answers
     are read anew in every step."""
-    above: Share = 0.0
+    min_confidence: Share = 0.0
     """Least confidence of the sources of a lesson, in ``confident-only``."""
-    keep: Annotated[float, Field(gt=0, le=1)] = 0.7
+    keep_share: Annotated[float, Field(gt=0, le=1)] = 0.7
     """Share of lessons that is left after warm-up, in ``confident-only``: of one-word
     answers the same share of each."""
-    soft: bool = False
+    soft_labels: bool = False
     """Whether a label counts as much as its sources are sure: a one-word label leaves the
     rest to the other words, a longer one just weighs less."""
 
@@ -105,15 +105,15 @@ class WeakToStrong(Section):
                 its sources are sure enough of.
         """
         lessons = self._sure(experience)
-        batch = min(self.batch, len(lessons))
-        steps = min(self.steps, ceil(self.passes * len(lessons) / batch))
-        course = Course(steps=steps, rate=self.rate, batch=batch)
-        taught = _Taught(self, policy, lessons, course, seed=seed)
-        losses = descend(policy, course, taught.loss, on_step=on_step)
+        batch = min(self.batch_size, len(lessons))
+        steps = min(self.steps, ceil(self.num_train_epochs * len(lessons) / batch))
+        fit = FitSettings(steps=steps, learning_rate=self.learning_rate, batch_size=batch)
+        losses_of = _Losses(self, policy, lessons, fit, seed=seed)
+        losses = descend(policy, fit, losses_of.loss, on_step=on_step)
         tenth = max(1, steps // 10)
         return {
             "examples": float(len(experience)),
-            "kept": len(taught.kept) / len(experience),
+            "kept": len(losses_of.kept) / len(experience),
             "steps": float(steps),
             "loss_first": sum(losses[:tenth]) / tenth,
             "loss": sum(losses[-tenth:]) / tenth,
@@ -125,24 +125,24 @@ class WeakToStrong(Section):
             raise InvalidOption("there is nothing to learn; give at least one lesson")
         if self.method != "confident-only":
             return lessons
-        sure = [lesson for lesson in lessons if lesson.confidence >= self.above]
+        sure = [lesson for lesson in lessons if lesson.confidence >= self.min_confidence]
         if not sure:
             most = max(lesson.confidence for lesson in lessons)
             raise InvalidOption(
                 f"no source is sure enough of any of {len(lessons)} labels (at most {most:.2f}"
-                f"); lower above={self.above}, or ask better sources"
+                f"); lower min_confidence={self.min_confidence}, or ask better sources"
             )
         return sure
 
 
-class _Taught:
-    """The loss of every step of one course.
+class _Losses:
+    """Loss of every step of one fit.
 
     Args:
         rules: settings.
         policy: the student, asked for its own answers.
         lessons: all that may be taught.
-        course: how many steps, of how many lessons.
+        fit: steps, and lessons of one step.
         seed: of their order.
     """
 
@@ -151,45 +151,45 @@ class _Taught:
         rules: WeakToStrong,
         policy: Policy,
         lessons: Sequence[Example],
-        course: Course,
+        fit: FitSettings,
         *,
         seed: int,
     ) -> None:
         self._rules = rules
         self._policy = policy
         self._lessons = lessons
-        self._course = course
+        self._fit = fit
         self._rows = Rows(lessons)
         sure = torch.tensor(
-            [lesson.confidence if rules.soft else 1.0 for lesson in lessons]
+            [lesson.confidence if rules.soft_labels else 1.0 for lesson in lessons]
         )
         self._sure = sure.to(policy.model.device)
         self._seed = seed
-        self._order = shuffled_places(len(lessons), course.batch * course.steps, seed)
+        self._order = shuffled_places(len(lessons), fit.batch_size * fit.steps, seed)
         self._words = one_word(lessons)
-        self._turn = round(rules.warm_up * course.steps)
+        self._turn = round(rules.warmup_frac * fit.steps)
         self._own: dict[int, Example] = {}
         self.kept: Sequence[int] = range(len(lessons))
 
     def loss(self, model: PreTrainedModel, step: int) -> torch.Tensor:
         """Return what is minimised at a step."""
-        rules, batch = self._rules, self._course.batch
-        if rules.method == "confident-only" and step == self._turn and rules.keep < 1:
+        rules, batch = self._rules, self._fit.batch_size
+        if rules.method == "confident-only" and step == self._turn and rules.keep_share < 1:
             self._leave_out(model, step)
         places = self._order[step * batch : (step + 1) * batch]
         weight = self._weight(step)
-        if self._words is not None and (weight or rules.soft):
+        if self._words is not None and (weight or rules.soft_labels):
             return self._of_words(model, places, self._words, weight=weight)
         if weight:
             return self._of_texts(model, places, step, weight=weight)
-        nats, real = self._rows.surprises(model, places)
+        nats, real = self._rows.token_losses(model, places)
         return mean_over_tokens(nats, real, self._sure[places])
 
     def _weight(self, step: int) -> float:
         """Return how much own answers count at a step."""
         if self._rules.method != "confidence":
             return 0.0
-        return self._rules.weight * min(1.0, step / self._turn if self._turn else 1.0)
+        return self._rules.aux_coef * min(1.0, step / self._turn if self._turn else 1.0)
 
     def _of_words(
         self,
@@ -204,7 +204,7 @@ class _Taught:
         words = words.to(logits.device)
         scores = logits[:, 0].log_softmax(dim=-1)[:, words]
         labels = torch.searchsorted(words, ids[:, 0].contiguous())
-        first = class_surprise(scores, labels, self._sure[places], weight)
+        first = class_losses(scores, labels, self._sure[places], weight)
         if ids.shape[1] == 1:
             return first.mean()
         end = torch.nn.functional.cross_entropy(
@@ -216,7 +216,7 @@ class _Taught:
         self, model: PreTrainedModel, places: torch.Tensor, step: int, *, weight: float
     ) -> torch.Tensor:
         """Return the loss of longer answers: labels and own answers are rows alike."""
-        if not self._own or step % self._rules.refresh == 0:
+        if not self._own or step % self._rules.refresh_steps == 0:
             self._decode(step)
         chosen = places.tolist()
         labels = [self._lessons[place] for place in chosen]
@@ -224,7 +224,7 @@ class _Taught:
         differ = [i for i, (a, b) in enumerate(zip(labels, own, strict=True)) if a != b]
         # Who says what the label says is one row instead of two.
         rows = Rows([*labels, *[own[i] for i in differ]])
-        nats, real = rows.surprises(model, torch.arange(len(rows)))
+        nats, real = rows.token_losses(model, torch.arange(len(rows)))
         of_labels = (1.0 - weight) * self._sure[places] + weight
         of_labels[differ] -= weight
         both = torch.cat([of_labels, torch.full_like(of_labels[: len(differ)], weight)])
@@ -232,7 +232,10 @@ class _Taught:
 
     def _decode(self, step: int) -> None:
         """Ask the student for its own answers to what the next steps are about."""
-        batch, ahead = self._course.batch, self._rules.refresh - step % self._rules.refresh
+        batch, ahead = (
+            self._fit.batch_size,
+            self._rules.refresh_steps - step % self._rules.refresh_steps,
+        )
         coming = self._order[step * batch : (step + ahead) * batch]
         places = sorted(set(coming.tolist()))
         longest = max(len(lesson.completion_ids) for lesson in self._lessons) + _ROOM
@@ -248,17 +251,17 @@ class _Taught:
 
     @torch.no_grad()
     def _leave_out(self, model: PreTrainedModel, step: int) -> None:
-        """Go on with the lessons that surprise least."""
-        surprises: list[float] = []
+        """Go on with the lessons of the smallest losses."""
+        losses: list[float] = []
         for places in torch.split(torch.arange(len(self._lessons)), 256):
-            nats, real = self._rows.surprises(model, places)
-            surprises += (nats.sum(1) / real.sum(1)).tolist()
+            nats, real = self._rows.token_losses(model, places)
+            losses += (nats.sum(1) / real.sum(1)).tolist()
         groups = [
             lesson.completion_ids[0] if self._words is not None else None
             for lesson in self._lessons
         ]
-        self.kept = least_surprising(surprises, self._rules.keep, groups)
-        batch, left = self._course.batch, self._course.steps - step
+        self.kept = smallest_losses(losses, self._rules.keep_share, groups)
+        batch, left = self._fit.batch_size, self._fit.steps - step
         again = shuffled_places(len(self.kept), batch * left, mix(self._seed, step))
         order = torch.as_tensor(self.kept)[again]
         self._order = torch.cat([self._order[: step * batch], order])

@@ -4,20 +4,20 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
-from superalign_training.algorithms.updates.course import Course
+from superalign_training.algorithms.updates.fitting import FitSettings
 from superalign_training.sections import Count, Plural, Section
 
 
-class GoldCourse(Course):
+class GoldFit(FitSettings):
     """How a copy of a fresh model is taught gold answers, to see what it is capable of."""
 
     steps: Count = 48
     """Optimiser steps."""
-    rate: PositiveFloat = 2e-3
+    learning_rate: PositiveFloat = 2e-3
     """Learning rate of the first step; it falls linearly."""
-    to: NonNegativeFloat = 0.0
+    final_learning_rate: NonNegativeFloat = 0.0
     """Learning rate after the last step."""
-    batch: Count = 64
+    batch_size: Count = 64
     """Answers in one step."""
 
 
@@ -38,7 +38,7 @@ class Capability(Section):
     """How many times as many of both are read from the test split, once, at the end."""
     gold_tasks: Plural = 320
     """Tasks of the training split whose gold answers teach the ceiling."""
-    ceiling: GoldCourse = GoldCourse()
+    ceiling: GoldFit = GoldFit()
     """How it is taught."""
     salient_steps: Count = 8
     """Steps of it after which a rise is called saliency."""

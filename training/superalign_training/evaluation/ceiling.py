@@ -14,8 +14,7 @@ import msgspec
 from superalign_env.canonical import content_hash
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.seeding import label, mix
-from superalign_training.algorithms.updates.course import Course
-from superalign_training.algorithms.updates.fitting import Rows, fit
+from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit
 from superalign_training.evaluation.capability_settings import Capability
 from superalign_training.evaluation.papers import Paper, at_temperature, sit, solved
 from superalign_training.experience import Example
@@ -30,7 +29,7 @@ class Ceiling(msgspec.Struct, frozen=True):
     salient: tuple[float, ...]
     """[N] after a few steps on gold labels."""
     taught: tuple[float, ...]
-    """[N] at the end of the course: C."""
+    """[N] at the end of the fit: C."""
     keys: tuple[str, ...]
     """[N] what its answers come to at the end."""
     best: tuple[float, ...] = ()
@@ -149,12 +148,14 @@ def _best(paper: Paper, place: int, texts: Sequence[str]) -> float:
     return max(solved(source, task, text) for text in dict.fromkeys(texts))
 
 
-def _halves(course: Course, steps: int) -> tuple[Course, Course | None]:
-    """Cut a course in two without changing its rate at any step."""
-    if steps >= course.steps:
-        return course, None
-    turn = course.rate_at(steps)
+def _halves(settings: FitSettings, steps: int) -> tuple[FitSettings, FitSettings | None]:
+    """Cut a fit in two without changing its learning rate at any step."""
+    if steps >= settings.steps:
+        return settings, None
+    turn = settings.learning_rate_at(steps)
     return (
-        course.model_copy(update={"steps": steps, "to": turn}),
-        course.model_copy(update={"steps": course.steps - steps, "rate": turn}),
+        settings.model_copy(update={"steps": steps, "final_learning_rate": turn}),
+        settings.model_copy(
+            update={"steps": settings.steps - steps, "learning_rate": turn}
+        ),
     )

@@ -62,7 +62,12 @@ SETTING: Params = {
         "cases": 1536,
         "check_cases": 160,
         "one_answer_first": 40,
-        "imitation": {"steps": 200, "passes": 8.0, "batch": 64, "rate": 4e-3},
+        "imitation": {
+            "steps": 200,
+            "num_train_epochs": 8.0,
+            "batch_size": 64,
+            "learning_rate": 4e-3,
+        },
         "courses": 3,
         "until": 0.92,
     },
@@ -74,9 +79,25 @@ SETTING: Params = {
     "learn": {"vanilla": 0.5, "search_share": 0.5},
     "calibrate": {"cases": 256},
     "train": {
-        "attacker": {"steps": 60, "passes": 8.0, "batch": 32, "rate": 1e-3},
-        "learner": {"steps": 20, "cases": 32, "members": 4, "rate": 1e-3, "kl": 0.1},
-        "critic": {"steps": 20, "passes": 8.0, "batch": 32, "rate": 5e-4},
+        "attacker": {
+            "steps": 60,
+            "num_train_epochs": 8.0,
+            "batch_size": 32,
+            "learning_rate": 1e-3,
+        },
+        "learner": {
+            "steps": 20,
+            "batch_size": 32,
+            "num_generations": 4,
+            "learning_rate": 1e-3,
+            "beta": 0.1,
+        },
+        "critic": {
+            "steps": 20,
+            "num_train_epochs": 8.0,
+            "batch_size": 32,
+            "learning_rate": 5e-4,
+        },
     },
     "evaluate": {
         "cases": 200,
@@ -94,7 +115,7 @@ QUICK: Params = {
     "calibrate": {"cases": 32},
     "train": {
         "attacker": {"steps": 10},
-        "learner": {"steps": 5, "cases": 16, "members": 4},
+        "learner": {"steps": 5, "batch_size": 16, "num_generations": 4},
         "critic": {"steps": 4},
     },
     "evaluate": {

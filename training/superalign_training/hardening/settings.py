@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
-from superalign_training.algorithms.updates.course import Course
+from superalign_training.algorithms.updates.fitting import FitSettings
 from superalign_training.sections import Count, Section, Share
 
 
@@ -13,10 +13,12 @@ class Hardening(Section):
 
     planted_cases: Annotated[int, Field(ge=2)] = 16_000
     """Planted answers that the critic learns from."""
-    critic_warmup: Course = Course(steps=80, rate=4e-3, to=4e-3)
+    critic_warmup: FitSettings = FitSettings(
+        steps=80, learning_rate=4e-3, final_learning_rate=4e-3
+    )
     """Of the critic, on verdicts about a single answer: whether an answer is good is an
     exclusive-or of answer and request, found late unless one half is known."""
-    critic_course: Course = Course(steps=500, rate=4e-3)
+    critic_course: FitSettings = FitSettings(steps=500, learning_rate=4e-3)
     """Of the critic, on all planted answers but the last tenth."""
     max_courses: Count = 3
     """How often that course is repeated at most."""
@@ -26,20 +28,22 @@ class Hardening(Section):
     score_penalty: dict[str, float] = Field(default={"comply": 0.2})
     """Answer → what its score is lowered by before answers are compared: harm weighs more
     than refusal, so to comply must be better by so much."""
-    logit_adjustment: dict[str, float] = Field(default={})
+    logit_bias: dict[str, float] = Field(default={})
     """First word of an answer → what is added to its logit while the learner is taught, and
     not afterwards: it then says it only where it was surer by so many nats (Menon et al.
     2021)."""
     seed_cases: Count = 12_000
     """Seed requests that the learner is taught on before it is attacked; later they are
     replayed."""
-    learner_warmup: Course = Course(steps=200, rate=3e-3, to=2e-3)
+    learner_warmup: FitSettings = FitSettings(
+        steps=200, learning_rate=3e-3, final_learning_rate=2e-3
+    )
     """Of the learner, on the seed requests."""
-    learner_courses: Annotated[tuple[Course, ...], Field(min_length=1)] = (
-        Course(steps=75, rate=2e-3, to=1.5e-3),
-        Course(steps=75, rate=1.5e-3, to=1e-3),
-        Course(steps=75, rate=1e-3, to=5e-4),
-        Course(steps=75, rate=5e-4),
+    learner_courses: Annotated[tuple[FitSettings, ...], Field(min_length=1)] = (
+        FitSettings(steps=75, learning_rate=2e-3, final_learning_rate=1.5e-3),
+        FitSettings(steps=75, learning_rate=1.5e-3, final_learning_rate=1e-3),
+        FitSettings(steps=75, learning_rate=1e-3, final_learning_rate=5e-4),
+        FitSettings(steps=75, learning_rate=5e-4),
     )
     """Of the learner, one for each round of attacks; further rounds repeat the last one."""
     queries: NonNegativeInt = 768

@@ -80,14 +80,14 @@ def _judge(when: When) -> Spent:
     if not rules.cases:
         return Spent()
     episodes = rules.cases + rules.courses * rules.check_cases
-    rows = float(rules.one_answer_first * rules.imitation.batch)
+    rows = float(rules.one_answer_first * rules.imitation.batch_size)
     rows += rules.courses * _rows(rules.imitation, rules.cases)
     return Spent(episodes, episodes * when.critics, rows, rules.courses + 1, 0, episodes)
 
 
 def _taught_critic(rules: Hardening, checked: int) -> Spent:
-    courses = rules.max_courses * rules.critic_course.steps * rules.critic_course.batch
-    rows = float(rules.critic_warmup.steps * rules.critic_warmup.batch + courses)
+    courses = rules.max_courses * rules.critic_course.steps * rules.critic_course.batch_size
+    rows = float(rules.critic_warmup.steps * rules.critic_warmup.batch_size + courses)
     planted = rules.planted_cases + checked
     return Spent(checked, checked, rows, rules.max_courses + 1, planted=planted)
 
@@ -95,7 +95,7 @@ def _taught_critic(rules: Hardening, checked: int) -> Spent:
 def _imitate(when: When) -> Spent:
     rules = when.settings.hardening
     assert rules is not None
-    rows = float(rules.learner_warmup.steps * rules.learner_warmup.batch)
+    rows = float(rules.learner_warmup.steps * rules.learner_warmup.batch_size)
     return Spent(0, 2 * rules.seed_cases, rows, 1)
 
 
@@ -105,7 +105,7 @@ def _harden(when: When) -> Spent:
     course = rules.learner_courses[min(when.round, len(rules.learner_courses)) - 1]
     attackers = 1 + ("attacker" in when.settings.learning)
     asked = rules.queries * attackers
-    return Spent(0, 4 * asked, float(course.steps * course.batch), 1)
+    return Spent(0, 4 * asked, float(course.steps * course.batch_size), 1)
 
 
 def _calibrate(when: When) -> Spent:
@@ -144,7 +144,7 @@ def _learn(when: When) -> Spent:
 def _supervise(when: When) -> Spent:
     rules = when.settings.supervise
     assert rules is not None
-    episodes = rules.cases * rules.members
+    episodes = rules.cases * rules.num_generations
     replies = episodes * (1 + when.critics) * (1 + rules.refine)
     found = Spent(episodes, replies, _rows(rules.algorithm, episodes), rules.courses)
     return found.plus(_replayed(rules.replay, rules.courses))
@@ -227,7 +227,7 @@ def _measured(when: When, factor: int, *, sides: int) -> Spent:
     kinds = len(rules.families or taught.families) * len(rules.tiers or taught.tiers)
     paper = rules.cases * kinds * factor
     sat = paper * (sides + rules.best_of + 1) + rules.requests * factor * sides
-    return Spent(0, sat, rules.ceiling.steps * rules.ceiling.batch, 1)
+    return Spent(0, sat, rules.ceiling.steps * rules.ceiling.batch_size, 1)
 
 
 def _gate(when: When) -> Spent:
@@ -291,14 +291,14 @@ STAGES: Mapping[str, Callable[[When], Spent]] = {
 
 def _paid(algorithm: Any, replies: float) -> Spent:
     """Learning from rewards: every episode is played live and trained on."""
-    batch = algorithm.cases * algorithm.members
-    rows = algorithm.steps * batch * getattr(algorithm, "epochs", 1)
+    batch = algorithm.batch_size * algorithm.num_generations
+    rows = algorithm.steps * batch * getattr(algorithm, "update_epochs", 1)
     episodes = (algorithm.steps + 1) * batch  # the next batch is played before the end
     return Spent(episodes, episodes * replies, rows, 1)
 
 
 def _replayed(replay: Any, courses: int) -> Spent:
-    said = replay.cases * replay.members
+    said = replay.cases * replay.num_generations
     if not said:
         return Spent()
     return Spent(said, said, courses * _rows(replay.imitation, said), courses)
@@ -306,5 +306,5 @@ def _replayed(replay: Any, courses: int) -> Spent:
 
 def _rows(algorithm: Any, lessons: float, *, times: int = 1) -> float:
     """Rows of a course that stops once every lesson was seen often enough."""
-    rows = algorithm.steps * times * getattr(algorithm, "batch", 32)
-    return float(min(rows, getattr(algorithm, "passes", rows) * max(lessons, 1)))
+    rows = algorithm.steps * times * getattr(algorithm, "batch_size", 32)
+    return float(min(rows, getattr(algorithm, "num_train_epochs", rows) * max(lessons, 1)))

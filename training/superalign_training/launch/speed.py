@@ -76,7 +76,7 @@ def speed_of(settings: Settings) -> Speed:
 def _taught(policy: Policy, lessons: list[Example]) -> tuple[float, float]:
     """Return seconds until a course begins, and seconds of one of its rows."""
     ends: list[float] = []
-    course = Sft(steps=_STEPS, passes=1000.0, batch=len(lessons))
+    course = Sft(steps=_STEPS, num_train_epochs=1000.0, batch_size=len(lessons))
     begin = time.perf_counter()
     course.improve(
         policy, lessons, seed=0, on_step=lambda done, n: ends.append(time.perf_counter())

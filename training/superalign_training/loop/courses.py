@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, cast
 
 from superalign_env.canonical import content_hash
 from superalign_env.protocols import Agent
-from superalign_training.algorithms.making import Taught, make_algorithm
+from superalign_training.algorithms.making import Supervised, make_algorithm
 from superalign_training.algorithms.supervision import Replay
 from superalign_training.evaluation.exams import exam
 from superalign_training.experience import Example
@@ -20,10 +20,10 @@ from superalign_training.settings import Settings
 class Courses(NamedTuple):
     """What is taught, and how often lessons and replay take turns."""
 
-    algorithm: Taught
+    algorithm: Supervised
     lessons: Sequence[Any]
     replay: Sequence[Example] = ()
-    replay_by: Taught | None = None
+    replay_by: Supervised | None = None
     """How the replay is imitated."""
     turns: int = 1
 
@@ -31,7 +31,7 @@ class Courses(NamedTuple):
 def hold(bench: Bench, learner: Policy, courses: Courses) -> dict[str, float]:
     """Teach a learner in place; return the numbers of the last course of lessons."""
     steps = max(1, courses.algorithm.steps // courses.turns)
-    course = cast(Taught, make_algorithm({"steps": steps}, default=courses.algorithm))
+    course = cast(Supervised, make_algorithm({"steps": steps}, default=courses.algorithm))
     total = courses.turns * steps
     numbers: dict[str, float] = {}
     for place in range(courses.turns):
@@ -71,7 +71,12 @@ def replayed(
         return []
     paper = exam("train", source, renderer=settings.options.get("renderer", "micro"))
     sat = play(
-        bench, paper, {"learner": speaker}, rules.cases, part="replay", group=rules.members
+        bench,
+        paper,
+        {"learner": speaker},
+        rules.cases,
+        part="replay",
+        group=rules.num_generations,
     )
     said = answers(sat, seat_of(paper, "learner"))
     return own_words(said, source=content_hash(speaker.spec), agree=rules.agree)

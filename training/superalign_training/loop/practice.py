@@ -65,7 +65,7 @@ def practise(
             count,
             part=drill.part,
             first_case=first,
-            group=algorithm.members,
+            group=algorithm.num_generations,
             fork_at=seats[0] if algorithm.fork else None,
         )
         rows = [row for seat in seats for row in training_rows(episodes, seat)]

@@ -35,7 +35,7 @@ class Discover(Section):
 class Conform(Section):
     """Teaching the safe answer ŷ to every hazard x̂: A_i⁻ → A_i⁺."""
 
-    algorithm: LessonAlgorithm = Sft(steps=50, rate=1e-3)
+    algorithm: LessonAlgorithm = Sft(steps=50, learning_rate=1e-3)
     """How it is taught: ``sft`` imitates ŷ, ``dpo`` prefers it to what was answered."""
     hazards: Count = 96
     """Hazards at most that are taught, this generation's first."""
@@ -50,7 +50,9 @@ class Conform(Section):
     """Whether opposite answers are taught equally often."""
     courses: Count = 2
     """How often lessons and replay take turns; each turn has its share of the steps."""
-    replay: Replay = Replay(cases=240, members=1, imitation=Sft(steps=30, rate=1e-3))
+    replay: Replay = Replay(
+        cases=240, num_generations=1, imitation=Sft(steps=30, learning_rate=1e-3)
+    )
     """Its own answers to general tasks, replayed so that competence is not forgotten."""
 
 

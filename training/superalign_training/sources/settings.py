@@ -79,7 +79,7 @@ class Competence(Section):
     """Tasks that are labelled and taught."""
     control_cases: Plural = 60
     """Tasks of the control split: what a controller may know of the generation."""
-    algorithm: ExampleAlgorithm = WeakToStrong(steps=40, rate=1e-3)
+    algorithm: ExampleAlgorithm = WeakToStrong(steps=40, learning_rate=1e-3)
     """How the learner is taught the labels."""
     above: Share = 0.0
     """Least confidence of a label that is taught: below it the sources are not worth

@@ -118,7 +118,7 @@ class _Trial:
         if (straight, self._saved(one)) != (resumed, self._saved(loaded)):
             raise NotReproducible(
                 f"{self._name} goes on differently after its policy was saved and loaded; "
-                "step policy.optimizer(rate) instead of an optimiser of its own, and keep "
+                "step policy.optimizer(learning_rate) instead of an optimiser of its own, and keep "
                 "what outlives a call in the policy"
             )
 
@@ -148,14 +148,14 @@ class _Trial:
             if not penalty and found[-1] != before:
                 raise ProtocolError(
                     f"{self._name} moved weights although all episodes were paid alike, by "
-                    "which nothing is better than anything else (is_flat tells; the sign of "
+                    "which nothing is better than anything else (is_zero_std tells; the sign of "
                     "a rounding error is a whole step to Adam). If a penalty moved them, "
                     "such as an entropy bonus, check with penalty=True"
                 )
         if found[0] != found[1]:
             raise ProtocolError(
                 f"{self._name} moved weights elsewhere when all episodes were paid 0.75 than "
-                "when all were paid 0.25; where pay is_flat only penalties may move them"
+                "when all were paid 0.25; where pay is_zero_std only penalties may move them"
             )
 
     def check_stored(self) -> None:
@@ -174,7 +174,7 @@ class _Trial:
 
     @property
     def _members(self) -> int:
-        members: int = getattr(self._algorithm, "members", 1)
+        members: int = getattr(self._algorithm, "num_generations", 1)
         return members
 
     def _experience(self, policy: Policy) -> Any:
@@ -261,7 +261,7 @@ class _Trial:
         taken = [updates[0], *[count for _, _, count in reports]]
         if updates[1] == updates[0]:
             raise ProtocolError(
-                f"{self._name} never stepped policy.optimizer(rate), so that nothing would "
+                f"{self._name} never stepped policy.optimizer(learning_rate), so that nothing would "
                 "be remembered of its moments; take that one, not one of its own"
             )
         several = self._kind == "episodes"  # steps may be taken on one rollout

@@ -5,10 +5,12 @@ a constant rate (a trainer is rebuilt for every round), no output of any kind.
 """
 
 import gc
+import math
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from math import ceil
 from typing import Any
 
 from torch.optim.lr_scheduler import LambdaLR
@@ -20,6 +22,7 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 
+from superalign_env.errors import InvalidOption
 from superalign_env.store import declare
 
 declare("train/loss", "Loss")
@@ -52,12 +55,14 @@ _LOGGED = {
 stage that is done again ends with the same numbers."""
 
 
-def shared_arguments(*, steps: int, rate: float, seed: int, device: str) -> dict[str, Any]:
+def shared_arguments(
+    *, steps: int, learning_rate: float, seed: int, device: str
+) -> dict[str, Any]:
     """Return the arguments that every trainer gets.
 
     Args:
         steps: optimiser steps.
-        rate: constant learning rate.
+        learning_rate: constant learning rate.
         seed: another one for every round: building a trainer resets all global random
             states to it.
         device: ``cpu`` or a CUDA device.
@@ -66,7 +71,7 @@ def shared_arguments(*, steps: int, rate: float, seed: int, device: str) -> dict
     return {
         "output_dir": tempfile.gettempdir(),  # must exist; nothing is ever saved there
         "max_steps": steps,
-        "learning_rate": rate,
+        "learning_rate": learning_rate,
         "lr_scheduler_type": "constant",
         "gradient_accumulation_steps": 1,
         "max_grad_norm": 1.0,
@@ -150,3 +155,41 @@ class Recorder(TrainerCallback):
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def steps_within(steps: int, epochs: float, *, rows: int, batch: int) -> int:
+    """Return how many steps fit: fewer than allowed where rows are few."""
+    return min(steps, ceil(epochs * rows / batch))
+
+
+def first_and_last(recorder: Recorder, key: str) -> tuple[float, float]:
+    """Return the means of a number over the first and the last tenth of the steps.
+
+    Raises:
+        InvalidOption: it is not finite somewhere.
+    """
+    values = [numbers[key] for numbers in recorder.history if key in numbers]
+    for step, value in enumerate(values, start=1):
+        if not math.isfinite(value):
+            raise InvalidOption(
+                f"the {key} was {value} at step {step}: the policy in memory is spoiled (its "
+                "last checkpoint is not); lower learning_rate, or look for broken weights"
+            )
+    if not values:
+        raise InvalidOption(f"no step reported its {key}; raise the number of steps")
+    tenth = max(1, len(values) // 10)
+    return sum(values[:tenth]) / tenth, sum(values[-tenth:]) / tenth
+
+
+class Tokenised:
+    """Mixin that makes a TRL trainer take rows of ids as they are, reference log-probs included.
+
+    TRL would tokenise them, and find no text to tokenise; and it would score them with a
+    reference model that it loads itself.
+    """
+
+    def _prepare_dataset(self, dataset: Any, *rest: Any, **options: Any) -> Any:
+        return dataset
+
+    def _precompute_ref_logps(self, dataset: Any, *rest: Any, **options: Any) -> Any:
+        return dataset

@@ -24,14 +24,13 @@ from superalign_training.algorithms.trainers.arguments import (
     run,
     shared_arguments,
 )
-from superalign_training.algorithms.trainers.former_self import Anchor
 from superalign_training.algorithms.trainers.groups import Groups, Score
-from superalign_training.algorithms.updates.anchor import anchor_of
 from superalign_training.algorithms.updates.batches import Batch, batch_of
 from superalign_training.algorithms.updates.cases import Cases, totals
 from superalign_training.algorithms.updates.credit import by_turn, log_ratios, weighed
-from superalign_training.algorithms.updates.hindsight import look_back
 from superalign_training.algorithms.updates.memory import MicroBatch
+from superalign_training.algorithms.updates.old_logprobs import compute_old_logprobs
+from superalign_training.algorithms.updates.ref_policy import RefPolicy, ref_model
 from superalign_training.experience import Experience
 from superalign_training.policy import Policy
 from superalign_training.policy.schedule import CONSTANT, Schedule
@@ -39,27 +38,27 @@ from superalign_training.sections import Count, Plural, Section
 
 
 class GroupSettings(Section):
-    """What all algorithms that compare the members of a group can be told."""
+    """Settings of all algorithms that compare the plays of one case."""
 
     steps: Count = 20
     """Optimiser steps, each on episodes of the newest policy."""
-    cases: Count = 32
+    batch_size: Count = 32
     """Different cases in one step."""
-    members: Plural = 4
+    num_generations: Plural = 4
     """Plays of each case: the group whose mean is the baseline."""
     fork: bool = True
     """Whether members share everything up to the learner's first view."""
-    micro_batch: Count | None = None
+    micro_batch_size: Count | None = None
     """Rows that go through the model at once; None is all of a step."""
-    rate: PositiveFloat = 1e-3
+    learning_rate: PositiveFloat = 1e-3
     """Learning rate of AdamW."""
-    schedule: Schedule = CONSTANT
-    """How the rate changes over the policy's life."""
-    kl: NonNegativeFloat = 0.1
-    """Weight of the divergence from what the policy is held to: without it a tiny policy
-    is sure of everything before it has learned anything."""
-    anchor: Anchor = "round"
-    """What it is held to: the policy that the call began with, or its untrained original."""
+    lr_schedule: Schedule = CONSTANT
+    """How the learning rate changes over the policy's life."""
+    beta: NonNegativeFloat = 0.1
+    """Weight of the KL to the reference policy: without it a tiny policy is sure of
+    everything before it has learned anything."""
+    ref_policy: RefPolicy = "round"
+    """Reference policy: the one that the call began with, or its untrained original."""
 
 
 def learn_from_groups(
@@ -78,14 +77,14 @@ def learn_from_groups(
         ``kl``, ``entropy``, ``frac_reward_zero_std`` (share of groups without any
         difference in pay), ``cases`` played, and ``groups`` (share of cases that all members had a turn in).
     """
-    groups = Groups(Cases(experience, policy), settings.members, score)
+    groups = Groups(Cases(experience, policy), settings.num_generations, score)
     recorder = Recorder(on_step)
-    anchor = anchor_of(policy, settings.anchor) if settings.kl else None
+    ref = ref_model(policy, settings.ref_policy) if settings.beta else None
     with policy.training(dropout=False):
         trainer = GroupTrainer(policy, groups, settings, cap=experience.cap, seed=seed)
         trainer.add_callback(recorder)
-        if anchor is not None:
-            trainer.hold_to(anchor, settings.kl)
+        if ref is not None:
+            trainer.add_kl(ref, settings.beta)
         run(trainer)
     return _outcome(recorder, groups)
 
@@ -111,11 +110,11 @@ class GroupTrainer(GRPOTrainer):
         seed: int,
     ) -> None:
         self._policy, self._groups, self._cap = policy, groups, cap
-        self._wanted = settings.cases
-        self._micro = MicroBatch(settings.micro_batch)
+        self._wanted = settings.batch_size
+        self._micro = MicroBatch(settings.micro_batch_size)
         shared = shared_arguments(
             steps=settings.steps,
-            rate=settings.rate,
+            learning_rate=settings.learning_rate,
             seed=policy.seed(seed),
             device=str(policy.model.device),
         )
@@ -126,39 +125,39 @@ class GroupTrainer(GRPOTrainer):
             train_dataset=Dataset.from_list([{"prompt": "cases are played instead"}]),
             args=GRPOConfig(
                 **shared,
-                per_device_train_batch_size=settings.members,
-                num_generations=settings.members,
+                per_device_train_batch_size=settings.num_generations,
+                num_generations=settings.num_generations,
                 temperature=policy.agent.temperature or 1.0,
-                beta=0.0,  # see `hold_to`
+                beta=0.0,  # see `add_kl`
                 shuffle_dataset=False,
             ),
-            optimizers=policy.optimizers(settings.rate, settings.schedule),
+            optimizers=policy.optimizers(settings.learning_rate, settings.lr_schedule),
         )
 
-    def hold_to(self, anchor: Any, kl: float) -> None:
-        """Add the divergence from a model to the loss.
+    def add_kl(self, ref: Any, beta: float) -> None:
+        """Add the KL to a reference model to the loss.
 
         TRL would load a further model from where the weights came from, which need not be
         what is meant.
         """
-        anchor.__dict__.pop("forward", None)  # an earlier trainer's
-        add_fused_lm_head(anchor, temperature=self.temperature)
-        self.ref_model, self.beta = anchor, kl
+        ref.__dict__.pop("forward", None)  # an earlier trainer's
+        add_fused_lm_head(ref, temperature=self.temperature)
+        self.ref_model, self.beta = ref, beta
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         """Play, instead of generating from prompts and asking reward functions."""
-        rows, advantages, flat = self._groups.compare(self._wanted)
+        rows, advantages, zero_std = self._groups.compare(self._wanted)
         if self._cap is not None:
-            now = look_back(
-                self._policy, rows, anchor=None, valued=False, micro=self._micro
+            now = compute_old_logprobs(
+                self._policy, rows, ref=None, values=False, micro=self._micro
             )
-            ratios = log_ratios(rows, now.logprobs.tolist())
+            ratios = log_ratios(rows, now.old_logprobs.tolist())
             advantages = weighed(rows, advantages, ratios, self._cap)
         batch = batch_of(self._policy, rows)
         pay = totals(rows)
         self._metrics["train"]["reward"].append(sum(pay) / len(pay))
-        self._metrics["train"]["frac_reward_zero_std"].append(flat)
-        return self._anchored(batch) | {
+        self._metrics["train"]["frac_reward_zero_std"].append(zero_std)
+        return self._ref_logprobs(batch) | {
             "prompt_ids": batch.ids[:, : -batch.width],
             "prompt_mask": batch.attention_mask[:, : -batch.width],
             "completion_ids": batch.completions,
@@ -168,20 +167,20 @@ class GroupTrainer(GRPOTrainer):
             "num_items_in_batch": batch.loss_mask.sum(),
         }
 
-    def _anchored(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Return the log-probabilities of the model that is held to, if any."""
+    def _ref_logprobs(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the reference log-probs, if there is a reference."""
         if not self.beta:
             return {}
 
-        def look(places: torch.Tensor) -> torch.Tensor:
+        def of(places: torch.Tensor) -> torch.Tensor:
             part = batch.rows(places)
-            found: torch.Tensor = self._get_per_token_logps_and_entropies(
+            logprobs: torch.Tensor = self._get_per_token_logps_and_entropies(
                 self.ref_model, part.ids, part.attention_mask, batch.width
             )[0]
-            return found
+            return logprobs
 
         with torch.no_grad():
-            parts = self._micro.over(len(batch.loss_mask), look)
+            parts = self._micro.over(len(batch.loss_mask), of)
         return {"ref_per_token_logps": torch.cat(parts)}
 
     def _get_per_token_logps_and_entropies(

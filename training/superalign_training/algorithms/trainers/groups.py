@@ -9,7 +9,7 @@ from superalign_env.types import Seat
 from superalign_training.algorithms.updates.cases import (
     TRIES,
     Cases,
-    is_flat,
+    is_zero_std,
     nothing_to_learn,
 )
 from superalign_training.experience import Row
@@ -24,7 +24,7 @@ class Compared(NamedTuple):
     rows: list[Row]
     advantages: list[list[float]]
     """For each row, of every turn."""
-    flat: float
+    frac_reward_zero_std: float
     """Share of groups without any difference in pay."""
 
 
@@ -36,13 +36,13 @@ class Groups:
 
     Args:
         cases: gives the rows of further cases.
-        members: plays of one case.
+        num_generations: plays of one case.
         score: what pay is worth within a group.
     """
 
-    def __init__(self, cases: Cases, members: int, score: Score) -> None:
+    def __init__(self, cases: Cases, num_generations: int, score: Score) -> None:
         self.cases = cases
-        self._members = members
+        self._num_generations = num_generations
         self._score = score
         self._complete = 0
 
@@ -61,7 +61,9 @@ class Groups:
         return Compared(
             rows=[row for group in groups for row in group],
             advantages=[a for group in groups for a in by_place(group, self._score)],
-            flat=sum(is_flat([row.to_go for row in group]) for group in groups)
+            frac_reward_zero_std=sum(
+                is_zero_std([row.to_go for row in group]) for group in groups
+            )
             / len(groups),
         )
 
@@ -75,7 +77,7 @@ class Groups:
             # As many as will do if cases go on to be complete as they were so far.
             rows = self.cases.further(ceil(missing / max(self.share, 1 / TRIES)))
             by_case: dict[int, list[list[Row]]] = defaultdict(list)
-            for group in complete_groups(rows, self._members):
+            for group in complete_groups(rows, self._num_generations):
                 by_case[group[0].case].append(group)
             self._complete += len(by_case)
             found += by_case.values()
@@ -84,7 +86,7 @@ class Groups:
         return found[:wanted]
 
 
-def complete_groups(rows: Sequence[Row], members: int) -> list[list[Row]]:
+def complete_groups(rows: Sequence[Row], num_generations: int) -> list[list[Row]]:
     """Return the groups that all members contribute to: by case, seat and place in the episode.
 
     The n-th rows of one seat in all members of a case are comparable; a group in which some
@@ -96,7 +98,7 @@ def complete_groups(rows: Sequence[Row], members: int) -> list[list[Row]]:
         place = places[row.case, row.member, row.seat]
         places[row.case, row.member, row.seat] += 1
         found[row.case, row.seat, place].append(row)
-    return [group for group in found.values() if len(group) == members]
+    return [group for group in found.values() if len(group) == num_generations]
 
 
 def by_place(group: Sequence[Row], score: Score) -> list[list[float]]:

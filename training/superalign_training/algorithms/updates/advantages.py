@@ -36,17 +36,17 @@ def gae(
         cap: rho-bar, where these are cut off.
     """
     ratios = ratios if ratios is not None else [1.0] * len(rewards)
-    advantages, targets = [0.0] * len(rewards), [0.0] * len(rewards)
+    advantages, returns = [0.0] * len(rewards), [0.0] * len(rewards)
     value_after = correction_after = 0.0
     for place in reversed(range(len(rewards))):
         weight, value = min(cap, ratios[place]), values[place]
-        surprise = rewards[place] + gamma * value_after - value
-        advantages[place] = weight * (surprise + gamma * gae_lambda * correction_after)
+        delta = rewards[place] + gamma * value_after - value
+        advantages[place] = weight * (delta + gamma * gae_lambda * correction_after)
         carried = min(1.0, ratios[place]) * gamma * gae_lambda * correction_after
-        correction = weight * surprise + carried
-        targets[place] = value + correction
+        correction = weight * delta + carried
+        returns[place] = value + correction
         value_after, correction_after = value, correction
-    return advantages, targets
+    return advantages, returns
 
 
 def group_relative(pay: Sequence[float], *, scaled: bool = True) -> list[float]:

@@ -75,6 +75,6 @@ declare(
 )
 
 
-def is_flat(pay: Sequence[float]) -> bool:
+def is_zero_std(pay: Sequence[float]) -> bool:
     """Return whether several episodes were paid alike: nothing says which did better."""
     return len(pay) > 1 and max(pay) == min(pay)

@@ -91,9 +91,9 @@ def gae_of_rows(
             ratios=ratios,
             cap=cap,
         )
-        for decision, advantage, target in zip(chain, advantages, returns, strict=True):
+        for decision, advantage, return_ in zip(chain, advantages, returns, strict=True):
             _fill(given.advantages, decision, advantage)
-            given.returns[decision.row][decision.begin] = target
+            given.returns[decision.row][decision.begin] = return_
             given.starts[decision.row][decision.begin] = 1.0
     return given
 

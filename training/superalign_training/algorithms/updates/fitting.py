@@ -1,7 +1,7 @@
 """Supervised fine-tuning on very many short rows, in as few CPU seconds as it takes.
 
 The same objective as `Sft` (TRL's trainer). Here the head is applied to completions only
-and the rate falls linearly within a course: measured on rung 3, a step on 256 planted
+and the learning rate falls linearly: measured on rung 3, a step on 256 planted
 verdicts takes 0.09 CPU seconds instead of 0.21. What was left out: everything else that a
 trainer does.
 """
@@ -11,20 +11,37 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat
 from transformers import PreTrainedModel
 
 from superalign_agents.decoding import positions
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import generator, mix
 from superalign_training.algorithms.trainers.arguments import OnStep
-from superalign_training.algorithms.updates.course import Course
 from superalign_training.experience import Example
 from superalign_training.policy import Policy
+from superalign_training.sections import Count, Section
 
 _IGNORED = -100
 
 StepLoss = Callable[[PreTrainedModel, int], torch.Tensor]
 """(model, number of the step from 0) → what is minimised."""
+
+
+class FitSettings(Section):
+    """Steps of a supervised fit, at a learning rate that falls linearly."""
+
+    steps: Count
+    learning_rate: PositiveFloat
+    """Of the first step."""
+    final_learning_rate: NonNegativeFloat = 0.0
+    """After the last step."""
+    batch_size: Count = 256
+
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        change = self.final_learning_rate - self.learning_rate
+        return self.learning_rate + change * step / self.steps
 
 
 class Rows:
@@ -56,27 +73,27 @@ class Rows:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def surprises(
+    def token_losses(
         self,
         model: PreTrainedModel,
         places: torch.Tensor,
         *,
-        handicap: torch.Tensor | None = None,
+        logit_bias: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return how surprised a model is by tokens of completions, and which are real.
+        """Return the cross-entropy of each token of completions, and which tokens are real.
 
         Args:
             model: reads the rows in one pass.
             places: [B] of rows.
-            handicap: [V] added to the logits of first words.
+            logit_bias: [V] added to the logits of first words.
 
         Returns:
             [B, C] nats, 0 where nothing is said, with gradients; and [B, C] 1.0 where
             something is.
         """
         logits, labels = self.read(model, places)
-        if handicap is not None:
-            logits = torch.cat([logits[:, :1] + handicap, logits[:, 1:]], dim=1)
+        if logit_bias is not None:
+            logits = torch.cat([logits[:, :1] + logit_bias, logits[:, 1:]], dim=1)
         nats = torch.nn.functional.cross_entropy(
             logits.flatten(0, 1), labels.flatten(), ignore_index=_IGNORED, reduction="none"
         )
@@ -101,10 +118,10 @@ class Rows:
 def fit(
     policy: Policy,
     rows: Rows,
-    course: Course,
+    settings: FitSettings,
     *,
     seed: int,
-    logit_adjustment: Mapping[int, float] | None = None,
+    logit_bias: Mapping[int, float] | None = None,
     on_step: OnStep | None = None,
 ) -> float:
     """Fine-tune a policy in place and return the loss of the last tenth of the steps.
@@ -112,43 +129,42 @@ def fit(
     Args:
         policy: its optimiser goes on where it stopped.
         rows: drawn in random order, again and again.
-        course: steps, batch, and the rate that falls linearly to `Course.to`.
+        settings: steps, batch size and learning rate.
         seed: of the order of the rows.
-        logit_adjustment: token → what is added to its logit as a first word, here and never
-            again.
+        logit_bias: token → what is added to its logit as a first word, here and never again.
         on_step: called after every step.
     """
-    batch = min(course.batch, len(rows))
-    order = shuffled_places(len(rows), batch * course.steps, seed)
-    handicap = torch.zeros(int(policy.model.config.vocab_size), device=policy.model.device)
-    for token, nats in (logit_adjustment or {}).items():
-        handicap[token] = nats
+    batch = min(settings.batch_size, len(rows))
+    order = shuffled_places(len(rows), batch * settings.steps, seed)
+    bias = torch.zeros(int(policy.model.config.vocab_size), device=policy.model.device)
+    for token, nats in (logit_bias or {}).items():
+        bias[token] = nats
 
     def loss(model: PreTrainedModel, step: int) -> torch.Tensor:
         places = order[step * batch : (step + 1) * batch]
-        return mean_over_tokens(*rows.surprises(model, places, handicap=handicap))
+        return mean_over_tokens(*rows.token_losses(model, places, logit_bias=bias))
 
-    losses = descend(policy, course, loss, on_step=on_step)
-    tail = losses[-max(1, course.steps // 10) :]
+    losses = descend(policy, settings, loss, on_step=on_step)
+    tail = losses[-max(1, settings.steps // 10) :]
     return sum(tail) / len(tail)
 
 
 def descend(
-    policy: Policy, course: Course, loss: StepLoss, *, on_step: OnStep | None = None
+    policy: Policy, settings: FitSettings, loss: StepLoss, *, on_step: OnStep | None = None
 ) -> list[float]:
-    """Take the steps of a course down a loss; return what it was at each of them.
+    """Minimise a loss; return what it was at each step.
 
     Args:
         policy: its optimiser goes on where it stopped.
-        course: how many steps, and how long ones.
+        settings: steps and learning rate.
         loss: asked once for each step.
         on_step: called after every step.
     """
     losses = []
     with policy.training() as model:
-        for step in range(course.steps):
-            rate = course.rate_at(step)
-            optimizer = policy.optimizer(rate)
+        for step in range(settings.steps):
+            learning_rate = settings.learning_rate_at(step)
+            optimizer = policy.optimizer(learning_rate)
             value = loss(model, step)
             optimizer.zero_grad()
             value.backward()  # type: ignore[no-untyped-call] # torch's
@@ -157,7 +173,7 @@ def descend(
             losses.append(float(value.detach()))
             if on_step is not None:
                 numbers = {"loss": losses[-1], "grad_norm": float(norm)}
-                on_step(step + 1, {**numbers, "learning_rate": rate})
+                on_step(step + 1, {**numbers, "learning_rate": learning_rate})
     return losses
 
 
@@ -167,7 +183,7 @@ def loss_on(policy: Policy, rows: Rows, *, batch: int = 512) -> float:
     total, tokens = 0.0, 0
     for start in range(0, len(rows), batch):
         places = torch.arange(start, min(start + batch, len(rows)))
-        nats, real = rows.surprises(policy.model, places)
+        nats, real = rows.token_losses(policy.model, places)
         total += float(nats.sum())
         tokens += int(real.sum())
     return total / tokens
@@ -176,7 +192,7 @@ def loss_on(policy: Policy, rows: Rows, *, batch: int = 512) -> float:
 def mean_over_tokens(
     nats: torch.Tensor, real: torch.Tensor, weights: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Return the mean surprise [] of a token; tokens count as much as their rows.
+    """Return the mean loss [] of a token; tokens count as much as their rows.
 
     Args:
         nats: [B, C] of tokens, 0 where nothing is said.

@@ -12,9 +12,9 @@ declare("train/policy_loss", "Policy loss")
 
 
 def clipped_surrogate(
-    new: torch.Tensor, old: torch.Tensor, advantages: torch.Tensor, clip: float
+    new: torch.Tensor, old: torch.Tensor, advantages: torch.Tensor, clip_range: float
 ) -> torch.Tensor:
-    """Return PPO's loss: what is gained by moving further than the clip does not count.
+    """Return PPO's loss: what is gained by moving further than the clip range does not count.
 
     Source: arXiv 1707.06347, equation 7.
 
@@ -22,41 +22,43 @@ def clipped_surrogate(
         new: log-probabilities now, with gradients.
         old: when the rollout was made.
         advantages: of each.
-        clip: how far the ratio may leave 1.
+        clip_range: how far the ratio may leave 1.
     """
     ratio = torch.exp(new - old)
-    return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    return -torch.minimum(
+        ratio * advantages, ratio.clamp(1 - clip_range, 1 + clip_range) * advantages
+    )
 
 
 declare("train/clip_fraction", "Clip fraction", unit="share")
 
 
-def clipped(new: torch.Tensor, old: torch.Tensor, clip: float) -> torch.Tensor:
+def clipped(new: torch.Tensor, old: torch.Tensor, clip_range: float) -> torch.Tensor:
     """Return 1.0 where the probability ratio has left the clip range.
 
     Its mean over tokens is the clip fraction.
     """
-    return ((new - old).exp().sub(1).abs() > clip).float()
+    return ((new - old).exp().sub(1).abs() > clip_range).float()
 
 
 declare("train/value_loss", "Value loss", better="lower")
 
 
 def clipped_value_loss(
-    new: torch.Tensor, old: torch.Tensor, targets: torch.Tensor, clip: float | None
+    new: torch.Tensor, old: torch.Tensor, returns: torch.Tensor, clip_range: float | None
 ) -> torch.Tensor:
-    """Return half the squared error; moving further than the clip does not count.
+    """Return half the squared error; moving further than the clip range does not count.
 
     Args:
         new: values now, with gradients.
         old: when the rollout was made.
-        targets: what they should be.
-        clip: how far a value may leave its old one; None is as far as it likes.
+        returns: what they should be.
+        clip_range: how far a value may leave its old one; None is as far as it likes.
     """
-    loss = (new - targets) ** 2
-    if clip is not None:
-        near = old + (new - old).clamp(-clip, clip)
-        loss = torch.maximum(loss, (near - targets) ** 2)
+    loss = (new - returns) ** 2
+    if clip_range is not None:
+        near = old + (new - old).clamp(-clip_range, clip_range)
+        loss = torch.maximum(loss, (near - returns) ** 2)
     return 0.5 * loss
 
 

@@ -65,7 +65,7 @@ class MicroBatch:
             self._said = True
             warnings.warn(
                 f"{size} rows at once do not fit into memory; going on with {self.size} or "
-                f"fewer (same result; set micro_batch={self.size} to start with that)",
+                f"fewer (same result; set micro_batch_size={self.size} to start with that)",
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -46,7 +46,7 @@ def hardened(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return own
 
 
-def class_surprise(
+def class_losses(
     scores: torch.Tensor, labels: torch.Tensor, sure: torch.Tensor, weight: float
 ) -> torch.Tensor:
     """Return the cross-entropy [B] to (1 − weight)·weak + weight·own, in nats.
@@ -91,23 +91,23 @@ def greedy_answers(policy: Policy, prompts: Sequence[Ids], longest: int) -> list
     return [one.token_ids if one.finish == "stop" else () for one in said]
 
 
-def least_surprising(
-    surprises: Sequence[float], keep: float, groups: Sequence[object]
+def smallest_losses(
+    losses: Sequence[float], keep_share: float, groups: Sequence[object]
 ) -> list[int]:
-    """Return the places of the lessons that surprise least, in order.
+    """Return the places of the lessons of the smallest losses, in order.
 
     The share is kept of every group, or the rarer class would be thrown out first.
 
     Args:
-        surprises: of N lessons.
-        keep: share in (0, 1]; at least one of each group is kept.
+        losses: of N lessons.
+        keep_share: share in (0, 1]; at least one of each group is kept.
         groups: of the lessons, such as their one-word labels.
     """
-    members: dict[object, list[int]] = {}
+    by_group: dict[object, list[int]] = {}
     for place, group in enumerate(groups):
-        members.setdefault(group, []).append(place)
+        by_group.setdefault(group, []).append(place)
     kept: list[int] = []
-    for places in members.values():
-        ranked = sorted(places, key=lambda place: (surprises[place], place))
-        kept += ranked[: max(1, round(keep * len(places)))]
+    for places in by_group.values():
+        ranked = sorted(places, key=lambda place: (losses[place], place))
+        kept += ranked[: max(1, round(keep_share * len(places)))]
     return sorted(kept)

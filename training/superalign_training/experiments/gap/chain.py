@@ -17,7 +17,7 @@ from superalign_env.measures.aggregation import recency_weighted
 from superalign_env.seeding import generator, label, mix
 from superalign_env.types import Split
 from superalign_scenarios.microworld.luck import Luck
-from superalign_training.algorithms.updates.course import Course
+from superalign_training.algorithms.updates.fitting import FitSettings
 from superalign_training.experiments.gap.snapshots import student_of
 from superalign_training.experiments.gap.student import Answer, Student
 from superalign_training.experiments.gap.world import (
@@ -64,10 +64,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             return (low + high) / 2
         return low + (high - low) * level / (len(self.at) - 1)
 
-    def course(self, of: int) -> Course:
+    def fit_settings(self, of: int) -> FitSettings:
         """Return the lessons of one of so many generations."""
-        return Course(
-            steps=self.steps // of, rate=self.rate, to=self.rate / 5, batch=self.batch
+        return FitSettings(
+            steps=self.steps // of,
+            learning_rate=self.rate,
+            final_learning_rate=self.rate / 5,
+            batch_size=self.batch,
         )
 
 
@@ -126,7 +129,7 @@ class Chains:
         student = student_of(self._snapshots, top)
         truth = [query.truth for query in queries]
         seed = mix(self._seed, label("gap/lessons"), 0)
-        student.teach(queries, truth, self.plan.course(1), seed=seed)
+        student.teach(queries, truth, self.plan.fit_settings(1), seed=seed)
         return student
 
     def sights(self, levels: tuple[int, ...], of: int) -> tuple[Sight, ...]:
@@ -139,7 +142,7 @@ class Chains:
         labels = self._labels(queries, levels[:-1], of).chosen
         student = student_of(self._snapshots, level)
         seed = mix(self._seed, label("gap/lessons"), number)
-        tokens = student.teach(queries, labels, plan.course(of), seed=seed)
+        tokens = student.teach(queries, labels, plan.fit_settings(of), seed=seed)
         right = {
             family: _mean(
                 q.right(said)

@@ -9,8 +9,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from superalign_agents.decoding import positions, sample
 from superalign_env.seeding import generator, mix
-from superalign_training.algorithms.updates.course import Course
-from superalign_training.algorithms.updates.fitting import Rows
+from superalign_training.algorithms.updates.fitting import FitSettings, Rows
 from superalign_training.experience import Example
 from superalign_training.experiments.gap.world import Query
 
@@ -57,12 +56,17 @@ class Student:
         ]
 
     def teach(
-        self, queries: Sequence[Query], labels: Sequence[str], course: Course, *, seed: int
+        self,
+        queries: Sequence[Query],
+        labels: Sequence[str],
+        settings: FitSettings,
+        *,
+        seed: int,
     ) -> int:
         """Fine-tune on labels; return how many of their tokens were learned from.
 
         The loop of `superalign_training.algorithms.updates.fitting` with another loss:
-        each step has as many requests as exercises, `course.batch` of each, and every
+        each step has as many requests as exercises, `settings.batch_size` of each, and every
         label weighs the same, however long. By tokens a word about a request would weigh a
         fifteenth of a worked answer, and was not learned.
         """
@@ -70,14 +74,18 @@ class Student:
         optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=0.0
         )
-        orders = [_order(len(rows), course.batch * course.steps, seed) for rows in groups]
+        orders = [
+            _order(len(rows), settings.batch_size * settings.steps, seed) for rows in groups
+        ]
         self.model.train(True)
-        for step in range(course.steps):
-            for setting in optimiser.param_groups:
-                setting["lr"] = course.rate_at(step)
+        for step in range(settings.steps):
+            for group in optimiser.param_groups:
+                group["lr"] = settings.learning_rate_at(step)
             optimiser.zero_grad()
             for rows, order in zip(groups, orders, strict=True):
-                places = order[step * course.batch : (step + 1) * course.batch]
+                places = order[
+                    step * settings.batch_size : (step + 1) * settings.batch_size
+                ]
                 torch.autograd.backward(_loss(self.model, rows, places))
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             optimiser.step()

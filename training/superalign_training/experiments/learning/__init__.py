@@ -95,22 +95,22 @@ SETTING: dict[str, Any] = {
 }
 
 _PPO = {
-    "cases": 128,
-    "epochs": 4,
-    "minibatches": 2,
-    "rate": 1.5e-3,
-    "trace": 1.0,
-    "kl": 0.0,
-    "entropy": 0.005,
+    "batch_size": 128,
+    "update_epochs": 4,
+    "num_minibatches": 2,
+    "learning_rate": 1.5e-3,
+    "gae_lambda": 1.0,
+    "kl_coef": 0.0,
+    "ent_coef": 0.005,
 }
-_GROUPS = {"cases": 8, "members": 8, "rate": 3e-3, "kl": 0.02}
+_GROUPS = {"batch_size": 8, "num_generations": 8, "learning_rate": 3e-3, "beta": 0.02}
 _SB3 = {
     "copies": 64,
     "n_steps": 16,
     "n_epochs": 4,
     "batch_size": 512,
     "context": 64,
-    "rate": 1.5e-3,
+    "learning_rate": 1.5e-3,
     "gamma": 1.0,
     "gae_lambda": 1.0,
     "ent_coef": 0.005,
@@ -119,8 +119,8 @@ _SB3 = {
 CONDITIONS: dict[str, Params] = {
     name: {"algorithm": algorithm, **SETTING}
     for name, algorithm in {
-        "ppo": {"id": "ppo", "gae": "turn", **_PPO},
-        "ppo-token": {"id": "ppo", "gae": "token", **_PPO},
+        "ppo": {"id": "ppo", "gae_level": "turn", **_PPO},
+        "ppo-token": {"id": "ppo", "gae_level": "token", **_PPO},
         "grpo": {"id": "grpo", **_GROUPS},
         "grpo-forked": {"id": "grpo", "forked": True, **_GROUPS},
         "sb3": {"id": "sb3", **_SB3},

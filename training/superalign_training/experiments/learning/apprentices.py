@@ -49,20 +49,22 @@ def improve_by(
     settings = dict(given)
     forked = bool(settings.pop("forked", False))
     algorithm: Any = make_algorithm(settings)
-    members = algorithm.members
+    members = algorithm.num_generations
     play = Play(
         make_scenario("errand"), policy.agent, run=seed, members=members, forked=forked
     )
     for point in range(1, points + 1):
         until = tokens * point // points
-        rate = algorithm.rate * (1 - (point - 1) / points)
+        rate = algorithm.learning_rate * (1 - (point - 1) / points)
         # Forks differ in length, so that a few steps may sample a little too much.
         while (
-            steps := round((until - play.tokens) / (play.tokens_per_case * algorithm.cases))
+            steps := round(
+                (until - play.tokens) / (play.tokens_per_case * algorithm.batch_size)
+            )
         ) > 0:
             cases = round((until - play.tokens) / (play.tokens_per_case * steps))
             fitting = algorithm.model_copy(
-                update={"steps": steps, "cases": cases, "rate": rate}
+                update={"steps": steps, "batch_size": cases, "learning_rate": rate}
             )
             fitting.improve(policy, Live(play), seed=mix(seed, play.tokens))
         on_sample(until, policy.agent)
@@ -81,7 +83,7 @@ def improve_by_sb3(
     """Train a twin of a policy with Stable-Baselines3's PPO; arguments as `improve_by`."""
     settings = {key: value for key, value in given.items() if key != "id"}
     copies, context = settings.pop("copies"), settings.pop("context")
-    rate = settings.pop("rate")
+    rate = settings.pop("learning_rate")
     scenario = make_scenario("errand")
     seen = {0}
 

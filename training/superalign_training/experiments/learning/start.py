@@ -37,7 +37,9 @@ def make_start(
     policy = Policy.from_reference(f"micro/{rung}@{seed % LADDER_SEEDS}")
     examples = random_moves(policy, games, seed=seed)
     for number, (steps, rate) in enumerate(courses):
-        course = Sft(steps=steps, rate=rate, batch=64, passes=float(steps))
+        course = Sft(
+            steps=steps, learning_rate=rate, batch_size=64, num_train_epochs=float(steps)
+        )
         course.improve(policy, examples, seed=mix(seed, number))
     policy.restore(policy.snapshot())  # forgets the moments
     policy.save(folder / "policy")

@@ -15,7 +15,7 @@ from superalign_env.measures import distinct_share, share
 from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator, mix
 from superalign_env.types import Episode, Event, Metric, View, role_of
-from superalign_training.algorithms.making import OnPolicy, Taught
+from superalign_training.algorithms.making import OnPolicy, Supervised
 from superalign_training.evaluation.robustness import query_of
 from superalign_training.experience import Example
 from superalign_training.judging import final_score
@@ -118,7 +118,7 @@ def distinct_queries(queries: Sequence[str]) -> float:
 def _imitate_winners(
     bench: Bench,
     settings: Attack,
-    course: Taught,
+    course: Supervised,
     attacker: Policy,
     chain: Chain,
     tried: Sequence[Tried],

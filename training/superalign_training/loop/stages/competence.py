@@ -18,7 +18,7 @@ from superalign_env.errors import InvalidOption
 from superalign_env.measures import mean
 from superalign_env.types import Episode
 from superalign_scenarios.weak_to_strong import key_of
-from superalign_training.algorithms.making import Taught, make_algorithm
+from superalign_training.algorithms.making import Supervised, make_algorithm
 from superalign_training.experience import Example
 from superalign_training.gap.sight import Sight
 from superalign_training.loop.cast import keep_policy, policy_of
@@ -106,7 +106,7 @@ def _teach(
 ) -> dict[str, float]:
     given = settings.competence.algorithm
     steps = given.steps * effort
-    algorithm = cast(Taught, make_algorithm({"steps": steps}, default=given))
+    algorithm = cast(Supervised, make_algorithm({"steps": steps}, default=given))
     return algorithm.improve(
         learner,
         lessons,

@@ -17,7 +17,7 @@ from superalign_env.store.hazards import Hazard
 from superalign_env.types import EpisodeKey, Event, Metric, Task, View
 from superalign_scenarios.weak_to_strong import key_of
 from superalign_training.algorithms.algorithm import experience_kinds
-from superalign_training.algorithms.making import Taught, make_algorithm
+from superalign_training.algorithms.making import Supervised, make_algorithm
 from superalign_training.experience import Example, Opinion, Preference
 from superalign_training.experience.balance import (
     even_examples,
@@ -275,7 +275,7 @@ def _learned(
     return [Metric("conform.learned", *found, agent=agent, step=bench.generation)]
 
 
-def _longer(algorithm: Taught, effort: int) -> Taught:
+def _longer(algorithm: Supervised, effort: int) -> Supervised:
     """Return the algorithm with more steps."""
     longer = make_algorithm({"steps": algorithm.steps * effort}, default=algorithm)
-    return cast(Taught, longer)
+    return cast(Supervised, longer)

@@ -14,8 +14,7 @@ from superalign_agents.search import Search
 from superalign_env.measures import share
 from superalign_env.seeding import generator
 from superalign_env.types import Metric, View
-from superalign_training.algorithms.updates.course import Course
-from superalign_training.algorithms.updates.fitting import Rows, fit, loss_on
+from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit, loss_on
 from superalign_training.attackers import WAVE, Attacker, Searcher, Speaker, openings
 from superalign_training.experience import Example
 from superalign_training.hardening import (
@@ -101,7 +100,7 @@ def harden(bench: Bench, settings: Settings, rules: Hardening) -> Outcome:
         [one.query, won, _plain(_example(learner, one, rules))] for one, won in met
     ]
     course = rules.learner_courses[min(bench.round, len(rules.learner_courses)) - 1]
-    examples = _drawn(bench, memory, rules, course.steps * course.batch)
+    examples = _drawn(bench, memory, rules, course.steps * course.batch_size)
     _teach(bench, learner, examples, rules, course)
     chain = _keep_examples(bench, bench.chain, memory)
     chain = keep_policy(bench, chain, "learner", learner)
@@ -184,14 +183,13 @@ def _teach(
     learner: Policy,
     examples: Sequence[Example],
     rules: Hardening,
-    course: Course,
+    course: FitSettings,
 ) -> None:
     """Teach the learner, with the logits of some first words adjusted meanwhile."""
     decode = learner.tokenizer.decode
     first = {example.completion_ids[0] for example in examples}
     adjusted = {
-        token: rules.logit_adjustment.get(str(decode([token])).strip(), 0.0)
-        for token in first
+        token: rules.logit_bias.get(str(decode([token])).strip(), 0.0) for token in first
     }
     _fit(bench, "learner", learner, examples, course, part="order", adjusted=adjusted)
 
@@ -201,7 +199,7 @@ def _fit(
     role: str,
     policy: Policy,
     examples: Sequence[Example],
-    course: Course,
+    course: FitSettings,
     *,
     part: str,
     adjusted: Mapping[int, float] | None = None,
@@ -212,7 +210,7 @@ def _fit(
         Rows(examples),
         course,
         seed=bench.seed_of(part),
-        logit_adjustment=adjusted,
+        logit_bias=adjusted,
         on_step=bench.on_step(role, policy, _Fitting(course.steps)),
     )
 

@@ -15,7 +15,7 @@ from superalign_env.game import Game
 from superalign_env.measures import brier, share
 from superalign_env.types import Episode, EpisodeKey, Metric, Role
 from superalign_training.alarms import Statistics, raised
-from superalign_training.algorithms.making import OnPolicy, Taught
+from superalign_training.algorithms.making import OnPolicy, Supervised
 from superalign_training.experience import Example
 from superalign_training.judging import (
     Forecast,
@@ -104,7 +104,7 @@ class Teacher:
         self.lessons = planted_lessons(self._planted(cases, "planted") if cases else ())
         """What should have been said of planted answers."""
 
-    def teach(self, lessons: Sequence[Lesson], imitation: Taught) -> None:
+    def teach(self, lessons: Sequence[Lesson], imitation: Supervised) -> None:
         """Hold one course."""
         numbers = imitation.improve(
             self._critic,

@@ -71,8 +71,8 @@ def lessons_of(
         agents,
         rules.cases,
         part="answers",
-        group=rules.members,
-        fork_at=seat if rules.members > 1 else None,
+        group=rules.num_generations,
+        fork_at=seat if rules.num_generations > 1 else None,
     )
     said = heard(bench)
     whole = [e for e in (*_labelled(bench, said), *episodes) if not e.failed]

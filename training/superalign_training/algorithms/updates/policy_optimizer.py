@@ -1,12 +1,13 @@
-"""Gradient steps of a policy's own optimiser, as many rows at a time as memory allows."""
+"""Optimiser steps of a policy in micro-batches, and the numbers that they report."""
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
 from superalign_env.errors import InvalidOption
+from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.algorithms.updates.memory import MicroBatch
 from superalign_training.policy import Policy
 from superalign_training.policy.schedule import CONSTANT, Schedule
@@ -15,15 +16,15 @@ Loss = Callable[[torch.Tensor], tuple[torch.Tensor, Mapping[str, float]]]
 """places of some rows → (their share of the loss, their shares of what is reported)."""
 
 
-class Descent:
-    """Steps down the gradient of a loss that is a sum over rows.
+class PolicyOptimizer:
+    """Optimiser steps of a policy on a loss that is a sum over rows.
 
     Args:
         policy: whose weights move; its moments stay with it.
-        rate: learning rate, before the schedule's factor.
-        schedule: how it changes over the policy's life.
-        value_rate: of the value head, if there is one; None is the same.
-        max_norm: longer gradients are shortened to this.
+        learning_rate: before the schedule's factor.
+        lr_schedule: how it changes over the policy's life.
+        value_learning_rate: of the value head, if there is one; None is the same.
+        max_grad_norm: longer gradients are shortened to this.
         micro: how many rows go through the model at once.
     """
 
@@ -31,17 +32,17 @@ class Descent:
         self,
         policy: Policy,
         *,
-        rate: float,
-        schedule: Schedule = CONSTANT,
-        value_rate: float | None = None,
-        max_norm: float,
+        learning_rate: float,
+        lr_schedule: Schedule = CONSTANT,
+        value_learning_rate: float | None = None,
+        max_grad_norm: float,
         micro: MicroBatch,
     ) -> None:
         self._optimizer, self._schedule = policy.optimizers(
-            rate, schedule, value_rate=value_rate
+            learning_rate, lr_schedule, value_rate=value_learning_rate
         )
         self._policy = policy
-        self._max_norm = max_norm
+        self._max_grad_norm = max_grad_norm
         self._micro = micro
 
     def step(self, rows: int, loss: Loss) -> dict[str, float]:
@@ -67,10 +68,10 @@ class Descent:
             forget()
             raise InvalidOption(
                 f"the loss is {total['loss']}: the weights or the pay are no numbers any "
-                "more; go back to the last checkpoint and lower the rate"
+                "more; go back to the last checkpoint and lower learning_rate"
             )
         weights = self._policy.trained_weights().values()
-        norm = torch.nn.utils.clip_grad_norm_(weights, self._max_norm)
+        norm = torch.nn.utils.clip_grad_norm_(weights, self._max_grad_norm)
         numbers = {
             **total,
             "grad_norm": float(norm),
@@ -80,3 +81,34 @@ class Descent:
         self._schedule.step()
         forget()
         return numbers
+
+
+class History:
+    """Numbers of all steps, and their means over the first and last tenth.
+
+    Args:
+        on_step: called after every step.
+    """
+
+    def __init__(self, on_step: OnStep | None) -> None:
+        self._steps: list[dict[str, float]] = []
+        self._on_step = on_step
+
+    def add(self, numbers: Mapping[str, float]) -> None:
+        """Take the numbers of one more step."""
+        self._steps.append(dict(numbers))
+        if self._on_step is not None:
+            self._on_step(len(self._steps), numbers)
+
+    def outcome(self) -> dict[str, float]:
+        """Return every number over the last tenth of the steps, and the first reward."""
+        tenth = max(1, len(self._steps) // 10)
+        outcome = {"reward_first": _mean([n["reward"] for n in self._steps[:tenth]])}
+        last = self._steps[-tenth:]
+        for name in dict.fromkeys(name for numbers in last for name in numbers):
+            outcome[name] = _mean([numbers[name] for numbers in last if name in numbers])
+        return outcome
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
