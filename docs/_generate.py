@@ -226,6 +226,11 @@ def section_of(kind: str, name: str) -> str:
     return table(("key", "default", "meaning"), list(fields(registry.load(kind, name))))
 
 
+def section_in(place: str) -> str:
+    """Return the settings of ``module:Class``."""
+    return table(("key", "default", "meaning"), list(fields(loaded(place))))
+
+
 def record_tables() -> str:
     """Return the tables of a fresh record and their columns."""
     from superalign_env.store import Run  # noqa: PLC0415 - slow, needed only here
@@ -271,6 +276,7 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "options": options_of,
     "record": record_tables,
     "section": section_of,
+    "section-of": section_in,
     "settings": settings,
     "struct": struct_of,
     "table": table_of,
@@ -300,7 +306,9 @@ def fields(
             default = getattr(given, name)
         if isinstance(default, BaseModel):
             yield from fields(type(default), f"{prefix}{name}.", default)
-        elif isinstance(default, dict) and default:  # of sections, by id
+        elif isinstance(default, dict) and any(
+            isinstance(one, BaseModel) for one in default.values()
+        ):
             for key, section in default.items():
                 yield from fields(type(section), f"{prefix}{name}.{key}.", section)
         else:
