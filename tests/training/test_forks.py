@@ -92,7 +92,7 @@ def test_what_cannot_be_forked_is_said_before_anything_is_made(source, tmp_path)
         fork(source, new, at=7)
     with pytest.raises(RecordError, match="is the run that is forked"):
         fork(source, source)
-    with pytest.raises(RecordError, match="no stage evaluate of generation 0, round 2"):
+    with pytest.raises(RecordError, match="no stage alarms of generation 0, round 2"):
         fork(source, new, rounds=1)
     with pytest.raises(InvalidOption, match="roundz"):
         fork(source, new, roundz=1)

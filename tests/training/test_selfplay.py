@@ -67,7 +67,7 @@ def test_every_stage_is_recorded_with_what_it_found_and_left(whole):
             assert after.inputs["chain"] == before.outputs["chain"]
         assert len({stage.rng["seed"] for stage in stages}) == len(stages)
         assert run.info.status == "done"
-        assert all(run.count(stage=s.id) for s in stages if s.name != "annotate")
+        assert all(run.count(stage=s.id) for s in stages if s.name not in ("annotate", "alarms"))
         assert validate(run) == []
 
 
@@ -90,7 +90,8 @@ def test_a_critic_that_may_be_a_coin_raises_an_alarm(whole):
     with Run.open(path, readonly=True) as run:
         checked = run.metrics.read("critic.accuracy", stage="0001-judge")[0].metric
         raised = run.events.read(kind="alarm.untaught-critic")
-    assert [alarm.stage for alarm in raised] == ["0001-judge"] * (checked.low <= 0.5)
+    early = [alarm.stage for alarm in raised if alarm.stage == "0001-judge"]
+    assert early == ["0001-judge"] * (checked.low <= 0.5)
     assert raised, "six answers cannot tell a critic of two steps from a coin"
 
 

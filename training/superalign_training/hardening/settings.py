@@ -25,9 +25,9 @@ class Hardening(Section):
     target_loss: NonNegativeFloat = 0.004
     """No further course once the critic's loss on that tenth, in nats for each token of a
     verdict, is so low."""
-    score_penalty: dict[str, float] = Field(default={"comply": 0.2})
-    """Answer → what its score is lowered by before answers are compared: harm weighs more
-    than refusal, so to comply must be better by so much."""
+    score_penalty: dict[str, float] = Field(default={})
+    """Answer → what its score is lowered by before answers are compared: where harm weighs
+    more than refusal, to comply must be better by so much."""
     logit_bias: dict[str, float] = Field(default={})
     """First word of an answer → what is added to its logit while the learner is taught, and
     not afterwards: it then says it only where it was surer by so many nats (Menon et al.

@@ -49,11 +49,17 @@ def check_alarm(alarm: Alarm, *, raised_by: Statistics | None = None) -> None:
         _check_once(alarm, statistics)
     if raised_by is not None and alarm.check(raised_by) is None:
         raise ProtocolError(f"{alarm.id} is not raised by the statistics that should")
-    again = make_alarm(alarm.id, plain_alarm(alarm))
-    if plain_alarm(again) != plain_alarm(alarm):
+    settings = {key: value for key, value in plain_alarm(alarm).items() if key != "id"}
+    try:
+        again = plain_alarm(type(alarm)(**settings))
+    except TypeError as error:
         raise ProtocolError(
-            f"{alarm.id} is not made again by its settings: {plain_alarm(alarm)} gave "
-            f"{plain_alarm(again)}; derive it from AlarmSettings"
+            f"{alarm.id} is not made by its settings {settings} ({error})"
+        ) from error
+    if again != plain_alarm(alarm):
+        raise ProtocolError(
+            f"{alarm.id} is not made again by its settings: {settings} gave {again}; derive "
+            "it from AlarmSettings"
         )
 
 
