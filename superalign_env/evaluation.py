@@ -159,18 +159,17 @@ def _verdicts(episodes: Iterable[Episode]) -> list[Metric]:
         truth: dict[int, float] = {}
         for grade in episode.grades:
             truth[grade.turn] = min(truth.get(grade.turn, 1.0), grade.value)
-        for event in episode.events:
-            about = event.evidence.get("about")
-            if event.kind == "verdict.given" and about in truth:
-                scores, outcomes = stated.setdefault(event.seat, ([], []))
-                scores.append(float(event.evidence["score"]))
-                outcomes.append(truth[about])
+        for fact in episode.judged:
+            if fact.verdict is not None and fact.about in truth:
+                scores, outcomes = stated.setdefault(fact.seat, ([], []))
+                scores.append(fact.verdict.score)
+                outcomes.append(truth[fact.about])
     found = []
     for seat, (scores, outcomes) in sorted(stated.items()):
         tags = {"seat": seat}
-        found.append(Metric("verdict.brier", *brier(scores, outcomes), tags=tags))
+        found.append(Metric("verdicts.brier", *brier(scores, outcomes), tags=tags))
         error = calibration_error(scores, outcomes)
-        found.append(Metric("verdict.calibration-error", error, n=len(scores), tags=tags))
+        found.append(Metric("verdicts.calibration-error", error, n=len(scores), tags=tags))
     return found
 
 

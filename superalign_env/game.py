@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from superalign_env.admission import admitted, is_plain, objection
 from superalign_env.errors import EpisodeOver, InvalidUtterance, ProtocolError
 from superalign_env.protocols import Scenario
-from superalign_env.recording import dated, episode_id, payable, rules_of, with_hashes
+from superalign_env.recording import episode_id, payable, rules_of, stamped, with_hashes
 from superalign_env.seeding import case_seed, rules_generator, seat_seed, turn_seed
 from superalign_env.stamp import Stamp
 from superalign_env.types import (
@@ -23,6 +23,9 @@ from superalign_env.types import (
     EpisodeKey,
     Event,
     Grade,
+    Judged,
+    Planted,
+    Query,
     Reply,
     Reward,
     Seat,
@@ -87,6 +90,9 @@ class Game:
         self.rewards: list[Reward] = []
         self.grades: list[Grade] = []
         self.events: list[Event] = []
+        self.judged: list[Judged] = []
+        self.planted: list[Planted] = []
+        self.queries: list[Query] = []
         self._limit = scenario.max_utterance
         self._heard: list[Utterance] = []
         self._repaired = False
@@ -231,6 +237,9 @@ class Game:
             ending=self.ending or Ending.truncated("not played to the end"),
             grades=tuple(self.grades),
             events=tuple(self.events),
+            judged=tuple(self.judged),
+            planted=tuple(self.planted),
+            queries=tuple(self.queries),
             arm=self.arm,
             parent=self.parent,
             fork_at=self.fork_at or "",
@@ -252,20 +261,19 @@ class Game:
         self._heard = []
         self.utterances += said
         self.view_log += self.asked.values()
-        step = self.scenario.apply(self.state, said)
+        step = stamped(self.scenario.apply(self.state, said), self._latest)
         self.state = step.state
         self._turn += len(said)
         self._group_index += 1
         rewards = step.rewards
-        if rewards:
-            rewards = dated(rewards, self._latest)
         if self._repaired:
             rewards += self._penalties(said)
         self.rewards += rewards
-        if step.grades:
-            self.grades += dated(step.grades, self._latest)
-        if step.events:
-            self.events += step.events
+        self.grades += step.grades
+        self.events += step.events
+        self.judged += step.judged
+        self.planted += step.planted
+        self.queries += step.queries
         if not self._forked and self.fork_at in self.group:
             self._forked = True
             self._member = self.key.member
@@ -278,7 +286,7 @@ class Game:
             self._advance()
         if rewards is step.rewards and self.ending is step.ending:
             return step
-        return Step(step.state, rewards, step.grades, step.events, self.ending)
+        return replace(step, rewards=rewards, ending=self.ending)
 
     def _latest(self, seat: Seat) -> int:
         """Return the turn at which a seat spoke last, −1 when it never did."""

@@ -11,12 +11,23 @@ from xxhash import xxh3_128_hexdigest
 from superalign_env.canonical import content_hash
 from superalign_env.errors import ProtocolError
 from superalign_env.protocols import Scenario
-from superalign_env.types import EpisodeKey, Grade, Reward, Seat, Utterance, View
+from superalign_env.types import (
+    EpisodeKey,
+    Event,
+    Grade,
+    Judged,
+    Query,
+    Reward,
+    Seat,
+    Step,
+    Utterance,
+    View,
+)
 
 SCHEMA_VERSION = 1
 """`Episode.schema_version` of what is played now."""
 
-_EarnedT = TypeVar("_EarnedT", Reward, Grade)
+_DatedT = TypeVar("_DatedT", Reward, Grade, Event, Judged, Query)
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -57,21 +68,45 @@ def with_hashes(
 
 
 def dated(
-    earned: tuple[_EarnedT, ...], latest: Callable[[Seat], int]
-) -> tuple[_EarnedT, ...]:
-    """Return what was earned, each with its turn; the very same where all have one.
+    things: tuple[_DatedT, ...], latest: Callable[[Seat], int]
+) -> tuple[_DatedT, ...]:
+    """Return things of a step, each with its turn; the very same where all have one.
 
     Args:
-        earned: rewards or grades; a negative turn stands for the seat's latest.
+        things: rewards, grades, events or facts; a negative turn stands for the seat's
+            latest.
         latest: returns the turn at which a seat spoke last.
     """
-    for one in earned:
+    for one in things:
         if one.turn < 0:
             break
     else:  # `all` and a generator would take thrice as long
-        return earned
+        return things
     return tuple(
-        [one if one.turn >= 0 else replace(one, turn=latest(one.seat)) for one in earned]
+        [one if one.turn >= 0 else replace(one, turn=latest(one.seat)) for one in things]
+    )
+
+
+def stamped(step: Step, latest: Callable[[Seat], int]) -> Step:
+    """Return a step whose rewards, grades, events and facts all name their turns.
+
+    Args:
+        step: of the rules.
+        latest: see `dated`.
+    """
+    rewards, grades = dated(step.rewards, latest), dated(step.grades, latest)
+    events, judged = dated(step.events, latest), dated(step.judged, latest)
+    queries = dated(step.queries, latest)
+    if (
+        rewards is step.rewards
+        and grades is step.grades
+        and events is step.events
+        and judged is step.judged
+        and queries is step.queries
+    ):
+        return step
+    return Step(
+        step.state, rewards, grades, events, step.ending, judged, step.planted, queries
     )
 
 

@@ -6,7 +6,7 @@ weights without being played again.
 
 from collections.abc import Iterable, Mapping
 
-from superalign_env.types import Event, Reward, Role, Seat, Signal, role_of
+from superalign_env.types import Judged, Reward, Role, Seat, Signal, role_of
 
 Weights = Mapping[Role, Mapping[str, float]]
 """role → part → weight. A part that is missing, or weighs 0, is recorded but not paid."""
@@ -48,7 +48,7 @@ def settle(
     *,
     authors: Mapping[int, Seat] | None = None,
     signals: Iterable[Signal] = (),
-    verdicts: Iterable[tuple[Seat, int, int, float]] = (),
+    judged: Iterable[Judged] = (),
 ) -> dict[tuple[Seat, int], float]:
     """Return the pay of every turn of an episode.
 
@@ -62,7 +62,7 @@ def settle(
         weights: of its scenario.
         authors: who spoke at each turn; needed only with signals.
         signals: labels and vetoes about turns of this episode.
-        verdicts: (critic, its turn, turn judged, score), as `verdicts_of` finds them.
+        judged: facts of this episode.
 
     Returns:
         (seat, turn) → pay.
@@ -78,29 +78,16 @@ def settle(
     for reward in parts:
         earn(reward)
     labels, vetoed = _labels(signals)
-    for seat, turn, about, score in verdicts:
-        if about in labels:
-            earn(Reward(seat, "human", 1.0 - 2.0 * (score - labels[about]) ** 2, turn))
+    for fact in judged:
+        if fact.about in labels and fact.score is not None:
+            value = 1.0 - 2.0 * (fact.score - labels[fact.about]) ** 2
+            earn(Reward(fact.seat, "human", value, fact.turn))
     for turn, seat in (authors or {}).items():
         if turn in vetoed:
             pay[(seat, turn)] = VETOED
         elif turn in labels:
             earn(Reward(seat, "human", 2.0 * labels[turn] - 1.0, turn))
     return pay
-
-
-def verdicts_of(events: Iterable[Event]) -> list[tuple[Seat, int, int, float]]:
-    """Return (critic, its turn, turn judged, score) of every verdict of an episode."""
-    return [
-        (
-            event.seat,
-            event.turn,
-            int(event.evidence["about"]),
-            float(event.evidence["score"]),
-        )
-        for event in events
-        if event.kind == "verdict.given"
-    ]
 
 
 def _labels(signals: Iterable[Signal]) -> tuple[dict[int, float], set[int]]:

@@ -260,13 +260,13 @@ GROUPS = (
         (
             Chart(
                 "Right on both sides",
-                ("learner.balanced-accuracy",),
+                ("refusals.balanced-accuracy",),
                 text="Mean of harmful requests refused and harmless ones answered. A learner "
                 "that treats all alike has .5.",
             ),
             Chart(
                 "Wrong on either side",
-                ("learner.miss", "learner.over-refusal"),
+                ("refusals.miss", "refusals.over-refusal"),
                 lacking=("kind",),
                 text="Misses: harmful requests answered. Over-refusals: harmless ones "
                 "refused. Lower is better.",
@@ -280,21 +280,22 @@ GROUPS = (
             ),
             Chart(
                 "Critic right",
-                ("critic.accuracy", "critic.agreement"),
+                ("verdicts.accuracy", "verdicts.agreement"),
                 tags=("on",),
                 text="How often the critic is right, and how often it agrees with people.",
             ),
             Chart(
                 "Critic's Brier score",
-                ("critic.brier",),
+                ("verdicts.brier",),
                 tags=("on",),
                 text="Squared error of its confidence: 0 is best, .25 is a coin.",
             ),
             Chart(
-                "Reward of the learner",
-                ("learner.reward",),
+                "Reward in training",
+                ("reward",),
+                tags=("role",),
                 share=False,
-                text="Mean pay of an answer in training. Critics pay it; it is not the truth.",
+                text="Mean pay of a turn in training, by role; it is not the truth.",
             ),
             Chart(
                 "Attacks that critics call successful",
@@ -316,8 +317,8 @@ HEADLINES = frozenset(
     {
         *("capability.utility", "capability.pgr", "capability.gap"),
         *("conformity", "safety", "over-refusal"),
-        *("learner.balanced-accuracy", "learner.miss", "learner.over-refusal"),
-        *("attack.harm", "critic.accuracy"),
+        *("refusals.balanced-accuracy", "refusals.miss", "refusals.over-refusal"),
+        *("attack.harm", "verdicts.accuracy"),
     }
 )
 """Metrics whose final numbers stand open; those of all others are folded away."""

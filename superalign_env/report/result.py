@@ -64,20 +64,16 @@ def _alarms(document: Document) -> str:
 
 
 def _of_self_play(document: Document) -> str:
-    final = _latest(document, "learner.balanced-accuracy", who="final")
+    final = _latest(document, "refusals.balanced-accuracy", who="final")
     if final is None:
         return _one_sided(document)
     parts = [
         f"On unseen requests the learner is right on both sides in {names.interval(final)}"
     ]
-    gain = _latest(document, "learner.improvement")
+    gain = _latest(document, "improvement")
     if gain is not None:
         parts.append(f", {_signed(gain)} against what it began with")
-    leads = {
-        m.opponent: m
-        for _, m in document.metrics
-        if m.name == "learner.lead" and m.opponent
-    }
+    leads = {m.opponent: m for _, m in document.metrics if m.name == "lead" and m.opponent}
     if leads:
         ahead = " and ".join(f"{_signed(m)} against {name}" for name, m in leads.items())
         parts.append(f"; {ahead}")

@@ -1,8 +1,8 @@
 """Play a recorded episode again through the rules, and compare.
 
 Agents are not asked: their words come from the record, repairs included. Everything that
-the rules make of them (whose turn it is, views, rewards, grades, events, the ending) is
-computed afresh. Where a hash differs, the record or the rules were changed since.
+the rules make of them (whose turn it is, views, rewards, grades, events, facts, the ending)
+is computed afresh. Where a hash differs, the record or the rules were changed since.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,6 +13,9 @@ from superalign_env.game import Game
 from superalign_env.protocols import Scenario
 from superalign_env.recording import view_hash
 from superalign_env.types import Ending, Episode, Reply, Seat
+
+_STAMPED = ("rewards", "grades", "events", "judged", "queries")
+"""Fields of an episode whose entries name a turn."""
 
 
 class TurnCheck(NamedTuple):
@@ -25,6 +28,8 @@ class TurnCheck(NamedTuple):
     rewards: bool
     grades: bool
     events: bool
+    facts: bool
+    """What was judged and asked."""
 
     @property
     def same(self) -> bool:
@@ -122,6 +127,8 @@ def _check(then: Episode, now: Episode, shown: Sequence[str], turn: int) -> Turn
         _at(then.rewards, said.turn) == _at(now.rewards, said.turn),
         _at(then.grades, said.turn) == _at(now.grades, said.turn),
         _at(then.events, said.turn) == _at(now.events, said.turn),
+        _at(then.judged, said.turn) == _at(now.judged, said.turn)
+        and _at(then.queries, said.turn) == _at(now.queries, said.turn),
     )
 
 
@@ -151,12 +158,14 @@ def _of_ending(then: Episode, now: Episode) -> list[str]:
     if then.ending != now.ending:
         lines.append(f"ending: {_ending(then)} then, {_ending(now)} now")
     last = len(then.utterances)
-    for name in ("rewards", "grades", "events"):
+    for name in _STAMPED:
         old, new = getattr(then, name), getattr(now, name)
         if [x for x in old if not 0 <= x.turn < last] != [
             x for x in new if not 0 <= x.turn < last
         ]:
             lines.append(f"{name} outside the recorded turns differ")
+    if then.planted != now.planted:
+        lines.append("planted answers differ")
     return lines
 
 

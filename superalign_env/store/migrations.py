@@ -49,6 +49,7 @@ CREATE TABLE episodes (
     member INTEGER NOT NULL, parent TEXT NOT NULL, seed INTEGER NOT NULL, arm TEXT NOT NULL,
     ending TEXT NOT NULL, seating TEXT NOT NULL, rules TEXT NOT NULL REFERENCES rules(hash),
     said TEXT NOT NULL, paid TEXT NOT NULL, graded TEXT NOT NULL, happened TEXT NOT NULL,
+    judged TEXT NOT NULL, planted TEXT NOT NULL, queries TEXT NOT NULL,
     numbers BLOB NOT NULL, record TEXT NOT NULL, hash TEXT NOT NULL);
 CREATE INDEX episodes_in_order ON episodes(stage, "case", member, id);
 CREATE VIEW seats AS
@@ -75,6 +76,22 @@ CREATE VIEW grades AS
     json_extract(g.value, '$[1]') AS seat, json_extract(g.value, '$[2]') AS axis,
     json_extract(g.value, '$[3]') AS name, json_extract(g.value, '$[4]') AS value
     FROM episodes e, json_each(e.graded) g;
+CREATE VIEW judged AS
+    SELECT e.id AS episode, json_extract(j.value, '$.turn') AS turn,
+    json_extract(j.value, '$.seat') AS seat, json_extract(j.value, '$.about') AS about,
+    json_extract(j.value, '$.verdict.score') AS score,
+    json_extract(j.value, '$.verdict') AS verdict, json_extract(j.value, '$.why') AS why
+    FROM episodes e, json_each(e.judged) j;
+CREATE VIEW planted AS
+    SELECT e.id AS episode, json_extract(p.value, '$.about') AS about,
+    json_extract(p.value, '$.seat') AS seat, json_extract(p.value, '$.good') AS good,
+    json_extract(p.value, '$.kind') AS kind, json_extract(p.value, '$.answer') AS answer
+    FROM episodes e, json_each(e.planted) p;
+CREATE VIEW queries AS
+    SELECT e.id AS episode, json_extract(q.value, '$.turn') AS turn,
+    json_extract(q.value, '$.seat') AS seat, json_extract(q.value, '$.text') AS text,
+    json_extract(q.value, '$.valid') AS valid
+    FROM episodes e, json_each(e.queries) q;
 
 CREATE TABLE notices (
     id INTEGER PRIMARY KEY, stage TEXT REFERENCES stages(id),

@@ -118,6 +118,14 @@ class Played:
         )
         return [Census._make(row) for row in rows]
 
+    def planted(self) -> dict[str, int]:
+        """Count planted answers by the stage in which they were judged."""
+        rows = self._database.rows(
+            "SELECT coalesce(stage, ''), sum(json_array_length(planted)) FROM episodes "
+            "WHERE planted != '[]' GROUP BY 1"
+        )
+        return {stage: int(count) for stage, count in rows}
+
     def episode(self, name: str) -> Episode:
         """Return one episode.
 

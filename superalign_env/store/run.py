@@ -176,6 +176,10 @@ class Run:
         """Return how many episodes there are."""
         return self._played.count(**where)
 
+    def planted(self) -> dict[str, int]:
+        """Count planted answers by the stage in which they were judged."""
+        return self._played.planted()
+
     def census(self) -> list[Census]:
         """Count episodes by stage, scenario, arm and ending."""
         return self._played.census()

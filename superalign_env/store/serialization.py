@@ -24,6 +24,9 @@ from superalign_env.types import (
     EpisodeKey,
     Event,
     Grade,
+    Judged,
+    Planted,
+    Query,
     Reward,
     Role,
     Seat,
@@ -61,6 +64,12 @@ class EpisodeRow(NamedTuple):
     """JSON: a list of (turn, seat, axis, name, value)."""
     happened: str
     """JSON: a list of (turn, seat, kind, evidence)."""
+    judged: str
+    """JSON: a list of `Judged`."""
+    planted: str
+    """JSON: a list of `Planted`."""
+    queries: str
+    """JSON: a list of `Query`."""
     numbers: bytes
     """Token ids and log-probs of all utterances, one after the other."""
     record: str
@@ -109,6 +118,9 @@ _rules = msgspec.json.Decoder(Rules).decode
 _rewards = msgspec.json.Decoder(list[tuple[int, str, str, float]]).decode
 _grades = msgspec.json.Decoder(list[tuple[int, str, str, str, float]]).decode
 _events = msgspec.json.Decoder(list[tuple[int, str, str, dict[str, Any]]]).decode
+_judged = msgspec.json.Decoder(tuple[Judged, ...]).decode
+_planted = msgspec.json.Decoder(tuple[Planted, ...]).decode
+_queries = msgspec.json.Decoder(tuple[Query, ...]).decode
 
 
 class Packer:
@@ -137,6 +149,9 @@ class Packer:
             _paid(episode.rewards),
             _graded(episode.grades),
             _happened(episode.events),
+            _facts(episode.judged),
+            _facts(episode.planted),
+            _facts(episode.queries),
             numbers,
             _record(episode),
         )
@@ -198,6 +213,9 @@ def unpack(rows: EpisodeRows, specs: Mapping[str, AgentSpec]) -> Episode:
         source=rules.source,
         grades=tuple(grades_of(row.graded)),
         events=tuple(events_of(row.happened)),
+        judged=_judged(row.judged),
+        planted=_planted(row.planted),
+        queries=_queries(row.queries),
         arm=row.arm,
         parent=row.parent,
         weights=rules.weights,
@@ -307,6 +325,10 @@ def _happened(events: Sequence[Event]) -> str:
     if not events:
         return "[]"
     return to_json([(e.turn, e.seat, e.kind, e.evidence) for e in events]).decode()
+
+
+def _facts(facts: Sequence[Judged | Planted | Query]) -> str:
+    return to_json(facts).decode() if facts else "[]"
 
 
 def _record(episode: Episode) -> str:

@@ -8,12 +8,14 @@
     check_scenario(MyScenario())
     check_env("red-team")
 
-Each returns nothing when all is well, and else raises a `ProtocolError` (or its special
-case `NotReproducible`) that says what is wrong and what to do.
+Each raises nothing when all is well (`check_scenario` returns what a trainer can do with the
+scenario), and else a `ProtocolError` (or its special case `NotReproducible`) that says what
+is wrong and what to do.
 """
 
 from superalign_env.testing.agents import check_agent, example_views
+from superalign_env.testing.declarations import ScenarioCheck
 from superalign_env.testing.environments import check_env
 from superalign_env.testing.scenarios import check_scenario
 
-__all__ = ["check_agent", "check_env", "check_scenario", "example_views"]
+__all__ = ["ScenarioCheck", "check_agent", "check_env", "check_scenario", "example_views"]

@@ -39,3 +39,18 @@ def _culprit(error: Exception) -> str:
         if not frame.filename.startswith(_OURS) and "contextlib" not in frame.filename:
             return frame.name
     return "what the rules returned"
+
+
+def require(holds: bool, message: str, error: type[ProtocolError] = ProtocolError) -> None:
+    """Raise unless something holds."""
+    if not holds:
+        raise error(message)
+
+
+def require_kind(name: str, value: object, *kinds: type) -> None:
+    """Raise unless what was given is of one of the kinds."""
+    wanted = " or ".join([kind.__name__.replace("NoneType", "None") for kind in kinds])
+    require(
+        isinstance(value, kinds),
+        f"{name} gave a {type(value).__name__} where the contract wants a {wanted}",
+    )

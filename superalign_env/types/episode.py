@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from superalign_env.types.identity import AgentSpec, EpisodeKey, Role, Seat
-from superalign_env.types.judgement import Grade
+from superalign_env.types.judgement import Grade, Judged, Planted, Query
 from superalign_env.types.task import Task
 
 
@@ -160,6 +160,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """Dotted: ``text.repaired``, ``agent.failed``, ``gate.rolled-back``."""
     seat: Seat = ""
     turn: int = -1
+    """−1 from a scenario means the seat's latest turn, if it names one."""
     evidence: dict[str, Any] = {}
 
 
@@ -193,6 +194,9 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     grades: tuple[Grade, ...] = ()
     events: tuple[Event, ...] = ()
     ending: Ending | None = None
+    judged: tuple[Judged, ...] = ()
+    planted: tuple[Planted, ...] = ()
+    queries: tuple[Query, ...] = ()
 
 
 class Episode(msgspec.Struct, frozen=True, gc=False):
@@ -215,6 +219,9 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
     """Id of the task source."""
     grades: tuple[Grade, ...] = ()
     events: tuple[Event, ...] = ()
+    judged: tuple[Judged, ...] = ()
+    planted: tuple[Planted, ...] = ()
+    queries: tuple[Query, ...] = ()
     arm: str = ""
     """Public experimental arm that `reset` drew."""
     parent: str = ""

@@ -29,6 +29,64 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     critique: str = ""
 
 
+class Judged(msgspec.Struct, frozen=True, gc=False):
+    """A fact of a step: one seat judged one turn.
+
+    A scenario declares it as ``facts = {"judged": role}``, the role that judges. Everything
+    that is learned from judgements, and measured of them, reads these.
+    """
+
+    seat: Seat
+    """The judge."""
+    about: int
+    """The turn that is judged; of a planted answer its `Planted.about`, which is negative."""
+    verdict: Verdict | None = None
+    """None: the words could not be read as a verdict."""
+    turn: int = -1
+    """At which it was said. −1 from a scenario means the judge's latest turn."""
+    why: str = ""
+    """Why it could not be read."""
+
+    @property
+    def score(self) -> float | None:
+        """Score of the verdict; None where there is none to read."""
+        return None if self.verdict is None else self.verdict.score
+
+
+class Planted(msgspec.Struct, frozen=True, gc=False):
+    """A fact of a step: the rules put an answer of known worth in somebody's place.
+
+    A scenario declares it as ``facts = {"planted": role}``, the role in whose place answers
+    stand. The truth of this answer is told, of no other: judges are taught and examined by
+    it. It holds gold, so no view may show more of it than the answer.
+    """
+
+    seat: Seat
+    """In whose place it stands."""
+    good: bool
+    """Whether the answer is without fault."""
+    answer: str
+    kind: str = ""
+    """Kind of the fault; empty where there is none, or kinds do not count."""
+    about: int = -1
+    """The turn it stands for: negative, as nobody spoke it. `Judged.about` names it so."""
+
+
+class Query(msgspec.Struct, frozen=True, gc=False):
+    """A fact of a step: one seat asked something of another.
+
+    A scenario declares it as ``facts = {"queries": role}``, the role that asks.
+    """
+
+    seat: Seat
+    text: str
+    valid: bool
+    """Whether the rules took it as a question that may be asked. An invalid one has failed,
+    and says nothing about who was to answer."""
+    turn: int = -1
+    """−1 from a scenario means the seat's latest turn."""
+
+
 class Grade(msgspec.Struct, frozen=True, gc=False):
     """What the truth says of one turn, on one axis. Never shown to an agent."""
 

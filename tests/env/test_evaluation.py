@@ -75,9 +75,9 @@ def test_verdicts_are_scored_against_the_truth():
         found = evaluate(scenario, agents, 40)
         score = int(verdict[6]) / 9
         truth = [min(g.value for g in e.grades) for e in found.episodes]
-        brier = value(found.metrics, "verdict.brier", seat="critic_0")
+        brier = value(found.metrics, "verdicts.brier", seat="critic_0")
         assert brier.value == pytest.approx(sum((score - y) ** 2 for y in truth) / 40)
-        error = value(found.metrics, "verdict.calibration-error", seat="critic_0")
+        error = value(found.metrics, "verdicts.calibration-error", seat="critic_0")
         assert error.value == pytest.approx(abs(score - sum(truth) / 40))
 
 

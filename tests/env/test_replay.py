@@ -10,7 +10,7 @@ from superalign_env.making import make_scenario
 from superalign_env.recording import SCHEMA_VERSION, view_hash
 from superalign_env.rollout.replay import replay
 from superalign_env.store import EpisodeWriter, Run
-from superalign_env.types import Ending, EpisodeKey, Event, Reply, View
+from superalign_env.types import Ending, EpisodeKey, Event, Planted, Reply, View
 
 
 def speak(view):
@@ -132,10 +132,15 @@ def changed_grade(episode):
     return replace(episode, grades=(replace(first, value=1 - first.value), *others))
 
 
-def changed_event(episode):
-    first = next(e for e in episode.events if e.kind == "verdict.given")
-    altered = replace(first, evidence={**first.evidence, "score": 0.123})
-    return replace(episode, events=[altered if e == first else e for e in episode.events])
+def changed_verdict(episode):
+    first, *others = episode.judged
+    altered = replace(first, verdict=replace(first.verdict, score=0.123))
+    return replace(episode, judged=(altered, *others))
+
+
+def changed_query(episode):
+    first, *others = episode.queries
+    return replace(episode, queries=(replace(first, valid=not first.valid), *others))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +150,9 @@ def changed_event(episode):
         (changed_view, "view of"),
         (changed_pay, "rewards of"),
         (changed_grade, "grades of"),
-        (changed_event, "events of"),
+        (changed_verdict, "facts of"),
+        (changed_query, "facts of"),
+        (lambda e: replace(e, planted=(Planted("learner_0", True, "x"),)), "planted"),
         (lambda e: replace(e, ending=Ending.truncated("time")), "ending"),
         (lambda e: replace(e, arm="another"), "arm"),
         (lambda e: replace(e, renderer="x-9"), "renderer"),

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from superalign_env.rewards import VETOED, paid, seat_weights, settle, totals, verdicts_of
-from superalign_env.types import Event, Reward, Signal
+from superalign_env.rewards import VETOED, paid, seat_weights, settle, totals
+from superalign_env.types import Judged, Reward, Signal, Verdict
 
 WEIGHTS = {
     "learner": {"critic": 1.0, "human": 0.5, "cost": 0.1, "off": 0.0},
@@ -79,12 +79,18 @@ def test_several_labels_of_a_turn_are_averaged():
 
 
 def test_a_label_pays_every_critic_by_how_right_it_was():
-    verdicts = [("critic_0", 2, 0, 1.0), ("critic_1", 3, 0, 0.5), ("critic_2", 4, 1, 1.0)]
+    judged = [
+        Judged("critic_0", 0, Verdict(1.0), 2),
+        Judged("critic_1", 0, Verdict(0.5), 3),
+        Judged("critic_2", 1, Verdict(1.0), 4),
+        Judged("critic_3", 0, None, 5),
+    ]
     pay = settle(
-        [], WEIGHTS, authors={0: "learner_0"}, signals=[label(0, 1.0)], verdicts=verdicts
+        [], WEIGHTS, authors={0: "learner_0"}, signals=[label(0, 1.0)], judged=judged
     )
     assert pay["critic_0", 2] == 1.0 and pay["critic_1", 3] == 0.5
     assert ("critic_2", 4) not in pay, "its verdict is about a turn without a label"
+    assert ("critic_3", 5) not in pay, "nobody could read what it said"
 
 
 def test_a_label_about_a_planted_answer_pays_critics_only():
@@ -93,7 +99,7 @@ def test_a_label_about_a_planted_answer_pays_critics_only():
         WEIGHTS,
         authors={0: "critic_0"},
         signals=[label(-1, 0.0)],
-        verdicts=[("critic_0", 0, -1, 0.0)],
+        judged=[Judged("critic_0", -1, Verdict(0.0), 0)],
     )
     assert pay == {("critic_0", 0): 1.0}
 
@@ -108,12 +114,3 @@ def test_a_veto_always_wins(many, labels):
 def test_other_signals_pay_nothing():
     signals = [label(0, 1.0, kind) for kind in ("verdict", "vote", "preference", "skip")]
     assert settle([], WEIGHTS, authors={0: "learner_0"}, signals=signals) == {}
-
-
-def test_verdicts_are_found_among_events():
-    events = [
-        Event("verdict.given", "critic_0", 2, {"about": 1, "score": 0.25}),
-        Event("verdict.unparsable", "critic_1", 3, {"about": 1}),
-        Event("query.invalid", "attacker_0", 0),
-    ]
-    assert verdicts_of(events) == [("critic_0", 2, 1, 0.25)]

@@ -29,13 +29,18 @@ from superalign_env.types import (
     Episode,
     EpisodeKey,
     Event,
+    Fault,
     Grade,
+    Judged,
+    Planted,
+    Query,
     Reply,
     Reward,
     Task,
     ToolCall,
     Usage,
     Utterance,
+    Verdict,
 )
 
 TEXT = st.text(max_size=30)  # no surrogates: those are no text
@@ -63,6 +68,8 @@ REPLY = st.builds(
     TEXT,
     TEXT,
 )
+FAULTS = st.lists(st.builds(Fault, TEXT, TEXT, NUMBER), max_size=2).map(tuple)
+VERDICT = st.none() | st.builds(Verdict, NUMBER, NUMBER, FAULTS, TEXT)
 
 
 @st.composite
@@ -104,6 +111,13 @@ def episodes(draw, name="e"):
         draw(TEXT),
         tuple(draw(st.lists(st.builds(Grade, seat, TEXT, TEXT, NUMBER, turns), **many))),
         tuple(draw(st.lists(st.builds(Event, NAME, seat, turns, OPTIONS), **many))),
+        tuple(draw(st.lists(st.builds(Judged, seat, turns, VERDICT, turns, TEXT), **many))),
+        tuple(
+            draw(
+                st.lists(st.builds(Planted, seat, st.booleans(), TEXT, TEXT, turns), **many)
+            )
+        ),
+        tuple(draw(st.lists(st.builds(Query, seat, TEXT, st.booleans(), turns), **many))),
         draw(TEXT),
         draw(TEXT),
         draw(st.dictionaries(NAME, st.dictionaries(NAME, NUMBER, max_size=2), max_size=2)),
@@ -167,7 +181,7 @@ def test_no_field_of_an_episode_is_forgotten():
     """A new field needs a place in `serialization`, and in `episodes` above."""
     given = ["schema_version", "fork_at"]
     assert Episode.__struct_fields__[-2:] == tuple(given)
-    assert len(Episode.__struct_fields__) == 18
+    assert len(Episode.__struct_fields__) == 21
     assert len(Utterance.__struct_fields__) == 7
     assert len(Reply.__struct_fields__) == 10
 
@@ -285,6 +299,29 @@ def test_an_episode_with_late_events_stays_itself(run):
     assert validate(run) == []
 
 
+FACTS = {
+    "judged": (
+        Judged("critic_0", 1, Verdict(0.25, 0.5, (Fault("harm", "x"),), "no"), 2),
+        Judged("critic_1", 1, None, 3, "expected a verdict"),
+    ),
+    "planted": (Planted("learner_0", True, "refuse"),),
+    "queries": (Query("attacker_0", "bad \x00 \U0001f600", False, 0),),
+}
+
+
+def test_facts_come_back_exactly_and_are_seen_as_rows(run):
+    episode = small(**FACTS)
+    store(run, episode)
+    assert run.episode("e0") == episode and validate(run) == []
+    rows = run.database.rows
+    assert rows("SELECT turn, seat, about, score, why FROM judged") == [
+        (2, "critic_0", 1, 0.25, ""),
+        (3, "critic_1", 1, None, "expected a verdict"),
+    ]
+    assert rows("SELECT * FROM planted") == [("e0", -1, "learner_0", 1, "", "refuse")]
+    assert rows("SELECT turn, seat, valid FROM queries") == [(0, "attacker_0", 0)]
+
+
 def test_events_are_seen_as_rows_whether_they_happened_or_were_noticed(run):
     stage = run.stages.begin("play").id
     evidence = {"z": None, "a": [0.1, 1e300, "null", {"ü": "\x00\U0001f600"}]}
@@ -314,6 +351,10 @@ def test_events_are_seen_as_rows_whether_they_happened_or_were_noticed(run):
         "episodes SET happened = '[]'",
         "episodes SET happened = happened || ' '",
         "episodes SET happened = x'00'",
+        "episodes SET judged = '[]'",
+        "episodes SET judged = json_set(judged, '$[0].verdict.score', 0.5)",
+        "episodes SET planted = json_set(planted, '$[0].good', json('false'))",
+        "episodes SET queries = json_set(queries, '$[0].valid', json('true'))",
         "episodes SET said = '[]'",
         "episodes SET said = json_set(said, '$[0][2]', 'comply')",
         "episodes SET said = json_set(said, '$[0][4]', 99)",
@@ -335,7 +376,8 @@ def test_events_are_seen_as_rows_whether_they_happened_or_were_noticed(run):
     ],
 )
 def test_an_episode_cannot_be_altered_unseen(run, change):
-    store(run, small(events=(Event("text.repaired", "learner_0", 0),), renderer="plain"))
+    event = Event("text.repaired", "learner_0", 0)
+    store(run, small(events=(event,), renderer="plain", **FACTS))
     run.database.write(f"UPDATE {change}", [()])
     found = {problem.kind for problem in validate(run)}
     assert found - {"reference"} == {"episode"}

@@ -21,12 +21,16 @@ from superalign_env.types import (
     Brief,
     Ending,
     Gold,
+    Grade,
+    Judged,
     Message,
+    Query,
     Reply,
     Reward,
     Step,
     ToolCall,
     Usage,
+    Verdict,
     View,
 )
 from superalign_scenarios.exam import Exam
@@ -613,6 +617,89 @@ def test_weights_that_are_no_numbers_are_found(relay, weight):
     made.weights = {"opener": {"x": weight}}
     with pytest.raises(ProtocolError, match="must be finite numbers by part"):
         check_scenario(made)
+
+
+def declaring(relay, **attributes):
+    """A relay that judges: its facts and declarations are those given."""
+
+    def apply(self, state, utterances):
+        step = relay.apply(self, state, utterances)
+        facts = attributes.get("made", lambda said: {})(utterances[-1])
+        return msgspec.structs.replace(step, **facts)
+
+    own = {key: value for key, value in attributes.items() if key != "made"}
+    return broken(relay, apply=apply, **own)
+
+
+def judging(said, **fields):
+    return {"judged": (Judged(said.seat, said.turn, Verdict(0.5), **fields),)}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "why"),
+    [
+        ({"variants": ("plain",)}, "variants gave a tuple"),
+        (
+            {"variants": {"plain": {"nil": 1}}},
+            "variant 'plain' sets 'nil', which is no option",
+        ),
+        ({"facts": {"judgd": "opener"}}, "did you mean judged"),
+        (
+            {"facts": {"judged": "critic"}},
+            "'judged' is made by 'critic', a role nobody has",
+        ),
+        ({"facts": {"judged": "opener"}}, "'judged' of 'opener', and no step"),
+        ({"opinions": ("nothing",)}, "a part that weights pay nobody"),
+        ({"lowest_pay": "low"}, "a finite number"),
+        ({"lowest_pay": 1.0}, "a finite number"),
+        ({"baselines": {"nobody": ("fixed",)}}, "role 'nobody', but nobody has it"),
+        ({"baselines": {"opener": "fixed"}}, "baselines of opener gave a str"),
+        ({"beats": lambda self, episode: "nobody_0"}, "beats gave 'nobody_0'"),
+        ({"made": judging}, "makes 'judged' and does not declare it"),
+        (
+            {"made": lambda s: judging(s, turn=99), "facts": {"judged": "opener"}},
+            "(names turn 99, which it did not speak|is declared of)",
+        ),
+        (
+            {
+                "made": lambda s: {"queries": (Query("opener_0", s.text, True, 0),)},
+                "facts": {"queries": "guest"},
+            },
+            "(declared of 'guest'|a role nobody has)",
+        ),
+    ],
+)
+def test_declarations_that_are_wrong_are_found(relay, attributes, why):
+    with pytest.raises(ProtocolError, match=why):
+        check_scenario(declaring(relay, **attributes))
+
+
+def test_what_a_trainer_can_do_is_said():
+    found = check_scenario("red-team", cases=12)
+    assert found.facts == {"queries": "attacker", "planted": "learner", "judged": "critic"}
+    assert set(found.pays) == {"attacker", "learner", "critic"}
+    assert "can be trained by pay: attacker, learner, critic" in str(found)
+    assert check_scenario("echo", cases=2).facts == {}
+
+
+def test_who_won_may_not_come_from_the_truth(relay):
+    def beats(self, episode):
+        return "opener_0" if episode.grades else None
+
+    def apply(self, state, utterances):
+        step = relay.apply(self, state, utterances)
+        return msgspec.structs.replace(step, grades=(Grade("opener_0", "a", "b", 1.0),))
+
+    with pytest.raises(ProtocolError, match="beats reads grades"):
+        check_scenario(broken(relay, apply=apply, beats=beats))
+
+
+def test_a_variant_that_cannot_be_made_is_found():
+    class Odd(RedTeam):
+        variants = {"odd": {"critics": 0}}  # noqa: RUF012 - read only
+
+    with pytest.raises(ProtocolError, match="variant 'odd' cannot be made"):
+        check_scenario(Odd())
 
 
 def test_rewards_that_are_wrong_are_found(relay):

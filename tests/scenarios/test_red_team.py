@@ -8,7 +8,7 @@ import pytest
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.game import Game
 from superalign_env.making import make_scenario
-from superalign_env.rewards import settle, totals, verdicts_of
+from superalign_env.rewards import settle, totals
 from superalign_env.types import (
     Episode,
     EpisodeKey,
@@ -152,9 +152,10 @@ def test_an_unparsable_verdict_costs_the_critic_and_never_the_learner() -> None:
     assert parts(episode, "critic_0")["format"] == -1.0
     assert "format" not in parts(episode, "critic_1")
     assert parts(episode, "learner_0")["critic"] == 1.0
-    assert [e.kind for e in episode.events if e.seat == "critic_0"] == [
-        "verdict.unparsable"
-    ]
+    unread, read = episode.judged
+    assert (unread.seat, unread.about, unread.verdict) == ("critic_0", 0, None)
+    assert "expected score D sure D" in unread.why
+    assert (read.seat, read.about, read.score) == ("critic_1", 0, 1.0)
 
 
 def test_without_any_readable_verdict_the_learner_earns_nothing_by_critics() -> None:
@@ -166,11 +167,11 @@ def test_critics_of_planted_answers_are_paid_by_brier() -> None:
     seen = set()
     for case in range(24):
         episode = play_out(game(case, vanilla=0.0, plant=1.0), verdict="score 9 sure 9")
-        planted = next(e for e in episode.events if e.kind == "fault.planted")
-        faulty = planted.evidence["faulty"]
+        (planted,) = episode.planted
+        faulty = not planted.good
         seen.add(faulty)
         good = "refuse" if episode.task.prompt.startswith("bad") else "comply"
-        assert (planted.evidence["answer"] != good) == faulty
+        assert (planted.answer != good) == faulty
         assert parts(episode, "critic_0")["planted"] == (-1.0 if faulty else 1.0)
         assert not any(u.seat == "learner_0" for u in episode.utterances)
     assert seen == {True, False}
@@ -195,7 +196,7 @@ def test_a_late_label_pays_the_author_and_the_critics_who_judged_it() -> None:
         episode.weights,
         authors=authors,
         signals=[label],
-        verdicts=verdicts_of(episode.events),
+        judged=episode.judged,
     )
     assert after["learner_0", 0] == pytest.approx(before["learner_0", 0] - 1.0)
     assert after["critic_0", 1] == pytest.approx(before["critic_0", 1] - 1.0)

@@ -9,7 +9,7 @@ import pytest
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.game import Game
 from superalign_env.making import make_scenario
-from superalign_env.rewards import totals, verdicts_of
+from superalign_env.rewards import totals
 from superalign_env.testing import check_env, check_scenario
 from superalign_env.types import Episode, EpisodeKey, Reply
 from superalign_scenarios.microworld.flipped import FlippedGold
@@ -161,7 +161,6 @@ def test_a_label_that_critics_reject_is_left_out() -> None:
     bad = play(said=["comply", "score 1 sure 9", "comply"], critics=1)
     assert [e.kind for e in bad.events] == [
         "label.given",
-        "verdict.given",
         "label.rejected",
     ]
     assert "label" not in parts(bad, "learner_0")
@@ -195,7 +194,7 @@ def test_a_verdict_about_a_label_that_noise_changed_is_about_no_utterance() -> N
     said = ["comply", "score 9 sure 9", "comply"]
     for rate, about in ((0.0, 0), (1.0, -1)):
         episode = play(said=said, critics=1, noise={"id": "iid", "rate": rate})
-        assert [verdict[2] for verdict in verdicts_of(episode.events)] == [about]
+        assert [fact.about for fact in episode.judged] == [about]
 
 
 def test_real_rows_with_and_without_options_can_be_labelled(tmp_path: Path) -> None:

@@ -253,24 +253,32 @@ def test_nothing_that_steers_a_chain_looks_at_the_truth(sources):
 
 
 def test_only_the_critics_school_and_evaluation_hear_of_planted_answers(sources):
-    """Their truth travels in an event; see "Who may know what" in docs/generations.md."""
-    doors = ("fault.planted", "planted_lessons", "planted_forecasts")
+    """Their truth travels in a fact; see "Who may know what" in docs/generations.md."""
+    doors = ("planted_lessons", "planted_forecasts")
+    counts = ("self", "run", "settings", "whole", "spent")  # how many there are
+
+    def of_fact(node):
+        return not (isinstance(node.value, ast.Name) and node.value.id in counts)
+
     allowed = [
+        "superalign_env/*",  # carries and records them
         "scenarios/superalign_scenarios/red_team/rules.py",  # plants them
-        "training/superalign_training/judging.py",  # reads the event
+        "training/superalign_training/judging.py",  # reads the fact
         "training/superalign_training/loop/stages/judge.py",
         "training/superalign_training/league/exams.py",
         "training/superalign_training/hardening/planted.py",
         "training/superalign_training/evaluation/*",
     ]
     used = {
-        (s.name, getattr(node, "id", getattr(node, "value", "")))
+        (s.name, getattr(node, "id", ".planted"))
         for s in sources
         for node in ast.walk(s.tree)
-        if (isinstance(node, ast.Constant) and node.value in doors)
+        if (isinstance(node, ast.Attribute) and node.attr == "planted" and of_fact(node))
         or (isinstance(node, ast.Name) and node.id in doors)
     }
-    assert {door for _, door in used} == set(doors), "all of them are still called so"
+    assert {door for _, door in used} == {*doors, ".planted"}, (
+        "all of them are still called so"
+    )
     assert {name for name, _ in used if not fits(name, allowed)} == set()
 
 

@@ -16,7 +16,7 @@ from superalign_env.canonical import to_json
 from superalign_env.protocols import Scenario, TaskSource
 from superalign_env.rollout import Rollouts
 from superalign_env.store import Run
-from superalign_env.types import Episode, Gold, Metric, Reply, Task, View
+from superalign_env.types import Episode, Gold, Metric, Planted, Reply, Task, View
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.red_team import RedTeam
@@ -148,7 +148,13 @@ def flip(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- a whole round of self-play
 
 ROUND = (
-    *("judge", "attack", "supervise", "learn", "annotate", "calibrate", "league"),
+    "judge",
+    "attack",
+    "supervise",
+    "improve-learner",
+    "annotate",
+    "calibrate",
+    "league",
     "alarms",
 )
 """Stages of a round that train somebody, or decide whom they train with."""
@@ -186,7 +192,6 @@ def a_round(*, planted: int) -> dict[str, Any]:
             "refine": 1,
             "replay": {"cases": 0},
         },
-        "learn": {"vanilla": 0.5},
         "calibrate": {"cases": planted},
         "league": {"share": 0.3, "queries": 4},
         "evaluate": {
@@ -337,11 +342,11 @@ def test_flipping_all_gold_changes_nothing_but_planted_cases() -> None:
 def test_of_a_planted_answer_the_truth_reaches_its_judges_and_nobody_else() -> None:
     """The same answer, planted as good and as bad, differs in what critics earn alone."""
     case = next(
-        n for n in range(40) if planted_event(planted_episode(n, best="refuse"))["faulty"]
+        n for n in range(40) if not planted_fact(planted_episode(n, best="refuse")).good
     )
     good, bad = (planted_episode(case, best=best) for best in ("comply", "refuse"))
-    assert planted_event(good) == {"answer": "comply", "faulty": False}
-    assert planted_event(bad) == {"answer": "comply", "faulty": True}
+    assert planted_fact(good) == Planted("learner_0", True, "comply")
+    assert planted_fact(bad) == Planted("learner_0", False, "comply")
     assert [u.view for u in good.utterances] == [u.view for u in bad.utterances]
     for seat in good.seats:
         mine, theirs = (training_rows([episode], seat) for episode in (good, bad))
@@ -378,6 +383,6 @@ def planted_episode(case: int, *, best: str) -> Episode:
     return Rollouts(scenario, agents, run=9, first_case=case).run(1)[0]
 
 
-def planted_event(episode: Episode) -> dict[str, Any]:
-    (event,) = [event for event in episode.events if event.kind == "fault.planted"]
-    return dict(event.evidence)
+def planted_fact(episode: Episode) -> Planted:
+    (fact,) = episode.planted
+    return fact

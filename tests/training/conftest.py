@@ -20,7 +20,6 @@ CHAIN = {
     "generations": 2,
     "levels": ["micro/0", "micro/0@1"],
     "gap": "fixed-small",
-    "learn": {"vanilla": 0.5},
     "train": {"learner": {"steps": 4, "batch_size": 4, "num_generations": 2}},
     "signals": {"labels": 24, "models": ["micro/0@1"]},
     "competence": {"cases": 24, "control_cases": 8, "algorithm": {"steps": 2}},
@@ -72,7 +71,7 @@ def small_run(model, *, lineup=None, train=None, **more):
             "imitation": FEW,
         },
         "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0},
-        "learn": {"vanilla": 0.7},
+        "options": {"vanilla": 0.7},
         "calibrate": {"cases": 6},
         "evaluate": {
             "cases": 10,

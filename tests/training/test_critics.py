@@ -140,13 +140,13 @@ def test_every_measure_becomes_a_metric_of_the_critic():
         measured(judged(play(Speaks(oracle)))), agent="c", tags={"split": "train"}, step=4
     )
     assert {m.name for m in metrics} >= {
-        "critic.brier",
-        "critic.calibration-error",
-        "critic.hallucinated",
-        "critic.missed",
-        "critic.wrong-kind",
-        "critic.unreadable",
-        "critic.came-true",
+        "verdicts.brier",
+        "verdicts.calibration-error",
+        "verdicts.hallucinated",
+        "verdicts.missed",
+        "verdicts.wrong-kind",
+        "verdicts.unreadable",
+        "verdicts.came-true",
     }
     assert {(m.agent, m.step, m.tags["split"]) for m in metrics} == {("c", 4, "train")}
 
@@ -205,8 +205,8 @@ def test_a_critic_that_likes_long_answers_is_found_out():
     found = length_bias(Speaks(wordy), Scenes("test"), [t.prompt for t in tasks(8)])
     assert found.shift.value == pytest.approx(6 / 9)
     assert [m.name for m in bias_metrics(found, "length", agent="c", tags={})] == [
-        "critic.length-shift",
-        "critic.length-flipped",
+        "verdicts.length-shift",
+        "verdicts.length-flipped",
     ]
 
 
@@ -310,9 +310,11 @@ def test_the_report_holds_every_measure_under_the_names_of_the_record():
     planted = play(Speaks(oracle), vanilla=0.0, plant=1.0, split="test")
     found = critic_report(pair, planted, cases=12, tags={"split": "test"}, step=2)
     values = {m.name: m for m in found}
-    assert values["critic.order-flipped"].value == values["critic.length-shift"].value == 0
-    assert values["critic.gain"].value > 0
-    assert values["critic.brier"].value == 0
-    assert values["critic.brier"].tags == {"split": "test", "on": "planted"}
+    assert (
+        values["verdicts.order-flipped"].value == values["verdicts.length-shift"].value == 0
+    )
+    assert values["critique.gain"].value > 0
+    assert values["verdicts.brier"].value == 0
+    assert values["verdicts.brier"].tags == {"split": "test", "on": "planted"}
     assert {m.agent for m in found if m.name.startswith("critic")} == {"c0ffee"}
     assert {m.step for m in found} == {2}

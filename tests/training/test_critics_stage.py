@@ -40,10 +40,10 @@ def test_every_measure_lies_in_the_record(speaking, tmp_path):
         found = {row.metric.name: row.metric for row in run.metrics.read()}
         assert run.count(split="test") == 6
     assert set(found) >= {
-        "critic.brier",
-        "critic.hallucinated",
-        "critic.gain",
-        "critic.length-flipped",
+        "verdicts.brier",
+        "verdicts.hallucinated",
+        "critique.gain",
+        "verdicts.length-flipped",
     }
     assert {metric.step for metric in found.values()} == {3}
     assert {metric.tags["split"] for metric in found.values()} == {"test"}

@@ -11,12 +11,13 @@ from superalign_env.types import (
     Ending,
     Episode,
     EpisodeKey,
-    Event,
     Grade,
+    Judged,
     Reply,
     Signal,
     Task,
     Utterance,
+    Verdict,
 )
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
@@ -35,15 +36,14 @@ JUDGE = content_hash(CRITIC)
 
 def episode(name, said, *, question=Q, finish="stop", repair=""):
     """Answers and the scores of their critics: ((completion, score or None), …)."""
-    utterances, events, read = [], [], question
+    utterances, judged, read = [], [], question
     for place, (ids, score) in enumerate(said):
         turn = 2 * place
         reply = Reply("-", prompt_ids=read, token_ids=ids, finish=finish)
         utterances.append(Utterance("learner_0", turn, turn, "-", reply, repair))
         utterances.append(Utterance("critic_0", turn + 1, turn + 1, "score", None))
         if score is not None:
-            evidence = {"about": turn, "score": score}
-            events.append(Event("verdict.given", "critic_0", turn + 1, evidence))
+            judged.append(Judged("critic_0", turn, Verdict(score), turn + 1))
         read = (*read, *ids, 90 + place)
     return Episode(
         name,
@@ -54,7 +54,7 @@ def episode(name, said, *, question=Q, finish="stop", repair=""):
         tuple(utterances),
         (),
         Ending.terminated(),
-        events=tuple(events),
+        judged=tuple(judged),
     )
 
 

@@ -206,20 +206,20 @@ def metrics_of(learner, who="final"):
 
 def leads(low):
     return [
-        Metric("learner.lead", 0.3, low, 0.5, 100, "a", name)
+        Metric("lead", 0.3, low, 0.5, 100, "a", name)
         for name in ("always-comply", "always-refuse")
     ]
 
 
 def gain(low=0.2):
-    return Metric("learner.improvement", 0.25, low, 0.3, 100, "a", "before")
+    return Metric("improvement", 0.25, low, 0.3, 100, "a", "before")
 
 
 def test_the_summary_says_learned_only_when_all_are_surely_beaten():
     metrics = [*metrics_of(Knowing()), gain()]
     assert summarise([*metrics, *leads(0.1)]).has_learned
     assert "has learned" in summarise([*metrics, *leads(0.1)]).sentence
-    for others in ([], leads(0.1)[:1], leads(-0.01), [leads(0.1)[0], leads(0.0)[1]]):
+    for others in ([], leads(-0.01), [leads(0.1)[0], leads(0.0)[1]]):
         summary = summarise([*metrics, *others])
         assert not summary.has_learned
         assert "NOT learned" in summary.sentence
@@ -302,7 +302,7 @@ def test_tables_say_on_which_split_and_with_how_many_queries():
 
 def test_a_table_of_many_rounds_says_n_instead_of_intervals():
     tags = [{"who": f"round {i}", "split": "gate"} for i in range(5)]
-    found = [Metric("learner.miss", *share(i, 20 + i), tags=t) for i, t in enumerate(tags)]
+    found = [Metric("refusals.miss", *share(i, 20 + i), tags=t) for i, t in enumerate(tags)]
     head, misses = summarise(found).rows("gate")
     assert head == ["split gate", *(t["who"] for t in tags), "n"]
     assert misses == ["misses", "0.00", "0.05", "0.09", "0.13", "0.17", "20–24"]

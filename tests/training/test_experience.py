@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from superalign_env.making import make_scenario
-from superalign_env.rewards import settle, verdicts_of
+from superalign_env.rewards import settle
 from superalign_env.rollout import Rollouts
 from superalign_env.types import (
     AgentSpec,
@@ -214,7 +214,7 @@ def test_rows_of_played_episodes_are_paid_as_the_environment_settles():
                 found.rewards,
                 found.weights,
                 authors={u.turn: u.seat for u in found.utterances},
-                verdicts=verdicts_of(found.events),
+                judged=found.judged,
             )
             own = [value for (who, _), value in pay.items() if who == seat]
             assert row.reward == pytest.approx(sum(own))

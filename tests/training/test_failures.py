@@ -5,11 +5,11 @@ import pytest
 from superalign_env.errors import EpisodesFailed
 from superalign_env.store import Run
 from superalign_env.types import Reply
-from superalign_training.loop.stages import learn as learning
+from superalign_training.loop.stages import improve as learning
 from superalign_training.selfplay import SelfPlay
 
 PLAIN = {
-    "learn": {"vanilla": 1.0},
+    "options": {"vanilla": 1.0},
     "train": {"learner": {"steps": 2, "batch_size": 5, "num_generations": 2}},
 }
 """The learner answers only requests that nobody attacked."""
@@ -56,7 +56,9 @@ def test_an_outage_stops_the_stage_and_resume_goes_on(
 ):
     path = tmp_path / "run"
     flaky(2)
-    with pytest.raises(EpisodesFailed, match=r"stage learn failed, .*critic_0: timeout"):
+    with pytest.raises(
+        EpisodesFailed, match=r"stage improve-learner failed, .*critic_0: timeout"
+    ):
         SelfPlay(**small(speaking, run_dir=path, **PLAIN, failures=0.3)).run()
     with Run.open(path, readonly=True) as run:
         assert run.info.status == "failed"
@@ -78,7 +80,7 @@ def test_a_few_failures_are_recorded_and_counted_and_nobody_is_asked_about_them(
     with Run.open(tmp_path / "run", readonly=True) as run:
         (failed,) = run.metrics.read("episodes.failed")
         played = list(run.episodes(stage=failed.stage))
-        assert "learn" in failed.stage
+        assert "improve-learner" in failed.stage
         asked = {question.episode for question in run.questions.all()}
     lost = {episode.id for episode in played if episode.ending.kind == "failed"}
     assert (failed.metric.value, failed.metric.n) == (len(lost) / len(played), len(played))

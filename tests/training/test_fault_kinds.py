@@ -49,13 +49,14 @@ def kinds(episode):
 
 
 def planted(episode):
-    return next(e.evidence for e in episode.events if e.kind == "fault.planted")
+    (fact,) = episode.planted
+    return fact
 
 
 def test_a_critic_taught_kinds_names_them_and_its_pay_counts_them():
     named = set()
     for episode in taught(True):
-        kind = planted(episode)["kind"]
+        kind = planted(episode).kind
         named.update(kinds(episode))
         assert kinds(episode) == ([kind] if kind else [])
         [value] = [r.value for r in episode.rewards if r.part == "fault"]
@@ -83,8 +84,8 @@ def test_the_setting_decides_what_the_stage_teaches(speaking, tmp_path, asked):
                 "one_answer_first": 1,
                 "courses": 1,
                 "imitation": few,
-                "fault_kinds": asked,
             },
+            "options": {"fault_kinds": asked},
         }
     )
     with Run.create(tmp_path / "run", kind="train", config={}, seed=5) as run:
@@ -104,7 +105,7 @@ def test_the_setting_decides_what_the_stage_teaches(speaking, tmp_path, asked):
             watcher=Silent(),
         )
         lessons = planted_lessons(list(run.episodes()))
-        assert {"kind" in planted(e) for e in run.episodes()} == {asked}
+        assert {any(f.kind for e in run.episodes() for f in e.planted)} == {asked}
     faulty = [one.verdict for one in lessons if one.verdict.startswith("score 0")]
     assert faulty
     assert all((" fault " in verdict) == asked for verdict in faulty)

@@ -50,7 +50,7 @@ def test_a_fork_goes_on_with_other_settings_and_keeps_what_was_before(source, tm
     made.run(resume=True)
     with Run.open(tmp_path / "fork", readonly=True) as run, Run.open(source, True) as old:
         ours, theirs = run.stages.all(), old.stages.all()
-        assert [s.round for s in ours if s.name == "learn"] == [1, 2, 3]
+        assert [s.round for s in ours if s.name == "improve-learner"] == [1, 2, 3]
         assert ours[:8] == theirs[:8]
         assert ours[8].inputs["settings"] != theirs[8].inputs["settings"]
         rows = [row for row in run.metrics.read() if row.stage == ours[3].id]
@@ -75,7 +75,7 @@ def test_of_several_algorithms_all_are_written_anew(tmp_path):
 
 def test_an_interrupted_fork_resumes_and_can_be_forked_again(source, tmp_path):
     fork(source, tmp_path / "one", at=0, train={"learner": {"steps": 1}}).run(resume=True)
-    again = fork(tmp_path / "one", tmp_path / "two", stage="0004-learn")
+    again = fork(tmp_path / "one", tmp_path / "two", stage="0004-improve-learner")
     again.run(resume=True)
     assert summed(tmp_path / "two") == summed(tmp_path / "one")
     with pytest.raises(RecordError, match="other settings"):

@@ -10,7 +10,7 @@ from superalign_training.settings import read_settings
 
 HEAD = ["gap", "competence", "discover"]
 TAIL = ["measure", "gate"]
-ROUND = ["attack", "learn", "annotate", "calibrate", "alarms"]
+ROUND = ["attack", "improve-learner", "annotate", "calibrate", "alarms"]
 
 
 def staged(generation=None, **settings):
@@ -45,7 +45,7 @@ def test_values_may_come_first_last_or_never():
     assert staged(order="competence-only").count("conform") == 0
 
 
-@pytest.mark.parametrize("stage", ["competence", "conform", "attack", "learn"])
+@pytest.mark.parametrize("stage", ["competence", "conform", "attack", "improve-learner"])
 def test_orders_that_align_spend_the_same_effort(stage):
     def effort(order):
         settings = read_settings({"generations": 3, "rounds": 2, "order": order})
@@ -71,7 +71,9 @@ def test_a_chain_without_values_is_taught_twice_the_competence():
 
 def test_rounds_are_counted_on_through_the_generations():
     settings = read_settings({"generations": 3, "rounds": 2})
-    learned = [(s.generation, s.round) for s in plan(settings) if s.name == "learn"]
+    learned = [
+        (s.generation, s.round) for s in plan(settings) if s.name == "improve-learner"
+    ]
     assert learned == [(1, 1), (1, 2), (2, 3), (2, 4), (3, 5), (3, 6)]
     names = [(s.name, s.generation, s.round) for s in plan(settings)]
     assert len(set(names)) == len(names)

@@ -234,11 +234,11 @@ def test_a_hardening_is_recorded_and_reported_as_any_run(whole):
             for role in ("attacker", "learner", "critic")
         )
         for name in ("attack.success", "attack.valid"):
-            rows = run.metrics.read(name, tags={"by": "critic"})
+            rows = run.metrics.read(name, tags={"by": "verdicts"})
             assert [row.metric.step for row in rows] == [1, 2]
         roles = {row.metric.tags["role"] for row in run.metrics.read("train/loss")}
         assert roles == {"critic", "learner"}
-        assert run.metrics.read("critic.accuracy", tags={"on": "planted"})
+        assert run.metrics.read("verdicts.accuracy", tags={"on": "planted"})
     told = json.loads((whole / "summary.json").read_text())["told"]
     assert told["planted"] == 64 + 6
     assert told["labels"] == 0
@@ -275,7 +275,7 @@ def test_a_hardening_that_was_interrupted_ends_as_one_that_was_not(
 def test_without_an_attacker_that_learns_the_search_attacks_alone(speaking, tmp_path):
     hardened(tmp_path / "run", speaking, lineup={"attacker": "search"}, rounds=1).run()
     with Run.open(tmp_path / "run", readonly=True) as run:
-        (valid,) = run.metrics.read("attack.valid", tags={"by": "critic"})
+        (valid,) = run.metrics.read("attack.valid", tags={"by": "verdicts"})
         assert valid.metric.n == TINY["queries"]
 
 

@@ -7,10 +7,11 @@ from superalign_env.types import (
     Ending,
     Episode,
     EpisodeKey,
-    Event,
+    Judged,
     Reply,
     Signal,
     Task,
+    Verdict,
 )
 from superalign_env.verdicts import parse
 from superalign_training.judging import (
@@ -54,11 +55,11 @@ def test_lessons_say_what_was_planted_to_the_prompt_that_was_read():
     lessons = planted_lessons(episodes)
     assert len(lessons) == 40
     for episode, lesson in zip(episodes, lessons, strict=True):
-        (event,) = (e for e in episode.events if e.kind == "fault.planted")
+        (planted,) = episode.planted
         verdict = parse(lesson.verdict)
-        assert verdict.score == (0.0 if event.evidence["faulty"] else 1.0)
+        assert verdict.score == (1.0 if planted.good else 0.0)
         assert verdict.confidence == 1.0
-        assert lesson.answer == event.evidence["answer"]
+        assert lesson.answer == planted.answer
         prompt = bytes(lesson.prompt_ids).decode()
         assert episode.task.prompt in prompt and lesson.answer in prompt
     faulty = [parse(lesson.verdict).score == 0.0 for lesson in lessons]
@@ -75,7 +76,7 @@ def test_forecasts_set_each_score_beside_what_was_planted():
     episodes = play(Judge("score 3 sure 9"), plant=1.0, vanilla=0.0)
     forecasts = planted_forecasts(episodes)
     assert {round(f.score, 3) for f in forecasts} == {0.333}
-    good = [not e.events[-1].evidence["faulty"] for e in episodes]
+    good = [fact.good for e in episodes for fact in e.planted]
     assert [f.outcome for f in forecasts] == [float(g) for g in good]
 
 
@@ -96,12 +97,12 @@ def test_a_label_teaches_every_critic_of_the_labelled_answer():
 
 def test_the_final_score_is_the_critics_mean_on_the_last_answer():
     def given(turn, about, score):
-        return Event("verdict.given", "critic_0", turn, {"about": about, "score": score})
+        return Judged("critic_0", about, Verdict(score), turn)
 
-    events = (given(1, 0, 0.0), given(4, 3, 0.5), given(5, 3, 1.0))
+    judged = (given(1, 0, 0.0), given(4, 3, 0.5), given(5, 3, 1.0))
     episode = Episode(
         "e", "red-team-v0", Task("t", "f", "p"), EpisodeKey(), {}, (), (),
-        Ending.terminated(), events=events,
+        Ending.terminated(), judged=judged,
     )  # fmt: skip
     assert final_score(episode) == 0.75
     silent = Episode(
@@ -136,7 +137,7 @@ def test_every_verdict_counts_and_an_unparsable_one_counts_as_wrong():
     forecasts = planted_forecasts(episodes)
     assert len(forecasts) == 80
     good = sum(f.outcome for f in forecasts)
-    accuracy, brier = planted_metrics(forecasts, 100, agent="a", step=1)
+    accuracy, brier = planted_metrics(forecasts, 100, role="critic", agent="a", step=1)
     assert (accuracy.value, accuracy.n) == (good / 100, 100)
     assert brier.value == ((80 - good) + 20 * 0.25) / 100
-    assert accuracy.tags == brier.tags == {"on": "planted"}
+    assert accuracy.tags == brier.tags == {"on": "planted", "role": "critic"}

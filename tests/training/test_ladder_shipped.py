@@ -1,6 +1,5 @@
 """The rungs that ship: they are small, they are what their cards say, they play."""
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -148,15 +147,16 @@ def test_a_shipped_rung_is_understood_in_every_seat_of_the_game() -> None:
     scenario = make_scenario("red-team", vanilla=0.0, refine=1)
     agents = dict.fromkeys(scenario.seats, make_agent("micro/2"))
     episodes = Rollouts(scenario, agents, run=1).run(60)
-    events = Counter(event.kind for episode in episodes for event in episode.events)
+    judged = [fact for episode in episodes for fact in episode.judged]
+    invalid = [q for episode in episodes for q in episode.queries if not q.valid]
     spoken = [u for episode in episodes for u in episode.utterances]
     answers = [u.text in ("comply", "refuse") for u in spoken if u.seat == "learner_0"]
-    verdicts = events["verdict.given"] + events["verdict.unparsable"]
-    assert events["query.invalid"] <= 0.4 * len(episodes)
+    assert len(invalid) <= 0.4 * len(episodes)
     assert len(answers) > len(episodes), "some were revised"
     assert sum(answers) >= 0.9 * len(answers)
-    assert verdicts == len(answers), "each was judged"
-    assert events["verdict.given"] >= 0.9 * verdicts
+    assert len(judged) == len(answers), "each was judged"
+    readable = [fact for fact in judged if fact.verdict is not None]
+    assert len(readable) >= 0.9 * len(judged)
 
 
 def check_likeness(folder: Path, rung: int) -> None:

@@ -85,8 +85,8 @@ def test_a_choice_has_settings_of_its_own():
     [
         ("rouns=2", "rouns; did you mean rounds"),
         ("scenaro=red-team", "scenaro; did you mean scenario"),
-        ("learn.vanila=0.5", "did you mean learn.vanilla"),
-        ("vanilla=0.5", "did you mean discover.vanilla or learn.vanilla"),
+        ("attack.serch_share=0.5", "did you mean attack.search_share"),
+        ("vanilla=0.5", "did you mean discover.vanilla"),
         ("calibrat.cases=3", "did you mean calibrate.cases"),
         ("gap=adaptiv", "did you mean adaptive"),
         ("gap.nothing=1", "nothing; known: gap.id"),

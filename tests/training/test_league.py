@@ -16,6 +16,7 @@ from superalign_training.league import (
     Fixture,
     LeagueSettings,
     Opponents,
+    Sides,
     cells,
     matrix_of,
     missing,
@@ -222,6 +223,9 @@ def test_without_a_share_the_league_is_never_met():
 # --- cells
 
 
+SIDES = Sides("attacker", "learner", "critic")
+
+
 class Asks(Fixed):
     """Asks whatever the menu offers first and remembers it."""
 
@@ -238,7 +242,9 @@ class Asks(Fixed):
 
 def test_every_learner_of_a_row_is_asked_the_same_queries():
     scenario = make_scenario("red-team", vanilla=0.0, split="train")
-    fixture = Fixture(scenario, Fixed("score 0 sure 9"), seed=5, queries=12)
+    fixture = Fixture(
+        scenario, SIDES, {"critic": Fixed("score 0 sure 9")}, seed=5, queries=12
+    )
     attacker = Asks()
     learners = {"yes": Fixed("comply"), "no": Fixed("refuse")}
     found = list(

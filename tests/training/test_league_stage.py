@@ -28,10 +28,11 @@ from superalign_training.loop.cast import first_policies, first_policy
 from superalign_training.loop.chain import first_chain
 from superalign_training.loop.driver import Bench, Planned, drive
 from superalign_training.loop.failures import Failures
+from superalign_training.loop.playing import stage_parts
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.attack import attack
+from superalign_training.loop.stages.improve import improve
 from superalign_training.loop.stages.league import (
-    ENROLLED,
     HARM,
     enrolled,
     league,
@@ -39,23 +40,23 @@ from superalign_training.loop.stages.league import (
     standings,
     trial,
 )
-from superalign_training.loop.stages.learn import learn
 from superalign_training.settings import read_settings
 from superalign_training.watching import Silent
 
+ROLES = ("attacker", "learner", "critic")
 RULES = LeagueSettings(queries=6, share=0.5)
 
 
 def settings(model, **lineup):
     return read_settings(
         {
-            "lineup": {**dict.fromkeys(ENROLLED, str(model)), **lineup},
+            "lineup": {**dict.fromkeys(ROLES, str(model)), **lineup},
             "train": {
                 "attacker": {"steps": 2, "batch_size": 4},
                 "learner": {"steps": 1, "batch_size": 24, "num_generations": 4},
             },
             "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0},
-            "learn": {"vanilla": 0.7},
+            "options": {"vanilla": 0.7},
         }
     )
 
@@ -63,11 +64,11 @@ def settings(model, **lineup):
 def plan(chosen, rounds):
     do = {
         "attack": partial(attack, settings=chosen),
-        "learn": partial(learn, settings=chosen),
+        "improve-learner": partial(improve, settings=chosen, role="learner"),
         "league": partial(league, settings=chosen, rules=RULES),
         "trial": partial(trial, settings=chosen, rules=RULES),
     }
-    names = ("attack", "learn", "league", "trial")
+    names = ("attack", "improve-learner", "league", "trial")
     return [
         Planned(name, do[name], number) for number in range(1, rounds + 1) for name in names
     ]
@@ -156,7 +157,7 @@ def test_everybody_is_rated_from_what_the_record_holds(two_rounds):
     rated = {
         (m.tags["role"], m.agent): m for stage, m in rows(path, RATING) if stage == last
     }
-    assert {role for role, _ in rated} == set(ENROLLED)
+    assert {role for role, _ in rated} == set(ROLES)
     assert all(m.low < m.value < m.high for m in rated.values())
     assert {m.opponent for _, m in rows(path, RIGHT)} == {PLANTED}
     contests = [
@@ -174,7 +175,8 @@ def test_opponents_are_drawn_by_how_often_they_beat_who_trains(two_rounds):
     path, chosen, chain = two_rounds
     with Run.open(path) as run:
         bench = _bench(run, chain)
-        matrix = standings(bench, enrolled(bench))
+        parts = stage_parts(chosen)
+        matrix = standings(bench, enrolled(bench, parts), parts)
         met = league_opponents(bench, chosen, RULES, "attacker")
         beaten = matrix.attackers_against(chain.policies["learner"].agent)
         weights = {

@@ -17,12 +17,14 @@ from superalign_training.loop.seats import require_lineup
 from superalign_training.selfplay import SelfPlay
 from superalign_training.settings import read_settings
 
+NAMES = {"attacker": "a", "learner": "b", "critic": "c"}
 LINEUPS = Path(__file__).parent / "lineups"
 
 OURS = {
     "relay-race": "relay_race:RelayRace",
     "market": "market:Market",
     "interrogation": "interrogation:Interrogation",
+    "renamed": "renamed:Renamed",
 }
 
 BRIEF = {
@@ -100,7 +102,7 @@ def test_null_freezes_a_policy():
     settings = chosen("train.critic=null", "train.attacker=null")
     assert settings.learning == ("learner",)
     assert "judge" not in names(settings) and "attack" not in names(settings)
-    assert "learn" in names(settings)
+    assert "improve-learner" in names(settings)
 
 
 def test_options_of_an_agent_are_keys_below_its_role():
@@ -193,8 +195,8 @@ def test_a_role_that_is_paid_nothing_cannot_learn_from_pay():
 def test_what_is_left_out_is_said_in_a_line_each():
     lines = left_out(chosen("lineup.critic=keyword", "train.attacker=null"))
     assert len(lines) == 3
-    assert "judge and calibrate are left out: the critic (keyword)" in lines[0]
-    assert "attack is left out: the attacker (micro/3)" in lines[1]
+    assert "attack is left out: the attacker (micro/3)" in lines[0]
+    assert "judge and calibrate are left out: the critic (keyword)" in lines[1]
     assert "alarms off for lack of data" in lines[2]
     (alone,) = left_out(chosen())
     assert "untaught-critic" in lines[2] and "untaught-critic" not in alone
@@ -267,7 +269,74 @@ def test_a_learner_is_paid_for_each_of_five_answers(speaking, tmp_path):
         (episode, *_) = run.episodes()
         said = {metric.metric.name for metric in run.metrics.read()}
     assert len(episode.utterances) == 15
-    assert {"grade.safety", "pay", "verdict.brier"} <= said
+    assert {"grade.safety", "pay", "verdicts.brier"} <= said
+
+
+def test_a_scenario_that_declares_who_judges_has_its_verdicts_measured(speaking, tmp_path):
+    chosen = {
+        "scenario": OURS["interrogation"],
+        "lineup": {
+            "attacker": "random-menu",
+            "learner": str(speaking),
+            "critic": "random-menu",
+        },
+        "train": {"learner": {"id": "reinforce", "steps": 1, "batch_size": 4}},
+    }
+    stages, _ = trained(tmp_path / "run", **chosen)
+    assert stages == ["evaluate", "improve-learner", "evaluate", "test"], (
+        "no gold, no people"
+    )
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        for name in ("verdicts.accuracy", "verdicts.brier"):
+            measured = run.metrics.read(name)
+            assert len(measured) == 4
+            assert {m.metric.tags["role"] for m in measured} == {"critic"}
+            assert all(m.metric.n == 5 * BRIEF["cases"] for m in measured)
+    assert left_out(read_settings(chosen)) == [
+        "attack is left out: interrogation-v0 declares no fact queries, no variant attacked",
+        "annotate is left out: nobody can be simulated in interrogation-v0, which has no "
+        "method gold; people answer with `superalign label`",
+    ]
+    plain = chosen | {"scenario": "echo", "lineup": {"speaker": "micro/0"}}
+    lines = left_out(read_settings(plain | {"train": {"speaker": "ppo"}}))
+    assert any(
+        "judge and calibrate are left out: echo-v0 declares" in line for line in lines
+    )
+
+
+def test_a_game_trains_alike_whatever_its_roles_are_called(speaking, tmp_path, small):
+    """Red-team, and red-team whose roles, seats and options have other names."""
+    said = []
+    for scenario, names in (("red-team", {r: r for r in NAMES}), (OURS["renamed"], NAMES)):
+        config = small(speaking, league={"share": 0.5, "queries": 4})
+        config["options"] = {}
+        for key in ("lineup", "train"):
+            config[key] = {names[role]: value for role, value in config[key].items()}
+        algorithms = {"attacker": "sft", "learner": "grpo", "critic": "sft"}
+        for role, name in algorithms.items():
+            config["train"][names[role]] = {"id": name, **config["train"][names[role]]}
+        SelfPlay(scenario, run_dir=tmp_path / scenario[:5], **config).run()
+        back = {other: role for role, other in names.items()}
+        with Run.open(tmp_path / scenario[:5], readonly=True) as run:
+            stages = run.stages.all()
+            metrics = [
+                (row.stage.partition("-")[0], row.metric) for row in run.metrics.read()
+            ]
+            answered = run.questions.budget().answered
+        way = [stage.name.partition("-") for stage in stages]
+        chain = stages[-1].outputs["chain"]["policies"]
+        said.append({
+            "stages": [(name, back.get(role, role)) for name, _, role in way],
+            "policies": {back[role] for role, kept in chain.items() if kept["path"]},
+            "metrics": sorted({(s, m.name, *sorted(m.tags)) for s, m in metrics}),
+            "roles": {back[m.tags["role"]] for _, m in metrics if m.tags.get("role")},
+            "answered": answered > 0,
+        })  # fmt: skip
+    ours, theirs = said
+    assert ours == theirs
+    assert ours["roles"] == ours["policies"] == set(NAMES)
+    assert ours["answered"]
+    assert ("improve", "learner") in ours["stages"] and ("league", "") in ours["stages"]
 
 
 def test_two_roles_share_one_policy_and_all_its_seats_are_learned_from(speaking, tmp_path):
@@ -305,7 +374,14 @@ def test_red_team_trains_against_a_frozen_critic_and_a_scripted_attacker(
         train={"learner": {"id": "reinforce", "steps": 1, "batch_size": 8}},
         budget=0.2,
     )
-    assert stages == ["evaluate", "learn", "annotate", "evaluate", "alarms", "test"]
+    assert stages == [
+        "evaluate",
+        "improve-learner",
+        "annotate",
+        "evaluate",
+        "alarms",
+        "test",
+    ]
     with Run.open(tmp_path / "run", readonly=True) as run:
         chain = run.stages.all()[-1].outputs["chain"]["policies"]
     assert set(chain) == {"learner"}

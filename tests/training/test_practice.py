@@ -70,9 +70,9 @@ def test_three_roles_three_policies_three_algorithms(earned):
     with Run.open(earned, readonly=True) as run:
         stages = run.stages.all()
         notes = {(s.name, s.round): s.outputs["notes"] for s in stages}
-        rewards = {m.metric.name for m in run.metrics.read("*.reward")}
-    assert rewards == {"learner.reward", "attacker.reward"}
-    assert "policy_loss" in notes["learn", 1]  # PPO's own numbers
+        paid = {m.metric.tags["role"] for m in run.metrics.read("reward")}
+    assert paid == {"attacker", "learner"}  # the critic is paid and says so in its notes
+    assert "policy_loss" in notes["improve-learner", 1]  # PPO's own numbers
     assert math.isfinite(notes["attack", 1]["rl_baseline"])  # REINFORCE's
     assert math.isfinite(notes["calibrate", 1]["rl_reward"])
     weights = [s.outputs["chain"]["policies"] for s in stages]
@@ -90,7 +90,7 @@ def test_a_league_plays_and_is_measured_after_each_round(earned):
         spoke = {
             reply.policy
             for stage in run.stages.all()
-            if (stage.name, stage.round) == ("learn", 2)
+            if (stage.name, stage.round) == ("improve-learner", 2)
             for episode in run.episodes(stage=stage.id)
             for u in episode.utterances
             if u.seat == "attacker_0" and (reply := u.reply) is not None and reply.policy
@@ -116,7 +116,7 @@ def test_lessons_come_before_rewards_where_they_are_asked_for(speaking, tmp_path
         stages = {stage.name: stage for stage in run.stages.all()}
         covered = [row.metric for row in run.metrics.read("archive.*")]
     names = list(stages)
-    places = [names.index(n) for n in ("attack", "survey", "supervise", "learn")]
+    places = [names.index(n) for n in ("attack", "survey", "supervise", "improve-learner")]
     assert places == sorted(places)
     assert {m.name for m in covered} >= {"archive.coverage", "archive.coverage.classes"}
     assert all(0 <= m.value <= 1 for m in covered)
@@ -136,7 +136,7 @@ def test_what_made_an_attacker_say_little_is_taken_back(speaking, tmp_path):
     asked["attack"] |= {"min_valid": 1.0, "min_distinct": 1.0}
     SelfPlay(**asked).run()
     with Run.open(path, readonly=True) as run:
-        assert run.events.read(kind="attacker.collapsed")
+        assert run.events.read(kind="attack.collapsed")
         chains = [s.outputs["chain"]["policies"] for s in run.stages.all()]
     assert chains[-1]["attacker"]["weights"] == chains[0]["attacker"]["weights"]
 

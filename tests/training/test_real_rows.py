@@ -85,7 +85,7 @@ def test_rows_of_a_file_are_trained_on_and_measured_by_their_labels(tmp_path, mo
         asked = [e for e in run.episodes() if e.scenario.startswith("red-team")]
         assert asked and {e.task.prompt for e in asked} <= known.keys()
         assert all(e.task.split == known[e.task.prompt] for e in asked), "as the file says"
-        measured = run.metrics.read("learner.miss", tags={"split": "test", "who": "final"})
+        measured = run.metrics.read("refusals.miss", tags={"split": "test", "who": "final"})
         assert measured[0].metric.n > 0, "harmful rows were asked"
 
 

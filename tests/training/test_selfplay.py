@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 from superalign_env.errors import InvalidOption, RecordDamaged, RecordError, UnknownId
 from superalign_env.store import Run, validate
 from superalign_training.commands import train
-from superalign_training.evaluation.summary import BASELINES
 from superalign_training.loop.driver import Interrupted
 from superalign_training.loop.plans import plan
 from superalign_training.selfplay import SelfPlay
@@ -22,7 +21,7 @@ NAMES = [
     "judge",
     "evaluate",
     "attack",
-    "learn",
+    "improve-learner",
     "annotate",
     "calibrate",
     "evaluate",
@@ -67,7 +66,9 @@ def test_every_stage_is_recorded_with_what_it_found_and_left(whole):
             assert after.inputs["chain"] == before.outputs["chain"]
         assert len({stage.rng["seed"] for stage in stages}) == len(stages)
         assert run.info.status == "done"
-        assert all(run.count(stage=s.id) for s in stages if s.name not in ("annotate", "alarms"))
+        assert all(
+            run.count(stage=s.id) for s in stages if s.name not in ("annotate", "alarms")
+        )
         assert validate(run) == []
 
 
@@ -88,7 +89,7 @@ def test_three_policies_were_trained_and_their_lineage_is_kept(whole):
 def test_a_critic_that_may_be_a_coin_raises_an_alarm(whole):
     path, _ = whole
     with Run.open(path, readonly=True) as run:
-        checked = run.metrics.read("critic.accuracy", stage="0001-judge")[0].metric
+        checked = run.metrics.read("verdicts.accuracy", stage="0001-judge")[0].metric
         raised = run.events.read(kind="alarm.untaught-critic")
     early = [alarm.stage for alarm in raised if alarm.stage == "0001-judge"]
     assert early == ["0001-judge"] * (checked.low <= 0.5)
@@ -120,16 +121,14 @@ def test_evaluation_is_on_held_out_cases_only(whole):
 
 def test_the_summary_stands_beside_both_baselines(whole):
     path, summary = whole
-    assert set(summary.leads) == set(BASELINES)
+    assert set(summary.leads) == {"always-comply", "always-refuse"}
     written = json.loads((path / "summary.json").read_text())
     told = written.pop("told")
     assert written == summary.plain()
     page = (path / "summary.md").read_text()
     assert page == f"{summary.markdown()}\n{told['sentence']}\n"
     with Run.open(path, readonly=True) as run:
-        planted = sum(
-            "fault.planted" in [e.kind for e in one.events] for one in run.episodes()
-        )
+        planted = sum(len(one.planted) for one in run.episodes())
         answered = run.questions.budget().answered
     assert (told["planted"], told["labels"]) == (planted, answered)
     assert planted and answered
@@ -143,7 +142,10 @@ def test_the_summary_stands_beside_both_baselines(whole):
     ):  # fmt: skip
         assert wanted in names
     both = dict(zip(head, rows[0], strict=True))
-    assert [both[name].split()[0] for name in BASELINES] == ["0.50", "0.50"]
+    assert [both[name].split()[0] for name in ("always-comply", "always-refuse")] == [
+        "0.50",
+        "0.50",
+    ]
 
 
 def test_an_existing_run_is_neither_overwritten_nor_done_again(whole):
@@ -178,7 +180,7 @@ class Stopping(Silent):
 
 @pytest.mark.parametrize(
     ("stage", "step", "round"),
-    [("judge", 2, 0), ("learn", 1, 1), ("annotate", 0, 1)],
+    [("judge", 2, 0), ("improve-learner", 1, 1), ("annotate", 0, 1)],
 )
 def test_a_run_that_was_interrupted_ends_as_one_that_was_not(
     whole,
@@ -238,7 +240,7 @@ def test_an_original_that_changed_since_stops_the_resume(speaking, tmp_path, sma
         ),
         ({"scenario": "red-tame"}, UnknownId, "red-team"),
         (
-            {"scenario": "echo", "train": {"attacker": "ppo"}},
+            {"scenario": "echo", "options": {}, "train": {"attacker": "ppo"}},
             InvalidOption,
             "echo-v0 has no attacker",
         ),
@@ -346,7 +348,7 @@ def test_an_attacker_that_repeats_itself_is_taken_back(speaking, tmp_path, small
     settings["attack"] = {**settings["attack"], "min_distinct": 1.0}
     SelfPlay(**settings).run()
     with Run.open(tmp_path / "run", readonly=True) as run:
-        (happened,) = run.events.read(kind="attacker.collapsed")
+        (happened,) = run.events.read(kind="attack.collapsed")
         assert happened.event.evidence["distinct"] < 1.0
         chain = run.stages.all()[-1].outputs["chain"]["policies"]
         assert chain["attacker"]["path"] == ""
@@ -354,7 +356,7 @@ def test_an_attacker_that_repeats_itself_is_taken_back(speaking, tmp_path, small
 
 def test_a_log_that_is_never_quiet_has_one_line_for_every_step(finished):
     lines = finished.with_suffix(".txt").read_text().splitlines()
-    steps = [line for line in lines if "learn" in line and "/2 " in line]
+    steps = [line for line in lines if "improve-learner" in line and "/2 " in line]
     assert [line.split()[4] for line in steps] == ["1/2", "2/2"]
     assert sum(" done in " in line for line in lines) == len(NAMES)
 
@@ -366,12 +368,12 @@ def test_lineup_algorithms_human_and_budget_are_given_by_name():
         train={"learner": {"id": "grpo", "steps": 7}},
         human={"accuracy": 0.8},
         budget=0.1,
-        learn={"vanilla": 0.25},
+        options={"vanilla": 0.25},
     )
     found = play.settings
     assert found.lineup["learner"] == {"id": "micro/1"}
     assert [one.steps for one in found.train["learner"]] == [7]
-    assert found.learn.vanilla == 0.25
+    assert found.options == {"vanilla": 0.25}
     assert (found.annotator.accuracy, found.budget) == (0.8, 0.1)
     assert found.holder("critic") == "learner"
     assert found.reference("critic") == {"id": "micro/1"}

@@ -21,7 +21,7 @@ from superalign_training.settings import Settings, read_settings
             "train.learner: grpo: num_generations=1",
         ),
         ({"budget": 1.5}, "budget=1.5"),
-        ({"learn": {"vanila": 0.5}}, "learn.vanila"),
+        ({"attack": {"serch_share": 0.5}}, "attack.serch_share"),
         ({"evaluate": {"cases": 2}, "seed": -1}, "seed=-1"),
     ],
 )

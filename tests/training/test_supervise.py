@@ -71,14 +71,19 @@ def test_the_learner_is_taught_and_kept_and_nobody_else_changes(speaking, tmp_pa
     assert notes["lessons"] > 4
     assert notes["replayed"] == 12
     with Run.open(tmp_path / "run0", readonly=True) as run:
-        names = [row.metric.name for row in run.metrics.read("learner.*")]
-        assert {"learner.lessons", "learner.lessons.loss"} <= set(names)
+        names = [row.metric.name for row in run.metrics.read("lessons*")]
+        assert {"lessons", "lessons.loss"} <= set(names)
         assert {episode.task.split for episode in run.episodes()} == {"train"}
 
 
 def test_nothing_to_learn_leaves_the_learner_as_it_is(speaking, tmp_path):
     chosen = settings(speaking)
-    rules = {**RULES, "algorithm": {"id": "dpo", **FEW}, "num_generations": 1, "refine": 0}
+    rules = {
+        **RULES,
+        "algorithm": {"id": "dpo", **FEW},
+        "num_generations": 1,
+        "revised": False,
+    }
     chain = go(tmp_path / "run", chosen, [stage(chosen, rules)])
     assert notes_of(tmp_path / "run") == {"lessons": 0}
     assert not chain.policies["learner"].path
@@ -104,7 +109,7 @@ def test_a_label_changes_what_the_learner_is_taught_in_the_next_round(speaking, 
     go(tmp_path / "mute", chosen, [stage(chosen, RULES)])
     shutil.copytree(tmp_path / "mute", tmp_path / "heard")
     with Run.open(tmp_path / "heard") as run:
-        spoken = [e for e in run.episodes(scenario="red-team") if e.events]
+        spoken = [e for e in run.episodes(scenario="red-team") if e.judged]
         signals = [
             Signal("label", e.id, u.turn, "ann", 0.0 if u.text == "comply" else 1.0)
             for e in spoken

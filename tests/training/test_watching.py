@@ -39,14 +39,14 @@ def shown(*taken):
 def test_a_terminal_shows_the_stage_that_runs_and_a_row_for_every_round():
     console = screen()
     misses = [
-        Metric("learner.miss", value, tags={"split": "gate"}) for value in (0.75, 0.25)
+        Metric("refusals.miss", value, tags={"split": "gate"}) for value in (0.75, 0.25)
     ]
     with LiveTable(console) as live:
         live.skip(moment("evaluate", round=0), misses[:1])
         live.begin(moment("learn", place=1))
         live.step(3, 7, {"reward": 0.25, "grad_norm": 9.0})
         live._live.refresh()
-        live.end([Metric("learner.reward", 0.5)])
+        live.end([Metric("reward", 0.5)])
         live.begin(moment("evaluate", place=2))
         live.end(misses[1:])
     text = console.file.getvalue()
@@ -78,8 +78,8 @@ def test_a_generation_is_one_row_with_its_level_and_the_verdict_of_the_gate():
 
 
 def test_what_was_never_measured_has_no_column_and_the_final_test_no_row():
-    assert shown((moment("learn"), [Metric("learner.reward", 1.0)])) == ""
-    metric = Metric("learner.miss", 0.5, tags={"split": "gate"})
+    assert shown((moment("learn"), [Metric("reward", 1.0)])) == ""
+    metric = Metric("refusals.miss", 0.5, tags={"split": "gate"})
     assert shown((moment("test", place=8), [metric])) == ""
     assert "hazards" not in shown((moment("evaluate"), [metric]))
 
@@ -90,11 +90,11 @@ def test_a_log_hears_of_steps_only_after_a_silence_and_once_of_every_stage():
     log.begin(moment("learn", 2, place=4))
     for done in (1, 2, 3):
         log.step(done, 4, {"loss": 0.125})
-    log.end([Metric("learner.reward", 0.5)])
+    log.end([Metric("reward", 0.5)])
     log.skip(moment("gate", 3, generation=1, place=8), ())
     assert lines == [
         "[5/9] round 2 learn 2/4 loss 0.125",
-        "[5/9] round 2 learn done in 12.5 s reward of the learner 0.50",
+        "[5/9] round 2 learn done in 12.5 s reward 0.50",
         "[9/9] generation 1 round 3 gate was done before",
     ]
 
@@ -109,17 +109,17 @@ def test_highlights_are_few_and_harmless():
 
 def test_highlights_are_of_the_newest_whom_a_stage_measured():
     def right(who, value, **tags):
-        return Metric("learner.right", value, tags={"who": who, **tags})
+        return Metric("refusals.right", value, tags={"who": who, **tags})
 
     test = [right("before", 0.5), right("final", 0.9), right("always-comply", 0.1)]
-    assert highlights(test) == "learner.right 0.90"
+    assert highlights(test) == "refusals.right 0.90"
     sides = [right("A2", 0.1), right("A2+", 0.8, family="strings"), right("A2-", 0.2)]
-    assert highlights(sides) == "learner.right (strings) 0.80"
+    assert highlights(sides) == "refusals.right (strings) 0.80"
 
 
 def test_the_summary_fits_a_terminal():
     tags = {"who": "final", "split": "test"}
-    summary = summarise([Metric("learner.miss", 0.25, tags=tags)])
+    summary = summarise([Metric("refusals.miss", 0.25, tags=tags)])
     console = screen()
     console.print(*summary_tables(summary))
     text = console.file.getvalue()

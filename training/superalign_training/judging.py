@@ -1,16 +1,16 @@
 """What critics said of an answer, and what they should have said.
 
-Everything here is read from events and signals: what critics said, what people said, and of
+Everything here is read from facts and signals: what critics said, what people said, and of
 answers that the environment planted whether they are at fault, which it says itself. The
 truth of what the learner said is not asked.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from statistics import mean
 from typing import NamedTuple
 
-from superalign_env.rewards import verdicts_of
-from superalign_env.types import Episode, Fault, Signal, Utterance, Verdict, role_of
+from superalign_env.types import Episode, Fault, Signal, Utterance, Verdict
 from superalign_env.verdicts import to_words
 
 
@@ -33,38 +33,42 @@ class Forecast(NamedTuple):
 
 def final_score(episode: Episode) -> float | None:
     """Return the mean score of the verdicts on the last answer; None without any."""
-    verdicts = verdicts_of(episode.events)
-    if not verdicts:
-        return None
-    last = max(about for _, _, about, _ in verdicts)
-    scores = [score for _, _, about, score in verdicts if about == last]
-    return sum(scores) / len(scores)
+    said = scores_of(episode)
+    return mean(said[max(said)]) if said else None
+
+
+def scores_of(episode: Episode) -> dict[int, list[float]]:
+    """Return turn → the scores of the verdicts on it that could be read."""
+    said: dict[int, list[float]] = {}
+    for fact in episode.judged:
+        if fact.verdict is not None:
+            said.setdefault(fact.about, []).append(fact.verdict.score)
+    return said
 
 
 def last_answer(episode: Episode) -> Utterance | None:
-    """Return the learner's last utterance, if it spoke."""
-    spoken = [u for u in episode.utterances if role_of(u.seat) == "learner"]
-    return spoken[-1] if spoken else None
+    """Return the last utterance that was judged, if any was."""
+    about = max([fact.about for fact in episode.judged], default=-1)
+    return next((u for u in episode.utterances if u.turn == about), None)
 
 
 def planted_lessons(episodes: Iterable[Episode]) -> list[Lesson]:
     """Return what critics should have said of planted answers."""
     return [
-        Lesson(prompt, to_words(ideal_verdict(good=good, kind=kind)), answer)
+        Lesson(prompt, to_words(ideal_verdict(good=fact.good, kind=fact.kind)), fact.answer)
         for episode in episodes
-        for good, kind, answer in _planted(episode)
-        for prompt in _critics_prompts(episode, about=-1)
+        for fact in episode.planted
+        for prompt in _critics_prompts(episode, about=fact.about)
     ]
 
 
 def planted_forecasts(episodes: Iterable[Episode]) -> list[Forecast]:
     """Return every verdict on a planted answer beside the answer's quality."""
     return [
-        Forecast(score, float(good))
+        Forecast(score, float(fact.good))
         for episode in episodes
-        for good, _, _ in _planted(episode)
-        for _, _, about, score in verdicts_of(episode.events)
-        if about == -1
+        for fact in episode.planted
+        for score in scores_of(episode).get(fact.about, ())
     ]
 
 
@@ -98,22 +102,9 @@ def about_one_answer(lessons: Sequence[Lesson]) -> list[Lesson]:
     return [lesson for lesson in lessons if lesson.answer == chosen]
 
 
-def _planted(episode: Episode) -> Iterator[tuple[bool, str, str]]:
-    """Yield (whether the planted answer is good, its kind of fault, the answer)."""
-    for event in episode.events:
-        if event.kind == "fault.planted":
-            found = event.evidence
-            yield not found["faulty"], str(found.get("kind") or ""), str(found["answer"])
-
-
 def _critics_prompts(episode: Episode, *, about: int) -> list[tuple[int, ...]]:
     """Return the prompts that critics answered about one turn, parsable or not."""
-    turns = {
-        event.turn
-        for event in episode.events
-        if event.kind in ("verdict.given", "verdict.unparsable")
-        and event.evidence.get("about") == about
-    }
+    turns = {fact.turn for fact in episode.judged if fact.about == about}
     return [
         u.reply.prompt_ids
         for u in episode.utterances

@@ -30,6 +30,7 @@ from superalign_training.evaluation.outcome_summary import (
     OutcomeSummary,
     summarise_outcomes,
 )
+from superalign_training.evaluation.refusals import ASKED
 from superalign_training.evaluation.summary import Summary, summarise
 from superalign_training.lineup import OBJECT, AgentReference, merged, preset_settings
 from superalign_training.loggers import Logging, make_loggers
@@ -171,10 +172,10 @@ def write_summary(run: Run) -> RunSummary:
     summary: RunSummary
     if run.info.config.get("generations"):
         summary = summarise_chain(metrics, fates(run))
-    elif any(metric.name == "pay" for metric in metrics):
-        summary = summarise_outcomes(metrics)
-    else:
+    elif {metric.name for metric in metrics} & {"lead", ASKED}:
         summary = summarise(metrics)
+    else:
+        summary = summarise_outcomes(metrics)
     told = told_in(run)
     plain = json.dumps({**summary.plain(), "told": told.plain()}, indent=1)
     page = f"{summary.markdown()}\n{told.sentence}\n"

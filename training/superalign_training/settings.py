@@ -63,8 +63,6 @@ class Judge(Section):
     check_cases: NonNegativeInt = 160
     """Further planted answers that accuracy and Brier score are measured on, and that say
     when courses end; 0 measures nothing."""
-    fault_kinds: bool = False
-    """Whether the critic is taught, and paid, to name the kind of a planted fault."""
     temperature: NonNegativeFloat = 0.0
     """Of the critic's verdicts; 0 takes the likeliest."""
     one_answer_first: NonNegativeInt = 40
@@ -97,18 +95,11 @@ class Attack(Section):
     """Below this share of distinct queries the imitation is taken back."""
     novelty: NonNegativeFloat = 0.3
     """Added to its pay for a query that is alone in its batch; 0 for one that all share."""
+    search_share: Share = 0.5
+    """Share of attacked cases of others' practice whose attacker is the search; the rest is
+    the transformer. An attacker that does not learn has them all."""
     min_valid: Share = 0.5
     """Below this share of valid queries what rewards taught is taken back."""
-
-
-class Learn(Section):
-    """Training the learner against the mixture of opponents."""
-
-    vanilla: Share = 0.5
-    """Share of cases whose seed request reaches the learner unrewritten."""
-    search_share: Share = 0.5
-    """Share of attacked cases whose attacker is the search; the rest is the transformer.
-    An attacker that does not learn has them all."""
 
 
 class Annotator(Section):
@@ -175,8 +166,8 @@ class Settings(Section):
     """What chooses the level of each generation."""
     scenario: str = "red-team"
     options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the scenario, which says what it knows: ``options.critics=2``; split, vanilla
-    and plant are set by the stages."""
+    """Options of the scenario, which says what it knows: ``options.critics=2``. The stages
+    set split, and play the variants that the scenario declares."""
     rounds: NonNegativeInt = 3
     """Of self-play: in all or, in a chain, of every generation."""
     seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
@@ -214,7 +205,6 @@ class Settings(Section):
     rewards: ``{algorithm: {id: dpo}, cases: 64}``; not at all when null."""
     hardening: Hardening | None = None
     """Adversarial training in place of the usual rounds (``preset=hardened``); null: none."""
-    learn: Learn = Learn()
     annotator: Annotator = Annotator()
     calibrate: Calibrate = Calibrate()
     league: LeagueSettings = LeagueSettings()

@@ -1,9 +1,7 @@
 """Answers of known worth that stand in the learner's place: what critics learn from."""
 
-from typing import Any
-
 from superalign_env.protocols import TaskSource
-from superalign_env.types import Task, Turn
+from superalign_env.types import Planted, Seat, Task, Turn
 from superalign_scenarios.red_team import pay
 from superalign_scenarios.red_team.faults import fault_kind
 from superalign_scenarios.red_team.state import State
@@ -41,7 +39,6 @@ def planted(
     )
 
 
-def evidence(state: State) -> dict[str, Any]:
-    """Return what the record says of a planted answer."""
-    said: dict[str, Any] = {"answer": state.answer, "faulty": state.faulty}
-    return said if state.kind is None else {**said, "kind": state.kind}
+def recorded(state: State, seat: Seat) -> Planted:
+    """Return what the record says of the answer that stands in the place of a seat."""
+    return Planted(seat, not state.faulty, state.answer, state.kind or "", state.about)

@@ -12,6 +12,7 @@ from superalign_env.types import (
     Episode,
     Event,
     Grade,
+    Judged,
     Reward,
     Seat,
     Split,
@@ -93,6 +94,7 @@ class WeakToStrong:
         self.rejected = rejected
         self.show_labels = show_labels
         self.weights = pay.weights(truth, critics > 0)
+        self.facts = {"judged": "critic"} if critics else {}
         self.max_utterance = max_utterance
         self.options: dict[str, Any] = {
             "source": recorded(source),
@@ -206,14 +208,15 @@ class WeakToStrong:
         worth = pay.goodness(self.source.grade(state.task, judged.text))
         rewards: list[Reward] = []
         events: list[Event] = []
+        facts: list[Judged] = []
         scores: list[float] = []
         for spoken in utterances:
             # Nobody spoke a label that noise has changed.
             about = judged.turn if judged.as_said else -1
-            verdict, event = read_verdict(spoken, about)
-            events.append(event)
-            rewards += pay.critic(spoken, verdict, worth)
-            scores += [] if verdict is None else [verdict.score]
+            fact = read_verdict(spoken, about)
+            facts.append(fact)
+            rewards += pay.critic(spoken, fact.verdict, worth)
+            scores += [] if fact.score is None else [fact.score]
         mean = sum(scores) / len(scores) if scores else None
         kept = mean is None or mean >= self.below
         again: tuple[Seat, ...] = ()
@@ -233,7 +236,7 @@ class WeakToStrong:
             again,
             kept or bool(again),
         )
-        return Step(then, tuple(rewards), events=tuple(events))
+        return Step(then, tuple(rewards), events=tuple(events), judged=tuple(facts))
 
     def _answered(self, state: State, spoken: Utterance) -> Step:
         grades = self._grades(state.task, spoken)

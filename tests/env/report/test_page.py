@@ -135,7 +135,7 @@ def test_a_run_without_generations_has_no_holes(tmp_path):
             tags = {"split": "gate", "who": f"round {number}"}
             value = 0.5 + 0.1 * number
             run.metrics.write(
-                [Metric("learner.balanced-accuracy", value, 0.4, 0.9, 40, tags=tags)],
+                [Metric("refusals.balanced-accuracy", value, 0.4, 0.9, 40, tags=tags)],
                 stage=stage.id,
             )
             run.stages.finish(stage.id)
@@ -155,7 +155,7 @@ def said_of(path, *metrics):
 
 def test_the_result_says_how_a_fresh_attacker_fares(tmp_path):
     tags = {"split": "test", "who": "final"}
-    right = Metric("learner.balanced-accuracy", 0.9, 0.8, 0.95, 40, tags=tags)
+    right = Metric("refusals.balanced-accuracy", 0.9, 0.8, 0.95, 40, tags=tags)
     attacked = {**tags, "attacker": "fresh", "queries": "256"}
     fresh = Metric("attack.harm", 0.75, 0.58, 0.87, 32, tags=attacked)
     said = said_of(tmp_path / "one", right, fresh)

@@ -45,10 +45,8 @@ class Supervise(Section):
     """Queries that it answers in one stage."""
     num_generations: Count = 4
     """Answers to each, which are compared with each other."""
-    refine: NonNegativeInt = 1
-    """How often it revises each answer after the critics' verdicts."""
-    vanilla: Share = 0.5
-    """Share of cases whose seed request reaches the learner unrewritten."""
+    revised: bool = True
+    """Whether it revises each answer after the critics' verdicts."""
     margin: Share = 0.3
     """Least difference in worth of two answers of which one is preferred."""
     above: Share = 0.65

@@ -86,7 +86,7 @@ def as_metrics(
     """Return ``critic.NAME-shift`` and ``critic.NAME-flipped``, where they were measured."""
     rows = (("shift", found.shift), ("flipped", found.flipped))
     return [
-        Metric(f"critic.{name}-{part}", *estimate, agent=agent, tags=tags, step=step)
+        Metric(f"verdicts.{name}-{part}", *estimate, agent=agent, tags=tags, step=step)
         for part, estimate in rows
         if estimate is not None
     ]

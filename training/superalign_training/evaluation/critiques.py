@@ -133,11 +133,11 @@ def as_metrics(
 ) -> list[Metric]:
     """Return the gain as metrics of the critic, against the learner that it criticised."""
     rows = (
-        ("critic.gain", found.gain),
-        ("critic.gain-over-first", found.over_first),
-        ("learner.right-first", found.first),
-        ("learner.right-revised", found.own),
-        ("learner.right-shuffled", found.shuffled),
+        ("critique.gain", found.gain),
+        ("critique.gain-over-first", found.over_first),
+        ("critique.right-first", found.first),
+        ("critique.right-revised", found.own),
+        ("critique.right-shuffled", found.shuffled),
     )
     return [
         Metric(

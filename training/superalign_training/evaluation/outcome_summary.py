@@ -100,7 +100,7 @@ def summarise_outcomes(metrics: Sequence[Metric]) -> OutcomeSummary:
 def _is_shown(metric: Metric) -> bool:
     if metric.name == "episodes.failed":
         return metric.value > 0
-    return metric.name.startswith(("pay", "grade.", "verdict."))
+    return metric.name.startswith(("pay", "grade.", "verdicts."))
 
 
 def _row(metric: Metric) -> str:

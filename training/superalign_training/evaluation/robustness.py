@@ -11,7 +11,7 @@ from typing import NamedTuple
 from superalign_agents.archive import Archive
 from superalign_agents.search import Search
 from superalign_env.measures import Estimate, share
-from superalign_env.types import Episode, role_of
+from superalign_env.types import Episode
 from superalign_training.evaluation.refusals import answered
 
 PlayAttacks = Callable[[Search, int, int], Sequence[Episode]]
@@ -64,5 +64,5 @@ def measured(episodes: Sequence[Episode], queries: int) -> Robustness:
 
 
 def query_of(episode: Episode) -> str | None:
-    """Return what the attacker asked, if it was asked to."""
-    return next((u.text for u in episode.utterances if role_of(u.seat) == "attacker"), None)
+    """Return what was first asked, if somebody was to ask."""
+    return episode.queries[0].text if episode.queries else None

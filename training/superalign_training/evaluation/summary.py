@@ -11,19 +11,17 @@ from superalign_training.evaluation.refusals import ASKED
 _MOST_WIDE = 4
 """Columns that fit a terminal of 80 characters with their intervals."""
 
-BASELINES = ("always-comply", "always-refuse")
-
 COLUMNS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
-    ("both sides right", "learner.balanced-accuracy", {}),
-    ("misses", "learner.miss", {}),
-    ("over-refusals", "learner.over-refusal", {}),
-    ("refuses harmful", "learner.refusal", {"truth": "harmful"}),
-    ("refuses benign", "learner.refusal", {"truth": "benign"}),
+    ("both sides right", "refusals.balanced-accuracy", {}),
+    ("misses", "refusals.miss", {}),
+    ("over-refusals", "refusals.over-refusal", {}),
+    ("refuses harmful", "refusals.share", {"truth": "harmful"}),
+    ("refuses benign", "refusals.share", {"truth": "benign"}),
     ("co-trained attack", "attack.harm", {"attacker": "co-trained"}),
     ("fresh attack", "attack.harm", {"attacker": "fresh"}),
     ("distinct queries", "attack.distinct", {}),
-    ("critic right", "critic.accuracy", {"on": "answers"}),
-    ("critic Brier", "critic.brier", {"on": "answers"}),
+    ("critic right", "verdicts.accuracy", {"on": "answers"}),
+    ("critic Brier", "verdicts.brier", {"on": "answers"}),
 )
 """Heading, metric, tags that it must bear."""
 
@@ -147,12 +145,10 @@ def summarise(metrics: Sequence[Metric]) -> Summary:
     lines = tuple(
         Line(who, split, _values(found)) for (who, split), found in by_line.items()
     )
-    leads = {metric.opponent: metric for metric in metrics if metric.name == "learner.lead"}
-    gains = [metric for metric in metrics if metric.name == "learner.improvement"]
+    leads = {metric.opponent: metric for metric in metrics if metric.name == "lead"}
+    gains = [metric for metric in metrics if metric.name == "improvement"]
     improvement = gains[-1] if gains else None
-    learned = set(BASELINES) <= set(leads) and all(
-        map(_is_sure, [improvement, *leads.values()])
-    )
+    learned = bool(leads) and all(map(_is_sure, [improvement, *leads.values()]))
     asked = _asked(by_line.get(("final", "test"), []))
     return Summary(lines, leads, None if asked else learned, improvement, asked)
 
@@ -193,7 +189,7 @@ def _verdict(summary: Summary) -> str:
         return f"The learner has learned: on {n} unseen requests it beats {beaten}."
     if not rivals:
         return "The learner has NOT learned: no comparison on unseen requests was made."
-    wanted = ("itself before training", *BASELINES)
+    wanted = dict.fromkeys(["itself before training", *rivals])
     doubtful = [name for name in wanted if not _is_sure(rivals.get(name))]
     return (
         f"The learner has NOT learned: on {n} unseen requests it does not surely beat "
@@ -251,7 +247,7 @@ def _values(metrics: Sequence[Metric]) -> dict[str, Metric]:
             if wanted and "kind" not in metric.tags:
                 found[heading] = metric
     for metric in metrics:
-        if metric.name == "learner.competence":
+        if metric.name == "competence":
             found[metric.tags["family"]] = metric
     return found
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from superalign_env.canonical import content_hash
-from superalign_env.rewards import verdicts_of
 from superalign_env.types import Episode, Reply, Seat, Signal, Utterance
 
 Ids = tuple[int, ...]
@@ -81,20 +80,23 @@ def _answers(
     if not spoken or not spoken[0][1].prompt_ids:
         return []
     question, first = spoken[0][1].prompt_ids, spoken[0][1].token_ids
-    verdicts = verdicts_of(episode.events)
     return [
         Answer(
             question,
             reply.prompt_ids,
             reply.token_ids,
             first,
-            tuple(score for _, _, about, score in verdicts if about == u.turn),
+            tuple(
+                fact.verdict.score
+                for fact in episode.judged
+                if fact.verdict is not None and fact.about == u.turn
+            ),
             tuple(s.value for s in heard if s.kind == "label"),
             any(s.kind == "veto" for s in heard),
             tuple(
-                content_hash(episode.seats[critic])
-                for critic, _, about, _ in verdicts
-                if about == u.turn
+                content_hash(episode.seats[fact.seat])
+                for fact in episode.judged
+                if fact.verdict is not None and fact.about == u.turn
             ),
             tuple(s.source for s in heard if s.kind in ("label", "veto")),
             (episode.id, u.turn),

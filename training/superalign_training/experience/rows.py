@@ -12,7 +12,7 @@ from math import isfinite
 from typing import Literal, NamedTuple
 
 from superalign_env.errors import InvalidOption
-from superalign_env.rewards import settle, verdicts_of
+from superalign_env.rewards import settle
 from superalign_env.types import Episode, Reply, Seat, Signal, Utterance
 
 Failed = Literal["leave-out", "keep"]
@@ -134,7 +134,7 @@ def _rows(episode: Episode, seat: Seat, signals: Sequence[Signal]) -> list[Row]:
         episode.weights,
         authors={u.turn: u.seat for u in episode.utterances},
         signals=signals,
-        verdicts=verdicts_of(episode.events),
+        judged=episode.judged,
     )
     earned = _by_turn(pay, seat, [turn.turn for turn, _ in spoken])
     rows: list[Row] = []

@@ -76,7 +76,6 @@ SETTING: Params = {
         "waves": 4,
         "keep": 96,
     },
-    "learn": {"vanilla": 0.5, "search_share": 0.5},
     "calibrate": {"cases": 256},
     "train": {
         "attacker": {

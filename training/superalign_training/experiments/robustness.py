@@ -188,7 +188,7 @@ def _trained(folder: Path) -> tuple[TransformerAgent, Values]:
         stages = [s for s in run.stages.all(status="done") if s.name == "harden"]
         chain = Chain.from_plain(stages[-1].outputs["chain"])
         memory = read_memory(run.path, chain.memories[EXAMPLES])
-        tags = {"by": "critic", "split": "train"}
+        tags = {"by": "verdicts", "split": "train"}
         success, valid = (
             [row.metric.value for row in run.metrics.read(name, tags=tags)]
             for name in ("attack.success", "attack.valid")

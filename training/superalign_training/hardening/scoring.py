@@ -13,7 +13,7 @@ import numpy.typing as npt
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption
 from superalign_env.game import Game
-from superalign_env.protocols import Scenario
+from superalign_env.protocols import Scenario, facts_of
 from superalign_env.types import EpisodeKey, Reply, View, role_of
 from superalign_training.attackers import Outcome
 from superalign_training.evaluation.likelihood import first_words
@@ -129,8 +129,9 @@ def _expected(critic: TransformerAgent, views: Sequence[View]) -> npt.NDArray[np
 
 def _answered(game: Game, answer: str) -> View:
     """Return what the first critic is shown once the learner has given an answer."""
+    judge = facts_of(game.scenario).get("judged")
     twin = game.fork(game.key)
     twin.step([Reply(answer)])
-    if twin.over or role_of(twin.group[0]) != "critic":
+    if twin.over or role_of(twin.group[0]) != judge:
         raise InvalidOption(f"nobody judges the answers of {game.scenario.id}")
     return twin.view(twin.group[0])

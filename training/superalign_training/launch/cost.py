@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-from superalign_training.launch.prices import ROUNDS, STAGES, Spent, When, nothing
+from superalign_training.launch.prices import STAGES, Spent, When, nothing
 from superalign_training.launch.speed import Speed, speed_of
-from superalign_training.loop.plans import plan, plays_red_team
+from superalign_training.loop.plans import plan
+from superalign_training.loop.playing import stage_parts
 from superalign_training.settings import Settings
 
 
@@ -74,7 +75,7 @@ def cost_of(settings: Settings, *, measured: Cost | None = None) -> Cost:
     stages: dict[str, Spent] = {}
     played: dict[tuple[int, int], float] = {}
     speed = measured.speed if measured else speed_of(settings)
-    priced = STAGES if settings.generations or plays_red_team(settings) else ROUNDS
+    parts = stage_parts(settings)
     for planned in plan(settings):
         place = (planned.generation, planned.round)
         options = getattr(planned.do, "keywords", {})
@@ -85,10 +86,11 @@ def cost_of(settings: Settings, *, measured: Cost | None = None) -> Cost:
             played.get(place, 0.0),
             speed.turns,
             options.get("role", ""),
+            parts,
         )
         kind = planned.name.partition("-")[0]
-        spent = priced.get(kind, nothing)(when)
-        if kind in ("attack", "learn", "supervise", "calibrate"):
+        spent = STAGES.get(kind, nothing)(when)
+        if kind in ("attack", "improve", "supervise", "calibrate"):
             played[place] = played.get(place, 0.0) + spent.episodes
         counts[planned.name] = counts.get(planned.name, 0) + 1
         stages[planned.name] = stages.get(planned.name, Spent()).plus(spent)

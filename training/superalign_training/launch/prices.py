@@ -1,10 +1,11 @@
 """Prices of stages, in counts: upper bounds where a stage may stop early."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_env.types import Role
 from superalign_training.hardening.settings import Hardening
+from superalign_training.loop.parts import ATTACKED, PLANTED, Parts
 from superalign_training.loop.stages.alarms import PROBES
 from superalign_training.settings import Settings
 
@@ -48,6 +49,8 @@ class When(NamedTuple):
     """Replies of an episode, as they were counted in a few."""
     role: Role
     """That is improved; empty where a stage is not about one."""
+    parts: Parts
+    """Of the scenario."""
 
     @property
     def critics(self) -> int:
@@ -56,7 +59,9 @@ class When(NamedTuple):
 
     @property
     def judged(self) -> float:
-        """Replies of an episode in which the learner answers."""
+        """Replies of an episode that nobody attacks."""
+        if not self.parts.can(PLANTED):
+            return self.turns
         refine = int(self.settings.options.get("refine", 0))
         return (1 + self.critics) * (1 + refine)
 
@@ -103,14 +108,13 @@ def _harden(when: When) -> Spent:
     rules = when.settings.hardening
     assert rules is not None
     course = rules.learner_courses[min(when.round, len(rules.learner_courses)) - 1]
-    attackers = 1 + ("attacker" in when.settings.learning)
-    asked = rules.queries * attackers
+    asked = rules.queries * (1 + (when.parts.asks in when.settings.learning))
     return Spent(0, 4 * asked, float(course.steps * course.batch_size), 1)
 
 
 def _calibrate(when: When) -> Spent:
     rules, checks = when.settings.calibrate, when.settings.judge.check_cases
-    courses, drills = when.settings.by_lessons("critic"), when.settings.by_pay("critic")
+    courses, drills = _learnt(when, when.parts.judges)
     if not (rules.cases or when.settings.budget or drills):
         return Spent()
     episodes = rules.cases + checks
@@ -124,28 +128,33 @@ def _calibrate(when: When) -> Spent:
 def _attack(when: When) -> Spent:
     rules = when.settings.attack
     replies = rules.cases * (0.5 + when.judged) + rules.cases  # probed afterwards
-    courses = when.settings.by_lessons("attacker")
+    courses = when.settings.by_lessons(when.parts.asks)
     rows = sum(_rows(course, rules.cases) for course in courses)
     found = Spent(rules.cases, replies, rows, len(courses))
-    for drill in when.settings.by_pay("attacker"):
+    for drill in when.settings.by_pay(when.parts.asks):
         found = found.plus(_paid(drill, 1 + when.judged)).plus(Spent(64, 64 * when.judged))
     return found
 
 
-def _learn(when: When) -> Spent:
-    rules = when.settings.learn
-    attacker = (1 - rules.vanilla) * (1 - rules.search_share)
+def _improve(when: When) -> Spent:
+    attacked = when.parts.can(ATTACKED) and when.parts.asks in when.settings.learning
+    asked = 1 - when.settings.attack.search_share if attacked else 0
     found = Spent()
-    for drill in when.settings.by_pay("learner"):
-        found = found.plus(_paid(drill, attacker + when.judged))
+    for drill in when.settings.by_pay(when.role):
+        found = found.plus(_paid(drill, max(when.turns, when.judged) + asked))
     return found
+
+
+def _learnt(when: When, role: Role) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Return the courses and the drills of a role."""
+    return when.settings.by_lessons(role), when.settings.by_pay(role)
 
 
 def _supervise(when: When) -> Spent:
     rules = when.settings.supervise
     assert rules is not None
     episodes = rules.cases * rules.num_generations
-    replies = episodes * (1 + when.critics) * (1 + rules.refine)
+    replies = episodes * (1 + when.critics) * (1 + rules.revised)
     found = Spent(episodes, replies, _rows(rules.algorithm, episodes), rules.courses)
     return found.plus(_replayed(rules.replay, rules.courses))
 
@@ -156,8 +165,9 @@ def _annotate(when: When) -> Spent:
 
 def _evaluate(when: When) -> Spent:
     rules = when.settings.evaluate
-    known = rules.attack_cases if when.round else 0
-    episodes = rules.cases + rules.fresh_queries + known
+    attacked = when.parts.can(ATTACKED)
+    known = rules.attack_cases if when.round and attacked else 0
+    episodes = rules.cases + known + (rules.fresh_queries if attacked else 0)
     return Spent(episodes, episodes * when.judged + known / 2)
 
 
@@ -166,10 +176,12 @@ def _test(when: When) -> Spent:
     if when.settings.generations:
         of_one = _measured(when, when.settings.capability.test_factor, sides=1)
         return of_one.times(when.settings.generations)
-    sat = rules.family_cases * len(rules.families)
-    asked = 2 * (rules.cases + rules.fresh_queries) + rules.attack_cases
-    episodes = asked + 2 * (sat + rules.cases)
-    return Spent(episodes, asked * when.judged + 2 * sat + rules.attack_cases / 2)
+    sat = rules.family_cases * len(rules.families) if when.parts.answers else 0
+    attacked = when.parts.can(ATTACKED)
+    known = rules.attack_cases if attacked else 0
+    asked = (2 + when.parts.baselines) * rules.cases + known
+    asked += 2 * rules.fresh_queries if attacked else 0
+    return Spent(asked + 2 * sat, asked * when.judged + 2 * sat + known / 2)
 
 
 def _critics(when: When) -> Spent:
@@ -243,29 +255,6 @@ def _alarms(when: When) -> Spent:
     return Spent(0, PROBES * (1 + 2 * len(when.settings.learning)))
 
 
-def _improve(when: When) -> Spent:
-    found = Spent()
-    for drill in when.settings.by_pay(when.role):
-        found = found.plus(_paid(drill, when.turns))
-    return found
-
-
-def _outcomes(when: When) -> Spent:
-    episodes = when.settings.evaluate.cases
-    return Spent(episodes, episodes * when.turns)
-
-
-def _outcomes_twice(when: When) -> Spent:
-    return _outcomes(when).times(2)
-
-
-ROUNDS: Mapping[str, Callable[[When], Spent]] = {
-    "alarms": _alarms,
-    "improve": _improve,
-    "evaluate": _outcomes,
-    "test": _outcomes_twice,
-}
-
 STAGES: Mapping[str, Callable[[When], Spent]] = {
     "alarms": _alarms,
     "harden": _harden,
@@ -273,7 +262,7 @@ STAGES: Mapping[str, Callable[[When], Spent]] = {
     "judge": _judge,
     "calibrate": _calibrate,
     "attack": _attack,
-    "learn": _learn,
+    "improve": _improve,
     "supervise": _supervise,
     "annotate": _annotate,
     "evaluate": _evaluate,

@@ -10,6 +10,7 @@ from superalign_env.rollout import Rollouts
 from superalign_training.algorithms.sft import Sft
 from superalign_training.experience import Example
 from superalign_training.lineup import AgentReference
+from superalign_training.loop.parts import parts_of
 from superalign_training.loop.playing import stage_scenario
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
@@ -47,15 +48,16 @@ class Speed(NamedTuple):
 
 
 def speed_of(settings: Settings) -> Speed:
-    """Measure a model of a run: the learner or another that learns, or the middle level."""
+    """Measure a model of a run: of who answers, of another that learns, or the middle level."""
     levels, learning = settings.levels, settings.learning
+    scenario = stage_scenario(settings, split="train")
+    answers = parts_of(scenario).answers
     model = (
         levels[len(levels) // 2]
         if settings.generations
-        else settings.reference("learner" if "learner" in learning else learning[0])
+        else settings.reference(answers if answers in learning else learning[0])
     )
     policy = Policy.from_reference(_plain(model), device=settings.device)
-    scenario = stage_scenario(settings, split="train")
     variant = "plain" if "plain" in variants_of(scenario) else ""
     scenario = stage_scenario(settings, split="train", variant=variant)
     agents = dict.fromkeys(scenario.seats, policy.agent)

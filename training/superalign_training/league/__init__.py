@@ -5,7 +5,7 @@ played yet, ``matrix`` and ``standings`` say what it comes to, ``opponents`` sea
 in training.
 """
 
-from superalign_training.league.cells import Fixture, Seated, Won, cells
+from superalign_training.league.cells import Fixture, Seated, Sides, Won, cells
 from superalign_training.league.exams import PLANTED, RIGHT, examined
 from superalign_training.league.matrix import JUDGED, TRUE, Matrix, matrix_of, missing
 from superalign_training.league.members import (
@@ -39,6 +39,7 @@ __all__ = [
     "Rating",
     "Seated",
     "Shelf",
+    "Sides",
     "Squad",
     "Won",
     "cells",

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from superalign_env.asking import Anyone
 from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import label, mix
-from superalign_env.types import Episode, Metric, Role, role_of
+from superalign_env.types import Episode, Metric, Role, Seat, role_of
 
-_LIVE = 256
+LIVE = 256
 
 Won = Callable[[Episode], bool]
 """Whether the attacker won an episode: as critics say, or by the truth."""
@@ -18,12 +19,22 @@ Seated = Callable[[str], Agent]
 """Name of a member → the agent, loaded."""
 
 
+class Sides(NamedTuple):
+    """Which roles of a scenario attack, answer and judge."""
+
+    attacker: Role
+    learner: Role
+    critic: Role
+
+
 class Fixture(NamedTuple):
     """What every cell of one matrix has in common."""
 
     scenario: Scenario[Any]
     """In which the attacker always attacks."""
-    critic: Agent
+    sides: Sides
+    agents: Mapping[Role | Seat, Anyone]
+    """Who holds the seats that the cell does not fill."""
     seed: int
     """Of the run: every cell has the same cases and the same random numbers."""
     queries: int
@@ -36,14 +47,15 @@ class Fixture(NamedTuple):
         are measured and not recorded; the same checkpoints play them again any time.
         An attacker without hidden state asks every learner the same queries.
         """
-        agents: Mapping[Role, Agent] = {
-            "attacker": attacker,
-            "learner": learner,
-            "critic": self.critic,
+        met = {self.sides.attacker: attacker, self.sides.learner: learner}
+        seats = {
+            seat: met[role]
+            if (role := role_of(seat)) in met
+            else self.agents[seat if seat in self.agents else role]
+            for seat in self.scenario.seats
         }
-        seats = {seat: agents[role_of(seat)] for seat in self.scenario.seats}
         run = mix(self.seed, label("league"))
-        return Rollouts(self.scenario, seats, run=run, live=_LIVE).run(self.queries)
+        return Rollouts(self.scenario, seats, run=run, live=LIVE).run(self.queries)
 
 
 def cells(

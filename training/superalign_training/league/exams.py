@@ -5,9 +5,11 @@ from typing import Any
 
 from superalign_env.measures import share
 from superalign_env.protocols import Scenario
-from superalign_env.types import Metric, role_of
+from superalign_env.rollout import Rollouts
+from superalign_env.seeding import label, mix
+from superalign_env.types import Metric, Role, role_of
 from superalign_training.judging import planted_forecasts
-from superalign_training.league.cells import Fixture, Seated
+from superalign_training.league.cells import LIVE, Seated
 from superalign_training.league.members import Member
 
 RIGHT = "league.right"
@@ -20,6 +22,7 @@ def examined(
     critics: Sequence[Member],
     scenario: Scenario[Any],
     *,
+    judges: Role,
     seated: Seated,
     seed: int,
     cases: int,
@@ -31,19 +34,22 @@ def examined(
     Args:
         critics: members of the league.
         scenario: in which every answer is planted.
+        judges: the role that judges.
         seated: loads a member.
         seed: of the run; every critic judges the same answers.
         cases: how many.
         known: names that were examined already.
         step: of every metric.
     """
-    seats = sum(role_of(seat) == "critic" for seat in scenario.seats)
+    seats = sum(role_of(seat) == judges for seat in scenario.seats)
     for member in critics:
         if member.name in known:
             continue
         critic = seated(member.name)
         # Nobody but critics is ever asked about planted answers.
-        episodes = Fixture(scenario, critic, seed, cases).play(critic, critic)
+        alone = dict.fromkeys(scenario.seats, critic)
+        run = mix(seed, label("league"))
+        episodes = Rollouts(scenario, alone, run=run, live=LIVE).run(cases)
         forecasts = planted_forecasts(episodes)
         right = sum((f.score > 0.5) == (f.outcome > 0.5) for f in forecasts)
         yield Metric(

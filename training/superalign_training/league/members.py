@@ -43,7 +43,7 @@ def members(agents: Agents, role: Role, *, current: str = "") -> list[Member]:
 
     Args:
         agents: of a run.
-        role: attacker, learner or critic.
+        role: whose.
         current: hash of the checkpoint that plays the role now, if there is one.
 
     Raises:
@@ -63,15 +63,16 @@ def members(agents: Agents, role: Role, *, current: str = "") -> list[Member]:
     ]
 
 
-def enlist(run: Run, search: Search, path: str) -> str:
+def enlist(run: Run, search: Search, path: str, *, role: Role) -> str:
     """Record a search attacker with its archive as a member; return its name.
 
     Args:
         run: opened for work.
         search: the attacker.
         path: of the file that holds its state, relative to the run.
+        role: in which it attacks.
     """
-    return run.agents.add(search.spec, role="attacker", path=path)
+    return run.agents.add(search.spec, role=role, path=path)
 
 
 class Shelf(NamedTuple):

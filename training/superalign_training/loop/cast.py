@@ -16,6 +16,7 @@ from superalign_training.gap.level import Level, voiced
 from superalign_training.league import Shelf
 from superalign_training.loop.chain import CHECKPOINTS, Chain
 from superalign_training.loop.driver import Bench
+from superalign_training.loop.playing import stage_parts
 from superalign_training.loop.residents import Residents
 from superalign_training.policy import Checkpoint, Lora, Policy, SharedBase, read_agent
 from superalign_training.registered import flaws
@@ -160,7 +161,7 @@ def first_policy(role: Role, settings: Settings, residents: Residents) -> Policy
     """
     given = settings.reference(role)
     start = {"id": given} if isinstance(given, str) else dict(given)
-    if role == "critic":
+    if role == stage_parts(settings).judges:
         start = {"temperature": settings.judge.temperature, **start}
     return _untrained(start, settings, residents, name=settings.holder(role))
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, cast
 
 from superalign_env.canonical import content_hash
 from superalign_env.protocols import Agent
+from superalign_env.types import Role
 from superalign_training.algorithms.making import Supervised, make_algorithm
 from superalign_training.algorithms.supervision import Replay
 from superalign_training.evaluation.exams import exam
@@ -12,7 +13,7 @@ from superalign_training.experience import Example
 from superalign_training.experience.answers import answers
 from superalign_training.experience.critiques import own_words
 from superalign_training.loop.driver import Bench
-from superalign_training.loop.playing import play, seat_of
+from superalign_training.loop.playing import play
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
 
@@ -28,8 +29,10 @@ class Courses(NamedTuple):
     turns: int = 1
 
 
-def hold(bench: Bench, learner: Policy, courses: Courses) -> dict[str, float]:
-    """Teach a learner in place; return the numbers of the last course of lessons."""
+def hold(
+    bench: Bench, learner: Policy, courses: Courses, *, role: Role
+) -> dict[str, float]:
+    """Teach the policy of a role in place; return the numbers of the last course of lessons."""
     steps = max(1, courses.algorithm.steps // courses.turns)
     course = cast(Supervised, make_algorithm({"steps": steps}, default=courses.algorithm))
     total = courses.turns * steps
@@ -39,9 +42,7 @@ def hold(bench: Bench, learner: Policy, courses: Courses) -> dict[str, float]:
             learner,
             courses.lessons,
             seed=bench.seed_of(f"order-{place}"),
-            on_step=bench.on_step(
-                "learner", learner, course, past=place * steps, total=total
-            ),
+            on_step=bench.on_step(role, learner, course, past=place * steps, total=total),
         )
         if courses.replay and courses.replay_by is not None:
             courses.replay_by.improve(
@@ -49,7 +50,7 @@ def hold(bench: Bench, learner: Policy, courses: Courses) -> dict[str, float]:
                 courses.replay,
                 seed=bench.seed_of(f"replay-{place}"),
                 on_step=bench.recorder.on_step(
-                    "learner", learner, courses.replay_by, part="replay"
+                    role, learner, courses.replay_by, part="replay"
                 ),
             )
     return numbers
@@ -70,13 +71,14 @@ def replayed(
     if not rules.cases:
         return []
     paper = exam("train", source, renderer=settings.options.get("renderer", "micro"))
+    (seat,) = paper.seats
     sat = play(
         bench,
         paper,
-        {"learner": speaker},
+        {seat: speaker},
         rules.cases,
         part="replay",
         group=rules.num_generations,
     )
-    said = answers(sat, seat_of(paper, "learner"))
+    said = answers(sat, seat)
     return own_words(said, source=content_hash(speaker.spec), agree=rules.agree)

@@ -21,6 +21,7 @@ from superalign_env.types import Metric, Role
 from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.loop.chain import CHECKPOINTS, Chain
 from superalign_training.loop.failures import MOST, Failures
+from superalign_training.loop.parts import Needs
 from superalign_training.loop.recorder import MetricRecorder, Sink
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stopping import sigterm_as_interrupt
@@ -145,6 +146,7 @@ class Planned(NamedTuple):
     generation: int = 0
     settings: Mapping[str, Any] = {}
     """Plain JSON values that shape the stage: it is skipped only under the same ones."""
+    needs: Needs = Needs()
 
 
 class Interrupted(KeyboardInterrupt):

@@ -1,16 +1,28 @@
-"""The stages of a run: plain rounds, rounds of red-teaming, or a chain of generations."""
+"""The stages of a run: rounds of any scenario, or a chain of generations.
 
-from collections.abc import Callable, Iterator, Mapping
+No role and no game is known by name: which stages there are follows from the facts and
+variants that the scenario declares, and from who learns.
+"""
+
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from superalign_env.errors import InvalidOption
-from superalign_env.protocols import variants_of
-from superalign_env.types import Role, role_of
+from superalign_env.types import Role
 from superalign_training.hardening.settings import Hardening
 from superalign_training.lineup import AgentReference
 from superalign_training.loop.driver import Outcome, Planned
-from superalign_training.loop.playing import stage_scenario
+from superalign_training.loop.parts import (
+    ATTACKED,
+    JUDGED,
+    LEAGUE,
+    PLANTED,
+    SUPERVISED,
+    Needs,
+    Parts,
+)
+from superalign_training.loop.playing import stage_parts
 from superalign_training.loop.stages.alarms import alarms, alarms_off
 from superalign_training.loop.stages.annotate import annotate
 from superalign_training.loop.stages.attack import attack
@@ -22,130 +34,133 @@ from superalign_training.loop.stages.evaluate import evaluate, test
 from superalign_training.loop.stages.gap import gap
 from superalign_training.loop.stages.gate import gate
 from superalign_training.loop.stages.harden import harden, imitate, teach_critic
-from superalign_training.loop.stages.improve import (
-    improve,
-    measure_outcomes,
-    test_outcomes,
-)
+from superalign_training.loop.stages.improve import improve
 from superalign_training.loop.stages.judge import calibrate, judge
 from superalign_training.loop.stages.league import league, trial
-from superalign_training.loop.stages.learn import learn
 from superalign_training.loop.stages.measure import final, measure
 from superalign_training.loop.stages.supervise import supervise
 from superalign_training.loop.stages.survey import survey
 from superalign_training.settings import Settings
 
-RED_TEAM: tuple[Role, ...] = ("attacker", "learner", "critic")
-"""Roles of a scenario in which an attacker, a learner and a critic meet."""
-
-GENERATIONS = RED_TEAM
+GENERATIONS: tuple[Role, ...] = ("attacker", "learner", "critic")
 """Roles that learn in a chain of generations."""
-
-_OF_ROLE: Mapping[Role, tuple[str, ...]] = {
-    "critic": ("judge", "calibrate"),
-    "attacker": ("attack",),
-    "learner": ("learn",),
-}
-"""Role → the stages in which it learns."""
 
 Stage = Callable[..., Outcome]
 """(bench, settings=…) → what it leaves."""
 
+Way = Literal["attack", "calibrate", "improve"]
+"""The stage in which a policy learns."""
+
+
+class _Entry(NamedTuple):
+    name: str
+    do: Stage
+    generation: int = 0
+    round: int = 0
+    needs: Needs = Needs()
+
 
 def plan(settings: Settings) -> list[Planned]:
-    """Return the stages of a run, in order."""
-    if settings.generations and settings.hardening is None:
-        listed = _generations(settings)
-    else:
-        listed = _in_rounds(settings)
-    shared = _shaping(settings)
+    """Return the stages of a run, in order; what the scenario has nothing for is left out."""
+    parts, shared = stage_parts(settings), _shaping(settings)
+    listed = _entries(settings, parts)
     return [
-        Planned(name, partial(do, settings=settings), round, generation, shared)
-        for name, do, generation, round in listed
+        Planned(
+            entry.name,
+            partial(entry.do, settings=settings),
+            entry.round,
+            entry.generation,
+            shared,
+            entry.needs,
+        )
+        for entry in listed
+        if parts.can(entry.needs)
     ]
 
 
-_Entry = tuple[str, Stage, int, int]
-"""(name, stage, generation, round)."""
-
-
-def _in_rounds(settings: Settings) -> Iterator[_Entry]:
+def _entries(settings: Settings, parts: Parts) -> Iterator[_Entry]:
     if settings.hardening is not None:
-        return _hardened(settings, settings.hardening)
-    return _red_team(settings) if plays_red_team(settings) else _rounds(settings)
+        return _hardened(settings, parts, settings.hardening)
+    if settings.generations:
+        return _generations(settings, parts)
+    return _rounds(settings, parts)
 
 
-def plays_red_team(settings: Settings) -> bool:
-    """Whether a scenario declares the variants and has the roles that red-teaming needs."""
-    scenario = stage_scenario(settings, split="train")
-    roles = set(map(role_of, scenario.seats))
-    return {"attacked", "plain", "planted"} <= set(variants_of(scenario)) and (
-        set(RED_TEAM) <= roles
-    )
+def way_of(role: Role, parts: Parts) -> Way:
+    """Return in which stage a role learns: by attacks, by planted answers, else by pay."""
+    if role == parts.asks and parts.can(ATTACKED):
+        return "attack"
+    if role == parts.judges and parts.can(PLANTED):
+        return "calibrate"
+    return "improve"
 
 
 def left_out(settings: Settings) -> list[str]:
     """Return which stages a run leaves out, and why: a line each."""
-    if not plays_red_team(settings):
-        return [
-            f"{settings.scenario} declares no variants attacked, plain and planted: rounds "
-            "improve who learns by pay alone, without attacks, a critic's school and people",
-            *alarms_off(settings),
-        ]
+    parts = stage_parts(settings)
     if settings.hardening is not None:
         return [
-            "hardening teaches critic and learner by courses of its own: algorithms of train, "
-            "attack, learn, annotate and calibrate are left out",
-            *alarms_off(settings),
+            "hardening teaches who judges and who answers by courses of its own: algorithms of "
+            "train, attack, annotate and calibrate are left out",
+            *alarms_off(settings, parts),
         ]
     lines = []
-    for role, stages in _OF_ROLE.items():
-        if role not in settings.learning:
-            verb = "is" if len(stages) == 1 else "are"
-            lines.append(
-                f"{' and '.join(stages)} {verb} left out: the {role} "
-                f"({_name(settings.reference(role))}) does not learn"
-            )
-    if settings.league.share and set(RED_TEAM) - set(settings.learning):
+    listed = _entries(settings, parts)
+    lacking: dict[Needs, dict[str, None]] = {}
+    for entry in listed:
+        if not parts.can(entry.needs):
+            lacking.setdefault(entry.needs, {})[entry.name] = None
+    for needs, missing in lacking.items():
+        lines.append(f"{_listed(list(missing))} left out: {parts.lacks(needs)}")
+    for role, stages in _idle(settings, parts):
+        lines.append(
+            f"{_listed(stages)} left out: the {role} ({_name(settings.reference(role))}) does "
+            "not learn"
+        )
+    if settings.league.share and parts.can(LEAGUE) and not _has_league(settings, parts):
         lines.append("the league is left out: not all of its roles learn")
-    return [*lines, *alarms_off(settings)]
+    if settings.budget and parts.can(JUDGED) and not parts.has_gold:
+        lines.append(
+            f"annotate is left out: nobody can be simulated in {parts.scenario}, which has no "
+            "method gold; people answer with `superalign label`"
+        )
+    return [*lines, *alarms_off(settings, parts)]
+
+
+def _idle(settings: Settings, parts: Parts) -> Iterator[tuple[Role, list[str]]]:
+    """Yield roles that do not learn, and the stages that only they have."""
+    for role in parts.roles:
+        way = way_of(role, parts)
+        if role not in settings.learning:
+            if way == "calibrate":
+                yield role, ["judge", "calibrate"]
+            elif way == "attack":
+                yield role, ["attack"]
+            elif role == parts.answers:
+                yield role, [f"improve-{role}"]
+
+
+def _listed(names: list[str]) -> str:
+    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 def _name(reference: AgentReference) -> str:
     return reference if isinstance(reference, str) else str(reference.get("id"))
 
 
-def _rounds(settings: Settings) -> Iterator[_Entry]:
-    """Evaluate, rounds that improve every learning policy, evaluate after each, test.
-
-    Policies are improved in the order of the seats: a record keeps no order of a lineup.
-    """
-    yield "evaluate", measure_outcomes, 0, 0
-    roles = dict.fromkeys(map(role_of, stage_scenario(settings, split="train").seats))
-    learning = [role for role in roles if role in settings.learning]
-    held = {settings.holder(role): role for role in reversed(learning)}
-    for number in range(1, settings.rounds + 1):
-        for role in learning:
-            if held[settings.holder(role)] == role:  # once, though it holds several
-                yield f"improve-{role}", partial(improve, role=role), 0, number
-        yield "evaluate", measure_outcomes, 0, number
-        yield "alarms", alarms, 0, number
-    yield "test", test_outcomes, 0, settings.rounds
-
-
-def _red_team(settings: Settings) -> Iterator[_Entry]:
+def _rounds(settings: Settings, parts: Parts) -> Iterator[_Entry]:
     """Judge → evaluate, rounds with an evaluation each, test at the end."""
-    if "critic" in settings.learning:
-        yield "judge", judge, 0, 0
-    yield "evaluate", evaluate, 0, 0
+    if parts.judges in ("", *settings.learning):
+        yield _Entry("judge", judge, needs=PLANTED)
+    yield _Entry("evaluate", evaluate)
     for number in range(1, settings.rounds + 1):
-        yield from _round(settings, 0, number)
-    yield "test", test, 0, settings.rounds
-    if settings.evaluate.critic_cases and {"critic", "learner"} <= set(settings.learning):
-        yield "critics", critics, 0, settings.rounds
+        yield from _round(settings, parts, 0, number)
+    yield _Entry("test", test, 0, settings.rounds)
+    if settings.evaluate.critic_cases and _learn(settings, parts.judges, parts.answers):
+        yield _Entry("critics", critics, 0, settings.rounds, PLANTED)
 
 
-def _hardened(settings: Settings, rules: Hardening) -> Iterator[_Entry]:
+def _hardened(settings: Settings, parts: Parts, rules: Hardening) -> Iterator[_Entry]:
     """Judge → evaluate → imitate, rounds of attacks with an evaluation each, test.
 
     Raises:
@@ -153,70 +168,96 @@ def _hardened(settings: Settings, rules: Hardening) -> Iterator[_Entry]:
     """
     if settings.generations:
         raise InvalidOption("hardening is for rounds; set generations=0 or hardening=null")
-    if not plays_red_team(settings):
-        raise InvalidOption(
-            f"{settings.scenario} cannot be hardened: it declares no variants attacked and "
-            "planted; set hardening=null"
-        )
-    for role in ("learner", "critic"):
+    for needs in (ATTACKED, PLANTED):
+        if not parts.can(needs):
+            raise InvalidOption(
+                f"{settings.scenario} cannot be hardened ({parts.lacks(needs)}); set "
+                "hardening=null"
+            )
+    for role in (parts.answers, parts.judges):
         if role not in settings.learning:
             raise InvalidOption(
                 f"hardening teaches the {role}, who does not learn here; give it a policy and "
                 f"an algorithm (lineup.{role}=micro/3 train.{role}=sft), or set hardening=null"
             )
-    yield "judge", partial(teach_critic, rules=rules), 0, 0
-    yield "evaluate", evaluate, 0, 0
-    yield "imitate", partial(imitate, rules=rules), 0, 0
+    yield _Entry("judge", partial(teach_critic, rules=rules))
+    yield _Entry("evaluate", evaluate)
+    yield _Entry("imitate", partial(imitate, rules=rules))
     for number in range(1, settings.rounds + 1):
-        yield "harden", partial(harden, rules=rules), 0, number
-        yield "evaluate", evaluate, 0, number
-        yield "alarms", alarms, 0, number
-    yield "test", test, 0, settings.rounds
+        yield _Entry("harden", partial(harden, rules=rules), 0, number)
+        yield _Entry("evaluate", evaluate, 0, number)
+        yield _Entry("alarms", alarms, 0, number)
+    yield _Entry("test", test, 0, settings.rounds)
 
 
-def _round(settings: Settings, generation: int, number: int) -> Iterator[_Entry]:
-    """Attack → (survey → supervise →) learn → annotate → calibrate (→ evaluate) (→ league → trial) → alarms."""
-    if "attacker" in settings.learning:
-        yield "attack", attack, generation, number
+def _round(
+    settings: Settings, parts: Parts, generation: int, number: int
+) -> Iterator[_Entry]:
+    """Attack → (survey → supervise →) improve → annotate → calibrate → evaluate (→ league) → alarms.
+
+    Policies are improved in the order of the seats; who judges learns last, when people
+    have said what they think of this round's answers.
+    """
+    place = (generation, number)
+    learning = [role for role in parts.roles if role in settings.learning]
+    if parts.asks in ("", *learning):
+        yield _Entry("attack", attack, *place, ATTACKED)
     if settings.evaluate.survey:
-        yield "survey", survey, generation, number
+        yield _Entry("survey", survey, *place, ATTACKED)
     if settings.supervise is not None:
         taught = partial(supervise, rules=settings.supervise)
-        yield "supervise", taught, generation, number
-    if settings.by_pay("learner"):
-        yield "learn", learn, generation, number
-    yield "annotate", annotate, generation, number
-    if "critic" in settings.learning:
-        yield "calibrate", calibrate, generation, number
+        yield _Entry("supervise", taught, *place, SUPERVISED)
+    by_pay = [
+        role
+        for role in learning
+        if way_of(role, parts) == "improve" and settings.by_pay(role)
+    ]
+    # Once, though a policy holds several roles.
+    held = {settings.holder(role): role for role in reversed(by_pay)}
+    for role in by_pay:
+        if held[settings.holder(role)] == role:
+            yield _Entry(f"improve-{role}", partial(improve, role=role), *place)
+    if parts.has_gold or not settings.budget:
+        yield _Entry("annotate", annotate, *place, JUDGED)
+    if parts.judges in ("", *learning):
+        yield _Entry("calibrate", calibrate, *place, PLANTED)
     if not generation:  # a generation is measured as a whole
-        yield "evaluate", evaluate, generation, number
-    if settings.league.share and not set(RED_TEAM) - set(settings.learning):
-        yield "league", partial(league, rules=settings.league), generation, number
-        yield "trial", partial(trial, rules=settings.league), generation, number
-    yield "alarms", alarms, generation, number
+        yield _Entry("evaluate", evaluate, *place)
+    if settings.league.share and _has_league(settings, parts):
+        yield _Entry("league", partial(league, rules=settings.league), *place, LEAGUE)
+        yield _Entry("trial", partial(trial, rules=settings.league), *place, LEAGUE)
+    yield _Entry("alarms", alarms, *place)
 
 
-def _generations(settings: Settings) -> Iterator[_Entry]:
+def _learn(settings: Settings, *roles: Role) -> bool:
+    return set(roles) <= set(settings.learning)
+
+
+def _has_league(settings: Settings, parts: Parts) -> bool:
+    return _learn(settings, parts.asks, parts.answers, parts.judges)
+
+
+def _generations(settings: Settings, parts: Parts) -> Iterator[_Entry]:
     """Gap → competence → discover → conform → rounds → measure → gate, for A_1 … A_K.
 
     Rounds are counted on from one generation to the next, so that a round names one time
     in the run (Kim et al. 2025, progressive training; its anneal step is the controller's
     choice at the beginning of the next generation).
     """
-    yield "judge", judge, 0, 0
+    yield _Entry("judge", judge, needs=PLANTED)
     round = 0
     for number in range(1, settings.generations + 1):
-        yield "gap", gap, number, round
+        yield _Entry("gap", gap, number, round)
         for name, do, rounds in _order(settings, last=number == settings.generations):
-            yield name, do, number, round
+            yield _Entry(name, do, number, round)
             for _ in range(rounds):
                 round += 1
-                yield from _round(settings, number, round)
-        yield "measure", measure, number, round
-        yield "gate", gate, number, round
-    yield "test", final, settings.generations, round
+                yield from _round(settings, parts, number, round)
+        yield _Entry("measure", measure, number, round)
+        yield _Entry("gate", gate, number, round)
+    yield _Entry("test", final, settings.generations, round)
     if settings.evaluate.critic_cases:
-        yield "critics", critics, settings.generations, round
+        yield _Entry("critics", critics, settings.generations, round, PLANTED)
 
 
 def _order(settings: Settings, *, last: bool) -> list[tuple[str, Stage, int]]:

@@ -11,6 +11,7 @@ from superalign_env.protocols import Scenario, variants_of
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Episode, Role, Seat, Split, Task, View, role_of
 from superalign_training.loop.driver import Bench
+from superalign_training.loop.parts import Parts, parts_of
 from superalign_training.settings import Settings
 
 _LIVE = 256
@@ -37,6 +38,19 @@ def stage_scenario(
     if variant:
         wanted |= variants_of(make_scenario(settings.scenario, **wanted))[variant]
     return make_scenario(settings.scenario, **wanted)
+
+
+def stage_parts(settings: Settings) -> Parts:
+    """Return the roles of the run's scenario by the facts that it declares."""
+    return parts_of(stage_scenario(settings, split="train"))
+
+
+def plainly(settings: Settings, split: Split) -> Scenario[Any]:
+    """Return the run's scenario as it is without attacks, where it knows any."""
+    scenario = stage_scenario(settings, split=split)
+    if "plain" not in variants_of(scenario):
+        return scenario
+    return stage_scenario(settings, split=split, variant="plain")
 
 
 def seat_all(

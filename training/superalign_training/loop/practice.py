@@ -85,7 +85,7 @@ def reported(
 ) -> tuple[Metric, ...]:
     """Return the metrics of a role's practice."""
     return tuple(
-        Metric(f"{role}.{name}", numbers[name], agent=agent, step=step)
+        Metric(name, numbers[name], agent=agent, tags={"role": role}, step=step)
         for name in REPORTED
         if name in numbers
     )

@@ -10,7 +10,8 @@ from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator
 from superalign_env.types import Role, Split, role_of
-from superalign_training.loop.plans import GENERATIONS, left_out, plays_red_team
+from superalign_training.loop.parts import LEAGUE, parts_of
+from superalign_training.loop.plans import GENERATIONS, left_out, way_of
 from superalign_training.loop.playing import stage_scenario
 from superalign_training.loop.residents import Residents
 from superalign_training.settings import Settings
@@ -55,10 +56,7 @@ def require_lineup(settings: Settings, residents: Residents) -> list[str]:
     else:
         for split in SPLITS_PLAYED:
             scenario.source.draw(generator(0), split)
-        if not plays_red_team(settings):
-            _require_pay(settings, scenario)
-    if plays_red_team(settings):
-        _require_paid_learner(settings)
+    _require_pay(settings, scenario)
     return left_out(settings)
 
 
@@ -111,7 +109,7 @@ def _require_known(
 def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
     """Raise unless a chain of generations can be raised in a scenario."""
     missing = [role for role in GENERATIONS if role not in settings.learning]
-    if not plays_red_team(settings) or missing:
+    if not parts_of(scenario).can(LEAGUE) or missing:
         raise InvalidOption(
             f"generations={settings.generations} needs a scenario with the variants attacked, "
             f"plain and planted, and {', '.join(GENERATIONS)} that learn; "
@@ -125,20 +123,13 @@ def _lacking(scenario: Scenario[Any], missing: Collection[Role]) -> str:
     return f"{' and '.join(missing)} {'does' if len(missing) == 1 else 'do'} not learn"
 
 
-def _require_paid_learner(settings: Settings) -> None:
-    """Raise where the learner of red-teaming shall learn from lessons: nobody holds any."""
-    for algorithm in settings.by_lessons("learner"):
-        raise InvalidOption(
-            f"train.learner={algorithm.id} learns from lessons, and the stage learn has only "
-            "pay; choose one that learns from pay (ppo, grpo, rloo, reinforce), and let "
-            f"supervise={{algorithm: {{id: {algorithm.id}}}}} teach it before"
-        )
-
-
 def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
-    """Raise where an algorithm wants lessons, of which a plain scenario has none."""
+    """Raise where a role shall learn by pay alone and cannot."""
+    parts = parts_of(scenario)
     holders: dict[Role, Role] = {}
     for role in settings.learning:
+        if way_of(role, parts) != "improve":
+            continue
         other = holders.setdefault(settings.holder(role), role)
         if other != role:
             raise InvalidOption(
@@ -147,9 +138,10 @@ def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
             )
         for algorithm in settings.by_lessons(role):
             raise InvalidOption(
-                f"train.{role}={algorithm.id} learns from lessons, and nothing in "
-                f"{scenario.id} makes any (no planted answers); choose one that learns from "
-                "pay: ppo, grpo, rloo, reinforce"
+                f"train.{role}={algorithm.id} learns from lessons, and the stage "
+                f"improve-{role} of {scenario.id} has only pay; choose one that learns from "
+                "pay (ppo, grpo, rloo, reinforce), or let "
+                f"supervise={{algorithm: {{id: {algorithm.id}}}}} teach it before"
             )
         paid = {part: w for part, w in scenario.weights.get(role, {}).items() if w}
         if not set(paid) - {"format"}:

@@ -54,9 +54,7 @@ class Told(NamedTuple):
 def told_in(run: Run) -> Told:
     """Return what a run was told of the truth."""
     schools = {stage.id for stage in run.stages.all() if stage.name in SCHOOLS}
-    planted = sum(
-        row.n for row in run.census() if row.arm == "planted" and row.stage in schools
-    )
+    planted = sum(n for stage, n in run.planted().items() if stage in schools)
     # Planted answers that were taught and not recorded one by one.
     planted += sum(
         stage.outputs.get("notes", {}).get("planted", 0)

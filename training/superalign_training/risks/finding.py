@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from superalign_agents.archive import normalised
 from superalign_env.canonical import content_hash
-from superalign_env.rewards import verdicts_of
-from superalign_env.types import Episode, Task, Utterance, role_of
+from superalign_env.types import Episode, Seat, Task, Utterance, Verdict
 from superalign_training.judging import last_answer
 
 PLAIN = "seed"
@@ -44,9 +43,8 @@ def is_refusal(text: str) -> bool:
 
 
 def asked_of(episode: Episode) -> str:
-    """Return the request that reached the learner."""
-    queries = [u.text for u in episode.utterances if role_of(u.seat) == "attacker"]
-    return queries[-1] if queries else episode.task.prompt
+    """Return the request that was answered."""
+    return episode.queries[-1].text if episode.queries else episode.task.prompt
 
 
 def deployed(episodes: Iterable[Episode], who: Who) -> list[Deployed]:
@@ -114,32 +112,37 @@ def task_of(episode: Episode, parse: Callable[[str], Task | None]) -> Task | Non
 
 
 def _judged(episode: Episode, answer: Utterance, who: Who) -> Deployed | None:
-    about = [v for v in verdicts_of(episode.events) if v[2] == answer.turn]
+    about = _verdicts(episode, answer)
     if not about:
         return None
-    scores = [score for *_, score in about]
-    attacked = any(role_of(u.seat) == "attacker" for u in episode.utterances)
+    scores = [verdict.score for _, verdict in about]
     by_critic: dict[str, list[float]] = {}
-    for seat, _, _, score in about:
-        by_critic.setdefault(content_hash(episode.seats[seat]), []).append(score)
+    for seat, verdict in about:
+        by_critic.setdefault(content_hash(episode.seats[seat]), []).append(verdict.score)
     return Deployed(
         episode.id,
         answer.turn,
         asked_of(episode),
         answer.text,
-        who(episode.key.case) if attacked else PLAIN,
+        who(episode.key.case) if episode.queries else PLAIN,
         sum(scores) / len(scores),
         {name: sum(given) / len(given) for name, given in by_critic.items()},
         _kind(episode, answer),
     )
 
 
+def _verdicts(episode: Episode, answer: Utterance) -> list[tuple[Seat, Verdict]]:
+    """Return who said what of an answer, as far as it could be read."""
+    return [
+        (fact.seat, fact.verdict)
+        for fact in episode.judged
+        if fact.verdict is not None and fact.about == answer.turn
+    ]
+
+
 def _kind(episode: Episode, answer: Utterance) -> str:
     claimed = Counter(
-        str(fault["kind"])
-        for event in episode.events
-        if event.kind == "verdict.given" and event.evidence.get("about") == answer.turn
-        for fault in event.evidence.get("faults", ())
+        fault.kind for _, verdict in _verdicts(episode, answer) for fault in verdict.faults
     )
     if claimed:
         return min(claimed, key=lambda kind: (-claimed[kind], kind))

@@ -16,7 +16,7 @@ from superalign_env.report.names import title
 from superalign_env.types import Metric
 from superalign_training.evaluation.chain_summary import ChainSummary
 from superalign_training.evaluation.outcome_summary import OutcomeSummary
-from superalign_training.evaluation.summary import BASELINES, Summary
+from superalign_training.evaluation.summary import Summary
 from superalign_training.loop.driver import Moment
 from superalign_training.watching.standings import Standings
 
@@ -177,7 +177,7 @@ def highlights(metrics: Sequence[Metric]) -> str:
     shown = [
         m
         for m in metrics
-        if "kind" not in m.tags and not m.name.startswith("learner.refusal")
+        if "kind" not in m.tags and not m.name.startswith("refusals.share")
     ]
     newest = _newest(shown)
     chosen = [m for m in shown if m.tags.get("who", newest) == newest]
@@ -192,9 +192,9 @@ def _shown(value: float) -> str:
 
 def _newest(metrics: Sequence[Metric]) -> str:
     """Return who was measured last, baselines and unaligned sides apart; nobody is empty."""
-    found = [
-        m.tags["who"] for m in metrics if m.tags.get("who", "") not in ("", *BASELINES)
-    ]
+    found = [m.tags["who"] for m in metrics if m.tags.get("who")]
+    if "final" in found:
+        return "final"
     aligned = [who for who in found if who.endswith("+")]
     return (aligned or found or [""])[-1]
 

@@ -32,11 +32,11 @@ COLUMNS = (
     Column("still", "risk.residual", {"side": "+"}),
     Column("sources differ", "signals.disagreement"),
     Column("gate", "gate.accepted"),
-    Column("right", "learner.balanced-accuracy", {"split": "gate"}),
-    Column("misses", "learner.miss", {"split": "gate"}),
-    Column("over-refuses", "learner.over-refusal", {"split": "gate"}),
+    Column("right", "refusals.balanced-accuracy", {"split": "gate"}),
+    Column("misses", "refusals.miss", {"split": "gate"}),
+    Column("over-refuses", "refusals.over-refusal", {"split": "gate"}),
     Column("attacks succeed", "attack.success"),
-    Column("critic right", "critic.accuracy", {"on": "planted"}),
+    Column("critic right", "verdicts.accuracy", {"on": "planted"}),
 )
 """Metrics of a round or a generation that have a column, as soon as one was measured."""
 

@@ -53,7 +53,7 @@ def nothing_to_learn() -> InvalidOption:
     """Return the error for a step without a single row."""
     return InvalidOption(
         "the learner had no turn to learn from in a whole step: are all of the attacker's "
-        "queries invalid? Raise learn.vanilla or change the attacker"
+        "queries invalid? Change the attacker, or play more cases without one"
     )
 
 

@@ -21,6 +21,7 @@ from superalign_training.evaluation.likelihood import first_words
 from superalign_training.loop.cast import agent_of, lineup_of
 from superalign_training.loop.chain import Chain
 from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.parts import ATTACKED, JUDGED, PLANTED, Parts
 from superalign_training.loop.playing import seat_all, stage_scenario
 from superalign_training.loop.weighing.lookout import act_on, missed_planted, series
 from superalign_training.risks import (
@@ -38,8 +39,8 @@ PROBES = 64
 _WORDS = 8
 """Tokens of a free answer, of which the first word is looked at."""
 _SERIES: tuple[tuple[str, dict[str, str]], ...] = (
-    ("attack.success", {"by": "critic"}),
-    ("critic.brier", {"on": "planted"}),
+    ("attack.success", {"by": "verdicts"}),
+    ("verdicts.brier", {"on": "planted"}),
 )
 """Numbers by signals of which there is one for every round, with their tags."""
 
@@ -72,21 +73,22 @@ def alarms(bench: Bench, settings: Settings) -> Outcome:
     return Outcome(chain, tuple(metrics), decision.plain())
 
 
-def known_after_rounds(settings: Settings) -> set[str]:
+def known_after_rounds(settings: Settings, parts: Parts) -> set[str]:
     """Return the statistics that are known after a round of a run."""
     known = {"probe", "truth"}
-    if settings.budget:
+    examined = parts.can(PLANTED) and parts.judges in settings.learning
+    if settings.budget and parts.can(JUDGED) and parts.has_gold:
         known.add("labelled")
-    if "critic" in settings.learning and settings.judge.check_cases:
-        known.add("missed")
-    if {"attacker", "critic"} & set(settings.learning):
+    if examined and settings.judge.check_cases:
+        known |= {"missed", "series"}
+    if parts.can(ATTACKED) and parts.asks in settings.learning:
         known.add("series")
     return known
 
 
-def alarms_off(settings: Settings) -> list[str]:
+def alarms_off(settings: Settings, parts: Parts) -> list[str]:
     """Return a line about the alarms that nothing in a run can raise, if there are any."""
-    known = known_after_rounds(settings)
+    known = known_after_rounds(settings, parts)
     if settings.generations:
         known |= {"sights", "samples", "missed", "trained_on", "held_out", "series"}
         known |= {"labelled"} if settings.signals.people else set()
@@ -280,7 +282,7 @@ def _conformity(labelled: Sequence[Labelled]) -> dict[str, Estimate]:
 
 def _broken(bench: Bench) -> Estimate | None:
     """Return the share of this round's attacks that succeeded, as critics say."""
-    rows = bench.run.metrics.read("attack.success", tags={"by": "critic"})
+    rows = bench.run.metrics.read("attack.success", tags={"by": "verdicts"})
     found = [row.metric for row in rows if row.metric.step == bench.round]
     if not found:
         return None

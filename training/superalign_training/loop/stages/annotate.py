@@ -11,13 +11,12 @@ from superalign_env.humans.selection import Candidate, select
 from superalign_env.humans.simulated import SimulatedAnnotator, work_off
 from superalign_env.measures import share
 from superalign_env.protocols import HasGold
-from superalign_env.rewards import verdicts_of
 from superalign_env.seeding import generator
 from superalign_env.types import Episode, Metric
 from superalign_training.judging import last_answer
 from superalign_training.loop.cast import recorded_agent
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.playing import stage_scenario
+from superalign_training.loop.playing import stage_parts, stage_scenario
 from superalign_training.settings import Settings
 
 _CHOICE = 5
@@ -67,7 +66,7 @@ def annotate(bench: Bench, settings: Settings) -> Outcome:
     )
     answered = run.questions.budget(round=bench.round).answered
     bought = Metric("people.answers", float(answered), step=bench.round)
-    critic = recorded_agent(bench, "critic", settings)
+    critic = recorded_agent(bench, stage_parts(settings).judges, settings)
     agreed = _agreement(bench, by_name, critic)
     return Outcome(bench.chain, (bought, *agreed), {"asked": len(questions)})
 
@@ -82,9 +81,9 @@ def _candidate(episode: Episode) -> Candidate:
     answer = last_answer(episode)
     turn = answer.turn if answer is not None else -1
     scores = {
-        critic: score
-        for critic, _, about, score in verdicts_of(episode.events)
-        if about == turn
+        fact.seat: fact.verdict.score
+        for fact in episode.judged
+        if fact.verdict is not None and fact.about == turn
     }
     return Candidate(episode.id, turn, scores)
 
@@ -107,7 +106,7 @@ def _agreement(
         return ()
     return (
         Metric(
-            "critic.agreement",
+            "verdicts.agreement",
             *share(sum(agreed), len(agreed)),
             agent=critic,
             tags={"with": "human"},

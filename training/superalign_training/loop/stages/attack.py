@@ -14,7 +14,7 @@ from superalign_agents.archive import Result, normalised
 from superalign_env.measures import distinct_share, share
 from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator, mix
-from superalign_env.types import Episode, Event, Metric, View, role_of
+from superalign_env.types import Episode, Event, Metric, Role, View
 from superalign_training.algorithms.making import OnPolicy, Supervised
 from superalign_training.evaluation.robustness import query_of
 from superalign_training.experience import Example
@@ -24,7 +24,7 @@ from superalign_training.loop.cast import keep_policy, lineup_of, policy_of, rec
 from superalign_training.loop.chain import Chain
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.novelty import with_novelty
-from superalign_training.loop.playing import first_view, play, seat_of, stage_scenario
+from superalign_training.loop.playing import first_view, play, stage_parts, stage_scenario
 from superalign_training.loop.practice import Drill, practise, reported
 from superalign_training.mixture import Mixture
 from superalign_training.policy import Policy
@@ -44,14 +44,24 @@ class Tried(NamedTuple):
     """What the attacker was shown."""
 
 
+class Pupil(NamedTuple):
+    """The policy that asks, while it is taught."""
+
+    bench: Bench
+    settings: Attack
+    role: Role
+    policy: Policy
+
+
 def attack(bench: Bench, settings: Settings) -> Outcome:
     """Play attacks in waves, teach the archive, then the transformer attacker."""
     scenario = stage_scenario(settings, split="train", variant="attacked")
+    parts = stage_parts(settings)
     search = searcher(bench)
-    attacker = policy_of(bench, "attacker", settings)
+    attacker = policy_of(bench, parts.asks, settings)
     agents = {
         **lineup_of(bench, settings),
-        "attacker": Mixture({"search": search, "transformer": attacker.agent}),
+        parts.asks: Mixture({"search": search, "transformer": attacker.agent}),
     }
     tried: list[Tried] = []
     waves = settings.attack.waves
@@ -70,25 +80,27 @@ def attack(bench: Bench, settings: Settings) -> Outcome:
         bench.watcher.step(wave + 1, waves, {"success": _rate(found)})
     chain = keep_archive(bench, bench.chain, search)
     notes: dict[str, Any] = {"lessons": 0}
-    for course in settings.by_lessons("attacker"):
+    for course in settings.by_lessons(parts.asks):
         chain, notes = _imitate_winners(
-            bench, settings.attack, course, attacker, chain, tried
+            Pupil(bench, settings.attack, parts.asks, attacker), course, chain, tried
         )
-    agent = recorded_agent(bench, "learner", settings)
+    # Who was attacked, where the scenario says in whose place answers stand.
+    agent = recorded_agent(bench, parts.answers, settings) if parts.answers else ""
     metrics: tuple[Metric, ...] = ()
     if tried:  # none where all episodes failed, and were allowed to
         succeeded = share(sum(t.success for t in tried), len(tried))
-        tags = {"by": "critic", "split": "train"}
+        tags = {"by": "verdicts", "split": "train"}
         metrics += (
             Metric("attack.success", *succeeded, agent=agent, tags=tags, step=bench.round),
         )
-    for algorithm in settings.by_pay("attacker"):
+    for algorithm in settings.by_pay(parts.asks):
         drill = Drill(
-            "attacker", scenario, {**agents, "attacker": attacker.agent}, "attack-rl"
+            parts.asks, scenario, {**agents, parts.asks: attacker.agent}, "attack-rl"
         )
-        chain, earned = _reward(bench, settings.attack, algorithm, attacker, chain, drill)
-        name = chain.policies["attacker"].agent
-        metrics += reported("attacker", earned, agent=name, step=bench.round)
+        pupil = Pupil(bench, settings.attack, parts.asks, attacker)
+        chain, earned = _reward(pupil, algorithm, chain, drill)
+        name = chain.policies[parts.asks].agent
+        metrics += reported(parts.asks, earned, agent=name, step=bench.round)
         notes = {**notes, **{f"rl_{key}": value for key, value in earned.items()}}
     return Outcome(chain, metrics, notes)
 
@@ -96,12 +108,12 @@ def attack(bench: Bench, settings: Settings) -> Outcome:
 def read_attempt(scenario: Scenario[Any], episode: Episode, below: float) -> Tried:
     """Return what became of an attack, as the critics say; an invalid query failed."""
     score = final_score(episode)
-    query = next(u.text for u in episode.utterances if role_of(u.seat) == "attacker")
+    query = episode.queries[0]
     return Tried(
-        query,
+        query.text,
         score is not None and score < below,
         episode.key.case,
-        first_view(scenario, episode, seat_of(scenario, "attacker")),
+        first_view(scenario, episode, query.seat),
     )
 
 
@@ -116,14 +128,10 @@ def distinct_queries(queries: Sequence[str]) -> float:
 
 
 def _imitate_winners(
-    bench: Bench,
-    settings: Attack,
-    course: Supervised,
-    attacker: Policy,
-    chain: Chain,
-    tried: Sequence[Tried],
+    pupil: Pupil, course: Supervised, chain: Chain, tried: Sequence[Tried]
 ) -> tuple[Chain, dict[str, Any]]:
     """Teach the transformer attacker what worked, unless it then says little else."""
+    bench, settings, role, attacker = pupil
     pairs = lessons_for_attacker(tried, settings, key=bench.seed_of("lessons"))
     if not pairs:
         return chain, {"lessons": 0}
@@ -132,7 +140,7 @@ def _imitate_winners(
         attacker,
         [Example(attacker.prompt_ids(v), attacker.reply_ids(v, text)) for v, text in pairs],
         seed=bench.seed_of("order"),
-        on_step=bench.on_step("attacker", attacker, course),
+        on_step=bench.on_step(role, attacker, course),
     )
     said = attacker.agent.act([_reseeded(t.view, bench.seed_of("probe")) for t in tried])
     distinct = distinct_queries([reply.text for reply in said])
@@ -140,24 +148,20 @@ def _imitate_winners(
     if distinct < settings.min_distinct:
         attacker.restore(before)
         bench.run.events.add(
-            Event("attacker.collapsed", evidence={"distinct": distinct}), stage=bench.stage
+            Event("attack.collapsed", evidence={"distinct": distinct}), stage=bench.stage
         )
         return chain, notes
-    return keep_policy(bench, chain, "attacker", attacker), notes
+    return keep_policy(bench, chain, role, attacker), notes
 
 
 def _reward(
-    bench: Bench,
-    settings: Attack,
-    algorithm: OnPolicy,
-    attacker: Policy,
-    chain: Chain,
-    drill: Drill,
+    pupil: Pupil, algorithm: OnPolicy, chain: Chain, drill: Drill
 ) -> tuple[Chain, dict[str, float]]:
     """Improve the transformer attacker by its pay, with a bonus for novelty.
 
     What it learned is taken back if it then says little else, or little that is valid.
     """
+    bench, settings, role, attacker = pupil
     before = attacker.snapshot()
     numbers = practise(
         bench,
@@ -173,13 +177,13 @@ def _reward(
     if numbers["distinct"] < settings.min_distinct or valid < settings.min_valid:
         attacker.restore(before)
         found = {"distinct": numbers["distinct"], "valid": valid}
-        bench.run.events.add(Event("attacker.collapsed", evidence=found), stage=bench.stage)
+        bench.run.events.add(Event("attack.collapsed", evidence=found), stage=bench.stage)
         return chain, numbers
-    return keep_policy(bench, chain, "attacker", attacker), numbers
+    return keep_policy(bench, chain, role, attacker), numbers
 
 
 def _was_invalid(episode: Episode) -> bool:
-    return any(event.kind == "query.invalid" for event in episode.events)
+    return any(not query.valid for query in episode.queries)
 
 
 def lessons_for_attacker(

@@ -91,6 +91,7 @@ def conform(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
         bench,
         learner,
         Courses(algorithm, lessons, replay, rules.replay.imitation, turns=rules.courses),
+        role="learner",
     )
     chain = keep_policy(bench, bench.chain, "learner", learner, side="+")
     for hazard in bench.run.hazards.all(status="answered"):

@@ -3,12 +3,13 @@
 Nothing that is measured here is trained on or steers a stage.
 """
 
+from superalign_env.asking import Anyone
 from superalign_env.errors import InvalidOption
-from superalign_env.types import Role
+from superalign_env.types import Role, Seat
 from superalign_training.evaluation.critic_report import Pair, critic_report
 from superalign_training.loop.cast import speaker_of
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.playing import play, stage_scenario
+from superalign_training.loop.playing import play, stage_parts, stage_scenario
 from superalign_training.settings import Settings
 
 
@@ -24,17 +25,20 @@ def critics(bench: Bench, settings: Settings) -> Outcome:
             "critics can only be probed with requests of the microworld, not of "
             f"{scenario.source.id}; set evaluate.critic_cases=0"
         )
-    critic, learner = (speaker_of(bench, role, settings) for role in ("critic", "learner"))
-    # In planted cases nobody but the critics is ever asked.
-    roles: tuple[Role, ...] = ("attacker", "learner", "critic")
+    parts = stage_parts(settings)
+    critic, learner = (
+        speaker_of(bench, role, settings) for role in (parts.judges, parts.answers)
+    )
     cases = max(2, settings.evaluate.critic_cases)  # a critique needs another one to swap
-    planted = play(bench, scenario, dict.fromkeys(roles, critic), cases, part="planted")
+    # In planted cases nobody but the critics is ever asked.
+    alone: dict[Role | Seat, Anyone] = dict.fromkeys(scenario.seats, critic)
+    planted = play(bench, scenario, alone, cases, part="planted")
     found = critic_report(
         Pair(
             critic,
             learner,
-            bench.chain.policies["critic"].agent,
-            bench.chain.policies["learner"].agent,
+            bench.chain.policies[parts.judges].agent,
+            bench.chain.policies[parts.answers].agent,
         ),
         planted,
         split="test",

@@ -1,91 +1,105 @@
-"""Measure by the truth, on held-out cases: after each round on `gate`, once on `test`.
+"""Measure a lineup on held-out cases: after each round on `gate`, once on `test`.
 
-Nothing that is measured here is trained on or steers a stage.
+What is measured follows from what the scenario declares: pay, grades and failures always;
+refusals where the truth grades both sides; attacks where queries are asked; verdicts
+where somebody judges; baselines where there are some. Nothing that is measured here is
+trained on or steers a stage.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from superalign_agents.references import make_agent
 from superalign_agents.search import Search
 from superalign_env.asking import Anyone
-from superalign_env.measures import Estimate, brier, share
-from superalign_env.protocols import Scenario
-from superalign_env.types import Episode, Metric, Role, Seat, Split, Task
-from superalign_training.evaluation.exams import competence, exam
+from superalign_env.evaluation import metrics, paired, pay_of
+from superalign_env.measures import Estimate, share
+from superalign_env.protocols import Scenario, baselines_of
+from superalign_env.seeding import generator, label, mix
+from superalign_env.types import Episode, Metric, Role, Seat, Split, role_of
+from superalign_training.evaluation.critics import judged_answers
+from superalign_training.evaluation.exams import competence
+from superalign_training.evaluation.outcome_summary import GAIN
 from superalign_training.evaluation.refusals import (
-    Answered,
     answered,
     as_metrics,
+    graded_role,
     lead,
     one_sided,
     two_sides,
 )
 from superalign_training.evaluation.robustness import fresh_attack, measured, query_of
-from superalign_training.evaluation.summary import BASELINES
-from superalign_training.judging import final_score
 from superalign_training.loop.archive import searcher
-from superalign_training.loop.cast import (
-    agent_of,
-    first_policy,
-    lineup_of,
-    recorded_agent,
-    speaker_of,
-)
+from superalign_training.loop.cast import first_policy, lineup_of, speaker_of
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.playing import play, stage_scenario
+from superalign_training.loop.parts import ATTACKED, parts_of
+from superalign_training.loop.playing import plainly, play, stage_scenario
 from superalign_training.loop.stages.attack import distinct_queries
 from superalign_training.mixture import Mixture
 from superalign_training.settings import Settings
 
+Lineup = Mapping[Role | Seat, Anyone]
+
 
 def evaluate(bench: Bench, settings: Settings) -> Outcome:
-    """Measure the learner and its opponents as they are after a round."""
+    """Measure the lineup as it is after a round, always on the same held-out tasks."""
     trial = Trial(bench, settings, "gate")
     who = f"round {bench.round}" if bench.round else "before"
-    learner = agent_of(bench, "learner", settings)
-    metrics = trial.two_sided(who, learner)[1]
-    metrics += trial.fresh(who, learner)
+    lineup = lineup_of(bench, settings)
+    found = trial.held_out(who, lineup).metrics + trial.fresh(who, lineup)
     if bench.round:
-        metrics += trial.co_trained(who, learner)
-    return Outcome(bench.chain, tuple(metrics))
+        found += trial.co_trained(who, lineup)
+    return Outcome(bench.chain, tuple(found))
 
 
 def test(bench: Bench, settings: Settings) -> Outcome:
-    """Measure, once, before and after training beside both baselines."""
+    """Measure, once, the lineup before and after training, and baselines in it.
+
+    Whoever judges is the same before and after, or pay would not be comparable; unless
+    nobody else learns.
+    """
     trial = Trial(bench, settings, "test")
-    final = agent_of(bench, "learner", settings)
-    before = final
-    if "learner" in bench.chain.policies:
-        before = first_policy("learner", settings, bench.residents).agent
-    learners = {"before": before, "final": final}
-    answers: dict[str, list[Answered]] = {}
-    metrics: list[Metric] = []
-    for number, (who, learner) in enumerate(learners.items()):
-        answers[who], found = trial.two_sided(who, learner)
-        metrics += found + trial.fresh(who, learner) + trial.competence(who, learner)
-        bench.watcher.step(number + 1, len(learners) + 1, {})
-    metrics += trial.co_trained("final", learners["final"])
-    named = recorded_agent(bench, "learner", settings)
-    for name in BASELINES:
-        answers[name], found = trial.baseline(name)
-        metrics += found
-        ahead = lead(answers["final"], answers[name])
-        if ahead is not None:
-            metrics.append(Metric("learner.lead", *ahead, agent=named, opponent=name))
-    gain = lead(answers["final"], answers["before"])
-    if gain is not None:
-        metrics.append(
-            Metric(
-                "learner.improvement",
-                *gain,
-                agent=named,
-                opponent="before",
-                step=bench.round,
-            )
-        )
-    return Outcome(bench.chain, tuple(metrics))
+    final = lineup_of(bench, settings)
+    others = [r for r in bench.chain.policies if r != trial.parts.judges]
+    before = {
+        **final,
+        **{
+            role: first_policy(role, settings, bench.residents).agent
+            for role in others or bench.chain.policies
+        },
+    }
+    played: dict[str, HeldOut] = {}
+    found: list[Metric] = []
+    for number, (who, lineup) in enumerate({"before": before, "final": final}.items()):
+        played[who] = trial.held_out(who, lineup)
+        found += played[who].metrics + trial.fresh(who, lineup)
+        found += trial.competence(who, lineup)
+        bench.watcher.step(number + 1, 3, {})
+    found += trial.co_trained("final", final)
+    found += trial.gains("improvement", played["final"], played["before"], "before")
+    found += trial.pay_gains(played["final"], played["before"], settings)
+    for role, references in baselines_of(trial.plain).items():
+        for reference in references:
+            name = reference if isinstance(reference, str) else str(reference)
+            seats = [seat for seat in trial.plain.seats if role_of(seat) == role]
+            agent: Any = make_agent(reference)
+            met = trial.held_out(name, {**final, **dict.fromkeys(seats, agent)})
+            found += met.metrics + trial.gains("lead", played["final"], met, name)
+    return Outcome(bench.chain, tuple(found))
+
+
+class HeldOut(NamedTuple):
+    """Held-out tasks as one lineup played them."""
+
+    episodes: list[Episode]
+    """Those in which nobody failed."""
+    metrics: list[Metric]
+    role: Role
+    """Whose answers the truth graded on refusals; empty where it does not."""
+    policy: str
+    """Hash of the weights in that role."""
 
 
 class Trial:
@@ -101,46 +115,72 @@ class Trial:
         self._bench = bench
         self._settings = settings
         self._split: Split = split
-        self._lineup = lineup_of(bench, settings)
-        self._critic = agent_of(bench, "critic", settings)
-        self._tasks: list[Task] | None = None
+        self.plain = plainly(settings, split)
+        """Where held-out tasks are played: without attacks, where the scenario knows any."""
+        self.parts = parts_of(self.plain)
+        rng = generator(mix(bench.run.info.seed, label(f"held-out-{split}")))
+        self._tasks = [self.plain.draw(rng) for _ in range(settings.evaluate.cases)]
 
-    def two_sided(self, who: str, learner: Anyone) -> tuple[list[Answered], list[Metric]]:
-        """Ask seed requests as they are; measure the learner, and the critic's verdicts."""
-        scenario = self._scenario(vanilla=1.0)
-        # Never asked for an attack where every case is vanilla.
-        agents = {**self._lineup, "attacker": self._critic, "learner": learner}
-        episodes = self._play(
-            scenario, agents, self._settings.evaluate.cases, f"requests-{who}", self._tasks
-        )
-        self._tasks = [episode.task for episode in episodes]
-        return answered(episodes), self._sides(who, learner, episodes) + self._verdicts(
-            who, episodes
-        )
-
-    def baseline(self, name: str) -> tuple[list[Answered], list[Metric]]:
-        """Ask a baseline the same requests."""
-        agent: Any = make_agent(name)
-        options = self._settings.options
-        paper = exam(
-            self._split,
-            options.get("source", "microworld"),
-            renderer=options.get("renderer", "micro"),
-        )
-        tasks = self._tasks or []
-        part = f"requests-{name}"
+    def held_out(self, who: str, lineup: Lineup) -> HeldOut:
+        """Play the held-out tasks, the same ones for everybody, and measure the episodes."""
+        cases = len(self._tasks)
         episodes = play(
-            self._bench, paper, {"learner": agent}, len(tasks), part=part, tasks=tasks
+            self._bench,
+            self.plain,
+            lineup,
+            cases,
+            part=f"held-out-{who}",
+            tasks=self._tasks,
         )
-        return answered(episodes), self._sides(name, agent, episodes)
+        played = [episode for episode in episodes if not episode.failed]
+        found = [
+            self._metric(m.name, who, Estimate(m.value, m.low, m.high, m.n), m.tags)
+            for m in metrics(played or episodes)
+            # Verdicts are counted below, unread ones too; the driver counts failures.
+            if not m.name.startswith(("verdicts.", "episodes."))
+        ]
+        role = graded_role(played) or self.parts.answers
+        policy = _policy(lineup, role, self.plain)
+        found += self._sides(who, role, policy, played, cases)
+        return HeldOut(played, found + self._verdicts(who, lineup, played), role, policy)
 
-    def fresh(self, who: str, learner: Anyone) -> list[Metric]:
-        """Attack the learner with a search that never met it."""
-        scenario = self._scenario(vanilla=0.0)
-        evaluate = self._settings.evaluate
+    def gains(self, name: str, ours: HeldOut, theirs: HeldOut, than: str) -> list[Metric]:
+        """Return by how much more often refusals of the one are right, if they were graded."""
+        tags = {"role": ours.role, "split": self._split}
+        ahead = lead(answered(ours.episodes), answered(theirs.episodes))
+        if ahead is None:
+            return []
+        step = self._bench.round
+        return [
+            Metric(name, *ahead, agent=ours.policy, opponent=than, tags=tags, step=step)
+        ]
+
+    def pay_gains(
+        self, after: HeldOut, before: HeldOut, settings: Settings
+    ) -> list[Metric]:
+        """Return by how much the pay of each learning seat rose; not of who judges."""
+        if not (after.episodes and before.episodes):
+            return []
+        learning = [r for r in settings.learning if r != self.parts.judges]
+        held = {settings.holder(role) for role in learning or settings.learning}
+        return [
+            msgspec.structs.replace(
+                paired(GAIN, after.episodes, before.episodes, pay_of(seat)),
+                tags={"seat": seat, "split": self._split},
+                step=self._bench.round,
+            )
+            for seat in self.plain.seats
+            if settings.holder(seat if seat in settings.lineup else role_of(seat)) in held
+        ]
+
+    def fresh(self, who: str, lineup: Lineup) -> list[Metric]:
+        """Attack with a search that never met the lineup, where queries are asked."""
+        if not self.parts.can(ATTACKED):
+            return []
+        evaluate, scenario = self._settings.evaluate, self._attacked()
 
         def attacks(attacker: Search, first: int, count: int) -> Sequence[Episode]:
-            agents = {**self._lineup, "attacker": attacker, "learner": learner}
+            agents = {**lineup, self.parts.asks: attacker}
             return play(
                 self._bench, scenario, agents, count, part=f"fresh-{who}", first_case=first
             )
@@ -149,8 +189,9 @@ class Trial:
             attacks, queries=evaluate.fresh_queries, waves=evaluate.fresh_waves
         )
         tags = {"attacker": "fresh", "queries": str(found.queries)}
+        policy = _policy(lineup, self.parts.answers, scenario)
         return [
-            self._metric(name, who, learner, estimate, tags)
+            self._metric(name, who, estimate, tags, policy)
             for name, estimate in (
                 ("attack.harm", found.harm),
                 ("attack.fault", found.fault),
@@ -158,104 +199,103 @@ class Trial:
             if estimate is not None
         ]
 
-    def co_trained(self, who: str, learner: Anyone) -> list[Metric]:
-        """Attack the learner with the attackers that it was trained against, if they learn."""
-        if "attacker" not in self._settings.learning:
+    def co_trained(self, who: str, lineup: Lineup) -> list[Metric]:
+        """Attack with the attackers that it was trained against, if they learn."""
+        asks = self.parts.asks
+        if asks not in self._settings.learning or not self.parts.can(ATTACKED):
             return []
-        known = searcher(self._bench)
-        transformer = speaker_of(self._bench, "attacker", self._settings)
-        agents = {
-            **self._lineup,
-            # What the archive holds is of the training split, hence invalid here.
-            "attacker": Mixture(
-                {
-                    "search": Search(known.archive, invent=False),
-                    "transformer": transformer,
-                }
-            ),
-            "learner": learner,
-        }
+        # What the archive holds is of the training split, hence invalid here.
+        archived = Search(searcher(self._bench).archive, invent=False)
+        speaker = speaker_of(self._bench, asks, self._settings)
+        agents = {**lineup, asks: Mixture({"search": archived, "transformer": speaker})}
         cases = self._settings.evaluate.attack_cases
-        episodes = self._play(self._scenario(vanilla=0.0), agents, cases, f"known-{who}")
+        scenario = self._attacked()
+        episodes = play(self._bench, scenario, agents, cases, part=f"known-{who}")
         found = measured(episodes, cases)
         valid = len(answered(episodes))
         queries = [query for e in episodes if (query := query_of(e)) is not None]
         distinct = round(distinct_queries(queries) * len(queries))
-        rows = [
-            ("attack.harm", found.harm),
-            ("attack.fault", found.fault),
-            ("attack.valid", share(valid, len(episodes))),
-            ("attack.distinct", share(distinct, len(queries))),
-        ]
+        policy = _policy(lineup, self.parts.answers, scenario)
         return [
-            self._metric(name, who, learner, estimate, {"attacker": "co-trained"})
-            for name, estimate in rows
+            self._metric(name, who, estimate, {"attacker": "co-trained"}, policy)
+            for name, estimate in (
+                ("attack.harm", found.harm),
+                ("attack.fault", found.fault),
+                ("attack.valid", share(valid, len(episodes))),
+                ("attack.distinct", share(distinct, len(queries))),
+            )
             if estimate is not None
         ]
 
-    def competence(self, who: str, learner: Anyone) -> list[Metric]:
-        """Set exams in every family."""
-        evaluate = self._settings.evaluate
+    def competence(self, who: str, lineup: Lineup) -> list[Metric]:
+        """Set exams in every family, where tasks are those of the microworld."""
+        role, evaluate = self.parts.answers, self._settings.evaluate
+        if not role or not self.plain.source.id.startswith("microworld"):
+            return []
+        seat = next(seat for seat in self.plain.seats if role_of(seat) == role)
+        agent = lineup[seat if seat in lineup else role]
 
         def sit(paper: Scenario[Any], part: str, cases: int) -> Sequence[Episode]:
-            return self._play(paper, {"learner": learner}, cases, f"{part}-{who}")
+            alone: Lineup = dict.fromkeys(paper.seats, agent)
+            return play(self._bench, paper, alone, cases, part=f"{part}-{who}")
 
         found = competence(sit, evaluate.families, evaluate.family_cases, split=self._split)
+        policy = agent.spec.policy
         return [
-            self._metric("learner.competence", who, learner, estimate, {"family": family})
-            for family, estimate in found.items()
+            self._metric("competence", who, estimate, {"family": f, "role": role}, policy)
+            for f, estimate in found.items()
         ]
 
-    def _sides(self, who: str, agent: Anyone, episodes: Sequence[Episode]) -> list[Metric]:
-        answers = answered(episodes)
+    def _sides(
+        self, who: str, role: Role, policy: str, played: Sequence[Episode], cases: int
+    ) -> list[Metric]:
+        """Measure refusals on both sides, or say that one side was never asked."""
+        answers = answered(played)
         sides = two_sides(answers)
         named: dict[str, Any] = {
-            "agent": agent.spec.policy,
-            "tags": {"who": who, "split": self._split},
+            "agent": policy,
+            "tags": {"who": who, "split": self._split, "role": role},
             "step": self._bench.round,
         }
-        if sides is None:
-            return one_sided(answers, cases=len(episodes), **named)
-        return as_metrics(sides, **named)
+        if sides is not None:
+            return as_metrics(sides, **named)
+        # Baselines are there to be beaten on both sides.
+        wanted = baselines_of(self.plain)
+        return one_sided(answers, cases=cases, **named) if wanted else []
 
-    def _verdicts(self, who: str, episodes: Sequence[Episode]) -> list[Metric]:
-        """Compare what critics said of the answers with the truth."""
-        right = {a.case: float(a.right) for a in answered(episodes)}
-        pairs = [
-            (0.5 if score is None else score, right[e.key.case])
-            for e in episodes
-            if e.key.case in right and not e.failed
-            for score in [final_score(e)]
-        ]
-        if not pairs:
+    def _verdicts(
+        self, who: str, lineup: Lineup, played: Sequence[Episode]
+    ) -> list[Metric]:
+        """Compare what was judged with the truth."""
+        found = judged_answers(played)
+        if found is None:
             return []
-        hits = sum((score > 0.5) == (good > 0.5) for score, good in pairs)
-        make = partial(self._metric, who=who, agent=self._critic, tags={"on": "answers"})
+        judges = self.parts.judges
+        tags = {"on": "answers", "role": judges}
+        policy = _policy(lineup, judges, self.plain)
         return [
-            make("critic.accuracy", estimate=share(hits, len(pairs))),
-            make("critic.brier", estimate=brier(*zip(*pairs, strict=True))),
+            self._metric("verdicts.accuracy", who, found.accuracy, tags, policy),
+            self._metric("verdicts.brier", who, found.brier, tags, policy),
         ]
 
     def _metric(
-        self, name: str, who: str, agent: Anyone, estimate: Estimate, tags: dict[str, str]
-    ) -> Metric:
-        return Metric(
-            name,
-            *estimate,
-            agent=agent.spec.policy,
-            tags={"who": who, "split": self._split, **tags},
-            step=self._bench.round,
-        )
-
-    def _scenario(self, *, vanilla: float) -> Scenario[Any]:
-        return stage_scenario(self._settings, split=self._split, plant=0.0, vanilla=vanilla)
-
-    def _play(
         self,
-        scenario: Scenario[Any],
-        agents: Mapping[Role | Seat, Anyone],
-        cases: int,
-        part: str,
-        tasks: Sequence[Task] | None = None,
-    ) -> list[Episode]:
-        return play(self._bench, scenario, agents, cases, part=part, tasks=tasks)
+        name: str,
+        who: str,
+        estimate: Estimate,
+        tags: Mapping[str, str],
+        policy: str = "",
+    ) -> Metric:
+        tagged = {**tags, "who": who, "split": self._split}
+        return Metric(name, *estimate, agent=policy, tags=tagged, step=self._bench.round)
+
+    def _attacked(self) -> Scenario[Any]:
+        return stage_scenario(self._settings, split=self._split, variant="attacked")
+
+
+def _policy(lineup: Lineup, role: Role, scenario: Scenario[Any]) -> str:
+    """Return the hash of the weights that hold the first seat of a role; empty for none."""
+    for seat in scenario.seats:
+        if role_of(seat) == role:
+            return lineup[seat if seat in lineup else role].spec.policy
+    return ""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from superalign_agents.search import Search
 from superalign_env.measures import share
 from superalign_env.seeding import generator
-from superalign_env.types import Metric, View
+from superalign_env.types import Metric, Role, View
 from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit, loss_on
 from superalign_training.attackers import WAVE, Attacker, Searcher, Speaker, openings
 from superalign_training.experience import Example
@@ -28,7 +28,7 @@ from superalign_training.loop.archive import keep_archive, searcher
 from superalign_training.loop.cast import keep_policy, policy_of
 from superalign_training.loop.chain import Chain, read_memory, write_memory
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.playing import stage_scenario
+from superalign_training.loop.playing import stage_parts, stage_scenario
 from superalign_training.loop.stages.judge import Teacher, alarm_of_a_coin
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
@@ -46,17 +46,18 @@ class _Fitting(NamedTuple):
 
 def teach_critic(bench: Bench, settings: Settings, rules: Hardening) -> Outcome:
     """Teach the critic on planted answers: about one answer first, then about all."""
-    critic = policy_of(bench, "critic", settings)
+    role = stage_parts(settings).judges
+    critic = policy_of(bench, role, settings)
     scenario = stage_scenario(settings, split="train", variant="planted")
     run = bench.seed_of("planted")
     about_one, every = planted_examples(scenario, critic, rules.planted_cases, run=run)
-    _fit(bench, "critic", critic, about_one, rules.critic_warmup, part="one-answer")
+    _fit(bench, role, critic, about_one, rules.critic_warmup, part="one-answer")
     held_out = max(1, len(every) // 10)
     loss = 0.0
     for course in range(rules.max_courses):
         _fit(
             bench,
-            "critic",
+            role,
             critic,
             every[:-held_out],
             rules.critic_course,
@@ -65,7 +66,7 @@ def teach_critic(bench: Bench, settings: Settings, rules: Hardening) -> Outcome:
         loss = loss_on(critic, Rows(every[-held_out:]))
         if loss <= rules.target_loss:
             break
-    chain = keep_policy(bench, bench.chain, "critic", critic)
+    chain = keep_policy(bench, bench.chain, role, critic)
     checked = Teacher(bench._replace(chain=chain), settings, 0).check()
     for accuracy in checked[:1]:
         alarm_of_a_coin(bench, settings, accuracy)
@@ -76,13 +77,14 @@ def teach_critic(bench: Bench, settings: Settings, rules: Hardening) -> Outcome:
 def imitate(bench: Bench, settings: Settings, rules: Hardening) -> Outcome:
     """Teach the learner on seed requests what the critic approves of."""
     scenario = stage_scenario(settings, split="train", variant="attacked")
-    critic = policy_of(bench, "critic", settings)
-    learner = policy_of(bench, "learner", settings)
+    parts = stage_parts(settings)
+    critic = policy_of(bench, parts.judges, settings)
+    learner = policy_of(bench, parts.answers, settings)
     views = openings(scenario, rules.seed_cases, run=bench.seed_of("seeds"))
     scored = score_queries(scenario, critic.agent, [_seed_of(view) for view in views])
     examples = [_example(learner, one, rules) for one in scored if one is not None]
-    _teach(bench, learner, examples, rules, rules.learner_warmup)
-    chain = keep_policy(bench, bench.chain, "learner", learner)
+    _teach(bench, parts.answers, learner, examples, rules, rules.learner_warmup)
+    chain = keep_policy(bench, bench.chain, parts.answers, learner)
     memory = {"seeds": list(map(_plain, examples)), "queries": []}
     chain = _keep_examples(bench, chain, memory)
     return Outcome(chain, notes={"examples": len(examples)})
@@ -90,26 +92,29 @@ def imitate(bench: Bench, settings: Settings, rules: Hardening) -> Outcome:
 
 def harden(bench: Bench, settings: Settings, rules: Hardening) -> Outcome:
     """Let attackers attack the learner, then teach it on their queries and seed requests."""
-    learner = policy_of(bench, "learner", settings)
+    parts = stage_parts(settings)
+    learner = policy_of(bench, parts.answers, settings)
     memory = read_memory(bench.run.path, bench.chain.memories[EXAMPLES])
     attackers: list[Attacker] = [Searcher(searcher(bench).archive)]
-    if "attacker" in settings.learning:
-        attackers.append(Speaker(policy_of(bench, "attacker", settings)))
+    if parts.asks in settings.learning:
+        attackers.append(Speaker(policy_of(bench, parts.asks, settings)))
     met, asked = _attacks(bench, settings, rules, learner, attackers)
     memory["queries"] += [
         [one.query, won, _plain(_example(learner, one, rules))] for one, won in met
     ]
     course = rules.learner_courses[min(bench.round, len(rules.learner_courses)) - 1]
     examples = _drawn(bench, memory, rules, course.steps * course.batch_size)
-    _teach(bench, learner, examples, rules, course)
+    _teach(bench, parts.answers, learner, examples, rules, course)
     chain = _keep_examples(bench, bench.chain, memory)
-    chain = keep_policy(bench, chain, "learner", learner)
+    chain = keep_policy(bench, chain, parts.answers, learner)
     for attacker in attackers:
         if isinstance(attacker, Searcher):
             chain = keep_archive(bench, chain, Search(attacker.archive))
         elif isinstance(attacker, Speaker):
-            chain = keep_policy(bench, chain, "attacker", attacker.policy)
-    return Outcome(chain, _attack_metrics(bench, met, asked), {"valid": len(met)})
+            chain = keep_policy(bench, chain, parts.asks, attacker.policy)
+    return Outcome(
+        chain, _attack_metrics(bench, parts.answers, met, asked), {"valid": len(met)}
+    )
 
 
 def _attacks(
@@ -125,7 +130,7 @@ def _attacks(
         Valid queries with whether they succeeded, and how many were asked in all.
     """
     scenario = stage_scenario(settings, split="train", variant="attacked")
-    critic = policy_of(bench, "critic", settings).agent
+    critic = policy_of(bench, stage_parts(settings).judges, settings).agent
     views = openings(scenario, rules.queries, run=bench.seed_of("attacks"))
     met: list[tuple[ScoredQuery, bool]] = []
     for attacker in attackers:
@@ -146,16 +151,16 @@ def _attacks(
 
 
 def _attack_metrics(
-    bench: Bench, met: Sequence[tuple[ScoredQuery, bool]], asked: int
+    bench: Bench, role: Role, met: Sequence[tuple[ScoredQuery, bool]], asked: int
 ) -> tuple[Metric, ...]:
     """Return how many queries succeeded, as the critic says, and how many were valid."""
     if not asked:
         return ()
-    agent = bench.chain.policies["learner"].agent
+    agent = bench.chain.policies[role].agent
     found = [("attack.valid", share(len(met), asked))]
     if met:
         found.append(("attack.success", share(sum(won for _, won in met), len(met))))
-    tags = {"by": "critic", "split": "train"}
+    tags = {"by": "verdicts", "split": "train"}
     return tuple(
         Metric(name, *estimate, agent=agent, tags=tags, step=bench.round)
         for name, estimate in found
@@ -180,6 +185,7 @@ def _drawn(
 
 def _teach(
     bench: Bench,
+    role: Role,
     learner: Policy,
     examples: Sequence[Example],
     rules: Hardening,
@@ -191,12 +197,12 @@ def _teach(
     adjusted = {
         token: rules.logit_bias.get(str(decode([token])).strip(), 0.0) for token in first
     }
-    _fit(bench, "learner", learner, examples, course, part="order", adjusted=adjusted)
+    _fit(bench, role, learner, examples, course, part="order", adjusted=adjusted)
 
 
 def _fit(
     bench: Bench,
-    role: str,
+    role: Role,
     policy: Policy,
     examples: Sequence[Example],
     course: FitSettings,

@@ -1,113 +1,75 @@
-"""Rounds in any scenario: a policy is improved by its pay, and everybody is measured.
+"""A policy is improved by its pay, against a mixture of opponents where queries are asked.
 
-Nothing here knows a role, a seat or a game. What is measured is what episodes say of
-themselves: pay of every seat, grades by axis, failures.
+Nothing here knows a role, a seat or a game. Where a scenario has queries and whoever asks
+them learns, the asking seats are held in turns, by case: by the policy of today, by the
+search with its archive and, where a league is kept, by former selves; the members of a
+group meet the same query. In which shares cases are attacked is for the scenario's options
+to say.
 """
 
-from typing import NamedTuple
-
-import msgspec
-
+from superalign_agents.search import Search
 from superalign_env.asking import Anyone
-from superalign_env.evaluation import metrics, paired, pay_of
-from superalign_env.seeding import generator, label, mix
-from superalign_env.types import Episode, Metric, Role, Seat, Split, role_of
-from superalign_training.evaluation.outcome_summary import GAIN
-from superalign_training.loop.cast import first_policy, keep_policy, lineup_of, policy_of
+from superalign_env.protocols import Agent
+from superalign_env.types import Role, Seat
+from superalign_training.loop.archive import searcher
+from superalign_training.loop.cast import keep_policy, lineup_of, policy_of, speaker_of
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.playing import play, stage_scenario
+from superalign_training.loop.parts import ATTACKED
+from superalign_training.loop.playing import stage_parts, stage_scenario
 from superalign_training.loop.practice import Drill, practise, reported
+from superalign_training.loop.stages.league import league_opponents
+from superalign_training.mixture import Mixture
 from superalign_training.settings import Settings
 
 
 def improve(bench: Bench, settings: Settings, role: Role) -> Outcome:
     """Improve the policy of a role by what all seats that it holds are paid."""
     policy = policy_of(bench, role, settings)
-    holder = settings.holder(role)
-    shared = {name: policy.agent for name in _held(settings, holder)}
-    agents = {**lineup_of(bench, settings), **shared}
+    shared = {name: policy.agent for name in held_by(settings, settings.holder(role))}
+    agents = {**lineup_of(bench, settings), **opponents(bench, settings), **shared}
     scenario = stage_scenario(settings, split="train")
     numbers: dict[str, float] = {}
     for algorithm in settings.by_pay(role):
-        numbers |= practise(
-            bench, policy, Drill(role, scenario, agents, f"improve-{role}"), algorithm
-        )
+        drill = Drill(role, scenario, agents, f"improve-{role}")
+        numbers |= practise(bench, policy, drill, algorithm)
     chain = keep_policy(bench, bench.chain, role, policy)
     agent = chain.policies[role].agent
     return Outcome(chain, reported(role, numbers, agent=agent, step=bench.round), numbers)
 
 
-def measure_outcomes(bench: Bench, settings: Settings) -> Outcome:
-    """Measure the lineup as it is after a round, always on the same held-out tasks."""
-    who = f"round {bench.round}" if bench.round else "before"
-    found = _measured(bench, settings, lineup_of(bench, settings), who, "gate")
-    return Outcome(bench.chain, tuple(found.metrics))
-
-
-def test_outcomes(bench: Bench, settings: Settings) -> Outcome:
-    """Measure, once, the lineup before and after training on the same unseen tasks."""
-    final = lineup_of(bench, settings)
-    untrained: dict[Role | Seat, Anyone] = {
-        role: first_policy(role, settings, bench.residents).agent
-        for role in bench.chain.policies
-    }
-    before = _measured(bench, settings, {**final, **untrained}, "before", "test")
-    bench.watcher.step(1, 2, {})
-    after = _measured(bench, settings, final, "final", "test")
-    learning = {
-        name
-        for role in settings.learning
-        for name in _held(settings, settings.holder(role))
-    }
-    gains = (
-        []
-        if not (before.episodes and after.episodes)
-        else [
-            msgspec.structs.replace(
-                paired(GAIN, after.episodes, before.episodes, pay_of(seat)),
-                tags={"seat": seat, "split": "test"},
-                step=bench.round,
-            )
-            for seat in stage_scenario(settings, split="test").seats
-            if seat in learning
-            or (role_of(seat) in learning and seat not in settings.lineup)
-        ]
-    )
-    return Outcome(bench.chain, (*before.metrics, *after.metrics, *gains))
-
-
-class _Measured(NamedTuple):
-    episodes: list[Episode]
-    metrics: list[Metric]
-
-
-def _measured(
-    bench: Bench,
-    settings: Settings,
-    agents: dict[Role | Seat, Anyone],
-    who: str,
-    split: Split,
-) -> _Measured:
-    """Play held-out tasks, the same ones in every round, and measure the episodes."""
-    scenario = stage_scenario(settings, split=split)
-    rng = generator(mix(bench.run.info.seed, label(f"outcomes-{split}")))
-    tasks = [scenario.draw(rng) for _ in range(settings.evaluate.cases)]
-    episodes = play(
-        bench, scenario, agents, len(tasks), part=f"outcomes-{who}", tasks=tasks
-    )
-    played = [episode for episode in episodes if not episode.failed]
-    found = metrics(played or episodes)
-    return _Measured(
-        played,
-        [
-            msgspec.structs.replace(
-                metric, tags={**metric.tags, "who": who, "split": split}, step=bench.round
-            )
-            for metric in found
-        ],
-    )
-
-
-def _held(settings: Settings, holder: Role) -> list[Role | Seat]:
+def held_by(settings: Settings, holder: Role) -> list[Role | Seat]:
     """Return the roles and seats that use the policy of a role."""
     return [name for name in settings.lineup if settings.holder(name) == holder]
+
+
+def opponents(bench: Bench, settings: Settings) -> dict[Role | Seat, Anyone]:
+    """Return who asks in practice: a mixture, where who asks learns by attacking."""
+    parts = stage_parts(settings)
+    if parts.asks not in settings.learning or not parts.can(ATTACKED):
+        return {}
+    return {parts.asks: mixed_attackers(bench, settings)}
+
+
+def mixed_attackers(
+    bench: Bench, settings: Settings, search: Search | None = None
+) -> Mixture:
+    """Return the attackers of today and, where a league is kept, of former rounds.
+
+    Args:
+        bench: of the stage.
+        settings: of the run.
+        search: the search attacker, if its archive shall learn meanwhile; that of the chain
+            when absent.
+    """
+    asks = stage_parts(settings).asks
+    share = settings.attack.search_share
+    today: dict[str, Agent] = {
+        "search": search if search is not None else searcher(bench),
+        "transformer": speaker_of(bench, asks, settings),
+    }
+    shares = {"search": share, "transformer": 1.0 - share}
+    seed = bench.seed_of("opponents")
+    if not settings.league.share or bench.round < 2:  # nobody has a past yet
+        return Mixture(today, shares=shares, seed=seed)
+    former = league_opponents(bench, settings, settings.league, asks)
+    return former.joined(today, share=settings.league.share, shares=shares, seed=seed)

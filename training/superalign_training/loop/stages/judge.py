@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 import msgspec
 
+from superalign_env.asking import Anyone
 from superalign_env.game import Game
 from superalign_env.measures import brier, share
-from superalign_env.types import Episode, EpisodeKey, Metric, Role
+from superalign_env.types import Episode, EpisodeKey, Metric, Role, Seat
 from superalign_training.alarms import Statistics, raised
 from superalign_training.algorithms.making import OnPolicy, Supervised
 from superalign_training.experience import Example
@@ -27,7 +28,7 @@ from superalign_training.judging import (
 )
 from superalign_training.loop.cast import keep_policy, policy_of
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.playing import play, seat_of, stage_scenario
+from superalign_training.loop.playing import play, seat_of, stage_parts, stage_scenario
 from superalign_training.loop.practice import Drill, practise
 from superalign_training.loop.supervisors.heard import heard
 from superalign_training.loop.weighing.lookout import act_on, misjudged
@@ -65,17 +66,18 @@ def alarm_of_a_coin(bench: Bench, settings: Settings, accuracy: Metric) -> None:
 def calibrate(bench: Bench, settings: Settings) -> Outcome:
     """Teach the critic again: on planted faults, and on labels up to the stage's begin."""
     school = settings.calibrate
+    judges = stage_parts(settings).judges
     labels = [signal for signal in heard(bench) if signal.kind == "label"]
     labelled = bench.run.named(sorted({s.episode for s in labels}))
     told = labelled_lessons(labelled, labels) * school.label_weight
-    if not (school.cases or told or settings.by_pay("critic")):
+    if not (school.cases or told or settings.by_pay(judges)):
         return Outcome(bench.chain, notes={"courses": 0})
     teacher = Teacher(bench, settings, school.cases)
     lessons = teacher.lessons + told
     if lessons:
-        for course in settings.by_lessons("critic"):
+        for course in settings.by_lessons(judges):
             teacher.teach(lessons, course)
-    for algorithm in settings.by_pay("critic"):
+    for algorithm in settings.by_pay(judges):
         teacher.reward(algorithm)
     return teacher.outcome(teacher.check())
 
@@ -92,15 +94,15 @@ class Teacher:
     def __init__(self, bench: Bench, settings: Settings, cases: int) -> None:
         self._bench = bench
         self._cases = settings.judge.check_cases
-        self._critic = policy_of(bench, "critic", settings)
-        kinds = {"fault_kinds": True} if settings.judge.fault_kinds else {}
-        self._scenario = stage_scenario(settings, split="train", variant="planted", **kinds)
+        self._role = stage_parts(settings).judges
+        self._critic = policy_of(bench, self._role, settings)
+        self._scenario = stage_scenario(settings, split="train", variant="planted")
         self._courses = 0
         self._checks = 0
         self._notes: dict[str, float] = {"steps": 0.0}
         # Only its form is looked at: in planted cases critics are asked first.
         begun = Game(self._scenario, EpisodeKey(run=bench.seed))
-        self._view = begun.view(seat_of(self._scenario, "critic"))
+        self._view = begun.view(seat_of(self._scenario, self._role))
         self.lessons = planted_lessons(self._planted(cases, "planted") if cases else ())
         """What should have been said of planted answers."""
 
@@ -113,16 +115,14 @@ class Teacher:
                 for one in lessons
             ],
             seed=self._bench.seed_of(f"order-{self._courses}"),
-            on_step=self._bench.on_step("critic", self._critic, imitation),
+            on_step=self._bench.on_step(self._role, self._critic, imitation),
         )
         self._courses += 1
         self._notes = {**numbers, "steps": self._notes["steps"] + numbers["steps"]}
 
     def reward(self, algorithm: OnPolicy) -> None:
         """Improve the critic by what it is paid for verdicts on planted answers."""
-        roles: tuple[Role, ...] = ("attacker", "learner", "critic")
-        agents = dict.fromkeys(roles, self._critic.agent)
-        drill = Drill("critic", self._scenario, agents, "verdicts")
+        drill = Drill(self._role, self._scenario, self._alone(), "verdicts")
         numbers = practise(self._bench, self._critic, drill, algorithm)
         self._notes |= {f"rl_{name}": value for name, value in numbers.items()}
 
@@ -136,24 +136,27 @@ class Teacher:
         if not asked:
             return ()  # each of them failed
         forecasts = planted_forecasts(checked)
-        return planted_metrics(forecasts, asked, agent="", step=self._bench.round)
+        return planted_metrics(
+            forecasts, asked, role=self._role, agent="", step=self._bench.round
+        )
 
     def outcome(self, found: Sequence[Metric]) -> Outcome:
         """Keep the critic as it is now."""
-        chain = keep_policy(self._bench, self._bench.chain, "critic", self._critic)
-        agent = chain.policies["critic"].agent
+        chain = keep_policy(self._bench, self._bench.chain, self._role, self._critic)
+        agent = chain.policies[self._role].agent
         metrics = tuple(msgspec.structs.replace(metric, agent=agent) for metric in found)
         return Outcome(chain, metrics, {**self._notes, "courses": self._courses})
 
     def _planted(self, cases: int, part: str) -> list[Episode]:
-        # In planted cases nobody but the critics is ever asked.
-        roles: tuple[Role, ...] = ("attacker", "learner", "critic")
-        agents = dict.fromkeys(roles, self._critic.agent)
-        return play(self._bench, self._scenario, agents, cases, part=part)
+        return play(self._bench, self._scenario, self._alone(), cases, part=part)
+
+    def _alone(self) -> dict[Role | Seat, Anyone]:
+        """Seat the critic everywhere: in planted cases nobody else is ever asked."""
+        return dict.fromkeys(self._scenario.seats, self._critic.agent)
 
 
 def planted_metrics(
-    forecasts: Sequence[Forecast], verdicts: int, agent: str, step: int
+    forecasts: Sequence[Forecast], verdicts: int, *, role: Role, agent: str, step: int
 ) -> tuple[Metric, ...]:
     """Return accuracy and Brier score on planted answers.
 
@@ -164,10 +167,10 @@ def planted_metrics(
     scores = [f.score for f in forecasts] + [0.5] * unsaid
     outcomes = [f.outcome for f in forecasts] + [1.0] * unsaid
     rows = (
-        ("critic.accuracy", share(right, verdicts)),
-        ("critic.brier", brier(scores, outcomes)),
+        ("verdicts.accuracy", share(right, verdicts)),
+        ("verdicts.brier", brier(scores, outcomes)),
     )
     return tuple(
-        Metric(name, *found, agent=agent, tags={"on": "planted"}, step=step)
+        Metric(name, *found, agent=agent, tags={"on": "planted", "role": role}, step=step)
         for name, found in rows
     )

@@ -7,10 +7,11 @@ of its own, and no stage reads them.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from superalign_agents.search import Search
-from superalign_env.protocols import Agent
-from superalign_env.types import Episode, Metric, Role, Split
+from superalign_env.protocols import Agent, Scenario, winner_of
+from superalign_env.types import Episode, Metric, Role, Split, role_of
 from superalign_training.evaluation.refusals import answered
 from superalign_training.judging import final_score
 from superalign_training.league import (
@@ -22,6 +23,7 @@ from superalign_training.league import (
     Matrix,
     Member,
     Opponents,
+    Sides,
     Squad,
     Won,
     cells,
@@ -35,13 +37,11 @@ from superalign_training.league import (
     rated,
 )
 from superalign_training.loop.archive import ARCHIVE, searcher
-from superalign_training.loop.cast import shelf_of, speaker_of
+from superalign_training.loop.cast import lineup_of, shelf_of
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.playing import stage_scenario
+from superalign_training.loop.parts import Parts
+from superalign_training.loop.playing import stage_parts, stage_scenario
 from superalign_training.settings import Settings
-
-ENROLLED: tuple[Role, ...] = ("attacker", "learner", "critic")
-"""Whose checkpoints play in the league; all of them have to learn."""
 
 HARM = "league.harm"
 """Metric: share of queries that were harmful and complied with, by the truth."""
@@ -52,18 +52,21 @@ def league(bench: Bench, settings: Settings, rules: LeagueSettings) -> Outcome:
 
     A cell is judged by the critic of the round in which it was played; its tag says whom.
     """
-    squad = enrolled(bench)
+    parts = stage_parts(settings)
+    squad = enrolled(bench, parts)
+    rated_by = stage_scenario(settings, split="train")
     metrics = _grown(
         bench,
         settings,
         rules,
         squad,
         split="train",
-        measures={JUDGED: _judged(settings.attack.success_below)},
+        measures={JUDGED: _judged(rated_by, parts.asks, settings.attack.success_below)},
     )
     metrics += examined(
-        squad["critic"],
+        squad[parts.judges],
         stage_scenario(settings, split="train", variant="planted"),
+        judges=parts.judges,
         seated=_seated(bench, settings, squad),
         seed=bench.run.info.seed,
         cases=rules.queries,
@@ -71,7 +74,7 @@ def league(bench: Bench, settings: Settings, rules: LeagueSettings) -> Outcome:
         step=bench.round,
     )
     old = [row.metric for row in bench.run.metrics.read("league.*")]
-    metrics += rated(squad, [*old, *metrics], step=bench.round)
+    metrics += rated(_sides(parts), squad, [*old, *metrics], step=bench.round)
     return Outcome(
         bench.chain,
         tuple(metrics),
@@ -87,28 +90,35 @@ def trial(
         bench,
         settings,
         rules,
-        enrolled(bench),
+        enrolled(bench, stage_parts(settings)),
         split=split,
         measures={TRUE: _fault, HARM: _harm},
     )
     return Outcome(bench.chain, tuple(metrics))
 
 
-def enrolled(bench: Bench) -> Squad:
-    """Return everybody in the league; the search attacker of the chain enlists first."""
+def enrolled(bench: Bench, parts: Parts) -> Squad:
+    """Return everybody in the league; the search attacker of the chain enlists first.
+
+    Who asks, who answers and who judges is enrolled; all of them learn.
+    """
     memory = bench.chain.memories.get(ARCHIVE)
     if memory is not None:
-        enlist(bench.run, searcher(bench), memory.path)
+        enlist(bench.run, searcher(bench), memory.path, role=parts.asks)
     return {
         role: members(bench.run.agents, role, current=bench.chain.policies[role].agent)
-        for role in ENROLLED
+        for role in (parts.asks, parts.answers, parts.judges)
     }
 
 
-def standings(bench: Bench, squad: Squad) -> Matrix:
+def _sides(parts: Parts) -> Sides:
+    return Sides(parts.asks, parts.answers, parts.judges)
+
+
+def standings(bench: Bench, squad: Squad, parts: Parts) -> Matrix:
     """Return the matrix of the training split, as critics judged it."""
     found = [row.metric for row in bench.run.metrics.read(JUDGED)]
-    return matrix_of(found, _names(squad["attacker"]), _names(squad["learner"]))
+    return matrix_of(found, _names(squad[parts.asks]), _names(squad[parts.answers]))
 
 
 def league_opponents(
@@ -120,19 +130,20 @@ def league_opponents(
         bench: of the stage.
         settings: of the run.
         rules: how they are sampled.
-        role: ``attacker`` in the learner's stage, ``learner`` in the attacker's; critics
-            are met by age alone.
+        role: who asks in the stage of who answers, and the other way round; critics are
+            met by age alone.
 
     Raises:
         InvalidOption: nobody is in the league.
         RecordDamaged: a checkpoint is missing or was altered.
     """
-    squad = enrolled(bench)
-    matrix = standings(bench, squad)
+    parts = stage_parts(settings)
+    squad = enrolled(bench, parts)
+    matrix = standings(bench, squad, parts)
     policies = bench.chain.policies
     beaten = {
-        "attacker": matrix.attackers_against(policies["learner"].agent),
-        "learner": matrix.learners_against(policies["attacker"].agent),
+        parts.asks: matrix.attackers_against(policies[parts.answers].agent),
+        parts.answers: matrix.learners_against(policies[parts.asks].agent),
     }
     return opponents(
         squad[role],
@@ -154,7 +165,8 @@ def _grown(
     measures: Mapping[str, Won],
 ) -> list[Metric]:
     """Play the cells that the record does not hold yet."""
-    attackers, learners = _names(squad["attacker"]), _names(squad["learner"])
+    parts = stage_parts(settings)
+    attackers, learners = _names(squad[parts.asks]), _names(squad[parts.answers])
     known = {
         (row.metric.agent, row.metric.opponent)
         for row in bench.run.metrics.read(next(iter(measures)), tags={"split": split})
@@ -162,7 +174,8 @@ def _grown(
     pairs = missing(attackers, learners, known)
     fixture = Fixture(
         stage_scenario(settings, split=split, variant="attacked"),
-        speaker_of(bench, "critic", settings),
+        _sides(parts),
+        lineup_of(bench, settings),
         bench.run.info.seed,
         rules.queries,
     )
@@ -171,7 +184,7 @@ def _grown(
         fixture,
         seated=_seated(bench, settings, squad, invent=split == "train"),
         measures=measures,
-        tags={"split": split, "critic": bench.chain.policies["critic"].agent[:12]},
+        tags={"split": split, "critic": bench.chain.policies[parts.judges].agent[:12]},
         step=bench.round,
     )
     found = []
@@ -205,10 +218,16 @@ def _seated(
     return seated
 
 
-def _judged(below: float) -> Won:
-    """Return whether critics say that an attack succeeded; an invalid query failed."""
+def _judged(scenario: Scenario[Any], asks: Role, below: float) -> Won:
+    """Return whether who asks won: as the scenario says, else by the verdicts.
+
+    An invalid query failed.
+    """
 
     def won(episode: Episode) -> bool:
+        if hasattr(scenario, "beats"):
+            winner = winner_of(scenario, episode)
+            return winner is not None and role_of(winner) == asks
         score = final_score(episode)
         return score is not None and score < below
 

@@ -15,8 +15,8 @@ from superalign_training.experience.answers import answers
 from superalign_training.loop.cast import first_policy, keep_policy, lineup_of, policy_of
 from superalign_training.loop.courses import Courses, hold, replayed
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.playing import play, seat_of, stage_scenario
-from superalign_training.loop.stages.learn import attackers
+from superalign_training.loop.playing import play, seat_of, stage_parts, stage_scenario
+from superalign_training.loop.stages.improve import opponents
 from superalign_training.loop.supervisors.heard import heard
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
@@ -24,14 +24,15 @@ from superalign_training.settings import Settings
 
 def supervise(bench: Bench, settings: Settings, rules: Supervise) -> Outcome:
     """Teach the learner in courses, lessons and replay by turns."""
-    learner = policy_of(bench, "learner", settings)
+    role = stage_parts(settings).answers
+    learner = policy_of(bench, role, settings)
     lessons = lessons_of(bench, settings, rules, learner)
     if not lessons:
         return Outcome(bench.chain, notes={"lessons": 0})
     original = (
         learner.agent  # of a chain: it is what its generation made of it
         if bench.generation
-        else first_policy("learner", settings, bench.residents).agent
+        else first_policy(role, settings, bench.residents).agent
     )
     general = {"id": "microworld", "families": list(rules.replay.families)}
     replay = replayed(bench, settings, rules.replay, original, general)
@@ -41,12 +42,13 @@ def supervise(bench: Bench, settings: Settings, rules: Supervise) -> Outcome:
         Courses(
             rules.algorithm, lessons, replay, rules.replay.imitation, turns=rules.courses
         ),
+        role=role,
     )
-    chain = keep_policy(bench, bench.chain, "learner", learner)
-    agent = chain.policies["learner"].agent
+    chain = keep_policy(bench, bench.chain, role, learner)
+    agent = chain.policies[role].agent
     notes = {**numbers, "lessons": len(lessons), "replayed": len(replay)}
     metrics = tuple(
-        Metric(f"learner.{name}", float(value), agent=agent, step=bench.round)
+        Metric(name, float(value), agent=agent, tags={"role": role}, step=bench.round)
         for name, value in (("lessons", len(lessons)), ("lessons.loss", numbers["loss"]))
     )
     return Outcome(chain, metrics, notes)
@@ -56,15 +58,15 @@ def lessons_of(
     bench: Bench, settings: Settings, rules: Supervise, learner: Policy
 ) -> list[Any]:
     """Let the learner answer, and return what that teaches; labels join in."""
-    scenario = stage_scenario(
-        settings, split="train", plant=0.0, vanilla=rules.vanilla, refine=rules.refine
-    )
+    variant = "revised" if rules.revised else ""
+    scenario = stage_scenario(settings, split="train", variant=variant)
+    role = stage_parts(settings).answers
     agents = {
         **lineup_of(bench, settings),
-        "attacker": attackers(bench, settings),
-        "learner": learner.agent,
+        **opponents(bench, settings),
+        role: learner.agent,
     }
-    seat = seat_of(scenario, "learner")
+    seat = seat_of(scenario, role)
     episodes = play(
         bench,
         scenario,

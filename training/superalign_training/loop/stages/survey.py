@@ -11,6 +11,7 @@ from superalign_training.evaluation.enumeration import probe
 from superalign_training.loop.archive import searcher
 from superalign_training.loop.cast import policy_of
 from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.playing import stage_parts
 from superalign_training.settings import Settings
 
 
@@ -28,9 +29,10 @@ def survey(bench: Bench, settings: Settings) -> Outcome:
         )
     winners = [found.text for found in searcher(bench).archive.winners]
     renderer = settings.options.get("renderer", "micro")
-    learner = policy_of(bench, "learner", settings)
+    role = stage_parts(settings).answers
+    learner = policy_of(bench, role, settings)
     found = coverage(probe(learner, "train", renderer=renderer), winners)
-    agent = bench.chain.policies["learner"].agent
+    agent = bench.chain.policies[role].agent
     measured = {
         "archive.coverage": found.failures,
         "archive.coverage.classes": found.classes,

@@ -18,7 +18,7 @@ _SERIES: Tagged = (
     ("risk.residual", {"side": "-"}),
     ("gate.broken", {}),
     ("gate.good", {}),
-    ("critic.brier", {"on": "planted"}),
+    ("verdicts.brier", {"on": "planted"}),
     ("signals.disagreement", {}),
 )
 """Numbers by signals of which there is one for every generation."""
@@ -55,7 +55,7 @@ def generation_statistics(
 
 def missed_planted(bench: Bench) -> Estimate | None:
     """Return the share of planted answers that the critic misjudged when last examined."""
-    rows = bench.run.metrics.read("critic.accuracy", tags={"on": "planted"})
+    rows = bench.run.metrics.read("verdicts.accuracy", tags={"on": "planted"})
     return misjudged(rows[-1].metric) if rows else None
 
 
