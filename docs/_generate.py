@@ -221,14 +221,10 @@ def written(value: Any) -> str:
     return str(value["id"] if isinstance(value, dict) else value)
 
 
-def section_of(kind: str, name: str) -> str:
-    """Return the settings of something registered that is made of settings."""
-    return table(("key", "default", "meaning"), list(fields(registry.load(kind, name))))
-
-
-def section_in(place: str) -> str:
-    """Return the settings of ``module:Class``."""
-    return table(("key", "default", "meaning"), list(fields(loaded(place))))
+def section_of(*place: str) -> str:
+    """Return the settings of something registered (kind, id), or of ``module:Class``."""
+    found = registry.load(*place) if len(place) > 1 else loaded(place[0])
+    return table(("key", "default", "meaning"), list(fields(found)))
 
 
 def record_tables() -> str:
@@ -276,7 +272,6 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "options": options_of,
     "record": record_tables,
     "section": section_of,
-    "section-of": section_in,
     "settings": settings,
     "struct": struct_of,
     "table": table_of,
@@ -298,20 +293,16 @@ def fields(
     model: type[BaseModel], prefix: str = "", given: BaseModel | None = None
 ) -> Iterator[tuple[str, str, str]]:
     """Yield (dotted key, default, meaning) of a model of settings, as its place gives it."""
+    known = {} if given is None else dict(given)
     for name, field in model.model_fields.items():
-        if name == "id" and prefix.startswith("alarms."):
-            continue  # the key says it
-        default = field.get_default(call_default_factory=True)
-        if given is not None:
-            default = getattr(given, name)
+        default = known.get(name, field.get_default(call_default_factory=True))
+        inner = default.values() if isinstance(default, dict) else ()
         if isinstance(default, BaseModel):
             yield from fields(type(default), f"{prefix}{name}.", default)
-        elif isinstance(default, dict) and any(
-            isinstance(one, BaseModel) for one in default.values()
-        ):
-            for key, section in default.items():
-                yield from fields(type(section), f"{prefix}{name}.{key}.", section)
-        else:
+        elif any(isinstance(one, BaseModel) for one in inner):
+            for key, one in default.items():
+                yield from fields(type(one), f"{prefix}{name}.{key}.", one)
+        elif (prefix, name) != (f"alarms.{default}.", "id"):  # else the key says it
             shown = str(default) if isinstance(default, Path) else repr(default)
             yield (
                 f"`{prefix}{name}`",
