@@ -289,9 +289,7 @@ def arguments(docstring: str) -> Iterator[tuple[str, str]]:
         yield found[1], " ".join(found[2].split()).replace("``", "`")
 
 
-def fields(
-    model: type[BaseModel], prefix: str = "", given: BaseModel | None = None
-) -> Iterator[tuple[str, str, str]]:
+def fields(model: type[BaseModel], prefix: str = "", given: Any = None) -> Iterator[Any]:
     """Yield (dotted key, default, meaning) of a model of settings, as its place gives it."""
     known = {} if given is None else dict(given)
     for name, field in model.model_fields.items():
@@ -304,11 +302,8 @@ def fields(
                 yield from fields(type(one), f"{prefix}{name}.{key}.", one)
         elif (prefix, name) != (f"alarms.{default}.", "id"):  # else the key says it
             shown = str(default) if isinstance(default, Path) else repr(default)
-            yield (
-                f"`{prefix}{name}`",
-                f"`{shown}`",
-                " ".join((field.description or "").split()),
-            )
+            said = " ".join((field.description or "").split())
+            yield f"`{prefix}{name}`", f"`{shown}`", said
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
