@@ -133,6 +133,11 @@ def as_agent(thing: Any, *, name: str = "") -> Agent | AsyncAgent:
         if isinstance(thing, (Agent, AsyncAgent)):
             return thing
     elif callable(getattr(thing, "act", None)):
+        if callable(getattr(thing, "improve", None)):
+            raise InvalidOption(
+                f"{name} improves itself and has no spec; give it one, so that the record can "
+                f'name it: spec = AgentSpec("{name.lower()}")'
+            )
         return NamedAgent(thing, name=name)
     elif inspect.iscoroutinefunction(getattr(thing, "reply", None)):
         return AsyncCallableAgent(thing.reply, name=name, wants_view=True)

@@ -1,6 +1,7 @@
-"""A seat as numbers: features of what it reads, an index into its menu of what it says.
+"""Seats as numbers: features of what is read, an index into a menu for what is said.
 
-For learners that know no text (Stable-Baselines3, tabular methods, bandits).
+For learners that know no text (Stable-Baselines3, RLlib, tabular methods, bandits): one
+seat as a Gymnasium environment, or several at once as a PettingZoo ParallelEnv.
 """
 
 from collections.abc import Mapping
@@ -10,13 +11,18 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+from pettingzoo import ParallelEnv
 
-from superalign_env.errors import InvalidOption, ProtocolError
+from superalign_env.asking import ask
+from superalign_env.callables import as_agent
+from superalign_env.episodes import Cases
+from superalign_env.errors import InvalidOption, ProtocolError, hint, nearest
 from superalign_env.features import LIMIT, Features, Vector, read_features
-from superalign_env.game import OnInvalid
-from superalign_env.one_seat import OneSeatEnv
+from superalign_env.game import Game, OnInvalid
+from superalign_env.one_seat import MOST_SKIPPED, OneSeatEnv
 from superalign_env.protocols import Scenario
-from superalign_env.types import Seat, View
+from superalign_env.rewards import paid
+from superalign_env.types import Reply, Seat, View
 
 
 class NumericEnv(gymnasium.Env[Vector, np.int64]):
@@ -76,10 +82,7 @@ class NumericEnv(gymnasium.Env[Vector, np.int64]):
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return which indices [choices] name an entry of the menu directly."""
-        group = self.seat_env.game.group
-        seat = self.seat_env.seat
-        size = len(self.seat_env.game.view(seat).menu) if seat in group else 0
-        return np.arange(self.choices) < size
+        return _mask(self.seat_env.game, self.seat_env.seat, self.choices)
 
     def _observe(self, info: Mapping[str, Any]) -> Vector:
         view = info.get("view")
@@ -120,6 +123,178 @@ def numeric_env(
     """
     env = OneSeatEnv(scenario, seat=seat, others=others, seed=seed, on_invalid=on_invalid)
     return NumericEnv(env, features=features, choices=choices)
+
+
+Numbers = dict[Seat, Vector]
+Infos = dict[Seat, dict[str, Any]]
+
+
+class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
+    """Several seats at once, each with a `Box` of features and a `Discrete` choice.
+
+    Actions mean what they mean in `NumericEnv`. A step takes what every seat says that is
+    asked (``infos[seat]["asked"]``), and plays on until one of these seats is asked again:
+    the others are held by agents. Actions of seats that are not asked are ignored, and their
+    observations are 0. All seats end together.
+
+    Args:
+        scenario: the rules; views of the seats that are played must have menus.
+        others: agents of the other seats; none when absent.
+        features: what is seen; `HashedText()` when absent.
+        choices: number of actions, best the length of the longest menu.
+        seed: the run's seed until `reset` names another.
+        on_invalid: see `superalign_env.aec.RawAECEnv`.
+
+    Raises:
+        InvalidOption: fewer than two choices, a seat that does not exist, or none left.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012 - PettingZoo's declaration
+
+    def __init__(
+        self,
+        scenario: Scenario[Any],
+        *,
+        others: Mapping[Seat, Any] | None = None,
+        features: Features | None = None,
+        choices: int = 32,
+        seed: int = 0,
+        on_invalid: OnInvalid = "penalise",
+    ) -> None:
+        if choices < 2:
+            raise InvalidOption(f"choices must be at least 2, not {choices}")
+        for seat in others or {}:
+            if seat not in scenario.seats:
+                said = hint(
+                    nearest(seat, scenario.seats), scenario.seats, listed="its seats"
+                )
+                raise InvalidOption(f"{scenario.id} has no seat {seat!r}; {said}")
+        self.metadata = {**self.metadata, "name": scenario.id.replace("-", "_")}
+        self.render_mode = None
+        self.scenario = scenario
+        self.others = {seat: as_agent(agent) for seat, agent in (others or {}).items()}
+        self.features = read_features(features)
+        self.choices = choices
+        self.possible_agents = [seat for seat in scenario.seats if seat not in self.others]
+        if not self.possible_agents:
+            raise InvalidOption("every seat is held by an agent; leave one out of others")
+        self.agents: list[Seat] = []
+        self._cases = Cases(scenario, seed=seed, on_invalid=on_invalid)
+        shape = (self.features.size,)
+        self.observation_spaces = {
+            seat: spaces.Box(-LIMIT, LIMIT, shape, dtype=np.float32)
+            for seat in self.possible_agents
+        }
+        self.action_spaces = {
+            seat: spaces.Discrete(choices) for seat in self.possible_agents
+        }
+
+    def observation_space(self, agent: Seat) -> spaces.Space[Vector]:
+        """Return the observation space of a seat, always the same object."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: Seat) -> spaces.Space[np.int64]:
+        """Return the action space of a seat, always the same object."""
+        return self.action_spaces[agent]
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Numbers, Infos]:
+        """Start case 0 of a seed, or the next case in which one of these seats is asked.
+
+        Raises:
+            ProtocolError: one of them has no menu, or none is asked in many cases.
+        """
+        for _ in range(MOST_SKIPPED):
+            self.game: Game = self._cases.next(seed, options)
+            seed = options = None
+            _, infos = self._play({})
+            if not self.game.over:
+                self.agents = self.possible_agents[:]
+                return self._observe(), infos
+        raise ProtocolError(
+            f"none of {', '.join(self.possible_agents)} was asked in {MOST_SKIPPED} cases; "
+            "look at the other agents, or at the scenario's options"
+        )
+
+    def step(
+        self, actions: dict[Seat, np.int64]
+    ) -> tuple[Numbers, dict[Seat, float], dict[Seat, bool], dict[Seat, bool], Infos]:
+        """Say one entry of the menu for every seat that is asked.
+
+        Raises:
+            ProtocolError: a seat that is asked has no action, or no menu.
+        """
+        if not self.agents:
+            return {}, {}, {}, {}, {}
+        asked = [seat for seat in self.game.group if seat in self.agents]
+        missing = [seat for seat in asked if seat not in actions]
+        if missing:
+            raise ProtocolError(
+                f"{', '.join(missing)} must speak now (infos[seat]['asked'] is 1) but has no "
+                "action"
+            )
+        said = {seat: entry(self.game.view(seat), int(actions[seat])) for seat in asked}
+        earned, infos = self._play(said)
+        ending = self.game.ending
+        over = ending is not None and ending.kind == "terminated"
+        cut = ending is not None and not over
+        seats, self.agents = self.agents, [] if ending else self.agents
+        ended, stopped = dict.fromkeys(seats, over), dict.fromkeys(seats, cut)
+        return self._observe(), earned, ended, stopped, infos
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _play(self, said: dict[Seat, str]) -> tuple[dict[Seat, float], Infos]:
+        """Advance until one of these seats is asked (again).
+
+        Returns:
+            Their pay since, and their infos.
+        """
+        game = self.game
+        earned = dict.fromkeys(self.possible_agents, 0.0)
+        parts: dict[Seat, dict[str, float]] = {seat: {} for seat in self.possible_agents}
+        while game.ending is None and (said or not set(game.group) & set(earned)):
+            replies = [
+                Reply(said[seat])
+                if seat in said
+                else ask(self.others[seat], [game.view(seat)])[0]
+                for seat in game.group
+            ]
+            said = {}
+            for reward in game.step(replies).rewards:
+                value = paid(reward, self.scenario.weights)
+                if value is not None and reward.seat in earned:
+                    earned[reward.seat] += value
+                    mine = parts[reward.seat]
+                    mine[reward.part] = mine.get(reward.part, 0.0) + value
+        infos = {
+            seat: {
+                "asked": int(seat in game.group),
+                "parts": parts[seat],
+                "action_mask": _mask(game, seat, self.choices).astype(np.int8),
+            }
+            for seat in earned
+        }
+        return earned, infos
+
+    def _observe(self) -> Numbers:
+        found = dict.fromkeys(
+            self.possible_agents, np.zeros(self.features.size, np.float32)
+        )
+        for seat in self.game.group:
+            if seat in found:
+                view = self.game.view(seat)
+                entry(view, 0)
+                found[seat] = self.features(view)
+        return found
+
+
+def _mask(game: Game, seat: Seat, choices: int) -> NDArray[np.bool_]:
+    """Return which indices [choices] name an entry of a seat's menu directly."""
+    size = len(game.view(seat).menu) if seat in game.group else 0
+    return np.arange(choices) < size
 
 
 def entry(view: View, action: int) -> str:

@@ -23,7 +23,7 @@ from superalign_env.protocols import Scenario
 from superalign_env.rewards import paid
 from superalign_env.types import Reply, Seat
 
-_MOST_SKIPPED = 1000
+MOST_SKIPPED = 1000
 """Cases in a row without a turn of the seat, after which something must be wrong."""
 
 
@@ -81,14 +81,14 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
             ProtocolError: it is asked in none of many cases.
         """
         super().reset(seed=seed)
-        for _ in range(_MOST_SKIPPED):
+        for _ in range(MOST_SKIPPED):
             self.game: Game = self._cases.next(seed, options)
             seed = options = None
             _, parts = self._play_others(None)
             if not self.game.over:
                 return self._observe(), self._info(parts)
         raise ProtocolError(
-            f"{self.seat} was asked in none of {_MOST_SKIPPED} cases; the last one ended with "
+            f"{self.seat} was asked in none of {MOST_SKIPPED} cases; the last one ended with "
             f"{self.game.ending}. Look at the other agents, or at the scenario's options"
         )
 

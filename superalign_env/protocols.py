@@ -1,7 +1,8 @@
 """What plug-ins provide. Structural: nothing here needs to be inherited from."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from pathlib import Path
+from typing import Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from superalign_env.types import (
     Episode,
     Gold,
     Grade,
+    Paid,
     Reply,
     Role,
     Seat,
@@ -98,6 +100,56 @@ class Stateful(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
+        ...
+
+
+def remembers(agent: object) -> TypeGuard[Stateful]:
+    """Return whether an agent has a memory that a resumed run must restore.
+
+    The ``state_dict`` of a torch module is none: it holds weights, which are no JSON.
+    """
+    return isinstance(agent, Stateful) and not hasattr(agent, "named_parameters")
+
+
+OnStep = Callable[[int, Mapping[str, float]], object]
+"""Called with 1, 2, 3, … and the numbers of each update."""
+
+
+@runtime_checkable
+class Learner(Agent, Protocol):
+    """An agent that improves itself: a table, a GRU, anything that learns from pay.
+
+    ``superalign train`` plays episodes with it, pays them, and hands them to `improve`.
+    `superalign_training.testing.check_learner` checks it; docs/your_policy.md shows two.
+
+    * `act` draws all randomness from ``view.seed`` and changes nothing that it learned.
+    * The same learner, episodes and seed give the same learner, to the byte.
+    * It can be copied by `copy.deepcopy`, or is named by its class (``module:Class``) and
+      begins the same whenever it is made.
+    """
+
+    def improve(
+        self, episodes: Sequence[Paid], *, seed: int, on_step: OnStep
+    ) -> Mapping[str, float]:
+        """Learn from episodes that it has just played, once.
+
+        Args:
+            episodes: of every seat that it holds; ``episode.turns`` lists what each seat was
+                shown, what it said and what that paid. Never empty.
+            seed: of everything random in learning; another one for every call.
+            on_step: may be called where there are several updates.
+
+        Returns:
+            Finite numbers by name, recorded as metrics of this step (``{"loss": 0.3}``).
+        """
+        ...
+
+    def save(self, folder: Path) -> object:
+        """Write all that was learned, and what learning goes on with: always the same bytes."""
+        ...
+
+    def load(self, folder: Path) -> object:
+        """Become the learner that `save` wrote: it acts and goes on learning as that one."""
         ...
 
 

@@ -98,7 +98,7 @@ class Sb3Agent:
     def act(self, views: Sequence[View]) -> list[Reply]:
         """Return one reply per view, in order; a view without a menu gets an error."""
         able = [view for view in views if view.menu]
-        chosen = iter(self._choose(able) if able else ())
+        chosen = iter(self.actions(able) if able else ())
         return [
             Reply(entry(view, next(chosen)), finish="stop", policy=self.policy)
             if view.menu
@@ -111,8 +111,8 @@ class Sb3Agent:
             for view in views
         ]
 
-    def _choose(self, views: Sequence[View]) -> list[int]:
-        """Return the action for every view."""
+    def actions(self, views: Sequence[View]) -> list[int]:
+        """Return the action that is taken in each view: of a menu's entries, counted round."""
         rows = np.stack([self.features(view) for view in views])
         scores = self._scores(torch.as_tensor(rows, device=self.policy_net.device))
         draws = torch.as_tensor(uniforms([view.seed for view in views], 1)[:, 0])

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from superalign_env.asking import Anyone, name_of, waits
 from superalign_env.canonical import content_hash
 from superalign_env.errors import InvalidOption, ProtocolError
-from superalign_env.protocols import Scenario, Stateful
+from superalign_env.protocols import Scenario, remembers
 from superalign_env.types import Episode, Seat, Task
 
 _LEAST = 32
@@ -136,7 +136,7 @@ class Player:
             InvalidOption: names the seat whose agent cannot travel, or the scenario.
         """
         for seat, agent in self._agents.items():
-            if waits(agent) and isinstance(agent, Stateful):  # before it costs anything
+            if waits(agent) and remembers(agent):  # before it costs anything
                 raise InvalidOption(
                     f"{seat} ({name_of(agent)}) waits for its replies and keeps account of "
                     "them, which would be lost in another process; use "
@@ -164,7 +164,7 @@ class Player:
         return {
             seat: content_hash(agent.state_dict())
             for seat, agent in self._agents.items()
-            if isinstance(agent, Stateful)
+            if remembers(agent)
         }
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.game import Game, OnInvalid, episode_id
 from superalign_env.lookup import make_scenario
-from superalign_env.protocols import EpisodeSink, PreparingSink, Scenario, Stateful
+from superalign_env.protocols import EpisodeSink, PreparingSink, Scenario, remembers
 from superalign_env.rollout.blocks import Player, Plays, Recorder, blocks
 from superalign_env.rollout.executors import (
     Executor,
@@ -264,7 +264,7 @@ class Rollouts:
             group=self.group,
             fork_at=self.fork_at,
             # A copy would not have the memories that a stateful agent keeps by episode.
-            copies=not any(isinstance(agent, Stateful) for agent in self.agents.values()),
+            copies=not any(remembers(agent) for agent in self.agents.values()),
         )
 
     def _make(self, key: EpisodeKey) -> Game:

@@ -1,6 +1,7 @@
 """Does an agent keep its contract?"""
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from superalign_env.asking import Anyone, ask, name_of, waits
 from superalign_env.callables import as_agent
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import NotReproducible, ProtocolError
-from superalign_env.protocols import Stateful
+from superalign_env.protocols import Learner, Stateful
 from superalign_env.spaces import flaw
 from superalign_env.testing.elsewhere import asked_elsewhere
 from superalign_env.types import AgentSpec, Message, Reply, Turn, View
@@ -39,6 +40,9 @@ def check_agent(
     that `copy.deepcopy` cannot copy (it holds a lock, a connection): give it
     ``__deepcopy__``.
 
+    A ``state_dict`` of tensors is no memory: it is left alone, and a warning says how such an
+    agent can learn in a run.
+
     Args:
         agent: an agent, or anything that `as_agent` takes.
         views: what to ask; some of every role when absent.
@@ -57,8 +61,9 @@ def check_agent(
     views = example_views() if views is None else list(views)
     if not views:
         raise ProtocolError("check_agent needs at least one view")
-    pristine = _twin(player) if isinstance(player, Stateful) else None
-    state = _state_of(player) if isinstance(player, Stateful) else None
+    remembering = isinstance(player, Stateful) and not _has_weights(player)
+    pristine = _twin(player) if remembering else None
+    state = _state_of(player) if remembering else None
     before = to_json(views)
     first = _asked(player, views, timeout)
     if to_json(views) != before:
@@ -170,6 +175,30 @@ def _check_same(
         again = asking(_renamed(views, f"{how}: second"))
         _require_same(player, again, in_order, how)
         _require_same(player, in_order, first, how)
+
+
+def _has_weights(player: Any) -> bool:
+    """Return whether a ``state_dict`` is that of a torch module; say how it can be trained."""
+    try:
+        found = hasattr(player, "named_parameters") or _tensors(player.state_dict())
+    except Exception:  # what a plug-in raises is said where its memory is checked
+        return False
+    if found and not isinstance(player, Learner):
+        warnings.warn(
+            f"{name_of(player)} holds weights: its state_dict is that of a torch module, and "
+            "no memory. It plays as it is; to train it in a run, implement Learner (act, "
+            "improve, save, load), see docs/your_policy.md",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return found
+
+
+def _tensors(value: Any) -> bool:
+    """Return whether there are tensors in a value; their package is not imported for it."""
+    if isinstance(value, Mapping):
+        return any(map(_tensors, value.values()))
+    return type(value).__module__.partition(".")[0] == "torch"
 
 
 def _twin(player: Any) -> Any:

@@ -6,7 +6,7 @@ JSON round trip is exact. Every field is written, defaults too: msgspec would re
 a default by its identity, and equal values would have two JSON forms.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -236,3 +236,35 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
     def failed(self) -> bool:
         """Whether an agent's failure ended it: what was said and paid until then is no opinion."""
         return self.ending.kind == "failed"
+
+
+class PaidTurn(NamedTuple):
+    """One turn of a seat: what it was shown, what it said, what that paid."""
+
+    view: View
+    text: str
+    pay: float
+
+
+class Paid(msgspec.Struct, frozen=True, gc=False):
+    """An episode as one seat played it, with the settled pay of its turns."""
+
+    episode: Episode
+    """The record without what only the truth says: no grades, events, planted answers or
+    queries, and paid parts alone."""
+    seat: Seat
+    pay: dict[int, float]
+    """Turn of the episode → pay. What is earned between two turns counts for the earlier."""
+    views: dict[int, View]
+    """Turn of the episode → what the seat was shown."""
+
+    @property
+    def total(self) -> float:
+        """Pay of the whole episode."""
+        return sum(self.pay.values())
+
+    @property
+    def turns(self) -> list[PaidTurn]:
+        """The seat's turns, in order."""
+        said = {u.turn: u.text for u in self.episode.utterances if u.seat == self.seat}
+        return [PaidTurn(self.views[n], said[n], self.pay[n]) for n in sorted(self.pay)]

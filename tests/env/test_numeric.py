@@ -9,12 +9,13 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from pettingzoo.test import parallel_api_test
 
 from superalign_agents.scripted import RandomMenu
 from superalign_env.errors import InvalidOption, ProtocolError
 from superalign_env.features import LIMIT, HashedText, _digest, read_features
 from superalign_env.making import make_scenario
-from superalign_env.numeric import entry, numeric_env
+from superalign_env.numeric import NumericParallelEnv, entry, numeric_env
 from superalign_env.types import Brief, Message, Turn, View
 from superalign_scenarios.echo import Echo
 
@@ -202,3 +203,74 @@ def test_options_make_the_same_features_again():
 def test_features_that_make_no_sense_are_refused(options):
     with pytest.raises(InvalidOption):
         read_features(options)
+
+
+# ---------------------------------------------------------------- all seats at once
+
+
+@pytest.mark.parametrize(
+    ("scenario", "others"),
+    [
+        (MenuEcho(max_cycles=4), {}),
+        (make_scenario("red-team"), {}),
+        (make_scenario("red-team", critics=2), {"attacker_0": RandomMenu()}),
+        (make_scenario("weak-to-strong"), {}),
+    ],
+)
+def test_all_seats_with_menus_pass_pettingzoos_checker(scenario, others):
+    env = NumericParallelEnv(scenario, others=others)
+    assert env.possible_agents == [s for s in scenario.seats if s not in others]
+    parallel_api_test(env, num_cycles=200)
+
+
+def parallel_case(env, action, seed=5):
+    """Play one case; return (observation, pay, infos) of every step."""
+    seen, infos = env.reset(seed=seed)
+    steps = [(seen, {}, infos)]
+    while env.agents:
+        chosen = {seat: np.int64(action(seat)) for seat in env.agents}
+        seen, pay, _, _, infos = env.step(chosen)
+        steps.append((seen, pay, infos))
+    return steps
+
+
+def test_only_who_is_asked_sees_speaks_and_has_a_mask():
+    env = NumericParallelEnv(make_scenario("red-team", vanilla=0.0), choices=40)
+    steps = parallel_case(env, lambda seat: 1)
+    asked = [[s for s in env.possible_agents if infos[s]["asked"]] for _, _, infos in steps]
+    assert asked == [["attacker_0"], ["learner_0"], ["critic_0"], []]
+    for (seen, _, infos), who in zip(steps, asked, strict=True):
+        for seat in env.possible_agents:
+            assert seen[seat].any() == (seat in who)
+            assert infos[seat]["action_mask"].any() == (seat in who)
+    assert steps[1][2]["learner_0"]["action_mask"].tolist() == [1, 1] + [0] * 38
+
+
+def test_pay_is_that_of_the_one_seat_view_and_of_the_parts():
+    """Seats that an agent holds earn the same as those that are played by number."""
+    scenario = MenuEcho(max_cycles=4)
+    both = parallel_case(NumericParallelEnv(scenario), lambda seat: 2)
+    total = {s: sum(pay.get(s, 0.0) for _, pay, _ in both) for s in scenario.seats}
+    assert total["speaker_0"] >= 3.0  # from the second cycle on each hears its own word
+    lone = numeric_env(scenario, "speaker_0", others={"speaker_1": lambda text: WORDS[2]})
+    lone.reset(seed=5)
+    pay, over = 0.0, False
+    while not over:
+        _, earned, over, _, _ = lone.step(np.int64(2))
+        pay += earned
+    assert total["speaker_0"] == pay
+    for _, earned, infos in both[1:]:
+        assert earned == {s: sum(infos[s]["parts"].values()) for s in scenario.seats}
+
+
+def test_a_seat_without_a_menu_is_refused_and_may_be_held_by_an_agent():
+    with pytest.raises(ProtocolError, match="no menu"):
+        NumericParallelEnv(Echo()).reset(seed=1)
+    with pytest.raises(InvalidOption, match="has no seat"):
+        NumericParallelEnv(Echo(), others={"speker_0": RandomMenu()})
+    with pytest.raises(InvalidOption, match="leave one out"):
+        NumericParallelEnv(Echo(), others=dict.fromkeys(Echo.seats, RandomMenu()))
+    env = NumericParallelEnv(MenuEcho())
+    env.reset(seed=1)
+    with pytest.raises(ProtocolError, match="speaker_1 must speak now"):
+        env.step({"speaker_0": np.int64(0)})

@@ -11,10 +11,12 @@ from superalign_training.algorithms import Cases, Section, batch_of, likelihood
 from superalign_training.algorithms.dpo import Dpo
 from superalign_training.algorithms.grpo import Grpo
 from superalign_training.algorithms.kto import Kto
+from superalign_training.algorithms.own import Own
 from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.reward_model import RewardModel
 from superalign_training.algorithms.rloo import Rloo
+from superalign_training.algorithms.sb3.ppo import Sb3Ppo
 from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.experience import Live
@@ -39,7 +41,21 @@ PENALISED = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(registry.entries("algorithm")))
+SELVES = {"own": Own(), "sb3-ppo": Sb3Ppo()}
+"""Learners that improve themselves: test_own_policies.py."""
+
+
+def test_every_shipped_algorithm_is_checked():
+    assert set(SHIPPED) | set(SELVES) == set(registry.entries("algorithm"))
+
+
+@pytest.mark.parametrize("name", SELVES)
+def test_who_plays_for_a_learner_is_sent_to_its_own_check(name):
+    with pytest.raises(ProtocolError, match="check that one with check_learner"):
+        check_algorithm(SELVES[name])
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_algorithm_keeps_the_contract(name, tmp_path):
     algorithm = SHIPPED[name]
     if name == "reward-model":

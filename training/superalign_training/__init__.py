@@ -61,6 +61,10 @@ PLUGINS: "Table" = {
             "superalign_training.algorithms.kto:Kto",
             "Kahneman-Tversky optimisation on opinions about single answers",
         ),
+        "own": (
+            "superalign_training.algorithms.own:Own",
+            "a learner of yours that improves itself: how much it plays",
+        ),
         "ppo": (
             "superalign_training.algorithms.ppo:Ppo",
             "proximal policy optimisation with a learned value function",
@@ -76,6 +80,10 @@ PLUGINS: "Table" = {
         "rloo": (
             "superalign_training.algorithms.rloo:Rloo",
             "REINFORCE with a leave-one-out baseline, on environment rewards",
+        ),
+        "sb3-ppo": (
+            "superalign_training.algorithms.sb3.ppo:Sb3Ppo",
+            "Stable-Baselines3's PPO on features and menus, for the agent sb3",
         ),
         "sft": (
             "superalign_training.algorithms.sft:Sft",

@@ -9,10 +9,11 @@ import msgspec
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, SuperalignError, hint, nearest
-from superalign_env.lookup import scenario_id
-from superalign_env.types import Role
+from superalign_env.lookup import named_object, scenario_id
+from superalign_env.types import Role, role_of
 from superalign_training.algorithms.algorithm import Algorithm, experience_kinds
 from superalign_training.algorithms.making import make_algorithm
+from superalign_training.algorithms.own import Own
 
 AgentReference = str | dict[str, Any]
 """``micro/3``, a folder, ``keyword``, ``same:learner``, or ``{id: …, key: value}``."""
@@ -29,6 +30,9 @@ BY_SCENARIO = "by_scenario"
 OBJECT = "object:"
 """``object:module.Class``: an agent that was given as a Python object."""
 
+LEARNER = "learner:"
+"""``learner:module.Class``: a `Learner` that was given as a Python object."""
+
 
 def has_weights(reference: AgentReference) -> bool:
     """Whether a reference can name something that is trained.
@@ -41,9 +45,90 @@ def has_weights(reference: AgentReference) -> bool:
     return name == "transformer" or name not in registry.entries("agent")
 
 
+def is_somebodys(reference: AgentReference) -> bool:
+    """Whether a reference names a class, a function or an object of somebody's."""
+    name = reference if isinstance(reference, str) else str(reference.get("id"))
+    kind, _, rest = name.partition(":")
+    dotted = all(part.isidentifier() for part in kind.split("."))
+    return bool(rest) and dotted and kind not in ("hf", "endpoint", "same")
+
+
+def is_learner(reference: AgentReference) -> bool:
+    """Whether a reference names a `Learner`: an agent that improves itself.
+
+    Raises:
+        InvalidOption: ``module:attribute`` that cannot be imported.
+    """
+    name = reference if isinstance(reference, str) else str(reference.get("id"))
+    if name.startswith(LEARNER):
+        return True
+    known = registry.entries("agent").get(name)
+    if known is not None:
+        if known.package.startswith("superalign_"):
+            return False  # none of ours; looking would import torch
+        named: Any = registry.load("agent", name)
+    elif is_somebodys(reference) and not name.startswith(OBJECT):
+        named = named_object(name, what="agent")
+    else:
+        return False
+    return all(callable(getattr(named, do, None)) for do in ("improve", "save", "load"))
+
+
 def learns_by_pay(algorithm: Algorithm[Any]) -> bool:
     """Whether an algorithm learns from episodes, and not from lessons."""
-    return "episodes" in experience_kinds(algorithm)
+    return not experience_kinds(algorithm).isdisjoint(("episodes", "paid"))
+
+
+def require_able(
+    role: Role,
+    lineup: Mapping[Role, AgentReference],
+    reference: AgentReference,
+    algorithms: Sequence[Algorithm[Any]],
+) -> None:
+    """Raise unless who holds a role can learn by its algorithms.
+
+    Args:
+        role: that shall learn.
+        lineup: that names its holder.
+        reference: who that is: of ``same:learner``, the learner's.
+        algorithms: of the role.
+
+    Raises:
+        ValueError: says why not, and what to do.
+    """
+    flaw = _inability(f"lineup.{role}={lineup[role]}", reference, algorithms)
+    if flaw:
+        raise ValueError(f"train.{role}: {flaw}, or freeze it with train.{role}=null")
+
+
+def _inability(
+    named: str, reference: AgentReference, algorithms: Sequence[Algorithm[Any]]
+) -> str:
+    """Return why an agent cannot learn by algorithms, and what to do; empty if it can."""
+    ids = ", ".join(one.id for one in algorithms)
+    chosen: Sequence[object] = algorithms
+    own = [one for one in chosen if isinstance(one, Own)]
+    improves = is_learner(reference)
+    if own and len(algorithms) > 1:
+        return f"[{ids}]: {own[0].id} has its learner to itself; name it alone"
+    if improves and not own:
+        return (
+            f"{named} improves itself, {ids} cannot; leave the algorithm out (or say own)"
+        )
+    if own and not own[0].agent and not improves:
+        return (
+            f"{named} does not improve itself; name a Learner (my_package:MyLearner, "
+            "docs/your_policy.md), or an algorithm for a policy (ppo, grpo, rloo, reinforce)"
+        )
+    if own or has_weights(reference):
+        return ""
+    cure = "give it a policy (micro/3, a folder, hf:org/name)"
+    if is_somebodys(reference):
+        return (
+            f"{named} has no weights that {ids} can train: implement Learner (act, improve, "
+            f"save, load: docs/your_policy.md), {cure}"
+        )
+    return f"{named} has no weights to train; {cure}"
 
 
 def plain_name(scenario: str) -> str:
@@ -111,7 +196,9 @@ def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
 def filled(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return lineup and algorithms as given, filled up from the scenario's preset.
 
-    A preset's algorithm is left out where whoever was named instead has no weights.
+    A preset's algorithm is left out where whoever was named instead has no weights. A
+    `Learner` improves itself unless it is frozen. An algorithm that trains one kind of agent
+    alone names it, for roles that hold whatever the preset says.
     """
     preset = scenario_preset(str(given.get("scenario", "red-team")))
     named, wanted = given.get("lineup") or {}, given.get("train") or {}
@@ -123,11 +210,19 @@ def filled(given: Mapping[str, Any]) -> dict[str, Any]:
     train: dict[str, Any] = {}
     for role, algorithms in preset.get("train", {}).items():
         train[role] = _algorithms(algorithms, role) if _can_learn(role, lineup) else None
+    for role, holder in lineup.items():
+        if role not in wanted and role_of(role) == role and is_learner(holder):
+            train[role] = (Own(),)
     for role, chosen in wanted.items():
+        if isinstance(chosen, Mapping) and is_learner(lineup.get(role, "")):
+            train[role] = train.get(role) or (Own(),)
         changes = isinstance(chosen, Mapping) and "id" not in chosen
         if changes and train.get(role, ()) is None:
             continue  # changes what was left out
         train[role] = _algorithms(chosen, role, default=train.get(role) or ())
+        for algorithm in train[role] or ():
+            if isinstance(algorithm, Own) and algorithm.agent and role not in named:
+                lineup[role] = algorithm.agent
     return {"lineup": lineup, "train": train}
 
 

@@ -18,6 +18,7 @@ from transformers.utils.logging import disable_progress_bar
 from superalign_agents.devices import require_device
 from superalign_env.asking import Anyone
 from superalign_env.callables import as_agent
+from superalign_env.protocols import Learner
 from superalign_env.store import TRAINING, Run
 from superalign_env.store.room import room_for
 from superalign_env.types import Role, Seat
@@ -32,7 +33,13 @@ from superalign_training.evaluation.outcome_summary import (
 )
 from superalign_training.evaluation.refusals import ASKED
 from superalign_training.evaluation.summary import Summary, summarise
-from superalign_training.lineup import OBJECT, AgentReference, merged, preset_settings
+from superalign_training.lineup import (
+    LEARNER,
+    OBJECT,
+    AgentReference,
+    merged,
+    preset_settings,
+)
 from superalign_training.loggers import Logging, make_loggers
 from superalign_training.loop.cast import first_policies
 from superalign_training.loop.chain import Chain, first_chain
@@ -64,10 +71,11 @@ class SelfPlay:
         preset: what settings start from: ``hardened``, ``quick`` …
         lineup: role or seat → who holds it: an agent reference (``micro/3``, a folder,
             ``keyword``), a mapping with an ``id`` and options of the agent, among them
-            ``adapter`` (LoRA), or an agent itself. ``same:learner`` seats one policy in
-            several roles. Roles that are not named have the scenario's preset.
-        train: role → the algorithm by which it learns (``"ppo"``, ``{"id": "ppo", "learning_rate":
-            1e-3}``), a list of them, or None for a role that does not learn.
+            ``adapter`` (LoRA), or an agent itself. A `Learner` is copied: the one given
+            stays as it was. ``same:learner`` seats one policy in several roles. Roles that
+            are not named have the scenario's preset.
+        train: role → the algorithm by which it learns (``"ppo"``, ``{"id": "ppo",
+            "learning_rate": 1e-3}``), a list of them, or None for a role that does not learn.
         human: the simulated annotator's accuracy, group and bias; None asks nobody.
         budget: share of each round's episodes that the human is asked about.
         watcher: is told how it goes; nobody when absent.
@@ -157,9 +165,10 @@ def _referred(
         elif isinstance(holder, Mapping):
             named[role] = dict(holder)
         else:
-            kind = type(holder)
-            reference = f"{OBJECT}{kind.__module__}.{kind.__qualname__}/{role}"
-            named[role], objects[reference] = reference, as_agent(holder)
+            agent, kind = as_agent(holder), type(holder)
+            prefix = LEARNER if isinstance(agent, Learner) else OBJECT
+            reference = f"{prefix}{kind.__module__}.{kind.__qualname__}/{role}"
+            named[role], objects[reference] = reference, agent
     return named, objects
 
 

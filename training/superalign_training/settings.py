@@ -20,6 +20,7 @@ from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.types import Role
 from superalign_training.alarms import AlarmRules, check_alarms, default_alarms
 from superalign_training.algorithms.making import AnyAlgorithm, OnPolicy, Supervised
+from superalign_training.algorithms.own import Own
 from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.supervision import Supervise
 from superalign_training.evaluation.capability_settings import Capability
@@ -33,9 +34,9 @@ from superalign_training.lineup import (
     SAME,
     AgentReference,
     filled,
-    has_weights,
     is_same,
     learns_by_pay,
+    require_able,
 )
 from superalign_training.loggers import LogTo
 from superalign_training.risks.settings import Conform, Discover, Gate
@@ -238,12 +239,7 @@ class Settings(Section):
                     f"train.{role}: nobody holds a role {role}; {known}, or add "
                     f"lineup.{role}=micro/3 if the scenario has that role"
                 )
-            if not has_weights(self.reference(role)):
-                raise ValueError(
-                    f"train.{role}: lineup.{role}={self.lineup[role]} has no weights to "
-                    f"train; give it a policy (micro/3, a folder, hf:org/name), or freeze it "
-                    f"with train.{role}=null"
-                )
+            require_able(role, self.lineup, self.reference(role), self.train[role] or ())
         if not self.learning:
             raise ValueError(
                 "nobody learns; name an algorithm for a role that holds a policy, as in "
@@ -288,6 +284,11 @@ class Settings(Section):
         """Return the algorithms by which a role learns from episodes that it plays."""
         found = [one for one in self.train.get(role) or () if learns_by_pay(one)]
         return tuple(cast(list[OnPolicy], found))
+
+    def own(self, role: Role) -> Own | None:
+        """Return how much a role plays that improves itself; None if it does not."""
+        algorithms: tuple[object, ...] = self.train.get(role) or ()
+        return next((one for one in algorithms if isinstance(one, Own)), None)
 
     def by_lessons(self, role: Role) -> tuple[Supervised, ...]:
         """Return the algorithms by which a role learns from lessons."""

@@ -6,7 +6,7 @@ from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.trainers.arguments import OnStep
 from superalign_training.policy import Policy
 
-Kind = Literal["examples", "preferences", "opinions", "episodes"]
+Kind = Literal["examples", "preferences", "opinions", "episodes", "paid"]
 """A kind of experience."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -40,7 +40,9 @@ class Algorithm(Protocol[ExperienceT_contra]):
     * ``episodes``: an `Experience`, whose ``play(first, count)`` returns the `Row`s of so
       many cases (PPO, GRPO). Live ones (``cap`` is None) are played at that moment by the
       policy's agent, so that weights may move between two calls. Of stored ones ``cap``
-      is the limit of importance weights; who cannot weigh them raises `InvalidOption`.
+      is the limit of importance weights; who cannot weigh them raises `InvalidOption`;
+    * ``paid``: `Played` episodes of a `Learner`, which improves itself (own, sb3-ppo). The
+      policy is then an `OwnPolicy`.
     """
 
     @property

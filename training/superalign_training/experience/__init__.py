@@ -2,6 +2,7 @@
 
 from superalign_training.experience.lessons import Example, Opinion, Preference
 from superalign_training.experience.live import Experience, Live, PlayCases
+from superalign_training.experience.paid import Played, paid_episodes
 from superalign_training.experience.rows import Row, learnable, training_rows
 from superalign_training.experience.stored import Stored
 
@@ -11,9 +12,11 @@ __all__ = [
     "Live",
     "Opinion",
     "PlayCases",
+    "Played",
     "Preference",
     "Row",
     "Stored",
     "learnable",
+    "paid_episodes",
     "training_rows",
 ]

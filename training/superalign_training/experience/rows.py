@@ -136,7 +136,7 @@ def _rows(episode: Episode, seat: Seat, signals: Sequence[Signal]) -> list[Row]:
         signals=signals,
         judged=episode.judged,
     )
-    earned = _by_turn(pay, seat, [turn.turn for turn, _ in spoken])
+    earned = pay_by_turn(pay, seat, [turn.turn for turn, _ in spoken])
     rows: list[Row] = []
     piece: list[tuple[Utterance, Reply]] = []
     for turn, reply in spoken:
@@ -148,7 +148,7 @@ def _rows(episode: Episode, seat: Seat, signals: Sequence[Signal]) -> list[Row]:
     return rows
 
 
-def _by_turn(
+def pay_by_turn(
     pay: Mapping[tuple[Seat, int], float], seat: Seat, turns: Sequence[int]
 ) -> dict[int, float]:
     """Return what each of a seat's turns earned, up to its next one.

@@ -15,7 +15,7 @@ from superalign_env.store import Run, Stage, fork_record
 from superalign_training.loop.chain import Chain, read_memory
 from superalign_training.loop.driver import Planned, Watcher, place_of
 from superalign_training.loop.plans import plan
-from superalign_training.policy import Checkpoint, Policy
+from superalign_training.policy import Checkpoint, Policy, require_unaltered
 from superalign_training.selfplay import KIND, SelfPlay
 from superalign_training.settings import Settings, read_settings
 from superalign_training.watching.standings import ENDS
@@ -152,7 +152,10 @@ def _check(source: Run, chain: Chain) -> None:
                     f"the checkpoint {folder} is missing; restore it from a copy, or fork "
                     "at an earlier stage"
                 )
-            Policy.load(folder, checkpoint)
+            if checkpoint.own:
+                require_unaltered(folder, checkpoint)
+            else:
+                Policy.load(folder, checkpoint)
     for memory in chain.memories.values():
         read_memory(source.path, memory)
 

@@ -18,6 +18,8 @@ from superalign_training.settings import Settings
 _CASES = 64
 _STEPS = 3
 _BATCH = 32
+_STAND_IN: AgentReference = "micro/0"
+"""Is measured where nobody learns but learners of somebody's: how fast those are, nobody knows."""
 _STAGE = 0.2
 """Seconds for a checkpoint and what else begins and ends with a course."""
 
@@ -52,11 +54,13 @@ def speed_of(settings: Settings) -> Speed:
     levels, learning = settings.levels, settings.learning
     scenario = stage_scenario(settings, split="train")
     answers = parts_of(scenario).answers
-    model = (
-        levels[len(levels) // 2]
-        if settings.generations
-        else settings.reference(answers if answers in learning else learning[0])
-    )
+    policies = [role for role in learning if not settings.own(role)]
+    if settings.generations:
+        model = levels[len(levels) // 2]
+    elif policies:
+        model = settings.reference(answers if answers in policies else policies[0])
+    else:
+        model = _STAND_IN
     policy = Policy.from_reference(_plain(model), device=settings.device)
     variant = "plain" if "plain" in variants_of(scenario) else ""
     scenario = stage_scenario(settings, split="train", variant=variant)

@@ -16,9 +16,23 @@ from superalign_training.gap.level import Level, voiced
 from superalign_training.league import Shelf
 from superalign_training.loop.chain import CHECKPOINTS, Chain
 from superalign_training.loop.driver import Bench
+from superalign_training.loop.learners import (
+    first_learner,
+    learner_of,
+    other_start,
+    trained_role,
+)
 from superalign_training.loop.playing import stage_parts
 from superalign_training.loop.residents import Residents
-from superalign_training.policy import Checkpoint, Lora, Policy, SharedBase, read_agent
+from superalign_training.policy import (
+    AnyPolicy,
+    Checkpoint,
+    Lora,
+    OwnPolicy,
+    Policy,
+    SharedBase,
+    read_agent,
+)
 from superalign_training.registered import flaws
 from superalign_training.settings import Settings
 
@@ -40,13 +54,24 @@ def policy_of(bench: Bench, role: Role, settings: Settings) -> Policy:
             compiled=bool(named.get("compiled", False)),
             recompute=bool(named.get("recompute", False)),
         )
-    policy = first_policy(role, settings, bench.residents)
+    policy = _first(role, settings, bench.residents)
     if policy.hash != found.weights:
         raise RecordDamaged(
             f"{found.reference} has other weights now than when this run began; restore "
             "them, or start a new run"
         )
     return policy
+
+
+def trainee_of(bench: Bench, role: Role, settings: Settings) -> AnyPolicy:
+    """Return the policy, or the learner, of a role as the chain says it is, to be trained.
+
+    Raises:
+        RecordDamaged: a checkpoint is missing or was altered.
+    """
+    if not bench.chain.policies[role].own:
+        return policy_of(bench, role, settings)
+    return learner_of(bench, role, settings)
 
 
 def lineup_of(bench: Bench, settings: Settings) -> dict[Role | Seat, Anyone]:
@@ -62,7 +87,7 @@ def agent_of(bench: Bench, role: Role | Seat, settings: Settings) -> Anyone:
         RecordDamaged: a checkpoint is missing or was altered.
     """
     if role in bench.chain.policies:
-        return speaker_of(bench, role, settings)
+        return player_of(bench, role, settings)
     return bench.residents.frozen(settings.reference(role), device=settings.device)
 
 
@@ -71,6 +96,32 @@ def recorded_agent(bench: Bench, role: Role, settings: Settings) -> str:
     if role in bench.chain.policies:
         return bench.chain.policies[role].agent
     return bench.run.agents.add(agent_of(bench, role, settings).spec, role=role)
+
+
+def player_of(bench: Bench, role: Role, settings: Settings) -> Agent:
+    """Return who plays for a role that learns: its policy's agent, or its learner.
+
+    Raises:
+        RecordDamaged: a checkpoint is missing or was altered.
+    """
+    found = bench.chain.policies[role]
+    if not found.own:
+        return speaker_of(bench, role, settings)
+    return bench.residents.speaker(
+        role, found, lambda: learner_of(bench, role, settings).agent
+    )
+
+
+def untrained_agent(bench: Bench, role: Role, settings: Settings) -> Agent:
+    """Return who played for a role before any training.
+
+    Raises:
+        RecordDamaged: it begins otherwise now.
+    """
+    first = first_policy(role, settings, bench.residents)
+    if isinstance(first, OwnPolicy) and first.hash != bench.chain.policies[role].original:
+        raise RecordDamaged(other_start(first))
+    return first.agent
 
 
 def speaker_of(bench: Bench, role: Role, settings: Settings) -> TransformerAgent:
@@ -147,8 +198,8 @@ def _named(reference: str, settings: Settings) -> dict[str, Any]:
     return {}
 
 
-def first_policy(role: Role, settings: Settings, residents: Residents) -> Policy:
-    """Return the policy that a role starts from.
+def first_policy(role: Role, settings: Settings, residents: Residents) -> AnyPolicy:
+    """Return the policy, or the learner, that a role starts from.
 
     Args:
         role: whose.
@@ -159,6 +210,12 @@ def first_policy(role: Role, settings: Settings, residents: Residents) -> Policy
         UnknownId: nothing is called so.
         InvalidOption: it cannot be trained.
     """
+    if settings.own(trained_role(role, settings)):
+        return first_learner(role, settings, residents)
+    return _first(role, settings, residents)
+
+
+def _first(role: Role, settings: Settings, residents: Residents) -> Policy:
     given = settings.reference(role)
     start = {"id": given} if isinstance(given, str) else dict(given)
     if role == stage_parts(settings).judges:
@@ -166,7 +223,7 @@ def first_policy(role: Role, settings: Settings, residents: Residents) -> Policy
     return _untrained(start, settings, residents, name=settings.holder(role))
 
 
-def first_policies(settings: Settings, residents: Residents) -> dict[Role, Policy]:
+def first_policies(settings: Settings, residents: Residents) -> dict[Role, AnyPolicy]:
     """Return what every policy that learns starts from, for all roles that it holds."""
     learning = {settings.holder(role) for role in settings.learning}
     return {
@@ -210,7 +267,7 @@ def shelf_of(bench: Bench, settings: Settings) -> Shelf:
     return Shelf(
         bench.run.path,
         settings.device,
-        first=lambda role: first_policy(role, settings, bench.residents),
+        first=lambda role: _first(role, settings, bench.residents),
         base=lambda reference: bench.residents.base(reference, device=settings.device),
     )
 
@@ -246,7 +303,7 @@ def keep_policy(
     bench: Bench,
     chain: Chain,
     role: Role,
-    policy: Policy,
+    policy: AnyPolicy,
     *,
     side: str | None = None,
     parent: str | None = None,

@@ -14,7 +14,7 @@ from superalign_env.store import Run
 from superalign_env.store.room import room_for
 from superalign_env.types import Role
 from superalign_training.gap.sight import Sight
-from superalign_training.policy import Checkpoint, Policy
+from superalign_training.policy import AnyPolicy, Checkpoint
 
 CHECKPOINTS = "checkpoints"
 """Folder of a run."""
@@ -99,7 +99,10 @@ class Chain(msgspec.Struct, frozen=True):
 
 
 def first_chain(
-    run: Run, policies: Mapping[Role, Policy], *, holders: Mapping[Role, Role] | None = None
+    run: Run,
+    policies: Mapping[Role, AnyPolicy],
+    *,
+    holders: Mapping[Role, Role] | None = None,
 ) -> Chain:
     """Return the chain that a run begins with, its policies registered as agents of the run.
 

@@ -25,7 +25,7 @@ from superalign_training.loop.parts import Needs
 from superalign_training.loop.recorder import MetricRecorder, Sink
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stopping import sigterm_as_interrupt
-from superalign_training.policy import Policy
+from superalign_training.policy import AnyPolicy
 
 
 class Moment(NamedTuple):
@@ -104,7 +104,7 @@ class Bench(NamedTuple):
     def on_step(
         self,
         role: Role,
-        policy: Policy,
+        policy: AnyPolicy,
         algorithm: Stepping,
         *,
         past: int = 0,

@@ -86,8 +86,13 @@ def _entries(settings: Settings, parts: Parts) -> Iterator[_Entry]:
     return _rounds(settings, parts)
 
 
-def way_of(role: Role, parts: Parts) -> Way:
-    """Return in which stage a role learns: by attacks, by planted answers, else by pay."""
+def way_of(role: Role, parts: Parts, settings: Settings) -> Way:
+    """Return in which stage a role learns: by attacks, by planted answers, else by pay.
+
+    Only policies go to school: a learner that improves itself knows nothing but pay.
+    """
+    if settings.own(role):
+        return "improve"
     if role == parts.asks and parts.can(ATTACKED):
         return "attack"
     if role == parts.judges and parts.can(PLANTED):
@@ -117,8 +122,15 @@ def left_out(settings: Settings) -> list[str]:
             f"{_listed(stages)} left out: the {role} ({_name(settings.reference(role))}) does "
             "not learn"
         )
+    for role in settings.learning:
+        if settings.own(role):
+            lines.append(
+                f"labels, vetoes and lessons do not reach the {role} "
+                f"({_name(settings.reference(role))}): it improves itself by what its plays "
+                "are paid at once"
+            )
     if settings.league.share and parts.can(LEAGUE) and not _has_league(settings, parts):
-        lines.append("the league is left out: not all of its roles learn")
+        lines.append("the league is left out: not all of its roles are policies that learn")
     if settings.budget and parts.can(JUDGED) and not parts.has_gold:
         lines.append(
             f"annotate is left out: nobody can be simulated in {parts.scenario}, which has no "
@@ -128,9 +140,9 @@ def left_out(settings: Settings) -> list[str]:
 
 
 def _idle(settings: Settings, parts: Parts) -> Iterator[tuple[Role, list[str]]]:
-    """Yield roles that do not learn, and the stages that only they have."""
+    """Yield roles that no stage teaches, and the stages that only they have."""
     for role in parts.roles:
-        way = way_of(role, parts)
+        way = "" if settings.own(role) else way_of(role, parts, settings)
         if role not in settings.learning:
             if way == "calibrate":
                 yield role, ["judge", "calibrate"]
@@ -150,7 +162,7 @@ def _name(reference: AgentReference) -> str:
 
 def _rounds(settings: Settings, parts: Parts) -> Iterator[_Entry]:
     """Judge → evaluate, rounds with an evaluation each, test at the end."""
-    if parts.judges in ("", *settings.learning):
+    if parts.judges in ("", *_taught(settings)):
         yield _Entry("judge", judge, needs=PLANTED)
     yield _Entry("evaluate", evaluate)
     for number in range(1, settings.rounds + 1):
@@ -175,7 +187,7 @@ def _hardened(settings: Settings, parts: Parts, rules: Hardening) -> Iterator[_E
                 "hardening=null"
             )
     for role in (parts.answers, parts.judges):
-        if role not in settings.learning:
+        if role not in _taught(settings):
             raise InvalidOption(
                 f"hardening teaches the {role}, who does not learn here; give it a policy and "
                 f"an algorithm (lineup.{role}=micro/3 train.{role}=sft), or set hardening=null"
@@ -200,7 +212,7 @@ def _round(
     """
     place = (generation, number)
     learning = [role for role in parts.roles if role in settings.learning]
-    if parts.asks in ("", *learning):
+    if parts.asks in ("", *_taught(settings)):
         yield _Entry("attack", attack, *place, ATTACKED)
     if settings.evaluate.survey:
         yield _Entry("survey", survey, *place, ATTACKED)
@@ -210,7 +222,7 @@ def _round(
     by_pay = [
         role
         for role in learning
-        if way_of(role, parts) == "improve" and settings.by_pay(role)
+        if way_of(role, parts, settings) == "improve" and settings.by_pay(role)
     ]
     # Once, though a policy holds several roles.
     held = {settings.holder(role): role for role in reversed(by_pay)}
@@ -219,7 +231,7 @@ def _round(
             yield _Entry(f"improve-{role}", partial(improve, role=role), *place)
     if parts.has_gold or not settings.budget:
         yield _Entry("annotate", annotate, *place, JUDGED)
-    if parts.judges in ("", *learning):
+    if parts.judges in ("", *_taught(settings)):
         yield _Entry("calibrate", calibrate, *place, PLANTED)
     if not generation:  # a generation is measured as a whole
         yield _Entry("evaluate", evaluate, *place)
@@ -229,8 +241,13 @@ def _round(
     yield _Entry("alarms", alarms, *place)
 
 
+def _taught(settings: Settings) -> list[Role]:
+    """Return the roles that policies hold which learn; who improves itself is none."""
+    return [role for role in settings.learning if not settings.own(role)]
+
+
 def _learn(settings: Settings, *roles: Role) -> bool:
-    return set(roles) <= set(settings.learning)
+    return set(roles) <= set(_taught(settings))
 
 
 def _has_league(settings: Settings, parts: Parts) -> bool:

@@ -10,13 +10,20 @@ from typing import Any, NamedTuple
 
 from superalign_env.asking import Anyone
 from superalign_env.protocols import Scenario
-from superalign_env.types import Metric, Role, Seat
+from superalign_env.types import Metric, Paid, Role, Seat
 from superalign_training.algorithms.making import OnPolicy
-from superalign_training.experience import Live, Row, training_rows
+from superalign_training.algorithms.own import Own
+from superalign_training.experience import (
+    Live,
+    Played,
+    Row,
+    paid_episodes,
+    training_rows,
+)
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.playing import play, seat_all
 from superalign_training.loop.recorder import Earnings
-from superalign_training.policy import Policy
+from superalign_training.policy import AnyPolicy, OwnPolicy, Policy
 
 Shaping = Callable[[Sequence[Row]], Sequence[Row]]
 """Rows of one batch → the same rows, other pay."""
@@ -69,12 +76,55 @@ def practise(
             fork_at=seats[0] if algorithm.fork else None,
         )
         rows = [row for seat in seats for row in training_rows(episodes, seat)]
-        earnings.add(episodes, rows)
+        earnings.add(episodes, [(row.episode, row.seat) for row in rows])
         return rows if shaping is None else shaping(rows)
 
     return algorithm.improve(
         policy,
         Live(cases),
+        seed=bench.seed_of(f"trainer-{drill.part}"),
+        on_step=lambda done, numbers: told(done, {**numbers, **earnings.take()}),
+    )
+
+
+def train_holder(
+    bench: Bench, policy: AnyPolicy, drill: Drill, algorithm: OnPolicy | Own
+) -> dict[str, float]:
+    """Improve a policy by an algorithm, or let a learner improve itself."""
+    if isinstance(policy, OwnPolicy):
+        assert isinstance(algorithm, Own)
+        return _improve_itself(bench, policy, drill, algorithm)
+    assert not isinstance(algorithm, Own)
+    return practise(bench, policy, drill, algorithm)
+
+
+def _improve_itself(
+    bench: Bench, policy: OwnPolicy, drill: Drill, own: Own
+) -> dict[str, float]:
+    """Let a learner improve itself on episodes that it plays."""
+    held = seat_all(drill.scenario, drill.agents)
+    seats = [seat for seat, agent in held.items() if agent is policy.agent]
+    earnings = Earnings()
+    told = bench.on_step(drill.role, policy, own)
+
+    def cases(first: int, count: int) -> Sequence[Paid]:
+        with policy.agent.watched() as watched:
+            episodes = play(
+                bench,
+                drill.scenario,
+                drill.agents,
+                count,
+                part=drill.part,
+                first_case=first,
+                group=own.num_generations,
+            )
+            found = paid_episodes(episodes, seats, watched.shown)
+        earnings.add(episodes, [(one.episode.id, one.seat) for one in found])
+        return found
+
+    return own.improve(
+        policy,
+        Played(cases),
         seed=bench.seed_of(f"trainer-{drill.part}"),
         on_step=lambda done, numbers: told(done, {**numbers, **earnings.take()}),
     )

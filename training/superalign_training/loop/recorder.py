@@ -11,7 +11,6 @@ from superalign_env.rewards import paid
 from superalign_env.store import Run, Stage, declare
 from superalign_env.types import Episode, Metric, Role, Seat
 from superalign_training.algorithms.trainers.arguments import OnStep
-from superalign_training.experience import Row
 
 PREFIX = "train/"
 BATCH = 1000
@@ -118,11 +117,18 @@ class Earnings:
         self._sums: dict[str, float] = {}
         self._plays = 0
 
-    def add(self, episodes: Iterable[Episode], rows: Iterable[Row]) -> None:
-        """Take in what episodes paid the seats that they gave rows of."""
+    def add(
+        self, episodes: Iterable[Episode], learners: Iterable[tuple[str, Seat]]
+    ) -> None:
+        """Take in what episodes paid.
+
+        Args:
+            episodes: that were played.
+            learners: (episode, seat) of all that is learned from.
+        """
         learned: dict[str, set[Seat]] = defaultdict(set)
-        for row in rows:
-            learned[row.episode].add(row.seat)
+        for name, seat in learners:
+            learned[name].add(seat)
         for episode in episodes:
             seats = learned.get(episode.id, set())
             self._plays += len(seats)

@@ -1,18 +1,21 @@
 """Models that lie in memory once: bases under adapters, and policies that only speak."""
 
+import copy
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from superalign_agents.references import make_agent
-from superalign_agents.transformer import TransformerAgent
 from superalign_env.asking import Anyone
 from superalign_env.canonical import to_json
 from superalign_env.errors import InvalidOption
-from superalign_training.lineup import OBJECT, AgentReference, has_weights
+from superalign_env.protocols import Agent
+from superalign_training.lineup import LEARNER, OBJECT, AgentReference, has_weights
 from superalign_training.policy import Checkpoint, SharedBase, shared_base
+
+Speaker = TypeVar("Speaker", bound=Agent)
 
 _MOST = 12
 _LARGEST = 64 * 2**20
@@ -30,7 +33,7 @@ class Residents:
         self._objects = dict(objects or {})
         self._frozen: dict[str, Anyone] = {}
         self._bases: dict[tuple[str, ...], SharedBase] = {}
-        self._speakers: OrderedDict[tuple[str, bytes], TransformerAgent] = OrderedDict()
+        self._speakers: OrderedDict[tuple[str, bytes], Any] = OrderedDict()
 
     def base(self, reference: str, *, device: str, **options: Any) -> SharedBase:
         """Return the base that a reference names: adapters of all roles stand on one.
@@ -65,13 +68,31 @@ class Residents:
             self._frozen[key] = self._made(reference, device)
         return self._frozen[key]
 
+    def fresh(self, reference: AgentReference, *, device: str) -> Anyone:
+        """Return an agent that nobody else holds: as it is before any training.
+
+        Raises:
+            UnknownId: nobody is called so.
+            InvalidOption: options that it does not take, or an object that cannot be copied.
+        """
+        made = self._made(reference, device)
+        if not isinstance(reference, str) or not reference.startswith((OBJECT, LEARNER)):
+            return made
+        try:
+            return copy.deepcopy(made)
+        except Exception as error:  # an open connection, a lock; whatever copying it raises
+            raise InvalidOption(
+                f"{type(made).__name__} cannot be copied ({error}), and a run trains a copy; "
+                "give it __deepcopy__, or name its class: lineup.ROLE=my_package:MyLearner"
+            ) from error
+
     def _made(self, reference: AgentReference, device: str) -> Anyone:
-        if isinstance(reference, str) and reference.startswith(OBJECT):
+        if isinstance(reference, str) and reference.startswith((OBJECT, LEARNER)):
             try:
                 return self._objects[reference]
             except KeyError:
                 raise InvalidOption(
-                    f"{reference.removeprefix(OBJECT)} was given as a Python object and is "
+                    f"{reference.partition(':')[2]} was given as a Python object and is "
                     "not here; pass the same lineup again: SelfPlay(lineup={…}).run(resume=True)"
                 ) from None
         plain = {"id": reference} if isinstance(reference, str) else dict(reference)
@@ -79,9 +100,7 @@ class Residents:
             plain = {"device": device, **plain}
         return make_agent(plain)
 
-    def speaker(
-        self, part: str, found: Checkpoint, read: Callable[[], TransformerAgent]
-    ) -> TransformerAgent:
+    def speaker(self, part: str, found: Checkpoint, read: Callable[[], Speaker]) -> Speaker:
         """Return who speaks with the weights of a checkpoint; nobody may train it.
 
         Args:
@@ -94,7 +113,7 @@ class Residents:
             RecordDamaged: it is missing or was altered.
         """
         key = (part, msgspec.json.encode(found))
-        agent = self._speakers.pop(key, None) or read()
+        agent: Speaker = self._speakers.pop(key, None) or read()
         if _size(agent) <= _LARGEST:
             self._speakers[key] = agent
             while len(self._speakers) > _MOST:
@@ -102,6 +121,7 @@ class Residents:
         return agent
 
 
-def _size(agent: TransformerAgent) -> int:
-    """Return the bytes of an agent's weights, those of its base included."""
-    return sum(w.numel() * w.element_size() for w in agent.model.parameters())
+def _size(agent: Agent) -> int:
+    """Return the bytes of an agent's weights, those of its base included; else 0."""
+    model = getattr(agent, "model", None)
+    return sum(w.numel() * w.element_size() for w in model.parameters()) if model else 0

@@ -10,6 +10,7 @@ from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator
 from superalign_env.types import Role, Split, role_of
+from superalign_training.loop.cast import first_policy
 from superalign_training.loop.parts import LEAGUE, parts_of
 from superalign_training.loop.plans import GENERATIONS, left_out, way_of
 from superalign_training.loop.playing import stage_scenario
@@ -57,6 +58,7 @@ def require_lineup(settings: Settings, residents: Residents) -> list[str]:
         for split in SPLITS_PLAYED:
             scenario.source.draw(generator(0), split)
     _require_pay(settings, scenario)
+    _require_taught(settings, parts_of(scenario).answers)
     return left_out(settings)
 
 
@@ -87,7 +89,10 @@ def _require_agents(settings: Settings, residents: Residents) -> None:
     for name in settings.lineup:
         reference = settings.reference(name)
         if settings.holder(name) in learning:
-            require_known(reference)
+            if settings.own(name):
+                first_policy(name, settings, residents)  # made, so that it may refuse
+            else:
+                require_known(reference)
             continue
         frozen = residents.frozen(reference, device=settings.device)
         if waits(frozen) and settings.generations:
@@ -108,7 +113,9 @@ def _require_known(
 
 def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
     """Raise unless a chain of generations can be raised in a scenario."""
-    missing = [role for role in GENERATIONS if role not in settings.learning]
+    missing = [
+        role for role in GENERATIONS if role not in settings.learning or settings.own(role)
+    ]
     if not parts_of(scenario).can(LEAGUE) or missing:
         raise InvalidOption(
             f"generations={settings.generations} needs a scenario with the variants attacked, "
@@ -120,7 +127,19 @@ def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
 def _lacking(scenario: Scenario[Any], missing: Collection[Role]) -> str:
     if not missing:
         return f"{scenario.id} declares no such variants"
-    return f"{' and '.join(missing)} {'does' if len(missing) == 1 else 'do'} not learn"
+    verb = "does" if len(missing) == 1 else "do"
+    return f"{' and '.join(missing)} {verb} not learn by an algorithm for policies"
+
+
+def _require_taught(settings: Settings, answers: Role) -> None:
+    """Raise where stages shall teach or probe weights that only a policy has."""
+    wanted = {"supervise": settings.supervise, "evaluate.survey": settings.evaluate.survey}
+    for name, value in wanted.items():
+        if value and settings.own(answers):
+            raise InvalidOption(
+                f"{name} needs a {answers} that is a policy (micro/3, a folder), and "
+                f"lineup.{answers}={settings.lineup[answers]} improves itself; leave it out"
+            )
 
 
 def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
@@ -128,7 +147,7 @@ def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
     parts = parts_of(scenario)
     holders: dict[Role, Role] = {}
     for role in settings.learning:
-        if way_of(role, parts) != "improve":
+        if way_of(role, parts, settings) != "improve":
             continue
         other = holders.setdefault(settings.holder(role), role)
         if other != role:

@@ -44,6 +44,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """Optimiser steps ever taken."""
     baselines: dict[str, float] = {}
     """Average pay by role."""
+    own: bool = False
+    """Whether it is a `Learner` of somebody's, which alone can read its folder."""
     files: dict[str, str] = {}
     """File → content hash, of all but this state, the moments and the head."""
 

@@ -48,6 +48,11 @@ def check_algorithm(algorithm: Algorithm[Any], *, penalty: bool = False) -> None
         kinds = experience_kinds(make_algorithm(algorithm))
     except InvalidOption as error:
         raise ProtocolError(str(error)) from error
+    if "paid" in kinds:
+        raise ProtocolError(
+            f"{algorithm.id} plays for a Learner, which improves itself; check that one with "
+            "check_learner"
+        )
     _check_settings(algorithm)
     # Writing weights takes milliseconds and would draw a bar each time.
     disable_progress_bar()  # type: ignore[no-untyped-call] # theirs

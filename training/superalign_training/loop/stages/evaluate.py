@@ -32,7 +32,7 @@ from superalign_training.evaluation.refusals import (
 )
 from superalign_training.evaluation.robustness import fresh_attack, measured, query_of
 from superalign_training.loop.archive import searcher
-from superalign_training.loop.cast import first_policy, lineup_of, speaker_of
+from superalign_training.loop.cast import lineup_of, player_of, untrained_agent
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.parts import ATTACKED, parts_of
 from superalign_training.loop.playing import plainly, play, stage_scenario
@@ -66,7 +66,7 @@ def test(bench: Bench, settings: Settings) -> Outcome:
     before = {
         **final,
         **{
-            role: first_policy(role, settings, bench.residents).agent
+            role: untrained_agent(bench, role, settings)
             for role in others or bench.chain.policies
         },
     }
@@ -206,7 +206,7 @@ class Trial:
             return []
         # What the archive holds is of the training split, hence invalid here.
         archived = Search(searcher(self._bench).archive, invent=False)
-        speaker = speaker_of(self._bench, asks, self._settings)
+        speaker = player_of(self._bench, asks, self._settings)
         agents = {**lineup, asks: Mixture({"search": archived, "transformer": speaker})}
         cases = self._settings.evaluate.attack_cases
         scenario = self._attacked()

@@ -96,7 +96,7 @@ def harden(bench: Bench, settings: Settings, rules: Hardening) -> Outcome:
     learner = policy_of(bench, parts.answers, settings)
     memory = read_memory(bench.run.path, bench.chain.memories[EXAMPLES])
     attackers: list[Attacker] = [Searcher(searcher(bench).archive)]
-    if parts.asks in settings.learning:
+    if parts.asks in settings.learning and not settings.own(parts.asks):
         attackers.append(Speaker(policy_of(bench, parts.asks, settings)))
     met, asked = _attacks(bench, settings, rules, learner, attackers)
     memory["queries"] += [

@@ -12,11 +12,16 @@ from superalign_env.asking import Anyone
 from superalign_env.protocols import Agent
 from superalign_env.types import Role, Seat
 from superalign_training.loop.archive import searcher
-from superalign_training.loop.cast import keep_policy, lineup_of, policy_of, speaker_of
+from superalign_training.loop.cast import (
+    keep_policy,
+    lineup_of,
+    player_of,
+    trainee_of,
+)
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.parts import ATTACKED
 from superalign_training.loop.playing import stage_parts, stage_scenario
-from superalign_training.loop.practice import Drill, practise, reported
+from superalign_training.loop.practice import Drill, reported, train_holder
 from superalign_training.loop.stages.league import league_opponents
 from superalign_training.mixture import Mixture
 from superalign_training.settings import Settings
@@ -24,14 +29,14 @@ from superalign_training.settings import Settings
 
 def improve(bench: Bench, settings: Settings, role: Role) -> Outcome:
     """Improve the policy of a role by what all seats that it holds are paid."""
-    policy = policy_of(bench, role, settings)
+    policy = trainee_of(bench, role, settings)
     shared = {name: policy.agent for name in held_by(settings, settings.holder(role))}
     agents = {**lineup_of(bench, settings), **opponents(bench, settings), **shared}
     scenario = stage_scenario(settings, split="train")
     numbers: dict[str, float] = {}
     for algorithm in settings.by_pay(role):
         drill = Drill(role, scenario, agents, f"improve-{role}")
-        numbers |= practise(bench, policy, drill, algorithm)
+        numbers |= train_holder(bench, policy, drill, algorithm)
     chain = keep_policy(bench, bench.chain, role, policy)
     agent = chain.policies[role].agent
     return Outcome(chain, reported(role, numbers, agent=agent, step=bench.round), numbers)
@@ -45,7 +50,8 @@ def held_by(settings: Settings, holder: Role) -> list[Role | Seat]:
 def opponents(bench: Bench, settings: Settings) -> dict[Role | Seat, Anyone]:
     """Return who asks in practice: a mixture, where who asks learns by attacking."""
     parts = stage_parts(settings)
-    if parts.asks not in settings.learning or not parts.can(ATTACKED):
+    taught = parts.asks in settings.learning and not settings.own(parts.asks)
+    if not taught or not parts.can(ATTACKED):
         return {}
     return {parts.asks: mixed_attackers(bench, settings)}
 
@@ -65,7 +71,7 @@ def mixed_attackers(
     share = settings.attack.search_share
     today: dict[str, Agent] = {
         "search": search if search is not None else searcher(bench),
-        "transformer": speaker_of(bench, asks, settings),
+        "transformer": player_of(bench, asks, settings),
     }
     shares = {"search": share, "transformer": 1.0 - share}
     seed = bench.seed_of("opponents")

@@ -1,0 +1,103 @@
+"""How much a learner that improves itself plays: ``train.ROLE=own``."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+from superalign_env.asking import Anyone, name_of
+from superalign_env.errors import InvalidOption
+from superalign_env.protocols import Learner
+from superalign_env.types import Paid
+from superalign_training.algorithms.algorithm import LearnsFrom
+from superalign_training.algorithms.trainers.arguments import OnStep
+from superalign_training.algorithms.updates.policy_optimizer import History
+from superalign_training.experience import Played
+from superalign_training.policy import OwnPolicy
+from superalign_training.sections import Count, Section
+
+
+class Own(Section):
+    """A learner that improves itself. Each step plays, pays, and calls its `improve`."""
+
+    id: Literal["own"] = "own"
+    learns_from: ClassVar[LearnsFrom] = "paid"
+    agent: ClassVar[str] = ""
+    """Who holds a role that learns so, unless a lineup names somebody; empty: nobody."""
+    steps: Count = 20
+    """Calls of `improve`, each with new episodes."""
+    batch_size: Count = 32
+    """Different cases of a step."""
+    num_generations: Count = 1
+    """Plays of each case."""
+
+    def learner(
+        self, reference: Mapping[str, Any], make: Callable[[], Anyone], *, seed: int
+    ) -> Learner:
+        """Return the learner that a lineup names.
+
+        Args:
+            reference: its ``id`` and options.
+            make: makes the agent that it names.
+            seed: of a learner that is made here.
+
+        Raises:
+            InvalidOption: the agent does not improve itself.
+        """
+        agent = make()
+        if isinstance(agent, Learner):
+            return agent
+        lacking = [
+            method
+            for method in ("improve", "save", "load")
+            if not callable(getattr(agent, method, None))
+        ]
+        raise InvalidOption(
+            f"{name_of(agent)} ({reference.get('id')}) does not improve itself: it has no "
+            f"{' and no '.join(lacking)}; implement Learner (docs/your_policy.md), name an "
+            "algorithm for a policy (ppo), or freeze it with null"
+        )
+
+    def improve(
+        self,
+        policy: OwnPolicy,
+        experience: Played,
+        *,
+        seed: int,
+        on_step: OnStep | None = None,
+    ) -> dict[str, float]:
+        """Let a learner improve itself in place; see `Algorithm.improve`.
+
+        Raises:
+            InvalidOption: a step in which nobody could be paid.
+            ProtocolError: the learner breaks its contract.
+        """
+        history = History(None)
+        for step in range(self.steps):
+            episodes = experience.play(step * self.batch_size, self.batch_size)
+            if not episodes:
+                raise InvalidOption(
+                    f"{policy.name} spoke in none of {self.batch_size} cases, so there is "
+                    "nothing to learn from; play more (batch_size), or another scenario"
+                )
+            history.add(_improved(policy, episodes, step + 1, seed=seed, on_step=on_step))
+        return history.outcome()
+
+
+def _improved(
+    policy: OwnPolicy,
+    episodes: Sequence[Paid],
+    done: int,
+    *,
+    seed: int,
+    on_step: OnStep | None,
+) -> dict[str, float]:
+    """Return the numbers of one step, what it was paid among them."""
+    paid = {"reward": sum(episode.total for episode in episodes) / len(episodes)}
+    numbers = dict(paid)
+
+    def tell(told: Mapping[str, float]) -> None:
+        numbers.update(told, **paid)
+        if on_step is not None:
+            on_step(done, {**told, **paid})
+
+    policy.improve(episodes, seed=seed, on_step=tell)
+    return numbers

@@ -1,0 +1,70 @@
+"""What a learner that improves itself learns from: its own turns, with their settled pay."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from superalign_env.rewards import paid, settle
+from superalign_env.types import Episode, Paid, Seat, Signal, View
+from superalign_training.experience.rows import pay_by_turn
+
+Shown = Callable[[Episode, Seat], Mapping[int, View]]
+"""(episode, seat) → turn of the episode → what the seat was shown."""
+
+
+class Played(NamedTuple):
+    """Episodes that a learner plays as it is at that moment."""
+
+    play: Callable[[int, int], Sequence[Paid]]
+    """(first case, how many cases) → every seat's turns in all members of those cases."""
+
+
+def paid_episodes(
+    episodes: Iterable[Episode],
+    seats: Iterable[Seat],
+    shown: Shown,
+    signals: Iterable[Signal] = (),
+) -> list[Paid]:
+    """Return what seats played and were paid, in the order of the episodes.
+
+    Those in which an agent failed are left out, as in training rows, and so are seats that
+    never spoke. What only the truth says (grades, events, what was planted, which
+    queries were valid, parts that are not paid) is left out of the record.
+
+    Args:
+        episodes: finished ones.
+        seats: whose.
+        shown: what a seat was shown.
+        signals: labels and vetoes; those about other episodes are ignored.
+    """
+    heard: dict[str, list[Signal]] = defaultdict(list)
+    for signal in signals:
+        heard[signal.episode].append(signal)
+    found = []
+    names = list(seats)
+    for episode in episodes:
+        if episode.failed:
+            continue
+        pay = settle(
+            episode.rewards,
+            episode.weights,
+            authors={said.turn: said.seat for said in episode.utterances},
+            signals=heard.get(episode.id, ()),
+            judged=episode.judged,
+        )
+        public = _public(episode)
+        for seat in names:
+            views = dict(shown(episode, seat))
+            if views:
+                earned = pay_by_turn(pay, seat, sorted(views))
+                found.append(Paid(public, seat, earned, views))
+    return found
+
+
+def _public(episode: Episode) -> Episode:
+    rewards = [r for r in episode.rewards if paid(r, episode.weights) is not None]
+    return replace(
+        episode, grades=(), events=(), planted=(), queries=(), rewards=tuple(rewards)
+    )

@@ -1,0 +1,168 @@
+"""Does a learner keep its contract?"""
+
+import copy
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from superalign_env.errors import NotReproducible, ProtocolError
+from superalign_env.lookup import make_scenario
+from superalign_env.protocols import Learner, Scenario
+from superalign_env.rollout import Rollouts
+from superalign_env.testing import check_agent
+from superalign_env.types import Paid, View
+from superalign_training.experience import paid_episodes
+from superalign_training.policy import OwnPolicy
+
+
+def check_learner(
+    learner: Learner | Callable[[], Learner],
+    scenario: str | Scenario[Any] = "echo",
+    *,
+    cases: int = 16,
+) -> None:
+    """Check that a learner keeps the contract of `Learner`, in all seats of a scenario.
+
+    It acts as `check_agent` wants, by its view alone, and learns nothing while it acts;
+    learning changes what it saves; the same learner, episodes and seed give the same learner
+    to the byte, whatever the state of global random generators; one that was saved and loaded
+    acts and goes on learning as if it had not been; all numbers are finite.
+
+    Args:
+        learner: one, or what makes one: its class, a function. What is made twice must begin
+            the same.
+        scenario: whose views it can answer, by id or as an object.
+        cases: that it plays before it learns. They must not all be paid alike.
+
+    Raises:
+        ProtocolError: it breaks its contract; the message names the method.
+        NotReproducible: the same episodes and seed gave another learner.
+    """
+    trial = _Trial(learner, make_scenario(scenario), cases)
+    trial.check_acting()
+    trial.check_learning()
+
+
+class _Trial:
+    def __init__(
+        self,
+        learner: Learner | Callable[[], Learner],
+        scenario: Scenario[Any],
+        cases: int,
+    ) -> None:
+        self._given = learner
+        self._scenario, self._cases = scenario, cases
+        self._one, self._other = self._fresh(), self._fresh()
+        self._name = self._one.name
+        if self._one.hash != self._other.hash:
+            raise NotReproducible(
+                f"two {self._name}s as they begin save other files; seed what is random in "
+                "its constructor, and write no clock and no unordered set"
+            )
+
+    def check_acting(self) -> None:
+        """Check replies, and that nothing is learned by giving them."""
+        before = self._one.hash
+        check_agent(self._one.learner, self._views())
+        self._one.updates += 1  # so that the hash is computed anew
+        if self._one.hash != before:
+            raise ProtocolError(
+                f"{self._name}.act changed what save writes; learn in improve alone, or what "
+                "is recorded depends on how many episodes run at once"
+            )
+        self._one = self._fresh()
+
+    def check_learning(self) -> None:
+        """Check three improvements: two alike, and one more after a stop."""
+        one, other = self._one, self._other
+        before, episodes = one.hash, self._played(one)
+        if len({episode.total for episode in episodes}) < 2:
+            raise ProtocolError(
+                f"all {len(episodes)} plays of {self._scenario.id} were paid alike, so nothing "
+                "could be learned; check it in another scenario, or with more cases"
+            )
+        numbers, again = (
+            self._improved(one, episodes, 1),
+            self._improved(other, episodes, 1),
+        )
+        if (numbers, one.hash) != (again, other.hash):
+            raise NotReproducible(
+                f"{self._name}.improve made another learner, or other numbers, of the same "
+                "learner, episodes and seed; draw all randomness from the seed that it gets"
+            )
+        if one.hash == before:
+            raise ProtocolError(
+                f"{self._name} saves after improve what it saved before, though pay differed; "
+                "let save write all that was learned"
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            kept = one.save(Path(folder) / "kept")
+            loaded = OwnPolicy.load(Path(folder) / "kept", kept, self._fresh().learner)
+        if [r.text for r in one.learner.act(self._views())] != [
+            r.text for r in loaded.learner.act(self._views())
+        ]:
+            raise NotReproducible(f"{self._name} acts otherwise after load")
+        self._improved(one, episodes, 2)
+        self._improved(loaded, episodes, 2)
+        if one.hash != loaded.hash:
+            raise NotReproducible(
+                f"{self._name} goes on learning differently after save and load; save what "
+                "learning goes on with, too: moments of an optimiser, counts, baselines"
+            )
+
+    def _fresh(self) -> OwnPolicy:
+        given: Any = self._given
+        if isinstance(given, type) or not hasattr(given, "act"):
+            made = given()
+        else:
+            made = copy.deepcopy(given)
+        lacking = [
+            name
+            for name in ("spec", "act", "improve", "save", "load")
+            if not hasattr(made, name)
+        ]
+        if lacking:
+            raise ProtocolError(
+                f"{type(made).__name__} is no Learner: it has no {' and no '.join(lacking)}; "
+                "see docs/your_policy.md"
+            )
+        return OwnPolicy(made, reference="checked")
+
+    def _views(self) -> list[View]:
+        """Return what its seats are shown first."""
+        return [
+            turn.view for episode in self._played(self._fresh()) for turn in episode.turns
+        ][:12]
+
+    def _played(self, policy: OwnPolicy) -> list[Paid]:
+        seats = self._scenario.seats
+        with policy.agent.watched() as watched:
+            agents = dict.fromkeys(seats, policy.agent)
+            episodes = Rollouts(self._scenario, agents).run(self._cases)
+            failed = [e.ending.reason for e in episodes if e.failed]
+            if failed:
+                raise ProtocolError(f"{policy.name}.act failed: {failed[0]}")
+            return paid_episodes(episodes, seats, watched.shown)
+
+    def _improved(
+        self, policy: OwnPolicy, episodes: Sequence[Paid], seed: int
+    ) -> list[dict[str, float]]:
+        """Improve with global random generators in a state that no two calls share."""
+        told: list[dict[str, float]] = []
+        stirred = random.SystemRandom().randrange(1 << 31)
+        python, numpy = random.getstate(), np.random.get_state()
+        with torch.random.fork_rng(devices=[]):
+            random.seed(stirred)
+            np.random.seed(stirred)
+            torch.manual_seed(stirred)
+            try:
+                policy.improve(episodes, seed=seed, on_step=lambda n: told.append(dict(n)))
+            finally:
+                random.setstate(python)
+                np.random.set_state(numpy)
+        return told
