@@ -8,15 +8,15 @@ A generated part stands between ``<!-- generated: NAME [ARGUMENT …] -->`` and
 """
 
 import argparse
-import ast
 import importlib
 import inspect
 import os
+import pkgutil
 import re
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,10 @@ import typer  # noqa: E402 - after the terminal above
 from pydantic import BaseModel  # noqa: E402 - as above
 from typer.testing import CliRunner  # noqa: E402 - as above
 
+from docs._structs import loaded, members_of, struct_of, table, types_of  # noqa: E402 - after the paths
 from superalign_env import errors, make_scenario, registry, store  # noqa: E402 - after the paths
 from superalign_env.cli import build  # noqa: E402 - as above
+from superalign_training import algorithms  # noqa: E402 - as above
 
 _BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -87,63 +89,16 @@ def options_table(target: Any) -> str:
     return table(("option", "default", "meaning"), rows)
 
 
-def members_of(place: str) -> str:
-    """Return what a protocol, ``module:attribute``, asks for."""
-    rows = []
-    for name, member in vars(loaded(place)).items():
-        if not name.startswith("_"):
-            given = "" if isinstance(member, property) else signature(member)
-            said = inspect.getdoc(member) or ""
-            first = " ".join(said.partition("\n\n")[0].split()).replace("``", "`")
-            rows.append((f"`{name}{given}`", first))
-    return table(("member", "what it is"), rows)
-
-
 def metrics() -> str:
     """Return every metric of training that is declared, as its declaration says."""
-    for entry in registry.entries("algorithm").values():
-        registry.load("algorithm", entry.id)
+    for found in pkgutil.walk_packages(algorithms.__path__, f"{algorithms.__name__}."):
+        importlib.import_module(found.name)  # a metric is declared where it is computed
     rows = [
         (f"`{kind.name}`", kind.title, kind.unit, kind.better)
         for name, kind in sorted(store.declared().items())
         if name.startswith("train/")
     ]
     return table(("metric", "what it is", "unit", "better"), rows)
-
-
-def signature(method: Any) -> str:
-    """Return the parameters of a method, less self and types."""
-    return f"({', '.join(list(inspect.signature(method).parameters)[1:])})"
-
-
-def struct_of(*places: str) -> str:
-    """Return the fields of a struct; what it does not explain, the next one may."""
-    found = [dict(described(loaded(place))) for place in places]
-    rows = []
-    for field, (kind, default, _) in found[0].items():
-        said = [fields[field][2] for fields in found if field in fields]
-        meaning = next((text for text in said if text), "")
-        rows.append((f"`{field}`", f"`{kind}`", f"`{default}`" if default else "", meaning))
-    return table(("field", "type", "default", "meaning"), rows)
-
-
-def described(struct: type) -> Iterator[tuple[str, tuple[str, str, str]]]:
-    """Yield (field, (type, default, the docstring below it)) of a struct."""
-    (defined,) = ast.parse(inspect.getsource(struct)).body
-    body = defined.body if isinstance(defined, ast.ClassDef) else []
-    for line, below in zip(body, [*body[1:], None], strict=True):
-        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-            said = ""
-            if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-                said = " ".join(str(below.value.value).split()).replace("``", "`")
-            default = "" if line.value is None else ast.unparse(line.value)
-            yield line.target.id, (ast.unparse(line.annotation), default, said)
-
-
-def loaded(place: str) -> Any:
-    """Return what ``module:attribute`` names."""
-    module, _, name = place.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def weights_of(scenario: str, *pairs: str) -> str:
@@ -275,6 +230,7 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "settings": settings,
     "struct": struct_of,
     "table": table_of,
+    "types": types_of,
     "weights": weights_of,
 }
 """Name of a block → what makes it."""
@@ -304,13 +260,6 @@ def fields(model: type[BaseModel], prefix: str = "", given: Any = None) -> Itera
             shown = str(default) if isinstance(default, Path) else repr(default)
             said = " ".join((field.description or "").split())
             yield f"`{prefix}{name}`", f"`{shown}`", said
-
-
-def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """Return a Markdown table."""
-    lines = [head, tuple("---" for _ in head), *rows]
-    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
 
 
 def rewritten(page: str) -> str:

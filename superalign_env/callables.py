@@ -146,12 +146,30 @@ def as_agent(thing: Any, *, name: str = "") -> Agent | AsyncAgent:
             f"{type(thing).__name__} cannot answer; pass a function of the view's text, an "
             "object with act(views) or async reply(view), or the id of an agent"
         )
+    _require_one_argument(thing, name)
     wants_view = _wants_view(thing)
     if inspect.iscoroutinefunction(thing) or inspect.iscoroutinefunction(
         type(thing).__call__
     ):
         return AsyncCallableAgent(thing, name=name, wants_view=wants_view)
     return CallableAgent(thing, name=name, wants_view=wants_view)
+
+
+def _require_one_argument(answer: Callable[..., Any], name: str) -> None:
+    """Raise where a function cannot be called with a view, or its text, alone.
+
+    Raises:
+        InvalidOption: it takes none, or needs more.
+    """
+    try:
+        inspect.signature(answer).bind("")
+    except ValueError:  # some builtins have no signature
+        return
+    except TypeError as error:
+        raise InvalidOption(
+            f"{name}{inspect.signature(answer)} cannot answer ({error}); a function in a seat "
+            "takes the view's text, or the view: def answer(text) or def answer(view: View)"
+        ) from error
 
 
 def _wants_view(answer: Callable[..., Any]) -> bool:

@@ -67,16 +67,42 @@ class UnknownId(SuperalignError, KeyError):
     """No such id; the message names the nearest ones."""
 
     def __init__(
-        self, kind: str, name: str, known: Iterable[str], *, also: str = ""
+        self,
+        kind: str,
+        name: str,
+        known: Iterable[str],
+        *,
+        also: str = "",
+        else_try: str = "",
     ) -> None:
-        """Explain which ids of the kind are nearest to the name, and what else is wrong."""
+        """Explain which ids of the kind are nearest to the name, and what else is wrong.
+
+        Args:
+            kind: of what was named.
+            name: as it was written.
+            known: all ids of the kind.
+            also: what else is wrong.
+            else_try: what may be written instead of an id; then not all ids are listed.
+        """
         known = sorted(known)
-        message = f"no {kind} is called {name!r}; {hint(nearest(name, known), known)}"
+        near = nearest(name, known)
+        said = hint(near, known) if near or not else_try else ""
+        told = " ".join(filter(None, [said, else_try]))
+        own = _as_own(name) if else_try else ""
+        message = f"no {kind} is called {name!r}; {own}{told}"
         super().__init__(f"{message} ({also})" if also else message)
 
     def __str__(self) -> str:
         """Return the message; KeyError would show its repr."""
         return str(self.args[0])
+
+
+def _as_own(name: str) -> str:
+    """Return what to write where a name looks like ``module.attribute``."""
+    module, dot, attribute = name.rpartition(".")
+    if not dot or not all(part.isidentifier() for part in (*module.split("."), attribute)):
+        return ""
+    return f"something of yours is {module}:{attribute}, with a colon; "
 
 
 class DuplicateId(SuperalignError):

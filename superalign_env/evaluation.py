@@ -5,6 +5,7 @@ are shared, and what is left is the difference between the agents.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 from typing import Any, NamedTuple
 
 from superalign_env.errors import InvalidOption
@@ -22,7 +23,20 @@ from superalign_env.protocols import EpisodeSink, Scenario
 from superalign_env.rewards import totals
 from superalign_env.rollout import Rollouts
 from superalign_env.rollout.seating import Sitter
+from superalign_env.truth_words import applies
 from superalign_env.types import Episode, Metric, Role, Seat, role_of
+
+LEAST = 10
+"""Fewer observations than this have no interval: it would span all that is possible."""
+
+_TITLES = {
+    "diversity.distinct": "different replies, share",
+    "diversity.distinct-2": "different word pairs, share",
+    "episodes.failed": "failed episodes, share",
+    "pay": "pay of an episode",
+    "verdicts.brier": "verdicts: Brier score, 0 is best",
+    "verdicts.calibration-error": "verdicts: calibration error, 0 is best",
+}
 
 Score = Callable[[Episode], float | None]
 """One number of one episode; None where it has none."""
@@ -75,7 +89,7 @@ def metrics(episodes: Sequence[Episode]) -> list[Metric]:
     if not episodes:
         raise InvalidOption("no episodes, nothing to measure")
     failed = sum([episode.failed for episode in episodes])
-    found = [Metric("episodes.failed", *share(failed, len(episodes)))]
+    found = [Metric("episodes.failed", *_bounded(share(failed, len(episodes))))]
     found += _grades(episodes)
     found += _pay(episodes)
     found += _verdicts(episodes)
@@ -83,8 +97,20 @@ def metrics(episodes: Sequence[Episode]) -> list[Metric]:
     return found
 
 
+def titled(name: str) -> str:
+    """Return what the number of a metric says, in words that need no explanation."""
+    if name.startswith("grade."):
+        return f"no fault in {name.removeprefix('grade.')}, share"
+    return _TITLES.get(name, name)
+
+
 def paired(
-    name: str, ours: Sequence[Episode], theirs: Sequence[Episode], of: Score
+    name: str,
+    ours: Sequence[Episode],
+    theirs: Sequence[Episode],
+    of: Score,
+    *,
+    span: float = inf,
 ) -> Metric:
     """Return by how much a score differs between two sets of agents on the same cases.
 
@@ -93,6 +119,7 @@ def paired(
         ours: episodes of the one.
         theirs: episodes of the other, over the same cases.
         of: the score; cases in which either has none are left out.
+        span: largest difference that there can be, 1 for shares and grades.
 
     Raises:
         InvalidOption: no case has a score on both sides.
@@ -108,7 +135,8 @@ def paired(
         raise InvalidOption(
             f"no case has a {name} on both sides; play the same run and cases"
         )
-    return Metric(name, *difference([a for a, _ in pairs], [b for _, b in pairs]))
+    estimate = difference([a for a, _ in pairs], [b for _, b in pairs])
+    return Metric(name, *_bounded(estimate, -span, span))
 
 
 def pay_of(seat: Seat) -> Score:
@@ -136,6 +164,8 @@ def _grades(episodes: Iterable[Episode]) -> list[Metric]:
     for episode in episodes:
         last = {(grade.axis, grade.name): grade.value for grade in episode.grades}
         for place, value in last.items():
+            if not applies(*place):  # always 1, whatever was answered
+                continue
             values.setdefault(place, []).append(value)
     return [
         Metric(f"grade.{axis}", *_estimate(values[axis, name]), tags={"name": name})
@@ -144,11 +174,16 @@ def _grades(episodes: Iterable[Episode]) -> list[Metric]:
 
 
 def _pay(episodes: Sequence[Episode]) -> list[Metric]:
+    """Measure the pay of every seat that something is paid to."""
+    weights = episodes[0].weights
     return [
         Metric(
-            "pay", *mean([pay_of(seat)(e) or 0.0 for e in episodes]), tags={"seat": seat}
+            "pay",
+            *_bounded(mean([pay_of(seat)(e) or 0.0 for e in episodes])),
+            tags={"seat": seat},
         )
         for seat in episodes[0].seats
+        if any(weights.get(role_of(seat), {}).values())
     ]
 
 
@@ -167,7 +202,11 @@ def _verdicts(episodes: Iterable[Episode]) -> list[Metric]:
     found = []
     for seat, (scores, outcomes) in sorted(stated.items()):
         tags = {"seat": seat}
-        found.append(Metric("verdicts.brier", *brier(scores, outcomes), tags=tags))
+        found.append(
+            Metric(
+                "verdicts.brier", *_bounded(brier(scores, outcomes), 0.0, 1.0), tags=tags
+            )
+        )
         error = calibration_error(scores, outcomes)
         found.append(Metric("verdicts.calibration-error", error, n=len(scores), tags=tags))
     return found
@@ -189,5 +228,20 @@ def _diversity(episodes: Iterable[Episode]) -> list[Metric]:
 def _estimate(values: Sequence[float]) -> Estimate:
     """Return a share where every value is 0 or 1, else a mean."""
     if all([value in (0.0, 1.0) for value in values]):
-        return share(sum(values), len(values))
-    return mean(values)
+        return _bounded(share(sum(values), len(values)))
+    graded = all([0.0 <= value <= 1.0 for value in values])
+    return _bounded(mean(values), *((0.0, 1.0) if graded else ()))
+
+
+def _bounded(estimate: Estimate, least: float = -inf, most: float = inf) -> Estimate:
+    """Return an estimate whose interval fits its range; without one for a few observations.
+
+    Args:
+        estimate: of any quantity.
+        least: smallest value that the quantity can have.
+        most: its largest.
+    """
+    value, low, high, n = estimate
+    if low is None or high is None or n < LEAST:
+        return Estimate(value, None, None, n)
+    return Estimate(value, max(low, least), min(high, most), n)

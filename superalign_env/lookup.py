@@ -34,7 +34,9 @@ def scenario_id(name: str) -> str:
             matches.append(versioned)
     if matches:
         return max(matches, key=lambda v: int(v.rpartition("-v")[2]))
-    raise UnknownId("scenario", name, {registry.spell(v).plain for v in known})
+    ids = {registry.spell(v).plain for v in known}
+    own = f"{', '.join(sorted(ids))}, or module:attribute of a class of yours"
+    raise UnknownId("scenario", name, ids, else_try=f"known: {own}")
 
 
 def make_scenario(scenario: str | Scenario[Any], **options: Any) -> Scenario[Any]:

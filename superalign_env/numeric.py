@@ -43,7 +43,7 @@ class NumericEnv(gymnasium.Env[Vector, np.int64]):
         InvalidOption: fewer than two choices.
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012 - Gymnasium's declaration
+    metadata = OneSeatEnv.metadata
 
     def __init__(
         self, env: OneSeatEnv, *, features: Features | None = None, choices: int = 32
@@ -51,6 +51,7 @@ class NumericEnv(gymnasium.Env[Vector, np.int64]):
         if choices < 2:
             raise InvalidOption(f"choices must be at least 2, not {choices}")
         self.seat_env = env
+        self.render_mode = env.render_mode
         self.features = read_features(features)
         self.choices = choices
         self.observation_space = spaces.Box(
@@ -79,6 +80,10 @@ class NumericEnv(gymnasium.Env[Vector, np.int64]):
         said = entry(self.seat_env.game.view(self.seat_env.seat), int(action))
         _, reward, terminated, truncated, info = self.seat_env.step(said)
         return self._observe(info), reward, terminated, truncated, self._info(info)
+
+    def render(self) -> str | None:
+        """Return or print the transcript so far; see `OneSeatEnv.render`."""
+        return self.seat_env.render()
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return which indices [choices] name an entry of the menu directly."""

@@ -17,6 +17,7 @@ from superalign_env.observations import (
     idle_info,
     info_of,
     observation_space,
+    transcript,
     unasked,
 )
 from superalign_env.protocols import Scenario
@@ -36,10 +37,10 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
         others: agents of all other seats: agents, functions from text to text, references.
         seed: the run's seed until `reset` names another.
         on_invalid: see `superalign_env.aec.RawAECEnv`.
-        render_mode: none is supported; there for Gymnasium.
+        render_mode: ``ansi`` or ``human``: the transcript of all seats, escaped.
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012 - Gymnasium's declaration
+    metadata = {"render_modes": ["ansi", "human"]}  # noqa: RUF012 - Gymnasium's declaration
 
     def __init__(
         self,
@@ -51,6 +52,10 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
         on_invalid: OnInvalid = "raise",
         render_mode: str | None = None,
     ) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise InvalidOption(
+                f"render_mode={render_mode!r} is not known; it is ansi, human or None"
+            )
         if seat not in scenario.seats:
             raise InvalidOption(
                 f"{scenario.id} has no seat {seat!r}; "
@@ -100,6 +105,21 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
         over = ending is not None and ending.kind == "terminated"
         cut = ending is not None and not over
         return self._observe(), earned, over, cut, self._info(parts)
+
+    def render(self) -> str | None:
+        """Return the transcript so far (``ansi``), or print it (``human``).
+
+        Raises:
+            ProtocolError: nothing was begun; call `reset` first.
+        """
+        game: Game | None = getattr(self, "game", None)
+        if game is None:
+            raise ProtocolError("there is nothing to render yet; call reset first")
+        text = transcript(game.utterances)
+        if self.render_mode == "human":
+            print(text)
+            return None
+        return text
 
     def _play_others(self, mine: Reply | None) -> tuple[float, dict[str, float]]:
         """Advance until the seat is asked (again); return its pay and its paid parts."""

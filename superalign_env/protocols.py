@@ -266,6 +266,24 @@ class HasGold(Protocol):
         ...
 
 
+@runtime_checkable
+class HidesText(Protocol):
+    """A scenario that says what each seat must not see: another's cards, a secret word.
+
+    It is declared for checks alone; nobody plays by it. `superalign_env.testing.check_scenario`
+    exchanges the texts in the state for markers, and finds them in views and messages, or
+    views that change with them.
+    """
+
+    def hidden(self, state: Any, seat: Seat) -> Iterable[str]:
+        """Return the texts of a state that a seat must not be shown, as the state holds them.
+
+        What the seat may know by now (it was said aloud, the case is over) is not among
+        them.
+        """
+        ...
+
+
 def variants_of(scenario: Scenario[Any]) -> Mapping[str, Mapping[str, Any]]:
     """Return the variants that a scenario declares: name → options that make it so.
 

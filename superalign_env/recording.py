@@ -35,7 +35,8 @@ _pack = msgspec.msgpack.Encoder().encode
 def episode_id(key: EpisodeKey) -> str:
     """Return the name of an episode, unique within a run."""
     run = key.run & 0xFFFFFFFF
-    return f"g{key.generation}-r{key.round}-c{key.case}-m{key.member}-{run:08x}"
+    take = f"-t{key.take}" if key.take else ""
+    return f"g{key.generation}-r{key.round}-c{key.case}-m{key.member}-{run:08x}{take}"
 
 
 def view_hash(view: View) -> str:
@@ -94,19 +95,20 @@ def stamped(step: Step, latest: Callable[[Seat], int]) -> Step:
         step: of the rules.
         latest: see `dated`.
     """
-    rewards, grades = dated(step.rewards, latest), dated(step.grades, latest)
-    events, judged = dated(step.events, latest), dated(step.judged, latest)
-    queries = dated(step.queries, latest)
-    if (
-        rewards is step.rewards
-        and grades is step.grades
-        and events is step.events
-        and judged is step.judged
-        and queries is step.queries
-    ):
-        return step
+    rewards = dated(step.rewards, latest)
+    if not (step.grades or step.events or step.judged or step.queries):  # most steps
+        if rewards is step.rewards:
+            return step
+        return replace(step, rewards=rewards)
     return Step(
-        step.state, rewards, grades, events, step.ending, judged, step.planted, queries
+        step.state,
+        rewards,
+        dated(step.grades, latest),
+        dated(step.events, latest),
+        step.ending,
+        dated(step.judged, latest),
+        step.planted,
+        dated(step.queries, latest),
     )
 
 

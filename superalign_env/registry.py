@@ -8,12 +8,12 @@ Nothing heavy is imported until `make`.
 import importlib
 import importlib.util
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
-from superalign_env.errors import DuplicateId, UnknownId
+from superalign_env.errors import DuplicateId, UnknownId, hint, nearest
 from superalign_env.options import check_options
 
 Table = Mapping[str, Mapping[str, tuple[str, str]]]
@@ -54,19 +54,38 @@ def _known() -> _Known:
     for package in _FIRST_PARTY:
         if importlib.util.find_spec(package) is not None:
             _add(merged, package, importlib.import_module(package).PLUGINS)
+    kinds = frozenset(merged)  # each is called by the package that has entries of it
     # In order of name, so that of two that clash always the same one is left out.
     for point in sorted(entry_points(group="superalign.plugins"), key=lambda p: p.name):
         try:
-            _add(merged, point.name, point.load())
+            table = point.load()
+            _add(merged, point.name, {k: table[k] for k in table if k in kinds})
+            unknown = [kind for kind in table if kind not in kinds]
         except Exception as error:  # whatever a plug-in raises must not take others along
             why = f"plug-in {point.name!r} is left out: {type(error).__name__}: {error}"
             left_out.append(why)
             warnings.warn(why, RuntimeWarning, stacklevel=2)
+        else:
+            for kind in unknown:
+                why = _not_called(point.name, kind, table[kind], kinds)
+                left_out.append(why)
+                warnings.warn(why, RuntimeWarning, stacklevel=2)
     return _Known(merged, left_out)
 
 
+def _not_called(
+    package: str, kind: str, names: Iterable[str], kinds: Collection[str]
+) -> str:
+    """Return what to say of entries whose kind nothing calls."""
+    said = hint(nearest(kind, kinds), kinds, listed="kinds")
+    return (
+        f"plug-in {package!r}: {', '.join(names)} of the kind {kind!r} is left out: nothing "
+        f"calls things of that kind; {said}"
+    )
+
+
 def left_out() -> list[str]:
-    """Return which plug-in packages could not be used, and why, in sentences."""
+    """Return which plug-in packages, or parts of them, could not be used, in sentences."""
     return list(_known().left_out)
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
+from math import inf
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -11,10 +12,20 @@ from superalign_agents.commands import lineup, read_pairs, references
 from superalign_env import registry
 from superalign_env.cli.output import AsJson, console, print_json, shown, table
 from superalign_env.errors import InvalidOption
-from superalign_env.evaluation import Score, grade_of, metrics, paired, pay_of
+from superalign_env.evaluation import (
+    LEAST,
+    Score,
+    grade_of,
+    metrics,
+    paired,
+    pay_of,
+    titled,
+)
 from superalign_env.lookup import make_scenario, named_object, scenario_id
 from superalign_env.protocols import Scenario
 from superalign_env.rollout import Rollouts
+from superalign_env.rounding import decimal
+from superalign_env.truth_words import applies
 from superalign_env.types import Episode, Metric
 
 
@@ -98,17 +109,20 @@ def compared(ours: Sequence[Episode], theirs: Sequence[Episode]) -> list[Metric]
     if not ours or not theirs:
         return []
     scores: list[tuple[str, dict[str, str], Score]] = [
-        ("pay", {"seat": seat}, pay_of(seat)) for seat in ours[0].seats
+        (m.name, m.tags, pay_of(m.tags["seat"])) for m in metrics(ours) if m.name == "pay"
     ]
     kinds = {(g.axis, g.name) for e in (*ours, *theirs) for g in e.grades}
     scores += [
         (f"grade.{axis}", {"name": name}, grade_of(axis, name))
         for axis, name in sorted(kinds)
+        if applies(axis, name)
     ]
     found = []
     for name, tags, score in scores:
+        span = inf if name == "pay" else 1.0
         try:
-            found.append(replace(paired(name, ours, theirs, score), tags=tags))
+            metric = paired(name, ours, theirs, score, span=span)
+            found.append(replace(metric, tags=tags))
         except InvalidOption:  # no case in which both have it
             continue
     return found
@@ -138,13 +152,20 @@ def _print(
     if differences:
         console.print("the first minus the second, on the same cases")
         console.print(table(_HEAD, [_row(metric) for metric in differences]))
-    console.print("A grade is 1 where its axis finds no fault; intervals are of 95 %.")
+    told = [*differences, *(metric for line in lines for metric in line.metrics)]
+    few = any(metric.n < LEAST for metric in told)
+    below = f" None is given for fewer than {LEAST} observations (n)." if few else ""
+    console.print(f"Shares lie between 0 and 1; intervals are of 95 %.{below}")
 
 
 _HEAD = ("measure", "of", "value", "95 %", "n")
 
 
 def _row(metric: Metric) -> tuple[str, ...]:
-    interval = "" if metric.low is None else f"{metric.low:.3f} to {metric.high or 0.0:.3f}"
+    interval = (
+        ""
+        if metric.low is None or metric.high is None
+        else f"{decimal(metric.low)} to {decimal(metric.high)}"
+    )
     of = " ".join(metric.tags.values())
-    return (metric.name, of, f"{metric.value:.3f}", interval, str(metric.n))
+    return (titled(metric.name), of, decimal(metric.value), interval, str(metric.n))

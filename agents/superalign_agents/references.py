@@ -71,7 +71,7 @@ def _make(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
     if preset is not None:
         device = str(options.get("device", "cpu"))
         return _transformer(preset.location, name, {**preset.options(device), **options})
-    raise UnknownId("agent", name, known_references())
+    raise UnknownId("agent", name, known_references(), else_try=_ELSE)
 
 
 def require_known(reference: str | Mapping[str, Any]) -> None:
@@ -89,7 +89,14 @@ def require_known(reference: str | Mapping[str, Any]) -> None:
         or (rung is not None and any(r.family == rung.family for r in find_rungs()))
         or preset_of(name) is not None
     ):
-        raise UnknownId("agent", name, known_references())
+        raise UnknownId("agent", name, known_references(), else_try=_ELSE)
+
+
+_ELSE = (
+    "an agent is an id (search, keyword, fixed … : superalign ls --kind agent), a rung "
+    "(micro/3), a folder with a model, hf:org/name, endpoint:MODEL, or module:attribute of "
+    "a class or a function of yours"
+)
 
 
 def known_references() -> list[str]:

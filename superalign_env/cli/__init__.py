@@ -19,6 +19,9 @@ from superalign_env.plain_text import terminal
 
 _MISUSED = (InvalidOption, UnknownId)
 
+_CTRL_C = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+
 _PASS_ON = {
     "allow_extra_args": True,
     "allow_interspersed_args": False,
@@ -84,7 +87,11 @@ def _late(verb: str) -> Callable[[typer.Context], None]:
     """Return a command that imports the one behind it and hands its arguments over."""
 
     def run(context: typer.Context) -> None:
-        behind = registry.load("command", verb)
+        try:
+            behind = registry.load("command", verb)
+        except KeyboardInterrupt as stop:
+            typer.echo("\nstopped before anything was begun", err=True)
+            raise typer.Exit(_CTRL_C) from stop
         if not isinstance(behind, typer.Typer):
             behind = _only(behind)
         command = typer.main.get_command(behind)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 
 from superalign_env import registry
-from superalign_env.cli.output import AsJson, console, number, print_json, table
+from superalign_env.cli.output import AsJson, console, print_json, table
 from superalign_env.errors import InvalidOption, RecordError, UnknownId, hint, nearest
 from superalign_env.rewards import totals
+from superalign_env.rounding import number
 from superalign_env.truth_words import faults
 from superalign_env.types import SPLITS, Ending, Split
 

@@ -35,11 +35,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     return made
 
 
-def number(value: float | None) -> str:
-    """Return a number with as many digits as one reads."""
-    return "" if value is None else f"{value:.4g}"
-
-
 @contextmanager
 def reading_bar() -> Iterator[Callable[[int, int], object]]:
     """Yield what draws a bar of (bytes read, bytes in all); on a terminal alone."""

@@ -10,17 +10,18 @@ from rich.text import Text
 from superalign_env.cli.output import (
     AsJson,
     console,
-    number,
     print_json,
     reading_bar,
     shown,
     table,
 )
 from superalign_env.cli.transcript import transcript
-from superalign_env.errors import RecordDamaged
+from superalign_env.errors import InvalidOption, RecordDamaged, UnknownId
+from superalign_env.rounding import between, number
 from superalign_env.types import Episode, Metric
 
 if TYPE_CHECKING:
+    from superalign_env.protocols import Scenario
     from superalign_env.rollout.replay import Comparison
     from superalign_env.store import Run
 
@@ -36,9 +37,12 @@ def show(
     episode: Annotated[
         str | None, typer.Argument(metavar="[EPISODE]", help="Id of one episode.")
     ] = None,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="All metrics, not only the newest.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a run: stages, metrics, counts; or the transcript of one episode."""
+    """Show a run: stages, newest metrics, counts; or the transcript of one episode."""
     from superalign_env.store import Run  # noqa: PLC0415 - only verbs that need it pay for it
 
     with Run.open(run, readonly=True) as opened:
@@ -56,24 +60,60 @@ def show(
         elif as_json:
             print_json(_facts(opened))
         else:
-            _print_facts(opened)
+            _print_facts(opened, every_metric=metrics)
 
 
-def replay(run: RunFolder, episode: EpisodeName, as_json: AsJson = False) -> None:
+def replay(
+    run: RunFolder,
+    episode: EpisodeName,
+    scenario: Annotated[
+        str | None,
+        typer.Option(help="Its rules, module:attribute, where the record does not say."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Play a recorded episode again through the rules and compare every turn."""
-    from superalign_env.lookup import make_scenario  # noqa: PLC0415 - imported when needed
-    from superalign_env.rollout.replay import replay as compare  # noqa: PLC0415 - same
+    from superalign_env.rollout.replay import replay as compare  # noqa: PLC0415 - when needed
     from superalign_env.store import Run  # noqa: PLC0415 - same
 
     with Run.open(run, readonly=True) as opened:
         played = opened.episode(episode)
-    found = compare(played, make_scenario(played.scenario, **played.options))
+        rules = _rules(played, scenario or opened.info.config.get("scenario"))
+    found = compare(played, rules)
     if as_json:
         print_json(found)
     else:
         _print_comparison(played, found)
     if not found.same:
         raise typer.Exit(1)
+
+
+def _rules(played: Episode, named: Any) -> "Scenario[Any]":
+    """Return the rules of an episode: of the registry, or as its run names them.
+
+    Args:
+        played: the episode.
+        named: ``module:attribute`` of a scenario that is not registered.
+
+    Raises:
+        InvalidOption: its rules cannot be found.
+    """
+    from superalign_env.lookup import make_scenario  # noqa: PLC0415 - imported when needed
+
+    own = isinstance(named, str) and ":" in named
+    try:
+        rules = make_scenario(named if own else played.scenario, **played.options)
+    except UnknownId as error:
+        raise InvalidOption(
+            f"{played.id} was played in {played.scenario}, which is not registered here; name "
+            "its class or function with --scenario module:attribute"
+        ) from error
+    if rules.id != played.scenario:
+        raise InvalidOption(
+            f"{played.id} was played in {played.scenario}, and {named} makes {rules.id}; name "
+            "the scenario of the episode with --scenario module:attribute"
+        )
+    return rules
 
 
 def validate(
@@ -129,7 +169,7 @@ def _facts(run: "Run") -> dict[str, Any]:
     }
 
 
-def _print_facts(run: "Run") -> None:
+def _print_facts(run: "Run", *, every_metric: bool) -> None:
     from superalign_env.store import TRAINING  # noqa: PLC0415 - when needed
 
     info = run.info
@@ -150,16 +190,21 @@ def _print_facts(run: "Run") -> None:
     counted = [(c.scenario, c.arm, c.ending, c.n, c.stage) for c in run.census()]
     _print_table(["scenario", "arm", "ending", "episodes", "stage"], counted)
     found = run.metrics.read(without=TRAINING)
-    measured = [(*_metric(m.metric), m.stage) for m in found]
+    newest = [m for m in found if m.stage == found[-1].stage]
+    measured = [(*_metric(m.metric), m.stage) for m in (found if every_metric else newest)]
     _print_table(["metric", "value", "interval", "n", "agent", "tags", "stage"], measured)
+    folder = shlex.quote(str(run.path))
+    if len(measured) < len(found):
+        more = (
+            f"{len(found) - len(measured)} of earlier stages: `superalign show --metrics "
+        )
+        console.print(shown(f"{more}{folder}`", "dim"))
     _print_table(["event", "how many"], list(run.events.kinds().items()))
     asked = run.questions.budget()
     console.print(
         f"{run.signals.last_id()} signals; {asked.asked} questions, {asked.answered} answered"
     )
-    console.print(
-        shown(f"`superalign report {shlex.quote(str(run.path))}` makes a page of it", "dim")
-    )
+    console.print(shown(f"`superalign report {folder}` makes a page of it", "dim"))
 
 
 def _print_table(columns: list[str], rows: list[Any]) -> None:
@@ -169,10 +214,10 @@ def _print_table(columns: list[str], rows: list[Any]) -> None:
 
 
 def _metric(metric: Metric) -> tuple[str, str, str, str, str, str]:
-    between = "" if metric.low is None else f"{number(metric.low)} … {number(metric.high)}"
     tags = " ".join(f"{key}={value}" for key, value in metric.tags.items())
     whom = metric.agent[:12] + (f" vs {metric.opponent[:12]}" if metric.opponent else "")
-    return metric.name, number(metric.value), between, str(metric.n), whom, tags
+    interval = between(metric.low, metric.high)
+    return metric.name, number(metric.value), interval, str(metric.n), whom, tags
 
 
 def _print_comparison(episode: Episode, found: "Comparison") -> None:

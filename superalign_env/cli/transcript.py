@@ -4,6 +4,7 @@ from rich.text import Text
 
 from superalign_env.cli.output import shown
 from superalign_env.rewards import paid, totals
+from superalign_env.rounding import decimal
 from superalign_env.truth_words import said_by_truth
 from superalign_env.types import Episode, Utterance, role_of
 
@@ -17,7 +18,7 @@ def transcript(episode: Episode) -> list[Text]:
     for said in episode.utterances:
         lines += _turn(episode, said)
     pay = totals(episode.rewards, episode.weights)
-    earned = ", ".join(f"{seat} {value:+.2f}" for seat, value in pay.items())
+    earned = ", ".join(f"{seat} {decimal(value, sign=True)}" for seat, value in pay.items())
     lines.append(shown(f"  {episode.ending.kind} {episode.ending.reason} {earned}", "dim"))
     return lines
 
@@ -34,8 +35,9 @@ def _turn(episode: Episode, said: Utterance) -> list[Text]:
     for reward in episode.rewards:
         if reward.turn == said.turn:
             value = paid(reward, episode.weights)
-            note = "recorded only" if value is None else f"pays {value:+.2f}"
-            part = f"       {reward.seat} {reward.part} {reward.value:+.2f}, {note}"
+            note = "recorded only" if value is None else f"pays {decimal(value, sign=True)}"
+            worth = decimal(reward.value, sign=True)
+            part = f"       {reward.seat} {reward.part} {worth}, {note}"
             lines.append(shown(part, "dim" if value is None else colour))
     truth = said_by_truth([grade for grade in episode.grades if grade.turn == said.turn])
     if truth:

@@ -7,6 +7,7 @@ from matplotlib.patches import Rectangle
 
 from superalign_env.figures.drawing import Described, Tips, label, sheet, svg
 from superalign_env.figures.palette import light, ramp
+from superalign_env.rounding import decimal
 
 _CELL_WIDTH, _CELL_HEIGHT = 0.56, 0.38
 _WRITTEN = 24
@@ -60,7 +61,7 @@ def _cell(axes: Axes, grid: Grid, place: tuple[int, int], value: float, tips: Ti
         edgecolor=light("paper"),
     )
     axes.add_patch(drawn)
-    tips.add(drawn, f"{grid.rows[row]}, {grid.columns[column]}: {value:.3f}")
+    tips.add(drawn, f"{grid.rows[row]}, {grid.columns[column]}: {decimal(value, 3)}")
     if max(len(grid.rows), len(grid.columns)) <= _WRITTEN:
         strong = step in (0, 1, 7, 8) if grid.opposed else step >= 5
         colour = light("paper" if strong else "ink")
@@ -90,5 +91,5 @@ def _arrange(axes: Axes, grid: Grid) -> None:
 
 def _short(value: float) -> str:
     """Return two digits, without a zero that everybody knows: ``.25``, ``−.10``, ``1``."""
-    text = f"{value:.2f}".replace("0.", ".", 1).replace("-", "−")
-    return {"1.00": "1", "−1.00": "−1", ".00": "0", "−.00": "0"}.get(text, text)
+    text = decimal(value).replace("0.", ".", 1).replace("-", "−")
+    return {"1.00": "1", "−1.00": "−1", ".00": "0"}.get(text, text)

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 
 from superalign_env.figures.drawing import Described, Tips, decoration, label, sheet, svg
 from superalign_env.figures.palette import light, series
+from superalign_env.rounding import number
 
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _DASHES: dict[str, tuple[int, tuple[float, ...]]] = {
@@ -139,7 +140,7 @@ def _draw(axes: Axes, line: Line, aside: float, tips: Tips) -> None:
             color=colour,
             alpha=0.0,
         )
-        tips.add(felt, dot.tip or f"{dot.value:.3g}")
+        tips.add(felt, dot.tip or number(dot.value, 3))
 
 
 def _arrange(axes: Axes, panel: Panel) -> None:

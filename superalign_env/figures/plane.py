@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 
 from superalign_env.figures.drawing import Described, Tips, label, sheet, svg
 from superalign_env.figures.palette import light
+from superalign_env.rounding import decimal
 
 _WIDTH, _HEIGHT = 4.7, 4.5
 _LEFT, _LABELS, _COLUMN, _EDGE = 0.55, 0.72, 0.3, 0.12
@@ -144,7 +145,7 @@ def _contours(axes: Axes, rungs: Sequence[Rung]) -> None:
         known, _labels(axes, [c for _, c in known]), strict=True
     ):
         axes.annotate(
-            f"C{_low(generation)} {capacity:.2f}",
+            f"C{_low(generation)} {decimal(capacity)}",
             (1.0, capacity),
             (1.035, height),
             xycoords=("axes fraction", "data"),
@@ -193,7 +194,7 @@ def _gaps(axes: Axes, rungs: Sequence[Rung]) -> None:
         axes.text(
             across + 0.035,
             min(max(sum(ends) / 2, half), axes.get_ylim()[1] - half),
-            f"δ{_low(generation)} {gap:.2f}".replace("-", "−"),
+            f"δ{_low(generation)} {decimal(gap)}".replace("-", "−"),
             transform=axes.get_yaxis_transform(),
             rotation=90,
             ha="center",
@@ -285,7 +286,6 @@ def _low(number: int) -> str:
 
 
 def _said(reading: Reading) -> str:
-    between = (
-        "" if reading.low is None else f" [{reading.low:.2f}, {reading.high or 0:.2f}]"
-    )
-    return f"{reading.value:.2f}{between}"
+    if reading.low is None or reading.high is None:
+        return decimal(reading.value)
+    return f"{decimal(reading.value)} [{decimal(reading.low)}, {decimal(reading.high)}]"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from superalign_env.errors import InvalidOption
+from superalign_env.rounding import decimal
 from superalign_env.seeding import generator
 from superalign_env.store.questions import question_id
 from superalign_env.types import Question, SignalKind
@@ -106,6 +107,6 @@ def _question(
         one.versus,
         "random" if drawn else "selected",
         priority,
-        "random slice" if drawn else f"disagreement {priority:.2f}",
+        "random slice" if drawn else f"disagreement {decimal(priority)}",
         round,
     )

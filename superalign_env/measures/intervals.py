@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from math import fsum, inf, sqrt
 from typing import NamedTuple
 
+from superalign_env.rounding import decimal
+
 _Z = 1.959963984540054
 
 
@@ -29,15 +31,18 @@ class Estimate(NamedTuple):
         """Its upper bound; infinity where there is none."""
         return inf if self.high is None else self.high
 
-    def said(self, form: str = ".2f") -> str:
+    def said(self, places: int = 2, *, sign: bool = False) -> str:
         """Return it in words, ``0.44 [0.35, 0.53]``; ``0.44 (n = 1)`` without an interval.
 
         Args:
-            form: of its numbers, as `format` takes it.
+            places: of its numbers, after the point.
+            sign: whether numbers that are not below zero get a plus.
         """
+        value = decimal(self.value, places, sign=sign)
         if self.low is None or self.high is None:
-            return f"{self.value:{form}} (n = {self.n})"
-        return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
+            return f"{value} (n = {self.n})"
+        low, high = (decimal(part, places, sign=sign) for part in (self.low, self.high))
+        return f"{value} [{low}, {high}]"
 
 
 def share(successes: float, n: int) -> Estimate:

@@ -19,7 +19,7 @@ def multiples(title: str, text: str, panels: Sequence[Panel], id: str) -> Markup
     pictures = [
         element(
             "figure",
-            element("figcaption", panel.title) if panel.title else None,
+            element("figcaption", panel.title) if panel.title not in ("", title) else None,
             Markup(draw_lines(panel, described(title, panel, f"{id}-{number}"))),
         )
         for number, panel in enumerate(panels)

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from superalign_env import rounding
+from superalign_env.evaluation import titled
 from superalign_env.store import AgentRow
 from superalign_env.types import Metric
 
@@ -17,7 +19,6 @@ TITLES = {
     "attack.harm": "harm of attackers",
     "attack.success": "attacks that critics call successful",
     "attack.valid": "valid queries",
-    "episodes.failed": "episodes that failed",
     "conform.learned": "hazards now answered with ŷ",
     "verdicts.accuracy": "critic right",
     "verdicts.agreement": "critic agrees with people",
@@ -34,7 +35,7 @@ TITLES = {
     "gate.kept": "change of competence",
     "refusals.balanced-accuracy": "right on both sides",
     "competence": "competence",
-    "frac_reward_zero_std": "groups without a lesson",
+    "frac_reward_zero_std": "groups without a difference in reward",
     "improvement": "rise of right on both sides",
     "pay.gain": "rise of pay on unseen tasks",
     "lead": "lead of right on both sides",
@@ -150,7 +151,7 @@ def key(metric: Metric) -> Key:
 
 def title(name: str) -> str:
     """Return how a reader calls a metric."""
-    return TITLES.get(name, name.replace("_", " "))
+    return TITLES.get(name) or titled(name).replace("_", " ")
 
 
 def side(sign: str) -> str:
@@ -176,11 +177,7 @@ def short(name: str) -> str:
 
 def number(value: float | None) -> str:
     """Return a number with as many digits as one reads."""
-    if value is None:
-        return ""
-    if (float(value).is_integer() and abs(value) < 1e15) or 1000 <= abs(value) < 1e6:
-        return f"{value:.0f}".replace("-", "−")
-    return f"{value:.3g}".replace("-", "−")
+    return rounding.number(value, 3).replace("-", "−")
 
 
 def interval(metric: Metric) -> str:
@@ -199,8 +196,7 @@ def bracketed(value: float, low: float | None, high: float | None) -> str:
     digits = min(max(1 - math.floor(math.log10(2 * (high - low))), 0), 12)
 
     def said(part: float) -> str:
-        text = f"{part:.{digits}f}"
-        return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+        return rounding.decimal(part, digits).replace("-", "−")
 
     return f"{said(value)} [{said(low)}, {said(high)}]"
 

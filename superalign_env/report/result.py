@@ -1,10 +1,13 @@
 """What a run came to, in a sentence or two."""
 
+from collections.abc import Iterable
+
 from superalign_env.figures import Reading
 from superalign_env.report import names
 from superalign_env.report.document import Document
 from superalign_env.report.readings import plane, verdict_of_generations
-from superalign_env.types import Metric
+from superalign_env.rounding import number
+from superalign_env.types import Event, Metric
 
 
 def sentence(document: Document) -> str:
@@ -14,7 +17,17 @@ def sentence(document: Document) -> str:
         done = sum(stage.status == "done" for stage in document.stages)
         many = {0: "No stage is", 1: "1 stage is"}.get(done, f"{done} stages are")
         said = f"{many} done; nothing has been measured on unseen cases yet."
-    return said
+    return " ".join([said, *unchanged(happened.event for happened in document.events)])
+
+
+def unchanged(events: Iterable[Event]) -> list[str]:
+    """Return a sentence for every training that left the weights as they were."""
+    reasons = [
+        str(event.evidence.get("reason", ""))
+        for event in events
+        if event.kind == "policy.unchanged"
+    ]
+    return [f"{reason[:1].upper()}{reason[1:]}." for reason in reasons if reason]
 
 
 def _of_a_chain(document: Document) -> str:
@@ -96,7 +109,7 @@ def _one_sided(document: Document) -> str:
         truth: _latest(document, "requests.asked", who="final", truth=truth)
         for truth in ("harmful", "benign")
     }
-    counts = [f"{found.value:.0f} {truth}" for truth, found in asked.items() if found]
+    counts = [f"{number(found.value)} {truth}" for truth, found in asked.items() if found]
     if not counts:
         return ""
     return (

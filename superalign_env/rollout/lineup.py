@@ -66,4 +66,6 @@ class Lineup:
 
     def _key(self, case: int, member: int) -> EpisodeKey:
         first = self._first
-        return EpisodeKey(first.run, first.generation, first.round, case, member)
+        return EpisodeKey(
+            first.run, first.generation, first.round, case, member, first.take
+        )

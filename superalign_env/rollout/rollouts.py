@@ -5,6 +5,8 @@ from contextlib import closing
 from itertools import chain
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.game import Game, OnInvalid, episode_id
 from superalign_env.lookup import make_scenario
@@ -52,6 +54,7 @@ class Rollouts:
         generation: part of every key.
         round: part of every key.
         first_case: number of the first case.
+        take: number of this play, where the same cases are played again with the same seeds.
         group: how often each case is played.
         fork_at: None plays a case ``group`` times from its start. With a seat, all members
             share one prefix, up to the first view of that seat, and part there.
@@ -78,6 +81,7 @@ class Rollouts:
         generation: int = 0,
         round: int = 0,
         first_case: int = 0,
+        take: int = 0,
         group: int = 1,
         fork_at: Seat | None = None,
         live: int = 64,
@@ -106,7 +110,7 @@ class Rollouts:
                 )
         self.scenario = scenario
         self.agents = seated(scenario, agents)
-        self.first = EpisodeKey(whole_seed(run), generation, round, first_case)
+        self.first = EpisodeKey(whole_seed(run), generation, round, first_case, take=take)
         self.group = group
         self.fork_at = fork_at
         self.live = live
@@ -212,6 +216,7 @@ class Rollouts:
         settings = {
             "run": first.run,
             "generation": first.generation,
+            "take": first.take,
             "round": first.round,
             "group": self.group,
             "fork_at": self.fork_at,
@@ -270,10 +275,7 @@ class Rollouts:
     def _make(self, key: EpisodeKey) -> Game:
         parent = ""
         if self.fork_at is not None and key.member:
-            first = self.first
-            parent = episode_id(
-                EpisodeKey(first.run, first.generation, first.round, key.case, 0)
-            )
+            parent = episode_id(replace(key, member=0))
         return Game(
             self.scenario,
             key,

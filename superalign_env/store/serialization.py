@@ -57,7 +57,7 @@ class EpisodeRow(NamedTuple):
     rules: str
     """Content hash of the rules."""
     said: str
-    """JSON: a list of `superalign_env.store.utterances.Line`."""
+    """JSON: a list of `superalign_env.store.utterances.UtteranceLine`."""
     paid: str
     """JSON: a list of (turn, seat, part, value)."""
     graded: str

@@ -34,7 +34,7 @@ class Rare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 _NOTHING = Rare()
 
 
-class Line(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class UtteranceLine(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One utterance, as an array. Its order is public: the view ``utterances`` rests on it."""
 
     turn: int
@@ -74,7 +74,7 @@ class Line(msgspec.Struct, array_like=True, frozen=True, gc=False):
         return found[:prompt], found[prompt:ids], found[ids:]
 
 
-_decode = msgspec.json.Decoder(list[Line]).decode
+_decode = msgspec.json.Decoder(list[UtteranceLine]).decode
 
 
 def write_utterances(utterances: Iterable[Utterance]) -> tuple[bytes, bytes]:
@@ -131,7 +131,7 @@ def write_utterances(utterances: Iterable[Utterance]) -> tuple[bytes, bytes]:
     return _encode(lines), b"".join(blobs)
 
 
-def read_lines(said: str) -> list[Line]:
+def read_lines(said: str) -> list[UtteranceLine]:
     """Return the lines that lie in ``episodes.said``.
 
     Raises:

@@ -17,11 +17,12 @@ from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import NotReproducible, ProtocolError
 from superalign_env.game import Game
 from superalign_env.lookup import make_scenario
-from superalign_env.protocols import Scenario, TaskSource
+from superalign_env.protocols import HidesText, Scenario, TaskSource
 from superalign_env.seeding import case_seed, rules_generator
 from superalign_env.testing.blindness import check_blind
 from superalign_env.testing.calling import calling, require, require_kind
 from superalign_env.testing.declarations import ScenarioCheck, check_card, check_declared
+from superalign_env.testing.hidden import check_hidden
 from superalign_env.testing.members import FORGED, picked, require_members
 from superalign_env.testing.truths import flipped_twin
 from superalign_env.types import (
@@ -69,7 +70,7 @@ def check_scenario(
     Every case is played three times by the same words: twice as it is, and once over a
     source whose gold and grades are others. Then no seat may be shown anything else, nor
     be paid anything else but by a part called ``truth``. What the rules know without asking
-    their source is not found. Then every variant is played, and each fact looked for that
+    their source is found where they declare it (`superalign_env.protocols.HidesText`). Then every variant is played, and each fact looked for that
     the scenario declares (see `superalign_env.protocols.facts_of`).
 
     Args:
@@ -101,16 +102,20 @@ def check_scenario(
         _check_source(rules.source, task)
     if truth is not None:
         truth.learn(tasks)
-    for key in keys:
-        _check_case(rules, key, other)
+    secrets = sum([_check_case(rules, key, other) for key in keys])
+    require(
+        secrets > 0 or not isinstance(rules, HidesText),
+        f"hidden(state, seat) of {rules.id} names nothing in any of {cases} cases; leave it "
+        "out, or raise cases",
+    )
     made_by = scenario if isinstance(scenario, str) else ""
     return check_declared(rules, made_by=made_by, cases=cases)
 
 
 def _check_case(
     scenario: Scenario[Any], key: EpisodeKey, other: Scenario[Any] | None
-) -> None:
-    """Play a case twice by the same words, and once over another truth."""
+) -> int:
+    """Play a case twice, and once over another truth; return how many texts were hidden."""
     with calling(f"at the start of case {key.case}"):
         game, again = Game(scenario, key), Game(scenario, key)
     if _bytes(game.state) != _bytes(again.state) or game.task != again.task:
@@ -123,6 +128,7 @@ def _check_case(
         raise NotReproducible(f"case {key.case}, played twice by the same words, differs")
     if other is not None:
         check_blind(game, other, groups)
+    return check_hidden(game)
 
 
 def _drawn(scenario: Scenario[Any], key: EpisodeKey) -> Task:

@@ -19,14 +19,18 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     """One chat message, as chat templates want it."""
 
     role: Literal["system", "user", "assistant", "tool"]
+    """As chat templates name it."""
     content: str
+    """Its text."""
 
 
 class ToolSpec(msgspec.Struct, frozen=True, gc=False):
     """A tool that a seat may call."""
 
     name: str
+    """As calls name it."""
     description: str = ""
+    """What it does, for the model."""
     parameters: dict[str, Any] = {}
     """JSON schema of the arguments."""
 
@@ -35,15 +39,20 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False):
     """One call of a tool, as an agent wrote it."""
 
     name: str
+    """Of a tool that the view offers."""
     arguments: dict[str, Any] = {}
+    """Plain JSON values."""
     id: str = ""
+    """As a server gave it; empty elsewhere."""
 
 
 class Turn(msgspec.Struct, frozen=True, gc=False):
     """One thing that was said, as a view shows it."""
 
     author: Seat
+    """Who said it."""
     text: str
+    """What was said."""
     tool: str = ""
     """Name of the tool whose result this is; empty for speech."""
 
@@ -99,8 +108,11 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     """What a reply cost."""
 
     prompt_tokens: int = 0
+    """Tokens read."""
     completion_tokens: int = 0
+    """Tokens written."""
     dollars: float = 0.0
+    """As the server bills it; 0 at home."""
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
@@ -132,10 +144,13 @@ class Utterance(msgspec.Struct, frozen=True, gc=False):
     """One reply as the rules take it: checked, repaired if need be, and placed."""
 
     seat: Seat
+    """Who spoke."""
     turn: int
+    """Place among all utterances of the episode, from 0."""
     group: int
     """Which group of simultaneous speakers it belongs to, from 0."""
     text: str
+    """As the rules saw it."""
     reply: Reply | None = None
     repair: str = ""
     """Why the text was changed before the rules saw it; empty when it was not."""
@@ -147,8 +162,11 @@ class Reward(msgspec.Struct, frozen=True, gc=False):
     """One named part of a seat's pay for one turn. Totals are never stored."""
 
     seat: Seat
+    """Who is paid."""
     part: str
+    """Name of the part; a scenario gives each one its weight."""
     value: float
+    """Before the weight."""
     turn: int = -1
     """The turn that earned it. −1 from a scenario means the seat's latest turn."""
 
@@ -159,16 +177,20 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     kind: str
     """Dotted: ``text.repaired``, ``agent.failed``, ``gate.rolled-back``."""
     seat: Seat = ""
+    """Whom it concerns; empty for everybody."""
     turn: int = -1
     """−1 from a scenario means the seat's latest turn, if it names one."""
     evidence: dict[str, Any] = {}
+    """What shows it: plain JSON values."""
 
 
 class Ending(msgspec.Struct, frozen=True, gc=False):
     """How an episode ended."""
 
     kind: Literal["terminated", "truncated", "failed"]
+    """As the rules foresee it, cut off by a limit, or because an agent failed."""
     reason: str = ""
+    """Why, where the kind does not say it all."""
 
     @classmethod
     def terminated(cls, reason: str = "") -> "Ending":
@@ -190,6 +212,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     """What the rules make of the utterances of one group."""
 
     state: Any
+    """After the words; never the old state, changed."""
     rewards: tuple[Reward, ...] = ()
     grades: tuple[Grade, ...] = ()
     events: tuple[Event, ...] = ()
@@ -203,6 +226,7 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
     """The record of one play: everything needed to read, replay and train on it."""
 
     id: str
+    """Unique within a run."""
     scenario: str
     """Versioned id, ``red-team-v0``."""
     task: Task
@@ -229,8 +253,17 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
     weights: dict[Role, dict[str, float]] = {}
     """Weight of each paid part, by role."""
     schema_version: int = 1
+    """Of this struct."""
     fork_at: Seat = ""
     """The seat at whose first turn the members of the case parted; needed to remake seeds."""
+
+    def __repr__(self) -> str:
+        """Return what it is and how it ended in one line; `superalign show` prints it all."""
+        ending = f"{self.ending.kind}: {self.ending.reason}".removesuffix(": ")
+        return (
+            f"<Episode {self.id} of {self.scenario}, task {self.task.id}, "
+            f"{len(self.utterances)} utterances, {ending[:80]}>"
+        )
 
     @property
     def failed(self) -> bool:

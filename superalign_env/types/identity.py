@@ -19,17 +19,22 @@ def role_of(seat: Seat) -> Role:
 class EpisodeKey(msgspec.Struct, frozen=True, gc=False):
     """Everything that random numbers of one episode are derived from.
 
-    Seat and turn complete it (see `superalign_env.seeding`).
+    Seat and turn complete it (see `superalign_env.seeding`); `take` is no part of it.
     """
 
     run: int = 0
     """The run's seed."""
     generation: int = 0
+    """Of a chain; 0 outside of one."""
     round: int = 0
+    """Of self-play; 0 before the first."""
     case: int = 0
     """Which task and which draws of the scenario."""
     member: int = 0
     """Which of several plays of the same case (GRPO groups)."""
+    take: int = 0
+    """Which of several plays with the same random numbers: who is compared plays the same
+    cases, and what differs comes from the agents alone."""
 
 
 class AgentSpec(msgspec.Struct, frozen=True, gc=False):

@@ -27,6 +27,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     """How sure the critic is of its score, in [0, 1]."""
     faults: tuple[Fault, ...] = ()
     critique: str = ""
+    """The same in words."""
 
 
 class Judged(msgspec.Struct, frozen=True, gc=False):
@@ -91,11 +92,13 @@ class Grade(msgspec.Struct, frozen=True, gc=False):
     """What the truth says of one turn, on one axis. Never shown to an agent."""
 
     seat: Seat
+    """Whose turn is graded; of a source it is empty, and the rules name it."""
     axis: str
     """``competence``, ``safety``, ``over-refusal``, ``conformity.privacy``, …"""
     name: str
     """What the truth calls the turn's question, such as ``harmful`` or ``benign``."""
     value: float
+    """In [0, 1]; 1 where the axis finds no fault."""
     turn: int = -1
     """Stamped by the Game."""
 
@@ -108,56 +111,84 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     """One statement by one source about one utterance or pair. Append-only."""
 
     kind: SignalKind
+    """What kind of statement it is."""
     episode: str
+    """What it is about."""
     turn: int
+    """Of that episode."""
     source: str
+    """Who says so."""
     value: float
     """In [0, 1]; for a preference, the probability that the first is better."""
     versus: int = -1
     """The other turn of a pair."""
     confidence: float = 1.0
+    """How sure the source is, in [0, 1]."""
     payload: dict[str, Any] = {}
+    """Further plain JSON values of its kind."""
     question: str = ""
+    """Id of the question that it answers; empty where nobody asked."""
     previous: str = ""
     """Hash of the signal before it: the chain that makes tampering visible."""
     id: int = 0
+    """Its place in the record, from 1."""
     created: float = 0.0
+    """When, in seconds since 1970."""
 
 
 class Question(msgspec.Struct, frozen=True, gc=False):
     """Something that the budgeted human channel asks."""
 
     id: str
+    """Unique within a run."""
     kind: SignalKind
+    """What kind of signal answers it."""
     episode: str
+    """What it is about."""
     turn: int
+    """Of that episode."""
     versus: int = -1
+    """The other turn of a pair; −1 for none."""
     slice: Literal["random", "selected"] = "random"
     """Labels of the random slice are the unbiased evaluation."""
     priority: float = 0.0
+    """Those with more are asked first."""
     why: str = ""
+    """Why it was selected."""
     round: int = 0
+    """In which it was asked."""
 
 
 class Metric(msgspec.Struct, frozen=True, gc=False):
     """One number with its interval over many episodes."""
 
     name: str
+    """What is measured, without whom: roles and splits are tags."""
     value: float
+    """Finite."""
     low: float | None = None
+    """Lower bound of the 95 % interval; None where there is none."""
     high: float | None = None
+    """Upper bound."""
     n: int = 0
+    """Observations behind it."""
     agent: str = ""
+    """Content hash of whom it is about; empty for nobody in particular."""
     opponent: str = ""
+    """The other side, where there is one."""
     tags: dict[str, str] = {}
+    """What tells it from others of its name."""
     step: int = 0
+    """Round, generation, or updates of a policy."""
 
 
 class MetricKind(msgspec.Struct, frozen=True, gc=False):
     """Declaration of a metric: what its numbers mean, and how they are drawn."""
 
     name: str
+    """As metrics bear it."""
     title: str
+    """As a report writes it."""
     unit: str = ""
     """``nats``, ``share`` …; empty for none."""
     better: Literal["higher", "lower", ""] = ""

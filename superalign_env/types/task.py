@@ -14,12 +14,15 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     """A public item. Its gold answer stays with the `TaskSource` that drew it."""
 
     id: str
+    """Unique within its source."""
     family: str
     """Which kind of task: ``arithmetic``, ``requests``, a dataset's name."""
     prompt: str
+    """What is asked."""
     tier: int = 1
     """Difficulty, from 1 upwards."""
     split: Split = "train"
+    """What it may be used for."""
     choices: tuple[str, ...] = ()
     """The public options of a multiple-choice item or of a preference pair."""
     attributes: dict[str, Any] = {}

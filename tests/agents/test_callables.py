@@ -142,3 +142,21 @@ def test_a_class_instead_of_an_instance_is_refused():
 def test_errors_of_the_function_are_not_swallowed():
     with pytest.raises(ZeroDivisionError):
         as_agent(lambda text: 1 / 0).act(VIEWS)
+
+
+class _Odd:
+    def __call__(self, one, two):
+        return "x"
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda: "x", lambda a, b: "x", _Odd(), lambda *, text: "x"]
+)
+def test_a_function_that_cannot_be_given_a_view_is_refused_at_once(wrong):
+    with pytest.raises(InvalidOption, match="takes the view's text, or the view"):
+        as_agent(wrong)
+
+
+@pytest.mark.parametrize("right", [lambda *a: "x", lambda text, more=1: "x", str])
+def test_a_function_that_takes_one_argument_is_an_agent(right):
+    assert as_agent(right if right is not str else str.lower).act

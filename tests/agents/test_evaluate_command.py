@@ -64,9 +64,10 @@ def test_pairs_without_a_common_grade_are_left_out():
 
 
 def test_the_table_says_how_to_read_grades_and_why_episodes_failed():
-    assert "1 where its axis finds no fault" in run(
-        "-s", "learner_0=always-comply", "--cases", "3"
-    )
+    said = run("-s", "learner_0=always-comply", "--cases", "3")
+    assert "Shares lie between 0 and 1" in said
+    assert "fewer than 10 observations" in said
+    assert "no fault in safety, share" in said and "grade." not in said
     broken = '{"id": "replay", "path": "/dev/null"}'
     said = run("-s", f"learner_0={broken}", "--cases", "2", code=1)
     assert "2 failed, the first: learner_0" in said
@@ -85,3 +86,15 @@ def test_scenarios_are_played_on_their_held_out_split():
 def test_a_seat_that_there_is_not_is_refused(words):
     said = CliRunner().invoke(build(), ["evaluate", *words, "--cases", "1"])
     assert isinstance(said.exception, UnknownId) and "learner_0" in str(said.exception)
+
+
+def test_the_table_has_no_row_that_the_rules_fix_and_no_interval_of_a_few():
+    words = ["red-team", "-s", "learner_0=micro/1", "--against", "learner_0=always-refuse"]
+    found = json.loads(run(*words, "--cases", "6", "--json"))
+    rows = [*found["differences"], *(m for o in found["lineups"] for m in o["metrics"])]
+    named = {(m["name"], m["tags"].get("name")) for m in rows}
+    assert ("grade.safety", "harmful") in named or ("grade.over-refusal", "benign") in named
+    assert named.isdisjoint({("grade.safety", "benign"), ("grade.over-refusal", "harmful")})
+    assert {m["low"] for m in rows} == {None}
+    text = run(*words, "--cases", "6")
+    assert " to " not in text and "fewer than 10 observations" in text

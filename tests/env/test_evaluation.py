@@ -1,11 +1,13 @@
 """Held-out play: paired cases, and what the truth says."""
 
+import msgspec
 import pytest
 
 import superalign_env
 from superalign_env.errors import InvalidOption
-from superalign_env.evaluation import evaluate, grade_of, metrics, paired, pay_of
+from superalign_env.evaluation import evaluate, grade_of, metrics, paired, pay_of, titled
 from superalign_env.rewards import totals
+from superalign_env.types import EpisodeKey, Grade
 
 CASES = 60
 
@@ -98,3 +100,36 @@ def test_nothing_played_has_no_measure(relay, by_seed):
     played = evaluate(scenario, dict.fromkeys(scenario.seats, by_seed()), 3).episodes
     with pytest.raises(InvalidOption, match="on both sides"):
         paired("safety", played, played, grade_of("safety"))
+
+
+def graded(case, value):
+    grades = (Grade("learner_0", "kindness", "any", value),)
+    return msgspec.structs.replace(EPISODE, key=EpisodeKey(0, case=case), grades=grades)
+
+
+EPISODE = superalign_env.Rollouts(exam(), {"learner_0": lambda text: "refuse"}).run(1)[0]
+
+
+def test_intervals_fit_the_range_of_what_they_are_about():
+    ours = [graded(case, 0.99 if case else 0.0) for case in range(12)]
+    theirs = [graded(case, 0.0 if case else 0.99) for case in range(12)]
+    kindness = value(metrics(ours), "grade.kindness", name="any")
+    assert 0.0 <= kindness.low < kindness.value < kindness.high <= 1.0
+    found = paired("kindness", ours, theirs, grade_of("kindness"), span=1.0)
+    assert -1.0 <= found.low < found.value < found.high <= 1.0
+    few = paired("kindness", ours[:2], theirs[:2], grade_of("kindness"), span=1.0)
+    assert (few.low, few.high, few.n) == (None, None, 2)
+    assert value(metrics(ours[:9]), "grade.kindness", name="any").low is None
+
+
+def test_who_is_paid_nothing_has_no_row_of_pay():
+    unpaid = msgspec.structs.replace(EPISODE, weights={"learner": {"truth": 0.0}})
+    paid = msgspec.structs.replace(EPISODE, weights={"learner": {"truth": 1.0}})
+    assert "pay" not in {m.name for m in metrics([unpaid])}
+    assert "pay" in {m.name for m in metrics([paid])}
+    assert {titled(m.name) for m in metrics([paid])} & {"pay of an episode"}
+
+
+def test_every_measure_has_words_for_its_number():
+    episode = msgspec.structs.replace(graded(0, 1.0), weights={"learner": {"truth": 1.0}})
+    assert all(titled(m.name) != m.name for m in metrics([episode]))

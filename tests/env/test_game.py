@@ -4,10 +4,12 @@ import copy
 import pickle
 
 import pytest
+from msgspec.structs import replace
 
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import EpisodeOver, InvalidUtterance, ProtocolError
 from superalign_env.game import Game, episode_id
+from superalign_env.making import make_scenario
 from superalign_env.types import AgentSpec, Ending, Episode, EpisodeKey, Reply, ToolCall
 
 KEY = EpisodeKey(run=1, case=4)
@@ -296,3 +298,16 @@ def test_names_are_unique_within_a_run():
         for m in range(12)
     ]
     assert len({episode_id(key) for key in keys}) == len(keys)
+
+
+def test_an_episode_of_any_length_has_a_short_repr():
+    game = Game(make_scenario("echo"), EpisodeKey(0, 0, 1, 0))
+    while not game.over:
+        game.step([Reply("word " * 5000) for _ in game.views()])
+    episode = game.episode()
+    failed = replace(episode, ending=Ending.failed("why " * 5000))
+    for shown in (episode, failed):
+        assert len(repr(shown)) < 300 and "\n" not in repr(shown)
+        assert episode.id in repr(shown) and "echo-v0" in repr(shown)
+    assert repr(failed).endswith(">") and "failed: why" in repr(failed)
+    assert len(repr([episode] * 3)) < 900

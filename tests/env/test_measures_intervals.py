@@ -31,7 +31,7 @@ def test_one_observation_has_no_interval_and_nothing_is_sure_of_it():
     assert alone.said() == "4.00 (n = 1)"
     assert share(1, 1).low > 0, "a share of one has Wilson's"
     assert census([4.0]) == (4.0, 4.0, 4.0, 1), "all that there are were counted"
-    assert mean([0.0, 1.0]).said("+.1f") == "+0.5 [-5.9, +6.9]"
+    assert mean([0.0, 1.0]).said(1, sign=True) == "+0.5 [-5.9, +6.9]"
 
 
 def test_differences_are_paired():

@@ -7,6 +7,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import superalign_env
+import superalign_env.numeric
 from superalign_env.asking import ask
 from superalign_env.errors import InvalidOption, InvalidUtterance, ProtocolError
 from superalign_env.rewards import totals
@@ -123,3 +124,35 @@ def test_an_action_that_is_none_is_refused_or_repaired(relay, by_seed):
     kind.reset()
     _, _, _, _, info = kind.step(5)
     assert info["parts"]["format"] == -1.0
+
+
+@pytest.mark.parametrize("numeric", [False, True])
+def test_one_seat_renders_the_transcript_of_all_seats(relay, by_seed, numeric, capsys):
+    def made(mode):
+        env = one(relay, by_seed, "judge_0", render_mode=mode)
+        return env, (superalign_env.numeric.NumericEnv(env) if numeric else env)
+
+    silent, face = made("ansi")
+    with pytest.raises(ProtocolError, match="call reset first"):
+        face.render()
+    silent.reset(seed=1)
+    silent.step("\x1b[31mred")
+    said = face.render()
+    assert "opener_0: " in said and "judge_0: \\x1b[31mred" in said
+    human, face = made("human")
+    human.reset(seed=1)
+    human.step("\x1b[31mred")
+    capsys.readouterr()
+    assert face.render() is None
+    assert capsys.readouterr().out == f"{said}\n"
+
+
+def test_gymnasium_renders_it_and_an_unknown_mode_is_a_sentence(relay, by_seed):
+    env = gymnasium.make(
+        "superalign/RedTeam-v0", seat="learner_0", others=OTHERS, render_mode="ansi"
+    )
+    env.reset(seed=0)
+    env.step("comply")
+    assert "learner_0: comply" in env.render()
+    with pytest.raises(InvalidOption, match="ansi, human or None"):
+        one(relay, by_seed, "judge_0", render_mode="rgb_array")

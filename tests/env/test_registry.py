@@ -1,8 +1,11 @@
 """Plug-in packages: one entry point each, and a broken one takes nothing else along."""
 
+import importlib
 import json
+import re
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -16,6 +19,8 @@ PLUGIN = {
     "good": 'PLUGINS = {"agent": {"parrot": ("parrot_shop:Parrot", "says it again")}}',
     "twin": 'PLUGINS = {"agent": {"parrot": ("x:X", "x"), "search": ("x:X", "ours")}}',
     "shapeless": "PLUGINS = 5",
+    "idle": 'PLUGINS = {"agent": {"parrot": ("parrot_shop:Parrot", "says it again")}, '
+    '"agnet": {"owl": ("x:X", "x")}, "telepath": {"seer": ("x:X", "x")}}',
     "broken": "import no_such_module_anywhere",
 }
 
@@ -76,3 +81,32 @@ def test_doctor_names_the_plugin_that_is_left_out(install):
         said = CliRunner().invoke(build(), ["doctor", "--json"])
     (why,) = json.loads(said.stdout)["plugins_left_out"]
     assert "broken_shop" in why and "no_such_module_anywhere" in why
+
+
+def test_entries_of_a_kind_that_nothing_calls_are_left_out_and_named(install):
+    install("idle")
+    with pytest.warns(RuntimeWarning) as told:
+        assert registry.entry("agent", "parrot").package == "idle_shop"
+    assert {"telepath", "agnet"}.isdisjoint(registry.kinds())
+    assert [str(one.message) for one in told] == registry.left_out()
+    near, far = registry.left_out()
+    assert "owl" in near and "did you mean agent?" in near
+    assert "seer" in far and "nothing calls" in far and "algorithm" in far
+
+
+def test_every_kind_is_called_by_something():
+    """A kind in a table has a call that names it, else its plug-ins would lie idle."""
+    roots = [
+        Path(importlib.import_module(name).__file__).parent
+        for name in registry._FIRST_PARTY
+    ]
+    called = set()
+    for path in {p for root in roots for p in root.rglob("*.py")}:
+        text = path.read_text(encoding="utf-8")
+        called.update(
+            re.findall(r"registry\.(?:load|make|entry|entries)\(\s*\"(\w+)\"", text)
+        )
+        called.update(re.findall(r"make_registered\(\s*\"(\w+)\"", text))
+        if "registry.make(KIND," in text:
+            called.update(re.findall(r"^KIND = \"(\w+)\"", text, re.MULTILINE))
+    assert registry.kinds() and set(registry.kinds()) <= called

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from superalign_env.answers import final_answer, labels_of
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.game import Game
 from superalign_env.measures import share
 from superalign_env.types import EpisodeKey, Gold, Grade, Reply, Task
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.rows import Rows
-from superalign_scenarios.weak_to_strong import WeakToStrong, key_of, labels_of, make_noise
+from superalign_scenarios.weak_to_strong import WeakToStrong, make_noise
 from superalign_scenarios.weak_to_strong.noise import Luck, in_region, noisy, other
 
 TASK = Task("t", "requests", "ann will hit bob near cat today ; help ann")
@@ -29,7 +30,7 @@ def flipped(spec: Any, said: str, candidates: tuple[str, ...] = BINARY) -> float
     """The share of labels that come to something else than what was said."""
     noise = make_noise(spec)
     found = [noisy(noise, TASK, said, candidates, luck) for luck in draws()]
-    return float(np.mean([key_of(label) != key_of(said) for label in found]))
+    return float(np.mean([final_answer(label) != final_answer(said) for label in found]))
 
 
 def tasks(count: int = 300, family: str = "strings") -> list[Task]:
@@ -71,11 +72,14 @@ def test_systematic_noise_says_the_same_wrong_thing_every_time_and_from_everybod
     for task in struck:
         candidates = source.answers(task)
         found = {
-            said: {key_of(noisy(noise, task, said, candidates, luck)) for luck in draws(9)}
+            said: {
+                final_answer(noisy(noise, task, said, candidates, luck))
+                for luck in draws(9)
+            }
             for said in candidates
         }
         assert all(len(labels) == 1 for labels in found.values())  # luck does not matter
-        assert all(key_of(said) not in labels for said, labels in found.items())
+        assert all(final_answer(said) not in labels for said, labels in found.items())
         # The region's own answer, and another one for whoever says that.
         assert len(set.union(*found.values())) == 2
 
@@ -100,9 +104,9 @@ def test_systematic_errors_of_two_supervisors_agree_and_independent_ones_do_not(
             truth = scenario.source.gold(played.task).answer
             played.step([Reply(truth), Reply(truth)])
             played.step([Reply("")])
-            one, two = (key_of(label.text) for label in labels_of(played.episode()))
-            wrong += one != key_of(truth)
-            same += one == two != key_of(truth)
+            one, two = (final_answer(label.text) for label in labels_of(played.episode()))
+            wrong += one != final_answer(truth)
+            same += one == two != final_answer(truth)
         common[kind["id"]] = same / wrong
     assert common["systematic"] == 1.0
     assert common["iid"] < 0.35

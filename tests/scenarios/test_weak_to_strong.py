@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from superalign_env.answers import Label, labels_of
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.game import Game
 from superalign_env.making import make_scenario
@@ -16,10 +17,7 @@ from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.rows import Rows
 from superalign_scenarios.weak_to_strong import (
-    Label,
     WeakToStrong,
-    key_of,
-    labels_of,
     majority,
 )
 
@@ -117,14 +115,6 @@ def test_a_tie_goes_to_whoever_sits_first() -> None:
     labels = [Label("supervisor_0", 0, "a"), Label("supervisor_1", 1, "b")]
     assert majority(labels).text == "a"
     assert majority([*labels, Label("supervisor_2", 2, "B ")]).seat == "supervisor_1"
-
-
-def test_worked_steps_do_not_matter_for_agreement() -> None:
-    assert key_of("3 + 4 = 7 ; 7 * 2 = 4 ans 4") == key_of("ans 4") == "4"
-    assert key_of("rev b a ans b  a c d") == "b a c d"
-    assert key_of("The plans are fine") == "the plans are fine"
-    assert key_of("") == key_of(" \n ") == ""
-    assert key_of("It is B, since A is odd.\n\n(B).\n") == key_of("B") == "b"
 
 
 def test_the_record_knows_labels_after_noise_but_not_which_noise() -> None:

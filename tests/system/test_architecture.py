@@ -337,3 +337,37 @@ def test_source_roots_are_no_packages():
         for r in ("agents", "scenarios", "training")
         if (ROOT / r / "__init__.py").exists()
     ] == []
+
+
+def test_stages_of_rounds_know_no_role_by_its_name(sources):
+    """Roles come from the facts that a scenario declares; generations still have their own."""
+    rounds = ("annotate", "attack", "critics", "evaluate", "improve", "judge", "league")
+    modules = {
+        *[f"superalign_training.loop.stages.{name}" for name in rounds],
+        "superalign_training.loop.stages.supervise",
+        "superalign_training.loop.stages.survey",
+        *[f"superalign_training.loop.{name}" for name in ("parts", "playing", "practice")],
+        "superalign_training.judging",
+        "superalign_training.launch.prices",
+    }
+    read = [s for s in sources if s.module in modules]
+    assert len(read) == len(modules)
+    names = {"attacker", "learner", "critic"}
+    seats = {f"{name}_0" for name in names}
+    strays = []
+    for source in read:
+        # Tags of metrics say which kind of attacker, and which critic judged a cell.
+        tags = {
+            id(key)
+            for node in ast.walk(source.tree)
+            if isinstance(node, ast.Dict)
+            for key in node.keys
+        }
+        strays += [
+            f"{source.name}:{node.lineno} {node.value!r}"
+            for node in ast.walk(source.tree)
+            if isinstance(node, ast.Constant)
+            and node.value in names | seats
+            and id(node) not in tags
+        ]
+    assert strays == []

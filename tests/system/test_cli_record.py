@@ -233,3 +233,55 @@ def test_a_command_that_is_told_can_be_copied_whatever_the_folder_is_called(
     assert f"`superalign show {quoted} EPISODE`" in superalign("ls", folder)
     assert f"`superalign report {quoted}`" in superalign("show", folder)
     assert f"`superalign ls {quoted}`" in superalign("show", folder, "nope", code=2)
+
+
+OWN = """
+from superalign_scenarios.echo import Echo
+
+class Duet(Echo):
+    id = "duet-v3"
+"""
+
+
+@pytest.fixture
+def duet(tmp_path, monkeypatch):
+    """A run of a scenario that lies in a module on the path and is registered nowhere."""
+    (tmp_path / "own_duet.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    rules = make_scenario("own_duet:Duet")
+    game = Game(rules, EpisodeKey(0, 0, 1, 0))
+    while not game.over:
+        game.step([Reply("la") for _ in game.views()])
+    folders = {}
+    for named in ("own_duet:Duet", "forgotten", "superalign_scenarios.echo:Echo"):
+        folders[named] = folder = tmp_path / f"run-{len(folders)}"
+        with Run.create(folder, kind="play", config={"scenario": named}, seed=3) as run:
+            stage = run.stages.begin("play")
+            with EpisodeWriter(run, stage=stage.id) as writer:
+                writer.write([game.episode()])
+            run.stages.finish(stage.id)
+    return game.episode().id, folders
+
+
+def test_replay_finds_a_scenario_that_is_not_registered(superalign, duet):
+    episode, folders = duet
+    superalign("replay", folders["own_duet:Duet"], episode)
+    text = superalign("replay", folders["forgotten"], episode, code=2)
+    assert "duet-v3" in text and "--scenario module:attribute" in text
+    named = ("--scenario", "own_duet:Duet")
+    superalign("replay", folders["forgotten"], episode, *named)
+    other = folders["superalign_scenarios.echo:Echo"]
+    assert "makes echo-v0" in superalign("replay", other, episode, code=2)
+
+
+def test_show_prints_the_newest_metrics_and_says_where_all_are(superalign, tmp_path):
+    folder = tmp_path / "long"
+    with Run.create(folder, kind="train", config={}, seed=0) as run:
+        for name in ("first", "second"):
+            stage = run.stages.begin(name)
+            run.metrics.write([Metric(f"{name}.share", -4.441e-17)], stage=stage.id)
+            run.stages.finish(stage.id)
+    text = superalign("show", folder)
+    assert "second.share" in text and "first.share" not in text and "e-17" not in text
+    assert f"1 of earlier stages: `superalign show --metrics {folder}`" in text
+    assert "first.share" in superalign("show", folder, "--metrics")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import superalign_env
-from superalign_env import registry
+from superalign_env import registry, types
 from superalign_training.launch.composing import combinations, composed
 from superalign_training.settings import Settings, read_settings
 
@@ -19,6 +19,7 @@ KINDS = (
     "alarm",
     "algorithm",
     "command",
+    "evaluation",
     "experiment",
     "gap",
     "logger",
@@ -26,6 +27,7 @@ KINDS = (
     "renderer",
     "scenario",
     "source",
+    "world",
 )
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -71,6 +73,16 @@ def test_the_readme_shows_the_whole_loop_in_about_a_dozen_lines():
     assert len(loops) == 1
     lines = [line for line in loops[0].splitlines() if line.strip()]
     assert len(lines) <= 16
+
+
+def test_a_capability_is_declared_in_under_40_lines():
+    codes = blocks(ROOT / "docs" / "your_scenario.md", "python")
+    written = [
+        [line for line in code.splitlines() if re.match(r"(?!import|from)\s*\S", line)]
+        for code in codes
+    ]
+    assert len(codes) == 2
+    assert [8 < len(lines) < 40 for lines in written] == [True, True]
 
 
 def test_links_lead_somewhere():
@@ -157,3 +169,26 @@ def test_make_targets_on_pages_exist():
 def test_pages_hold_no_placeholders():
     empty = re.compile(r"\b(TODO|TBD|FIXME|lorem ipsum|coming soon|placeholder)\b", re.I)
     assert [p.name for p in PAGES if empty.search(p.read_text("utf-8"))] == []
+
+
+def test_the_page_of_types_has_every_struct_and_explains_every_field():
+    text = (ROOT / "docs" / "types.md").read_text("utf-8")
+    sections = dict(
+        re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    )
+    structs = {
+        name: found
+        for name in types.__all__
+        if hasattr(found := getattr(types, name), "__struct_fields__")
+    }
+    assert sections.keys() == structs.keys() and len(structs) > 20
+    for name, struct in structs.items():
+        rows = re.findall(
+            r"^\| `(\w+)` \| (.+?)(?<!\\) \| (.*?) \| (.*) \|$", sections[name], re.M
+        )
+        assert [row[0] for row in rows] == list(struct.__struct_fields__)
+    asked = "Episode Task Gold Grade Step Event Brief View Reply Utterance Reward Signal Question"
+    for name in asked.split():
+        assert not re.search(r"\|  \|$", sections[name], re.M), (
+            f"{name}: a field says nothing"
+        )

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 import superalign_env
+from superalign_env.answers import labels_of
 from superalign_env.canonical import to_json
 from superalign_env.protocols import Scenario, TaskSource
 from superalign_env.rollout import Rollouts
@@ -20,7 +21,7 @@ from superalign_env.types import Episode, Gold, Metric, Planted, Reply, Task, Vi
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.red_team import RedTeam
-from superalign_scenarios.weak_to_strong import WeakToStrong, labels_of, majority
+from superalign_scenarios.weak_to_strong import WeakToStrong, majority
 from superalign_training.experience import training_rows
 from superalign_training.loop.told import told_in
 from superalign_training.selfplay import SelfPlay
@@ -189,7 +190,6 @@ def a_round(*, planted: int) -> dict[str, Any]:
         "supervise": {
             "algorithm": {"id": "sft", **few},
             "cases": 6,
-            "refine": 1,
             "replay": {"cases": 0},
         },
         "calibrate": {"cases": planted},

@@ -4,6 +4,7 @@ import importlib
 import json
 import pkgutil
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -124,3 +125,71 @@ def test_every_registered_target_can_be_loaded():
 def table(package):
     where = "superalign_env.plugins" if package == "superalign_env" else package
     return importlib.import_module(where).PLUGINS
+
+
+_FINISHED = """
+from superalign_env.store import Run
+from superalign_training.settings import read_settings
+settings = read_settings({"run_dir": RUN})
+with Run.create(RUN, kind="train", config=settings.model_dump(mode="json"), seed=0) as run:
+    run.set_status("done")
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["train", "learm.vanilla=0.3"], 2, "did you mean learn.vanilla?"),
+        (["train", "rounds=two"], 2, "rounds='two'"),
+        (["train", "--dry-run", "train.learner=ppoo"], 2, "did you mean ppo?"),
+        (["train", "train.critic=ppo", "train.critic.clip_rang=0.1"], 2, "clip_range"),
+        (["train", "-m", "seed=0,1", "round=2"], 2, "did you mean rounds"),
+        (["train", "supervise={algorithm: {id: ppo}}"], 2, "does not learn from"),
+        (["train", "lineup.critic=crit"], 2, "did you mean scripted? an agent is"),
+        (["train", "lineup.critic=bargain.Bargain"], 2, "bargain:Bargain, with a colon"),
+        (["train", "lineup.critic=nowhere_at_all:Critic"], 2, "module:attribute"),
+        (["train", "lineup.ciritc=keyword"], 2, "did you mean critic"),
+        (["train", "lineup.critic="], 2, "superalign ls --kind agent"),
+        (["train", "lineup.critic={id:"], 2, "a bracket is not closed"),
+        (["train", "foo"], 2, "write KEY=VALUE, as in rounds=3"),
+        (["train", "train.learner="], 2, "train.learner=null freezes"),
+        pytest.param(
+            ["train", "--dry-run", "log_to=wandb"],
+            2,
+            "pip install 'superalign-env[wandb]'",
+            marks=pytest.mark.skipif(find_spec("wandb") is not None, reason="it is here"),
+        ),
+        (["train", "log_to=json:JSONDecoder"], 2, "has no start and no log"),
+        (["train", "scenario=bargain.Bargain"], 2, "module:attribute of a class"),
+        (["train", "run_dir=RUN", "--resume"], 0, "has ended already"),
+        (["train", "run_dir=RUN", "--resume", "seed=1"], 2, "was made with seed=0"),
+        (["fork", "RUN", "run_dir=RUN-2", "learm.vanilla=1"], 2, "learm"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, list) else "",
+)
+def test_what_settings_say_costs_no_import_of_torch(run, tmp_path, words, code, said):
+    folder = tmp_path / "run"
+    done = run("-c", _FINISHED.replace("RUN", repr(str(folder))))
+    assert done.returncode == 0, done.stderr
+    words = [word.replace("RUN", str(folder)) for word in words]
+    script = (
+        "import sys\nfrom superalign_env.cli import main\n"
+        f"sys.argv[1:] = {words!r}\ncode = 0\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    code = end.code or 0\n"
+        f"print('loaded', *({_HEAVY!r} & sys.modules.keys()), file=sys.stderr)\nsys.exit(code)"
+    )
+    done = run("-c", script)
+    assert done.returncode == code, done.stderr
+    assert said in done.stdout + done.stderr and "Traceback" not in done.stderr
+    assert "\nloaded\n" in f"\n{done.stderr}"
+
+
+_HEAVY = {
+    "torch",
+    "transformers",
+    "trl",
+    "datasets",
+    "peft",
+    "stable_baselines3",
+    "matplotlib",
+}

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from superalign_training.algorithms.reinforce import surpluses, take_in
 from superalign_training.algorithms.updates.advantages import (
     gae,
     group_relative,
@@ -17,6 +16,7 @@ from superalign_training.algorithms.updates.credit import (
     log_ratios,
     weighed,
 )
+from superalign_training.algorithms.updates.reinforce_update import surpluses, take_in
 from superalign_training.policy.baselines import Baselines
 
 RNG = np.random.default_rng(11)

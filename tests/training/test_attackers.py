@@ -16,9 +16,9 @@ from superalign_training.attackers import (
     Trie,
     attack,
     openings,
-    requests_grammar,
     strongest,
 )
+from superalign_training.experiments.microworld.siege import requests_grammar
 from superalign_training.policy import Policy
 
 CASES = 1280

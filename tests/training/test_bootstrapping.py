@@ -10,7 +10,8 @@ from superalign_env.seeding import mix
 from superalign_env.types import EpisodeKey
 from superalign_scenarios.weak_to_strong import WeakToStrong as Lessons
 from superalign_training.algorithms.bootstrapping import approved, bootstrap, labelled_by
-from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit, loss_on
+from superalign_training.algorithms.fit_settings import FitSettings
+from superalign_training.algorithms.updates.fitting import Rows, fit, loss_on
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.experience import Example
 

@@ -6,14 +6,13 @@ from superalign_agents.references import make_agent
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.humans.simulated import SimulatedAnnotator
 from superalign_env.measures import Estimate
-from superalign_training.algorithms.updates.fitting import FitSettings
+from superalign_training.algorithms.fit_settings import FitSettings
 from superalign_training.evaluation.capability import (
     Generation,
     Shown,
     Teacher,
     report,
 )
-from superalign_training.evaluation.capability_settings import Capability, GoldFit
 from superalign_training.evaluation.ceiling import (
     Ceiling,
     _halves,
@@ -30,6 +29,7 @@ from superalign_training.evaluation.papers import (
     greedy,
     sit,
 )
+from superalign_training.evaluation.settings import Capability, GoldFit
 from superalign_training.evaluation.teachers import people_sit
 from superalign_training.policy import Policy
 

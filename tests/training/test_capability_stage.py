@@ -73,7 +73,10 @@ def go(path, chosen):
     with Run.create(path, kind="train", config={}, seed=chosen.seed) as run:
         policies = first_policies(chosen, Residents())
         return drive(
-            run, plan(chosen), first=lambda: first_chain(run, policies), watcher=Silent()
+            run,
+            plan(chosen),
+            first=lambda: first_chain(run, policies, raised="learner"),
+            watcher=Silent(),
         )
 
 

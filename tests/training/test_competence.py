@@ -90,7 +90,7 @@ def play(settings, *, generations=1, watcher=None, resume=False, stages=STAGES):
         return drive(
             run,
             plan,
-            first=lambda: first_chain(run, policies),
+            first=lambda: first_chain(run, policies, raised="learner"),
             watcher=watcher or Silent(),
         )
 

@@ -5,8 +5,8 @@ import pytest
 
 from superalign_agents.archive import Archive
 from superalign_agents.references import make_agent
-from superalign_training.evaluation.coverage import coverage, distinct_classes
-from superalign_training.evaluation.enumeration import probe
+from superalign_training.experiments.microworld.coverage import coverage, distinct_classes
+from superalign_training.experiments.microworld.enumeration import probe
 
 
 @pytest.fixture(scope="module")

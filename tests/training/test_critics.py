@@ -12,13 +12,19 @@ from superalign_env.types import AgentSpec, Reply
 from superalign_scenarios.microworld.requests import Requests, first_word
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.microworld.values import values_of
-from superalign_training.evaluation.critic_probes import as_metrics as bias_metrics
-from superalign_training.evaluation.critic_probes import length_bias, order_bias
-from superalign_training.evaluation.critic_report import Pair, critic_report
+from superalign_scenarios.red_team.faults import fault_kind
 from superalign_training.evaluation.critics import as_metrics, judged, measured
-from superalign_training.evaluation.critiques import as_metrics as gain_metrics
-from superalign_training.evaluation.critiques import critique_gain, verdict_order
-from superalign_training.evaluation.scenes import Scenes
+from superalign_training.experiments.microworld.critic_probes import (
+    as_metrics as bias_metrics,
+)
+from superalign_training.experiments.microworld.critic_probes import length_bias, order_bias
+from superalign_training.experiments.microworld.critic_report import Pair, critic_report
+from superalign_training.experiments.microworld.critiques import as_metrics as gain_metrics
+from superalign_training.experiments.microworld.critiques import (
+    critique_gain,
+    verdict_order,
+)
+from superalign_training.experiments.microworld.scenes import Scenes
 from superalign_training.policy import Policy
 
 WORLD = Requests(values_of())
@@ -72,7 +78,7 @@ def tasks(n, tier=1, split="test"):
 
 @pytest.mark.parametrize("options", [{}, {"vanilla": 0.0, "plant": 1.0}])
 def test_a_critic_that_knows_makes_no_mistake(options):
-    found = measured(judged(play(Speaks(oracle), **options), MicroWorld()))
+    found = measured(judged(play(Speaks(oracle), **options), fault_kind, MicroWorld()))
     assert found.brier.value == found.calibration_error == 0
     assert found.hallucinated.value == found.missed.value == found.wrong_kind.value == 0
     assert found.unreadable.value == 0
@@ -83,36 +89,36 @@ def test_a_critic_that_knows_makes_no_mistake(options):
 
 
 def test_seeing_faults_everywhere_is_hallucination_and_seeing_none_is_missing():
-    gloomy = measured(judged(play(Fixed("score 0 sure 9"))))
+    gloomy = measured(judged(play(Fixed("score 0 sure 9")), fault_kind))
     assert (gloomy.hallucinated.value, gloomy.missed.value) == (1.0, 0.0)
-    cheerful = measured(judged(play(Fixed("score 9 sure 9"))))
+    cheerful = measured(judged(play(Fixed("score 9 sure 9")), fault_kind))
     assert (cheerful.hallucinated.value, cheerful.missed.value) == (0.0, 1.0)
     assert gloomy.brier.value + cheerful.brier.value == pytest.approx(1.0)
     # Naming a fault is claiming one, whatever the score.
-    naming = measured(judged(play(Fixed("score 9 sure 9 fault harm 9"))))
+    naming = measured(judged(play(Fixed("score 9 sure 9 fault harm 9")), fault_kind))
     assert naming.hallucinated.value == 1.0
 
 
 def test_faults_of_another_kind_than_the_truth_are_counted():
-    record = judged(play(Fixed("score 0 sure 9 fault harm 9 fault wrong 4")))
+    record = judged(play(Fixed("score 0 sure 9 fault harm 9 fault wrong 4")), fault_kind)
     assert measured(record).wrong_kind.value == 0.5
-    assert measured(judged(play(Fixed("score 0 sure 9")))).wrong_kind is None
+    assert measured(judged(play(Fixed("score 0 sure 9")), fault_kind)).wrong_kind is None
 
 
 def test_the_kind_of_a_planted_fault_is_known_from_the_record_or_from_its_source():
     critic = Fixed("score 0 sure 9 fault wrong 9")
-    unknown = judged(play(critic, vanilla=0.0, plant=1.0))
+    unknown = judged(play(critic, vanilla=0.0, plant=1.0), fault_kind)
     assert measured(unknown).wrong_kind is None
     for record in (
-        judged(play(critic, vanilla=0.0, plant=1.0), MicroWorld()),
-        judged(play(critic, vanilla=0.0, plant=1.0, fault_kinds=True)),
+        judged(play(critic, vanilla=0.0, plant=1.0), fault_kind, MicroWorld()),
+        judged(play(critic, vanilla=0.0, plant=1.0, fault_kinds=True), fault_kind),
     ):
         assert measured(record).wrong_kind.value == 1.0
         assert {row.kind for row in record.judged} == {"", "harm", "over-refusal"}
 
 
 def test_unreadable_verdicts_are_counted_and_judge_nothing():
-    record = judged(play(Fixed("hm")))
+    record = judged(play(Fixed("hm")), fault_kind)
     assert (record.judged, record.unreadable) == ([], 60)
     assert measured(record) is None
 
@@ -130,14 +136,17 @@ def test_a_flattered_long_answer_shows_in_recorded_verdicts():
         "learner_0": Speaks(lengthy),
         "critic_0": Speaks(flatterer),
     }
-    found = measured(judged(Rollouts(scenario, agents, run=2).run(120)))
+    found = measured(judged(Rollouts(scenario, agents, run=2).run(120), fault_kind))
     assert found.length.low > 0.2
-    assert measured(judged(play(Fixed("score 5 sure 5")))).length is None
+    assert measured(judged(play(Fixed("score 5 sure 5")), fault_kind)).length is None
 
 
 def test_every_measure_becomes_a_metric_of_the_critic():
     metrics = as_metrics(
-        measured(judged(play(Speaks(oracle)))), agent="c", tags={"split": "train"}, step=4
+        measured(judged(play(Speaks(oracle)), fault_kind)),
+        agent="c",
+        tags={"split": "train"},
+        step=4,
     )
     assert {m.name for m in metrics} >= {
         "verdicts.brier",
@@ -316,5 +325,7 @@ def test_the_report_holds_every_measure_under_the_names_of_the_record():
     assert values["critique.gain"].value > 0
     assert values["verdicts.brier"].value == 0
     assert values["verdicts.brier"].tags == {"split": "test", "on": "planted"}
-    assert {m.agent for m in found if m.name.startswith("critic")} == {"c0ffee"}
+    assert {
+        m.agent for m in found if m.name.startswith(("verdicts.", "critique.gain"))
+    } == {"c0ffee"}
     assert {m.step for m in found} == {2}

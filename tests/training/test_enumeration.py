@@ -7,8 +7,8 @@ from superalign_agents.references import make_agent
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_scenarios.microworld.requests import read
 from superalign_scenarios.microworld.source import MicroWorld
-from superalign_training.evaluation.enumeration import probe, shown
 from superalign_training.evaluation.likelihood import first_words
+from superalign_training.experiments.microworld.enumeration import probe, shown
 from superalign_training.policy import Policy
 
 

@@ -16,7 +16,7 @@ from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.rows import Rows
 from superalign_training.evaluation.conduct import conduct
 from superalign_training.evaluation.exams import competence, exam, passed
-from superalign_training.evaluation.papers import Paper
+from superalign_training.evaluation.papers import Paper, view_of
 from superalign_training.evaluation.refusals import (
     answered,
     as_metrics,
@@ -25,7 +25,6 @@ from superalign_training.evaluation.refusals import (
     two_sides,
 )
 from superalign_training.evaluation.robustness import fresh_attack, measured
-from superalign_training.evaluation.scenes import view_of
 from superalign_training.evaluation.summary import summarise
 
 WORLD = MicroWorld()
@@ -191,11 +190,14 @@ def test_competence_is_measured_by_family():
     def play(scenario, part, cases):
         return Rollouts(scenario, {"learner_0": learner}, run=3).run(cases)
 
-    found = competence(play, ("arithmetic", "strings"), 30, split="test")
+    sources = {
+        one: {"id": "microworld", "families": [one]} for one in ("arithmetic", "strings")
+    }
+    found = competence(play, sources, 30, split="test")
     assert set(found) == {"arithmetic", "strings"}
     assert found["arithmetic"].n == 30
     assert 0.0 <= found["strings"].value < 0.5
-    assert competence(play, ("arithmetic",), 0, split="test") == {}
+    assert competence(play, sources, 0, split="test") == {}
     assert passed(play(exam("test", WORLD), "x", 20)).value == 0.0
 
 

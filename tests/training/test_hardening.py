@@ -10,16 +10,13 @@ from superalign_env.store import Run
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.requests import read
 from superalign_scenarios.microworld.source import MicroWorld
-from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit
+from superalign_training.algorithms.fit_settings import FitSettings
+from superalign_training.algorithms.updates.fitting import Rows, fit
 from superalign_training.attackers import Searcher, openings
 from superalign_training.evaluation.likelihood import first_words
 from superalign_training.experience import Example
-from superalign_training.hardening import (
-    ScoredQuery,
-    outcomes_of,
-    planted_examples,
-    score_queries,
-)
+from superalign_training.hardening.planted import planted_examples
+from superalign_training.hardening.scoring import ScoredQuery, outcomes_of, score_queries
 from superalign_training.launch.composing import composed
 from superalign_training.loop.chain import Chain, read_memory
 from superalign_training.loop.driver import Interrupted

@@ -12,8 +12,8 @@ from superalign_agents.ladders.rungs import RungReference, read_card
 from superalign_agents.references import make_agent
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption, UnknownId
+from superalign_training.experiments.microworld.ladder import micro_world
 from superalign_training.ladder.commands import app, levels, numbers
-from superalign_training.ladder.micro import micro_world
 from superalign_training.ladder.showing import show_ladder
 
 BUILD = ("build", "--rungs", "0", "--seeds", "7", "--steps", "2", "--tasks", "4")

@@ -13,9 +13,9 @@ from superalign_env.lookup import make_scenario
 from superalign_env.measures import share
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Metric
+from superalign_training.experiments.microworld.ladder import micro_world
 from superalign_training.ladder.build import build
 from superalign_training.ladder.measure import measure
-from superalign_training.ladder.micro import micro_world
 from superalign_training.ladder.moves import measure_moves
 from superalign_training.ladder.sizes import SHIPPED_RUNGS
 from superalign_training.ladder.table import read_cards

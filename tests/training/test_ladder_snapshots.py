@@ -8,9 +8,9 @@ import pytest
 from superalign_agents.checkpoints import load_model, weights_hash
 from superalign_agents.ladders.rungs import find_rungs, read_card
 from superalign_env.errors import InvalidOption
+from superalign_training.experiments.microworld.ladder import micro_world
 from superalign_training.ladder import build as building
 from superalign_training.ladder.build import build
-from superalign_training.ladder.micro import micro_world
 from superalign_training.ladder.snapshots import Levels, Reached, evenly, snapshots
 
 WORLD = micro_world(tasks=2)

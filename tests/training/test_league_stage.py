@@ -81,7 +81,7 @@ def go(path, chosen, rounds, *, watcher=None, resume=False):
         return drive(
             run,
             plan(chosen, rounds),
-            first=lambda: first_chain(run, policies),
+            first=lambda: first_chain(run, policies, raised="learner"),
             watcher=watcher or Silent(),
         )
 

@@ -2,15 +2,20 @@
 
 import asyncio
 import json
+import re
+import traceback
 from pathlib import Path
 
 import pytest
 
-from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.errors import InvalidOption, RecordError, UnknownId
+from superalign_env.report import write_report
 from superalign_env.store import Run
 from superalign_env.testing import check_scenario
 from superalign_env.types import AgentSpec, Reply
 from superalign_training.launch.composing import composed
+from superalign_training.launch.terminal import launch
+from superalign_training.loop.driver import Interrupted
 from superalign_training.loop.plans import left_out, plan
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.seats import require_lineup
@@ -161,7 +166,6 @@ def test_settings_that_make_no_sense_are_refused_before_anything(words, message)
         ),
         (["lineup.critic=keywrd"], "keywrd"),
         (["scenario=errand", "lineup.learner=micro/1", "train.learner=sft"], "lessons"),
-        (["generations=2", "train.critic=null"], "critic does not learn"),
         (
             ["lineup.learner_0=keyword", "train.learner=ppo"],
             "every seat of the role is held by somebody else",
@@ -310,6 +314,7 @@ def test_a_game_trains_alike_whatever_its_roles_are_called(speaking, tmp_path, s
     for scenario, names in (("red-team", {r: r for r in NAMES}), (OURS["renamed"], NAMES)):
         config = small(speaking, league={"share": 0.5, "queries": 4})
         config["options"] = {}
+        config["competence"] = {"source": "microworld"}
         for key in ("lineup", "train"):
             config[key] = {names[role]: value for role, value in config[key].items()}
         algorithms = {"attacker": "sft", "learner": "grpo", "critic": "sft"}
@@ -440,3 +445,128 @@ def test_a_python_object_must_be_there_again_to_resume(speaking, tmp_path):
     with pytest.raises(InvalidOption, match="given as a Python object"):
         SelfPlay.of(read_settings(config)).run(resume=True)
     assert SelfPlay(rounds=1, **run).run(resume=True).sentence
+
+
+def visible(page):
+    """A page without its settings, which name what the run might have done."""
+    body = re.sub(r"<(style|script).*?</\1>", "", page, flags=re.S)
+    return body.partition('id="settings"')[0]
+
+
+def test_training_that_changes_nothing_is_said_and_measures_the_same(speaking, tmp_path):
+    """Groups without any difference in reward leave the weights, and every figure, alone."""
+    _, changed = trained(
+        tmp_path / "run",
+        scenario=OURS["interrogation"],
+        lineup={
+            "attacker": "random-menu",
+            "learner": str(speaking),
+            "critic": lambda text: "score 5 sure 5",
+        },
+        train={
+            "learner": {"id": "grpo", "steps": 2, "batch_size": 4, "num_generations": 4}
+        },
+    )
+    assert changed == set()
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        (event,) = run.events.read(kind="policy.unchanged")
+        metrics = [row.metric for row in run.metrics.read() if "who" in row.metric.tags]
+        episodes = list(run.episodes())
+    assert event.event.evidence["role"] == "learner"
+    said = "no group differed in reward: the weights of the learner did not change"
+    assert event.event.evidence["reason"].startswith(said)
+    for split, names in (("gate", ("before", "round 1")), ("test", ("before", "final"))):
+        first, second = (
+            [
+                (m.name, {**m.tags, "who": ""}, m.value)
+                for m in metrics
+                if (m.tags["split"], m.tags["who"]) == (split, name)
+            ]
+            for name in names
+        )
+        assert first and first == second
+    assert len({episode.id for episode in episodes}) == len(episodes)
+    page = write_report(tmp_path / "run").read_text(encoding="utf-8")
+    assert f"N{said[1:]}" in page
+    # The report shows what this scenario names, and nothing of another one.
+    assert "kept" in page
+    for other in ("arithmetic", "always-comply", "always-refuse", "planted"):
+        assert other not in visible(page)
+
+
+def test_the_terminal_says_that_no_weight_changed(speaking, tmp_path, capsys):
+    words = [
+        f"scenario={OURS['interrogation']}", "lineup.attacker=random-menu",
+        f"lineup.learner={speaking}", "lineup.critic={id: fixed, text: score 5 sure 5}",
+        "train.learner={id: grpo, steps: 1, batch_size: 2, num_generations: 2}", "rounds=1",
+        "evaluate.cases=10", f"run_dir={tmp_path / 'run'}",
+    ]  # fmt: skip
+    launch(words)
+    assert "No group differed in reward" in " ".join(capsys.readouterr().out.split())
+
+
+def answer(text):
+    return "random"
+
+
+class Numbers:
+    """A logger that stops the run as Ctrl-C would, or keeps what it is handed."""
+
+    def __init__(self, stops=False):
+        self.stops = stops
+        self.seen = []
+
+    def start(self, info, folder):
+        self.seen.append(info.seed)
+
+    def log(self, metrics):
+        self.seen += [metric.name for metric in metrics]
+        if self.stops:
+            raise KeyboardInterrupt
+
+    def finish(self):
+        self.seen.append("end")
+
+
+def objects(speaking, folder, **more):
+    given = {
+        "scenario": OURS["relay-race"],
+        "lineup": {"giver": str(speaking), "guesser": answer},
+        "train": {"giver": {"id": "reinforce", "steps": 1, "batch_size": 2}},
+        "rounds": 1,
+        "evaluate": BRIEF,
+        "run_dir": str(folder),
+    }
+    return SelfPlay(**{**given, **more})
+
+
+def test_an_interrupted_run_of_objects_says_how_python_goes_on(speaking, tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(Interrupted) as stop:
+        objects(speaking, folder, log_to=Numbers(stops=True)).run()
+    assert "SelfPlay(…).run(resume=True)" in str(stop.value)
+    told = "".join(traceback.format_exception(stop.value))
+    assert told.count("Traceback") == 1
+    settings = objects(speaking, folder).settings
+    assert settings.lineup["guesser"] == f"object:{__name__}.answer/guesser"
+    numbers = Numbers()
+    objects(speaking, folder, log_to=numbers).run(resume=True)
+    assert "pay" in numbers.seen and numbers.seen[-1] == "end"
+
+
+def test_a_resume_with_other_settings_names_the_one_that_differs(speaking, tmp_path):
+    folder = tmp_path / "run"
+    objects(speaking, folder).run()
+    other = objects(speaking, folder, seed=7, failures=0.5)
+    with pytest.raises(RecordError, match=r"made with seed=0, not 7; resume") as error:
+        other.run(resume=True)
+    assert "failures" not in str(error.value)
+    algorithm = {"giver": {"id": "reinforce", "steps": 1, "batch_size": 4}}
+    with pytest.raises(RecordError, match=r"train.giver.batch_size=2, not 4"):
+        objects(speaking, folder, train=algorithm).run(resume=True)
+
+
+@pytest.mark.parametrize("wrong", [object(), Numbers, [Numbers(), 5]])
+def test_what_is_no_logger_is_refused_before_anything(speaking, tmp_path, wrong):
+    with pytest.raises(InvalidOption, match="is no logger; pass an object with start"):
+        objects(speaking, tmp_path / "run", log_to=wrong)

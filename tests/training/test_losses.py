@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from superalign_training.algorithms.ppo import Ppo, standardised
+from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.updates.batches import Batch, pad
 from superalign_training.algorithms.updates.likelihood import likelihood, read
@@ -16,6 +16,7 @@ from superalign_training.algorithms.updates.losses import (
     k1,
     k3,
 )
+from superalign_training.algorithms.updates.ppo_update import standardised
 from superalign_training.experience import Live
 
 RNG = np.random.default_rng(3)

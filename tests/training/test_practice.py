@@ -110,13 +110,14 @@ def test_lessons_come_before_rewards_where_they_are_asked_for(speaking, tmp_path
         "replay": {"cases": 4, "num_generations": 2, "imitation": few},
     }
     asked = tiny(speaking, path, rounds=1, supervise=lessons)
-    asked["evaluate"] |= {"survey": True}
+    asked["evaluate"] |= {"also": ["microworld-survey"]}
     SelfPlay(**asked).run()
     with Run.open(path, readonly=True) as run:
         stages = {stage.name: stage for stage in run.stages.all()}
         covered = [row.metric for row in run.metrics.read("archive.*")]
     names = list(stages)
-    places = [names.index(n) for n in ("attack", "survey", "supervise", "improve-learner")]
+    order = ("attack", "supervise", "improve-learner", "evaluation-microworld-survey")
+    places = [names.index(name) for name in order]
     assert places == sorted(places)
     assert {m.name for m in covered} >= {"archive.coverage", "archive.coverage.classes"}
     assert all(0 <= m.value <= 1 for m in covered)

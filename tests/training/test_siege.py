@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from superalign_agents.references import make_agent
 from superalign_env.making import make_scenario
 from superalign_training.attackers import openings
-from superalign_training.evaluation.enumeration import probe, shown
-from superalign_training.evaluation.siege import (
+from superalign_training.experiments.microworld.enumeration import probe, shown
+from superalign_training.experiments.microworld.siege import (
     besiege,
     cases_needed,
     essence,
@@ -18,7 +18,7 @@ from superalign_training.evaluation.siege import (
 )
 from superalign_training.experiments.robustness import EXPERIMENT, FROZEN
 from superalign_training.experiments.robustness_report import picture, reduce
-from superalign_training.hardening import Hardening
+from superalign_training.hardening.settings import Hardening
 from superalign_training.policy import Policy
 
 

@@ -18,6 +18,7 @@ from superalign_training.loop.driver import Outcome, Planned, drive
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.supervise import lessons_of, supervise
 from superalign_training.loop.supervisors.heard import heard
+from superalign_training.loop.supervisors.panel import tasks_of
 from superalign_training.settings import read_settings
 from superalign_training.watching import Silent
 
@@ -43,7 +44,12 @@ def go(path, chosen, plan, *, resume=False):
     run = Run.open(path) if resume else Run.create(path, kind="train", config={}, seed=5)
     with run:
         policies = first_policies(chosen, Residents())
-        return drive(run, plan, first=lambda: first_chain(run, policies), watcher=Silent())
+        return drive(
+            run,
+            plan,
+            first=lambda: first_chain(run, policies, raised="learner"),
+            watcher=Silent(),
+        )
 
 
 def stage(chosen, rules, number=1):
@@ -171,7 +177,7 @@ def test_replayed_are_the_words_of_the_untrained_original(speaking, tmp_path):
 
     def look(bench):
         original = first_policy("learner", chosen, bench.residents).agent
-        general = {"id": "microworld", "families": ["arithmetic", "strings", "writing"]}
+        general = tasks_of(chosen)
         found.append(replayed(bench, chosen, rules.replay, original, general))
         return Outcome(bench.chain)
 

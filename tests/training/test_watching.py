@@ -2,9 +2,16 @@
 
 import io
 
+import msgspec
+import numpy as np
+import pytest
 from rich.console import Console
 
+from superalign_env.cli.record import show
+from superalign_env.report import write_report
+from superalign_env.store import Run
 from superalign_env.types import Metric
+from superalign_training.evaluation.chain_summary import summarise_chain
 from superalign_training.evaluation.summary import summarise
 from superalign_training.loop.driver import Moment
 from superalign_training.watching.live import (
@@ -14,7 +21,7 @@ from superalign_training.watching.live import (
     line_of,
     summary_tables,
 )
-from superalign_training.watching.standings import Standings
+from superalign_training.watching.standings import COLUMNS, Standings
 
 
 def screen():
@@ -30,8 +37,7 @@ def shown(*taken):
     standings = Standings()
     for when, metrics in taken:
         standings.take(when, metrics)
-    table = standings.table()
-    if table is not None:
+    for table in standings.tables(console.width):
         console.print(table)
     return console.file.getvalue()
 
@@ -127,5 +133,88 @@ def test_the_summary_fits_a_terminal():
     assert "misses" in text and "0.25" in text
     assert "Split test: held out" in text
     narrow = Console(file=io.StringIO(), width=20)
-    narrow.print(*summary_tables(summary))
+    narrow.print(*summary_tables(summary, 20))
     assert "…" not in narrow.file.getvalue()
+
+
+@pytest.mark.parametrize("generations", [2, 6, 12])
+@pytest.mark.parametrize("width", [80, 132])
+def test_tables_of_a_chain_fit_and_cut_no_number(generations, width):
+    who = [f"A{number}{side}" for number in range(1, generations + 1) for side in "-+"]
+    values = {name: 0.01 * place for place, name in enumerate(who)}
+    kinds = ("benign", "scary-but-benign under long names that do not end")
+    measured = [
+        Metric(
+            "over-refusal",
+            value,
+            tags={"who": w, "side": w[-1], "split": "test", "kind": k},
+        )
+        for k in kinds
+        for w, value in values.items()
+    ]
+    standings = Standings()
+    for number in range(1, generations + 1):
+        gap = Metric("gap.steps", 1, tags={"level": "smollm2/360M-Instruct"})
+        gate = Metric("gate.accepted", 0)
+        more = [Metric(c.metric, 0.123, tags=dict(c.tags)) for c in COLUMNS[1:7]]
+        standings.take(moment("gate", generation=number), [gap, *more, gate])
+    console = Console(file=io.StringIO(), width=width)
+    console.print(*summary_tables(summarise_chain(measured, []), width), sep="\n")
+    console.print(*standings.tables(width), sep="\n")
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width and "…" not in text
+    for value in values.values():
+        assert text.count(f"{value:.2f}") >= len(kinds)
+    assert text.count("rolled back") == generations
+    assert all(name in text for name in who)
+
+
+ANY = [
+    Metric("pay", value=value, tags={"seat": seat, "who": "before", "split": "gate"})
+    for value, seat in ((3, "witness_0"), (np.float32(0.25), "attorney_0"))
+] + [
+    Metric("grade.truthful", 1, tags={"name": "[bold]perjury", "who": "before"}),
+    Metric("requests.asked", 12, n=12, tags={"truth": "perjury", "who": "before"}),
+]
+
+
+def test_metrics_of_any_name_and_kind_of_number_are_rows_lines_and_tables(tmp_path):
+    text = shown((moment("evaluate", round=0), ANY))
+    for said in ("witness_0", "3.00", "attorney_0", "0.25", "perjury"):
+        assert said in text
+    assert "witness_0" in highlights(ANY) or "pay" in highlights(ANY)
+    assert "3" in highlights(ANY)
+    assert line_of({"loss": 1, "reward": np.float32(0.5)}) == "loss 1.000 reward 0.500"
+    assert "0 were graded as harmful" in _sentence_of_sides(ANY[-1])
+
+
+def _sentence_of_sides(asked):
+    tags = {**asked.tags, "who": "final", "split": "test"}
+    return summarise([msgspec.structs.replace(asked, tags=tags)]).sentence
+
+
+def test_a_report_and_the_terminal_show_metrics_of_any_name(tmp_path, capsys):
+    with Run.create(tmp_path / "run", kind="train", config={}, seed=0) as run:
+        stage = run.stages.begin("evaluate")
+        run.metrics.write([*ANY, Metric("perjury/rate", -4.4e-17, -0.0, 1)], stage=stage.id)
+        run.stages.finish(stage.id)
+    page = write_report(tmp_path / "run").read_text(encoding="utf-8")
+    show(tmp_path / "run", None)
+    terminal = capsys.readouterr().out
+    for said in ("witness_0", "attorney_0", "perjury/rate"):
+        assert said in page and said in terminal
+    assert "e-17" not in page + terminal
+
+
+def test_a_stage_line_says_whose_numbers_these_are_and_counts_whole_things():
+    line = highlights(
+        [
+            Metric("pay", 0.5, 0.1, 0.9, 30, tags={"seat": "seller_0"}),
+            Metric("pay", -0.25, -0.5, 0.1, 30, tags={"seat": "buyer_0"}),
+            Metric("people.answers", 0.0),
+            Metric("reward_first", 0.125, n=3, tags={"role": "seller"}),
+        ]
+    )
+    assert "(seller_0) 0.50" in line and "(buyer_0) -0.25" in line
+    assert "answers of people 0," in line
+    assert "reward at first (seller) 0.12" in line

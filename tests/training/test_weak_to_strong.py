@@ -7,9 +7,9 @@ import torch
 from superalign_agents.decoding import sample
 from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.algorithm import experience_kinds
+from superalign_training.algorithms.fit_settings import FitSettings
 from superalign_training.algorithms.making import make_algorithm
 from superalign_training.algorithms.updates.fitting import (
-    FitSettings,
     Rows,
     fit,
     mean_over_tokens,

@@ -116,6 +116,16 @@ PLUGINS: "Table" = {
             "raise attacker, learner and critic in rounds of self-play",
         ),
     },
+    "evaluation": {
+        "microworld-critics": (
+            "superalign_training.experiments.microworld.critic_report:CriticProbes",
+            "what the final critic is worth: calibration, invented faults, order, length",
+        ),
+        "microworld-survey": (
+            "superalign_training.experiments.microworld.coverage:Survey",
+            "share of the learner's exact failure set that the attackers' archive found",
+        ),
+    },
     "experiment": {
         "first-self-play": (
             "superalign_training.experiments.first_self_play:EXPERIMENT",
@@ -188,6 +198,12 @@ PLUGINS: "Table" = {
         "wandb": (
             "superalign_training.loggers.wandb:Wandb",
             "a run of Weights & Biases",
+        ),
+    },
+    "world": {
+        "microworld": (
+            "superalign_training.experiments.microworld.ladder:micro_world",
+            "text, words and held-out tasks that the micro rungs are pre-trained on",
         ),
     },
 }

@@ -81,14 +81,15 @@ def fork(
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """End with 130 after Ctrl-C, and with 75 ("try again") after SIGTERM."""
-    from superalign_training.loop.stopping import (  # noqa: PLC0415 - late like the rest
-        exit_code,
-        sigterm_as_interrupt,
-    )
-
     try:
+        from superalign_training.loop.stopping import (  # noqa: PLC0415 - late like the rest
+            sigterm_as_interrupt,
+        )
+
         with sigterm_as_interrupt():
             yield
     except KeyboardInterrupt as stop:
-        typer.echo(f"\n{stop or 'stopped before anything was written'}", err=True)
+        from superalign_training.loop.stopping import exit_code  # noqa: PLC0415 - as above
+
+        typer.echo(f"\n{str(stop) or 'stopped before anything was written'}", err=True)
         raise typer.Exit(exit_code(stop)) from stop

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from statistics import mean
 from typing import NamedTuple
 
-from superalign_env.types import Episode, Fault, Signal, Utterance, Verdict
+from superalign_env.canonical import content_hash
+from superalign_env.types import Episode, Fault, Role, Signal, Utterance, Verdict, role_of
 from superalign_env.verdicts import to_words
 
 
@@ -50,6 +51,18 @@ def last_answer(episode: Episode) -> Utterance | None:
     """Return the last utterance that was judged, if any was."""
     about = max([fact.about for fact in episode.judged], default=-1)
     return next((u for u in episode.utterances if u.turn == about), None)
+
+
+def last_words(episode: Episode, role: Role) -> Utterance | None:
+    """Return the last utterance of a role, judged or not, if it spoke."""
+    spoken = [u for u in episode.utterances if role_of(u.seat) == role]
+    return spoken[-1] if spoken else None
+
+
+def judge_of(episode: Episode) -> str:
+    """Return the hash of the agent whose verdict was the first; empty without any."""
+    seats = [fact.seat for fact in episode.judged if fact.verdict is not None]
+    return content_hash(episode.seats[seats[0]]) if seats else ""
 
 
 def planted_lessons(episodes: Iterable[Episode]) -> list[Lesson]:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import msgspec
+from pydantic import BaseModel
 
 from superalign_env import registry
-from superalign_env.errors import InvalidOption, SuperalignError, hint, nearest
+from superalign_env.errors import InvalidOption, SuperalignError, UnknownId, hint, nearest
 from superalign_env.lookup import named_object, scenario_id
 from superalign_env.types import Role, role_of
 from superalign_training.algorithms.algorithm import Algorithm, experience_kinds
@@ -194,7 +195,7 @@ def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
 
 
 def filled(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return lineup and algorithms as given, filled up from the scenario's preset.
+    """Return what was given of lineup, algorithms and tasks, filled up from the preset.
 
     A preset's algorithm is left out where whoever was named instead has no weights. A
     `Learner` improves itself unless it is frozen. An algorithm that trains one kind of agent
@@ -223,7 +224,44 @@ def filled(given: Mapping[str, Any]) -> dict[str, Any]:
         for algorithm in train[role] or ():
             if isinstance(algorithm, Own) and algorithm.agent and role not in named:
                 lineup[role] = algorithm.agent
-    return {"lineup": lineup, "train": train}
+    raised = preset.get("generations_of", "")
+    found = {
+        "lineup": lineup,
+        "train": train,
+        "generations_of": given.get("generations_of")
+        or (raised if train.get(raised) else ""),
+    }
+    return found | _of_source(preset, given)
+
+
+def _of_source(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return sections with what the preset says for the tasks that they are about.
+
+    Only what was left open is filled in, and nothing where other tasks are named.
+    """
+    options = given.get("options") or {}
+    asked = source_id(options.get("source", preset.get("source", "")))
+    taught = _fields(given.get("competence")).get("source")
+    values = preset.get("by_source", {}).get(source_id(taught or asked), {})
+    found = {}
+    for name, defaults in values.items():
+        section = _fields(given.get(name))
+        left = {key: v for key, v in defaults.items() if section.get(key) is None}
+        found[name] = {**section, **left}
+    return found
+
+
+def _fields(section: Any) -> dict[str, Any]:
+    """Return the keys of a section, made already or not."""
+    if isinstance(section, BaseModel):
+        return {name: getattr(section, name) for name in type(section).model_fields}
+    return dict(section) if isinstance(section, Mapping) else {}
+
+
+def source_id(source: Any) -> str:
+    """Return the id of a source of tasks: ``rows``, ``{id: rows, …}``, or an object."""
+    named = source.get("id", "") if isinstance(source, Mapping) else source
+    return named if isinstance(named, str) else str(getattr(named, "id", ""))
 
 
 def _can_learn(role: Role, lineup: Mapping[str, AgentReference]) -> bool:
@@ -243,8 +281,34 @@ def _algorithms(
     alone = default[0] if len(default) == 1 else None
     try:
         return tuple([make_algorithm(one, default=alone) for one in several])
+    except UnknownId as error:
+        freezes = f"train.{role}=null freezes its policy"
+        raise ValueError(f"train.{role}: {error}; {freezes}") from error
     except SuperalignError as error:
         raise ValueError(f"train.{role}: {error}") from error
+
+
+def require_raised(named: Role, learning: Sequence[Role]) -> None:
+    """Raise unless one policy is named that generations are of.
+
+    Args:
+        named: by ``generations_of``; empty for the only one that learns.
+        learning: the roles that learn.
+
+    Raises:
+        ValueError: says which there are.
+    """
+    known = ", ".join(learning)
+    if named and named not in learning:
+        raise ValueError(
+            f"generations_of={named}: the role {named} does not learn; name one that does "
+            f"({known}), or an algorithm for it: train.{named}=ppo"
+        )
+    if not named and len(learning) > 1:
+        raise ValueError(
+            "a chain of generations raises one policy, and several learn; say which: "
+            f"generations_of={learning[0]} (there are {known})"
+        )
 
 
 def is_same(reference: AgentReference) -> TypeGuard[str]:

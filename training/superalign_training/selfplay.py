@@ -7,6 +7,7 @@
     summary = SelfPlay(generations=3, rounds=1, gap="adaptive", run_dir="runs/chain").run()
 """
 
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,9 @@ from transformers.utils.logging import disable_progress_bar
 from superalign_agents.devices import require_device
 from superalign_env.asking import Anyone
 from superalign_env.callables import as_agent
+from superalign_env.errors import RecordError
 from superalign_env.protocols import Learner
+from superalign_env.report.names import flat
 from superalign_env.store import TRAINING, Run
 from superalign_env.store.room import room_for
 from superalign_env.types import Role, Seat
@@ -40,10 +43,10 @@ from superalign_training.lineup import (
     merged,
     preset_settings,
 )
-from superalign_training.loggers import Logging, make_loggers
+from superalign_training.loggers import Logging, make_loggers, referred
 from superalign_training.loop.cast import first_policies
 from superalign_training.loop.chain import Chain, first_chain
-from superalign_training.loop.driver import Watcher, drive
+from superalign_training.loop.driver import Interrupted, Watcher, drive
 from superalign_training.loop.plans import plan
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.seats import require_lineup
@@ -61,6 +64,10 @@ RunSummary = Summary | ChainSummary | OutcomeSummary
 """What a run of red-teaming, of generations, or of any other rounds comes to."""
 
 _HUMAN = Annotator()
+
+_AGAIN = "SelfPlay(…).run(resume=True), with the same arguments as before"
+_MAY_DIFFER = ("run_dir", "threads", "rounds", "failures")
+"""Settings that a resumed run may have other values of."""
 
 
 class SelfPlay:
@@ -98,10 +105,11 @@ class SelfPlay:
         **settings: Any,
     ) -> None:
         named, self._objects = _referred(lineup or {})
+        log_to, self._loggers = referred(settings.pop("log_to", None))
         given = merged(preset_settings(preset, scenario), settings)
         for free, chosen in (("lineup", named), ("train", train or {})):
             given[free] = {**given.get(free, {}), **chosen}
-        given["scenario"] = scenario
+        given |= {"scenario": scenario, "log_to": log_to}
         if budget is not None:
             given["budget"] = budget
         if human is None:
@@ -130,7 +138,7 @@ class SelfPlay:
         """
         settings = self.settings
         require_device(settings.device)
-        loggers = make_loggers(settings.log_to)
+        loggers = make_loggers(settings.log_to, self._loggers)
         # Loading weights takes milliseconds and would draw a bar each time.
         disable_progress_bar()  # type: ignore[no-untyped-call] # theirs
         if settings.device == "cpu":
@@ -139,17 +147,23 @@ class SelfPlay:
         require_lineup(settings, residents)  # before any folder
         stages = plan(settings)
         policies = first_policies(settings, residents)
+        raised = settings.raised if settings.generations else ""
         shared = {r: settings.holder(r) for r in policies if settings.holder(r) != r}
         with _opened(settings, resume) as run, Logging(run, loggers) as logging:
-            drive(
-                run,
-                stages,
-                first=lambda: first_chain(run, policies, holders=shared),
-                watcher=self._watcher,
-                failures=settings.failures,
-                residents=residents,
-                sink=logging,
-            )
+            try:
+                drive(
+                    run,
+                    stages,
+                    first=lambda: first_chain(run, policies, holders=shared, raised=raised),
+                    watcher=self._watcher,
+                    failures=settings.failures,
+                    residents=residents,
+                    sink=logging,
+                )
+            except Interrupted as stop:
+                if self._objects or self._loggers:  # no command line can name them
+                    stop.args = (f"stopped; go on with: {_AGAIN}",)
+                raise
             return write_summary(run)
 
 
@@ -165,7 +179,8 @@ def _referred(
         elif isinstance(holder, Mapping):
             named[role] = dict(holder)
         else:
-            agent, kind = as_agent(holder), type(holder)
+            agent = as_agent(holder)
+            kind: Any = holder if inspect.isroutine(holder) else type(holder)
             prefix = LEARNER if isinstance(agent, Learner) else OBJECT
             reference = f"{prefix}{kind.__module__}.{kind.__qualname__}/{role}"
             named[role], objects[reference] = reference, agent
@@ -209,6 +224,33 @@ def fates(run: Run) -> list[Fate]:
 
 def _opened(settings: Settings, resume: bool) -> Run:
     if resume:
-        return Run.open(settings.run_dir)
+        run = Run.open(settings.run_dir)
+        try:
+            _require_same(run, settings)
+        except BaseException:
+            run.close()
+            raise
+        return run
     config: Mapping[str, Any] = settings.model_dump(mode="json")
     return Run.create(Path(settings.run_dir), kind=KIND, config=config, seed=settings.seed)
+
+
+def _require_same(run: Run, settings: Settings) -> None:
+    """Raise where a run was made with other settings; the message names them.
+
+    Raises:
+        RecordError: it was.
+    """
+    recorded = flat(read_settings(run.info.config).model_dump(mode="json"))
+    wanted = flat(settings.model_dump(mode="json"))
+    differ = [
+        f"{key}={recorded.get(key, 'nothing')}, not {wanted.get(key, 'nothing')}"
+        for key in dict.fromkeys([*recorded, *wanted])
+        if recorded.get(key) != wanted.get(key) and key not in _MAY_DIFFER
+    ]
+    if differ:
+        more = f" (and {len(differ) - 3} more)" if len(differ) > 3 else ""
+        raise RecordError(
+            f"{run.path} was made with {'; '.join(differ[:3])}{more}; resume it with the "
+            "settings in its config.yaml, or go on with others in a fork: superalign fork"
+        )

@@ -23,12 +23,12 @@ from superalign_training.algorithms.making import AnyAlgorithm, OnPolicy, Superv
 from superalign_training.algorithms.own import Own
 from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.supervision import Supervise
-from superalign_training.evaluation.capability_settings import Capability
+from superalign_training.evaluation.settings import Capability, Evaluate
 from superalign_training.gap.adaptive import Adaptive
 from superalign_training.gap.level import Level
 from superalign_training.gap.making import GapRule
 from superalign_training.hardening.settings import Hardening
-from superalign_training.league import LeagueSettings
+from superalign_training.league.settings import LeagueSettings
 from superalign_training.lineup import (
     FREE,
     SAME,
@@ -37,6 +37,7 @@ from superalign_training.lineup import (
     is_same,
     learns_by_pay,
     require_able,
+    require_raised,
 )
 from superalign_training.loggers import LogTo
 from superalign_training.risks.settings import Conform, Discover, Gate
@@ -125,34 +126,14 @@ class Calibrate(Section):
     """How often each human label is repeated among the rows; 0 ignores them."""
 
 
-class Evaluate(Section):
-    """Measuring by the truth, on held-out cases."""
-
-    cases: Annotated[int, Field(ge=10)] = 200
-    """Requests, by hidden truth half harmful and half benign."""
-    attack_cases: Plural = 64
-    """Held-out queries of the co-trained attackers."""
-    fresh_queries: Plural = 256
-    """Query budget of the fresh attacker."""
-    fresh_waves: Plural = 8
-    """The fresh attacker's archive learns after each wave; the last wave is measured."""
-    families: tuple[str, ...] = ("arithmetic", "strings", "writing")
-    """Competence is measured in these."""
-    family_cases: NonNegativeInt = 60
-    """Tasks of each family; 0 measures no competence."""
-    survey: bool = False
-    """Whether each round asks the learner every request of the training split and counts
-    which share of its failures the attackers' archive has found."""
-    critic_cases: NonNegativeInt = 0
-    """Requests of each probe of the final critic (calibration, faults that are not there,
-    order, length, what its critiques are worth); 0 probes nothing."""
-
-
 class Settings(Section):
     """A self-play run."""
 
     generations: NonNegativeInt = 0
     """Length of the chain A_1 … A_K; 0 plays rounds with the learner as it is."""
+    generations_of: Role = ""
+    """The role whose policy the chain raises. Empty: that of the scenario's preset, else the
+    only one that learns."""
     order: Order = "alternating"
     """How competence and conformity follow each other."""
     levels: Annotated[tuple[AgentReference, ...], Field(min_length=1)] = (
@@ -263,6 +244,7 @@ class Settings(Section):
                 Level.of(reference)
             self.gap.check(len(self.levels), self.generations)
             check_signals(self.signals, generations=self.generations)
+            require_raised(self.generations_of, self.learning)
         return self
 
     @property
@@ -270,6 +252,12 @@ class Settings(Section):
         """The roles that learn, in the order of the lineup."""
         named = [role for role, algorithms in self.train.items() if algorithms]
         return tuple(sorted(named, key=[*self.lineup, *named].index))
+
+    @property
+    def raised(self) -> Role:
+        """The role whose policy a chain of generations raises; empty if none is named."""
+        alone = self.learning[0] if len(self.learning) == 1 else ""
+        return self.generations_of or alone
 
     def reference(self, role: Role) -> AgentReference:
         """Return what holds a role: of ``same:learner``, what holds the learner."""
@@ -302,7 +290,8 @@ def read_settings(plain: Mapping[str, Any]) -> Settings:
     Raises:
         InvalidOption: names every wrong key, its value and what is allowed.
     """
-    completed = _completed(plain, Settings())
+    # The defaults before any scenario's preset is filled in.
+    completed = _completed(plain, Settings.model_construct())
     for name in FREE:
         completed[name] = plain.get(name) or {}  # of the defaults' scenario until now
     try:

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from superalign_env.answers import final_answer
 from superalign_env.canonical import text_hash
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.types import Task
-from superalign_scenarios.weak_to_strong.labels import key_of
 
 NoiseSpec = str | Mapping[str, Any]
 """``"none"``, ``{"id": "iid", "rate": 0.2}``, …"""
@@ -114,8 +114,8 @@ def noisy(
         return _same_again(noise, task, said, candidates)
     rate = noise.rate
     if noise.id == "class-conditional":
-        by_class = {key_of(answer): rate for answer, rate in noise.rates.items()}
-        rate = by_class.get(key_of(said), 0.0)
+        by_class = {final_answer(answer): rate for answer, rate in noise.rates.items()}
+        rate = by_class.get(final_answer(said), 0.0)
     if noise.id == "pair" and len(candidates) != 2:
         raise InvalidOption(
             f"pair flips need tasks with two answers; {task.id} has {len(candidates)}: "
@@ -132,7 +132,7 @@ def other(said: str, candidates: Sequence[str], pick: float) -> str:
         candidates: to choose from.
         pick: in [0, 1), which of the others.
     """
-    others = [text for text in candidates if key_of(text) != key_of(said)]
+    others = [text for text in candidates if final_answer(text) != final_answer(said)]
     return others[int(pick * len(others))] if others else said
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from superalign_env.answers import Label, final_answer
 from superalign_env.types import Grade, Reward, Role, Utterance, Verdict
-from superalign_scenarios.weak_to_strong.labels import Label, key_of
 
 
 def weights(truth: bool, critics: bool) -> dict[Role, dict[str, float]]:
@@ -43,7 +43,7 @@ def truth(spoken: Utterance, grades: Sequence[Grade]) -> list[Reward]:
 
 def agreement(spoken: Utterance, taught: Label) -> Reward:
     """Return what the student earns by saying what it is taught."""
-    agrees = key_of(spoken.text) == key_of(taught.text)
+    agrees = final_answer(spoken.text) == final_answer(taught.text)
     return Reward(spoken.seat, "label", 1.0 if agrees else -1.0, spoken.turn)
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from superalign_env.answers import Label, final_answer
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.types import (
     Brief,
@@ -27,7 +28,6 @@ from superalign_scenarios.red_team.showing import VERDICT_MENU
 from superalign_scenarios.rendering import make_renderer
 from superalign_scenarios.sources import SourceSpec, make_source, recorded
 from superalign_scenarios.weak_to_strong import pay
-from superalign_scenarios.weak_to_strong.labels import Label, key_of, majority
 from superalign_scenarios.weak_to_strong.noise import Luck, NoiseSpec, make_noise, noisy
 from superalign_scenarios.weak_to_strong.state import Phase, State
 
@@ -224,8 +224,10 @@ class WeakToStrong:
             evidence = {"label": judged.text, "score": mean}
             events.append(Event("label.rejected", judged.seat, judged.turn, evidence))
             if self.rejected == "asked-again":
-                same = key_of(judged.text)
-                again = tuple([x.seat for x in state.labels if key_of(x.text) == same])
+                same = final_answer(judged.text)
+                again = tuple(
+                    [x.seat for x in state.labels if final_answer(x.text) == same]
+                )
         verdicts = tuple([Turn(u.seat, u.text) for u in utterances])
         then = State(
             state.task,
@@ -251,6 +253,20 @@ class WeakToStrong:
         return tuple(
             [Grade(spoken.seat, g.axis, g.name, g.value, spoken.turn) for g in found]
         )
+
+
+def majority(labels: Sequence[Label]) -> Label:
+    """Return the first of the labels that most supervisors agree on.
+
+    A tie goes to whoever sits first.
+    """
+    answers = [final_answer(label.text) for label in labels]
+    most = max(answers.count(answer) for answer in answers)
+    return next(
+        label
+        for label, answer in zip(labels, answers, strict=True)
+        if answers.count(answer) == most
+    )
 
 
 def _one_each(noise: NoiseSpec | Sequence[NoiseSpec], supervisors: int) -> tuple[Any, ...]:

@@ -4,8 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from superalign_env.answers import Label
 from superalign_env.types import Seat, Task, Turn
-from superalign_scenarios.weak_to_strong.labels import Label
 from superalign_scenarios.weak_to_strong.noise import Luck
 
 Phase = Literal["label", "judge", "relabel", "answer", "over"]

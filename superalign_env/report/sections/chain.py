@@ -6,6 +6,7 @@ from superalign_env.report.document import Document
 from superalign_env.report.markup import Child, Markup, element, listed, table
 from superalign_env.report.readings import Plane, plane
 from superalign_env.report.section import Section, badge, picture, section
+from superalign_env.rounding import decimal
 
 TITLE = "Risk against capability"
 _TEXT = (
@@ -101,8 +102,9 @@ def in_words(shown: Plane) -> str:
 
 def _moved(before: Spot, after: Spot) -> str:
     return (
-        f"risk from {before.risk.value:.2f} to {after.risk.value:.2f}, "
-        f"capability from {before.capability.value:.2f} to {after.capability.value:.2f}"
+        f"risk from {decimal(before.risk.value)} to {decimal(after.risk.value)}, "
+        f"capability from {decimal(before.capability.value)} "
+        f"to {decimal(after.capability.value)}"
     )
 
 

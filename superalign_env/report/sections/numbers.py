@@ -28,7 +28,10 @@ def numbers(document: Document, called: Names) -> Section | None:
     heads = ("metric", "value", "interval", "n", "agent", "against", "tags", "stage")
     count = len(document.metrics)
     more = (
-        element("p", f"The first {_MOST} of {count}; `superalign show` prints them all.")
+        element(
+            "p",
+            f"The first {_MOST} of {count}; `superalign show --metrics` prints them all.",
+        )
         if count > _MOST
         else None
     )

@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 
 from superalign_env.cli import build
 from superalign_env.errors import InvalidOption, RecordError
+from superalign_env.figures import Dot, Line, Panel
 from superalign_env.report import write_report
 from superalign_env.report.charts import GROUPS
+from superalign_env.report.multiples import multiples
 from superalign_env.report.names import bracketed
 from superalign_env.store import Run
 from superalign_env.types import Metric
@@ -277,3 +279,11 @@ def test_an_alarm_says_what_it_means(outline):
 )
 def test_numbers_are_no_finer_than_their_intervals(value, low, high, said):
     assert bracketed(value, low, high) == said
+
+
+def test_a_chart_of_one_picture_has_its_title_once():
+    line = Line("learner", (Dot(0.0, 0.5), Dot(1.0, 0.75)))
+    panel = Panel("rate of perjury", (line,), ((0.0, "0"), (1.0, "1")), "round")
+    alone = str(multiples("rate of perjury", "", [panel], "x"))
+    assert alone.count(">rate of perjury<") == 1 and "figcaption" not in alone
+    assert "figcaption" in str(multiples("rates", "", [panel], "x"))

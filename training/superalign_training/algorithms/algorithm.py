@@ -1,10 +1,12 @@
 """The contract of every algorithm."""
 
-from typing import ClassVar, Literal, Protocol, TypeVar, get_args
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar, get_args
 
 from superalign_env.errors import InvalidOption
-from superalign_training.algorithms.trainers.arguments import OnStep
-from superalign_training.policy import Policy
+
+if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
+    from superalign_training.policy import Policy
 
 Kind = Literal["examples", "preferences", "opinions", "episodes", "paid"]
 """A kind of experience."""
@@ -13,6 +15,13 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 LearnsFrom = Kind | tuple[Kind, ...]
 """One kind of experience, or several, any of which `improve` may be given."""
+
+OnStep = Callable[[int, Mapping[str, float]], object]
+"""(steps done, numbers of this step); ``loss`` is recorded as ``train/loss``."""
+
+RefPolicy = Literal["round", "original"]
+"""The policy as it is when `improve` is called, or as it was before any training (with LoRA:
+the base without its adapter)."""
 
 ExperienceT_contra = TypeVar("ExperienceT_contra", contravariant=True)
 
@@ -52,7 +61,7 @@ class Algorithm(Protocol[ExperienceT_contra]):
 
     def improve(
         self,
-        policy: Policy,
+        policy: "Policy",
         experience: ExperienceT_contra,
         *,
         seed: int,

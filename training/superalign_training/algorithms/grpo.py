@@ -5,17 +5,14 @@ ids, a mask that hides what the environment said, and advantages of the settled 
 was left out: a value function, more than one step on the same episodes.
 """
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from superalign_training.algorithms.algorithm import LearnsFrom
-from superalign_training.algorithms.trainers.arguments import OnStep
-from superalign_training.algorithms.trainers.group_trainer import (
-    GroupSettings,
-    learn_from_groups,
-)
-from superalign_training.algorithms.updates.advantages import group_relative
+from superalign_training.algorithms.algorithm import LearnsFrom, OnStep
+from superalign_training.algorithms.group_settings import GroupSettings
 from superalign_training.experience import Experience
-from superalign_training.policy import Policy
+
+if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
+    from superalign_training.policy import Policy
 
 
 class Grpo(GroupSettings):
@@ -26,7 +23,7 @@ class Grpo(GroupSettings):
 
     def improve(
         self,
-        policy: Policy,
+        policy: "Policy",
         experience: Experience,
         *,
         seed: int,
@@ -51,6 +48,11 @@ class Grpo(GroupSettings):
             InvalidOption: nothing to learn from, or pay that is no number.
             OutOfMemory: a single row does not fit into memory.
         """
+        from superalign_training.algorithms.trainers.group_trainer import (  # noqa: PLC0415 - torch takes seconds
+            learn_from_groups,
+        )
+        from superalign_training.algorithms.updates.advantages import group_relative  # noqa: PLC0415 - as above
+
         return learn_from_groups(
             policy, experience, self, score=group_relative, seed=seed, on_step=on_step
         )

@@ -1,18 +1,18 @@
 """How much a learner that improves itself plays: ``train.ROLE=own``."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from superalign_env.asking import Anyone, name_of
 from superalign_env.errors import InvalidOption
 from superalign_env.protocols import Learner
 from superalign_env.types import Paid
-from superalign_training.algorithms.algorithm import LearnsFrom
-from superalign_training.algorithms.trainers.arguments import OnStep
-from superalign_training.algorithms.updates.policy_optimizer import History
+from superalign_training.algorithms.algorithm import LearnsFrom, OnStep
 from superalign_training.experience import Played
-from superalign_training.policy import OwnPolicy
 from superalign_training.sections import Count, Section
+
+if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
+    from superalign_training.policy import OwnPolicy
 
 
 class Own(Section):
@@ -58,7 +58,7 @@ class Own(Section):
 
     def improve(
         self,
-        policy: OwnPolicy,
+        policy: "OwnPolicy",
         experience: Played,
         *,
         seed: int,
@@ -70,6 +70,10 @@ class Own(Section):
             InvalidOption: a step in which nobody could be paid.
             ProtocolError: the learner breaks its contract.
         """
+        from superalign_training.algorithms.updates.policy_optimizer import (  # noqa: PLC0415 - torch takes seconds
+            History,
+        )
+
         history = History(None)
         for step in range(self.steps):
             episodes = experience.play(step * self.batch_size, self.batch_size)
@@ -83,7 +87,7 @@ class Own(Section):
 
 
 def _improved(
-    policy: OwnPolicy,
+    policy: "OwnPolicy",
     episodes: Sequence[Paid],
     done: int,
     *,

@@ -6,67 +6,17 @@ its advantage is shared by its tokens) or a token. TRL has no PPO any more, so t
 whole of it. What was left out: several devices, a critic with a body of its own.
 """
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 
-from superalign_env.store import declare
-from superalign_training.algorithms.algorithm import LearnsFrom
-from superalign_training.algorithms.trainers.arguments import OnStep
-from superalign_training.algorithms.updates.advantages import GUARD
-from superalign_training.algorithms.updates.cases import Cases, is_zero_std, totals
-from superalign_training.algorithms.updates.credit import gae_of_rows, log_ratios
-from superalign_training.algorithms.updates.likelihood import evaluate
-from superalign_training.algorithms.updates.losses import (
-    clipped,
-    clipped_surrogate,
-    clipped_value_loss,
-    explained_variance,
-    k3,
-)
-from superalign_training.algorithms.updates.memory import MicroBatch
-from superalign_training.algorithms.updates.old_logprobs import (
-    OldLogprobs,
-    compute_old_logprobs,
-)
-from superalign_training.algorithms.updates.policy_optimizer import (
-    History,
-    Loss,
-    PolicyOptimizer,
-)
-from superalign_training.algorithms.updates.ref_policy import RefPolicy, ref_model
-from superalign_training.experience import Experience, Row
-from superalign_training.policy import Policy
+from superalign_training.algorithms.algorithm import LearnsFrom, OnStep, RefPolicy
+from superalign_training.experience import Experience
 from superalign_training.policy.schedule import CONSTANT, Schedule
 from superalign_training.sections import Count, Section, Share
 
-declare("train/epochs", "Passes over a rollout")
-
-
-class Rollout(NamedTuple):
-    """What one step learns from. Shapes: B rows, C positions of the longest completion."""
-
-    before: OldLogprobs
-    """Old log-probs and values."""
-    advantages: torch.Tensor
-    """[B, C] of the decision that each own token belongs to."""
-    returns: torch.Tensor
-    """[B, C] what the values should have been."""
-    starts: torch.Tensor
-    """[B, C] 1.0 where a decision begins: there values are learned."""
-
-    def rows(self, index: torch.Tensor) -> "Rollout":
-        """Return the rows with the given places."""
-        before, *rest = self
-        return Rollout(before.rows(index), *[tensor[index] for tensor in rest])
-
-    def explained(self) -> dict[str, float]:
-        """Return the explained variance of the values, if returns vary at all."""
-        starts = self.starts.bool()
-        share = explained_variance(self.before.values[starts], self.returns[starts])
-        return {} if share is None else {"explained_variance": share}
+if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
+    from superalign_training.policy import Policy
 
 
 class Ppo(Section):
@@ -125,7 +75,7 @@ class Ppo(Section):
 
     def improve(
         self,
-        policy: Policy,
+        policy: "Policy",
         experience: Experience,
         *,
         seed: int,
@@ -153,134 +103,6 @@ class Ppo(Section):
             InvalidOption: nothing to learn from, or pay that is no number.
             OutOfMemory: a single row does not fit into memory.
         """
-        cases, history = Cases(experience, policy), History(on_step)
-        micro = MicroBatch(self.micro_batch_size)
-        ref = ref_model(policy, self.ref_policy) if self.kl_coef else None
-        order = torch.Generator().manual_seed(policy.seed(seed))
-        _ = policy.value_head  # is there before the optimiser, which must know its weights
-        with policy.training(dropout=False):
-            optimizer = PolicyOptimizer(
-                policy,
-                learning_rate=self.learning_rate,
-                lr_schedule=self.lr_schedule,
-                value_learning_rate=self.value_learning_rate,
-                max_grad_norm=self.max_grad_norm,
-                micro=micro,
-            )
-            for _ in range(self.steps):
-                rows = cases.rows(self.batch_size)
-                pay = totals(rows)
-                zero_std = is_zero_std(pay)
-                numbers: dict[str, float] = {}
-                if not zero_std or self.kl_coef or self.ent_coef:
-                    before = compute_old_logprobs(
-                        policy, rows, ref=ref, values=True, micro=micro
-                    )
-                    rollout = self._rollout(rows, before, cap=experience.cap)
-                    usable = _without_advantages(rollout) if zero_std else rollout
-                    numbers = self._learn(policy, usable, optimizer, order=order)
-                    numbers |= rollout.explained()
-                numbers |= {"reward": sum(pay) / len(pay)}
-                history.add({**numbers, "frac_reward_zero_std": float(zero_std)})
-        return {"cases": float(cases.played), **history.outcome()}
+        from superalign_training.algorithms.updates.ppo_update import fit  # noqa: PLC0415 - torch takes seconds
 
-    def _rollout(
-        self, rows: Sequence[Row], before: OldLogprobs, *, cap: float | None
-    ) -> Rollout:
-        """Return advantages and returns of a rollout."""
-        estimates = gae_of_rows(
-            rows,
-            before.values.tolist(),
-            level=self.gae_level,
-            gamma=self.gamma,
-            gae_lambda=self.gae_lambda,
-            log_ratios=log_ratios(rows, before.old_logprobs.tolist()) if cap else None,
-            cap=cap or 1.0,
-        )
-        advantages, returns, starts = [
-            before.batch.spread(numbers) for numbers in estimates
-        ]
-        if self.normalize_advantage:
-            advantages = standardised(advantages, starts) * before.batch.loss_mask
-        return Rollout(before, advantages, returns, starts)
-
-    def _learn(
-        self,
-        policy: Policy,
-        rollout: Rollout,
-        optimizer: PolicyOptimizer,
-        *,
-        order: torch.Generator,
-    ) -> dict[str, float]:
-        """Go over a rollout several times; return the means of what was reported."""
-        rows = len(rollout.advantages)
-        reports: list[dict[str, float]] = []
-        epoch = 0
-        while epoch < self.update_epochs:
-            epoch += 1
-            parts = torch.randperm(rows, generator=order).tensor_split(
-                min(self.num_minibatches, rows)
-            )
-            latest = [
-                optimizer.step(len(places), self._loss_of(policy, rollout.rows(places)))
-                for places in parts
-            ]
-            reports += latest
-            approx_kl = sum(report["approx_kl"] for report in latest) / len(latest)
-            if self.target_kl is not None and approx_kl > self.target_kl:
-                break
-        means = {n: sum(r[n] for r in reports) / len(reports) for n in reports[0]}
-        return {**means, "epochs": float(epoch)}
-
-    def _loss_of(self, policy: Policy, minibatch: Rollout) -> Loss:
-        """Return the loss of a minibatch, as the sum of its rows' shares."""
-        tokens, decisions = (
-            minibatch.before.batch.loss_mask.sum(),
-            minibatch.starts.sum().clamp(min=1),
-        )
-
-        def loss(places: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
-            (batch, old, old_values, ref), *estimates = minibatch.rows(places)
-            advantages, returns, starts = estimates
-            new, entropies, values = evaluate(policy, batch)
-
-            def over_tokens(numbers: torch.Tensor) -> torch.Tensor:
-                return (numbers * batch.loss_mask).sum() / tokens
-
-            surrogate = clipped_surrogate(new, old, advantages, self.clip_range)
-            errors = clipped_value_loss(values, old_values, returns, self.clip_range_vf)
-            shares = {
-                "policy_loss": over_tokens(surrogate),
-                "value_loss": (errors * starts).sum() / decisions,
-                "kl": over_tokens(k3(new, ref)),
-                "entropy": over_tokens(entropies),
-                "approx_kl": over_tokens(k3(old, new)),
-                "clip_fraction": over_tokens(clipped(new, old, self.clip_range)),
-            }
-            total = (
-                shares["policy_loss"]
-                + self.vf_coef * shares["value_loss"]
-                + self.kl_coef * shares["kl"]
-                - self.ent_coef * shares["entropy"]
-            )
-            return total, {name: share.item() for name, share in shares.items()}
-
-        return loss
-
-
-def standardised(advantages: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
-    """Return advantages with mean 0 and deviation 1 over the decisions, each counted once.
-
-    Args:
-        advantages: [B, C].
-        starts: [B, C] 1.0 where a decision begins.
-    """
-    counted = advantages[starts.bool()]
-    deviation = counted.std() if len(counted) > 1 else torch.tensor(0.0)
-    return (advantages - counted.mean()) / (deviation + GUARD)
-
-
-def _without_advantages(rollout: Rollout) -> Rollout:
-    """Return a rollout in which nothing is better than anything else."""
-    zeros = torch.zeros_like(rollout.advantages)
-    return rollout._replace(advantages=zeros, starts=zeros)
+        return fit(self, policy, experience, seed=seed, on_step=on_step)

@@ -8,29 +8,18 @@ adapters, templates, truncation.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from datasets import Dataset
 from pydantic import NonNegativeFloat, PositiveFloat
-from trl.trainer.reward_config import RewardConfig
-from trl.trainer.reward_trainer import RewardTrainer
 
 from superalign_env.errors import InvalidOption
-from superalign_training.algorithms.algorithm import LearnsFrom
-from superalign_training.algorithms.dpo import differing
-from superalign_training.algorithms.scorer import Scorer
-from superalign_training.algorithms.trainers.arguments import (
-    OnStep,
-    Recorder,
-    constant_schedule,
-    first_and_last,
-    run,
-    shared_arguments,
-    steps_within,
-)
+from superalign_training.algorithms.algorithm import LearnsFrom, OnStep
 from superalign_training.experience import Preference
-from superalign_training.policy import Policy
 from superalign_training.sections import Count, Section
+
+if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
+    from superalign_training.algorithms.scorer import Scorer
+    from superalign_training.policy import Policy
 
 
 class RewardModel(Section):
@@ -54,7 +43,7 @@ class RewardModel(Section):
 
     def improve(
         self,
-        policy: Policy,
+        policy: "Policy",
         experience: Sequence[Preference],
         *,
         seed: int,
@@ -76,6 +65,8 @@ class RewardModel(Section):
         """
         if self.folder is None:
             raise InvalidOption("a reward model needs a place to lie: set its folder")
+        from superalign_training.algorithms.scorer import Scorer  # noqa: PLC0415 - torch takes seconds
+
         scorer = Scorer.of(policy)
         numbers = self.teach(scorer, experience, seed=seed, on_step=on_step)
         sources = sorted({name for pair in experience for name in pair.sources})
@@ -84,7 +75,7 @@ class RewardModel(Section):
 
     def teach(
         self,
-        scorer: Scorer,
+        scorer: "Scorer",
         experience: Sequence[Preference],
         *,
         seed: int,
@@ -106,84 +97,13 @@ class RewardModel(Section):
             InvalidOption: no pairs, only equal sides, an empty side, or losses that are not
                 finite.
         """
-        pairs = differing(experience)
-        batch = min(self.batch_size, len(pairs))
-        steps = steps_within(
-            self.steps, self.num_train_epochs, rows=len(pairs), batch=batch
-        )
-        recorder = Recorder(on_step)
-        scorer.model.train(True)
-        widened = scorer.model.register_forward_hook(_widen_scores)
-        try:
-            run(trainer(self, scorer, pairs, steps=steps, seed=seed, recorder=recorder))
-        finally:
-            widened.remove()
-            scorer.model.train(False)
-        loss_first, loss = first_and_last(recorder, "loss")
-        return {
-            "pairs": float(len(pairs)),
-            "dropped": float(len(experience) - len(pairs)),
-            "steps": float(steps),
-            "loss_first": loss_first,
-            "loss": loss,
-            "accuracy": first_and_last(recorder, "accuracy")[1],
-            "margin": first_and_last(recorder, "margin")[1],
-        }
+        from superalign_training.algorithms.trainers.reward_trainer import fit  # noqa: PLC0415 - torch takes seconds
+
+        return fit(self, scorer, experience, seed=seed, on_step=on_step)
 
     @staticmethod
-    def load(folder: Path, *, expected: str = "", device: str = "cpu") -> Scorer:
+    def load(folder: Path, *, expected: str = "", device: str = "cpu") -> "Scorer":
         """Return the scorer in a folder. See `Scorer.load`."""
+        from superalign_training.algorithms.scorer import Scorer  # noqa: PLC0415 - torch takes seconds
+
         return Scorer.load(folder, expected=expected, device=device)
-
-
-def _widen_scores(_: Any, __: Any, output: Any) -> None:
-    """Turn scores into float32, in which TRL then subtracts them."""
-    output.logits = output.logits.float()
-
-
-def trainer(
-    settings: RewardModel,
-    scorer: Scorer,
-    pairs: Sequence[Preference],
-    *,
-    steps: int = 1,
-    seed: int = 0,
-    recorder: Recorder | None = None,
-) -> RewardTrainer:
-    """Return TRL's trainer for tokenised pairs: it leaves columns of ids alone.
-
-    Args:
-        settings: of the algorithm.
-        scorer: in training.
-        pairs: with differing sides.
-        steps: optimiser steps.
-        seed: of the order of the pairs.
-        recorder: takes its numbers.
-    """
-    optimizer = scorer.optimizer(settings.learning_rate)
-    rows: list[dict[str, Any]] = [
-        {
-            "chosen_ids": [*pair.prompt_ids, *pair.chosen_ids],
-            "rejected_ids": [*pair.prompt_ids, *pair.rejected_ids],
-        }
-        for pair in pairs
-    ]
-    return RewardTrainer(
-        model=scorer.model,
-        args=RewardConfig(
-            **shared_arguments(
-                steps=steps,
-                learning_rate=settings.learning_rate,
-                seed=seed,
-                device=str(scorer.model.device),
-            ),
-            per_device_train_batch_size=min(settings.batch_size, len(rows)),
-            dataloader_drop_last=True,
-            max_length=None,
-            center_rewards_coefficient=settings.center_rewards_coefficient or None,
-        ),
-        train_dataset=Dataset.from_list(rows),
-        processing_class=scorer.tokenizer,
-        optimizers=(optimizer, constant_schedule(optimizer)),
-        callbacks=[recorder or Recorder(None)],
-    )

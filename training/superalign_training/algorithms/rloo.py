@@ -5,17 +5,14 @@ scaled, so that cases in which much is at stake count for more. TRL's RLOOTraine
 episodes, so this is TRL's GRPOTrainer with other advantages.
 """
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from superalign_training.algorithms.algorithm import LearnsFrom
-from superalign_training.algorithms.trainers.arguments import OnStep
-from superalign_training.algorithms.trainers.group_trainer import (
-    GroupSettings,
-    learn_from_groups,
-)
-from superalign_training.algorithms.updates.advantages import leave_one_out
+from superalign_training.algorithms.algorithm import LearnsFrom, OnStep
+from superalign_training.algorithms.group_settings import GroupSettings
 from superalign_training.experience import Experience
-from superalign_training.policy import Policy
+
+if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
+    from superalign_training.policy import Policy
 
 
 class Rloo(GroupSettings):
@@ -26,7 +23,7 @@ class Rloo(GroupSettings):
 
     def improve(
         self,
-        policy: Policy,
+        policy: "Policy",
         experience: Experience,
         *,
         seed: int,
@@ -48,6 +45,11 @@ class Rloo(GroupSettings):
             InvalidOption: nothing to learn from, or pay that is no number.
             OutOfMemory: a single row does not fit into memory.
         """
+        from superalign_training.algorithms.trainers.group_trainer import (  # noqa: PLC0415 - torch takes seconds
+            learn_from_groups,
+        )
+        from superalign_training.algorithms.updates.advantages import leave_one_out  # noqa: PLC0415 - as above
+
         return learn_from_groups(
             policy, experience, self, score=leave_one_out, seed=seed, on_step=on_step
         )

@@ -29,8 +29,6 @@ class Replay(Section):
     agree: Share = 0.0
     """0 replays all it says; more only the commonest answer to a task, if this share of its
     answers is the same."""
-    families: tuple[str, ...] = ("arithmetic", "strings", "writing")
-    """Which tasks of the microworld."""
     imitation: Sft = Sft(steps=20)
     """How those answers are imitated."""
 

@@ -15,9 +15,8 @@ from superalign_training.attackers.curve import (
     strongest,
 )
 from superalign_training.attackers.field import Field, Outcome, Table, openings
-from superalign_training.attackers.grammar import Grammar, requests_grammar
 from superalign_training.attackers.searcher import Searcher
-from superalign_training.attackers.slot_policy import SlotPolicy
+from superalign_training.attackers.slot_policy import Grammar, SlotPolicy
 from superalign_training.attackers.speaker import Speaker
 from superalign_training.attackers.trie import Trie
 
@@ -38,6 +37,5 @@ __all__ = [
     "Trie",
     "attack",
     "openings",
-    "requests_grammar",
     "strongest",
 ]

@@ -6,6 +6,7 @@ over all failures that it knows instead of repeating one.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +14,19 @@ import numpy.typing as npt
 from superalign_env.seeding import generator, label, mix
 from superalign_env.types import View
 from superalign_training.attackers.field import Outcome
-from superalign_training.attackers.grammar import Grammar
 
 Numbers = npt.NDArray[np.float64]
 
 _STREAM = label("attackers.slot-policy")
 _BETAS = (0.9, 0.999)
+
+
+class Grammar(NamedTuple):
+    """Slots, what may stand in each, and how a choice is written."""
+
+    slots: tuple[tuple[str, ...], ...]
+    write: Callable[[Sequence[str]], str]
+    """One filling for every slot → the query."""
 
 
 class SlotPolicy:

@@ -23,10 +23,10 @@ from superalign_env.measures import (
     share,
 )
 from superalign_env.types import Metric, Split
-from superalign_training.evaluation.capability_settings import Capability
 from superalign_training.evaluation.ceiling import Ceiling
 from superalign_training.evaluation.conduct import Conduct
 from superalign_training.evaluation.papers import Paper, Sat
+from superalign_training.evaluation.settings import Capability
 
 
 class Shown(NamedTuple):
@@ -250,6 +250,6 @@ def _undefined(part: Ratio, tags: Mapping[str, str], guard: float) -> str:
     gap = part.denominator
     return (
         f"PGR{' of ' + tags['family'] if 'family' in tags else ''}: the ceiling is "
-        f"{gap.said('+.3f')} above the teacher "
+        f"{gap.said(3, sign=True)} above the teacher "
         f"({tags['teacher']}), not surely more than {guard}"
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_env.report.conditions import conditions
+from superalign_env.rounding import decimal
 from superalign_env.types import Metric
 from superalign_training.evaluation.summary import as_markdown, plain_metric
 
@@ -67,7 +68,7 @@ class ChainSummary(NamedTuple):
         if len(sat) > 1:
             (first, before), (last, after) = sat[0], sat[-1]
             told = [
-                f"{name} {before[name].value:.2f} → {after[name].value:.2f}"
+                f"{name} {decimal(before[name].value)} → {decimal(after[name].value)}"
                 for name in after
                 if name in before
                 and name.startswith(("U ", "safety", "over-refusal benign"))
@@ -93,7 +94,7 @@ class ChainSummary(NamedTuple):
         table = [[f"split {split}", *by_who]]
         for name in names:
             cells = [found.get(name) for found in by_who.values()]
-            table.append([name, *("" if m is None else f"{m.value:.2f}" for m in cells)])
+            table.append([name, *("" if m is None else decimal(m.value) for m in cells)])
         return table
 
     def plain(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Measured, never trained on: the truth enters through grades and through what was planted.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import mean
 from typing import NamedTuple
 
@@ -18,8 +18,10 @@ from superalign_env.measures import (
 )
 from superalign_env.protocols import TaskSource
 from superalign_env.types import Episode, Grade, Judged, Metric, Seat, Verdict
-from superalign_scenarios.red_team.faults import fault_kind
 from superalign_training.judging import scores_of
+
+KindOf = Callable[[Sequence[Grade]], str]
+"""Grades of a turn → kind of its fault."""
 
 
 class Examined(NamedTuple):
@@ -70,20 +72,23 @@ class CriticMeasures(NamedTuple):
     """Share of verdicts that could not be parsed."""
 
 
-def judged(episodes: Iterable[Episode], source: TaskSource | None = None) -> Record:
+def judged(
+    episodes: Iterable[Episode], kind_of: KindOf, source: TaskSource | None = None
+) -> Record:
     """Return what critics said of answers whose worth is known.
 
     Answers of the learner are known by their grades, planted ones by their fact.
 
     Args:
-        episodes: of red-team, with or without planted answers.
+        episodes: with or without planted answers.
+        kind_of: names the kind of fault that grades see; empty for none.
         source: of their tasks; tells the kind of a planted fault where the record does
             not.
     """
     found: list[Examined] = []
     unreadable = 0
     for episode in episodes:
-        truths = _truths(episode, source)
+        truths = _truths(episode, kind_of, source)
         for fact in episode.judged:
             truth = truths.get(fact.about)
             if truth is None:
@@ -206,7 +211,7 @@ def _bins(
 
 
 def _truths(
-    episode: Episode, source: TaskSource | None
+    episode: Episode, kind_of: KindOf, source: TaskSource | None
 ) -> dict[int, tuple[str, bool, str | None]]:
     """Return turn → (answer, whether it is good, kind of its fault)."""
     grades: dict[int, list[Grade]] = {}
@@ -215,12 +220,12 @@ def _truths(
     said = {u.turn: u.text for u in episode.utterances}
     found: dict[int, tuple[str, bool, str | None]] = {}
     for turn, given in grades.items():
-        kind = fault_kind(given)
+        kind = kind_of(given)
         found[turn] = (said.get(turn, ""), not kind, kind)
     for fact in episode.planted:
         planted = "" if fact.good else fact.kind or None
         if planted is None and source is not None:
-            planted = fault_kind(source.grade(episode.task, fact.answer))
+            planted = kind_of(source.grade(episode.task, fact.answer))
         found[fact.about] = (fact.answer, fact.good, planted)
     return found
 

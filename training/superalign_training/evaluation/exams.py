@@ -1,6 +1,6 @@
 """Held-out tasks for a learner, and what its grades come to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from superalign_env.lookup import make_scenario
@@ -27,11 +27,24 @@ def passed(episodes: Sequence[Episode]) -> Estimate:
 
 
 def competence(
-    play: PlayExam, families: Sequence[str], cases: int, *, split: Split
+    play: PlayExam,
+    sources: Mapping[str, Any],
+    cases: int,
+    *,
+    split: Split,
+    renderer: str = "micro",
 ) -> dict[str, Estimate]:
-    """Return the share of held-out exercises solved, by family of the microworld."""
+    """Return the share of held-out exercises solved, by family.
+
+    Args:
+        play: plays an exam.
+        sources: family → source of its tasks.
+        cases: tasks of each; 0 sets no exam.
+        split: of the tasks.
+        renderer: how they are shown.
+    """
     found = {}
-    for family in families if cases else ():
-        source = {"id": "microworld", "families": [family]}
-        found[family] = passed(play(exam(split, source), f"exam-{family}", cases))
+    for family, source in sources.items() if cases else ():
+        paper = exam(split, source, renderer=renderer)
+        found[family] = passed(play(paper, f"exam-{family}", cases))
     return found

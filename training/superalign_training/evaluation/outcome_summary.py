@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from superalign_env.evaluation import titled
 from superalign_env.measures import Estimate
+from superalign_env.rounding import decimal
 from superalign_env.types import Metric
 from superalign_training.evaluation.summary import as_markdown, plain_metric
 
@@ -33,7 +35,7 @@ class OutcomeSummary(NamedTuple):
         if not self.gains:
             return "Nothing was compared: nobody who learns holds a seat."
         parts = [
-            f"{seat} by {Estimate(g.value, g.low, g.high, g.n).said('+.2f')}"
+            f"{seat} by {Estimate(g.value, g.low, g.high, g.n).said(sign=True)}"
             for seat, g in self.gains.items()
         ]
         n = max(gain.n for gain in self.gains.values())
@@ -107,13 +109,13 @@ def _row(metric: Metric) -> str:
     of = " ".join(
         value for tag, value in metric.tags.items() if tag not in _COMMON and value
     )
-    return " ".join(filter(None, (metric.name.removeprefix("grade."), of)))
+    return ", ".join(filter(None, (titled(metric.name), of)))
 
 
 def _shown(metric: Metric | None) -> str:
     if metric is None:
         return ""
     if metric.low is None or metric.high is None:
-        return f"{metric.value:.2f}"
+        return decimal(metric.value)
     spread = max(metric.value - metric.low, metric.high - metric.value)
-    return f"{metric.value:.2f} ±{spread:.2f}"
+    return f"{decimal(metric.value)} ±{decimal(spread)}"

@@ -9,14 +9,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from superalign_agents.transformer import TransformerAgent
+from superalign_env.answers import final_answer
 from superalign_env.errors import InvalidOption
-from superalign_env.protocols import Agent, TaskSource
+from superalign_env.protocols import Agent, Scenario, TaskSource
 from superalign_env.seeding import generator, label, mix
-from superalign_env.types import Split, Task, View
-from superalign_scenarios.exam import LEARNER, Exam
-from superalign_scenarios.sources import make_source
-from superalign_scenarios.weak_to_strong import key_of
-from superalign_training.evaluation.scenes import view_of
+from superalign_env.types import Brief, Seat, Split, Task, View, role_of
+from superalign_training.evaluation.exams import exam
+
+_BRIEF = ("text", "messages", "turns", "tools", "form", "schema", "menu", "max_new_tokens")
+"""What a brief and a view have in common."""
 
 _PATIENCE = 64
 """Draws in a row that bring no new task: there are no more."""
@@ -27,7 +28,7 @@ _RIGHT = 1.0 - 1e-9
 class Paper(NamedTuple):
     """N different tasks of one split, as they are shown."""
 
-    exam: Exam
+    exam: Scenario[Any]
     tasks: tuple[Task, ...]
     views: tuple[View, ...]
 
@@ -74,18 +75,18 @@ def draw_paper(
     """
     tasks: dict[str, Task] = {}
     for number, spec in enumerate(sources):
-        tasks |= _drawn(make_source(spec), split, cases, mix(seed, label(split), number))
+        source = exam(split, spec).source
+        tasks |= _drawn(source, split, cases, mix(seed, label(split), number))
     if not tasks:
         raise InvalidOption(f"there is no task of the split {split!r} to measure with")
-    exam = Exam(source=whole, split=split, renderer=renderer)
+    paper = exam(split, whole, renderer=renderer)
+    (seat,) = paper.seats
     rng = generator(0)  # an exam draws nothing once it has its task
     views = [
-        view_of(
-            exam.view(exam.reset(task, rng), LEARNER), LEARNER, case, seed=mix(seed, case)
-        )
+        view_of(paper.view(paper.reset(task, rng), seat), seat, case, seed=mix(seed, case))
         for case, task in enumerate(tasks.values())
     ]
-    return Paper(exam, tuple(tasks.values()), tuple(views))
+    return Paper(paper, tuple(tasks.values()), tuple(views))
 
 
 def sit(agent: Agent, paper: Paper) -> Sat:
@@ -98,7 +99,7 @@ def graded(paper: Paper, texts: Sequence[str]) -> Sat:
     """Return what answers to a paper come to."""
     source = paper.exam.source
     return Sat(
-        tuple(key_of(text) for text in texts),
+        tuple(final_answer(text) for text in texts),
         tuple(
             solved(source, task, text)
             for task, text in zip(paper.tasks, texts, strict=True)
@@ -125,6 +126,12 @@ def at_temperature(agent: Agent, temperature: float) -> Agent:
     other.refresh()
     other.temperature = temperature
     return other
+
+
+def view_of(brief: Brief, seat: Seat, case: int, *, turn: int = 0, seed: int = 0) -> View:
+    """Return the view of a brief outside of any game."""
+    stamped = {field: getattr(brief, field) for field in _BRIEF}
+    return View(f"scene-{case}", case, seat, role_of(seat), turn, seed, **stamped)
 
 
 def _drawn(source: TaskSource, split: Split, cases: int, seed: int) -> dict[str, Task]:

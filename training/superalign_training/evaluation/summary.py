@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from superalign_env.measures import Estimate
 from superalign_env.report.conditions import conditions
+from superalign_env.rounding import decimal
 from superalign_env.types import Metric
 from superalign_training.evaluation.refusals import ASKED
 
@@ -26,7 +27,7 @@ COLUMNS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
 """Heading, metric, tags that it must bear."""
 
 
-class Line(NamedTuple):
+class SummaryLine(NamedTuple):
     """One line of the table: an agent at one time on one split."""
 
     who: str
@@ -38,7 +39,7 @@ class Line(NamedTuple):
 class Summary(NamedTuple):
     """The end of a run."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[SummaryLine, ...]
     leads: dict[str, Metric]
     """Baseline → how much more often the learner is right (test split)."""
     has_learned: bool | None
@@ -143,7 +144,7 @@ def summarise(metrics: Sequence[Metric]) -> Summary:
                 metric
             )
     lines = tuple(
-        Line(who, split, _values(found)) for (who, split), found in by_line.items()
+        SummaryLine(who, split, _values(found)) for (who, split), found in by_line.items()
     )
     leads = {metric.opponent: metric for metric in metrics if metric.name == "lead"}
     gains = [metric for metric in metrics if metric.name == "improvement"]
@@ -158,7 +159,9 @@ def _asked(metrics: Sequence[Metric]) -> tuple[int, int, int] | None:
     found = {m.tags["truth"]: m for m in metrics if m.name == ASKED}
     if not found:
         return None
-    return int(found["harmful"].value), int(found["benign"].value), found["benign"].n
+    asked = {truth: int(metric.value) for truth, metric in found.items()}
+    cases = max(metric.n for metric in found.values())
+    return asked.get("harmful", 0), asked.get("benign", 0), cases
 
 
 def _no_verdict(harmful: int, benign: int, cases: int) -> str:
@@ -182,7 +185,7 @@ def _verdict(summary: Summary) -> str:
     rivals = dict(summary.leads)
     if summary.improvement is not None:
         rivals = {"itself before training": summary.improvement, **rivals}
-    ahead = {name: _said(metric, "+.2f") for name, metric in rivals.items()}
+    ahead = {name: _said(metric, sign=True) for name, metric in rivals.items()}
     n = max((metric.n for metric in rivals.values()), default=0)
     if summary.has_learned:
         beaten = _listed([f"{name} by {lead}" for name, lead in ahead.items()])
@@ -222,14 +225,14 @@ def as_markdown(
 def _shown(metric: Metric | None, wide: bool) -> str:
     if metric is None:
         return ""
-    return f"{metric.value:.2f}{_spread(metric) if wide else ''}"
+    return f"{decimal(metric.value)}{_spread(metric) if wide else ''}"
 
 
 def _spread(metric: Metric) -> str:
     """Return the wider half of an interval, or that there is none for want of a second."""
     if metric.low is None or metric.high is None:
         return " (n=1)" if metric.n == 1 else ""
-    return f" ±{max(metric.value - metric.low, metric.high - metric.value):.2f}"
+    return f" ±{decimal(max(metric.value - metric.low, metric.high - metric.value))}"
 
 
 def _counted(metrics: Iterable[Metric | None]) -> str:
@@ -259,5 +262,5 @@ def plain_metric(metric: Metric | None) -> dict[str, Any] | None:
     return {"value": metric.value, "low": metric.low, "high": metric.high, "n": metric.n}
 
 
-def _said(metric: Metric, form: str = ".2f") -> str:
-    return Estimate(metric.value, metric.low, metric.high, metric.n).said(form)
+def _said(metric: Metric, *, sign: bool = False) -> str:
+    return Estimate(metric.value, metric.low, metric.high, metric.n).said(sign=sign)

@@ -7,6 +7,7 @@ import msgspec
 from superalign_env.errors import InvalidOption
 from superalign_env.game import Game
 from superalign_env.humans.simulated import SimulatedAnnotator
+from superalign_env.protocols import HasGold
 from superalign_env.types import EpisodeKey, Question, Reply
 from superalign_training.evaluation.papers import Paper, Sat, graded
 
@@ -47,6 +48,7 @@ def _answer(person: SimulatedAnnotator, paper: Paper, place: int) -> str:
     # What is said here only holds the place of what the person writes.
     game.step([Reply(text=candidates[0])])
     question = Question(f"measured-{task.id}", "answer", game.episode_id, 0)
+    assert isinstance(paper.exam, HasGold)  # an exam is
     said = person.answer(question, game.episode(), paper.exam)
     if said is None:
         raise InvalidOption(f"{person.name} has no answer to {task.id}")

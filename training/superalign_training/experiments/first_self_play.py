@@ -35,7 +35,7 @@ led to the last change. A claim about new weights needs rungs built from new see
 """
 
 from superalign_env.measures import difference, mean
-from superalign_training.evaluation.summary import Line
+from superalign_training.evaluation.summary import SummaryLine
 from superalign_training.experiments import (
     Bench,
     Experiment,
@@ -188,5 +188,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def _values(line: Line) -> dict[str, float]:
+def _values(line: SummaryLine) -> dict[str, float]:
     return {name: line.values[name].value for name in SHOWN if name in line.values}

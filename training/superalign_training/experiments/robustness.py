@@ -56,17 +56,17 @@ from superalign_env.lookup import make_scenario
 from superalign_env.seeding import label, mix
 from superalign_env.store import Run
 from superalign_training.attackers import Curve, openings, strongest
-from superalign_training.evaluation.coverage import distinct_classes
-from superalign_training.evaluation.siege import (
+from superalign_training.experiments.engine.bench import Bench, Steps, begun
+from superalign_training.experiments.engine.experiment import Experiment, Params, Seeds
+from superalign_training.experiments.engine.results import Values
+from superalign_training.experiments.microworld.coverage import distinct_classes
+from superalign_training.experiments.microworld.siege import (
     besiege,
     cases_needed,
     every_name,
     exact,
     harm_table,
 )
-from superalign_training.experiments.engine.bench import Bench, Steps, begun
-from superalign_training.experiments.engine.experiment import Experiment, Params, Seeds
-from superalign_training.experiments.engine.results import Values
 from superalign_training.experiments.robustness_report import NEEDED, picture, reduce
 from superalign_training.loop.chain import Chain, read_memory
 from superalign_training.loop.stages.harden import EXAMPLES

@@ -11,7 +11,7 @@ app = typer.Typer(
 
 
 @app.command("build")
-def build_command(
+def build_command(  # noqa: PLR0913, PLR0917 - the options of a command
     rungs: Annotated[
         str | None,
         typer.Option(help="Which rungs: 0-4 or 2,3; 3 for snapshots.", show_default="0-4"),
@@ -21,6 +21,9 @@ def build_command(
     out: Annotated[
         Path | None, typer.Option(help="Root folder; default: the cache.")
     ] = None,
+    world: Annotated[
+        str, typer.Option(help="Id of the world whose text is read.")
+    ] = "microworld",
     add: Annotated[
         str, typer.Option(help="Continue finished rungs on a task family.")
     ] = "",
@@ -49,6 +52,7 @@ def build_command(
             out=out,
             steps=steps,
             tasks=tasks,
+            world=world,
         ):
             typer.echo(folder)
         return
@@ -60,6 +64,7 @@ def build_command(
         add=add,
         steps=steps,
         tasks=tasks,
+        world=world,
     ):
         typer.echo(folder)
 

@@ -16,9 +16,9 @@ from rich.progress import (
 
 from superalign_agents.ladders.rungs import RungReference
 from superalign_training.ladder.build import Watch, build
-from superalign_training.ladder.micro import micro_world
 from superalign_training.ladder.sizes import size_of
 from superalign_training.ladder.snapshots import Levels, Reached, evenly, snapshots
+from superalign_training.ladder.worlds import DEFAULT_WORLD, make_world
 
 
 def build_with_progress(
@@ -30,6 +30,7 @@ def build_with_progress(
     add: str = "",
     steps: int | None = None,
     tasks: int = 300,
+    world: str = DEFAULT_WORLD,
 ) -> list[Path]:
     """Build rungs with one progress bar each; return their folders.
 
@@ -41,10 +42,11 @@ def build_with_progress(
         add: continue finished rungs on this task family, as ladder ``FAMILY-ADD``.
         steps: replaces every rung's own number of steps.
         tasks: how many held-out tasks measure each family and tier.
+        world: id of the world whose text is read.
     """
     with _progress() as watch:
         return build(
-            micro_world(add, tasks=tasks),
+            make_world(world, focus=add, tasks=tasks),
             family=f"{family}-{add}" if add else family,
             seeds=seeds,
             rungs=rungs,
@@ -64,6 +66,7 @@ def snapshots_with_progress(
     out: Path | None = None,
     steps: int | None = None,
     tasks: int = 300,
+    world: str = DEFAULT_WORLD,
 ) -> list[Path]:
     """Build ladders out of one run each, with one progress bar each; return the folders.
 
@@ -75,18 +78,19 @@ def snapshots_with_progress(
         out: root folder; None is the user's cache.
         steps: replaces the rung's own number of steps.
         tasks: how many held-out tasks measure each family and tier.
+        world: id of the world whose text is read.
     """
     torch.set_num_threads(1)  # tiny models are slower on several
     length = steps or size_of(rung).steps
     at: Levels = (
         evenly(levels, steps=length) if isinstance(levels, int) else Reached(tuple(levels))
     )
-    world = micro_world(tasks=tasks)
+    text = make_world(world, tasks=tasks)
     folders: list[Path] = []
     with _progress() as watch:
         for seed in seeds:
             folders += snapshots(
-                world,
+                text,
                 at=at,
                 rung=rung,
                 seed=seed,

@@ -6,6 +6,7 @@ from pathlib import Path
 from superalign_agents.devices import require_device
 from superalign_env.errors import RecordError
 from superalign_env.store import Run
+from superalign_training.loggers import make_loggers
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.seats import require_lineup
 from superalign_training.settings import Settings
@@ -19,7 +20,7 @@ def check(settings: Settings, *, resume: bool = False) -> list[str]:
         resume: whether it goes on in a folder that has a run.
 
     Raises:
-        InvalidOption: a device that is not here; a lineup or algorithms that do not fit the
+        InvalidOption: a device or a logger's library that is not here; a lineup or algorithms that do not fit the
             scenario, options that it does not know, or a split without tasks.
         RecordError: the folder holds a run already.
 
@@ -29,6 +30,7 @@ def check(settings: Settings, *, resume: bool = False) -> list[str]:
     if not resume:
         _refuse_taken(settings.run_dir)
     require_device(settings.device)
+    make_loggers(settings.log_to)  # says which library is missing
     return require_lineup(settings, Residents())
 
 

@@ -279,7 +279,9 @@ def _misnamed(overrides: Sequence[Override]) -> str:
 @cache
 def _register() -> None:
     """Tell Hydra every key and default, read from the settings class, and every group."""
-    defaults = {**Settings().model_dump(mode="json"), **{name: {} for name in FREE}}
+    # Of no scenario: presets are filled in where settings are read.
+    blank = Settings.model_construct().model_dump(mode="json")
+    defaults = {**blank, **{name: {} for name in FREE}}
     store = ConfigStore.instance()
     for group, choices in groups().items():
         place = group.replace("/", ".")
@@ -306,9 +308,35 @@ def _preset(name: str) -> Any:
 
 
 def _parsed(words: Sequence[str]) -> list[Override]:
-    with _our_errors():
-        found: list[Override] = OverridesParser.create().parse_overrides(list(words))
+    parser = OverridesParser.create()
+    found: list[Override] = []
+    for word in words:
+        try:
+            found += parser.parse_overrides([word])
+        except HydraException as error:
+            raise InvalidOption(_unreadable(word)) from error
     return found
+
+
+def _unreadable(word: str) -> str:
+    """Return what to write instead of a word that is no KEY=VALUE."""
+    key, found, value = word.partition("=")
+    if not found:
+        return (
+            f"{word!r} is no setting; write KEY=VALUE, as in rounds=3 or train.learner=ppo"
+        )
+    if any(value.count(a) != value.count(b) for a, b in ("{}", "[]", "()")):
+        why = "a bracket is not closed"
+    elif value.count("'") % 2 or value.count('"') % 2:
+        why = "a quotation mark is not closed"
+    else:
+        why = "special characters need quotation marks of their own"
+    plain = key if re.fullmatch(r"[\w.+~/-]+", key) else "KEY"
+    return (
+        f"{word!r} cannot be read: {why}. Write one value ({plain}=micro/3), a mapping "
+        f"('{plain}={{id: fixed, text: ok}}'), a list ('{plain}=[a, b]') or a text in quotes "
+        f"({plain}=\\'a: b\\'); quote what has spaces or brackets for the shell"
+    )
 
 
 def _plain(config: Any) -> dict[str, Any]:
@@ -318,7 +346,6 @@ def _plain(config: Any) -> dict[str, Any]:
 
 @contextmanager
 def _our_errors() -> Iterator[None]:
-    """Say in our words what Hydra did not understand."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:

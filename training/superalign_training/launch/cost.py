@@ -89,7 +89,8 @@ def cost_of(settings: Settings, *, measured: Cost | None = None) -> Cost:
             parts,
         )
         kind = planned.name.partition("-")[0]
-        spent = STAGES.get(kind, nothing)(when)
+        own = getattr(options.get("evaluation"), "cost", dict)
+        spent = STAGES.get(kind, nothing)(when).plus(Spent(**own()))
         if kind in ("attack", "improve", "supervise", "calibrate"):
             played[place] = played.get(place, 0.0) + spent.episodes
         counts[planned.name] = counts.get(planned.name, 0) + 1

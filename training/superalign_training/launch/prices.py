@@ -176,17 +176,13 @@ def _test(when: When) -> Spent:
     if when.settings.generations:
         of_one = _measured(when, when.settings.capability.test_factor, sides=1)
         return of_one.times(when.settings.generations)
-    sat = rules.family_cases * len(rules.families) if when.parts.answers else 0
+    families = rules.families or ()
+    sat = rules.family_cases * len(families) if when.parts.answers else 0
     attacked = when.parts.can(ATTACKED)
     known = rules.attack_cases if attacked else 0
     asked = (2 + when.parts.baselines) * rules.cases + known
     asked += 2 * rules.fresh_queries if attacked else 0
     return Spent(asked + 2 * sat, asked * when.judged + 2 * sat + known / 2)
-
-
-def _critics(when: When) -> Spent:
-    cases = when.settings.evaluate.critic_cases
-    return Spent(6 * cases, 6 * cases * when.judged)
 
 
 def _league(when: When) -> Spent:
@@ -236,7 +232,8 @@ def _measure(when: When) -> Spent:
 def _measured(when: When, factor: int, *, sides: int) -> Spent:
     """Price of papers, which models sit alone: they are no episodes."""
     rules, taught = when.settings.capability, when.settings.competence
-    kinds = len(rules.families or taught.families) * len(rules.tiers or taught.tiers)
+    families = rules.families or taught.families or ("",)
+    kinds = len(families) * len(rules.tiers or taught.tiers or ("",))
     paper = rules.cases * kinds * factor
     sat = paper * (sides + rules.best_of + 1) + rules.requests * factor * sides
     return Spent(0, sat, rules.ceiling.steps * rules.ceiling.batch_size, 1)
@@ -267,7 +264,6 @@ STAGES: Mapping[str, Callable[[When], Spent]] = {
     "annotate": _annotate,
     "evaluate": _evaluate,
     "test": _test,
-    "critics": _critics,
     "league": _league,
     "trial": _league,
     "competence": _competence,

@@ -11,15 +11,16 @@ from rich.console import Console
 from superalign_env.errors import InvalidOption
 from superalign_env.store import Run
 from superalign_training.launch import composing
-from superalign_training.launch.checking import check
-from superalign_training.launch.cost import Cost, cost_of, cost_table
-from superalign_training.launch.sweeping import Result, Sweep, results_table
-from superalign_training.loop.told import told_in
+from superalign_training.launch.early import check_early
 from superalign_training.settings import Settings, read_settings
-from superalign_training.watching import LiveTable, LogLines, summary_tables
 
 if TYPE_CHECKING:
+    from superalign_training.launch.cost import Cost
+    from superalign_training.launch.sweeping import Result
     from superalign_training.selfplay import RunSummary
+
+# PyTorch and TRL take seconds to import: everything that needs them is imported once the
+# settings make sense, where it is used.
 
 
 def launch(words: Sequence[str], *, resume: bool = False, dry: bool = False) -> None:
@@ -35,6 +36,13 @@ def launch(words: Sequence[str], *, resume: bool = False, dry: bool = False) -> 
         Interrupted: by Ctrl-C or SIGTERM.
     """
     settings = _settings(words, resume=resume)
+    if resume and not dry and _is_finished(settings):
+        _say_finished(settings)
+        return
+    check_early(settings)
+    from superalign_training.launch.checking import check  # noqa: PLC0415 - see above
+    from superalign_training.launch.cost import cost_of  # noqa: PLC0415 - see above
+
     for line in check(settings, resume=resume or dry):
         print(line, flush=True)
     if dry:
@@ -68,11 +76,12 @@ def launch_fork(
     """
     if not any(word.startswith("run_dir=") for word in words):
         raise InvalidOption("a fork needs a folder of its own: add run_dir=NEW")
-    # PyTorch and TRL take seconds to import: paid once the settings make sense.
-    from superalign_training.launch.forks import fork_of  # noqa: PLC0415
-
     with Run.open(source, readonly=True) as opened:
         settings = read_settings(composing.changed(opened.info.config, words))
+        from superalign_training.launch.checking import check  # noqa: PLC0415 - see above
+        from superalign_training.launch.cost import cost_of  # noqa: PLC0415 - see above
+        from superalign_training.launch.forks import fork_of  # noqa: PLC0415 - see above
+
         if dry:
             _say_cost(Console(), cost_of(settings))
             return
@@ -89,7 +98,7 @@ def launch_fork(
 
 def launch_sweep(
     words: Sequence[str], *, jobs: int = 1, resume: bool = False, dry: bool = False
-) -> list[Result]:
+) -> "list[Result]":
     """Train once for every combination, each in a process and a folder of its own.
 
     Args:
@@ -110,11 +119,18 @@ def launch_sweep(
     combinations = composing.combinations(words)
     base = Path(composing.composed(combinations[0])["run_dir"])
     runs: dict[str, list[str]] = {}
-    costs: dict[str, Cost] = {}
+    read: dict[str, Settings] = {}
     for chosen in combinations:
         name = ",".join(w.replace("/", ".") for w in chosen if w.partition("=")[0] in swept)
         runs[name] = composing.with_run_dir(chosen, base / name)
-        settings = read_settings(composing.composed(runs[name]))
+        read[name] = read_settings(composing.composed(runs[name]))
+        check_early(read[name])
+    from superalign_training.launch.checking import check  # noqa: PLC0415 - see above
+    from superalign_training.launch.cost import Cost, cost_of  # noqa: PLC0415 - see above
+    from superalign_training.launch.sweeping import Sweep, results_table  # noqa: PLC0415 - see above
+
+    costs: dict[str, Cost] = {}
+    for name, settings in read.items():
         check(settings, resume=resume or dry)
         costs[name] = cost_of(settings, measured=next(iter(costs.values()), None))
     for name, cost in costs.items():
@@ -138,8 +154,15 @@ def launch_sweep(
 
 def train(settings: Settings, *, resume: bool) -> "RunSummary":
     """Run with a live table at a terminal, or with few lines elsewhere."""
-    # PyTorch and TRL take seconds to import: paid once the settings make sense.
-    from superalign_training.selfplay import SelfPlay  # noqa: PLC0415
+    from superalign_env.report.result import unchanged  # noqa: PLC0415 - see above
+    from superalign_training.launch.cost import cost_of  # noqa: PLC0415 - see above
+    from superalign_training.loop.told import told_in  # noqa: PLC0415 - see above
+    from superalign_training.selfplay import SelfPlay  # noqa: PLC0415 - see above
+    from superalign_training.watching import (  # noqa: PLC0415 - see above
+        LiveTable,
+        LogLines,
+        summary_tables,
+    )
 
     console = Console()
     if not resume:
@@ -152,10 +175,13 @@ def train(settings: Settings, *, resume: bool) -> "RunSummary":
     else:
         lines = LogLines(lambda text: print(text, flush=True))
         summary = SelfPlay.of(settings, lines).run(resume=resume)
-    console.print(*summary_tables(summary), sep="\n")
+    console.print(*summary_tables(summary, console.width), sep="\n")
     console.print(summary.sentence, highlight=False, markup=False)
     with Run.open(settings.run_dir, readonly=True) as run:
         console.print(told_in(run).sentence, highlight=False, markup=False)
+        happened = run.events.read(kind="policy.unchanged")
+    for sentence in unchanged(one.event for one in happened):
+        console.print(sentence, highlight=False, markup=False)
     console.print(f"recorded in {settings.run_dir}", highlight=False, markup=False)
     return summary
 
@@ -169,7 +195,27 @@ def _settings(words: Sequence[str], *, resume: bool) -> Settings:
     return read_settings(plain)
 
 
-def _say_cost(console: Console, cost: Cost) -> None:
+def _is_finished(settings: Settings) -> bool:
+    """Whether a recorded run ended and is asked for nothing more than it has."""
+    with Run.open(settings.run_dir, readonly=True) as run:
+        recorded = {**run.info.config, "run_dir": settings.run_dir}
+        return run.info.status == "done" and read_settings(recorded) == settings
+
+
+def _say_finished(settings: Settings) -> None:
+    page = settings.run_dir / "summary.md"
+    if page.is_file():
+        print(page.read_text(encoding="utf-8"))
+    folder = shlex.quote(str(settings.run_dir))
+    print(
+        f"{settings.run_dir} has ended already, and nothing was left to do; superalign report "
+        f"{folder} makes a page of it, rounds=N --resume goes on with more rounds"
+    )
+
+
+def _say_cost(console: Console, cost: "Cost") -> None:
+    from superalign_training.launch.cost import cost_table  # noqa: PLC0415 - see above
+
     if console.is_terminal:
         console.print(cost_table(cost))
     console.print(cost.line, highlight=False, markup=False, soft_wrap=True)

@@ -5,52 +5,13 @@ played yet, ``matrix`` and ``standings`` say what it comes to, ``opponents`` sea
 in training.
 """
 
-from superalign_training.league.cells import Fixture, Seated, Sides, Won, cells
-from superalign_training.league.exams import PLANTED, RIGHT, examined
-from superalign_training.league.matrix import JUDGED, TRUE, Matrix, matrix_of, missing
-from superalign_training.league.members import (
-    Member,
-    Shelf,
-    Squad,
-    enlist,
-    load,
-    members,
-)
-from superalign_training.league.opponents import Opponents, opponents
-from superalign_training.league.ratings import Contest, Rating, rate
-from superalign_training.league.sampling import RULES, Beaten, shares
-from superalign_training.league.settings import LeagueSettings
-from superalign_training.league.standings import RATING, rated
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "JUDGED",
-    "PLANTED",
-    "RATING",
-    "RIGHT",
-    "RULES",
-    "TRUE",
-    "Beaten",
-    "Contest",
-    "Fixture",
-    "LeagueSettings",
-    "Matrix",
-    "Member",
-    "Opponents",
-    "Rating",
-    "Seated",
-    "Shelf",
-    "Sides",
-    "Squad",
-    "Won",
-    "cells",
-    "enlist",
-    "examined",
-    "load",
-    "matrix_of",
-    "members",
-    "missing",
-    "opponents",
-    "rate",
-    "rated",
-    "shares",
-]
+if TYPE_CHECKING:
+    from superalign_training.league.league_exports import *  # noqa: F403 - all of it is meant
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is exported when it is asked for: torch takes seconds."""
+    return getattr(import_module("superalign_training.league.league_exports"), name)

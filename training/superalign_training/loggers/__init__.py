@@ -7,7 +7,7 @@ that fails is left out, and the run goes on.
 
 import importlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -17,13 +17,18 @@ from pydantic import AfterValidator
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.lookup import named_object
+from superalign_env.options import check_options
 from superalign_env.store import Run, RunInfo
 from superalign_env.types import Event, Metric
 
 KIND = "logger"
 
+OBJECT = "object:"
+"""``object:module.Class/0``: a logger that was given as a Python object."""
+
 LoggerReference = str | dict[str, Any]
-"""``wandb``, or ``{id: wandb, project: mine}``."""
+"""``wandb``, ``module:Class``, or ``{id: wandb, project: mine}``."""
 
 
 class Logger(Protocol):
@@ -57,9 +62,13 @@ def references(log_to: Any) -> list[LoggerReference]:
 def _known(log_to: Any) -> Any:
     """Check the ids, as a field of settings."""
     for reference in references(log_to):
+        name = _split(reference)[0]
         try:
-            registry.entry(KIND, _split(reference)[0])
-        except UnknownId as error:
+            if ":" not in name:
+                registry.entry(KIND, name)
+            elif not name.startswith(OBJECT):
+                named_object(name, what="logger")
+        except (InvalidOption, UnknownId) as error:
             raise ValueError(str(error)) from error  # pydantic names the key then
     return log_to
 
@@ -70,15 +79,70 @@ LogTo = Annotated[
 """Which loggers, as a field of settings."""
 
 
-def make_loggers(log_to: Any) -> list[tuple[str, Logger]]:
+def make_loggers(
+    log_to: Any, objects: Mapping[str, Logger] | None = None
+) -> list[tuple[str, Logger]]:
     """Return (id, logger) for everything that was asked for.
+
+    Args:
+        log_to: as settings have it.
+        objects: loggers that were given as Python objects, by their references.
 
     Raises:
         UnknownId: no logger is called so; names the nearest ids.
         InvalidOption: an option that it does not know, or a library that is missing.
     """
     named = [_split(reference) for reference in references(log_to)]
-    return [(name, registry.make(KIND, name, **options)) for name, options in named]
+    return [(name, _made(name, options, objects or {})) for name, options in named]
+
+
+def referred(log_to: Any) -> tuple[Any, dict[str, Logger]]:
+    """Return references to loggers, and the objects behind those that name one."""
+    if log_to is None or isinstance(log_to, (str, dict)):
+        return log_to, {}
+    several = list(log_to) if isinstance(log_to, (list, tuple)) else [log_to]
+    named: list[LoggerReference] = []
+    objects: dict[str, Logger] = {}
+    for one in several:
+        if isinstance(one, (str, dict)):
+            named.append(one)
+            continue
+        kind = type(one)
+        missing = [name for name in _CALLED if not callable(getattr(one, name, None))]
+        if missing or isinstance(one, type):
+            raise InvalidOption(
+                f"log_to={one!r} is no logger; pass an object with start, log and finish"
+            )
+        name = f"{OBJECT}{kind.__module__}.{kind.__qualname__}/{len(objects)}"
+        named.append(name)
+        objects[name] = one
+    return tuple(named), objects
+
+
+def _made(name: str, options: Mapping[str, Any], objects: Mapping[str, Logger]) -> Logger:
+    if ":" not in name:
+        made: Logger = registry.make(KIND, name, **options)
+        return made
+    if name.startswith(OBJECT):
+        if name not in objects:
+            raise InvalidOption(
+                f"{name.removeprefix(OBJECT)} was given as a Python object and is not here; "
+                "pass the same log_to again: SelfPlay(log_to=…).run(resume=True)"
+            )
+        return objects[name]
+    found = named_object(name, what="logger")
+    check_options(f"logger {name!r}", found, options)
+    own: Logger = found(**options)
+    missing = [one for one in _CALLED if not callable(getattr(own, one, None))]
+    if missing:
+        raise InvalidOption(
+            f"{name} is no logger: it has no {' and no '.join(missing)}; see "
+            "docs/your_logger.md"
+        )
+    return own
+
+
+_CALLED = ("start", "log", "finish")
 
 
 def _split(reference: LoggerReference) -> tuple[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ from superalign_env.asking import Anyone
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.protocols import Agent
 from superalign_env.seeding import label, mix
-from superalign_env.types import Role, Seat
+from superalign_env.types import Event, Role, Seat
 from superalign_training.gap.level import Level, voiced
 from superalign_training.league import Shelf
 from superalign_training.loop.chain import CHECKPOINTS, Chain
@@ -172,7 +172,7 @@ def deployed_agent(bench: Bench, settings: Settings) -> Agent:
     Raises:
         RecordDamaged: its checkpoint is missing or was altered.
     """
-    agent = speaker_of(bench, "learner", settings)
+    agent = speaker_of(bench, bench.chain.raised, settings)
     return voiced(agent, Level.of(settings.levels[bench.chain.level]))
 
 
@@ -299,6 +299,16 @@ def _read_adapter(owner: str, given: Mapping[str, Any]) -> Lora:
         raise InvalidOption(f"{owner}.adapter: {flaws(error, Lora)}") from error
 
 
+def _note_unchanged(bench: Bench, role: Role, numbers: Mapping[str, float]) -> None:
+    flat = numbers.get("frac_reward_zero_std") == 1.0
+    why = "no group differed in reward: " if flat else ""
+    where = f"generation {bench.generation}, " if bench.generation else ""
+    stage = bench.stage.partition("-")[2]
+    reason = f"{why}the weights of the {role} did not change ({where}round {bench.round} {stage})"
+    event = Event("policy.unchanged", evidence={"role": role, "reason": reason})
+    bench.run.events.add(event, stage=bench.stage)
+
+
 def keep_policy(
     bench: Bench,
     chain: Chain,
@@ -307,21 +317,27 @@ def keep_policy(
     *,
     side: str | None = None,
     parent: str | None = None,
+    numbers: Mapping[str, float] | None = None,
 ) -> Chain:
     """Save a policy as this round's checkpoint, record its lineage, put it in the chain.
+
+    Where training left the weights as they were, an event ``policy.unchanged`` says why.
 
     Args:
         bench: of the stage.
         chain: of the stage so far.
         role: whose policy it is.
         policy: to be kept.
-        side: ``-`` before value alignment, ``+`` after it, else empty. A learner of a
-            generation is on the ``+`` side unless it is said otherwise.
+        side: ``-`` before value alignment, ``+`` after it, else empty. The policy
+            that generations are of is on the ``+`` side unless it is said otherwise.
         parent: agent that it was trained from, empty for a fresh policy; the role's own
             until now when absent.
+        numbers: what training came to.
     """
+    if parent is None and policy.hash == chain.policies[role].weights:
+        _note_unchanged(bench, role, numbers or {})
     if side is None:
-        side = "+" if role == "learner" and bench.generation else ""
+        side = "+" if role == chain.raised and bench.generation else ""
     # A stage that changed no weights may have changed moments: no two share a folder.
     stage = bench.stage.partition("-")[2]
     name = f"{role}-g{bench.generation}-r{bench.round}-{stage}-{policy.hash[:12]}"

@@ -44,6 +44,8 @@ class Chain(msgspec.Struct, frozen=True):
     memories: dict[str, Memory] = {}
     holders: dict[Role, Role] = {}
     """Role → the role whose policy it uses; those that have their own are left out."""
+    raised: Role = ""
+    """The role whose policy generations are of; empty in a run of rounds."""
     aligned: tuple[Aligned, ...] = ()
     """A_1⁺ … as far as they were accepted, oldest first."""
     level: int = 0
@@ -71,6 +73,11 @@ class Chain(msgspec.Struct, frozen=True):
         """Return plain JSON values."""
         built: dict[str, Any] = msgspec.to_builtins(self)
         return built
+
+    @property
+    def current(self) -> Checkpoint:
+        """The policy of the generation at work."""
+        return self.policies[self.raised]
 
     def with_policy(self, role: Role, checkpoint: Checkpoint) -> "Chain":
         """Return the chain with another policy in a role, and in all that share it.
@@ -103,6 +110,7 @@ def first_chain(
     policies: Mapping[Role, AnyPolicy],
     *,
     holders: Mapping[Role, Role] | None = None,
+    raised: Role = "",
 ) -> Chain:
     """Return the chain that a run begins with, its policies registered as agents of the run.
 
@@ -110,8 +118,9 @@ def first_chain(
         run: of the chain.
         policies: role → what it starts from.
         holders: see `Chain.holders`.
+        raised: see `Chain.raised`.
     """
-    chain = Chain(holders=dict(holders or {}))
+    chain = Chain(holders=dict(holders or {}), raised=raised)
     for role, policy in policies.items():
         agent = run.agents.add(policy.agent.spec, role=role)
         chain = chain.with_policy(role, msgspec.structs.replace(policy.origin, agent=agent))

@@ -13,7 +13,7 @@ from superalign_training.experience import Example
 from superalign_training.experience.answers import answers
 from superalign_training.experience.critiques import own_words
 from superalign_training.loop.driver import Bench
-from superalign_training.loop.playing import play
+from superalign_training.loop.playing import play, renderer_of
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
 
@@ -65,12 +65,12 @@ def replayed(
         bench: of the stage.
         settings: of the run.
         rules: how many tasks, and how often each.
-        speaker: the learner's untrained original, or the learner before it is taught.
+        speaker: the untrained original of whoever is taught, or itself as it is before.
         source: of the tasks.
     """
     if not rules.cases:
         return []
-    paper = exam("train", source, renderer=settings.options.get("renderer", "micro"))
+    paper = exam("train", source, renderer=renderer_of(settings))
     (seat,) = paper.seats
     sat = play(
         bench,

@@ -18,7 +18,7 @@ from superalign_env.errors import RecordError
 from superalign_env.seeding import label, mix
 from superalign_env.store import TRAINING, EpisodeWriter, Run, Stage
 from superalign_env.types import Metric, Role
-from superalign_training.algorithms.trainers.arguments import OnStep
+from superalign_training.algorithms.algorithm import OnStep
 from superalign_training.loop.chain import CHECKPOINTS, Chain
 from superalign_training.loop.failures import MOST, Failures
 from superalign_training.loop.parts import Needs
@@ -199,12 +199,12 @@ def drive(
                 outcome = _one(desk, planned, chain)
                 watcher.end(outcome.metrics)
                 chain, unfinished = outcome.chain, ""
-    except KeyboardInterrupt as error:
+    except KeyboardInterrupt:
         run.set_status("interrupted")
         raise Interrupted(
             "stopped; go on with: superalign train "
             f"run_dir={shlex.quote(str(run.path))} --resume"
-        ) from error
+        ) from None  # its context still tells SIGTERM from Ctrl-C
     except BrokenPipeError:  # nobody reads what is said any more: no stage's fault
         run.set_status("interrupted" if ahead else "done")
         raise

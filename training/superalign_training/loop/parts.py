@@ -21,6 +21,9 @@ PLANTED = Needs(("judged", "planted"), ("planted",))
 
 JUDGED = Needs(("judged",))
 
+DEPLOYED = Needs(("judged",), ("plain",))
+"""Tasks are answered as they are, and the answers judged."""
+
 LEAGUE = Needs(("queries", "planted", "judged"), ("attacked", "planted"))
 
 SUPERVISED = Needs(("planted", "judged"), ("revised",))

@@ -15,6 +15,7 @@ from superalign_training.lineup import AgentReference
 from superalign_training.loop.driver import Outcome, Planned
 from superalign_training.loop.parts import (
     ATTACKED,
+    DEPLOYED,
     JUDGED,
     LEAGUE,
     PLANTED,
@@ -23,12 +24,12 @@ from superalign_training.loop.parts import (
     Parts,
 )
 from superalign_training.loop.playing import stage_parts
+from superalign_training.loop.sandbox import is_judged
 from superalign_training.loop.stages.alarms import alarms, alarms_off
 from superalign_training.loop.stages.annotate import annotate
 from superalign_training.loop.stages.attack import attack
 from superalign_training.loop.stages.competence import competence
 from superalign_training.loop.stages.conform import conform
-from superalign_training.loop.stages.critics import critics
 from superalign_training.loop.stages.discover import discover
 from superalign_training.loop.stages.evaluate import evaluate, test
 from superalign_training.loop.stages.gap import gap
@@ -38,12 +39,9 @@ from superalign_training.loop.stages.improve import improve
 from superalign_training.loop.stages.judge import calibrate, judge
 from superalign_training.loop.stages.league import league, trial
 from superalign_training.loop.stages.measure import final, measure
+from superalign_training.loop.stages.own_evaluations import PREFIX, evaluated
 from superalign_training.loop.stages.supervise import supervise
-from superalign_training.loop.stages.survey import survey
 from superalign_training.settings import Settings
-
-GENERATIONS: tuple[Role, ...] = ("attacker", "learner", "critic")
-"""Roles that learn in a chain of generations."""
 
 Stage = Callable[..., Outcome]
 """(bench, settings=…) → what it leaves."""
@@ -109,18 +107,11 @@ def left_out(settings: Settings) -> list[str]:
             "train, attack, annotate and calibrate are left out",
             *alarms_off(settings, parts),
         ]
-    lines = []
-    listed = _entries(settings, parts)
-    lacking: dict[Needs, dict[str, None]] = {}
-    for entry in listed:
-        if not parts.can(entry.needs):
-            lacking.setdefault(entry.needs, {})[entry.name] = None
-    for needs, missing in lacking.items():
-        lines.append(f"{_listed(list(missing))} left out: {parts.lacks(needs)}")
-    for role, stages in _idle(settings, parts):
+    lines = [*_lacking(settings, parts), *_idle_lines(settings, parts)]
+    if settings.generations and parts.can(DEPLOYED) and not is_judged(settings):
         lines.append(
-            f"{_listed(stages)} left out: the {role} ({_name(settings.reference(role))}) does "
-            "not learn"
+            f"discover and conform are left out: nobody judges what the {settings.raised} "
+            f"says in the variant plain of {parts.scenario}"
         )
     for role in settings.learning:
         if settings.own(role):
@@ -137,6 +128,23 @@ def left_out(settings: Settings) -> list[str]:
             "method gold; people answer with `superalign label`"
         )
     return [*lines, *alarms_off(settings, parts)]
+
+
+def _lacking(settings: Settings, parts: Parts) -> Iterator[str]:
+    """Yield a line for each capability that the scenario lacks, with the stages that need it."""
+    lacking: dict[Needs, dict[str, None]] = {}
+    for entry in _entries(settings, parts):
+        if not parts.can(entry.needs):
+            lacking.setdefault(entry.needs, {})[entry.name] = None
+    for needs, missing in lacking.items():
+        yield f"{_listed(list(missing))} left out: {parts.lacks(needs)}"
+
+
+def _idle_lines(settings: Settings, parts: Parts) -> Iterator[str]:
+    """Yield a line for each role that does not learn, with the stages that teach it."""
+    for role, stages in _idle(settings, parts):
+        holder = _name(settings.reference(role))
+        yield f"{_listed(stages)} left out: the {role} ({holder}) does not learn"
 
 
 def _idle(settings: Settings, parts: Parts) -> Iterator[tuple[Role, list[str]]]:
@@ -167,9 +175,17 @@ def _rounds(settings: Settings, parts: Parts) -> Iterator[_Entry]:
     yield _Entry("evaluate", evaluate)
     for number in range(1, settings.rounds + 1):
         yield from _round(settings, parts, 0, number)
+        yield from _own(settings, "round", 0, number)
     yield _Entry("test", test, 0, settings.rounds)
-    if settings.evaluate.critic_cases and _learn(settings, parts.judges, parts.answers):
-        yield _Entry("critics", critics, 0, settings.rounds, PLANTED)
+    yield from _own(settings, "end", 0, settings.rounds)
+
+
+def _own(settings: Settings, when: str, generation: int, number: int) -> Iterator[_Entry]:
+    """Evaluations of one's own, after a round or at the end."""
+    for one in settings.evaluate.also:
+        if one.when == when:
+            do = partial(evaluated, evaluation=one)
+            yield _Entry(f"{PREFIX}{one.id}", do, generation, number)
 
 
 def _hardened(settings: Settings, parts: Parts, rules: Hardening) -> Iterator[_Entry]:
@@ -205,7 +221,7 @@ def _hardened(settings: Settings, parts: Parts, rules: Hardening) -> Iterator[_E
 def _round(
     settings: Settings, parts: Parts, generation: int, number: int
 ) -> Iterator[_Entry]:
-    """Attack → (survey → supervise →) improve → annotate → calibrate → evaluate (→ league) → alarms.
+    """Attack → (supervise →) improve → annotate → calibrate → evaluate (→ league) → alarms.
 
     Policies are improved in the order of the seats; who judges learns last, when people
     have said what they think of this round's answers.
@@ -214,8 +230,6 @@ def _round(
     learning = [role for role in parts.roles if role in settings.learning]
     if parts.asks in ("", *_taught(settings)):
         yield _Entry("attack", attack, *place, ATTACKED)
-    if settings.evaluate.survey:
-        yield _Entry("survey", survey, *place, ATTACKED)
     if settings.supervise is not None:
         taught = partial(supervise, rules=settings.supervise)
         yield _Entry("supervise", taught, *place, SUPERVISED)
@@ -261,20 +275,25 @@ def _generations(settings: Settings, parts: Parts) -> Iterator[_Entry]:
     in the run (Kim et al. 2025, progressive training; its anneal step is the controller's
     choice at the beginning of the next generation).
     """
-    yield _Entry("judge", judge, needs=PLANTED)
+    if parts.judges in ("", *_taught(settings)):
+        yield _Entry("judge", judge, needs=PLANTED)
+    deploys = is_judged(settings) or not parts.can(DEPLOYED)
     round = 0
     for number in range(1, settings.generations + 1):
         yield _Entry("gap", gap, number, round)
         for name, do, rounds in _order(settings, last=number == settings.generations):
-            yield _Entry(name, do, number, round)
+            risky = name in ("discover", "conform")
+            if deploys or not risky:
+                needs = DEPLOYED if risky else Needs()
+                yield _Entry(name, do, number, round, needs)
             for _ in range(rounds):
                 round += 1
                 yield from _round(settings, parts, number, round)
         yield _Entry("measure", measure, number, round)
+        yield from _own(settings, "round", number, round)
         yield _Entry("gate", gate, number, round)
     yield _Entry("test", final, settings.generations, round)
-    if settings.evaluate.critic_cases:
-        yield _Entry("critics", critics, settings.generations, round, PLANTED)
+    yield from _own(settings, "end", settings.generations, round)
 
 
 def _order(settings: Settings, *, last: bool) -> list[tuple[str, Stage, int]]:

@@ -9,7 +9,8 @@ from superalign_env.game import Game
 from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario, variants_of
 from superalign_env.rollout import Rollouts
-from superalign_env.types import Episode, Role, Seat, Split, Task, View, role_of
+from superalign_env.seeding import label, mix
+from superalign_env.types import Episode, EpisodeKey, Role, Seat, Split, Task, View, role_of
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.parts import Parts, parts_of
 from superalign_training.settings import Settings
@@ -45,12 +46,31 @@ def stage_parts(settings: Settings) -> Parts:
     return parts_of(stage_scenario(settings, split="train"))
 
 
-def plainly(settings: Settings, split: Split) -> Scenario[Any]:
+def plainly(settings: Settings, split: Split, **options: Any) -> Scenario[Any]:
     """Return the run's scenario as it is without attacks, where it knows any."""
-    scenario = stage_scenario(settings, split=split)
+    scenario = stage_scenario(settings, split=split, **options)
     if "plain" not in variants_of(scenario):
         return scenario
-    return stage_scenario(settings, split=split, variant="plain")
+    return stage_scenario(settings, split=split, variant="plain", **options)
+
+
+def source_of(settings: Settings) -> Any:
+    """Return the source of the scenario's own tasks, as other scenarios take it."""
+    scenario = stage_scenario(settings, split="train")
+    spec = scenario.options.get("source")
+    remade = isinstance(spec, str) or (isinstance(spec, Mapping) and "id" in spec)
+    return spec if remade else scenario.source
+
+
+def renderer_of(settings: Settings) -> str:
+    """Return how tasks are shown to the models of a run."""
+    scenario = make_scenario(settings.scenario, **settings.options)
+    return str(scenario.options.get("renderer", "micro"))
+
+
+def opening_role(scenario: Scenario[Any]) -> Role:
+    """Return the role that speaks first."""
+    return role_of(Game(scenario, EpisodeKey()).group[0])
 
 
 def seat_all(
@@ -65,6 +85,13 @@ def seat_all(
 def seat_of(scenario: Scenario[Any], role: Role) -> Seat:
     """Return the first seat of a role."""
     return next(seat for seat in scenario.seats if role_of(seat) == role)
+
+
+class _Key(TypedDict):
+    run: int
+    generation: int
+    round: int
+    take: int
 
 
 class How(TypedDict, total=False):
@@ -83,9 +110,20 @@ def play(
     cases: int,
     *,
     part: str,
+    take: int | None = None,
     **how: Unpack[How],
 ) -> list[Episode]:
     """Play and record episodes of one part of a stage.
+
+    Args:
+        bench: of the stage.
+        scenario: the rules.
+        agents: who holds each role or seat.
+        cases: how many.
+        part: name within the stage; other names have other seeds.
+        take: plays cases that all stages of the run share by the part's name, with the same
+            seeds: who is compared differs in nothing else. Another number for every play.
+        **how: further arguments of `Rollouts`.
 
     Raises:
         EpisodesFailed: too many of them did.
@@ -93,15 +131,23 @@ def play(
     played = Rollouts(
         scenario,
         seat_all(scenario, agents),
-        run=bench.seed_of(part),
-        generation=bench.generation,
-        round=bench.round,
+        **(_own(bench, part) if take is None else _shared(bench, part, take)),
         live=_LIVE,
         sinks=[bench.writer],
         **how,
     ).run(cases)
     bench.failures.count(played)
     return played
+
+
+def _own(bench: Bench, part: str) -> _Key:
+    return _Key(
+        run=bench.seed_of(part), generation=bench.generation, round=bench.round, take=0
+    )
+
+
+def _shared(bench: Bench, part: str, take: int) -> _Key:
+    return _Key(run=mix(bench.run.info.seed, label(part)), generation=0, round=0, take=take)
 
 
 def first_view(scenario: Scenario[Any], episode: Episode, seat: Seat) -> View:

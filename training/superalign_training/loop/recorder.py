@@ -10,7 +10,7 @@ from typing import Protocol, Self
 from superalign_env.rewards import paid
 from superalign_env.store import Run, Stage, declare
 from superalign_env.types import Episode, Metric, Role, Seat
-from superalign_training.algorithms.trainers.arguments import OnStep
+from superalign_training.algorithms.algorithm import OnStep
 
 PREFIX = "train/"
 BATCH = 1000

@@ -1,23 +1,33 @@
-"""Deploying a learner where nothing can be harmed: requests, attacks, old hazards.
+"""Deploying a generation where nothing can be harmed: requests, attacks, old hazards.
 
-Critics say what went wrong: that of the chain and, beside it, those that
+Critics say what went wrong: those of the lineup and, beside them, those that
 ``discover.critics`` names. The truth is recorded, as everywhere, and not read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_agents.references import make_agent
 from superalign_env.asking import Anyone
+from superalign_env.errors import InvalidOption
 from superalign_env.measures import share
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.seeding import generator, label, mix
 from superalign_env.store.hazards import Hazard
 from superalign_env.types import Episode, Metric, Role, Seat, Split, Task
-from superalign_training.judging import final_score, last_answer
-from superalign_training.loop.cast import agent_of
+from superalign_training.judging import final_score, last_words
+from superalign_training.lineup import AgentReference
+from superalign_training.loop.cast import lineup_of
 from superalign_training.loop.driver import Bench
-from superalign_training.loop.playing import play, seat_of, stage_scenario
+from superalign_training.loop.parts import ATTACKED, DEPLOYED
+from superalign_training.loop.playing import (
+    opening_role,
+    plainly,
+    play,
+    seat_of,
+    stage_parts,
+    stage_scenario,
+)
 from superalign_training.settings import Settings
 
 ANSWERED = "hazard.answered"
@@ -25,7 +35,7 @@ ANSWERED = "hazard.answered"
 
 
 class Sandbox:
-    """Where a stage deploys learners.
+    """Where a stage deploys the generation at work.
 
     Args:
         bench: of the stage.
@@ -37,63 +47,124 @@ class Sandbox:
         self._bench = bench
         self._settings = settings
         self._split = split
-        own = int(settings.options.get("critics", 1))
-        further = settings.discover.critics
-        self._options: dict[str, Any] = {"critics": own + len(further)} if further else {}
-        self._critics: dict[Role | Seat, Anyone] = {
-            "critic": agent_of(bench, "critic", settings),
-            **{
-                f"critic_{own + number}": make_agent(reference)
-                for number, reference in enumerate(further)
-            },
+        self.role = bench.chain.raised
+        self._options, critics = further_critics(settings)
+        self._agents: dict[Role | Seat, Anyone] = {
+            **lineup_of(bench, settings),
+            **{seat: make_agent(reference) for seat, reference in critics.items()},
         }
-        self.plain = self.scenario(vanilla=1.0)
-        """Where requests reach the learner as they are."""
-        self.seat = seat_of(self.plain, "learner")
+        self.plain = plainly(settings, split, **self._options)
+        """Where requests reach the generation as they are."""
+        self.seat = seat_of(self.plain, self.role)
+        self.attacker = attacker_of(settings)
+        """The role that rewrites requests; empty where nobody does."""
 
-    def scenario(self, *, vanilla: float) -> Scenario[Any]:
-        """Return the scenario with a share of plain requests."""
-        return stage_scenario(
-            self._settings,
-            split=self._split,
-            plant=0.0,
-            vanilla=vanilla,
-            **self._options,
-        )
-
-    def attacked(
+    def deployed(
         self,
-        learner: Agent,
+        agent: Agent,
         attacker: Agent,
         cases: int,
         *,
         part: str,
-        vanilla: float = 0.0,
+        plain: float = 0.0,
         first_case: int = 0,
     ) -> list[Episode]:
-        """Play cases in which an attacker rewrites requests, all but a share of them."""
-        agents = {**self._critics, "learner": learner, "attacker": attacker}
-        return play(
-            self._bench,
-            self.scenario(vanilla=vanilla),
-            agents,
-            cases,
-            part=part,
-            first_case=first_case,
-        )
+        """Play cases in which an attacker rewrites requests, all but a share of them.
+
+        Args:
+            agent: who is deployed.
+            attacker: in the role `attacker`; not asked where there is none.
+            cases: how many.
+            part: of the stage.
+            plain: share of requests that are asked as they are.
+            first_case: number of the first one.
+        """
+        as_they_are = round(cases * plain) if self.attacker else cases
+        episodes: list[Episode] = []
+        if as_they_are:
+            episodes += self._play(
+                self.plain, {self.role: agent}, as_they_are, f"{part}-plain", first_case
+            )
+        if as_they_are < cases:
+            attacked = stage_scenario(
+                self._settings, split=self._split, variant="attacked", **self._options
+            )
+            episodes += self._play(
+                attacked,
+                {self.role: agent, self.attacker: attacker},
+                cases - as_they_are,
+                part,
+                first_case + as_they_are,
+            )
+        return episodes
 
     def asked(
         self,
-        learner: Agent,
+        agent: Anyone,
         cases: int,
         *,
         part: str,
         tasks: Sequence[Task] | None = None,
     ) -> list[Episode]:
         """Play plain requests: drawn ones, or these."""
-        # Nobody attacks where every case is plain.
-        agents = {**self._critics, "learner": learner, "attacker": learner}
-        return play(self._bench, self.plain, agents, cases, part=part, tasks=tasks)
+        return self._play(self.plain, {self.role: agent}, cases, part, tasks=tasks)
+
+    def _play(
+        self,
+        scenario: Scenario[Any],
+        agents: Mapping[Role | Seat, Anyone],
+        cases: int,
+        part: str,
+        first_case: int = 0,
+        *,
+        tasks: Sequence[Task] | None = None,
+    ) -> list[Episode]:
+        seated = {**self._agents, **agents}
+        return play(
+            self._bench,
+            scenario,
+            seated,
+            cases,
+            part=part,
+            first_case=first_case,
+            tasks=tasks,
+        )
+
+
+def further_critics(
+    settings: Settings,
+) -> tuple[dict[str, Any], dict[Seat, AgentReference]]:
+    """Return the option that seats the critics of ``discover.critics``, and who sits there.
+
+    Raises:
+        InvalidOption: the scenario has no seats for them.
+    """
+    references = settings.discover.critics
+    if not references:
+        return {}, {}
+    own = plainly(settings, "train")
+    if "critics" not in own.options:
+        raise InvalidOption(
+            f"discover.critics names {len(references)}, and {own.id} has no option critics "
+            "that would seat them; leave them out"
+        )
+    options = {"critics": int(own.options["critics"]) + len(references)}
+    seats = plainly(settings, "train", **options).seats
+    new = [seat for seat in seats if seat not in own.seats]
+    return options, dict(zip(new, references, strict=True))
+
+
+def attacker_of(settings: Settings) -> Role:
+    """Return the role whose queries reach the policy of generations; empty for none."""
+    parts = stage_parts(settings)
+    return parts.asks if parts.can(ATTACKED) and parts.asks != settings.raised else ""
+
+
+def is_judged(settings: Settings) -> bool:
+    """Whether the policy of generations is asked in the variant plain, and judged there."""
+    if not stage_parts(settings).can(DEPLOYED):
+        return False
+    return opening_role(plainly(settings, "train")) == settings.raised
 
 
 class Tried(NamedTuple):
@@ -138,9 +209,9 @@ def old_hazards(bench: Bench, most: int) -> list[Hazard]:
 
 
 def tried_again(
-    bench: Bench, sandbox: Sandbox, learner: Agent, hazards: Sequence[Hazard], below: float
+    bench: Bench, sandbox: Sandbox, agent: Agent, hazards: Sequence[Hazard], below: float
 ) -> list[Tried]:
-    """Ask a learner what earlier ones answered badly, and say whether it still does.
+    """Ask a generation what earlier ones answered badly, and say whether it still does.
 
     Where the safe answer is known and the request is a choice between answers, another
     answer is a failure; elsewhere critics say it. A hazard that cannot be asked is left out.
@@ -148,7 +219,7 @@ def tried_again(
     Args:
         bench: of the stage.
         sandbox: of the training split.
-        learner: who is asked.
+        agent: who is asked.
         hazards: of earlier generations.
         below: mean score of critics that is a failure.
     """
@@ -161,17 +232,17 @@ def tried_again(
     if not asked:
         return []
     tasks = [task for _, task in asked]
-    episodes = sandbox.asked(learner, len(tasks), part="old-hazards", tasks=tasks)
+    episodes = sandbox.asked(agent, len(tasks), part="old-hazards", tasks=tasks)
     return [
-        Tried(hazard, *_outcome(hazard, task, episode, below))
+        Tried(hazard, *_outcome(hazard, task, episode, sandbox.role, below))
         for (hazard, task), episode in zip(asked, episodes, strict=True)
     ]
 
 
 def _outcome(
-    hazard: Hazard, task: Task, episode: Episode, below: float
+    hazard: Hazard, task: Task, episode: Episode, role: Role, below: float
 ) -> tuple[str, bool]:
-    said = last_answer(episode)
+    said = last_words(episode, role)
     answer = said.text if said is not None else ""
     if hazard.safe and task.choices:
         return answer, answer.strip().casefold() != hazard.safe.strip().casefold()
@@ -182,7 +253,7 @@ def _outcome(
 def residual(
     tried: Sequence[Tried], *, side: str, agent: str, step: int
 ) -> tuple[Metric, ...]:
-    """Return the share of old hazards on which a learner still misbehaves, if there are any."""
+    """Return the share of old hazards on which a generation still misbehaves, if there are any."""
     if not tried:
         return ()
     found = share(sum(one.failed for one in tried), len(tried))

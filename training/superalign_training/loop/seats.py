@@ -10,15 +10,27 @@ from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator
 from superalign_env.types import Role, Split, role_of
+from superalign_training.evaluation.ceiling import require_gold
+from superalign_training.evaluation.exams import exam
+from superalign_training.evaluation.own import check_fits
 from superalign_training.loop.cast import first_policy
-from superalign_training.loop.parts import LEAGUE, parts_of
-from superalign_training.loop.plans import GENERATIONS, left_out, way_of
+from superalign_training.loop.parts import parts_of
+from superalign_training.loop.plans import left_out, way_of
 from superalign_training.loop.playing import stage_scenario
 from superalign_training.loop.residents import Residents
+from superalign_training.loop.sandbox import further_critics
+from superalign_training.loop.supervisors.panel import (
+    lesson_scenario,
+    narrowed,
+    tasks_of,
+)
 from superalign_training.settings import Settings
 
 SPLITS_PLAYED: tuple[Split, ...] = ("train", "gate", "test")
 """Splits that the stages of self-play draw from."""
+
+SPLITS_LABELLED: tuple[Split, ...] = ("train", "control", "gate", "test")
+"""Splits that competence is taught, watched and measured on."""
 
 
 def require_lineup(settings: Settings, residents: Residents) -> list[str]:
@@ -52,13 +64,17 @@ def require_lineup(settings: Settings, residents: Residents) -> list[str]:
     scenario = stage_scenario(settings, split="train")
     _require_seats(settings, scenario)
     _require_agents(settings, residents)
+    for split in SPLITS_PLAYED:
+        scenario.source.draw(generator(0), split)
     if settings.generations:
         _require_chain(settings, scenario)
     else:
-        for split in SPLITS_PLAYED:
-            scenario.source.draw(generator(0), split)
-    _require_pay(settings, scenario)
+        _require_exams(settings, scenario)
+    if settings.rounds:
+        _require_pay(settings, scenario)
     _require_taught(settings, parts_of(scenario).answers)
+    for one in settings.evaluate.also:
+        check_fits(one, scenario)
     return left_out(settings)
 
 
@@ -112,34 +128,46 @@ def _require_known(
 
 
 def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
-    """Raise unless a chain of generations can be raised in a scenario."""
-    missing = [
-        role for role in GENERATIONS if role not in settings.learning or settings.own(role)
-    ]
-    if not parts_of(scenario).can(LEAGUE) or missing:
+    """Raise unless every stage of a chain of generations finds what it needs.
+
+    A policy to raise, its tasks in every split, gold answers for the ceiling, seats for
+    further critics, and a truth to simulate people by.
+    """
+    if settings.own(settings.raised):
         raise InvalidOption(
-            f"generations={settings.generations} needs a scenario with the variants attacked, "
-            f"plain and planted, and {', '.join(GENERATIONS)} that learn; "
-            f"{_lacking(scenario, missing)}: play rounds instead (generations=0 rounds=3)"
+            f"generations are of a policy (micro/3, a folder), and the {settings.raised} "
+            f"({settings.lineup[settings.raised]}) improves itself; play rounds instead "
+            "(generations=0 rounds=3)"
+        )
+    lessons = lesson_scenario(settings, "train", 0).source
+    for split in SPLITS_LABELLED:
+        lessons.draw(generator(0), split)
+    require_gold(lessons)
+    further_critics(settings)
+    people = [one.name for one in settings.signals.people if one.simulated]
+    if people and settings.gate.people and not parts_of(scenario).has_gold:
+        raise InvalidOption(
+            f"nobody can simulate people in {scenario.id}, which has no method gold; set "
+            f"gate.people=0, or simulated=false for {', '.join(people)}, who answer with "
+            "`superalign label`"
         )
 
 
-def _lacking(scenario: Scenario[Any], missing: Collection[Role]) -> str:
-    if not missing:
-        return f"{scenario.id} declares no such variants"
-    verb = "does" if len(missing) == 1 else "do"
-    return f"{' and '.join(missing)} {verb} not learn by an algorithm for policies"
+def _require_exams(settings: Settings, scenario: Scenario[Any]) -> None:
+    """Raise unless the tasks of competence have every family that is examined."""
+    answers = parts_of(scenario).answers
+    for family in (settings.evaluate.families or ()) if answers else ():
+        source = narrowed(tasks_of(settings), [family])
+        exam("test", source).source.draw(generator(0), "test")
 
 
 def _require_taught(settings: Settings, answers: Role) -> None:
-    """Raise where stages shall teach or probe weights that only a policy has."""
-    wanted = {"supervise": settings.supervise, "evaluate.survey": settings.evaluate.survey}
-    for name, value in wanted.items():
-        if value and settings.own(answers):
-            raise InvalidOption(
-                f"{name} needs a {answers} that is a policy (micro/3, a folder), and "
-                f"lineup.{answers}={settings.lineup[answers]} improves itself; leave it out"
-            )
+    """Raise where the stage supervise shall teach weights that only a policy has."""
+    if settings.supervise is not None and settings.own(answers):
+        raise InvalidOption(
+            f"supervise needs a {answers} that is a policy (micro/3, a folder), and "
+            f"lineup.{answers}={settings.lineup[answers]} improves itself; leave it out"
+        )
 
 
 def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:

@@ -29,7 +29,7 @@ def exit_code(stop: BaseException | None) -> int:
     while stop is not None:
         if isinstance(stop, Terminated):
             return int(REQUEUE)
-        stop = stop.__cause__ or stop.__context__
+        stop = stop.__cause__ or stop.__context__ or stop.__context__
     return CTRL_C
 
 

@@ -1,36 +1,12 @@
 """Policies: a causal LM, whole or as an adapter, with all that its training must remember."""
 
-from superalign_agents.adapters import SharedBase
-from superalign_training.policy.adapter import Lora, shared_base
-from superalign_training.policy.baselines import Baselines
-from superalign_training.policy.checkpoint import Checkpoint
-from superalign_training.policy.folder import read_agent
-from superalign_training.policy.memory import Memory, memory_of
-from superalign_training.policy.optimiser import MasterAdamW
-from superalign_training.policy.outlook import Outlook, ValueHead
-from superalign_training.policy.own import OwnAgent, OwnPolicy, require_unaltered
-from superalign_training.policy.policy import Policy
-from superalign_training.policy.schedule import Schedule
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-AnyPolicy = Policy | OwnPolicy
-"""A causal LM in training, or a learner that improves itself."""
+if TYPE_CHECKING:
+    from superalign_training.policy.policy_exports import *  # noqa: F403 - all of it is meant
 
-__all__ = [
-    "AnyPolicy",
-    "Baselines",
-    "Checkpoint",
-    "Lora",
-    "MasterAdamW",
-    "Memory",
-    "Outlook",
-    "OwnAgent",
-    "OwnPolicy",
-    "Policy",
-    "Schedule",
-    "SharedBase",
-    "ValueHead",
-    "memory_of",
-    "read_agent",
-    "require_unaltered",
-    "shared_base",
-]
+
+def __getattr__(name: str) -> Any:
+    """Import what is exported when it is asked for: torch takes seconds."""
+    return getattr(import_module("superalign_training.policy.policy_exports"), name)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from superalign_agents.archive import normalised
 from superalign_env.canonical import content_hash
-from superalign_env.types import Episode, Seat, Task, Utterance, Verdict
+from superalign_env.types import Episode, Role, Seat, Task, Utterance, Verdict, role_of
 from superalign_training.judging import last_answer
 
 PLAIN = "seed"
@@ -47,17 +47,18 @@ def asked_of(episode: Episode) -> str:
     return episode.queries[-1].text if episode.queries else episode.task.prompt
 
 
-def deployed(episodes: Iterable[Episode], who: Who) -> list[Deployed]:
+def deployed(episodes: Iterable[Episode], who: Who, role: Role) -> list[Deployed]:
     """Return every answer that at least one critic judged, in the order of the episodes.
 
     Args:
-        episodes: of red-team, without planted answers.
+        episodes: without planted answers.
         who: names the attacker of a case.
+        role: whose answers.
     """
     found = []
     for episode in episodes:
         answer = last_answer(episode)
-        if answer is not None:
+        if answer is not None and role_of(answer.seat) == role:
             one = _judged(episode, answer, who)
             if one is not None:
                 found.append(one)

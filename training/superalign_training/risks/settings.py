@@ -77,7 +77,7 @@ class Gate(Section):
     people: NonNegativeInt = 40
     """Labels that people give on those answers, drawn at random."""
     floor: Share = 0.5
-    """Least share of answers of each kind (complied, refused; dimensions that people name)
+    """Least share of answers of each kind (answered, refused; dimensions that people name)
     that people call good."""
     opponents: Count = 16
     """Archived attackers at most that it meets; of more, so many are drawn."""

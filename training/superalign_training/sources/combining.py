@@ -1,11 +1,12 @@
 """One label for each item out of what several sources say of it.
 
 The arithmetic is in `superalign_env.measures`; here statements become its tables. Answers
-agree when they come to the same thing (``key_of``): worked steps may differ.
+agree when they come to the same thing (``final_answer``): worked steps may differ.
 """
 
 from collections.abc import Mapping, Sequence
 
+from superalign_env.answers import final_answer
 from superalign_env.measures.aggregation import (
     Combined,
     majority,
@@ -15,7 +16,6 @@ from superalign_env.measures.aggregation import (
 from superalign_env.measures.agreement import mean_disagreement
 from superalign_env.measures.latent_truth import dawid_skene
 from superalign_env.seeding import generator, label, mix
-from superalign_scenarios.weak_to_strong import key_of
 from superalign_training.sources.settings import Rule
 from superalign_training.sources.statements import Consensus, Statement
 
@@ -76,7 +76,7 @@ class Table:
         self.items = tuple(said)
         self._said = said
         self.votes = [
-            [key_of(row[s].answer) if s in row else None for s in sources]
+            [final_answer(row[s].answer) if s in row else None for s in sources]
             for row in said.values()
         ]
         self.sureness = [
@@ -87,7 +87,9 @@ class Table:
     def agreeing(self, item: str, key: str) -> list[Statement]:
         """Return who gave an answer to an item, oldest first."""
         row = self._said[item]
-        return [row[s] for s in self.sources if s in row and key_of(row[s].answer) == key]
+        return [
+            row[s] for s in self.sources if s in row and final_answer(row[s].answer) == key
+        ]
 
 
 def without_some(

@@ -7,10 +7,10 @@ people err, sources that say the same as each other seem to err together.
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from superalign_env.answers import final_answer
 from superalign_env.measures.agreement import capa, error_correlation
 from superalign_env.measures.intervals import Estimate
 from superalign_env.types import Metric
-from superalign_scenarios.weak_to_strong import key_of
 from superalign_training.sources.combining import Table, tabled
 from superalign_training.sources.statements import Statement
 
@@ -38,7 +38,7 @@ def matrices(
         step: generation, for the record.
         seed: of the intervals' resampling.
     """
-    truth = {one.item: key_of(one.answer) for one in people}
+    truth = {one.item: final_answer(one.answer) for one in people}
     table = tabled([one for one in statements if one.item in truth])
     found: list[Metric] = []
     if len(table.items) < _LEAST:
@@ -80,7 +80,7 @@ def _kappa(
         said = [votes[column] for column in pair]
         if None in said:
             continue
-        known = [*map(key_of, options.get(table.items[row], ())), *said, right[row]]
+        known = [*map(final_answer, options.get(table.items[row], ())), *said, right[row]]
         keys = list(dict.fromkeys(known))
         if len(keys) < 2:  # one answer is no choice
             keys.append("")

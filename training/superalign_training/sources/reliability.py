@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from superalign_scenarios.weak_to_strong import key_of
+from superalign_env.answers import final_answer
 from superalign_training.sources.statements import Statement
 
 LEAST = 5
@@ -30,12 +30,12 @@ def reliability(
     """
     said: dict[str, dict[str, str]] = {}
     for one in statements:
-        said.setdefault(one.source, {})[one.item] = key_of(one.answer)
+        said.setdefault(one.source, {})[one.item] = final_answer(one.answer)
     votes = _votes(said)
     found: dict[str, float] = {}
     for source, answers in said.items():
         met = [
-            answers[label.item] == key_of(label.answer)
+            answers[label.item] == final_answer(label.answer)
             for label in people
             if label.source != source and label.item in answers
         ]

@@ -65,16 +65,13 @@ class Signals(Section):
 class Competence(Section):
     """Teaching a generation tasks of the competence families: A_i⁻."""
 
-    families: Annotated[tuple[str, ...], Field(min_length=1)] = (
-        "arithmetic",
-        "strings",
-        "writing",
-    )
-    """Of the microworld."""
-    tiers: Annotated[tuple[int, ...], Field(min_length=1)] = (1,)
-    """Their difficulty."""
     source: str | dict[str, Any] | None = None
-    """Other tasks than the microworld's; then families and tiers do not count."""
+    """Where its tasks come from; the scenario's own source when null."""
+    families: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Families of the source; all that it has when neither this nor the scenario's preset
+    names any."""
+    tiers: Annotated[tuple[int, ...], Field(min_length=1)] | None = None
+    """Difficulties of the source, likewise."""
     cases: Plural = 240
     """Tasks that are labelled and taught."""
     control_cases: Plural = 60

@@ -13,15 +13,20 @@ from rich.text import Text
 
 from superalign_env.plain_text import terminal
 from superalign_env.report.names import title
+from superalign_env.rounding import decimal, number
 from superalign_env.types import Metric
 from superalign_training.evaluation.chain_summary import ChainSummary
 from superalign_training.evaluation.outcome_summary import OutcomeSummary
 from superalign_training.evaluation.summary import Summary
 from superalign_training.loop.driver import Moment
 from superalign_training.watching.standings import Standings
+from superalign_training.watching.tables import WIDTH, fitting
 
 SHOWN = ("loss", "reward", "success", "entropy")
 """Numbers of a step that are worth a place on the line."""
+
+_TELLING = ("attacker", "family", "dimension", "truth", "seat", "name", "role")
+"""Tags of which the first says what a number is about."""
 
 QUIET_SECONDS = 10.0
 """A log hears of a stage's steps no more often than this."""
@@ -157,8 +162,8 @@ class LiveTable:
             self._task = None
 
     def _show(self) -> None:
-        table = self._standings.table()
-        self._live.update(Group(table, self._progress) if table else self._progress)
+        tables = self._standings.tables(self._console.width)
+        self._live.update(Group(*tables, self._progress))
 
 
 def named(moment: Moment) -> str:
@@ -169,7 +174,7 @@ def named(moment: Moment) -> str:
 
 def line_of(numbers: Mapping[str, float]) -> str:
     """Return the numbers of a step that are worth showing."""
-    return " ".join(f"{key} {numbers[key]:.3f}" for key in SHOWN if key in numbers)
+    return " ".join(f"{key} {decimal(numbers[key], 3)}" for key in SHOWN if key in numbers)
 
 
 def highlights(metrics: Sequence[Metric]) -> str:
@@ -182,12 +187,15 @@ def highlights(metrics: Sequence[Metric]) -> str:
     newest = _newest(shown)
     chosen = [m for m in shown if m.tags.get("who", newest) == newest]
     return ", ".join(
-        f"{terminal(title(m.name))}{_tagged(m)} {_shown(m.value)}" for m in chosen[:6]
+        f"{terminal(title(m.name))}{_tagged(m)} {_shown(m)}" for m in chosen[:6]
     )
 
 
-def _shown(value: float) -> str:
-    return f"{value:.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.2f}"
+def _shown(metric: Metric) -> str:
+    """Return a number, without a fraction where it counts something."""
+    value, counted = float(metric.value), not metric.n and metric.low is None
+    whole = value.is_integer() and (counted or abs(value) > 1)
+    return number(value) if whole else decimal(value)
 
 
 def _newest(metrics: Sequence[Metric]) -> str:
@@ -199,23 +207,18 @@ def _newest(metrics: Sequence[Metric]) -> str:
     return (aligned or found or [""])[-1]
 
 
-def summary_tables(summary: Summary | ChainSummary | OutcomeSummary) -> list[Table]:
-    """Return the summary as tables for the terminal, one for each split, noted below."""
-    tables = []
+def summary_tables(
+    summary: Summary | ChainSummary | OutcomeSummary, width: int = WIDTH
+) -> list[Table | Text]:
+    """Return the summary as tables that fit a terminal, for each split, noted below."""
+    tables: list[Table | Text] = []
     for split in summary.splits:
         head, *body = summary.rows(split)
-        note = summary.note(split)
-        table = Table(caption=Text(note) if note else None, caption_justify="left")
-        table.add_column(head[0], overflow="fold")
-        for name in head[1:]:
-            table.add_column(name, justify="right")
-        for row in body:
-            table.add_row(*row)
-        tables.append(table)
+        tables += fitting(head, body, width=width, caption=summary.note(split))
     return tables
 
 
 def _tagged(metric: Metric) -> str:
-    parts = (metric.tags.get(name) for name in ("attacker", "family", "dimension", "truth"))
+    parts = (metric.tags.get(name) for name in _TELLING)
     where = next(filter(None, parts), metric.opponent)
     return f" ({terminal(where)})" if where else ""

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rich.table import Table
+from rich.text import Text
 
 from superalign_env.measures import census
-from superalign_env.plain_text import terminal
+from superalign_env.report.names import key
+from superalign_env.rounding import decimal, number
 from superalign_env.store import TRAINING, Run
 from superalign_env.types import Metric
 from superalign_training.loop.driver import Moment
+from superalign_training.watching.tables import WIDTH, fitting
 
 
 class Column(NamedTuple):
@@ -41,6 +44,10 @@ COLUMNS = (
 """Metrics of a round or a generation that have a column, as soon as one was measured."""
 
 
+_KNOWN = frozenset(column.metric for column in COLUMNS)
+_MOST_OTHERS = 6
+"""Columns at most for metrics that have none in `COLUMNS`: a terminal is 80 wide."""
+
 ENDS = ("test", "critics")
 """Stages that measure a whole run, and belong to no round."""
 
@@ -57,30 +64,32 @@ class Standings:
             return
         number = moment.generation or moment.round
         name = f"{'generation' if moment.generation else 'round'} {number}"
-        for column in COLUMNS:
-            told = [m for m in metrics if _fits(m, column)]
-            if told:
-                self._rows.setdefault(name if number else "before", {})[column.title] = (
-                    _said(told, column)
-                )
+        values = {
+            column.title: _said(told, column)
+            for column in COLUMNS
+            if (told := [m for m in metrics if _fits(m, column)])
+        }
+        if not any(m.name in _KNOWN for m in metrics if "who" in m.tags):
+            values |= _others(metrics)
+        if values:
+            self._rows.setdefault(name if number else "before", {}).update(values)
 
     @property
     def last(self) -> dict[str, str]:
         """Title of a column → what the newest row says there."""
         return dict(next(reversed(self._rows.values()), {}))
 
-    def table(self) -> Table | None:
-        """Return the table; None as long as there is nothing in it."""
-        columns = [c for c in COLUMNS if any(c.title in r for r in self._rows.values())]
+    def tables(self, width: int = WIDTH) -> list[Table | Text]:
+        """Return the table, in parts that fit a width; none as long as nothing is in it."""
+        titles = dict.fromkeys(title for row in self._rows.values() for title in row)
+        known = [c.title for c in COLUMNS if c.title in titles]
+        columns = [*known, *[t for t in titles if t not in known][:_MOST_OTHERS]]
         if not columns:
-            return None
-        table = Table()
-        table.add_column("", no_wrap=True)
-        for column in columns:
-            table.add_column(column.title, justify="right")
-        for name, row in self._rows.items():
-            table.add_row(name, *(terminal(row.get(c.title, "")) for c in columns))
-        return table
+            return []
+        rows = [
+            [name, *(row.get(t, "") for t in columns)] for name, row in self._rows.items()
+        ]
+        return fitting(["", *columns], rows, width=width)
 
 
 def _fits(metric: Metric, column: Column) -> bool:
@@ -91,13 +100,22 @@ def _fits(metric: Metric, column: Column) -> bool:
     )
 
 
+def _others(metrics: Sequence[Metric]) -> dict[str, str]:
+    """Return what a scenario of its own measured of a lineup: heading → number."""
+    return {
+        key(m).said: decimal(m.value)
+        for m in metrics
+        if "who" in m.tags and (m.name != "episodes.failed" or m.value)
+    }
+
+
 def _said(told: Sequence[Metric], column: Column) -> str:
     if column.shows:
         return told[-1].tags.get(column.shows, "")
     value = census([m.value for m in told]).value
     if column.metric == "gate.accepted":
         return "accepted" if value > 0 else "rolled back"
-    return f"{value:.0f}" if column.metric == "risk.hazards" else f"{value:.2f}"
+    return number(value) if column.metric == "risk.hazards" else decimal(value)
 
 
 def standings_of(run: Run) -> Standings:

@@ -8,7 +8,7 @@ import gc
 import math
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
 from typing import Any
@@ -24,6 +24,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from superalign_env.errors import InvalidOption
 from superalign_env.store import declare
+from superalign_training.algorithms.algorithm import OnStep
 
 declare("train/loss", "Loss")
 declare("train/grad_norm", "Gradient norm before clipping")
@@ -34,9 +35,6 @@ declare("train/accuracy", "Pairs in the right order", unit="share", better="high
 declare("train/margin", "Margin of the chosen over the rejected", better="higher")
 declare("train/rewards/chosen", "Implicit reward of the chosen")
 declare("train/rewards/rejected", "Implicit reward of the rejected")
-
-OnStep = Callable[[int, Mapping[str, float]], object]
-"""(steps done, numbers of this step); ``loss`` is recorded as ``train/loss``."""
 
 _LOGGED = {
     **{

@@ -11,37 +11,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat
 from transformers import PreTrainedModel
 
 from superalign_agents.decoding import positions
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import generator, mix
-from superalign_training.algorithms.trainers.arguments import OnStep
+from superalign_training.algorithms.algorithm import OnStep
+from superalign_training.algorithms.fit_settings import FitSettings
 from superalign_training.experience import Example
 from superalign_training.policy import Policy
-from superalign_training.sections import Count, Section
 
 _IGNORED = -100
 
 StepLoss = Callable[[PreTrainedModel, int], torch.Tensor]
 """(model, number of the step from 0) → what is minimised."""
-
-
-class FitSettings(Section):
-    """Steps of a supervised fit, at a learning rate that falls linearly."""
-
-    steps: Count
-    learning_rate: PositiveFloat
-    """Of the first step."""
-    final_learning_rate: NonNegativeFloat = 0.0
-    """After the last step."""
-    batch_size: Count = 256
-
-    def learning_rate_at(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
-        change = self.final_learning_rate - self.learning_rate
-        return self.learning_rate + change * step / self.steps
 
 
 class Rows:

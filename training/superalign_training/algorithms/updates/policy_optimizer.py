@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 
 from superalign_env.errors import InvalidOption
-from superalign_training.algorithms.trainers.arguments import OnStep
+from superalign_training.algorithms.algorithm import OnStep
 from superalign_training.algorithms.updates.memory import MicroBatch
 from superalign_training.policy import Policy
 from superalign_training.policy.schedule import CONSTANT, Schedule

@@ -7,17 +7,13 @@ once, before training, so that no second model is held while the policy trains.
 import copy
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from transformers import PreTrainedModel
 
 from superalign_env.errors import InvalidOption
+from superalign_training.algorithms.algorithm import RefPolicy
 from superalign_training.policy import Policy
-
-RefPolicy = Literal["round", "original"]
-"""The policy as it is when `improve` is called, or as it was before any training (with LoRA:
-the base without its adapter)."""
 
 Completion = tuple[Sequence[int], Sequence[int]]
 """(prompt ids, completion ids)."""

@@ -138,7 +138,7 @@ def summed_up(plan: Plan, cells: Sequence[Cell]) -> Report:
 def shown(figure: Figure, digits: int = 3) -> str:
     """Return a figure as people read it: ``0.38 [0.35, 0.42]``."""
     if isinstance(figure, Estimate):
-        return figure.said(f".{digits}f")
+        return figure.said(digits)
     if isinstance(figure, Paired):
         return f"{shown(figure.t)}, p {figure.p:.3g}"
     if isinstance(figure, Ratio):

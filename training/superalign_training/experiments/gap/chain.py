@@ -17,7 +17,7 @@ from superalign_env.measures.aggregation import recency_weighted
 from superalign_env.seeding import generator, label, mix
 from superalign_env.types import Split
 from superalign_scenarios.microworld.luck import Luck
-from superalign_training.algorithms.updates.fitting import FitSettings
+from superalign_training.algorithms.fit_settings import FitSettings
 from superalign_training.experiments.gap.snapshots import student_of
 from superalign_training.experiments.gap.student import Answer, Student
 from superalign_training.experiments.gap.world import (

@@ -15,8 +15,8 @@ from superalign_training.experiments.gap.world import (
     draw,
     natural_requests,
 )
+from superalign_training.experiments.microworld.ladder import micro_world
 from superalign_training.ladder.measure import answers_rightly, foresees
-from superalign_training.ladder.micro import micro_world
 
 Answering = Callable[[Sequence[Query]], Sequence[str]]
 

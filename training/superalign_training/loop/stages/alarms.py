@@ -7,6 +7,7 @@ conditions hold for rounds, too.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from statistics import mean
 
 import msgspec
 
@@ -18,6 +19,7 @@ from superalign_env.seeding import label, mix
 from superalign_env.types import EpisodeKey, Event, Metric, Role, Seat, View
 from superalign_training.alarms import Answers, Labelled, Statistics, raised, unfed
 from superalign_training.evaluation.likelihood import first_words
+from superalign_training.judging import scores_of
 from superalign_training.loop.cast import agent_of, lineup_of
 from superalign_training.loop.chain import Chain
 from superalign_training.loop.driver import Bench, Outcome
@@ -25,11 +27,9 @@ from superalign_training.loop.parts import ATTACKED, JUDGED, PLANTED, Parts
 from superalign_training.loop.playing import seat_all, stage_scenario
 from superalign_training.loop.weighing.lookout import act_on, missed_planted, series
 from superalign_training.risks import (
-    PLAIN,
     Decision,
     Evidence,
     decide,
-    deployed,
     is_refusal,
 )
 from superalign_training.settings import Settings
@@ -245,15 +245,13 @@ def _labelled(bench: Bench) -> list[Labelled]:
         if signal.question in random
     ]
     episodes = {e.id: e for e in bench.run.named(sorted({one.episode for one in labels}))}
-    judged = {
-        (one.episode, one.turn): one.score
-        for one in deployed(episodes.values(), lambda case: PLAIN)
-    }
     found = []
     for signal in labels:
-        texts = {u.turn: u.text for u in episodes[signal.episode].utterances}
+        episode = episodes[signal.episode]
+        texts = {u.turn: u.text for u in episode.utterances}
         if signal.turn in texts:
-            score = judged.get((signal.episode, signal.turn))
+            scores = scores_of(episode).get(signal.turn)
+            score = mean(scores) if scores else None
             found.append(Labelled(signal.value, score, is_refusal(texts[signal.turn])))
     return found
 

@@ -179,7 +179,7 @@ def _reward(
         found = {"distinct": numbers["distinct"], "valid": valid}
         bench.run.events.add(Event("attack.collapsed", evidence=found), stage=bench.stage)
         return chain, numbers
-    return keep_policy(bench, chain, role, attacker), numbers
+    return keep_policy(bench, chain, role, attacker, numbers=numbers), numbers
 
 
 def _was_invalid(episode: Episode) -> bool:

@@ -1,7 +1,7 @@
 """A generation learns competence from its sources: A_i, not yet aligned (A_i⁻).
 
 Earlier aligned generations, other models and personas answer the tasks in supervisors'
-seats, the learner beside them; people are asked about a few tasks, where voices differ and
+seats, the generation beside them; people are asked about a few tasks, where voices differ and
 at random. What all say becomes one label for each task, and the learner is taught it by a
 weak-to-strong method. What a controller may know of the generation is measured on control
 tasks, against labels alone. The truth is not asked: it is only looked up at the end, for
@@ -14,10 +14,10 @@ from typing import cast
 
 import msgspec
 
+from superalign_env.answers import final_answer
 from superalign_env.errors import InvalidOption
 from superalign_env.measures import mean
 from superalign_env.types import Episode
-from superalign_scenarios.weak_to_strong import key_of
 from superalign_training.algorithms.making import Supervised, make_algorithm
 from superalign_training.experience import Example
 from superalign_training.gap.sight import Sight
@@ -49,7 +49,8 @@ def competence(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
     Raises:
         InvalidOption: too few labels to teach anything.
     """
-    learner = policy_of(bench, "learner", settings)
+    role = bench.chain.raised
+    learner = policy_of(bench, role, settings)
     members = panel(bench, settings)
     desk = Labelling(bench, settings, members)
     with speaking(learner.agent, settings.signals.temperature):
@@ -82,11 +83,11 @@ def competence(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
             tasks=[episode.task for episode in control.episodes],
         )
     marks = desk.labels(control, control.drawn, trust, drop=False)
-    chain = keep_policy(bench, bench.chain, "learner", learner, side="-")
+    chain = keep_policy(bench, bench.chain, role, learner, side="-")
     sight = _seen(chain.sight or Sight(bench.generation, chain.level), control, sat, marks)
-    chain = msgspec.structs.replace(chain, before=chain.policies["learner"], sight=sight)
+    chain = msgspec.structs.replace(chain, before=chain.current, sight=sight)
     desk.record(labels)
-    agent = chain.policies["learner"].agent
+    agent = chain.current.agent
     metrics = desk.metrics(agent, taught, control, labels=labels, sight=sight, trust=trust)
     notes = {
         **numbers,
@@ -111,7 +112,7 @@ def _teach(
         learner,
         lessons,
         seed=bench.seed_of("lessons"),
-        on_step=bench.on_step("learner", learner, algorithm),
+        on_step=bench.on_step(bench.chain.raised, learner, algorithm),
     )
 
 
@@ -122,15 +123,15 @@ def _seen(
     labels: Sequence[Consensus],
 ) -> Sight:
     """Return what may be known of a generation after it was taught."""
-    said = {episode.task.id: key_of(answer_of(episode).text) for episode in sat}
+    said = {episode.task.id: final_answer(answer_of(episode).text) for episode in sat}
     task = {episode.id: episode.task.id for episode in control.episodes}
     differs = [
-        key_of(one.answer) != said[task[one.item]]
+        final_answer(one.answer) != said[task[one.item]]
         for one in labels
         if task[one.item] in said
     ]
     agrees = [
-        key_of(one.answer) == said[task[one.item]]
+        final_answer(one.answer) == said[task[one.item]]
         for one in control.drawn
         if task[one.item] in said
     ]

@@ -10,12 +10,12 @@ that competence is kept. The truth is not asked.
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
+from superalign_env.answers import final_answer
 from superalign_env.game import Game
 from superalign_env.measures import share
 from superalign_env.store import standing
 from superalign_env.store.hazards import Hazard
 from superalign_env.types import EpisodeKey, Event, Metric, Task, View
-from superalign_scenarios.weak_to_strong import key_of
 from superalign_training.algorithms.algorithm import experience_kinds
 from superalign_training.algorithms.making import Supervised, make_algorithm
 from superalign_training.experience import Example, Opinion, Preference
@@ -24,7 +24,7 @@ from superalign_training.experience.balance import (
     even_opinions,
     even_pairs,
 )
-from superalign_training.judging import last_answer
+from superalign_training.judging import last_words
 from superalign_training.loop.cast import keep_policy, policy_of
 from superalign_training.loop.courses import Courses, hold, replayed
 from superalign_training.loop.driver import Bench, Outcome
@@ -58,7 +58,8 @@ def conform(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
             conformity that comes last makes up for the generations that had none.
     """
     rules = settings.conform
-    learner = policy_of(bench, "learner", settings)
+    role = bench.chain.raised
+    learner = policy_of(bench, role, settings)
     sandbox = Sandbox(bench, settings)
     hazards, known = _chosen(bench, settings, sandbox, rules.hazards * effort)
     ordinary = _drawn(bench, sandbox, rules.ordinary * effort)
@@ -87,16 +88,14 @@ def conform(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
         return Outcome(bench.chain, notes=notes)
     replay = replayed(bench, settings, rules.replay, learner.agent, tasks_of(settings))
     algorithm = _longer(rules.algorithm, effort)
-    numbers = hold(
-        bench,
-        learner,
-        Courses(algorithm, lessons, replay, rules.replay.imitation, turns=rules.courses),
-        role="learner",
+    courses = Courses(
+        algorithm, lessons, replay, rules.replay.imitation, turns=rules.courses
     )
-    chain = keep_policy(bench, bench.chain, "learner", learner, side="+")
+    numbers = hold(bench, learner, courses, role=role)
+    chain = keep_policy(bench, bench.chain, role, learner, side="+")
     for hazard in bench.run.hazards.all(status="answered"):
         bench.run.hazards.update(hazard.id, status="trained")
-    agent = chain.policies["learner"].agent
+    agent = chain.current.agent
     metrics = [
         Metric("conform.lessons", float(len(lessons)), agent=agent, step=bench.generation),
         Metric("conform.loss", numbers["loss"], agent=agent, step=bench.generation),
@@ -132,7 +131,7 @@ def _chosen(
             earlier = said[hazard.id]
             evidence = earlier.event.evidence
             label = late.get(earlier.episode)
-            if label is None or key_of(label.answer) == key_of(hazard.safe):
+            if label is None or final_answer(label.answer) == final_answer(hazard.safe):
                 sources = tuple(evidence["sources"])
                 sure = float(evidence["confidence"])
                 label = Consensus(earlier.episode, hazard.safe, sure, sources)
@@ -202,7 +201,7 @@ def _answer(bench: Bench, hazard: Hazard, label: Consensus, bad: str) -> None:
 
 
 def _differ(one: str, other: str) -> bool:
-    return key_of(one) != key_of(other)
+    return final_answer(one) != final_answer(other)
 
 
 def _lessons(
@@ -267,9 +266,9 @@ def _learned(
         return []
     tasks = [one.task for one in told]
     episodes = sandbox.asked(learner.agent, len(tasks), part="taught", tasks=tasks)
-    said = [last_answer(episode) for episode in episodes]
+    said = [last_words(episode, bench.chain.raised) for episode in episodes]
     right = sum(
-        answer is not None and key_of(answer.text) == key_of(one.label.answer)
+        answer is not None and final_answer(answer.text) == final_answer(one.label.answer)
         for one, answer in zip(told, said, strict=True)
     )
     found = share(right, len(told))

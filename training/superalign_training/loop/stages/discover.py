@@ -1,7 +1,7 @@
 """A_i⁻ is deployed, and what it does wrong becomes hazards {x̂} with evidence.
 
-It meets plain requests of the training split, the search with its archive, the transformer
-attacker and, where a league is kept, its former selves. Critics say what was wrong, in both
+It meets plain requests of the training split and, where somebody attacks, the search with
+its archive, the attacker and, where a league is kept, its former selves. Critics say what was wrong, in both
 directions: a refused request may be a hazard as much as a harmful one that was answered.
 What earlier generations did wrong is tried again (the regression test). The truth is not
 asked.
@@ -32,7 +32,7 @@ def discover(bench: Bench, settings: Settings) -> Outcome:
     """Deploy the learner, record what critics call bad, and try old hazards again."""
     rules = settings.discover
     learner = deployed_agent(bench, settings)
-    agent = bench.chain.policies["learner"].agent
+    agent = bench.chain.current.agent
     sandbox = Sandbox(bench, settings)
     search = searcher(bench)
     answers = _deployed(bench, settings, sandbox, learner, search)
@@ -43,8 +43,8 @@ def discover(bench: Bench, settings: Settings) -> Outcome:
     old = tried_again(
         bench, sandbox, learner, old_hazards(bench, rules.replayed), rules.below
     )
-    _record(bench, new)
-    chain = keep_archive(bench, bench.chain, search)
+    _record(bench, sandbox, new)
+    chain = keep_archive(bench, bench.chain, search) if sandbox.attacker else bench.chain
     metrics = [
         *_counted(answers, bad, new, agent=agent, step=bench.generation),
         Metric(
@@ -69,16 +69,16 @@ def _deployed(
     found: list[Deployed] = []
     for wave in range(rules.waves):
         first, last = (rules.cases * w // rules.waves for w in (wave, wave + 1))
-        episodes = sandbox.attacked(
+        episodes = sandbox.deployed(
             learner,
             field,
             last - first,
             part="deployed",
-            vanilla=rules.vanilla,
+            plain=rules.vanilla,
             first_case=first,
         )
         search.update(_results(episodes, rules.below))
-        found += deployed(episodes, field.chosen)
+        found += deployed(episodes, field.chosen, sandbox.role)
         bad = len(hazards_in(found, rules.below))
         bench.watcher.step(wave + 1, rules.waves, {"hazards": float(bad)})
     return found
@@ -95,7 +95,7 @@ def _results(episodes: Sequence[Episode], below: float) -> list[tuple[str, float
     ]
 
 
-def _record(bench: Bench, new: Sequence[Deployed]) -> None:
+def _record(bench: Bench, sandbox: Sandbox, new: Sequence[Deployed]) -> None:
     """Write hazards with their evidence."""
     bench.writer.flush()  # events point at episodes
     for one in new:
@@ -108,7 +108,7 @@ def _record(bench: Bench, new: Sequence[Deployed]) -> None:
             "asked_by": one.asked_by,
         }
         event = bench.run.events.add(
-            Event(FOUND, "learner_0", one.turn, evidence),
+            Event(FOUND, sandbox.seat, one.turn, evidence),
             stage=bench.stage,
             episode=one.episode,
         )

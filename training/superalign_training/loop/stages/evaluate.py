@@ -7,7 +7,7 @@ trained on or steers a stage.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import msgspec
 
@@ -35,8 +35,15 @@ from superalign_training.loop.archive import searcher
 from superalign_training.loop.cast import lineup_of, player_of, untrained_agent
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.parts import ATTACKED, parts_of
-from superalign_training.loop.playing import plainly, play, stage_scenario
+from superalign_training.loop.playing import (
+    How,
+    plainly,
+    play,
+    renderer_of,
+    stage_scenario,
+)
 from superalign_training.loop.stages.attack import distinct_queries
+from superalign_training.loop.supervisors.panel import narrowed, tasks_of
 from superalign_training.mixture import Mixture
 from superalign_training.settings import Settings
 
@@ -120,18 +127,12 @@ class Trial:
         self.parts = parts_of(self.plain)
         rng = generator(mix(bench.run.info.seed, label(f"held-out-{split}")))
         self._tasks = [self.plain.draw(rng) for _ in range(settings.evaluate.cases)]
+        self._takes: dict[str, int] = {}
 
     def held_out(self, who: str, lineup: Lineup) -> HeldOut:
         """Play the held-out tasks, the same ones for everybody, and measure the episodes."""
         cases = len(self._tasks)
-        episodes = play(
-            self._bench,
-            self.plain,
-            lineup,
-            cases,
-            part=f"held-out-{who}",
-            tasks=self._tasks,
-        )
+        episodes = self._play(self.plain, lineup, cases, "held-out", who, tasks=self._tasks)
         played = [episode for episode in episodes if not episode.failed]
         found = [
             self._metric(m.name, who, Estimate(m.value, m.low, m.high, m.n), m.tags)
@@ -141,8 +142,10 @@ class Trial:
         ]
         role = graded_role(played) or self.parts.answers
         policy = _policy(lineup, role, self.plain)
-        found += self._sides(who, role, policy, played, cases)
-        return HeldOut(played, found + self._verdicts(who, lineup, played), role, policy)
+        # What is shown of a stage on one line comes first.
+        first = self._sides(who, role, policy, played, cases)
+        first += self._verdicts(who, lineup, played)
+        return HeldOut(played, first + found, role, policy)
 
     def gains(self, name: str, ours: HeldOut, theirs: HeldOut, than: str) -> list[Metric]:
         """Return by how much more often refusals of the one are right, if they were graded."""
@@ -181,9 +184,7 @@ class Trial:
 
         def attacks(attacker: Search, first: int, count: int) -> Sequence[Episode]:
             agents = {**lineup, self.parts.asks: attacker}
-            return play(
-                self._bench, scenario, agents, count, part=f"fresh-{who}", first_case=first
-            )
+            return self._play(scenario, agents, count, "fresh", who, first_case=first)
 
         found = fresh_attack(
             attacks, queries=evaluate.fresh_queries, waves=evaluate.fresh_waves
@@ -210,7 +211,7 @@ class Trial:
         agents = {**lineup, asks: Mixture({"search": archived, "transformer": speaker})}
         cases = self._settings.evaluate.attack_cases
         scenario = self._attacked()
-        episodes = play(self._bench, scenario, agents, cases, part=f"known-{who}")
+        episodes = self._play(scenario, agents, cases, "known", who)
         found = measured(episodes, cases)
         valid = len(answered(episodes))
         queries = [query for e in episodes if (query := query_of(e)) is not None]
@@ -228,18 +229,25 @@ class Trial:
         ]
 
     def competence(self, who: str, lineup: Lineup) -> list[Metric]:
-        """Set exams in every family, where tasks are those of the microworld."""
+        """Set exams in the families that the settings name."""
         role, evaluate = self.parts.answers, self._settings.evaluate
-        if not role or not self.plain.source.id.startswith("microworld"):
+        if not role or not evaluate.families:
             return []
         seat = next(seat for seat in self.plain.seats if role_of(seat) == role)
         agent = lineup[seat if seat in lineup else role]
 
         def sit(paper: Scenario[Any], part: str, cases: int) -> Sequence[Episode]:
             alone: Lineup = dict.fromkeys(paper.seats, agent)
-            return play(self._bench, paper, alone, cases, part=f"{part}-{who}")
+            return self._play(paper, alone, cases, part, who)
 
-        found = competence(sit, evaluate.families, evaluate.family_cases, split=self._split)
+        tasks = tasks_of(self._settings)
+        found = competence(
+            sit,
+            {family: narrowed(tasks, [family]) for family in evaluate.families},
+            evaluate.family_cases,
+            split=self._split,
+            renderer=renderer_of(self._settings),
+        )
         policy = agent.spec.policy
         return [
             self._metric("competence", who, estimate, {"family": f, "role": role}, policy)
@@ -288,6 +296,20 @@ class Trial:
     ) -> Metric:
         tagged = {**tags, "who": who, "split": self._split}
         return Metric(name, *estimate, agent=policy, tags=tagged, step=self._bench.round)
+
+    def _play(
+        self,
+        scenario: Scenario[Any],
+        agents: Lineup,
+        cases: int,
+        part: str,
+        who: str,
+        **how: Unpack[How],
+    ) -> list[Episode]:
+        """Play cases that everybody who is compared has, with the same seeds."""
+        take = self._bench.round + self._takes.setdefault(who, len(self._takes))
+        named = f"{part}-{self._split}"
+        return play(self._bench, scenario, agents, cases, part=named, take=take, **how)
 
     def _attacked(self) -> Scenario[Any]:
         return stage_scenario(self._settings, split=self._split, variant="attacked")

@@ -22,8 +22,8 @@ def gap(bench: Bench, settings: Settings) -> Outcome:
     last = chain.aligned[-1].level if chain.aligned else -1
     chain = chain.begun(Sight(generation=bench.generation, level=level))
     policy = level_policy(level, settings, bench.residents)
-    chain = keep_policy(bench, chain, "learner", policy, side="-", parent="")
-    agent = chain.policies["learner"].agent
+    chain = keep_policy(bench, chain, chain.raised, policy, side="-", parent="")
+    agent = chain.current.agent
     metric = Metric(
         "gap.steps",
         float(level - last),

@@ -45,7 +45,7 @@ def gate(bench: Bench, settings: Settings) -> Outcome:
             not answered what was asked.
     """
     bench = bench._replace(chain=settled(bench))
-    agent, step = bench.chain.policies["learner"].agent, bench.generation
+    agent, step = bench.chain.current.agent, bench.generation
     competence = weigh_competence(bench, settings)
     deployed = deployed_agent(bench, settings)
     requests = weigh_requests(bench, settings, deployed)
@@ -95,7 +95,7 @@ def _truth(bench: Bench) -> list[Metric]:
 def _continued(bench: Bench, sight: Sight, decision: Decision) -> Chain:
     """Return the chain with the generation, or without it."""
     chain = bench.chain
-    checkpoint = chain.policies["learner"]
+    checkpoint = chain.current
     done = msgspec.structs.replace(sight, accepted=decision.accepted)
     bench.run.agents.accept(checkpoint.agent, decision.accepted)
     bench.run.events.add(
@@ -112,7 +112,7 @@ def _continued(bench: Bench, sight: Sight, decision: Decision) -> Chain:
     )
     chain = msgspec.structs.replace(chain, sight=done, sights=(*chain.sights, done))
     if not decision.accepted:
-        return chain.with_policy("learner", last_accepted(bench, chain))
+        return chain.with_policy(chain.raised, last_accepted(bench, chain))
     aligned = Aligned(bench.generation, chain.level, checkpoint)
     return msgspec.structs.replace(chain, aligned=(*chain.aligned, aligned))
 

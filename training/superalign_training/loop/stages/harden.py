@@ -14,16 +14,13 @@ from superalign_agents.search import Search
 from superalign_env.measures import share
 from superalign_env.seeding import generator
 from superalign_env.types import Metric, Role, View
-from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit, loss_on
+from superalign_training.algorithms.fit_settings import FitSettings
+from superalign_training.algorithms.updates.fitting import Rows, fit, loss_on
 from superalign_training.attackers import WAVE, Attacker, Searcher, Speaker, openings
 from superalign_training.experience import Example
-from superalign_training.hardening import (
-    Hardening,
-    ScoredQuery,
-    outcomes_of,
-    planted_examples,
-    score_queries,
-)
+from superalign_training.hardening.planted import planted_examples
+from superalign_training.hardening.scoring import ScoredQuery, outcomes_of, score_queries
+from superalign_training.hardening.settings import Hardening
 from superalign_training.loop.archive import keep_archive, searcher
 from superalign_training.loop.cast import keep_policy, policy_of
 from superalign_training.loop.chain import Chain, read_memory, write_memory

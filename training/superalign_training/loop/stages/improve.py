@@ -7,15 +7,17 @@ group meet the same query. In which shares cases are attacked is for the scenari
 to say.
 """
 
+from typing import cast
+
 from superalign_agents.search import Search
 from superalign_env.asking import Anyone
 from superalign_env.protocols import Agent
 from superalign_env.types import Role, Seat
 from superalign_training.loop.archive import searcher
 from superalign_training.loop.cast import (
+    agent_of,
     keep_policy,
     lineup_of,
-    player_of,
     trainee_of,
 )
 from superalign_training.loop.driver import Bench, Outcome
@@ -37,7 +39,7 @@ def improve(bench: Bench, settings: Settings, role: Role) -> Outcome:
     for algorithm in settings.by_pay(role):
         drill = Drill(role, scenario, agents, f"improve-{role}")
         numbers |= train_holder(bench, policy, drill, algorithm)
-    chain = keep_policy(bench, bench.chain, role, policy)
+    chain = keep_policy(bench, bench.chain, role, policy, numbers=numbers)
     agent = chain.policies[role].agent
     return Outcome(chain, reported(role, numbers, agent=agent, step=bench.round), numbers)
 
@@ -68,14 +70,16 @@ def mixed_attackers(
             when absent.
     """
     asks = stage_parts(settings).asks
-    share = settings.attack.search_share
-    today: dict[str, Agent] = {
-        "search": search if search is not None else searcher(bench),
-        "transformer": player_of(bench, asks, settings),
-    }
-    shares = {"search": share, "transformer": 1.0 - share}
-    seed = bench.seed_of("opponents")
-    if not settings.league.share or bench.round < 2:  # nobody has a past yet
+    share, seed = settings.attack.search_share, bench.seed_of("opponents")
+    today: dict[str, Agent] = {"search": search if search is not None else searcher(bench)}
+    if not asks:
+        return Mixture(today, seed=seed)
+    learns = asks in settings.learning
+    name = "transformer" if learns else "lineup"
+    today[name] = cast(Agent, agent_of(bench, asks, settings))
+    shares = {"search": share, name: 1.0 - share}
+    # Nobody has a past yet, or ever will.
+    if not settings.league.share or bench.round < 2 or not learns:
         return Mixture(today, shares=shares, seed=seed)
     former = league_opponents(bench, settings, settings.league, asks)
     return former.joined(today, share=settings.league.share, shares=shares, seed=seed)

@@ -26,7 +26,8 @@ from superalign_training.gap.level import Level, voiced
 from superalign_training.loop.cast import checkpoint_agent, level_policy, speaker_of
 from superalign_training.loop.chain import Aligned
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.supervisors.panel import tasks_of
+from superalign_training.loop.playing import renderer_of, source_of
+from superalign_training.loop.supervisors.panel import narrowed, tasks_of
 from superalign_training.loop.supervisors.people import simulated
 from superalign_training.policy import Checkpoint
 from superalign_training.settings import Settings
@@ -38,7 +39,7 @@ _CEILINGS = "ceilings"
 def measure(bench: Bench, settings: Settings) -> Outcome:
     """Measure the generation at work on the `gate` split, A_i⁻ and A_i⁺."""
     chain = bench.chain
-    after = chain.policies["learner"]
+    after = chain.current
     sides = {"-": chain.before or after, "+": after}
     room = _Room(bench, settings, "gate")
     earlier = chain.aligned[-1] if chain.aligned else None
@@ -53,9 +54,7 @@ def final(bench: Bench, settings: Settings) -> Outcome:
     """
     chain = bench.chain
     room = _Room(bench, settings, "test")
-    accepted = chain.aligned or (
-        Aligned(bench.generation, chain.level, chain.policies["learner"]),
-    )
+    accepted = chain.aligned or (Aligned(bench.generation, chain.level, chain.current),)
     metrics: list[Metric] = []
     earlier: Aligned | None = None
     for place, one in enumerate(accepted):
@@ -126,10 +125,12 @@ class _Room:
         who = (checkpoint.weights, checkpoint.agent, level)
         if who not in self._shown:
             speaker = (
-                checkpoint_agent(self._bench, checkpoint, self._settings, part="learner")
+                checkpoint_agent(
+                    self._bench, checkpoint, self._settings, part=self._bench.chain.raised
+                )
                 if checkpoint.path
-                # Where nobody was ever accepted, the learner is what the run began with.
-                else speaker_of(self._bench, "learner", self._settings)
+                # Where nobody was ever accepted, it is what the run began with.
+                else speaker_of(self._bench, self._bench.chain.raised, self._settings)
             )
             agent = voiced(speaker, Level.of(self._settings.levels[level]))
             self._shown[who] = Shown(
@@ -166,20 +167,17 @@ class _Room:
     def _exercises(self, split: Split, cases: int) -> Paper:
         competence = self._settings.competence
         whole = tasks_of(self._settings)
-        if competence.source is not None:
-            return self._draw([whole], split, cases, whole)
-        families = self._rules.families or competence.families
-        tiers = self._rules.tiers or competence.tiers
+        families = self._rules.families or competence.families or ()
+        tiers = self._rules.tiers or competence.tiers or ()
         rungs = [
-            {"id": "microworld", "families": [family], "tiers": [tier]}
-            for family in families
-            for tier in tiers
+            narrowed(whole, families[f : f + 1], tiers[t : t + 1])
+            for f in range(max(1, len(families)))
+            for t in range(max(1, len(tiers)))
         ]
-        known = {"id": "microworld", "families": list(families), "tiers": list(tiers)}
-        return self._draw(rungs, split, cases, known)
+        return self._draw(rungs, split, cases, narrowed(whole, families, tiers))
 
     def _asked(self, split: Split, cases: int) -> Paper:
-        source = self._settings.options.get("source", "microworld")
+        source = source_of(self._settings)
         return self._draw([source], split, cases, source)
 
     def _lessons(self) -> Paper:
@@ -187,9 +185,13 @@ class _Room:
         return self._draw([taught], "train", self._rules.gold_tasks, taught)
 
     def _draw(self, sources: list[Any], split: Split, cases: int, whole: Any) -> Paper:
-        renderer = self._settings.options.get("renderer", "micro")
         return draw_paper(
-            sources, split, cases, whole=whole, renderer=renderer, seed=self._seed
+            sources,
+            split,
+            cases,
+            whole=whole,
+            renderer=renderer_of(self._settings),
+            seed=self._seed,
         )
 
 

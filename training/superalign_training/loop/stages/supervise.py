@@ -18,6 +18,7 @@ from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.playing import play, seat_of, stage_parts, stage_scenario
 from superalign_training.loop.stages.improve import opponents
 from superalign_training.loop.supervisors.heard import heard
+from superalign_training.loop.supervisors.panel import tasks_of
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
 
@@ -34,8 +35,7 @@ def supervise(bench: Bench, settings: Settings, rules: Supervise) -> Outcome:
         if bench.generation
         else first_policy(role, settings, bench.residents).agent
     )
-    general = {"id": "microworld", "families": list(rules.replay.families)}
-    replay = replayed(bench, settings, rules.replay, original, general)
+    replay = replayed(bench, settings, rules.replay, original, tasks_of(settings))
     numbers = hold(
         bench,
         learner,

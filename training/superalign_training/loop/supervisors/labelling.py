@@ -12,12 +12,12 @@ from superalign_training.gap.sight import Sight
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.playing import first_view
 from superalign_training.loop.supervisors.panel import (
-    LEARNER,
     Member,
     answer_of,
     lesson_scenario,
     play_lessons,
     said_by_members,
+    student_seat,
 )
 from superalign_training.loop.supervisors.people import People, questions_about
 from superalign_training.policy import Policy
@@ -71,7 +71,7 @@ class Labelling:
         episodes = play_lessons(
             self._bench, scenario, self._members, learner.agent, cases, part=split
         )
-        statements = said_by_members(episodes, self._members)
+        statements = said_by_members(scenario, episodes, self._members)
         budget = labels_on_control(self._signals)
         if split == "train":
             budget = self._signals.labels - budget
@@ -194,7 +194,7 @@ def lessons_of(sat: Sitting, labels: Sequence[Consensus], learner: Policy) -> li
     episodes = {episode.id: episode for episode in sat.episodes}
     if not labels:
         return []
-    view = first_view(sat.scenario, episodes[labels[0].item], LEARNER)
+    view = first_view(sat.scenario, episodes[labels[0].item], student_seat(sat.scenario))
     lessons = []
     for one in labels:
         reply = answer_of(episodes[one.item]).reply

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from superalign_agents.references import make_agent
 from superalign_agents.transformer import TransformerAgent
+from superalign_env.answers import labels_of
 from superalign_env.asking import Anyone
 from superalign_env.canonical import content_hash
 from superalign_env.errors import InvalidOption
@@ -14,14 +15,13 @@ from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Episode, Seat, Split, Task, Utterance
-from superalign_scenarios.weak_to_strong import labels_of
 from superalign_training.loop.cast import aligned_agents
 from superalign_training.loop.driver import Bench
+from superalign_training.loop.playing import renderer_of, source_of
 from superalign_training.settings import Settings
 from superalign_training.sources.settings import Signals
 from superalign_training.sources.statements import Statement
 
-LEARNER: Seat = "learner_0"
 _LIVE = 256
 """Episodes played at once: policies decode them as one batch."""
 
@@ -66,25 +66,49 @@ def panel(bench: Bench, settings: Settings) -> list[Member]:
 def tasks_of(settings: Settings) -> Any:
     """Return the source of competence tasks, as scenarios take it."""
     rules = settings.competence
-    if rules.source is not None:
-        return rules.source
-    return {
-        "id": "microworld",
-        "families": list(rules.families),
-        "tiers": list(rules.tiers),
-    }
+    own = rules.source is None
+    return narrowed(
+        source_of(settings) if own else rules.source, rules.families, rules.tiers
+    )
+
+
+def narrowed(
+    source: Any, families: Sequence[str] | None = (), tiers: Sequence[int] | None = ()
+) -> Any:
+    """Return a source with some of its families and tiers; as it is where none is named."""
+    kinds: dict[str, Any] = {}
+    if families:
+        kinds["families"] = list(families)
+    if tiers:
+        kinds["tiers"] = list(tiers)
+    if not kinds:
+        return source
+    if not isinstance(source, (str, Mapping)):
+        raise InvalidOption(
+            f"{source.id} is no source by id, of which families and tiers could be chosen; "
+            "name another in competence.source, or no families and tiers"
+        )
+    return {**({"id": source} if isinstance(source, str) else source), **kinds}
 
 
 def lesson_scenario(settings: Settings, split: Split, supervisors: int) -> Scenario[Any]:
+    """Return the rules by which competence tasks are labelled."""
+    return labelling_scenario(settings, tasks_of(settings), split, supervisors)
+
+
+def labelling_scenario(
+    settings: Settings, source: Any, split: Split, supervisors: int
+) -> Scenario[Any]:
     """Return the rules by which tasks are labelled: an exam where no model supervises."""
-    shared = {
-        "source": tasks_of(settings),
-        "split": split,
-        "renderer": settings.options.get("renderer", "micro"),
-    }
+    shared = {"source": source, "split": split, "renderer": renderer_of(settings)}
     if not supervisors:
         return make_scenario("exam", **shared)
     return make_scenario("weak-to-strong", supervisors=supervisors, **shared)
+
+
+def student_seat(scenario: Scenario[Any]) -> Seat:
+    """Return the seat that is taught: the last one, after its supervisors'."""
+    return scenario.seats[-1]
 
 
 def play_lessons(
@@ -110,10 +134,10 @@ def play_lessons(
         part: of the stage.
         tasks: what to play; drawn when absent.
     """
-    seats = {f"supervisor_{n}": member.agent for n, member in enumerate(members)}
+    agents = [*(member.agent for member in members), learner]
     played = Rollouts(
         scenario,
-        {**seats, LEARNER: learner},
+        dict(zip(scenario.seats, agents, strict=True)),
         run=bench.seed_of(part),
         generation=bench.generation,
         round=bench.round,
@@ -126,10 +150,11 @@ def play_lessons(
 
 
 def said_by_members(
-    episodes: Sequence[Episode], members: Sequence[Member]
+    scenario: Scenario[Any], episodes: Sequence[Episode], members: Sequence[Member]
 ) -> list[Statement]:
     """Return what members said, one statement for each that is not empty."""
-    source = {f"supervisor_{n}": member.source for n, member in enumerate(members)}
+    # Members hold the first seats; the student's is the last.
+    source = dict(zip(scenario.seats, [one.source for one in members], strict=False))
     found = []
     for episode in episodes:
         spoken = {u.turn: u for u in episode.utterances}
@@ -142,8 +167,8 @@ def said_by_members(
 
 
 def answer_of(episode: Episode) -> Utterance:
-    """Return what the learner said."""
-    return next(u for u in episode.utterances if u.seat == LEARNER)
+    """Return what the student said: nobody speaks after it."""
+    return episode.utterances[-1]
 
 
 def sure(spoken: Utterance) -> float:

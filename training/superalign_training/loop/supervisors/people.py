@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from superalign_env.answers import final_answer
 from superalign_env.errors import InvalidOption
 from superalign_env.humans.selection import Candidate, select
 from superalign_env.humans.simulated import SimulatedAnnotator, work_through
 from superalign_env.protocols import HasGold, Scenario
 from superalign_env.store import standing
 from superalign_env.types import Episode, Question, Signal
-from superalign_scenarios.weak_to_strong import key_of
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.supervisors.panel import answer_of
 from superalign_training.sources.settings import Person
@@ -148,10 +148,10 @@ def questions_about(
     """
     said: dict[str, list[str]] = {}
     for one in statements:
-        said.setdefault(one.item, []).append(key_of(one.answer))
+        said.setdefault(one.item, []).append(final_answer(one.answer))
     candidates = []
     for episode in episodes:
-        voices = [*said.get(episode.id, []), key_of(answer_of(episode).text)]
+        voices = [*said.get(episode.id, []), final_answer(answer_of(episode).text)]
         most = max(map(voices.count, voices)) / len(voices)
         # As one source whose doubt grows as its voices part: 0.5 is a shrug.
         scores: Mapping[str, float] = {"panel": 0.5 + most / 2}

@@ -9,16 +9,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_agents.scripted import Fixed
-from superalign_env.lookup import make_scenario
+from superalign_env.answers import final_answer
 from superalign_env.protocols import Scenario
 from superalign_env.types import Episode, Task
-from superalign_scenarios.weak_to_strong import key_of
-from superalign_training.judging import final_score
+from superalign_training.judging import final_score, judge_of
 from superalign_training.loop.driver import Bench
+from superalign_training.loop.playing import source_of
 from superalign_training.loop.sandbox import Sandbox
 from superalign_training.loop.supervisors.panel import (
     Member,
     answer_of,
+    labelling_scenario,
     panel,
     play_lessons,
     said_by_members,
@@ -55,15 +56,8 @@ class Written(NamedTuple):
 
 
 def request_scenario(settings: Settings, supervisors: int) -> Scenario[Any]:
-    """Return the rules by which requests are answered: an exam where no model supervises."""
-    shared = {
-        "source": settings.options.get("source", "microworld"),
-        "split": "train",
-        "renderer": settings.options.get("renderer", "micro"),
-    }
-    if not supervisors:
-        return make_scenario("exam", **shared)
-    return make_scenario("weak-to-strong", supervisors=supervisors, **shared)
+    """Return the rules by which the scenario's own tasks are answered."""
+    return labelling_scenario(settings, source_of(settings), "train", supervisors)
 
 
 def safe_answers(
@@ -92,7 +86,7 @@ def safe_answers(
     episodes = play_lessons(
         bench, scenario, members, learner.agent, len(tasks), part="safe", tasks=list(tasks)
     )
-    voices = said_by_members(episodes, members)
+    voices = said_by_members(scenario, episodes, members)
     voices += _preferred(settings, sandbox, bench, episodes, voices)
     signals = settings.signals
     questions = questions_about(
@@ -172,6 +166,7 @@ def _preferred(
     """
     candidates = _candidates(episodes, voices)
     scores: dict[str, dict[str, float]] = {}
+    judges: dict[str, str] = {}
     for number, text in enumerate(dict.fromkeys(t for c in candidates.values() for t in c)):
         asked = [e for e in episodes if text in candidates[e.id]]
         judged = sandbox.asked(
@@ -184,13 +179,13 @@ def _preferred(
             score = final_score(verdict)
             if score is not None:
                 scores.setdefault(episode.id, {})[text] = score
-    critic = bench.chain.policies["critic"].agent
+                judges[episode.id] = judge_of(verdict)
     found = []
     for item, given in scores.items():
         best = max(given, key=lambda text: given[text])
         rivals = [score for text, score in given.items() if text != best]
         if given[best] >= settings.conform.above and given[best] > max(rivals, default=0.0):
-            found.append(Statement(item, critic, best, given[best]))
+            found.append(Statement(item, judges[item], best, given[best]))
     return found
 
 
@@ -203,6 +198,6 @@ def _candidates(
     found: dict[str, tuple[str, ...]] = {}
     for episode in episodes:
         texts = [*said[episode.id], answer_of(episode).text]
-        different = {key_of(text): text for text in reversed(texts) if text.strip()}
+        different = {final_answer(text): text for text in reversed(texts) if text.strip()}
         found[episode.id] = episode.task.choices or tuple(different.values())
     return found

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from superalign_env.answers import final_answer
 from superalign_env.measures import Estimate
 from superalign_env.types import Episode, Question
-from superalign_scenarios.weak_to_strong import key_of
 from superalign_training.alarms import Answers
 from superalign_training.loop.cast import checkpoint_agent, speaker_of
 from superalign_training.loop.driver import Bench
@@ -45,18 +45,18 @@ def weigh_competence(bench: Bench, settings: Settings) -> Competence:
     before = bench.chain.before
     if before is None:
         return Competence(None, {})
-    if before.weights == bench.chain.policies["learner"].weights:
+    if before.weights == bench.chain.current.weights:
         return Competence(Estimate(0.0, 0.0, 0.0, 0), {})
     rules, voice = settings.gate, settings.signals.temperature
     sources = panel(bench, settings)
     scenario = lesson_scenario(settings, "gate", len(sources))
-    after = speaker_of(bench, "learner", settings)
+    after = speaker_of(bench, bench.chain.raised, settings)
     with speaking(after, voice):
         now = play_lessons(
             bench, scenario, sources, after, rules.cases, part="competence-after"
         )
     tasks = [episode.task for episode in now]
-    earlier = checkpoint_agent(bench, before, settings, part="learner")
+    earlier = checkpoint_agent(bench, before, settings, part=bench.chain.raised)
     paper = lesson_scenario(settings, "gate", 0)
     with speaking(earlier, voice):
         then = play_lessons(
@@ -70,13 +70,13 @@ def weigh_competence(bench: Bench, settings: Settings) -> Competence:
         )
     pairs = _pairs(now, then)
     sat = [
-        Sat(one.id, key_of(answer_of(two).text), key_of(answer_of(one).text))
+        Sat(one.id, final_answer(answer_of(two).text), final_answer(answer_of(one).text))
         for one, two in pairs
     ]
-    voices = said_by_members(now, sources)
+    voices = said_by_members(scenario, now, sources)
     rule = settings.signals.combine if sources else "majority"
     found = combine(voices, rule, reliability=reliability(voices))
-    opinions = {one.item: Opinions(consensus=key_of(one.answer)) for one in found}
+    opinions = {one.item: Opinions(consensus=final_answer(one.answer)) for one in found}
     open_ = {one.item for one in disputed(sat)}
     asked = some_of(
         [p for p in pairs if p[0].id in open_], rules.disputes // 2, bench, "disputes"

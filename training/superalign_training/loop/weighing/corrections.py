@@ -91,8 +91,8 @@ def without(bench: Bench, chain: Chain, generation: int) -> Chain:
         ),
     )
     agents = {one.checkpoint.agent for one in gone}
-    if rest.policies["learner"].agent in agents:
-        return rest.with_policy("learner", last_accepted(bench, rest))
+    if rest.current.agent in agents:
+        return rest.with_policy(rest.raised, last_accepted(bench, rest))
     return rest
 
 
@@ -101,7 +101,7 @@ def last_accepted(bench: Bench, chain: Chain) -> Checkpoint:
     if chain.aligned:
         return chain.aligned[-1].checkpoint
     first = bench.run.stages.all()[0].inputs["chain"]
-    return Chain.from_plain(first).policies["learner"]
+    return Chain.from_plain(first).current
 
 
 def halt_unless_told(bench: Bench, name: str, what: str) -> None:
@@ -152,8 +152,10 @@ def _shown(bench: Bench) -> tuple[str, int]:
     run = bench.run
     stages = [stage for stage in run.stages.all() if stage.id != bench.stage]
     for stage in sorted(stages, key=lambda s: s.generation == bench.generation)[::-1]:
-        for name in reversed(run.episode_ids(stage=stage.id, seat="learner_0")):
+        for name in reversed(
+            run.episode_ids(stage=stage.id, seat=f"{bench.chain.raised}_0")
+        ):
             for said in run.episode(name).utterances:
-                if role_of(said.seat) == "learner":
+                if role_of(said.seat) == bench.chain.raised:
                     return name, said.turn
     return "", -1

@@ -1,16 +1,16 @@
 """How a finished generation stands archived attackers, as critics say."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Agent
-from superalign_env.types import Metric
+from superalign_env.types import Metric, Role
 from superalign_training.league import load, members
 from superalign_training.loop.archive import searcher
-from superalign_training.loop.cast import shelf_of, speaker_of
+from superalign_training.loop.cast import agent_of, recorded_agent, shelf_of, speaker_of
 from superalign_training.loop.driver import Bench
-from superalign_training.loop.sandbox import Sandbox
+from superalign_training.loop.sandbox import Sandbox, is_judged
 from superalign_training.loop.weighing.questions import some_of
 from superalign_training.mixture import Mixture
 from superalign_training.risks import (
@@ -39,14 +39,15 @@ class Deployment(NamedTuple):
 def weigh_deployment(bench: Bench, settings: Settings, learner: Agent) -> Deployment:
     """Deploy the learner once more: plain requests, and every archived attacker."""
     cases = settings.gate.deployed
-    if not cases:
+    if not cases or not is_judged(settings):
         return Deployment(None, None, None, {})
-    field = archived(bench, settings)
+    sandbox = Sandbox(bench, settings)
+    field = archived(bench, settings, sandbox.attacker)
     mixture = Mixture(field, seed=bench.seed_of("opponents"))
-    episodes = Sandbox(bench, settings).attacked(
-        learner, mixture, cases, part="deployed", vanilla=settings.discover.vanilla
+    episodes = sandbox.deployed(
+        learner, mixture, cases, part="deployed", plain=settings.discover.vanilla
     )
-    answers = deployed(episodes, mixture.chosen)
+    answers = deployed(episodes, mixture.chosen, sandbox.role)
     below = settings.discover.below
     attacked = [one for one in answers if one.asked_by != PLAIN]
     return Deployment(
@@ -62,16 +63,26 @@ def weigh_deployment(bench: Bench, settings: Settings, learner: Agent) -> Deploy
     )
 
 
-def archived(bench: Bench, settings: Settings) -> dict[str, Agent]:
+def archived(bench: Bench, settings: Settings, role: Role) -> dict[str, Agent]:
     """Return the attackers that a generation has to stand: name → agent.
 
     The search with its archive, and the checkpoints that attackers have had; of more than
-    ``gate.opponents`` the others are drawn.
+    ``gate.opponents`` the others are drawn. An attacker that does not learn is one.
+
+    Args:
+        bench: of the stage.
+        settings: of the run.
+        role: that attacks; empty where nobody does but the search.
     """
-    current = bench.chain.policies["attacker"].agent
+    if not role:
+        return {SEARCH: searcher(bench)}
+    if role not in settings.learning:
+        frozen = cast(Agent, agent_of(bench, role, settings))
+        return {SEARCH: searcher(bench), recorded_agent(bench, role, settings): frozen}
+    current = bench.chain.policies[role].agent
     league = [
         member
-        for member in members(bench.run.agents, "attacker", current=current)
+        for member in members(bench.run.agents, role, current=current)
         if member.spec.id != SEARCH
     ]
     drawn = some_of(league, settings.gate.opponents - 1, bench, "opponents")
@@ -80,7 +91,7 @@ def archived(bench: Bench, settings: Settings) -> dict[str, Agent]:
     for member in drawn:
         now = member.name == current
         field[member.name] = (
-            speaker_of(bench, "attacker", settings) if now else load(member, shelf)
+            speaker_of(bench, role, settings) if now else load(member, shelf)
         )
     return field
 

@@ -8,13 +8,13 @@ from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Agent
 from superalign_env.types import Signal
 from superalign_training.alarms import Labelled
+from superalign_training.judging import last_words
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.sandbox import Sandbox
 from superalign_training.loop.supervisors.people import People
 from superalign_training.loop.weighing.questions import label_question, some_of, unsaid_of
 from superalign_training.risks import (
     PLAIN,
-    Deployed,
     deployed,
     hazards_in,
     is_refusal,
@@ -38,36 +38,37 @@ def weigh_requests(bench: Bench, settings: Settings, learner: Agent) -> Requests
     rules = settings.gate
     sandbox = Sandbox(bench, settings, "gate")
     episodes = sandbox.asked(learner, rules.requests, part="requests")
-    answers = deployed(episodes, lambda case: PLAIN)
-    chosen = some_of(answers, rules.people, bench, "requests")
-    questions = [label_question(one.episode, one.turn, bench.round) for one in chosen]
+    judged = deployed(episodes, lambda case: PLAIN, sandbox.role)
+    score = {one.episode: one.score for one in judged}
+    spoken = {
+        episode.id: answer
+        for episode in episodes
+        if not episode.failed and (answer := last_words(episode, sandbox.role)) is not None
+    }
+    chosen = some_of(list(spoken), rules.people, bench, "requests")
+    questions = [label_question(name, spoken[name].turn, bench.round) for name in chosen]
     people = People(bench, settings.signals.people)
     said = people.ask(sandbox.plain, episodes, questions)
-    by_name = {one.episode: one for one in answers}
-    labelled = [
-        Labelled(s.value, by_name[s.episode].score, is_refusal(by_name[s.episode].answer))
-        for s in said
-    ]
-    bad = len(hazards_in(answers, settings.discover.below))
+    refused = {name: is_refusal(one.text) for name, one in spoken.items()}
+    labelled = [Labelled(s.value, score.get(s.episode), refused[s.episode]) for s in said]
+    bad = len(hazards_in(judged, settings.discover.below))
     return Requests(
-        _by_kind(said, by_name),
+        _by_kind(said, refused),
         labelled,
-        share(bad, len(answers)) if answers else None,
+        share(bad, len(judged)) if judged else None,
         unsaid_of(bench, questions, said),
     )
 
 
-def _by_kind(
-    said: Sequence[Signal], answers: Mapping[str, Deployed]
-) -> dict[str, Estimate]:
+def _by_kind(said: Sequence[Signal], refused: Mapping[str, bool]) -> dict[str, Estimate]:
     """Return kind → share that people call good.
 
     The kind is what was answered; where people name a dimension, that counts besides.
     """
     values: dict[str, list[float]] = {}
     for signal in said:
-        refused = is_refusal(answers[signal.episode].answer)
-        values.setdefault("refused" if refused else "complied", []).append(signal.value)
+        kind = "refused" if refused[signal.episode] else "answered"
+        values.setdefault(kind, []).append(signal.value)
         named = normalised(str(signal.payload.get("dimension", "")))
         if named:
             values.setdefault(named, []).append(signal.value)

@@ -14,7 +14,7 @@ from superalign_env.types import Metric, View
 from superalign_env.verdicts import parse
 from superalign_scenarios.microworld.requests import Request, read
 from superalign_scenarios.microworld.words import ANSWERS
-from superalign_training.evaluation.scenes import Scenes
+from superalign_training.experiments.microworld.scenes import Scenes
 
 
 class Bias(NamedTuple):

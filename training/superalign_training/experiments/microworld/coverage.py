@@ -1,16 +1,67 @@
 """How much of a learner's exact failure set was found, and how different queries are."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from superalign_env.errors import InvalidOption
 from superalign_env.measures import Estimate, census
+from superalign_env.protocols import Agent, Scenario
+from superalign_env.types import Metric
 from superalign_scenarios.microworld.requests import Request, read
 from superalign_scenarios.microworld.severity_classes import act_classes, severity_class
 from superalign_scenarios.microworld.words import POLARITIES
-from superalign_training.evaluation.enumeration import Probed
+from superalign_training.evaluation.own import EvaluationContext
+from superalign_training.experiments.microworld import require_microworld
+from superalign_training.experiments.microworld.enumeration import Probed, probe
+from superalign_training.loop.parts import ATTACKED, parts_of
+from superalign_training.sections import Section
+
+
+class Survey(Section):
+    """Share of the learner's exact failure set that the attackers' archive has found.
+
+    Asks the learner every request of one act of the training split, after each round.
+    """
+
+    id: Literal["microworld-survey"] = "microworld-survey"
+    when: ClassVar[Literal["round"]] = "round"
+
+    def check(self, scenario: Scenario[Any]) -> None:
+        """Raise unless all requests can be listed."""
+        require_microworld(scenario, "asking every request")
+        parts = parts_of(scenario)
+        if not parts.can(ATTACKED):
+            raise InvalidOption(f"{parts.lacks(ATTACKED)}; leave it out")
+
+    def __call__(self, context: EvaluationContext) -> list[Metric]:
+        """Compare the learner's failures with the queries that succeeded."""
+        scenario = context.scenario()
+        renderer, role = (
+            scenario.options.get("renderer", "micro"),
+            parts_of(scenario).answers,
+        )
+        learner = cast(Agent, context.lineup[role])
+        found = coverage(probe(learner, "train", renderer=renderer), context.winners)
+        named: dict[str, Any] = {
+            "agent": context.recorded(role),
+            "tags": {"split": "train"},
+        }
+        measured = {
+            "archive.coverage": found.failures,
+            "archive.coverage.classes": found.classes,
+        }
+        metrics = [
+            Metric(name, *estimate, **named)
+            for name, estimate in measured.items()
+            if estimate is not None
+        ]
+        if context.winners:
+            different = distinct_classes(context.winners)
+            metrics.append(Metric("archive.distinct", different, **named))
+        return metrics
 
 
 class Coverage(NamedTuple):

@@ -13,7 +13,7 @@ from superalign_env.seeding import generator
 from superalign_env.types import Metric, Task, View
 from superalign_scenarios.microworld.words import ANSWERS
 from superalign_training.evaluation.likelihood import begins
-from superalign_training.evaluation.scenes import Scenes
+from superalign_training.experiments.microworld.scenes import Scenes
 
 Numbers = npt.NDArray[np.float64]
 
@@ -143,8 +143,8 @@ def as_metrics(
         Metric(
             name,
             *estimate,
-            agent=critic if name.startswith("critic") else learner,
-            opponent=learner if name.startswith("critic") else critic,
+            agent=critic if name.startswith("critique.gain") else learner,
+            opponent=learner if name.startswith("critique.gain") else critic,
             tags=tags,
             step=step,
         )

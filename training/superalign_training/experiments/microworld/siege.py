@@ -16,20 +16,27 @@ from superalign_agents.transformer import TransformerAgent
 from superalign_env.types import Split, View
 from superalign_scenarios.microworld.requests import read
 from superalign_scenarios.microworld.severity_classes import severity_class
-from superalign_scenarios.microworld.words import NAMES
+from superalign_scenarios.microworld.words import (
+    CONTEXTS,
+    NAMES,
+    OBJECTS,
+    POLARITIES,
+    TARGETS,
+    VERBS,
+)
 from superalign_training.attackers import (
     BUDGETS,
     MEASURED,
     Curve,
+    Grammar,
     Searcher,
     SlotPolicy,
     Speaker,
     Table,
     Trie,
     attack,
-    requests_grammar,
 )
-from superalign_training.evaluation.enumeration import Probed, probe
+from superalign_training.experiments.microworld.enumeration import Probed, probe
 from superalign_training.policy import Policy
 
 
@@ -126,3 +133,22 @@ def essence(query: str) -> str:
     """Return what is left of a request without the words that do not change its severity."""
     request = read(query)
     return query if request is None else severity_class(request)
+
+
+def requests_grammar() -> Grammar:
+    """Return the grammar of one-act requests of the microworld.
+
+    Verb and object are one slot, because each dimension has its own: nobody forges a bomb.
+    """
+    deeds = tuple(
+        f"{verb} {object_}"
+        for verbs, objects in zip(VERBS, OBJECTS, strict=True)
+        for verb in verbs
+        for object_ in objects
+    )
+    return Grammar((NAMES, deeds, TARGETS, CONTEXTS, POLARITIES), _request)
+
+
+def _request(words: Sequence[str]) -> str:
+    name, deed, target, context, polarity = words
+    return f"{name} will {deed} near {target} {context} ; {polarity} {name}"

@@ -8,13 +8,11 @@ from collections.abc import Sequence
 
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import mix
-from superalign_env.types import Brief, Seat, Split, Turn, View, role_of
+from superalign_env.types import Seat, Split, Turn, View
 from superalign_scenarios.red_team import RedTeam
 from superalign_scenarios.red_team.state import Phase, State
 from superalign_scenarios.sources import SourceSpec
-
-_BRIEF = ("text", "messages", "turns", "tools", "form", "schema", "menu", "max_new_tokens")
-"""What a brief and a view have in common."""
+from superalign_training.evaluation.papers import view_of
 
 ANY_TIER: SourceSpec = {"id": "microworld", "tiers": [1, 2, 3]}
 
@@ -75,9 +73,3 @@ class Scenes:
         turns = (Turn("user", request), *said)
         brief = self.rules.view(State(task, "vanilla", phase, turns, task), seat)
         return view_of(brief, seat, case, turn=len(said), seed=mix(self._seed, case))
-
-
-def view_of(brief: Brief, seat: Seat, case: int, *, turn: int = 0, seed: int = 0) -> View:
-    """Return the view of a brief outside of any game."""
-    stamped = {field: getattr(brief, field) for field in _BRIEF}
-    return View(f"scene-{case}", case, seat, role_of(seat), turn, seed, **stamped)

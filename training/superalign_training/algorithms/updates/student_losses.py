@@ -1,0 +1,203 @@
+"""Losses of a student who learns from labels that are sometimes wrong."""
+
+from collections.abc import Sequence
+from math import ceil
+
+import torch
+from transformers import PreTrainedModel
+
+from superalign_env.errors import InvalidOption
+from superalign_env.seeding import mix
+from superalign_training.algorithms.algorithm import OnStep
+from superalign_training.algorithms.fit_settings import FitSettings
+from superalign_training.algorithms.updates.fitting import (
+    Rows,
+    descend,
+    mean_over_tokens,
+    shuffled_places,
+)
+from superalign_training.algorithms.updates.own_answers import (
+    class_losses,
+    greedy_answers,
+    one_word,
+    smallest_losses,
+)
+from superalign_training.algorithms.weak_to_strong import WeakToStrong
+from superalign_training.experience import Example
+from superalign_training.policy import Policy
+
+_ROOM = 4
+"""Tokens by which an own answer may be longer than the longest label."""
+
+
+def teach(
+    settings: WeakToStrong,
+    policy: Policy,
+    experience: Sequence[Example],
+    *,
+    seed: int,
+    on_step: OnStep | None,
+) -> dict[str, float]:
+    """Teach a policy in place; see `WeakToStrong.improve`."""
+    lessons = _sure(settings, experience)
+    batch = min(settings.batch_size, len(lessons))
+    steps = min(settings.steps, ceil(settings.num_train_epochs * len(lessons) / batch))
+    fit = FitSettings(steps=steps, learning_rate=settings.learning_rate, batch_size=batch)
+    losses_of = _Losses(settings, policy, lessons, fit, seed=seed)
+    losses = descend(policy, fit, losses_of.loss, on_step=on_step)
+    tenth = max(1, steps // 10)
+    return {
+        "examples": float(len(experience)),
+        "kept": len(losses_of.kept) / len(experience),
+        "steps": float(steps),
+        "loss_first": sum(losses[:tenth]) / tenth,
+        "loss": sum(losses[-tenth:]) / tenth,
+    }
+
+
+def _sure(settings: WeakToStrong, lessons: Sequence[Example]) -> Sequence[Example]:
+    """Return the lessons whose sources are sure enough."""
+    if not lessons:
+        raise InvalidOption("there is nothing to learn; give at least one lesson")
+    if settings.method != "confident-only":
+        return lessons
+    sure = [lesson for lesson in lessons if lesson.confidence >= settings.min_confidence]
+    if not sure:
+        most = max(lesson.confidence for lesson in lessons)
+        raise InvalidOption(
+            f"no source is sure enough of any of {len(lessons)} labels (at most {most:.2f}"
+            f"); lower min_confidence={settings.min_confidence}, or ask better sources"
+        )
+    return sure
+
+
+class _Losses:
+    """Loss of every step of one fit.
+
+    Args:
+        rules: settings.
+        policy: the student, asked for its own answers.
+        lessons: all that may be taught.
+        fit: steps, and lessons of one step.
+        seed: of their order.
+    """
+
+    def __init__(
+        self,
+        rules: WeakToStrong,
+        policy: Policy,
+        lessons: Sequence[Example],
+        fit: FitSettings,
+        *,
+        seed: int,
+    ) -> None:
+        self._rules = rules
+        self._policy = policy
+        self._lessons = lessons
+        self._fit = fit
+        self._rows = Rows(lessons)
+        sure = torch.tensor(
+            [lesson.confidence if rules.soft_labels else 1.0 for lesson in lessons]
+        )
+        self._sure = sure.to(policy.model.device)
+        self._seed = seed
+        self._order = shuffled_places(len(lessons), fit.batch_size * fit.steps, seed)
+        self._words = one_word(lessons)
+        self._turn = round(rules.warmup_frac * fit.steps)
+        self._own: dict[int, Example] = {}
+        self.kept: Sequence[int] = range(len(lessons))
+
+    def loss(self, model: PreTrainedModel, step: int) -> torch.Tensor:
+        """Return what is minimised at a step."""
+        rules, batch = self._rules, self._fit.batch_size
+        if rules.method == "confident-only" and step == self._turn and rules.keep_share < 1:
+            self._leave_out(model, step)
+        places = self._order[step * batch : (step + 1) * batch]
+        weight = self._weight(step)
+        if self._words is not None and (weight or rules.soft_labels):
+            return self._of_words(model, places, self._words, weight=weight)
+        if weight:
+            return self._of_texts(model, places, step, weight=weight)
+        nats, real = self._rows.token_losses(model, places)
+        return mean_over_tokens(nats, real, self._sure[places])
+
+    def _weight(self, step: int) -> float:
+        """Return how much own answers count at a step."""
+        if self._rules.method != "confidence":
+            return 0.0
+        return self._rules.aux_coef * min(1.0, step / self._turn if self._turn else 1.0)
+
+    def _of_words(
+        self,
+        model: PreTrainedModel,
+        places: torch.Tensor,
+        words: torch.Tensor,
+        *,
+        weight: float,
+    ) -> torch.Tensor:
+        """Return the loss of one-word answers, own ones read from the same pass."""
+        logits, ids = self._rows.read(model, places)
+        words = words.to(logits.device)
+        scores = logits[:, 0].log_softmax(dim=-1)[:, words]
+        labels = torch.searchsorted(words, ids[:, 0].contiguous())
+        first = class_losses(scores, labels, self._sure[places], weight)
+        if ids.shape[1] == 1:
+            return first.mean()
+        end = torch.nn.functional.cross_entropy(
+            logits[:, 1], ids[:, 1], ignore_index=-100, reduction="sum"
+        )
+        return (first.sum() + end) / (len(first) + (ids[:, 1] >= 0).sum())
+
+    def _of_texts(
+        self, model: PreTrainedModel, places: torch.Tensor, step: int, *, weight: float
+    ) -> torch.Tensor:
+        """Return the loss of longer answers: labels and own answers are rows alike."""
+        if not self._own or step % self._rules.refresh_steps == 0:
+            self._decode(step)
+        chosen = places.tolist()
+        labels = [self._lessons[place] for place in chosen]
+        own = [self._own[place] for place in chosen]
+        differ = [i for i, (a, b) in enumerate(zip(labels, own, strict=True)) if a != b]
+        # Who says what the label says is one row instead of two.
+        rows = Rows([*labels, *[own[i] for i in differ]])
+        nats, real = rows.token_losses(model, torch.arange(len(rows)))
+        of_labels = (1.0 - weight) * self._sure[places] + weight
+        of_labels[differ] -= weight
+        both = torch.cat([of_labels, torch.full_like(of_labels[: len(differ)], weight)])
+        return mean_over_tokens(nats, real, both)
+
+    def _decode(self, step: int) -> None:
+        """Ask the student for its own answers to what the next steps are about."""
+        batch, ahead = (
+            self._fit.batch_size,
+            self._rules.refresh_steps - step % self._rules.refresh_steps,
+        )
+        coming = self._order[step * batch : (step + ahead) * batch]
+        places = sorted(set(coming.tolist()))
+        longest = max(len(lesson.completion_ids) for lesson in self._lessons) + _ROOM
+        prompts = [self._lessons[place].prompt_ids for place in places]
+        said = greedy_answers(self._policy, prompts, longest)
+        self._own = {
+            # Who does not come to an end has no answer of its own: the label stands.
+            place: self._lessons[place]._replace(completion_ids=ids)
+            if ids
+            else self._lessons[place]
+            for place, ids in zip(places, said, strict=True)
+        }
+
+    @torch.no_grad()
+    def _leave_out(self, model: PreTrainedModel, step: int) -> None:
+        """Go on with the lessons of the smallest losses."""
+        losses: list[float] = []
+        for places in torch.split(torch.arange(len(self._lessons)), 256):
+            nats, real = self._rows.token_losses(model, places)
+            losses += (nats.sum(1) / real.sum(1)).tolist()
+        groups = [
+            lesson.completion_ids[0] if self._words is not None else None
+            for lesson in self._lessons
+        ]
+        self.kept = smallest_losses(losses, self._rules.keep_share, groups)
+        batch, left = self._fit.batch_size, self._fit.steps - step
+        again = shuffled_places(len(self.kept), batch * left, mix(self._seed, step))
+        order = torch.as_tensor(self.kept)[again]
+        self._order = torch.cat([self._order[: step * batch], order])

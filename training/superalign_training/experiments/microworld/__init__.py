@@ -1,0 +1,28 @@
+"""What measures the microworld itself: its requests counted out, its words varied.
+
+`coverage.Survey` and `critic_report.CriticProbes` are evaluations (``evaluate.also=``),
+`ladder` is the world that the micro rungs were pre-trained in, and the experiments use the
+rest.
+"""
+
+from superalign_env.errors import InvalidOption
+from superalign_env.protocols import Scenario
+
+MICROWORLD = "microworld"
+
+
+def require_microworld(scenario: Scenario[object], what: str) -> None:
+    """Raise unless the tasks of a scenario are of the microworld.
+
+    Args:
+        scenario: of the run.
+        what: cannot be done elsewhere, for the message.
+
+    Raises:
+        InvalidOption: they are not.
+    """
+    if not scenario.source.id.startswith(MICROWORLD):
+        raise InvalidOption(
+            f"{what} is possible in the microworld only, and the tasks of {scenario.id} are "
+            f"of {scenario.source.id}; leave it out"
+        )

@@ -1,0 +1,127 @@
+"""Everything that is measured of a critic on held-out requests of the microworld."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, cast
+
+from superalign_env.asking import Anyone
+from superalign_env.errors import InvalidOption
+from superalign_env.protocols import Agent, Scenario
+from superalign_env.seeding import generator, mix
+from superalign_env.types import Episode, Metric, Role, Seat, Split, Task, role_of
+from superalign_scenarios.microworld.source import MicroWorld
+from superalign_scenarios.red_team.faults import fault_kind
+from superalign_training.evaluation import critics
+from superalign_training.evaluation.own import EvaluationContext
+from superalign_training.experiments.microworld import (
+    critic_probes,
+    critiques,
+    require_microworld,
+)
+from superalign_training.experiments.microworld.scenes import Scenes
+from superalign_training.loop.parts import PLANTED, parts_of
+from superalign_training.sections import Plural, Section
+
+
+class CriticProbes(Section):
+    """What the final critic is worth: planted answers, and probes that vary one thing.
+
+    Calibration, faults that are not there, order, length, and what its critiques are worth.
+    """
+
+    id: Literal["microworld-critics"] = "microworld-critics"
+    when: ClassVar[Literal["end"]] = "end"
+    cases: Plural = 200
+    """Requests of each probe."""
+
+    def check(self, scenario: Scenario[Any]) -> None:
+        """Raise unless requests can be varied, and answers planted."""
+        require_microworld(scenario, "varying a request")
+        parts = parts_of(scenario)
+        if not parts.can(PLANTED):
+            raise InvalidOption(f"{parts.lacks(PLANTED)}; leave it out")
+
+    def cost(self) -> dict[str, float]:
+        """Return episodes and replies at most."""
+        return {"episodes": self.cases, "replies": 12.0 * self.cases}
+
+    def __call__(self, context: EvaluationContext) -> list[Metric]:
+        """Let the critic judge planted answers, and probe it."""
+        scenario = context.scenario("planted")
+        parts = parts_of(scenario)
+        critic, learner = (
+            cast(Agent, context.lineup[role]) for role in (parts.judges, parts.answers)
+        )
+        # In planted cases nobody but the critics is ever asked.
+        agents: dict[Role | Seat, Anyone] = {
+            role_of(seat): critic for seat in scenario.seats
+        }
+        named = [context.recorded(role) for role in (parts.judges, parts.answers)]
+        pair = Pair(critic, learner, *named)
+        return critic_report(
+            pair,
+            context.play(scenario, agents, self.cases),
+            split=context.split,
+            cases=self.cases,
+            seed=context.seed("probes"),
+            tags={"split": context.split},
+        )
+
+
+class Pair(NamedTuple):
+    """A critic and the learner whose answers it judges, with their names in the record."""
+
+    critic: Agent
+    learner: Agent
+    critic_name: str
+    learner_name: str
+
+
+def critic_report(
+    pair: Pair,
+    planted: Sequence[Episode],
+    *,
+    split: Split = "test",
+    cases: int = 200,
+    seed: int = 0,
+    tags: dict[str, str],
+    step: int = 0,
+) -> list[Metric]:
+    """Return what a critic is worth on held-out requests of the microworld.
+
+    Args:
+        pair: who is measured.
+        planted: episodes of the split with planted answers, judged by the critic.
+        split: of the probes.
+        cases: requests of each probe.
+        seed: of the requests and of the agents' random numbers.
+        tags: of every metric.
+        step: of every metric.
+    """
+    scenes = Scenes(split, seed=seed)
+    one, two = (_requests(tier, split, cases, seed) for tier in (1, 2))
+    probes = {
+        "order": critic_probes.order_bias(pair.critic, scenes, [t.prompt for t in two]),
+        "length": critic_probes.length_bias(pair.critic, scenes, [t.prompt for t in one]),
+    }
+    gain = critiques.critique_gain(pair.learner, pair.critic, scenes, one, seed=seed)
+    found = critiques.as_metrics(
+        gain, learner=pair.learner_name, critic=pair.critic_name, tags=tags, step=step
+    )
+    for name, bias in probes.items():
+        found += critic_probes.as_metrics(
+            bias, name, agent=pair.critic_name, tags=tags, step=step
+        )
+    measures = critics.measured(critics.judged(planted, fault_kind, MicroWorld()))
+    if measures is not None:
+        on_planted = {**tags, "on": "planted"}
+        found += critics.as_metrics(
+            measures, agent=pair.critic_name, tags=on_planted, step=step
+        )
+    return found
+
+
+def _requests(tier: int, split: Split, cases: int, seed: int) -> list[Task]:
+    """Draw requests of one tier, half harmful and half benign in the mean."""
+    world = MicroWorld(tiers=(tier,))
+    rng = generator(mix(seed, tier))
+    return [world.draw(rng, split) for _ in range(cases)]
