@@ -156,6 +156,7 @@ ROUND = (
     "annotate",
     "calibrate",
     "league",
+    "alarms",
 )
 """Stages of a round that train somebody, or decide whom they train with."""
 
