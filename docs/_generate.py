@@ -176,9 +176,10 @@ def written(value: Any) -> str:
     return str(value["id"] if isinstance(value, dict) else value)
 
 
-def section_of(kind: str, name: str) -> str:
-    """Return the settings of something registered that is made of settings."""
-    return table(("key", "default", "meaning"), list(fields(registry.load(kind, name))))
+def section_of(*place: str) -> str:
+    """Return the settings of something registered (kind, id), or of ``module:Class``."""
+    found = registry.load(*place) if len(place) > 1 else loaded(place[0])
+    return table(("key", "default", "meaning"), list(fields(found)))
 
 
 def record_tables() -> str:
@@ -244,23 +245,21 @@ def arguments(docstring: str) -> Iterator[tuple[str, str]]:
         yield found[1], " ".join(found[2].split()).replace("``", "`")
 
 
-def fields(
-    model: type[BaseModel], prefix: str = "", given: BaseModel | None = None
-) -> Iterator[tuple[str, str, str]]:
+def fields(model: type[BaseModel], prefix: str = "", given: Any = None) -> Iterator[Any]:
     """Yield (dotted key, default, meaning) of a model of settings, as its place gives it."""
+    known = {} if given is None else dict(given)
     for name, field in model.model_fields.items():
-        default = field.get_default(call_default_factory=True)
-        if given is not None:
-            default = getattr(given, name)
+        default = known.get(name, field.get_default(call_default_factory=True))
+        inner = default.values() if isinstance(default, dict) else ()
         if isinstance(default, BaseModel):
             yield from fields(type(default), f"{prefix}{name}.", default)
-        else:
+        elif any(isinstance(one, BaseModel) for one in inner):
+            for key, one in default.items():
+                yield from fields(type(one), f"{prefix}{name}.{key}.", one)
+        elif (prefix, name) != (f"alarms.{default}.", "id"):  # else the key says it
             shown = str(default) if isinstance(default, Path) else repr(default)
-            yield (
-                f"`{prefix}{name}`",
-                f"`{shown}`",
-                " ".join((field.description or "").split()),
-            )
+            said = " ".join((field.description or "").split())
+            yield f"`{prefix}{name}`", f"`{shown}`", said
 
 
 def rewritten(page: str) -> str:

@@ -148,7 +148,15 @@ def flip(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # --- a whole round of self-play
 
-ROUND = ("judge", "attack", "supervise", "improve-learner", "calibrate", "league")
+ROUND = (
+    "judge",
+    "attack",
+    "supervise",
+    "improve-learner",
+    "calibrate",
+    "league",
+    "alarms",
+)
 """Stages of a round that train somebody, or decide whom they train with."""
 
 GENERATION = ("gap", "competence", "discover", "conform", "gate")

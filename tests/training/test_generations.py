@@ -10,7 +10,7 @@ from superalign_training.settings import read_settings
 
 HEAD = ["gap", "competence", "discover"]
 TAIL = ["measure", "gate"]
-ROUND = ["attack", "improve-learner", "calibrate"]
+ROUND = ["attack", "improve-learner", "calibrate", "alarms"]
 
 
 def staged(generation=None, **settings):
@@ -84,8 +84,9 @@ def test_self_play_is_the_shorter_list():
     assert [s.name for s in plan(settings)] == [
         "judge",
         "evaluate",
-        *ROUND,
+        *ROUND[:-1],
         "evaluate",
+        "alarms",
         "test",
     ]
 

@@ -1,66 +1,104 @@
 """Hardening learns from planted answers and critics, on the training split, and from no gold."""
 
+import json
+
 import pytest
 
 from superalign_env.errors import InvalidOption
 from superalign_env.making import make_scenario
+from superalign_env.store import Run
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.requests import read
 from superalign_scenarios.microworld.source import MicroWorld
-from superalign_training.attackers import Searcher, SlotPolicy, openings
+from superalign_training.algorithms.fit_settings import FitSettings
+from superalign_training.algorithms.updates.fitting import Rows, fit
+from superalign_training.attackers import Searcher, openings
 from superalign_training.evaluation.likelihood import first_words
 from superalign_training.experience import Example
-from superalign_training.experiments.microworld.siege import requests_grammar
-from superalign_training.hardening import (
-    Council,
-    FitSettings,
-    Hardening,
-    Judged,
-    Ring,
-    Rows,
-    fit,
-    harden,
-    planted_examples,
-)
+from superalign_training.hardening.planted import planted_examples
+from superalign_training.hardening.scoring import ScoredQuery, outcomes_of, score_queries
+from superalign_training.launch.composing import composed
+from superalign_training.loop.chain import Chain, read_memory
+from superalign_training.loop.driver import Interrupted
+from superalign_training.loop.plans import left_out, plan
+from superalign_training.loop.stages.harden import EXAMPLES
 from superalign_training.policy import Policy
+from superalign_training.selfplay import SelfPlay
+from superalign_training.settings import read_settings
+from superalign_training.watching import Silent
 
-TINY = Hardening(
-    planted=64,
-    seeds=40,
-    queries=32,
-    one_answer_first=FitSettings(steps=2, learning_rate=1e-3, batch_size=16),
-    school=FitSettings(steps=3, learning_rate=1e-3, batch_size=16),
-    courses=1,
-    first_course=FitSettings(steps=2, learning_rate=1e-3, batch_size=16),
-    rounds=(FitSettings(steps=2, learning_rate=1e-3, batch_size=16),) * 2,
-)
+COURSE = {"steps": 3, "learning_rate": 1e-3, "batch_size": 16}
+
+TINY = {
+    "planted_cases": 64,
+    "seed_cases": 40,
+    "queries": 32,
+    "critic_warmup": COURSE,
+    "critic_course": COURSE,
+    "max_courses": 1,
+    "learner_warmup": COURSE,
+    "learner_courses": [COURSE],
+}
+
+
+def hardened(run_dir, folder, *, lineup=None, watcher=None, **settings):
+    """The settings of a hardening of seconds, in two rounds."""
+    who = {"id": str(folder), "temperature": 0.0}
+    given = {
+        "seed": 3,
+        "rounds": 2,
+        "judge": {"check_cases": 6},
+        "evaluate": {
+            "cases": 10,
+            "attack_cases": 2,
+            "fresh_queries": 4,
+            "fresh_waves": 2,
+            "family_cases": 0,
+        },
+        **settings,
+    }
+    seats = dict.fromkeys(("attacker", "learner", "critic"), who)
+    return SelfPlay(
+        preset="hardened",
+        run_dir=str(run_dir),
+        lineup={**seats, **(lineup or {})},
+        hardening=TINY,
+        watcher=watcher,
+        **given,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(speaking, tmp_path_factory):
+    path = tmp_path_factory.mktemp("hardened") / "run"
+    hardened(path, speaking).run()
+    return path
 
 
 def policy(folder):
     return Policy.from_reference(str(folder), temperature=0.0)
 
 
-def attackers():
-    return [Searcher(), SlotPolicy(requests_grammar())]
-
-
-def ring_scenario(source="microworld", split="train"):
+def attacked(source="microworld", split="train"):
     return make_scenario("red-team", source=source, split=split, vanilla=0.0, plant=0.0)
 
 
+def seeds_of(views):
+    return [next(t.text for t in view.turns if t.author == "seed") for view in views]
+
+
 def train_queries(count):
-    return [
-        next(t.text for t in view.turns if t.author == "seed")
-        for view in openings(ring_scenario(), count, run=4)
-    ]
+    return seeds_of(openings(attacked(), count, run=4))
 
 
-def test_a_council_expects_the_score_that_its_critic_would_say(speaking):
-    critic = policy(speaking)
-    asked = train_queries(6)
-    judged = Council(ring_scenario(), [critic.agent]).judge(asked)
-    assert len(judged) == 6
-    for one in judged:
+def scored(critic, queries, scenario=None):
+    return score_queries(scenario or attacked(), critic.agent, queries)
+
+
+def test_a_critic_expects_the_score_that_it_would_say(speaking):
+    found = scored(policy(speaking), train_queries(6))
+    assert len(found) == 6
+    for one in found:
         assert one is not None
         assert one.answers == ("comply", "refuse")
         assert all(0 <= score <= 1 for score in one.scores)
@@ -87,67 +125,40 @@ def test_a_sure_critic_is_heard_as_sure(speaking):
         FitSettings(steps=120, learning_rate=1e-2, batch_size=16),
         seed=1,
     )
-    judged = Council(ring_scenario(), [critic.agent]).judge(asked)
-    assert len(judged) == 8
-    assert all(one.best({}) == "refuse" for one in judged)
-    assert all(one.scores[0] < 0.2 and one.scores[1] > 0.8 for one in judged)
+    found = scored(critic, asked)
+    assert len(found) == 8
+    assert all(one.best({}) == "refuse" for one in found)
+    assert all(one.scores[0] < 0.2 and one.scores[1] > 0.8 for one in found)
 
 
-def test_caution_lowers_one_answer():
-    one = Judged("q", None, ("comply", "refuse"), (0.6, 0.5))
+def test_a_penalty_lowers_one_answer():
+    one = ScoredQuery("q", None, ("comply", "refuse"), (0.6, 0.5))
     assert one.best({}) == "comply"
     assert one.best({"comply": 0.2}) == "refuse"
     assert one.score_of("nothing") == 0
 
 
 def test_what_the_rules_refuse_is_not_judged(speaking):
-    council = Council(ring_scenario(), [policy(speaking).agent])
-    assert council.judge(["this is no request"]) == [None]
+    assert scored(policy(speaking), ["this is no request"]) == [None]
 
 
 def test_held_out_requests_cannot_enter_training(speaking):
-    held_out = [
-        next(t.text for t in view.turns if t.author == "seed")
-        for view in openings(ring_scenario(split="test"), 20, run=1)
-    ]
-    council = Council(ring_scenario(), [policy(speaking).agent])
-    assert council.judge(held_out) == [None] * 20
+    held_out = seeds_of(openings(attacked(split="test"), 20, run=1))
+    assert scored(policy(speaking), held_out) == [None] * 20
 
 
-def test_everything_that_is_taught_is_of_the_training_split(speaking, monkeypatch):
-    learner, met = policy(speaking), []
-    judge = Council.judge
-
-    def heard(self, queries):
-        found = judge(self, queries)
-        met.extend(one.query for one in found if one is not None)
-        return found
-
-    monkeypatch.setattr(Council, "judge", heard)
-    harden(
-        learner,
-        new_critic=lambda: policy(speaking),
-        attackers=attackers(),
-        settings=TINY,
-        seed=1,
-    )
-    assert met
-    assert {read(query).split for query in met} == {"train"}
-
-
-def test_flipping_gold_changes_no_lesson_and_no_success_once_critics_are_taught(speaking):
+def test_flipping_gold_changes_no_score_and_no_success_once_critics_are_taught(speaking):
     """Gold reaches critics through planted answers, and nothing else."""
 
-    def lessons(source):
-        scenario = ring_scenario(source)
-        council = Council(scenario, [policy(speaking).agent])
-        views = openings(scenario, 24, run=2)
-        ring = Ring(views, policy(speaking), council)
-        searcher = Searcher()
-        said = searcher.explore(ring.views(0, 24))
-        return said, ring.ask(said), ring.met
+    def met(source):
+        scenario, views = attacked(source), openings(attacked(source), 24, run=2)
+        queries = Searcher().explore(views)
+        found = scored(policy(speaking), queries, scenario)
+        return queries, found, outcomes_of(policy(speaking).agent, found, below=0.5)
 
-    assert lessons(MicroWorld()) == lessons(FlippedGold(MicroWorld()))
+    first = met(MicroWorld())
+    assert any(outcome.valid for outcome in first[2])
+    assert first == met(FlippedGold(MicroWorld()))
 
 
 def test_critics_learn_from_what_was_planted(speaking):
@@ -161,19 +172,108 @@ def test_critics_learn_from_what_was_planted(speaking):
     assert {e.sources for e in every} == {("planted",)}
 
 
-def test_hardening_is_the_same_again(speaking):
-    def hardened():
-        learner = policy(speaking)
-        found = harden(
-            learner,
-            new_critic=lambda: policy(speaking),
-            attackers=attackers(),
-            settings=TINY,
-            seed=5,
-        )
-        return learner.hash, found.success, found.asked
+def test_the_preset_plans_stages_on_the_driver():
+    settings = read_settings(composed(["preset=hardened", "hardening.queries=64"]))
+    assert settings.hardening.queries == 64
+    names = [planned.name for planned in plan(settings)]
+    assert names == [
+        *("judge", "evaluate", "imitate"),
+        *(("harden", "evaluate", "alarms") * 4),
+        "test",
+    ]
+    assert "courses of its own" in left_out(settings)[0]
 
-    assert hardened() == hardened()
+
+@pytest.mark.parametrize(
+    "words, match",
+    [
+        (["train.critic=null"], "teaches the critic"),
+        (["lineup.critic=keyword"], "teaches the critic"),
+        (["generations=2"], "is for rounds"),
+        (
+            ["scenario=errand", "lineup.learner=micro/0", "train.learner=ppo"],
+            "errand cannot be hardened",
+        ),
+    ],
+)
+def test_what_cannot_be_hardened_is_refused_before_anything_starts(words, match, tmp_path):
+    settings = read_settings(composed(["preset=hardened", *words]))
+    run = SelfPlay.of(settings.model_copy(update={"run_dir": tmp_path / "run"}))
+    with pytest.raises(InvalidOption, match=match):
+        run.run()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_key_that_hardening_does_not_have_is_named():
+    with pytest.raises(InvalidOption, match="quries"):
+        read_settings(composed(["preset=hardened", "hardening.quries=64"]))
+
+
+def test_everything_that_is_taught_is_of_the_training_split(whole):
+    with Run.open(whole, readonly=True) as run:
+        chain = Chain.from_plain(run.stages.all()[-1].outputs["chain"])
+        memory = read_memory(run.path, chain.memories[EXAMPLES])
+    assert len(memory["seeds"]) == 40
+    asked = [query for query, _, _ in memory["queries"]]
+    assert len(asked) > 32
+    assert {read(query).split for query in asked} == {"train"}
+
+
+def test_a_hardening_is_recorded_and_reported_as_any_run(whole):
+    with Run.open(whole, readonly=True) as run:
+        stages = run.stages.all()
+        first, last = (
+            Chain.from_plain(s)
+            for s in (stages[0].inputs["chain"], stages[-1].outputs["chain"])
+        )
+        assert all(
+            first.policies[role].weights != last.policies[role].weights
+            for role in ("attacker", "learner", "critic")
+        )
+        for name in ("attack.success", "attack.valid"):
+            rows = run.metrics.read(name, tags={"by": "verdicts"})
+            assert [row.metric.step for row in rows] == [1, 2]
+        roles = {row.metric.tags["role"] for row in run.metrics.read("train/loss")}
+        assert roles == {"critic", "learner"}
+        assert run.metrics.read("verdicts.accuracy", tags={"on": "planted"})
+    told = json.loads((whole / "summary.json").read_text())["told"]
+    assert told["planted"] == 64 + 6
+    assert told["labels"] == 0
+
+
+class Stopping(Silent):
+    """Presses Ctrl-C when a stage has begun for the n-th time."""
+
+    def __init__(self, stage, times):
+        self.stage, self.left = stage, times
+
+    def begin(self, moment):
+        self.left -= moment.stage == self.stage
+        if moment.stage == self.stage and not self.left:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stage, times", [("imitate", 1), ("harden", 2)])
+def test_a_hardening_that_was_interrupted_ends_as_one_that_was_not(
+    whole, speaking, tmp_path, stage, times
+):
+    path = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        hardened(path, speaking, watcher=Stopping(stage, times)).run()
+    hardened(path, speaking).run(resume=True)
+
+    def left(folder):
+        with Run.open(folder, readonly=True) as run:
+            return [stage.outputs for stage in run.stages.all()]
+
+    assert left(path) == left(whole)
+
+
+def test_without_an_attacker_that_learns_the_search_attacks_alone(speaking, tmp_path):
+    hardened(tmp_path / "run", speaking, lineup={"attacker": "search"}, rounds=1).run()
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        (valid,) = run.metrics.read("attack.valid", tags={"by": "verdicts"})
+        assert valid.metric.n == TINY["queries"]
 
 
 def test_fitting_lowers_the_loss_and_ignores_padding(speaking):
@@ -185,17 +285,17 @@ def test_fitting_lowers_the_loss_and_ignores_padding(speaking):
     assert rows.labels[0].tolist()[len(ids[0]) :] == [-100] * (len(ids[1]) - len(ids[0]))
 
 
-def test_an_answer_that_was_favoured_while_taught_is_said_less_afterwards(speaking):
-    """Half of the lessons say either: only the favour decides what is said."""
+def test_an_answer_whose_logit_was_raised_while_taught_is_said_less_afterwards(speaking):
+    """Half of the examples say either: only the adjustment decides what is said."""
 
-    def comply(favour):
+    def comply(nats):
         pupil = policy(speaking)
-        view = Council(ring_scenario(), [pupil.agent]).judge(train_queries(1))[0].view
+        view = scored(pupil, train_queries(1))[0].view
         said = {word: pupil.reply_ids(view, word) for word in ("comply", "refuse")}
         rows = Rows([Example(pupil.prompt_ids(view), ids) for ids in said.values()])
-        nats = {said["comply"][0]: favour}
+        adjusted = {said["comply"][0]: nats}
         course = FitSettings(steps=60, learning_rate=1e-2, batch_size=2)
-        fit(pupil, rows, course, seed=1, logit_bias=nats)
+        fit(pupil, rows, course, seed=1, logit_bias=adjusted)
         return first_words(pupil.agent, [view], ("comply",)).probability[0, 0]
 
     assert comply(0.0) == pytest.approx(0.5, abs=0.1)

@@ -198,10 +198,12 @@ def test_a_role_that_is_paid_nothing_cannot_learn_from_pay():
 
 def test_what_is_left_out_is_said_in_a_line_each():
     lines = left_out(chosen("lineup.critic=keyword", "train.attacker=null"))
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert "attack is left out: the attacker (micro/3)" in lines[0]
     assert "judge and calibrate are left out: the critic (keyword)" in lines[1]
-    assert left_out(chosen()) == []
+    assert "alarms off for lack of data" in lines[2]
+    (alone,) = left_out(chosen())
+    assert "untaught-critic" in lines[2] and "untaught-critic" not in alone
 
 
 # ---------------------------------------------------------------- runs
@@ -224,7 +226,14 @@ def test_two_cooperating_roles_learn(speaking, tmp_path):
             "guesser": {"id": "grpo", "steps": 2, "batch_size": 4, "num_generations": 4},
         },
     )
-    assert stages == ["evaluate", "improve-giver", "improve-guesser", "evaluate", "test"]
+    assert stages == [
+        "evaluate",
+        "improve-giver",
+        "improve-guesser",
+        "evaluate",
+        "alarms",
+        "test",
+    ]
     assert changed == {"giver", "guesser"}
 
 
@@ -278,14 +287,14 @@ def test_a_scenario_that_declares_who_judges_has_its_verdicts_measured(speaking,
         "train": {"learner": {"id": "reinforce", "steps": 1, "batch_size": 4}},
     }
     stages, _ = trained(tmp_path / "run", **chosen)
-    assert stages == ["evaluate", "improve-learner", "evaluate", "test"]
+    assert stages == ["evaluate", "improve-learner", "evaluate", "alarms", "test"]
     with Run.open(tmp_path / "run", readonly=True) as run:
         for name in ("verdicts.accuracy", "verdicts.brier"):
             measured = run.metrics.read(name)
             assert len(measured) == 4
             assert {m.metric.tags["role"] for m in measured} == {"critic"}
             assert all(m.metric.n == 5 * BRIEF["cases"] for m in measured)
-    assert left_out(read_settings(chosen)) == [
+    assert left_out(read_settings(chosen))[:-1] == [
         "attack is left out: interrogation-v0 declares no fact queries, no variant attacked",
     ]
     plain = chosen | {"scenario": "echo", "lineup": {"speaker": "micro/0"}}
@@ -367,7 +376,7 @@ def test_red_team_trains_against_a_frozen_critic_and_a_scripted_attacker(
         train={"learner": {"id": "reinforce", "steps": 1, "batch_size": 8}},
         budget=0.2,
     )
-    assert stages == ["evaluate", "improve-learner", "evaluate", "test"]
+    assert stages == ["evaluate", "improve-learner", "evaluate", "alarms", "test"]
     with Run.open(tmp_path / "run", readonly=True) as run:
         chain = run.stages.all()[-1].outputs["chain"]["policies"]
     assert set(chain) == {"learner"}

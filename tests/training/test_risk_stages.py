@@ -365,9 +365,9 @@ def test_without_an_accepted_generation_the_chain_goes_back_to_its_start(
 
 def alarmed(model, action):
     """Settings under which the undecided learner refuses too much."""
-    rules = {"threshold": 0.0, "action": action}
+    rules = {"threshold": 0.0, "action": action, "min_samples": 1}
     alone = {"people": 16, "floor": 0.0, "broken": 1.0}  # nothing else rejects it
-    return settings(model, alarms={"over_refusal": rules, "least": 1}, gate=alone)
+    return settings(model, alarms={"over-refusal": rules}, gate=alone)
 
 
 def test_an_alarm_may_demand_the_roll_back(speaking, tmp_path):

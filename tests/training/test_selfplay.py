@@ -24,6 +24,7 @@ NAMES = [
     "improve-learner",
     "calibrate",
     "evaluate",
+    "alarms",
     "test",
 ]
 
@@ -64,7 +65,7 @@ def test_every_stage_is_recorded_with_what_it_found_and_left(whole):
             assert after.inputs["chain"] == before.outputs["chain"]
         assert len({stage.rng["seed"] for stage in stages}) == len(stages)
         assert run.info.status == "done"
-        assert all(run.count(stage=s.id) for s in stages)
+        assert all(run.count(stage=s.id) for s in stages if s.name != "alarms")
         assert validate(run) == []
 
 
@@ -87,7 +88,8 @@ def test_a_critic_that_may_be_a_coin_raises_an_alarm(whole):
     with Run.open(path, readonly=True) as run:
         checked = run.metrics.read("verdicts.accuracy", stage="0001-judge")[0].metric
         raised = run.events.read(kind="alarm.untaught-critic")
-    assert [alarm.stage for alarm in raised] == ["0001-judge"] * (checked.low <= 0.5)
+    early = [alarm.stage for alarm in raised if alarm.stage == "0001-judge"]
+    assert early == ["0001-judge"] * (checked.low <= 0.5)
     assert raised, "six answers cannot tell a critic of two steps from a coin"
 
 
@@ -261,8 +263,8 @@ def test_resume_needs_a_run(speaking, tmp_path, small):
 def test_the_plan_grows_by_the_same_stages_for_every_round():
     stages = [(p.name, p.round) for p in plan(Settings(rounds=3))]
     assert stages[:2] == [("judge", 0), ("evaluate", 0)]
-    assert stages[2:6] == [(name, 1) for name in NAMES[2:6]]
-    assert stages[10:] == [(name, 3) for name in NAMES[2:]]
+    assert stages[2:7] == [(name, 1) for name in NAMES[2:7]]
+    assert stages[12:] == [(name, 3) for name in NAMES[2:]]
 
 
 def cli(*words):

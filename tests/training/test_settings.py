@@ -1,9 +1,12 @@
 """Settings: checked at once, frozen, and the same on the command line."""
 
+from pathlib import Path
+
 import pytest
 
 from superalign_env.errors import InvalidOption
-from superalign_training.launch.composing import FOLDER, composed
+from superalign_training import conf
+from superalign_training.launch.composing import composed
 from superalign_training.settings import Settings, read_settings
 
 
@@ -76,7 +79,9 @@ def test_overrides_reach_every_level():
 
 
 def test_every_preset_makes_sense():
-    presets = {path.stem for path in (FOLDER / "preset").glob("*.yaml")}
+    presets = {
+        path.stem for path in Path(conf.__file__).parent.joinpath("preset").glob("*.yaml")
+    }
     assert {"chain", "demo", "quick"} <= presets
     for preset in presets:
         read_settings(composed([f"preset={preset}"]))

@@ -18,7 +18,7 @@ from superalign_training.experiments.microworld.siege import (
 )
 from superalign_training.experiments.robustness import EXPERIMENT, FROZEN
 from superalign_training.experiments.robustness_report import picture, reduce
-from superalign_training.hardening import Hardening
+from superalign_training.hardening.settings import Hardening
 from superalign_training.policy import Policy
 
 
@@ -140,7 +140,7 @@ def test_a_run_whose_attackers_fail_against_the_untuned_learner_is_void():
 
 def test_the_claim_is_made_from_ten_unspent_seeds():
     assert len(EXPERIMENT.seeds.claim) == 10
-    assert min(EXPERIMENT.seeds.claim) >= 200
+    assert min(EXPERIMENT.seeds.claim) >= 210
     assert EXPERIMENT.conditions["hardened"] == FROZEN
 
 

@@ -9,7 +9,7 @@ import msgspec
 from pydantic import BaseModel
 
 from superalign_env import registry
-from superalign_env.errors import SuperalignError, UnknownId
+from superalign_env.errors import InvalidOption, SuperalignError, UnknownId, hint, nearest
 from superalign_env.lookup import named_object, scenario_id
 from superalign_env.types import Role, role_of
 from superalign_training.algorithms.algorithm import Algorithm, experience_kinds
@@ -30,6 +30,9 @@ PRESET = (*FREE, "budget", "people")
 
 PERSON = "human"
 """``lineup.critic=human``: a person takes the turns of a seat."""
+
+BY_SCENARIO = "by_scenario"
+"""Key of a preset: scenario → what it changes of lineup and algorithms there."""
 
 OBJECT = "object:"
 """``object:module.Class``: an agent that was given as a Python object."""
@@ -164,6 +167,43 @@ def scenario_preset(scenario: str) -> Mapping[str, Any]:
         return {}
     found: dict[str, Any] = msgspec.yaml.decode(path.read_bytes())
     return found
+
+
+def preset_settings(name: str, scenario: str = "") -> dict[str, Any]:
+    """Return what a preset sets, with what it sets for a scenario alone.
+
+    Args:
+        name: of a file in ``conf/preset``.
+        scenario: id; the part by scenario is left as it is when empty.
+
+    Raises:
+        InvalidOption: there is no such preset.
+        UnknownId: there is no such scenario.
+    """
+    path = Path(__file__).parent / "conf" / "preset" / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        said = hint(nearest(name, known), known)
+        raise InvalidOption(f"there is no preset {name}; {said}")
+    found: dict[str, Any] = msgspec.yaml.decode(path.read_bytes()) or {}
+    if scenario:
+        chosen = found.pop(BY_SCENARIO, {}).get(plain_name(scenario), {})
+        found = merged(found, chosen)
+    return found
+
+
+def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with changes: sections key by key, all else as a whole."""
+    both = {key: settings[key] for key in changes if key in settings}
+    return {
+        **settings,
+        **{
+            key: merged(both[key], value)
+            if isinstance(both.get(key), Mapping) and isinstance(value, Mapping)
+            else value
+            for key, value in changes.items()
+        },
+    }
 
 
 def filled(given: Mapping[str, Any]) -> dict[str, Any]:

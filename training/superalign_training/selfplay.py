@@ -37,7 +37,13 @@ from superalign_training.evaluation.outcome_summary import (
 )
 from superalign_training.evaluation.refusals import ASKED
 from superalign_training.evaluation.summary import Summary, summarise
-from superalign_training.lineup import LEARNER, OBJECT, AgentReference
+from superalign_training.lineup import (
+    LEARNER,
+    OBJECT,
+    AgentReference,
+    merged,
+    preset_settings,
+)
 from superalign_training.loggers import Logging, make_loggers, referred
 from superalign_training.loop.cast import first_policies
 from superalign_training.loop.chain import Chain, first_chain
@@ -67,6 +73,7 @@ class SelfPlay:
 
     Args:
         scenario: id of a scenario.
+        preset: what settings start from: ``hardened``, ``quick`` …
         lineup: role or seat → who holds it: an agent reference (``micro/3``, a folder,
             ``keyword``), a mapping with an ``id`` and options of the agent, among them
             ``adapter`` (LoRA), or an agent itself. A `Learner` is copied: the one given
@@ -87,6 +94,7 @@ class SelfPlay:
         self,
         scenario: str = "red-team",
         *,
+        preset: str = "default",
         lineup: Mapping[Role | Seat, AgentReference | Anyone] | None = None,
         train: Mapping[Role, Any] | None = None,
         people: Mapping[str, Any] | None = _SCENARIOS,
@@ -96,13 +104,10 @@ class SelfPlay:
     ) -> None:
         named, self._objects = _referred(lineup or {})
         log_to, self._loggers = referred(settings.pop("log_to", None))
-        given = {
-            **settings,
-            "log_to": log_to,
-            "scenario": scenario,
-            "lineup": named,
-            "train": dict(train or {}),
-        }
+        given = merged(preset_settings(preset, scenario), settings)
+        for free, chosen in (("lineup", named), ("train", train or {})):
+            given[free] = {**given.get(free, {}), **chosen}
+        given |= {"scenario": scenario, "log_to": log_to}
         if budget is not None:
             given["budget"] = budget
         if people is None:
@@ -138,6 +143,7 @@ class SelfPlay:
             torch.set_num_threads(settings.threads)
         residents = Residents(self._objects)
         require_lineup(settings, residents)  # before any folder
+        stages = plan(settings)
         policies = first_policies(settings, residents)
         raised = settings.raised if settings.generations else ""
         shared = {r: settings.holder(r) for r in policies if settings.holder(r) != r}
@@ -145,7 +151,7 @@ class SelfPlay:
             try:
                 drive(
                     run,
-                    plan(settings),
+                    stages,
                     first=lambda: first_chain(run, policies, holders=shared, raised=raised),
                     watcher=self._watcher,
                     failures=settings.failures,

@@ -1,7 +1,6 @@
 """Every setting of a self-play run: frozen, checked at construction, no second definition.
 
-The command line shows exactly these keys. Objects below the loop take plain arguments;
-only stages read settings.
+The command line shows exactly these keys. Objects below the loop take plain arguments.
 """
 
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from pydantic import (
 
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.types import Role
-from superalign_training.alarms.settings import Alarms
+from superalign_training.alarms import AlarmRules, check_alarms, default_alarms
 from superalign_training.algorithms.making import AnyAlgorithm, OnPolicy, Supervised
 from superalign_training.algorithms.own import Own
 from superalign_training.algorithms.sft import Sft
@@ -28,6 +27,7 @@ from superalign_training.evaluation.settings import Capability, Evaluate
 from superalign_training.gap.adaptive import Adaptive
 from superalign_training.gap.level import Level
 from superalign_training.gap.making import GapRule
+from superalign_training.hardening.settings import Hardening
 from superalign_training.league.settings import LeagueSettings
 from superalign_training.lineup import (
     PRESET,
@@ -166,13 +166,16 @@ class Settings(Section):
     discover: Discover = Discover()
     conform: Conform = Conform()
     gate: Gate = Gate()
-    alarms: Alarms = Alarms()
+    alarms: AlarmRules = Field(default_factory=default_alarms)
+    """Alarm → its settings: ``alarms.collapse.action=stop``. One of a plug-in has to be named."""
     capability: Capability = Capability()
     judge: Judge = Judge()
     attack: Attack = Attack()
     supervise: Supervise | None = None
     """How the learner is taught by what critics and people said, before it learns from
     rewards: ``{algorithm: {id: dpo}, cases: 64}``; not at all when null."""
+    hardening: Hardening | None = None
+    """Adversarial training in place of the usual rounds (``preset=hardened``); null: none."""
     calibrate: Calibrate = Calibrate()
     league: LeagueSettings = LeagueSettings()
     evaluate: Evaluate = Evaluate()
@@ -219,6 +222,7 @@ class Settings(Section):
             raise ValueError(
                 "rounds=0 plays nothing; set rounds or generations to 1 or more"
             )
+        check_alarms(self.alarms, generations=self.generations)
         return self
 
     @model_validator(mode="after")

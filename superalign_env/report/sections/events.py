@@ -1,6 +1,5 @@
 """Gate, alarms and what else happened to the run as a whole."""
 
-from superalign_env.report.alarms import SAID
 from superalign_env.report.document import Document
 from superalign_env.report.markup import Child, element, folded, table
 from superalign_env.report.names import Names, generation
@@ -66,7 +65,7 @@ def _row(
         badge(kind if title == "Other events" else _word(kind)),
         "" if stage is None else _place(stage),
         None if action is None else badge(str(action)),
-        SAID.get(kind, "") if reason is None else str(reason),
+        "" if reason is None else str(reason),
         evidence(said, called) if said else None,
     )
 

@@ -83,7 +83,10 @@ def write_generation(run, number, *, accepted, parent):
     said = {"reason": reason, "findings": found, "agent": after}
     run.events.add(Event(verdict, evidence=said), stage=stage.id)
     run.events.add(
-        Event("alarm.imitation", evidence={"action": "warn", "rate": 0.9, "who": HOSTILE}),
+        Event(
+            "alarm.imitation",
+            evidence={"action": "warn", "rate": 0.9, "who": HOSTILE, "reason": "it copies"},
+        ),
         stage=stage.id,
     )
     run.stages.finish(stage.id)

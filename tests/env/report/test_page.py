@@ -4,7 +4,6 @@ import base64
 import hashlib
 import html.parser
 import re
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -13,7 +12,6 @@ from superalign_env.cli import build
 from superalign_env.errors import InvalidOption, RecordError
 from superalign_env.figures import Dot, Line, Panel
 from superalign_env.report import write_report
-from superalign_env.report.alarms import SAID
 from superalign_env.report.charts import GROUPS
 from superalign_env.report.multiples import multiples
 from superalign_env.report.names import bracketed
@@ -263,13 +261,8 @@ def test_headlines_stand_open_and_other_measures_are_folded(outline, page):
 
 
 def test_an_alarm_says_what_it_means(outline):
-    assert SAID["alarm.imitation"] in outline.text
+    assert "it copies" in outline.text
     assert "3 alarms went off: imitation." in outline.text
-
-
-def test_every_alarm_that_the_pages_name_is_explained():
-    named = (Path(__file__).parents[3] / "docs" / "risks.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"`(alarm\.[a-z-]+)`", named)) == set(SAID)
 
 
 @pytest.mark.parametrize(

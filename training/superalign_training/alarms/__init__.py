@@ -1,21 +1,40 @@
 """Alarms: what goes wrong in training before anything else shows it.
 
-Pure functions of what signals and behaviour show; the truth is not asked.
+Pure functions of gold-free statistics; one that reads the truth says so, and only warns.
 """
 
-from superalign_training.alarms.alarm import Alarm, Labelled, Seen, Speech
-from superalign_training.alarms.settings import Action, Alarms, Watch
-from superalign_training.alarms.watch import CHECKS, Raised, raised
+from superalign_training.alarms.alarm import (
+    Action,
+    Alarm,
+    AlarmSettings,
+    Answers,
+    Labelled,
+    Statistics,
+    Trigger,
+)
+from superalign_training.alarms.watch import (
+    AlarmRules,
+    Raised,
+    check_alarms,
+    default_alarms,
+    make_alarm,
+    raised,
+    unfed,
+)
 
 __all__ = [
-    "CHECKS",
     "Action",
     "Alarm",
-    "Alarms",
+    "AlarmRules",
+    "AlarmSettings",
+    "Answers",
     "Labelled",
     "Raised",
-    "Seen",
-    "Speech",
-    "Watch",
+    "Statistics",
+    "Trigger",
+    "check_alarms",
+    "default_alarms",
+    "make_alarm",
     "raised",
+    "unfed",
 ]

@@ -1,49 +1,181 @@
-"""Every alarm by name, and which of them are raised."""
+"""Alarms of a run: made from settings, checked, and read all at once."""
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple, cast
 
-from superalign_training.alarms.alarm import Alarm, Seen
-from superalign_training.alarms.behaviour import behaviour_gap, collapse, trend_break
-from superalign_training.alarms.labels import collusion, divergence, over_refusal
-from superalign_training.alarms.learning import imitation, non_salient
-from superalign_training.alarms.settings import Action, Alarms, Watch
+from pydantic import BaseModel, PlainSerializer, PlainValidator
 
-Check = Callable[[Seen, float, int], Alarm | None]
-"""(what is seen, threshold, least number of observations) → an alarm, or none."""
+from superalign_env import registry
+from superalign_env.errors import InvalidOption, SuperalignError
+from superalign_env.types import Metric
+from superalign_training import PLUGINS
+from superalign_training.alarms.alarm import Action, Alarm, Statistics
+from superalign_training.registered import make_registered, plain_registered
 
-CHECKS: Mapping[str, Check] = {
-    "imitation": lambda seen, at, n: imitation(seen.sights, threshold=at, least=n),
-    "collapse": lambda seen, at, n: collapse(seen.speech, threshold=at, least=n),
-    "non-salient": lambda seen, at, n: non_salient(seen.sights, threshold=at),
-    "over-refusal": lambda seen, at, n: over_refusal(seen.labelled, threshold=at, least=n),
-    "divergence": lambda seen, at, n: divergence(seen.labelled, threshold=at, least=n),
-    "collusion": lambda seen, at, n: collusion(
-        seen.labelled, seen.missed, threshold=at, least=n
-    ),
-    "behaviour-gap": lambda seen, at, n: behaviour_gap(
-        seen.trained_on, seen.held_out, threshold=at, least=n
-    ),
-    "trend-break": lambda seen, at, n: trend_break(seen.series, threshold=at),
-}
-"""Kind → how it is checked; its settings bear the same name."""
+KIND = "alarm"
+
+AlarmReference = Mapping[str, Any] | Alarm
+"""``{threshold: 0.3, action: stop}``, or an alarm that is made already."""
+
+_GENTLE = ("off", "warn")
+"""What an alarm may do that reads the truth."""
 
 
 class Raised(NamedTuple):
-    """An alarm, and what shall happen."""
+    """An alarm that was raised."""
 
-    alarm: Alarm
+    id: str
+    value: float
+    threshold: float
     action: Action
+    line: str
+    """What it means, as the registry says."""
+    evidence: Mapping[str, Any]
 
 
-def raised(seen: Seen, rules: Alarms) -> list[Raised]:
-    """Return the alarms that what is seen raises, in a fixed order."""
+def raised(
+    alarms: Mapping[str, Alarm], statistics: Statistics, truth: Sequence[Metric] = ()
+) -> list[Raised]:
+    """Return the alarms that statistics raise, in a fixed order.
+
+    Args:
+        alarms: id → alarm.
+        statistics: of a round or generation, without the truth.
+        truth: what evaluation by the truth measured; for those with ``reads_truth`` only.
+
+    Raises:
+        InvalidOption: an alarm failed.
+    """
     found = []
-    for kind, check in CHECKS.items():
-        watch: Watch = getattr(rules, kind.replace("-", "_"))
-        if watch.action == "off":
+    for name, alarm in sorted(alarms.items()):
+        if alarm.action == "off":
             continue
-        alarm = check(seen, watch.threshold, rules.least)
-        if alarm is not None:
-            found.append(Raised(alarm, watch.action))
+        known = statistics._replace(truth=truth if alarm.reads_truth else ())
+        try:
+            trigger = alarm.check(known)
+        except Exception as error:  # whatever a plug-in raises
+            raise InvalidOption(
+                f"the alarm {name} failed ({type(error).__name__}: {error}); mend it, or leave "
+                f"it out with alarms.{name}.action=off"
+            ) from error
+        if trigger is not None:
+            row = (name, trigger.value, alarm.threshold, alarm.action, _line(alarm))
+            found.append(Raised(*row, trigger.evidence))
     return found
+
+
+def unfed(alarms: Mapping[str, Alarm], known: Iterable[str]) -> dict[str, list[str]]:
+    """Return alarm → the statistics that it needs and does not get.
+
+    Args:
+        alarms: id → alarm; those that are off are left out.
+        known: fields of `Statistics`.
+    """
+    fields = set(known)
+    lacking = {
+        name: [field for field in alarm.needs if field not in fields]
+        for name, alarm in sorted(alarms.items())
+        if alarm.action != "off"
+    }
+    return {name: fields for name, fields in lacking.items() if fields}
+
+
+def make_alarm(name: str, reference: AlarmReference | None = None) -> Alarm:
+    """Return a checked alarm.
+
+    Args:
+        name: id of the registry, with ``_`` or ``-``; or anything where the settings name an
+            id, which may be ``module:Class``.
+        reference: its settings, or an alarm, which is returned as is.
+
+    Raises:
+        UnknownId: nothing is called so; names the nearest ids.
+        InvalidOption: names every wrong key, its value and what is allowed.
+    """
+    made: Any = reference
+    if reference is None or isinstance(reference, Mapping):
+        settings = {"id": name.replace("_", "-"), **(reference or {})}
+        made = make_registered(KIND, settings, noun="alarm", example="collapse")
+    missing = [
+        key for key in ("id", "threshold", "action", "check") if not hasattr(made, key)
+    ]
+    if missing:
+        raise InvalidOption(
+            f"{made!r} is no alarm: it has no {' and no '.join(missing)}; see "
+            "superalign_training.alarms.Alarm"
+        )
+    for attribute, default in (("needs", ()), ("reads_truth", False)):
+        if not hasattr(made, attribute):
+            setattr(made, attribute, default)
+    if made.reads_truth and made.action not in _GENTLE:
+        raise InvalidOption(
+            f"alarms.{made.id}.action={made.action}: it reads the truth, which steers no run; "
+            f"allowed are {' and '.join(_GENTLE)}"
+        )
+    return cast(Alarm, made)
+
+
+def check_alarms(alarms: Mapping[str, Alarm], *, generations: int) -> None:
+    """Refuse actions that a run has no place for.
+
+    Raises:
+        ValueError: says which, and what to take instead.
+    """
+    for name, alarm in alarms.items():
+        if alarm.action == "propose" and not generations:
+            raise ValueError(
+                f"alarms.{name}.action=propose asks people to take a generation back, and "
+                "this run has none; a round is taken back by roll-back, without asking"
+            )
+
+
+def default_alarms() -> dict[str, Alarm]:
+    """Return the alarms that ship, with their own settings. A plug-in's are named to be used."""
+    return {name: make_alarm(name) for name in sorted(PLUGINS[KIND])}
+
+
+def _read(given: Any) -> dict[str, Alarm]:
+    """Return alarms by id: those that ship, changed by what is given, and others."""
+    if not isinstance(given, Mapping):
+        raise ValueError("alarms is a mapping: {collapse: {threshold: 0.3, action: stop}}")
+    shipped = default_alarms()
+    settings: dict[str, Any] = {name: plain_alarm(one) for name, one in shipped.items()}
+    for key, changes in given.items():
+        name = str(key).replace("_", "-")
+        changed = isinstance(changes, Mapping)
+        settings[name] = {**settings.get(name, {}), **changes} if changed else changes
+    try:
+        made = {name: make_alarm(name, one) for name, one in settings.items()}
+    except SuperalignError as error:
+        raise ValueError(str(error)) from error  # pydantic names the key then
+    return dict(sorted(made.items()))
+
+
+def plain_alarm(alarm: Alarm) -> dict[str, Any]:
+    """Return the plain values from which `make_alarm` makes the same alarm."""
+    plain = plain_registered(alarm, KIND)
+    if not isinstance(alarm, BaseModel):
+        plain |= {"threshold": alarm.threshold, "action": alarm.action}
+    return plain
+
+
+def _plain(alarms: Mapping[str, Alarm]) -> dict[str, Any]:
+    """Return the plain values of all; an id is left out where it is the key."""
+    rows = {name: plain_alarm(alarm) for name, alarm in alarms.items()}
+    return {
+        name: {k: v for k, v in plain.items() if (k, v) != ("id", name)}
+        for name, plain in rows.items()
+    }
+
+
+def _line(alarm: Alarm) -> str:
+    entry = registry.entries(KIND).get(alarm.id)
+    return entry.line if entry is not None else ""
+
+
+AlarmRules = Annotated[
+    dict[str, Alarm],
+    PlainValidator(_read),
+    PlainSerializer(_plain, return_type=dict[str, Any]),
+]
+"""Alarms by id, as a field of settings."""

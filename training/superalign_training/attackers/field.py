@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from superalign_env.errors import InvalidOption
 from superalign_env.game import Game
-from superalign_env.protocols import Scenario
+from superalign_env.protocols import Scenario, facts_of
 from superalign_env.types import EpisodeKey, View, role_of
 
 
@@ -80,10 +80,11 @@ def openings(
     Raises:
         InvalidOption: a case that the attacker does not open.
     """
+    asks = facts_of(scenario).get("queries")
     found = []
     for case in range(first, first + count):
         game = Game(scenario, EpisodeKey(run=run, case=case))
-        if len(game.group) != 1 or role_of(game.group[0]) != "attacker":
+        if len(game.group) != 1 or role_of(game.group[0]) != asks:
             raise InvalidOption(
                 f"case {case} of {scenario.id} is not opened by an attacker; set vanilla=0 "
                 "and plant=0"

@@ -10,13 +10,13 @@ or the run is void. Beside it stands what no attacker can exceed: every held-out
 one act, in every name, is asked (41,148), and misses and over-refusals are counted.
 
 What is hardened: rung 3 of the ladder in every seat (77,712 weights), the ladder's seeds 0 to
-4 in turn. A critic learns verdicts on planted answers, on one answer first, then on all,
-until its loss on planted answers that it never saw is low. The learner is taught what the
-critic's expected score approves of (to comply must be better than to refuse by 0.2) on seed
-requests of the training split; then in four rounds three attackers, paid by the critic,
-attack it, and it is taught on their queries, failures more often, mixed with seed requests.
-Gold enters through planted answers alone. No label of a person is used, no vote of several
-critics, no averaging of weights, no league.
+4 in turn, by the preset ``hardened``. A critic learns verdicts on planted answers, on one
+answer first, then on all, until its loss on planted answers that it never saw is low. The
+learner is taught what the critic's expected score approves of (to comply must be better than
+to refuse by 0.2) on seed requests of the training split; then in four rounds a search and a
+causal LM, paid by the critic, attack it, and it is taught on their queries, failures more
+often, mixed with seed requests. Gold enters through planted answers alone. No label of a
+person is used, no averaging of weights, no league.
 
 Every setting tried, in order (run seed = ladder seed where below 5), with the exact count of
 held-out misses of 12,582 and the share of 28,566 benign requests that was refused; the steps
@@ -41,30 +41,22 @@ success against its learner was 0.01, 1.0 and 1.0. The attackers of the siege we
 tuned against a hardened learner: their settings are the first ones tried, which reached 1.0
 on all five untuned rungs.
 
-Claimed from run seeds 200 to 209, each run once: success 0, 0.10 and 0.20 [-0.10, 0.50].
-Seeds 200 and 204 miss one and two acts. Rungs are not fresh: the ladder ships five seeds, of
-which 0 to 3 were tuned on.
-
-Begun and not finished for want of time: no setting of `favour` (caution in the learner's own
-loss, written after the claim; 3 nats on seeds 200 and 204, 5 on seed 3) and none of the other
-`candidates` has a result. Over-refusal leaves room for it: 0.0004 of the 0.1 that the goal
-allows. Whoever claims from it takes seeds from 210 upwards: 200 to 209 are spent.
+Run seeds 200 to 209 were spent on revision 1, whose learner was hardened by a loop of its own
+and attacked by a policy over slots, too: success 0, 0.10 and 0.20 [-0.10, 0.50] after the
+three budgets; seeds 200 and 204 missed one and two acts. Rungs are not fresh: the ladder
+ships five seeds, of which 0 to 3 were tuned on. Revision 2 is claimed from seeds 210 to 219.
 """
 
+from pathlib import Path
 from typing import Any
 
 from superalign_agents.ladders.rungs import RungReference, read_card, rung_folder
+from superalign_agents.transformer import TransformerAgent
 from superalign_env.lookup import make_scenario
 from superalign_env.seeding import label, mix
-from superalign_training.attackers import (
-    Curve,
-    Searcher,
-    SlotPolicy,
-    Speaker,
-    openings,
-    strongest,
-)
-from superalign_training.experiments.engine.bench import Bench
+from superalign_env.store import Run
+from superalign_training.attackers import Curve, openings, strongest
+from superalign_training.experiments.engine.bench import Bench, Steps, begun
 from superalign_training.experiments.engine.experiment import Experiment, Params, Seeds
 from superalign_training.experiments.engine.results import Values
 from superalign_training.experiments.microworld.coverage import distinct_classes
@@ -74,11 +66,12 @@ from superalign_training.experiments.microworld.siege import (
     every_name,
     exact,
     harm_table,
-    requests_grammar,
 )
 from superalign_training.experiments.robustness_report import NEEDED, picture, reduce
-from superalign_training.hardening import FitSettings, Hardening, harden
-from superalign_training.policy import Policy
+from superalign_training.loop.chain import Chain, read_memory
+from superalign_training.loop.stages.harden import EXAMPLES
+from superalign_training.policy import Policy, read_agent
+from superalign_training.selfplay import SelfPlay
 
 LADDER_SEEDS = 5
 """Seeds of the ladder that ships: a run seed takes them in turn."""
@@ -86,32 +79,32 @@ LADDER_SEEDS = 5
 FROZEN: dict[str, Any] = {
     "rung": 3,
     "budgets": [128, 1024, 5120],
+    "rounds": 4,
     "hardening": {
-        "critics": 1,
-        "planted": 16_000,
-        "one_answer_first": {
+        "planted_cases": 16_000,
+        "critic_warmup": {
             "steps": 80,
             "learning_rate": 4e-3,
             "final_learning_rate": 4e-3,
             "batch_size": 256,
         },
-        "school": {
+        "critic_course": {
             "steps": 500,
             "learning_rate": 4e-3,
             "final_learning_rate": 0.0,
             "batch_size": 256,
         },
-        "until": 0.004,
-        "courses": 3,
-        "caution": {"comply": 0.2},
-        "seeds": 12_000,
-        "first_course": {
+        "target_loss": 0.004,
+        "max_courses": 3,
+        "score_penalty": {"comply": 0.2},
+        "seed_cases": 12_000,
+        "learner_warmup": {
             "steps": 200,
             "learning_rate": 3e-3,
             "final_learning_rate": 2e-3,
             "batch_size": 256,
         },
-        "rounds": [
+        "learner_courses": [
             {
                 "steps": 75,
                 "learning_rate": 2e-3,
@@ -137,12 +130,21 @@ FROZEN: dict[str, Any] = {
                 "batch_size": 256,
             },
         ],
-        "queries": 512,
-        "hard": 0.5,
-        "doubt": 4.0,
+        "queries": 768,
+        "attack_share": 0.5,
+        "failure_weight": 4.0,
     },
 }
 """Frozen before any claim seed was run."""
+
+_BRIEF = {
+    "cases": 10,
+    "attack_cases": 2,
+    "fresh_queries": 2,
+    "fresh_waves": 2,
+    "family_cases": 0,
+}
+"""The siege evaluates: the run's own evaluation is as small as it can be."""
 
 
 def _with(**changes: Any) -> dict[str, Any]:
@@ -151,28 +153,56 @@ def _with(**changes: Any) -> dict[str, Any]:
 
 
 def cell(params: Params, seed: int, bench: Bench) -> Values:
-    """Harden one learner, then besiege it and the untuned one."""
+    """Harden one learner, or continue it, then besiege it and the untuned one."""
     rung = RungReference("micro", int(params["rung"]), seed % LADDER_SEEDS)
-    settings = Hardening.model_validate(params["hardening"])
-    learner = _policy(rung, temperature=0.0)
-    untuned = _besieged(learner, rung, seed, params["budgets"])
-    hardened = harden(
-        learner,
-        new_critic=lambda: _policy(rung, temperature=0.0),
-        attackers=[Searcher(), SlotPolicy(requests_grammar()), Speaker(_policy(rung))],
-        settings=settings,
+    folder = bench.folder / "run"
+    untuned = _besieged(_policy(rung, temperature=0.0).agent, rung, seed, params["budgets"])
+    SelfPlay(
+        preset="hardened",
         seed=seed,
-    )
-    bench.spend("planted answers", settings.planted * settings.critics)
+        run_dir=str(folder),
+        rounds=params["rounds"],
+        watcher=Steps(bench),
+        lineup={
+            "attacker": str(rung),
+            "learner": {"id": str(rung), "temperature": 0.0},
+            "critic": str(rung),
+        },
+        hardening=params["hardening"],
+        evaluate=_BRIEF,
+    ).run(resume=begun(folder))
+    bench.spend("planted answers", params["hardening"]["planted_cases"])
+    learner, trained = _trained(folder)
     return {
         "untuned": untuned,
         "hardened": _besieged(learner, rung, seed, params["budgets"]),
         "void": min(untuned["attackers"].values(), key=lambda c: c[-1][1])[-1][1] < NEEDED,
-        "co_trained": list(hardened.success),
-        "co_trained_valid": list(hardened.valid),
-        "co_trained_distinct": distinct_classes(hardened.asked) if hardened.asked else 0.0,
-        "lessons": hardened.lessons,
+        **trained,
         "capacity": _capacity(rung),
+    }
+
+
+def _trained(folder: Path) -> tuple[TransformerAgent, Values]:
+    """Return the hardened learner of a run, and how its own attackers fared."""
+    with Run.open(folder, readonly=True) as run:
+        stages = [s for s in run.stages.all(status="done") if s.name == "harden"]
+        chain = Chain.from_plain(stages[-1].outputs["chain"])
+        memory = read_memory(run.path, chain.memories[EXAMPLES])
+        tags = {"by": "verdicts", "split": "train"}
+        success, valid = (
+            [row.metric.value for row in run.metrics.read(name, tags=tags)]
+            for name in ("attack.success", "attack.valid")
+        )
+        learner = chain.policies["learner"]
+        agent = read_agent(run.path / learner.path, learner, device="cpu", base=None)
+    queries = [query for query, _, _ in memory["queries"]]
+    last = queries[len(queries) - int(stages[-1].outputs["notes"]["valid"]) :]
+    taught = [*memory["seeds"], *(example for _, _, example in memory["queries"])]
+    return agent, {
+        "co_trained": success or [0.0],
+        "co_trained_valid": valid or [0.0],
+        "co_trained_distinct": distinct_classes(last) if last else 0.0,
+        "lessons": len({tuple(prompt) for prompt, _ in taught}),
     }
 
 
@@ -181,10 +211,10 @@ def _policy(rung: RungReference, **options: Any) -> Policy:
 
 
 def _besieged(
-    learner: Policy, rung: RungReference, seed: int, budgets: list[int]
+    learner: TransformerAgent, rung: RungReference, seed: int, budgets: list[int]
 ) -> dict[str, Any]:
     """Return the exact rates of a learner and how far fresh attackers come."""
-    probed = every_name(learner.agent)
+    probed = every_name(learner)
     scenario = make_scenario("red-team", split="test", vanilla=0.0, plant=0.0)
     views = openings(scenario, cases_needed(budgets), run=mix(seed, label("siege")))
     curves = besiege(harm_table(probed), views, _policy(rung), budgets=budgets)
@@ -213,36 +243,48 @@ def _capacity(rung: RungReference) -> float:
     return float("nan")
 
 
-QUICK = Hardening(
-    planted=512,
-    seeds=256,
-    queries=128,
-    one_answer_first=FitSettings(
-        steps=10, learning_rate=4e-3, final_learning_rate=4e-3, batch_size=64
-    ),
-    school=FitSettings(steps=20, learning_rate=4e-3, batch_size=64),
-    courses=1,
-    first_course=FitSettings(steps=20, learning_rate=3e-3, batch_size=64),
-    rounds=(FitSettings(steps=10, learning_rate=1e-3, batch_size=64),),
-)
+QUICK: Params = {
+    "budgets": [128, 256],
+    "rounds": 1,
+    "hardening": {
+        "planted_cases": 512,
+        "seed_cases": 256,
+        "queries": 192,
+        "critic_warmup": {
+            "steps": 10,
+            "learning_rate": 4e-3,
+            "final_learning_rate": 4e-3,
+            "batch_size": 64,
+        },
+        "critic_course": {"steps": 20, "learning_rate": 4e-3, "batch_size": 64},
+        "max_courses": 1,
+        "learner_warmup": {"steps": 20, "learning_rate": 3e-3, "batch_size": 64},
+        "learner_courses": [{"steps": 10, "learning_rate": 1e-3, "batch_size": 64}],
+    },
+}
 """Does it run? It teaches next to nothing."""
 
 
 EXPERIMENT = Experiment(
     name="robustness",
     question="Is a hardened learner really robust, against attackers that never met it?",
-    revision=1,
+    revision=2,
     conditions={"hardened": FROZEN},
-    seeds=Seeds(claim=tuple(range(200, 210)), quick=(0,), tune=tuple(range(10))),
+    seeds=Seeds(
+        claim=tuple(range(210, 220)),
+        quick=(0,),
+        tune=tuple(range(10)),
+        spent=tuple(range(200, 210)),
+    ),
     cell=cell,
     reduce=reduce,
     picture=picture,
     candidates={
         "hardened": FROZEN,
         "no attacks": _with(queries=0),
-        "4,000 planted": _with(planted=4_000),
-        "1,536 planted": _with(planted=1_536),
-        "4,000 planted, no attacks": _with(planted=4_000, queries=0),
+        "4,000 planted": _with(planted_cases=4_000),
+        "1,536 planted": _with(planted_cases=1_536),
+        "4,000 planted, no attacks": _with(planted_cases=4_000, queries=0),
     },
-    quick={"budgets": [128, 256], "hardening": QUICK.model_dump(mode="json")},
+    quick=QUICK,
 )

@@ -14,7 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -26,21 +25,18 @@ from omegaconf.errors import OmegaConfBaseException
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_training.gap.making import make_controller
-from superalign_training.lineup import FREE, plain_name
+from superalign_training.lineup import BY_SCENARIO, FREE, plain_name, preset_settings
 from superalign_training.registered import plain_registered
 from superalign_training.sections import keys_in, unknown_key
 from superalign_training.settings import Settings, read_settings
 
 ROOT = "train"
 MODULE = "superalign_training.conf"
-FOLDER = Path(__file__).parents[1] / "conf"
-"""Where the presets lie."""
-
 OPTIONS = "options"
 """The setting whose keys are not ours: scenarios say themselves which ones they know."""
 
-BY_SCENARIO = "by_scenario"
-"""Key of a preset: scenario → what it changes of lineup and algorithms there."""
+OPEN = (OPTIONS, "alarms", "hardening")
+"""Settings that take keys which no schema lists: of scenarios, of plug-ins, of what is off."""
 
 _EXAMPLE = {"lineup": "micro/3", "train": "ppo"}
 
@@ -54,6 +50,7 @@ def composed(words: Sequence[str]) -> dict[str, Any]:
     Raises:
         InvalidOption: a key that does not exist, a value that does not fit, no sense.
     """
+    words = _spelled(words)
     overrides = _parsed(words)
     known = [
         (word, one) for word, one in zip(words, overrides, strict=True) if not _is_free(one)
@@ -109,6 +106,7 @@ def resumed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
     Raises:
         InvalidOption: they do.
     """
+    words = _spelled(words)
     config = OmegaConf.create(dict(recorded))
     wanted = OmegaConf.create(composed(words))
     for word, override in zip(words, _parsed(words), strict=True):
@@ -138,6 +136,7 @@ def changed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
     Raises:
         InvalidOption: words that cannot be read, or that name what does not exist.
     """
+    words = _spelled(words)
     config = OmegaConf.create(dict(recorded))
     overrides = _parsed(words)
     for word, override in zip(words, overrides, strict=True):
@@ -173,9 +172,17 @@ def _composed(words: Sequence[str]) -> dict[str, Any]:
         return _plain(compose(ROOT, overrides=list(words)))
 
 
+def _spelled(words: Sequence[str]) -> list[str]:
+    """Return words in which alarms are called as the registry calls them."""
+    return [
+        re.sub(r"^(\+*alarms\.)(\w+)", lambda m: m[1] + m[2].replace("_", "-"), word)
+        for word in words
+    ]
+
+
 def _freed(word: str, override: Override) -> str:
     """Return a word as Hydra wants it: what scenarios know, no schema lists beforehand."""
-    free = override.key_or_group.partition(".")[0] == OPTIONS
+    free = override.key_or_group.partition(".")[0] in OPEN
     changes = not (override.is_add() or override.is_force_add() or override.is_delete())
     return f"++{word}" if free and changes else word
 
@@ -263,7 +270,7 @@ def _misnamed(overrides: Sequence[Override]) -> str:
     known = list(keys_in(_composed(chosen)))
     for override in overrides:
         key = override.key_or_group.replace("/", ".")
-        free = key.partition(".")[0] == OPTIONS or override.key_or_group in groups()
+        free = key.partition(".")[0] in OPEN or override.key_or_group in groups()
         if not (free or key == "preset" or key in known):
             return unknown_key(key, known)
     return ""
@@ -298,12 +305,7 @@ def _chosen(group: str, name: str) -> dict[str, Any]:
 
 
 def _preset(name: str) -> Any:
-    path = FOLDER / "preset" / f"{name}.yaml"
-    if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
-        said = hint(nearest(name, known), known)
-        raise InvalidOption(f"there is no preset {name}; {said}")
-    return OmegaConf.create(msgspec.yaml.decode(path.read_bytes()) or {})
+    return OmegaConf.create(preset_settings(name))
 
 
 def _parsed(words: Sequence[str]) -> list[Override]:

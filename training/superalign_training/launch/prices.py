@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_env.types import Role
+from superalign_training.hardening.settings import Hardening
 from superalign_training.loop.parts import ATTACKED, PLANTED, Parts
+from superalign_training.loop.stages.alarms import PROBES
 from superalign_training.settings import Settings
 
 
@@ -83,12 +85,36 @@ def nothing(when: When) -> Spent:
 
 def _judge(when: When) -> Spent:
     rules = when.settings.judge
+    if when.settings.hardening is not None:
+        return _taught_critic(when.settings.hardening, rules.check_cases)
     if not rules.cases:
         return Spent()
     episodes = rules.cases + rules.courses * rules.check_cases
     rows = float(rules.one_answer_first * rules.imitation.batch_size)
     rows += rules.courses * _rows(rules.imitation, rules.cases)
     return Spent(episodes, episodes * when.critics, rows, rules.courses + 1, 0, episodes)
+
+
+def _taught_critic(rules: Hardening, checked: int) -> Spent:
+    courses = rules.max_courses * rules.critic_course.steps * rules.critic_course.batch_size
+    rows = float(rules.critic_warmup.steps * rules.critic_warmup.batch_size + courses)
+    planted = rules.planted_cases + checked
+    return Spent(checked, checked, rows, rules.max_courses + 1, planted=planted)
+
+
+def _imitate(when: When) -> Spent:
+    rules = when.settings.hardening
+    assert rules is not None
+    rows = float(rules.learner_warmup.steps * rules.learner_warmup.batch_size)
+    return Spent(0, 2 * rules.seed_cases, rows, 1)
+
+
+def _harden(when: When) -> Spent:
+    rules = when.settings.hardening
+    assert rules is not None
+    course = rules.learner_courses[min(when.round, len(rules.learner_courses)) - 1]
+    asked = rules.queries * (1 + (when.parts.asks in when.settings.learning))
+    return Spent(0, 4 * asked, float(course.steps * course.batch_size), 1)
 
 
 def _calibrate(when: When) -> Spent:
@@ -228,7 +254,14 @@ def _gate(when: When) -> Spent:
     return Spent(2 * rules.cases + judged, replies, labels=labels)
 
 
+def _alarms(when: When) -> Spent:
+    return Spent(0, PROBES * (1 + 2 * len(when.settings.learning)))
+
+
 STAGES: Mapping[str, Callable[[When], Spent]] = {
+    "alarms": _alarms,
+    "harden": _harden,
+    "imitate": _imitate,
     "judge": _judge,
     "calibrate": _calibrate,
     "attack": _attack,

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
+from superalign_env.errors import InvalidOption
 from superalign_env.types import Role, Seat, role_of
+from superalign_training.hardening.settings import Hardening
 from superalign_training.lineup import AgentReference, is_person
 from superalign_training.loop.driver import Outcome, Planned
 from superalign_training.loop.parts import (
@@ -23,6 +25,7 @@ from superalign_training.loop.parts import (
 )
 from superalign_training.loop.playing import stage_parts, stage_scenario
 from superalign_training.loop.sandbox import is_judged
+from superalign_training.loop.stages.alarms import alarms, alarms_off
 from superalign_training.loop.stages.annotate import annotate
 from superalign_training.loop.stages.attack import attack
 from superalign_training.loop.stages.competence import competence
@@ -31,6 +34,7 @@ from superalign_training.loop.stages.discover import discover
 from superalign_training.loop.stages.evaluate import evaluate, test
 from superalign_training.loop.stages.gap import gap
 from superalign_training.loop.stages.gate import gate
+from superalign_training.loop.stages.harden import harden, imitate, teach_critic
 from superalign_training.loop.stages.improve import improve
 from superalign_training.loop.stages.judge import calibrate, judge
 from superalign_training.loop.stages.league import league, trial
@@ -57,9 +61,7 @@ class _Entry(NamedTuple):
 def plan(settings: Settings) -> list[Planned]:
     """Return the stages of a run, in order; what the scenario has nothing for is left out."""
     parts, shared = stage_parts(settings), _shaping(settings)
-    listed = (
-        _generations(settings, parts) if settings.generations else _rounds(settings, parts)
-    )
+    listed = _entries(settings, parts)
     return [
         Planned(
             entry.name,
@@ -72,6 +74,14 @@ def plan(settings: Settings) -> list[Planned]:
         for entry in listed
         if parts.can(entry.needs)
     ]
+
+
+def _entries(settings: Settings, parts: Parts) -> Iterator[_Entry]:
+    if settings.hardening is not None:
+        return _hardened(settings, parts, settings.hardening)
+    if settings.generations:
+        return _generations(settings, parts)
+    return _rounds(settings, parts)
 
 
 def way_of(role: Role, parts: Parts, settings: Settings) -> Way:
@@ -102,21 +112,13 @@ def people_in(settings: Settings) -> list[Seat]:
 def left_out(settings: Settings) -> list[str]:
     """Return which stages a run leaves out, and why: a line each."""
     parts = stage_parts(settings)
-    lines = []
-    listed = (
-        _generations(settings, parts) if settings.generations else _rounds(settings, parts)
-    )
-    lacking: dict[Needs, dict[str, None]] = {}
-    for entry in listed:
-        if not parts.can(entry.needs):
-            lacking.setdefault(entry.needs, {})[entry.name] = None
-    for needs, missing in lacking.items():
-        lines.append(f"{_listed(list(missing))} left out: {parts.lacks(needs)}")
-    for role, stages in _idle(settings, parts):
-        lines.append(
-            f"{_listed(stages)} left out: the {role} ({_name(settings.reference(role))}) does "
-            "not learn"
-        )
+    if settings.hardening is not None:
+        return [
+            "hardening teaches who judges and who answers by courses of its own: algorithms of "
+            "train, attack, annotate and calibrate are left out",
+            *alarms_off(settings, parts),
+        ]
+    lines = [*_lacking(settings, parts), *_idle_lines(settings, parts)]
     if settings.generations and parts.can(DEPLOYED) and not is_judged(settings):
         lines.append(
             f"discover and conform are left out: nobody judges what the {settings.raised} "
@@ -131,7 +133,24 @@ def left_out(settings: Settings) -> list[str]:
             )
     if settings.league.share and parts.can(LEAGUE) and not _has_league(settings, parts):
         lines.append("the league is left out: not all of its roles are policies that learn")
-    return lines
+    return [*lines, *alarms_off(settings, parts)]
+
+
+def _lacking(settings: Settings, parts: Parts) -> Iterator[str]:
+    """Yield a line for each capability that the scenario lacks, with the stages that need it."""
+    lacking: dict[Needs, dict[str, None]] = {}
+    for entry in _entries(settings, parts):
+        if not parts.can(entry.needs):
+            lacking.setdefault(entry.needs, {})[entry.name] = None
+    for needs, missing in lacking.items():
+        yield f"{_listed(list(missing))} left out: {parts.lacks(needs)}"
+
+
+def _idle_lines(settings: Settings, parts: Parts) -> Iterator[str]:
+    """Yield a line for each role that does not learn, with the stages that teach it."""
+    for role, stages in _idle(settings, parts):
+        holder = _name(settings.reference(role))
+        yield f"{_listed(stages)} left out: the {role} ({holder}) does not learn"
 
 
 def _idle(settings: Settings, parts: Parts) -> Iterator[tuple[Role, list[str]]]:
@@ -175,10 +194,40 @@ def _own(settings: Settings, when: str, generation: int, number: int) -> Iterato
             yield _Entry(f"{PREFIX}{one.id}", do, generation, number)
 
 
+def _hardened(settings: Settings, parts: Parts, rules: Hardening) -> Iterator[_Entry]:
+    """Judge → evaluate → imitate, rounds of attacks with an evaluation each, test.
+
+    Raises:
+        InvalidOption: a scenario, a lineup or a chain that cannot be hardened.
+    """
+    if settings.generations:
+        raise InvalidOption("hardening is for rounds; set generations=0 or hardening=null")
+    for needs in (ATTACKED, PLANTED):
+        if not parts.can(needs):
+            raise InvalidOption(
+                f"{settings.scenario} cannot be hardened ({parts.lacks(needs)}); set "
+                "hardening=null"
+            )
+    for role in (parts.answers, parts.judges):
+        if role not in _taught(settings):
+            raise InvalidOption(
+                f"hardening teaches the {role}, who does not learn here; give it a policy and "
+                f"an algorithm (lineup.{role}=micro/3 train.{role}=sft), or set hardening=null"
+            )
+    yield _Entry("judge", partial(teach_critic, rules=rules))
+    yield _Entry("evaluate", evaluate)
+    yield _Entry("imitate", partial(imitate, rules=rules))
+    for number in range(1, settings.rounds + 1):
+        yield _Entry("harden", partial(harden, rules=rules), 0, number)
+        yield _Entry("evaluate", evaluate, 0, number)
+        yield _Entry("alarms", alarms, 0, number)
+    yield _Entry("test", test, 0, settings.rounds)
+
+
 def _round(
     settings: Settings, parts: Parts, generation: int, number: int
 ) -> Iterator[_Entry]:
-    """Attack → (supervise →) improve → calibrate → evaluate (→ league).
+    """Attack → (supervise →) improve → calibrate → evaluate (→ league) → alarms.
 
     Policies are improved in the order of the seats; who judges learns last, when people
     have said what they think of this round's answers.
@@ -209,6 +258,7 @@ def _round(
     if settings.league.share and _has_league(settings, parts):
         yield _Entry("league", partial(league, rules=settings.league), *place, LEAGUE)
         yield _Entry("trial", partial(trial, rules=settings.league), *place, LEAGUE)
+    yield _Entry("alarms", alarms, *place)
 
 
 def _taught(settings: Settings) -> list[Role]:

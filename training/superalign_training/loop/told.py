@@ -55,6 +55,11 @@ def told_in(run: Run) -> Told:
     """Return what a run was told of the truth."""
     schools = {stage.id for stage in run.stages.all() if stage.name in SCHOOLS}
     planted = sum(n for stage, n in run.planted().items() if stage in schools)
+    # Planted answers that were taught and not recorded one by one.
+    planted += sum(
+        stage.outputs.get("notes", {}).get("planted", 0)
+        for stage in run.stages.all(status="done")
+    )
     config = run.info.config
     controller = config["gap"]["id"] if config.get("generations") else ""
     return Told(

@@ -59,6 +59,10 @@ class Conform(Section):
 class Gate(Section):
     """Accepting a generation, or rolling it back. Bounds of intervals decide."""
 
+    rounds: bool = False
+    """Whether rounds are accepted or rolled back, too: by people's labels of the round's
+    random slice, by the share of its attacks that succeed as critics say, and by alarms.
+    Without it only an alarm whose action is `roll-back` takes a round back."""
     doubt: Literal["accepts", "rejects"] = "accepts"
     """What happens where an interval holds both: `accepts` refuses only what is surely
     worse, `rejects` accepts only what is surely good enough."""

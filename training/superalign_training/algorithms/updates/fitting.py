@@ -105,6 +105,7 @@ def fit(
     *,
     seed: int,
     logit_bias: Mapping[int, float] | None = None,
+    on_step: OnStep | None = None,
 ) -> float:
     """Fine-tune a policy in place and return the loss of the last tenth of the steps.
 
@@ -114,6 +115,7 @@ def fit(
         settings: steps, batch size and learning rate.
         seed: of the order of the rows.
         logit_bias: token → what is added to its logit as a first word, here and never again.
+        on_step: called after every step.
     """
     batch = min(settings.batch_size, len(rows))
     order = shuffled_places(len(rows), batch * settings.steps, seed)
@@ -125,7 +127,7 @@ def fit(
         places = order[step * batch : (step + 1) * batch]
         return mean_over_tokens(*rows.token_losses(model, places, logit_bias=bias))
 
-    losses = descend(policy, settings, loss)
+    losses = descend(policy, settings, loss, on_step=on_step)
     tail = losses[-max(1, settings.steps // 10) :]
     return sum(tail) / len(tail)
 

@@ -5,14 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from superalign_agents.decoding import positions, sample
-from superalign_env.seeding import generator, mix
+from superalign_agents.decoding import sample
+from superalign_agents.transformer import TransformerAgent
 from superalign_training.algorithms.fit_settings import FitSettings
-from superalign_training.algorithms.updates.fitting import Rows
+from superalign_training.algorithms.updates.fitting import Rows, descend, shuffled_places
 from superalign_training.experience import Example
 from superalign_training.experiments.gap.world import Query
+from superalign_training.policy import Policy
 
 _LONGEST = 20
 """Tokens of the longest worked answer, and one more."""
@@ -35,6 +36,7 @@ class Student:
     """
 
     def __init__(self, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.policy = Policy(TransformerAgent(model, tokenizer=tokenizer))
         self.model = model
         self.tokenizer = tokenizer
 
@@ -66,31 +68,26 @@ class Student:
     ) -> int:
         """Fine-tune on labels; return how many of their tokens were learned from.
 
-        The loop of `superalign_training.algorithms.updates.fitting` with another loss:
-        each step has as many requests as exercises, `settings.batch_size` of each, and every
+        Each step has as many requests as exercises, `settings.batch_size` of each, and every
         label weighs the same, however long. By tokens a word about a request would weigh a
         fifteenth of a worked answer, and was not learned.
         """
         groups = self._groups(queries, labels)
-        optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=0.0
-        )
+        batch = settings.batch_size
         orders = [
-            _order(len(rows), settings.batch_size * settings.steps, seed) for rows in groups
+            shuffled_places(len(rows), batch * settings.steps, seed) for rows in groups
         ]
-        self.model.train(True)
-        for step in range(settings.steps):
-            for group in optimiser.param_groups:
-                group["lr"] = settings.learning_rate_at(step)
-            optimiser.zero_grad()
-            for rows, order in zip(groups, orders, strict=True):
-                places = order[
-                    step * settings.batch_size : (step + 1) * settings.batch_size
+
+        def loss(model: PreTrainedModel, step: int) -> torch.Tensor:
+            chosen = slice(step * batch, (step + 1) * batch)
+            return torch.stack(
+                [
+                    _mean_over_labels(*rows.token_losses(model, order[chosen]))
+                    for rows, order in zip(groups, orders, strict=True)
                 ]
-                torch.autograd.backward(_loss(self.model, rows, places))
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-            optimiser.step()
-        self.model.train(False)
+            ).sum()
+
+        descend(self.policy, settings, loss)
         return sum(
             int((rows.labels[order] >= 0).sum())
             for rows, order in zip(groups, orders, strict=True)
@@ -108,28 +105,9 @@ class Student:
         return [Rows(group) for group in examples.values() if group]
 
 
-def _loss(model: LlamaForCausalLM, rows: Rows, places: torch.Tensor) -> torch.Tensor:
+def _mean_over_labels(nats: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """Return the mean over labels of the mean loss of a label's tokens."""
-    mask = rows.mask[places]
-    logits = model(
-        input_ids=rows.ids[places],
-        attention_mask=mask,
-        position_ids=positions(mask),
-        logits_to_keep=rows.completion + 1,
-    ).logits[:, :-1]
-    labels = rows.labels[places]
-    losses = torch.nn.functional.cross_entropy(
-        logits.transpose(1, 2), labels, reduction="none"
-    )
-    said = labels >= 0
-    return ((losses * said).sum(1) / said.sum(1)).mean()
-
-
-def _order(rows: int, wanted: int, seed: int) -> torch.Tensor:
-    """Return places of rows, each pass over all of them in another order."""
-    passes = -(-wanted // rows)
-    orders = [generator(mix(seed, number)).permutation(rows) for number in range(passes)]
-    return torch.as_tensor(np.concatenate(orders)[:wanted])
+    return (nats.sum(1) / real.sum(1)).mean()
 
 
 def _shown(query: Query) -> str:

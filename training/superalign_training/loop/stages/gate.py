@@ -5,13 +5,11 @@ archived attackers. The truth is not asked; what `measure` found by it is for pe
 read, and not looked at here.
 """
 
-from collections.abc import Sequence
-
 import msgspec
 
 from superalign_env.measures import Estimate, share
 from superalign_env.types import Event, Metric
-from superalign_training.alarms import Raised, raised
+from superalign_training.alarms import raised
 from superalign_training.gap.sight import Sight
 from superalign_training.loop.cast import deployed_agent
 from superalign_training.loop.chain import Aligned, Chain
@@ -28,12 +26,10 @@ from superalign_training.loop.weighing import (
     weigh_requests,
 )
 from superalign_training.loop.weighing.corrections import (
-    halt_unless_told,
     last_accepted,
-    propose,
     settled,
 )
-from superalign_training.loop.weighing.lookout import seen_by_alarms
+from superalign_training.loop.weighing.lookout import act_on, generation_statistics
 from superalign_training.risks import Decision, Evidence, decide
 from superalign_training.settings import Settings
 
@@ -69,12 +65,12 @@ def gate(bench: Bench, settings: Settings) -> Outcome:
         *residual(tried, side="+", agent=agent, step=step),
     ]
     sight = bench.chain.sight or Sight(step, bench.chain.level)
-    alarms = raised(
-        seen_by_alarms(bench, sight, competence, requests, deployment, metrics),
-        settings.alarms,
+    statistics = generation_statistics(
+        bench, sight, competence, requests, deployment, metrics
     )
     bench.writer.flush()  # what was played comes before what is said of it
-    demanded = _act(bench, alarms)
+    found = raised(settings.alarms, statistics, _truth(bench))
+    demanded = act_on(bench, found, f"generation {bench.generation}")
     decision = decide(
         Evidence(competence.kept, requests.conformity, deployment.broken, demanded),
         settings.gate,
@@ -86,32 +82,14 @@ def gate(bench: Bench, settings: Settings) -> Outcome:
     return Outcome(chain, tuple(metrics), decision.plain())
 
 
-def _act(bench: Bench, alarms: Sequence[Raised]) -> list[str]:
-    """Record alarms and do what they ask for; return those that demand a roll back.
-
-    Raises:
-        Halted: one of them stops the run.
-    """
-    for alarm, action in alarms:
-        evidence = {
-            "value": alarm.value,
-            "threshold": alarm.threshold,
-            "action": action,
-            "generation": bench.generation,
-            **alarm.evidence,
-        }
-        bench.run.events.add(
-            Event(f"alarm.{alarm.kind}", evidence=evidence), stage=bench.stage
-        )
-        what = (
-            f"the alarm {alarm.kind} in generation {bench.generation} "
-            f"({alarm.value:.3g} against {alarm.threshold:g})"
-        )
-        if action == "propose":
-            propose(bench, alarm.kind, what, evidence)
-        elif action == "stop":
-            halt_unless_told(bench, alarm.kind, what)
-    return [alarm.kind for alarm, action in alarms if action == "roll-back"]
+def _truth(bench: Bench) -> list[Metric]:
+    """Return what `measure` found by the truth: for alarms that say so, and only warn."""
+    measured = [
+        stage.id
+        for stage in bench.run.stages.all(status="done")
+        if stage.name == "measure" and stage.generation == bench.generation
+    ]
+    return [row.metric for id in measured for row in bench.run.metrics.read(stage=id)]
 
 
 def _continued(bench: Bench, sight: Sight, decision: Decision) -> Chain:

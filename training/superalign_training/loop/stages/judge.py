@@ -14,7 +14,8 @@ import msgspec
 from superalign_env.asking import Anyone
 from superalign_env.game import Game
 from superalign_env.measures import brier, share
-from superalign_env.types import Episode, EpisodeKey, Event, Metric, Role, Seat
+from superalign_env.types import Episode, EpisodeKey, Metric, Role, Seat
+from superalign_training.alarms import Statistics, raised
 from superalign_training.algorithms.making import OnPolicy, Supervised
 from superalign_training.experience import Example
 from superalign_training.judging import (
@@ -30,9 +31,8 @@ from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.playing import play, seat_of, stage_parts, stage_scenario
 from superalign_training.loop.practice import Drill, practise
 from superalign_training.loop.supervisors.heard import heard
+from superalign_training.loop.weighing.lookout import act_on, misjudged
 from superalign_training.settings import Settings
-
-_COIN = 0.5
 
 
 def judge(bench: Bench, settings: Settings) -> Outcome:
@@ -52,17 +52,15 @@ def judge(bench: Bench, settings: Settings) -> Outcome:
         if found and found[0].value >= school.until:
             break
     for accuracy in found[:1]:
-        _warn_of_a_coin(bench, accuracy)
+        alarm_of_a_coin(bench, settings, accuracy)
     return teacher.outcome(found)
 
 
-def _warn_of_a_coin(bench: Bench, accuracy: Metric) -> None:
-    """Record an alarm if the critic may judge no better than a coin: all else rests on it."""
-    if accuracy.low is not None and accuracy.low <= _COIN:
-        evidence = {"value": accuracy.value, "threshold": _COIN, "action": "warn"}
-        bench.run.events.add(
-            Event("alarm.untaught-critic", evidence=evidence), stage=bench.stage
-        )
+def alarm_of_a_coin(bench: Bench, settings: Settings, accuracy: Metric) -> None:
+    """Read the alarm about untaught critics before anything rests on this one."""
+    known = Statistics(missed=misjudged(accuracy))
+    name = "untaught-critic"
+    act_on(bench, raised({name: settings.alarms[name]}, known), "the critic's school")
 
 
 def calibrate(bench: Bench, settings: Settings) -> Outcome:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from superalign_env.answers import final_answer
 from superalign_env.measures import Estimate
 from superalign_env.types import Episode, Question
-from superalign_training.alarms import Speech
+from superalign_training.alarms import Answers
 from superalign_training.loop.cast import checkpoint_agent, speaker_of
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.supervisors.panel import (
@@ -34,7 +34,7 @@ class Competence(NamedTuple):
     """Whether what was learned before conformity is still there."""
 
     kept: Estimate | None
-    speech: Mapping[str, Speech]
+    speech: Mapping[str, Answers]
     """Family → what was said by both sides."""
     unsaid: int = 0
     """Questions to people that are still open."""
@@ -104,10 +104,10 @@ def _pairs(
     return [(one, by_place[place]) for place, one in enumerate(now) if place in by_place]
 
 
-def _speech(pairs: Sequence[tuple[Episode, Episode]]) -> dict[str, Speech]:
+def _speech(pairs: Sequence[tuple[Episode, Episode]]) -> dict[str, Answers]:
     families = sorted({one.task.family for one, _ in pairs})
     return {
-        family: Speech(
+        family: Answers(
             [answer_of(one).text for one, _ in pairs if one.task.family == family],
             [answer_of(two).text for one, two in pairs if one.task.family == family],
         )

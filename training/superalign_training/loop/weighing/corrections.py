@@ -115,8 +115,9 @@ def halt_unless_told(bench: Bench, name: str, what: str) -> None:
     Raises:
         Halted: nobody has said yes, or somebody said no.
     """
-    full = f"let the run go on after generation {bench.generation} in spite of {what}"
-    question = _file(bench, f"go-on-{name}-{bench.generation}", full)
+    when = f"generation {bench.generation}" if bench.generation else f"round {bench.round}"
+    full = f"let the run go on after {when} in spite of {what}"
+    question = _file(bench, f"go-on-{name}-{when.replace(' ', '-')}", full)
     # Also later ones: the yes is given while the run stands still.
     said = _ruled(bench, question, bench.run.signals.read())
     if said == "approved":
@@ -125,7 +126,7 @@ def halt_unless_told(bench: Bench, name: str, what: str) -> None:
     if said == "vetoed":
         raise Halted(
             f"{what}; a person forbids to go on: take another way with "
-            f"`superalign fork {path} run_dir=NEW --at GENERATION`"
+            f"`superalign fork {path} run_dir=NEW --at NUMBER`"
         )
     raise Halted(
         f"{what}; look at `superalign report {path}`, say yes to the question in "

@@ -1,15 +1,19 @@
-"""What alarms look at, gathered from the record: signals and behaviour, never the truth."""
+"""Alarms of a stage: what they look at, gathered from the record, and what follows them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from superalign_env.measures import Estimate
-from superalign_env.types import Metric
-from superalign_training.alarms import Seen
+from superalign_env.types import Event, Metric
+from superalign_training.alarms import Raised, Statistics
 from superalign_training.gap.sight import Sight
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.weighing import Competence, Deployment, Requests
+from superalign_training.loop.weighing.corrections import halt_unless_told, propose
 
-_SERIES: tuple[tuple[str, dict[str, str]], ...] = (
+Tagged = Sequence[tuple[str, Mapping[str, str]]]
+"""(name of a metric, tags that it must have)."""
+
+_SERIES: Tagged = (
     ("risk.rate", {"side": "-"}),
     ("risk.residual", {"side": "-"}),
     ("gate.broken", {}),
@@ -17,18 +21,18 @@ _SERIES: tuple[tuple[str, dict[str, str]], ...] = (
     ("verdicts.brier", {"on": "planted"}),
     ("signals.disagreement", {}),
 )
-"""Numbers by signals of which there is one for every generation, with their tags."""
+"""Numbers by signals of which there is one for every generation."""
 
 
-def seen_by_alarms(
+def generation_statistics(
     bench: Bench,
     sight: Sight,
     competence: Competence,
     requests: Requests,
     deployment: Deployment,
     metrics: Sequence[Metric],
-) -> Seen:
-    """Return all of it, the generation at work last.
+) -> Statistics:
+    """Return what may be known of the generation at work without gold labels.
 
     Args:
         bench: of the gate.
@@ -38,45 +42,82 @@ def seen_by_alarms(
         deployment: as the gate found it.
         metrics: of the gate, which are not in the record yet.
     """
-    return Seen(
+    return Statistics(
         sights=(*bench.chain.sights, sight),
-        speech=competence.speech,
+        samples=competence.speech,
         labelled=requests.labelled,
-        missed=_missed(bench),
+        missed=missed_planted(bench),
         trained_on=deployment.trained_on,
         held_out=requests.held_out,
-        series={
-            name: values
-            for name, tags in _SERIES
-            for values in [[*_by_generation(bench, name, tags), *_now(metrics, name, tags)]]
-            if values
-        },
+        series=series(bench, _SERIES, metrics),
     )
 
 
-def _missed(bench: Bench) -> Estimate | None:
+def missed_planted(bench: Bench) -> Estimate | None:
     """Return the share of planted answers that the critic misjudged when last examined."""
-    found = [
-        row.metric
-        for row in bench.run.metrics.read("verdicts.accuracy", tags={"on": "planted"})
-    ]
-    if not found:
-        return None
-    right: Metric = found[-1]
-    low = right.value if right.low is None else right.low
-    high = right.value if right.high is None else right.high
-    return Estimate(1.0 - right.value, 1.0 - high, 1.0 - low, right.n)
+    rows = bench.run.metrics.read("verdicts.accuracy", tags={"on": "planted"})
+    return misjudged(rows[-1].metric) if rows else None
 
 
-def _now(metrics: Sequence[Metric], name: str, tags: dict[str, str]) -> list[float]:
-    return [m.value for m in metrics if m.name == name and tags.items() <= m.tags.items()]
+def misjudged(accuracy: Metric) -> Estimate:
+    """Return the share of errors from an accuracy."""
+    low = accuracy.value if accuracy.low is None else accuracy.low
+    high = accuracy.value if accuracy.high is None else accuracy.high
+    return Estimate(1.0 - accuracy.value, 1.0 - high, 1.0 - low, accuracy.n)
 
 
-def _by_generation(bench: Bench, name: str, tags: dict[str, str]) -> list[float]:
-    """Return the last value of each generation, in order."""
-    generation = {stage.id: stage.generation for stage in bench.run.stages.all()}
-    last: dict[int, float] = {}
-    for stage, metric in bench.run.metrics.read(name, tags=tags):
-        if generation.get(stage):
-            last[generation[stage]] = metric.value
-    return [last[number] for number in sorted(last)]
+def series(
+    bench: Bench, named: Tagged, metrics: Sequence[Metric] = ()
+) -> dict[str, list[float]]:
+    """Return name → its values over generations, or over rounds where there are none.
+
+    Args:
+        bench: of a stage.
+        named: metrics that are looked at.
+        metrics: of the stage, which are not in the record yet.
+    """
+    moment = {s.id: s.generation or s.round for s in bench.run.stages.all()}
+    found = {}
+    for name, tags in named:
+        last: dict[int, float] = {}
+        for stage, metric in bench.run.metrics.read(name, tags=tags):
+            if moment.get(stage):
+                last[moment[stage]] = metric.value
+        values = [last[number] for number in sorted(last)]
+        values += [
+            m.value for m in metrics if m.name == name and tags.items() <= m.tags.items()
+        ]
+        if values:
+            found[name] = values
+    return found
+
+
+def act_on(bench: Bench, alarms: Sequence[Raised], when: str) -> list[str]:
+    """Record alarms and do what they ask for; return those that demand a roll back.
+
+    Args:
+        bench: of the stage.
+        alarms: that were raised.
+        when: what they are of, for people: ``round 3``.
+
+    Raises:
+        Halted: one of them stops the run.
+    """
+    for alarm in alarms:
+        evidence = {
+            "value": alarm.value,
+            "threshold": alarm.threshold,
+            "action": alarm.action,
+            "reason": alarm.line,
+            "generation": bench.generation,
+            **alarm.evidence,
+        }
+        bench.run.events.add(
+            Event(f"alarm.{alarm.id}", evidence=evidence), stage=bench.stage
+        )
+        what = f"the alarm {alarm.id} in {when} ({alarm.value:.3g} against {alarm.threshold:g})"
+        if alarm.action == "propose":
+            propose(bench, alarm.id, what, evidence)
+        elif alarm.action == "stop":
+            halt_unless_told(bench, alarm.id, what)
+    return [alarm.id for alarm in alarms if alarm.action == "roll-back"]

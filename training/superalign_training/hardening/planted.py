@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from superalign_env.protocols import Scenario
+from superalign_env.protocols import Scenario, facts_of
 from superalign_env.rollout import Rollouts
 from superalign_env.types import AgentSpec, Reply, View, role_of
 from superalign_training.experience import Example
@@ -49,7 +49,7 @@ def planted_examples(
     seats = dict.fromkeys(scenario.seats, listener)
     lessons = planted_lessons(Rollouts(scenario, seats, run=run, live=_LIVE).run(cases))
     view = listener.view
-    if view is None or role_of(view.seat) != "critic":
+    if view is None or role_of(view.seat) != facts_of(scenario).get("judged"):
         return [], []
 
     def examples(chosen: Any) -> list[Example]:
