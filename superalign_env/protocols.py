@@ -312,7 +312,7 @@ def opinions_of(scenario: Scenario[Any]) -> tuple[str, ...]:
     """Return the parts of pay that are somebody's opinion of a turn.
 
     A scenario may have an attribute ``opinions``. A person's label of the turn may replace
-    these parts; in red-team it is ``("critic",)``.
+    these parts (`superalign_env.rewards.HumanPay`); in red-team it is ``("critic",)``.
     """
     found: tuple[str, ...] = getattr(scenario, "opinions", ())
     return found

@@ -5,14 +5,38 @@ weights without being played again.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
 
+from msgspec.structs import replace
+
+from superalign_env.protocols import LOWEST_PAY
 from superalign_env.types import Judged, Reward, Role, Seat, Signal, role_of
 
 Weights = Mapping[Role, Mapping[str, float]]
 """role → part → weight. A part that is missing, or weighs 0, is recorded but not paid."""
 
-VETOED = -1.0
-"""What a vetoed turn earns, whatever else was said of it."""
+HUMAN = "human"
+"""The part as which people's answers are paid. Its weight is 1 unless the scenario has one."""
+
+LabelUse = Literal["override", "add", "debias"]
+"""How labels enter pay: they replace opinions at their turn, they are added to them, or they
+replace them and correct the opinions about all other turns."""
+
+
+class HumanPay(NamedTuple):
+    """Rules by which people's answers are paid."""
+
+    use: LabelUse = "override"
+    opinions: tuple[str, ...] = ()
+    """Parts that are somebody's opinion of a turn: the scenario's ``opinions``."""
+    lowest_pay: float = LOWEST_PAY
+    """Pay of a vetoed turn."""
+    correction: "Correction | None" = None
+    """For ``debias``: what opinions are worth, by people's labels."""
+
+
+ADDED = HumanPay()
+"""No part is an opinion, so labels are added to all that was paid."""
 
 
 def paid(reward: Reward, weights: Weights) -> float | None:
@@ -49,54 +73,149 @@ def settle(
     authors: Mapping[int, Seat] | None = None,
     signals: Iterable[Signal] = (),
     judged: Iterable[Judged] = (),
+    rules: HumanPay = ADDED,
 ) -> dict[tuple[Seat, int], float]:
     """Return the pay of every turn of an episode.
 
-    Human labels enter as the part ``human``. The author of a labelled turn gets
-    2·label − 1, so that a shrug (0.5) pays nothing; a critic whose verdict was about
-    that turn gets 1 − 2·(score − label)², the Brier score. Several labels of one turn
-    are averaged. A veto always wins: the turn earns `VETOED` and nothing else.
+    People's answers enter as the part ``human``:
+
+    * A label pays the author of the turn 2·label − 1, so that a shrug (0.5) pays nothing.
+      Several labels of one turn are averaged. `HumanPay.use` says what becomes of the
+      opinions about that turn.
+    * A critic whose verdict was about a labelled turn gets 1 − 2·(score − label)², the Brier
+      score.
+    * A preference pays the turn that is preferred +1 and the other −1. A turn that was in
+      several pairs gets the mean over its pairs.
+    * A veto always wins: the turn earns `HumanPay.lowest_pay` and nothing else, and verdicts
+      about it are paid as against a label of 0.
 
     Args:
         parts: the rewards of one episode.
         weights: of its scenario.
         authors: who spoke at each turn; needed only with signals.
-        signals: labels and vetoes about turns of this episode.
+        signals: labels, preferences and vetoes about turns of this episode.
         judged: facts of this episode.
+        rules: how people's answers are paid.
 
     Returns:
         (seat, turn) → pay.
     """
+    statements = _Statements.of(signals)
     pay: dict[tuple[Seat, int], float] = {}
 
-    def earn(reward: Reward) -> None:
-        value = paid(reward, weights)
-        if value is not None:
-            place = (reward.seat, reward.turn)
-            pay[place] = pay.get(place, 0.0) + value
+    def earn(seat: Seat, turn: int, value: float) -> None:
+        pay[seat, turn] = pay.get((seat, turn), 0.0) + value
 
     for reward in parts:
-        earn(reward)
-    labels, vetoed = _labels(signals)
+        kept = _kept(reward, statements, rules) if rules.opinions else reward
+        value = None if kept is None else paid(kept, weights)
+        if value is not None:
+            earn(reward.seat, reward.turn, value)
     for fact in judged:
-        if fact.about in labels and fact.score is not None:
-            value = 1.0 - 2.0 * (fact.score - labels[fact.about]) ** 2
-            earn(Reward(fact.seat, "human", value, fact.turn))
+        if fact.about in statements.worth and fact.score is not None:
+            brier = 1.0 - 2.0 * (fact.score - statements.worth[fact.about]) ** 2
+            earn(fact.seat, fact.turn, _human(fact.seat, weights) * brier)
     for turn, seat in (authors or {}).items():
-        if turn in vetoed:
-            pay[(seat, turn)] = VETOED
-        elif turn in labels:
-            earn(Reward(seat, "human", 2.0 * labels[turn] - 1.0, turn))
+        if turn in statements.labels or turn in statements.preferred:
+            earn(seat, turn, _human(seat, weights) * statements.merit(turn))
+        if turn in statements.vetoed:
+            pay[seat, turn] = rules.lowest_pay
     return pay
 
 
-def _labels(signals: Iterable[Signal]) -> tuple[dict[int, float], set[int]]:
-    """Return the mean label of each labelled turn, and the vetoed turns."""
-    values: dict[int, list[float]] = {}
-    vetoed: set[int] = set()
-    for signal in signals:
-        if signal.kind == "veto":
-            vetoed.add(signal.turn)
-        elif signal.kind == "label":
-            values.setdefault(signal.turn, []).append(signal.value)
-    return {turn: sum(found) / len(found) for turn, found in values.items()}, vetoed
+def _kept(reward: Reward, statements: "_Statements", rules: HumanPay) -> Reward | None:
+    """Return what is paid of a part: less where a label stands in the place of an opinion."""
+    if reward.part not in rules.opinions or rules.use == "add":
+        return reward
+    if reward.turn in statements.labels:
+        return None
+    if rules.use == "debias" and rules.correction is not None:
+        return rules.correction.apply(reward)
+    return reward
+
+
+def _human(seat: Seat, weights: Weights) -> float:
+    """Return the weight of people's answers in the pay of a seat."""
+    return weights.get(role_of(seat), {}).get(HUMAN, 1.0)
+
+
+class _Statements(NamedTuple):
+    """What people said of the turns of one episode."""
+
+    labels: dict[int, float]
+    """Turn → mean label."""
+    preferred: dict[int, float]
+    """Turn → mean of +1 and −1 over its pairs."""
+    vetoed: set[int]
+    worth: dict[int, float]
+    """Turn → what verdicts are held against: its label, and 0 where there is a veto."""
+
+    @classmethod
+    def of(cls, signals: Iterable[Signal]) -> "_Statements":
+        """Sort signals by turn; verdicts, votes and skips are left out."""
+        labels: dict[int, list[float]] = {}
+        pairs: dict[int, list[float]] = {}
+        vetoed: set[int] = set()
+        for signal in signals:
+            if signal.kind == "veto":
+                vetoed.add(signal.turn)
+            elif signal.kind == "label":
+                labels.setdefault(signal.turn, []).append(signal.value)
+            elif signal.kind == "preference":
+                lead = 2.0 * signal.value - 1.0
+                pairs.setdefault(signal.turn, []).append(lead)
+                pairs.setdefault(signal.versus, []).append(-lead)
+        means = _means(labels)
+        worth = {**means, **dict.fromkeys(vetoed, 0.0)}
+        return cls(means, _means(pairs), vetoed, worth)
+
+    def merit(self, turn: int) -> float:
+        """Return what the author of a turn is paid for labels and preferences."""
+        label = 2.0 * self.labels[turn] - 1.0 if turn in self.labels else 0.0
+        return label + self.preferred.get(turn, 0.0)
+
+
+def _means(values: Mapping[int, list[float]]) -> dict[int, float]:
+    return {turn: sum(found) / len(found) for turn, found in values.items()}
+
+
+BINS = 5
+"""Bins of an opinion's score, of equal width."""
+
+PRIOR = 4.0
+"""Labels that the opinion itself counts as, in the mean of its bin."""
+
+
+class Correction:
+    """Mean label of each score bin of an opinion, shrunk to the opinion's own score.
+
+    An opinion that pays v stands for the score (v + 1) / 2. With n labels of mean m in its
+    bin it is worth (n·m + `PRIOR`·score) / (n + `PRIOR`): without labels it stays as it is.
+
+    Args:
+        drawn: (part, score, label) of turns that were drawn at random. Others would tell
+            what people say where sources disagree, not what an opinion is worth.
+    """
+
+    def __init__(self, drawn: Iterable[tuple[str, float, float]] = ()) -> None:
+        self._sums: dict[tuple[str, int], list[float]] = {}
+        for part, score, label in drawn:
+            total = self._sums.setdefault((part, _bin(score)), [0.0, 0.0])
+            total[0] += label
+            total[1] += 1.0
+
+    def apply(self, opinion: Reward) -> Reward:
+        """Return what is paid in the place of an opinion."""
+        score = score_of(opinion)
+        total, count = self._sums.get((opinion.part, _bin(score)), (0.0, 0.0))
+        worth = (total + PRIOR * score) / (count + PRIOR)
+        return replace(opinion, value=2.0 * worth - 1.0) if count else opinion
+
+
+def score_of(opinion: Reward) -> float:
+    """Return the score in [0, 1] that an opinion of pay in [−1, 1] stands for."""
+    return min(1.0, max(0.0, (opinion.value + 1.0) / 2.0))
+
+
+def _bin(score: float) -> int:
+    return min(BINS - 1, int(score * BINS))

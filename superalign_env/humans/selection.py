@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from superalign_env.errors import InvalidOption
 from superalign_env.rounding import decimal
-from superalign_env.seeding import generator
+from superalign_env.seeding import generator, mix
 from superalign_env.store.questions import question_id
-from superalign_env.types import Question, SignalKind
+from superalign_env.types import Question, QuestionSlice, SignalKind
 
 RANDOM_PRIORITY = 2.0
 """Above every disagreement, so that no budget crowds out the random slice."""
@@ -22,6 +22,9 @@ class Candidate(NamedTuple):
     """source → its score of the turn, in [0, 1]."""
     versus: int = -1
     """The other turn of a pair."""
+    words: str = ""
+    """What was said at these turns, if other words shall be another question: a stage that is
+    done again may hear other words from an endpoint under the same name."""
 
 
 def disagreement(scores: Iterable[float]) -> float:
@@ -71,42 +74,74 @@ def select(
         raise InvalidOption(
             f"needs budget ≥ 0 and random_share in [0, 1], not {budget} and {random_share}"
         )
-    named = {
-        question_id(kind, one.episode, one.turn, versus=one.versus): one
-        for one in candidates
-    }
     rng = generator(key)
-    budget = min(budget, len(named))
-    n_random = min(budget, int(budget * random_share + rng.random()))
+    budget = min(budget, len(_named(candidates, kind)))
+    drawn = min(budget, int(budget * random_share + rng.random()))
+    return choose(
+        candidates,
+        mix(key, drawn),
+        drawn=drawn,
+        selected=budget - drawn,
+        kind=kind,
+        round=round,
+    )
+
+
+def choose(
+    candidates: Sequence[Candidate],
+    key: int,
+    *,
+    drawn: int = 0,
+    training: int = 0,
+    selected: int = 0,
+    kind: SignalKind = "label",
+    round: int = 0,
+) -> tuple[Question, ...]:
+    """Choose so many questions of each slice; fewer where candidates run out.
+
+    Args:
+        candidates: what could be asked; their order does not matter.
+        key: seed of all chance in here.
+        drawn: for evaluation, uniformly from all candidates: never trained on.
+        training: uniformly from the rest: trained on, and free of the bias of selection.
+        selected: from what is left then, by falling disagreement; equal ones at random.
+        kind: of the questions.
+        round: at whose boundary they are asked.
+
+    Returns:
+        The slices one after the other.
+    """
+    named = _named(candidates, kind)
     names = sorted(named)
-    shuffled = [names[place] for place in rng.permutation(len(names)).tolist()]
+    order = generator(key).permutation(len(names)).tolist()
+    shuffled = [names[place] for place in order]
     doubt = {name: disagreement(named[name].scores.values()) for name in names}
     # Sorting is stable: what is equal stays shuffled.
-    disputed = sorted(shuffled[n_random:], key=lambda name: -doubt[name])
+    disputed = sorted(shuffled[drawn + training :], key=lambda name: -doubt[name])
 
-    random = [
-        _question(name, named[name], kind, round=round, priority=RANDOM_PRIORITY)
-        for name in shuffled[:n_random]
-    ]
-    selected = [
-        _question(name, named[name], kind, round=round, priority=doubt[name])
-        for name in disputed[: budget - n_random]
-    ]
-    return (*random, *selected)
+    def question(name: str, slice: QuestionSlice) -> Question:
+        one, picked = named[name], slice == "selected"
+        why = f"disagreement {decimal(doubt[name])}" if picked else _WHY[slice]
+        priority = doubt[name] if picked else RANDOM_PRIORITY
+        place = (one.episode, one.turn, one.versus)
+        return Question(name, kind, *place, slice, priority, why, round)
 
-
-def _question(
-    name: str, one: Candidate, kind: SignalKind, *, round: int, priority: float
-) -> Question:
-    drawn = priority == RANDOM_PRIORITY
-    return Question(
-        name,
-        kind,
-        one.episode,
-        one.turn,
-        one.versus,
-        "random" if drawn else "selected",
-        priority,
-        "random slice" if drawn else f"disagreement {decimal(priority)}",
-        round,
+    return (
+        *[question(name, "random") for name in shuffled[:drawn]],
+        *[question(name, "training") for name in shuffled[drawn : drawn + training]],
+        *[question(name, "selected") for name in disputed[:selected]],
     )
+
+
+_WHY: Mapping[QuestionSlice, str] = {
+    "random": "random slice",
+    "training": "random slice, trained on",
+}
+
+
+def _named(candidates: Iterable[Candidate], kind: SignalKind) -> dict[str, Candidate]:
+    """Return candidates by the ids of their questions."""
+    return {
+        question_id(kind, one.episode, one.turn, versus=one.versus, words=one.words): one
+        for one in candidates
+    }

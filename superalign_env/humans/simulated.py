@@ -193,6 +193,7 @@ def work_through(
     *,
     episode_of: Callable[[str], Episode],
     scenario: HasGold,
+    before: int = 0,
 ) -> list[Signal]:
     """Let people take turns at certain questions: the n-th goes to the n-th of them.
 
@@ -205,13 +206,15 @@ def work_through(
         people: who answers; enroll them first.
         episode_of: returns the record of an episode id, ``run.episode``.
         scenario: whose `gold` is asked.
+        before: how many questions they were asked already: whose turn it is, and how tired
+            they are.
 
     Returns:
         The answers that were given now.
     """
     given: list[Signal] = []
     with questions.at_once():
-        for place, question in enumerate(asked):
+        for place, question in enumerate(asked, start=before):
             person = people[place % len(people)]
             if questions.lease(question.id, person.name):
                 said = _answered(
@@ -230,8 +233,8 @@ def _answered(
     answered: int,
 ) -> Signal | None:
     """Return the stored answer to a leased question; None where it was skipped."""
-    if proposed(asked):
-        questions.skip(asked.id, annotator.name, why="only people decide about proposals")
+    if proposed(asked) or asked.kind == "turn":
+        questions.skip(asked.id, annotator.name, why="only people decide, or take a seat")
         return None
     try:
         said = annotator.answer(

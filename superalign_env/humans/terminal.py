@@ -27,6 +27,8 @@ _KEYS = (
 
 _WRITING = "what ought to be said at ▶? Write it in one line"
 
+_TURN = "it is your turn: what do you say? Write it in one line"
+
 _WRITING_KEYS = (
     "s skips, u takes the last answer back, q leaves; a line that begins with = says the "
     "rest of it, whatever that is"
@@ -93,7 +95,7 @@ def label(
     answered = skipped = undone = 0
     history: list[int] = []
     while (asked := questions.claim(annotator)) is not None:
-        said = _heard(desk, asked, episode_of(asked.episode))
+        said = _heard(desk, asked, episode_of)
         if said.key == "q":
             break
         if said.key == "s":
@@ -116,19 +118,21 @@ def label(
     return Tally(answered, skipped, undone)
 
 
-def _heard(desk: _Screen, asked: Question, episode: Episode) -> _Said:
+def _heard(desk: _Screen, asked: Question, episode_of: Callable[[str], Episode]) -> _Said:
     """Show one question and return what was typed."""
-    if asked.kind == "answer":
-        desk.show(f"\n{shown(asked, episode)}\n{_WRITING}\n{_WRITING_KEYS}")
+    turn = asked.kind == "turn"  # its episode is not recorded yet
+    text = asked.why if turn else shown(asked, episode_of(asked.episode))
+    if turn or asked.kind == "answer":
+        desk.show(f"\n{text}\n{_TURN if turn else _WRITING}\n{_WRITING_KEYS}")
         line = desk.line()
         if line.casefold() in ("q", "s", "u"):
             return _Said(line.casefold())
-        text = line.removeprefix("=").strip()
-        return _Said(line, 1.0, payload={"text": text}) if text else _Said(line)
+        words = line.removeprefix("=").strip()
+        return _Said(line, 1.0, payload={"text": words}) if words else _Said(line)
     scale, prompt = _SCALES.get(asked.kind, _DEFAULT_SCALE)
     if wish := proposed(asked):
         scale, prompt = _YES_NO, f"{wish}\nshall it be done? y, or n: one no forbids it"
-    desk.show(f"\n{shown(asked, episode)}\n{prompt}\n{_KEYS}")
+    desk.show(f"\n{text}\n{prompt}\n{_KEYS}")
     key, note = desk.ask()
     return _Said(key, scale.get(key), note, {"note": note} if note else {})
 

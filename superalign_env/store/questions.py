@@ -277,10 +277,20 @@ class Questions:
 
 
 def question_id(
-    kind: str, episode: str, turn: int, *, versus: int = -1, copy: int = 0
+    kind: str,
+    episode: str,
+    turn: int,
+    *,
+    versus: int = -1,
+    copy: int = 0,
+    words: str = "",
 ) -> str:
-    """Return the name of a question: the same question to several people differs by copy."""
-    return content_hash([kind, episode, turn, versus, copy])
+    """Return the name of a question: the same question to several people differs by copy.
+
+    With words, the same question about other words is another one.
+    """
+    named = [kind, episode, turn, versus, copy]
+    return content_hash([*named, words] if words else named)
 
 
 def _question(row: Row) -> Question:

@@ -103,8 +103,11 @@ class Grade(msgspec.Struct, frozen=True, gc=False):
     """Stamped by the Game."""
 
 
-SignalKind = Literal["verdict", "label", "answer", "vote", "preference", "veto", "skip"]
-"""An ``answer`` says in its payload (``text``) what ought to have been said."""
+SignalKind = Literal[
+    "verdict", "label", "answer", "turn", "vote", "preference", "veto", "skip"
+]
+"""An ``answer`` says in its payload (``text``) what ought to have been said, a ``turn`` what a
+person says in a seat of its own."""
 
 
 class Signal(msgspec.Struct, frozen=True, gc=False):
@@ -136,6 +139,11 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     """When, in seconds since 1970."""
 
 
+QuestionSlice = Literal["random", "training", "selected"]
+"""Labels of the ``random`` slice are the unbiased evaluation and never trained on; those of
+``training`` were drawn at random too, but are; ``selected`` is where sources disagreed."""
+
+
 class Question(msgspec.Struct, frozen=True, gc=False):
     """Something that the budgeted human channel asks."""
 
@@ -149,8 +157,8 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     """Of that episode."""
     versus: int = -1
     """The other turn of a pair; −1 for none."""
-    slice: Literal["random", "selected"] = "random"
-    """Labels of the random slice are the unbiased evaluation."""
+    slice: QuestionSlice = "random"
+    """Why it was chosen among all that could be asked."""
     priority: float = 0.0
     """Those with more are asked first."""
     why: str = ""

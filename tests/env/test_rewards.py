@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from superalign_env.rewards import VETOED, paid, seat_weights, settle, totals
+from superalign_env.rewards import (
+    BINS,
+    PRIOR,
+    Correction,
+    HumanPay,
+    paid,
+    score_of,
+    seat_weights,
+    settle,
+    totals,
+)
 from superalign_env.types import Judged, Reward, Signal, Verdict
 
 WEIGHTS = {
@@ -104,13 +114,99 @@ def test_a_label_about_a_planted_answer_pays_critics_only():
     assert pay == {("critic_0", 0): 1.0}
 
 
-@given(rewards, st.lists(st.integers(0, 1).map(float), max_size=3))
-def test_a_veto_always_wins(many, labels):
+@given(rewards, st.lists(st.integers(0, 1).map(float), max_size=3), st.floats(-3, 0))
+def test_a_veto_always_wins(many, labels, lowest):
     signals = [label(1, value) for value in labels] + [label(1, 1.0, "veto")]
-    pay = settle(many, WEIGHTS, authors={1: "learner_0"}, signals=signals)
-    assert pay["learner_0", 1] == VETOED
+    signals += [prefer(1, 0, 1.0)]
+    for use in ("override", "add", "debias"):
+        rules = HumanPay(use, ("critic",), lowest, Correction())
+        pay = settle(many, WEIGHTS, authors={1: "learner_0"}, signals=signals, rules=rules)
+        assert pay["learner_0", 1] == lowest
+
+
+def test_verdicts_about_a_vetoed_turn_are_paid_as_against_a_label_of_0():
+    judged = [
+        Judged("critic_0", 0, Verdict(1.0), 2),
+        Judged("critic_1", 0, Verdict(0.0), 3),
+    ]
+    vetoed = [label(0, 1.0, "veto")]
+    for signals in (vetoed, [label(0, 1.0), *vetoed]):
+        pay = settle([], WEIGHTS, authors={0: "learner_0"}, signals=signals, judged=judged)
+        assert (pay["critic_0", 2], pay["critic_1", 3]) == (-1.0, 1.0)
+
+
+def test_human_has_weight_1_unless_the_scenario_says_otherwise():
+    for weights, expected in (({}, 1.0), ({"learner": {"human": 0.0}}, 0.0)):
+        pay = settle([], weights, authors={0: "learner_0"}, signals=[label(0, 1.0)])
+        assert pay["learner_0", 0] == expected
+
+
+OPINED = [
+    Reward("learner_0", "critic", 1.0, 0),
+    Reward("learner_0", "cost", -1.0, 0),
+    Reward("learner_0", "critic", 0.5, 2),
+]
+ALONE = {"learner": {"critic": 1.0, "cost": 0.1}}
+
+
+def learner_pay(use, *signals, correction=None):
+    rules = HumanPay(use, ("critic",), correction=correction)
+    authors = {0: "learner_0", 2: "learner_0"}
+    pay = settle(OPINED, ALONE, authors=authors, signals=signals, rules=rules)
+    return pay["learner_0", 0], pay["learner_0", 2]
+
+
+def test_override_replaces_opinions_at_the_labelled_turn_alone():
+    assert learner_pay("override", label(0, 0.0)) == pytest.approx((-1.1, 0.5))
+    assert learner_pay("override") == pytest.approx((0.9, 0.5))
+
+
+def test_add_keeps_opinions():
+    assert learner_pay("add", label(0, 0.0)) == pytest.approx((-0.1, 0.5))
+
+
+def test_debias_pays_every_opinion_what_labels_say_it_is_worth():
+    drawn = [("critic", 0.75, 0.0)] * 4 + [("critic", 1.0, 1.0)] * 4
+    corrected = learner_pay("debias", label(0, 0.0), correction=Correction(drawn))
+    worth = (0.0 * 4 + PRIOR * 0.75) / (4 + PRIOR)
+    assert corrected == pytest.approx((-1.1, 2 * worth - 1))
+
+
+def test_a_bin_without_labels_keeps_the_opinion():
+    other = Correction([("critic", 0.1, 0.0), ("truth", 0.75, 0.0)])
+    assert learner_pay("debias", correction=other) == learner_pay("override")
+
+
+@given(st.floats(-1, 1), st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=9))
+def test_a_correction_lies_between_the_opinion_and_the_labels_of_its_bin(value, said):
+    opinion = Reward("learner_0", "critic", value)
+    corrected = Correction([("critic", score, found) for score, found in said])
+    place = min(BINS - 1, int(score_of(opinion) * BINS))
+    mates = [found for score, found in said if min(BINS - 1, int(score * BINS)) == place]
+    bounds = sorted(
+        [score_of(opinion), sum(mates) / len(mates)] if mates else [score_of(opinion)]
+    )
+    assert bounds[0] - 1e-9 <= score_of(corrected.apply(opinion)) <= bounds[-1] + 1e-9
+
+
+def prefer(turn, versus, value):
+    return Signal("preference", "e", turn, "human:ann", value, versus)
+
+
+def test_a_preference_pays_the_better_turn_what_it_takes_from_the_worse():
+    assert learner_pay("override", prefer(0, 2, 1.0)) == pytest.approx((1.9, -0.5))
+    assert learner_pay("override", prefer(0, 2, 0.5)) == pytest.approx((0.9, 0.5))
+
+
+def test_pairs_of_a_turn_are_averaged():
+    signals = [prefer(0, 1, 1.0), prefer(2, 0, 1.0), prefer(0, 2, 1.0)]
+    authors = {0: "learner_0", 1: "learner_1", 2: "learner_0"}
+    pay = settle([], {}, authors=authors, signals=signals)
+    assert pay == pytest.approx(
+        {("learner_0", 0): 1 / 3, ("learner_1", 1): -1.0, ("learner_0", 2): 0.0}
+    )
 
 
 def test_other_signals_pay_nothing():
-    signals = [label(0, 1.0, kind) for kind in ("verdict", "vote", "preference", "skip")]
+    signals = [label(0, 1.0, kind) for kind in ("verdict", "vote", "answer", "skip")]
     assert settle([], WEIGHTS, authors={0: "learner_0"}, signals=signals) == {}

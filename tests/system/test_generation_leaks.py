@@ -153,7 +153,6 @@ ROUND = (
     "attack",
     "supervise",
     "improve-learner",
-    "annotate",
     "calibrate",
     "league",
     "alarms",
@@ -217,7 +216,7 @@ class Learned(NamedTuple):
 
 
 def learned(folder: Path, settings: dict[str, Any]) -> Learned:
-    SelfPlay(run_dir=str(folder), human=None, **settings).run()
+    SelfPlay(run_dir=str(folder), people=None, **settings).run()
     stages: dict[str, bytes] = {}
     measured: list[float] = []
     with Run.open(folder, readonly=True) as run:

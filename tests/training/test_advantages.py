@@ -190,6 +190,7 @@ def test_two_seats_of_one_episode_are_two_chains(toys):
 def test_a_turn_is_weighed_by_the_product_of_its_tokens(episodes, cap):
     whole, _, _ = episodes
     now = [list(-RNG.random(len(row.completion_ids))) for row in whole]
+    whole = [row._replace(origin="stored") for row in whole]
     ratios = log_ratios(whole, now)
     merits = [[1.0, -2.0, 0.5]] * 2
     found = weighed(whole, merits, ratios, cap)

@@ -45,6 +45,15 @@ def test_shares_and_caps_are_kept():
     assert lessons_for_attacker(attempts, Attack(keep=9, fresh=0.0), key=2) != pairs[:9]
 
 
+def test_what_people_vetoed_is_never_imitated():
+    attempts = tried(("a", True), ("A ", True), ("b", True), ("c", True))
+    pairs = lessons_for_attacker(attempts, Attack(), key=1, barred=["a", "two", "three"])
+    texts = [text for _, text in pairs]
+    assert sorted(texts[:2]) == ["b", "c"]
+    assert set(texts[2:]) <= {"one"}
+    assert lessons_for_attacker(attempts, Attack(), key=1, barred=["a", "b", "c"]) == []
+
+
 def test_without_winners_there_is_nothing_to_imitate():
     assert lessons_for_attacker(tried(("a", False)), Attack(), key=1) == []
 

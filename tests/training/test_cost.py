@@ -31,7 +31,8 @@ def test_the_estimate_is_about_what_is_recorded(kind, request):
     assert sum(told.counts.values()) == len(stages)
     for name, spent in found.items():
         assert told.stages[name].episodes == pytest.approx(spent.episodes, rel=0.35), name
-    assert told.whole.labels == pytest.approx(labels, rel=0.3)
+    # Fractions of a question are kept for later, and a veto is not always cast.
+    assert told.whole.labels == pytest.approx(labels, rel=0.3, abs=2)
     assert told.whole.planted == planted > 0
     replies = sum(told.stages[name].replies for name in found)
     assert replies == pytest.approx(sum(s.replies for s in found.values()), rel=0.3)

@@ -36,7 +36,7 @@ def test_a_fork_that_changes_nothing_comes_to_the_same(source, tmp_path):
     assert summed(tmp_path / "fork") == summed(source)
     with Run.open(tmp_path / "fork", readonly=True) as run, Run.open(source, True) as old:
         assert run.info.parent == old.info.id
-        assert run.info.inherited == "0008-alarms"
+        assert run.info.inherited == "0007-alarms"
         assert run.info.status == "done"
 
 
@@ -51,8 +51,8 @@ def test_a_fork_goes_on_with_other_settings_and_keeps_what_was_before(source, tm
     with Run.open(tmp_path / "fork", readonly=True) as run, Run.open(source, True) as old:
         ours, theirs = run.stages.all(), old.stages.all()
         assert [s.round for s in ours if s.name == "improve-learner"] == [1, 2, 3]
-        assert ours[:8] == theirs[:8]
-        assert ours[8].inputs["settings"] != theirs[8].inputs["settings"]
+        assert ours[:7] == theirs[:7]
+        assert ours[7].inputs["settings"] != theirs[7].inputs["settings"]
         rows = [row for row in run.metrics.read() if row.stage == ours[3].id]
         assert rows == [row for row in old.metrics.read() if row.stage == theirs[3].id]
         (learning,) = run.info.config["train"]["learner"]
@@ -103,7 +103,7 @@ def test_what_cannot_be_forked_is_said_before_anything_is_made(source, tmp_path)
 def test_an_altered_checkpoint_stops_a_fork(source, tmp_path, what):
     path = copied(source, tmp_path)
     with Run.open(path, readonly=True) as run:
-        chain = run.stages.get("0008-alarms").outputs["chain"]
+        chain = run.stages.get("0007-alarms").outputs["chain"]
     weights = path / chain["policies"]["learner"]["path"] / what
     raw = bytearray(weights.read_bytes())
     raw[-1] ^= 1
@@ -116,7 +116,7 @@ def test_an_altered_checkpoint_stops_a_fork(source, tmp_path, what):
 def test_a_missing_checkpoint_or_memory_stops_a_fork_and_a_resume(source, tmp_path):
     path = copied(source, tmp_path)
     with Run.open(path, readonly=True) as run:
-        chain = run.stages.get("0008-alarms").outputs["chain"]
+        chain = run.stages.get("0007-alarms").outputs["chain"]
     (path / chain["memories"]["attacker-archive"]["path"]).unlink()
     with pytest.raises(RecordDamaged, match="cannot be read"):
         fork(path, tmp_path / "fork", at=1)

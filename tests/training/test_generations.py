@@ -10,7 +10,7 @@ from superalign_training.settings import read_settings
 
 HEAD = ["gap", "competence", "discover"]
 TAIL = ["measure", "gate"]
-ROUND = ["attack", "improve-learner", "annotate", "calibrate", "alarms"]
+ROUND = ["attack", "improve-learner", "calibrate", "alarms"]
 
 
 def staged(generation=None, **settings):

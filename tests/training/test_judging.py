@@ -95,6 +95,19 @@ def test_a_label_teaches_every_critic_of_the_labelled_answer():
     assert last_answer(episode) == answers[-1]
 
 
+def test_a_veto_teaches_critics_0_whatever_labels_say():
+    (episode,) = play(Judge(), cases=1, vanilla=1.0, critics=2, refine=1)
+    first, second = (u.turn for u in episode.utterances if u.seat == "learner_0")
+    said = [
+        Signal("label", episode.id, first, "ann", 1.0),
+        Signal("label", episode.id, second, "ann", 1.0),
+        Signal("veto", episode.id, first, "bea", 0.0),
+        Signal("veto", episode.id, first, "cid", 0.0),
+    ]
+    verdicts = [lesson.verdict for lesson in labelled_lessons([episode], said)]
+    assert sorted(verdicts) == ["score 0 sure 9"] * 2 + ["score 9 sure 9"] * 2
+
+
 def test_the_final_score_is_the_critics_mean_on_the_last_answer():
     def given(turn, about, score):
         return Judged("critic_0", about, Verdict(score), turn)

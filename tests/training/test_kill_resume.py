@@ -133,12 +133,18 @@ def test_a_chain_that_was_killed_ends_as_one_that_was_not(finished_chain, tmp_pa
 
 
 KILLS = {
-    "self-play": ["judge 1/", "attack 1/2", "annotate done", "round 2 learn 1/", "test 1/"],
+    "self-play": [
+        "judge 1/",
+        "attack 1/2",
+        "improve-learner done",
+        "round 2 learn 1/",
+        "test 1/",
+    ],
     "chain": [
         "competence 1/",
         "discover 2/2",
         "generation 1 round 0 conform 1/",
-        "annotate done",
+        "improve-learner done",
         "measure done",
         "generation 2 round 2 gate",
     ],

@@ -287,9 +287,7 @@ def test_a_scenario_that_declares_who_judges_has_its_verdicts_measured(speaking,
         "train": {"learner": {"id": "reinforce", "steps": 1, "batch_size": 4}},
     }
     stages, _ = trained(tmp_path / "run", **chosen)
-    assert stages == ["evaluate", "improve-learner", "evaluate", "alarms", "test"], (
-        "no gold, no people"
-    )
+    assert stages == ["evaluate", "improve-learner", "evaluate", "alarms", "test"]
     with Run.open(tmp_path / "run", readonly=True) as run:
         for name in ("verdicts.accuracy", "verdicts.brier"):
             measured = run.metrics.read(name)
@@ -298,8 +296,6 @@ def test_a_scenario_that_declares_who_judges_has_its_verdicts_measured(speaking,
             assert all(m.metric.n == 5 * BRIEF["cases"] for m in measured)
     assert left_out(read_settings(chosen))[:-1] == [
         "attack is left out: interrogation-v0 declares no fact queries, no variant attacked",
-        "annotate is left out: nobody can be simulated in interrogation-v0, which has no "
-        "method gold; people answer with `superalign label`",
     ]
     plain = chosen | {"scenario": "echo", "lineup": {"speaker": "micro/0"}}
     lines = left_out(read_settings(plain | {"train": {"speaker": "ppo"}}))
@@ -314,6 +310,7 @@ def test_a_game_trains_alike_whatever_its_roles_are_called(speaking, tmp_path, s
     for scenario, names in (("red-team", {r: r for r in NAMES}), (OURS["renamed"], NAMES)):
         config = small(speaking, league={"share": 0.5, "queries": 4})
         config["options"] = {}
+        config["people"] = {"kinds": {"label": 1}, "evaluation_share": 1.0}
         config["competence"] = {"source": "microworld"}
         for key in ("lineup", "train"):
             config[key] = {names[role]: value for role, value in config[key].items()}
@@ -379,14 +376,7 @@ def test_red_team_trains_against_a_frozen_critic_and_a_scripted_attacker(
         train={"learner": {"id": "reinforce", "steps": 1, "batch_size": 8}},
         budget=0.2,
     )
-    assert stages == [
-        "evaluate",
-        "improve-learner",
-        "annotate",
-        "evaluate",
-        "alarms",
-        "test",
-    ]
+    assert stages == ["evaluate", "improve-learner", "evaluate", "alarms", "test"]
     with Run.open(tmp_path / "run", readonly=True) as run:
         chain = run.stages.all()[-1].outputs["chain"]["policies"]
     assert set(chain) == {"learner"}

@@ -1,5 +1,6 @@
 """Deployed, taught, weighed: the stages discover, conform and gate in a real record."""
 
+import importlib
 import shutil
 from functools import partial
 
@@ -8,6 +9,7 @@ import pytest
 
 from superalign_env.errors import Halted
 from superalign_env.store import Run, validate
+from superalign_env.types import Signal
 from superalign_training.gap.sight import Sight
 from superalign_training.loop.cast import (
     first_policies,
@@ -25,6 +27,8 @@ from superalign_training.loop.weighing import archived
 from superalign_training.loop.weighing.corrections import propose, settled
 from superalign_training.settings import read_settings
 from superalign_training.watching import Silent
+
+conforming = importlib.import_module("superalign_training.loop.stages.conform")
 
 FEW = {"steps": 4, "batch_size": 8}
 
@@ -208,6 +212,46 @@ def test_the_gate_completes_what_controllers_see(whole):
         assert splits == {"gate"}
         # They are never trained on.
         assert {run.questions.get(s.question).slice for s in labelled} == {"random"}
+
+
+def test_a_safe_answer_that_people_vetoed_is_not_taught_again(whole, tmp_path, monkeypatch):
+    _, chosen, _ = whole
+    stages = chain_of(chosen)
+    lessons = {}
+    for name in ("free", "barred"):
+        folder = tmp_path / name
+        go(folder, chosen, stages[:4])
+        if name == "barred":
+            with Run.open(folder) as run:
+                safe = {h.prompt: h.safe for h in run.hazards.all() if h.safe}
+                vetoes = [
+                    Signal("veto", episode.id, u.turn, "ann", 0.0)
+                    for episode in run.episodes(stage="0003-conform")
+                    for u in episode.utterances
+                    if u.seat == "learner_0"
+                    and u.text.strip() == safe.get(episode.task.prompt, "").strip()
+                ]
+                assert vetoes
+                run.signals.append(vetoes)
+        taught = lessons[name] = []
+        original = conforming._lessons
+
+        def spy(bench, rules, sandbox, learner, told, taught=taught, original=original):
+            taught += [(one.task.prompt, one.label.answer.strip()) for one in told]
+            return original(bench, rules, sandbox, learner, told)
+
+        monkeypatch.setattr(conforming, "_lessons", spy)
+        go(folder, chosen, stages[:7], resume=True)
+        monkeypatch.setattr(conforming, "_lessons", original)
+    with Run.open(tmp_path / "barred", readonly=True) as run:
+        barred = {
+            (run.episode(s.episode).task.prompt, u.text.strip())
+            for s in run.signals.read(kind="veto")
+            for u in run.episode(s.episode).utterances
+            if u.turn == s.turn
+        }
+    assert barred & set(lessons["free"])
+    assert lessons["barred"] and not barred & set(lessons["barred"])
 
 
 @pytest.mark.parametrize("place", ["discover", "gate"])  # conform: test_kill_resume

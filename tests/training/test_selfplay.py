@@ -22,7 +22,6 @@ NAMES = [
     "evaluate",
     "attack",
     "improve-learner",
-    "annotate",
     "calibrate",
     "evaluate",
     "alarms",
@@ -66,9 +65,7 @@ def test_every_stage_is_recorded_with_what_it_found_and_left(whole):
             assert after.inputs["chain"] == before.outputs["chain"]
         assert len({stage.rng["seed"] for stage in stages}) == len(stages)
         assert run.info.status == "done"
-        assert all(
-            run.count(stage=s.id) for s in stages if s.name not in ("annotate", "alarms")
-        )
+        assert all(run.count(stage=s.id) for s in stages if s.name != "alarms")
         assert validate(run) == []
 
 
@@ -180,7 +177,7 @@ class Stopping(Silent):
 
 @pytest.mark.parametrize(
     ("stage", "step", "round"),
-    [("judge", 2, 0), ("improve-learner", 1, 1), ("annotate", 0, 1)],
+    [("judge", 2, 0), ("improve-learner", 1, 1), ("calibrate", 1, 1)],
 )
 def test_a_run_that_was_interrupted_ends_as_one_that_was_not(
     whole,
@@ -266,8 +263,8 @@ def test_resume_needs_a_run(speaking, tmp_path, small):
 def test_the_plan_grows_by_the_same_stages_for_every_round():
     stages = [(p.name, p.round) for p in plan(Settings(rounds=3))]
     assert stages[:2] == [("judge", 0), ("evaluate", 0)]
-    assert stages[2:8] == [(name, 1) for name in NAMES[2:8]]
-    assert stages[14:] == [(name, 3) for name in NAMES[2:]]
+    assert stages[2:7] == [(name, 1) for name in NAMES[2:7]]
+    assert stages[12:] == [(name, 3) for name in NAMES[2:]]
 
 
 def cli(*words):
@@ -366,7 +363,7 @@ def test_lineup_algorithms_human_and_budget_are_given_by_name():
         "red-team",
         lineup={"learner": {"id": "micro/1"}, "critic": "same:learner"},
         train={"learner": {"id": "grpo", "steps": 7}},
-        human={"accuracy": 0.8},
+        people={"annotators": [{"accuracy": 0.8}]},
         budget=0.1,
         options={"vanilla": 0.25},
     )
@@ -374,10 +371,10 @@ def test_lineup_algorithms_human_and_budget_are_given_by_name():
     assert found.lineup["learner"] == {"id": "micro/1"}
     assert [one.steps for one in found.train["learner"]] == [7]
     assert found.options == {"vanilla": 0.25}
-    assert (found.annotator.accuracy, found.budget) == (0.8, 0.1)
+    assert (found.people.annotators[0].accuracy, found.budget) == (0.8, 0.1)
     assert found.holder("critic") == "learner"
     assert found.reference("critic") == {"id": "micro/1"}
-    assert SelfPlay(human=None).settings.budget == 0.0
+    assert SelfPlay(people=None).settings.budget == 0.0
     with pytest.raises(InvalidOption, match=r"train\.judge: nobody holds a role judge"):
         SelfPlay(train={"judge": "ppo"})
     with pytest.raises(InvalidOption, match=r"lineup\.judge: red-team-v0 has no judge"):

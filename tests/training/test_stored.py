@@ -150,7 +150,8 @@ def test_a_run_gives_its_rows_case_by_case(record, speaking):
     assert len(newest) == 6
     rows = stored.play(0, 12)
     assert [row._replace(case=0) for row in rows] == [
-        row._replace(case=0) for row in training_rows(episodes, "learner_0")
+        row._replace(case=0, origin="stored")
+        for row in training_rows(episodes, "learner_0")
     ]
     groups = by_case(rows)
     assert all(len(group) == 4 for group in groups)

@@ -135,6 +135,52 @@ def test_a_label_changes_what_the_learner_is_taught_in_the_next_round(speaking, 
     assert not any("ann" in pair.sources for pair in found["mute"])
 
 
+@pytest.mark.parametrize("algorithm", ["sft", "dpo", "kto"])
+def test_a_vetoed_answer_is_never_held_up_whatever_labels_say(
+    speaking, tmp_path, algorithm
+):
+    chosen = settings(speaking)
+    rules = Supervise.model_validate({**RULES, "algorithm": algorithm, "even": False})
+    go(tmp_path / "run", chosen, [stage(chosen, RULES)])
+    refuse = tuple(
+        first_policy("learner", chosen, Residents()).tokenizer(" refuse<|end|>")[
+            "input_ids"
+        ]
+    )
+    shutil.copytree(tmp_path / "run", tmp_path / "praised")
+    for folder, vetoes in (("praised", False), ("run", True)):
+        with Run.open(tmp_path / folder) as run:
+            refused = [
+                (e.id, u)
+                for e in run.episodes(scenario="red-team")
+                for u in e.utterances
+                if role_of(u.seat) == "learner" and u.text.strip() == "refuse"
+            ]
+            places = [(name, u.turn) for name, u in refused]
+            barred = {u.reply.prompt_ids for _, u in refused}
+            said = [Signal("label", *place, "ann", 1.0) for place in places]
+            said += [Signal("veto", *place, "bea", 0.0) for place in places if vetoes]
+            run.signals.append(said)
+    found = {"praised": [], "run": []}
+    for name, taught in found.items():
+        plan = [stage(chosen, RULES), probe(chosen, rules, taught)]
+        go(tmp_path / name, chosen, plan, resume=True)
+
+    def held_up(taught):
+        if algorithm == "dpo":
+            return [(one.prompt_ids, one.chosen_ids) for one in taught]
+        if algorithm == "kto":
+            return [(one.prompt_ids, one.completion_ids) for one in taught if one.good]
+        return [(one.prompt_ids, one.completion_ids) for one in taught]
+
+    praised, kept = (
+        {prompt for prompt, ids in held_up(found[name]) if ids == refuse}
+        for name in ("praised", "run")
+    )
+    assert praised & barred
+    assert not kept & barred
+
+
 def test_the_random_slice_and_what_was_taken_back_are_not_heard_but_vetoes_are(
     speaking, tmp_path
 ):

@@ -135,6 +135,10 @@ PLUGINS: "Table" = {
             "superalign_training.experiments.gap:EXPERIMENT",
             "which schedule of capability gaps leaves the best student?",
         ),
+        "human-pay": (
+            "superalign_training.experiments.human_pay:EXPERIMENT",
+            "do people's answers help as pay, and how many are needed?",
+        ),
         "learning": (
             "superalign_training.experiments.learning:EXPERIMENT",
             "does pay at the end teach what to do first: PPO, GRPO, SB3's PPO",

@@ -14,7 +14,7 @@ Words = Annotated[
         help="scenario, lineup.ROLE, train.ROLE, rounds, generations, order, levels, gap, "
         "seed, run_dir, budget, device, log_to, preset, options.KEY, and sections: signals, "
         "competence, discover, conform, gate, alarms, capability, judge, attack, learn, "
-        "annotator, calibrate, league, evaluate.",
+        "people, calibrate, league, evaluate.",
     ),
 ]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")]

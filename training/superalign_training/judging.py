@@ -85,20 +85,28 @@ def planted_forecasts(episodes: Iterable[Episode]) -> list[Forecast]:
     ]
 
 
-def labelled_lessons(episodes: Iterable[Episode], labels: Sequence[Signal]) -> list[Lesson]:
-    """Return what critics should have said of answers that people labelled.
+def labelled_lessons(
+    episodes: Iterable[Episode], signals: Sequence[Signal]
+) -> list[Lesson]:
+    """Return what critics should have said of answers that people labelled or vetoed.
 
-    People say how good an answer is; the kind of the fault is left open.
+    People say how good an answer is; the kind of the fault is left open. A vetoed answer is
+    worth 0, whatever its labels are.
     """
     by_episode = {episode.id: episode for episode in episodes}
-    lessons = []
-    for label in labels:
-        episode = by_episode.get(label.episode)
-        if episode is None or label.kind != "label":
-            continue
-        words = to_words(Verdict(label.value, 1.0))
-        lessons += [Lesson(p, words) for p in _critics_prompts(episode, about=label.turn)]
-    return lessons
+    barred = dict.fromkeys((s.episode, s.turn) for s in signals if s.kind == "veto")
+    said = [(place, 0.0) for place in barred]
+    said += [
+        ((s.episode, s.turn), s.value)
+        for s in signals
+        if s.kind == "label" and (s.episode, s.turn) not in barred
+    ]
+    return [
+        Lesson(prompt, to_words(Verdict(value, 1.0)))
+        for (name, turn), value in said
+        if name in by_episode
+        for prompt in _critics_prompts(by_episode[name], about=turn)
+    ]
 
 
 def ideal_verdict(*, good: bool, kind: str = "") -> Verdict:

@@ -25,6 +25,12 @@ SAME = "same:"
 FREE = ("lineup", "train")
 """Settings whose keys are a scenario's roles."""
 
+PRESET = (*FREE, "budget", "people")
+"""Settings whose defaults are a scenario's: None stands for these."""
+
+PERSON = "human"
+"""``lineup.critic=human``: a person takes the turns of a seat."""
+
 BY_SCENARIO = "by_scenario"
 """Key of a preset: scenario → what it changes of lineup and algorithms there."""
 
@@ -44,6 +50,12 @@ def has_weights(reference: AgentReference) -> bool:
     if ":" in name and not name.startswith("hf:"):
         return False  # an object, an endpoint, a class of somebody's
     return name == "transformer" or name not in registry.entries("agent")
+
+
+def is_person(reference: AgentReference) -> bool:
+    """Whether a person holds the seat, who is asked through the run's queue."""
+    name = reference if isinstance(reference, str) else reference.get("id")
+    return name == PERSON
 
 
 def is_somebodys(reference: AgentReference) -> bool:
@@ -195,7 +207,7 @@ def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
 
 
 def filled(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was given of lineup, algorithms and tasks, filled up from the preset.
+    """Return what was given of lineup, algorithms, tasks and people, filled up from the preset.
 
     A preset's algorithm is left out where whoever was named instead has no weights. A
     `Learner` improves itself unless it is frozen. An algorithm that trains one kind of agent
@@ -231,7 +243,7 @@ def filled(given: Mapping[str, Any]) -> dict[str, Any]:
         "generations_of": given.get("generations_of")
         or (raised if train.get(raised) else ""),
     }
-    return found | _of_source(preset, given)
+    return found | _of_source(preset, given) | _asked(given, preset)
 
 
 def _of_source(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,6 +274,28 @@ def source_id(source: Any) -> str:
     """Return the id of a source of tasks: ``rows``, ``{id: rows, …}``, or an object."""
     named = source.get("id", "") if isinstance(source, Mapping) else source
     return named if isinstance(named, str) else str(getattr(named, "id", ""))
+
+
+def _asked(given: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what people are asked: as given, else as the preset has it."""
+    budget = given.get("budget")
+    people = given.get("people") or {}
+    if isinstance(people, Mapping):
+        people = {**preset.get("people", {}), **_set(people)}
+    return {
+        "budget": preset.get("budget", 0.0) if budget is None else budget,
+        "people": people,
+    }
+
+
+def _set(people: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of people without kinds of questions that nobody set."""
+    kinds = people.get("kinds")
+    if not isinstance(kinds, Mapping):
+        return dict(people)
+    named = {kind: share for kind, share in kinds.items() if share is not None}
+    rest = {key: value for key, value in people.items() if key != "kinds"}
+    return {**rest, "kinds": named} if named else rest
 
 
 def _can_learn(role: Role, lineup: Mapping[str, AgentReference]) -> bool:

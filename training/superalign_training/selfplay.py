@@ -11,6 +11,7 @@ import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -51,11 +52,7 @@ from superalign_training.loop.plans import plan
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.seats import require_lineup
 from superalign_training.loop.told import told_in
-from superalign_training.settings import (
-    Annotator,
-    Settings,
-    read_settings,
-)
+from superalign_training.settings import Settings, read_settings
 from superalign_training.watching import Silent
 
 KIND = "train"
@@ -63,7 +60,8 @@ KIND = "train"
 RunSummary = Summary | ChainSummary | OutcomeSummary
 """What a run of red-teaming, of generations, or of any other rounds comes to."""
 
-_HUMAN = Annotator()
+_SCENARIOS: Mapping[str, Any] = MappingProxyType({})
+"""People as the scenario's preset has them."""
 
 _AGAIN = "SelfPlay(…).run(resume=True), with the same arguments as before"
 _MAY_DIFFER = ("run_dir", "threads", "rounds", "failures")
@@ -83,8 +81,8 @@ class SelfPlay:
             are not named have the scenario's preset.
         train: role → the algorithm by which it learns (``"ppo"``, ``{"id": "ppo",
             "learning_rate": 1e-3}``), a list of them, or None for a role that does not learn.
-        human: the simulated annotator's accuracy, group and bias; None asks nobody.
-        budget: share of each round's episodes that the human is asked about.
+        people: who is asked and how answers pay (`PeopleSettings`); None asks nobody.
+        budget: questions to people for each episode that is learned from by pay.
         watcher: is told how it goes; nobody when absent.
         **settings: further fields of `Settings`; sections may be mappings.
 
@@ -99,7 +97,7 @@ class SelfPlay:
         preset: str = "default",
         lineup: Mapping[Role | Seat, AgentReference | Anyone] | None = None,
         train: Mapping[Role, Any] | None = None,
-        human: Mapping[str, Any] | Annotator | None = _HUMAN,
+        people: Mapping[str, Any] | None = _SCENARIOS,
         budget: float | None = None,
         watcher: Watcher | None = None,
         **settings: Any,
@@ -112,10 +110,10 @@ class SelfPlay:
         given |= {"scenario": scenario, "log_to": log_to}
         if budget is not None:
             given["budget"] = budget
-        if human is None:
+        if people is None:
             given["budget"] = 0.0
         else:
-            given.setdefault("annotator", human)
+            given["people"] = dict(people)
         self.settings = read_settings(given)
         self._watcher: Watcher = watcher or Silent()
 

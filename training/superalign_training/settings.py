@@ -30,7 +30,7 @@ from superalign_training.gap.making import GapRule
 from superalign_training.hardening.settings import Hardening
 from superalign_training.league.settings import LeagueSettings
 from superalign_training.lineup import (
-    FREE,
+    PRESET,
     SAME,
     AgentReference,
     filled,
@@ -50,7 +50,7 @@ from superalign_training.sections import (
     unknown_key,
 )
 from superalign_training.sources.checking import check as check_signals
-from superalign_training.sources.settings import Competence, Signals
+from superalign_training.sources.settings import Competence, PeopleSettings, Signals
 
 Order = Literal["alternating", "competence-only", "conformity-last", "conformity-first"]
 """Of the two optimisations within a chain (Kim et al. 2025)."""
@@ -104,19 +104,6 @@ class Attack(Section):
     """Below this share of valid queries what rewards taught is taken back."""
 
 
-class Annotator(Section):
-    """The simulated human behind the final question and signal tables."""
-
-    group: str = "everyone"
-    """Group of people whose values it holds."""
-    accuracy: Share = 0.95
-    """Probability of saying what an ideal member of the group would say."""
-    bias: Annotated[float, Field(ge=-1, le=1)] = 0.0
-    """Leniency: what is added to the error rate on bad answers."""
-    random_share: Share = 0.2
-    """Share of the questions that evaluate and are never trained on."""
-
-
 class Calibrate(Section):
     """Teaching the critic again, on planted faults and on human labels."""
 
@@ -160,8 +147,10 @@ class Settings(Section):
     train: dict[str, tuple[AnyAlgorithm, ...] | None] = Field(default_factory=dict)
     """Role → the algorithm by which it learns, or several: ``train.learner=ppo``. Null: it
     does not learn. Roles that are not named have the scenario's preset, if they can learn."""
-    budget: Share = 0.02
-    """Share of each round's episodes that the human is asked about."""
+    budget: Share = 0.0
+    """Questions to people for each episode that a policy learns from by pay: 0.02 is one for
+    every 50. Fractions carry over. The default is the scenario's preset."""
+    people: PeopleSettings = PeopleSettings()
     log_to: LogTo = None
     """Loggers that get every metric, too: ``tensorboard``, ``wandb``, ``trackio``, a mapping
     with an ``id`` and options, or a list of these."""
@@ -187,7 +176,6 @@ class Settings(Section):
     rewards: ``{algorithm: {id: dpo}, cases: 64}``; not at all when null."""
     hardening: Hardening | None = None
     """Adversarial training in place of the usual rounds (``preset=hardened``); null: none."""
-    annotator: Annotator = Annotator()
     calibrate: Calibrate = Calibrate()
     league: LeagueSettings = LeagueSettings()
     evaluate: Evaluate = Evaluate()
@@ -292,8 +280,8 @@ def read_settings(plain: Mapping[str, Any]) -> Settings:
     """
     # The defaults before any scenario's preset is filled in.
     completed = _completed(plain, Settings.model_construct())
-    for name in FREE:
-        completed[name] = plain.get(name) or {}  # of the defaults' scenario until now
+    for name in PRESET:  # of the defaults' scenario until now
+        completed[name] = plain.get(name)
     try:
         return Settings.model_validate(completed)
     except ValidationError as error:

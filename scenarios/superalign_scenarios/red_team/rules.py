@@ -68,6 +68,7 @@ class RedTeam:
     baselines: Mapping[Role, tuple[str, ...]] = {
         "learner": ("always-comply", "always-refuse")
     }
+    opinions = ("critic",)
 
     def __init__(  # noqa: PLR0913 - the dials of a scenario are its constructor
         self,

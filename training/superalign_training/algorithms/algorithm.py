@@ -35,6 +35,9 @@ class Algorithm(Protocol[ExperienceT_contra]):
     ``num_generations`` (plays of each) and ``fork`` (whether these share everything up to the policy's first
     view), because whoever plays the episodes reads them.
 
+    One that weighs rows which are not live (`Row.origin`) says so in a class attribute
+    ``weighs_stored = True``: late answers of people bring such rows into its batches.
+
     An algorithm that trains something else with the help of a policy (a reward model) says
     so in a class attribute ``keeps_policy``, a sentence.
     """

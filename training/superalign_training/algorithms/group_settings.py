@@ -1,5 +1,7 @@
 """Settings of all algorithms that compare the plays of one case."""
 
+from typing import ClassVar
+
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from superalign_training.algorithms.algorithm import RefPolicy
@@ -10,6 +12,7 @@ from superalign_training.sections import Count, Plural, Section
 class GroupSettings(Section):
     """Settings of all algorithms that compare the plays of one case."""
 
+    weighs_stored: ClassVar[bool] = True
     steps: Count = 20
     """Optimiser steps, each on episodes of the newest policy."""
     batch_size: Count = 32

@@ -27,6 +27,7 @@ class Ppo(Section):
     """
 
     learns_from: ClassVar[LearnsFrom] = "episodes"
+    weighs_stored: ClassVar[bool] = True
     id: Literal["ppo"] = "ppo"
     steps: Count = 20
     """Rollouts of the newest policy."""

@@ -22,6 +22,7 @@ class Reinforce(Section):
     """REINFORCE against a running mean of what the role earns."""
 
     learns_from: ClassVar[LearnsFrom] = "episodes"
+    weighs_stored: ClassVar[bool] = True
     id: Literal["reinforce"] = "reinforce"
     steps: Count = 20
     """Optimiser steps, each on episodes of the newest policy."""

@@ -21,7 +21,8 @@ class Experience(Protocol):
     def cap(self) -> float | None:
         """Where the importance weights of what other weights said are cut off (rho-bar).
 
-        None: the newest policy said it all, nothing is weighed.
+        None: the newest policy said it all, nothing is weighed. Else `Row.origin` says of
+        each row whether it is.
         """
         ...
 
@@ -30,5 +31,6 @@ class Live(NamedTuple):
     """Episodes that a policy plays as it is at that moment."""
 
     play: PlayCases
-    cap: None = None
-    """What the policy has just said itself needs no importance weights."""
+    cap: float | None = None
+    """What the policy has just said itself needs no importance weights; late answers bring
+    back what it said before."""

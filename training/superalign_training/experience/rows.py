@@ -12,8 +12,13 @@ from math import isfinite
 from typing import Literal, NamedTuple
 
 from superalign_env.errors import InvalidOption
-from superalign_env.rewards import settle
+from superalign_env.rewards import ADDED, HumanPay, settle
 from superalign_env.types import Episode, Reply, Seat, Signal, Utterance
+
+Origin = Literal["live", "stored", "late"]
+"""Said by the newest weights; by earlier ones; or by earlier ones and paid only the difference
+that a late answer of people makes. What earlier ones said is weighed by its likelihood now, and
+a difference is measured against no baseline: what else was paid has been learned from."""
 
 Failed = Literal["leave-out", "keep"]
 """What becomes of episodes that failed."""
@@ -44,6 +49,7 @@ class Row(NamedTuple):
     """Settled pay from the row's first turn to the end of the episode."""
     policy: str
     """Content hash of the weights that spoke."""
+    origin: Origin = "live"
 
     @property
     def reward(self) -> float:
@@ -91,6 +97,7 @@ def training_rows(
     seat: Seat,
     signals: Iterable[Signal] = (),
     *,
+    rules: HumanPay = ADDED,
     failed: Failed = "leave-out",
 ) -> list[Row]:
     """Return the rows of one seat, in the order of the episodes.
@@ -102,7 +109,8 @@ def training_rows(
     Args:
         episodes: finished ones.
         seat: whose rows.
-        signals: labels and vetoes; those about other episodes are ignored.
+        signals: labels, preferences and vetoes; those about other episodes are ignored.
+        rules: how they are paid.
         failed: whether those in which an agent failed are left out, or count as far as they
             went. They were paid in part: beside others, an outage looks like a merit.
     """
@@ -111,8 +119,22 @@ def training_rows(
         row
         for episode in episodes
         if failed == "keep" or not episode.failed
-        for row in _rows(episode, seat, by_episode.get(episode.id, ()))
+        for pay in [settled(episode, by_episode.get(episode.id, ()), rules)]
+        for row in _rows(episode, seat, pay)
     ]
+
+
+def late_rows(
+    episode: Episode, seat: Seat, changes: Mapping[tuple[Seat, int], float]
+) -> list[Row]:
+    """Return the rows of one seat, paid a difference alone.
+
+    Args:
+        episode: from the record.
+        seat: whose rows.
+        changes: as `difference` finds them.
+    """
+    return [row._replace(origin="late") for row in _rows(episode, seat, changes)]
 
 
 def _grouped(signals: Iterable[Signal]) -> dict[str, list[Signal]]:
@@ -122,20 +144,44 @@ def _grouped(signals: Iterable[Signal]) -> dict[str, list[Signal]]:
     return grouped
 
 
-def _rows(episode: Episode, seat: Seat, signals: Sequence[Signal]) -> list[Row]:
+def settled(
+    episode: Episode, signals: Iterable[Signal], rules: HumanPay = ADDED
+) -> dict[tuple[Seat, int], float]:
+    """Return the pay of every turn of an episode; see `superalign_env.rewards.settle`."""
+    return settle(
+        episode.rewards,
+        episode.weights,
+        authors={u.turn: u.seat for u in episode.utterances},
+        signals=signals,
+        judged=episode.judged,
+        rules=rules,
+    )
+
+
+def difference(
+    episode: Episode, before: Iterable[Signal], after: Iterable[Signal], rules: HumanPay
+) -> dict[tuple[Seat, int], float]:
+    """Return what further signals change in the pay of each turn; what stays is left out.
+
+    Args:
+        episode: that all of them are about.
+        before: signals that have paid already.
+        after: these and the further ones.
+        rules: how they are paid.
+    """
+    earlier, later = settled(episode, before, rules), settled(episode, after, rules)
+    places = [*later, *(place for place in earlier if place not in later)]
+    changes = {p: later.get(p, 0.0) - earlier.get(p, 0.0) for p in places}
+    return {place: change for place, change in changes.items() if change}
+
+
+def _rows(episode: Episode, seat: Seat, pay: Mapping[tuple[Seat, int], float]) -> list[Row]:
     spoken = [
         (u, u.reply) for u in episode.utterances if u.seat == seat and u.reply is not None
     ]
     spoken = [(u, reply) for u, reply in spoken if reply.prompt_ids and reply.token_ids]
     if not spoken:
         return []
-    pay = settle(
-        episode.rewards,
-        episode.weights,
-        authors={u.turn: u.seat for u in episode.utterances},
-        signals=signals,
-        judged=episode.judged,
-    )
     earned = pay_by_turn(pay, seat, [turn.turn for turn, _ in spoken])
     rows: list[Row] = []
     piece: list[tuple[Utterance, Reply]] = []

@@ -84,7 +84,7 @@ class Stored:
         for signal in signals:
             labels[signal.episode].append(signal)
         cases: dict[EpisodeKey, list[Row]] = defaultdict(list)
-        door = _Door(seat, policy, now=now, staleness=staleness)
+        door = Door(seat, policy, now=now, staleness=staleness)
         wanted: Where = {**(where or {}), "seat": seat}
         for episode in run.episodes(**wanted):
             door.check(episode)
@@ -105,14 +105,21 @@ class Stored:
         """
         places = range(first, first + min(count, len(self._cases)))
         return [
-            row._replace(case=place)
+            row._replace(case=place, origin="stored")
             for place in places
             for row in self._cases[place % len(self._cases)]
         ]
 
 
-class _Door:
-    """Lets no episode in that a policy cannot learn from."""
+class Door:
+    """Lets no episode in that a policy cannot learn from.
+
+    Args:
+        seat: whose turns are learned from.
+        policy: who learns.
+        now: generation and round in which it learns.
+        staleness: how many rounds ago an episode may have been played.
+    """
 
     def __init__(
         self, seat: Seat, policy: Learner, *, now: tuple[int, int], staleness: int

@@ -280,8 +280,9 @@ def _misnamed(overrides: Sequence[Override]) -> str:
 def _register() -> None:
     """Tell Hydra every key and default, read from the settings class, and every group."""
     # Of no scenario: presets are filled in where settings are read.
-    blank = Settings.model_construct().model_dump(mode="json")
-    defaults = {**blank, **{name: {} for name in FREE}}
+    defaults = Settings.model_construct().model_dump(mode="json")
+    defaults |= {**{name: {} for name in FREE}, "budget": None}
+    defaults["people"]["kinds"] = dict.fromkeys(defaults["people"]["kinds"])
     store = ConfigStore.instance()
     for group, choices in groups().items():
         place = group.replace("/", ".")

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from superalign_training.launch.prices import STAGES, Spent, When, nothing
 from superalign_training.launch.speed import Speed, speed_of
-from superalign_training.loop.plans import plan
+from superalign_training.loop.plans import people_in, plan
 from superalign_training.loop.playing import stage_parts
 from superalign_training.settings import Settings
 
@@ -25,6 +25,23 @@ class Cost(NamedTuple):
     counts: Mapping[str, int]
     """Name of a stage → how often it is done."""
     speed: Speed
+    seats: int = 0
+    """How many seats people hold."""
+    real: bool = False
+    """Whether people answer who are not simulated."""
+
+    @property
+    def owed(self) -> str:
+        """What people will owe, in one sentence; empty where they owe nothing."""
+        turns = self.seats * self.whole.episodes
+        answers = self.whole.labels if self.real else 0.0
+        if not (turns or answers):
+            return ""
+        return (
+            f"people will owe at most about {_round(turns)} turns in seats and "
+            f"{_round(answers)} answers; they give them with `superalign label RUN --as NAME` "
+            "beside the run"
+        )
 
     @property
     def whole(self) -> Spent:
@@ -95,7 +112,8 @@ def cost_of(settings: Settings, *, measured: Cost | None = None) -> Cost:
             played[place] = played.get(place, 0.0) + spent.episodes
         counts[planned.name] = counts.get(planned.name, 0) + 1
         stages[planned.name] = stages.get(planned.name, Spent()).plus(spent)
-    return Cost(stages, counts, speed)
+    real = settings.people.mode != "simulated"
+    return Cost(stages, counts, speed, len(people_in(settings)), real)
 
 
 def cost_table(cost: Cost) -> Table:

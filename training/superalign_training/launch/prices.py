@@ -1,6 +1,6 @@
 """Prices of stages, in counts: upper bounds where a stage may stop early."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_env.types import Role
@@ -64,6 +64,11 @@ class When(NamedTuple):
             return self.turns
         refine = int(self.settings.options.get("refine", 0))
         return (1 + self.critics) * (1 + refine)
+
+    def labels(self, episodes: float) -> float:
+        """Return the answers of people about so many episodes that are learned from."""
+        settings = self.settings
+        return settings.budget * (1 + settings.people.evaluation_share) * episodes
 
     @property
     def members(self) -> int:
@@ -140,9 +145,10 @@ def _improve(when: When) -> Spent:
     attacked = when.parts.can(ATTACKED) and when.parts.asks in when.settings.learning
     asked = 1 - when.settings.attack.search_share if attacked else 0
     found = Spent()
-    for drill in when.settings.by_pay(when.role):
+    drills = when.settings.by_pay(when.role)
+    for drill in drills:
         found = found.plus(_paid(drill, max(when.turns, when.judged) + asked))
-    return found
+    return found._replace(labels=when.labels(_learned_from(drills)))
 
 
 def _learnt(when: When, role: Role) -> tuple[Sequence[Any], Sequence[Any]]:
@@ -160,7 +166,7 @@ def _supervise(when: When) -> Spent:
 
 
 def _annotate(when: When) -> Spent:
-    return Spent(labels=round(when.settings.budget * when.played))
+    return Spent(labels=when.labels(when.played))
 
 
 def _evaluate(when: When) -> Spent:
@@ -280,6 +286,11 @@ def _paid(algorithm: Any, replies: float) -> Spent:
     rows = algorithm.steps * batch * getattr(algorithm, "update_epochs", 1)
     episodes = (algorithm.steps + 1) * batch  # the next batch is played before the end
     return Spent(episodes, episodes * replies, rows, 1)
+
+
+def _learned_from(algorithms: Iterable[Any]) -> float:
+    """Return the episodes about which people can be asked."""
+    return float(sum(a.steps * a.batch_size * a.num_generations for a in algorithms))
 
 
 def _replayed(replay: Any, courses: int) -> Spent:

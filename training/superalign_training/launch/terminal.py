@@ -218,4 +218,5 @@ def _say_cost(console: Console, cost: "Cost") -> None:
 
     if console.is_terminal:
         console.print(cost_table(cost))
-    console.print(cost.line, highlight=False, markup=False, soft_wrap=True)
+    for line in filter(None, (cost.line, cost.owed)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -37,6 +37,23 @@ class Aligned(msgspec.Struct, frozen=True):
     checkpoint: Checkpoint
 
 
+class Heard(msgspec.Struct, frozen=True):
+    """The answers of people that have paid a policy."""
+
+    upto: int
+    """Id of the last signal that was read."""
+    paid: tuple[tuple[int, int], ...] = ()
+    """Later ones that paid at once: first and last id of every unbroken row of them."""
+
+    def has(self, signal: int) -> bool:
+        """Whether a signal has paid."""
+        return signal <= self.upto or any(a <= signal <= b for a, b in self.paid)
+
+
+NOTHING = Heard(0)
+"""No answer has paid."""
+
+
 class Chain(msgspec.Struct, frozen=True):
     """The state of a run between two stages."""
 
@@ -48,6 +65,10 @@ class Chain(msgspec.Struct, frozen=True):
     """The role whose policy generations are of; empty in a run of rounds."""
     aligned: tuple[Aligned, ...] = ()
     """A_1⁺ … as far as they were accepted, oldest first."""
+    unasked: dict[str, float] = {}
+    """Kind of question → the fraction of one that the budget has left."""
+    heard: dict[Role, Heard] = {}
+    """Role that has a policy of its own → the answers of people that have paid it."""
     level: int = 0
     """Of the generation at work."""
     before: Checkpoint | None = None
@@ -99,6 +120,15 @@ class Chain(msgspec.Struct, frozen=True):
     def begun(self, sight: Sight) -> "Chain":
         """Return the chain at the beginning of a generation."""
         return msgspec.structs.replace(self, level=sight.level, before=None, sight=sight)
+
+    def with_heard(self, role: Role, heard: Heard) -> "Chain":
+        """Return the chain after answers of people have paid the policy of a role."""
+        held = {**self.heard, self.holder(role): heard}
+        return msgspec.structs.replace(self, heard=held)
+
+    def with_unasked(self, unasked: Mapping[str, float]) -> "Chain":
+        """Return the chain with other fractions of questions left; see `Chain.unasked`."""
+        return msgspec.structs.replace(self, unasked=dict(unasked))
 
     def with_memory(self, name: str, memory: Memory) -> "Chain":
         """Return the chain with another memory."""

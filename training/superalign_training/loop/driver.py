@@ -1,11 +1,8 @@
 """The one driver: runs a list of stages, records each, and continues where it stopped.
 
 A stage is a function from what it finds (`Bench`) to what it leaves (`Outcome`). The
-driver owns resume, lock, seeds and status; no stage calls a stage. Every stage derives
-its random numbers from (run seed, its name, generation, round) and starts from what lies
-in the record, so a stage that was interrupted is done again from its inputs and ends as
-if nothing had happened. A fork begins with stages of its parent, which were made with other
-settings and stay as they are.
+driver owns resume, lock, seeds and status; no stage calls a stage. Random numbers come from
+(run seed, name, generation, round), so an interrupted stage is done again to the same end.
 """
 
 import shlex
@@ -57,6 +54,10 @@ class Watcher(Protocol):
 
     def skip(self, moment: Moment, metrics: Sequence[Metric]) -> object:
         """The stage was done by an earlier process."""
+        ...
+
+    def wait(self, reason: str) -> object:
+        """The stage stands still until somebody acts; said again and again."""
         ...
 
 
@@ -234,6 +235,7 @@ class Desk(NamedTuple):
 def _one(desk: Desk, planned: Planned, chain: Chain) -> Outcome:
     """Do and record one stage."""
     run = desk.run
+    desk.residents.attach(run, desk.watcher.wait)
     seed = mix(run.info.seed, label(planned.name), planned.generation, planned.round)
     begun = run.stages.begin(
         planned.name,

@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from superalign_env.errors import InvalidOption
-from superalign_env.types import Role
+from superalign_env.types import Role, Seat, role_of
 from superalign_training.hardening.settings import Hardening
-from superalign_training.lineup import AgentReference
+from superalign_training.lineup import AgentReference, is_person
 from superalign_training.loop.driver import Outcome, Planned
 from superalign_training.loop.parts import (
     ATTACKED,
@@ -23,7 +23,7 @@ from superalign_training.loop.parts import (
     Needs,
     Parts,
 )
-from superalign_training.loop.playing import stage_parts
+from superalign_training.loop.playing import stage_parts, stage_scenario
 from superalign_training.loop.sandbox import is_judged
 from superalign_training.loop.stages.alarms import alarms, alarms_off
 from superalign_training.loop.stages.annotate import annotate
@@ -98,6 +98,17 @@ def way_of(role: Role, parts: Parts, settings: Settings) -> Way:
     return "improve"
 
 
+def people_in(settings: Settings) -> list[Seat]:
+    """Return the seats that people hold."""
+    seats = stage_scenario(settings, split="train").seats
+    names = [seat if seat in settings.lineup else role_of(seat) for seat in seats]
+    return [
+        seat
+        for seat, name in zip(seats, names, strict=True)
+        if is_person(settings.reference(name))
+    ]
+
+
 def left_out(settings: Settings) -> list[str]:
     """Return which stages a run leaves out, and why: a line each."""
     parts = stage_parts(settings)
@@ -122,11 +133,6 @@ def left_out(settings: Settings) -> list[str]:
             )
     if settings.league.share and parts.can(LEAGUE) and not _has_league(settings, parts):
         lines.append("the league is left out: not all of its roles are policies that learn")
-    if settings.budget and parts.can(JUDGED) and not parts.has_gold:
-        lines.append(
-            f"annotate is left out: nobody can be simulated in {parts.scenario}, which has no "
-            "method gold; people answer with `superalign label`"
-        )
     return [*lines, *alarms_off(settings, parts)]
 
 
@@ -221,7 +227,7 @@ def _hardened(settings: Settings, parts: Parts, rules: Hardening) -> Iterator[_E
 def _round(
     settings: Settings, parts: Parts, generation: int, number: int
 ) -> Iterator[_Entry]:
-    """Attack → (supervise →) improve → annotate → calibrate → evaluate (→ league) → alarms.
+    """Attack → (supervise →) improve → calibrate → evaluate (→ league) → alarms.
 
     Policies are improved in the order of the seats; who judges learns last, when people
     have said what they think of this round's answers.
@@ -243,7 +249,7 @@ def _round(
     for role in by_pay:
         if held[settings.holder(role)] == role:
             yield _Entry(f"improve-{role}", partial(improve, role=role), *place)
-    if parts.has_gold or not settings.budget:
+    if settings.budget and not by_pay:  # else people are asked while policies learn
         yield _Entry("annotate", annotate, *place, JUDGED)
     if parts.judges in ("", *_taught(settings)):
         yield _Entry("calibrate", calibrate, *place, PLANTED)

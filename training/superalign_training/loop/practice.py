@@ -1,8 +1,8 @@
-"""A role practises: its policy is improved by what the environment pays it.
+"""A role practises: its policy is improved by what the environment and people pay it.
 
 Which role, against whom, by which algorithm and with what added to the pay is for the
-stage to say; how episodes become rows, where the policy is kept and what is reported is
-the same for all of them.
+stage to say; how episodes become rows, what people are asked about them, where the policy is
+kept and what is reported is the same for all of them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,10 +20,14 @@ from superalign_training.experience import (
     paid_episodes,
     training_rows,
 )
+from superalign_training.loop.chain import NOTHING, Chain
 from superalign_training.loop.driver import Bench
+from superalign_training.loop.late import LateCases, Learning, late_cases
 from superalign_training.loop.playing import play, seat_all
 from superalign_training.loop.recorder import Earnings
+from superalign_training.loop.supervisors.hearing import Hearing
 from superalign_training.policy import AnyPolicy, OwnPolicy, Policy
+from superalign_training.settings import Settings
 
 Shaping = Callable[[Sequence[Row]], Sequence[Row]]
 """Rows of one batch → the same rows, other pay."""
@@ -42,18 +46,33 @@ class Drill(NamedTuple):
     """Name of the episodes within the stage."""
 
 
+class Practised(NamedTuple):
+    """What practice leaves."""
+
+    chain: Chain
+    """Knows which answers of people have paid; the policy is put in by the stage."""
+    numbers: dict[str, float]
+    """Of the algorithm."""
+    metrics: tuple[Metric, ...] = ()
+    """About people's answers."""
+
+
 def practise(
     bench: Bench,
+    settings: Settings,
+    chain: Chain,
     policy: Policy,
     drill: Drill,
     algorithm: OnPolicy,
     *,
     shaping: Shaping | None = None,
-) -> dict[str, float]:
+) -> Practised:
     """Improve a policy in place on episodes of its own.
 
     Args:
         bench: of the stage.
+        settings: of the run.
+        chain: of the stage so far.
         policy: of the role.
         drill: where it plays, and with whom.
         algorithm: how it learns.
@@ -61,41 +80,113 @@ def practise(
     """
     held = seat_all(drill.scenario, drill.agents)
     seats = [seat for seat, agent in held.items() if agent is policy.agent]
-    earnings = Earnings()
+    heard = chain.heard.get(chain.holder(drill.role), NOTHING)
+    hearing = Hearing(bench, settings, drill.scenario, seats, chain.unasked, heard)
+    learning = Learning(policy, seats, algorithm, hearing.rules, settings.people.staleness)
+    late = late_cases(bench, heard, learning)
+    batches = _Batches(bench, drill, algorithm, seats, hearing, late, shaping)
     told = bench.on_step(drill.role, policy, algorithm)
+    numbers = algorithm.improve(
+        policy,
+        Live(batches.rows, late.cap),
+        seed=bench.seed_of(f"trainer-{drill.part}"),
+        on_step=lambda done, numbers: told(done, {**numbers, **batches.earned()}),
+    )
+    metrics = hearing.metrics(drill.role) + late.metrics(drill.role, bench.round)
+    chain = chain.with_unasked(hearing.unasked)
+    if metrics or bench.signals_to > heard.upto:
+        chain = chain.with_heard(drill.role, hearing.heard())
+    return Practised(chain, numbers, metrics)
 
-    def cases(first: int, count: int) -> Sequence[Row]:
+
+class _Batches:
+    """Plays batches, has people asked about them, and makes rows of both.
+
+    Args:
+        bench: of the stage.
+        drill: what is played.
+        algorithm: says how often each case is played.
+        seats: that learn.
+        hearing: asks people.
+        late: cases that take some of the places of a batch.
+        shaping: adds to the pay of what is played.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        drill: Drill,
+        algorithm: OnPolicy,
+        seats: Sequence[Seat],
+        hearing: Hearing,
+        late: LateCases,
+        shaping: Shaping | None,
+    ) -> None:
+        self._bench, self._drill, self._algorithm = bench, drill, algorithm
+        self._seats, self._hearing, self._late = seats, hearing, late
+        self._shaping = shaping
+        self._earnings = Earnings()
+
+    def rows(self, first: int, count: int) -> Sequence[Row]:
+        """Return the rows of so many cases, those that late answers returned among them."""
+        returned = self._late.take(count)
+        played = count - len(returned)
+        rows = self._played(first, played)
+        again = [
+            row._replace(case=case)
+            for case, found in enumerate(returned, start=first + played)
+            for row in found
+        ]
+        return [*rows, *again]
+
+    def earned(self) -> dict[str, float]:
+        """Return mean pay by part since the last look."""
+        return self._earnings.take()
+
+    def _played(self, first: int, count: int) -> Sequence[Row]:
+        drill, algorithm = self._drill, self._algorithm
         episodes = play(
-            bench,
+            self._bench,
             drill.scenario,
             drill.agents,
             count,
             part=drill.part,
             first_case=first,
             group=algorithm.num_generations,
-            fork_at=seats[0] if algorithm.fork else None,
+            fork_at=self._seats[0] if algorithm.fork else None,
         )
-        rows = [row for seat in seats for row in training_rows(episodes, seat)]
-        earnings.add(episodes, [(row.episode, row.seat) for row in rows])
-        return rows if shaping is None else shaping(rows)
+        signals = self._hearing.of(episodes)
+        rules = self._hearing.rules
+        rows: Sequence[Row] = [
+            row
+            for seat in self._seats
+            for row in training_rows(episodes, seat, signals, rules=rules)
+        ]
+        learners = [(row.episode, row.seat) for row in rows]
+        self._earnings.add(episodes, learners, signals, rules)
+        return rows if self._shaping is None else self._shaping(rows)
 
-    return algorithm.improve(
-        policy,
-        Live(cases),
-        seed=bench.seed_of(f"trainer-{drill.part}"),
-        on_step=lambda done, numbers: told(done, {**numbers, **earnings.take()}),
-    )
 
-
-def train_holder(
-    bench: Bench, policy: AnyPolicy, drill: Drill, algorithm: OnPolicy | Own
-) -> dict[str, float]:
-    """Improve a policy by an algorithm, or let a learner improve itself."""
-    if isinstance(policy, OwnPolicy):
-        assert isinstance(algorithm, Own)
-        return _improve_itself(bench, policy, drill, algorithm)
-    assert not isinstance(algorithm, Own)
-    return practise(bench, policy, drill, algorithm)
+def practise_all(
+    bench: Bench,
+    settings: Settings,
+    policy: AnyPolicy,
+    drill: Drill,
+    algorithms: Sequence[OnPolicy | Own],
+) -> Practised:
+    """Improve a policy in place by one algorithm after the other; a learner improves itself."""
+    done = Practised(bench.chain, {})
+    for algorithm in algorithms:
+        if isinstance(policy, OwnPolicy):
+            assert isinstance(algorithm, Own)
+            numbers = _improve_itself(bench, policy, drill, algorithm)
+            new = Practised(done.chain, numbers)
+        else:
+            assert not isinstance(algorithm, Own)
+            new = practise(bench, settings, done.chain, policy, drill, algorithm)
+        numbers, metrics = done.numbers | new.numbers, done.metrics + new.metrics
+        done = Practised(new.chain, numbers, metrics)
+    return done
 
 
 def _improve_itself(

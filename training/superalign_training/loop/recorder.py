@@ -7,10 +7,11 @@ from math import isfinite
 from types import TracebackType
 from typing import Protocol, Self
 
-from superalign_env.rewards import paid
+from superalign_env.rewards import ADDED, HUMAN, HumanPay, paid
 from superalign_env.store import Run, Stage, declare
-from superalign_env.types import Episode, Metric, Role, Seat
+from superalign_env.types import Episode, Metric, Role, Seat, Signal
 from superalign_training.algorithms.algorithm import OnStep
+from superalign_training.experience.rows import difference
 
 PREFIX = "train/"
 BATCH = 1000
@@ -118,17 +119,26 @@ class Earnings:
         self._plays = 0
 
     def add(
-        self, episodes: Iterable[Episode], learners: Iterable[tuple[str, Seat]]
+        self,
+        episodes: Iterable[Episode],
+        learners: Iterable[tuple[str, Seat]],
+        signals: Iterable[Signal] = (),
+        rules: HumanPay = ADDED,
     ) -> None:
         """Take in what episodes paid.
 
         Args:
             episodes: that were played.
             learners: (episode, seat) of all that is learned from.
+            signals: that paid beside the rewards: the part ``human`` is what they changed.
+            rules: how they paid.
         """
         learned: dict[str, set[Seat]] = defaultdict(set)
         for name, seat in learners:
             learned[name].add(seat)
+        by_episode: dict[str, list[Signal]] = defaultdict(list)
+        for signal in signals:
+            by_episode[signal.episode].append(signal)
         for episode in episodes:
             seats = learned.get(episode.id, set())
             self._plays += len(seats)
@@ -136,6 +146,10 @@ class Earnings:
                 value = paid(reward, episode.weights)
                 if reward.seat in seats and value is not None:
                     self._sums[reward.part] = self._sums.get(reward.part, 0.0) + value
+            if said := by_episode.get(episode.id):
+                changes = difference(episode, (), said, rules)
+                human = sum(v for (seat, _), v in changes.items() if seat in seats)
+                self._sums[HUMAN] = self._sums.get(HUMAN, 0.0) + human
 
     def take(self) -> dict[str, float]:
         """Return ``reward/PART`` → mean pay of a seat in an episode, and begin anew."""

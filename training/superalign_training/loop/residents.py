@@ -11,8 +11,16 @@ from superalign_agents.references import make_agent
 from superalign_env.asking import Anyone
 from superalign_env.canonical import to_json
 from superalign_env.errors import InvalidOption
+from superalign_env.humans.turns import SeatedPerson
 from superalign_env.protocols import Agent
-from superalign_training.lineup import LEARNER, OBJECT, AgentReference, has_weights
+from superalign_env.store import Run
+from superalign_training.lineup import (
+    LEARNER,
+    OBJECT,
+    AgentReference,
+    has_weights,
+    is_person,
+)
 from superalign_training.policy import Checkpoint, SharedBase, shared_base
 
 Speaker = TypeVar("Speaker", bound=Agent)
@@ -32,8 +40,16 @@ class Residents:
     def __init__(self, objects: Mapping[str, Anyone] | None = None) -> None:
         self._objects = dict(objects or {})
         self._frozen: dict[str, Anyone] = {}
+        self._people: list[SeatedPerson] = []
+        self._queue: tuple[Run, Callable[[str], object]] | None = None
         self._bases: dict[tuple[str, ...], SharedBase] = {}
         self._speakers: OrderedDict[tuple[str, bytes], Any] = OrderedDict()
+
+    def attach(self, run: Run, tell: Callable[[str], object]) -> None:
+        """Say through which run's queue people in seats are asked; see `SeatedPerson`."""
+        self._queue = (run, tell)
+        for person in self._people:
+            person.attach(run, tell)
 
     def base(self, reference: str, *, device: str, **options: Any) -> SharedBase:
         """Return the base that a reference names: adapters of all roles stand on one.
@@ -95,6 +111,12 @@ class Residents:
                     f"{reference.partition(':')[2]} was given as a Python object and is "
                     "not here; pass the same lineup again: SelfPlay(lineup={…}).run(resume=True)"
                 ) from None
+        if is_person(reference):
+            person = SeatedPerson()
+            if self._queue is not None:
+                person.attach(*self._queue)
+            self._people.append(person)
+            return person
         plain = {"id": reference} if isinstance(reference, str) else dict(reference)
         if has_weights(reference):
             plain = {"device": device, **plain}

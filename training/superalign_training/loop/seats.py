@@ -8,6 +8,7 @@ from superalign_env.asking import waits
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario
+from superalign_env.rewards import HUMAN
 from superalign_env.seeding import generator
 from superalign_env.types import Role, Split, role_of
 from superalign_training.evaluation.ceiling import require_gold
@@ -19,6 +20,7 @@ from superalign_training.loop.plans import left_out, way_of
 from superalign_training.loop.playing import stage_scenario
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.sandbox import further_critics
+from superalign_training.loop.supervisors.hearing import require_simulable
 from superalign_training.loop.supervisors.panel import (
     lesson_scenario,
     narrowed,
@@ -63,6 +65,7 @@ def require_lineup(settings: Settings, residents: Residents) -> list[str]:
         )
     scenario = stage_scenario(settings, split="train")
     _require_seats(settings, scenario)
+    _require_people(settings, scenario)
     _require_agents(settings, residents)
     for split in SPLITS_PLAYED:
         scenario.source.draw(generator(0), split)
@@ -97,6 +100,12 @@ def _require_seats(settings: Settings, scenario: Scenario[Any]) -> None:
                 f"train.{role}: every seat of the role is held by somebody else "
                 f"({', '.join(own)}); leave one to lineup.{role}, or set train.{role}=null"
             )
+
+
+def _require_people(settings: Settings, scenario: Scenario[Any]) -> None:
+    """Raise where people shall be asked, nobody can be simulated and nobody is there."""
+    if settings.budget and settings.people.mode == "simulated":
+        require_simulable(scenario)
 
 
 def _require_agents(settings: Settings, residents: Residents) -> None:
@@ -190,9 +199,11 @@ def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
                 "pay (ppo, grpo, rloo, reinforce), or let "
                 f"supervise={{algorithm: {{id: {algorithm.id}}}}} teach it before"
             )
-        paid = {part: w for part, w in scenario.weights.get(role, {}).items() if w}
-        if not set(paid) - {"format"}:
-            cure = "train another role"
+        weights = scenario.weights.get(role, {})
+        paid = {part: w for part, w in weights.items() if w}
+        by_people = settings.budget and weights.get(HUMAN, 1.0)
+        if not (by_people or set(paid) - {"format"}):
+            cure = "let people pay (budget=0.2), train another role"
             if scenario.options.get("truth") is False:
                 cure += ", or let the truth pay: options.truth=true"
             raise InvalidOption(

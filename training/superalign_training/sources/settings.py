@@ -1,9 +1,10 @@
 """Which sources supervise, how they are combined, and what competence is taught on."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, model_validator
 
+from superalign_env.rewards import LabelUse
 from superalign_training.algorithms.making import ExampleAlgorithm
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.sections import Count, Plural, Section, Share
@@ -26,8 +27,62 @@ class Person(Section):
     """Probability of writing what an ideal member of the group would."""
     bias: Annotated[float, Field(ge=-1, le=1)] = 0.0
     """Leniency, where they are asked how good an answer is."""
+    drift: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    """What every round adds to the bias."""
+    fatigue: Share = 0.0
+    """What every answer within a stage takes from the accuracy, down to a coin flip."""
     blind: tuple[str, ...] = ()
     """Words that they cannot tell apart: always the same mistakes, which a student learns."""
+
+
+AskedKind = Literal["label", "preference", "veto"]
+"""How good is this; which of two is better; must this never happen."""
+
+
+class Kinds(Section):
+    """Shares of the kinds of questions in the budget."""
+
+    label: NonNegativeFloat = 0.0
+    """How good is this answer?"""
+    preference: NonNegativeFloat = 0.0
+    """Which of two answers in an episode is better? Where no seat answers twice, this share
+    goes to labels."""
+    veto: NonNegativeFloat = 0.0
+    """Must this never be said?"""
+
+    @model_validator(mode="after")
+    def _something_is_asked(self) -> Self:
+        if not self.label + self.preference + self.veto > 0:
+            raise ValueError("no kind has a share; set label=1, or budget=0 to ask nobody")
+        return self
+
+    def share(self, kind: AskedKind) -> float:
+        """Return the share of a kind in the budget."""
+        share: float = getattr(self, kind)
+        return share / (self.label + self.preference + self.veto)
+
+
+class PeopleSettings(Section):
+    """Who answers the questions about episodes of training, and how answers pay."""
+
+    mode: Literal["simulated", "wait", "continue"] = "simulated"
+    """Who answers: simulated people at once; or real ones, with ``superalign label RUN``. The
+    stage waits for them, or continues, and late answers are paid in the next improvement of
+    that policy."""
+    annotators: Annotated[tuple[Person, ...], Field(min_length=1)] = (
+        Person(name="simulated", accuracy=0.95),
+    )
+    """The simulated people, who take turns."""
+    kinds: Kinds = Kinds(label=1.0)
+    label_use: LabelUse = "override"
+    """How labels enter pay: ``override`` replaces opinions (a critic's score) at the labelled
+    turn; ``add`` adds to them; ``debias`` replaces them, draws the turns at random and pays
+    all other opinions by the mean label of their score bin."""
+    evaluation_share: Share = 0.2
+    """Labels for evaluation, for each question of the budget. They come on top of it, are about
+    turns drawn at random, and are never trained on."""
+    staleness: NonNegativeInt = 1
+    """How many rounds ago an episode may have been played that a late answer returns."""
 
 
 class Signals(Section):

@@ -47,6 +47,9 @@ class Silent:
     def skip(self, moment: Moment, metrics: Sequence[Metric]) -> None:
         """The stage was done before."""
 
+    def wait(self, reason: str) -> None:
+        """The stage stands still."""
+
 
 class LogLines:
     """One line for every stage, and now and then how far it is: for logs and pipes.
@@ -66,7 +69,7 @@ class LogLines:
         self._write = write
         self._clock = clock
         self._every = every
-        self._name = ""
+        self._name = self._awaited = ""
         self._since = self._last = clock()
 
     def begin(self, moment: Moment) -> None:
@@ -89,6 +92,12 @@ class LogLines:
     def skip(self, moment: Moment, metrics: Sequence[Metric]) -> None:
         """The stage was done before."""
         self._write(f"[{moment.place + 1}/{moment.of}] {named(moment)} was done before")
+
+    def wait(self, reason: str) -> None:
+        """The stage stands still; every reason is said once."""
+        if reason != self._awaited:
+            self._awaited = reason
+            self._write(f"{self._name} {reason}")
 
 
 class LiveTable:
@@ -155,6 +164,11 @@ class LiveTable:
         """The stage was done before."""
         self._standings.take(moment, metrics)
         self._show()
+
+    def wait(self, reason: str) -> None:
+        """The stage stands still."""
+        if self._task is not None:
+            self._progress.update(self._task, numbers=reason)
 
     def _drop_bar(self) -> None:
         if self._task is not None:

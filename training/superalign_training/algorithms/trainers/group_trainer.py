@@ -27,7 +27,12 @@ from superalign_training.algorithms.trainers.arguments import (
 from superalign_training.algorithms.trainers.groups import Groups, Score
 from superalign_training.algorithms.updates.batches import Batch, batch_of
 from superalign_training.algorithms.updates.cases import Cases, totals
-from superalign_training.algorithms.updates.credit import by_turn, log_ratios, weighed
+from superalign_training.algorithms.updates.credit import (
+    by_turn,
+    log_ratios,
+    must_weigh,
+    weighed,
+)
 from superalign_training.algorithms.updates.memory import MicroBatch
 from superalign_training.algorithms.updates.old_logprobs import compute_old_logprobs
 from superalign_training.algorithms.updates.ref_policy import ref_model
@@ -121,7 +126,7 @@ class GroupTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         """Play, instead of generating from prompts and asking reward functions."""
         rows, advantages, zero_std = self._groups.compare(self._wanted)
-        if self._cap is not None:
+        if self._cap is not None and must_weigh(rows, self._cap):
             now = compute_old_logprobs(
                 self._policy, rows, ref=None, values=False, micro=self._micro
             )

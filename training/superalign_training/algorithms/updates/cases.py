@@ -61,9 +61,12 @@ declare("train/reward", "Reward", better="higher")
 
 
 def totals(rows: Sequence[Row]) -> list[float]:
-    """Return the pay of every episode, from the first turn that is learned from."""
+    """Return the pay of every episode, from the first turn that is learned from.
+
+    Differences that late answers make are left out: they are not what an episode pays.
+    """
     first: dict[tuple[str, str], Row] = {}
-    for row in rows:
+    for row in [row for row in rows if row.origin != "late"] or rows:
         key = (row.episode, row.seat)
         if key not in first or row.turns[0] < first[key].turns[0]:
             first[key] = row
@@ -78,3 +81,8 @@ declare(
 def is_zero_std(pay: Sequence[float]) -> bool:
     """Return whether several episodes were paid alike: nothing says which did better."""
     return len(pay) > 1 and max(pay) == min(pay)
+
+
+def nothing_differs(rows: Sequence[Row]) -> bool:
+    """Return whether a batch says nowhere what was better: alike pay, and no late answer."""
+    return is_zero_std(totals(rows)) and all(row.origin != "late" for row in rows)

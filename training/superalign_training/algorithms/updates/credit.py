@@ -130,16 +130,24 @@ def weighed(
 def log_ratios(rows: Sequence[Row], now: Numbers) -> list[list[float]]:
     """Return how much likelier each own token is now than when it was said.
 
+    What the newest weights have just said counts as it is.
+
     Args:
         rows: with recorded log-probabilities.
         now: log-probabilities of their tokens under the newest weights.
     """
     return [
-        [new - old if own else 0.0 for new, old, own in zip(*numbers, strict=False)]
-        for numbers in zip(
-            now, [r.logprobs for r in rows], [r.env_mask for r in rows], strict=True
-        )
+        [
+            new - old if own and row.origin != "live" else 0.0
+            for new, old, own in zip(numbers, row.logprobs, row.env_mask, strict=False)
+        ]
+        for numbers, row in zip(now, rows, strict=True)
     ]
+
+
+def must_weigh(rows: Sequence[Row], cap: float | None) -> bool:
+    """Return whether importance weights change anything: some rows are not live."""
+    return cap is not None and any(row.origin != "live" for row in rows)
 
 
 def _decisions(row: Row, place: int, level: Level) -> Iterable[Decision]:

@@ -9,8 +9,12 @@ from superalign_env.store import declare
 from superalign_training.algorithms.algorithm import OnStep
 from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.updates.advantages import GUARD
-from superalign_training.algorithms.updates.cases import Cases, is_zero_std, totals
-from superalign_training.algorithms.updates.credit import gae_of_rows, log_ratios
+from superalign_training.algorithms.updates.cases import Cases, nothing_differs, totals
+from superalign_training.algorithms.updates.credit import (
+    gae_of_rows,
+    log_ratios,
+    must_weigh,
+)
 from superalign_training.algorithms.updates.likelihood import evaluate
 from superalign_training.algorithms.updates.losses import (
     clipped,
@@ -86,7 +90,7 @@ def fit(
         for _ in range(settings.steps):
             rows = cases.rows(settings.batch_size)
             pay = totals(rows)
-            zero_std = is_zero_std(pay)
+            zero_std = nothing_differs(rows)
             numbers: dict[str, float] = {}
             if not zero_std or settings.kl_coef or settings.ent_coef:
                 before = compute_old_logprobs(
@@ -104,19 +108,31 @@ def fit(
 def _rollout(
     settings: Ppo, rows: Sequence[Row], before: OldLogprobs, *, cap: float | None
 ) -> Rollout:
-    """Return advantages and returns of a rollout."""
+    """Return advantages and returns of a rollout.
+
+    A difference that a late answer makes was not expected: it is credited as it is, and no
+    value is learned from it.
+    """
+    values = before.values.tolist()
+    late = [place for place, row in enumerate(rows) if row.origin == "late"]
+    for place in late:
+        values[place] = [0.0] * len(values[place])
+    ratios = None
+    if must_weigh(rows, cap):
+        ratios = log_ratios(rows, before.old_logprobs.tolist())
     estimates = gae_of_rows(
         rows,
-        before.values.tolist(),
+        values,
         level=settings.gae_level,
         gamma=settings.gamma,
         gae_lambda=settings.gae_lambda,
-        log_ratios=log_ratios(rows, before.old_logprobs.tolist()) if cap else None,
+        log_ratios=ratios,
         cap=cap or 1.0,
     )
     advantages, returns, starts = [before.batch.spread(numbers) for numbers in estimates]
+    starts[late] = 0.0
     if settings.normalize_advantage:
-        advantages = standardised(advantages, starts) * before.batch.loss_mask
+        advantages = standardised(advantages, starts, late) * before.batch.loss_mask
     return Rollout(before, advantages, returns, starts)
 
 
@@ -185,16 +201,26 @@ def _loss_of(settings: Ppo, policy: Policy, minibatch: Rollout) -> Loss:
     return loss
 
 
-def standardised(advantages: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+def standardised(
+    advantages: torch.Tensor, starts: torch.Tensor, late: Sequence[int] = ()
+) -> torch.Tensor:
     """Return advantages with mean 0 and deviation 1 over the decisions, each counted once.
 
     Args:
         advantages: [B, C].
         starts: [B, C] 1.0 where a decision begins.
+        late: rows whose advantages are scaled and not shifted.
     """
     counted = advantages[starts.bool()]
+    if not len(counted):
+        return advantages
     deviation = counted.std() if len(counted) > 1 else torch.tensor(0.0)
-    return (advantages - counted.mean()) / (deviation + GUARD)
+    scaled = (advantages - counted.mean()) / (deviation + GUARD)
+    if late:
+        # Where all that was played earned alike there is no deviation to measure in.
+        unit = deviation if deviation > GUARD else torch.ones_like(deviation)
+        scaled[late] = advantages[late] / (unit + GUARD)
+    return scaled
 
 
 def _without_advantages(rollout: Rollout) -> Rollout:

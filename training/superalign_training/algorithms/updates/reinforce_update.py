@@ -9,8 +9,13 @@ from superalign_env.store import declare
 from superalign_env.types import role_of
 from superalign_training.algorithms.algorithm import OnStep
 from superalign_training.algorithms.reinforce import Reinforce
-from superalign_training.algorithms.updates.cases import Cases, is_zero_std, totals
-from superalign_training.algorithms.updates.credit import by_turn, log_ratios, weighed
+from superalign_training.algorithms.updates.cases import Cases, nothing_differs, totals
+from superalign_training.algorithms.updates.credit import (
+    by_turn,
+    log_ratios,
+    must_weigh,
+    weighed,
+)
 from superalign_training.algorithms.updates.likelihood import likelihood
 from superalign_training.algorithms.updates.losses import k3
 from superalign_training.algorithms.updates.memory import MicroBatch
@@ -54,7 +59,7 @@ def fit(
         for _ in range(settings.steps):
             rows = cases.rows(settings.batch_size)
             pay = totals(rows)
-            zero_std = is_zero_std(pay)
+            zero_std = nothing_differs(rows)
             numbers: dict[str, float] = {}
             if not zero_std or settings.kl_coef or settings.ent_coef:
                 before = compute_old_logprobs(
@@ -82,7 +87,7 @@ def _advantages(
 ) -> list[list[float]]:
     """Return the advantage of every turn of every row."""
     advantages = surpluses(rows, policy.baselines)
-    if cap is None:
+    if cap is None or not must_weigh(rows, cap):
         return advantages
     return weighed(rows, advantages, log_ratios(rows, before.old_logprobs.tolist()), cap)
 
@@ -122,9 +127,16 @@ def _loss_of(
 
 
 def surpluses(rows: Sequence[Row], baselines: Baselines) -> list[list[float]]:
-    """Return what every turn earned from then on, above what its role usually earns."""
+    """Return what every turn earned from then on, above what its role usually earns.
+
+    A difference that a late answer makes is a surplus already.
+    """
+    usual = [
+        0.0 if row.origin == "late" else baselines.of(role_of(row.seat)) for row in rows
+    ]
     return [
-        [pay - baselines.of(role_of(row.seat)) for pay in row.turns_to_go] for row in rows
+        [pay - expected for pay in row.turns_to_go]
+        for row, expected in zip(rows, usual, strict=True)
     ]
 
 
@@ -135,6 +147,7 @@ def take_in(rows: Sequence[Row], baselines: Baselines) -> None:
     """
     earned: dict[str, list[float]] = defaultdict(list)
     for row in rows:
-        earned[role_of(row.seat)] += row.turns_to_go
+        if row.origin != "late":
+            earned[role_of(row.seat)] += row.turns_to_go
     for role, pay in earned.items():
         baselines.take(role, pay)

@@ -121,6 +121,9 @@ class Steps:
         """The stage was done before."""
         self._bench.step(moment.place + 1, moment.of)
 
+    def wait(self, reason: str) -> None:
+        """The stage stands still; nobody is waited for in a cell."""
+
 
 def begun(folder: Path) -> bool:
     """Return whether a run was begun in a folder, and can therefore be resumed."""

@@ -4,7 +4,7 @@ Half of the queries come from the search with its archive, half from the transfo
 attacker. What succeeded is for the critics to say, never for the truth.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,7 +25,8 @@ from superalign_training.loop.chain import Chain
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.novelty import with_novelty
 from superalign_training.loop.playing import first_view, play, stage_parts, stage_scenario
-from superalign_training.loop.practice import Drill, practise, reported
+from superalign_training.loop.practice import Drill, Practised, practise, reported
+from superalign_training.loop.supervisors.heard import vetoed
 from superalign_training.mixture import Mixture
 from superalign_training.policy import Policy
 from superalign_training.settings import Attack, Settings
@@ -48,7 +49,7 @@ class Pupil(NamedTuple):
     """The policy that asks, while it is taught."""
 
     bench: Bench
-    settings: Attack
+    settings: Settings
     role: Role
     policy: Policy
 
@@ -82,7 +83,7 @@ def attack(bench: Bench, settings: Settings) -> Outcome:
     notes: dict[str, Any] = {"lessons": 0}
     for course in settings.by_lessons(parts.asks):
         chain, notes = _imitate_winners(
-            Pupil(bench, settings.attack, parts.asks, attacker), course, chain, tried
+            Pupil(bench, settings, parts.asks, attacker), course, chain, tried
         )
     # Who was attacked, where the scenario says in whose place answers stand.
     agent = recorded_agent(bench, parts.answers, settings) if parts.answers else ""
@@ -97,10 +98,12 @@ def attack(bench: Bench, settings: Settings) -> Outcome:
         drill = Drill(
             parts.asks, scenario, {**agents, parts.asks: attacker.agent}, "attack-rl"
         )
-        pupil = Pupil(bench, settings.attack, parts.asks, attacker)
-        chain, earned = _reward(pupil, algorithm, chain, drill)
+        pupil = Pupil(bench, settings, parts.asks, attacker)
+        done = _reward(pupil, algorithm, chain, drill)
+        chain, earned = done.chain, done.numbers
         name = chain.policies[parts.asks].agent
         metrics += reported(parts.asks, earned, agent=name, step=bench.round)
+        metrics += done.metrics
         notes = {**notes, **{f"rl_{key}": value for key, value in earned.items()}}
     return Outcome(chain, metrics, notes)
 
@@ -132,7 +135,10 @@ def _imitate_winners(
 ) -> tuple[Chain, dict[str, Any]]:
     """Teach the transformer attacker what worked, unless it then says little else."""
     bench, settings, role, attacker = pupil
-    pairs = lessons_for_attacker(tried, settings, key=bench.seed_of("lessons"))
+    barred = [one.text for one in vetoed(bench, role)]
+    pairs = lessons_for_attacker(
+        tried, settings.attack, key=bench.seed_of("lessons"), barred=barred
+    )
     if not pairs:
         return chain, {"lessons": 0}
     before = attacker.snapshot()
@@ -145,7 +151,7 @@ def _imitate_winners(
     said = attacker.agent.act([_reseeded(t.view, bench.seed_of("probe")) for t in tried])
     distinct = distinct_queries([reply.text for reply in said])
     notes = {**numbers, "lessons": len(pairs), "distinct": distinct}
-    if distinct < settings.min_distinct:
+    if distinct < settings.attack.min_distinct:
         attacker.restore(before)
         bench.run.events.add(
             Event("attack.collapsed", evidence={"distinct": distinct}), stage=bench.stage
@@ -154,32 +160,34 @@ def _imitate_winners(
     return keep_policy(bench, chain, role, attacker), notes
 
 
-def _reward(
-    pupil: Pupil, algorithm: OnPolicy, chain: Chain, drill: Drill
-) -> tuple[Chain, dict[str, float]]:
+def _reward(pupil: Pupil, algorithm: OnPolicy, chain: Chain, drill: Drill) -> Practised:
     """Improve the transformer attacker by its pay, with a bonus for novelty.
 
     What it learned is taken back if it then says little else, or little that is valid.
     """
     bench, settings, role, attacker = pupil
+    rules = settings.attack
     before = attacker.snapshot()
-    numbers = practise(
+    done = practise(
         bench,
+        settings,
+        chain,
         attacker,
         drill,
         algorithm,
-        shaping=partial(with_novelty, weight=settings.novelty),
+        shaping=partial(with_novelty, weight=rules.novelty),
     )
     probed = play(bench, drill.scenario, drill.agents, _PROBES, part="attack-probe")
     said = [text for text in map(query_of, probed) if text is not None]
     valid = sum(not _was_invalid(episode) for episode in probed) / len(probed)
-    numbers = {**numbers, "distinct": distinct_queries(said), "valid": valid}
-    if numbers["distinct"] < settings.min_distinct or valid < settings.min_valid:
+    numbers = {**done.numbers, "distinct": distinct_queries(said), "valid": valid}
+    if numbers["distinct"] < rules.min_distinct or valid < rules.min_valid:
         attacker.restore(before)
         found = {"distinct": numbers["distinct"], "valid": valid}
         bench.run.events.add(Event("attack.collapsed", evidence=found), stage=bench.stage)
-        return chain, numbers
-    return keep_policy(bench, chain, role, attacker, numbers=numbers), numbers
+        return done._replace(numbers=numbers)
+    chain = keep_policy(bench, done.chain, role, attacker, numbers=numbers)
+    return Practised(chain, numbers, done.metrics)
 
 
 def _was_invalid(episode: Episode) -> bool:
@@ -187,14 +195,20 @@ def _was_invalid(episode: Episode) -> bool:
 
 
 def lessons_for_attacker(
-    tried: Sequence[Tried], settings: Attack, *, key: int
+    tried: Sequence[Tried],
+    settings: Attack,
+    *,
+    key: int,
+    barred: Iterable[str] = (),
 ) -> list[tuple[View, str]]:
     """Return (view, text) pairs: each winner once, mixed with untried menu entries.
 
     Without the mixture the attacker would narrow down to the first weakness that it met.
+    Queries that people vetoed (``barred``) are never among them.
     """
     rng = generator(key)
-    seen: set[str] = set()
+    never = set(map(normalised, barred))
+    seen = set(never)
     winners: list[tuple[View, str]] = []
     for attempt in tried:
         if attempt.success and normalised(attempt.query) not in seen:
@@ -209,7 +223,7 @@ def lessons_for_attacker(
     for _ in range(wanted if views else 0):
         view = views[int(rng.integers(len(views)))]
         explored.append((view, view.menu[int(rng.integers(len(view.menu)))]))
-    return winners + explored
+    return winners + [pair for pair in explored if normalised(pair[1]) not in never]
 
 
 def _reseeded(view: View, key: int) -> View:

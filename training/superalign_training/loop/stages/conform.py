@@ -29,7 +29,7 @@ from superalign_training.loop.cast import keep_policy, policy_of
 from superalign_training.loop.courses import Courses, hold, replayed
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.sandbox import ANSWERED, Sandbox, hazard_task
-from superalign_training.loop.supervisors.heard import random_slice
+from superalign_training.loop.supervisors.heard import random_slice, vetoed
 from superalign_training.loop.supervisors.panel import tasks_of
 from superalign_training.loop.supervisors.safe_answers import Safe, safe_answers
 from superalign_training.policy import Policy
@@ -76,7 +76,8 @@ def conform(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
         people=rules.people * effort,
     )
     told, answered = _told(bench, hazards, written.answers)
-    lessons = _lessons(bench, rules, sandbox, learner, [*told, *known])
+    taught = _allowed(bench, [*told, *known])
+    lessons = _lessons(bench, rules, sandbox, learner, taught)
     notes: dict[str, Any] = {
         "hazards": len(hazards),
         "answered": answered,
@@ -99,7 +100,7 @@ def conform(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
     metrics = [
         Metric("conform.lessons", float(len(lessons)), agent=agent, step=bench.generation),
         Metric("conform.loss", numbers["loss"], agent=agent, step=bench.generation),
-        *_learned(bench, sandbox, learner, [t for t in (*told, *known) if t.bad], agent),
+        *_learned(bench, sandbox, learner, [one for one in taught if one.bad], agent),
     ]
     return Outcome(chain, tuple(metrics), {**notes, **numbers, "replayed": len(replay)})
 
@@ -181,6 +182,19 @@ def _told(
             count += 1
         told.append(Told(safe.task, label, bad if _differ(bad, label.answer) else ""))
     return told, count
+
+
+def _allowed(bench: Bench, told: Sequence[Told]) -> list[Told]:
+    """Return what may be imitated: answers that people vetoed are left out."""
+    barred = [(one.text, one.answers) for one in vetoed(bench, bench.chain.raised)]
+
+    def is_barred(one: Told) -> bool:
+        return any(
+            one.task.prompt in asked and not _differ(one.label.answer, text)
+            for text, asked in barred
+        )
+
+    return [one for one in told if not is_barred(one)]
 
 
 def _answer(bench: Bench, hazard: Hazard, label: Consensus, bad: str) -> None:

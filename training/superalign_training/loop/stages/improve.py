@@ -23,7 +23,7 @@ from superalign_training.loop.cast import (
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.parts import ATTACKED
 from superalign_training.loop.playing import stage_parts, stage_scenario
-from superalign_training.loop.practice import Drill, reported, train_holder
+from superalign_training.loop.practice import Drill, practise_all, reported
 from superalign_training.loop.stages.league import league_opponents
 from superalign_training.mixture import Mixture
 from superalign_training.settings import Settings
@@ -35,13 +35,12 @@ def improve(bench: Bench, settings: Settings, role: Role) -> Outcome:
     shared = {name: policy.agent for name in held_by(settings, settings.holder(role))}
     agents = {**lineup_of(bench, settings), **opponents(bench, settings), **shared}
     scenario = stage_scenario(settings, split="train")
-    numbers: dict[str, float] = {}
-    for algorithm in settings.by_pay(role):
-        drill = Drill(role, scenario, agents, f"improve-{role}")
-        numbers |= train_holder(bench, policy, drill, algorithm)
-    chain = keep_policy(bench, bench.chain, role, policy, numbers=numbers)
+    drill = Drill(role, scenario, agents, f"improve-{role}")
+    done = practise_all(bench, settings, policy, drill, settings.by_pay(role))
+    chain = keep_policy(bench, done.chain, role, policy, numbers=done.numbers)
     agent = chain.policies[role].agent
-    return Outcome(chain, reported(role, numbers, agent=agent, step=bench.round), numbers)
+    metrics = reported(role, done.numbers, agent=agent, step=bench.round)
+    return Outcome(chain, (*metrics, *done.metrics), done.numbers)
 
 
 def held_by(settings: Settings, holder: Role) -> list[Role | Seat]:

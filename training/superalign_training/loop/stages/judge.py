@@ -64,12 +64,13 @@ def alarm_of_a_coin(bench: Bench, settings: Settings, accuracy: Metric) -> None:
 
 
 def calibrate(bench: Bench, settings: Settings) -> Outcome:
-    """Teach the critic again: on planted faults, and on labels up to the stage's begin."""
+    """Teach the critic again: on planted faults, and on labels and vetoes up to the stage's begin."""
     school = settings.calibrate
     judges = stage_parts(settings).judges
-    labels = [signal for signal in heard(bench) if signal.kind == "label"]
-    labelled = bench.run.named(sorted({s.episode for s in labels}))
-    told = labelled_lessons(labelled, labels) * school.label_weight
+    said = [signal for signal in heard(bench) if signal.kind in ("label", "veto")]
+    known = set(bench.run.episode_ids(split="train")) if said else set()
+    spoken = bench.run.named(sorted({s.episode for s in said} & known))
+    told = labelled_lessons(spoken, said) * school.label_weight
     if not (school.cases or told or settings.by_pay(judges)):
         return Outcome(bench.chain, notes={"courses": 0})
     teacher = Teacher(bench, settings, school.cases)
@@ -92,7 +93,9 @@ class Teacher:
     """
 
     def __init__(self, bench: Bench, settings: Settings, cases: int) -> None:
-        self._bench = bench
+        self._bench, self._settings = bench, settings
+        self._chain = bench.chain
+        self._heard: tuple[Metric, ...] = ()
         self._cases = settings.judge.check_cases
         self._role = stage_parts(settings).judges
         self._critic = policy_of(bench, self._role, settings)
@@ -123,8 +126,11 @@ class Teacher:
     def reward(self, algorithm: OnPolicy) -> None:
         """Improve the critic by what it is paid for verdicts on planted answers."""
         drill = Drill(self._role, self._scenario, self._alone(), "verdicts")
-        numbers = practise(self._bench, self._critic, drill, algorithm)
-        self._notes |= {f"rl_{name}": value for name, value in numbers.items()}
+        done = practise(
+            self._bench, self._settings, self._chain, self._critic, drill, algorithm
+        )
+        self._chain, self._heard = done.chain, self._heard + done.metrics
+        self._notes |= {f"rl_{name}": value for name, value in done.numbers.items()}
 
     def check(self) -> tuple[Metric, ...]:
         """Examine the critic on further planted answers, if there shall be any."""
@@ -142,10 +148,11 @@ class Teacher:
 
     def outcome(self, found: Sequence[Metric]) -> Outcome:
         """Keep the critic as it is now."""
-        chain = keep_policy(self._bench, self._bench.chain, self._role, self._critic)
+        chain = keep_policy(self._bench, self._chain, self._role, self._critic)
         agent = chain.policies[self._role].agent
         metrics = tuple(msgspec.structs.replace(metric, agent=agent) for metric in found)
-        return Outcome(chain, metrics, {**self._notes, "courses": self._courses})
+        notes = {**self._notes, "courses": self._courses}
+        return Outcome(chain, (*metrics, *self._heard), notes)
 
     def _planted(self, cases: int, part: str) -> list[Episode]:
         return play(self._bench, self._scenario, self._alone(), cases, part=part)

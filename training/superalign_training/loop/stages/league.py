@@ -14,7 +14,7 @@ from superalign_env.protocols import Agent, Scenario, winner_of
 from superalign_env.types import Episode, Metric, Role, Split, role_of
 from superalign_training.evaluation.refusals import answered
 from superalign_training.judging import final_score
-from superalign_training.league import (
+from superalign_training.league.league_exports import (
     JUDGED,
     RIGHT,
     TRUE,
@@ -31,11 +31,11 @@ from superalign_training.league import (
     examined,
     load,
     matrix_of,
-    members,
     missing,
     opponents,
     rated,
 )
+from superalign_training.league.members import members
 from superalign_training.loop.archive import ARCHIVE, searcher
 from superalign_training.loop.cast import lineup_of, shelf_of
 from superalign_training.loop.driver import Bench, Outcome

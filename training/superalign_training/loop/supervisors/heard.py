@@ -1,7 +1,10 @@
 """What people said, as far as a stage may learn from it."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from superalign_env.store import standing
-from superalign_env.types import Signal
+from superalign_env.types import Role, Signal, role_of
 from superalign_training.loop.driver import Bench
 
 
@@ -20,3 +23,42 @@ def heard(bench: Bench) -> list[Signal]:
 def random_slice(bench: Bench) -> set[str]:
     """Return the questions whose answers are for evaluation, never for training."""
     return {q.id for q in bench.run.questions.all() if q.slice == "random"}
+
+
+class Vetoed(NamedTuple):
+    """Words that people said must never be said again."""
+
+    text: str
+    answers: frozenset[str]
+    """The task, and all that was said before them in their episode."""
+
+
+def vetoed(bench: Bench, role: Role) -> list[Vetoed]:
+    """Return what a role said and people vetoed before the stage began.
+
+    It must not be imitated, wherever else it was said.
+    """
+    places: dict[str, set[int]] = {}
+    for signal in standing(bench.run.signals.read(kind="veto", upto=bench.signals_to)):
+        places.setdefault(signal.episode, set()).add(signal.turn)
+    known = _known(bench, sorted(places))
+    return [
+        Vetoed(
+            u.text,
+            frozenset(
+                [
+                    episode.task.prompt,
+                    *[other.text for other in episode.utterances if other.group < u.group],
+                ]
+            ),
+        )
+        for episode in bench.run.named(known)
+        for u in episode.utterances
+        if u.turn in places[episode.id] and role_of(u.seat) == role
+    ]
+
+
+def _known(bench: Bench, names: Sequence[str]) -> list[str]:
+    """Return the names of episodes that are there: proposals are vetoed, too."""
+    known = set(bench.run.episode_ids()) if names else set()
+    return [name for name in names if name in known]

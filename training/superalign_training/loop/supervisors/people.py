@@ -107,6 +107,8 @@ def simulated(person: Person, *, seed: int) -> SimulatedAnnotator:
         group=person.group,
         accuracy=person.accuracy,
         bias=person.bias,
+        drift=person.drift,
+        fatigue=person.fatigue,
         blind=person.blind,
         seed=seed,
     )

@@ -1,0 +1,602 @@
+"""People's answers pay: at once, late, and as a veto; nothing else changes with them."""
+
+import io
+import threading
+import time
+from functools import partial
+
+import pytest
+
+from superalign_env.errors import InvalidOption
+from superalign_env.humans.simulated import SimulatedAnnotator, work_off
+from superalign_env.humans.terminal import label
+from superalign_env.humans.turns import SeatedPerson, turn_question
+from superalign_env.store import Run, digest, standing, validate
+from superalign_env.types import Question, Signal, View, role_of
+from superalign_training.experience import training_rows
+from superalign_training.launch.composing import composed
+from superalign_training.launch.cost import cost_of
+from superalign_training.loop import practice
+from superalign_training.loop.cast import first_policies
+from superalign_training.loop.chain import Heard, first_chain
+from superalign_training.loop.driver import Interrupted, Planned, drive
+from superalign_training.loop.playing import stage_scenario
+from superalign_training.loop.residents import Residents
+from superalign_training.loop.seats import require_lineup
+from superalign_training.loop.stages.improve import improve
+from superalign_training.loop.supervisors.candidates import askable
+from superalign_training.loop.supervisors.hearing import unbroken
+from superalign_training.settings import read_settings
+from superalign_training.watching import Silent
+
+ROLES = ("attacker", "learner", "critic")
+LABELS = {"kinds": {"label": 1}}
+
+
+def settings(model, *, train=None, options=None, **more):
+    grpo = {
+        "id": "grpo",
+        "steps": 2,
+        "batch_size": 4,
+        "num_generations": 2,
+        "learning_rate": 1e-2,
+    }
+    return read_settings(
+        {
+            "lineup": dict.fromkeys(ROLES, str(model)),
+            "train": {"learner": {**grpo, **(train or {})}},
+            # The scratch critic is undecided: at temperature 1 it says 9 as often as 0.
+            "judge": {"temperature": 1.0},
+            "options": {"vanilla": 1.0, **(options or {})},
+            "budget": 0.0,
+            **more,
+        }
+    )
+
+
+def go(path, chosen, rounds=1, *, between=None, watcher=None):
+    """Let the learner learn for some rounds; what is done between them gets the run."""
+    plan = [
+        Planned(
+            "improve-learner", partial(improve, settings=chosen, role="learner"), number
+        )
+        for number in range(1, rounds + 1)
+    ]
+    begun = (path / "run.db").exists()
+    run = Run.open(path) if begun else Run.create(path, kind="train", config={}, seed=5)
+    with run:
+        policies = first_policies(chosen, Residents())
+        first = partial(first_chain, run, policies)
+        who = watcher or Silent()
+        if between is not None:
+            drive(run, plan[:1], first=first, watcher=who)
+            between(run)
+        drive(run, plan, first=first, watcher=who)
+        assert validate(run) == []
+        return run.stages.all()[-1].outputs["chain"]
+
+
+def weights(chain):
+    return chain["policies"]["learner"]["weights"]
+
+
+def found(path, name):
+    with Run.open(path, readonly=True) as run:
+        return sum(row.metric.value for row in run.metrics.read(name))
+
+
+def outcome(path):
+    with Run.open(path, readonly=True) as run:
+        return digest(run)
+
+
+@pytest.fixture(scope="module")
+def alone(speaking, tmp_path_factory):
+    """A run of two rounds in which nobody is asked."""
+    path = tmp_path_factory.mktemp("alone") / "run"
+    return path, go(path, settings(speaking), 2)
+
+
+def test_labels_change_weights_and_are_counted(speaking, tmp_path, alone):
+    chain = go(tmp_path / "run", settings(speaking, budget=0.5, people=LABELS), 2)
+    assert weights(chain) != weights(alone[1])
+    asked, paid = (found(tmp_path / "run", f"people.{n}") for n in ("asked", "paid"))
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        questions = run.questions.all()
+        episodes = run.count()
+        parts = {row.metric.name for row in run.metrics.read("train/reward/*")}
+    assert asked == len(questions) and paid == episodes * 0.5
+    assert sum(q.slice == "selected" for q in questions) == paid
+    assert "train/reward/human" in parts
+
+
+def test_without_a_budget_nothing_differs_whoever_the_people_are(speaking, tmp_path, alone):
+    people = {"mode": "wait", "label_use": "debias", "annotators": [{"accuracy": 0.5}]}
+    go(tmp_path / "run", settings(speaking, people=people), 2)
+    assert outcome(tmp_path / "run") == outcome(alone[0])
+
+
+@pytest.mark.parametrize("use", ["override", "add", "debias"])
+def test_the_same_seed_gives_the_same_record_however_labels_are_used(
+    speaking, tmp_path, use
+):
+    people = {"label_use": use, "kinds": {"label": 1, "veto": 1}, "evaluation_share": 0.5}
+    chosen = settings(speaking, budget=0.5, people=people)
+    for name in ("one", "two"):
+        go(tmp_path / name, chosen)
+    assert outcome(tmp_path / "one") == outcome(tmp_path / "two")
+    with Run.open(tmp_path / "one", readonly=True) as run:
+        slices = {q.slice for q in run.questions.all() if q.kind == "label"}
+    assert slices == {"random", "training" if use == "debias" else "selected"}
+
+
+def test_ways_to_use_labels_lead_elsewhere(speaking, tmp_path):
+    ends = set()
+    for use in ("override", "add", "debias"):
+        chosen = settings(speaking, budget=0.5, people={**LABELS, "label_use": use})
+        ends.add(weights(go(tmp_path / use, chosen)))
+    assert len(ends) == 3
+
+
+def test_fractions_of_a_question_carry_over_from_batch_to_batch_and_stage_to_stage(
+    speaking, tmp_path
+):
+    people = {**LABELS, "evaluation_share": 0.0}
+    chosen = settings(speaking, budget=1 / 16, people=people, train={"steps": 1})
+    go(tmp_path / "run", chosen, 4)
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        stages = run.stages.all()
+        rounds = [q.round for q in run.questions.all()]
+        played = [run.count(stage=stage.id) for stage in stages]
+    assert set(played) == {8}  # half a question each
+    assert rounds == [2, 4]
+    left = [stage.outputs["chain"]["unasked"]["label"] for stage in stages]
+    assert left == [0.5, 0.0, 0.5, 0.0]
+
+
+def test_answers_of_the_random_slice_never_reach_rows(speaking, tmp_path, monkeypatch):
+    seen = []
+
+    def spy(episodes, seat, signals=(), **options):
+        seen.extend(signals)
+        return training_rows(episodes, seat, signals, **options)
+
+    monkeypatch.setattr(practice, "training_rows", spy)
+    people = {**LABELS, "evaluation_share": 1.0}
+    go(tmp_path / "run", settings(speaking, budget=0.25, people=people), 2)
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        questions = {q.id: q for q in run.questions.all()}
+        answered = {s.question for s in run.signals.read()}
+        agreement = run.metrics.read("verdicts.agreement")
+        chain = run.stages.all()[-1].outputs["chain"]
+    drawn = {name for name, q in questions.items() if q.slice == "random"}
+    assert drawn <= answered
+    assert len(drawn) == len(questions) / 2
+    assert seen and not drawn & {signal.question for signal in seen}
+    assert agreement and sum(row.metric.n for row in agreement) > 0
+    assert "learner" in chain["heard"]
+
+
+def test_permuted_labels_change_only_the_pairing(speaking, tmp_path):
+    chosen = settings(speaking, budget=1.0, people={**LABELS, "evaluation_share": 0.0})
+    go(tmp_path / "run", chosen)
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        episodes, said = list(run.episodes()), run.signals.read(kind="label")
+    assert len({signal.value for signal in said}) == 2
+    places = [(signal.episode, signal.turn) for signal in said]
+    moved = [
+        Signal("label", episode, turn, signal.source, signal.value)
+        for signal, (episode, turn) in zip(said, places[1:] + places[:1], strict=True)
+    ]
+    rows, permuted = (training_rows(episodes, "learner_0", s) for s in (said, moved))
+    assert [row.reward for row in rows] != [row.reward for row in permuted]
+    assert [r.completion_ids for r in rows] == [r.completion_ids for r in permuted]
+
+    def from_people(found):
+        alone = training_rows(episodes, "learner_0")
+        changes = zip(found, alone, strict=True)
+        return sorted(round(one.reward - other.reward, 9) for one, other in changes)
+
+    assert from_people(rows) == from_people(permuted)
+
+
+def answers_of(run, round_=1):
+    """(episode, turn) of what the learner said in a round."""
+    return [
+        (episode.id, u.turn)
+        for episode in run.episodes(round=round_)
+        for u in episode.utterances
+        if role_of(u.seat) == "learner"
+    ]
+
+
+def test_vetoes_between_rounds_change_the_next_one(speaking, tmp_path, alone):
+    def forbid(run):
+        run.signals.append(
+            [Signal("veto", *place, "ann", 0.0) for place in answers_of(run)[::2]]
+        )
+
+    chain = go(tmp_path / "run", settings(speaking), 2, between=forbid)
+    assert weights(chain) != weights(alone[1])
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        vetoes = len(run.signals.read())
+        first = run.stages.all()[0].outputs["chain"]
+    with Run.open(alone[0], readonly=True) as run:
+        assert weights(first) == weights(run.stages.all()[0].outputs["chain"])
+    assert found(tmp_path / "run", "people.late") == vetoes
+    assert chain["heard"]["learner"] == {"upto": vetoes, "paid": []}
+
+
+def test_late_rows_are_paid_the_difference_alone(speaking, tmp_path, monkeypatch):
+    batches = []
+    original = practice.Live
+
+    def spying(play, cap):
+        def keep(first, count):
+            batches.append(list(play(first, count)))
+            return batches[-1]
+
+        return original(keep, cap)
+
+    monkeypatch.setattr(practice, "Live", spying)
+
+    def say(run):
+        batches.clear()
+        places = answers_of(run)
+        run.signals.append([Signal("veto", *places[0], "ann", 0.0)])
+        say.paid = {
+            row.episode: row.reward for row in training_rows(run.episodes(), "learner_0")
+        }
+
+    go(tmp_path / "run", settings(speaking), 2, between=say)
+    late = [row for batch in batches for row in batch if row.origin == "late"]
+    assert len(late) == 2, "the whole case came back: two members"
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        vetoed = run.signals.read()[0].episode
+    changes = {row.episode: row.reward for row in late}
+    other = next(name for name in changes if name != vetoed)
+    assert changes[vetoed] == pytest.approx(-1.0 - say.paid[vetoed])
+    assert changes[other] == 0.0
+    for batch in batches:
+        live = {row.case for row in batch if row.origin == "live"}
+        assert not live & {row.case for row in batch if row.origin == "late"}
+
+
+def answer_all(run, scenario, accuracy=1.0):
+    person = SimulatedAnnotator("ann", accuracy=accuracy)
+    run.annotators.enroll("ann")
+    return work_off(run.questions, person, episode_of=run.episode, scenario=scenario)
+
+
+@pytest.mark.parametrize("name", ["grpo", "reinforce", "ppo"])
+def test_answers_that_come_after_the_stage_pay_in_the_next(speaking, tmp_path, name):
+    algorithm = {
+        "id": name,
+        "steps": 2,
+        "batch_size": 4,
+        "num_generations": 2,
+        "learning_rate": 1e-2,
+    }
+    chosen = settings(
+        speaking, budget=0.5, people={**LABELS, "mode": "continue"}, train=algorithm
+    )
+    scenario = stage_scenario(chosen, split="train")
+    given = []
+    silent = go(tmp_path / "silent", chosen, 2)
+    chain = go(
+        tmp_path / "run",
+        chosen,
+        2,
+        between=lambda run: given.extend(answer_all(run, scenario)),
+    )
+    assert weights(chain) != weights(silent)
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        slices = {q.id: q.slice for q in run.questions.all()}
+    training = sum(slices[signal.question] != "random" for signal in given)
+    returned = found(tmp_path / "run", "people.late")
+    assert 0 < returned <= training < len(given)
+    assert found(tmp_path / "run", "people.paid") == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "change"),
+    [
+        ({"people": {"staleness": 0}}, {}),
+        ({"lineup": "greedy"}, {"num_generations": 2, "fork": False}),
+    ],
+)
+def test_what_cannot_be_weighed_moves_nothing_and_is_counted(
+    speaking, tmp_path, more, change
+):
+    if more.get("lineup") == "greedy":
+        greedy = {"id": str(speaking), "temperature": 0}
+        more = {"lineup": {**dict.fromkeys(ROLES, str(speaking)), "learner": greedy}}
+    chosen = settings(speaking, train=change, **more)
+
+    def forbid(run):
+        run.signals.append(
+            [Signal("veto", *place, "ann", 0.0) for place in answers_of(run)[:3]]
+        )
+
+    silent = go(tmp_path / "silent", chosen, 2)
+    chain = go(tmp_path / "run", chosen, 2, between=forbid)
+    assert weights(chain) == weights(silent)
+    assert found(tmp_path / "run", "people.late") == 0
+    assert found(tmp_path / "run", "people.late_lessons") > 0
+
+
+def test_a_veto_that_is_taken_back_pays_back(speaking, tmp_path):
+    """Undone before it paid, it is as if it had never been."""
+
+    def regret(run):
+        (given,) = run.signals.append([Signal("veto", *answers_of(run)[0], "ann", 0.0)])
+        run.questions.undo(given.id, "ann")
+
+    silent = go(tmp_path / "silent", settings(speaking), 2)
+    chain = go(tmp_path / "run", settings(speaking), 2, between=regret)
+    assert weights(chain) == weights(silent)
+
+
+def test_a_stage_waits_until_people_have_answered(speaking, tmp_path):
+    path = tmp_path / "run"
+    people = {**LABELS, "mode": "wait"}
+    chosen = settings(speaking, budget=0.5, people=people)
+    scenario = stage_scenario(chosen, split="train")
+    done, waited = threading.Event(), []
+
+    def person():
+        while not done.is_set():
+            time.sleep(0.05)
+            try:
+                run = Run.open(path, beside=True)
+            except Exception:
+                continue
+            with run:
+                answer_all(run, scenario, accuracy=0.95)
+
+    class Listener(Silent):
+        def wait(self, reason):
+            waited.append(reason)
+
+    thread = threading.Thread(target=person)
+    thread.start()
+    try:
+        chain = go(path, chosen, 1, watcher=Listener())
+    finally:
+        done.set()
+        thread.join()
+    assert f"superalign label {path}" in waited[0]
+    assert found(path, "people.asked") == found(path, "people.answered") > 0
+    assert found(path, "people.paid") > 0
+    assert weights(chain) != weights(go(tmp_path / "none", settings(speaking)))
+
+
+def test_who_was_interrupted_while_waiting_asks_nothing_again(speaking, tmp_path):
+    path = tmp_path / "run"
+    chosen = settings(speaking, budget=0.5, people={**LABELS, "mode": "wait"})
+    scenario = stage_scenario(chosen, split="train")
+
+    class Leaving(Silent):
+        def wait(self, reason):
+            raise KeyboardInterrupt
+
+    stopped = 0
+    while stopped < 9:
+        try:
+            go(path, chosen, watcher=Leaving())
+            break
+        except Interrupted:
+            stopped += 1
+        with Run.open(path, beside=True) as run:
+            answer_all(run, scenario)
+    assert stopped == 2, "one stop for every rollout"
+    with Run.open(path, readonly=True) as run:
+        said = standing(run.signals.read())
+        questions = run.questions.all()
+        assert all(run.count(stage=stage.id) for stage in run.stages.all())
+    assert len(said) == len({signal.question for signal in said}) == len(questions)
+
+
+def test_what_can_be_asked_are_judged_turns_of_who_learns_and_pairs_of_them(
+    speaking, tmp_path
+):
+    chosen = settings(speaking, options={"refine": 1, "critics": 2})
+    go(tmp_path / "run", chosen)
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        episodes = list(run.episodes())
+    found = askable(episodes, ["learner_0"])
+    assert len(found.turns) == 2 * len(episodes) and len(found.pairs) == len(episodes)
+    assert {len(one.scores) for one in found.turns} <= {0, 1, 2}
+    assert askable(episodes, ["critic_1"]).turns == found.turns
+    assert askable(episodes, ["attacker_0"]).turns == []
+    asked = Question("q", "preference", episodes[0].id, *_pair(found.pairs[0]))
+    left = found.without([asked])
+    assert left.episodes == len(episodes) - 1 and len(left.pairs) == len(episodes) - 1
+
+
+def _pair(candidate):
+    return candidate.turn, candidate.versus
+
+
+def test_all_three_kinds_are_asked_within_one_budget(speaking, tmp_path):
+    people = {"kinds": {"label": 2, "preference": 1, "veto": 1}, "evaluation_share": 0.0}
+    chosen = settings(speaking, budget=0.5, people=people, options={"refine": 1})
+    go(tmp_path / "run", chosen)
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        kinds = [q.kind for q in run.questions.all()]
+        episodes = run.count()
+    counts = {kind: kinds.count(kind) for kind in set(kinds)}
+    assert sum(counts.values()) == episodes / 2
+    assert counts == {
+        "label": episodes / 4,
+        "preference": episodes / 8,
+        "veto": episodes / 8,
+    }
+
+
+def test_where_no_seat_speaks_twice_preferences_become_labels(speaking, tmp_path):
+    people = {"kinds": {"label": 1, "preference": 1}, "evaluation_share": 0.0}
+    go(tmp_path / "run", settings(speaking, budget=0.5, people=people))
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        questions = run.questions.all()
+        assert len(questions) == run.count() / 2
+    assert {q.kind for q in questions} == {"label"}
+
+
+def test_several_people_take_turns_and_tire(speaking, tmp_path):
+    who = [
+        {"name": "ann", "group": "everyone", "accuracy": 1.0, "fatigue": 0.5},
+        {"name": "bob", "group": "elders", "accuracy": 1.0, "drift": 0.1},
+    ]
+    people = {**LABELS, "annotators": who, "evaluation_share": 0.0}
+    go(tmp_path / "run", settings(speaking, budget=1.0, people=people))
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        said = run.signals.read()
+        profiles = {one.id: (one.group, one.profile) for one in run.annotators.all()}
+    sources = [signal.source for signal in said]
+    assert sources == [("ann", "bob")[place % 2] for place in range(len(sources))]
+    sure = [signal.confidence for signal in said if signal.source == "ann"]
+    assert sure[0] == 1.0 and set(sure[2:]) == {0.5}, "batch after batch, down to a coin"
+    assert profiles["ann"][1]["fatigue"] == 0.5
+    assert profiles["bob"][0] == "elders" and profiles["bob"][1]["drift"] == 0.1
+
+
+def test_signals_are_known_by_unbroken_rows():
+    assert unbroken([5, 1, 2, 3, 9]) == ((1, 3), (5, 5), (9, 9))
+    heard = Heard(10, ((12, 14), (20, 20)))
+    assert [n for n in range(9, 22) if heard.has(n)] == [9, 10, 12, 13, 14, 20]
+
+
+def test_kinds_without_any_share_are_refused(speaking):
+    with pytest.raises(InvalidOption, match="label=1"):
+        settings(speaking, people={"kinds": {"label": 0}})
+
+
+# --- a person in a seat
+
+
+class Critic(threading.Thread):
+    """A person beside the run, who judges what the queue shows."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.done, self.shown = path, threading.Event(), []
+
+    def run(self):
+        while not self.done.wait(0.02):
+            try:
+                run = Run.open(self.path, beside=True)
+            except Exception:
+                continue
+            with run:
+                while (asked := run.questions.claim("bea")) is not None:
+                    self.shown.append(asked.why)
+                    digit = len(asked.why) % 10
+                    said = {"text": f"score {digit} sure 9"}
+                    run.questions.answer(asked.id, "bea", value=1.0, payload=said)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.join()
+
+
+class Killed(Silent):
+    """Stops the first stage after a step."""
+
+    def step(self, done, total, numbers):
+        raise KeyboardInterrupt
+
+
+def test_a_person_in_a_seat_is_not_asked_again_after_a_kill(speaking, tmp_path):
+    lineup = {**dict.fromkeys(ROLES, str(speaking)), "critic": "human"}
+    chosen = settings(speaking, lineup=lineup)
+    ends = {}
+    for name in ("whole", "killed"):
+        path = tmp_path / name
+        with Critic(path) as person:
+            if name == "killed":
+                with pytest.raises(Interrupted):
+                    go(path, chosen, watcher=Killed())
+                before = len(person.shown)
+                assert before > 0
+            ends[name] = go(path, chosen)
+            assert len(person.shown) == len(set(person.shown))
+        with Run.open(path, readonly=True) as run:
+            assert len(run.signals.read(kind="turn")) == len(person.shown) == run.count()
+            assert {e.seats["critic_0"].id for e in run.episodes()} == {"human"}
+            assert all(len(e.utterances) == 2 for e in run.episodes())
+            assert run.metrics.read("train/reward/critic")
+    assert weights(ends["whole"]) == weights(ends["killed"])
+    assert all("critic_0 in g0-r1-" in text for text in person.shown)
+
+
+def test_who_passes_a_turn_ends_the_episode(tmp_path):
+    view = View("e0", 0, "critic_0", "critic", 0, 1, "what do you say?", menu=("yes",))
+    person = SeatedPerson()
+    with pytest.raises(InvalidOption, match="superalign play"):
+        person.act([view])
+    with Run.create(tmp_path / "run", kind="play", config={}, seed=0) as run:
+        told = []
+
+        def pass_on(text):
+            told.append(text)
+            asked = run.questions.claim("bea")
+            assert "what do you say?" in asked.why and "· yes" in asked.why
+            run.questions.skip(asked.id, "bea")
+
+        person.attach(run, pass_on)
+        (reply,) = person.act([view])
+    assert reply.error and told[0].startswith("1 turns wait for people: superalign label")
+
+
+def test_a_turn_is_taken_at_the_terminal(tmp_path):
+    view = View("e0", 0, "critic_0", "critic", 0, 1, "what do you say?")
+    with Run.create(tmp_path / "run", kind="play", config={}, seed=0) as run:
+        run.questions.ask([turn_question(view)])
+        screen = io.StringIO()
+        typed = io.StringIO("score 9 sure 9\n")
+        label(run.questions, "bea", episode_of=run.episode, source=typed, screen=screen)
+        (said,) = run.signals.read(kind="turn")
+    assert said.payload["text"] == "score 9 sure 9"
+    assert "what do you say?" in screen.getvalue() and "your turn" in screen.getvalue()
+
+
+# --- before anything starts
+
+
+def test_people_who_cannot_be_simulated_are_refused_at_once():
+    echo = {
+        "scenario": "echo",
+        "lineup": {"speaker": "micro/1"},
+        "train": {"speaker": "reinforce"},
+    }
+    with pytest.raises(InvalidOption, match=r"people\.mode=continue.*budget=0"):
+        require_lineup(read_settings({**echo, "budget": 0.1}), Residents())
+    for more in ({"budget": 0.0}, {"budget": 0.1, "people": {"mode": "wait"}}):
+        require_lineup(read_settings({**echo, **more}), Residents())
+
+
+def test_the_plan_says_what_people_will_owe():
+    lineup = {"learner": "micro/1", "critic": "human", "attacker": "search"}
+    few = {"learner": {"steps": 1, "batch_size": 4, "num_generations": 2}}
+    asked = {"budget": 0.5, "people": {"mode": "wait", "evaluation_share": 0.0}}
+    cost = cost_of(read_settings({"lineup": lineup, "train": few, "rounds": 1, **asked}))
+    assert "turns in seats" in cost.owed and "superalign label RUN" in cost.owed
+    assert cost.seats == 1 and cost.whole.labels == 4
+    nobody = read_settings({"lineup": {**lineup, "critic": "keyword"}, "train": few})
+    assert cost_of(nobody, measured=cost).owed == ""
+
+
+def test_budget_and_kinds_are_the_scenarios_until_they_are_set():
+    assert read_settings({}).budget == 0.02
+    assert read_settings({}).people.kinds.preference > 0
+    assert read_settings({"people": {"kinds": {"veto": 1}}}).people.kinds.label == 0.0
+    plain = composed(["scenario=echo", "lineup.learner=micro/1", "train.learner=ppo"])
+    echo = read_settings(plain)
+    assert (echo.budget, echo.people.kinds.label, echo.people.kinds.veto) == (0, 1, 0)
+    red = read_settings(composed(["people.kinds.veto=1", "budget=0.1"]))
+    assert (red.budget, red.people.kinds.label, red.people.kinds.veto) == (0.1, 0, 1)

@@ -1,0 +1,183 @@
+"""Answers of people that came after their episodes were learned from.
+
+Each returns its whole case to the next improvement of the policy, as stored experience that
+is paid only the difference which the answer makes.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from math import ceil
+from typing import NamedTuple
+
+from superalign_env.errors import InvalidOption
+from superalign_env.rewards import HumanPay
+from superalign_env.store import Run, declare, standing
+from superalign_env.types import Episode, EpisodeKey, Metric, Role, Seat, Signal
+from superalign_training.algorithms.making import OnPolicy
+from superalign_training.experience import Row
+from superalign_training.experience.rows import difference, late_rows
+from superalign_training.experience.stored import Door
+from superalign_training.loop.chain import Heard
+from superalign_training.loop.driver import Bench
+from superalign_training.loop.supervisors.heard import random_slice
+from superalign_training.policy import Policy
+
+CAP = 2.0
+"""Where importance weights of late rows are cut off (rho-bar)."""
+
+declare("people.late", "Late answers that returned as stored experience")
+declare("people.late_lessons", "Late answers too old, or unweighable: examples at most")
+
+PAYING = ("label", "preference", "veto")
+"""Kinds of signals that change pay."""
+
+
+class LateCases:
+    """Cases that late answers return to a policy, handed out some at a time.
+
+    Args:
+        cases: rows of each case.
+        algorithm: takes so many steps of so many cases.
+        answers: how many answers they are due to.
+        lessons: how many answers pay nothing any more.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[list[Row]] = (),
+        algorithm: OnPolicy | None = None,
+        *,
+        answers: int = 0,
+        lessons: int = 0,
+    ) -> None:
+        self._cases = list(cases)
+        self._answers, self._lessons = answers, lessons
+        # Spread over the stage, so that what is played now is never crowded out.
+        self._each = ceil(len(cases) / algorithm.steps) if algorithm else 0
+
+    @property
+    def cap(self) -> float | None:
+        """Where importance weights are cut off; None: nothing is late."""
+        return CAP if self._cases else None
+
+    def take(self, count: int) -> list[list[Row]]:
+        """Return the next cases for a batch of so many: half of it at most."""
+        most = min(max(1, self._each), count // 2)
+        taken, self._cases = self._cases[:most], self._cases[most:]
+        return taken
+
+    def metrics(self, role: Role, step: int) -> tuple[Metric, ...]:
+        """Return how many answers were late; nothing where none was."""
+        counts = {"late": self._answers, "late_lessons": self._lessons}
+        return tuple(
+            Metric(f"people.{name}", float(count), tags={"role": role}, step=step)
+            for name, count in counts.items()
+            if self._answers or self._lessons
+        )
+
+
+class Learning(NamedTuple):
+    """Who learns, and how."""
+
+    policy: Policy
+    seats: Sequence[Seat]
+    algorithm: OnPolicy
+    rules: HumanPay
+    staleness: int
+    """How many rounds ago an episode may have been played."""
+
+
+def late_cases(bench: Bench, heard: Heard, learning: Learning) -> LateCases:
+    """Return the cases about which people said something that has not paid yet.
+
+    Args:
+        bench: of the stage; no later signals are read than it may read.
+        heard: what has paid the policy.
+        learning: who learns.
+    """
+    every = bench.run.signals.read(upto=bench.signals_to)
+    if all(heard.has(signal.id) for signal in every):
+        return LateCases()
+    drawn = random_slice(bench)
+    spoken = {s.id: s for s in every if s.kind == "veto" or s.question not in drawn}
+    said = [s for s in spoken.values() if s.kind in PAYING or "undoes" in s.payload]
+    fresh = {s.episode for s in said if not heard.has(s.id)}
+    before = _by_episode([s for s in said if heard.has(s.id)])
+    after = _by_episode(said)
+    cases: dict[EpisodeKey, list[Row]] = {}
+    answers = lessons = 0
+    for episode in _trained_on(bench.run, sorted(fresh)):
+        count = sum(not heard.has(s.id) for s in after[episode.id])
+        earlier, later = before[episode.id], after[episode.id]
+        changes = difference(episode, earlier, later, learning.rules)
+        if not any(seat in learning.seats for seat, _ in changes):
+            continue
+        rows = _case(bench, episode, before, after, learning)
+        if rows:
+            cases[case_of(episode.key)] = rows
+            answers += count
+        else:
+            lessons += count
+    return LateCases(
+        list(cases.values()), learning.algorithm, answers=answers, lessons=lessons
+    )
+
+
+def _by_episode(signals: Sequence[Signal]) -> dict[str, list[Signal]]:
+    """Return the standing signals about each episode."""
+    found: dict[str, list[Signal]] = defaultdict(list)
+    for signal in standing(signals):
+        found[signal.episode].append(signal)
+    return found
+
+
+def _trained_on(run: Run, names: Sequence[str]) -> list[Episode]:
+    """Return the episodes of the training split among some."""
+    known = set(run.episode_ids(split="train"))
+    return run.named([name for name in names if name in known])
+
+
+def _case(
+    bench: Bench,
+    episode: Episode,
+    before: dict[str, list[Signal]],
+    after: dict[str, list[Signal]],
+    learning: Learning,
+) -> list[Row]:
+    """Return the rows of all members of an episode's case; none if they teach nothing now."""
+    algorithm = learning.algorithm
+    if not getattr(algorithm, "weighs_stored", False):
+        return []
+    members = _members(bench.run, episode)
+    if algorithm.num_generations not in (1, len(members)):
+        return []  # nothing to compare it with
+    now = (bench.generation, bench.round)
+    rows: list[Row] = []
+    try:
+        for member in members:
+            own = [seat for seat in member.seats if seat in learning.seats]
+            changes = difference(
+                member, before[member.id], after[member.id], learning.rules
+            )
+            for seat in own:
+                door = Door(seat, learning.policy, now=now, staleness=learning.staleness)
+                door.check(member)
+                rows += late_rows(member, seat, changes)
+    except InvalidOption:  # too old, of other words, greedy, or without log-probs
+        return []
+    return rows
+
+
+def _members(run: Run, episode: Episode) -> list[Episode]:
+    """Return the plays of an episode's case that did not fail."""
+    key = episode.key
+    names = run.episode_ids(case=key.case, round=key.round, split="train")
+    tail = episode.id.rpartition("-")[2]
+    mates = run.named([name for name in names if name.endswith(f"-{tail}")])
+    same = case_of(key)
+    return [e for e in mates if case_of(e.key) == same and not e.failed]
+
+
+def case_of(key: EpisodeKey) -> EpisodeKey:
+    """Return what all members of a case have in common."""
+    return EpisodeKey(key.run, key.generation, key.round, key.case)
