@@ -26,9 +26,6 @@ from superalign_env.types import (
 
 S = TypeVar("S")
 
-LOWEST_PAY = -1.0
-"""What a veto pays where a scenario says nothing else."""
-
 
 @runtime_checkable
 class Agent(Protocol):
@@ -282,68 +279,6 @@ class HidesText(Protocol):
         them.
         """
         ...
-
-
-def variants_of(scenario: Scenario[Any]) -> Mapping[str, Mapping[str, Any]]:
-    """Return the variants that a scenario declares: name → options that make it so.
-
-    A scenario may have an attribute ``variants``. Whoever trains in it plays them: red-team
-    has ``attacked`` (every case begins with the attacker), ``plain`` (none does) and
-    ``planted`` (answers stand in the learner's place, whose truth the rules know). Stages
-    that need a variant are left out where it is not declared.
-    """
-    found: Mapping[str, Mapping[str, Any]] = getattr(scenario, "variants", {})
-    return found
-
-
-def facts_of(scenario: Scenario[Any]) -> Mapping[str, Role]:
-    """Return the facts that a scenario declares: name → the role that makes them.
-
-    A scenario may have an attribute ``facts``. Its steps then hold them: ``judged`` (who
-    judges), ``queries`` (who asks) and ``planted`` (in whose place answers stand). Red-team
-    has ``{"queries": "attacker", "planted": "learner", "judged": "critic"}``. Stages that
-    need a fact are left out where it is not declared; none knows a role by its name.
-    """
-    found: Mapping[str, Role] = getattr(scenario, "facts", {})
-    return found
-
-
-def opinions_of(scenario: Scenario[Any]) -> tuple[str, ...]:
-    """Return the parts of pay that are somebody's opinion of a turn.
-
-    A scenario may have an attribute ``opinions``. A person's label of the turn may replace
-    these parts (`superalign_env.rewards.HumanPay`); in red-team it is ``("critic",)``.
-    """
-    found: tuple[str, ...] = getattr(scenario, "opinions", ())
-    return found
-
-
-def lowest_pay_of(scenario: Scenario[Any]) -> float:
-    """Return the least that a turn can earn: what a veto pays.
-
-    A scenario may have an attribute ``lowest_pay``; −1 where it has none.
-    """
-    return float(getattr(scenario, "lowest_pay", LOWEST_PAY))
-
-
-def baselines_of(scenario: Scenario[Any]) -> Mapping[Role, tuple[Any, ...]]:
-    """Return the agents that whoever learned must beat: role → references.
-
-    A scenario may have an attribute ``baselines``; in red-team a learner stands beside
-    ``always-comply`` and ``always-refuse``. They play the same held-out cases.
-    """
-    found: Mapping[Role, tuple[Any, ...]] = getattr(scenario, "baselines", {})
-    return found
-
-
-def winner_of(scenario: Scenario[Any], episode: Episode) -> Seat | None:
-    """Return the seat that won an episode; None for nobody, or where games are not won.
-
-    A scenario may have a method ``beats(episode) -> Seat | None``. It says who won by what
-    players may know, never by the truth: opponents are chosen by it.
-    """
-    beats: Callable[[Episode], Seat | None] | None = getattr(scenario, "beats", None)
-    return None if beats is None else beats(episode)
 
 
 class EpisodeSink(Protocol):

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from superalign_env.protocols import LOWEST_PAY
+from superalign_env.capabilities import LOWEST_PAY
 from superalign_env.types import Judged, Reward, Role, Seat, Signal, role_of
 
 Weights = Mapping[Role, Mapping[str, float]]

@@ -6,11 +6,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from superalign_env.errors import ProtocolError, hint, nearest
-from superalign_env.game import Game
-from superalign_env.lookup import make_scenario
-from superalign_env.protocols import (
-    Scenario,
+from superalign_env.capabilities import (
     baselines_of,
     facts_of,
     lowest_pay_of,
@@ -18,6 +14,10 @@ from superalign_env.protocols import (
     variants_of,
     winner_of,
 )
+from superalign_env.errors import ProtocolError, hint, nearest
+from superalign_env.game import Game
+from superalign_env.lookup import make_scenario
+from superalign_env.protocols import Scenario
 from superalign_env.testing.calling import calling, require, require_kind
 from superalign_env.testing.members import picked
 from superalign_env.types import Episode, EpisodeKey, Judged, Query, Reply, role_of

@@ -71,7 +71,7 @@ def check_scenario(
     source whose gold and grades are others. Then no seat may be shown anything else, nor
     be paid anything else but by a part called ``truth``. What the rules know without asking
     their source is found where they declare it (`superalign_env.protocols.HidesText`). Then every variant is played, and each fact looked for that
-    the scenario declares (see `superalign_env.protocols.facts_of`).
+    the scenario declares (see `superalign_env.capabilities.facts_of`).
 
     Args:
         scenario: the rules, or their id.

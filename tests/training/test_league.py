@@ -9,22 +9,13 @@ from superalign_agents.scripted import Fixed
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.making import make_scenario
 from superalign_env.types import Metric, View
-from superalign_training.league import (
-    JUDGED,
-    TRUE,
-    Contest,
-    Fixture,
-    LeagueSettings,
-    Opponents,
-    Sides,
-    cells,
-    matrix_of,
-    missing,
-    rate,
-    shares,
-)
+from superalign_training.league.cells import Fixture, Sides, cells
+from superalign_training.league.matrix import JUDGED, TRUE, matrix_of, missing
+from superalign_training.league.opponents import Opponents
 from superalign_training.league.picture import heat_map
-from superalign_training.league.sampling import Beaten
+from superalign_training.league.ratings import Contest, rate
+from superalign_training.league.sampling import Beaten, shares
+from superalign_training.league.settings import LeagueSettings
 
 NAMES = ["a", "b", "c"]
 

@@ -11,19 +11,12 @@ from safetensors.numpy import load_file, save_file
 
 from superalign_env.errors import RecordDamaged
 from superalign_env.store import Run
-from superalign_training.league import (
-    JUDGED,
-    PLANTED,
-    RATING,
-    RIGHT,
-    TRUE,
-    Contest,
-    LeagueSettings,
-    Shelf,
-    load,
-    members,
-    rate,
-)
+from superalign_training.league.exams import PLANTED, RIGHT
+from superalign_training.league.matrix import JUDGED, TRUE
+from superalign_training.league.members import Shelf, load, members
+from superalign_training.league.ratings import Contest, rate
+from superalign_training.league.settings import LeagueSettings
+from superalign_training.league.standings import RATING
 from superalign_training.loop.cast import first_policies, first_policy
 from superalign_training.loop.chain import first_chain
 from superalign_training.loop.driver import Bench, Planned, drive

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from superalign_env.capabilities import facts_of
 from superalign_env.errors import InvalidOption
 from superalign_env.game import Game
-from superalign_env.protocols import Scenario, facts_of
+from superalign_env.protocols import Scenario
 from superalign_env.types import EpisodeKey, View, role_of
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from superalign_env.protocols import Scenario, facts_of
+from superalign_env.capabilities import facts_of
+from superalign_env.protocols import Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.types import AgentSpec, Reply, View, role_of
 from superalign_training.experience import Example

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from superalign_agents.transformer import TransformerAgent
+from superalign_env.capabilities import facts_of
 from superalign_env.errors import InvalidOption
 from superalign_env.game import Game
-from superalign_env.protocols import Scenario, facts_of
+from superalign_env.protocols import Scenario
 from superalign_env.types import EpisodeKey, Reply, View, role_of
 from superalign_training.attackers import Outcome
 from superalign_training.evaluation.likelihood import first_words

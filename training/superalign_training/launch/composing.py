@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_training.gap.making import make_controller
+from superalign_training.launch.early import unreadable
 from superalign_training.lineup import BY_SCENARIO, FREE, plain_name, preset_settings
 from superalign_training.registered import plain_registered
 from superalign_training.sections import keys_in, unknown_key
@@ -315,29 +316,8 @@ def _parsed(words: Sequence[str]) -> list[Override]:
         try:
             found += parser.parse_overrides([word])
         except HydraException as error:
-            raise InvalidOption(_unreadable(word)) from error
+            raise InvalidOption(unreadable(word)) from error
     return found
-
-
-def _unreadable(word: str) -> str:
-    """Return what to write instead of a word that is no KEY=VALUE."""
-    key, found, value = word.partition("=")
-    if not found:
-        return (
-            f"{word!r} is no setting; write KEY=VALUE, as in rounds=3 or train.learner=ppo"
-        )
-    if any(value.count(a) != value.count(b) for a, b in ("{}", "[]", "()")):
-        why = "a bracket is not closed"
-    elif value.count("'") % 2 or value.count('"') % 2:
-        why = "a quotation mark is not closed"
-    else:
-        why = "special characters need quotation marks of their own"
-    plain = key if re.fullmatch(r"[\w.+~/-]+", key) else "KEY"
-    return (
-        f"{word!r} cannot be read: {why}. Write one value ({plain}=micro/3), a mapping "
-        f"('{plain}={{id: fixed, text: ok}}'), a list ('{plain}=[a, b]') or a text in quotes "
-        f"({plain}=\\'a: b\\'); quote what has spaces or brackets for the shell"
-    )
 
 
 def _plain(config: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from superalign_env.protocols import Agent
 from superalign_env.seeding import label, mix
 from superalign_env.types import Event, Role, Seat
 from superalign_training.gap.level import Level, voiced
-from superalign_training.league import Shelf
+from superalign_training.league.members import Shelf
 from superalign_training.loop.chain import CHECKPOINTS, Chain
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.learners import (
@@ -174,20 +174,6 @@ def deployed_agent(bench: Bench, settings: Settings) -> Agent:
     """
     agent = speaker_of(bench, bench.chain.raised, settings)
     return voiced(agent, Level.of(settings.levels[bench.chain.level]))
-
-
-def aligned_agents(bench: Bench, settings: Settings) -> list[tuple[str, Agent]]:
-    """Return (source, agent) of every accepted generation A_i⁺, oldest first."""
-    return [
-        (
-            one.checkpoint.agent,
-            voiced(
-                checkpoint_agent(bench, one.checkpoint, settings, part="aligned"),
-                Level.of(settings.levels[one.level]),
-            ),
-        )
-        for one in bench.chain.aligned
-    ]
 
 
 def _named(reference: str, settings: Settings) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from superalign_env.protocols import HasGold, Scenario, baselines_of, facts_of, variants_of
+from superalign_env.capabilities import baselines_of, facts_of, variants_of
+from superalign_env.protocols import HasGold, Scenario
 from superalign_env.types import Role, role_of
 
 

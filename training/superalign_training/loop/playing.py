@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 from superalign_env.asking import Anyone
+from superalign_env.capabilities import variants_of
 from superalign_env.errors import InvalidOption
 from superalign_env.game import Game
 from superalign_env.lookup import make_scenario
-from superalign_env.protocols import Scenario, variants_of
+from superalign_env.protocols import Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import label, mix
 from superalign_env.types import Episode, EpisodeKey, Role, Seat, Split, Task, View, role_of

@@ -14,9 +14,10 @@ import msgspec
 from superalign_agents.references import make_agent
 from superalign_agents.search import Search
 from superalign_env.asking import Anyone
+from superalign_env.capabilities import baselines_of
 from superalign_env.evaluation import metrics, paired, pay_of
 from superalign_env.measures import Estimate, share
-from superalign_env.protocols import Scenario, baselines_of
+from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator, label, mix
 from superalign_env.types import Episode, Metric, Role, Seat, Split, role_of
 from superalign_training.evaluation.critics import judged_answers

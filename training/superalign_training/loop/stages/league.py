@@ -10,32 +10,18 @@ from functools import cache
 from typing import Any
 
 from superalign_agents.search import Search
-from superalign_env.protocols import Agent, Scenario, winner_of
+from superalign_env.capabilities import winner_of
+from superalign_env.protocols import Agent, Scenario
 from superalign_env.types import Episode, Metric, Role, Split, role_of
 from superalign_training.evaluation.refusals import answered
 from superalign_training.judging import final_score
-from superalign_training.league.league_exports import (
-    JUDGED,
-    RIGHT,
-    TRUE,
-    Fixture,
-    LeagueSettings,
-    Matrix,
-    Member,
-    Opponents,
-    Sides,
-    Squad,
-    Won,
-    cells,
-    enlist,
-    examined,
-    load,
-    matrix_of,
-    missing,
-    opponents,
-    rated,
-)
-from superalign_training.league.members import members
+from superalign_training.league.cells import Fixture, Sides, Won, cells
+from superalign_training.league.exams import RIGHT, examined
+from superalign_training.league.matrix import JUDGED, TRUE, Matrix, matrix_of, missing
+from superalign_training.league.members import Member, Squad, enlist, load, members
+from superalign_training.league.opponents import Opponents, opponents
+from superalign_training.league.settings import LeagueSettings
+from superalign_training.league.standings import rated
 from superalign_training.loop.archive import ARCHIVE, searcher
 from superalign_training.loop.cast import lineup_of, shelf_of
 from superalign_training.loop.driver import Bench, Outcome

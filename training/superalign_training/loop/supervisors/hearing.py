@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from superalign_env.capabilities import lowest_pay_of, opinions_of
 from superalign_env.errors import InvalidOption
 from superalign_env.humans.selection import choose
 from superalign_env.humans.simulated import work_through
 from superalign_env.measures import share
-from superalign_env.protocols import HasGold, Scenario, lowest_pay_of, opinions_of
+from superalign_env.protocols import HasGold, Scenario
 from superalign_env.rewards import Correction, HumanPay, score_of
 from superalign_env.seeding import mix
 from superalign_env.store import declare, standing

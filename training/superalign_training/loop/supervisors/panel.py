@@ -12,10 +12,11 @@ from superalign_env.asking import Anyone
 from superalign_env.canonical import content_hash
 from superalign_env.errors import InvalidOption
 from superalign_env.lookup import make_scenario
-from superalign_env.protocols import Scenario
+from superalign_env.protocols import Agent, Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Episode, Seat, Split, Task, Utterance
-from superalign_training.loop.cast import aligned_agents
+from superalign_training.gap.level import Level, voiced
+from superalign_training.loop.cast import checkpoint_agent
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.playing import renderer_of, source_of
 from superalign_training.settings import Settings
@@ -196,3 +197,17 @@ def speaking(agent: TransformerAgent, temperature: float) -> Iterator[None]:
         yield
     finally:
         agent.temperature = own
+
+
+def aligned_agents(bench: Bench, settings: Settings) -> list[tuple[str, Agent]]:
+    """Return (source, agent) of every accepted generation A_i⁺, oldest first."""
+    return [
+        (
+            one.checkpoint.agent,
+            voiced(
+                checkpoint_agent(bench, one.checkpoint, settings, part="aligned"),
+                Level.of(settings.levels[one.level]),
+            ),
+        )
+        for one in bench.chain.aligned
+    ]
