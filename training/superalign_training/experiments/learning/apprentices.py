@@ -61,7 +61,9 @@ def improve_by_run(
     with Run.open(folder, readonly=True) as run:
         for stage in run.stages.all(status="done"):
             if stage.name == f"improve-{ROLE}":
-                tokens += sum(len(said.token_ids) for said in run.utterances(stage=stage.id))
+                tokens += sum(
+                    len(said.token_ids) for said in run.utterances(stage=stage.id)
+                )
                 found = Chain.from_plain(stage.outputs["chain"]).policies[ROLE]
                 path = run.path / found.path
                 on_round(read_agent(path, found, device="cpu", base=None))
