@@ -170,7 +170,7 @@ def test_roles_of_red_teaming_may_improve_themselves(mine):
     names = [planned.name for planned in plan(settings)]
     assert names == [
         *("evaluate", "improve-attacker", "improve-learner", "improve-critic"),
-        *("annotate", "evaluate", "alarms", "test"),
+        *("evaluate", "alarms", "test"),
     ]
     lines = "\n".join(left_out(settings))
     for role in ("attacker", "learner", "critic"):
