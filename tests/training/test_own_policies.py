@@ -178,12 +178,10 @@ def test_roles_of_red_teaming_may_improve_themselves(mine):
     assert "the league is left out" in lines
 
 
-@pytest.mark.parametrize(
-    "word", ["evaluate.also=[microworld-survey]", "supervise={algorithm: dpo}"]
-)
-def test_stages_that_need_a_policy_are_refused(mine, word):
+def test_stages_that_need_a_policy_are_refused(mine):
+    words = [f"lineup.learner={mine}", "supervise={algorithm: dpo}"]
     with pytest.raises(InvalidOption, match="needs a learner that is a policy"):
-        require_lineup(chosen(f"lineup.learner={mine}", word), Residents())
+        require_lineup(chosen(*words), Residents())
 
 
 def test_a_learner_in_one_seat_alone_plays_as_it_is(mine):
