@@ -241,7 +241,7 @@ def _labelled(bench: Bench) -> list[Labelled]:
     }
     labels = [
         signal
-        for signal in bench.run.signals.read(kind="label", upto=bench.signals_to)
+        for signal in bench.run.signals.standing(kind="label", upto=bench.signals_to)
         if signal.question in random
     ]
     episodes = {e.id: e for e in bench.run.named(sorted({one.episode for one in labels}))}
