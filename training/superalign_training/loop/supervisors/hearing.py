@@ -136,9 +136,9 @@ class Hearing:
         self._paid += [signal.id for signal in paying]
         return paying
 
-    def heard(self) -> Heard:
-        """Return what has paid when the stage ends."""
-        return Heard(self._bench.signals_to, unbroken(self._paid))
+    def heard(self, unpaid: Sequence[int] = ()) -> Heard:
+        """Return what has paid when the stage ends, all but some late answers."""
+        return Heard(self._bench.signals_to, unbroken(self._paid), tuple(unpaid))
 
     def metrics(self, role: Role) -> tuple[Metric, ...]:
         """Return what was asked, answered and paid; nothing where nobody was asked."""
