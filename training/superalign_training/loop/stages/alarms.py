@@ -307,4 +307,7 @@ def _continued(bench: Bench, before: Chain, decision: Decision) -> Chain:
     kept = {checkpoint.agent for checkpoint in before.policies.values()}
     for agent in set(learned.values()) - kept:
         bench.run.agents.accept(agent, False)
-    return msgspec.structs.replace(bench.chain, policies=before.policies)
+    # What people said to the policies that are taken back returns late to those before.
+    return msgspec.structs.replace(
+        bench.chain, policies=before.policies, heard=before.heard
+    )
