@@ -199,9 +199,9 @@ class Chains:
             said[f"generation {number + 1}"] = student.answers(queries)
         statements = [
             Statement(str(row), source, answers[row].text, answers[row].confidence)
-            for row, query in enumerate(queries)
+            for row in range(len(queries))
             for source, answers in said.items()
-            if outcome(query.family, answers[row].text)  # who says nothing has no vote
+            if answers[row].text.strip()
         ]
         found = combine(statements, "ancestors", order=list(said))
         return Labels(
