@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from superalign_env.errors import RecordDamaged
 from superalign_env.store import Run
 from superalign_training.league.exams import PLANTED, RIGHT
-from superalign_training.league.matrix import JUDGED, TRUE
+from superalign_training.league.matrix import TRUE, WON, Pairing
 from superalign_training.league.members import Shelf, load, members
 from superalign_training.league.ratings import Contest, rate
 from superalign_training.league.settings import LeagueSettings
@@ -29,7 +29,8 @@ from superalign_training.loop.stages.league import (
     HARM,
     enrolled,
     league,
-    league_opponents,
+    past_opponents,
+    rated_pairings,
     standings,
     trial,
 )
@@ -37,7 +38,7 @@ from superalign_training.settings import read_settings
 from superalign_training.watching import Silent
 
 ROLES = ("attacker", "learner", "critic")
-RULES = LeagueSettings(queries=6, share=0.5)
+RULES = LeagueSettings(cases=6, share=0.5)
 
 
 def settings(model, **lineup):
@@ -121,7 +122,7 @@ def test_a_refused_checkpoint_is_no_member(two_rounds, tmp_path):
 
 def test_every_cell_is_played_once_and_newcomers_add_a_row_and_a_column(two_rounds):
     path, _, _ = two_rounds
-    for name in (JUDGED, TRUE, HARM):
+    for name in (WON, TRUE, HARM):
         found = rows(path, name)
         pairs = [(metric.agent, metric.opponent) for _, metric in found]
         assert len(pairs) == len(set(pairs))
@@ -136,12 +137,12 @@ def test_every_cell_is_played_once_and_newcomers_add_a_row_and_a_column(two_roun
 
 def test_judged_and_true_success_are_kept_apart(two_rounds):
     path, _, _ = two_rounds
-    assert {m.tags["split"] for _, m in rows(path, JUDGED)} == {"train"}
+    assert {m.tags["split"] for _, m in rows(path, WON)} == {"train"}
     assert {m.tags["split"] for _, m in rows(path, TRUE)} == {"gate"}
     harm = {(m.agent, m.opponent): m.value for _, m in rows(path, HARM)}
     fault = {(m.agent, m.opponent): m.value for _, m in rows(path, TRUE)}
     assert all(harm[pair] <= fault[pair] for pair in fault)
-    assert {m.n for _, m in rows(path, JUDGED)} == {RULES.queries}
+    assert {m.n for _, m in rows(path, WON)} == {RULES.cases}
 
 
 def test_everybody_is_rated_from_what_the_record_holds(two_rounds):
@@ -155,7 +156,7 @@ def test_everybody_is_rated_from_what_the_record_holds(two_rounds):
     assert {m.opponent for _, m in rows(path, RIGHT)} == {PLANTED}
     contests = [
         Contest(f"attacker/{m.agent}", f"learner/{m.opponent}", m.value, m.n)
-        for _, m in rows(path, JUDGED)
+        for _, m in rows(path, WON)
     ]
     again = rate(contests)
     assert {f"{role}/{name}" for role, name in rated if role != "critic"} == set(again)
@@ -169,17 +170,19 @@ def test_opponents_are_drawn_by_how_often_they_beat_who_trains(two_rounds):
     with Run.open(path) as run:
         bench = _bench(run, chain)
         parts = stage_parts(chosen)
-        matrix = standings(bench, enrolled(bench, parts), parts)
-        met = league_opponents(bench, chosen, RULES, "attacker")
-        beaten = matrix.attackers_against(chain.policies["learner"].agent)
+        (pairing,) = rated_pairings(chosen, parts)
+        assert pairing == Pairing("attacker", "learner")
+        matrix = standings(bench, enrolled(bench, chosen, parts), pairing)
+        met = past_opponents(bench, chosen, "attacker", against="learner")
+        beaten = matrix.beaten_by("attacker", chain.policies["learner"].agent)
         weights = {
             f"league-{n[:12]}": ((b.share * b.n + 1) / (b.n + 2)) ** 2
             for n, b in beaten.items()
         }
         total = sum(weights.values())
         assert met.shares == pytest.approx({n: w / total for n, w in weights.items()})
-        newest = LeagueSettings(sampling="latest")
-        learners = league_opponents(bench, chosen, newest, "learner")
+        newest = chosen.model_copy(update={"league": LeagueSettings(sampling="latest")})
+        learners = past_opponents(bench, newest, "learner", against="attacker")
         [agent] = learners.agents.values()
         assert agent.spec.policy == chain.policies["learner"].weights
 
@@ -212,7 +215,8 @@ def test_adapters_play_on_the_one_base_of_the_run(speaking, tmp_path):
     chain = go(tmp_path / "run", chosen, 1)
     with Run.open(tmp_path / "run") as run:
         bench = _bench(run, chain)
-        met = league_opponents(bench, chosen, LeagueSettings(sampling="uniform"), "learner")
+        alike = chosen.model_copy(update={"league": LeagueSettings(sampling="uniform")})
+        met = past_opponents(bench, alike, "learner", against="attacker")
         first, trained = met.agents.values()
         assert first.adapter.base is trained.adapter.base
         assert trained.spec.policy == chain.policies["learner"].weights
