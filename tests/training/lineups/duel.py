@@ -40,12 +40,14 @@ class State(msgspec.Struct, frozen=True):
 
 
 def lead(one: str, other: str) -> float:
-    """Return 1 where the first sign wins, -1 where it loses; no sign loses to any."""
-    values = [SIGNS.index(s) if s in SIGNS else None for s in (one.strip(), other.strip())]
-    a, b = values
-    if a is None or b is None:
-        return float(a is not None) - float(b is not None)
-    return (0.0, 1.0, -1.0)[(a - b) % 3]
+    """Return 1 where the first sign wins, -1 where it loses."""
+    return (0.0, 1.0, -1.0)[(sign(one) - sign(other)) % 3]
+
+
+def sign(text: str) -> int:
+    """Return a sign's number; other words count as one by their length."""
+    said = text.strip()
+    return SIGNS.index(said) if said in SIGNS else len(said) % 3
 
 
 class Duel:

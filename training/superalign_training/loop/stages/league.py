@@ -241,7 +241,7 @@ def _grown(
         bench.run.info.seed,
         rules.cases,
     )
-    tags = {"split": split}
+    tags: dict[str, str] = {"split": split}
     if parts.judges in settings.lineup:
         tags["critic"] = recorded_agent(bench, parts.judges, settings)[:12]
     played = cells(
