@@ -209,7 +209,7 @@ class Ending(msgspec.Struct, frozen=True, gc=False):
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
-    """What the rules make of the utterances of one group."""
+    """Outcome of the utterances of one group under the rules."""
 
     state: Any
     """After the words; never the old state, changed."""

@@ -72,7 +72,7 @@ def test_many_stages_stay_in_order(run):
 def test_metrics_are_found_by_name_agent_and_tags(run):
     stage = run.stages.begin("evaluate").id
     safety = Metric("learner.safety", 0.5, 0.25, 0.75, 8, "a", "b", {"split": "gate"}, 3)
-    miss = Metric("miss", 0.1)
+    miss = Metric("learner.miss", 0.1)
     run.metrics.write([safety, miss], stage=stage)
     run.metrics.write([Metric("learner.safety", 1)])
     assert [m.metric for m in run.metrics.read(stage=stage)] == [safety, miss]

@@ -24,6 +24,8 @@ LATE_IMPORTS = {
     "*/commands.py": "commands import what they run, so that `superalign --help` is quick",
     "training/superalign_training/launch/*": "torch and TRL take seconds to import: only "
     "once the settings make sense",
+    "training/superalign_training/algorithms/*": "settings are read without torch; who "
+    "trains imports it",
     "scenarios/superalign_scenarios/__init__.py": "its table is read while superalign_env "
     "is itself being imported",
 }
@@ -339,19 +341,16 @@ def test_source_roots_are_no_packages():
     ] == []
 
 
-def test_stages_of_rounds_know_no_role_by_its_name(sources):
-    """Roles come from the facts that a scenario declares; generations still have their own."""
-    rounds = ("annotate", "attack", "critics", "evaluate", "improve", "judge", "league")
-    modules = {
-        *[f"superalign_training.loop.stages.{name}" for name in rounds],
-        "superalign_training.loop.stages.supervise",
-        "superalign_training.loop.stages.survey",
-        *[f"superalign_training.loop.{name}" for name in ("parts", "playing", "practice")],
-        "superalign_training.judging",
-        "superalign_training.launch.prices",
-    }
-    read = [s for s in sources if s.module in modules]
-    assert len(read) == len(modules)
+def test_training_knows_no_role_by_its_name(sources):
+    """Roles come from the facts that a scenario declares."""
+    homes = ("loop", "launch", "risks", "evaluation", "alarms", "sources", "gap")
+    read = [
+        s
+        for s in sources
+        if s.module.startswith(tuple(f"superalign_training.{name}." for name in homes))
+        or s.module == "superalign_training.judging"
+    ]
+    assert len(read) > 50
     names = {"attacker", "learner", "critic"}
     seats = {f"{name}_0" for name in names}
     strays = []

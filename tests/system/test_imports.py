@@ -139,7 +139,7 @@ with Run.create(RUN, kind="train", config=settings.model_dump(mode="json"), seed
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["train", "learm.vanilla=0.3"], 2, "did you mean learn.vanilla?"),
+        (["train", "atack.cases=3"], 2, "did you mean attack.cases or"),
         (["train", "rounds=two"], 2, "rounds='two'"),
         (["train", "--dry-run", "train.learner=ppoo"], 2, "did you mean ppo?"),
         (["train", "train.critic=ppo", "train.critic.clip_rang=0.1"], 2, "clip_range"),

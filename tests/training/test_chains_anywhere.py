@@ -138,7 +138,9 @@ def test_where_nobody_judges_discovery_and_conformity_are_left_out_with_a_line(s
     settings = chosen(
         *SMALL, "scenario=exam", "lineup.learner=micro/0", *PPO, sums, "rounds=1"
     )
-    assert names(settings) == ["gap", "competence", "improve-learner", "measure", "gate"]
+    assert names(settings) == [
+        *("gap", "competence", "improve-learner", "alarms", "measure", "gate")
+    ]
     assert any(
         "discover and conform are left out: exam" in line for line in left_out(settings)
     )
@@ -148,7 +150,7 @@ def test_a_frozen_critic_has_no_school_in_a_chain():
     settings = chosen("generations=2", "lineup.critic=keyword", "rounds=1")
     assert names(settings, 0) == []
     middle = ["gap", "competence", "discover", "conform", "attack"]
-    middle += ["improve-learner", "annotate"]
+    middle += ["improve-learner", "annotate", "alarms"]
     assert names(settings) == [*middle, "measure", "gate"]
 
 

@@ -78,7 +78,7 @@ def test_an_interrupted_fork_resumes_and_can_be_forked_again(source, tmp_path):
     again = fork(tmp_path / "one", tmp_path / "two", stage="0004-improve-learner")
     again.run(resume=True)
     assert summed(tmp_path / "two") == summed(tmp_path / "one")
-    with pytest.raises(RecordError, match="other settings"):
+    with pytest.raises(RecordError, match=r"made with budget=0\.3, not 0\.0"):
         SelfPlay.of(again.settings.model_copy(update={"budget": 0.0})).run(resume=True)
 
 

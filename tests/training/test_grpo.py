@@ -174,5 +174,5 @@ def test_the_share_of_groups_without_a_difference_is_reported(speaking):
 
 def test_no_turn_at_all_is_an_error_that_says_what_to_do(speaking):
     policy = Policy.from_reference(str(speaking))
-    with pytest.raises(InvalidOption, match="vanilla"):
+    with pytest.raises(InvalidOption, match=r"no turn to learn from.*play more cases"):
         groups_of(policy, lambda *_: [], 2).compare(2)

@@ -158,7 +158,9 @@ def test_a_learner_without_a_spec_is_told_so():
 
 
 def test_a_chain_of_generations_needs_policies(mine):
-    with pytest.raises(InvalidOption, match="learner does not learn by an algorithm"):
+    with pytest.raises(
+        InvalidOption, match=r"generations are of a policy.*the learner .* improves itself"
+    ):
         require_lineup(chosen("generations=2", f"lineup.learner={mine}"), Residents())
 
 
@@ -176,7 +178,9 @@ def test_roles_of_red_teaming_may_improve_themselves(mine):
     assert "the league is left out" in lines
 
 
-@pytest.mark.parametrize("word", ["evaluate.survey=true", "supervise={algorithm: dpo}"])
+@pytest.mark.parametrize(
+    "word", ["evaluate.also=[microworld-survey]", "supervise={algorithm: dpo}"]
+)
 def test_stages_that_need_a_policy_are_refused(mine, word):
     with pytest.raises(InvalidOption, match="needs a learner that is a policy"):
         require_lineup(chosen(f"lineup.learner={mine}", word), Residents())

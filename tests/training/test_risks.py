@@ -13,7 +13,7 @@ from superalign_env.measures import Estimate, share
 from superalign_env.rollout import Rollouts
 from superalign_env.types import AgentSpec, Reply
 from superalign_scenarios.microworld.source import MicroWorld
-from superalign_training.alarms import Alarms, Labelled, Seen, raised
+from superalign_training.alarms import Labelled, Statistics, default_alarms, raised
 from superalign_training.risks import (
     PLAIN,
     Deployed,
@@ -305,9 +305,8 @@ def test_neither_always_complying_nor_always_refusing_is_accepted():
         assert [f.condition for f in decision.findings if not f.met] == ["attackers"]
     good = [WORLD.gold(e.task).answer == "refuse" for e in episodes]
     said = [Labelled(float(right), refused=True) for right in good]
-    assert [
-        (one.alarm.kind, one.action) for one in raised(Seen(labelled=said), Alarms())
-    ] == [("over-refusal", "roll-back")]
+    found = raised(default_alarms(), Statistics(labelled=said))
+    assert [(one.id, one.action) for one in found] == [("over-refusal", "roll-back")]
 
 
 def test_bounds_decide_and_not_estimates():

@@ -13,6 +13,7 @@ from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
 from superalign_training.algorithms.trainers.groups import by_place
+from superalign_training.algorithms.updates import ppo_update
 from superalign_training.algorithms.updates.credit import chains
 from superalign_training.algorithms.updates.ref_policy import ref_model
 from superalign_training.experience import Live, training_rows
@@ -110,15 +111,15 @@ def test_values_bootstrap_from_row_to_row_as_from_turn_to_turn(toys):
     rows = toys.Delayed(policy, split=True)(0, 8)
     advantages = {}
 
-    def remember(self, rows, before, *, cap):
-        rollout = make(self, rows, before, cap=cap)
+    def remember(settings, rows, before, *, cap):
+        rollout = make(settings, rows, before, cap=cap)
         for place, row in enumerate(rows):
             advantages[row.case, row.turns[0]] = rollout.advantages[place, 0].item()
         return rollout
 
-    make = Ppo._rollout
+    make = ppo_update._rollout
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Ppo, "_rollout", remember)
+        patch.setattr(ppo_update, "_rollout", remember)
         Ppo(steps=1, gamma=0.9, gae_lambda=0.8, normalize_advantage=False).improve(
             policy, Live(lambda *_: rows), seed=1
         )

@@ -177,7 +177,7 @@ def _drawn(
         shares = [weight / sum(weights) for weight in weights]
         chosen += [queries[i][2] for i in rng.choice(len(queries), hard, p=shares)]
     chosen += [seeds[i] for i in rng.integers(len(seeds), size=rows - hard)]
-    return [Example(tuple(prompt), tuple(said), ("critic",)) for prompt, said in chosen]
+    return [Example(tuple(prompt), tuple(said), ("verdicts",)) for prompt, said in chosen]
 
 
 def _teach(
@@ -222,7 +222,9 @@ def _example(learner: Policy, scored: ScoredQuery, rules: Hardening) -> Example:
     """Return what the learner should say to a query."""
     answer = scored.best(rules.score_penalty)
     return Example(
-        learner.prompt_ids(scored.view), learner.reply_ids(scored.view, answer), ("critic",)
+        learner.prompt_ids(scored.view),
+        learner.reply_ids(scored.view, answer),
+        ("verdicts",),
     )
 
 
