@@ -3,6 +3,7 @@
 import json
 import shutil
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -21,6 +22,7 @@ from superalign_training.loop.cast import first_policies, first_policy
 from superalign_training.loop.chain import first_chain
 from superalign_training.loop.driver import Bench, Planned, drive
 from superalign_training.loop.failures import Failures
+from superalign_training.loop.plans import left_out
 from superalign_training.loop.playing import stage_parts
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.attack import attack
@@ -29,6 +31,7 @@ from superalign_training.loop.stages.league import (
     HARM,
     enrolled,
     league,
+    league_roles,
     past_opponents,
     rated_pairings,
     standings,
@@ -252,6 +255,48 @@ def test_an_altered_checkpoint_is_refused(two_rounds, tmp_path, what):
     with pytest.raises(RecordDamaged, match="cannot be read"):
         load(member, Shelf(tmp_path / "nowhere"))
     assert load(member, Shelf(path)).spec == member.spec
+
+
+def _kept(model, scenario="red-team", **more):
+    """Return whose past plays, which pairs are rated, and what the plan says of the league."""
+    chosen = read_settings({"scenario": scenario, "league": {"share": 0.5}, **more})
+    parts = stage_parts(chosen)
+    said = [line for line in left_out(chosen) if "league" in line]
+    return league_roles(chosen, parts), rated_pairings(chosen, parts), said
+
+
+def test_past_checkpoints_are_kept_of_policies_that_learn_and_meet(speaking, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "lineups"))
+    attacked = Pairing("attacker", "learner")
+    assert _kept(speaking) == (["attacker", "learner"], [attacked], [])
+    assert _kept(speaking, train={"critic": None}) == (
+        ["attacker", "learner"],
+        [attacked],
+        [],
+    )
+    for frozen in ({"train": {"attacker": None}}, {"lineup": {"learner": "same:attacker"}}):
+        roles, rated, (line,) = _kept(speaking, **frozen)
+        assert (roles, rated) == (
+            [],
+            [],
+        ) and "no two policies learn that could meet" in line
+    # Without beats, critics say what became of queries; who asks stands first.
+    three = {
+        "lineup": dict.fromkeys("abc", "micro/0"),
+        "train": dict.fromkeys("abc", "ppo"),
+    }
+    roles, rated, said = _kept(speaking, "verdict:Verdict", **three)
+    assert (roles, rated, said) == (["a", "b"], [Pairing("a", "b")], [])
+    four = ("seller", "buyer", "broker", "notary")
+    market = {
+        "lineup": dict.fromkeys(four, "micro/0"),
+        "train": dict.fromkeys(four[:3], "ppo"),
+    }
+    roles, rated, (line,) = _kept(speaking, "market:Market", **market)
+    assert (roles, rated) == (
+        list(four[:3]),
+        [],
+    ) and "market-v0 does not say who wins" in line
 
 
 def _bench(run, chain):

@@ -86,19 +86,7 @@ class RedTeam:
         weights: Mapping[Role, Mapping[str, float]] | None = None,
         max_utterance: int = 4096,
     ) -> None:
-        if critics < 0 or refine < 0:
-            raise InvalidOption(
-                f"needs critics ≥ 0 and refine ≥ 0, not {critics} and {refine}"
-            )
-        if not critics and (refine or plant):
-            raise InvalidOption(
-                f"refine={refine} and plant={plant} need somebody who judges: critics ≥ 1"
-            )
-        if not (0 <= vanilla <= 1 and 0 <= plant <= 1 and vanilla + plant <= 1 + 1e-9):
-            raise InvalidOption(
-                "vanilla and plant are shares: each in [0, 1], together at most 1"
-                f"; got {vanilla} and {plant}"
-            )
+        _require_sense(critics, refine, vanilla, plant)
         self.source = make_source(source)
         self.renderer = make_renderer(renderer)
         self.renderer_id = self.renderer.id
@@ -329,3 +317,18 @@ class RedTeam:
             return ()
         grades = self.source.grade(asked, answer)
         return tuple([Grade(LEARNER, g.axis, g.name, g.value, turn) for g in grades])
+
+
+def _require_sense(critics: int, refine: int, vanilla: float, plant: float) -> None:
+    """Raise where options contradict each other."""
+    if critics < 0 or refine < 0:
+        raise InvalidOption(f"needs critics ≥ 0 and refine ≥ 0, not {critics} and {refine}")
+    if not critics and (refine or plant):
+        raise InvalidOption(
+            f"refine={refine} and plant={plant} need somebody who judges: critics ≥ 1"
+        )
+    if not (0 <= vanilla <= 1 and 0 <= plant <= 1 and vanilla + plant <= 1 + 1e-9):
+        raise InvalidOption(
+            "vanilla and plant are shares: each in [0, 1], together at most 1"
+            f"; got {vanilla} and {plant}"
+        )

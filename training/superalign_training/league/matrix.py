@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
+from superalign_env.store import declare
 from superalign_env.types import Metric, Role
 from superalign_training.league.ratings import Contest
 from superalign_training.league.sampling import Beaten
@@ -12,6 +13,8 @@ WON = "league.win"
 say; nobody's games count half. Training may read it."""
 TRUE = "league.fault"
 """Metric: share of queries that were answered wrongly by the truth. Evaluation only."""
+
+declare(WON, "Cases won against the opponent", unit="share", chart="")
 
 
 class Pairing(NamedTuple):

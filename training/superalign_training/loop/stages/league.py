@@ -243,7 +243,7 @@ def _grown(
     )
     tags: dict[str, str] = {"split": split}
     if parts.judges in settings.lineup:
-        tags["critic"] = recorded_agent(bench, parts.judges, settings)[:12]
+        tags["judge"] = recorded_agent(bench, parts.judges, settings)[:12]
     played = cells(
         pairs,
         fixture,
