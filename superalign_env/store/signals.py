@@ -120,6 +120,17 @@ class Signals:
         )
         return standing(signal_of(row) for row in rows)
 
+    def standing(
+        self, *, kind: SignalKind | None = None, since: int = 0, upto: int | None = None
+    ) -> list[Signal]:
+        """Return the signals of a kind that nobody took back, in order.
+
+        What takes back is a skip, whatever it undoes: do not ask `read` for one kind and
+        then for what stands. Arguments as in `read`.
+        """
+        said = standing(self.read(since=since, upto=upto))
+        return [signal for signal in said if kind in (None, signal.kind)]
+
     def last_id(self) -> int:
         """Return the id of the newest signal; 0 when there is none."""
         return int(self._database.value("SELECT max(id) FROM signals") or 0)

@@ -208,6 +208,10 @@ def test_undo_adds_a_row_and_opens_the_question_again(run):
     assert run.questions.claim("ann").id == "q1"
     right = run.questions.answer("q1", "ann", value=1)
     assert standing(run.signals.read()) == [right]
+    assert run.signals.standing(kind="label") == [right]
+    assert run.signals.standing(kind="label", upto=2) == []
+    assert run.signals.standing(kind="label", upto=1) == [wrong]
+    assert run.signals.standing(kind="skip") == []
     with pytest.raises(RecordError, match="can be undone"):
         run.questions.undo(right.id, "bob")
     with pytest.raises(RecordError, match="can be undone"):

@@ -3,7 +3,9 @@
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
+from unittest import mock
 
 import pytest
 
@@ -27,7 +29,11 @@ from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fi
 from superalign_training.experience import Example
 from superalign_training.gap.sight import Sight
 from superalign_training.launch.composing import composed, resumed
+from superalign_training.loop.chain import Chain, Heard
 from superalign_training.loop.plans import left_out
+from superalign_training.loop.stages.alarms import _continued
+from superalign_training.policy import Checkpoint
+from superalign_training.risks import Decision
 from superalign_training.selfplay import SelfPlay
 from superalign_training.settings import read_settings
 from superalign_training.testing import check_alarm
@@ -401,6 +407,21 @@ def test_a_roll_back_restores_the_policies_of_the_round_before(tmp_path):
         assert "refusal-jump demands" in events[0].event.evidence["reason"]
         taken_back = events[0].event.evidence["agents"]["learner"]
         assert run.agents.get(taken_back).accepted is False
+
+
+def test_answers_that_paid_a_policy_that_is_taken_back_have_paid_nobody():
+    policies = {"learner": Checkpoint("", "micro/0", "old")}
+    before = Chain(policies=policies, heard={"learner": Heard(2)})
+    learned = before.with_policy("learner", Checkpoint("new", "micro/0", "new"))
+    chain = learned.with_heard("learner", Heard(5, ((7, 9),))).with_unasked({"label": 0.5})
+    run = SimpleNamespace(events=mock.Mock(), agents=mock.Mock())
+    bench = mock.Mock(chain=chain, round=1, stage="0003-alarms", run=run)
+    taken_back = _continued(bench, before, Decision(False, ()))
+    assert taken_back.policies == policies
+    assert taken_back.heard == before.heard
+    assert taken_back.unasked == {"label": 0.5}, "what was asked was asked"
+    kept = _continued(bench, before, Decision(True, ()))
+    assert kept == chain
 
 
 def test_a_stop_ends_the_run_with_a_sentence_and_goes_on_after_a_yes(tmp_path):

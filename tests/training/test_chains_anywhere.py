@@ -150,7 +150,7 @@ def test_a_frozen_critic_has_no_school_in_a_chain():
     settings = chosen("generations=2", "lineup.critic=keyword", "rounds=1")
     assert names(settings, 0) == []
     middle = ["gap", "competence", "discover", "conform", "attack"]
-    middle += ["improve-learner", "annotate", "alarms"]
+    middle += ["improve-learner", "alarms"]  # people are asked while the learner learns
     assert names(settings) == [*middle, "measure", "gate"]
 
 

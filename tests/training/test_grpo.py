@@ -172,6 +172,21 @@ def test_the_share_of_groups_without_a_difference_is_reported(speaking):
     assert groups_of(policy, lambda *_: rows, 2).compare(4).frac_reward_zero_std == 0.25
 
 
+def test_a_late_case_adds_what_its_answer_changes_in_advantages_and_no_more(speaking):
+    """However small a change is, a group's deviation would blow it up to a whole one."""
+    before, after = [0.0, 1.0], [0.01, 1.0]
+    late = [
+        row(0, member, pay=now - was)._replace(origin="late", paid_before=(was,))
+        for member, (was, now) in enumerate(zip(before, after, strict=True))
+    ]
+    policy = Policy.from_reference(str(speaking))
+    step = groups_of(policy, lambda *_: late, 2).compare(1)
+    expected = zip(group_relative(after), group_relative(before), strict=True)
+    changes = [[pytest.approx(now - was)] for now, was in expected]
+    assert step.advantages == changes
+    assert max(abs(change) for (change,) in step.advantages) < 0.01
+
+
 def test_no_turn_at_all_is_an_error_that_says_what_to_do(speaking):
     policy = Policy.from_reference(str(speaking))
     with pytest.raises(InvalidOption, match=r"no turn to learn from.*play more cases"):

@@ -23,6 +23,7 @@ from superalign_env.types import AgentSpec, Reply
 from superalign_training.algorithms.sb3.learner import Sb3Learner
 from superalign_training.algorithms.sb3.ppo import Sb3Ppo
 from superalign_training.launch.composing import composed
+from superalign_training.launch.cost import cost_of
 from superalign_training.launch.terminal import launch_fork
 from superalign_training.loop.plans import left_out, plan
 from superalign_training.loop.residents import Residents
@@ -176,14 +177,24 @@ def test_roles_of_red_teaming_may_improve_themselves(mine):
     for role in ("attacker", "learner", "critic"):
         assert f"labels, vetoes and lessons do not reach the {role} (my_policies" in lines
     assert "the league is left out" in lines
+    costs = cost_of(settings).stages
+    assert costs["improve-learner"].labels == 0 < costs["annotate"].labels
 
 
-@pytest.mark.parametrize(
-    "word", ["evaluate.also=[microworld-survey]", "supervise={algorithm: dpo}"]
-)
-def test_stages_that_need_a_policy_are_refused(mine, word):
+def test_what_people_say_is_pay_of_policies_that_are_asked_about_alone(mine):
+    """Nothing but people pays a supervisor."""
+    words = ("scenario=weak-to-strong", "lineup.learner=micro/0", "rounds=1")
+    policy = ("lineup.supervisor=micro/0", "train.supervisor=ppo")
+    require_lineup(chosen(*words, *policy, "budget=0.5"), Residents())
+    for nobody in ((*policy, "budget=0"), (f"lineup.supervisor={mine}", "budget=0.5")):
+        with pytest.raises(InvalidOption, match="pays the role supervisor nothing"):
+            require_lineup(chosen(*words, *nobody), Residents())
+
+
+def test_stages_that_need_a_policy_are_refused(mine):
+    words = [f"lineup.learner={mine}", "supervise={algorithm: dpo}"]
     with pytest.raises(InvalidOption, match="needs a learner that is a policy"):
-        require_lineup(chosen(f"lineup.learner={mine}", word), Residents())
+        require_lineup(chosen(*words), Residents())
 
 
 def test_a_learner_in_one_seat_alone_plays_as_it_is(mine):

@@ -223,8 +223,11 @@ def test_vetoes_between_rounds_change_the_next_one(speaking, tmp_path, alone):
         first = run.stages.all()[0].outputs["chain"]
     with Run.open(alone[0], readonly=True) as run:
         assert weights(first) == weights(run.stages.all()[0].outputs["chain"])
-    assert found(tmp_path / "run", "people.late") == vetoes
-    assert chain["heard"]["learner"] == {"upto": vetoes, "paid": []}
+    returned = found(tmp_path / "run", "people.late")
+    assert returned == 4 < vetoes, "half of every batch is played now"
+    heard = chain["heard"]["learner"]
+    assert (heard["upto"], heard["paid"]) == (vetoes, [])
+    assert len(heard["unpaid"]) == vetoes - returned
 
 
 def test_late_rows_are_paid_the_difference_alone(speaking, tmp_path, monkeypatch):
@@ -323,6 +326,51 @@ def test_what_cannot_be_weighed_moves_nothing_and_is_counted(
     assert weights(chain) == weights(silent)
     assert found(tmp_path / "run", "people.late") == 0
     assert found(tmp_path / "run", "people.late_lessons") > 0
+
+
+def test_answers_that_a_stage_has_no_room_for_are_kept_for_the_next(speaking, tmp_path):
+    few = {"steps": 1, "batch_size": 2}
+
+    def forbid(run):
+        run.signals.append(
+            [Signal("veto", *place, "ann", 0.0) for place in answers_of(run)]
+        )
+
+    chosen = settings(speaking, train=few, people={"staleness": 2})
+    chain = go(tmp_path / "run", chosen, 3, between=forbid)
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        late = [row.metric.value for row in run.metrics.read("people.late")]
+        first = run.stages.all()[1].outputs["chain"]["heard"]["learner"]
+    assert late == [2.0, 2.0]  # one case of two in each stage
+    assert len(first["unpaid"]) == 2
+    assert chain["heard"]["learner"] == {"upto": 4, "paid": [], "unpaid": []}
+    # Else they are too old, and counted.
+    chosen = settings(speaking, train=few)
+    go(tmp_path / "stale", chosen, 3, between=forbid)
+    assert found(tmp_path / "stale", "people.late") == 2
+    assert found(tmp_path / "stale", "people.late_lessons") == 2
+
+
+def test_late_cases_are_the_first_of_a_batch(speaking, tmp_path, monkeypatch):
+    """Who plays more cases than needed leaves the last ones out."""
+    batches = []
+    original = practice.Live
+
+    def spying(play, cap):
+        def keep(first, count):
+            batches.append(list(play(first, count)))
+            return batches[-1]
+
+        return original(keep, cap)
+
+    monkeypatch.setattr(practice, "Live", spying)
+
+    def forbid(run):
+        run.signals.append([Signal("veto", *answers_of(run)[0], "ann", 0.0)])
+
+    go(tmp_path / "run", settings(speaking), 2, between=forbid)
+    mixed = [batch for batch in batches if any(row.origin == "late" for row in batch)]
+    assert mixed and all(batch[0].origin == "late" for batch in mixed)
 
 
 def test_a_veto_that_is_taken_back_pays_back(speaking, tmp_path):

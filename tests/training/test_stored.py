@@ -1,5 +1,7 @@
 """Learning from the record: weighed, fresh enough, spoken by the same family; else refused."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from superalign_env.errors import InvalidOption
 from superalign_env.making import make_scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.store import EpisodeWriter, Run
+from superalign_env.types import Question, Signal
 from superalign_training.algorithms.grpo import Grpo
 from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
@@ -171,8 +174,6 @@ def test_every_algorithm_learns_from_a_run(record, speaking, name):
 
 
 def test_a_label_that_came_later_counts(record, speaking):
-    from superalign_env.types import Signal  # noqa: PLC0415 - only here
-
     policy = Policy.from_reference(str(speaking))
     with Run.open(record, readonly=True) as run:
         plain = Stored.from_run(run, "learner_0", policy, now=(0, 1)).play(0, 1)
@@ -182,6 +183,26 @@ def test_a_label_that_came_later_counts(record, speaking):
         )
     assert vetoed[0].turn_rewards[-1] == -1.0
     assert vetoed[1:] == plain[1:]
+
+
+def test_what_was_taken_back_and_the_random_slice_pay_nothing(record, speaking, tmp_path):
+    policy = Policy.from_reference(str(speaking))
+    copied = shutil.copytree(record, tmp_path / "run")
+    with Run.open(copied) as run:
+
+        def first(signals=()):
+            return Stored.from_run(
+                run, "learner_0", policy, now=(0, 1), signals=signals
+            ).play(0, 1)
+
+        plain = first()
+        place = plain[0].episode, plain[0].turns[-1]
+        (veto,) = run.signals.append([Signal("veto", *place, "ann", 0.0)])
+        assert first(run.signals.read()) != plain
+        run.questions.undo(veto.id, "ann")
+        run.questions.ask([Question("q", "label", *place, slice="random")])
+        run.signals.append([Signal("label", *place, "ann", 0.1, question="q")])
+        assert first(run.signals.read()) == plain
 
 
 def test_episodes_of_too_many_rounds_ago_are_refused(record, speaking):

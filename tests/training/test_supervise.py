@@ -17,7 +17,7 @@ from superalign_training.loop.courses import replayed
 from superalign_training.loop.driver import Outcome, Planned, drive
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.supervise import lessons_of, supervise
-from superalign_training.loop.supervisors.heard import heard
+from superalign_training.loop.supervisors.heard import heard, vetoed
 from superalign_training.loop.supervisors.panel import tasks_of
 from superalign_training.settings import read_settings
 from superalign_training.watching import Silent
@@ -199,13 +199,20 @@ def test_the_random_slice_and_what_was_taken_back_are_not_heard_but_vetoes_are(
         for _ in asked:
             question = run.questions.claim("ann")
             run.questions.answer(question.id, "ann", value=0.0)
-        gone = run.signals.append([Signal("label", name, 1, "bea", 1.0)])[0]
-        undo = Signal("label", name, 1, "bea", 1.0, payload={"undoes": gone.id})
-        run.signals.append([undo])
-    kept = []
+        given = [
+            Signal(kind, name, turn, "bea", 0.0)
+            for kind in ("label", "veto")
+            for turn in (0, 1)
+        ]
+        for gone in run.signals.append(given):
+            run.questions.undo(gone.id, "bea")
+        spoken = {u.turn: u for u in run.episode(name).utterances}
+    kept, barred = [], {}
 
     def listen(bench):
         kept.extend(heard(bench))
+        for u in spoken.values():
+            barred[u.turn] = [one.text for one in vetoed(bench, role_of(u.seat))]
         return Outcome(bench.chain)
 
     go(tmp_path / "run", chosen, [*plan, Planned("listen", listen, 2)], resume=True)
@@ -214,6 +221,8 @@ def test_the_random_slice_and_what_was_taken_back_are_not_heard_but_vetoes_are(
         "q-veto-random",
         "q-veto-selected",
     ]
+    assert spoken[1].text in barred[1], "two vetoes of ann stand"
+    assert spoken[0].text not in barred[0], "the only one was taken back"
 
 
 def test_replayed_are_the_words_of_the_untrained_original(speaking, tmp_path):

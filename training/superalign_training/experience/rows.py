@@ -50,6 +50,8 @@ class Row(NamedTuple):
     policy: str
     """Content hash of the weights that spoke."""
     origin: Origin = "live"
+    paid_before: tuple[float, ...] = ()
+    """Of a late row: what each turn was paid to the end of the episode before the answer."""
 
     @property
     def reward(self) -> float:
@@ -125,16 +127,20 @@ def training_rows(
 
 
 def late_rows(
-    episode: Episode, seat: Seat, changes: Mapping[tuple[Seat, int], float]
+    episode: Episode,
+    seat: Seat,
+    before: Iterable[Signal],
+    after: Iterable[Signal],
+    rules: HumanPay,
 ) -> list[Row]:
-    """Return the rows of one seat, paid a difference alone.
-
-    Args:
-        episode: from the record.
-        seat: whose rows.
-        changes: as `difference` finds them.
-    """
-    return [row._replace(origin="late") for row in _rows(episode, seat, changes)]
+    """Return the rows of one seat, paid a difference alone; arguments as in `difference`."""
+    earlier = list(before)
+    changes = difference(episode, earlier, after, rules)
+    paid = _rows(episode, seat, settled(episode, earlier, rules))
+    return [
+        row._replace(origin="late", paid_before=then.turns_to_go)
+        for row, then in zip(_rows(episode, seat, changes), paid, strict=True)
+    ]
 
 
 def _grouped(signals: Iterable[Signal]) -> dict[str, list[Signal]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, Self
 
 from superalign_env.errors import InvalidOption
-from superalign_env.store import Run, Where
+from superalign_env.store import Run, Where, standing
 from superalign_env.types import Episode, EpisodeKey, Reply, Seat, Signal
 from superalign_training.experience.rows import Row, training_rows
 
@@ -73,7 +73,8 @@ class Stored:
             now: generation and round in which it learns.
             staleness: how many rounds ago an episode may have been played.
             cap: where importance weights are cut off.
-            signals: labels and vetoes, ``run.signals.read()``.
+            signals: labels and vetoes, ``run.signals.read()``. What was taken back and
+                labels of the random slice are left out.
             where: which episodes; all of the seat's if not given.
 
         Raises:
@@ -81,7 +82,10 @@ class Stored:
                 by something else, without log-probabilities, or too long ago.
         """
         labels: dict[str, list[Signal]] = defaultdict(list)
-        for signal in signals:
+        drawn = {q.id for q in run.questions.all() if q.slice == "random"}
+        for signal in standing(signals):
+            if signal.question in drawn and signal.kind != "veto":
+                continue
             labels[signal.episode].append(signal)
         cases: dict[EpisodeKey, list[Row]] = defaultdict(list)
         door = Door(seat, policy, now=now, staleness=staleness)

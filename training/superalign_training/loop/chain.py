@@ -44,10 +44,13 @@ class Heard(msgspec.Struct, frozen=True):
     """Id of the last signal that was read."""
     paid: tuple[tuple[int, int], ...] = ()
     """Later ones that paid at once: first and last id of every unbroken row of them."""
+    unpaid: tuple[int, ...] = ()
+    """Earlier ones for whose episodes no stage has had room yet."""
 
     def has(self, signal: int) -> bool:
         """Whether a signal has paid."""
-        return signal <= self.upto or any(a <= signal <= b for a, b in self.paid)
+        earlier = signal <= self.upto and signal not in self.unpaid
+        return earlier or any(a <= signal <= b for a, b in self.paid)
 
 
 NOTHING = Heard(0)

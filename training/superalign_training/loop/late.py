@@ -32,26 +32,34 @@ PAYING = ("label", "preference", "veto")
 """Kinds of signals that change pay."""
 
 
+class LateCase(NamedTuple):
+    """A case that late answers return."""
+
+    rows: list[Row]
+    signals: tuple[int, ...]
+    """Ids of what was said about it and has not paid yet."""
+    answers: int
+    """How many of these stand."""
+
+
 class LateCases:
     """Cases that late answers return to a policy, handed out some at a time.
 
     Args:
-        cases: rows of each case.
+        cases: that return.
         algorithm: takes so many steps of so many cases.
-        answers: how many answers they are due to.
         lessons: how many answers pay nothing any more.
     """
 
     def __init__(
         self,
-        cases: Sequence[list[Row]] = (),
+        cases: Sequence[LateCase] = (),
         algorithm: OnPolicy | None = None,
         *,
-        answers: int = 0,
         lessons: int = 0,
     ) -> None:
         self._cases = list(cases)
-        self._answers, self._lessons = answers, lessons
+        self._answers, self._lessons = 0, lessons
         # Spread over the stage, so that what is played now is never crowded out.
         self._each = ceil(len(cases) / algorithm.steps) if algorithm else 0
 
@@ -64,7 +72,13 @@ class LateCases:
         """Return the next cases for a batch of so many: half of it at most."""
         most = min(max(1, self._each), count // 2)
         taken, self._cases = self._cases[:most], self._cases[most:]
-        return taken
+        self._answers += sum(case.answers for case in taken)
+        return [case.rows for case in taken]
+
+    @property
+    def unpaid(self) -> tuple[int, ...]:
+        """Ids of the signals about cases that no batch had room for."""
+        return tuple(sorted(id for case in self._cases for id in case.signals))
 
     def metrics(self, role: Role, step: int) -> tuple[Metric, ...]:
         """Return how many answers were late; nothing where none was."""
@@ -101,11 +115,14 @@ def late_cases(bench: Bench, heard: Heard, learning: Learning) -> LateCases:
     drawn = random_slice(bench)
     spoken = {s.id: s for s in every if s.kind == "veto" or s.question not in drawn}
     said = [s for s in spoken.values() if s.kind in PAYING or "undoes" in s.payload]
-    fresh = {s.episode for s in said if not heard.has(s.id)}
+    fresh: dict[str, list[int]] = defaultdict(list)
+    for signal in said:
+        if not heard.has(signal.id):
+            fresh[signal.episode].append(signal.id)
     before = _by_episode([s for s in said if heard.has(s.id)])
     after = _by_episode(said)
-    cases: dict[EpisodeKey, list[Row]] = {}
-    answers = lessons = 0
+    cases: dict[EpisodeKey, LateCase] = {}
+    lessons = 0
     for episode in _trained_on(bench.run, sorted(fresh)):
         count = sum(not heard.has(s.id) for s in after[episode.id])
         earlier, later = before[episode.id], after[episode.id]
@@ -114,13 +131,12 @@ def late_cases(bench: Bench, heard: Heard, learning: Learning) -> LateCases:
             continue
         rows = _case(bench, episode, before, after, learning)
         if rows:
-            cases[case_of(episode.key)] = rows
-            answers += count
+            _, signals, answers = cases.get(case_of(episode.key), LateCase([], (), 0))
+            signals += tuple(fresh[episode.id])
+            cases[case_of(episode.key)] = LateCase(rows, signals, answers + count)
         else:
             lessons += count
-    return LateCases(
-        list(cases.values()), learning.algorithm, answers=answers, lessons=lessons
-    )
+    return LateCases(list(cases.values()), learning.algorithm, lessons=lessons)
 
 
 def _by_episode(signals: Sequence[Signal]) -> dict[str, list[Signal]]:
@@ -156,13 +172,11 @@ def _case(
     try:
         for member in members:
             own = [seat for seat in member.seats if seat in learning.seats]
-            changes = difference(
-                member, before[member.id], after[member.id], learning.rules
-            )
             for seat in own:
                 door = Door(seat, learning.policy, now=now, staleness=learning.staleness)
                 door.check(member)
-                rows += late_rows(member, seat, changes)
+                earlier, later = before[member.id], after[member.id]
+                rows += late_rows(member, seat, earlier, later, learning.rules)
     except InvalidOption:  # too old, of other words, greedy, or without log-probs
         return []
     return rows

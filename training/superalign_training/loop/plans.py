@@ -252,7 +252,8 @@ def _round(
     for role in by_pay:
         if held[settings.holder(role)] == role:
             yield _Entry(f"improve-{role}", partial(improve, role=role), *place)
-    if settings.budget and not by_pay:  # else people are asked while policies learn
+    # Else people are asked while policies learn; of learners' plays nobody is asked.
+    if settings.budget and all(settings.own(role) for role in by_pay):
         yield _Entry("annotate", annotate, *place, JUDGED)
     if parts.judges in ("", *_taught(settings)):
         yield _Entry("calibrate", calibrate, *place, PLANTED)

@@ -95,7 +95,7 @@ def practise(
     metrics = hearing.metrics(drill.role) + late.metrics(drill.role, bench.round)
     chain = chain.with_unasked(hearing.unasked)
     if metrics or bench.signals_to > heard.upto:
-        chain = chain.with_heard(drill.role, hearing.heard())
+        chain = chain.with_heard(drill.role, hearing.heard(late.unpaid))
     return Practised(chain, numbers, metrics)
 
 
@@ -137,7 +137,8 @@ class _Batches:
             for case, found in enumerate(returned, start=first + played)
             for row in found
         ]
-        return [*rows, *again]
+        # First: who plays more cases than needed leaves out the last ones.
+        return [*again, *rows]
 
     def earned(self) -> dict[str, float]:
         """Return mean pay by part since the last look."""

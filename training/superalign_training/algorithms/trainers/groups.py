@@ -105,12 +105,23 @@ def by_place(group: Sequence[Row], score: Score) -> list[list[float]]:
     """Return the advantage of every turn of every row of a group.
 
     A turn is credited with what was paid from it on, against what the others' turns at
-    the same place were: what came before it was none of its doing.
+    the same place were: what came before it was none of its doing. A late group is credited
+    with what its answers change in that: scores need not be linear in pay.
     """
     advantages: list[list[float]] = [[] for _ in group]
     for place in range(max(len(row.turns) for row in group)):
         there = [member for member, row in enumerate(group) if place < len(row.turns)]
-        scores = score([group[member].turns_to_go[place] for member in there])
+        scores = _scores([group[member] for member in there], place, score)
         for member, value in zip(there, scores, strict=True):
             advantages[member].append(value)
     return advantages
+
+
+def _scores(rows: Sequence[Row], place: int, score: Score) -> list[float]:
+    """Return the advantage of the turns at one place, of each row."""
+    pay = [row.turns_to_go[place] for row in rows]
+    if not any(row.paid_before for row in rows):
+        return score(pay)
+    before = [row.paid_before[place] for row in rows]
+    after = [old + change for old, change in zip(before, pay, strict=True)]
+    return [now - then for now, then in zip(score(after), score(before), strict=True)]

@@ -241,7 +241,7 @@ def _labelled(bench: Bench) -> list[Labelled]:
     }
     labels = [
         signal
-        for signal in bench.run.signals.read(kind="label", upto=bench.signals_to)
+        for signal in bench.run.signals.standing(kind="label", upto=bench.signals_to)
         if signal.question in random
     ]
     episodes = {e.id: e for e in bench.run.named(sorted({one.episode for one in labels}))}
@@ -307,4 +307,7 @@ def _continued(bench: Bench, before: Chain, decision: Decision) -> Chain:
     kept = {checkpoint.agent for checkpoint in before.policies.values()}
     for agent in set(learned.values()) - kept:
         bench.run.agents.accept(agent, False)
-    return msgspec.structs.replace(bench.chain, policies=before.policies)
+    # What people said to the policies that are taken back returns late to those before.
+    return msgspec.structs.replace(
+        bench.chain, policies=before.policies, heard=before.heard
+    )

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, cast
 from superalign_env.answers import final_answer
 from superalign_env.game import Game
 from superalign_env.measures import share
-from superalign_env.store import standing
 from superalign_env.store.hazards import Hazard
 from superalign_env.types import EpisodeKey, Event, Metric, Task, View
 from superalign_training.algorithms.algorithm import experience_kinds
@@ -145,7 +144,7 @@ def _chosen(
 
 def _late(bench: Bench) -> dict[str, Consensus]:
     """Return what people have written by now, by episode; the random slice stays untaught."""
-    said = standing(bench.run.signals.read(kind="answer", upto=bench.signals_to))
+    said = bench.run.signals.standing(kind="answer", upto=bench.signals_to)
     drawn = random_slice(bench)
     return {
         s.episode: Consensus(s.episode, str(s.payload["text"]), s.confidence, (s.source,))

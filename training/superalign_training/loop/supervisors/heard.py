@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from superalign_env.store import standing
 from superalign_env.types import Role, Signal, role_of
 from superalign_training.loop.driver import Bench
 
@@ -13,7 +12,7 @@ def heard(bench: Bench) -> list[Signal]:
 
     Answers of the random slice are for evaluation and left out; a veto always counts.
     """
-    said = standing(bench.run.signals.read(upto=bench.signals_to))
+    said = bench.run.signals.standing(upto=bench.signals_to)
     drawn = random_slice(bench)
     return [
         signal for signal in said if signal.kind == "veto" or signal.question not in drawn
@@ -39,7 +38,7 @@ def vetoed(bench: Bench, role: Role) -> list[Vetoed]:
     It must not be imitated, wherever else it was said.
     """
     places: dict[str, set[int]] = {}
-    for signal in standing(bench.run.signals.read(kind="veto", upto=bench.signals_to)):
+    for signal in bench.run.signals.standing(kind="veto", upto=bench.signals_to):
         places.setdefault(signal.episode, set()).add(signal.turn)
     known = _known(bench, sorted(places))
     return [

@@ -18,7 +18,7 @@ from superalign_env.measures import share
 from superalign_env.protocols import HasGold, Scenario
 from superalign_env.rewards import Correction, HumanPay, score_of
 from superalign_env.seeding import mix
-from superalign_env.store import declare, standing
+from superalign_env.store import declare
 from superalign_env.types import (
     Episode,
     Metric,
@@ -119,7 +119,7 @@ class Hearing:
         else:
             self._simulate(episodes, questions, before)
         asked = {question.id: question for question in questions}
-        said = standing(run.signals.read(since=self._bench.signals_to))
+        said = run.signals.standing(since=self._bench.signals_to)
         answers = [s for s in said if s.question in asked and s.kind != "skip"]
         self._counts["answered"] += len(answers)
         by_name = {episode.id: episode for episode in episodes}
@@ -136,9 +136,9 @@ class Hearing:
         self._paid += [signal.id for signal in paying]
         return paying
 
-    def heard(self) -> Heard:
-        """Return what has paid when the stage ends."""
-        return Heard(self._bench.signals_to, unbroken(self._paid))
+    def heard(self, unpaid: Sequence[int] = ()) -> Heard:
+        """Return what has paid when the stage ends, all but some late answers."""
+        return Heard(self._bench.signals_to, unbroken(self._paid), tuple(unpaid))
 
     def metrics(self, role: Role) -> tuple[Metric, ...]:
         """Return what was asked, answered and paid; nothing where nobody was asked."""
@@ -225,7 +225,7 @@ class Hearing:
         run = self._bench.run
         names = {question.id for question in questions}
         while True:
-            said = standing(run.signals.read(since=self._bench.signals_to))
+            said = run.signals.standing(since=self._bench.signals_to)
             left = len(names - {signal.question for signal in said})
             if not left:
                 return
@@ -259,8 +259,8 @@ class Hearing:
         }
         said = [
             signal
-            for signal in standing(run.signals.read(upto=self._bench.signals_to))
-            if signal.question in drawn and signal.kind == "label"
+            for signal in run.signals.standing(kind="label", upto=self._bench.signals_to)
+            if signal.question in drawn
         ]
         episodes = run.named([signal.episode for signal in said])
         return [

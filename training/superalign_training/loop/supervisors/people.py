@@ -8,7 +8,6 @@ from superalign_env.errors import InvalidOption
 from superalign_env.humans.selection import Candidate, select
 from superalign_env.humans.simulated import SimulatedAnnotator, work_through
 from superalign_env.protocols import HasGold, Scenario
-from superalign_env.store import standing
 from superalign_env.types import Episode, Question, Signal
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.supervisors.panel import answer_of
@@ -72,7 +71,7 @@ class People:
         place = {question.id: number for number, question in enumerate(questions)}
         said = {
             place[signal.question]: signal
-            for signal in standing(run.signals.read(kind=questions[0].kind))
+            for signal in run.signals.standing(kind=questions[0].kind)
             if signal.question in place
         }
         return [signal for _, signal in sorted(said.items())]

@@ -30,7 +30,8 @@ def label_question(episode: str, turn: int, round: int) -> Question:
 
 def unsaid_of(bench: Bench, asked: Sequence[Question], said: Sequence[Signal]) -> int:
     """Return how many questions nobody answered, nor skipped."""
-    closed = {signal.question for signal in (*said, *bench.run.signals.read(kind="skip"))}
+    skips = bench.run.signals.standing(kind="skip")
+    closed = {signal.question for signal in (*said, *skips)}
     return sum(question.id not in closed for question in asked)
 
 
