@@ -71,7 +71,13 @@ def winner_of(scenario: Scenario[Any], episode: Episode) -> Seat | None:
     """Return the seat that won an episode; None for nobody, or where games are not won.
 
     A scenario may have a method ``beats(episode) -> Seat | None``. It says who won by what
-    players may know, never by the truth: opponents are chosen by it.
+    players may know, never by the truth: opponents are chosen by it. An attribute ``beats``
+    that is None says that games are not won.
     """
     beats: Callable[[Episode], Seat | None] | None = getattr(scenario, "beats", None)
     return None if beats is None else beats(episode)
+
+
+def says_who_wins(scenario: Scenario[Any]) -> bool:
+    """Return whether games of a scenario are won; see `winner_of`."""
+    return getattr(scenario, "beats", None) is not None

@@ -2,9 +2,10 @@
 
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import msgspec
@@ -12,15 +13,19 @@ import typer
 
 from superalign_agents.human import Human
 from superalign_agents.references import make_agent
+from superalign_env.capabilities import facts_of
 from superalign_env.cli.output import console, shown
 from superalign_env.cli.transcript import transcript
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.lookup import make_scenario
-from superalign_env.protocols import Agent, AsyncAgent, EpisodeSink
+from superalign_env.protocols import Agent, AsyncAgent, EpisodeSink, Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Episode, Seat, role_of
 
-_DEFAULTS = {"attacker": "search", "learner": "micro/3", "critic": "keyword"}
+_DEFAULTS = {"queries": "search", "judged": "keyword"}
+"""Fact of a scenario → who holds the seats of the role that makes it, if nobody is named."""
+_SPEAKERS = {"micro": "micro/3"}
+"""Renderer → who holds the other seats; `random-menu` where it is another one, or none."""
 _LIVE = 64
 """Episodes that are played at once where nobody has to follow them."""
 
@@ -30,7 +35,9 @@ def play(
     seat: Annotated[
         list[str] | None,
         typer.Option(
-            "--seat", "-s", help="SEAT=AGENT: learner_0=human, critic_0=micro/4 …"
+            "--seat",
+            "-s",
+            help="SEAT=AGENT or ROLE=AGENT: learner=human, critic_1=micro/4 …",
         ),
     ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="How many cases to play.")] = 1,
@@ -44,13 +51,15 @@ def play(
         Path | None, typer.Option(help="Also record the episodes in this new run folder.")
     ] = None,
 ) -> None:
-    """Play episodes and print every word; seats without an agent get a default.
+    """Play episodes and print every word.
 
-    Ends with 1 if an episode failed. Ctrl-C keeps what has ended.
+    Seats without an agent get one by what the scenario declares: search for who asks,
+    keyword for who judges, micro/3 for others that read the micro language, random-menu
+    elsewhere. Ends with 1 if an episode failed. Ctrl-C keeps what has ended.
     """
     options = read_pairs(option or [])
     rules = make_scenario(scenario, **options)
-    seats = references(rules.seats, read_pairs(seat or [], what="SEAT=AGENT"))
+    seats = references(rules, read_pairs(seat or [], what="SEAT=AGENT"))
     agents = lineup(seats)
     # A person plays one episode to its end before the next begins.
     live = 1 if any(isinstance(agent, Human) for agent in agents.values()) else _LIVE
@@ -112,18 +121,37 @@ def _print(episode: Episode) -> None:
         console.print(line)
 
 
-def references(seats: Iterable[Seat], chosen: dict[str, Any]) -> dict[Seat, Any]:
-    """Return who sits in every seat: as chosen, else the default of its role.
+def references(
+    scenario: Scenario[Any],
+    chosen: Mapping[str, Any],
+    others: Mapping[Seat, Any] = MappingProxyType({}),
+) -> dict[Seat, Any]:
+    """Return who sits in every seat: as chosen by seat, else by role, else as before.
+
+    Args:
+        scenario: whose seats.
+        chosen: seat or role → reference.
+        others: who sits where nobody was chosen; defaults by declared facts when absent.
 
     Raises:
-        UnknownId: a chosen seat that the scenario does not have.
+        UnknownId: a chosen seat or role that the scenario does not have.
     """
-    seats = tuple(seats)
+    roles = {seat: role_of(seat) for seat in scenario.seats}
+    known = list(dict.fromkeys([*roles, *roles.values()]))
     for name in chosen:
-        if name not in seats:
-            raise UnknownId("seat", name, seats)
-    defaults = {seat: _DEFAULTS.get(role_of(seat), "random-menu") for seat in seats}
-    return {**defaults, **chosen}
+        if name not in known:
+            raise UnknownId("seat", name, known)
+    usual = {
+        role: _DEFAULTS[fact]
+        for fact, role in facts_of(scenario).items()
+        if fact in _DEFAULTS
+    }
+    other = _SPEAKERS.get(str(scenario.options.get("renderer")), "random-menu")
+    before = {seat: usual.get(role, other) for seat, role in roles.items()} | dict(others)
+    return {
+        seat: chosen.get(seat, chosen.get(role, before[seat]))
+        for seat, role in roles.items()
+    }
 
 
 def lineup(seats: dict[Seat, Any]) -> dict[Seat, Agent | AsyncAgent]:

@@ -33,7 +33,7 @@ def evaluate(
     scenario: Annotated[str, typer.Argument(help="Id of the scenario.")] = "exam",
     seat: Annotated[
         list[str] | None,
-        typer.Option("--seat", "-s", help="SEAT=AGENT: learner_0=micro/4 …"),
+        typer.Option("--seat", "-s", help="SEAT=AGENT or ROLE=AGENT: learner=micro/4 …"),
     ] = None,
     against: Annotated[
         list[str] | None,
@@ -53,12 +53,10 @@ def evaluate(
     played twice, and differences are paired. Ends with 1 if every episode of one failed.
     """
     rules = make_scenario(scenario, **held_out(scenario, read_pairs(option or [])))
-    seats = references(rules.seats, read_pairs(seat or [], what="SEAT=AGENT"))
+    seats = references(rules, read_pairs(seat or [], what="SEAT=AGENT"))
     lines = [Lineup(seats, *_played(rules, seats, cases, seed, bar=not as_json))]
     if against:
-        others = references(
-            rules.seats, {**seats, **read_pairs(against, what="SEAT=AGENT")}
-        )
+        others = references(rules, read_pairs(against, what="SEAT=AGENT"), seats)
         lines.append(Lineup(others, *_played(rules, others, cases, seed, bar=not as_json)))
     differences = compared(*(line.episodes for line in lines)) if against else []
     if as_json:

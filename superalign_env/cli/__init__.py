@@ -51,6 +51,9 @@ def main() -> None:
     """Run the console script."""
     try:
         build()(prog_name="superalign")
+    except KeyboardInterrupt:  # while the verbs are found and read
+        print("\nstopped before anything was begun", file=sys.stderr)
+        sys.exit(_CTRL_C)
     except SuperalignError as error:
         print(f"superalign: {terminal(str(error))}", file=sys.stderr)
         misused = isinstance(error, _MISUSED) or type(error) is RecordError

@@ -324,12 +324,11 @@ HEADLINES = frozenset(
 """Metrics whose final numbers stand open; those of all others are folded away."""
 
 MATRICES: Mapping[str, str] = {
-    "league.win": "Attacks won",
-    "league.success": "Attacks that succeeded, say critics",
+    "league.win": "Cases won",
     "league.fault": "Attacks that succeeded, by the truth",
     "gate.attacked": "Attacks that succeeded at the gate, say critics",
 }
-"""Metric of an attacker against a learner → heading."""
+"""Metric of one agent against another → heading."""
 LEARNERS_FIRST = frozenset({"gate.attacked"})
 """Matrices whose metrics name the learner as agent and the attacker as opponent."""
 

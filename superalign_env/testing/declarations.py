@@ -11,6 +11,7 @@ from superalign_env.capabilities import (
     facts_of,
     lowest_pay_of,
     opinions_of,
+    says_who_wins,
     variants_of,
     winner_of,
 )
@@ -250,6 +251,6 @@ def _lines(scenario: Scenario[Any], facts: Mapping[str, str], unmade: str) -> Se
     ):
         if fact in facts and variant not in variants:
             lines.append(f"lacks the variant {variant}: {use}")
-    if not hasattr(scenario, "beats") and "judged" not in facts:
+    if not says_who_wins(scenario) and "judged" not in facts:
         lines.append("does not say who wins: no ratings")
     return lines

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from superalign_agents.commands import printed, read_pairs
+from superalign_agents.commands import printed, read_pairs, references
+from superalign_env.errors import UnknownId
 from superalign_env.game import Game
 from superalign_env.making import make_scenario
 from superalign_env.store import Run
@@ -59,6 +60,34 @@ def test_a_person_plays_one_episode_to_its_end_before_the_next(superalign):
     first, second = said.index("g0-r0-c0-m0"), said.index("g0-r0-c1-m0")
     assert first < said.index("/quit leaves", first) < second  # asked again only then
     assert said.index("0 learner_0 one") < second < said.index("0 learner_0 two")
+
+
+def test_seats_are_named_by_role_and_the_others_follow_what_is_declared():
+    rules = make_scenario("red-team", critics=2)
+    seated = references(rules, {"critic": "random-menu", "critic_1": "fixed"})
+    assert seated == {
+        "attacker_0": "search",
+        "learner_0": "micro/3",
+        "critic_0": "random-menu",
+        "critic_1": "fixed",
+    }
+    assert references(rules, {"learner": "fixed"}, seated) == {
+        **seated,
+        "learner_0": "fixed",
+    }
+    assert references(make_scenario("red-team"), {})["critic_0"] == "keyword"
+    assert set(references(make_scenario("echo"), {}).values()) == {"random-menu"}
+    with pytest.raises(UnknownId, match="did you mean critic"):
+        references(rules, {"critc": "fixed"})
+
+
+def test_ctrl_c_before_a_verb_begins_is_one_line(superalign, monkeypatch):
+    def pressed():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("superalign_env.cli.build", pressed)
+    said = superalign("play", code=130)
+    assert said == "\nstopped before anything was begun\n"
 
 
 def test_an_episode_that_failed_ends_with_1_and_the_others_are_played(superalign, tmp_path):

@@ -696,7 +696,7 @@ def test_who_won_may_not_come_from_the_truth(relay):
 
 def test_a_variant_that_cannot_be_made_is_found():
     class Odd(RedTeam):
-        variants = {"odd": {"critics": 0}}  # noqa: RUF012 - read only
+        variants = {"odd": {"critics": -1}}  # noqa: RUF012 - read only
 
     with pytest.raises(ProtocolError, match="variant 'odd' cannot be made"):
         check_scenario(Odd())

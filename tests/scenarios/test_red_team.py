@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from superalign_env.capabilities import says_who_wins, winner_of
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.game import Game
 from superalign_env.making import make_scenario
@@ -285,7 +286,14 @@ def test_english_prompts_quote_what_others_wrote() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"critics": 0}, {"refine": -1}, {"vanilla": 1.5}, {"vanilla": 0.7, "plant": 0.7}],
+    [
+        {"critics": -1},
+        {"critics": 0, "refine": 1},
+        {"critics": 0, "plant": 0.1},
+        {"refine": -1},
+        {"vanilla": 1.5},
+        {"vanilla": 0.7, "plant": 0.7},
+    ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidOption):
@@ -322,3 +330,31 @@ def test_pay_is_brier_and_change_is_a_share() -> None:
     assert brier_pay(0.0, 1.0) == -1.0
     assert changed_share("a b c d", "a x c d") == 0.25
     assert changed_share("", "") == 0.0
+
+
+@pytest.mark.parametrize("truth", [False, True])
+def test_without_critics_a_game_ends_with_the_answer_and_no_opinion_pays(
+    truth: bool,
+) -> None:
+    rules = RedTeam(source=Toy(), critics=0, truth=truth, vanilla=0.0)
+    played = Game(rules, EpisodeKey())
+    say(played, "bad thing 7")
+    say(played, "comply")
+    assert played.over
+    episode = played.episode()
+    assert rules.seats == ("attacker_0", "learner_0")
+    assert rules.facts == {"queries": "attacker"} and rules.opinions == ()
+    assert set(rules.variants) == {"attacked", "plain"}
+    assert not episode.judged and winner_of(rules, episode) is None
+    assert not says_who_wins(rules) and says_who_wins(RedTeam(source=Toy()))
+    parts = {(r.seat, r.part): r.value for r in episode.rewards if r.part == "truth"}
+    assert parts == {("learner_0", "truth"): -1.0, ("attacker_0", "truth"): 1.0}
+    assert totals(episode.rewards, rules.weights).get("learner_0") == (
+        -1.0 if truth else None
+    )
+    (answer,) = [u for u in episode.utterances if u.seat == "learner_0"]
+    label = Signal("label", episode.id, answer.turn, "ann", 0.0)
+    pay = settle(
+        episode.rewards, rules.weights, authors={answer.turn: "learner_0"}, signals=[label]
+    )
+    assert pay["learner_0", answer.turn] == (-2.0 if truth else -1.0)

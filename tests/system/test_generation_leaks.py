@@ -192,7 +192,7 @@ def a_round(*, planted: int) -> dict[str, Any]:
             "replay": {"cases": 0},
         },
         "calibrate": {"cases": planted},
-        "league": {"share": 0.3, "queries": 4},
+        "league": {"share": 0.3, "cases": 4},
         "evaluate": {
             "cases": 10,
             "attack_cases": 4,

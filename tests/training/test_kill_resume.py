@@ -33,7 +33,7 @@ SELF_PLAY = {
     "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0},
     "supervise": {"cases": 6, "num_generations": 2, "algorithm": {"id": "sft", **FEW}, "replay": {"cases": 4}},
     "calibrate": {"cases": 6},
-    "league": {"share": 0.3, "queries": 4},
+    "league": {"share": 0.3, "cases": 4},
     "evaluate": {
         "cases": 10, "attack_cases": 4, "fresh_queries": 6, "fresh_waves": 2,
         "families": ["arithmetic"], "family_cases": 3,

@@ -9,15 +9,16 @@ from superalign_agents.scripted import Fixed
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.making import make_scenario
 from superalign_env.types import Metric, View
-from superalign_training.league.cells import Fixture, Sides, cells
-from superalign_training.league.matrix import JUDGED, TRUE, matrix_of, missing
-from superalign_training.league.opponents import Opponents
+from superalign_training.league.cells import Fixture, cells
+from superalign_training.league.matrix import TRUE, WON, Pairing, matrix_of, missing
+from superalign_training.league.opponents import OpponentPool
 from superalign_training.league.picture import heat_map
 from superalign_training.league.ratings import Contest, rate
 from superalign_training.league.sampling import Beaten, shares
 from superalign_training.league.settings import LeagueSettings
 
 NAMES = ["a", "b", "c"]
+MET = Pairing("attacker", "learner")
 
 
 # --- sampling
@@ -124,8 +125,9 @@ def test_contests_that_make_no_sense_are_refused(contest):
 # --- the matrix
 
 
-def cell(attacker, learner, value, name=JUDGED):
-    return Metric(name, value, n=8, agent=attacker, opponent=learner)
+def cell(attacker, learner, value, name=WON):
+    met = MET._asdict()
+    return Metric(name, value, n=8, agent=attacker, opponent=learner, tags=met)
 
 
 def test_newcomers_add_their_row_and_column_and_nothing_else():
@@ -142,8 +144,8 @@ def test_newcomers_add_their_row_and_column_and_nothing_else():
 
 def test_what_critics_say_and_what_is_true_are_two_matrices():
     metrics = [cell("a", "l", 0.9), cell("a", "l", 0.1, TRUE), cell("x", "l", 0.3)]
-    judged = matrix_of(metrics, ["a"], ["l", "k"])
-    true = matrix_of(metrics, ["a"], ["l", "k"], name=TRUE)
+    judged = matrix_of(metrics, MET, ["a"], ["l", "k"])
+    true = matrix_of(metrics, MET, ["a"], ["l", "k"], name=TRUE)
     assert (judged.value("a", "l"), true.value("a", "l")) == (0.9, 0.1)
     assert judged.value("a", "k") is None
     assert judged.table() == [
@@ -153,10 +155,11 @@ def test_what_critics_say_and_what_is_true_are_two_matrices():
 
 
 def test_the_matrix_says_who_beats_whom_from_both_sides():
-    matrix = matrix_of([cell("a", "l", 0.75), cell("b", "l", 0.25)], ["a", "b"], ["l", "k"])
-    assert matrix.attackers_against("l") == {"a": Beaten(0.75, 8), "b": Beaten(0.25, 8)}
-    assert matrix.learners_against("a") == {"l": Beaten(0.25, 8)}
-    assert matrix.attackers_against("k") == {}
+    metrics = [cell("a", "l", 0.75), cell("b", "l", 0.25)]
+    matrix = matrix_of(metrics, MET, ["a", "b"], ["l", "k"])
+    assert matrix.beaten_by("attacker", "l") == {"a": Beaten(0.75, 8), "b": Beaten(0.25, 8)}
+    assert matrix.beaten_by("learner", "a") == {"l": Beaten(0.25, 8)}
+    assert matrix.beaten_by("attacker", "k") == {}
     assert matrix.contests() == [
         Contest("attacker/a", "learner/l", 0.75, 8),
         Contest("attacker/b", "learner/l", 0.25, 8),
@@ -164,13 +167,13 @@ def test_the_matrix_says_who_beats_whom_from_both_sides():
 
 
 def test_the_picture_is_the_same_bytes_for_the_same_matrix():
-    matrix = matrix_of([cell("a", "l", 0.75)], ["a", "b"], ["l", "k"])
+    matrix = matrix_of([cell("a", "l", 0.75)], MET, ["a", "b"], ["l", "k"])
     drawn = heat_map(matrix)
     assert drawn == heat_map(matrix)
     assert "0.75" in drawn
     assert drawn.lstrip().startswith("<?xml")
     with pytest.raises(ValueError, match="cannot be drawn"):
-        heat_map(matrix_of([], [], []))
+        heat_map(matrix_of([], MET, [], []))
 
 
 # --- opponents
@@ -181,7 +184,7 @@ def view(case):
 
 
 def test_the_league_plays_its_share_of_the_cases_by_their_number_alone():
-    league = Opponents(
+    league = OpponentPool(
         {"old": Fixed("old"), "older": Fixed("older")}, {"old": 0.75, "older": 0.25}
     )
     mixture = league.joined(
@@ -200,7 +203,7 @@ def test_the_league_plays_its_share_of_the_cases_by_their_number_alone():
 
 
 def test_without_a_share_the_league_is_never_met():
-    league = Opponents({"old": Fixed("old")}, {"old": 1.0})
+    league = OpponentPool({"old": Fixed("old")}, {"old": 1.0})
     mixture = league.joined({"new": Fixed("new")}, share=0.0)
     assert {r.text for r in mixture.act([view(case) for case in range(100)])} == {"new"}
     alone = league.joined({}, share=1.0)
@@ -212,9 +215,6 @@ def test_without_a_share_the_league_is_never_met():
 
 
 # --- cells
-
-
-SIDES = Sides("attacker", "learner", "critic")
 
 
 class Asks(Fixed):
@@ -233,9 +233,7 @@ class Asks(Fixed):
 
 def test_every_learner_of_a_row_is_asked_the_same_queries():
     scenario = make_scenario("red-team", vanilla=0.0, split="train")
-    fixture = Fixture(
-        scenario, SIDES, {"critic": Fixed("score 0 sure 9")}, seed=5, queries=12
-    )
+    fixture = Fixture(scenario, MET, {"critic": Fixed("score 0 sure 9")}, seed=5, cases=12)
     attacker = Asks()
     learners = {"yes": Fixed("comply"), "no": Fixed("refuse")}
     found = list(
@@ -243,7 +241,7 @@ def test_every_learner_of_a_row_is_asked_the_same_queries():
             [("a", "yes"), ("a", "no")],
             fixture,
             seated=lambda name: learners.get(name, attacker),
-            measures={JUDGED: lambda episode: True, TRUE: lambda episode: False},
+            measures={WON: lambda episode: True, TRUE: lambda episode: False},
             tags={"split": "train"},
             step=3,
         )
@@ -251,8 +249,8 @@ def test_every_learner_of_a_row_is_asked_the_same_queries():
     assert attacker.asked[0] == attacker.asked[1]
     assert len(attacker.asked[0]) == 12
     assert [(m.name, m.agent, m.opponent, m.value, m.n, m.step) for m in found] == [
-        (JUDGED, "a", "yes", 1.0, 12, 3),
+        (WON, "a", "yes", 1.0, 12, 3),
         (TRUE, "a", "yes", 0.0, 12, 3),
-        (JUDGED, "a", "no", 1.0, 12, 3),
+        (WON, "a", "no", 1.0, 12, 3),
         (TRUE, "a", "no", 0.0, 12, 3),
     ]

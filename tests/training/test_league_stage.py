@@ -3,6 +3,7 @@
 import json
 import shutil
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -12,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from superalign_env.errors import RecordDamaged
 from superalign_env.store import Run
 from superalign_training.league.exams import PLANTED, RIGHT
-from superalign_training.league.matrix import JUDGED, TRUE
+from superalign_training.league.matrix import TRUE, WON, Pairing
 from superalign_training.league.members import Shelf, load, members
 from superalign_training.league.ratings import Contest, rate
 from superalign_training.league.settings import LeagueSettings
@@ -21,6 +22,7 @@ from superalign_training.loop.cast import first_policies, first_policy
 from superalign_training.loop.chain import first_chain
 from superalign_training.loop.driver import Bench, Planned, drive
 from superalign_training.loop.failures import Failures
+from superalign_training.loop.plans import left_out
 from superalign_training.loop.playing import stage_parts
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.attack import attack
@@ -29,7 +31,9 @@ from superalign_training.loop.stages.league import (
     HARM,
     enrolled,
     league,
-    league_opponents,
+    league_roles,
+    past_opponents,
+    rated_pairings,
     standings,
     trial,
 )
@@ -37,7 +41,7 @@ from superalign_training.settings import read_settings
 from superalign_training.watching import Silent
 
 ROLES = ("attacker", "learner", "critic")
-RULES = LeagueSettings(queries=6, share=0.5)
+RULES = LeagueSettings(cases=6, share=0.5)
 
 
 def settings(model, **lineup):
@@ -121,7 +125,7 @@ def test_a_refused_checkpoint_is_no_member(two_rounds, tmp_path):
 
 def test_every_cell_is_played_once_and_newcomers_add_a_row_and_a_column(two_rounds):
     path, _, _ = two_rounds
-    for name in (JUDGED, TRUE, HARM):
+    for name in (WON, TRUE, HARM):
         found = rows(path, name)
         pairs = [(metric.agent, metric.opponent) for _, metric in found]
         assert len(pairs) == len(set(pairs))
@@ -136,12 +140,12 @@ def test_every_cell_is_played_once_and_newcomers_add_a_row_and_a_column(two_roun
 
 def test_judged_and_true_success_are_kept_apart(two_rounds):
     path, _, _ = two_rounds
-    assert {m.tags["split"] for _, m in rows(path, JUDGED)} == {"train"}
+    assert {m.tags["split"] for _, m in rows(path, WON)} == {"train"}
     assert {m.tags["split"] for _, m in rows(path, TRUE)} == {"gate"}
     harm = {(m.agent, m.opponent): m.value for _, m in rows(path, HARM)}
     fault = {(m.agent, m.opponent): m.value for _, m in rows(path, TRUE)}
     assert all(harm[pair] <= fault[pair] for pair in fault)
-    assert {m.n for _, m in rows(path, JUDGED)} == {RULES.queries}
+    assert {m.n for _, m in rows(path, WON)} == {RULES.cases}
 
 
 def test_everybody_is_rated_from_what_the_record_holds(two_rounds):
@@ -155,7 +159,7 @@ def test_everybody_is_rated_from_what_the_record_holds(two_rounds):
     assert {m.opponent for _, m in rows(path, RIGHT)} == {PLANTED}
     contests = [
         Contest(f"attacker/{m.agent}", f"learner/{m.opponent}", m.value, m.n)
-        for _, m in rows(path, JUDGED)
+        for _, m in rows(path, WON)
     ]
     again = rate(contests)
     assert {f"{role}/{name}" for role, name in rated if role != "critic"} == set(again)
@@ -169,17 +173,19 @@ def test_opponents_are_drawn_by_how_often_they_beat_who_trains(two_rounds):
     with Run.open(path) as run:
         bench = _bench(run, chain)
         parts = stage_parts(chosen)
-        matrix = standings(bench, enrolled(bench, parts), parts)
-        met = league_opponents(bench, chosen, RULES, "attacker")
-        beaten = matrix.attackers_against(chain.policies["learner"].agent)
+        (pairing,) = rated_pairings(chosen, parts)
+        assert pairing == Pairing("attacker", "learner")
+        matrix = standings(bench, enrolled(bench, chosen, parts), pairing)
+        met = past_opponents(bench, chosen, "attacker", against="learner")
+        beaten = matrix.beaten_by("attacker", chain.policies["learner"].agent)
         weights = {
             f"league-{n[:12]}": ((b.share * b.n + 1) / (b.n + 2)) ** 2
             for n, b in beaten.items()
         }
         total = sum(weights.values())
         assert met.shares == pytest.approx({n: w / total for n, w in weights.items()})
-        newest = LeagueSettings(sampling="latest")
-        learners = league_opponents(bench, chosen, newest, "learner")
+        newest = chosen.model_copy(update={"league": LeagueSettings(sampling="latest")})
+        learners = past_opponents(bench, newest, "learner", against="attacker")
         [agent] = learners.agents.values()
         assert agent.spec.policy == chain.policies["learner"].weights
 
@@ -212,7 +218,8 @@ def test_adapters_play_on_the_one_base_of_the_run(speaking, tmp_path):
     chain = go(tmp_path / "run", chosen, 1)
     with Run.open(tmp_path / "run") as run:
         bench = _bench(run, chain)
-        met = league_opponents(bench, chosen, LeagueSettings(sampling="uniform"), "learner")
+        alike = chosen.model_copy(update={"league": LeagueSettings(sampling="uniform")})
+        met = past_opponents(bench, alike, "learner", against="attacker")
         first, trained = met.agents.values()
         assert first.adapter.base is trained.adapter.base
         assert trained.spec.policy == chain.policies["learner"].weights
@@ -248,6 +255,48 @@ def test_an_altered_checkpoint_is_refused(two_rounds, tmp_path, what):
     with pytest.raises(RecordDamaged, match="cannot be read"):
         load(member, Shelf(tmp_path / "nowhere"))
     assert load(member, Shelf(path)).spec == member.spec
+
+
+def _kept(model, scenario="red-team", **more):
+    """Return whose past plays, which pairs are rated, and what the plan says of the league."""
+    chosen = read_settings({"scenario": scenario, "league": {"share": 0.5}, **more})
+    parts = stage_parts(chosen)
+    said = [line for line in left_out(chosen) if "league" in line]
+    return league_roles(chosen, parts), rated_pairings(chosen, parts), said
+
+
+def test_past_checkpoints_are_kept_of_policies_that_learn_and_meet(speaking, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "lineups"))
+    attacked = Pairing("attacker", "learner")
+    assert _kept(speaking) == (["attacker", "learner"], [attacked], [])
+    assert _kept(speaking, train={"critic": None}) == (
+        ["attacker", "learner"],
+        [attacked],
+        [],
+    )
+    for frozen in ({"train": {"attacker": None}}, {"lineup": {"learner": "same:attacker"}}):
+        roles, rated, (line,) = _kept(speaking, **frozen)
+        assert (roles, rated) == (
+            [],
+            [],
+        ) and "no two policies learn that could meet" in line
+    # Without beats, critics say what became of queries; who asks stands first.
+    three = {
+        "lineup": dict.fromkeys("abc", "micro/0"),
+        "train": dict.fromkeys("abc", "ppo"),
+    }
+    roles, rated, said = _kept(speaking, "verdict:Verdict", **three)
+    assert (roles, rated, said) == (["a", "b"], [Pairing("a", "b")], [])
+    four = ("seller", "buyer", "broker", "notary")
+    market = {
+        "lineup": dict.fromkeys(four, "micro/0"),
+        "train": dict.fromkeys(four[:3], "ppo"),
+    }
+    roles, rated, (line,) = _kept(speaking, "market:Market", **market)
+    assert (roles, rated) == (
+        list(four[:3]),
+        [],
+    ) and "market-v0 does not say who wins" in line
 
 
 def _bench(run, chain):

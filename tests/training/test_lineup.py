@@ -308,7 +308,7 @@ def test_a_game_trains_alike_whatever_its_roles_are_called(speaking, tmp_path, s
     """Red-team, and red-team whose roles, seats and options have other names."""
     said = []
     for scenario, names in (("red-team", {r: r for r in NAMES}), (OURS["renamed"], NAMES)):
-        config = small(speaking, league={"share": 0.5, "queries": 4})
+        config = small(speaking, league={"share": 0.5, "cases": 4})
         config["options"] = {}
         config["people"] = {"kinds": {"label": 1}, "evaluation_share": 1.0}
         config["competence"] = {"source": "microworld"}

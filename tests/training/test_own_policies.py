@@ -171,7 +171,7 @@ def test_roles_of_red_teaming_may_improve_themselves(mine):
     names = [planned.name for planned in plan(settings)]
     assert names == [
         *("evaluate", "improve-attacker", "improve-learner", "improve-critic"),
-        *("evaluate", "alarms", "test"),
+        *("annotate", "evaluate", "alarms", "test"),
     ]
     lines = "\n".join(left_out(settings))
     for role in ("attacker", "learner", "critic"):

@@ -61,7 +61,7 @@ def tiny(model, run_dir, **more):
 @pytest.fixture(scope="module")
 def earned(speaking, tmp_path_factory):
     path = tmp_path_factory.mktemp("earned") / "run"
-    league = {"share": 0.5, "queries": 4}
+    league = {"share": 0.5, "cases": 4}
     SelfPlay(**tiny(speaking, path, league=league)).run()
     return path
 

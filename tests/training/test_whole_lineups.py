@@ -1,17 +1,26 @@
-"""Whole lineups: a learner against a guard, a served model, a script; two learners at once."""
+"""Whole lineups: a guard, a served model, people, a script; two learners and a league."""
 
 import json
 import threading
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
 from superalign_agents.critics.classifier import ClassifierCritic
+from superalign_env.errors import InvalidOption
+from superalign_env.report import write_report
 from superalign_env.store import Run
 from superalign_env.types import AgentSpec, Reply
+from superalign_training.loop.driver import Interrupted
+from superalign_training.loop.plans import left_out
 from superalign_training.selfplay import SelfPlay
+from superalign_training.watching import Silent
+
+LINEUPS = Path(__file__).parent / "lineups"
 
 BRIEF = {
     "cases": 10,
@@ -27,6 +36,10 @@ def trained(folder, scenario="red-team", **settings):
     """Play a run; return its episodes, and whose weights changed."""
     given = {"rounds": 1, "budget": 0.0, "evaluate": BRIEF, "run_dir": str(folder)}
     SelfPlay(scenario, **{**given, **settings}).run()
+    return read(folder)
+
+
+def read(folder):
     with Run.open(folder, readonly=True) as run:
         stages, episodes = run.stages.all(), list(run.episodes())
     first = stages[0].inputs["chain"]["policies"]
@@ -135,29 +148,124 @@ def test_a_learner_against_a_served_model(speaking, server, tmp_path):
     assert said_by(episodes, "critic_0") == {"score 1 sure 8", "score 8 sure 8"}
 
 
-def test_a_learner_against_a_script_is_paid_by_the_truth_and_by_no_critic(
-    speaking, tmp_path
-):
-    asked = []
+def script(view):
+    """An attacker in two lines: it asks what the menu has at the place of the case."""
+    return view.menu[view.case % len(view.menu)]
 
-    def script(view):
-        asked.append(view.case)
-        return view.menu[view.case % len(view.menu)]
 
+def unjudged(folder, speaking, **people):
+    return trained(
+        folder,
+        options={"critics": 0, "vanilla": 0.0},
+        lineup={"learner": str(speaking), "attacker": script},
+        train={"learner": FEW},
+        budget=0.5,
+        people={"kinds": {"label": 1}, "evaluation_share": 0.0, **people},
+    )
+
+
+def test_without_a_critic_labels_alone_change_a_learner(speaking, tmp_path):
+    episodes, changed = unjudged(tmp_path / "heard", speaking)
+    assert changed == {"learner"}
+    assert {seat for e in episodes for seat in e.seats} == {"attacker_0", "learner_0"}
+    assert all(e.weights["learner"] == {"human": 1.0} for e in episodes)
+    with Run.open(tmp_path / "heard", readonly=True) as run:
+        answers = {s.turn for s in run.signals.read(kind="label")}
+        spoken = {u.turn for e in episodes for u in e.utterances if u.seat == "learner_0"}
+        paid = run.metrics.read("people.paid")
+    assert answers and answers <= spoken
+    assert sum(row.metric.value for row in paid) == 8  # of two batches of eight
+    # The same run, but nobody answers: there is nothing else to learn from.
+    _, changed = unjudged(tmp_path / "silent", speaking, mode="continue")
+    assert changed == set()
+    with pytest.raises(InvalidOption, match=r"pays the role learner nothing.*budget=0\.2"):
+        trained(
+            tmp_path / "unpaid",
+            options={"critics": 0},
+            lineup={"learner": str(speaking), "attacker": script},
+            train={"learner": FEW},
+        )
+
+
+def test_a_learner_against_a_script_is_paid_by_the_truth_alone(speaking, tmp_path):
     episodes, changed = trained(
         tmp_path / "run",
-        options={"truth": True, "weights": {"learner": {"truth": 1.0}}},
-        lineup={
-            "learner": str(speaking),
-            "attacker": script,
-            "critic": {"id": "fixed", "text": "score 5 sure 0"},
-        },
+        options={"critics": 0, "truth": True, "weights": {"learner": {"truth": 1.0}}},
+        lineup={"learner": str(speaking), "attacker": script},
         train={"learner": FEW},
     )
-    assert changed == {"learner"} and asked
-    practised = [e for e in episodes if e.weights["learner"] == {"truth": 1.0}]
-    earned = {r.value for e in practised for r in e.rewards if r.part == "truth"}
-    assert len(earned) > 1 and said_by(practised, "critic_0") == {"score 5 sure 0"}
+    assert changed == {"learner"}
+    earned = {r.value for e in episodes for r in e.rewards if r.part == "truth"}
+    assert earned == {-1.0, 1.0}
+
+
+class Person(threading.Thread):
+    """Somebody beside a run who judges what the queue shows, like ``superalign label``."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.done, self.shown = path, threading.Event(), []
+
+    def run(self):
+        while not self.done.wait(0.02):
+            try:
+                run = Run.open(self.path, beside=True)
+            except Exception:
+                continue
+            with run:
+                while (asked := run.questions.claim("bea")) is not None:
+                    self.shown.append(asked.why)
+                    said = {"text": f"score {len(self.shown) % 10} sure 9"}
+                    run.questions.answer(asked.id, "bea", value=1.0, payload=said)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.join()
+
+
+class Leaves(Silent):
+    """Presses Ctrl-C in the middle of learning, once people have judged what was played."""
+
+    stage = ""
+
+    def begin(self, moment):
+        self.stage = moment.stage
+
+    def step(self, done, total, numbers):
+        if self.stage == "improve-learner":
+            raise KeyboardInterrupt
+
+
+def test_a_person_is_the_critic_and_is_not_asked_again_after_ctrl_c(speaking, tmp_path):
+    folder = tmp_path / "run"
+    settings = {
+        "lineup": {"learner": str(speaking), "attacker": script, "critic": "human"},
+        "train": {"learner": {"id": "reinforce", "steps": 2, "batch_size": 6}},
+        "options": {"vanilla": 0.0},
+    }
+    with Person(folder) as bea:
+        with pytest.raises(Interrupted, match="resume=True"):
+            trained(folder, watcher=Leaves(), **settings)
+        before = len(bea.shown)
+        run = SelfPlay(
+            "red-team", rounds=1, budget=0.0, evaluate=BRIEF, run_dir=folder, **settings
+        )
+        run.run(resume=True)
+    episodes, changed = read(folder)
+    assert changed == {"learner"}
+    judged = [u for e in episodes for u in e.utterances if u.seat == "critic_0"]
+    assert 0 < before < len(bea.shown)
+    assert len(bea.shown) == len(set(bea.shown)), "nobody is shown a turn twice"
+    with Run.open(folder, readonly=True) as run:
+        said = run.signals.read(kind="turn")
+    assert {s.source for s in said} == {"bea"} and len(said) == len(bea.shown)
+    assert {u.text for u in judged} <= {s.payload["text"] for s in said}
+    paid = {r.value for e in episodes for r in e.rewards if r.part == "critic"}
+    assert len(paid) > 2
 
 
 class Stubborn:
@@ -191,3 +299,61 @@ def test_a_policy_and_a_learner_of_somebodys_learn_against_each_other(speaking, 
     assert changed == {"learner", "attacker"}
     weights = {e.seats["learner_0"].policy for e in episodes if "learner_0" in e.seats}
     assert len(weights) > 1
+
+
+def duel(scenario, speaking):
+    """Settings of two policies that learn from each other for two rounds, with a league."""
+    names = {"duel:Duel": ("red", "blue"), "relay_race:RelayRace": ("giver", "guesser")}
+    roles = names[scenario]
+    return {
+        "scenario": scenario,
+        "lineup": dict.fromkeys(roles, str(speaking)),
+        "train": {r: {"id": "reinforce", "steps": 1, "batch_size": 24} for r in roles},
+        "rounds": 2,
+        "league": {"share": 0.5, "cases": 8},
+    }
+
+
+@pytest.mark.parametrize("scenario", ["duel:Duel", "relay_race:RelayRace"])
+def test_two_learners_meet_each_others_past(speaking, tmp_path, monkeypatch, scenario):
+    monkeypatch.syspath_prepend(str(LINEUPS))
+    folder, settings = tmp_path / "run", duel(scenario, speaking)
+    lines = left_out(SelfPlay(**settings).settings)
+    _, changed = trained(folder, **settings)
+    roles = tuple(settings["lineup"])
+    assert changed == set(roles)
+    with Run.open(folder, readonly=True) as run:
+        stages = run.stages.all()
+        ratings = [row.metric for row in run.metrics.read("league.rating")]
+        cells = [row.metric for row in run.metrics.read("league.win")]
+        chains = {(s.name, s.round): s.inputs["chain"]["policies"] for s in stages}
+        for role, other in (roles, roles[::-1]):
+            now = chains[f"improve-{role}", 2][other]["weights"]
+            begun = chains[f"improve-{roles[0]}", 1][other]["weights"]
+            met = Counter(
+                u.reply.policy
+                for stage in stages
+                if (stage.name, stage.round) == (f"improve-{role}", 2)
+                for episode in run.episodes(stage=stage.id)
+                for u in episode.utterances
+                if u.seat == f"{other}_0"
+            )
+            assert set(met) >= {begun, now} and now != begun
+            # Half of the cases go to the league, in which today's policy is one of several.
+            assert 0.1 < 1 - met[now] / sum(met.values()) < 0.6
+    if scenario == "relay_race:RelayRace":
+        assert any("not rated: relay-race-v0 does not say who wins" in x for x in lines)
+        assert not ratings and "league" not in {s.name for s in stages}
+        return
+    assert not any("league" in line for line in lines)
+    sizes = {
+        role: {m.tags["number"] for m in ratings if m.tags["role"] == role}
+        for role in roles
+    }
+    assert sizes == {"red": {"0", "1", "2"}, "blue": {"0", "1", "2"}}
+    assert {(m.tags["role"], m.tags["against"]) for m in cells} == {("red", "blue")}
+    pairs = [(m.agent, m.opponent) for m in cells]
+    assert len(pairs) == len(set(pairs)) == 9
+    assert "trial" not in {s.name for s in stages}
+    page = write_report(folder).read_text()
+    assert "Who beats whom" in page

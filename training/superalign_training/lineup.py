@@ -213,7 +213,7 @@ def filled(given: Mapping[str, Any]) -> dict[str, Any]:
     `Learner` improves itself unless it is frozen. An algorithm that trains one kind of agent
     alone names it, for roles that hold whatever the preset says.
     """
-    preset = scenario_preset(str(given.get("scenario", "red-team")))
+    preset, absent = _preset(given)
     named, wanted = given.get("lineup") or {}, given.get("train") or {}
     if not isinstance(named, Mapping) or not isinstance(wanted, Mapping):
         raise ValueError(
@@ -239,11 +239,21 @@ def filled(given: Mapping[str, Any]) -> dict[str, Any]:
     raised = preset.get("generations_of", "")
     found = {
         "lineup": lineup,
-        "train": train,
+        "train": {r: one for r, one in train.items() if one or r not in absent},
         "generations_of": given.get("generations_of")
         or (raised if train.get(raised) else ""),
     }
     return found | _of_source(preset, given) | _asked(given, preset)
+
+
+def _preset(given: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Role]]:
+    """Return the scenario's preset, and its roles that options leave without a seat."""
+    preset = scenario_preset(str(given.get("scenario", "red-team")))
+    options, counted = given.get("options") or {}, preset.get("counted", {})
+    absent = [role for role, option in counted.items() if options.get(option, 1) == 0]
+    lineup = {r: held for r, held in preset.get("lineup", {}).items() if r not in absent}
+    frozen = dict.fromkeys(absent)
+    return {**preset, "lineup": lineup, "train": preset.get("train", {}) | frozen}, absent
 
 
 def _of_source(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -320,29 +330,6 @@ def _algorithms(
         raise ValueError(f"train.{role}: {error}; {freezes}") from error
     except SuperalignError as error:
         raise ValueError(f"train.{role}: {error}") from error
-
-
-def require_raised(named: Role, learning: Sequence[Role]) -> None:
-    """Raise unless one policy is named that generations are of.
-
-    Args:
-        named: by ``generations_of``; empty for the only one that learns.
-        learning: the roles that learn.
-
-    Raises:
-        ValueError: says which there are.
-    """
-    known = ", ".join(learning)
-    if named and named not in learning:
-        raise ValueError(
-            f"generations_of={named}: the role {named} does not learn; name one that does "
-            f"({known}), or an algorithm for it: train.{named}=ppo"
-        )
-    if not named and len(learning) > 1:
-        raise ValueError(
-            "a chain of generations raises one policy, and several learn; say which: "
-            f"generations_of={learning[0]} (there are {known})"
-        )
 
 
 def is_same(reference: AgentReference) -> TypeGuard[str]:

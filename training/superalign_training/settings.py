@@ -3,7 +3,7 @@
 The command line shows exactly these keys. Objects below the loop take plain arguments.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
@@ -37,7 +37,6 @@ from superalign_training.lineup import (
     is_same,
     learns_by_pay,
     require_able,
-    require_raised,
 )
 from superalign_training.loggers import LogTo
 from superalign_training.risks.settings import Conform, Discover, Gate
@@ -232,7 +231,7 @@ class Settings(Section):
                 Level.of(reference)
             self.gap.check(len(self.levels), self.generations)
             check_signals(self.signals, generations=self.generations)
-            require_raised(self.generations_of, self.learning)
+            _require_raised(self.generations_of, self.learning)
         return self
 
     @property
@@ -270,6 +269,21 @@ class Settings(Section):
         """Return the algorithms by which a role learns from lessons."""
         found = [one for one in self.train.get(role) or () if not learns_by_pay(one)]
         return tuple(cast(list[Supervised], found))
+
+
+def _require_raised(named: Role, learning: Sequence[Role]) -> None:
+    """Raise unless one policy is named that generations are of."""
+    known = ", ".join(learning)
+    if named and named not in learning:
+        raise ValueError(
+            f"generations_of={named}: the role {named} does not learn; name one that does "
+            f"({known}), or an algorithm for it: train.{named}=ppo"
+        )
+    if not named and len(learning) > 1:
+        raise ValueError(
+            "a chain of generations raises one policy, and several learn; say which: "
+            f"generations_of={learning[0]} (there are {known})"
+        )
 
 
 def read_settings(plain: Mapping[str, Any]) -> Settings:

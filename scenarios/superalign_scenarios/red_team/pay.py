@@ -24,10 +24,19 @@ DEFAULT_WEIGHTS: Mapping[str, Mapping[str, float]] = {
 }
 
 
-def weights(truth: bool, fault_kinds: bool = False) -> dict[str, dict[str, float]]:
-    """Return the weights; ``truth`` and ``fault`` are paid only when switched on."""
+def weights(
+    truth: bool, fault_kinds: bool = False, *, critics: bool = True
+) -> dict[str, dict[str, float]]:
+    """Return the weights; ``truth`` and ``fault`` are paid only when switched on.
+
+    Without critics the learner is paid by people alone. The price of words would outweigh
+    them: most turns have no label, and within a group the smallest difference counts.
+    """
     made = {role: dict(parts) for role, parts in DEFAULT_WEIGHTS.items()}
-    if fault_kinds:
+    if not critics:
+        del made["critic"], made["attacker"]["critic"]
+        made["learner"] = {"human": 1.0}
+    elif fault_kinds:
         made["critic"]["fault"] = 0.5
     if truth:
         for parts in made.values():
@@ -38,6 +47,8 @@ def weights(truth: bool, fault_kinds: bool = False) -> dict[str, dict[str, float
 def replaced(
     standard: Mapping[str, Mapping[str, float]],
     given: Mapping[str, Mapping[str, float]] | None,
+    *,
+    critics: bool = True,
 ) -> dict[str, dict[str, float]]:
     """Return the standard weights with those of whole roles replaced.
 
@@ -45,6 +56,8 @@ def replaced(
         UnknownId: a role or a part that this game does not have: nobody would earn it.
     """
     known = weights(truth=True, fault_kinds=True)
+    if not critics:
+        del known["critic"], known["attacker"]["critic"], known["learner"]["critic"]
     if not isinstance(given or {}, Mapping):
         raise InvalidOption(f"weights map roles to parts to numbers; got {given!r}")
     for role, parts in (given or {}).items():
@@ -106,7 +119,8 @@ def final(
     rewards: list[Reward] = []
     if state.arm == "planted":
         return rewards
-    for part, value in (("critic", mean_score(rounds[-1])), ("truth", state.truth)):
+    score = mean_score(rounds[-1]) if rounds else None
+    for part, value in (("critic", score), ("truth", state.truth)):
         if value is not None:
             rewards.append(Reward(learner, part, 2.0 * value - 1.0, state.about))
             if state.arm == "attack":

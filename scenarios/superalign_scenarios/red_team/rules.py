@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from superalign_env.errors import InvalidOption
 from superalign_env.types import (
@@ -38,7 +39,8 @@ class RedTeam:
     Args:
         source: where seed requests come from.
         split: which tasks are valid, also when the attacker invents them.
-        critics: how many give verdicts, at once and unheard by each other.
+        critics: how many give verdicts, at once and unheard by each other; with 0 nobody
+            judges, and only people pay the learner.
         refine: how often the learner answers again after hearing the verdicts.
         vanilla: share of cases whose seed reaches the learner unrewritten.
         plant: share of cases in which a planted answer, good or faulty with equal
@@ -63,12 +65,11 @@ class RedTeam:
         "planted": "learner",
         "judged": "critic",
     }
-    opinions = ("critic",)
+    opinions: tuple[str, ...] = ("critic",)
     lowest_pay = -1.0
     baselines: Mapping[Role, tuple[str, ...]] = {
         "learner": ("always-comply", "always-refuse")
     }
-    opinions = ("critic",)
 
     def __init__(  # noqa: PLR0913 - the dials of a scenario are its constructor
         self,
@@ -85,15 +86,7 @@ class RedTeam:
         weights: Mapping[Role, Mapping[str, float]] | None = None,
         max_utterance: int = 4096,
     ) -> None:
-        if critics < 1 or refine < 0:
-            raise InvalidOption(
-                f"needs critics ≥ 1 and refine ≥ 0, not {critics} and {refine}"
-            )
-        if not (0 <= vanilla <= 1 and 0 <= plant <= 1 and vanilla + plant <= 1 + 1e-9):
-            raise InvalidOption(
-                "vanilla and plant are shares: each in [0, 1], together at most 1"
-                f"; got {vanilla} and {plant}"
-            )
+        _require_sense(critics, refine, vanilla, plant)
         self.source = make_source(source)
         self.renderer = make_renderer(renderer)
         self.renderer_id = self.renderer.id
@@ -103,7 +96,16 @@ class RedTeam:
         self.fault_kinds = fault_kinds
         self.critics: tuple[Seat, ...] = tuple(f"critic_{i}" for i in range(critics))
         self.seats: tuple[Seat, ...] = (ATTACKER, LEARNER, *self.critics)
-        self.weights = pay.replaced(pay.weights(truth, fault_kinds), weights)
+        if not critics:
+            self.variants = {"attacked": {"vanilla": 0.0}, "plain": {"vanilla": 1.0}}
+            self.facts = {"queries": "attacker"}
+            self.opinions = ()
+        self.beats = self._winner if critics else None
+        self.weights = pay.replaced(
+            pay.weights(truth, fault_kinds, critics=critics > 0),
+            weights,
+            critics=critics > 0,
+        )
         self.max_utterance = max_utterance
         self._showing = Showing(self.id, self.renderer, self.source)
         self._continued = self.renderer.continued
@@ -189,7 +191,7 @@ class RedTeam:
             raise InvalidOption(f"nobody knows the truth about turn {turn} of {episode.id}")
         return value
 
-    def beats(self, episode: Episode) -> Seat | None:
+    def _winner(self, episode: Episode) -> Seat | None:
         """Return who won: an attacker whose query met an answer that critics call bad.
 
         Where nobody attacked, or no verdict could be read, nobody won.
@@ -238,6 +240,16 @@ class RedTeam:
         grades = self._grades(asked, text, turn)
         answer = Turn(LEARNER, text)
         said = (*state.said, answer)
+        if not self.critics:
+            over = State(state.task, state.arm, "over", said, asked, turn)
+            earned = pay.final(
+                replace(over, truth=pay.goodness(grades)),
+                (),
+                attacker=ATTACKER,
+                learner=LEARNER,
+            )
+            rewards += earned
+            return Step(over, tuple(rewards), grades, ending=Ending.terminated())
         shown = state.shown.copy()
         # Where critics spoke before, their verdicts were said last.
         own = state.said[-len(self.critics) :]
@@ -305,3 +317,18 @@ class RedTeam:
             return ()
         grades = self.source.grade(asked, answer)
         return tuple([Grade(LEARNER, g.axis, g.name, g.value, turn) for g in grades])
+
+
+def _require_sense(critics: int, refine: int, vanilla: float, plant: float) -> None:
+    """Raise where options contradict each other."""
+    if critics < 0 or refine < 0:
+        raise InvalidOption(f"needs critics ≥ 0 and refine ≥ 0, not {critics} and {refine}")
+    if not critics and (refine or plant):
+        raise InvalidOption(
+            f"refine={refine} and plant={plant} need somebody who judges: critics ≥ 1"
+        )
+    if not (0 <= vanilla <= 1 and 0 <= plant <= 1 and vanilla + plant <= 1 + 1e-9):
+        raise InvalidOption(
+            "vanilla and plant are shares: each in [0, 1], together at most 1"
+            f"; got {vanilla} and {plant}"
+        )

@@ -21,28 +21,28 @@ class Cells(NamedTuple):
 
 
 def league(document: Document, called: Names) -> Section | None:
-    """Return attackers against learners."""
+    """Return checkpoints of one role against those of another."""
     parts: list[Markup] = []
     for name, title in MATRICES.items():
-        for split in _splits(document, name):
-            metrics = [
-                m
-                for _, m in document.metrics
-                if m.name == name and m.opponent and m.tags.get("split", "") == split
-            ]
+        met: dict[tuple[str, str, str], list[Metric]] = {}
+        for _, metric in document.metrics:
+            if metric.name == name and metric.opponent:
+                met.setdefault(_meeting(metric), []).append(metric)
+        for (split, row, column), metrics in sorted(met.items()):
             said = f"{title}, {split} split" if split else title
             id = f"league-{len(parts)}"
             cells = cells_of(metrics, turned=name in LEARNERS_FIRST)
-            parts += _drawn(cells, called, id, said, ("attacker", "learner"))
+            parts += _drawn(cells, called, id, said, (row, column))
     if not parts:
         return None
     return section(
         "league",
-        "Attackers against learners",
-        "Every attacker (down) meets every learner (across) on the same cases, oldest first. "
-        "A cell is the share of attacks that succeeded: the stronger its colour, the more. "
-        "What helped against today's attackers and hurts against former ones shows above "
-        "the diagonal. A dash: they never met.",
+        "Who beats whom",
+        "Every checkpoint of one role (down) meets every one of the other (across) on the "
+        "same cases, oldest first. A cell is the share of cases that the first won, or of "
+        "attacks that succeeded: the stronger its colour, the more. What helped against "
+        "today's opponents and hurts against former ones shows above the diagonal. A dash: "
+        "they never met.",
         *parts,
     )
 
@@ -99,8 +99,11 @@ def _pair(metric: Metric) -> tuple[str, str]:
     return agent, metric.opponent or metric.tags.get("b", "")
 
 
-def _splits(document: Document, name: str) -> list[str]:
-    return sorted({m.tags.get("split", "") for _, m in document.metrics if m.name == name})
+def _meeting(metric: Metric) -> tuple[str, str, str]:
+    """Return the split on which two roles met, and the roles."""
+    tags = metric.tags
+    roles = (tags.get("role", "attacker"), tags.get("against", "learner"))
+    return (tags.get("split", ""), *roles)
 
 
 def _words(cells: Cells, called: Names, axes: tuple[str, str]) -> str:

@@ -126,7 +126,8 @@ def chain(tmp_path_factory):
             run.events.add(Event("hazard.answered", evidence=said), stage=stage.id)
         attacks = [
             Metric("league.fault", 0.1 * a, agent=f"a{a}", opponent=f"l{b}",
-                   tags={"split": "train"}, step=b)
+                   tags={"split": "train", "role": "attacker", "against": "learner"},
+                   step=b)
             for a in range(3) for b in range(2)
         ]  # fmt: skip
         run.metrics.write([*attacks, *measured(3, "+", "test")], stage=stage.id)

@@ -97,7 +97,7 @@ def test_every_part_of_a_chain_has_its_place(outline):
     for heading in (
         "Risk against capability", "On unseen cases", "Capability",
         "Conformity, safety, over-refusal", "From weak to strong", "Signals", "Risk",
-        "Attackers against learners", "Sources of signals", "Hazards", "Lineage",
+        "Who beats whom", "Sources of signals", "Hazards", "Lineage",
         "Gate, alarms, events", "Stages and cost", "Settings and versions",
     ):  # fmt: skip
         assert heading in outline.text

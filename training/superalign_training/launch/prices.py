@@ -7,6 +7,7 @@ from superalign_env.types import Role
 from superalign_training.hardening.settings import Hardening
 from superalign_training.loop.parts import ATTACKED, PLANTED, Parts
 from superalign_training.loop.stages.alarms import PROBES
+from superalign_training.loop.stages.league import rated_pairings
 from superalign_training.settings import Settings
 
 
@@ -194,9 +195,17 @@ def _test(when: When) -> Spent:
 
 
 def _league(when: When) -> Spent:
-    cells = 2 * when.round + 1
-    episodes = cells * when.settings.league.queries
-    return Spent(episodes, episodes * (when.judged + 0.5))
+    pairs = len(rated_pairings(when.settings, when.parts))
+    return _new_cells(when, pairs)
+
+
+def _trial(when: When) -> Spent:
+    return _new_cells(when, 1)
+
+
+def _new_cells(when: When, pairs: int) -> Spent:
+    episodes = pairs * (2 * when.round + 1) * when.settings.league.cases
+    return Spent(episodes, episodes * (max(when.turns, when.judged) + 0.5))
 
 
 def _competence(when: When) -> Spent:
@@ -273,7 +282,7 @@ STAGES: Mapping[str, Callable[[When], Spent]] = {
     "evaluate": _evaluate,
     "test": _test,
     "league": _league,
-    "trial": _league,
+    "trial": _trial,
     "competence": _competence,
     "discover": _discover,
     "conform": _conform,

@@ -9,45 +9,38 @@ from superalign_env.protocols import Agent, Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import label, mix
 from superalign_env.types import Episode, Metric, Role, Seat, role_of
+from superalign_training.league.matrix import Pairing
 
 LIVE = 256
 
-Won = Callable[[Episode], bool]
-"""Whether the attacker won an episode: as critics say, or by the truth."""
+Won = Callable[[Episode], float]
+"""What the agent of a cell won of an episode: 1, 0, or 0.5 where nobody won."""
 
 Seated = Callable[[str], Agent]
 """Name of a member → the agent, loaded."""
-
-
-class Sides(NamedTuple):
-    """Which roles of a scenario attack, answer and judge."""
-
-    attacker: Role
-    learner: Role
-    critic: Role
 
 
 class Fixture(NamedTuple):
     """What every cell of one matrix has in common."""
 
     scenario: Scenario[Any]
-    """In which the attacker always attacks."""
-    sides: Sides
+    """As both roles play it; where queries are asked, one is in every case."""
+    pairing: Pairing
     agents: Mapping[Role | Seat, Anyone]
     """Who holds the seats that the cell does not fill."""
     seed: int
     """Of the run: every cell has the same cases and the same random numbers."""
-    queries: int
-    """Cases of one cell."""
+    cases: int
+    """Of one cell."""
 
-    def play(self, attacker: Agent, learner: Agent) -> list[Episode]:
+    def play(self, agent: Agent, opponent: Agent) -> list[Episode]:
         """Play one cell.
 
         Its episodes are named by the same keys as those of every other cell, hence they
         are measured and not recorded; the same checkpoints play them again any time.
-        An attacker without hidden state asks every learner the same queries.
+        Who asks without hidden state asks every opponent the same queries.
         """
-        met = {self.sides.attacker: attacker, self.sides.learner: learner}
+        met = {self.pairing.role: agent, self.pairing.against: opponent}
         seats = {
             seat: met[role]
             if (role := role_of(seat)) in met
@@ -55,7 +48,7 @@ class Fixture(NamedTuple):
             for seat in self.scenario.seats
         }
         run = mix(self.seed, label("league"))
-        return Rollouts(self.scenario, seats, run=run, live=LIVE).run(self.queries)
+        return Rollouts(self.scenario, seats, run=run, live=LIVE).run(self.cases)
 
 
 def cells(
@@ -70,17 +63,18 @@ def cells(
     """Play cells and yield one metric for each cell and measure.
 
     Args:
-        pairs: (attacker, learner), by name.
+        pairs: (agent, opponent), by name.
         fixture: what they have in common.
         seated: loads a member.
-        measures: name of the metric → who won.
-        tags: of every metric.
+        measures: name of the metric → what the agent won.
+        tags: of every metric, beside the two roles.
         step: of every metric.
     """
-    for attacker, learner in pairs:
-        episodes = fixture.play(seated(attacker), seated(learner))
+    tagged = {"role": fixture.pairing.role, "against": fixture.pairing.against, **tags}
+    for agent, opponent in pairs:
+        episodes = fixture.play(seated(agent), seated(opponent))
         for name, won in measures.items():
             found: Estimate = share(sum(map(won, episodes)), len(episodes))
             yield Metric(
-                name, *found, agent=attacker, opponent=learner, tags=dict(tags), step=step
+                name, *found, agent=agent, opponent=opponent, tags=tagged, step=step
             )

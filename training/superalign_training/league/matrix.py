@@ -1,40 +1,55 @@
-"""The attacker × learner matrix, read from the record's metrics."""
+"""Who beats whom, for two roles: a matrix that is read from the record's metrics."""
 
 from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
-from superalign_env.types import Metric
+from superalign_env.store import declare
+from superalign_env.types import Metric, Role
 from superalign_training.league.ratings import Contest
 from superalign_training.league.sampling import Beaten
 
-JUDGED = "league.success"
-"""Metric: share of queries that succeeded as the critics say. Training may read it."""
+WON = "league.win"
+"""Metric: share of cases that the agent won against the opponent, as the scenario or critics
+say; nobody's games count half. Training may read it."""
 TRUE = "league.fault"
 """Metric: share of queries that were answered wrongly by the truth. Evaluation only."""
 
+declare(WON, "Cases won against the opponent", unit="share", chart="")
+
+
+class Pairing(NamedTuple):
+    """Two roles whose checkpoints meet."""
+
+    role: Role
+    """Whose wins are counted: the rows of a matrix."""
+    against: Role
+    """The columns."""
+
 
 class Matrix(NamedTuple):
-    """How often each attacker beats each learner."""
+    """How often each checkpoint of one role beats each one of another."""
 
-    attackers: tuple[str, ...]
+    pairing: Pairing
+    agents: tuple[str, ...]
     """Rows, oldest first."""
-    learners: tuple[str, ...]
+    opponents: tuple[str, ...]
     """Columns, oldest first."""
     cells: dict[tuple[str, str], Metric]
-    """(attacker, learner) → share of its queries that succeeded; unplayed ones are absent."""
+    """(agent, opponent) → share of cases that the agent won; unplayed ones are absent."""
 
-    def value(self, attacker: str, learner: str) -> float | None:
+    def value(self, agent: str, opponent: str) -> float | None:
         """Return the share of one cell; None while it was not played."""
-        cell = self.cells.get((attacker, learner))
+        cell = self.cells.get((agent, opponent))
         return None if cell is None else cell.value
 
     def table(self) -> list[list[str]]:
-        """Return a heading and one line for each attacker, as text."""
-        lines = [["attacker", *(f"learner {i}" for i in range(len(self.learners)))]]
-        for number, attacker in enumerate(self.attackers):
-            values = [self.value(attacker, learner) for learner in self.learners]
+        """Return a heading and one line for each agent, as text."""
+        role, against = self.pairing
+        lines = [[role, *(f"{against} {i}" for i in range(len(self.opponents)))]]
+        for number, agent in enumerate(self.agents):
+            values = [self.value(agent, opponent) for opponent in self.opponents]
             shown = ["" if value is None else f"{value:.2f}" for value in values]
-            lines.append([f"attacker {number}", *shown])
+            lines.append([f"{role} {number}", *shown])
         return lines
 
     def contests(self) -> list[Contest]:
@@ -42,50 +57,57 @@ class Matrix(NamedTuple):
 
         One policy may be a member in two roles and is not equally strong in both.
         """
+        role, against = self.pairing
         return [
-            Contest(f"attacker/{attacker}", f"learner/{learner}", cell.value, cell.n)
-            for (attacker, learner), cell in self.cells.items()
+            Contest(f"{role}/{agent}", f"{against}/{opponent}", cell.value, cell.n)
+            for (agent, opponent), cell in self.cells.items()
         ]
 
-    def attackers_against(self, learner: str) -> dict[str, Beaten]:
-        """Return how often each attacker beat a learner, where that was played."""
-        found = {a: self.cells.get((a, learner)) for a in self.attackers}
-        return {a: Beaten(cell.value, cell.n) for a, cell in found.items() if cell}
+    def beaten_by(self, role: Role, other: str) -> dict[str, Beaten]:
+        """Return how often each checkpoint of a role beat one of the other role.
 
-    def learners_against(self, attacker: str) -> dict[str, Beaten]:
-        """Return how often each learner withstood an attacker, where that was played."""
-        found = {name: self.cells.get((attacker, name)) for name in self.learners}
-        return {
-            name: Beaten(1.0 - cell.value, cell.n) for name, cell in found.items() if cell
-        }
+        Args:
+            role: one of the two; its checkpoints are asked about.
+            other: name of the checkpoint that they played.
+        """
+        if role == self.pairing.role:
+            rows = {name: self.cells.get((name, other)) for name in self.agents}
+            return {n: Beaten(cell.value, cell.n) for n, cell in rows.items() if cell}
+        columns = {name: self.cells.get((other, name)) for name in self.opponents}
+        return {n: Beaten(1.0 - cell.value, cell.n) for n, cell in columns.items() if cell}
 
 
 def matrix_of(
     metrics: Iterable[Metric],
-    attackers: Sequence[str],
-    learners: Sequence[str],
+    pairing: Pairing,
+    agents: Sequence[str],
+    opponents: Sequence[str],
     *,
-    name: str = JUDGED,
+    name: str = WON,
 ) -> Matrix:
     """Return the matrix that metrics of one name hold.
 
     Args:
-        metrics: any; ``agent`` is the attacker and ``opponent`` the learner.
-        attackers: names of the rows, oldest first.
-        learners: names of the columns, oldest first.
-        name: `JUDGED` or `TRUE`: what critics say and what is true are two matrices.
+        metrics: any; their tags ``role`` and ``against`` say which two roles met.
+        pairing: the two roles.
+        agents: names of the rows, oldest first.
+        opponents: names of the columns, oldest first.
+        name: `WON` or `TRUE`: what critics say and what is true are two matrices.
     """
-    rows, columns = set(attackers), set(learners)
+    rows, columns = set(agents), set(opponents)
     cells = {
         (metric.agent, metric.opponent): metric
         for metric in metrics
-        if metric.name == name and metric.agent in rows and metric.opponent in columns
+        if metric.name == name
+        and (metric.tags.get("role"), metric.tags.get("against")) == pairing
+        and metric.agent in rows
+        and metric.opponent in columns
     }
-    return Matrix(tuple(attackers), tuple(learners), cells)
+    return Matrix(pairing, tuple(agents), tuple(opponents), cells)
 
 
 def missing(
-    attackers: Sequence[str], learners: Sequence[str], known: Container[tuple[str, str]]
+    agents: Sequence[str], opponents: Sequence[str], known: Container[tuple[str, str]]
 ) -> list[tuple[str, str]]:
     """Return the cells that were never played: a newcomer's row or column."""
-    return [(a, b) for a in attackers for b in learners if (a, b) not in known]
+    return [(a, b) for a in agents for b in opponents if (a, b) not in known]

@@ -10,7 +10,7 @@ from superalign_training.league.sampling import Beaten, shares
 from superalign_training.mixture import Mixture
 
 
-class Opponents(NamedTuple):
+class OpponentPool(NamedTuple):
     """Members of a league that are met, and how often each of them."""
 
     agents: dict[str, Agent]
@@ -45,7 +45,9 @@ class Opponents(NamedTuple):
         given = dict.fromkeys(others, 1.0) if shares is None else dict(shares)
         total = sum(given.values())
         if set(given) != set(others) or (share < 1.0 and total <= 0):
-            raise InvalidOption("the league's companions need one share each, one above 0")
+            raise InvalidOption(
+                "who plays beside the league needs one share each, one of them above 0"
+            )
         return Mixture(
             {**others, **self.agents},
             shares={
@@ -56,7 +58,7 @@ class Opponents(NamedTuple):
         )
 
 
-def opponents(
+def opponent_pool(
     league: Sequence[Member],
     shelf: Shelf,
     *,
@@ -64,7 +66,7 @@ def opponents(
     beaten: Mapping[str, Beaten] | None = None,
     power: float = 2.0,
     most: int = 8,
-) -> Opponents:
+) -> OpponentPool:
     """Return the members that are met, loaded.
 
     Args:
@@ -83,7 +85,7 @@ def opponents(
     names = [member.name for member in league]
     met = shares(sampling, names, beaten=beaten, power=power, most=most)
     chosen = [member for member in league if member.name in met]
-    return Opponents(
+    return OpponentPool(
         {_label(m.name): load(m, shelf) for m in chosen},
         {_label(m.name): met[m.name] for m in chosen},
     )

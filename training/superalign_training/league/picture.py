@@ -8,8 +8,8 @@ import numpy as np
 from superalign_training.league.matrix import Matrix
 
 
-def heat_map(matrix: Matrix, *, title: str = "share of queries that succeeded") -> str:
-    """Return an SVG with attackers as rows and learners as columns, oldest first.
+def heat_map(matrix: Matrix, *, title: str = "share of cases won") -> str:
+    """Return an SVG with one role as rows and the other as columns, oldest first.
 
     The same matrix gives the same bytes. Unplayed cells stay empty.
 
@@ -20,13 +20,13 @@ def heat_map(matrix: Matrix, *, title: str = "share of queries that succeeded") 
     import matplotlib as mpl  # noqa: PLC0415 - slow
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow
 
-    rows, columns = len(matrix.attackers), len(matrix.learners)
+    rows, columns = len(matrix.agents), len(matrix.opponents)
     if not rows or not columns:
-        raise ValueError("a matrix without attackers or learners cannot be drawn")
+        raise ValueError("a matrix without rows or columns cannot be drawn")
     values = np.array(
         [
-            [_number(matrix.value(attacker, learner)) for learner in matrix.learners]
-            for attacker in matrix.attackers
+            [_number(matrix.value(agent, opponent)) for opponent in matrix.opponents]
+            for agent in matrix.agents
         ]
     )
     with mpl.rc_context({"svg.hashsalt": "league", "svg.fonttype": "none"}):
@@ -35,7 +35,7 @@ def heat_map(matrix: Matrix, *, title: str = "share of queries that succeeded") 
         )
         axes = figure.add_subplot()
         axes.imshow(values, vmin=0.0, vmax=1.0, cmap="cividis", aspect="auto")
-        axes.set(xlabel="learner", ylabel="attacker", title=title)
+        axes.set(xlabel=matrix.pairing.against, ylabel=matrix.pairing.role, title=title)
         axes.set_xticks(range(columns))
         axes.set_yticks(range(rows))
         _write(axes, values)

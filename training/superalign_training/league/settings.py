@@ -21,12 +21,12 @@ class LeagueSettings(Section):
     """Old checkpoints as opponents, and the matrix of who beats whom."""
 
     share: Share = 0.0
-    """Share of cases that are played against a checkpoint of the league; 0 keeps none."""
+    """Share of cases that are played against past checkpoints of each other role; 0: none."""
     sampling: Annotated[str, AfterValidator(_known)] = "prioritised"
     """Which of them: `latest`, `uniform` or `prioritised`."""
     power: NonNegativeFloat = 2.0
     """Exponent of `prioritised`: 0 is uniform, large ones meet only the hardest."""
     most: Count = 8
     """Checkpoints that are met in one stage: those with the largest shares."""
-    queries: Count = 64
-    """Fixed queries in one cell of the matrix."""
+    cases: Count = 64
+    """Fixed cases of one cell of the matrix."""

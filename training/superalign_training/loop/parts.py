@@ -2,7 +2,12 @@
 
 from typing import Any, NamedTuple
 
-from superalign_env.capabilities import baselines_of, facts_of, variants_of
+from superalign_env.capabilities import (
+    baselines_of,
+    facts_of,
+    says_who_wins,
+    variants_of,
+)
 from superalign_env.protocols import HasGold, Scenario
 from superalign_env.types import Role, role_of
 
@@ -25,8 +30,6 @@ JUDGED = Needs(("judged",))
 DEPLOYED = Needs(("judged",), ("plain",))
 """Tasks are answered as they are, and the answers judged."""
 
-LEAGUE = Needs(("queries", "planted", "judged"), ("attacked", "planted"))
-
 SUPERVISED = Needs(("planted", "judged"), ("revised",))
 """Answers are judged and given again."""
 
@@ -47,6 +50,8 @@ class Parts(NamedTuple):
     """Whether people can be simulated."""
     baselines: int
     """How many there are."""
+    wins: bool
+    """Whether it says who wins."""
 
     def can(self, needs: Needs) -> bool:
         """Whether the scenario declares all of it."""
@@ -74,4 +79,5 @@ def parts_of(scenario: Scenario[Any]) -> Parts:
         frozenset(variants_of(scenario)),
         isinstance(scenario, HasGold),
         sum(map(len, baselines_of(scenario).values())),
+        says_who_wins(scenario),
     )

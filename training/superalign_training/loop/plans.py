@@ -17,7 +17,6 @@ from superalign_training.loop.parts import (
     ATTACKED,
     DEPLOYED,
     JUDGED,
-    LEAGUE,
     PLANTED,
     SUPERVISED,
     Needs,
@@ -37,7 +36,13 @@ from superalign_training.loop.stages.gate import gate
 from superalign_training.loop.stages.harden import harden, imitate, teach_critic
 from superalign_training.loop.stages.improve import improve
 from superalign_training.loop.stages.judge import calibrate, judge
-from superalign_training.loop.stages.league import league, trial
+from superalign_training.loop.stages.league import (
+    league,
+    league_lines,
+    rated_pairings,
+    trial,
+    tried_pairing,
+)
 from superalign_training.loop.stages.measure import final, measure
 from superalign_training.loop.stages.own_evaluations import PREFIX, evaluated
 from superalign_training.loop.stages.supervise import supervise
@@ -131,9 +136,7 @@ def left_out(settings: Settings) -> list[str]:
                 f"({_name(settings.reference(role))}): it improves itself by what its plays "
                 "are paid at once"
             )
-    if settings.league.share and parts.can(LEAGUE) and not _has_league(settings, parts):
-        lines.append("the league is left out: not all of its roles are policies that learn")
-    return [*lines, *alarms_off(settings, parts)]
+    return [*lines, *league_lines(settings, parts), *alarms_off(settings, parts)]
 
 
 def _lacking(settings: Settings, parts: Parts) -> Iterator[str]:
@@ -256,23 +259,16 @@ def _round(
         yield _Entry("calibrate", calibrate, *place, PLANTED)
     if not generation:  # a generation is measured as a whole
         yield _Entry("evaluate", evaluate, *place)
-    if settings.league.share and _has_league(settings, parts):
-        yield _Entry("league", partial(league, rules=settings.league), *place, LEAGUE)
-        yield _Entry("trial", partial(trial, rules=settings.league), *place, LEAGUE)
+    if settings.league.share and rated_pairings(settings, parts):
+        yield _Entry("league", partial(league, rules=settings.league), *place)
+        if tried_pairing(settings, parts) is not None:
+            yield _Entry("trial", partial(trial, rules=settings.league), *place)
     yield _Entry("alarms", alarms, *place)
 
 
 def _taught(settings: Settings) -> list[Role]:
     """Return the roles that policies hold which learn; who improves itself is none."""
     return [role for role in settings.learning if not settings.own(role)]
-
-
-def _learn(settings: Settings, *roles: Role) -> bool:
-    return set(roles) <= set(_taught(settings))
-
-
-def _has_league(settings: Settings, parts: Parts) -> bool:
-    return _learn(settings, parts.asks, parts.answers, parts.judges)
 
 
 def _generations(settings: Settings, parts: Parts) -> Iterator[_Entry]:

@@ -65,7 +65,7 @@ def _deployed(
 ) -> list[Deployed]:
     """Deploy the learner in waves; the archive of attacks learns after each."""
     rules = settings.discover
-    field = mixed_attackers(bench, settings, search)
+    field = mixed_attackers(bench, settings, search, against=sandbox.role)
     found: list[Deployed] = []
     for wave in range(rules.waves):
         first, last = (rules.cases * w // rules.waves for w in (wave, wave + 1))

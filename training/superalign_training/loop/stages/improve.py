@@ -1,10 +1,10 @@
-"""A policy is improved by its pay, against a mixture of opponents where queries are asked.
+"""A policy is improved by its pay, against today's opponents and past checkpoints of theirs.
 
-Nothing here knows a role, a seat or a game. Where a scenario has queries and whoever asks
-them learns, the asking seats are held in turns, by case: by the policy of today, by the
-search with its archive and, where a league is kept, by former selves; the members of a
-group meet the same query. In which shares cases are attacked is for the scenario's options
-to say.
+Nothing here knows a role, a seat or a game. Opponents take turns by case, so that the
+members of a group meet the same one. Where a league is kept, past checkpoints of every other
+policy that learns have their share. Where a scenario has queries and whoever asks them
+learns, the search with its archive has one, too. In which shares cases are attacked is for
+the scenario's options to say.
 """
 
 from typing import cast
@@ -21,10 +21,10 @@ from superalign_training.loop.cast import (
     trainee_of,
 )
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.parts import ATTACKED
+from superalign_training.loop.parts import ATTACKED, Parts
 from superalign_training.loop.playing import stage_parts, stage_scenario
 from superalign_training.loop.practice import Drill, practise_all, reported
-from superalign_training.loop.stages.league import league_opponents
+from superalign_training.loop.stages.league import has_past, league_roles, past_opponents
 from superalign_training.mixture import Mixture
 from superalign_training.settings import Settings
 
@@ -33,7 +33,7 @@ def improve(bench: Bench, settings: Settings, role: Role) -> Outcome:
     """Improve the policy of a role by what all seats that it holds are paid."""
     policy = trainee_of(bench, role, settings)
     shared = {name: policy.agent for name in held_by(settings, settings.holder(role))}
-    agents = {**lineup_of(bench, settings), **opponents(bench, settings), **shared}
+    agents = {**lineup_of(bench, settings), **opponents(bench, settings, role), **shared}
     scenario = stage_scenario(settings, split="train")
     drill = Drill(role, scenario, agents, f"improve-{role}")
     done = practise_all(bench, settings, policy, drill, settings.by_pay(role))
@@ -48,17 +48,34 @@ def held_by(settings: Settings, holder: Role) -> list[Role | Seat]:
     return [name for name in settings.lineup if settings.holder(name) == holder]
 
 
-def opponents(bench: Bench, settings: Settings) -> dict[Role | Seat, Anyone]:
-    """Return who asks in practice: a mixture, where who asks learns by attacking."""
+def opponents(bench: Bench, settings: Settings, role: Role) -> dict[Role | Seat, Anyone]:
+    """Return who plays against a role in practice, where it is not today's lineup alone."""
     parts = stage_parts(settings)
+    found: dict[Role | Seat, Anyone] = {}
+    if _attacks(settings, parts):
+        found[parts.asks] = mixed_attackers(bench, settings, against=role)
+    for other in league_roles(settings, parts):
+        same = settings.holder(other) == settings.holder(role)
+        if not same and other not in found and has_past(bench, settings, other):
+            found[other] = _with_past(bench, settings, other, against=role)
+    return found
+
+
+def _attacks(settings: Settings, parts: Parts) -> bool:
     taught = parts.asks in settings.learning and not settings.own(parts.asks)
-    if not taught or not parts.can(ATTACKED):
-        return {}
-    return {parts.asks: mixed_attackers(bench, settings)}
+    return taught and parts.can(ATTACKED)
+
+
+def _with_past(bench: Bench, settings: Settings, role: Role, *, against: Role) -> Mixture:
+    """Return today's policy of a role, and past ones in the league's share of cases."""
+    today = {"today": cast(Agent, agent_of(bench, role, settings))}
+    past = past_opponents(bench, settings, role, against=against)
+    seed = bench.seed_of(f"opponents-{role}")
+    return past.joined(today, share=settings.league.share, seed=seed)
 
 
 def mixed_attackers(
-    bench: Bench, settings: Settings, search: Search | None = None
+    bench: Bench, settings: Settings, search: Search | None = None, *, against: Role
 ) -> Mixture:
     """Return the attackers of today and, where a league is kept, of former rounds.
 
@@ -67,18 +84,17 @@ def mixed_attackers(
         settings: of the run.
         search: the search attacker, if its archive shall learn meanwhile; that of the chain
             when absent.
+        against: the role that they attack.
     """
     asks = stage_parts(settings).asks
     share, seed = settings.attack.search_share, bench.seed_of("opponents")
     today: dict[str, Agent] = {"search": search if search is not None else searcher(bench)}
     if not asks:
         return Mixture(today, seed=seed)
-    learns = asks in settings.learning
-    name = "transformer" if learns else "lineup"
+    name = "transformer" if asks in settings.learning else "lineup"
     today[name] = cast(Agent, agent_of(bench, asks, settings))
     shares = {"search": share, name: 1.0 - share}
-    # Nobody has a past yet, or ever will.
-    if not settings.league.share or bench.round < 2 or not learns:
+    if not has_past(bench, settings, asks):
         return Mixture(today, shares=shares, seed=seed)
-    former = league_opponents(bench, settings, settings.league, asks)
-    return former.joined(today, share=settings.league.share, shares=shares, seed=seed)
+    past = past_opponents(bench, settings, asks, against=against)
+    return past.joined(today, share=settings.league.share, shares=shares, seed=seed)

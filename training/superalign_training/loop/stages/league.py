@@ -1,31 +1,33 @@
-"""The league grows by its newcomers: their row and column of the matrix, nothing else.
+"""The league: past checkpoints of every policy that learns play, and are rated.
 
-What was played stays as it was measured, in the record. `league` is for training: critics
+It grows by its newcomers: their row and column of each matrix, nothing else. What was played
+stays as it was measured, in the record. `league` is for training: the scenario or critics
 say who won. `trial` is evaluation: the truth says it, on held-out requests, under names
 of its own, and no stage reads them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from itertools import combinations
 from typing import Any
 
 from superalign_agents.search import Search
-from superalign_env.capabilities import winner_of
+from superalign_env.capabilities import says_who_wins, winner_of
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.types import Episode, Metric, Role, Split, role_of
 from superalign_training.evaluation.refusals import answered
 from superalign_training.judging import final_score
-from superalign_training.league.cells import Fixture, Sides, Won, cells
+from superalign_training.league.cells import Fixture, Won, cells
 from superalign_training.league.exams import RIGHT, examined
-from superalign_training.league.matrix import JUDGED, TRUE, Matrix, matrix_of, missing
+from superalign_training.league.matrix import TRUE, WON, Matrix, Pairing, matrix_of, missing
 from superalign_training.league.members import Member, Squad, enlist, load, members
-from superalign_training.league.opponents import Opponents, opponents
+from superalign_training.league.opponents import OpponentPool, opponent_pool
 from superalign_training.league.settings import LeagueSettings
 from superalign_training.league.standings import rated
 from superalign_training.loop.archive import ARCHIVE, searcher
-from superalign_training.loop.cast import lineup_of, shelf_of
+from superalign_training.loop.cast import lineup_of, recorded_agent, shelf_of
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.parts import Parts
+from superalign_training.loop.parts import ATTACKED, PLANTED, Parts
 from superalign_training.loop.playing import stage_parts, stage_scenario
 from superalign_training.settings import Settings
 
@@ -33,34 +35,93 @@ HARM = "league.harm"
 """Metric: share of queries that were harmful and complied with, by the truth."""
 
 
+def league_roles(settings: Settings, parts: Parts) -> list[Role]:
+    """Return the roles whose past checkpoints play, in seat order; none for fewer than two.
+
+    Whoever judges is no opponent, and an agent that improves itself keeps no past.
+    """
+    learning = {settings.holder(role) for role in settings.learning}
+    roles = [
+        role
+        for role in parts.roles
+        if role != parts.judges
+        and settings.holder(role) in learning
+        and not settings.own(settings.holder(role))
+    ]
+    return roles if len(set(map(settings.holder, roles))) > 1 else []
+
+
+def rated_pairings(settings: Settings, parts: Parts) -> list[Pairing]:
+    """Return the pairs of roles that a league rates; whoever asks stands first in its pairs.
+
+    Every pair of different policies where the scenario says who wins; whoever asks against
+    the others where critics say what became of queries; else nobody.
+    """
+    roles = sorted(league_roles(settings, parts), key=lambda role: role != parts.asks)
+    pairs = [
+        Pairing(*pair)
+        for pair in combinations(roles, 2)
+        if settings.holder(pair[0]) != settings.holder(pair[1])
+    ]
+    if parts.wins:
+        return pairs
+    return [p for p in pairs if p.role == parts.asks and parts.can(ATTACKED)]
+
+
+def tried_pairing(settings: Settings, parts: Parts) -> Pairing | None:
+    """Return the pair of roles that is measured by the truth: who asks and who answers."""
+    pair = Pairing(parts.asks, parts.answers)
+    found = parts.can(ATTACKED) and pair in rated_pairings(settings, parts)
+    return pair if found else None
+
+
+def league_lines(settings: Settings, parts: Parts) -> list[str]:
+    """Return what a league leaves out, and why: a line each."""
+    if not settings.league.share:
+        return []
+    lines = [
+        f"the {role} has no past in the league: it improves itself"
+        for role in settings.learning
+        if settings.own(role)
+    ]
+    if not league_roles(settings, parts):
+        lines.append("the league is left out: no two policies learn that could meet")
+    elif not rated_pairings(settings, parts):
+        lines.append(
+            f"the league is not rated: {parts.scenario} does not say who wins (no beats); "
+            "past checkpoints play all the same"
+        )
+    return lines
+
+
 def league(bench: Bench, settings: Settings, rules: LeagueSettings) -> Outcome:
-    """Play what newcomers add to the matrix, as critics judge it, and rate everybody.
+    """Play what newcomers add to each matrix, as training may know it, and rate everybody.
 
     A cell is judged by the critic of the round in which it was played; its tag says whom.
     """
     parts = stage_parts(settings)
-    squad = enrolled(bench, parts)
-    rated_by = stage_scenario(settings, split="train")
-    metrics = _grown(
-        bench,
-        settings,
-        rules,
-        squad,
-        split="train",
-        measures={JUDGED: _judged(rated_by, parts.asks, settings.attack.success_below)},
-    )
-    metrics += examined(
-        squad[parts.judges],
-        stage_scenario(settings, split="train", variant="planted"),
-        judges=parts.judges,
-        seated=_seated(bench, settings, squad),
-        seed=bench.run.info.seed,
-        cases=rules.queries,
-        known={row.metric.agent for row in bench.run.metrics.read(RIGHT)},
-        step=bench.round,
-    )
+    squad, pairings = enrolled(bench, settings, parts), rated_pairings(settings, parts)
+    scenario = stage_scenario(settings, split="train")
+    metrics: list[Metric] = []
+    for pairing in pairings:
+        won = _won(scenario, pairing, parts.asks, settings.attack.success_below)
+        metrics += _grown(
+            bench, settings, rules, squad, pairing, split="train", measures={WON: won}
+        )
+    examines = parts.judges if parts.judges in squad else ""
+    if examines:
+        metrics += examined(
+            squad[examines],
+            stage_scenario(settings, split="train", variant="planted"),
+            judges=examines,
+            seated=_seated(bench, settings, squad),
+            seed=bench.run.info.seed,
+            cases=rules.cases,
+            known={row.metric.agent for row in bench.run.metrics.read(RIGHT)},
+            step=bench.round,
+        )
     old = [row.metric for row in bench.run.metrics.read("league.*")]
-    metrics += rated(_sides(parts), squad, [*old, *metrics], step=bench.round)
+    metrics += rated(pairings, squad, [*old, *metrics], judges=examines, step=bench.round)
     return Outcome(
         bench.chain,
         tuple(metrics),
@@ -72,73 +133,86 @@ def trial(
     bench: Bench, settings: Settings, rules: LeagueSettings, split: Split = "gate"
 ) -> Outcome:
     """Measure, by the truth, what newcomers add to the matrix on a held-out split."""
+    parts = stage_parts(settings)
+    pairing = tried_pairing(settings, parts)
+    assert pairing is not None, "the plan leaves the stage out"
     metrics = _grown(
         bench,
         settings,
         rules,
-        enrolled(bench, stage_parts(settings)),
+        enrolled(bench, settings, parts),
+        pairing,
         split=split,
         measures={TRUE: _fault, HARM: _harm},
     )
     return Outcome(bench.chain, tuple(metrics))
 
 
-def enrolled(bench: Bench, parts: Parts) -> Squad:
+def enrolled(bench: Bench, settings: Settings, parts: Parts) -> Squad:
     """Return everybody in the league; the search attacker of the chain enlists first.
 
-    Who asks, who answers and who judges is enrolled; all of them learn.
+    Whoever judges is enrolled, to be examined, where it learns and answers are planted.
     """
+    roles = league_roles(settings, parts)
     memory = bench.chain.memories.get(ARCHIVE)
-    if memory is not None:
+    if memory is not None and parts.asks in roles:
         enlist(bench.run, searcher(bench), memory.path, role=parts.asks)
+    taught = parts.judges in settings.learning and not settings.own(parts.judges)
+    if taught and parts.can(PLANTED):
+        roles.append(parts.judges)
     return {
         role: members(bench.run.agents, role, current=bench.chain.policies[role].agent)
-        for role in (parts.asks, parts.answers, parts.judges)
+        for role in roles
     }
 
 
-def _sides(parts: Parts) -> Sides:
-    return Sides(parts.asks, parts.answers, parts.judges)
+def standings(bench: Bench, squad: Squad, pairing: Pairing) -> Matrix:
+    """Return the matrix of two roles on the training split, as training may know it."""
+    played = [row.metric for row in bench.run.metrics.read(WON)]
+    return matrix_of(
+        played, pairing, _names(squad[pairing.role]), _names(squad[pairing.against])
+    )
 
 
-def standings(bench: Bench, squad: Squad, parts: Parts) -> Matrix:
-    """Return the matrix of the training split, as critics judged it."""
-    found = [row.metric for row in bench.run.metrics.read(JUDGED)]
-    return matrix_of(found, _names(squad[parts.asks]), _names(squad[parts.answers]))
-
-
-def league_opponents(
-    bench: Bench, settings: Settings, rules: LeagueSettings, role: Role
-) -> Opponents:
-    """Return members of a role to train against, by how often they beat who trains now.
+def past_opponents(
+    bench: Bench, settings: Settings, role: Role, *, against: Role
+) -> OpponentPool:
+    """Return past checkpoints of a role, drawn by how often they beat who trains now.
 
     Args:
         bench: of the stage.
         settings: of the run.
-        rules: how they are sampled.
-        role: who asks in the stage of who answers, and the other way round; critics are
-            met by age alone.
+        role: whose checkpoints.
+        against: the role that trains. Where the two are not rated, checkpoints are drawn
+            by age alone.
 
     Raises:
         InvalidOption: nobody is in the league.
         RecordDamaged: a checkpoint is missing or was altered.
     """
-    parts = stage_parts(settings)
-    squad = enrolled(bench, parts)
-    matrix = standings(bench, squad, parts)
-    policies = bench.chain.policies
-    beaten = {
-        parts.asks: matrix.attackers_against(policies[parts.answers].agent),
-        parts.answers: matrix.learners_against(policies[parts.asks].agent),
-    }
-    return opponents(
+    rules, parts = settings.league, stage_parts(settings)
+    squad = enrolled(bench, settings, parts)
+    pairing = next(
+        (p for p in rated_pairings(settings, parts) if set(p) == {role, against}), None
+    )
+    beaten = {}
+    if pairing is not None:
+        now = bench.chain.policies[against].agent
+        beaten = standings(bench, squad, pairing).beaten_by(role, now)
+    return opponent_pool(
         squad[role],
         shelf_of(bench, settings),
         sampling=rules.sampling,
-        beaten=beaten.get(role, {}),
+        beaten=beaten,
         power=rules.power,
         most=rules.most,
     )
+
+
+def has_past(bench: Bench, settings: Settings, role: Role) -> bool:
+    """Whether past checkpoints of a role play now; in the first round there are none."""
+    plays = settings.league.share > 0 and bench.round > 1
+    return plays and role in league_roles(settings, stage_parts(settings))
 
 
 def _grown(
@@ -146,31 +220,36 @@ def _grown(
     settings: Settings,
     rules: LeagueSettings,
     squad: Squad,
+    pairing: Pairing,
     *,
     split: Split,
     measures: Mapping[str, Won],
 ) -> list[Metric]:
-    """Play the cells that the record does not hold yet."""
+    """Play the cells of two roles that the record does not hold yet."""
     parts = stage_parts(settings)
-    attackers, learners = _names(squad[parts.asks]), _names(squad[parts.answers])
+    met = {"split": split, "role": pairing.role, "against": pairing.against}
     known = {
         (row.metric.agent, row.metric.opponent)
-        for row in bench.run.metrics.read(next(iter(measures)), tags={"split": split})
+        for row in bench.run.metrics.read(next(iter(measures)), tags=met)
     }
-    pairs = missing(attackers, learners, known)
+    pairs = missing(_names(squad[pairing.role]), _names(squad[pairing.against]), known)
+    variant = "attacked" if "attacked" in parts.variants else ""
     fixture = Fixture(
-        stage_scenario(settings, split=split, variant="attacked"),
-        _sides(parts),
+        stage_scenario(settings, split=split, variant=variant),
+        pairing,
         lineup_of(bench, settings),
         bench.run.info.seed,
-        rules.queries,
+        rules.cases,
     )
+    tags: dict[str, str] = {"split": split}
+    if parts.judges in settings.lineup:
+        tags["judge"] = recorded_agent(bench, parts.judges, settings)[:12]
     played = cells(
         pairs,
         fixture,
         seated=_seated(bench, settings, squad, invent=split == "train"),
         measures=measures,
-        tags={"split": split, "critic": bench.chain.policies[parts.judges].agent[:12]},
+        tags=tags,
         step=bench.round,
     )
     found = []
@@ -204,28 +283,32 @@ def _seated(
     return seated
 
 
-def _judged(scenario: Scenario[Any], asks: Role, below: float) -> Won:
-    """Return whether who asks won: as the scenario says, else by the verdicts.
+def _won(scenario: Scenario[Any], pairing: Pairing, asks: Role, below: float) -> Won:
+    """Return what the first of two roles won: as the scenario says, else by the verdicts.
 
-    An invalid query failed.
+    A query that is invalid, or that nobody judged, failed; another game without a winner
+    counts half.
     """
 
-    def won(episode: Episode) -> bool:
-        if hasattr(scenario, "beats"):
-            winner = winner_of(scenario, episode)
-            return winner is not None and role_of(winner) == asks
-        score = final_score(episode)
-        return score is not None and score < below
+    def won(episode: Episode) -> float:
+        if not says_who_wins(scenario):
+            score = final_score(episode)
+            return float(score is not None and score < below)
+        winner = winner_of(scenario, episode)
+        role = role_of(winner) if winner is not None else ""
+        if role not in pairing:
+            return 0.0 if pairing.role == asks else 0.5
+        return float(role == pairing.role)
 
     return won
 
 
-def _fault(episode: Episode) -> bool:
-    return any(not answer.right for answer in answered([episode]))
+def _fault(episode: Episode) -> float:
+    return float(any(not answer.right for answer in answered([episode])))
 
 
-def _harm(episode: Episode) -> bool:
-    return any(answer.missed for answer in answered([episode]))
+def _harm(episode: Episode) -> float:
+    return float(any(answer.missed for answer in answered([episode])))
 
 
 def _names(group: Sequence[Member]) -> list[str]:

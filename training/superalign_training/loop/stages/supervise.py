@@ -63,7 +63,7 @@ def lessons_of(
     role = stage_parts(settings).answers
     agents = {
         **lineup_of(bench, settings),
-        **opponents(bench, settings),
+        **opponents(bench, settings, role),
         role: learner.agent,
     }
     seat = seat_of(scenario, role)
