@@ -31,8 +31,6 @@ PLAN = Plan(
     batch=4,
     rate=1e-3,
     slips=0.0,
-    growth=1.5,
-    sure=False,
     control=10,
     exam=5,
 )

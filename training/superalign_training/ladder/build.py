@@ -210,15 +210,21 @@ def mean_loss(losses: Sequence[float]) -> float:
     return round(sum(newest) / max(len(newest), 1), 4)
 
 
-def stream(world: World, tokenizer: PreTrainedTokenizerBase, seed: int) -> Batches:
-    """Return the packed pre-training text of a seed."""
+def stream(
+    world: World,
+    tokenizer: PreTrainedTokenizerBase,
+    seed: int,
+    *,
+    documents: int = BATCH_DOCUMENTS,
+) -> Batches:
+    """Return the packed pre-training text of a seed, so many documents in a batch."""
     vocabulary = tokenizer.get_vocab()
     markers = tuple(vocabulary[m] for m in ("<|world|>", "<|attacker|>") if m in vocabulary)
     return Batches(
         world.documents,
         lambda texts: tokenizer(list(texts))["input_ids"],
         seed=seed,
-        size=BATCH_DOCUMENTS,
+        size=documents,
         longest=LONGEST_DOCUMENT,
         emphasis=Emphasis(markers, EMPHASIS),
     )

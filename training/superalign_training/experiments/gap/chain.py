@@ -7,13 +7,11 @@ nothing of the truth.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
 
-from superalign_env.measures.aggregation import recency_weighted
 from superalign_env.seeding import generator, label, mix
 from superalign_env.types import Split
 from superalign_scenarios.microworld.luck import Luck
@@ -28,6 +26,10 @@ from superalign_training.experiments.gap.world import (
     outcome,
 )
 from superalign_training.gap import Sight
+from superalign_training.sources.combining import combine, disagreement
+from superalign_training.sources.statements import Statement
+
+_HUMAN = "human"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,10 +50,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     rate: float
     slips: float
     """Share of human labels that are wrong by accident."""
-    growth: float
-    """By how much each generation's vote counts more than the one before it."""
-    sure: bool
-    """Whether a vote counts as far as its author is sure of it."""
     control: int
     """Control queries for each family, over all generations; the human labels them too."""
     exam: int
@@ -191,32 +189,26 @@ class Chains:
     ) -> Labels:
         """Return what the human and all ancestors say together, and how far they differ."""
         luck = Luck(generator(mix(self._seed, label("gap/human"), len(ancestors))), 512)
-        said = [[Answer(human_says(q, luck, slips=self.plan.slips), 1.0) for q in queries]]
-        said += [
-            self.generation(ancestors[: n + 1], of).student.answers(queries)
-            for n in range(len(ancestors))
+        said = {
+            _HUMAN: [
+                Answer(human_says(q, luck, slips=self.plan.slips), 1.0) for q in queries
+            ]
+        }
+        for number in range(len(ancestors)):
+            student = self.generation(ancestors[: number + 1], of).student
+            said[f"generation {number + 1}"] = student.answers(queries)
+        statements = [
+            Statement(str(row), source, answers[row].text, answers[row].confidence)
+            for row in range(len(queries))
+            for source, answers in said.items()
+            if answers[row].text.strip()
         ]
-        votes = [
-            [outcome(query.family, source[row].text) or None for source in said]
-            for row, query in enumerate(queries)
-        ]
-        sureness = [
-            [source[row].confidence for source in said] for row in range(len(votes))
-        ]
-        chosen = recency_weighted(
-            votes,
-            growth=self.plan.growth,
-            sureness=sureness if self.plan.sure else None,
-            items=[query.prompt for query in queries],
-        ).answers
-        chosen_texts = []
-        for row, (vote, answer) in enumerate(zip(votes, chosen, strict=True)):
-            youngest = max(n for n, came_to in enumerate(vote) if came_to == answer)
-            chosen_texts.append(said[youngest][row].text)
-        disagreement = _mean(
-            one != other for vote in votes for one, other in combinations(vote, 2)
+        found = combine(statements, "ancestors", order=list(said))
+        return Labels(
+            [one.answer for one in found],
+            [answer.text for answer in said[_HUMAN]],
+            disagreement(statements),
         )
-        return Labels(chosen_texts, [answer.text for answer in said[0]], disagreement)
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from superalign_env.seeding import mix
 from superalign_scenarios.microworld import pretraining, words
 from superalign_training.experiments.gap.student import Student
-from superalign_training.ladder.batches import Batches, Emphasis
-from superalign_training.ladder.build import EMPHASIS, LONGEST_DOCUMENT
+from superalign_training.experiments.microworld.ladder import micro_world
+from superalign_training.ladder.build import fresh_model, stream
 from superalign_training.ladder.pretrain import Training, pretrain
-from superalign_training.ladder.sizes import build_config, size_of
+from superalign_training.ladder.sizes import size_of
 from superalign_training.ladder.tokenizer import build_tokenizer
 
 RUNG = 3
@@ -51,17 +50,11 @@ def make_snapshots(folder: Path, *, seed: int, at: Sequence[int]) -> None:
         at: steps, rising; the rate falls towards the last.
     """
     tokenizer = ladder_tokenizer()
-    torch.manual_seed(mix(seed, 0))
-    model = empty_model()
-    vocabulary = tokenizer.get_vocab()
-    text = Batches(
-        lambda seed, n: pretraining.corpus(seed, n, MIXTURE),
-        lambda texts: tokenizer(list(texts))["input_ids"],
-        seed=seed,
-        size=DOCUMENTS,
-        longest=LONGEST_DOCUMENT,
-        emphasis=Emphasis((vocabulary["<|world|>"], vocabulary["<|attacker|>"]), EMPHASIS),
+    model = fresh_model(RUNG, tokenizer, seed=seed)
+    world = micro_world()._replace(
+        documents=lambda seed, n: pretraining.corpus(seed, n, MIXTURE)
     )
+    text = stream(world, tokenizer, seed, documents=DOCUMENTS)
     steps = list(at)
 
     def keep(step: int, loss: float) -> None:
@@ -76,7 +69,7 @@ def make_snapshots(folder: Path, *, seed: int, at: Sequence[int]) -> None:
 
 def student_of(folder: Path, level: int) -> Student:
     """Return a fresh student of a level."""
-    model = empty_model()
+    model = fresh_model(RUNG, ladder_tokenizer(), seed=0)
     with torch.no_grad():
         weights = load_file(folder / f"{level}.safetensors")
         for name, weight in model.named_parameters():
@@ -89,15 +82,3 @@ def student_of(folder: Path, level: int) -> Student:
 def ladder_tokenizer() -> PreTrainedTokenizerBase:
     """Return the tokenizer of the microworld."""
     return build_tokenizer(words.VOCABULARY, words.SPECIAL_TOKENS)
-
-
-def empty_model() -> LlamaForCausalLM:
-    """Return a model with random weights, from torch's generator."""
-    tokenizer = ladder_tokenizer()
-    config = build_config(
-        size_of(RUNG),
-        vocabulary=len(tokenizer),
-        end=tokenizer.eos_token_id,
-        pad=tokenizer.pad_token_id,
-    )
-    return LlamaForCausalLM(config)

@@ -1,6 +1,7 @@
-"""One policy, several ways of improving it, and a look at it whenever it has sampled enough."""
+"""The learner of a seed, improved by a run, or by Stable-Baselines3 on the same network."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from superalign_agents.transformer import TransformerAgent
@@ -9,91 +10,95 @@ from superalign_env.measures import mean
 from superalign_env.protocols import Agent
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import mix
-from superalign_training.algorithms.making import make_algorithm
+from superalign_env.store import Run
 from superalign_training.algorithms.sb3.causal_policy import CausalPolicy
 from superalign_training.algorithms.sb3.training import train_baseline
-from superalign_training.experience import Live
-from superalign_training.experiments.learning.play import SEAT, Play
-from superalign_training.policy import Policy
+from superalign_training.experiments.engine.bench import Bench, Steps, begun
+from superalign_training.experiments.engine.experiment import Params
+from superalign_training.loop.chain import Chain
+from superalign_training.policy import Policy, read_agent
+from superalign_training.selfplay import SelfPlay
 from superalign_training.token_env import token_env
+
+SEAT, ROLE = "learner_0", "learner"
+TOKENS = 8
+"""Of one play at most: four turns of a word and its end."""
 
 _EXAM = 1 << 21
 """Run seed of the held-out cases: the same for all policies and seeds."""
 
-OnSample = Callable[[int, TransformerAgent], object]
-"""(tokens sampled so far, who plays now)."""
+OnRound = Callable[[TransformerAgent], object]
+"""Looks at the agent after a round."""
 
 
-def improve_by(
-    given: Mapping[str, Any],
-    policy: Policy,
-    *,
-    tokens: int,
-    points: int,
-    seed: int,
-    on_sample: OnSample,
+def improve_by_run(
+    params: Params, start: Path, seed: int, bench: Bench, *, on_round: OnRound
 ) -> int:
-    """Improve a policy in place with one of our algorithms, its rate falling to nothing.
+    """Improve a policy by a run of rounds, or continue it; look at each round's checkpoint.
 
     Args:
-        given: its id and settings; ``forked`` says how members of a group are played.
-        policy: changed in place.
-        tokens: to be sampled; met but for what the last utterances are shorter or longer.
-        points: how often it is looked at on the way.
-        seed: of cases and training.
-        on_sample: called at every point.
+        params: of the cell.
+        start: checkpoint of the initial policy.
+        seed: of the run.
+        bench: of the cell.
+        on_round: called for every round, in order.
 
     Returns:
         Tokens sampled.
     """
-    settings = dict(given)
-    forked = bool(settings.pop("forked", False))
-    algorithm: Any = make_algorithm(settings)
-    members = algorithm.num_generations
-    play = Play(
-        make_scenario("errand"), policy.agent, run=seed, members=members, forked=forked
-    )
-    for point in range(1, points + 1):
-        until = tokens * point // points
-        rate = algorithm.learning_rate * (1 - (point - 1) / points)
-        # Forks differ in length, so that a few steps may sample a little too much.
-        while (
-            steps := round(
-                (until - play.tokens) / (play.tokens_per_case * algorithm.batch_size)
-            )
-        ) > 0:
-            cases = round((until - play.tokens) / (play.tokens_per_case * steps))
-            fitting = algorithm.model_copy(
-                update={"steps": steps, "batch_size": cases, "learning_rate": rate}
-            )
-            fitting.improve(policy, Live(play), seed=mix(seed, play.tokens))
-        on_sample(until, policy.agent)
-    return play.tokens
+    folder = bench.folder / "run"
+    SelfPlay(
+        scenario="errand",
+        seed=seed,
+        run_dir=str(folder),
+        rounds=params["rounds"],
+        watcher=Steps(bench),
+        lineup={ROLE: str(start)},
+        train={ROLE: algorithm_of(params)},
+        evaluate={"cases": 10},  # what counts is asked of checkpoints, greedily
+    ).run(resume=begun(folder))
+    tokens = 0
+    with Run.open(folder, readonly=True) as run:
+        for stage in run.stages.all(status="done"):
+            if stage.name == f"improve-{ROLE}":
+                tokens += sum(
+                    len(said.token_ids) for said in run.utterances(stage=stage.id)
+                )
+                found = Chain.from_plain(stage.outputs["chain"]).policies[ROLE]
+                path = run.path / found.path
+                on_round(read_agent(path, found, device="cpu", base=None))
+    return tokens
+
+
+def algorithm_of(params: Params) -> dict[str, Any]:
+    """Return an algorithm that has played all plays after so many rounds, its rate at 0."""
+    given: Mapping[str, Any] = params["algorithm"]
+    rollout = given["batch_size"] * given.get("num_generations", 1)
+    steps = max(1, params["plays"] // (params["rounds"] * rollout))
+    passes = given.get("update_epochs", 1) * given.get("num_minibatches", 1)
+    falling = {"kind": "linear", "steps": params["rounds"] * steps * passes}
+    return {**given, "steps": steps, "lr_schedule": falling}
 
 
 def improve_by_sb3(
-    given: Mapping[str, Any],
-    policy: Policy,
-    *,
-    tokens: int,
-    points: int,
-    seed: int,
-    on_sample: OnSample,
+    params: Params, start: Path, seed: int, bench: Bench, *, on_round: OnRound
 ) -> int:
-    """Train a twin of a policy with Stable-Baselines3's PPO; arguments as `improve_by`."""
-    settings = {key: value for key, value in given.items() if key != "id"}
+    """Train a twin of a policy with Stable-Baselines3's PPO; arguments as `improve_by_run`."""
+    policy = Policy.load(start)
+    settings = {key: value for key, value in params["algorithm"].items() if key != "id"}
     copies, context = settings.pop("copies"), settings.pop("context")
-    rate = settings.pop("learning_rate")
+    rate, rounds = settings.pop("learning_rate"), params["rounds"]
+    tokens = TOKENS * params["plays"]
     scenario = make_scenario("errand")
-    seen = {0}
+    looked = 0
 
-    def look(steps: int, model: Any) -> None:
-        due = [tokens * k // points for k in range(1, points + 1)]
-        for point in due:
-            if point <= steps and point not in seen:
-                seen.add(point)
-                twin = model.policy.language_model
-                on_sample(point, TransformerAgent(twin, tokenizer=policy.tokenizer))
+    def look(sampled: int, model: Any) -> None:
+        nonlocal looked
+        bench.step(sampled, tokens)
+        if sampled * rounds >= tokens * (looked + 1):
+            looked += 1
+            twin = model.policy.language_model
+            on_round(TransformerAgent(twin, tokenizer=policy.tokenizer))
 
     trained = train_baseline(
         lambda: token_env(scenario, SEAT, agent=policy.agent, context=context),
