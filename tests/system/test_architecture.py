@@ -343,7 +343,7 @@ def test_source_roots_are_no_packages():
 
 def test_training_knows_no_role_by_its_name(sources):
     """Roles come from the facts that a scenario declares."""
-    homes = ("loop", "launch", "risks", "evaluation", "alarms", "sources", "gap")
+    homes = ("loop", "launch", "league", "risks", "evaluation", "alarms", "sources", "gap")
     read = [
         s
         for s in sources

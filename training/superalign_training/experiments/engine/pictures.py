@@ -58,14 +58,19 @@ def bands(axes: "Axes", curves: Mapping[str, Mapping[int, Curve]]) -> None:
 
 
 def forest(figure: "Figure", figures: Mapping[str, Number]) -> None:
+    """Draw every estimate into a figure of the right height."""
+    shown = sum(_estimate(number) is not None for number in figures.values())
+    figure.set_size_inches(6.4, 0.9 + 0.28 * shown)
+    estimates(figure.subplots(), figures)
+
+
+def estimates(axes: "Axes", figures: Mapping[str, Number]) -> None:
     """Draw every estimate: a dot and, where it has an interval, a line each."""
     found = {
         name: estimate
         for name, number in figures.items()
         if (estimate := _estimate(number)) is not None
     }
-    figure.set_size_inches(6.4, 0.9 + 0.28 * len(found))
-    axes = figure.subplots()
     places = range(len(found), 0, -1)
     for place, estimate in zip(places, found.values(), strict=True):
         if estimate.low is not None and estimate.high is not None:

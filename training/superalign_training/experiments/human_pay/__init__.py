@@ -5,43 +5,50 @@ episodes that it learns from, by the product's own practice. Measured is the sha
 requests that it answers rightly on both sides (refuse harmful, comply with benign), every
 request of the split `test` counted out at temperature 0.
 
-Conditions:
+Conditions; b counts labels that pay. The random slice for evaluation is off: no critic learns
+here, and at 100 % it would leave fewer turns to pay.
 
 * ``labels b``: the critic pays nothing, labels of accuracy 0.95 pay on b % of the episodes;
-* ``permuted b``: the same labels, permuted among the same rows of each batch: whatever they
-  still teach is no information about the answers;
-* ``truth b``: labels of accuracy 1 on the same share, the ceiling;
-* ``rejection b``: answers of the untrained learner that people called good are imitated;
-* ``written b``: as many answers that people wrote are imitated;
-* ``critic …``: a critic pays that is wrong in 30 % of its verdicts, at random or always on the
-  same verbs, alone and with 2 % labels under each way to use them;
-* ``vetoes``: the critic likes one harmful verb; 100 vetoes of it, none, or 100 placebo vetoes
-  of a harmless verb, all filed after the first of three rounds.
+* ``permuted b``: as many rows are labelled with the labels of the run ``labels b``, permuted
+  over the whole run. The rows are the same until the two policies part;
+* ``truth b``: labels of accuracy 1 on the same share, the ceiling. Rows as above;
+* ``rejection b``: of exactly the rows that the run ``labels b`` asked about, those that were
+  called good are imitated by the untrained learner;
+* ``written b``: exactly these rows' requests, with answers that people write instead of labels
+  (accuracy 0.95, too), are imitated;
+* ``critic …``: a critic pays that is wrong in 30 % of its verdicts at random (``answers``), or
+  always about the same 7 of 24 verbs (``verbs``), alone and with 2 % labels under each use;
+* ``vetoes …``: a critic that is truthful otherwise likes complying with one of four kinds of
+  act. After the first of two rounds the 100 latest harmful acts of that kind are vetoed
+  (``liked``), none, or 100 harmless acts of another kind, as frequent (``placebo``). The second
+  round is short: the critic goes on paying, and 20 steps undid what the vetoes did.
+
+Settings were looked at on ladder and run seeds 0 and 1. GRPO with 12 cases of 4 members was
+dropped: groups that agree teach nothing, so 100 % labels taught less (0.82) than 20 % (0.92).
+PPO took three times the CPU time of REINFORCE for the same order of arms. Vetoes of one verb
+were dropped: 7680 episodes had 58 harmful acts with it that the learner still complied with.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from superalign_env.measures import difference, mean
+import numpy as np
+
 from superalign_env.store import Run
+from superalign_scenarios.microworld.words import DIMENSIONS
 from superalign_training.experiments.engine.bench import Bench, Steps, begun
 from superalign_training.experiments.engine.experiment import Experiment, Params, Seeds
-from superalign_training.experiments.engine.results import (
-    Outcomes,
-    Result,
-    Table,
-    Values,
-    column,
-)
+from superalign_training.experiments.engine.results import Values
 from superalign_training.experiments.human_pay.flawed_critic import (
+    HARMLESS,
+    LIKED,
     FlawedCritic,
-    asked_verb,
-    harmless_verb,
-    liked_verb,
 )
+from superalign_training.experiments.human_pay.report import SHARES, picture, reduce
 from superalign_training.experiments.human_pay.teaching import (
+    Labelled,
     by_pay,
     by_rejection,
     by_writing,
@@ -63,9 +70,9 @@ CRITIC = f"{OBJECT}{FlawedCritic.__module__}.FlawedCritic/critic"
 
 FROZEN: dict[str, Any] = {
     "rung": 3,
-    "rounds": 1,
     "steps": 60,
-    "batch_size": 12,
+    "later": [],
+    "batch_size": 48,
     "budget": 0.0,
     "accuracy": 0.95,
     "use": "override",
@@ -73,50 +80,73 @@ FROZEN: dict[str, Any] = {
     "permuted": False,
     "critic": {"weight": 0.0, "wrong": 0.0, "where": "answers"},
     "vetoed": "",
+    "vetoes": 100,
 }
+"""``steps`` are those of the first round, ``later`` those of the rounds after it."""
 
 
 def cell(params: Params, seed: int, bench: Bench) -> Values:
     """Teach one learner, and count out what it answers to held-out requests."""
-    folder = bench.folder / "run"
+    labelled = None
+    if params["permuted"] or params["taught"] != "pay":
+        plain = dict(params) | {"permuted": False, "taught": "pay"}
+        folder = bench.shared(
+            lambda draft: _taught(plain, seed, draft, bench, None),
+            params=plain,
+            seed=seed,
+        )
+        labelled = Labelled.of(folder)
+    found = _taught(params, seed, bench.folder / "run", bench, labelled)
+    return found if labelled is None else found | {"labels": float(len(labelled.labels))}
+
+
+def _taught(
+    params: Params, seed: int, folder: Path, bench: Bench, labelled: Labelled | None
+) -> dict[str, float]:
+    """Run all stages in a folder, or go on with them, and measure the learner."""
     settings = settings_of(params, seed, folder)
     flaws = params["critic"]
     critic = FlawedCritic(wrong=flaws["wrong"], where=flaws["where"], seed=seed)
     residents = Residents({CRITIC: critic})
-    teach = {"pay": by_pay, "rejection": by_rejection, "written": by_writing}
-    plan = []
-    for number in range(1, params["rounds"] + 1):
-        do: Callable[..., Outcome] = partial(
-            teach[params["taught"]], settings=settings, params=params
-        )
-        plan.append(Planned("learn", do, number))
-        if number == 1 and params["vetoed"]:
-            vetoing = partial(forbid, verb=_VETOED[params["vetoed"]]())
-            plan.append(Planned("forbid", vetoing, number))
     run = Run.open(folder) if begun(folder) else _created(folder, settings)
     with run:
         policies = first_policies(settings, residents)
         chain = drive(
             run,
-            plan,
+            _plan(params, settings, labelled),
             first=lambda: first_chain(run, policies),
             watcher=Steps(bench),
             residents=residents,
         )
-        labels = run.questions.budget().answered
-        late = sum(row.metric.value for row in run.metrics.read("people.late"))
+        counts = {
+            "labels": float(len(run.signals.read(kind="label"))),
+            "vetoes": float(len(run.signals.read(kind="veto"))),
+            "late": sum(row.metric.value for row in run.metrics.read("people.late")),
+        }
         learner = chain.policies["learner"]
-        agent = read_agent(
-            folder / learner.path, learner, device=settings.device, base=None
+        path = folder / learner.path
+        agent = read_agent(path, learner, device=settings.device, base=None)
+        return _rates(probe(agent, "test")) | counts
+
+
+def _plan(params: Params, settings: Settings, labelled: Labelled | None) -> list[Planned]:
+    """Return the stages: a round of teaching, vetoes, and more rounds."""
+    teach = {"pay": by_pay, "rejection": by_rejection, "written": by_writing}
+    do: Callable[..., Outcome] = partial(
+        teach[params["taught"]], settings=settings, params=params, labelled=labelled
+    )
+    plan = [Planned("learn", do, number) for number in range(1, 2 + len(params["later"]))]
+    if params["vetoed"]:
+        plan.insert(
+            1, Planned("forbid", partial(forbid, settings=settings, params=params), 1)
         )
-        found = probe(agent, "test")
-    return {**_sides(found), "labels": float(labels), "late": float(late)}
+    return plan
 
 
 def settings_of(params: Params, seed: int, folder: Path) -> Settings:
     """Return the settings of a cell's run."""
     weight = params["critic"]["weight"]
-    paid = {"human": 1.0, "format": 1.0, "cost": 0.05, "critic": weight}
+    paid = {"human": 1.0, "format": 1.0, "cost": 0.0, "critic": weight}
     person = {"name": "ann", "accuracy": params["accuracy"]}
     return read_settings(
         {
@@ -129,10 +159,9 @@ def settings_of(params: Params, seed: int, folder: Path) -> Settings:
             },
             "train": {
                 "learner": {
-                    "id": "grpo",
+                    "id": "reinforce",
                     "steps": params["steps"],
                     "batch_size": params["batch_size"],
-                    "num_generations": 4,
                 }
             },
             "options": {"weights": {"learner": paid}},
@@ -153,36 +182,21 @@ def _created(folder: Path, settings: Settings) -> Run:
     return Run.create(folder, kind="train", config=config, seed=settings.seed)
 
 
-_VETOED: dict[str, Callable[[], str]] = {"liked": liked_verb, "placebo": harmless_verb}
+def _rates(found: Probed) -> dict[str, float]:
+    """Return rates over all requests, and about the kinds of act that matter to vetoes."""
+    kind = np.array(DIMENSIONS)[found.requests.dimensions]
+    liked, harmless = kind == LIKED, kind == HARMLESS
 
-
-def _sides(found: Probed) -> dict[str, float]:
-    """Return rates over all requests, those of the liked verb, and its neighbours."""
-    liked = [verb == liked_verb() for verb in map(asked_verb, found.text)]
-    dimensions = {
-        d for d, own in zip(found.requests.dimensions.tolist(), liked, strict=True) if own
-    }
-    rows = list(
-        zip(
-            found.harmful.tolist(),
-            found.missed.tolist(),
-            found.over_refused.tolist(),
-            found.requests.dimensions.tolist(),
-            liked,
-            strict=True,
-        )
-    )
-
-    def right(chosen: Sequence[Any]) -> float:
-        harmful = [not missed for harm, missed, *_ in chosen if harm]
-        benign = [not refused for harm, _, refused, *_ in chosen if not harm]
-        sides = [sum(side) / len(side) for side in (harmful, benign) if side]
-        return sum(sides) / len(sides) if sides else float("nan")
+    def right(where: Any = None) -> float:
+        wrong = found.misses(where).greedy.value + found.over_refusals(where).greedy.value
+        return 1.0 - wrong / 2.0
 
     return {
-        "both sides": right(rows),
-        "liked verb": right([row for row in rows if row[4]]),
-        "neighbours": right([row for row in rows if row[3] in dimensions and not row[4]]),
+        "both sides": right(),
+        "liked act": found.misses(liked).sampled.value,
+        "same kind": found.over_refusals(liked).sampled.value,
+        "other kinds": right(~liked),
+        "placebo act": found.over_refusals(harmless).sampled.value,
     }
 
 
@@ -196,8 +210,8 @@ def _critic(**flaws: Any) -> dict[str, Any]:
 
 def conditions() -> dict[str, dict[str, Any]]:
     """Return every arm by name."""
-    found = {f"labels {b:g}": _with(budget=b / 100) for b in (0, 1, 5, 20, 100)}
-    for b in (1, 5, 20, 100):
+    found = {f"labels {b:g}": _with(budget=b / 100) for b in (0, *SHARES)}
+    for b in SHARES:
         share = b / 100
         found[f"permuted {b}"] = _with(budget=share, permuted=True)
         found[f"truth {b}"] = _with(budget=share, accuracy=1.0)
@@ -211,49 +225,19 @@ def conditions() -> dict[str, dict[str, Any]]:
     liking = _critic(wrong=0.0, where="liked")
     for vetoed in ("", "liked", "placebo"):
         found[f"vetoes {vetoed or 'none'}"] = _with(
-            critic=liking, rounds=3, steps=20, vetoed=vetoed
+            critic=liking, later=[10], vetoed=vetoed
         )
     return found
-
-
-def reduce(outcomes: Outcomes) -> Result:
-    """Return means over seeds, and differences from the arms that they are held against."""
-    figures: dict[str, Any] = {}
-
-    def values(name: str, key: str = "both sides") -> list[float]:
-        return list(column(outcomes[name], key).values())
-
-    for name in outcomes:
-        figures[_figure(name)] = mean(values(name))
-    for b in (1, 5, 20, 100):
-        for other in (f"permuted {b}", "labels 0", f"written {b}", f"rejection {b}"):
-            figures[f"labels_{b}_minus_{_figure(other)}"] = difference(
-                values(f"labels {b}"), values(other)
-            )
-    for other in ("none", "placebo"):
-        for key in ("liked verb", "neighbours"):
-            figures[f"vetoes_minus_{other}_{_figure(key)}"] = difference(
-                values("vetoes liked", key), values(f"vetoes {other}", key)
-            )
-    rows = [
-        (name, mean(values(name)), mean(values(name, "labels")), mean(values(name, "late")))
-        for name in outcomes
-    ]
-    head = ("condition", "right on both sides", "labels", "late answers")
-    return Result(figures, (Table("held-out requests", head, rows),))
-
-
-def _figure(name: str) -> str:
-    return name.replace(" ", "_")
 
 
 EXPERIMENT = Experiment(
     name="human-pay",
     question="Do people's answers help as pay, and how many are needed?",
-    revision=1,
+    revision=2,
     conditions=conditions(),
-    seeds=Seeds(claim=tuple(range(100, 110)), quick=(0,), tune=tuple(range(10))),
+    seeds=Seeds(claim=tuple(range(100, 110)), quick=(0,), tune=(0, 1)),
     cell=cell,
     reduce=reduce,
-    quick={"steps": 2, "batch_size": 4, "rung": 1},
+    quick={"steps": 2, "later": [], "batch_size": 4, "rung": 1, "vetoes": 0},
+    picture=picture,
 )

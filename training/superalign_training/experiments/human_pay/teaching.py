@@ -1,126 +1,164 @@
 """Stages of the arms: practice by pay, imitation of what people liked or wrote, vetoes."""
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from superalign_env.humans.selection import choose
+from superalign_env.errors import InvalidOption
 from superalign_env.protocols import Scenario
-from superalign_env.seeding import generator, label, mix
-from superalign_env.types import Episode, Signal, role_of
+from superalign_env.seeding import generator
+from superalign_env.store import Run, standing
+from superalign_env.types import Episode, Question, Signal
+from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.sft import Sft
 from superalign_training.experience import Example, Row, training_rows
 from superalign_training.experiments.engine.experiment import Params
-from superalign_training.experiments.human_pay.flawed_critic import asked_verb
+from superalign_training.experiments.human_pay.flawed_critic import (
+    HARMLESS,
+    LIKED,
+    asked_kind,
+)
 from superalign_training.loop.cast import keep_policy, lineup_of, policy_of
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.playing import first_view, play, stage_scenario
-from superalign_training.loop.practice import Drill, practise
-from superalign_training.loop.supervisors.candidates import askable
-from superalign_training.loop.supervisors.hearing import Hearing
-from superalign_training.loop.supervisors.people import People
-from superalign_training.policy import Policy
+from superalign_training.loop.playing import first_view, stage_scenario
+from superalign_training.loop.practice import Drill, Shaping, practise
+from superalign_training.loop.supervisors.hearing import require_simulable
+from superalign_training.loop.supervisors.people import simulated
 from superalign_training.settings import Settings
 
 SEAT = "learner_0"
+
+
+class Labelled(NamedTuple):
+    """What people were asked about in a run, and what they said."""
+
+    episodes: list[Episode]
+    """In the order of the answers."""
+    labels: list[float]
+
+    @classmethod
+    def of(cls, folder: Path) -> "Labelled":
+        """Read it from the record of a finished run."""
+        with Run.open(folder, readonly=True) as run:
+            said = standing(run.signals.read(kind="label"))
+            return cls(run.named([s.episode for s in said]), [s.value for s in said])
 
 
 def _scenario(settings: Settings) -> Scenario[Any]:
     return stage_scenario(settings, split="train", variant="plain")
 
 
-def by_pay(bench: Bench, settings: Settings, params: Params) -> Outcome:
+def by_pay(
+    bench: Bench, settings: Settings, params: Params, labelled: Labelled | None
+) -> Outcome:
     """Let the learner practise; see `superalign_training.loop.practice`."""
     policy = policy_of(bench, "learner", settings)
     agents = {**lineup_of(bench, settings), "learner": policy.agent}
     drill = Drill("learner", _scenario(settings), agents, "learn")
-    shaping = (
-        partial(permuted, key=bench.seed_of("permuted")) if params["permuted"] else None
-    )
-    (algorithm,) = settings.by_pay("learner")
+    shaping = _permuting(bench, labelled.labels) if labelled else None
+    steps = [params["steps"], *params["later"]][bench.round - 1]
+    (chosen,) = settings.by_pay("learner")
+    assert isinstance(chosen, Reinforce)
+    algorithm = chosen.model_copy(update={"steps": steps})
     done = practise(bench, settings, bench.chain, policy, drill, algorithm, shaping=shaping)
     return Outcome(keep_policy(bench, done.chain, "learner", policy), done.metrics)
 
 
-def permuted(rows: Sequence[Row], *, key: int) -> list[Row]:
-    """Return rows among which the pay of labelled ones is permuted; others pay near nothing."""
-    places = [place for place, row in enumerate(rows) if abs(row.reward) > 0.5]
-    order = generator(mix(key, label(rows[0].episode) if rows else 0)).permutation(
-        len(places)
-    )
-    shuffled = list(rows)
-    for place, other in zip(places, order.tolist(), strict=True):
-        giver = rows[places[other]]
-        shuffled[place] = rows[place]._replace(
-            turn_rewards=giver.turn_rewards, to_go=giver.to_go
-        )
-    return shuffled
+def _permuting(bench: Bench, labels: Sequence[float]) -> Shaping:
+    """Return what pays the n-th labelled row another label of the whole run.
+
+    Within a batch there would be nothing to permute where few rows are labelled.
+    """
+    order = generator(bench.seed_of("permuted")).permutation(len(labels)).tolist()
+
+    def shaping(rows: Sequence[Row]) -> list[Row]:
+        said = bench.run.signals.read(kind="label", since=bench.signals_to)
+        change = {
+            signal.episode: 2.0 * (labels[order[place % len(order)]] - signal.value)
+            for place, signal in enumerate(said)
+        }
+        return [
+            row._replace(
+                turn_rewards=(row.turn_rewards[0] + change[row.episode],),
+                to_go=row.to_go + change[row.episode],
+            )
+            if row.episode in change
+            else row
+            for row in rows
+        ]
+
+    return shaping
 
 
-def _asked_episodes(
-    bench: Bench, settings: Settings, params: Params
-) -> tuple[Policy, list[Episode], Scenario[Any]]:
-    """Play as many episodes as practice would, all of them by the untrained learner."""
-    policy, scenario = policy_of(bench, "learner", settings), _scenario(settings)
-    agents = {**lineup_of(bench, settings), "learner": policy.agent}
-    cases = params["steps"] * params["batch_size"]
-    episodes = play(bench, scenario, agents, cases, part="learn", group=4, fork_at=SEAT)
-    return policy, episodes, scenario
-
-
-def by_rejection(bench: Bench, settings: Settings, params: Params) -> Outcome:
-    """Imitate answers that people called good."""
-    policy, episodes, scenario = _asked_episodes(bench, settings, params)
-    said = Hearing(bench, settings, scenario, [SEAT], {}).of(episodes)
-    good = {s.episode for s in said if s.value > 0.5}
-    rows = training_rows([e for e in episodes if e.id in good], SEAT)
+def by_rejection(
+    bench: Bench, settings: Settings, params: Params, labelled: Labelled | None
+) -> Outcome:
+    """Imitate the answers that people called good."""
+    assert labelled is not None
+    good = [
+        episode
+        for episode, label in zip(labelled.episodes, labelled.labels, strict=True)
+        if label > 0.5
+    ]
+    rows = training_rows(good, SEAT)
     examples = [Example(row.prompt_ids, row.completion_ids, ("ann",)) for row in rows]
-    return _imitated(bench, params, policy, examples)
+    return _imitated(bench, settings, params, examples)
 
 
-def by_writing(bench: Bench, settings: Settings, params: Params) -> Outcome:
-    """Imitate as many answers that people wrote."""
-    policy, episodes, scenario = _asked_episodes(bench, settings, params)
-    count = round(params["budget"] * len(episodes))
-    questions = choose(
-        askable(episodes, [SEAT]).turns,
-        bench.seed_of("written"),
-        selected=count,
-        kind="answer",
-        round=bench.round,
-    )
-    written = People(bench, settings.people.annotators).write(scenario, episodes, questions)
-    known = {episode.id: episode for episode in episodes}
+def by_writing(
+    bench: Bench, settings: Settings, params: Params, labelled: Labelled | None
+) -> Outcome:
+    """Imitate what people write to the requests that were labelled."""
+    assert labelled is not None
+    scenario = _scenario(settings)
+    policy = policy_of(bench, "learner", settings)
+    (person,) = settings.people.annotators
+    writer = simulated(person, seed=settings.seed)
     examples = []
-    for one in written:
-        view = first_view(scenario, known[one.item], SEAT)
-        ids = policy.reply_ids(view, one.answer)
-        examples.append(Example(policy.prompt_ids(view), ids, (one.source,)))
-    return _imitated(bench, params, policy, examples)
+    for episode in labelled.episodes:
+        turn = episode.utterances[0].turn
+        question = Question(f"written-{episode.id}", "answer", episode.id, turn)
+        written = writer.answer(question, episode, require_simulable(scenario))
+        assert written is not None
+        view = first_view(scenario, episode, SEAT)
+        ids = policy.reply_ids(view, str(written.payload["text"]))
+        examples.append(Example(policy.prompt_ids(view), ids, ("ann",)))
+    return _imitated(bench, settings, params, examples)
 
 
 def _imitated(
-    bench: Bench,
-    params: Params,
-    policy: Policy,
-    examples: Sequence[Example],
+    bench: Bench, settings: Settings, params: Params, examples: Sequence[Example]
 ) -> Outcome:
+    policy = policy_of(bench, "learner", settings)
     if examples:
-        course = Sft(steps=params["steps"], batch_size=48)
-        course.improve(policy, list(examples), seed=bench.seed_of("order"))
-    chain = keep_policy(bench, bench.chain, "learner", policy)
-    return Outcome(chain, notes={"examples": len(examples)})
+        algorithm = Sft(steps=params["steps"], batch_size=params["batch_size"])
+        algorithm.improve(policy, list(examples), seed=bench.seed_of("order"))
+    return Outcome(keep_policy(bench, bench.chain, "learner", policy))
 
 
-def forbid(bench: Bench, verb: str) -> Outcome:
-    """File up to 100 vetoes of complying with requests about a verb."""
+def forbid(bench: Bench, settings: Settings, params: Params) -> Outcome:
+    """File vetoes of the latest harmful acts that the critic likes, or of harmless ones.
+
+    Raises:
+        InvalidOption: the round has too few such acts.
+    """
+    scenario = require_simulable(_scenario(settings))
+    liked = params["vetoed"] == "liked"
+    kind = LIKED if liked else HARMLESS
     found = [
         (episode.id, u.turn)
         for episode in bench.run.episodes(round=bench.round)
         for u in episode.utterances
-        if role_of(u.seat) == "learner"
+        if u.seat == SEAT
         and u.text.strip() == "comply"
-        and asked_verb(episode.task.prompt) == verb
+        and asked_kind(episode.task.prompt) == kind
+        and (scenario.gold(episode, u.turn, "everyone") < 0.5) == liked
     ]
-    bench.run.signals.append([Signal("veto", *place, "ann", 0.0) for place in found[:100]])
-    return Outcome(bench.chain, notes={"vetoes": len(found[:100])})
+    wanted = params["vetoes"]
+    if len(found) < wanted:
+        raise InvalidOption(
+            f"{len(found)} acts to veto, not {wanted}: make the first round longer (steps)"
+        )
+    vetoes = [Signal("veto", *place, "ann", 0.0) for place in found[-wanted:]]
+    bench.run.signals.append(vetoes)
+    return Outcome(bench.chain)
