@@ -17,7 +17,8 @@ Group = Annotated[str, typer.Option(help="Group of people you belong to, if any.
 def label(run: RunFolder, name: Name = "me", group: Group = "") -> None:
     """Answer what a run asks people: grades, votes, vetoes, or what ought to be said.
 
-    A run may go on meanwhile; what is said counts from its next stage on.
+    A run may go on meanwhile; what is said counts at once where it waits for people
+    (people.mode=wait), else from its next stage on.
     """
     from superalign_env.humans.terminal import label as ask  # noqa: PLC0415 - paid when used
     from superalign_env.store import Run  # noqa: PLC0415 - same
