@@ -22,11 +22,6 @@ here, and at 100 % it would leave fewer turns to pay.
   act. After the first of two rounds the 100 latest harmful acts of that kind are vetoed
   (``liked``), none, or 100 harmless acts of another kind, as frequent (``placebo``). The second
   round is short: the critic goes on paying, and 20 steps undid what the vetoes did.
-
-Settings were looked at on ladder and run seeds 0 and 1. GRPO with 12 cases of 4 members was
-dropped: groups that agree teach nothing, so 100 % labels taught less (0.82) than 20 % (0.92).
-PPO took three times the CPU time of REINFORCE for the same order of arms. Vetoes of one verb
-were dropped: 7680 episodes had 58 harmful acts with it that the learner still complied with.
 """
 
 from collections.abc import Callable
