@@ -432,7 +432,7 @@ def test_who_was_interrupted_while_waiting_asks_nothing_again(speaking, tmp_path
     stopped = 0
     while stopped < 9:
         try:
-            go(path, chosen, watcher=Leaving())
+            end = go(path, chosen, watcher=Leaving())
             break
         except Interrupted:
             stopped += 1
@@ -444,6 +444,11 @@ def test_who_was_interrupted_while_waiting_asks_nothing_again(speaking, tmp_path
         questions = run.questions.all()
         assert all(run.count(stage=stage.id) for stage in run.stages.all())
     assert len(said) == len({signal.question for signal in said}) == len(questions)
+    at_once = {**LABELS, "annotators": [{"name": "ann", "accuracy": 1.0}]}
+    whole = go(tmp_path / "whole", settings(speaking, budget=0.5, people=at_once))
+    assert weights(end) == weights(whole), (
+        "what was said before the stop was heard after it"
+    )
 
 
 def test_what_can_be_asked_are_judged_turns_of_who_learns_and_pairs_of_them(
