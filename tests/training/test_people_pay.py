@@ -17,12 +17,13 @@ from superalign_training.experience import training_rows
 from superalign_training.launch.composing import composed
 from superalign_training.launch.cost import cost_of
 from superalign_training.loop import practice
-from superalign_training.loop.cast import first_policies
+from superalign_training.loop.cast import first_policies, lineup_of
 from superalign_training.loop.chain import Heard, first_chain
-from superalign_training.loop.driver import Interrupted, Planned, drive
-from superalign_training.loop.playing import stage_scenario
+from superalign_training.loop.driver import Interrupted, Outcome, Planned, drive
+from superalign_training.loop.playing import play, stage_scenario
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.seats import require_lineup
+from superalign_training.loop.stages.annotate import annotate
 from superalign_training.loop.stages.improve import improve
 from superalign_training.loop.supervisors.candidates import askable
 from superalign_training.loop.supervisors.hearing import unbroken
@@ -431,7 +432,7 @@ def test_who_was_interrupted_while_waiting_asks_nothing_again(speaking, tmp_path
     stopped = 0
     while stopped < 9:
         try:
-            go(path, chosen, watcher=Leaving())
+            end = go(path, chosen, watcher=Leaving())
             break
         except Interrupted:
             stopped += 1
@@ -443,6 +444,11 @@ def test_who_was_interrupted_while_waiting_asks_nothing_again(speaking, tmp_path
         questions = run.questions.all()
         assert all(run.count(stage=stage.id) for stage in run.stages.all())
     assert len(said) == len({signal.question for signal in said}) == len(questions)
+    at_once = {**LABELS, "annotators": [{"name": "ann", "accuracy": 1.0}]}
+    whole = go(tmp_path / "whole", settings(speaking, budget=0.5, people=at_once))
+    assert weights(end) == weights(whole), (
+        "what was said before the stop was heard after it"
+    )
 
 
 def test_what_can_be_asked_are_judged_turns_of_who_learns_and_pairs_of_them(
@@ -464,6 +470,28 @@ def test_what_can_be_asked_are_judged_turns_of_who_learns_and_pairs_of_them(
 
 def _pair(candidate):
     return candidate.turn, candidate.versus
+
+
+def test_people_are_asked_about_training_alone(speaking, tmp_path):
+    """What measures is never asked about: its answers would be known in training."""
+    chosen = settings(speaking, budget=1.0, people={**LABELS, "evaluation_share": 0.0})
+
+    def played(bench, split):
+        scenario = stage_scenario(chosen, split=split)
+        play(bench, scenario, lineup_of(bench, chosen), 4, part=split)
+        return Outcome(bench.chain)
+
+    plan = [
+        Planned("measured", partial(played, split="test"), 1),
+        Planned("played", partial(played, split="train"), 1),
+        Planned("annotate", partial(annotate, settings=chosen), 1),
+    ]
+    with Run.create(tmp_path / "run", kind="train", config={}, seed=5) as run:
+        policies = first_policies(chosen, Residents())
+        drive(run, plan, first=partial(first_chain, run, policies), watcher=Silent())
+        asked = {question.episode for question in run.questions.all()}
+        assert asked == set(run.episode_ids(split="train"))
+        assert len(asked) == 4 and run.count() == 8
 
 
 def test_all_three_kinds_are_asked_within_one_budget(speaking, tmp_path):

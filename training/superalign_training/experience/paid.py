@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from superalign_env.rewards import paid, settle
+from superalign_env.rewards import ADDED, HumanPay, paid, settle
 from superalign_env.types import Episode, Paid, Seat, Signal, View
 from superalign_training.experience.rows import pay_by_turn
 
@@ -26,6 +26,8 @@ def paid_episodes(
     seats: Iterable[Seat],
     shown: Shown,
     signals: Iterable[Signal] = (),
+    *,
+    rules: HumanPay = ADDED,
 ) -> list[Paid]:
     """Return what seats played and were paid, in the order of the episodes.
 
@@ -37,7 +39,8 @@ def paid_episodes(
         episodes: finished ones.
         seats: whose.
         shown: what a seat was shown.
-        signals: labels and vetoes; those about other episodes are ignored.
+        signals: what people said; signals about other episodes are ignored.
+        rules: how it is paid.
     """
     heard: dict[str, list[Signal]] = defaultdict(list)
     for signal in signals:
@@ -53,6 +56,7 @@ def paid_episodes(
             authors={said.turn: said.seat for said in episode.utterances},
             signals=heard.get(episode.id, ()),
             judged=episode.judged,
+            rules=rules,
         )
         public = _public(episode)
         for seat in names:

@@ -14,13 +14,14 @@ from superalign_env.rewards import HumanPay
 from superalign_env.store import Run, declare, standing
 from superalign_env.types import Episode, EpisodeKey, Metric, Role, Seat, Signal
 from superalign_training.algorithms.making import OnPolicy
+from superalign_training.algorithms.own import Own
 from superalign_training.experience import Row
 from superalign_training.experience.rows import difference, late_rows
 from superalign_training.experience.stored import Door
 from superalign_training.loop.chain import Heard
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.supervisors.heard import random_slice
-from superalign_training.policy import Policy
+from superalign_training.policy import AnyPolicy, Policy
 
 CAP = 2.0
 """Where importance weights of late rows are cut off (rho-bar)."""
@@ -54,7 +55,7 @@ class LateCases:
     def __init__(
         self,
         cases: Sequence[LateCase] = (),
-        algorithm: OnPolicy | None = None,
+        algorithm: OnPolicy | Own | None = None,
         *,
         lessons: int = 0,
     ) -> None:
@@ -93,9 +94,9 @@ class LateCases:
 class Learning(NamedTuple):
     """Who learns, and how."""
 
-    policy: Policy
+    policy: AnyPolicy
     seats: Sequence[Seat]
-    algorithm: OnPolicy
+    algorithm: OnPolicy | Own
     rules: HumanPay
     staleness: int
     """How many rounds ago an episode may have been played."""
@@ -161,8 +162,8 @@ def _case(
     learning: Learning,
 ) -> list[Row]:
     """Return the rows of all members of an episode's case; none if they teach nothing now."""
-    algorithm = learning.algorithm
-    if not getattr(algorithm, "weighs_stored", False):
+    algorithm, policy = learning.algorithm, learning.policy
+    if not isinstance(policy, Policy) or not getattr(algorithm, "weighs_stored", False):
         return []
     members = _members(bench.run, episode)
     if algorithm.num_generations not in (1, len(members)):
@@ -173,7 +174,7 @@ def _case(
         for member in members:
             own = [seat for seat in member.seats if seat in learning.seats]
             for seat in own:
-                door = Door(seat, learning.policy, now=now, staleness=learning.staleness)
+                door = Door(seat, policy, now=now, staleness=learning.staleness)
                 door.check(member)
                 earlier, later = before[member.id], after[member.id]
                 rows += late_rows(member, seat, earlier, later, learning.rules)

@@ -132,7 +132,7 @@ def left_out(settings: Settings) -> list[str]:
     for role in settings.learning:
         if settings.own(role):
             lines.append(
-                f"labels, vetoes and lessons do not reach the {role} "
+                f"late answers and lessons do not reach the {role} "
                 f"({_name(settings.reference(role))}): it improves itself by what its plays "
                 "are paid at once"
             )
@@ -252,8 +252,8 @@ def _round(
     for role in by_pay:
         if held[settings.holder(role)] == role:
             yield _Entry(f"improve-{role}", partial(improve, role=role), *place)
-    # Else people are asked while policies learn; of learners' plays nobody is asked.
-    if settings.budget and all(settings.own(role) for role in by_pay):
+    # Else people are asked while somebody learns.
+    if settings.budget and not by_pay:
         yield _Entry("annotate", annotate, *place, JUDGED)
     if parts.judges in ("", *_taught(settings)):
         yield _Entry("calibrate", calibrate, *place, PLANTED)

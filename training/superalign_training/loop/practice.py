@@ -20,7 +20,7 @@ from superalign_training.experience import (
     paid_episodes,
     training_rows,
 )
-from superalign_training.loop.chain import NOTHING, Chain
+from superalign_training.loop.chain import NOTHING, Chain, Heard
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.late import LateCases, Learning, late_cases
 from superalign_training.loop.playing import play, seat_all
@@ -78,25 +78,54 @@ def practise(
         algorithm: how it learns.
         shaping: adds to the pay of each batch, such as a bonus for novelty.
     """
-    held = seat_all(drill.scenario, drill.agents)
-    seats = [seat for seat, agent in held.items() if agent is policy.agent]
-    heard = chain.heard.get(chain.holder(drill.role), NOTHING)
-    hearing = Hearing(bench, settings, drill.scenario, seats, chain.unasked, heard)
-    learning = Learning(policy, seats, algorithm, hearing.rules, settings.people.staleness)
-    late = late_cases(bench, heard, learning)
-    batches = _Batches(bench, drill, algorithm, seats, hearing, late, shaping)
+    school = _School.of(bench, settings, chain, policy, drill, algorithm)
+    batches = _Batches(bench, drill, algorithm, school, shaping)
     told = bench.on_step(drill.role, policy, algorithm)
     numbers = algorithm.improve(
         policy,
-        Live(batches.rows, late.cap),
+        Live(batches.rows, school.late.cap),
         seed=bench.seed_of(f"trainer-{drill.part}"),
         on_step=lambda done, numbers: told(done, {**numbers, **batches.earned()}),
     )
-    metrics = hearing.metrics(drill.role) + late.metrics(drill.role, bench.round)
-    chain = chain.with_unasked(hearing.unasked)
-    if metrics or bench.signals_to > heard.upto:
-        chain = chain.with_heard(drill.role, hearing.heard(late.unpaid))
-    return Practised(chain, numbers, metrics)
+    return school.left(bench, chain, drill.role, numbers)
+
+
+class _School(NamedTuple):
+    """Who learns in a stage, and what people say to it."""
+
+    seats: Sequence[Seat]
+    heard: Heard
+    hearing: Hearing
+    late: LateCases
+
+    @classmethod
+    def of(
+        cls,
+        bench: Bench,
+        settings: Settings,
+        chain: Chain,
+        policy: AnyPolicy,
+        drill: Drill,
+        algorithm: OnPolicy | Own,
+    ) -> "_School":
+        """Return it at the beginning of a stage."""
+        held = seat_all(drill.scenario, drill.agents)
+        seats = [seat for seat, agent in held.items() if agent is policy.agent]
+        heard = chain.heard.get(chain.holder(drill.role), NOTHING)
+        hearing = Hearing(bench, settings, drill.scenario, seats, chain.unasked, heard)
+        staleness = settings.people.staleness
+        learning = Learning(policy, seats, algorithm, hearing.rules, staleness)
+        return cls(seats, heard, hearing, late_cases(bench, heard, learning))
+
+    def left(
+        self, bench: Bench, chain: Chain, role: Role, numbers: dict[str, float]
+    ) -> Practised:
+        """Return what the stage leaves."""
+        metrics = self.hearing.metrics(role) + self.late.metrics(role, bench.round)
+        chain = chain.with_unasked(self.hearing.unasked)
+        if metrics or bench.signals_to > self.heard.upto:
+            chain = chain.with_heard(role, self.hearing.heard(self.late.unpaid))
+        return Practised(chain, numbers, metrics)
 
 
 class _Batches:
@@ -106,9 +135,8 @@ class _Batches:
         bench: of the stage.
         drill: what is played.
         algorithm: says how often each case is played.
-        seats: that learn.
-        hearing: asks people.
-        late: cases that take some of the places of a batch.
+        school: who learns, whom people are asked about, and which late cases take some of the
+            places of a batch.
         shaping: adds to the pay of what is played.
     """
 
@@ -117,13 +145,11 @@ class _Batches:
         bench: Bench,
         drill: Drill,
         algorithm: OnPolicy,
-        seats: Sequence[Seat],
-        hearing: Hearing,
-        late: LateCases,
+        school: _School,
         shaping: Shaping | None,
     ) -> None:
         self._bench, self._drill, self._algorithm = bench, drill, algorithm
-        self._seats, self._hearing, self._late = seats, hearing, late
+        self._seats, self._hearing, self._late = school.seats, school.hearing, school.late
         self._shaping = shaping
         self._earnings = Earnings()
 
@@ -180,8 +206,7 @@ def practise_all(
     for algorithm in algorithms:
         if isinstance(policy, OwnPolicy):
             assert isinstance(algorithm, Own)
-            numbers = _improve_itself(bench, policy, drill, algorithm)
-            new = Practised(done.chain, numbers)
+            new = _improve_itself(bench, settings, done.chain, policy, drill, algorithm)
         else:
             assert not isinstance(algorithm, Own)
             new = practise(bench, settings, done.chain, policy, drill, algorithm)
@@ -191,11 +216,16 @@ def practise_all(
 
 
 def _improve_itself(
-    bench: Bench, policy: OwnPolicy, drill: Drill, own: Own
-) -> dict[str, float]:
+    bench: Bench,
+    settings: Settings,
+    chain: Chain,
+    policy: OwnPolicy,
+    drill: Drill,
+    own: Own,
+) -> Practised:
     """Let a learner improve itself on episodes that it plays."""
-    held = seat_all(drill.scenario, drill.agents)
-    seats = [seat for seat, agent in held.items() if agent is policy.agent]
+    school = _School.of(bench, settings, chain, policy, drill, own)
+    hearing = school.hearing
     earnings = Earnings()
     told = bench.on_step(drill.role, policy, own)
 
@@ -210,16 +240,22 @@ def _improve_itself(
                 first_case=first,
                 group=own.num_generations,
             )
-            found = paid_episodes(episodes, seats, watched.shown)
-        earnings.add(episodes, [(one.episode.id, one.seat) for one in found])
+            signals = hearing.of(episodes)
+            rules = hearing.rules
+            found = paid_episodes(
+                episodes, school.seats, watched.shown, signals, rules=rules
+            )
+        learners = [(one.episode.id, one.seat) for one in found]
+        earnings.add(episodes, learners, signals, rules)
         return found
 
-    return own.improve(
+    numbers = own.improve(
         policy,
         Played(cases),
         seed=bench.seed_of(f"trainer-{drill.part}"),
         on_step=lambda done, numbers: told(done, {**numbers, **earnings.take()}),
     )
+    return school.left(bench, chain, drill.role, numbers)
 
 
 def reported(

@@ -201,8 +201,7 @@ def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
             )
         weights = scenario.weights.get(role, {})
         paid = {part: w for part, w in weights.items() if w}
-        heard = settings.budget and not settings.own(role)
-        by_people = heard and weights.get(HUMAN, 1.0)
+        by_people = settings.budget and weights.get(HUMAN, 1.0)
         if not (by_people or set(paid) - {"format", HUMAN}):
             cure = "let people pay (budget=0.2), train another role"
             if scenario.options.get("truth") is False:
