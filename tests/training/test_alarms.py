@@ -239,8 +239,10 @@ def test_a_plan_says_which_alarms_nothing_can_raise():
         return found[0] if found else ""
 
     asked, unasked = line(), line(budget=0.0)
-    assert "imitation (needs sights)" in asked and "refusal-jump" not in asked
-    assert "over-refusal" not in asked and "over-refusal (needs labelled)" in unasked
+    lacking = "collapse, imitation, non-salient (without generations)"
+    assert lacking in asked and "refusal-jump" not in asked
+    assert "over-refusal" not in asked
+    assert "over-refusal (without people's labels)" in unasked
     off = {name: {"action": "off"} for name in ("imitation", "non-salient", "collapse")}
     assert line(alarms={**off, "behaviour-gap": {"action": "off"}}) == ""
     assert "imitation" not in line(generations=2, levels=["micro/1", "micro/2"])

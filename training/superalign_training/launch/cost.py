@@ -35,12 +35,16 @@ class Cost(NamedTuple):
         """What people will owe, in one sentence; empty where they owe nothing."""
         turns = self.seats * self.whole.episodes
         answers = self.whole.labels if self.real else 0.0
-        if not (turns or answers):
+        owed = [
+            f"{_round(count)} {what}"
+            for count, what in ((turns, "turns in seats"), (answers, "answers"))
+            if count
+        ]
+        if not owed:
             return ""
         return (
-            f"people will owe at most about {_round(turns)} turns in seats and "
-            f"{_round(answers)} answers; they give them with `superalign label RUN --as NAME` "
-            "beside the run"
+            f"people will owe at most about {' and '.join(owed)}; they give them with "
+            "`superalign label RUN --as NAME` beside the run"
         )
 
     @property

@@ -36,6 +36,17 @@ from superalign_training.settings import Settings
 
 PROBES = 64
 """Tasks of the training split on which answers of two rounds are compared."""
+_SOURCES: Mapping[str, str] = {
+    "sights": "generations",
+    "samples": "generations",
+    "trained_on": "generations",
+    "held_out": "generations",
+    "labelled": "people's labels",
+    "missed": "planted answers",
+    "series": "four rounds",
+    "probe": "a policy that learns",
+}
+"""Field of `Statistics` → what a run must have to know it."""
 _WORDS = 8
 """Tokens of a free answer, of which the first word is looked at."""
 _SERIES: tuple[tuple[str, dict[str, str]], ...] = (
@@ -95,7 +106,11 @@ def alarms_off(settings: Settings, parts: Parts) -> list[str]:
     lacking = unfed(settings.alarms, known)
     if not lacking:
         return []
-    each = (f"{name} (needs {', '.join(fields)})" for name, fields in lacking.items())
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for name, fields in lacking.items():
+        reasons = dict.fromkeys(_SOURCES.get(field, field) for field in fields)
+        by_reason[" and ".join(reasons)].append(name)
+    each = (f"{', '.join(names)} (without {why})" for why, names in by_reason.items())
     return [f"alarms off for lack of data: {'; '.join(each)}"]
 
 
