@@ -137,7 +137,7 @@ KILLS = {
         "judge 1/",
         "attack 1/2",
         "improve-learner done",
-        "round 2 learn 1/",
+        "round 2 improve-learner 1/",
         "test 1/",
     ],
     "chain": [
