@@ -12,7 +12,7 @@ _MARKED = re.compile(r"(?:^|\s)ans\s(.*)$")
 
 
 class Label(NamedTuple):
-    """What one supervisor's word became on its way to the student."""
+    """Label of one supervisor, as given and as the student saw it."""
 
     seat: Seat
     turn: int

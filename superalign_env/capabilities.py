@@ -1,4 +1,4 @@
-"""What a scenario may declare beside its rules: attributes, each with its contract.
+"""Capabilities that a scenario may declare beside its rules, each with its contract.
 
 A capability is a declared variant or fact. Whoever trains or measures asks here, and leaves
 out what needs a capability that is not declared. `superalign_env.testing.check_scenario`

@@ -30,7 +30,7 @@ class SeatedPerson:
 
     @property
     def spec(self) -> AgentSpec:
-        """How it is asked; who sat there is said by the signals."""
+        """Spec of a seat that people hold; signals name who answered."""
         return AgentSpec("human", {"queue": True})
 
     def __reduce__(self) -> str:

@@ -28,7 +28,7 @@ FACTS = ("judged", "planted", "queries")
 
 
 class ScenarioCheck(NamedTuple):
-    """What a scenario that keeps its contract offers to a trainer."""
+    """Capabilities of a scenario that keeps its contract, for a trainer."""
 
     pays: tuple[str, ...]
     """Roles that earn something to learn from."""

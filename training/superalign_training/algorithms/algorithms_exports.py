@@ -1,4 +1,4 @@
-"""What the package exports; imported when something of it is asked for."""
+"""Exports of the package, imported on first use."""
 
 from superalign_training.algorithms.algorithm import Algorithm, Kind, LearnsFrom, OnStep
 from superalign_training.algorithms.updates.advantages import (

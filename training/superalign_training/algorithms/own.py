@@ -1,4 +1,4 @@
-"""How much a learner that improves itself plays: ``train.ROLE=own``."""
+"""Settings of a learner that improves itself: ``train.ROLE=own``."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal

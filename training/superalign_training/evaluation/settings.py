@@ -1,4 +1,4 @@
-"""How much is measured: of a run of rounds, and of a generation."""
+"""Settings of evaluation: of a run of rounds, and of a generation."""
 
 from typing import Annotated, Self
 
@@ -16,7 +16,7 @@ from superalign_training.sections import Count, Plural, Section
 
 
 class GoldFit(FitSettings):
-    """How a copy of a fresh model is taught gold answers, to see what it is capable of."""
+    """Settings of the gold-answer fit that measures the capacity of a fresh model."""
 
     steps: Count = 48
     """Optimiser steps."""

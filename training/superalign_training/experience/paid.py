@@ -1,4 +1,4 @@
-"""What a learner that improves itself learns from: its own turns, with their settled pay."""
+"""Turns with settled pay, the experience of a learner that improves itself."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What the package exports; imported when something of it is asked for."""
+"""Exports of the package, imported on first use."""
 
 from superalign_agents.adapters import SharedBase
 from superalign_training.policy.adapter import Lora, shared_base

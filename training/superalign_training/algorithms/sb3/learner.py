@@ -216,7 +216,7 @@ class _Turns(NamedTuple):
 
 
 class _Spaces(gymnasium.Env[NDArray[np.float32], np.int64]):
-    """What SB3 asks of an environment before it is trained: its spaces."""
+    """Environment that only has spaces, as SB3 needs one before training."""
 
     def __init__(self, size: int, choices: int) -> None:
         self.observation_space = spaces.Box(-LIMIT, LIMIT, (size,), dtype=np.float32)

@@ -41,7 +41,7 @@ declare("train/epochs", "Passes over a rollout")
 
 
 class Rollout(NamedTuple):
-    """What one step learns from. Shapes: B rows, C positions of the longest completion."""
+    """Batch of one PPO step. Shapes: B rows, C positions of the longest completion."""
 
     before: OldLogprobs
     """Old log-probs and values."""

@@ -1,4 +1,4 @@
-"""What people's answers are worth as pay, and how many are needed.
+"""Value of people's answers as pay, by their number, with controls.
 
 A learner (rung 3 of the micro ladder) answers requests of one act. People label b % of the
 episodes that it learns from, by the product's own practice. Measured is the share of held-out
@@ -43,7 +43,7 @@ from superalign_training.experiments.human_pay.flawed_critic import (
 )
 from superalign_training.experiments.human_pay.report import SHARES, picture, reduce
 from superalign_training.experiments.human_pay.teaching import (
-    Labelled,
+    LabelledRun,
     by_pay,
     by_rejection,
     by_writing,
@@ -90,13 +90,13 @@ def cell(params: Params, seed: int, bench: Bench) -> Values:
             params=plain,
             seed=seed,
         )
-        labelled = Labelled.of(folder)
+        labelled = LabelledRun.of(folder)
     found = _taught(params, seed, bench.folder / "run", bench, labelled)
     return found if labelled is None else found | {"labels": float(len(labelled.labels))}
 
 
 def _taught(
-    params: Params, seed: int, folder: Path, bench: Bench, labelled: Labelled | None
+    params: Params, seed: int, folder: Path, bench: Bench, labelled: LabelledRun | None
 ) -> dict[str, float]:
     """Run all stages in a folder, or go on with them, and measure the learner."""
     settings = settings_of(params, seed, folder)
@@ -124,7 +124,9 @@ def _taught(
         return _rates(probe(agent, "test")) | counts
 
 
-def _plan(params: Params, settings: Settings, labelled: Labelled | None) -> list[Planned]:
+def _plan(
+    params: Params, settings: Settings, labelled: LabelledRun | None
+) -> list[Planned]:
     """Return the stages: a round of teaching, vetoes, and more rounds."""
     teach = {"pay": by_pay, "rejection": by_rejection, "written": by_writing}
     do: Callable[..., Outcome] = partial(

@@ -29,7 +29,7 @@ from superalign_training.settings import Settings
 SEAT = "learner_0"
 
 
-class Labelled(NamedTuple):
+class LabelledRun(NamedTuple):
     """What people were asked about in a run, and what they said."""
 
     episodes: list[Episode]
@@ -37,7 +37,7 @@ class Labelled(NamedTuple):
     labels: list[float]
 
     @classmethod
-    def of(cls, folder: Path) -> "Labelled":
+    def of(cls, folder: Path) -> "LabelledRun":
         """Read it from the record of a finished run."""
         with Run.open(folder, readonly=True) as run:
             said = standing(run.signals.read(kind="label"))
@@ -49,7 +49,7 @@ def _scenario(settings: Settings) -> Scenario[Any]:
 
 
 def by_pay(
-    bench: Bench, settings: Settings, params: Params, labelled: Labelled | None
+    bench: Bench, settings: Settings, params: Params, labelled: LabelledRun | None
 ) -> Outcome:
     """Let the learner practise; see `superalign_training.loop.practice`."""
     policy = policy_of(bench, "learner", settings)
@@ -91,7 +91,7 @@ def _permuting(bench: Bench, labels: Sequence[float]) -> Shaping:
 
 
 def by_rejection(
-    bench: Bench, settings: Settings, params: Params, labelled: Labelled | None
+    bench: Bench, settings: Settings, params: Params, labelled: LabelledRun | None
 ) -> Outcome:
     """Imitate the answers that people called good."""
     assert labelled is not None
@@ -106,7 +106,7 @@ def by_rejection(
 
 
 def by_writing(
-    bench: Bench, settings: Settings, params: Params, labelled: Labelled | None
+    bench: Bench, settings: Settings, params: Params, labelled: LabelledRun | None
 ) -> Outcome:
     """Imitate what people write to the requests that were labelled."""
     assert labelled is not None
