@@ -1,6 +1,7 @@
 """People's answers pay: at once, late, and as a veto; nothing else changes with them."""
 
 import io
+import shutil
 import threading
 import time
 from functools import partial
@@ -25,6 +26,7 @@ from superalign_training.loop.residents import Residents
 from superalign_training.loop.seats import require_lineup
 from superalign_training.loop.stages.annotate import annotate
 from superalign_training.loop.stages.improve import improve
+from superalign_training.loop.supervisors import hearing
 from superalign_training.loop.supervisors.candidates import askable
 from superalign_training.loop.supervisors.hearing import unbroken
 from superalign_training.settings import read_settings
@@ -449,6 +451,56 @@ def test_who_was_interrupted_while_waiting_asks_nothing_again(speaking, tmp_path
     assert weights(end) == weights(whole), (
         "what was said before the stop was heard after it"
     )
+
+
+def test_what_a_kill_leaves_while_people_are_waited_for_ends_as_if_nothing_had_been(
+    speaking, tmp_path, monkeypatch
+):
+    """A copy of the folder is what a kill at that moment leaves on the disk."""
+    monkeypatch.setattr(hearing, "POLL_SECONDS", 0.0)
+    path = tmp_path / "run"
+    chosen = settings(
+        speaking, budget=0.5, people={"kinds": {"label": 1, "veto": 1}, "mode": "wait"}
+    )
+    scenario = stage_scenario(chosen, split="train")
+
+    def answer(folder, limit=None):
+        person = SimulatedAnnotator("ann", accuracy=0.8)
+        with Run.open(folder, beside=True) as run:
+            run.annotators.enroll("ann")
+            work_off(
+                run.questions,
+                person,
+                episode_of=run.episode,
+                scenario=scenario,
+                limit=limit,
+            )
+
+    class Person(Silent):
+        """Answers in steps, and keeps what lies on the disk after each."""
+
+        def __init__(self, folder, limits=()):
+            self.folder, self.limits, self.kept = folder, limits, []
+
+        def wait(self, reason):
+            for limit in self.limits:
+                answer(self.folder, limit)
+                kept = tmp_path / f"kept-{len(self.kept)}"
+                self.kept.append(shutil.copytree(self.folder, kept))
+            answer(self.folder)
+
+    first = Person(path, (0, 1, None))
+    go(path, chosen, watcher=first)
+    with Run.open(path, readonly=True) as run:
+        questions, said = run.questions.all(), standing(run.signals.read())
+    assert len(said) == len({signal.question for signal in said}) == len(questions)
+    begun = []
+    for kept in first.kept:
+        with Run.open(kept, beside=True) as run:
+            begun.append(len(run.signals.read()))
+        go(kept, chosen, watcher=Person(kept))
+        assert outcome(kept) == outcome(path)
+    assert begun[:2] == [0, 1] and begun[2] > 1 and len(begun) == 6
 
 
 def test_what_can_be_asked_are_judged_turns_of_who_learns_and_pairs_of_them(
