@@ -129,12 +129,13 @@ def left_out(settings: Settings) -> list[str]:
             f"discover and conform are left out: nobody judges what the {settings.raised} "
             f"says in the variant plain of {parts.scenario}"
         )
+    people = ", labels and vetoes included" if settings.budget else ""
     for role in settings.learning:
         if settings.own(role):
             lines.append(
                 f"late answers and lessons do not reach the {role} "
                 f"({_name(settings.reference(role))}): it improves itself by what its plays "
-                "are paid at once"
+                f"are paid at once{people}"
             )
     return [*lines, *league_lines(settings, parts), *alarms_off(settings, parts)]
 
