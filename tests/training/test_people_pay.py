@@ -21,6 +21,7 @@ from superalign_training.loop import practice
 from superalign_training.loop.cast import first_policies, lineup_of
 from superalign_training.loop.chain import Heard, first_chain
 from superalign_training.loop.driver import Interrupted, Outcome, Planned, drive
+from superalign_training.loop.plans import left_out
 from superalign_training.loop.playing import play, stage_scenario
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.seats import require_lineup
@@ -328,7 +329,47 @@ def test_what_cannot_be_weighed_moves_nothing_and_is_counted(
     chain = go(tmp_path / "run", chosen, 2, between=forbid)
     assert weights(chain) == weights(silent)
     assert found(tmp_path / "run", "people.late") == 0
+    lessons = found(tmp_path / "run", "people.late_lessons")
+    assert found(tmp_path / "run", "people.late_stored") == lessons > 0
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        events = [h.event.evidence for h in run.events.read(kind="people.stored")]
+    assert sum(event["answers"] for event in events) == lessons
+    assert {event["role"] for event in events} == {"learner"}
+    assert all("it learns by pay alone; set supervise={}" in e["reason"] for e in events)
+
+
+def test_answers_too_late_to_pay_are_lessons_where_a_stage_supervises(speaking, tmp_path):
+    def forbid(run):
+        run.signals.append(
+            [Signal("veto", *place, "ann", 0.0) for place in answers_of(run)[:3]]
+        )
+
+    chosen = settings(speaking, people={"staleness": 0}, supervise={"cases": 2})
+    go(tmp_path / "run", chosen, 2, between=forbid)
     assert found(tmp_path / "run", "people.late_lessons") > 0
+    assert found(tmp_path / "run", "people.late_stored") == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "role", "reason"),
+    [
+        ({}, "learner", "set supervise={} to teach them as examples"),
+        ({"supervise": {}}, "learner", ""),
+        ({"train": {"critic": ["sft", "ppo"]}}, "critic", ""),
+        ({"train": {"critic": "ppo"}}, "critic", "it learns by pay alone"),
+        ({"train": {"attacker": ["sft", "ppo"]}}, "attacker", "it learns by pay alone"),
+        ({"lineup": {"learner": "sb3"}, "train": {"learner": "sb3-ppo"}}, "learner", ""),
+    ],
+)
+def test_the_plan_says_who_learns_nothing_from_answers_that_cannot_pay(more, role, reason):
+    asked = {"budget": 0.1, "people": {"mode": "continue"}}
+    lineup = {**dict.fromkeys(ROLES, "micro/1"), **more.get("lineup", {})}
+    chosen = read_settings({**more, "lineup": lineup, **asked})
+    lines = [line for line in left_out(chosen) if "are stored" in line]
+    said = " ".join(line for line in lines if f"the {role} (" in line)
+    assert (reason in said) if reason else not said
+    silent = read_settings({**more, "lineup": lineup, "budget": 0.1})
+    assert not [line for line in left_out(silent) if "are stored" in line]
 
 
 def test_answers_that_a_stage_has_no_room_for_are_kept_for_the_next(speaking, tmp_path):
