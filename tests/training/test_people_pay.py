@@ -587,6 +587,24 @@ def test_people_are_asked_about_training_alone(speaking, tmp_path):
         assert len(asked) == 4 and run.count() == 8
 
 
+def test_algorithms_of_one_stage_ask_about_episodes_of_their_own(speaking, tmp_path):
+    first = {"id": "reinforce", "steps": 1, "batch_size": 4, "learning_rate": 1e-1}
+    second = {"id": "grpo", "steps": 1, "batch_size": 4, "num_generations": 2}
+    people = {**LABELS, "evaluation_share": 0.0}
+    chosen = settings(speaking, budget=1.0, people=people)
+    chosen = read_settings(
+        {**chosen.model_dump(mode="json"), "train": {"learner": [first, second]}}
+    )
+    go(tmp_path / "run", chosen)
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        assert run.count() == 4 + 2 * 4
+        asked = [(q.kind, q.episode, q.turn) for q in run.questions.all()]
+        said = [(s.source, s.kind, s.episode, s.turn) for s in run.signals.read()]
+    assert len(asked) == len(set(asked)) == 12
+    assert len(said) == len(set(said)) == 12
+    assert found(tmp_path / "run", "people.asked") == 12
+
+
 def test_all_three_kinds_are_asked_within_one_budget(speaking, tmp_path):
     people = {"kinds": {"label": 2, "preference": 1, "veto": 1}, "evaluation_share": 0.0}
     chosen = settings(speaking, budget=0.5, people=people, options={"refine": 1})

@@ -47,6 +47,15 @@ class Drill(NamedTuple):
     """Name of the episodes within the stage."""
 
 
+def numbered(part: str, place: int) -> str:
+    """Return the name of the episodes of the n-th algorithm of a stage, from 0.
+
+    Of one name they would be the same cases with the same seeds: people would be asked about
+    a turn twice, and what was said by other weights could not be stored under it.
+    """
+    return f"{part}-{place + 1}" if place else part
+
+
 class Practised(NamedTuple):
     """What practice leaves."""
 
@@ -239,13 +248,14 @@ def practise_all(
 ) -> Practised:
     """Improve a policy in place by one algorithm after the other; a learner improves itself."""
     done = Practised(bench.chain, {})
-    for algorithm in algorithms:
+    for place, algorithm in enumerate(algorithms):
+        own = drill._replace(part=numbered(drill.part, place))
         if isinstance(policy, OwnPolicy):
             assert isinstance(algorithm, Own)
-            new = _improve_itself(bench, settings, done.chain, policy, drill, algorithm)
+            new = _improve_itself(bench, settings, done.chain, policy, own, algorithm)
         else:
             assert not isinstance(algorithm, Own)
-            new = practise(bench, settings, done.chain, policy, drill, algorithm)
+            new = practise(bench, settings, done.chain, policy, own, algorithm)
         numbers, metrics = done.numbers | new.numbers, done.metrics + new.metrics
         done = Practised(new.chain, numbers, metrics)
     return done
