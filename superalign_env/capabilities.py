@@ -44,6 +44,10 @@ def opinions_of(scenario: Scenario[Any]) -> tuple[str, ...]:
 
     A scenario may have an attribute ``opinions``. A person's label of the turn may replace
     these parts (`superalign_env.rewards.HumanPay`); in red-team it is ``("critic",)``.
+
+    A label replaces what the author of the labelled turn is paid at that turn. So an opinion
+    is paid at a turn of the seat that earns it, and for an opinion of an answer at that
+    answer (``Reward(turn=…)``), however late it is given.
     """
     found: tuple[str, ...] = getattr(scenario, "opinions", ())
     return found

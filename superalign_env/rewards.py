@@ -81,7 +81,8 @@ def settle(
 
     * A label pays the author of the turn 2·label − 1, so that a shrug (0.5) pays nothing.
       Several labels of one turn are averaged. `HumanPay.use` says what becomes of the
-      opinions about that turn.
+      opinions that its author is paid for at that turn; what is paid to others, or at another
+      turn, stays.
     * A critic whose verdict was about a labelled turn gets 1 − 2·(score − label)², the Brier
       score.
     * A preference pays the turn that is preferred +1 and the other −1. A turn that was in
@@ -107,7 +108,8 @@ def settle(
         pay[seat, turn] = pay.get((seat, turn), 0.0) + value
 
     for reward in parts:
-        kept = _kept(reward, statements, rules) if rules.opinions else reward
+        own = authors is None or authors.get(reward.turn) == reward.seat
+        kept = _kept(reward, statements, rules, own=own) if rules.opinions else reward
         value = None if kept is None else paid(kept, weights)
         if value is not None:
             earn(reward.seat, reward.turn, value)
@@ -123,11 +125,20 @@ def settle(
     return pay
 
 
-def _kept(reward: Reward, statements: "_Statements", rules: HumanPay) -> Reward | None:
-    """Return what is paid of a part: less where a label stands in the place of an opinion."""
+def _kept(
+    reward: Reward, statements: "_Statements", rules: HumanPay, *, own: bool
+) -> Reward | None:
+    """Return what is paid of a part: less where a label stands in the place of an opinion.
+
+    Args:
+        reward: the part.
+        statements: what people said.
+        rules: how it is paid.
+        own: whether the part is paid to the author of its turn, whom alone a label pays.
+    """
     if reward.part not in rules.opinions or rules.use == "add":
         return reward
-    if reward.turn in statements.labels:
+    if own and reward.turn in statements.labels:
         return None
     if rules.use == "debias" and rules.correction is not None:
         return rules.correction.apply(reward)

@@ -98,6 +98,7 @@ def check_declared(
             with calling(f"in case {case} of {name}"):
                 episode = _play(rules, EpisodeKey(run=23, case=case))
             _check_facts(episode, facts, name)
+            _check_opinions(episode, opinions_of(rules), name)
             _check_winner(rules, episode)
             seen |= {fact for fact in FACTS if getattr(episode, fact)}
             played += 1
@@ -166,6 +167,21 @@ def _play(scenario: Scenario[Any], key: EpisodeKey) -> Episode:
     while not game.over and len(game.utterances) < 200:
         game.step([Reply(picked(view)) for view in game.views()])
     return game.episode()
+
+
+def _check_opinions(episode: Episode, opinions: Sequence[str], place: str) -> None:
+    """Check that opinions are paid where a label can replace them."""
+    said = {u.turn: u.seat for u in episode.utterances}
+    for reward in episode.rewards:
+        if reward.part not in opinions:
+            continue
+        author = said.get(reward.turn, "nobody")
+        require(
+            author == reward.seat,
+            f"{place} pays {reward.seat} the opinion {reward.part!r} at turn {reward.turn}, "
+            f"which {author} said: a person's label of what {reward.seat} said would not "
+            f"replace it; name the turn that it is about, Reward(…, turn=…)",
+        )
 
 
 def _check_facts(episode: Episode, facts: Mapping[str, str], place: str) -> None:
