@@ -19,6 +19,7 @@ from superalign_env.errors import ProtocolError, hint, nearest
 from superalign_env.game import Game
 from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario
+from superalign_env.rewards import in_range
 from superalign_env.testing.calling import calling, require, require_kind
 from superalign_env.testing.members import picked
 from superalign_env.types import Episode, EpisodeKey, Judged, Query, Reply, role_of
@@ -170,7 +171,7 @@ def _play(scenario: Scenario[Any], key: EpisodeKey) -> Episode:
 
 
 def _check_opinions(episode: Episode, opinions: Sequence[str], place: str) -> None:
-    """Check that opinions are paid where a label can replace them."""
+    """Check that opinions are paid where a label can replace them, and stand for scores."""
     said = {u.turn: u.seat for u in episode.utterances}
     for reward in episode.rewards:
         if reward.part not in opinions:
@@ -181,6 +182,12 @@ def _check_opinions(episode: Episode, opinions: Sequence[str], place: str) -> No
             f"{place} pays {reward.seat} the opinion {reward.part!r} at turn {reward.turn}, "
             f"which {author} said: a person's label of what {reward.seat} said would not "
             f"replace it; name the turn that it is about, Reward(…, turn=…)",
+        )
+        require(
+            in_range(reward),
+            f"{place} pays {reward.seat} {reward.value:g} by the opinion {reward.part!r}; an "
+            "opinion of pay v stands for the score (v + 1) / 2, so it lies between −1 and 1: "
+            f"scale it there, and let weights make it large ({reward.part!r}: 5.0)",
         )
 
 

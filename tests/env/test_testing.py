@@ -652,6 +652,13 @@ def test_opinions_that_labels_cannot_replace_are_found(relay):
         ProtocolError, match=r"opinion 'praise' at turn 2, which judge_1 said"
     ):
         check_scenario(praising(relay, turn=1))
+    for value in (1.5, -1.5):
+        with pytest.raises(
+            ProtocolError, match=r"stands for the score .* −1 and 1: scale it"
+        ):
+            check_scenario(praising(relay, value=value))
+    for edge in (1.0, -1.0):
+        check_scenario(praising(relay, value=edge))
 
 
 def judging(said, **fields):

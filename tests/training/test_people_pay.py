@@ -142,6 +142,27 @@ def test_ways_to_use_labels_lead_elsewhere(speaking, tmp_path):
     assert len(ends) == 3
 
 
+def test_opinions_that_debias_cuts_off_are_counted(speaking, tmp_path, monkeypatch):
+    people = {**LABELS, "label_use": "debias"}
+    chosen = settings(speaking, budget=0.5, people=people)
+    go(tmp_path / "run", chosen)
+    assert found(tmp_path / "run", "people.asked") > 0
+    assert found(tmp_path / "run", "people.clipped") == 0
+    # As of a scenario that pays more than its contract allows.
+    monkeypatch.setattr(hearing, "in_range", lambda reward: reward.value < 0.0)
+    go(tmp_path / "large", chosen)
+    with Run.open(tmp_path / "large", readonly=True) as run:
+        large = sum(
+            reward.part == "critic" and reward.value >= 0.0
+            for episode in run.episodes()
+            for reward in episode.rewards
+        )
+    assert found(tmp_path / "large", "people.clipped") == large > 0
+    added = settings(speaking, budget=0.5, people=LABELS)
+    go(tmp_path / "override", added)
+    assert found(tmp_path / "override", "people.clipped") == 0
+
+
 def test_fractions_of_a_question_carry_over_from_batch_to_batch_and_stage_to_stage(
     speaking, tmp_path
 ):
