@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Agent
 from superalign_env.types import Metric, Role
-from superalign_training.league.members import load, members
+from superalign_training.league.opponents import load, members
 from superalign_training.loop.archive import searcher
 from superalign_training.loop.cast import agent_of, recorded_agent, shelf_of, speaker_of
 from superalign_training.loop.driver import Bench
