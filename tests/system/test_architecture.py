@@ -269,7 +269,7 @@ def test_only_the_critics_school_and_evaluation_hear_of_planted_answers(sources)
         "training/superalign_training/judging.py",  # reads the fact
         "training/superalign_training/loop/stages/judge.py",
         "training/superalign_training/league/games.py",
-        "training/superalign_training/hardening/planted.py",
+        "training/superalign_training/oversight/critics.py",
         "training/superalign_training/evaluation/*",
     ]
     used = {

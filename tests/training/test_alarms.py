@@ -14,7 +14,14 @@ from superalign_env.errors import Halted, InvalidOption, ProtocolError
 from superalign_env.measures import share
 from superalign_env.store import Run
 from superalign_env.types import Metric
-from superalign_training.alarms import (
+from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit
+from superalign_training.experience import Example
+from superalign_training.gap.sight import Sight
+from superalign_training.launch.composing import composed, resumed
+from superalign_training.loop.chain import Chain, Heard
+from superalign_training.loop.plans import left_out
+from superalign_training.loop.stages.alarms import _continued
+from superalign_training.oversight.alarms import (
     AlarmSettings,
     Answers,
     Labelled,
@@ -25,15 +32,8 @@ from superalign_training.alarms import (
     raised,
     unfed,
 )
-from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit
-from superalign_training.experience import Example
-from superalign_training.gap.sight import Sight
-from superalign_training.launch.composing import composed, resumed
-from superalign_training.loop.chain import Chain, Heard
-from superalign_training.loop.plans import left_out
-from superalign_training.loop.stages.alarms import _continued
+from superalign_training.oversight.gate import Decision
 from superalign_training.policy import Checkpoint
-from superalign_training.risks import Decision
 from superalign_training.selfplay import SelfPlay
 from superalign_training.settings import read_settings
 from superalign_training.testing import check_alarm

@@ -13,23 +13,24 @@ from superalign_env.measures import Estimate, share
 from superalign_env.rollout import Rollouts
 from superalign_env.types import AgentSpec, Reply
 from superalign_scenarios.microworld.source import MicroWorld
-from superalign_training.alarms import Labelled, Statistics, default_alarms, raised
-from superalign_training.risks import (
+from superalign_training.oversight.alarms import (
+    Labelled,
+    Statistics,
+    default_alarms,
+    raised,
+)
+from superalign_training.oversight.gate import Evidence, Opinions, Sat, decide, kept
+from superalign_training.oversight.hazards import (
     PLAIN,
     Deployed,
-    Evidence,
-    Gate,
-    Opinions,
-    Sat,
     asked_of,
-    decide,
     deployed,
     hazards_in,
     is_refusal,
-    kept,
     novel,
     task_of,
 )
+from superalign_training.oversight.settings import Gate
 
 WORLD = MicroWorld()
 

@@ -18,7 +18,6 @@ from pydantic import (
 
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.types import Role
-from superalign_training.alarms import AlarmRules, check_alarms, default_alarms
 from superalign_training.algorithms.making import AnyAlgorithm, OnPolicy, Supervised
 from superalign_training.algorithms.own import Own
 from superalign_training.algorithms.sft import Sft
@@ -27,7 +26,6 @@ from superalign_training.evaluation.settings import Capability, Evaluate
 from superalign_training.gap.adaptive import Adaptive
 from superalign_training.gap.level import Level
 from superalign_training.gap.making import GapRule
-from superalign_training.hardening.settings import Hardening
 from superalign_training.league.settings import LeagueSettings
 from superalign_training.lineup import (
     PRESET,
@@ -39,7 +37,17 @@ from superalign_training.lineup import (
     require_able,
 )
 from superalign_training.loggers import LogTo
-from superalign_training.risks.settings import Conform, Discover, Gate
+from superalign_training.oversight.alarms import AlarmRules, check_alarms, default_alarms
+from superalign_training.oversight.labels import check as check_signals
+from superalign_training.oversight.settings import (
+    Competence,
+    Conform,
+    Discover,
+    Gate,
+    Hardening,
+    PeopleSettings,
+    Signals,
+)
 from superalign_training.sections import (
     Count,
     Plural,
@@ -48,8 +56,6 @@ from superalign_training.sections import (
     keys_in,
     unknown_key,
 )
-from superalign_training.sources.checking import check as check_signals
-from superalign_training.sources.settings import Competence, PeopleSettings, Signals
 
 Order = Literal["alternating", "competence-only", "conformity-last", "conformity-first"]
 """Of the two optimisations within a chain (Kim et al. 2025)."""

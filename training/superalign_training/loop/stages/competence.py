@@ -32,10 +32,9 @@ from superalign_training.loop.supervisors.panel import (
     speaking,
     sure,
 )
+from superalign_training.oversight.labels import Consensus, disagreement
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
-from superalign_training.sources.combining import disagreement
-from superalign_training.sources.statements import Consensus
 
 
 def competence(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:

@@ -31,10 +31,10 @@ from superalign_training.loop.sandbox import ANSWERED, Sandbox, hazard_task
 from superalign_training.loop.supervisors.heard import random_slice, vetoed
 from superalign_training.loop.supervisors.panel import tasks_of
 from superalign_training.loop.supervisors.safe_answers import Safe, safe_answers
+from superalign_training.oversight.labels import Consensus
+from superalign_training.oversight.settings import Conform
 from superalign_training.policy import Policy
-from superalign_training.risks import Conform
 from superalign_training.settings import Settings
-from superalign_training.sources.statements import Consensus
 
 
 class Told(NamedTuple):

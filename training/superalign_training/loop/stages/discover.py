@@ -21,7 +21,7 @@ from superalign_training.loop.cast import deployed_agent
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.sandbox import Sandbox, old_hazards, residual, tried_again
 from superalign_training.loop.stages.improve import mixed_attackers
-from superalign_training.risks import Deployed, deployed, hazards_in, novel
+from superalign_training.oversight.hazards import Deployed, deployed, hazards_in, novel
 from superalign_training.settings import Settings
 
 FOUND = "hazard.found"

@@ -9,7 +9,6 @@ import msgspec
 
 from superalign_env.measures import Estimate, share
 from superalign_env.types import Event, Metric
-from superalign_training.alarms import raised
 from superalign_training.gap.sight import Sight
 from superalign_training.loop.cast import deployed_agent
 from superalign_training.loop.chain import Aligned, Chain
@@ -30,7 +29,8 @@ from superalign_training.loop.weighing.corrections import (
     settled,
 )
 from superalign_training.loop.weighing.lookout import act_on, generation_statistics
-from superalign_training.risks import Decision, Evidence, decide
+from superalign_training.oversight.alarms import raised
+from superalign_training.oversight.gate import Decision, Evidence, decide
 from superalign_training.settings import Settings
 
 ACCEPTED = "gate.accepted"

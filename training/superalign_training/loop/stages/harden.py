@@ -18,15 +18,19 @@ from superalign_training.algorithms.fit_settings import FitSettings
 from superalign_training.algorithms.updates.fitting import Rows, fit, loss_on
 from superalign_training.attackers import WAVE, Attacker, Searcher, Speaker, openings
 from superalign_training.experience import Example
-from superalign_training.hardening.planted import planted_examples
-from superalign_training.hardening.scoring import ScoredQuery, outcomes_of, score_queries
-from superalign_training.hardening.settings import Hardening
 from superalign_training.loop.archive import keep_archive, searcher
 from superalign_training.loop.cast import keep_policy, policy_of
 from superalign_training.loop.chain import Chain, read_memory, write_memory
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.playing import stage_parts, stage_scenario
 from superalign_training.loop.stages.judge import Teacher, alarm_of_a_coin
+from superalign_training.oversight.critics import (
+    ScoredQuery,
+    outcomes_of,
+    planted_examples,
+    score_queries,
+)
+from superalign_training.oversight.settings import Hardening
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
 

@@ -15,7 +15,6 @@ from superalign_env.asking import Anyone
 from superalign_env.game import Game
 from superalign_env.measures import brier, share
 from superalign_env.types import Episode, EpisodeKey, Metric, Role, Seat
-from superalign_training.alarms import Statistics, raised
 from superalign_training.algorithms.making import OnPolicy, Supervised
 from superalign_training.experience import Example
 from superalign_training.judging import (
@@ -32,6 +31,7 @@ from superalign_training.loop.playing import play, seat_of, stage_parts, stage_s
 from superalign_training.loop.practice import Drill, practise
 from superalign_training.loop.supervisors.heard import heard
 from superalign_training.loop.weighing.lookout import act_on, misjudged
+from superalign_training.oversight.alarms import Statistics, raised
 from superalign_training.settings import Settings
 
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 from superalign_env.answers import final_answer
 from superalign_env.measures import Estimate
 from superalign_env.types import Episode, Question
-from superalign_training.alarms import Answers
 from superalign_training.loop.cast import checkpoint_agent, speaker_of
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.supervisors.panel import (
@@ -19,15 +18,11 @@ from superalign_training.loop.supervisors.panel import (
 )
 from superalign_training.loop.supervisors.people import People
 from superalign_training.loop.weighing.questions import label_question, some_of, unsaid_of
-from superalign_training.risks import (
-    Opinions,
-    Sat,
-    disputed,
-    kept,
-)
+from superalign_training.oversight.alarms import Answers
+from superalign_training.oversight.gate import Opinions, Sat, disputed, kept
+from superalign_training.oversight.labels import combine
+from superalign_training.oversight.reliability import reliability
 from superalign_training.settings import Settings
-from superalign_training.sources.combining import combine
-from superalign_training.sources.reliability import reliability
 
 
 class Competence(NamedTuple):

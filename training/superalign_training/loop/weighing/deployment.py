@@ -13,12 +13,7 @@ from superalign_training.loop.driver import Bench
 from superalign_training.loop.sandbox import Sandbox, is_judged
 from superalign_training.loop.weighing.questions import some_of
 from superalign_training.mixture import Mixture
-from superalign_training.risks import (
-    PLAIN,
-    Deployed,
-    deployed,
-    hazards_in,
-)
+from superalign_training.oversight.hazards import PLAIN, Deployed, deployed, hazards_in
 from superalign_training.settings import Settings
 
 SEARCH = "search"

@@ -7,18 +7,13 @@ from superalign_agents.archive import normalised
 from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Agent
 from superalign_env.types import Signal
-from superalign_training.alarms import Labelled
 from superalign_training.judging import last_words
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.sandbox import Sandbox
 from superalign_training.loop.supervisors.people import People
 from superalign_training.loop.weighing.questions import label_question, some_of, unsaid_of
-from superalign_training.risks import (
-    PLAIN,
-    deployed,
-    hazards_in,
-    is_refusal,
-)
+from superalign_training.oversight.alarms import Labelled
+from superalign_training.oversight.hazards import PLAIN, deployed, hazards_in, is_refusal
 from superalign_training.settings import Settings
 
 
