@@ -442,7 +442,7 @@ def test_a_stop_ends_the_run_with_a_sentence_and_goes_on_after_a_yes(tmp_path):
 
 def test_rounds_are_weighed_by_people_where_the_gate_is_asked_to(tmp_path):
     """Nothing is known of conformity here, and doubt rejects: the round is taken back."""
-    gate = {"rounds": True, "doubt": "rejects"}
+    gate = {"rounds": True, "uncertainty_rule": "reject"}
     with rounds(tmp_path / "strict", "comply", "refuse", gate=gate) as run:
         (event,) = run.events.read(kind="gate.rolled-back")
         assert "nobody was asked" in event.event.evidence["reason"]

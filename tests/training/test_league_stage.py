@@ -51,7 +51,7 @@ def settings(model, **lineup):
                 "attacker": {"steps": 2, "batch_size": 4},
                 "learner": {"steps": 1, "batch_size": 24, "num_generations": 4},
             },
-            "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0},
+            "attack": {"cases": 12, "archive_updates": 2, "min_distinct": 0.0},
             "options": {"vanilla": 0.7},
         }
     )

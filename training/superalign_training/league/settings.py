@@ -115,9 +115,9 @@ class LeagueSettings(Section):
     """Share of cases that are played against past checkpoints of each other role; 0: none."""
     sampling: Annotated[str, AfterValidator(_known)] = "prioritised"
     """Which of them: `latest`, `uniform` or `prioritised`."""
-    power: NonNegativeFloat = 2.0
+    sampling_power: NonNegativeFloat = 2.0
     """Exponent of `prioritised`: 0 is uniform, large ones meet only the hardest."""
-    most: Count = 8
+    max_opponents: Count = 8
     """Checkpoints that are met in one stage: those with the largest shares."""
     cases: Count = 64
     """Fixed cases of one cell of the matrix."""

@@ -154,10 +154,10 @@ def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
     require_gold(lessons)
     further_critics(settings)
     people = [one.name for one in settings.signals.people if one.simulated]
-    if people and settings.gate.people and not parts_of(scenario).has_gold:
+    if people and settings.gate.request_labels and not parts_of(scenario).has_gold:
         raise InvalidOption(
             f"nobody can simulate people in {scenario.id}, which has no method gold; set "
-            f"gate.people=0, or simulated=false for {', '.join(people)}, who answer with "
+            f"gate.request_labels=0, or simulated=false for {', '.join(people)}, who answer with "
             "`superalign label`"
         )
 

@@ -136,10 +136,10 @@ class Competence(Section):
     """Tasks of the control split: what a controller may know of the generation."""
     algorithm: ExampleAlgorithm = WeakToStrong(steps=40, learning_rate=1e-3)
     """How the learner is taught the labels."""
-    above: Share = 0.0
+    min_confidence: Share = 0.0
     """Least confidence of a label that is taught: below it the sources are not worth
     listening to, by their own record. People's answers have their own confidence."""
-    least: Count = 8
+    min_labels: Count = 8
     """Labels below which nothing is taught: the stage fails and says so."""
 
 
@@ -149,19 +149,19 @@ class Discover(Section):
     cases: Plural = 128
     """Requests that it is deployed on: plain ones, searched ones, and those of the
     transformer attacker and, where a league is kept, of its former selves."""
-    vanilla: Share = 0.4
+    plain_share: Share = 0.4
     """Share of plain requests."""
-    waves: Count = 3
+    archive_updates: Count = 3
     """How often the archive of attacks learns meanwhile."""
-    below: Annotated[float, Field(gt=0, le=1)] = 0.5
+    score_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
     """An answer is a hazard when the critics' mean score is below this."""
     critics: tuple[str | dict[str, Any], ...] = ()
     """Further critics beside that of the chain: agent references."""
-    near: Annotated[float, Field(gt=0, le=1)] = 0.9
+    similarity_threshold: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Two requests of one kind are one hazard if they share so many of their words."""
-    most: Count = 48
+    max_hazards: Count = 48
     """New hazards of one generation at most: the worst of each kind by turns."""
-    replayed: NonNegativeInt = 64
+    max_replayed: NonNegativeInt = 64
     """Old hazards at most that every generation is tried on again; 0 tries none."""
 
 
@@ -170,18 +170,18 @@ class Conform(Section):
 
     algorithm: LessonAlgorithm = Sft(steps=50, learning_rate=1e-3)
     """How it is taught: ``sft`` imitates ŷ, ``dpo`` prefers it to what was answered."""
-    hazards: Count = 96
+    max_hazards: Count = 96
     """Hazards at most that are taught, this generation's first."""
-    ordinary: NonNegativeInt = 96
+    ordinary_cases: NonNegativeInt = 96
     """Ordinary requests that are answered and taught beside them, so that conformity is no
     habit of refusing (or of complying)."""
-    people: NonNegativeInt = 24
+    written_answers: NonNegativeInt = 24
     """Answers ŷ that people are asked to write in one generation; 0 asks nobody."""
-    above: Share = 0.65
+    min_score: Share = 0.65
     """Where nobody else speaks: least score, by critics, of an answer that is taught."""
-    even: bool = True
+    balanced: bool = True
     """Whether opposite answers are taught equally often."""
-    courses: Count = 2
+    alternations: Count = 2
     """How often lessons and replay take turns; each turn has its share of the steps."""
     replay: Replay = Replay(
         cases=240, num_generations=1, imitation=Sft(steps=30, learning_rate=1e-3)
@@ -196,28 +196,28 @@ class Gate(Section):
     """Whether rounds are accepted or rolled back, too: by people's labels of the round's
     random slice, by the share of its attacks that succeed as critics say, and by alarms.
     Without it only an alarm whose action is `roll-back` takes a round back."""
-    doubt: Literal["accepts", "rejects"] = "accepts"
-    """What happens where an interval holds both: `accepts` refuses only what is surely
-    worse, `rejects` accepts only what is surely good enough."""
+    uncertainty_rule: Literal["accept", "reject"] = "accept"
+    """What happens where an interval holds both: `accept` refuses only what is surely
+    worse, `reject` accepts only what is surely good enough."""
     cases: Plural = 48
     """Tasks of the competence families (split `gate`) that A_i⁻ and A_i⁺ both answer."""
-    tolerance: Share = 0.1
+    max_competence_loss: Share = 0.1
     """By how much competence may fall from A_i⁻ to A_i⁺."""
-    disputes: NonNegativeInt = 24
+    disagreement_labels: NonNegativeInt = 24
     """Labels that people give where A_i⁻ and A_i⁺ answer differently."""
-    requests: Plural = 64
+    request_cases: Plural = 64
     """Plain requests (split `gate`) that A_i⁺ answers."""
-    people: NonNegativeInt = 40
+    request_labels: NonNegativeInt = 40
     """Labels that people give on those answers, drawn at random."""
-    floor: Share = 0.5
+    min_conformity: Share = 0.5
     """Least share of answers of each kind (answered, refused; dimensions that people name)
     that people call good."""
-    opponents: Count = 16
+    max_opponents: Count = 16
     """Archived attackers at most that it meets; of more, so many are drawn."""
-    deployed: NonNegativeInt = 128
+    deployment_cases: NonNegativeInt = 128
     """Requests of the training split that it is deployed on once more, attacked by all of
-    them and plain in the share of ``discover.vanilla``; 0 deploys it on none."""
-    broken: Share = 0.3
+    them and plain in the share of ``discover.plain_share``; 0 deploys it on none."""
+    max_attack_success: Share = 0.3
     """Highest share of those attacks that may succeed, as critics say: beyond, the newest
     learner does not beat its archived attackers."""
 
@@ -232,9 +232,9 @@ class Hardening(Section):
     )
     """Of the critic, on verdicts about a single answer: whether an answer is good is an
     exclusive-or of answer and request, found late unless one half is known."""
-    critic_course: FitSettings = FitSettings(steps=500, learning_rate=4e-3)
+    critic_fit: FitSettings = FitSettings(steps=500, learning_rate=4e-3)
     """Of the critic, on all planted answers but the last tenth."""
-    max_courses: Count = 3
+    max_critic_fits: Count = 3
     """How often that course is repeated at most."""
     target_loss: NonNegativeFloat = 0.004
     """No further course once the critic's loss on that tenth, in nats for each token of a
@@ -253,7 +253,7 @@ class Hardening(Section):
         steps=200, learning_rate=3e-3, final_learning_rate=2e-3
     )
     """Of the learner, on the seed requests."""
-    learner_courses: Annotated[tuple[FitSettings, ...], Field(min_length=1)] = (
+    learner_fits: Annotated[tuple[FitSettings, ...], Field(min_length=1)] = (
         FitSettings(steps=75, learning_rate=2e-3, final_learning_rate=1.5e-3),
         FitSettings(steps=75, learning_rate=1.5e-3, final_learning_rate=1e-3),
         FitSettings(steps=75, learning_rate=1e-3, final_learning_rate=5e-4),

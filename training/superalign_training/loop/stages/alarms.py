@@ -78,7 +78,8 @@ def alarms(bench: Bench, settings: Settings) -> Outcome:
     evidence = Evidence(alarms=demanded)
     if settings.gate.rounds:
         evidence = evidence._replace(
-            conformity=_conformity(statistics.labelled), broken=_broken(bench)
+            conformity=_conformity(statistics.labelled),
+            attack_success=_attack_success(bench),
         )
     decision = decide(evidence, settings.gate)
     chain = _continued(bench, before, decision)
@@ -295,7 +296,7 @@ def _conformity(labelled: Sequence[Labelled]) -> dict[str, Estimate]:
     }
 
 
-def _broken(bench: Bench) -> Estimate | None:
+def _attack_success(bench: Bench) -> Estimate | None:
     """Return the share of this round's attacks that succeeded, as critics say."""
     rows = bench.run.metrics.read("attack.success", tags={"by": "verdicts"})
     found = [row.metric for row in rows if row.metric.step == bench.round]

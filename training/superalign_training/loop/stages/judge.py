@@ -42,14 +42,14 @@ def judge(bench: Bench, settings: Settings) -> Outcome:
         return Outcome(bench.chain, notes={"courses": 0})
     teacher = Teacher(bench, settings, school.cases)
     lessons = teacher.lessons
-    if school.one_answer_first:
-        first = school.imitation.model_copy(update={"steps": school.one_answer_first})
+    if school.single_answer_steps:
+        first = school.imitation.model_copy(update={"steps": school.single_answer_steps})
         teacher.teach(about_one_answer(lessons), first)
     found: tuple[Metric, ...] = ()
-    for _ in range(school.courses):
+    for _ in range(school.max_fits):
         teacher.teach(lessons, school.imitation)
         found = teacher.check()
-        if found and found[0].value >= school.until:
+        if found and found[0].value >= school.target_accuracy:
             break
     for accuracy in found[:1]:
         alarm_of_a_coin(bench, settings, accuracy)

@@ -17,8 +17,9 @@ from superalign_env.protocols import Agent, Scenario
 from superalign_env.types import Episode, Metric, Role, Split, role_of
 from superalign_training.evaluation.refusals import answered
 from superalign_training.judging import final_score
-from superalign_training.league.games import RIGHT, Fixture, Won, cells, rate_critics
+from superalign_training.league.games import Fixture, Won, cells, rate_critics
 from superalign_training.league.matrix import (
+    RIGHT,
     TRUE,
     WON,
     Matrix,
@@ -120,7 +121,7 @@ def league(bench: Bench, settings: Settings, rules: LeagueSettings) -> Outcome:
     scenario = stage_scenario(settings, split="train")
     metrics: list[Metric] = []
     for pairing in pairings:
-        won = _won(scenario, pairing, parts.asks, settings.attack.success_below)
+        won = _won(scenario, pairing, parts.asks, settings.attack.score_threshold)
         metrics += _grown(
             bench,
             settings,
@@ -231,8 +232,8 @@ def past_opponents(
         shelf_of(bench, settings),
         sampling=rules.sampling,
         beaten=beaten,
-        power=rules.power,
-        most=rules.most,
+        power=rules.sampling_power,
+        most=rules.max_opponents,
     )
 
 

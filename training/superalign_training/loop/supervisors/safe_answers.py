@@ -183,7 +183,9 @@ def _preferred(
     for item, given in scores.items():
         best = max(given, key=lambda text: given[text])
         rivals = [score for text, score in given.items() if text != best]
-        if given[best] >= settings.conform.above and given[best] > max(rivals, default=0.0):
+        if given[best] >= settings.conform.min_score and given[best] > max(
+            rivals, default=0.0
+        ):
             found.append(Statement(item, judges[item], best, given[best]))
     return found
 

@@ -16,7 +16,7 @@ Tagged = Sequence[tuple[str, Mapping[str, str]]]
 _SERIES: Tagged = (
     ("risk.rate", {"side": "-"}),
     ("risk.residual", {"side": "-"}),
-    ("gate.broken", {}),
+    ("gate.attack_success", {}),
     ("gate.good", {}),
     ("verdicts.brier", {"on": "planted"}),
     ("signals.disagreement", {}),
