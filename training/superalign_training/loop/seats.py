@@ -12,8 +12,8 @@ from superalign_env.rewards import HUMAN
 from superalign_env.seeding import generator
 from superalign_env.types import Role, Split, role_of
 from superalign_training.evaluation.ceiling import require_gold
-from superalign_training.evaluation.exams import exam
-from superalign_training.evaluation.own import check_fits
+from superalign_training.evaluation.evaluation import check_fits
+from superalign_training.evaluation.holdout import exam
 from superalign_training.loop.cast import first_policy
 from superalign_training.loop.parts import parts_of
 from superalign_training.loop.plans import left_out, way_of
