@@ -108,7 +108,7 @@ def settle(
         pay[seat, turn] = pay.get((seat, turn), 0.0) + value
 
     for reward in parts:
-        kept = reward
+        kept: Reward | None = reward
         if reward.part in rules.opinions:
             own = authors is None or authors.get(reward.turn) == reward.seat
             about = not facts or any(fact.about == reward.turn for fact in facts)
