@@ -84,4 +84,5 @@ def lessons_of(
 
 def _labelled(bench: Bench, said: Sequence[Signal]) -> list[Episode]:
     """Return the episodes that people spoke about, by name."""
-    return bench.run.named(sorted({signal.episode for signal in said}))
+    names = {name for s in said for name in (s.episode, s.versus_episode) if name}
+    return bench.run.named(sorted(names))
