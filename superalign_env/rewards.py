@@ -131,7 +131,7 @@ def by_episode(signals: Iterable[Signal]) -> defaultdict[str, list[Signal]]:
     A preference between two episodes is about both. For the other one it is turned round: it
     is about that turn, whose probability of being better is 1 − value.
     """
-    found: dict[str, list[Signal]] = defaultdict(list)
+    found: defaultdict[str, list[Signal]] = defaultdict(list)
     for signal in signals:
         found[signal.episode].append(signal)
         if signal.versus_episode is not None:
