@@ -27,6 +27,7 @@ from superalign_training.experience.critiques import (
     opinions,
     own_words,
     preferences,
+    unpaired,
 )
 
 Q, COMPLY, REFUSE, DODGE = (10, 11), (20, 1), (21, 1), (22, 1)
@@ -251,6 +252,12 @@ def test_members_are_chosen_and_rejected_after_equal_prompts_alone():
     pairs = preferences(found, choices=[between("a", "b", 0.0), between("a", "c")])
     assert as_pairs(pairs) == [(Q, REFUSE, COMPLY)]
     assert pairs[0].sources == ("ann",)
+    within = label("a", 0, 1.0, kind="preference", versus=7)
+    assert unpaired(found, [between("a", "b"), between("a", "c"), within]) == 1
+    cut = told(
+        [episode("a", ((COMPLY, None),)), episode("b", ((DODGE, None),), finish="length")]
+    )
+    assert unpaired(cut, [between("b", "a")]) == 1
     shrug = [
         between("a", "b", 0.5),
         between("b", "a", by="bea"),

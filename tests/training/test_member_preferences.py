@@ -410,6 +410,26 @@ def test_a_preferred_member_is_chosen_where_preferences_teach(speaking, tmp_path
     assert by_people and by_people <= wanted
 
 
+def test_a_preference_that_teaches_nothing_is_an_event(speaking, tmp_path):
+    chosen = settings(speaking)
+    rules = Supervise.model_validate({"cases": 2, "num_generations": 2, "algorithm": "dpo"})
+
+    def probe(bench):
+        lessons_of(bench, chosen, rules, policy_of(bench, "learner", chosen))
+        return Outcome(bench.chain)
+
+    def compare(run):
+        """Compare an answer with a turn that the other member never had."""
+        one, other = two_members(run)
+        place = (answer(one).turn, "ann", 1.0, 9, other.id)
+        run.signals.append([Signal("preference", one.id, *place)])
+
+    go(tmp_path / "run", chosen, between=compare, extra=[Planned("probe", probe, 2)])
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        (happened,) = run.events.read(kind="preferences.unpaired")
+    assert happened.event.evidence == {"preferences": 1}
+
+
 # --- what people will owe
 
 

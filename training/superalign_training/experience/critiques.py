@@ -6,7 +6,7 @@ be they a first answer and its revision or the answers of several members of a c
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from superalign_env.types import Signal
 from superalign_training.experience.answers import VETOED, Answer, Ids, Worths, worths
@@ -43,6 +43,18 @@ def preferences(
     for choice in _choices(found, choices, known):
         pairs.insist(choice)
     return list(pairs.noted.values())
+
+
+def unpaired(found: Sequence[Answer], choices: Iterable[Signal]) -> int:
+    """Return how many preferences between members are about no two answers to one prompt.
+
+    Answers that were cut off or repaired are none (`answers`).
+    """
+    at = {answer.place: answer for answer in found}
+    return sum(
+        choice.versus_episode is not None and _compared(at, choice) is None
+        for choice in choices
+    )
 
 
 def opinions(found: Sequence[Answer], *, margin: float = 0.3) -> list[Opinion]:
@@ -175,16 +187,14 @@ def _choices(
     at = {answer.place: answer for answer in found}
     votes: dict[tuple[Ids, Ids, Ids, Ids], set[str]] = defaultdict(set)
     for signal in choices:
-        one = at.get((signal.episode, signal.turn))
-        other = at.get((signal.versus_episode or signal.episode, signal.versus))
-        if signal.kind != "preference" or one is None or other is None:
+        pair = _compared(at, signal)
+        if pair is None:
             continue
-        members = signal.versus_episode is not None
-        if members and one.prompt_ids != other.prompt_ids:
-            continue
+        one, other = pair
         if one.completion_ids != other.completion_ids and signal.value != 0.5:
             chosen, rejected = (one, other) if signal.value > 0.5 else (other, one)
-            place = (one.question, one.prompt_ids if members else one.question)
+            within = signal.versus_episode is None
+            place = (one.question, one.question if within else one.prompt_ids)
             votes[*place, chosen.completion_ids, rejected.completion_ids].add(signal.source)
     return [
         Preference(prompt, chosen, rejected, tuple(sorted(said)))
@@ -192,3 +202,16 @@ def _choices(
         if len(said) > len(votes.get((question, prompt, rejected, chosen), ()))
         and not _is_vetoed(known, question, chosen)
     ]
+
+
+def _compared(
+    at: Mapping[tuple[str, int], Answer], signal: Signal
+) -> tuple[Answer, Answer] | None:
+    """Return the two answers that a preference compares; None where they teach nothing."""
+    one = at.get((signal.episode, signal.turn))
+    other = at.get((signal.versus_episode or signal.episode, signal.versus))
+    if signal.kind != "preference" or one is None or other is None:
+        return None
+    if signal.versus_episode is not None and one.prompt_ids != other.prompt_ids:
+        return None
+    return one, other
