@@ -384,7 +384,13 @@ def test_what_people_answer_beside_the_run_pays_in_the_next_round(speaking, tmp_
 def test_a_preferred_member_is_chosen_where_preferences_teach(speaking, tmp_path):
     chosen = settings(speaking, budget=0.5, people=COMPARED)
     rules = Supervise.model_validate(
-        {"cases": 4, "num_generations": 2, "algorithm": "dpo", "even": False, "margin": 1.0}
+        {
+            "cases": 4,
+            "num_generations": 2,
+            "algorithm": "dpo",
+            "balanced": False,
+            "margin": 1.0,
+        }
     )
     taught, known = [], {}
 
