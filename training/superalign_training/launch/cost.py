@@ -42,6 +42,8 @@ class Cost(NamedTuple):
         ]
         if not owed:
             return ""
+        if self.real and self.whole.comparisons:
+            owed[-1] += f" ({_round(self.whole.comparisons)} compare two members of a case)"
         return (
             f"people will owe at most about {' and '.join(owed)}; they give them with "
             "`superalign label RUN --as NAME` beside the run"
