@@ -193,3 +193,52 @@ _HEAVY = {
     "stable_baselines3",
     "matplotlib",
 }
+
+
+PRESSED = """
+import os, signal, sys
+
+class Pressed:
+    def find_spec(self, name, *_):
+        if name == os.environ["PRESSED_AT"]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # deaf in the background of a shell
+sys.meta_path.insert(0, Pressed())
+from superalign_env.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for a child alone")
+@pytest.mark.parametrize(
+    ("module", "verb"),
+    [
+        ("superalign_env.callables", "ls"),
+        ("numpy", "ls"),
+        ("superalign_env.rollout.rollouts", "ls"),
+        ("superalign_env.cli", "ls"),
+        ("typer", "ls"),
+        ("superalign_env.cli.listing", "ls"),
+        ("hydra", "train"),
+        ("superalign_training.lineup", "train"),
+    ],
+)
+def test_ctrl_c_during_an_import_is_one_line(module, verb, run, tmp_path):
+    script = tmp_path / "superalign"
+    script.write_text(PRESSED)
+    done = run(script, verb, PRESSED_AT=module, cwd=tmp_path)
+    assert done.returncode == 130, done.stderr
+    (line,) = done.stderr.split("\n", 1)[1].splitlines()
+    assert line.startswith("stopped before anything was")
+    assert not list(tmp_path.glob("runs"))
+
+
+def test_an_import_elsewhere_leaves_ctrl_c_alone(run):
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import superalign_env\n"
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    )
+    done = run("-c", code)
+    assert done.returncode == 0, done.stderr
