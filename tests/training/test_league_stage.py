@@ -22,7 +22,8 @@ from superalign_training.loop.cast import first_policies, first_policy
 from superalign_training.loop.chain import first_chain
 from superalign_training.loop.driver import Bench, Planned, drive
 from superalign_training.loop.failures import Failures
-from superalign_training.loop.plans import left_out
+from superalign_training.loop.left_out import left_out
+from superalign_training.loop.parts import league_roles, rated_pairings
 from superalign_training.loop.playing import stage_parts
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.attack import attack
@@ -31,9 +32,7 @@ from superalign_training.loop.stages.league import (
     HARM,
     enrolled,
     league,
-    league_roles,
     past_opponents,
-    rated_pairings,
     standings,
     trial,
 )

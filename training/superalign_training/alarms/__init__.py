@@ -4,6 +4,7 @@ Pure functions of gold-free statistics; one that reads the truth says so, and on
 """
 
 from superalign_training.alarms.alarm import (
+    PROBES,
     Action,
     Alarm,
     AlarmSettings,
@@ -23,6 +24,7 @@ from superalign_training.alarms.watch import (
 )
 
 __all__ = [
+    "PROBES",
     "Action",
     "Alarm",
     "AlarmRules",
