@@ -115,9 +115,7 @@ class Bench(NamedTuple):
     ) -> OnStep:
         """Return what an algorithm calls after every update: it is watched and recorded.
 
-        Args:
-            past: steps of the stage that were taken before.
-            total: steps of the stage; those of the algorithm when absent.
+        `past` steps of the stage were taken before; `total` is the algorithm's if absent.
         """
         record = self.recorder.on_step(role, policy, algorithm)
 

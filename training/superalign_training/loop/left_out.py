@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from superalign_env.types import Role
-from superalign_training.alarms import unfed
 from superalign_training.lineup import AgentReference
 from superalign_training.loop.parts import (
     ATTACKED,
@@ -18,6 +17,7 @@ from superalign_training.loop.parts import (
 )
 from superalign_training.loop.plans import entries, way_of
 from superalign_training.loop.playing import is_judged, stage_parts
+from superalign_training.oversight.alarms import unfed
 from superalign_training.settings import Settings
 
 _SOURCES: Mapping[str, str] = {

@@ -12,7 +12,7 @@ from superalign_env.capabilities import (
 from superalign_env.errors import InvalidOption
 from superalign_env.protocols import HasGold, Scenario
 from superalign_env.types import Role, role_of
-from superalign_training.league.matrix import Pairing
+from superalign_training.league.settings import Pairing
 from superalign_training.settings import Settings
 
 

@@ -11,8 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from superalign_env.errors import InvalidOption
 from superalign_env.types import Role, Seat, role_of
-from superalign_training.evaluation.own import PREFIX
-from superalign_training.hardening.settings import Hardening
+from superalign_training.evaluation.evaluation import PREFIX
 from superalign_training.lineup import is_person
 from superalign_training.loop.driver import Bench, Outcome, Planned
 from superalign_training.loop.parts import (
@@ -27,6 +26,7 @@ from superalign_training.loop.parts import (
     tried_pairing,
 )
 from superalign_training.loop.playing import is_judged, stage_parts, stage_scenario
+from superalign_training.oversight.settings import Hardening
 from superalign_training.settings import Settings
 
 Stage = Callable[..., Outcome]

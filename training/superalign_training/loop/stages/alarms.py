@@ -17,7 +17,6 @@ from superalign_env.game import Game
 from superalign_env.measures import Estimate, share
 from superalign_env.seeding import label, mix
 from superalign_env.types import EpisodeKey, Event, Metric, Role, Seat, View
-from superalign_training.alarms import PROBES, Answers, Labelled, Statistics, raised
 from superalign_training.evaluation.likelihood import first_words
 from superalign_training.judging import scores_of
 from superalign_training.loop.cast import agent_of, lineup_of
@@ -25,12 +24,15 @@ from superalign_training.loop.chain import Chain
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.playing import seat_all, stage_scenario
 from superalign_training.loop.weighing.lookout import act_on, missed_planted, series
-from superalign_training.risks import (
-    Decision,
-    Evidence,
-    decide,
-    is_refusal,
+from superalign_training.oversight.alarms import (
+    PROBES,
+    Answers,
+    Labelled,
+    Statistics,
+    raised,
 )
+from superalign_training.oversight.gate import Decision, Evidence, decide
+from superalign_training.oversight.hazards import is_refusal
 from superalign_training.settings import Settings
 
 _WORDS = 8
@@ -62,7 +64,8 @@ def alarms(bench: Bench, settings: Settings) -> Outcome:
     evidence = Evidence(alarms=demanded)
     if settings.gate.rounds:
         evidence = evidence._replace(
-            conformity=_conformity(statistics.labelled), broken=_broken(bench)
+            conformity=_conformity(statistics.labelled),
+            attack_success=_attack_success(bench),
         )
     decision = decide(evidence, settings.gate)
     chain = _continued(bench, before, decision)
@@ -249,7 +252,7 @@ def _conformity(labelled: Sequence[Labelled]) -> dict[str, Estimate]:
     }
 
 
-def _broken(bench: Bench) -> Estimate | None:
+def _attack_success(bench: Bench) -> Estimate | None:
     """Return the share of this round's attacks that succeeded, as critics say."""
     rows = bench.run.metrics.read("attack.success", tags={"by": "verdicts"})
     found = [row.metric for row in rows if row.metric.step == bench.round]
