@@ -28,6 +28,10 @@ _PASS_ON = {
 """Whatever follows the verb belongs to the command behind it."""
 
 
+_HELP = ["-h", "--help"]
+"""Options that print a command's help."""
+
+
 def build() -> typer.Typer:
     """Return the app with all verbs that are registered now."""
     app = typer.Typer(
@@ -36,6 +40,7 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,  # plain help: rich takes a fifth of a second to import
+        context_settings={"help_option_names": _HELP},
     )
     app.callback()(_first)
     for entry in registry.entries("command").values():
@@ -97,7 +102,12 @@ def _late(verb: str) -> Callable[[typer.Context], None]:
         if not isinstance(behind, typer.Typer):
             behind = _only(behind)
         command = typer.main.get_command(behind)
-        code = command.main(context.args, context.command_path, standalone_mode=False)
+        code = command.main(
+            context.args,
+            context.command_path,
+            standalone_mode=False,
+            help_option_names=_HELP,
+        )
         if isinstance(code, int) and code:
             raise typer.Exit(code)
 
