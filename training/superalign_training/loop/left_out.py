@@ -10,6 +10,7 @@ from superalign_training.loop.parts import (
     DEPLOYED,
     JUDGED,
     PLANTED,
+    SUPERVISED,
     Needs,
     Parts,
     league_roles,
@@ -48,13 +49,7 @@ def left_out(settings: Settings) -> list[str]:
             f"discover and conform are left out: nobody judges what the {settings.raised} "
             f"says in the variant plain of {parts.scenario}"
         )
-    for role in settings.learning:
-        if settings.own(role):
-            lines.append(
-                f"late answers and lessons do not reach the {role} "
-                f"({_name(settings.reference(role))}): it improves itself by what its plays "
-                "are paid at once"
-            )
+    lines += _late_lines(settings)
     return [*lines, *league_lines(settings, parts), *alarms_off(settings, parts)]
 
 
@@ -143,3 +138,40 @@ def _listed(names: list[str]) -> str:
 
 def _name(reference: AgentReference) -> str:
     return reference if isinstance(reference, str) else str(reference.get("id"))
+
+
+def _late_lines(settings: Settings) -> Iterator[str]:
+    """Yield a line for each role that learns nothing from late answers, or not from all."""
+    people = ", labels and vetoes included" if settings.budget else ""
+    asked = settings.budget and settings.people.mode == "continue"
+    for role in settings.learning:
+        name = f"{role} ({_name(settings.reference(role))})"
+        if settings.own(role):
+            yield (
+                f"late answers and lessons do not reach the {name}: it improves itself by "
+                f"what its plays are paid at once{people}"
+            )
+        elif asked and settings.by_pay(role) and (reason := unlearned(settings, role)):
+            yield (
+                "late answers that are too old or cannot be weighed are stored, and the "
+                f"{name} does not learn from them: {reason}"
+            )
+
+
+def unlearned(settings: Settings, role: Role) -> str:
+    """Return why nobody learns from late answers that a role cannot be paid for any more.
+
+    Empty where a stage teaches them: `supervise` who answers, `calibrate` who judges.
+    """
+    parts = stage_parts(settings)
+    if settings.own(role):
+        return "it improves itself by pay alone"
+    same = [r for r in parts.roles if settings.holder(r) == settings.holder(role)]
+    supervised = parts.answers in same and parts.can(SUPERVISED)
+    judging = parts.judges in same and parts.can(PLANTED)
+    if judging and settings.calibrate.label_weight and settings.by_lessons(parts.judges):
+        return ""
+    if supervised and settings.supervise is not None:
+        return ""
+    cure = "; set supervise={} to teach them as examples" if supervised else ""
+    return f"it learns by pay alone{cure}"
