@@ -76,6 +76,7 @@ def test_help_lists_the_verbs_of_every_package(superalign):
 def test_every_verb_has_help_with_its_own_name(superalign, verb):
     text = superalign(verb, "--help")
     assert f"Usage: superalign {verb}" in text
+    assert superalign(verb, "-h") == text
 
 
 @pytest.mark.parametrize(

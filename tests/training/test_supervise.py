@@ -15,10 +15,10 @@ from superalign_training.loop.cast import first_policies, first_policy, policy_o
 from superalign_training.loop.chain import first_chain
 from superalign_training.loop.courses import replayed
 from superalign_training.loop.driver import Outcome, Planned, drive
+from superalign_training.loop.playing import tasks_of
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.supervise import lessons_of, supervise
 from superalign_training.loop.supervisors.heard import heard, vetoed
-from superalign_training.loop.supervisors.panel import tasks_of
 from superalign_training.settings import read_settings
 from superalign_training.watching import Silent
 

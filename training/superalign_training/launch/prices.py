@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_env.types import Role
-from superalign_training.loop.parts import ATTACKED, PLANTED, Parts
-from superalign_training.loop.stages.alarms import PROBES
-from superalign_training.loop.stages.league import rated_pairings
+from superalign_training.loop.parts import ATTACKED, PLANTED, Parts, rated_pairings
+from superalign_training.oversight.alarms import PROBES
 from superalign_training.oversight.settings import Hardening
 from superalign_training.settings import Settings
 

@@ -16,10 +16,15 @@ from superalign_training.experience.critiques import unpaired
 from superalign_training.loop.cast import first_policy, keep_policy, lineup_of, policy_of
 from superalign_training.loop.courses import Courses, hold, replayed
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.playing import play, seat_of, stage_parts, stage_scenario
+from superalign_training.loop.playing import (
+    play,
+    seat_of,
+    stage_parts,
+    stage_scenario,
+    tasks_of,
+)
 from superalign_training.loop.stages.improve import opponents
 from superalign_training.loop.supervisors.heard import heard
-from superalign_training.loop.supervisors.panel import tasks_of
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
 

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from superalign_env.capabilities import lowest_pay_of, opinions_of
-from superalign_env.errors import InvalidOption
 from superalign_env.humans.selection import choose
 from superalign_env.humans.simulated import work_through
 from superalign_env.measures import share
-from superalign_env.protocols import HasGold, Scenario
+from superalign_env.protocols import Scenario
 from superalign_env.rewards import Correction, HumanPay, in_range, score_of
 from superalign_env.seeding import mix
 from superalign_env.store import declare
@@ -32,6 +31,7 @@ from superalign_env.types import (
 from superalign_training.loop.cast import recorded_agent
 from superalign_training.loop.chain import NOTHING, Heard
 from superalign_training.loop.driver import Bench
+from superalign_training.loop.parts import require_simulable
 from superalign_training.loop.supervisors.candidates import Askable, askable
 from superalign_training.loop.supervisors.people import enrolled
 from superalign_training.oversight.settings import AskedKind
@@ -303,21 +303,6 @@ class Hearing:
 
 _COUNTED = ("answered", "paid", "short")
 _COMPARED = ("compared", "unpaired")
-
-
-def require_simulable(scenario: Scenario[Any]) -> HasGold:
-    """Return a scenario in which people can be simulated.
-
-    Raises:
-        InvalidOption: in this one they cannot.
-    """
-    if isinstance(scenario, HasGold):
-        return scenario
-    raise InvalidOption(
-        f"nobody can simulate people in {scenario.id}: it has no gold; set "
-        "people.mode=continue (or wait) and answer with `superalign label RUN`, or budget=0 "
-        "to ask nobody"
-    )
 
 
 def unbroken(ids: Iterable[int]) -> tuple[tuple[int, int], ...]:
