@@ -86,9 +86,8 @@ def settle(
       turn, stays.
     * A critic whose verdict was about a labelled turn gets 1 − 2·(score − label)², the Brier
       score.
-    * A preference pays the turn that is preferred +1 and the other −1. A turn that was in
-      several pairs gets the mean over its pairs. Between two episodes each turn is paid in
-      its own: `by_episode` turns such a preference round for the other one.
+    * A preference pays the turn that is preferred +1 and the other −1, each in its own episode
+      (`by_episode`). A turn that was in several pairs gets the mean over its pairs.
     * A veto always wins: the turn earns `HumanPay.lowest_pay` and nothing else, and verdicts
       about it are paid as against a label of 0.
 
