@@ -21,7 +21,7 @@ from superalign_training.loop import practice
 from superalign_training.loop.cast import first_policies, lineup_of
 from superalign_training.loop.chain import Heard, first_chain
 from superalign_training.loop.driver import Interrupted, Outcome, Planned, drive
-from superalign_training.loop.plans import left_out
+from superalign_training.loop.left_out import left_out
 from superalign_training.loop.playing import play, stage_scenario
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.seats import require_lineup
