@@ -36,7 +36,7 @@ from superalign_training.algorithms.trainers.arguments import (
     run,
     shared_arguments,
 )
-from superalign_training.experience import Live, Row, training_rows
+from superalign_training.data import Live, Row, training_rows
 from superalign_training.policy import Policy
 
 SEAT = "learner_0"

@@ -26,7 +26,7 @@ from superalign_training.alarms import (
     unfed,
 )
 from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.gap.sight import Sight
 from superalign_training.launch.composing import composed, resumed
 from superalign_training.loop.chain import Chain, Heard

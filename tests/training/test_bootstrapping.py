@@ -13,7 +13,7 @@ from superalign_training.algorithms.bootstrapping import approved, bootstrap, la
 from superalign_training.algorithms.fit_settings import FitSettings
 from superalign_training.algorithms.updates.fitting import Rows, fit, loss_on
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
-from superalign_training.experience import Example
+from superalign_training.data import Example
 
 END = 1
 FIRST = [Example((30 + i, 31), (40 + i % 2, END), ("person",)) for i in range(8)]

@@ -19,7 +19,7 @@ from superalign_training.algorithms.rloo import Rloo
 from superalign_training.algorithms.sb3.ppo import Sb3Ppo
 from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
-from superalign_training.experience import Live
+from superalign_training.data import Live
 from superalign_training.testing import check_algorithm
 
 ROUND = {"steps": 2, "batch_size": 4, "num_generations": 2}

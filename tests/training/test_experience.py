@@ -23,7 +23,7 @@ from superalign_scenarios.microworld.source import MicroWorld
 from superalign_training.algorithms.trainers.groups import Groups
 from superalign_training.algorithms.updates.advantages import group_relative
 from superalign_training.algorithms.updates.cases import Cases
-from superalign_training.experience import Live, training_rows
+from superalign_training.data import Live, training_rows
 
 
 def said(turn, prompt, own, *, seat="learner_0", logprobs=None):

@@ -14,7 +14,7 @@ from superalign_training.algorithms.trainers.group_trainer import GroupTrainer
 from superalign_training.algorithms.trainers.groups import Groups, complete_groups
 from superalign_training.algorithms.updates.advantages import group_relative
 from superalign_training.algorithms.updates.cases import Cases
-from superalign_training.experience import Live, Row, training_rows
+from superalign_training.data import Live, Row, training_rows
 from superalign_training.policy import Policy
 
 

@@ -13,8 +13,8 @@ from superalign_scenarios.microworld.source import MicroWorld
 from superalign_training.algorithms.fit_settings import FitSettings
 from superalign_training.algorithms.updates.fitting import Rows, fit
 from superalign_training.attackers import Searcher, openings
+from superalign_training.data import Example
 from superalign_training.evaluation.likelihood import first_words
-from superalign_training.experience import Example
 from superalign_training.hardening.planted import planted_examples
 from superalign_training.hardening.scoring import ScoredQuery, outcomes_of, score_queries
 from superalign_training.launch.composing import composed

@@ -11,7 +11,7 @@ from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.kto import Kto
 from superalign_training.algorithms.trainers.kto_trainer import in_passes, trainer
 from superalign_training.algorithms.updates.ref_policy import completion_logprobs
-from superalign_training.experience import Opinion
+from superalign_training.data import Opinion
 from superalign_training.policy import Lora, Policy
 
 GOOD = [Opinion((30 + i, 31, 32), (40 + i % 2, 1), True) for i in range(4)]

@@ -17,7 +17,7 @@ from superalign_training.algorithms.updates.losses import (
     k3,
 )
 from superalign_training.algorithms.updates.ppo_update import standardised
-from superalign_training.experience import Live
+from superalign_training.data import Live
 
 RNG = np.random.default_rng(3)
 

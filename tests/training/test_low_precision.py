@@ -17,7 +17,7 @@ from superalign_training.algorithms.scorer import Scorer
 from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.trainers.arguments import shared_arguments
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
-from superalign_training.experience import Example, Live, Opinion, Preference
+from superalign_training.data import Example, Live, Opinion, Preference
 from superalign_training.policy import Lora, MasterAdamW, Policy
 
 PROMPTS = [(20 + n, 21, 22) for n in range(8)]

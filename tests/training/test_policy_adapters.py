@@ -19,7 +19,7 @@ from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.rollout import Rollouts
 from superalign_env.types import View
 from superalign_training.algorithms.sft import Sft
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.policy import Lora, Policy, shared_base
 
 IDS = torch.arange(20, 36).reshape(2, 8)

@@ -15,7 +15,7 @@ from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
 from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
-from superalign_training.experience import Example, Live, Opinion, Preference
+from superalign_training.data import Example, Live, Opinion, Preference
 from superalign_training.policy import Lora, Policy, shared_base
 
 PROMPTS = [(20 + n, 21, 22) for n in range(6)]

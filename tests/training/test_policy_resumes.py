@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.sft import Sft
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.policy import Baselines, Lora, Policy, Schedule
 
 COSINE = Schedule(kind="cosine", warmup=3, steps=12, floor=0.1)

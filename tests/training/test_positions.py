@@ -24,7 +24,7 @@ from superalign_training.algorithms.updates.memory import MicroBatch
 from superalign_training.algorithms.updates.old_logprobs import compute_old_logprobs
 from superalign_training.algorithms.updates.ref_policy import completion_logprobs
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
-from superalign_training.experience import (
+from superalign_training.data import (
     Example,
     Live,
     Opinion,

@@ -12,7 +12,7 @@ from superalign_training.algorithms.dpo import Dpo
 from superalign_training.algorithms.reward_model import RewardModel
 from superalign_training.algorithms.scorer import Scorer
 from superalign_training.algorithms.trainers.reward_trainer import trainer
-from superalign_training.experience import Preference
+from superalign_training.data import Preference
 from superalign_training.policy import Lora, Policy
 
 PAIRS = [

@@ -16,7 +16,7 @@ from superalign_training.algorithms.trainers.groups import by_place
 from superalign_training.algorithms.updates import ppo_update
 from superalign_training.algorithms.updates.credit import chains
 from superalign_training.algorithms.updates.ref_policy import ref_model
-from superalign_training.experience import Live, training_rows
+from superalign_training.data import Live, training_rows
 from superalign_training.policy import Lora, Policy
 from superalign_training.policy.schedule import Schedule
 

@@ -53,7 +53,7 @@ class Algorithm(Protocol[ExperienceT_contra]):
       many cases (PPO, GRPO). Live ones (``cap`` is None) are played at that moment by the
       policy's agent, so that weights may move between two calls. Of stored ones ``cap``
       is the limit of importance weights; who cannot weigh them raises `InvalidOption`;
-    * ``paid``: `Played` episodes of a `Learner`, which improves itself (own, sb3-ppo). The
+    * ``paid``: `PaidExperience` episodes of a `Learner`, which improves itself (own, sb3-ppo). The
       policy is then an `OwnPolicy`.
     """
 

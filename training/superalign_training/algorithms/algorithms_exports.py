@@ -22,7 +22,7 @@ from superalign_training.algorithms.updates.losses import (
 )
 from superalign_training.algorithms.updates.memory import MicroBatch
 from superalign_training.algorithms.updates.policy_optimizer import History, PolicyOptimizer
-from superalign_training.experience import Example, Experience, Opinion, Preference, Row
+from superalign_training.data import Example, Experience, Opinion, Preference, Row
 from superalign_training.policy import Policy
 from superalign_training.sections import Section
 

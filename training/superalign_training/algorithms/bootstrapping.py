@@ -13,7 +13,7 @@ from superalign_env.errors import InvalidOption
 from superalign_env.seeding import mix
 from superalign_env.types import View
 from superalign_training.algorithms.making import Supervised
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.policy import Policy
 
 Relabel = Callable[[Policy, Policy], Sequence[Example]]

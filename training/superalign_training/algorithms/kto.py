@@ -14,7 +14,7 @@ from pydantic import PositiveFloat
 
 from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.algorithm import LearnsFrom, OnStep, RefPolicy
-from superalign_training.experience import Opinion
+from superalign_training.data import Opinion
 from superalign_training.sections import Count, Plural, Section
 
 if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it

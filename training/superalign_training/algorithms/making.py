@@ -13,7 +13,7 @@ from pydantic import PlainSerializer, PlainValidator
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_training.algorithms.algorithm import Algorithm, Kind, experience_kinds
-from superalign_training.experience import Live
+from superalign_training.data import Live
 from superalign_training.registered import make_registered, plain_registered
 
 AlgorithmReference = str | Mapping[str, Any] | Algorithm[Any]

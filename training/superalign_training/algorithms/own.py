@@ -8,7 +8,7 @@ from superalign_env.errors import InvalidOption
 from superalign_env.protocols import Learner
 from superalign_env.types import Paid
 from superalign_training.algorithms.algorithm import LearnsFrom, OnStep
-from superalign_training.experience import Played
+from superalign_training.data import PaidExperience
 from superalign_training.sections import Count, Section
 
 if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
@@ -59,7 +59,7 @@ class Own(Section):
     def improve(
         self,
         policy: "OwnPolicy",
-        experience: Played,
+        experience: PaidExperience,
         *,
         seed: int,
         on_step: OnStep | None = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from superalign_training.algorithms.algorithm import LearnsFrom, OnStep, RefPolicy
-from superalign_training.experience import Experience
+from superalign_training.data import Experience
 from superalign_training.policy.schedule import CONSTANT, Schedule
 from superalign_training.sections import Count, Section, Share
 

@@ -14,7 +14,7 @@ from pydantic import NonNegativeFloat, PositiveFloat
 
 from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.algorithm import LearnsFrom, OnStep
-from superalign_training.experience import Preference
+from superalign_training.data import Preference
 from superalign_training.sections import Count, Section
 
 if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from superalign_training.algorithms.algorithm import LearnsFrom, OnStep
 from superalign_training.algorithms.group_settings import GroupSettings
-from superalign_training.experience import Experience
+from superalign_training.data import Experience
 
 if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
     from superalign_training.policy import Policy

@@ -9,13 +9,12 @@ from superalign_env.types import Signal
 from superalign_training.algorithms.algorithm import experience_kinds
 from superalign_training.algorithms.making import LessonAlgorithm
 from superalign_training.algorithms.sft import Sft
-from superalign_training.experience.answers import Answer
-from superalign_training.experience.balance import (
-    even_examples,
-    even_opinions,
-    even_pairs,
+from superalign_training.data.examples import (
+    balanced_examples,
+    balanced_opinions,
+    balanced_pairs,
 )
-from superalign_training.experience.critiques import examples, opinions, preferences
+from superalign_training.data.judged import JudgedAnswer, examples, opinions, preferences
 from superalign_training.sections import Count, Section, Share
 
 
@@ -60,7 +59,7 @@ class Supervise(Section):
 
 def lessons_for(
     rules: Supervise,
-    found: Sequence[Answer],
+    found: Sequence[JudgedAnswer],
     *,
     key: int,
     choices: Iterable[Signal] = (),
@@ -76,10 +75,10 @@ def lessons_for(
     kinds = experience_kinds(rules.algorithm)
     if "preferences" in kinds:
         pairs = preferences(found, margin=rules.margin, choices=choices)
-        return list(even_pairs(pairs, key=key) if rules.even else pairs)
+        return list(balanced_pairs(pairs, key=key) if rules.even else pairs)
     if "opinions" in kinds:
         heard = opinions(found, margin=rules.margin)
-        heard = even_opinions(heard, key=key) if rules.even else heard
+        heard = balanced_opinions(heard, key=key) if rules.even else heard
         return list(heard) if len({one.good for one in heard}) == 2 else []
     shown = examples(found, above=rules.above)
-    return list(even_examples(shown, key=key) if rules.even else shown)
+    return list(balanced_examples(shown, key=key) if rules.even else shown)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, PositiveFloat
 
 from superalign_training.algorithms.algorithm import LearnsFrom, OnStep
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.sections import Count, Section, Share
 
 if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it

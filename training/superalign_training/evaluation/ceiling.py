@@ -17,9 +17,9 @@ from superalign_env.protocols import TaskSource
 from superalign_env.seeding import generator, label, mix
 from superalign_training.algorithms.fit_settings import FitSettings
 from superalign_training.algorithms.updates.fitting import Rows, fit
+from superalign_training.data import Example
 from superalign_training.evaluation.papers import Paper, at_temperature, sit, solved
 from superalign_training.evaluation.settings import Capability
-from superalign_training.experience import Example
 from superalign_training.policy import Policy
 
 _DRAWS = 16

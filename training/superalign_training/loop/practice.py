@@ -13,9 +13,9 @@ from superalign_env.protocols import Scenario
 from superalign_env.types import Metric, Paid, Role, Seat
 from superalign_training.algorithms.making import OnPolicy
 from superalign_training.algorithms.own import Own
-from superalign_training.experience import (
+from superalign_training.data import (
     Live,
-    Played,
+    PaidExperience,
     Row,
     paid_episodes,
     training_rows,
@@ -251,7 +251,7 @@ def _improve_itself(
 
     numbers = own.improve(
         policy,
-        Played(cases),
+        PaidExperience(cases),
         seed=bench.seed_of(f"trainer-{drill.part}"),
         on_step=lambda done, numbers: told(done, {**numbers, **earnings.take()}),
     )

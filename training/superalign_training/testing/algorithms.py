@@ -17,7 +17,7 @@ from superalign_env.errors import InvalidOption, NotReproducible, ProtocolError
 from superalign_env.testing import example_views
 from superalign_training.algorithms.algorithm import Algorithm, Kind, experience_kinds
 from superalign_training.algorithms.making import make_algorithm, plain_algorithm
-from superalign_training.experience import Live, PlayCases, Row, Stored
+from superalign_training.data import Live, PlayCases, Row, Stored
 from superalign_training.policy import Checkpoint, Policy
 from superalign_training.testing.tiny import lessons_of, paid, play_case, tiny_policy
 

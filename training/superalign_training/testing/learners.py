@@ -16,7 +16,7 @@ from superalign_env.protocols import Learner, Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.testing import check_agent
 from superalign_env.types import Paid, View
-from superalign_training.experience import paid_episodes
+from superalign_training.data import paid_episodes
 from superalign_training.policy import OwnPolicy
 
 

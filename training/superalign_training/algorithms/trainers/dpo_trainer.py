@@ -20,7 +20,7 @@ from superalign_training.algorithms.trainers.arguments import (
     steps_within,
 )
 from superalign_training.algorithms.updates.ref_policy import ref_logprobs
-from superalign_training.experience import Preference
+from superalign_training.data import Preference
 from superalign_training.policy import Policy
 
 

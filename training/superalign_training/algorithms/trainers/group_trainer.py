@@ -36,7 +36,7 @@ from superalign_training.algorithms.updates.credit import (
 from superalign_training.algorithms.updates.memory import MicroBatch
 from superalign_training.algorithms.updates.old_logprobs import compute_old_logprobs
 from superalign_training.algorithms.updates.ref_policy import ref_model
-from superalign_training.experience import Experience
+from superalign_training.data import Experience
 from superalign_training.policy import Policy
 
 

@@ -12,7 +12,7 @@ from superalign_training.algorithms.updates.cases import (
     is_zero_std,
     nothing_to_learn,
 )
-from superalign_training.experience import Row
+from superalign_training.data import Row
 
 Score = Callable[[Sequence[float]], list[float]]
 """pay of the members of a group → advantage of each."""

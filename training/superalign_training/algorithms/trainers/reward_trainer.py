@@ -19,7 +19,7 @@ from superalign_training.algorithms.trainers.arguments import (
     steps_within,
 )
 from superalign_training.algorithms.trainers.dpo_trainer import differing
-from superalign_training.experience import Preference
+from superalign_training.data import Preference
 
 
 def fit(

@@ -17,7 +17,7 @@ from superalign_training.algorithms.trainers.arguments import (
     shared_arguments,
     steps_within,
 )
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.policy import Policy
 
 

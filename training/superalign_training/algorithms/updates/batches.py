@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 
-from superalign_training.experience import Row
+from superalign_training.data import Row
 from superalign_training.policy import Policy
 
 

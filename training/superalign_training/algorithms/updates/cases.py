@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from superalign_env.errors import InvalidOption
 from superalign_env.store import declare
-from superalign_training.experience import Experience, Row, learnable
+from superalign_training.data import Experience, Row, learnable
 from superalign_training.policy import Policy
 
 TRIES = 4

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from superalign_training.algorithms.updates.advantages import gae, truncated_weights
-from superalign_training.experience import Row
+from superalign_training.data import Row
 
 Level = Literal["turn", "token"]
 """What is judged as one decision."""

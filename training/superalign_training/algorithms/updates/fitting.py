@@ -18,7 +18,7 @@ from superalign_env.errors import InvalidOption
 from superalign_env.seeding import generator, mix
 from superalign_training.algorithms.algorithm import OnStep
 from superalign_training.algorithms.fit_settings import FitSettings
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.policy import Policy
 
 _IGNORED = -100

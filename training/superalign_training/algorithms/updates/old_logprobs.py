@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from superalign_training.algorithms.updates.batches import Batch, batch_of
 from superalign_training.algorithms.updates.likelihood import evaluate, likelihood
 from superalign_training.algorithms.updates.memory import MicroBatch
-from superalign_training.experience import Row
+from superalign_training.data import Row
 from superalign_training.policy import Policy
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from superalign_agents.decoding import sample
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.policy import Policy
 
 Ids = tuple[int, ...]

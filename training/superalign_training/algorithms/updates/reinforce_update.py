@@ -29,7 +29,7 @@ from superalign_training.algorithms.updates.policy_optimizer import (
     PolicyOptimizer,
 )
 from superalign_training.algorithms.updates.ref_policy import ref_model
-from superalign_training.experience import Experience, Row
+from superalign_training.data import Experience, Row
 from superalign_training.policy import Policy
 from superalign_training.policy.baselines import Baselines
 

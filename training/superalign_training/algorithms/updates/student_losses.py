@@ -23,7 +23,7 @@ from superalign_training.algorithms.updates.own_answers import (
     smallest_losses,
 )
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.policy import Policy
 
 _ROOM = 4

@@ -11,7 +11,7 @@ from superalign_agents.decoding import sample
 from superalign_agents.transformer import TransformerAgent
 from superalign_training.algorithms.fit_settings import FitSettings
 from superalign_training.algorithms.updates.fitting import Rows, descend, shuffled_places
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.experiments.gap.world import Query
 from superalign_training.policy import Policy
 

@@ -17,7 +17,7 @@ from superalign_env.types import Metric, Role, View
 from superalign_training.algorithms.fit_settings import FitSettings
 from superalign_training.algorithms.updates.fitting import Rows, fit, loss_on
 from superalign_training.attackers import WAVE, Attacker, Searcher, Speaker, openings
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.hardening.planted import planted_examples
 from superalign_training.hardening.scoring import ScoredQuery, outcomes_of, score_queries
 from superalign_training.hardening.settings import Hardening

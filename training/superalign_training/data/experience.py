@@ -1,17 +1,46 @@
-"""Experience from the record: what was said before, weighed by what would be said now."""
+"""Episodes to learn from: rollouts of the newest policy, or stored ones with importance weights."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol, Self
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, Self
 
 from superalign_env.errors import InvalidOption
 from superalign_env.store import Run, Where, standing
 from superalign_env.types import Episode, EpisodeKey, Reply, Seat, Signal
-from superalign_training.experience.rows import Row, training_rows
+from superalign_training.data.rows import Row, training_rows
+
+PlayCases = Callable[[int, int], Sequence[Row]]
+"""(first case, how many cases) → the policy's rows of all plays of those cases."""
 
 
-class Learner(Protocol):
-    """What must be known of a policy: whose words it understands."""
+class Experience(Protocol):
+    """Episodes to learn from, live or stored."""
+
+    @property
+    def play(self) -> PlayCases:
+        """Rollout of further cases, as rows."""
+        ...
+
+    @property
+    def cap(self) -> float | None:
+        """Limit of the importance weights of off-policy rows (rho-bar of V-trace).
+
+        None: all rows are on-policy and nothing is weighed. Else `Row.origin` says which
+        rows are.
+        """
+        ...
+
+
+class Live(NamedTuple):
+    """Rollouts of the newest policy."""
+
+    play: PlayCases
+    cap: float | None = None
+    """On-policy rows need no importance weights; late answers bring back older rows."""
+
+
+class TokenPolicy(Protocol):
+    """The reference and tokenizer of a policy, which decide whose episodes it can learn from."""
 
     @property
     def reference(self) -> str:
@@ -25,14 +54,14 @@ class Learner(Protocol):
 
 
 class Stored:
-    """Recorded episodes, case by case, over and over.
+    """Stored episodes, case by case, repeated from the first after the last.
 
-    Each turn counts as many times as it is likelier now than when it was said, but never
-    more than `cap` times: beyond it a few lucky turns would decide everything.
+    Each turn has a truncated importance weight: its probability now over its probability
+    when it was sampled, at most `cap`.
 
     Args:
-        cases: rows of each case, with the log-probabilities of when they were said.
-        cap: where importance weights are cut off (rho-bar).
+        cases: rows of each case, with the log-probs of when they were sampled.
+        cap: limit of importance weights (rho-bar).
 
     Raises:
         InvalidOption: no cases, or a cap that is not positive.
@@ -56,7 +85,7 @@ class Stored:
         cls,
         run: Run,
         seat: Seat,
-        policy: Learner,
+        policy: TokenPolicy,
         *,
         now: tuple[int, int],
         staleness: int = 1,
@@ -64,7 +93,7 @@ class Stored:
         signals: Iterable[Signal] = (),
         where: Where | None = None,
     ) -> Self:
-        """Return the recorded episodes that a policy can learn from.
+        """Return stored episodes of a run that a policy can learn from.
 
         Args:
             run: opened, to read at least.
@@ -72,7 +101,7 @@ class Stored:
             policy: who shall learn from them.
             now: generation and round in which it learns.
             staleness: how many rounds ago an episode may have been played.
-            cap: where importance weights are cut off.
+            cap: limit of importance weights.
             signals: labels and vetoes, ``run.signals.read()``. What was taken back and
                 labels of the random slice are left out.
             where: which episodes; all of the seat's if not given.
@@ -88,10 +117,10 @@ class Stored:
                 continue
             labels[signal.episode].append(signal)
         cases: dict[EpisodeKey, list[Row]] = defaultdict(list)
-        door = Door(seat, policy, now=now, staleness=staleness)
+        usable = EpisodeCheck(seat, policy, now=now, staleness=staleness)
         wanted: Where = {**(where or {}), "seat": seat}
         for episode in run.episodes(**wanted):
-            door.check(episode)
+            usable.check(episode)
             key = episode.key
             case = EpisodeKey(key.run, key.generation, key.round, key.case)
             cases[case] += training_rows([episode], seat, labels[episode.id])
@@ -115,8 +144,8 @@ class Stored:
         ]
 
 
-class Door:
-    """Lets no episode in that a policy cannot learn from.
+class EpisodeCheck:
+    """Refuses stored episodes that a policy cannot learn from.
 
     Args:
         seat: whose turns are learned from.
@@ -126,14 +155,14 @@ class Door:
     """
 
     def __init__(
-        self, seat: Seat, policy: Learner, *, now: tuple[int, int], staleness: int
+        self, seat: Seat, policy: TokenPolicy, *, now: tuple[int, int], staleness: int
     ) -> None:
         self._seat = seat
         self._policy = policy
         self._now = now
         self._staleness = staleness
         self._read: set[str] = set()
-        """Policies whose words were found to be made of this tokenizer's tokens."""
+        """Hashes of policies whose words are known to be made of this tokenizer's tokens."""
 
     def check(self, episode: Episode) -> None:
         """Refuse an episode.

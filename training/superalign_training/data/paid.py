@@ -1,4 +1,4 @@
-"""Turns with settled pay, the experience of a learner that improves itself."""
+"""Turns with settled pay: the experience of a `Learner`, which improves itself."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,14 +8,14 @@ from msgspec.structs import replace
 
 from superalign_env.rewards import ADDED, HumanPay, paid, settle
 from superalign_env.types import Episode, Paid, Seat, Signal, View
-from superalign_training.experience.rows import pay_by_turn
+from superalign_training.data.rows import pay_by_turn
 
 Shown = Callable[[Episode, Seat], Mapping[int, View]]
 """(episode, seat) → turn of the episode → what the seat was shown."""
 
 
-class Played(NamedTuple):
-    """Episodes that a learner plays as it is at that moment."""
+class PaidExperience(NamedTuple):
+    """Rollouts of the newest learner, with the pay of each turn."""
 
     play: Callable[[int, int], Sequence[Paid]]
     """(first case, how many cases) → every seat's turns in all members of those cases."""

@@ -1,4 +1,4 @@
-"""Training rows from recorded episodes.
+"""Training rows of recorded episodes (trajectories): ids, masks and pay of a seat's turns.
 
 Rows hold recorded token ids, never re-tokenised text. Pay is settled from the paid parts
 of the rewards; grades (what the truth says) are never read.
@@ -25,7 +25,7 @@ Failed = Literal["leave-out", "keep"]
 
 
 class Row(NamedTuple):
-    """Some turns of one seat in one episode, as a trainer wants them."""
+    """Some turns of one seat in one episode: token ids, masks, log-probs and pay."""
 
     episode: str
     case: int
