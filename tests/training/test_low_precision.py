@@ -81,7 +81,7 @@ def recorded(toys, narrow):
 
 def masters(policy):
     """Every trained weight in float32."""
-    kept = policy.optimiser.masters()
+    kept = policy.optimizer_state.masters()
     weights = policy.model_weights().items()
     return {name: kept.get(f"master:{name}", w).detach().clone() for name, w in weights}
 
@@ -162,7 +162,9 @@ def test_steps_too_small_for_a_weight_add_up(narrow):
             optimizer.step()
         hashes.append(policy.hash)
         (name, weight), *_ = policy.model_weights().items()
-        assert torch.equal(policy.optimiser.masters()[f"master:{name}"].bfloat16(), weight)
+        assert torch.equal(
+            policy.optimizer_state.masters()[f"master:{name}"].bfloat16(), weight
+        )
     assert len(set(hashes)) == 30
     assert policy.updates == 30
 
@@ -175,7 +177,7 @@ def test_wide_weights_are_their_own_masters(narrow):
     weights = policy.model_weights().values()
     assert all(one is other for one, other in zip(stepped, weights, strict=True))
     Sft(steps=1, batch_size=4).improve(policy, EXAMPLES, seed=1)
-    kinds = {name.partition(":")[0] for name in policy.optimiser.moments()}
+    kinds = {name.partition(":")[0] for name in policy.optimizer_state.moments()}
     assert kinds == {"step", "exp_avg", "exp_avg_sq"}
     assert policy.snapshot().keys() == policy.model_weights().keys()
 
@@ -251,12 +253,12 @@ def test_masters_are_kept_beside_the_moments(narrow, tmp_path):
     loaded = Policy.load(tmp_path / "kept", saved)
     assert loaded.model.dtype == torch.bfloat16
     assert change(masters(policy), masters(loaded)).abs().max() == 0
-    moments = policy.optimiser.moments()
+    moments = policy.optimizer_state.moments()
     weights = policy.model_weights()
     assert {f"master:{name}" for name in weights} <= moments.keys()
     assert {m.dtype for m in moments.values()} == {torch.float32}
     with pytest.raises(RecordDamaged, match="remembers another"):
-        Policy.from_reference(str(narrow)).optimiser.take(moments)
+        Policy.from_reference(str(narrow)).optimizer_state.take(moments)
 
 
 def test_gradients_are_dropped_where_they_lie(narrow):

@@ -54,7 +54,7 @@ class Algorithm(Protocol[ExperienceT_contra]):
       policy's agent, so that weights may move between two calls. Of stored ones ``cap``
       is the limit of importance weights; who cannot weigh them raises `InvalidOption`;
     * ``paid``: `PaidExperience` episodes of a `Learner`, which improves itself (own, sb3-ppo). The
-      policy is then an `OwnPolicy`.
+      policy is then an `LearnerPolicy`.
     """
 
     @property

@@ -12,7 +12,7 @@ from superalign_training.data import PaidExperience
 from superalign_training.sections import Count, Section
 
 if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
-    from superalign_training.policy import OwnPolicy
+    from superalign_training.policy import LearnerPolicy
 
 
 class Own(Section):
@@ -58,7 +58,7 @@ class Own(Section):
 
     def improve(
         self,
-        policy: "OwnPolicy",
+        policy: "LearnerPolicy",
         experience: PaidExperience,
         *,
         seed: int,
@@ -87,7 +87,7 @@ class Own(Section):
 
 
 def _improved(
-    policy: "OwnPolicy",
+    policy: "LearnerPolicy",
     episodes: Sequence[Paid],
     done: int,
     *,

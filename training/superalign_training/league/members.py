@@ -15,7 +15,7 @@ from superalign_env.store import Run
 from superalign_env.store.agents import AgentRow, Agents
 from superalign_env.types import AgentSpec, Role
 from superalign_training.policy import Policy, SharedBase, read_agent
-from superalign_training.policy.folder import read_state
+from superalign_training.policy.checkpoint import read_state
 
 
 class Member(NamedTuple):

@@ -26,7 +26,7 @@ from superalign_training.loop.late import LateCases, Learning, late_cases
 from superalign_training.loop.playing import play, seat_all
 from superalign_training.loop.recorder import Earnings
 from superalign_training.loop.supervisors.hearing import Hearing
-from superalign_training.policy import AnyPolicy, OwnPolicy, Policy
+from superalign_training.policy import AnyPolicy, LearnerPolicy, Policy
 from superalign_training.settings import Settings
 
 Shaping = Callable[[Sequence[Row]], Sequence[Row]]
@@ -204,7 +204,7 @@ def practise_all(
     """Improve a policy in place by one algorithm after the other; a learner improves itself."""
     done = Practised(bench.chain, {})
     for algorithm in algorithms:
-        if isinstance(policy, OwnPolicy):
+        if isinstance(policy, LearnerPolicy):
             assert isinstance(algorithm, Own)
             new = _improve_itself(bench, settings, done.chain, policy, drill, algorithm)
         else:
@@ -219,7 +219,7 @@ def _improve_itself(
     bench: Bench,
     settings: Settings,
     chain: Chain,
-    policy: OwnPolicy,
+    policy: LearnerPolicy,
     drill: Drill,
     own: Own,
 ) -> Practised:

@@ -39,7 +39,7 @@ class PolicyOptimizer:
         micro: MicroBatch,
     ) -> None:
         self._optimizer, self._schedule = policy.optimizers(
-            learning_rate, lr_schedule, value_rate=value_learning_rate
+            learning_rate, lr_schedule, value_learning_rate=value_learning_rate
         )
         self._policy = policy
         self._max_grad_norm = max_grad_norm

@@ -28,14 +28,14 @@ FOLDER = "learner"
 """What a learner wrote, within its checkpoint."""
 
 
-class OwnAgent:
+class LearnerAgent:
     """A learner in its seats: the record gets the weights that spoke.
 
     Args:
         policy: whose learner answers.
     """
 
-    def __init__(self, policy: "OwnPolicy") -> None:
+    def __init__(self, policy: "LearnerPolicy") -> None:
         self._policy = policy
         self._shown: dict[tuple[str, Seat, int], View] | None = None
 
@@ -60,7 +60,7 @@ class OwnAgent:
         ]
 
     @contextmanager
-    def watched(self) -> Iterator["OwnAgent"]:
+    def watched(self) -> Iterator["LearnerAgent"]:
         """Remember, for `shown`, what it is shown meanwhile."""
         self._shown = {}
         try:
@@ -77,7 +77,7 @@ class OwnAgent:
         }
 
 
-class OwnPolicy:
+class LearnerPolicy:
     """A learner that improves itself, as far as a run deals with it.
 
     Args:
@@ -93,13 +93,13 @@ class OwnPolicy:
         self.learner = learner
         self.reference = reference
         self.updates = updates
-        self.agent = OwnAgent(self)
+        self.agent = LearnerAgent(self)
         self._original = original
         self._hash = ""
         self._hashed_at = updates
 
     @classmethod
-    def load(cls, folder: Path, expected: Checkpoint, learner: Learner) -> "OwnPolicy":
+    def load(cls, folder: Path, expected: Checkpoint, learner: Learner) -> "LearnerPolicy":
         """Return the policy in a checkpoint.
 
         Args:

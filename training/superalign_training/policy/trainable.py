@@ -1,4 +1,4 @@
-"""What of a policy is trained, and how its training goes on."""
+"""The trained part of a policy: weights, value head, optimiser state and baselines."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -11,12 +11,17 @@ from transformers import PreTrainedModel
 
 from superalign_agents.transformer import TransformerAgent
 from superalign_training.policy.baselines import Baselines
-from superalign_training.policy.optimiser import MasterAdamW, Optimiser, Weights
-from superalign_training.policy.outlook import Outlook, ValueHead, look, value
+from superalign_training.policy.optimizer import MasterAdamW, OptimizerState, Weights
 from superalign_training.policy.schedule import CONSTANT, Schedule
+from superalign_training.policy.value_head import (
+    LogitsAndValues,
+    ValueHead,
+    logits_and_values,
+    values_of,
+)
 
 
-class Trainee:
+class TrainableModel:
     """A causal LM (or its adapter), a value head, an optimiser and baselines.
 
     Args:
@@ -25,7 +30,7 @@ class Trainee:
 
     def __init__(self, agent: TransformerAgent) -> None:
         self.agent = agent
-        self.optimiser = Optimiser(self.model_weights, self.head_weights)
+        self.optimizer_state = OptimizerState(self.model_weights, self.head_weights)
         self.baselines = Baselines()
         self._head: ValueHead | None = None
 
@@ -67,33 +72,36 @@ class Trainee:
     @property
     def updates(self) -> int:
         """Optimiser steps ever taken."""
-        return self.optimiser.updates
+        return self.optimizer_state.updates
 
-    def optimizer(self, rate: float, *, value_rate: float | None = None) -> MasterAdamW:
+    def optimizer(
+        self, learning_rate: float, *, value_learning_rate: float | None = None
+    ) -> MasterAdamW:
         """Return the policy's own optimiser, with its moments, at a learning rate.
 
         Args:
-            rate: of the language model.
-            value_rate: of the value head, if there is one; None is the same.
+            learning_rate: of the language model.
+            value_learning_rate: of the value head, if there is one; None is the same.
         """
-        return self.optimiser.at(rate, rate if value_rate is None else value_rate)
+        head_rate = learning_rate if value_learning_rate is None else value_learning_rate
+        return self.optimizer_state.at(learning_rate, head_rate)
 
     def optimizers(
         self,
-        rate: float,
-        schedule: Schedule = CONSTANT,
+        learning_rate: float,
+        lr_schedule: Schedule = CONSTANT,
         *,
-        value_rate: float | None = None,
+        value_learning_rate: float | None = None,
     ) -> tuple[MasterAdamW, LambdaLR]:
         """Return the optimiser and a schedule that goes on where the policy stands.
 
         Args:
-            rate: of the language model, before the schedule's factor.
-            schedule: how it changes over the policy's life.
-            value_rate: of the value head, if there is one; None is the same.
+            learning_rate: of the language model, before the schedule's factor.
+            lr_schedule: how it changes over the policy's life.
+            value_learning_rate: of the value head, if there is one; None is the same.
         """
-        adamw = self.optimizer(rate, value_rate=value_rate)
-        return adamw, self.optimiser.schedule(adamw, schedule)
+        adamw = self.optimizer(learning_rate, value_learning_rate=value_learning_rate)
+        return adamw, self.optimizer_state.schedule(adamw, lr_schedule)
 
     def seed(self, seed: int) -> int:
         """Return a seed for something random in training.
@@ -123,17 +131,17 @@ class Trainee:
         """Return a copy of what is trained, and of its masters, for `restore`."""
         named = self.trained_weights().items()
         copies = {name: weight.detach().clone() for name, weight in named}
-        return {**copies, **self.optimiser.masters()}
+        return {**copies, **self.optimizer_state.masters()}
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take weights back, and forget the moments that led away from them."""
+        """Put weights of a snapshot back and reset the optimiser's moments."""
         with torch.no_grad():
             for name, weight in self.trained_weights().items():
                 if name in weights:
                     weight.copy_(weights[name])
                 else:  # a value head younger than the snapshot
                     weight.zero_()
-        self.optimiser.forget(weights)
+        self.optimizer_state.forget(weights)
         self.agent.refresh()
 
     @property
@@ -148,7 +156,9 @@ class Trainee:
             self._head = ValueHead.of(self.model)
         return self._head
 
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor, *, keep: int = 0) -> Outlook:
+    def forward(
+        self, ids: torch.Tensor, mask: torch.Tensor, *, keep: int = 0
+    ) -> LogitsAndValues:
         """Return logits and values from one pass, with gradients.
 
         Args:
@@ -156,7 +166,7 @@ class Trainee:
             mask: [B, T] 1 where a token is real.
             keep: only the last so many positions are wanted; 0 means all.
         """
-        return look(self.model, self.value_head, ids=ids, mask=mask, keep=keep)
+        return logits_and_values(self.model, self.value_head, ids=ids, mask=mask, keep=keep)
 
     def values(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return values [B, T] after each position, float32, without gradients.
@@ -166,7 +176,7 @@ class Trainee:
             mask: [B, T] 1 where a token is real.
         """
         with torch.no_grad():
-            return value(self.model, self.value_head, ids=ids, mask=mask)
+            return values_of(self.model, self.value_head, ids=ids, mask=mask)
 
 
 def _without_dropout(model: PreTrainedModel) -> list[tuple[Any, str, float]]:

@@ -1,7 +1,7 @@
-"""AdamW and its memory: what must be kept so that training goes on as if never stopped."""
+"""AdamW with float32 masters, its state across checkpoints, and the memory that both take."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import Parameter
@@ -74,8 +74,8 @@ class MasterAdamW(torch.optim.AdamW):
             master.grad = None
 
 
-class Optimiser:
-    """A policy's AdamW, made when first needed.
+class OptimizerState:
+    """AdamW of a policy, made when first needed, and its state in checkpoints.
 
     Args:
         weights: gives the LM's trained weights by name.
@@ -96,7 +96,7 @@ class Optimiser:
         """Steps ever taken."""
         self._adamw: MasterAdamW | None = None
 
-    def at(self, rate: float, value_rate: float) -> MasterAdamW:
+    def at(self, learning_rate: float, value_learning_rate: float) -> MasterAdamW:
         """Return AdamW at learning rates for the LM and the value head."""
         if self._adamw is None:
             self._adamw = MasterAdamW(self._weights().values())
@@ -104,7 +104,7 @@ class Optimiser:
         if self._head() and len(self._adamw.param_groups) == 1:  # made in the meantime
             self._adamw.add_param_group({"params": list(self._head().values())})
         for group, wanted in zip(
-            self._adamw.param_groups, (rate, value_rate), strict=False
+            self._adamw.param_groups, (learning_rate, value_learning_rate), strict=False
         ):
             group["lr"] = wanted
             # A scheduler that was here before has left its own starting point.
@@ -185,3 +185,59 @@ class Optimiser:
 
     def _count(self, *_: object) -> None:
         self.updates += 1
+
+
+class MemoryFootprint(NamedTuple):
+    """Bytes on the policy's device; activations, which batches decide, come on top."""
+
+    weights: int
+    """Of the LM and the value head, those that other policies share not counted."""
+    shared: int
+    """Weights of a base that lies in memory once for all its adapters."""
+    masters: int
+    """Float32 copies of trained weights that are narrower."""
+    gradients: int
+    """Of trained weights, in the numbers in which the optimiser steps."""
+    moments: int
+    """Adam's two averages for every trained weight."""
+    reference: int
+    """The frozen original, if it is a copy."""
+
+    @property
+    def total(self) -> int:
+        """All of it, the shared base included."""
+        return sum(self)
+
+
+def memory_footprint(
+    *,
+    parameters: int,
+    trained: int,
+    head: int = 0,
+    dtype: torch.dtype = torch.float32,
+    adapter: bool = False,
+    reference: bool = False,
+) -> MemoryFootprint:
+    """Return the bytes of a policy in training, without activations.
+
+    Args:
+        parameters: all weights of the model as it is used, the trained ones included.
+        trained: those that are trained.
+        head: weights of the value head on top, in float32.
+        dtype: of the model; an adapter's weights are float32 at least, as peft has it.
+        adapter: whether only an adapter is trained; its reference then costs nothing.
+        reference: whether the untrained original is wanted too.
+    """
+    wide = max(dtype.itemsize, 4)
+    narrow = dtype.itemsize < wide and not adapter
+    rest = (parameters - trained) * dtype.itemsize
+    stepped = trained * wide + head * 4
+    own = trained * dtype.itemsize + head * 4 if narrow else stepped
+    return MemoryFootprint(
+        weights=own + (0 if adapter else rest),
+        shared=rest if adapter else 0,
+        masters=trained * wide if narrow else 0,
+        gradients=stepped,
+        moments=2 * stepped,
+        reference=parameters * dtype.itemsize if reference and not adapter else 0,
+    )

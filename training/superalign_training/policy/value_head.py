@@ -1,4 +1,4 @@
-"""What comes next and what it is worth: logits and values from one pass.
+"""Value head of a causal LM: logits and values from one forward pass.
 
 The value head reads what the LM head reads. It is caught on its way into the LM head, so
 logits are exactly the model's own, whatever else an architecture does to them (soft caps,
@@ -17,13 +17,13 @@ from superalign_agents.decoding import positions
 from superalign_env.errors import InvalidOption
 
 
-class Outlook(NamedTuple):
-    """Shapes: B rows, T positions, V tokens."""
+class LogitsAndValues(NamedTuple):
+    """Of one forward pass. Shapes: B rows, T positions, V tokens."""
 
     logits: torch.Tensor
     """[B, T, V] of the token after each position."""
     values: torch.Tensor
-    """[B, T] float32; what is still to come, judged after reading each position."""
+    """[B, T] float32; estimated return after each position."""
 
 
 class ValueHead(nn.Module):
@@ -51,15 +51,15 @@ class ValueHead(nn.Module):
         return values
 
 
-def look(
+def logits_and_values(
     model: PreTrainedModel,
     head: ValueHead,
     *,
     ids: torch.Tensor,
     mask: torch.Tensor,
     keep: int = 0,
-) -> Outlook:
-    """Run a model once.
+) -> LogitsAndValues:
+    """Return logits and values from one forward pass, with gradients.
 
     Args:
         model: the language model.
@@ -79,15 +79,15 @@ def look(
             use_cache=False,
             logits_to_keep=keep,
         )
-    return Outlook(output.logits, head(heard[-1]))
+    return LogitsAndValues(output.logits, head(heard[-1]))
 
 
-def value(
+def values_of(
     model: PreTrainedModel, head: ValueHead, *, ids: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
     """Return values [B, T] alone: the tokens' logits are not computed, but for one.
 
-    Arguments as in `look`.
+    Arguments as in `logits_and_values`.
     """
     body: Any = model.base_model
     output = body(
