@@ -31,8 +31,8 @@ from superalign_env.callables import as_agent
 from superalign_env.store import EpisodeWriter, Run
 from superalign_env.types import Episode
 from superalign_training.algorithms.grpo import Grpo
-from superalign_training.algorithms.trainers.arguments import (
-    Recorder,
+from superalign_training.algorithms.trl import (
+    StepRecorder,
     run,
     shared_arguments,
 )
@@ -155,7 +155,7 @@ def plain(rung: str, settings: Grpo, batches: Sequence[list[Row]]) -> float:
             beta=settings.beta,
             shuffle_dataset=False,
         ),
-        callbacks=[Recorder(watch)],
+        callbacks=[StepRecorder(watch)],
     )
     run(trainer)
     return watch.seconds

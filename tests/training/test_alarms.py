@@ -25,7 +25,8 @@ from superalign_training.alarms import (
     raised,
     unfed,
 )
-from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit
+from superalign_training.algorithms.fitting import ExampleTensors, fit
+from superalign_training.algorithms.supervision import FitSettings
 from superalign_training.data import Example
 from superalign_training.gap.sight import Sight
 from superalign_training.launch.composing import composed, resumed
@@ -357,7 +358,7 @@ class Teaches:
         ]
         fit(
             policy,
-            Rows(lessons),
+            ExampleTensors(lessons),
             FitSettings(steps=40, learning_rate=1e-2, batch_size=24),
             seed=seed,
         )

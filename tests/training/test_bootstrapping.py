@@ -10,8 +10,8 @@ from superalign_env.seeding import mix
 from superalign_env.types import EpisodeKey
 from superalign_scenarios.weak_to_strong import WeakToStrong as Lessons
 from superalign_training.algorithms.bootstrapping import approved, bootstrap, labelled_by
-from superalign_training.algorithms.fit_settings import FitSettings
-from superalign_training.algorithms.updates.fitting import Rows, fit, loss_on
+from superalign_training.algorithms.fitting import ExampleTensors, fit, loss_on
+from superalign_training.algorithms.supervision import FitSettings
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.data import Example
 
@@ -49,8 +49,8 @@ def test_each_rung_is_taught_by_the_labels_of_the_one_before(toys):
             one._replace(completion_ids=(one.completion_ids[0] + 2 * number, END))
             for one in FIRST
         ]
-        assert loss_on(rung, Rows(said)) < 0.1
-        assert loss_on(rung, Rows(FIRST)) > 1.0 or number == 0
+        assert loss_on(rung, ExampleTensors(said)) < 0.1
+        assert loss_on(rung, ExampleTensors(FIRST)) > 1.0 or number == 0
 
 
 def test_one_rung_is_the_method_alone(toys):
@@ -80,7 +80,7 @@ def test_what_a_teacher_says_becomes_a_lesson_in_the_students_tokens(toys):
     ]
     fit(
         teacher,
-        Rows(known),
+        ExampleTensors(known),
         FitSettings(steps=60, learning_rate=2e-2, batch_size=6),
         seed=0,
     )
@@ -88,7 +88,7 @@ def test_what_a_teacher_says_becomes_a_lesson_in_the_students_tokens(toys):
     lessons = labelled_by(teacher, student, seen, source="g1")
     assert [one[:3] for one in lessons] == [(*one[:2], ("g1",)) for one in known]
     for lesson in lessons:
-        nats = loss_on(teacher, Rows([lesson])) * len(lesson.completion_ids)
+        nats = loss_on(teacher, ExampleTensors([lesson])) * len(lesson.completion_ids)
         assert lesson.confidence == pytest.approx(math.exp(-nats), rel=1e-3)
 
 

@@ -15,7 +15,7 @@ from superalign_training.algorithms.reward_model import RewardModel
 from superalign_training.algorithms.rloo import Rloo
 from superalign_training.algorithms.scorer import Scorer
 from superalign_training.algorithms.sft import Sft
-from superalign_training.algorithms.trainers.arguments import shared_arguments
+from superalign_training.algorithms.trl import shared_arguments
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.data import Example, Live, Opinion, Preference
 from superalign_training.policy import Lora, MasterAdamW, Policy

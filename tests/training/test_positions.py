@@ -12,17 +12,19 @@ from superalign_env.rollout import Rollouts
 from superalign_env.seeding import mix
 from superalign_scenarios.microworld import words
 from superalign_training.algorithms.dpo import Dpo
+from superalign_training.algorithms.fitting import ExampleTensors
+from superalign_training.algorithms.group_trainer import GroupTrainer
 from superalign_training.algorithms.grpo import Grpo
 from superalign_training.algorithms.kto import Kto
+from superalign_training.algorithms.logprobs import (
+    completion_logprobs,
+    compute_old_logprobs,
+)
+from superalign_training.algorithms.micro_batch import MicroBatch
 from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
 from superalign_training.algorithms.sft import Sft
-from superalign_training.algorithms.trainers.group_trainer import GroupTrainer
-from superalign_training.algorithms.updates.fitting import Rows
-from superalign_training.algorithms.updates.memory import MicroBatch
-from superalign_training.algorithms.updates.old_logprobs import compute_old_logprobs
-from superalign_training.algorithms.updates.ref_policy import completion_logprobs
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.data import (
     Example,
@@ -172,7 +174,7 @@ def test_lessons(policy):
     said, recorded = turns(errands(policy))
     found = torch.tensor(completion_logprobs(policy.model, said, batch=5))
     assert (found - recorded).abs().max() < NATS
-    lessons = Rows([Example(*one) for one in said])
+    lessons = ExampleTensors([Example(*one) for one in said])
     nats, _ = lessons.token_losses(policy.model, torch.arange(len(said)))
     assert (nats.sum(1).detach() + recorded).abs().max() < NATS
     pairs = [

@@ -9,9 +9,8 @@ import torch
 
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_training.algorithms.dpo import Dpo
-from superalign_training.algorithms.reward_model import RewardModel
+from superalign_training.algorithms.reward_model import RewardModel, trainer
 from superalign_training.algorithms.scorer import Scorer
-from superalign_training.algorithms.trainers.reward_trainer import trainer
 from superalign_training.data import Preference
 from superalign_training.policy import Lora, Policy
 

@@ -6,22 +6,21 @@ import torch
 
 from superalign_agents.decoding import sample
 from superalign_env.errors import InvalidOption
-from superalign_training.algorithms.algorithm import experience_kinds
-from superalign_training.algorithms.fit_settings import FitSettings
-from superalign_training.algorithms.making import make_algorithm
-from superalign_training.algorithms.updates.fitting import (
-    Rows,
+from superalign_training.algorithms.algorithm import experience_kinds, make_algorithm
+from superalign_training.algorithms.fitting import (
+    ExampleTensors,
     fit,
     mean_over_tokens,
 )
-from superalign_training.algorithms.updates.own_answers import (
+from superalign_training.algorithms.supervision import FitSettings
+from superalign_training.algorithms.weak_to_strong import WeakToStrong
+from superalign_training.algorithms.weak_to_strong_loss import (
     class_losses,
     greedy_answers,
     hardened,
     one_word,
     smallest_losses,
 )
-from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.data import Example
 from superalign_training.policy import Policy
 
@@ -110,7 +109,8 @@ def test_the_gradient_of_long_answers_is_that_of_two_weighted_courses(scratch):
     def gradient(rows, weights):
         policy.model.zero_grad()
         loss = mean_over_tokens(
-            *Rows(rows).token_losses(policy.model, torch.arange(len(rows))), weights
+            *ExampleTensors(rows).token_losses(policy.model, torch.arange(len(rows))),
+            weights,
         )
         loss.backward()
         return np.concatenate([p.grad.numpy().ravel() for p in policy.model.parameters()])
@@ -144,7 +144,7 @@ def test_own_answers_are_greedy_and_an_endless_one_is_none(scratch):
     lessons = [Example((30, 31), (44, 45, END)), Example((32, 33), (46, END))]
     fit(
         policy,
-        Rows(lessons),
+        ExampleTensors(lessons),
         FitSettings(steps=80, learning_rate=2e-2, batch_size=2),
         seed=0,
     )
@@ -198,7 +198,10 @@ def test_naive_is_cross_entropy_on_the_labels_and_stops_when_all_were_seen_often
     rules = WeakToStrong(steps=99, num_train_epochs=2, batch_size=8, learning_rate=1e-2)
     assert rules.improve(one, lessons, seed=9)["steps"] == 4.0
     fit(
-        other, Rows(lessons), FitSettings(steps=4, learning_rate=1e-2, batch_size=8), seed=9
+        other,
+        ExampleTensors(lessons),
+        FitSettings(steps=4, learning_rate=1e-2, batch_size=8),
+        seed=9,
     )
     assert one.hash == other.hash
 
@@ -259,7 +262,7 @@ def test_planted_label_noise_is_copied_by_naive_and_resisted_by_the_other_method
         knows = [word(p, truth(p)) for p in asked]
         fit(
             policy,
-            Rows(knows),
+            ExampleTensors(knows),
             FitSettings(steps=25, learning_rate=1e-2, batch_size=32),
             seed=0,
         )
@@ -288,7 +291,7 @@ def test_the_loss_of_long_answers_mixes_label_and_own_answer(scratch, soft):
     known = [one._replace(completion_ids=(46, END)) for one in lessons[:2]]
     fit(
         policy,
-        Rows(known + lessons[2:]),
+        ExampleTensors(known + lessons[2:]),
         FitSettings(steps=80, learning_rate=2e-2, batch_size=4),
         seed=0,
     )

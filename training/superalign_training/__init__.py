@@ -82,7 +82,7 @@ PLUGINS: "Table" = {
             "REINFORCE with a leave-one-out baseline, on environment rewards",
         ),
         "sb3-ppo": (
-            "superalign_training.algorithms.sb3.ppo:Sb3Ppo",
+            "superalign_training.algorithms.sb3.sb3_ppo:Sb3Ppo",
             "Stable-Baselines3's PPO on features and menus, for the agent sb3",
         ),
         "sft": (

@@ -12,7 +12,7 @@ from math import exp
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import mix
 from superalign_env.types import View
-from superalign_training.algorithms.making import Supervised
+from superalign_training.algorithms.algorithm import Supervised
 from superalign_training.data import Example
 from superalign_training.policy import Policy
 

@@ -7,12 +7,40 @@ was left out: a value function, more than one step on the same episodes.
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from superalign_training.algorithms.algorithm import LearnsFrom, OnStep
-from superalign_training.algorithms.group_settings import GroupSettings
+from pydantic import NonNegativeFloat, PositiveFloat
+
+from superalign_training.algorithms.algorithm import LearnsFrom, OnStep, RefPolicy
 from superalign_training.data import Experience
+from superalign_training.policy.schedule import CONSTANT, Schedule
+from superalign_training.sections import Count, Plural, Section
 
 if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
     from superalign_training.policy import Policy
+
+
+class GroupSettings(Section):
+    """Settings of all algorithms that compare the plays of one case."""
+
+    weighs_stored: ClassVar[bool] = True
+    steps: Count = 20
+    """Optimiser steps, each on episodes of the newest policy."""
+    batch_size: Count = 32
+    """Different cases in one step."""
+    num_generations: Plural = 4
+    """Plays of each case: the group whose mean is the baseline."""
+    fork: bool = True
+    """Whether members share everything up to the learner's first view."""
+    micro_batch_size: Count | None = None
+    """Rows that go through the model at once; None is all of a step."""
+    learning_rate: PositiveFloat = 1e-3
+    """Learning rate of AdamW."""
+    lr_schedule: Schedule = CONSTANT
+    """How the learning rate changes over the policy's life."""
+    beta: NonNegativeFloat = 0.1
+    """Weight of the KL to the reference policy: without it a tiny policy is sure of
+    everything before it has learned anything."""
+    ref_policy: RefPolicy = "round"
+    """Reference policy: the one that the call began with, or its untrained original."""
 
 
 class Grpo(GroupSettings):
@@ -48,10 +76,10 @@ class Grpo(GroupSettings):
             InvalidOption: nothing to learn from, or pay that is no number.
             OutOfMemory: a single row does not fit into memory.
         """
-        from superalign_training.algorithms.trainers.group_trainer import (  # noqa: PLC0415 - torch takes seconds
+        from superalign_training.algorithms.advantages import group_relative  # noqa: PLC0415 - as above
+        from superalign_training.algorithms.group_trainer import (  # noqa: PLC0415 - torch takes seconds
             learn_from_groups,
         )
-        from superalign_training.algorithms.updates.advantages import group_relative  # noqa: PLC0415 - as above
 
         return learn_from_groups(
             policy, experience, self, score=group_relative, seed=seed, on_step=on_step

@@ -70,7 +70,7 @@ class Own(Section):
             InvalidOption: a step in which nobody could be paid.
             ProtocolError: the learner breaks its contract.
         """
-        from superalign_training.algorithms.updates.policy_optimizer import (  # noqa: PLC0415 - torch takes seconds
+        from superalign_training.algorithms.policy_gradient import (  # noqa: PLC0415 - torch takes seconds
             History,
         )
 

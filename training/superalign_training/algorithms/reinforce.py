@@ -74,6 +74,6 @@ class Reinforce(Section):
             InvalidOption: nothing to learn from, or pay that is no number.
             OutOfMemory: a single row does not fit into memory.
         """
-        from superalign_training.algorithms.updates.reinforce_update import fit  # noqa: PLC0415 - torch takes seconds
+        from superalign_training.algorithms.reinforce_update import improve  # noqa: PLC0415 - torch takes seconds
 
-        return fit(self, policy, experience, seed=seed, on_step=on_step)
+        return improve(self, policy, experience, on_step=on_step)

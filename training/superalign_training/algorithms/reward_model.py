@@ -8,17 +8,21 @@ adapters, templates, truncation.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.algorithm import LearnsFrom, OnStep
+from superalign_training.algorithms.dpo import differing
 from superalign_training.data import Preference
 from superalign_training.sections import Count, Section
 
 if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
+    from trl.trainer.reward_trainer import RewardTrainer
+
     from superalign_training.algorithms.scorer import Scorer
+    from superalign_training.algorithms.trl import StepRecorder
     from superalign_training.policy import Policy
 
 
@@ -97,9 +101,32 @@ class RewardModel(Section):
             InvalidOption: no pairs, only equal sides, an empty side, or losses that are not
                 finite.
         """
-        from superalign_training.algorithms.trainers.reward_trainer import fit  # noqa: PLC0415 - torch takes seconds
+        from superalign_training.algorithms.fitting import batch_and_steps  # noqa: PLC0415 - torch takes seconds
+        from superalign_training.algorithms.trl import StepRecorder, train_and_report  # noqa: PLC0415 - as above
 
-        return fit(self, scorer, experience, seed=seed, on_step=on_step)
+        pairs = differing(experience)
+        _, steps = batch_and_steps(
+            len(pairs),
+            batch_size=self.batch_size,
+            steps=self.steps,
+            num_train_epochs=self.num_train_epochs,
+        )
+        recorder = StepRecorder(on_step)
+        scorer.model.train(True)
+        widened = scorer.model.register_forward_hook(_widen_scores)
+        try:
+            made = trainer(self, scorer, pairs, steps=steps, seed=seed, recorder=recorder)
+            numbers = train_and_report(made, recorder, "accuracy", "margin")
+        finally:
+            widened.remove()
+            scorer.model.train(False)
+        dropped = len(experience) - len(pairs)
+        return {
+            "pairs": float(len(pairs)),
+            "dropped": float(dropped),
+            "steps": float(steps),
+            **numbers,
+        }
 
     @staticmethod
     def load(folder: Path, *, expected: str = "", device: str = "cpu") -> "Scorer":
@@ -107,3 +134,54 @@ class RewardModel(Section):
         from superalign_training.algorithms.scorer import Scorer  # noqa: PLC0415 - torch takes seconds
 
         return Scorer.load(folder, expected=expected, device=device)
+
+
+def _widen_scores(_: Any, __: Any, output: Any) -> None:
+    """Turn scores into float32, in which TRL then subtracts them."""
+    output.logits = output.logits.float()
+
+
+def trainer(
+    settings: RewardModel,
+    scorer: "Scorer",
+    pairs: Sequence[Preference],
+    *,
+    steps: int = 1,
+    seed: int = 0,
+    recorder: "StepRecorder | None" = None,
+) -> "RewardTrainer":
+    """Return TRL's trainer for tokenised pairs: it leaves columns of ids alone.
+
+    Args:
+        settings: of the algorithm.
+        scorer: in training.
+        pairs: with differing sides.
+        steps: optimiser steps.
+        seed: of the order of the pairs.
+        recorder: takes its numbers.
+    """
+    from trl.trainer.reward_config import RewardConfig  # noqa: PLC0415 - torch takes seconds
+    from trl.trainer.reward_trainer import RewardTrainer  # noqa: PLC0415 - as above
+
+    from superalign_training.algorithms.trl import make_trainer  # noqa: PLC0415 - as above
+
+    return make_trainer(
+        RewardTrainer,
+        RewardConfig,
+        model=scorer.model,
+        tokenizer=scorer.tokenizer,
+        optimizer=scorer.optimizer(settings.learning_rate),
+        rows=[
+            {
+                "chosen_ids": [*pair.prompt_ids, *pair.chosen_ids],
+                "rejected_ids": [*pair.prompt_ids, *pair.rejected_ids],
+            }
+            for pair in pairs
+        ],
+        batch_size=min(settings.batch_size, len(pairs)),
+        steps=steps,
+        learning_rate=settings.learning_rate,
+        seed=seed,
+        recorder=recorder,
+        center_rewards_coefficient=settings.center_rewards_coefficient or None,
+    )

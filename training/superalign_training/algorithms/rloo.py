@@ -8,7 +8,7 @@ episodes, so this is TRL's GRPOTrainer with other advantages.
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from superalign_training.algorithms.algorithm import LearnsFrom, OnStep
-from superalign_training.algorithms.group_settings import GroupSettings
+from superalign_training.algorithms.grpo import GroupSettings
 from superalign_training.data import Experience
 
 if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
@@ -45,10 +45,10 @@ class Rloo(GroupSettings):
             InvalidOption: nothing to learn from, or pay that is no number.
             OutOfMemory: a single row does not fit into memory.
         """
-        from superalign_training.algorithms.trainers.group_trainer import (  # noqa: PLC0415 - torch takes seconds
+        from superalign_training.algorithms.advantages import leave_one_out  # noqa: PLC0415 - as above
+        from superalign_training.algorithms.group_trainer import (  # noqa: PLC0415 - torch takes seconds
             learn_from_groups,
         )
-        from superalign_training.algorithms.updates.advantages import leave_one_out  # noqa: PLC0415 - as above
 
         return learn_from_groups(
             policy, experience, self, score=leave_one_out, seed=seed, on_step=on_step

@@ -1,13 +1,12 @@
-"""What a learner is taught from its own answers, and what is replayed meanwhile."""
+"""Settings of supervised learning: fits, a learner's own judged answers, and replay."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from superalign_env.types import Signal
-from superalign_training.algorithms.algorithm import experience_kinds
-from superalign_training.algorithms.making import LessonAlgorithm
+from superalign_training.algorithms.algorithm import LessonAlgorithm, experience_kinds
 from superalign_training.algorithms.sft import Sft
 from superalign_training.data.examples import (
     balanced_examples,
@@ -18,7 +17,23 @@ from superalign_training.data.judged import JudgedAnswer, examples, opinions, pr
 from superalign_training.sections import Count, Section, Share
 
 
-class Replay(Section):
+class FitSettings(Section):
+    """Steps of a supervised fit, at a learning rate that falls linearly."""
+
+    steps: Count
+    learning_rate: PositiveFloat
+    """Of the first step."""
+    final_learning_rate: NonNegativeFloat = 0.0
+    """After the last step."""
+    batch_size: Count = 256
+
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        change = self.final_learning_rate - self.learning_rate
+        return self.learning_rate + change * step / self.steps
+
+
+class ReplaySettings(Section):
     """General tasks as the untrained original answers them, so that nothing is forgotten."""
 
     cases: NonNegativeInt = 192
@@ -53,7 +68,7 @@ class Supervise(Section):
     often: then the learner learns when to say something, and no habit of saying it."""
     courses: Count = 2
     """How often lessons and replay take turns; each turn has its share of the steps."""
-    replay: Replay = Replay()
+    replay: ReplaySettings = ReplaySettings()
     """What is replayed after each course."""
 
 

@@ -86,6 +86,6 @@ class WeakToStrong(Section):
             InvalidOption: no lessons, one without a prompt or a completion, or none that
                 its sources are sure enough of.
         """
-        from superalign_training.algorithms.updates.student_losses import teach  # noqa: PLC0415 - torch takes seconds
+        from superalign_training.algorithms.weak_to_strong_loss import improve  # noqa: PLC0415 - torch takes seconds
 
-        return teach(self, policy, experience, seed=seed, on_step=on_step)
+        return improve(self, policy, experience, seed=seed, on_step=on_step)

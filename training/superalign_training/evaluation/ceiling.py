@@ -15,8 +15,8 @@ from superalign_env.canonical import content_hash
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.protocols import TaskSource
 from superalign_env.seeding import generator, label, mix
-from superalign_training.algorithms.fit_settings import FitSettings
-from superalign_training.algorithms.updates.fitting import Rows, fit
+from superalign_training.algorithms.fitting import ExampleTensors, fit
+from superalign_training.algorithms.supervision import FitSettings
 from superalign_training.data import Example
 from superalign_training.evaluation.papers import Paper, at_temperature, sit, solved
 from superalign_training.evaluation.settings import Capability
@@ -100,7 +100,7 @@ def find_ceiling(
     """
     before = sit(fresh.agent, paper)
     best = best_of(fresh, paper, rules.best_of, seed=seed) if rules.best_of else ()
-    rows = Rows(gold_lessons(fresh, lessons))
+    rows = ExampleTensors(gold_lessons(fresh, lessons))
     first, rest = _halves(rules.ceiling, rules.salient_steps)
     fit(fresh, rows, first, seed=mix(seed, 1))
     salient = sit(fresh.agent, paper)

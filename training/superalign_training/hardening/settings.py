@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
-from superalign_training.algorithms.fit_settings import FitSettings
+from superalign_training.algorithms.supervision import FitSettings
 from superalign_training.sections import Count, Section, Share
 
 

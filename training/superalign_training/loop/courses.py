@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, cast
 from superalign_env.canonical import content_hash
 from superalign_env.protocols import Agent
 from superalign_env.types import Role
-from superalign_training.algorithms.making import Supervised, make_algorithm
-from superalign_training.algorithms.supervision import Replay
+from superalign_training.algorithms.algorithm import Supervised, make_algorithm
+from superalign_training.algorithms.supervision import ReplaySettings
 from superalign_training.data import Example
 from superalign_training.data.judged import judged_answers, replay_examples
 from superalign_training.evaluation.exams import exam
@@ -56,7 +56,7 @@ def hold(
 
 
 def replayed(
-    bench: Bench, settings: Settings, rules: Replay, speaker: Agent, source: Any
+    bench: Bench, settings: Settings, rules: ReplaySettings, speaker: Agent, source: Any
 ) -> list[Example]:
     """Return what a speaker says to general tasks, right or wrong.
 

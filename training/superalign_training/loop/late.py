@@ -13,7 +13,7 @@ from superalign_env.errors import InvalidOption
 from superalign_env.rewards import HumanPay
 from superalign_env.store import Run, declare, standing
 from superalign_env.types import Episode, EpisodeKey, Metric, Role, Seat, Signal
-from superalign_training.algorithms.making import OnPolicy
+from superalign_training.algorithms.algorithm import OnPolicy
 from superalign_training.algorithms.own import Own
 from superalign_training.data import Row
 from superalign_training.data.experience import EpisodeCheck

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from superalign_env.asking import Anyone
 from superalign_env.protocols import Scenario
 from superalign_env.types import Metric, Paid, Role, Seat
-from superalign_training.algorithms.making import OnPolicy
+from superalign_training.algorithms.algorithm import OnPolicy
 from superalign_training.algorithms.own import Own
 from superalign_training.data import (
     Live,

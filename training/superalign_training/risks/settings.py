@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt
 
-from superalign_training.algorithms.making import LessonAlgorithm
+from superalign_training.algorithms.algorithm import LessonAlgorithm
 from superalign_training.algorithms.sft import Sft
-from superalign_training.algorithms.supervision import Replay
+from superalign_training.algorithms.supervision import ReplaySettings
 from superalign_training.sections import Count, Plural, Section, Share
 
 
@@ -50,7 +50,7 @@ class Conform(Section):
     """Whether opposite answers are taught equally often."""
     courses: Count = 2
     """How often lessons and replay take turns; each turn has its share of the steps."""
-    replay: Replay = Replay(
+    replay: ReplaySettings = ReplaySettings(
         cases=240, num_generations=1, imitation=Sft(steps=30, learning_rate=1e-3)
     )
     """Its own answers to general tasks, replayed so that competence is not forgotten."""

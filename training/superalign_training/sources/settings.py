@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, model_validator
 
 from superalign_env.rewards import LabelUse
-from superalign_training.algorithms.making import ExampleAlgorithm
+from superalign_training.algorithms.algorithm import ExampleAlgorithm
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.sections import Count, Plural, Section, Share
 

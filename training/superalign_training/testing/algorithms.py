@@ -15,8 +15,13 @@ from transformers.utils.logging import disable_progress_bar
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import InvalidOption, NotReproducible, ProtocolError
 from superalign_env.testing import example_views
-from superalign_training.algorithms.algorithm import Algorithm, Kind, experience_kinds
-from superalign_training.algorithms.making import make_algorithm, plain_algorithm
+from superalign_training.algorithms.algorithm import (
+    Algorithm,
+    Kind,
+    experience_kinds,
+    make_algorithm,
+    plain_algorithm,
+)
 from superalign_training.data import Live, PlayCases, Row, Stored
 from superalign_training.policy import Checkpoint, Policy
 from superalign_training.testing.tiny import lessons_of, paid, play_case, tiny_policy

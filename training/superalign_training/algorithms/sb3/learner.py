@@ -25,7 +25,7 @@ from superalign_env.seeding import generator
 from superalign_env.types import AgentSpec, Paid, PaidTurn, Reply, View
 
 if TYPE_CHECKING:
-    from superalign_training.algorithms.sb3.ppo import Sb3Ppo
+    from superalign_training.algorithms.sb3.sb3_ppo import Sb3Ppo
 
 _RENAMED = {"policy_gradient_loss": "policy_loss"}
 """SB3's name of a number → the one that our algorithms use."""

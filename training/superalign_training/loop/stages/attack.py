@@ -15,7 +15,7 @@ from superalign_env.measures import distinct_share, share
 from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator, mix
 from superalign_env.types import Episode, Event, Metric, Role, View
-from superalign_training.algorithms.making import OnPolicy, Supervised
+from superalign_training.algorithms.algorithm import OnPolicy, Supervised
 from superalign_training.data import Example
 from superalign_training.evaluation.robustness import query_of
 from superalign_training.judging import final_score

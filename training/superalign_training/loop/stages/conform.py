@@ -15,8 +15,11 @@ from superalign_env.game import Game
 from superalign_env.measures import share
 from superalign_env.store.hazards import Hazard
 from superalign_env.types import EpisodeKey, Event, Metric, Task, View
-from superalign_training.algorithms.algorithm import experience_kinds
-from superalign_training.algorithms.making import Supervised, make_algorithm
+from superalign_training.algorithms.algorithm import (
+    Supervised,
+    experience_kinds,
+    make_algorithm,
+)
 from superalign_training.data import Example, Opinion, Preference
 from superalign_training.data.examples import (
     balanced_examples,

@@ -14,8 +14,8 @@ from superalign_agents.search import Search
 from superalign_env.measures import share
 from superalign_env.seeding import generator
 from superalign_env.types import Metric, Role, View
-from superalign_training.algorithms.fit_settings import FitSettings
-from superalign_training.algorithms.updates.fitting import Rows, fit, loss_on
+from superalign_training.algorithms.fitting import ExampleTensors, fit, loss_on
+from superalign_training.algorithms.supervision import FitSettings
 from superalign_training.attackers import WAVE, Attacker, Searcher, Speaker, openings
 from superalign_training.data import Example
 from superalign_training.hardening.planted import planted_examples
@@ -60,7 +60,7 @@ def teach_critic(bench: Bench, settings: Settings, rules: Hardening) -> Outcome:
             rules.critic_course,
             part=f"all-{course}",
         )
-        loss = loss_on(critic, Rows(every[-held_out:]))
+        loss = loss_on(critic, ExampleTensors(every[-held_out:]))
         if loss <= rules.target_loss:
             break
     chain = keep_policy(bench, bench.chain, role, critic)
@@ -210,7 +210,7 @@ def _fit(
     """Hold one course, watched and recorded."""
     fit(
         policy,
-        Rows(examples),
+        ExampleTensors(examples),
         course,
         seed=bench.seed_of(part),
         logit_bias=adjusted,

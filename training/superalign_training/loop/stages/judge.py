@@ -16,7 +16,7 @@ from superalign_env.game import Game
 from superalign_env.measures import brier, share
 from superalign_env.types import Episode, EpisodeKey, Metric, Role, Seat
 from superalign_training.alarms import Statistics, raised
-from superalign_training.algorithms.making import OnPolicy, Supervised
+from superalign_training.algorithms.algorithm import OnPolicy, Supervised
 from superalign_training.data import Example
 from superalign_training.judging import (
     Forecast,

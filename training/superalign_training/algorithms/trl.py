@@ -1,18 +1,18 @@
-"""What all of TRL's trainers are told, and how they report.
+"""Arguments, numbers and the loop of TRL's trainers: the only place that talks to `trl`'s Trainer.
 
 Settings follow what was measured on this stack: no autocast and no checkpoints of its own,
-a constant rate (a trainer is rebuilt for every round), no output of any kind.
+a constant learning rate (a trainer is rebuilt for every round), no output of any kind.
 """
 
 import gc
 import math
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from math import ceil
-from typing import Any
+from typing import Any, TypeVar
 
+from datasets import Dataset
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import (
     TrainerCallback,
@@ -25,6 +25,10 @@ from transformers.trainer_callback import PrinterCallback
 from superalign_env.errors import InvalidOption
 from superalign_env.store import declare
 from superalign_training.algorithms.algorithm import OnStep
+from superalign_training.policy import MasterAdamW
+
+TrainerT = TypeVar("TrainerT")
+
 
 declare("train/loss", "Loss")
 declare("train/grad_norm", "Gradient norm before clipping")
@@ -114,7 +118,7 @@ def run(trainer: Any) -> None:
         gc.unfreeze()
 
 
-class Recorder(TrainerCallback):
+class StepRecorder(TrainerCallback):
     """Keeps a trainer's numbers and passes them on.
 
     Args:
@@ -155,12 +159,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def steps_within(steps: int, epochs: float, *, rows: int, batch: int) -> int:
-    """Return how many steps fit: fewer than allowed where rows are few."""
-    return min(steps, ceil(epochs * rows / batch))
-
-
-def first_and_last(recorder: Recorder, key: str) -> tuple[float, float]:
+def first_and_last(recorder: StepRecorder, key: str) -> tuple[float, float]:
     """Return the means of a number over the first and the last tenth of the steps.
 
     Raises:
@@ -179,8 +178,75 @@ def first_and_last(recorder: Recorder, key: str) -> tuple[float, float]:
     return sum(values[:tenth]) / tenth, sum(values[-tenth:]) / tenth
 
 
-class Tokenised:
-    """Mixin that makes a TRL trainer take rows of ids as they are, reference log-probs included.
+def train_and_report(trainer: Any, recorder: StepRecorder, *names: str) -> dict[str, float]:
+    """Train, and return ``loss_first``, ``loss``, and other numbers over the last tenth.
+
+    Raises:
+        InvalidOption: one of them is not finite.
+    """
+    run(trainer)
+    loss_first, loss = first_and_last(recorder, "loss")
+    others = {name: first_and_last(recorder, name)[1] for name in names}
+    return {"loss_first": loss_first, "loss": loss, **others}
+
+
+def make_trainer(  # noqa: PLR0913 - what a trainer is made of; all but two are keywords
+    trainer: Callable[..., TrainerT],
+    config: Callable[..., Any],
+    *,
+    model: Any,
+    tokenizer: Any,
+    optimizer: MasterAdamW,
+    rows: Sequence[Mapping[str, Any]],
+    batch_size: int,
+    steps: int,
+    learning_rate: float,
+    seed: int,
+    recorder: StepRecorder | None,
+    **options: Any,
+) -> TrainerT:
+    """Return a TRL trainer for rows of ids.
+
+    Args:
+        trainer: TRL's class, or a `tokenised` one.
+        config: TRL's class of its settings.
+        model: in training.
+        tokenizer: belongs to it.
+        optimizer: goes on where it stopped.
+        rows: columns of ids, and whatever else the trainer reads.
+        batch_size: rows of one step.
+        steps: optimiser steps.
+        learning_rate: constant.
+        seed: of the order of the rows.
+        recorder: takes its numbers.
+        **options: further settings of TRL's.
+    """
+    arguments = shared_arguments(
+        steps=steps, learning_rate=learning_rate, seed=seed, device=str(model.device)
+    )
+    return trainer(
+        model=model,
+        args=config(
+            **arguments,
+            per_device_train_batch_size=batch_size,
+            dataloader_drop_last=True,
+            max_length=None,
+            **options,
+        ),
+        train_dataset=Dataset.from_list([dict(row) for row in rows]),
+        processing_class=tokenizer,
+        optimizers=(optimizer, constant_schedule(optimizer)),
+        callbacks=[recorder or StepRecorder(None)],
+    )
+
+
+def tokenised(trainer: type[TrainerT]) -> type[TrainerT]:
+    """Return a TRL trainer that takes rows of ids as they are, reference log-probs included."""
+    return type(f"Tokenised{trainer.__name__}", (_Tokenised, trainer), {})
+
+
+class _Tokenised:
+    """Mixin of a TRL trainer on rows of ids.
 
     TRL would tokenise them, and find no text to tokenise; and it would score them with a
     reference model that it loads itself.

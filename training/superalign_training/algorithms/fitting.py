@@ -7,17 +7,17 @@ trainer does.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from math import ceil
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from superalign_agents.decoding import positions
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import generator, mix
 from superalign_training.algorithms.algorithm import OnStep
-from superalign_training.algorithms.fit_settings import FitSettings
+from superalign_training.algorithms.logprobs import completion_logits, padded
+from superalign_training.algorithms.supervision import FitSettings
 from superalign_training.data import Example
 from superalign_training.policy import Policy
 
@@ -27,8 +27,8 @@ StepLoss = Callable[[PreTrainedModel, int], torch.Tensor]
 """(model, number of the step from 0) → what is minimised."""
 
 
-class Rows:
-    """Examples as tensors. N rows, P the longest prompt, C the longest completion.
+class ExampleTensors:
+    """Examples as padded tensors: N rows, P the longest prompt, C the longest completion.
 
     Raises:
         InvalidOption: no examples, or one without a prompt or a completion.
@@ -39,19 +39,10 @@ class Rows:
             raise InvalidOption(
                 "there is nothing to learn: give examples with a prompt and a completion"
             )
-        prompt = max(len(example.prompt_ids) for example in examples)
-        self.completion = max(len(example.completion_ids) for example in examples)
-        shape = (len(examples), prompt + self.completion)
-        ids = np.zeros(shape, np.int64)
-        labels = np.full((len(examples), self.completion), _IGNORED)
-        mask = np.zeros(shape, np.int64)
-        for row, example in enumerate(examples):
-            said = len(example.completion_ids)
-            start = prompt - len(example.prompt_ids)
-            ids[row, start : prompt + said] = example.prompt_ids + example.completion_ids
-            mask[row, start : prompt + said] = 1
-            labels[row, :said] = example.completion_ids
-        self.ids, self.mask, self.labels = map(torch.as_tensor, (ids, mask, labels))
+        pairs = [(example.prompt_ids, example.completion_ids) for example in examples]
+        self.ids, self.mask, self.width = padded(pairs)
+        own = self.ids[:, -self.width :]
+        self.labels = own.masked_fill(self.mask[:, -self.width :] == 0, _IGNORED)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -88,19 +79,21 @@ class Rows:
         """Return logits [B, C, V] at completions, and their labels [B, C]."""
         device = model.device
         mask = self.mask[places].to(device)
-        untyped: Any = model
-        output = untyped(
-            input_ids=self.ids[places].to(device),
-            attention_mask=mask,
-            position_ids=positions(mask),
-            logits_to_keep=self.completion + 1,
-        )
-        return output.logits[:, :-1].float(), self.labels[places].to(device)
+        logits = completion_logits(model, self.ids[places].to(device), mask, self.width)
+        return logits.float(), self.labels[places].to(device)
+
+
+def batch_and_steps(
+    examples: int, *, batch_size: int, steps: int, num_train_epochs: float
+) -> tuple[int, int]:
+    """Return rows of a step and steps of a fit: fewer of both where examples are few."""
+    batch = min(batch_size, examples)
+    return batch, min(steps, ceil(num_train_epochs * examples / batch))
 
 
 def fit(
     policy: Policy,
-    rows: Rows,
+    rows: ExampleTensors,
     settings: FitSettings,
     *,
     seed: int,
@@ -161,7 +154,7 @@ def descend(
 
 
 @torch.no_grad()
-def loss_on(policy: Policy, rows: Rows, *, batch: int = 512) -> float:
+def loss_on(policy: Policy, rows: ExampleTensors, *, batch: int = 512) -> float:
     """Return a policy's mean loss on rows, in nats for each token of a completion."""
     total, tokens = 0.0, 0
     for start in range(0, len(rows), batch):

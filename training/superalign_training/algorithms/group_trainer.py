@@ -17,25 +17,27 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from superalign_agents.decoding import positions
+from superalign_training.algorithms.advantages import (
+    by_turn,
+    importance_weighted,
+    is_off_policy,
+    log_ratios,
+)
 from superalign_training.algorithms.algorithm import OnStep
-from superalign_training.algorithms.group_settings import GroupSettings
-from superalign_training.algorithms.trainers.arguments import (
-    Recorder,
+from superalign_training.algorithms.cases import CaseSampler, Groups, Score, episode_returns
+from superalign_training.algorithms.grpo import GroupSettings
+from superalign_training.algorithms.logprobs import (
+    RowBatch,
+    batch_of,
+    compute_old_logprobs,
+    ref_model,
+)
+from superalign_training.algorithms.micro_batch import MicroBatch
+from superalign_training.algorithms.trl import (
+    StepRecorder,
     run,
     shared_arguments,
 )
-from superalign_training.algorithms.trainers.groups import Groups, Score
-from superalign_training.algorithms.updates.batches import Batch, batch_of
-from superalign_training.algorithms.updates.cases import Cases, totals
-from superalign_training.algorithms.updates.credit import (
-    by_turn,
-    log_ratios,
-    must_weigh,
-    weighed,
-)
-from superalign_training.algorithms.updates.memory import MicroBatch
-from superalign_training.algorithms.updates.old_logprobs import compute_old_logprobs
-from superalign_training.algorithms.updates.ref_policy import ref_model
 from superalign_training.data import Experience
 from superalign_training.policy import Policy
 
@@ -56,8 +58,8 @@ def learn_from_groups(
         ``kl``, ``entropy``, ``frac_reward_zero_std`` (share of groups without any
         difference in pay), ``cases`` played, and ``groups`` (share of cases that all members had a turn in).
     """
-    groups = Groups(Cases(experience, policy), settings.num_generations, score)
-    recorder = Recorder(on_step)
+    groups = Groups(CaseSampler(experience, policy), settings.num_generations, score)
+    recorder = StepRecorder(on_step)
     ref = ref_model(policy, settings.ref_policy) if settings.beta else None
     with policy.training(dropout=False):
         trainer = GroupTrainer(policy, groups, settings, cap=experience.cap, seed=seed)
@@ -126,14 +128,14 @@ class GroupTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         """Play, instead of generating from prompts and asking reward functions."""
         rows, advantages, zero_std = self._groups.compare(self._wanted)
-        if self._cap is not None and must_weigh(rows, self._cap):
+        if self._cap is not None and is_off_policy(rows, self._cap):
             now = compute_old_logprobs(
                 self._policy, rows, ref=None, values=False, micro=self._micro
             )
             ratios = log_ratios(rows, now.old_logprobs.tolist())
-            advantages = weighed(rows, advantages, ratios, self._cap)
+            advantages = importance_weighted(rows, advantages, ratios, self._cap)
         batch = batch_of(self._policy, rows)
-        pay = totals(rows)
+        pay = episode_returns(rows)
         self._metrics["train"]["reward"].append(sum(pay) / len(pay))
         self._metrics["train"]["frac_reward_zero_std"].append(zero_std)
         return self._ref_logprobs(batch) | {
@@ -146,7 +148,7 @@ class GroupTrainer(GRPOTrainer):
             "num_items_in_batch": batch.loss_mask.sum(),
         }
 
-    def _ref_logprobs(self, batch: Batch) -> dict[str, torch.Tensor]:
+    def _ref_logprobs(self, batch: RowBatch) -> dict[str, torch.Tensor]:
         """Return the reference log-probs, if there is a reference."""
         if not self.beta:
             return {}
@@ -202,7 +204,7 @@ def _settled_already(*_: Any, **__: Any) -> list[float | None]:
     raise AssertionError("TRL asked for rewards that were settled already")
 
 
-def _outcome(recorder: Recorder, groups: Groups) -> dict[str, float]:
+def _outcome(recorder: StepRecorder, groups: Groups) -> dict[str, float]:
     tenth = max(1, len(recorder.history) // 10)
     first = [numbers["reward"] for numbers in recorder.history[:tenth]]
     last = {

@@ -1,14 +1,26 @@
-"""Optimiser steps of a policy in micro-batches, and the numbers that they report."""
+"""The loop that PPO and REINFORCE share: rollouts, old log-probs, optimiser steps, numbers."""
 
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import torch
 
 from superalign_env.errors import InvalidOption
-from superalign_training.algorithms.algorithm import OnStep
-from superalign_training.algorithms.updates.memory import MicroBatch
+from superalign_training.algorithms.algorithm import OnStep, RefPolicy
+from superalign_training.algorithms.cases import (
+    CaseSampler,
+    episode_returns,
+    nothing_differs,
+)
+from superalign_training.algorithms.logprobs import (
+    OldLogprobs,
+    compute_old_logprobs,
+    ref_model,
+)
+from superalign_training.algorithms.micro_batch import MicroBatch
+from superalign_training.data import Experience, Row
 from superalign_training.policy import Policy
 from superalign_training.policy.schedule import CONSTANT, Schedule
 
@@ -112,3 +124,92 @@ class History:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+class Update(Protocol):
+    """The optimiser steps of one rollout."""
+
+    def __call__(
+        self,
+        rows: Sequence[Row],
+        old: OldLogprobs,
+        optimizer: PolicyOptimizer,
+        *,
+        zero_std: bool,
+    ) -> dict[str, float]:
+        """Take them and return their numbers.
+
+        Args:
+            rows: of the rollout.
+            old: log-probs and values before the update.
+            optimizer: takes the steps.
+            zero_std: whether rewards do not differ: advantages then are 0.
+        """
+        ...
+
+
+class OnPolicySettings(Protocol):
+    """Settings that every policy-gradient algorithm has; see `Ppo`."""
+
+    steps: int
+    batch_size: int
+    micro_batch_size: int | None
+    learning_rate: float
+    lr_schedule: Schedule
+    ent_coef: float
+    kl_coef: float
+    ref_policy: RefPolicy
+    max_grad_norm: float
+
+
+def train_on_rollouts(
+    settings: OnPolicySettings,
+    policy: Policy,
+    experience: Experience,
+    update: Update,
+    *,
+    on_step: OnStep | None,
+    value_learning_rate: float | None = None,
+    use_values: bool = False,
+    after: Callable[[Sequence[Row]], Mapping[str, float]] = lambda _: {},
+) -> dict[str, float]:
+    """Improve a policy in place: roll out, compute old log-probs, update; again and again.
+
+    Args:
+        settings: of the algorithm.
+        policy: changed in place.
+        experience: gives the rollouts.
+        update: takes the optimiser steps of a rollout.
+        on_step: called after every rollout.
+        value_learning_rate: of the value head; None is that of the model.
+        use_values: whether the policy has a value head, whose values `update` reads.
+        after: called with the rows once they were learned from; returns further numbers.
+    """
+    cases, history = CaseSampler(experience, policy), History(on_step)
+    micro = MicroBatch(settings.micro_batch_size)
+    ref = ref_model(policy, settings.ref_policy) if settings.kl_coef else None
+    if use_values:
+        _ = policy.value_head  # made before the optimiser, which must know its weights
+    with policy.training(dropout=False):
+        optimizer = PolicyOptimizer(
+            policy,
+            learning_rate=settings.learning_rate,
+            lr_schedule=settings.lr_schedule,
+            value_learning_rate=value_learning_rate,
+            max_grad_norm=settings.max_grad_norm,
+            micro=micro,
+        )
+        for _ in range(settings.steps):
+            rows = cases.rows(settings.batch_size)
+            returns = episode_returns(rows)
+            zero_std = nothing_differs(rows)
+            numbers: dict[str, float] = {}
+            if not zero_std or settings.kl_coef or settings.ent_coef:
+                old = compute_old_logprobs(
+                    policy, rows, ref=ref, values=use_values, micro=micro
+                )
+                numbers = update(rows, old, optimizer, zero_std=zero_std)
+            numbers["reward"] = sum(returns) / len(returns)
+            numbers |= after(rows)
+            history.add({**numbers, "frac_reward_zero_std": float(zero_std)})
+    return {"cases": float(cases.played), **history.outcome()}

@@ -1,4 +1,4 @@
-"""Rollouts, minibatches and losses of proximal policy optimisation."""
+"""The update of proximal policy optimisation: GAE, epochs of minibatches, clipped losses."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,34 +6,27 @@ from typing import NamedTuple
 import torch
 
 from superalign_env.store import declare
-from superalign_training.algorithms.algorithm import OnStep
-from superalign_training.algorithms.ppo import Ppo
-from superalign_training.algorithms.updates.advantages import GUARD
-from superalign_training.algorithms.updates.cases import Cases, nothing_differs, totals
-from superalign_training.algorithms.updates.credit import (
+from superalign_training.algorithms.advantages import (
+    STD_EPS,
     gae_of_rows,
+    is_off_policy,
     log_ratios,
-    must_weigh,
 )
-from superalign_training.algorithms.updates.likelihood import evaluate
-from superalign_training.algorithms.updates.losses import (
+from superalign_training.algorithms.algorithm import OnStep
+from superalign_training.algorithms.logprobs import OldLogprobs, logprobs_and_values
+from superalign_training.algorithms.losses import (
     clipped,
     clipped_surrogate,
     clipped_value_loss,
     explained_variance,
     k3,
 )
-from superalign_training.algorithms.updates.memory import MicroBatch
-from superalign_training.algorithms.updates.old_logprobs import (
-    OldLogprobs,
-    compute_old_logprobs,
-)
-from superalign_training.algorithms.updates.policy_optimizer import (
-    History,
+from superalign_training.algorithms.policy_gradient import (
     Loss,
     PolicyOptimizer,
+    train_on_rollouts,
 )
-from superalign_training.algorithms.updates.ref_policy import ref_model
+from superalign_training.algorithms.ppo import Ppo
 from superalign_training.data import Experience, Row
 from superalign_training.policy import Policy
 
@@ -43,28 +36,28 @@ declare("train/epochs", "Passes over a rollout")
 class Rollout(NamedTuple):
     """Batch of one PPO step. Shapes: B rows, C positions of the longest completion."""
 
-    before: OldLogprobs
-    """Old log-probs and values."""
+    old: OldLogprobs
+    """Old log-probs, values and reference log-probs."""
     advantages: torch.Tensor
-    """[B, C] of the decision that each own token belongs to."""
+    """[B, C] of the action that each own token belongs to."""
     returns: torch.Tensor
-    """[B, C] what the values should have been."""
+    """[B, C] targets of the values, where an action begins."""
     starts: torch.Tensor
-    """[B, C] 1.0 where a decision begins: there values are learned."""
+    """[B, C] 1.0 where an action begins: there values are learned."""
 
     def rows(self, index: torch.Tensor) -> "Rollout":
         """Return the rows with the given places."""
-        before, *rest = self
-        return Rollout(before.rows(index), *[tensor[index] for tensor in rest])
+        old, *rest = self
+        return Rollout(old.rows(index), *[tensor[index] for tensor in rest])
 
     def explained(self) -> dict[str, float]:
         """Return the explained variance of the values, if returns vary at all."""
         starts = self.starts.bool()
-        share = explained_variance(self.before.values[starts], self.returns[starts])
+        share = explained_variance(self.old.values[starts], self.returns[starts])
         return {} if share is None else {"explained_variance": share}
 
 
-def fit(
+def improve(
     settings: Ppo,
     policy: Policy,
     experience: Experience,
@@ -73,53 +66,42 @@ def fit(
     on_step: OnStep | None,
 ) -> dict[str, float]:
     """Improve a policy and its value function in place; see `Ppo.improve`."""
-    cases, history = Cases(experience, policy), History(on_step)
-    micro = MicroBatch(settings.micro_batch_size)
-    ref = ref_model(policy, settings.ref_policy) if settings.kl_coef else None
     order = torch.Generator().manual_seed(policy.seed(seed))
-    _ = policy.value_head  # is there before the optimiser, which must know its weights
-    with policy.training(dropout=False):
-        optimizer = PolicyOptimizer(
-            policy,
-            learning_rate=settings.learning_rate,
-            lr_schedule=settings.lr_schedule,
-            value_learning_rate=settings.value_learning_rate,
-            max_grad_norm=settings.max_grad_norm,
-            micro=micro,
-        )
-        for _ in range(settings.steps):
-            rows = cases.rows(settings.batch_size)
-            pay = totals(rows)
-            zero_std = nothing_differs(rows)
-            numbers: dict[str, float] = {}
-            if not zero_std or settings.kl_coef or settings.ent_coef:
-                before = compute_old_logprobs(
-                    policy, rows, ref=ref, values=True, micro=micro
-                )
-                rollout = _rollout(settings, rows, before, cap=experience.cap)
-                usable = _without_advantages(rollout) if zero_std else rollout
-                numbers = _learn(settings, policy, usable, optimizer, order=order)
-                numbers |= rollout.explained()
-            numbers |= {"reward": sum(pay) / len(pay)}
-            history.add({**numbers, "frac_reward_zero_std": float(zero_std)})
-    return {"cases": float(cases.played), **history.outcome()}
+
+    def update(
+        rows: Sequence[Row], old: OldLogprobs, optimizer: PolicyOptimizer, *, zero_std: bool
+    ) -> dict[str, float]:
+        rollout = _rollout(settings, rows, old, cap=experience.cap)
+        usable = _without_advantages(rollout) if zero_std else rollout
+        numbers = _epochs(settings, policy, usable, optimizer, order=order)
+        return numbers | rollout.explained()
+
+    return train_on_rollouts(
+        settings,
+        policy,
+        experience,
+        update,
+        on_step=on_step,
+        value_learning_rate=settings.value_learning_rate,
+        use_values=True,
+    )
 
 
 def _rollout(
-    settings: Ppo, rows: Sequence[Row], before: OldLogprobs, *, cap: float | None
+    settings: Ppo, rows: Sequence[Row], old: OldLogprobs, *, cap: float | None
 ) -> Rollout:
     """Return advantages and returns of a rollout.
 
     A difference that a late answer makes was not expected: it is credited as it is, and no
     value is learned from it.
     """
-    values = before.values.tolist()
+    values = old.values.tolist()
     late = [place for place, row in enumerate(rows) if row.origin == "late"]
     for place in late:
         values[place] = [0.0] * len(values[place])
     ratios = None
-    if must_weigh(rows, cap):
-        ratios = log_ratios(rows, before.old_logprobs.tolist())
+    if is_off_policy(rows, cap):
+        ratios = log_ratios(rows, old.old_logprobs.tolist())
     estimates = gae_of_rows(
         rows,
         values,
@@ -129,14 +111,14 @@ def _rollout(
         log_ratios=ratios,
         cap=cap or 1.0,
     )
-    advantages, returns, starts = [before.batch.spread(numbers) for numbers in estimates]
+    advantages, returns, starts = [old.batch.spread(numbers) for numbers in estimates]
     starts[late] = 0.0
     if settings.normalize_advantage:
-        advantages = standardised(advantages, starts, late) * before.batch.loss_mask
-    return Rollout(before, advantages, returns, starts)
+        advantages = standardised(advantages, starts, late) * old.batch.loss_mask
+    return Rollout(old, advantages, returns, starts)
 
 
-def _learn(
+def _epochs(
     settings: Ppo,
     policy: Policy,
     rollout: Rollout,
@@ -144,7 +126,7 @@ def _learn(
     *,
     order: torch.Generator,
 ) -> dict[str, float]:
-    """Go over a rollout several times; return the means of what was reported."""
+    """Take the minibatch steps of all epochs; return the means of their numbers."""
     rows = len(rollout.advantages)
     reports: list[dict[str, float]] = []
     epoch = 0
@@ -166,16 +148,16 @@ def _learn(
 
 
 def _loss_of(settings: Ppo, policy: Policy, minibatch: Rollout) -> Loss:
-    """Return the loss of a minibatch, as the sum of its rows' shares."""
-    tokens, decisions = (
-        minibatch.before.batch.loss_mask.sum(),
+    """Return the loss of a minibatch, as a sum over rows."""
+    tokens, actions = (
+        minibatch.old.batch.loss_mask.sum(),
         minibatch.starts.sum().clamp(min=1),
     )
 
     def loss(places: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
         (batch, old, old_values, ref), *estimates = minibatch.rows(places)
         advantages, returns, starts = estimates
-        new, entropies, values = evaluate(policy, batch)
+        new, entropies, values = logprobs_and_values(policy, batch)
 
         def over_tokens(numbers: torch.Tensor) -> torch.Tensor:
             return (numbers * batch.loss_mask).sum() / tokens
@@ -184,7 +166,7 @@ def _loss_of(settings: Ppo, policy: Policy, minibatch: Rollout) -> Loss:
         errors = clipped_value_loss(values, old_values, returns, settings.clip_range_vf)
         shares = {
             "policy_loss": over_tokens(surrogate),
-            "value_loss": (errors * starts).sum() / decisions,
+            "value_loss": (errors * starts).sum() / actions,
             "kl": over_tokens(k3(new, ref)),
             "entropy": over_tokens(entropies),
             "approx_kl": over_tokens(k3(old, new)),
@@ -204,26 +186,26 @@ def _loss_of(settings: Ppo, policy: Policy, minibatch: Rollout) -> Loss:
 def standardised(
     advantages: torch.Tensor, starts: torch.Tensor, late: Sequence[int] = ()
 ) -> torch.Tensor:
-    """Return advantages with mean 0 and deviation 1 over the decisions, each counted once.
+    """Return advantages with mean 0 and deviation 1 over the actions, each counted once.
 
     Args:
         advantages: [B, C].
-        starts: [B, C] 1.0 where a decision begins.
+        starts: [B, C] 1.0 where an action begins.
         late: rows whose advantages are scaled and not shifted.
     """
     counted = advantages[starts.bool()]
     if not len(counted):
         return advantages
     deviation = counted.std() if len(counted) > 1 else torch.tensor(0.0)
-    scaled = (advantages - counted.mean()) / (deviation + GUARD)
+    scaled = (advantages - counted.mean()) / (deviation + STD_EPS)
     if late:
         # Where all that was played earned alike there is no deviation to measure in.
-        unit = deviation if deviation > GUARD else torch.ones_like(deviation)
-        scaled[late] = advantages[late] / (unit + GUARD)
+        unit = deviation if deviation > STD_EPS else torch.ones_like(deviation)
+        scaled[late] = advantages[late] / (unit + STD_EPS)
     return scaled
 
 
 def _without_advantages(rollout: Rollout) -> Rollout:
-    """Return a rollout in which nothing is better than anything else."""
+    """Return a rollout with advantages 0 everywhere, from which no value is learned."""
     zeros = torch.zeros_like(rollout.advantages)
     return rollout._replace(advantages=zeros, starts=zeros)

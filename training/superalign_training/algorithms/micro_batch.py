@@ -1,4 +1,4 @@
-"""As many rows at a time as fit into memory; the result is the same up to rounding."""
+"""Micro-batches: as many rows at a time as fit into memory, halved when it runs out."""
 
 import warnings
 from collections.abc import Callable
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class MicroBatch:
-    """How many rows go through a model at once; halved when memory runs out.
+    """Rows that go through a model at once; halved when memory runs out.
 
     Args:
         size: rows at first; None is all of them.

@@ -1,36 +1,39 @@
-"""Losses of a student who learns from labels that are sometimes wrong."""
+"""Losses of a student that learns from labels of a weaker supervisor, mixed with its own answers.
+
+Burns et al. 2023 (arXiv 2312.09390, section 4.3 and appendix A.4) harden the student's own
+prediction and mix it with the weak label. Their answers are classes. Here a one-word answer
+is a class, read from the logits of the very pass that is trained on; any longer answer is
+decoded greedily as a whole, so that a label's wrong first step does not decide the rest.
+"""
 
 from collections.abc import Sequence
-from math import ceil
 
 import torch
 from transformers import PreTrainedModel
 
+from superalign_agents.decoding import sample
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import mix
 from superalign_training.algorithms.algorithm import OnStep
-from superalign_training.algorithms.fit_settings import FitSettings
-from superalign_training.algorithms.updates.fitting import (
-    Rows,
+from superalign_training.algorithms.fitting import (
+    ExampleTensors,
+    batch_and_steps,
     descend,
     mean_over_tokens,
     shuffled_places,
 )
-from superalign_training.algorithms.updates.own_answers import (
-    class_losses,
-    greedy_answers,
-    one_word,
-    smallest_losses,
-)
+from superalign_training.algorithms.supervision import FitSettings
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
 from superalign_training.data import Example
 from superalign_training.policy import Policy
 
-_ROOM = 4
+Ids = tuple[int, ...]
+
+_EXTRA_TOKENS = 4
 """Tokens by which an own answer may be longer than the longest label."""
 
 
-def teach(
+def improve(
     settings: WeakToStrong,
     policy: Policy,
     experience: Sequence[Example],
@@ -40,8 +43,12 @@ def teach(
 ) -> dict[str, float]:
     """Teach a policy in place; see `WeakToStrong.improve`."""
     lessons = _sure(settings, experience)
-    batch = min(settings.batch_size, len(lessons))
-    steps = min(settings.steps, ceil(settings.num_train_epochs * len(lessons) / batch))
+    batch, steps = batch_and_steps(
+        len(lessons),
+        batch_size=settings.batch_size,
+        steps=settings.steps,
+        num_train_epochs=settings.num_train_epochs,
+    )
     fit = FitSettings(steps=steps, learning_rate=settings.learning_rate, batch_size=batch)
     losses_of = _Losses(settings, policy, lessons, fit, seed=seed)
     losses = descend(policy, fit, losses_of.loss, on_step=on_step)
@@ -95,7 +102,7 @@ class _Losses:
         self._policy = policy
         self._lessons = lessons
         self._fit = fit
-        self._rows = Rows(lessons)
+        self._rows = ExampleTensors(lessons)
         sure = torch.tensor(
             [lesson.confidence if rules.soft_labels else 1.0 for lesson in lessons]
         )
@@ -159,7 +166,7 @@ class _Losses:
         own = [self._own[place] for place in chosen]
         differ = [i for i, (a, b) in enumerate(zip(labels, own, strict=True)) if a != b]
         # Who says what the label says is one row instead of two.
-        rows = Rows([*labels, *[own[i] for i in differ]])
+        rows = ExampleTensors([*labels, *[own[i] for i in differ]])
         nats, real = rows.token_losses(model, torch.arange(len(rows)))
         of_labels = (1.0 - weight) * self._sure[places] + weight
         of_labels[differ] -= weight
@@ -174,7 +181,9 @@ class _Losses:
         )
         coming = self._order[step * batch : (step + ahead) * batch]
         places = sorted(set(coming.tolist()))
-        longest = max(len(lesson.completion_ids) for lesson in self._lessons) + _ROOM
+        longest = (
+            max(len(lesson.completion_ids) for lesson in self._lessons) + _EXTRA_TOKENS
+        )
         prompts = [self._lessons[place].prompt_ids for place in places]
         said = greedy_answers(self._policy, prompts, longest)
         self._own = {
@@ -201,3 +210,99 @@ class _Losses:
         again = shuffled_places(len(self.kept), batch * left, mix(self._seed, step))
         order = torch.as_tensor(self.kept)[again]
         self._order = torch.cat([self._order[: step * batch], order])
+
+
+def one_word(lessons: Sequence[Example]) -> torch.Tensor | None:
+    """Return the first tokens [K] of all labels, ascending; None if one is longer.
+
+    A one-word answer is one token and the end of the sequence.
+    """
+    if any(len(lesson.completion_ids) > 2 for lesson in lessons):
+        return None
+    return torch.as_tensor(sorted({lesson.completion_ids[0] for lesson in lessons}))
+
+
+def hardened(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the student's own classes [B].
+
+    Of two classes each is given as often as the labels give it (Burns et al.'s adaptive
+    threshold): a student that is sure of one class from the start would otherwise confirm
+    itself into saying nothing else. Of more classes the likeliest is taken.
+
+    Args:
+        scores: [B, K] log-probabilities or logits.
+        labels: [B] weak ones.
+    """
+    if scores.shape[1] != 2:
+        return scores.argmax(dim=1)
+    margin = scores[:, 1] - scores[:, 0]
+    own = torch.zeros_like(labels)
+    own[margin.topk(int(labels.sum())).indices] = 1
+    return own
+
+
+def class_losses(
+    scores: torch.Tensor, labels: torch.Tensor, sure: torch.Tensor, weight: float
+) -> torch.Tensor:
+    """Return the cross-entropy [B] to (1 − weight)·weak + weight·own, in nats.
+
+    Args:
+        scores: [B, K] log-probabilities of the classes, with gradients.
+        labels: [B] weak ones.
+        sure: [B] probability of the weak label; the rest is shared by the other classes.
+        weight: of the own, hardened answer.
+    """
+    classes = scores.shape[1]
+    spread = ((1.0 - sure) / max(1, classes - 1))[:, None].expand(-1, classes)
+    weak = spread.scatter(1, labels[:, None], sure[:, None])
+    own = torch.zeros_like(weak)
+    own[torch.arange(len(own)), hardened(scores.detach(), labels)] = 1.0
+    return -(((1.0 - weight) * weak + weight * own) * scores).sum(dim=1)
+
+
+def greedy_answers(policy: Policy, prompts: Sequence[Ids], longest: int) -> list[Ids]:
+    """Return what a policy says at temperature 0, end of sequence included.
+
+    An answer that does not end is none: its place is empty.
+
+    Args:
+        policy: in whatever mode; it is left in the same.
+        prompts: B, none empty.
+        longest: answer, in tokens.
+    """
+    model = policy.model
+    was_training = model.training
+    model.train(False)
+    try:
+        said = sample(
+            model,
+            prompts,
+            max_new_tokens=[longest] * len(prompts),
+            stop_ids=[int(policy.tokenizer.eos_token_id or 0)],
+            temperature=0.0,
+        )
+    finally:
+        model.train(was_training)
+    return [one.token_ids if one.finish == "stop" else () for one in said]
+
+
+def smallest_losses(
+    losses: Sequence[float], keep_share: float, groups: Sequence[object]
+) -> list[int]:
+    """Return the places of the lessons of the smallest losses, in order.
+
+    The share is kept of every group, or the rarer class would be thrown out first.
+
+    Args:
+        losses: of N lessons.
+        keep_share: share in (0, 1]; at least one of each group is kept.
+        groups: of the lessons, such as their one-word labels.
+    """
+    by_group: dict[object, list[int]] = {}
+    for place, group in enumerate(groups):
+        by_group.setdefault(group, []).append(place)
+    kept: list[int] = []
+    for places in by_group.values():
+        ranked = sorted(places, key=lambda place: (losses[place], place))
+        kept += ranked[: max(1, round(keep_share * len(places)))]
+    return sorted(kept)
