@@ -10,7 +10,7 @@ from superalign_env import registry
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_training.algorithms.algorithm import (
     AnyAlgorithm,
-    LessonAlgorithm,
+    SupervisedAlgorithm,
     algorithms_for,
     experience_kinds,
     make_algorithm,
@@ -27,7 +27,7 @@ IDS = sorted(registry.entries("algorithm"))
 
 
 class Learning(Section):
-    lessons: LessonAlgorithm = Sft()
+    lessons: SupervisedAlgorithm = Sft()
     extra: AnyAlgorithm = Kto()
 
 

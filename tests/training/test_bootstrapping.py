@@ -12,12 +12,14 @@ from superalign_scenarios.weak_to_strong import WeakToStrong as Lessons
 from superalign_training.algorithms.bootstrapping import approved, bootstrap, labelled_by
 from superalign_training.algorithms.fitting import ExampleTensors, fit, loss_on
 from superalign_training.algorithms.supervision import FitSettings
-from superalign_training.algorithms.weak_to_strong import WeakToStrong
+from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
 from superalign_training.data import Example
 
 END = 1
 FIRST = [Example((30 + i, 31), (40 + i % 2, END), ("person",)) for i in range(8)]
-RULES = WeakToStrong(steps=60, batch_size=8, learning_rate=2e-2, num_train_epochs=999)
+RULES = WeakToStrongTraining(
+    steps=60, batch_size=8, learning_rate=2e-2, num_train_epochs=999
+)
 
 
 def views(count=6):
@@ -68,7 +70,7 @@ def test_a_chain_of_nobody_and_a_rung_that_says_nothing_are_refused(toys):
         bootstrap([], FIRST, lambda *_: FIRST, RULES, seed=0)
     rungs = [toys.small_policy(seed) for seed in (1, 2)]
     with pytest.raises(InvalidOption, match="labels nothing"):
-        bootstrap(rungs, FIRST, lambda *_: [], WeakToStrong(steps=1), seed=0)
+        bootstrap(rungs, FIRST, lambda *_: [], WeakToStrongTraining(steps=1), seed=0)
 
 
 def test_what_a_teacher_says_becomes_a_lesson_in_the_students_tokens(toys):
@@ -102,5 +104,5 @@ def test_only_labels_that_critics_approve_of_are_taught():
     scores = [0.0, 0.49, 0.5, 1.0, 0.2, 0.9, 0.1, 0.7]
     assert approved(FIRST, scores) == [FIRST[i] for i in (2, 3, 5, 7)]
     assert approved(FIRST, scores, above=0.95) == [FIRST[3]]
-    with pytest.raises(InvalidOption, match="3 scores for 8 lessons"):
+    with pytest.raises(InvalidOption, match="3 scores for 8 examples"):
         approved(FIRST, scores[:3])

@@ -18,7 +18,7 @@ from superalign_training.algorithms.reward_model import RewardModel
 from superalign_training.algorithms.rloo import Rloo
 from superalign_training.algorithms.sb3.sb3_ppo import Sb3Ppo
 from superalign_training.algorithms.sft import Sft
-from superalign_training.algorithms.weak_to_strong import WeakToStrong
+from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
 from superalign_training.data import Live
 from superalign_training.testing import check_algorithm
 
@@ -32,7 +32,7 @@ SHIPPED = {
     "reward-model": RewardModel(steps=2, batch_size=4),
     "rloo": Rloo(**ROUND, beta=0.0),
     "sft": Sft(steps=2, batch_size=4),
-    "weak-to-strong": WeakToStrong(steps=2, batch_size=4, method="confidence"),
+    "weak-to-strong": WeakToStrongTraining(steps=2, batch_size=4, method="confidence"),
 }
 PENALISED = {
     "grpo": Grpo(**ROUND, beta=0.5),

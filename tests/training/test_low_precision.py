@@ -13,10 +13,10 @@ from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.reward_model import RewardModel
 from superalign_training.algorithms.rloo import Rloo
-from superalign_training.algorithms.scorer import Scorer
 from superalign_training.algorithms.sft import Sft
+from superalign_training.algorithms.trained_reward_model import TrainedRewardModel
 from superalign_training.algorithms.trl import shared_arguments
-from superalign_training.algorithms.weak_to_strong import WeakToStrong
+from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
 from superalign_training.data import Example, Live, Opinion, Preference
 from superalign_training.policy import Lora, MasterAdamW, Policy
 
@@ -30,7 +30,7 @@ LESSONS = {"learning_rate": 1e-3, "steps": 8, "batch_size": 4, "num_train_epochs
 ROUND = {"learning_rate": 1e-3, "steps": 8, "batch_size": 4, "num_generations": 4}
 ALGORITHMS = {
     "sft": (Sft(**LESSONS), EXAMPLES),
-    "weak-to-strong": (WeakToStrong(**LESSONS, method="confidence"), EXAMPLES),
+    "weak-to-strong": (WeakToStrongTraining(**LESSONS, method="confidence"), EXAMPLES),
     "dpo": (Dpo(**LESSONS), PREFERENCES),
     "kto": (Kto(**LESSONS), OPINIONS),
     "grpo": (Grpo(**ROUND), None),
@@ -122,7 +122,7 @@ def test_training_in_bfloat16_follows_float32(narrow, recorded, name):
 def test_a_scorer_in_bfloat16_follows_float32(narrow):
     changes, numbers = [], []
     for dtype in ("float32", "bfloat16"):
-        scorer = Scorer.of(Policy.from_reference(str(narrow), dtype=dtype))
+        scorer = TrainedRewardModel.of(Policy.from_reference(str(narrow), dtype=dtype))
         wider = scorer.optimizer(0.0).masters
         weights = dict(scorer.model.named_parameters())
         before = {name: w.detach().float().clone() for name, w in weights.items()}

@@ -25,7 +25,7 @@ from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
 from superalign_training.algorithms.sft import Sft
-from superalign_training.algorithms.weak_to_strong import WeakToStrong
+from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
 from superalign_training.data import (
     Example,
     Live,
@@ -229,7 +229,7 @@ def test_rows_that_fill_the_context(name, cut):
         Ppo(steps=1, batch_size=4, num_generations=2): Live(lambda *_: rows),
         Reinforce(steps=1, batch_size=4, num_generations=2): Live(lambda *_: rows),
         Sft(**few): [Example(*one) for one in said],
-        WeakToStrong(**few): [Example(*one) for one in said],
+        WeakToStrongTraining(**few): [Example(*one) for one in said],
         Dpo(**few): [Preference(p, w, w[::-1]) for p, w in said],
         Kto(**few): [Opinion(*one, place % 2 == 0) for place, one in enumerate(said)],
     }

@@ -8,7 +8,7 @@ import pytest
 from superalign_env.canonical import content_hash
 from superalign_env.store import Run
 from superalign_env.types import Question, Signal, role_of
-from superalign_training.algorithms.supervision import Supervise, lessons_for
+from superalign_training.algorithms.supervision import Supervise, examples_for
 from superalign_training.data import Example, Opinion, Preference
 from superalign_training.data.examples import (
     balanced_examples,
@@ -288,4 +288,4 @@ def test_opinions_and_examples_hold_no_habit_either():
 
 def test_opinions_of_one_kind_teach_nothing():
     rules = Supervise.model_validate({"algorithm": "kto"})
-    assert lessons_for(rules, [], key=0) == []
+    assert examples_for(rules, [], key=0) == []

@@ -75,7 +75,7 @@ PLUGINS: "Table" = {
         ),
         "reward-model": (
             "superalign_training.algorithms.reward_model:RewardModel",
-            "a scorer trained on preferences (Bradley-Terry)",
+            "a reward model trained on preferences (Bradley-Terry)",
         ),
         "rloo": (
             "superalign_training.algorithms.rloo:Rloo",
@@ -90,7 +90,7 @@ PLUGINS: "Table" = {
             "supervised fine-tuning on recorded token ids",
         ),
         "weak-to-strong": (
-            "superalign_training.algorithms.weak_to_strong:WeakToStrong",
+            "superalign_training.algorithms.weak_to_strong:WeakToStrongTraining",
             "learning from weaker supervisors' labels: naive, confidence, confident-only",
         ),
     },

@@ -272,7 +272,7 @@ _as_plain = PlainSerializer(plain_algorithm, return_type=dict[str, Any])
 AnyAlgorithm = Annotated[Algorithm[Any], _checked(), _as_plain]
 """Any algorithm, as a field of settings."""
 
-LessonAlgorithm = Annotated[
+SupervisedAlgorithm = Annotated[
     Supervised, _checked("examples", "preferences", "opinions"), _as_plain
 ]
 """One that learns from examples, preferences or opinions, as a field of settings."""

@@ -96,12 +96,7 @@ class Dpo(Section):
         from superalign_training.algorithms.trl import StepRecorder, train_and_report  # noqa: PLC0415 - as above
 
         pairs = differing(experience)
-        batch, steps = batch_and_steps(
-            len(pairs),
-            batch_size=self.batch_size,
-            steps=self.steps,
-            num_train_epochs=self.num_train_epochs,
-        )
+        batch, steps = batch_and_steps(self, len(pairs))
         recorder = StepRecorder(on_step)
         rows = _rows(policy, pairs, self.ref_policy, batch=2 * batch)
         with policy.training(dropout=False):

@@ -8,6 +8,7 @@ trainer does.
 
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -83,12 +84,29 @@ class ExampleTensors:
         return logits.float(), self.labels[places].to(device)
 
 
-def batch_and_steps(
-    examples: int, *, batch_size: int, steps: int, num_train_epochs: float
-) -> tuple[int, int]:
-    """Return rows of a step and steps of a fit: fewer of both where examples are few."""
-    batch = min(batch_size, examples)
-    return batch, min(steps, ceil(num_train_epochs * examples / batch))
+class SupervisedSettings(Protocol):
+    """Settings of every supervised algorithm."""
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps at most."""
+        ...
+
+    @property
+    def num_train_epochs(self) -> float:
+        """Passes over the examples at most."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Examples of one step."""
+        ...
+
+
+def batch_and_steps(settings: SupervisedSettings, examples: int) -> tuple[int, int]:
+    """Return examples of a step and steps of a fit: fewer of both where examples are few."""
+    batch = min(settings.batch_size, examples)
+    return batch, min(settings.steps, ceil(settings.num_train_epochs * examples / batch))
 
 
 def fit(

@@ -25,7 +25,7 @@ from superalign_training.algorithms.advantages import (
 )
 from superalign_training.algorithms.algorithm import OnStep
 from superalign_training.algorithms.cases import CaseSampler, Groups, Score, episode_returns
-from superalign_training.algorithms.grpo import GroupSettings
+from superalign_training.algorithms.grpo import GroupAlgorithm
 from superalign_training.algorithms.logprobs import (
     RowBatch,
     batch_of,
@@ -45,7 +45,7 @@ from superalign_training.policy import Policy
 def learn_from_groups(
     policy: Policy,
     experience: Experience,
-    settings: GroupSettings,
+    settings: GroupAlgorithm,
     *,
     score: Score,
     seed: int,
@@ -85,7 +85,7 @@ class GroupTrainer(GRPOTrainer):
         self,
         policy: Policy,
         groups: Groups,
-        settings: GroupSettings,
+        settings: GroupAlgorithm,
         *,
         cap: float | None,
         seed: int,

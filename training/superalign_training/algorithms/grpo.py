@@ -5,10 +5,12 @@ ids, a mask that hides what the environment said, and advantages of the settled 
 was left out: a value function, more than one step on the same episodes.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import NonNegativeFloat, PositiveFloat
 
+from superalign_training.algorithms.advantages import group_relative
 from superalign_training.algorithms.algorithm import LearnsFrom, OnStep, RefPolicy
 from superalign_training.data import Experience
 from superalign_training.policy.schedule import CONSTANT, Schedule
@@ -18,9 +20,10 @@ if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
     from superalign_training.policy import Policy
 
 
-class GroupSettings(Section):
-    """Settings of all algorithms that compare the plays of one case."""
+class GroupAlgorithm(Section):
+    """Policy gradient on groups: advantages compare the plays of one case."""
 
+    learns_from: ClassVar[LearnsFrom] = "episodes"
     weighs_stored: ClassVar[bool] = True
     steps: Count = 20
     """Optimiser steps, each on episodes of the newest policy."""
@@ -42,12 +45,9 @@ class GroupSettings(Section):
     ref_policy: RefPolicy = "round"
     """Reference policy: the one that the call began with, or its untrained original."""
 
-
-class Grpo(GroupSettings):
-    """Group-relative policy optimisation: how a policy is improved by rewards."""
-
-    learns_from: ClassVar[LearnsFrom] = "episodes"
-    id: Literal["grpo"] = "grpo"
+    def advantages(self, pay: Sequence[float]) -> list[float]:
+        """Return the advantage of each play of a group."""
+        raise AssertionError(f"{type(self).__name__} compares no plays")
 
     def improve(
         self,
@@ -57,7 +57,7 @@ class Grpo(GroupSettings):
         seed: int,
         on_step: OnStep | None = None,
     ) -> dict[str, float]:
-        """Improve a policy in place by the rewards of episodes, in deviations of a group.
+        """Improve a policy in place by the rewards of episodes, compared within groups.
 
         Args:
             policy: changed in place; its optimiser goes on where it stopped.
@@ -76,11 +76,20 @@ class Grpo(GroupSettings):
             InvalidOption: nothing to learn from, or pay that is no number.
             OutOfMemory: a single row does not fit into memory.
         """
-        from superalign_training.algorithms.advantages import group_relative  # noqa: PLC0415 - as above
         from superalign_training.algorithms.group_trainer import (  # noqa: PLC0415 - torch takes seconds
             learn_from_groups,
         )
 
         return learn_from_groups(
-            policy, experience, self, score=group_relative, seed=seed, on_step=on_step
+            policy, experience, self, score=self.advantages, seed=seed, on_step=on_step
         )
+
+
+class Grpo(GroupAlgorithm):
+    """Group-relative policy optimisation: how a policy is improved by rewards."""
+
+    id: Literal["grpo"] = "grpo"
+
+    def advantages(self, pay: Sequence[float]) -> list[float]:
+        """Return pay minus the mean of its group, in standard deviations."""
+        return group_relative(pay)

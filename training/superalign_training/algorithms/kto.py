@@ -78,12 +78,7 @@ class Kto(Section):
 
         opinions = list(experience)
         weights = self.weights(opinions)
-        batch, steps = batch_and_steps(
-            len(opinions),
-            batch_size=self.batch_size,
-            steps=self.steps,
-            num_train_epochs=self.num_train_epochs,
-        )
+        batch, steps = batch_and_steps(self, len(opinions))
         places = in_passes(len(opinions), steps * batch, key=policy.seed(seed))
         rows = _rows(policy, [opinions[place] for place in places], self, batch)
         recorder = StepRecorder(on_step)

@@ -21,19 +21,21 @@ from superalign_training.sections import Count, Section
 if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
     from trl.trainer.reward_trainer import RewardTrainer
 
-    from superalign_training.algorithms.scorer import Scorer
+    from superalign_training.algorithms.trained_reward_model import TrainedRewardModel
     from superalign_training.algorithms.trl import StepRecorder
     from superalign_training.policy import Policy
 
 
 class RewardModel(Section):
-    """A reward model: how a scorer learns what is preferred."""
+    """A reward model: how a reward model learns what is preferred."""
 
     learns_from: ClassVar[LearnsFrom] = "preferences"
-    keeps_policy: ClassVar[str] = "it lends its body to a scorer, which is trained instead"
+    keeps_policy: ClassVar[str] = (
+        "it lends its body to a reward model, which is trained instead"
+    )
     id: Literal["reward-model"] = "reward-model"
     folder: Path | None = None
-    """Where `improve` leaves the scorer."""
+    """Where `improve` leaves the reward model."""
     center_rewards_coefficient: NonNegativeFloat = 0.01
     """Weight of keeping scores around 0."""
     steps: Count = 120
@@ -53,7 +55,7 @@ class RewardModel(Section):
         seed: int,
         on_step: OnStep | None = None,
     ) -> dict[str, float]:
-        """Train a scorer with a copy of the policy's body, and leave it in `folder`.
+        """Train a reward model with a copy of the policy's body, and leave it in `folder`.
 
         Args:
             policy: stays as it is.
@@ -69,26 +71,26 @@ class RewardModel(Section):
         """
         if self.folder is None:
             raise InvalidOption("a reward model needs a place to lie: set its folder")
-        from superalign_training.algorithms.scorer import Scorer  # noqa: PLC0415 - torch takes seconds
+        from superalign_training.algorithms.trained_reward_model import TrainedRewardModel  # noqa: PLC0415 - torch takes seconds
 
-        scorer = Scorer.of(policy)
-        numbers = self.teach(scorer, experience, seed=seed, on_step=on_step)
+        trained = TrainedRewardModel.of(policy)
+        numbers = self.teach(trained, experience, seed=seed, on_step=on_step)
         sources = sorted({name for pair in experience for name in pair.sources})
-        scorer.save(self.folder, sources=sources)
+        trained.save(self.folder, sources=sources)
         return numbers
 
     def teach(
         self,
-        scorer: "Scorer",
+        trained: "TrainedRewardModel",
         experience: Sequence[Preference],
         *,
         seed: int,
         on_step: OnStep | None = None,
     ) -> dict[str, float]:
-        """Train a scorer in place; its optimiser goes on where it stopped.
+        """Train a reward model in place; its optimiser goes on where it stopped.
 
         Args:
-            scorer: new (`Scorer.of`), or trained before.
+            trained: new (`TrainedRewardModel.of`), or trained before.
             experience: at least one pair whose two sides differ.
             seed: of the order of the pairs.
             on_step: called after every optimiser step.
@@ -105,21 +107,16 @@ class RewardModel(Section):
         from superalign_training.algorithms.trl import StepRecorder, train_and_report  # noqa: PLC0415 - as above
 
         pairs = differing(experience)
-        _, steps = batch_and_steps(
-            len(pairs),
-            batch_size=self.batch_size,
-            steps=self.steps,
-            num_train_epochs=self.num_train_epochs,
-        )
+        _, steps = batch_and_steps(self, len(pairs))
         recorder = StepRecorder(on_step)
-        scorer.model.train(True)
-        widened = scorer.model.register_forward_hook(_widen_scores)
+        trained.model.train(True)
+        widened = trained.model.register_forward_hook(_widen_scores)
         try:
-            made = trainer(self, scorer, pairs, steps=steps, seed=seed, recorder=recorder)
+            made = trainer(self, trained, pairs, steps=steps, seed=seed, recorder=recorder)
             numbers = train_and_report(made, recorder, "accuracy", "margin")
         finally:
             widened.remove()
-            scorer.model.train(False)
+            trained.model.train(False)
         dropped = len(experience) - len(pairs)
         return {
             "pairs": float(len(pairs)),
@@ -129,11 +126,13 @@ class RewardModel(Section):
         }
 
     @staticmethod
-    def load(folder: Path, *, expected: str = "", device: str = "cpu") -> "Scorer":
-        """Return the scorer in a folder. See `Scorer.load`."""
-        from superalign_training.algorithms.scorer import Scorer  # noqa: PLC0415 - torch takes seconds
+    def load(
+        folder: Path, *, expected: str = "", device: str = "cpu"
+    ) -> "TrainedRewardModel":
+        """Return the reward model in a folder. See `TrainedRewardModel.load`."""
+        from superalign_training.algorithms.trained_reward_model import TrainedRewardModel  # noqa: PLC0415 - torch takes seconds
 
-        return Scorer.load(folder, expected=expected, device=device)
+        return TrainedRewardModel.load(folder, expected=expected, device=device)
 
 
 def _widen_scores(_: Any, __: Any, output: Any) -> None:
@@ -143,7 +142,7 @@ def _widen_scores(_: Any, __: Any, output: Any) -> None:
 
 def trainer(
     settings: RewardModel,
-    scorer: "Scorer",
+    trained: "TrainedRewardModel",
     pairs: Sequence[Preference],
     *,
     steps: int = 1,
@@ -154,7 +153,7 @@ def trainer(
 
     Args:
         settings: of the algorithm.
-        scorer: in training.
+        trained: in training.
         pairs: with differing sides.
         steps: optimiser steps.
         seed: of the order of the pairs.
@@ -168,9 +167,9 @@ def trainer(
     return make_trainer(
         RewardTrainer,
         RewardConfig,
-        model=scorer.model,
-        tokenizer=scorer.tokenizer,
-        optimizer=scorer.optimizer(settings.learning_rate),
+        model=trained.model,
+        tokenizer=trained.tokenizer,
+        optimizer=trained.optimizer(settings.learning_rate),
         rows=[
             {
                 "chosen_ids": [*pair.prompt_ids, *pair.chosen_ids],

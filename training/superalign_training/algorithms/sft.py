@@ -68,12 +68,7 @@ class Sft(Section):
         from superalign_training.algorithms import trl  # noqa: PLC0415 - as above
         from superalign_training.algorithms.fitting import batch_and_steps  # noqa: PLC0415 - as above
 
-        batch, steps = batch_and_steps(
-            len(experience),
-            batch_size=self.batch_size,
-            steps=self.steps,
-            num_train_epochs=self.num_train_epochs,
-        )
+        batch, steps = batch_and_steps(self, len(experience))
         recorder = trl.StepRecorder(on_step)
         with policy.training() as model:
             made = trl.make_trainer(

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from superalign_env.types import Signal
-from superalign_training.algorithms.algorithm import LessonAlgorithm, experience_kinds
+from superalign_training.algorithms.algorithm import SupervisedAlgorithm, experience_kinds
 from superalign_training.algorithms.sft import Sft
 from superalign_training.data.examples import (
     balanced_examples,
@@ -50,7 +50,7 @@ class ReplaySettings(Section):
 class Supervise(Section):
     """Teaching the learner by what critics and people said of its answers."""
 
-    algorithm: LessonAlgorithm = Sft()
+    algorithm: SupervisedAlgorithm = Sft()
     """How it learns: sft imitates the best answers, dpo prefers, kto weighs opinions. Where
     answers are a word or two, dpo needs sft_weight=1: else both sides become unlikely."""
     cases: Count = 96
@@ -64,27 +64,27 @@ class Supervise(Section):
     above: Share = 0.65
     """Least worth of an answer that is imitated."""
     even: bool = True
-    """Whether opposite lessons (here this over that, there that over this) are taken equally
+    """Whether opposite examples (here this over that, there that over this) are taken equally
     often: then the learner learns when to say something, and no habit of saying it."""
     courses: Count = 2
-    """How often lessons and replay take turns; each turn has its share of the steps."""
+    """How often examples and replay take turns; each turn has its share of the steps."""
     replay: ReplaySettings = ReplaySettings()
     """What is replayed after each course."""
 
 
-def lessons_for(
+def examples_for(
     rules: Supervise,
     found: Sequence[JudgedAnswer],
     *,
     key: int,
     choices: Iterable[Signal] = (),
 ) -> list[Any]:
-    """Return lessons of the kind that the algorithm learns from; none if they say nothing.
+    """Return examples of the kind that the algorithm learns from; none if they say nothing.
 
     Args:
-        rules: which lessons, and for which algorithm.
+        rules: which examples, and for which algorithm.
         found: the learner's answers.
-        key: of the draw among surplus lessons.
+        key: of the draw among surplus examples.
         choices: standing signals of the kind ``preference``.
     """
     kinds = experience_kinds(rules.algorithm)

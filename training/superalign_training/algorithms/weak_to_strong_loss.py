@@ -23,7 +23,7 @@ from superalign_training.algorithms.fitting import (
     shuffled_places,
 )
 from superalign_training.algorithms.supervision import FitSettings
-from superalign_training.algorithms.weak_to_strong import WeakToStrong
+from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
 from superalign_training.data import Example
 from superalign_training.policy import Policy
 
@@ -34,23 +34,18 @@ _EXTRA_TOKENS = 4
 
 
 def improve(
-    settings: WeakToStrong,
+    settings: WeakToStrongTraining,
     policy: Policy,
     experience: Sequence[Example],
     *,
     seed: int,
     on_step: OnStep | None,
 ) -> dict[str, float]:
-    """Teach a policy in place; see `WeakToStrong.improve`."""
-    lessons = _sure(settings, experience)
-    batch, steps = batch_and_steps(
-        len(lessons),
-        batch_size=settings.batch_size,
-        steps=settings.steps,
-        num_train_epochs=settings.num_train_epochs,
-    )
+    """Teach a policy in place; see `WeakToStrongTraining.improve`."""
+    examples = _sure(settings, experience)
+    batch, steps = batch_and_steps(settings, len(examples))
     fit = FitSettings(steps=steps, learning_rate=settings.learning_rate, batch_size=batch)
-    losses_of = _Losses(settings, policy, lessons, fit, seed=seed)
+    losses_of = _Losses(settings, policy, examples, fit, seed=seed)
     losses = descend(policy, fit, losses_of.loss, on_step=on_step)
     tenth = max(1, steps // 10)
     return {
@@ -62,17 +57,19 @@ def improve(
     }
 
 
-def _sure(settings: WeakToStrong, lessons: Sequence[Example]) -> Sequence[Example]:
-    """Return the lessons whose sources are sure enough."""
-    if not lessons:
-        raise InvalidOption("there is nothing to learn; give at least one lesson")
+def _sure(settings: WeakToStrongTraining, examples: Sequence[Example]) -> Sequence[Example]:
+    """Return the examples whose sources are sure enough."""
+    if not examples:
+        raise InvalidOption("there is nothing to learn; give at least one example")
     if settings.method != "confident-only":
-        return lessons
-    sure = [lesson for lesson in lessons if lesson.confidence >= settings.min_confidence]
+        return examples
+    sure = [
+        example for example in examples if example.confidence >= settings.min_confidence
+    ]
     if not sure:
-        most = max(lesson.confidence for lesson in lessons)
+        most = max(example.confidence for example in examples)
         raise InvalidOption(
-            f"no source is sure enough of any of {len(lessons)} labels (at most {most:.2f}"
+            f"no source is sure enough of any of {len(examples)} labels (at most {most:.2f}"
             f"); lower min_confidence={settings.min_confidence}, or ask better sources"
         )
     return sure
@@ -84,35 +81,35 @@ class _Losses:
     Args:
         rules: settings.
         policy: the student, asked for its own answers.
-        lessons: all that may be taught.
-        fit: steps, and lessons of one step.
+        examples: all that may be taught.
+        fit: steps, and examples of one step.
         seed: of their order.
     """
 
     def __init__(
         self,
-        rules: WeakToStrong,
+        rules: WeakToStrongTraining,
         policy: Policy,
-        lessons: Sequence[Example],
+        examples: Sequence[Example],
         fit: FitSettings,
         *,
         seed: int,
     ) -> None:
         self._rules = rules
         self._policy = policy
-        self._lessons = lessons
+        self._examples = examples
         self._fit = fit
-        self._rows = ExampleTensors(lessons)
+        self._rows = ExampleTensors(examples)
         sure = torch.tensor(
-            [lesson.confidence if rules.soft_labels else 1.0 for lesson in lessons]
+            [example.confidence if rules.soft_labels else 1.0 for example in examples]
         )
         self._sure = sure.to(policy.model.device)
         self._seed = seed
-        self._order = shuffled_places(len(lessons), fit.batch_size * fit.steps, seed)
-        self._words = one_word(lessons)
+        self._order = shuffled_places(len(examples), fit.batch_size * fit.steps, seed)
+        self._words = one_word(examples)
         self._turn = round(rules.warmup_frac * fit.steps)
         self._own: dict[int, Example] = {}
-        self.kept: Sequence[int] = range(len(lessons))
+        self.kept: Sequence[int] = range(len(examples))
 
     def loss(self, model: PreTrainedModel, step: int) -> torch.Tensor:
         """Return what is minimised at a step."""
@@ -162,7 +159,7 @@ class _Losses:
         if not self._own or step % self._rules.refresh_steps == 0:
             self._decode(step)
         chosen = places.tolist()
-        labels = [self._lessons[place] for place in chosen]
+        labels = [self._examples[place] for place in chosen]
         own = [self._own[place] for place in chosen]
         differ = [i for i, (a, b) in enumerate(zip(labels, own, strict=True)) if a != b]
         # Who says what the label says is one row instead of two.
@@ -182,28 +179,28 @@ class _Losses:
         coming = self._order[step * batch : (step + ahead) * batch]
         places = sorted(set(coming.tolist()))
         longest = (
-            max(len(lesson.completion_ids) for lesson in self._lessons) + _EXTRA_TOKENS
+            max(len(example.completion_ids) for example in self._examples) + _EXTRA_TOKENS
         )
-        prompts = [self._lessons[place].prompt_ids for place in places]
+        prompts = [self._examples[place].prompt_ids for place in places]
         said = greedy_answers(self._policy, prompts, longest)
         self._own = {
             # Who does not come to an end has no answer of its own: the label stands.
-            place: self._lessons[place]._replace(completion_ids=ids)
+            place: self._examples[place]._replace(completion_ids=ids)
             if ids
-            else self._lessons[place]
+            else self._examples[place]
             for place, ids in zip(places, said, strict=True)
         }
 
     @torch.no_grad()
     def _leave_out(self, model: PreTrainedModel, step: int) -> None:
-        """Go on with the lessons of the smallest losses."""
+        """Go on with the examples of the smallest losses."""
         losses: list[float] = []
-        for places in torch.split(torch.arange(len(self._lessons)), 256):
+        for places in torch.split(torch.arange(len(self._examples)), 256):
             nats, real = self._rows.token_losses(model, places)
             losses += (nats.sum(1) / real.sum(1)).tolist()
         groups = [
-            lesson.completion_ids[0] if self._words is not None else None
-            for lesson in self._lessons
+            example.completion_ids[0] if self._words is not None else None
+            for example in self._examples
         ]
         self.kept = smallest_losses(losses, self._rules.keep_share, groups)
         batch, left = self._fit.batch_size, self._fit.steps - step
@@ -212,14 +209,14 @@ class _Losses:
         self._order = torch.cat([self._order[: step * batch], order])
 
 
-def one_word(lessons: Sequence[Example]) -> torch.Tensor | None:
+def one_word(examples: Sequence[Example]) -> torch.Tensor | None:
     """Return the first tokens [K] of all labels, ascending; None if one is longer.
 
     A one-word answer is one token and the end of the sequence.
     """
-    if any(len(lesson.completion_ids) > 2 for lesson in lessons):
+    if any(len(example.completion_ids) > 2 for example in examples):
         return None
-    return torch.as_tensor(sorted({lesson.completion_ids[0] for lesson in lessons}))
+    return torch.as_tensor(sorted({example.completion_ids[0] for example in examples}))
 
 
 def hardened(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -289,14 +286,14 @@ def greedy_answers(policy: Policy, prompts: Sequence[Ids], longest: int) -> list
 def smallest_losses(
     losses: Sequence[float], keep_share: float, groups: Sequence[object]
 ) -> list[int]:
-    """Return the places of the lessons of the smallest losses, in order.
+    """Return the places of the examples of the smallest losses, in order.
 
     The share is kept of every group, or the rarer class would be thrown out first.
 
     Args:
-        losses: of N lessons.
+        losses: of N examples.
         keep_share: share in (0, 1]; at least one of each group is kept.
-        groups: of the lessons, such as their one-word labels.
+        groups: of the examples, such as their one-word labels.
     """
     by_group: dict[object, list[int]] = {}
     for place, group in enumerate(groups):

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt
 
-from superalign_training.algorithms.algorithm import LessonAlgorithm
+from superalign_training.algorithms.algorithm import SupervisedAlgorithm
 from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.supervision import ReplaySettings
 from superalign_training.sections import Count, Plural, Section, Share
@@ -35,7 +35,7 @@ class Discover(Section):
 class Conform(Section):
     """Teaching the safe answer ŷ to every hazard x̂: A_i⁻ → A_i⁺."""
 
-    algorithm: LessonAlgorithm = Sft(steps=50, learning_rate=1e-3)
+    algorithm: SupervisedAlgorithm = Sft(steps=50, learning_rate=1e-3)
     """How it is taught: ``sft`` imitates ŷ, ``dpo`` prefers it to what was answered."""
     hazards: Count = 96
     """Hazards at most that are taught, this generation's first."""

@@ -6,7 +6,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, model_validator
 
 from superalign_env.rewards import LabelUse
 from superalign_training.algorithms.algorithm import ExampleAlgorithm
-from superalign_training.algorithms.weak_to_strong import WeakToStrong
+from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
 from superalign_training.sections import Count, Plural, Section, Share
 
 Rule = Literal["majority", "weighted", "dawid-skene", "ancestors"]
@@ -131,7 +131,7 @@ class Competence(Section):
     """Tasks that are labelled and taught."""
     control_cases: Plural = 60
     """Tasks of the control split: what a controller may know of the generation."""
-    algorithm: ExampleAlgorithm = WeakToStrong(steps=40, learning_rate=1e-3)
+    algorithm: ExampleAlgorithm = WeakToStrongTraining(steps=40, learning_rate=1e-3)
     """How the learner is taught the labels."""
     above: Share = 0.0
     """Least confidence of a label that is taught: below it the sources are not worth

@@ -63,7 +63,7 @@ def check_algorithm(algorithm: Algorithm[Any], *, penalty: bool = False) -> None
     disable_progress_bar()  # type: ignore[no-untyped-call] # theirs
     for kind in sorted(kinds):
         with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
-            trial = _Trial(algorithm, kind, Path(folder))
+            trial = _AlgorithmTrial(algorithm, kind, Path(folder))
             trial.check_updates()
             trial.check_bad_experience()
             if kind == "episodes":
@@ -88,7 +88,7 @@ def _check_settings(algorithm: Algorithm[Any]) -> None:
         )
 
 
-class _Trial:
+class _AlgorithmTrial:
     """One algorithm on one kind of experience.
 
     Args:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from superalign_env.types import Episode, Metric, Signal
-from superalign_training.algorithms.supervision import Supervise, lessons_for
+from superalign_training.algorithms.supervision import Supervise, examples_for
 from superalign_training.data.judged import judged_answers
 from superalign_training.loop.cast import first_policy, keep_policy, lineup_of, policy_of
 from superalign_training.loop.courses import Courses, hold, replayed
@@ -79,7 +79,7 @@ def lessons_of(
     said = heard(bench)
     whole = [e for e in (*_labelled(bench, said), *episodes) if not e.failed]
     found = judged_answers(whole, seat, said)
-    return lessons_for(rules, found, key=bench.seed_of("evened"), choices=said)
+    return examples_for(rules, found, key=bench.seed_of("evened"), choices=said)
 
 
 def _labelled(bench: Bench, said: Sequence[Signal]) -> list[Episode]:

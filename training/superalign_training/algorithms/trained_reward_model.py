@@ -1,4 +1,4 @@
-"""A scorer: a language model's body with a scalar head, which says how good an answer is.
+"""A reward model: a language model's body with a scalar head, which says how good an answer is.
 
 It is a Hugging Face sequence classifier in a folder of safetensors, named by its content.
 What was left out: scores of single tokens, several heads, ensembles.
@@ -21,10 +21,10 @@ from superalign_agents.checkpoints import load_tokenizer, refuse_pickles, weight
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_training.policy import MasterAdamW, Policy
 
-_STATE = "scorer.json"
+_STATE = "reward_model.json"
 
 
-class Scorer:
+class TrainedRewardModel:
     """Says how good an answer is: a real number, of which only differences mean something.
 
     Args:
@@ -43,7 +43,7 @@ class Scorer:
 
     @classmethod
     def of(cls, policy: Policy) -> Self:
-        """Return a scorer with a copy of a policy's body, that scores everything 0.
+        """Return a reward model with a copy of a policy's body, that scores everything 0.
 
         The weights of an adapter are added to those of the base that it stands on.
 
@@ -59,7 +59,7 @@ class Scorer:
             model.base_model.load_state_dict(_plain_weights(policy.model.base_model))
         except (ValueError, RuntimeError) as error:
             raise InvalidOption(
-                f"{policy.reference} cannot become a scorer: {str(error).splitlines()[0]}"
+                f"{policy.reference} cannot become a reward model: {str(error).splitlines()[0]}"
             ) from error
         prefix = f"{model.base_model_prefix}."
         with torch.no_grad():
@@ -75,7 +75,7 @@ class Scorer:
         return weights_hash(self.model)
 
     def optimizer(self, learning_rate: float) -> MasterAdamW:
-        """Return the scorer's own optimiser, with its moments, at a learning rate."""
+        """Return the reward model's own optimiser, with its moments, at a learning rate."""
         if self._optimizer is None:
             self._optimizer = MasterAdamW(self.model.parameters(), lr=learning_rate)
         for group in self._optimizer.param_groups:
@@ -119,7 +119,7 @@ class Scorer:
         return found
 
     def save(self, folder: Path, **notes: Any) -> str:
-        """Write the scorer; return its hash.
+        """Write the reward model; return its hash.
 
         Args:
             folder: made, or overwritten.
@@ -134,7 +134,7 @@ class Scorer:
 
     @classmethod
     def load(cls, folder: Path, *, expected: str = "", device: str = "cpu") -> Self:
-        """Read a scorer and check that it is what was written.
+        """Read a reward model and check that it is what was written.
 
         Args:
             folder: where it lies.
@@ -154,13 +154,13 @@ class Scorer:
             tokenizer = load_tokenizer(folder)
         except (OSError, ValueError) as error:
             raise RecordDamaged(
-                f"the scorer {folder} cannot be read ({error}); restore it or train it again"
+                f"the reward model {folder} cannot be read ({error}); restore it or train it again"
             ) from error
         model.to(device).train(False)
         made = cls(model, tokenizer, reference=str(state["reference"]))
         if made.hash not in {state["weights"]} & {expected or state["weights"]}:
             raise RecordDamaged(
-                f"the scorer {folder} is not what was written; restore it or train it again"
+                f"the reward model {folder} is not what was written; restore it or train it again"
             )
         return made
 
