@@ -119,16 +119,16 @@ class Gae(NamedTuple):
 
 def trajectories(rows: Sequence[Row], level: Level) -> list[list[Action]]:
     """Return the actions of every (episode, seat), in the order they were made."""
-    found: dict[tuple[str, str], list[int]] = defaultdict(list)
+    places_of: dict[tuple[str, str], list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
-        found[row.episode, row.seat].append(place)
+        places_of[row.episode, row.seat].append(place)
     return [
         [
             action
             for place in sorted(places, key=lambda place: rows[place].turns[0])
             for action in _actions(rows[place], place, level)
         ]
-        for places in found.values()
+        for places in places_of.values()
     ]
 
 
@@ -156,7 +156,7 @@ def gae_of_rows(
             the same weights said it.
         cap: where importance weights are cut off.
     """
-    given = Gae(_zeros(rows), _zeros(rows), _zeros(rows))
+    estimates = Gae(_zeros(rows), _zeros(rows), _zeros(rows))
     for trajectory in trajectories(rows, level):
         ratios = None
         if log_ratios is not None:
@@ -170,10 +170,10 @@ def gae_of_rows(
             cap=cap,
         )
         for action, advantage, return_ in zip(trajectory, advantages, returns, strict=True):
-            _fill(given.advantages, action, advantage)
-            given.returns[action.row][action.begin] = return_
-            given.starts[action.row][action.begin] = 1.0
-    return given
+            _fill(estimates.advantages, action, advantage)
+            estimates.returns[action.row][action.begin] = return_
+            estimates.starts[action.row][action.begin] = 1.0
+    return estimates
 
 
 def by_turn(rows: Sequence[Row], advantages: Numbers) -> list[list[float]]:

@@ -128,9 +128,9 @@ def experience_kinds(algorithm: object) -> frozenset[Kind]:
     named = declared if isinstance(declared, tuple) else (declared,)
     if not named or not set(named) <= set(KINDS):
         kind = algorithm if isinstance(algorithm, type) else type(algorithm)
-        said = "has no learns_from" if declared is None else f"has learns_from={declared!r}"
+        flaw = "has no learns_from" if declared is None else f"has learns_from={declared!r}"
         raise InvalidOption(
-            f"the algorithm {kind.__module__}.{kind.__qualname__} {said}; say what it learns "
+            f"the algorithm {kind.__module__}.{kind.__qualname__} {flaw}; say what it learns "
             f'from, as in `learns_from: ClassVar = "episodes"` (one of {", ".join(KINDS)}, '
             "or a tuple of some)"
         )
@@ -193,32 +193,32 @@ def make_algorithm(
         if callable(getattr(reference, "improve", None)):
             return _complete(reference)
         raise InvalidOption(f"{reference!r} is no algorithm; give an id or {{id: …}}")
-    given = {"id": reference} if isinstance(reference, str) else dict(reference)
+    values = {"id": reference} if isinstance(reference, str) else dict(reference)
     if default is not None:
         plain = plain_algorithm(default)
-        if given.get("id", plain["id"]) == plain["id"]:
-            given = {**plain, **given}
-    made: Algorithm[Any] = make_registered(
-        "algorithm", given, noun="algorithm", example="ppo"
+        if values.get("id", plain["id"]) == plain["id"]:
+            values = {**plain, **values}
+    algorithm: Algorithm[Any] = make_registered(
+        "algorithm", values, noun="algorithm", example="ppo"
     )
-    return _complete(made)
+    return _complete(algorithm)
 
 
-def _complete(made: Algorithm[Any]) -> Algorithm[Any]:
+def _complete(algorithm: Algorithm[Any]) -> Algorithm[Any]:
     """Return an algorithm that says what it learns from and has the settings for it.
 
     Raises:
         InvalidOption: it does not, or has not.
     """
-    episodes = "episodes" in experience_kinds(made)
+    episodes = "episodes" in experience_kinds(algorithm)
     needed = ("steps", "batch_size", "num_generations", "fork") if episodes else ("steps",)
-    missing = [name for name in needed if not hasattr(made, name)]
+    missing = [name for name in needed if not hasattr(algorithm, name)]
     if missing:
         raise InvalidOption(
-            f"the algorithm {made.id} has no setting {' and no '.join(missing)}, which "
+            f"the algorithm {algorithm.id} has no setting {' and no '.join(missing)}, which "
             "whoever calls it reads; see superalign_training.algorithms.Algorithm"
         )
-    return made
+    return algorithm
 
 
 def plain_algorithm(algorithm: Algorithm[Any]) -> dict[str, Any]:
@@ -235,11 +235,11 @@ def algorithms_for(*kinds: Kind) -> list[str]:
     able = []
     for name in registry.entries("algorithm"):
         try:
-            found = experience_kinds(registry.load("algorithm", name))
+            kinds_of = experience_kinds(registry.load("algorithm", name))
         except Exception as error:  # whatever a plug-in raises at its import
             warnings.warn(f"{name} is left out: {error}", RuntimeWarning, stacklevel=2)
             continue
-        if not found.isdisjoint(kinds):
+        if not kinds_of.isdisjoint(kinds):
             able.append(name)
     return able
 
@@ -254,15 +254,15 @@ def _checked(*wanted: Kind) -> PlainValidator:
 
     def check(reference: Any) -> Algorithm[Any]:
         try:
-            made = make_algorithm(reference)
+            algorithm = make_algorithm(reference)
         except UnknownId as error:
             raise ValueError(str(error)) from error  # pydantic names the key then
-        if wanted and experience_kinds(made).isdisjoint(wanted):
+        if wanted and experience_kinds(algorithm).isdisjoint(wanted):
             raise ValueError(
-                f"{made.id} does not learn from {' or '.join(wanted)}; "
+                f"{algorithm.id} does not learn from {' or '.join(wanted)}; "
                 f"{', '.join(algorithms_for(*wanted))} do"
             )
-        return made
+        return algorithm
 
     return PlainValidator(check)
 

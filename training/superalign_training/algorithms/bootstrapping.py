@@ -47,13 +47,13 @@ def bootstrap(
         raise InvalidOption("there is no rung to teach; give at least one policy")
     reports = [method.improve(policies[0], examples, seed=mix(seed, 0))]
     for number, (teacher, student) in enumerate(pairwise(policies), start=1):
-        found = relabel(teacher, student)
-        if not found:
+        labelled = relabel(teacher, student)
+        if not labelled:
             raise InvalidOption(
                 f"{teacher.reference} labels nothing for {student.reference}; let relabel "
                 "return at least one example"
             )
-        reports.append(method.improve(student, found, seed=mix(seed, number)))
+        reports.append(method.improve(student, labelled, seed=mix(seed, number)))
     return reports
 
 

@@ -47,9 +47,9 @@ class CaseSampler:
             InvalidOption: there is nothing to learn from, or pay that is no finite number.
         """
         for _ in range(TRIES):
-            found = self.further(count)
-            if found:
-                return found
+            rows = self.further(count)
+            if rows:
+                return rows
         raise nothing_to_learn()
 
 
@@ -147,9 +147,9 @@ class Groups:
 
     def _collect(self, wanted: int) -> list[list[list[Row]]]:
         """Return the groups of each complete case."""
-        found: list[list[list[Row]]] = []
+        cases: list[list[list[Row]]] = []
         for _ in range(TRIES):
-            missing = wanted - len(found)
+            missing = wanted - len(cases)
             if missing <= 0:
                 break
             # As many as will do if cases go on to be complete as they were so far.
@@ -158,10 +158,10 @@ class Groups:
             for group in complete_groups(rows, self._num_generations):
                 by_case[group[0].case].append(group)
             self._complete += len(by_case)
-            found += by_case.values()
-        if not found:
+            cases += by_case.values()
+        if not cases:
             raise nothing_to_learn()
-        return found[:wanted]
+        return cases[:wanted]
 
 
 def complete_groups(rows: Sequence[Row], num_generations: int) -> list[list[Row]]:
@@ -171,12 +171,12 @@ def complete_groups(rows: Sequence[Row], num_generations: int) -> list[list[Row]
     member has no n-th row is left out.
     """
     places: dict[tuple[int, int, Seat], int] = defaultdict(int)
-    found: dict[tuple[int, Seat, int], list[Row]] = defaultdict(list)
+    groups: dict[tuple[int, Seat, int], list[Row]] = defaultdict(list)
     for row in rows:
         place = places[row.case, row.member, row.seat]
         places[row.case, row.member, row.seat] += 1
-        found[row.case, row.seat, place].append(row)
-    return [group for group in found.values() if len(group) == num_generations]
+        groups[row.case, row.seat, place].append(row)
+    return [group for group in groups.values() if len(group) == num_generations]
 
 
 def by_place(group: Sequence[Row], score: Score) -> list[list[float]]:

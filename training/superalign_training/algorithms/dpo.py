@@ -100,8 +100,10 @@ class Dpo(Section):
         recorder = StepRecorder(on_step)
         rows = _rows(policy, pairs, self.ref_policy, batch=2 * batch)
         with policy.training(dropout=False):
-            made = trainer(self, policy, rows, steps=steps, seed=seed, recorder=recorder)
-            numbers = train_and_report(made, recorder, "margin", "accuracy")
+            dpo_trainer = trainer(
+                self, policy, rows, steps=steps, seed=seed, recorder=recorder
+            )
+            numbers = train_and_report(dpo_trainer, recorder, "margin", "accuracy")
         dropped = len(experience) - len(pairs)
         return {
             "pairs": float(len(pairs)),
@@ -123,12 +125,12 @@ def differing(pairs: Sequence[Preference]) -> list[Preference]:
         raise InvalidOption(
             "a pair needs a prompt and two completions of at least one token each"
         )
-    found = [pair for pair in pairs if pair.chosen_ids != pair.rejected_ids]
-    if not found:
+    different = [pair for pair in pairs if pair.chosen_ids != pair.rejected_ids]
+    if not different:
         raise InvalidOption(
             "in every pair the chosen equals the rejected; give completions that differ"
         )
-    return found
+    return different
 
 
 def _rows(

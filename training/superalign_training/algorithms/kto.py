@@ -83,10 +83,10 @@ class Kto(Section):
         rows = _rows(policy, [opinions[place] for place in places], self, batch)
         recorder = StepRecorder(on_step)
         with policy.training(dropout=False):
-            made = trainer(
+            kto_trainer = trainer(
                 self, policy, rows, weights, batch=batch, seed=seed, recorder=recorder
             )
-            numbers = train_and_report(made, recorder, "kl")
+            numbers = train_and_report(kto_trainer, recorder, "kl")
         return {
             "opinions": float(len(opinions)),
             "good": float(sum(opinion.good for opinion in opinions)),
@@ -102,11 +102,11 @@ class Kto(Section):
         """
         if not opinions:
             raise InvalidOption("nobody has an opinion; give good and bad ones")
-        if not all(one.prompt_ids and one.completion_ids for one in opinions):
+        if not all(opinion.prompt_ids and opinion.completion_ids for opinion in opinions):
             raise InvalidOption(
                 "an opinion needs a prompt and a completion of at least one token"
             )
-        good = sum(one.good for one in opinions)
+        good = sum(opinion.good for opinion in opinions)
         bad = len(opinions) - good
         if not good or not bad:
             kind = "good" if good else "bad"
@@ -143,35 +143,40 @@ def _rows(
         for place in range(len(opinions))
     ]
     elsewhere = [
-        other.completion_ids[: max(1, policy.agent.max_context - len(one.prompt_ids))]
-        for one, other in zip(opinions, before, strict=True)
+        other.completion_ids[: max(1, policy.agent.max_context - len(opinion.prompt_ids))]
+        for opinion, other in zip(opinions, before, strict=True)
     ]
-    said = [(one.prompt_ids, one.completion_ids) for one in opinions]
-    said += [(one.prompt_ids, ids) for one, ids in zip(opinions, elsewhere, strict=True)]
-    logprobs = _ref_logprobs(policy, said, settings.ref_policy, batch)
+    completions = [(opinion.prompt_ids, opinion.completion_ids) for opinion in opinions]
+    completions += [
+        (opinion.prompt_ids, ids) for opinion, ids in zip(opinions, elsewhere, strict=True)
+    ]
+    logprobs = _ref_logprobs(policy, completions, settings.ref_policy, batch)
     return [
         {
-            "prompt_ids": list(one.prompt_ids),
-            "completion_ids": list(one.completion_ids),
+            "prompt_ids": list(opinion.prompt_ids),
+            "completion_ids": list(opinion.completion_ids),
             "KL_completion_ids": list(ids),
-            "label": one.good,
+            "label": opinion.good,
             "ref_logps": logprobs[place],
             "ref_KL_logps": logprobs[len(opinions) + place],
         }
-        for place, (one, ids) in enumerate(zip(opinions, elsewhere, strict=True))
+        for place, (opinion, ids) in enumerate(zip(opinions, elsewhere, strict=True))
     ]
 
 
 def _ref_logprobs(
-    policy: "Policy", said: Sequence[tuple[Any, Any]], ref_policy: RefPolicy, batch: int
+    policy: "Policy",
+    completions: Sequence[tuple[Any, Any]],
+    ref_policy: RefPolicy,
+    batch: int,
 ) -> list[float]:
     """Return reference log-probs; a completion that occurs often is scored once."""
     from superalign_training.algorithms.logprobs import ref_logprobs  # noqa: PLC0415 - torch takes seconds
 
-    different = list(dict.fromkeys(said))
+    different = list(dict.fromkeys(completions))
     logprobs = ref_logprobs(policy, ref_policy, different, batch=2 * batch)
     by_completion = dict(zip(different, logprobs, strict=True))
-    return [by_completion[completion] for completion in said]
+    return [by_completion[completion] for completion in completions]
 
 
 def trainer(

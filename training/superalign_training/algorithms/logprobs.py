@@ -127,9 +127,9 @@ def logprobs_and_values(policy: Policy, batch: RowBatch) -> LogprobsAndValues:
     """Return log-probs, entropies and values of a batch from one pass, with gradients."""
     outputs = policy.forward(batch.ids, batch.attention_mask, keep=batch.width + 1)
     logits = outputs.logits[:, -batch.width - 1 : -1]
-    found = logprobs_of(logits, batch, policy.agent.temperature or 1.0)
+    estimates = logprobs_of(logits, batch, policy.agent.temperature or 1.0)
     # The value of the state before a token is read at the token in front of it.
-    return LogprobsAndValues(*found, outputs.values[:, -batch.width - 1 : -1])
+    return LogprobsAndValues(*estimates, outputs.values[:, -batch.width - 1 : -1])
 
 
 def token_logprobs(
@@ -242,12 +242,12 @@ def ref_model(policy: Policy, ref_policy: RefPolicy) -> PreTrainedModel:
     if ref_policy == "original":
         return policy.reference_model()
     untrained = [weight for weight in policy.model.parameters() if not weight.requires_grad]
-    twin: PreTrainedModel = copy.deepcopy(
+    frozen: PreTrainedModel = copy.deepcopy(
         policy.model, {id(weight): weight for weight in untrained}
     )
-    twin.requires_grad_(False)
-    twin.train(False)
-    return twin
+    frozen.requires_grad_(False)
+    frozen.train(False)
+    return frozen
 
 
 def ref_logprobs(

@@ -98,10 +98,10 @@ def _improved(
     paid = {"reward": sum(episode.total for episode in episodes) / len(episodes)}
     numbers = dict(paid)
 
-    def tell(told: Mapping[str, float]) -> None:
-        numbers.update(told, **paid)
+    def tell(update: Mapping[str, float]) -> None:
+        numbers.update(update, **paid)
         if on_step is not None:
-            on_step(done, {**told, **paid})
+            on_step(done, {**update, **paid})
 
     policy.improve(episodes, seed=seed, on_step=tell)
     return numbers

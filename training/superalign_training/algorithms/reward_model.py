@@ -112,8 +112,10 @@ class RewardModel(Section):
         trained.model.train(True)
         widened = trained.model.register_forward_hook(_widen_scores)
         try:
-            made = trainer(self, trained, pairs, steps=steps, seed=seed, recorder=recorder)
-            numbers = train_and_report(made, recorder, "accuracy", "margin")
+            reward_trainer = trainer(
+                self, trained, pairs, steps=steps, seed=seed, recorder=recorder
+            )
+            numbers = train_and_report(reward_trainer, recorder, "accuracy", "margin")
         finally:
             widened.remove()
             trained.model.train(False)

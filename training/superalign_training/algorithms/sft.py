@@ -71,7 +71,7 @@ class Sft(Section):
         batch, steps = batch_and_steps(self, len(experience))
         recorder = trl.StepRecorder(on_step)
         with policy.training() as model:
-            made = trl.make_trainer(
+            sft_trainer = trl.make_trainer(
                 SFTTrainer,
                 SFTConfig,
                 model=model,
@@ -85,7 +85,7 @@ class Sft(Section):
                 recorder=recorder,
                 dataset_kwargs={"skip_prepare_dataset": True},
             )
-            numbers = trl.train_and_report(made, recorder)
+            numbers = trl.train_and_report(sft_trainer, recorder)
         return {"examples": float(len(experience)), "steps": float(steps), **numbers}
 
 

@@ -74,7 +74,7 @@ class Supervise(Section):
 
 def examples_for(
     rules: Supervise,
-    found: Sequence[JudgedAnswer],
+    answers: Sequence[JudgedAnswer],
     *,
     key: int,
     choices: Iterable[Signal] = (),
@@ -83,17 +83,17 @@ def examples_for(
 
     Args:
         rules: which examples, and for which algorithm.
-        found: the learner's answers.
+        answers: the learner's answers.
         key: of the draw among surplus examples.
         choices: standing signals of the kind ``preference``.
     """
     kinds = experience_kinds(rules.algorithm)
     if "preferences" in kinds:
-        pairs = preferences(found, margin=rules.margin, choices=choices)
+        pairs = preferences(answers, margin=rules.margin, choices=choices)
         return list(balanced_pairs(pairs, key=key) if rules.even else pairs)
     if "opinions" in kinds:
-        heard = opinions(found, margin=rules.margin)
-        heard = balanced_opinions(heard, key=key) if rules.even else heard
-        return list(heard) if len({one.good for one in heard}) == 2 else []
-    shown = examples(found, above=rules.above)
-    return list(balanced_examples(shown, key=key) if rules.even else shown)
+        labelled = opinions(answers, margin=rules.margin)
+        labelled = balanced_opinions(labelled, key=key) if rules.even else labelled
+        return list(labelled) if len({opinion.good for opinion in labelled}) == 2 else []
+    best = examples(answers, above=rules.above)
+    return list(balanced_examples(best, key=key) if rules.even else best)

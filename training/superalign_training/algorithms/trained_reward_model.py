@@ -87,24 +87,28 @@ class TrainedRewardModel:
         return self.scores([(prompt_ids, completion_ids)])[0]
 
     def scores(
-        self, said: Sequence[tuple[Sequence[int], Sequence[int]]], *, batch: int = 128
+        self,
+        completions: Sequence[tuple[Sequence[int], Sequence[int]]],
+        *,
+        batch: int = 128,
     ) -> list[float]:
         """Return how good answers are, in the order given.
 
         Args:
-            said: (prompt ids, completion ids), neither empty.
+            completions: (prompt ids, completion ids), neither empty.
             batch: answers in one pass.
 
         Raises:
             InvalidOption: an empty prompt or completion.
         """
-        if not all(prompt and completion for prompt, completion in said):
+        if not all(prompt and completion for prompt, completion in completions):
             raise InvalidOption("a score needs a prompt and a completion of ≥ 1 token")
         pad, device = _pad(self.tokenizer), self.model.device
-        found: list[float] = []
-        for start in range(0, len(said), batch):
+        scores: list[float] = []
+        for start in range(0, len(completions), batch):
             rows = [
-                [*prompt, *completion] for prompt, completion in said[start : start + batch]
+                [*prompt, *completion]
+                for prompt, completion in completions[start : start + batch]
             ]
             width = max(map(len, rows))
             ids = [row + [pad] * (width - len(row)) for row in rows]
@@ -115,8 +119,8 @@ class TrainedRewardModel:
                     attention_mask=torch.tensor(mask, device=device),
                     use_cache=False,
                 )
-            found += output.logits[:, 0].float().tolist()
-        return found
+            scores += output.logits[:, 0].float().tolist()
+        return scores
 
     def save(self, folder: Path, **notes: Any) -> str:
         """Write the reward model; return its hash.
@@ -157,12 +161,12 @@ class TrainedRewardModel:
                 f"the reward model {folder} cannot be read ({error}); restore it or train it again"
             ) from error
         model.to(device).train(False)
-        made = cls(model, tokenizer, reference=str(state["reference"]))
-        if made.hash not in {state["weights"]} & {expected or state["weights"]}:
+        loaded = cls(model, tokenizer, reference=str(state["reference"]))
+        if loaded.hash not in {state["weights"]} & {expected or state["weights"]}:
             raise RecordDamaged(
                 f"the reward model {folder} is not what was written; restore it or train it again"
             )
-        return made
+        return loaded
 
 
 def _plain_weights(body: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -172,19 +176,19 @@ def _plain_weights(body: torch.nn.Module) -> dict[str, torch.Tensor]:
         for name, module in body.named_modules()
         if hasattr(module, "base_layer")
     }
-    found: dict[str, torch.Tensor] = {}
-    for name, own in body.state_dict().items():
+    weights: dict[str, torch.Tensor] = {}
+    for name, tensor in body.state_dict().items():
         if ".lora_" in name:
             continue
-        layer, weight = added.get(name), own.detach()
+        layer, weight = added.get(name), tensor.detach()
         if layer is not None:
             weight = weight + sum(map(layer.get_delta_weight, layer.active_adapters))
-        found[name.replace(".base_layer.", ".")] = weight
-    return found
+        weights[name.replace(".base_layer.", ".")] = weight
+    return weights
 
 
 def _pad(tokenizer: PreTrainedTokenizerBase) -> int:
     """Return what fills rows up: the pad token, or the end of sequence in its place."""
     pad = tokenizer.pad_token_id
-    found: Any = tokenizer.eos_token_id if pad is None else pad
-    return int(found)
+    filler: Any = tokenizer.eos_token_id if pad is None else pad
+    return int(filler)

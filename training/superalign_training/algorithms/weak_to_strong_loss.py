@@ -182,13 +182,13 @@ class _Losses:
             max(len(example.completion_ids) for example in self._examples) + _EXTRA_TOKENS
         )
         prompts = [self._examples[place].prompt_ids for place in places]
-        said = greedy_answers(self._policy, prompts, longest)
+        answers = greedy_answers(self._policy, prompts, longest)
         self._own = {
             # Who does not come to an end has no answer of its own: the label stands.
             place: self._examples[place]._replace(completion_ids=ids)
             if ids
             else self._examples[place]
-            for place, ids in zip(places, said, strict=True)
+            for place, ids in zip(places, answers, strict=True)
         }
 
     @torch.no_grad()
@@ -271,7 +271,7 @@ def greedy_answers(policy: Policy, prompts: Sequence[Ids], longest: int) -> list
     was_training = model.training
     model.train(False)
     try:
-        said = sample(
+        decoded = sample(
             model,
             prompts,
             max_new_tokens=[longest] * len(prompts),
@@ -280,7 +280,7 @@ def greedy_answers(policy: Policy, prompts: Sequence[Ids], longest: int) -> list
         )
     finally:
         model.train(was_training)
-    return [one.token_ids if one.finish == "stop" else () for one in said]
+    return [answer.token_ids if answer.finish == "stop" else () for answer in decoded]
 
 
 def smallest_losses(

@@ -67,33 +67,36 @@ def balanced_pairs(pairs: Sequence[Preference], *, key: int) -> list[Preference]
     )
 
 
-def balanced_opinions(heard: Sequence[Opinion], *, key: int) -> list[Opinion]:
+def balanced_opinions(opinions: Sequence[Opinion], *, key: int) -> list[Opinion]:
     """Return as many good as bad opinions of each completion that has both.
 
     Args:
-        heard: in any order, which is kept.
+        opinions: in any order, which is kept.
         key: of the draw among those that are too many.
     """
     return _balanced(
-        heard, same=lambda one: one.completion_ids, side=lambda one: one.good, key=key
+        opinions,
+        same=lambda opinion: opinion.completion_ids,
+        side=lambda opinion: opinion.good,
+        key=key,
     )
 
 
-def balanced_examples(shown: Sequence[Example], *, key: int) -> list[Example]:
+def balanced_examples(examples: Sequence[Example], *, key: int) -> list[Example]:
     """Return examples in which no completion is more frequent than the second most frequent.
 
     Args:
-        shown: in any order, which is kept.
+        examples: in any order, which is kept.
         key: of the draw among those that are too many.
     """
     counts: dict[tuple[int, ...], int] = defaultdict(int)
-    for one in shown:
-        counts[one.completion_ids] += 1
+    for example in examples:
+        counts[example.completion_ids] += 1
     if len(counts) < 2:
-        return list(shown)
+        return list(examples)
     most = sorted(counts.values())[-2]
     return _at_most(
-        shown, {ids: most for ids in counts}, lambda one: one.completion_ids, key
+        examples, {ids: most for ids in counts}, lambda example: example.completion_ids, key
     )
 
 
@@ -108,9 +111,9 @@ def _balanced(
     for example in examples:
         counts[same(example)][side(example)] += 1
     most = {
-        (matter, one): min(sides.values()) if len(sides) > 1 else sides[one]
+        (matter, chosen_side): min(sides.values()) if len(sides) > 1 else sides[chosen_side]
         for matter, sides in counts.items()
-        for one in sides
+        for chosen_side in sides
     }
     return _at_most(examples, most, lambda example: (same(example), side(example)), key)
 

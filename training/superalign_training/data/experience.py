@@ -210,9 +210,9 @@ class EpisodeCheck:
 
     def _check_tokens(self, episode: Episode, reply: Reply) -> None:
         tokenizer = self._policy.tokenizer
-        known = max(reply.prompt_ids + reply.token_ids) < len(tokenizer)
+        in_vocabulary = max(reply.prompt_ids + reply.token_ids) < len(tokenizer)
         text = tokenizer.decode(list(reply.token_ids), skip_special_tokens=True)
-        if not known or str(text).strip() != reply.text.strip():
+        if not in_vocabulary or str(text).strip() != reply.text.strip():
             raise InvalidOption(
                 f"the tokens of {episode.id} mean something else to the tokenizer of "
                 f"{self._policy.reference}: {str(text)[:40]!r} instead of "

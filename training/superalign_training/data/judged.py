@@ -68,14 +68,14 @@ def judged_answers(
         seat: who answered.
         signals: standing labels and vetoes; those about other episodes are ignored.
     """
-    said: dict[tuple[str, int], list[Signal]] = defaultdict(list)
+    by_turn: dict[tuple[str, int], list[Signal]] = defaultdict(list)
     for signal in signals:
-        said[signal.episode, signal.turn].append(signal)
-    return [answer for episode in episodes for answer in _answers(episode, seat, said)]
+        by_turn[signal.episode, signal.turn].append(signal)
+    return [answer for episode in episodes for answer in _answers(episode, seat, by_turn)]
 
 
 def _answers(
-    episode: Episode, seat: Seat, said: Mapping[tuple[str, int], Sequence[Signal]]
+    episode: Episode, seat: Seat, by_turn: Mapping[tuple[str, int], Sequence[Signal]]
 ) -> list[JudgedAnswer]:
     spoken = [
         (u, u.reply) for u in episode.utterances if u.seat == seat and u.reply is not None
@@ -94,19 +94,19 @@ def _answers(
                 for fact in episode.judged
                 if fact.verdict is not None and fact.about == u.turn
             ),
-            tuple(s.value for s in heard if s.kind == "label"),
-            any(s.kind == "veto" for s in heard),
+            tuple(s.value for s in about if s.kind == "label"),
+            any(s.kind == "veto" for s in about),
             tuple(
                 content_hash(episode.seats[fact.seat])
                 for fact in episode.judged
                 if fact.verdict is not None and fact.about == u.turn
             ),
-            tuple(s.source for s in heard if s.kind in ("label", "veto")),
+            tuple(s.source for s in about if s.kind in ("label", "veto")),
             (episode.id, u.turn),
         )
         for u, reply in spoken
         if _usable(u, reply)
-        for heard in [said.get((episode.id, u.turn), ())]
+        for about in [by_turn.get((episode.id, u.turn), ())]
     ]
 
 
@@ -115,18 +115,22 @@ def _usable(spoken: Utterance, reply: Reply) -> bool:
     return whole and not spoken.repair and not reply.error
 
 
-def worths(found: Iterable[JudgedAnswer]) -> dict[tuple[Ids, Ids], Worth]:
+def worths(answers: Iterable[JudgedAnswer]) -> dict[tuple[Ids, Ids], Worth]:
     """Return the worth of answers: a veto before labels, labels before verdicts."""
     pooled: dict[tuple[Ids, Ids], list[JudgedAnswer]] = defaultdict(list)
-    for answer in found:
+    for answer in answers:
         pooled[answer.question, answer.completion_ids].append(answer)
     result: dict[tuple[Ids, Ids], Worth] = {}
     for key, same in pooled.items():
-        people = tuple(sorted({name for one in same for name in one.people}))
-        critics = tuple(sorted({name for one in same for name in one.critics}))
-        labels = [value for one in same for value in one.labels]
-        scores = [value for one in same for value in one.scores]
-        if any(one.vetoed for one in same):
+        people = tuple(
+            sorted({name for same_answer in same for name in same_answer.people})
+        )
+        critics = tuple(
+            sorted({name for same_answer in same for name in same_answer.critics})
+        )
+        labels = [value for same_answer in same for value in same_answer.labels]
+        scores = [value for same_answer in same for value in same_answer.scores]
+        if any(same_answer.vetoed for same_answer in same):
             result[key] = Worth(VETOED, people)
         elif labels:
             result[key] = Worth(sum(labels) / len(labels), people)
@@ -168,17 +172,17 @@ def preferences(
     return list(pairs.noted.values())
 
 
-def opinions(found: Sequence[JudgedAnswer], *, margin: float = 0.3) -> list[Opinion]:
+def opinions(answers: Sequence[JudgedAnswer], *, margin: float = 0.3) -> list[Opinion]:
     """Return opinions of the answers whose worth is far enough from 0.5.
 
     Args:
-        found: answers of one seat.
+        answers: answers of one seat.
         margin: least difference in worth between a good and a bad answer.
     """
-    known = worths(found)
+    worth_of = worths(answers)
     noted: dict[tuple[Ids, Ids], Opinion] = {}
-    for answer in found:
-        worth = known.get((answer.question, answer.completion_ids))
+    for answer in answers:
+        worth = worth_of.get((answer.question, answer.completion_ids))
         if (
             worth is not None
             and abs(worth.value - 0.5) >= margin / 2
@@ -190,21 +194,23 @@ def opinions(found: Sequence[JudgedAnswer], *, margin: float = 0.3) -> list[Opin
     return list(noted.values())
 
 
-def examples(found: Sequence[JudgedAnswer], *, above: float = 0.65) -> list[Example]:
+def examples(answers: Sequence[JudgedAnswer], *, above: float = 0.65) -> list[Example]:
     """Return the best answer to each question as an example, if it is worth enough.
 
     After critiques the same words should be said, whatever was said before them.
 
     Args:
-        found: answers of one seat.
+        answers: answers of one seat.
         above: least worth of what is held up as an example.
     """
-    known = worths(found)
-    best = {question: candidates[0] for question, candidates in _by_question(known).items()}
+    worth_of = worths(answers)
+    best = {
+        question: candidates[0] for question, candidates in _by_question(worth_of).items()
+    }
     noted: dict[Ids, Example] = {}
-    for answer in found:
+    for answer in answers:
         ids = best.get(answer.question)
-        worth = known.get((answer.question, ids)) if ids is not None else None
+        worth = worth_of.get((answer.question, ids)) if ids is not None else None
         if ids is not None and worth is not None and worth.value >= above:
             noted[answer.prompt_ids] = Example(answer.prompt_ids, ids, worth.sources)
     return list(noted.values())
@@ -218,21 +224,21 @@ class _Pairs:
         margin: least difference.
     """
 
-    def __init__(self, known: Worths, margin: float) -> None:
+    def __init__(self, worth_of: Worths, margin: float) -> None:
         self.noted: dict[tuple[Ids, Ids, Ids], Preference] = {}
-        self._known = known
+        self._known = worth_of
         self._margin = margin
 
-    def compare(self, prompt: Ids, question: Ids, one: Ids, other: Ids) -> None:
+    def compare(self, prompt: Ids, question: Ids, first: Ids, other: Ids) -> None:
         """Note, after a prompt, which of two answers to a question is better by enough."""
-        high, low = self._known.get((question, one)), self._known.get((question, other))
-        if high is None or low is None or one == other:
+        high, low = self._known.get((question, first)), self._known.get((question, other))
+        if high is None or low is None or first == other:
             return
         if low.value > high.value:
-            (one, high), (other, low) = (other, low), (one, high)
+            (first, high), (other, low) = (other, low), (first, high)
         if high.value > low.value and high.value - low.value >= self._margin:
             sources = tuple(sorted({*high.sources, *low.sources}))
-            self.noted[prompt, one, other] = Preference(prompt, one, other, sources)
+            self.noted[prompt, first, other] = Preference(prompt, first, other, sources)
 
     def insist(self, choice: Preference) -> None:
         """Note a pair, and nothing to the contrary."""
@@ -242,7 +248,7 @@ class _Pairs:
 
 
 def replay_examples(
-    found: Sequence[JudgedAnswer], *, source: str, agree: float = 0.0
+    answers: Sequence[JudgedAnswer], *, source: str, agree: float = 0.0
 ) -> list[Example]:
     """Return a policy's own answers as examples, for replay while it learns something new.
 
@@ -250,20 +256,22 @@ def replay_examples(
     (learning without forgetting, Li and Hoiem 2016). They need not be right.
 
     Args:
-        found: answers of one speaker, perhaps several to each question.
+        answers: answers of one speaker, perhaps several to each question.
         source: hash of that speaker.
         agree: 0 takes every answer; more takes only the commonest answer to a question, if
             at least this share of its answers is the same (Wang et al. 2022), which also
             lowers the entropy.
     """
     if not agree:
-        return [Example(one.question, one.completion_ids, (source,)) for one in found]
-    said: dict[Ids, Counter[Ids]] = defaultdict(Counter)
-    for answer in found:
-        said[answer.question][answer.completion_ids] += 1
+        return [
+            Example(answer.question, answer.completion_ids, (source,)) for answer in answers
+        ]
+    counts_of: dict[Ids, Counter[Ids]] = defaultdict(Counter)
+    for answer in answers:
+        counts_of[answer.question][answer.completion_ids] += 1
     commonest = [
         (question, *counts.most_common(1)[0], counts.total())
-        for question, counts in said.items()
+        for question, counts in counts_of.items()
     ]
     return [
         Example(question, ids, (source,))
@@ -272,19 +280,19 @@ def replay_examples(
     ]
 
 
-def _by_question(known: Worths) -> dict[Ids, list[Ids]]:
+def _by_question(worth_of: Worths) -> dict[Ids, list[Ids]]:
     """Return the judged answers of every question, best first; ties by their ids."""
     grouped: dict[Ids, list[Ids]] = defaultdict(list)
-    for question, ids in known:
+    for question, ids in worth_of:
         grouped[question].append(ids)
     return {
-        question: sorted(several, key=lambda ids: (-known[question, ids].value, ids))
+        question: sorted(several, key=lambda ids: (-worth_of[question, ids].value, ids))
         for question, several in grouped.items()
     }
 
 
-def _is_vetoed(known: Worths, question: Ids, ids: Ids) -> bool:
-    worth = known.get((question, ids))
+def _is_vetoed(worth_of: Worths, question: Ids, ids: Ids) -> bool:
+    worth = worth_of.get((question, ids))
     return worth is not None and worth.value == VETOED
 
 

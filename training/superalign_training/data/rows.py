@@ -74,7 +74,7 @@ def learnable(rows: Iterable[Row]) -> list[Row]:
         InvalidOption: pay that is no finite number, or words without a prompt; the message
             names the episode.
     """
-    found = []
+    usable = []
     for row in rows:
         if not any(row.env_mask):
             continue
@@ -90,8 +90,8 @@ def learnable(rows: Iterable[Row]) -> list[Row]:
                 f"episode {row.episode}: {row.seat} spoke at turn {row.turns[0]} without a "
                 "prompt; record prompt_ids with every reply"
             )
-        found.append(row)
-    return found
+        usable.append(row)
+    return usable
 
 
 def training_rows(

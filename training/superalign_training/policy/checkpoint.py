@@ -80,10 +80,10 @@ def appearing(folder: Path) -> Iterator[Path]:
 
 def files_of(folder: Path) -> dict[str, str]:
     """Return every file of a checkpoint that has no hash of its own → its content hash."""
-    found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return {
         path.relative_to(folder).as_posix(): file_hash(path)
-        for path in found
+        for path in paths
         if path.name not in (STATE, MOMENTS, HEAD)
     }
 
@@ -188,8 +188,8 @@ def read_tensors(path: Path, expected: str) -> dict[str, torch.Tensor]:
     if not expected:
         return {}
     try:
-        found = file_hash(path)
-        if found == expected:
+        file_digest = file_hash(path)
+        if file_digest == expected:
             return load_file(path)
     except (OSError, SafetensorError) as error:
         raise _unreadable(path.parent, error) from error
@@ -218,8 +218,8 @@ def _kept(path: Path, tensors: Mapping[str, torch.Tensor]) -> str:
     return file_hash(path)
 
 
-def _check(folder: Path, what: str, found: str, expected: str) -> None:
-    if expected and found != expected:
+def _check(folder: Path, what: str, digest: str, expected: str) -> None:
+    if expected and digest != expected:
         raise _altered(folder, what)
 
 

@@ -70,10 +70,12 @@ class LearnerAgent:
 
     def shown(self, episode: Episode, seat: Seat) -> dict[int, View]:
         """Return turn of an episode → what a seat was shown, and forget it."""
-        turns = [said.turn for said in episode.utterances if said.seat == seat]
-        shown = self._shown if self._shown is not None else {}
+        turns = [
+            utterance.turn for utterance in episode.utterances if utterance.seat == seat
+        ]
+        views = self._shown if self._shown is not None else {}
         return {
-            turn: shown.pop((episode.id, seat, place)) for place, turn in enumerate(turns)
+            turn: views.pop((episode.id, seat, place)) for place, turn in enumerate(turns)
         }
 
 
@@ -148,9 +150,9 @@ class LearnerPolicy:
 
         Learners of any size speak under it between two checkpoints: nothing is written.
         """
-        known = self._hash or self.hash
+        digest = self._hash or self.hash
         since = self.updates - self._hashed_at
-        return f"{known}+{since}" if since else known
+        return f"{digest}+{since}" if since else digest
 
     @property
     def origin(self) -> Checkpoint:
@@ -192,11 +194,11 @@ class LearnerPolicy:
         Raises:
             ProtocolError: `improve` fails, or returns no finite numbers.
         """
-        told: list[str] = []
+        reported: list[str] = []
 
         def tell(_: int, numbers: Mapping[str, float]) -> None:
             checked = self._checked(numbers)
-            told.extend(checked)
+            reported.extend(checked)
             self.updates += 1
             on_step(checked)
 
@@ -205,8 +207,8 @@ class LearnerPolicy:
         learn: Any = self.learner.improve
         numbers = self._call("improve", must, learn, episodes, seed=seed, on_step=tell)
         checked = self._checked(numbers)
-        self.updates += not told
-        on_step({name: value for name, value in checked.items() if name not in told})
+        self.updates += not reported
+        on_step({name: value for name, value in checked.items() if name not in reported})
 
     def _write(self, folder: Path) -> dict[str, str]:
         """Let the learner write into a folder; return file → content hash."""
@@ -224,14 +226,14 @@ class LearnerPolicy:
         flaw = f"returned a {type(numbers).__name__}"
         if isinstance(numbers, Mapping):
             try:
-                found = {str(name): float(value) for name, value in numbers.items()}
+                checked = {str(name): float(value) for name, value in numbers.items()}
             except (TypeError, ValueError) as error:
                 flaw = f"returned what is no number: {error}"
             else:
-                odd = [name for name, value in found.items() if not isfinite(value)]
+                odd = [name for name, value in checked.items() if not isfinite(value)]
                 if not odd:
-                    return found
-                flaw = f"returned {odd[0]}={found[odd[0]]}"
+                    return checked
+                flaw = f"returned {odd[0]}={checked[odd[0]]}"
         raise ProtocolError(
             f"{self.name}.improve {flaw}; it must return finite numbers by name, such as "
             "{'loss': 0.3}, and give on_step the same"

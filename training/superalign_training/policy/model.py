@@ -89,12 +89,12 @@ def shared_base(reference: str, *, device: str = "cpu", **options: Any) -> Share
 
 
 def trainable_agent(
-    given: Mapping[str, Any], *, adapter: Lora | None, base: SharedBase | None, seed: int
+    options: Mapping[str, Any], *, adapter: Lora | None, base: SharedBase | None, seed: int
 ) -> TransformerAgent:
     """Return the agent whose weights a policy will train.
 
     Args:
-        given: an agent reference with options of `TransformerAgent`.
+        options: an agent reference with options of `TransformerAgent`.
         adapter: trained instead of the model's own weights.
         base: what the adapter stands on; None loads it.
         seed: of the adapter's first weights.
@@ -104,15 +104,15 @@ def trainable_agent(
         InvalidOption: what is called so has no weights to train, or base and adapter do
             not fit.
     """
-    name = given.get("id")
+    name = options.get("id")
     if adapter is not None:
-        return _with_adapter(dict(given), adapter, base, seed=seed)
+        return _with_adapter(dict(options), adapter, base, seed=seed)
     if base is not None:
         raise InvalidOption(
             "a base is what adapters stand on; give adapter=Lora(), or leave base out"
         )
     try:
-        agent = make_agent(given)
+        agent = make_agent(options)
     except InvalidOption as error:
         if _is_weightless(str(name)):
             raise InvalidOption(_WEIGHTLESS.format(name)) from error
@@ -130,11 +130,11 @@ def _is_weightless(name: str) -> bool:
 
 
 def _with_adapter(
-    given: dict[str, Any], lora: Lora, base: SharedBase | None, *, seed: int
+    options: dict[str, Any], lora: Lora, base: SharedBase | None, *, seed: int
 ) -> TransformerAgent:
-    name = str(given.pop("id", ""))
+    name = str(options.pop("id", ""))
     settled = {
-        key: given.pop(key) for key in ("device", "dtype", "attention") if key in given
+        key: options.pop(key) for key in ("device", "dtype", "attention") if key in options
     }
     if base is None:
         base = shared_base(name, **settled)
@@ -143,7 +143,7 @@ def _with_adapter(
             f"the base given is {base.reference}, not {name}; name the one, or give the other"
         )
     adapter = fresh_adapter(base, lora.settings(), seed=seed)
-    return agent_on(adapter, given, reference=name)
+    return agent_on(adapter, options, reference=name)
 
 
 def check_ends(agent: TransformerAgent) -> None:
@@ -212,27 +212,29 @@ def original_model(agent: TransformerAgent, original: str) -> PreTrainedModel:
     if agent.adapter is not None:
         return agent.adapter.base.twin()
     agent.refresh()
-    found = agent.model if agent.policy == original else _loaded_original(agent, original)
-    twin = copy.deepcopy(found)
-    twin.__dict__.pop("forward", None)  # a trainer's
-    twin.requires_grad_(False)
-    twin.train(False)
-    return twin
+    untrained = (
+        agent.model if agent.policy == original else _loaded_original(agent, original)
+    )
+    frozen = copy.deepcopy(untrained)
+    frozen.__dict__.pop("forward", None)  # a trainer's
+    frozen.requires_grad_(False)
+    frozen.train(False)
+    return frozen
 
 
 def _loaded_original(agent: TransformerAgent, original: str) -> PreTrainedModel:
     """Return the original from where it came from."""
     where = {"device": str(agent.model.device), "dtype": agent.model.dtype}
     try:
-        found = make_agent({"id": agent.reference, "attention": agent.attention, **where})
+        loaded = make_agent({"id": agent.reference, "attention": agent.attention, **where})
     except SuperalignError as error:
         raise InvalidOption(
             f"the untrained original of {agent.reference} cannot be loaded ({error}); call "
             "reference_model() before training, or start from a folder or a rung"
         ) from error
-    if not isinstance(found, TransformerAgent) or found.policy != original:
+    if not isinstance(loaded, TransformerAgent) or loaded.policy != original:
         raise InvalidOption(
             f"{agent.reference} has other weights now than when this policy began; restore "
             "them, or start a new policy"
         )
-    return found.model
+    return loaded.model

@@ -90,9 +90,9 @@ class Policy(TrainableModel):
                 do not fit.
         """
         named = {"id": reference} if isinstance(reference, str) else dict(reference)
-        given = {"device": device, **options, **named}
-        recompute = bool(given.pop("recompute", recompute))
-        agent = trainable_agent(given, adapter=adapter, base=base, seed=seed)
+        agent_options = {"device": device, **options, **named}
+        recompute = bool(agent_options.pop("recompute", recompute))
+        agent = trainable_agent(agent_options, adapter=adapter, base=base, seed=seed)
         return cls(agent, recompute=recompute)
 
     @classmethod

@@ -185,12 +185,12 @@ def _without_dropout(model: PreTrainedModel) -> list[tuple[Any, str, float]]:
     Attention and some blocks call the function with a rate of their own (`attn_dropout`,
     `dropout`, `layerdrop`), so that layers of the class `Dropout` are not all there is.
     """
-    found: list[tuple[Any, str, float]] = []
+    rates: list[tuple[Any, str, float]] = []
     for module in model.modules():
         names = ["p"] if isinstance(module, torch.nn.Dropout) else list(vars(module))
         for name in names:
             rate = getattr(module, name)
             if isinstance(rate, float) and (name == "p" or "drop" in name):
-                found.append((module, name, rate))
+                rates.append((module, name, rate))
                 setattr(module, name, 0.0)
-    return found
+    return rates

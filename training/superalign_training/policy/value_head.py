@@ -71,7 +71,7 @@ def logits_and_values(
     Raises:
         InvalidOption: a model without an output layer that could be listened to.
     """
-    with _listening(model) as heard:
+    with _listening(model) as hidden:
         output: Any = model(
             input_ids=ids,
             attention_mask=mask,
@@ -79,7 +79,7 @@ def logits_and_values(
             use_cache=False,
             logits_to_keep=keep,
         )
-    return LogitsAndValues(output.logits, head(heard[-1]))
+    return LogitsAndValues(output.logits, head(hidden[-1]))
 
 
 def values_of(
@@ -102,15 +102,15 @@ def values_of(
 
 @contextmanager
 def _listening(model: PreTrainedModel) -> Iterator[list[torch.Tensor]]:
-    """Yield a list to which what the output layer reads is appended."""
-    heard: list[torch.Tensor] = []
+    """Yield a list that gets the hidden states which the output layer reads."""
+    hidden: list[torch.Tensor] = []
 
-    def hear(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-        heard.append(inputs[0])
+    def keep(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        hidden.append(inputs[0])
 
-    handle = _output_layer(model).register_forward_pre_hook(hear)
+    handle = _output_layer(model).register_forward_pre_hook(keep)
     try:
-        yield heard
+        yield hidden
     finally:
         handle.remove()
 
