@@ -21,11 +21,11 @@ from superalign_env.types import (
 )
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
-from superalign_training.data.judged import (
+from superalign_training.data.rated import (
     examples,
-    judged_answers,
     opinions,
     preferences,
+    rated_answers,
     replay_examples,
     worths,
 )
@@ -64,7 +64,7 @@ def label(name, turn, value, *, kind="label", by="ann", versus=-1):
 
 
 def told(episodes, signals=()):
-    return judged_answers(episodes, "learner_0", signals)
+    return rated_answers(episodes, "learner_0", signals)
 
 
 def as_pairs(found):

@@ -13,7 +13,7 @@ from superalign_training.data.examples import (
     balanced_opinions,
     balanced_pairs,
 )
-from superalign_training.data.judged import JudgedAnswer, examples, opinions, preferences
+from superalign_training.data.rated import RatedAnswer, examples, opinions, preferences
 from superalign_training.sections import Count, Section, Share
 
 
@@ -61,12 +61,12 @@ class Supervise(Section):
     """Whether it revises each answer after the critics' verdicts."""
     margin: Share = 0.3
     """Least difference in worth of two answers of which one is preferred."""
-    above: Share = 0.65
+    min_score: Share = 0.65
     """Least worth of an answer that is imitated."""
-    even: bool = True
+    balanced: bool = True
     """Whether opposite examples (here this over that, there that over this) are taken equally
     often: then the learner learns when to say something, and no habit of saying it."""
-    courses: Count = 2
+    alternations: Count = 2
     """How often examples and replay take turns; each turn has its share of the steps."""
     replay: ReplaySettings = ReplaySettings()
     """What is replayed after each course."""
@@ -74,7 +74,7 @@ class Supervise(Section):
 
 def examples_for(
     rules: Supervise,
-    answers: Sequence[JudgedAnswer],
+    answers: Sequence[RatedAnswer],
     *,
     key: int,
     choices: Iterable[Signal] = (),
@@ -90,10 +90,10 @@ def examples_for(
     kinds = experience_kinds(rules.algorithm)
     if "preferences" in kinds:
         pairs = preferences(answers, margin=rules.margin, choices=choices)
-        return list(balanced_pairs(pairs, key=key) if rules.even else pairs)
+        return list(balanced_pairs(pairs, key=key) if rules.balanced else pairs)
     if "opinions" in kinds:
         labelled = opinions(answers, margin=rules.margin)
-        labelled = balanced_opinions(labelled, key=key) if rules.even else labelled
+        labelled = balanced_opinions(labelled, key=key) if rules.balanced else labelled
         return list(labelled) if len({opinion.good for opinion in labelled}) == 2 else []
-    best = examples(answers, above=rules.above)
-    return list(balanced_examples(best, key=key) if rules.even else best)
+    best = examples(answers, above=rules.min_score)
+    return list(balanced_examples(best, key=key) if rules.balanced else best)

@@ -9,8 +9,8 @@ from superalign_env.types import Role
 from superalign_training.algorithms.algorithm import Supervised, make_algorithm
 from superalign_training.algorithms.supervision import ReplaySettings
 from superalign_training.data import Example
-from superalign_training.data.judged import judged_answers, replay_examples
-from superalign_training.evaluation.exams import exam
+from superalign_training.data.rated import rated_answers, replay_examples
+from superalign_training.evaluation.holdout import exam
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.playing import play, renderer_of
 from superalign_training.policy import Policy
@@ -79,5 +79,5 @@ def replayed(
         part="replay",
         group=rules.num_generations,
     )
-    said = judged_answers(sat, seat)
+    said = rated_answers(sat, seat)
     return replay_examples(said, source=content_hash(speaker.spec), agree=rules.agree)

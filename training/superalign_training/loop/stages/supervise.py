@@ -11,7 +11,7 @@ from typing import Any
 
 from superalign_env.types import Episode, Metric, Signal
 from superalign_training.algorithms.supervision import Supervise, examples_for
-from superalign_training.data.judged import judged_answers
+from superalign_training.data.rated import rated_answers
 from superalign_training.loop.cast import first_policy, keep_policy, lineup_of, policy_of
 from superalign_training.loop.courses import Courses, hold, replayed
 from superalign_training.loop.driver import Bench, Outcome
@@ -40,7 +40,11 @@ def supervise(bench: Bench, settings: Settings, rules: Supervise) -> Outcome:
         bench,
         learner,
         Courses(
-            rules.algorithm, lessons, replay, rules.replay.imitation, turns=rules.courses
+            rules.algorithm,
+            lessons,
+            replay,
+            rules.replay.imitation,
+            turns=rules.alternations,
         ),
         role=role,
     )
@@ -78,7 +82,7 @@ def lessons_of(
     )
     said = heard(bench)
     whole = [e for e in (*_labelled(bench, said), *episodes) if not e.failed]
-    found = judged_answers(whole, seat, said)
+    found = rated_answers(whole, seat, said)
     return examples_for(rules, found, key=bench.seed_of("evened"), choices=said)
 
 

@@ -21,7 +21,7 @@ VETOED = -1.0
 """Worth of a vetoed answer, on a scale where others have [0, 1]."""
 
 
-class JudgedAnswer(NamedTuple):
+class RatedAnswer(NamedTuple):
     """One answer with the verdicts, labels and vetoes about it in its episode."""
 
     question: Ids
@@ -55,9 +55,9 @@ Worths = Mapping[tuple[Ids, Ids], Worth]
 """(question, completion) → worth; answers that nobody judged are left out."""
 
 
-def judged_answers(
+def rated_answers(
     episodes: Iterable[Episode], seat: Seat, signals: Iterable[Signal] = ()
-) -> list[JudgedAnswer]:
+) -> list[RatedAnswer]:
     """Return a seat's answers, in the order of the episodes.
 
     Turns without token ids, cut off at a length limit, or repaired before anybody judged
@@ -76,7 +76,7 @@ def judged_answers(
 
 def _answers(
     episode: Episode, seat: Seat, by_turn: Mapping[tuple[str, int], Sequence[Signal]]
-) -> list[JudgedAnswer]:
+) -> list[RatedAnswer]:
     spoken = [
         (u, u.reply) for u in episode.utterances if u.seat == seat and u.reply is not None
     ]
@@ -84,7 +84,7 @@ def _answers(
         return []
     question, first = spoken[0][1].prompt_ids, spoken[0][1].token_ids
     return [
-        JudgedAnswer(
+        RatedAnswer(
             question,
             reply.prompt_ids,
             reply.token_ids,
@@ -115,9 +115,9 @@ def _usable(spoken: Utterance, reply: Reply) -> bool:
     return whole and not spoken.repair and not reply.error
 
 
-def worths(answers: Iterable[JudgedAnswer]) -> dict[tuple[Ids, Ids], Worth]:
+def worths(answers: Iterable[RatedAnswer]) -> dict[tuple[Ids, Ids], Worth]:
     """Return the worth of answers: a veto before labels, labels before verdicts."""
-    pooled: dict[tuple[Ids, Ids], list[JudgedAnswer]] = defaultdict(list)
+    pooled: dict[tuple[Ids, Ids], list[RatedAnswer]] = defaultdict(list)
     for answer in answers:
         pooled[answer.question, answer.completion_ids].append(answer)
     result: dict[tuple[Ids, Ids], Worth] = {}
@@ -140,7 +140,7 @@ def worths(answers: Iterable[JudgedAnswer]) -> dict[tuple[Ids, Ids], Worth]:
 
 
 def preferences(
-    found: Sequence[JudgedAnswer],
+    found: Sequence[RatedAnswer],
     *,
     margin: float = 0.3,
     choices: Iterable[Signal] = (),
@@ -172,7 +172,7 @@ def preferences(
     return list(pairs.noted.values())
 
 
-def opinions(answers: Sequence[JudgedAnswer], *, margin: float = 0.3) -> list[Opinion]:
+def opinions(answers: Sequence[RatedAnswer], *, margin: float = 0.3) -> list[Opinion]:
     """Return opinions of the answers whose worth is far enough from 0.5.
 
     Args:
@@ -194,7 +194,7 @@ def opinions(answers: Sequence[JudgedAnswer], *, margin: float = 0.3) -> list[Op
     return list(noted.values())
 
 
-def examples(answers: Sequence[JudgedAnswer], *, above: float = 0.65) -> list[Example]:
+def examples(answers: Sequence[RatedAnswer], *, above: float = 0.65) -> list[Example]:
     """Return the best answer to each question as an example, if it is worth enough.
 
     After critiques the same words should be said, whatever was said before them.
@@ -248,7 +248,7 @@ class _Pairs:
 
 
 def replay_examples(
-    answers: Sequence[JudgedAnswer], *, source: str, agree: float = 0.0
+    answers: Sequence[RatedAnswer], *, source: str, agree: float = 0.0
 ) -> list[Example]:
     """Return a policy's own answers as examples, for replay while it learns something new.
 
@@ -296,7 +296,7 @@ def _is_vetoed(worth_of: Worths, question: Ids, ids: Ids) -> bool:
     return worth is not None and worth.value == VETOED
 
 
-def _choices(found: Sequence[JudgedAnswer], choices: Iterable[Signal]) -> list[Preference]:
+def _choices(found: Sequence[RatedAnswer], choices: Iterable[Signal]) -> list[Preference]:
     """Return the pairs of which most people said the same."""
     at = {answer.place: answer for answer in found}
     votes: dict[tuple[Ids, Ids, Ids], set[str]] = defaultdict(set)
