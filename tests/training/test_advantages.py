@@ -14,7 +14,7 @@ from superalign_training.algorithms.advantages import (
     trajectories,
     truncated_weights,
 )
-from superalign_training.algorithms.reinforce_update import surpluses, take_in
+from superalign_training.algorithms.reinforce_update import above_baseline, update_baselines
 from superalign_training.policy.baselines import Baselines
 
 RNG = np.random.default_rng(11)
@@ -213,11 +213,11 @@ def test_roles_are_measured_against_what_they_usually_earn(toys):
     ]
     critic = toys.row(0, 0, said=[Said(3)], pay=[-1.0])._replace(seat="critic_0")
     rows = [*first, critic]
-    assert surpluses(rows, baselines) == [[1.0, 1.0], [0.5, 0.0], [-1.0]]
-    take_in(rows, baselines)
+    assert above_baseline(rows, baselines) == [[1.0, 1.0], [0.5, 0.0], [-1.0]]
+    update_baselines(rows, baselines)
     assert baselines.of("learner") == pytest.approx(np.mean([1.0, 1.0, 0.5, 0.0]))
     assert baselines.of("critic") == -1.0
-    assert surpluses([critic], baselines) == [[0.0]]
-    take_in([first[0]], baselines)
+    assert above_baseline([critic], baselines) == [[0.0]]
+    update_baselines([first[0]], baselines)
     assert baselines.of("learner") == pytest.approx(0.9 * 0.625 + 0.1 * 1.0)
     assert baselines.of("critic") == -1.0

@@ -35,13 +35,12 @@ def gae(
     (arXiv 1802.01561, equation 1): with ratios of 1 both are the same.
 
     Args:
-        rewards: what each action earned, up to the next one.
-        values: what was expected before each action.
+        rewards: of each action, up to the next one.
+        values: of the state before each action.
         gamma: discount, of one action to the next.
         gae_lambda: 0 trusts the values, 1 trusts the rewards.
-        ratios: how much likelier each action is now than when it was made; None: the
-            same weights made it.
-        cap: rho-bar, where these are cut off.
+        ratios: probability of each action now over that when it was sampled; None is 1.
+        cap: their limit (rho-bar).
     """
     ratios = ratios if ratios is not None else [1.0] * len(rewards)
     advantages, returns = [0.0] * len(rewards), [0.0] * len(rewards)
@@ -58,7 +57,7 @@ def gae(
 
 
 def group_relative(pay: Sequence[float], *, scaled: bool = True) -> list[float]:
-    """Return pay against the group's mean, in standard deviations (GRPO).
+    """Return pay minus the group's mean, in standard deviations (GRPO).
 
     A group without any difference, and a group of one, have no advantage.
 
@@ -76,7 +75,7 @@ def group_relative(pay: Sequence[float], *, scaled: bool = True) -> list[float]:
 
 
 def leave_one_out(pay: Sequence[float]) -> list[float]:
-    """Return pay against the mean of the *other* members (RLOO, arXiv 2402.14740)."""
+    """Return pay minus the mean of the *other* members (RLOO, arXiv 2402.14740)."""
     if len(pay) < 2 or max(pay) == min(pay):  # not even a rounding error: Adam scales it up
         return [0.0] * len(pay)
     total = math.fsum(pay)
@@ -91,14 +90,14 @@ def truncated_weights(log_ratios: Sequence[float], cap: float) -> list[float]:
 
 
 Level = Literal["turn", "token"]
-"""What is judged as one action."""
+"""What one action is."""
 
 Numbers = Sequence[Sequence[float]]
 """For every row one number for every token of its completion."""
 
 
 class Action(NamedTuple):
-    """Some own tokens that are judged as one."""
+    """Own tokens that share one advantage: those of a turn, or a single one."""
 
     row: int
     begin: int
@@ -108,11 +107,11 @@ class Action(NamedTuple):
 
 
 class Gae(NamedTuple):
-    """For every row one number for every token of its completion."""
+    """Advantages and returns, for every row one number per token of its completion."""
 
     advantages: list[list[float]]
     returns: list[list[float]]
-    """What the value before an action should have been; only where one begins."""
+    """Targets of the values, only where an action begins."""
     starts: list[list[float]]
     """1.0 where an action begins."""
 
@@ -152,9 +151,8 @@ def gae_of_rows(
         level: what an action is.
         gamma: discount, of one action to the next.
         gae_lambda: 0 trusts the values, 1 the rewards.
-        log_ratios: of each token, how much likelier it is now than when it was said; None:
-            the same weights said it.
-        cap: where importance weights are cut off.
+        log_ratios: of each token, see `log_ratios`; None: all rows are on-policy.
+        cap: limit of importance weights.
     """
     estimates = Gae(_zeros(rows), _zeros(rows), _zeros(rows))
     for trajectory in trajectories(rows, level):
@@ -177,7 +175,7 @@ def gae_of_rows(
 
 
 def by_turn(rows: Sequence[Row], advantages: Numbers) -> list[list[float]]:
-    """Return one advantage for every token from one for every turn."""
+    """Spread one advantage for every turn over the turn's tokens."""
     spread = _zeros(rows)
     for place, row in enumerate(rows):
         for (begin, end), advantage in zip(row.spans, advantages[place], strict=True):
@@ -188,7 +186,7 @@ def by_turn(rows: Sequence[Row], advantages: Numbers) -> list[list[float]]:
 def importance_weighted(
     rows: Sequence[Row], advantages: Numbers, log_ratios: Numbers, cap: float
 ) -> list[list[float]]:
-    """Return one advantage for every turn, times the turn's truncated importance weight."""
+    """Return the advantage of every turn times its truncated importance weight."""
     return [
         [
             advantage * weight
@@ -206,9 +204,9 @@ def importance_weighted(
 
 
 def log_ratios(rows: Sequence[Row], now: Numbers) -> list[list[float]]:
-    """Return how much likelier each own token is now than when it was said.
+    """Return log π(token) now minus log π(token) when it was sampled, for each own token.
 
-    What the newest weights have just said counts as it is.
+    0 for live rows, which the newest weights have sampled.
 
     Args:
         rows: with recorded log-probabilities.
@@ -224,7 +222,7 @@ def log_ratios(rows: Sequence[Row], now: Numbers) -> list[list[float]]:
 
 
 def is_off_policy(rows: Sequence[Row], cap: float | None) -> bool:
-    """Return whether importance weights change anything: some rows are not live."""
+    """Return whether some rows need importance weights."""
     return cap is not None and any(row.origin != "live" for row in rows)
 
 
@@ -239,7 +237,7 @@ def _actions(row: Row, place: int, level: Level) -> Iterable[Action]:
 
 
 def _ratios(trajectory: Sequence[Action], log_ratios: Numbers) -> list[float]:
-    """Return how much likelier each action is now; enough is known above a large one."""
+    """Return the importance ratio of each action, at most `_LARGE`."""
     return truncated_weights(
         [math.fsum(log_ratios[d.row][d.begin : d.end]) for d in trajectory], _LARGE
     )

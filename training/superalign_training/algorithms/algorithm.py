@@ -46,7 +46,7 @@ ExperienceT_contra = TypeVar("ExperienceT_contra", contravariant=True)
 
 
 class Algorithm(Protocol[ExperienceT_contra]):
-    """A way of improving a policy; its settings are the fields of the object.
+    """A training algorithm; its settings are the fields of the object.
 
     Derive from `Section` (a frozen pydantic model): then settings are checked, written into
     the record, and set from the command line. Every algorithm has a setting ``steps``; one

@@ -1,4 +1,4 @@
-"""From rung to rung: each model is taught by the labels of the one before it.
+"""Bootstrapping through intermediate sizes: each model learns from labels of the one before.
 
 Burns et al. 2023 (section 4.3.1) bootstrap through intermediate sizes instead of letting
 the weakest model teach the strongest one. What a rung labels is the business of the caller;

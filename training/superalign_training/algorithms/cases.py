@@ -65,7 +65,7 @@ declare("train/reward", "Reward", better="higher")
 
 
 def episode_returns(rows: Sequence[Row]) -> list[float]:
-    """Return the return of every episode (undiscounted), from the first turn that is learned from.
+    """Return the undiscounted return of every episode, from the first turn that is learned from.
 
     Differences that late answers make are left out: they are not what an episode pays.
     """
@@ -83,12 +83,12 @@ declare(
 
 
 def is_zero_std(pay: Sequence[float]) -> bool:
-    """Return whether several episodes were paid alike: nothing says which did better."""
+    """Return whether the pay of several episodes has standard deviation 0."""
     return len(pay) > 1 and max(pay) == min(pay)
 
 
 def nothing_differs(rows: Sequence[Row]) -> bool:
-    """Return whether a batch says nowhere what was better: alike pay, and no late answer."""
+    """Return whether all returns of a batch are equal and it has no late answers."""
     return is_zero_std(episode_returns(rows)) and all(row.origin != "late" for row in rows)
 
 
@@ -97,7 +97,7 @@ Score = Callable[[Sequence[float]], list[float]]
 
 
 class Compared(NamedTuple):
-    """What one step learns from."""
+    """Rows of complete groups with their advantages, for one step."""
 
     rows: list[Row]
     advantages: list[list[float]]
@@ -107,7 +107,7 @@ class Compared(NamedTuple):
 
 
 class Groups:
-    """Plays cases until there are as many complete groups as a step wants.
+    """Groups of plays of one case, rolled out until a step has enough complete ones.
 
     Some cases give the learner no turn (the attacker's query was invalid), or not to all
     members. They are replaced by further cases; if those run dry too, a step is smaller.

@@ -34,7 +34,7 @@ PreferenceLoss = Literal["sigmoid", "conservative", "robust"]
 
 
 class Dpo(Section):
-    """Direct preference optimisation: how a policy learns which of two is better said."""
+    """Direct preference optimisation on pairs of completions."""
 
     learns_from: ClassVar[LearnsFrom] = "preferences"
     id: Literal["dpo"] = "dpo"

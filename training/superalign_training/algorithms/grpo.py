@@ -86,7 +86,7 @@ class GroupAlgorithm(Section):
 
 
 class Grpo(GroupAlgorithm):
-    """Group-relative policy optimisation: how a policy is improved by rewards."""
+    """Group-relative policy optimisation on rewards of episodes."""
 
     id: Literal["grpo"] = "grpo"
 

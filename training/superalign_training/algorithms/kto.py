@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
 
 
 class Kto(Section):
-    """Kahneman-Tversky optimisation: how a policy learns what was well said and what not."""
+    """Kahneman-Tversky optimisation on good and bad completions."""
 
     learns_from: ClassVar[LearnsFrom] = "opinions"
     id: Literal["kto"] = "kto"

@@ -1,4 +1,4 @@
-"""Losses, and what is watched beside them.
+"""Losses and diagnostics of policy-gradient updates.
 
 Losses map tensors of one shape to a tensor of that shape; callers add up over the tokens
 or decisions that count.
@@ -14,7 +14,7 @@ declare("train/policy_loss", "Policy loss")
 def clipped_surrogate(
     new: torch.Tensor, old: torch.Tensor, advantages: torch.Tensor, clip_range: float
 ) -> torch.Tensor:
-    """Return PPO's loss: what is gained by moving further than the clip range does not count.
+    """Return PPO's clipped surrogate loss.
 
     Source: arXiv 1707.06347, equation 7.
 
@@ -47,7 +47,7 @@ declare("train/value_loss", "Value loss", better="lower")
 def clipped_value_loss(
     new: torch.Tensor, old: torch.Tensor, returns: torch.Tensor, clip_range: float | None
 ) -> torch.Tensor:
-    """Return half the squared error; moving further than the clip range does not count.
+    """Return half the squared error of values, clipped around their old ones.
 
     Args:
         new: values now, with gradients.
@@ -84,7 +84,7 @@ def explained_variance(values: torch.Tensor, returns: torch.Tensor) -> float | N
 
 
 def k1(policy: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Return an unbiased, noisy estimate of the divergence, from samples of the policy.
+    """Return the k1 estimate of the KL from samples of the policy: unbiased, noisy.
 
     To look at, not to minimise: the expectation of its gradient is 0.
     """
@@ -96,7 +96,7 @@ declare("train/approx_kl", "Approximate KL within an update", unit="nats")
 
 
 def k3(policy: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Return an unbiased estimate of the divergence that is never negative.
+    """Return the k3 estimate of the KL: unbiased, never negative.
 
     Source: J. Schulman, "Approximating KL divergence" (2020); what TRL's GRPO minimises.
     """

@@ -20,7 +20,7 @@ class MicroBatch:
 
     def __init__(self, size: int | None = None) -> None:
         self.size = size
-        self._said = False
+        self._warned = False
 
     def over(
         self,
@@ -29,7 +29,7 @@ class MicroBatch:
         *,
         restart: Callable[[], object] = lambda: None,
     ) -> list[T]:
-        """Do something to all rows, piece by piece, and return what comes of each piece.
+        """Apply a function to all rows, some at a time, and return its results.
 
         Args:
             rows: how many there are.
@@ -61,8 +61,8 @@ class MicroBatch:
         self.size = size // 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if not self._said:
-            self._said = True
+        if not self._warned:
+            self._warned = True
             warnings.warn(
                 f"{size} rows at once do not fit into memory; going on with {self.size} or "
                 f"fewer (same result; set micro_batch_size={self.size} to start with that)",

@@ -58,7 +58,7 @@ class PolicyOptimizer:
         self._micro = micro
 
     def step(self, rows: int, loss: Loss) -> dict[str, float]:
-        """Take one step and return what the loss reports, added up, and the step's own.
+        """Take one optimiser step; return the summed numbers of the loss and those of the step.
 
         Raises:
             InvalidOption: a loss that is no number; nothing was stepped.

@@ -1,4 +1,4 @@
-"""REINFORCE with role baselines: what a role usually earns is what was to be expected.
+"""REINFORCE with one baseline per role.
 
 The baseline is an exponential moving average of each role's pay, kept in the policy: no
 value function, no groups, one step on each batch of episodes. In zero-sum self-play it
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
 
 
 class Reinforce(Section):
-    """REINFORCE against a running mean of what the role earns."""
+    """REINFORCE with a running mean of each role's reward as baseline."""
 
     learns_from: ClassVar[LearnsFrom] = "episodes"
     weighs_stored: ClassVar[bool] = True

@@ -45,7 +45,7 @@ def improve(
 
     def after(rows: Sequence[Row]) -> dict[str, float]:
         baseline = policy.baselines.of(role_of(rows[0].seat))
-        take_in(rows, policy.baselines)
+        update_baselines(rows, policy.baselines)
         return {"baseline": baseline}
 
     return train_on_rollouts(
@@ -57,7 +57,7 @@ def _advantages(
     rows: Sequence[Row], baselines: Baselines, old: OldLogprobs, *, cap: float | None
 ) -> list[list[float]]:
     """Return the advantage of every turn of every row."""
-    advantages = surpluses(rows, baselines)
+    advantages = above_baseline(rows, baselines)
     if cap is None or not is_off_policy(rows, cap):
         return advantages
     ratios = log_ratios(rows, old.old_logprobs.tolist())
@@ -98,7 +98,7 @@ def _loss_of(
     return loss
 
 
-def surpluses(rows: Sequence[Row], baselines: Baselines) -> list[list[float]]:
+def above_baseline(rows: Sequence[Row], baselines: Baselines) -> list[list[float]]:
     """Return the reward-to-go of every turn minus the baseline of its role.
 
     The difference that a late answer makes has no baseline.
@@ -112,7 +112,7 @@ def surpluses(rows: Sequence[Row], baselines: Baselines) -> list[list[float]]:
     ]
 
 
-def take_in(rows: Sequence[Row], baselines: Baselines) -> None:
+def update_baselines(rows: Sequence[Row], baselines: Baselines) -> None:
     """Update the baselines of all roles with the reward-to-go of every turn.
 
     Only after a step: a baseline that knew the batch would bias its advantages.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
 
 
 class RewardModel(Section):
-    """A reward model: how a reward model learns what is preferred."""
+    """Training of a reward model on preferences."""
 
     learns_from: ClassVar[LearnsFrom] = "preferences"
     keeps_policy: ClassVar[str] = (

@@ -13,7 +13,7 @@ from superalign_training.algorithms.grpo import GroupAlgorithm
 
 
 class Rloo(GroupAlgorithm):
-    """REINFORCE, each play measured against the mean of the others."""
+    """REINFORCE with a leave-one-out baseline."""
 
     id: Literal["rloo"] = "rloo"
 

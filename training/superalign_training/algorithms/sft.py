@@ -20,14 +20,14 @@ if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
 
 
 class Sft(Section):
-    """Supervised fine-tuning: how a policy learns given words."""
+    """Supervised fine-tuning on prompts and completions."""
 
     learns_from: ClassVar[LearnsFrom] = "examples"
     id: Literal["sft"] = "sft"
     steps: Count = 60
     """Optimiser steps at most."""
     num_train_epochs: PositiveFloat = 8.0
-    """Stops earlier once every row was seen so often: few rows are not learned by heart."""
+    """Passes over the rows at most, so that few rows are not memorised."""
     batch_size: Count = 32
     """Rows in one step."""
     learning_rate: PositiveFloat = 1e-3

@@ -34,7 +34,7 @@ class FitSettings(Section):
 
 
 class ReplaySettings(Section):
-    """General tasks as the untrained original answers them, so that nothing is forgotten."""
+    """Replay of the untrained original's answers to general tasks, against forgetting."""
 
     cases: NonNegativeInt = 192
     """Tasks that the original answers; 0 replays nothing."""
@@ -48,7 +48,7 @@ class ReplaySettings(Section):
 
 
 class Supervise(Section):
-    """Teaching the learner by what critics and people said of its answers."""
+    """Supervised learning from verdicts and labels about the learner's own answers."""
 
     algorithm: SupervisedAlgorithm = Sft()
     """How it learns: sft imitates the best answers, dpo prefers, kto weighs opinions. Where

@@ -1,4 +1,4 @@
-"""A reward model: a language model's body with a scalar head, which says how good an answer is.
+"""A reward model: a language model's body with a scalar head.
 
 It is a Hugging Face sequence classifier in a folder of safetensors, named by its content.
 What was left out: scores of single tokens, several heads, ensembles.
@@ -25,7 +25,7 @@ _STATE = "reward_model.json"
 
 
 class TrainedRewardModel:
-    """Says how good an answer is: a real number, of which only differences mean something.
+    """Scores of answers: real numbers, of which only differences mean something.
 
     Args:
         model: a sequence classifier with one label.
@@ -83,7 +83,7 @@ class TrainedRewardModel:
         return self._optimizer
 
     def score(self, prompt_ids: Sequence[int], completion_ids: Sequence[int]) -> float:
-        """Return how good one answer is."""
+        """Return the score of one answer."""
         return self.scores([(prompt_ids, completion_ids)])[0]
 
     def scores(
@@ -92,7 +92,7 @@ class TrainedRewardModel:
         *,
         batch: int = 128,
     ) -> list[float]:
-        """Return how good answers are, in the order given.
+        """Return the scores of answers, in the order given.
 
         Args:
             completions: (prompt ids, completion ids), neither empty.

@@ -94,7 +94,7 @@ def shared_arguments(
 
 @contextmanager
 def upstream_noise_hidden() -> Iterator[None]:
-    """Hide what one library of the stack says about another's use of it."""
+    """Hide warnings of one library about another's use of it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
         yield

@@ -1,4 +1,4 @@
-"""Learning from labels that are sometimes wrong, of whoever is weaker than the student.
+"""Weak-to-strong training: a student learns from labels of weaker supervisors.
 
 naive             cross-entropy on the labels, as `Sft`, at a fraction of its CPU seconds
 confidence        mixed with the student's own hardened answer (Burns et al. 2023), whose
@@ -31,7 +31,7 @@ Method = Literal["naive", "confidence", "confident-only"]
 
 
 class WeakToStrongTraining(Section):
-    """Teaching a student by the labels of weaker supervisors."""
+    """Training of a student on the labels of weaker supervisors."""
 
     learns_from: ClassVar[LearnsFrom] = "examples"
     id: Literal["weak-to-strong"] = "weak-to-strong"

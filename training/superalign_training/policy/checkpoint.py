@@ -27,7 +27,7 @@ from superalign_training.policy.model import BASE_OPTIONS, agent_on, shared_base
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """Where a policy lies, and what must be found there."""
+    """Folder, content hashes and counts of a saved policy."""
 
     path: str
     """Folder, relative to the run; empty for the untrained original."""

@@ -1,4 +1,4 @@
-"""A learner of somebody's, kept as policies are: checkpoints, content hashes, updates.
+"""A user's `Learner` as a policy of a run: checkpoints, content hashes, updates.
 
 Nothing here knows what it learns with. Its folder is what `Learner.save` writes; its
 failures are named by method, with what that method must do.
@@ -29,7 +29,7 @@ FOLDER = "learner"
 
 
 class LearnerAgent:
-    """A learner in its seats: the record gets the weights that spoke.
+    """The agent of a `LearnerPolicy`; its replies bear the hash of the weights.
 
     Args:
         policy: whose learner answers.
@@ -80,7 +80,7 @@ class LearnerAgent:
 
 
 class LearnerPolicy:
-    """A learner that improves itself, as far as a run deals with it.
+    """A `Learner` with reference, content hash, update count and checkpoints.
 
     Args:
         learner: plays and learns; it is changed in place.

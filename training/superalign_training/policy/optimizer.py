@@ -52,8 +52,8 @@ class MasterAdamW(torch.optim.AdamW):
         for weight in self.masters:
             weight.grad = None
 
-    def memory_at(self, weight: Parameter) -> dict[str, torch.Tensor]:
-        """Return what is remembered of a weight: its moments and its master."""
+    def state_of(self, weight: Parameter) -> dict[str, torch.Tensor]:
+        """Return the optimiser state of a weight: its moments and its master."""
         master = self.masters.get(weight, weight)
         kept: dict[str, torch.Tensor] = dict(self.state.get(master, {}))
         return kept if master is weight else {**kept, _MASTER: master}
@@ -132,7 +132,7 @@ class OptimizerState:
             self.take(masters)
 
     def moments(self) -> dict[str, torch.Tensor]:
-        """Return Adam's memory and the masters by the names of the weights, on the CPU."""
+        """Return Adam's moments and the masters by the names of the weights, on the CPU."""
         return {
             name: value.detach().cpu().contiguous()
             for name, value in self._memory().items()
@@ -152,11 +152,11 @@ class OptimizerState:
         return {
             f"{key}:{name}": value
             for name, weight in {**self._weights(), **self._head()}.items()
-            for key, value in self._adamw.memory_at(weight).items()
+            for key, value in self._adamw.state_of(weight).items()
         }
 
     def take(self, moments: Mapping[str, torch.Tensor]) -> None:
-        """Put Adam's memory and the masters back.
+        """Put Adam's moments and the masters back.
 
         Raises:
             RecordDamaged: memory of weights that the policy does not have.

@@ -1,4 +1,4 @@
-"""A policy: a causal LM that speaks through an agent, and all that trains it."""
+"""A policy: a causal LM in training that speaks through an agent."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -199,12 +199,12 @@ class Policy(TrainableModel):
 
     @property
     def parameters_trained(self) -> int:
-        """How many numbers training changes, the value head's included."""
+        """Trained parameters, the value head's included."""
         return sum(weight.numel() for weight in self.trained_weights().values())
 
     @property
     def parameters_total(self) -> int:
-        """How many numbers the policy consists of, a shared base and the head included."""
+        """All parameters, a shared base and the value head included."""
         head = sum(weight.numel() for weight in self.head_weights().values())
         return head + sum(weight.numel() for weight in self.model.parameters())
 
@@ -242,7 +242,7 @@ class Policy(TrainableModel):
                 self._reference.__dict__.pop("forward", None)
 
     def reference_model(self) -> PreTrainedModel:
-        """Return the untrained original, frozen: what divergence is measured against.
+        """Return the untrained original, frozen: the reference of the KL.
 
         With an adapter it is the base without any, which takes no memory; else a copy,
         made when first asked for and kept until `forget_reference`.
