@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 from safetensors import SafetensorError
 
-import superalign_training.policy.checkpoint as checkpoint_module
+import superalign_training.policy.checkpoint_files as checkpoint_module
 from superalign_agents import adapters
 from superalign_env.errors import RecordFull
 from superalign_env.store import Run, digest

@@ -1,12 +1,11 @@
 """Turns with settled pay: the experience of a `Learner`, which improves itself."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from superalign_env.rewards import ADDED, HumanPay, paid, settle
+from superalign_env.rewards import ADDED, HumanPay, by_episode, paid, settle
 from superalign_env.types import Episode, Paid, Seat, Signal, View
 from superalign_training.data.rows import pay_by_turn
 
@@ -42,10 +41,8 @@ def paid_episodes(
         signals: what people said; signals about other episodes are ignored.
         rules: how it is paid.
     """
-    heard: dict[str, list[Signal]] = defaultdict(list)
-    for signal in signals:
-        heard[signal.episode].append(signal)
-    found = []
+    signals_of = by_episode(signals)
+    result = []
     names = list(seats)
     for episode in episodes:
         if episode.failed:
@@ -53,8 +50,8 @@ def paid_episodes(
         pay = settle(
             episode.rewards,
             episode.weights,
-            authors={said.turn: said.seat for said in episode.utterances},
-            signals=heard.get(episode.id, ()),
+            authors={utterance.turn: utterance.seat for utterance in episode.utterances},
+            signals=signals_of.get(episode.id, ()),
             judged=episode.judged,
             rules=rules,
         )
@@ -63,8 +60,8 @@ def paid_episodes(
             views = dict(shown(episode, seat))
             if views:
                 earned = pay_by_turn(pay, seat, sorted(views))
-                found.append(Paid(public, seat, earned, views))
-    return found
+                result.append(Paid(public, seat, earned, views))
+    return result
 
 
 def _public(episode: Episode) -> Episode:

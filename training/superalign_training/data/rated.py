@@ -140,7 +140,7 @@ def worths(answers: Iterable[RatedAnswer]) -> dict[tuple[Ids, Ids], Worth]:
 
 
 def preferences(
-    found: Sequence[RatedAnswer],
+    answers: Sequence[RatedAnswer],
     *,
     margin: float = 0.3,
     choices: Iterable[Signal] = (),
@@ -152,24 +152,35 @@ def preferences(
     said of a pair goes before both, and a vetoed answer is never chosen.
 
     Args:
-        found: answers of one seat.
+        answers: answers of one seat.
         margin: least difference in worth, in [0, 1].
         choices: standing signals of the kind ``preference``; others are ignored.
     """
-    known = worths(found)
-    pairs = _Pairs(known, margin)
-    for question, candidates in _by_question(known).items():
+    worth_of = worths(answers)
+    pairs = _Pairs(worth_of, margin)
+    for question, candidates in _by_question(worth_of).items():
         for other in candidates[1:]:
             pairs.compare(question, question, candidates[0], other)
-    for answer in found:
+    for answer in answers:
         if answer.prompt_ids != answer.question:
             pairs.compare(
                 answer.prompt_ids, answer.question, answer.first, answer.completion_ids
             )
-    for choice in _choices(found, choices):
-        if not _is_vetoed(known, choice.prompt_ids, choice.chosen_ids):
-            pairs.insist(choice)
+    for choice in _choices(answers, choices, worth_of):
+        pairs.insist(choice)
     return list(pairs.noted.values())
+
+
+def unpaired(answers: Sequence[RatedAnswer], choices: Iterable[Signal]) -> int:
+    """Return how many preferences between members are about no two answers to one prompt.
+
+    Answers that were cut off or repaired are left out by `rated_answers`.
+    """
+    at = {answer.place: answer for answer in answers}
+    return sum(
+        choice.versus_episode is not None and _compared(at, choice) is None
+        for choice in choices
+    )
 
 
 def opinions(answers: Sequence[RatedAnswer], *, margin: float = 0.3) -> list[Opinion]:
@@ -296,21 +307,42 @@ def _is_vetoed(worth_of: Worths, question: Ids, ids: Ids) -> bool:
     return worth is not None and worth.value == VETOED
 
 
-def _choices(found: Sequence[RatedAnswer], choices: Iterable[Signal]) -> list[Preference]:
-    """Return the pairs of which most people said the same."""
-    at = {answer.place: answer for answer in found}
-    votes: dict[tuple[Ids, Ids, Ids], set[str]] = defaultdict(set)
+def _choices(
+    answers: Sequence[RatedAnswer], choices: Iterable[Signal], worth_of: Worths
+) -> list[Preference]:
+    """Return the pairs of which most people said the same; no vetoed answer is chosen.
+
+    Two answers of one episode are compared as answers to its question; those of two members
+    have been given to the same words, or they are left out.
+    """
+    at = {answer.place: answer for answer in answers}
+    votes: dict[tuple[Ids, Ids, Ids, Ids], set[str]] = defaultdict(set)
     for signal in choices:
-        one = at.get((signal.episode, signal.turn))
-        other = at.get((signal.episode, signal.versus))
-        if signal.kind != "preference" or one is None or other is None:
+        pair = _compared(at, signal)
+        if pair is None:
             continue
-        if one.completion_ids != other.completion_ids and signal.value != 0.5:
-            pair = (one.completion_ids, other.completion_ids)
-            chosen, rejected = pair if signal.value > 0.5 else pair[::-1]
-            votes[one.question, chosen, rejected].add(signal.source)
+        first, other = pair
+        if first.completion_ids != other.completion_ids and signal.value != 0.5:
+            chosen, rejected = (first, other) if signal.value > 0.5 else (other, first)
+            within = signal.versus_episode is None
+            place = (first.question, first.question if within else first.prompt_ids)
+            votes[*place, chosen.completion_ids, rejected.completion_ids].add(signal.source)
     return [
-        Preference(question, chosen, rejected, tuple(sorted(said)))
-        for (question, chosen, rejected), said in votes.items()
-        if len(said) > len(votes.get((question, rejected, chosen), ()))
+        Preference(prompt, chosen, rejected, tuple(sorted(voters)))
+        for (question, prompt, chosen, rejected), voters in votes.items()
+        if len(voters) > len(votes.get((question, prompt, rejected, chosen), ()))
+        and not _is_vetoed(worth_of, question, chosen)
     ]
+
+
+def _compared(
+    at: Mapping[tuple[str, int], RatedAnswer], signal: Signal
+) -> tuple[RatedAnswer, RatedAnswer] | None:
+    """Return the two answers that a preference compares; None where they teach nothing."""
+    first = at.get((signal.episode, signal.turn))
+    other = at.get((signal.versus_episode or signal.episode, signal.versus))
+    if signal.kind != "preference" or first is None or other is None:
+        return None
+    if signal.versus_episode is not None and first.prompt_ids != other.prompt_ids:
+        return None
+    return first, other

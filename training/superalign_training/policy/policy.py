@@ -15,10 +15,9 @@ from superalign_agents.upstream import progress_hidden
 from superalign_env.store.files import HEAD, MOMENTS
 from superalign_env.types import View
 from superalign_training.policy.baselines import Baselines
-from superalign_training.policy.checkpoint import (
-    Checkpoint,
+from superalign_training.policy.checkpoint import Checkpoint, read_state
+from superalign_training.policy.checkpoint_files import (
     read_agent,
-    read_state,
     read_tensors,
     write_checkpoint,
 )

@@ -2,7 +2,8 @@
 
 from superalign_agents.adapters import SharedBase
 from superalign_training.policy.baselines import Baselines
-from superalign_training.policy.checkpoint import Checkpoint, read_agent
+from superalign_training.policy.checkpoint import Checkpoint
+from superalign_training.policy.checkpoint_files import read_agent
 from superalign_training.policy.learner_policy import (
     LearnerAgent,
     LearnerPolicy,
