@@ -39,8 +39,8 @@ INTERVAL = 0.002
 KINDS = {
     "superalign_agents": "model",
     "superalign_training.algorithms": "model",
-    "superalign_training.policy.folder": "record",
     "superalign_training.policy.checkpoint": "record",
+    "superalign_training.policy.checkpoint_files": "record",
     "superalign_training.policy": "model",
     "superalign_training.token_env": "model",
     "superalign_agents.checkpoints": "record",

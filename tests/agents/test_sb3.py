@@ -22,7 +22,7 @@ from superalign_env.numeric import numeric_env
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Brief, View
 from superalign_scenarios.echo import Echo
-from superalign_training.algorithms.sb3.training import train_baseline
+from superalign_training.algorithms.sb3.baseline_training import train_baseline
 
 WORDS = ("river", "stone", "lamp", "cloud", "bread", "door", "seed", "rope")
 FEATURES = HashedText(words=32, placed=0)

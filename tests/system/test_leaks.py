@@ -26,7 +26,7 @@ from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.red_team import RedTeam
 from superalign_scenarios.rows import Rows
 from superalign_scenarios.weak_to_strong import WeakToStrong
-from superalign_training.experience import training_rows
+from superalign_training.data import training_rows
 
 MARK = "GOLDMARKER"
 CASES = 12

@@ -12,7 +12,7 @@ from superalign_env.rollout import Rollouts
 from superalign_env.types import Turn, View
 from superalign_env.verdicts import parse
 from superalign_training.algorithms.reward_model import RewardModel
-from superalign_training.experience import Preference
+from superalign_training.data import Preference
 from superalign_training.policy import Policy
 
 

@@ -8,7 +8,7 @@ from superalign_env.errors import InvalidOption
 from superalign_env.making import make_scenario
 from superalign_env.store import Run, standing
 from superalign_scenarios.microworld.words import OBJECTS, VERBS
-from superalign_training.experience import training_rows
+from superalign_training.data import training_rows
 from superalign_training.experiments import human_pay
 from superalign_training.experiments.engine.bench import Bench
 from superalign_training.experiments.human_pay import teaching

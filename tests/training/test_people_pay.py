@@ -14,7 +14,7 @@ from superalign_env.humans.terminal import label
 from superalign_env.humans.turns import SeatedPerson, turn_question
 from superalign_env.store import Run, digest, standing, validate
 from superalign_env.types import Question, Signal, View, role_of
-from superalign_training.experience import training_rows
+from superalign_training.data import training_rows
 from superalign_training.launch.composing import composed
 from superalign_training.launch.cost import cost_of
 from superalign_training.loop import practice

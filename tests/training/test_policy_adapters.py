@@ -19,7 +19,7 @@ from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.rollout import Rollouts
 from superalign_env.types import View
 from superalign_training.algorithms.sft import Sft
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.policy import Lora, Policy, shared_base
 
 IDS = torch.arange(20, 36).reshape(2, 8)
@@ -99,7 +99,7 @@ def test_a_trainer_trains_the_adapter_and_nothing_else(base):
     assert changed
     assert all("lora_" in name for name in changed)
     assert changed <= set(policy.trained_weights())
-    assert {name.partition(":")[2] for name in policy.optimiser.moments()} == set(
+    assert {name.partition(":")[2] for name in policy.optimizer_state.moments()} == set(
         policy.trained_weights()
     )
 
@@ -116,8 +116,8 @@ def test_adapters_lie_on_one_base_in_memory(base):
     shared = sum(weight.nbytes for weight in base.model.parameters())
     own = sum(w.nbytes for p in policies for w in p.trained_weights().values())
     assert sum(tensors.values()) == shared + own
-    assert policies[0].memory().shared == shared
-    assert sum(p.memory().weights for p in policies) == own
+    assert policies[0].memory_footprint().shared == shared
+    assert sum(p.memory_footprint().weights for p in policies) == own
 
 
 def test_three_adapters_play_one_rollout(base):

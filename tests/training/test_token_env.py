@@ -24,8 +24,10 @@ from superalign_env.making import make_scenario
 from superalign_env.one_seat import OneSeatEnv
 from superalign_env.types import Brief, Ending, Reward, Step
 from superalign_scenarios.echo import Echo, State
-from superalign_training.algorithms.sb3.causal_policy import CausalPolicy
-from superalign_training.algorithms.sb3.training import train_baseline
+from superalign_training.algorithms.sb3.baseline_training import (
+    CausalPolicy,
+    train_baseline,
+)
 from superalign_training.ladder.tokenizer import build_tokenizer
 from superalign_training.token_env import NOTHING, TokenEnv, token_env
 

@@ -41,7 +41,7 @@ class ClassifierCritic:
 
     Args:
         model: folder or hub name of a sequence classifier; a folder that
-            `superalign_training.algorithms.scorer` wrote is one.
+            `superalign_training.algorithms.trained_reward_model` wrote is one.
         good: name of the good class; found by itself under the usual names.
         fault: kind of the fault that a low score claims.
         reading: ``text`` is the view without the marker that asks the critic to speak (what

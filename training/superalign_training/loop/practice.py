@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from superalign_env.asking import Anyone
 from superalign_env.protocols import Scenario
 from superalign_env.types import Event, Metric, Paid, Role, Seat
-from superalign_training.algorithms.making import OnPolicy
+from superalign_training.algorithms.algorithm import OnPolicy
 from superalign_training.algorithms.own import Own
-from superalign_training.experience import (
+from superalign_training.data import (
     Live,
-    Played,
+    PaidExperience,
     Row,
     paid_episodes,
     training_rows,
@@ -27,7 +27,7 @@ from superalign_training.loop.left_out import unlearned
 from superalign_training.loop.playing import play, seat_all
 from superalign_training.loop.recorder import Earnings
 from superalign_training.loop.supervisors.hearing import Hearing
-from superalign_training.policy import AnyPolicy, OwnPolicy, Policy
+from superalign_training.policy import AnyPolicy, LearnerPolicy, Policy
 from superalign_training.settings import Settings
 
 Shaping = Callable[[Sequence[Row]], Sequence[Row]]
@@ -231,7 +231,7 @@ def practise_all(
     done = Practised(bench.chain, {})
     for place, algorithm in enumerate(algorithms):
         own = drill._replace(part=numbered(drill.part, place))
-        if isinstance(policy, OwnPolicy):
+        if isinstance(policy, LearnerPolicy):
             assert isinstance(algorithm, Own)
             new = _improve_itself(bench, settings, done.chain, policy, own, algorithm)
         else:
@@ -246,7 +246,7 @@ def _improve_itself(
     bench: Bench,
     settings: Settings,
     chain: Chain,
-    policy: OwnPolicy,
+    policy: LearnerPolicy,
     drill: Drill,
     own: Own,
 ) -> Practised:
@@ -278,7 +278,7 @@ def _improve_itself(
 
     numbers = own.improve(
         policy,
-        Played(cases),
+        PaidExperience(cases),
         seed=bench.seed_of(f"trainer-{drill.part}"),
         on_step=lambda done, numbers: told(done, {**numbers, **earnings.take()}),
     )

@@ -15,7 +15,7 @@ import msgspec
 from superalign_env.seeding import generator, label, mix
 from superalign_env.types import Split
 from superalign_scenarios.microworld.luck import Luck
-from superalign_training.algorithms.fit_settings import FitSettings
+from superalign_training.algorithms.supervision import FitSettings
 from superalign_training.experiments.gap.snapshots import student_of
 from superalign_training.experiments.gap.student import Answer, Student
 from superalign_training.experiments.gap.world import (

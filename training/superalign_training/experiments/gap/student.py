@@ -9,9 +9,9 @@ from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerB
 
 from superalign_agents.decoding import sample
 from superalign_agents.transformer import TransformerAgent
-from superalign_training.algorithms.fit_settings import FitSettings
-from superalign_training.algorithms.updates.fitting import Rows, descend, shuffled_places
-from superalign_training.experience import Example
+from superalign_training.algorithms.fitting import ExampleTensors, descend, shuffled_places
+from superalign_training.algorithms.supervision import FitSettings
+from superalign_training.data import Example
 from superalign_training.experiments.gap.world import Query
 from superalign_training.policy import Policy
 
@@ -93,7 +93,9 @@ class Student:
             for rows, order in zip(groups, orders, strict=True)
         )
 
-    def _groups(self, queries: Sequence[Query], labels: Sequence[str]) -> list[Rows]:
+    def _groups(
+        self, queries: Sequence[Query], labels: Sequence[str]
+    ) -> list[ExampleTensors]:
         """Return requests and exercises apart: padded together they cost twice as much."""
         end = self.tokenizer.eos_token_id
         prompts = self.tokenizer([_shown(query) for query in queries])["input_ids"]
@@ -102,7 +104,7 @@ class Student:
         for query, prompt, words in zip(queries, prompts, said, strict=True):
             example = Example(tuple(prompt), (*words, end))
             examples[query.family == "requests"].append(example)
-        return [Rows(group) for group in examples.values() if group]
+        return [ExampleTensors(group) for group in examples.values() if group]
 
 
 def _mean_over_labels(nats: torch.Tensor, real: torch.Tensor) -> torch.Tensor:

@@ -11,8 +11,10 @@ from superalign_env.protocols import Agent
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import mix
 from superalign_env.store import Run
-from superalign_training.algorithms.sb3.causal_policy import CausalPolicy
-from superalign_training.algorithms.sb3.training import train_baseline
+from superalign_training.algorithms.sb3.baseline_training import (
+    CausalPolicy,
+    train_baseline,
+)
 from superalign_training.experiments.engine.bench import Bench, Steps, begun
 from superalign_training.experiments.engine.experiment import Params
 from superalign_training.loop.chain import Chain

@@ -12,7 +12,7 @@ from superalign_env.lookup import make_scenario
 from superalign_env.seeding import generator, mix
 from superalign_env.types import EpisodeKey, Reply
 from superalign_training.algorithms.sft import Sft
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.policy import Policy
 
 LADDER_SEEDS = 5

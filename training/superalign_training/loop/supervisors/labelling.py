@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Scenario
 from superalign_env.types import Episode, Event, Metric, Split
+from superalign_training.data import Example
 from superalign_training.evaluation.holdout import label_accuracy
-from superalign_training.experience import Example
 from superalign_training.gap.sight import Sight
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.playing import first_view, lesson_scenario
