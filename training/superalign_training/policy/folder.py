@@ -11,9 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from superalign_agents.adapters import Adapter, SharedBase, read_adapter
-from superalign_agents.checkpoints import refuse_pickles, tokenizer_hash
+from superalign_agents.checkpoints import progress_hidden, refuse_pickles, tokenizer_hash
 from superalign_agents.transformer import TransformerAgent
-from superalign_agents.upstream import progress_hidden
 from superalign_env.errors import InvalidOption, RecordDamaged, SuperalignError
 from superalign_env.store.files import HEAD, MOMENTS, STATE, file_hash
 from superalign_training.policy.adapter import shared_base

@@ -1,14 +1,14 @@
-"""Reading a model again is copying it: nobody sees what was done to another copy."""
+"""The cache of small models: copies are independent, and changed files are read again."""
 
 import shutil
 
 import pytest
 import torch
 
-from superalign_agents import pristine
+from superalign_agents import model_cache
 from superalign_agents.checkpoints import load_model, load_tokenizer, weights_hash
-from superalign_agents.ladders.rungs import RungReference, rung_folder
-from superalign_agents.pristine import once
+from superalign_agents.ladders import RungReference, rung_folder
+from superalign_agents.model_cache import cached
 
 
 def test_a_copy_is_what_was_read_and_knows_nothing_of_other_copies():
@@ -35,30 +35,30 @@ def test_files_that_changed_are_read_again(tmp_path):
         return list(reads[-1])
 
     (tmp_path / "file").write_text("a")
-    assert once(tmp_path, read) == once(tmp_path, read) == ["a"]
+    assert cached(tmp_path, read) == cached(tmp_path, read) == ["a"]
     assert len(reads) == 1
     (tmp_path / "file").write_text("bb")
-    assert once(tmp_path, read) == ["b", "b"]
+    assert cached(tmp_path, read) == ["b", "b"]
     shutil.rmtree(tmp_path / "file", ignore_errors=True)
-    assert once(tmp_path, read, "otherwise") == ["b", "b"]
+    assert cached(tmp_path, read, "otherwise") == ["b", "b"]
     assert len(reads) == 3
 
 
 def test_large_models_and_names_on_the_hub_are_not_kept(tmp_path, monkeypatch):
     reads = []
-    monkeypatch.setattr(pristine, "LARGEST", 3)
+    monkeypatch.setattr(model_cache, "MAX_BYTES", 3)
     (tmp_path / "file").write_text("four")
     for source in (tmp_path, tmp_path, "org/name", "org/name"):
-        once(source, lambda: reads.append(1))
+        cached(source, lambda: reads.append(1))
     assert len(reads) == 4
 
 
 def test_little_is_kept(tmp_path):
-    for n in range(pristine._MOST + 5):
+    for n in range(model_cache._MAX_ENTRIES + 5):
         folder = tmp_path / str(n)
         folder.mkdir()
-        once(folder, lambda: [1])
-    assert len(pristine._kept) <= pristine._MOST
+        cached(folder, lambda: [1])
+    assert len(model_cache._objects) <= model_cache._MAX_ENTRIES
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -77,8 +77,8 @@ def test_a_model_of_a_known_shape_is_what_transformers_would_have_read(
             weight.mul_(0.5)
     model.save_pretrained(tmp_path / "other")
     refilled = load_model(tmp_path / "other", device="cpu")
-    monkeypatch.setattr(pristine, "_kept", type(pristine._kept)())
-    monkeypatch.setattr(pristine, "_shapes", type(pristine._shapes)())
+    monkeypatch.setattr(model_cache, "_objects", type(model_cache._objects)())
+    monkeypatch.setattr(model_cache, "_architectures", type(model_cache._architectures)())
     read = load_model(tmp_path / "other", device="cpu")
     assert weights_hash(refilled) == weights_hash(read) == weights_hash(model)
     assert refilled.config.to_dict() == read.config.to_dict()
@@ -100,5 +100,5 @@ def test_weights_of_another_shape_are_read_by_transformers(tmp_path):
     shutil.copytree(other, tmp_path / "mixed")
     load_model(other, device="cpu")
     weights = load_model(one, device="cpu").state_dict()
-    assert pristine._filled(load_model(other, device="cpu"), one) is None
+    assert model_cache._with_weights(load_model(other, device="cpu"), one) is None
     assert weights

@@ -1,4 +1,8 @@
-"""vLLM as the engine: the only file that knows it.
+"""Generation engines: token ids in, token ids and log-probabilities out.
+
+``transformers`` decodes with the model itself, in this process; ``vllm`` has an engine
+with weights of its own. Either is told before it generates which policy it generates for,
+so that a record never names other weights than those that were used.
 
 vLLM runs in this process (``VLLM_ENABLE_V1_MULTIPROCESSING=0``, so that weights can be
 handed over) beside the model that is trained. Weights go over when the policy's hash has
@@ -8,26 +12,109 @@ left out: several GPUs for one engine, sleeping, prefix caches shared between po
 """
 
 import os
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal, NamedTuple, Protocol
 
 from transformers import PreTrainedModel
 
-from superalign_agents.decoding import Decoded
-from superalign_agents.generation.seam import Ask
-from superalign_env.errors import InvalidOption
+from superalign_agents.adapters import Adapter
+from superalign_agents.decoding import Decoded, sample
+from superalign_env.errors import InvalidOption, UnknownId
 
-_SEEDS = 1 << 63
-"""vLLM takes seeds below this."""
+EngineName = Literal["transformers", "vllm"]
+
+ENGINES: tuple[EngineName, ...] = ("transformers", "vllm")
 
 AdapterFolder = Callable[[str], str]
 """Policy hash → folder of its adapter."""
 
+_SEEDS = 1 << 63
+"""vLLM takes seeds below this."""
+
+
+class Ask(NamedTuple):
+    """One prompt to continue."""
+
+    prompt_ids: Sequence[int]
+    """At least one token."""
+    max_new_tokens: int
+    """At least 1."""
+    seed: int
+    """Of this reply alone, whoever shares its batch."""
+
+
+class Generator(Protocol):
+    """Interface of an engine."""
+
+    def speak_for(self, policy: str, model: PreTrainedModel) -> None:
+        """Take the weights of a policy, unless they are here already.
+
+        Args:
+            policy: content hash of the weights.
+            model: holds them.
+        """
+        ...
+
+    def generate(
+        self, asks: Sequence[Ask], *, stop_ids: Collection[int], temperature: float
+    ) -> list[Decoded]:
+        """Continue every prompt until a stop token or its limit, in order."""
+        ...
+
+
+def make_engine(name: str, *, source: str, adapter: Adapter | None = None) -> Generator:
+    """Return the engine that a name stands for.
+
+    Args:
+        name: ``transformers``, the model itself, in this process; or ``vllm``.
+        source: folder or hub name of the (base) model, for engines that load it.
+        adapter: of the agent; engines that load models get it as a folder, written anew
+            whenever its hash has changed.
+
+    Raises:
+        UnknownId: no such engine.
+        InvalidOption: the engine is not installed.
+    """
+    if name not in ENGINES:
+        raise UnknownId("engine", name, ENGINES)
+    if name == "transformers":
+        return InProcess()
+    return VllmGenerator(source, adapters=AdapterFolders(adapter) if adapter else None)
+
+
+class InProcess:
+    """Decoding with the model that is trained; see `superalign_agents.decoding`."""
+
+    def __init__(self) -> None:
+        self._model: PreTrainedModel | None = None
+
+    def speak_for(self, policy: str, model: PreTrainedModel) -> None:
+        """Borrow the model: its weights are always the newest."""
+        self._model = model
+
+    def generate(
+        self, asks: Sequence[Ask], *, stop_ids: Collection[int], temperature: float
+    ) -> list[Decoded]:
+        """Continue every prompt; a row's random numbers come from its own seed."""
+        assert self._model is not None, "speak_for comes first"
+        return sample(
+            self._model,
+            [ask.prompt_ids for ask in asks],
+            [ask.seed for ask in asks],
+            max_new_tokens=[ask.max_new_tokens for ask in asks],
+            stop_ids=stop_ids,
+            temperature=temperature,
+        )
+
 
 class VllmGenerator:
-    """Continues prompts with vLLM.
+    """Decoding with vLLM.
 
     Args:
         source: folder or hub name of the base model.
@@ -99,12 +186,33 @@ class VllmGenerator:
         return [_decoded(output, stop_ids) for output in outputs]
 
 
+class AdapterFolders:
+    """Folders of an adapter at each of its hashes, deleted with this object.
+
+    Args:
+        adapter: as it is now; saved when it is asked for.
+    """
+
+    def __init__(self, adapter: Adapter) -> None:
+        self._adapter = adapter
+        self._root = Path(tempfile.mkdtemp(prefix="superalign-adapters-"))
+        weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
+
+    def __call__(self, policy: str) -> str:
+        """Return the folder of the adapter with a hash."""
+        folder = self._root / policy
+        if not folder.is_dir():
+            self._adapter.save(folder)
+        return str(folder)
+
+
 def _decoded(output: Any, stop_ids: Collection[int]) -> Decoded:
     """Return the one continuation of a request."""
-    said = output.outputs[0]
-    ids = tuple(int(i) for i in said.token_ids)
+    completion = output.outputs[0]
+    ids = tuple(int(i) for i in completion.token_ids)
     logprobs = tuple(
-        float(found[token].logprob) for token, found in zip(ids, said.logprobs, strict=True)
+        float(by_token[token].logprob)
+        for token, by_token in zip(ids, completion.logprobs, strict=True)
     )
     stopped = bool(ids) and ids[-1] in stop_ids
     return Decoded(ids, logprobs, "stop" if stopped else "length")
@@ -117,7 +225,7 @@ def _weights(model: PreTrainedModel) -> Iterable[tuple[str, Any]]:
 
 
 def _vllm() -> SimpleNamespace:
-    """Return what this file uses of vLLM."""
+    """Return the classes of vLLM that this file uses."""
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     try:
         vllm = import_module("vllm")

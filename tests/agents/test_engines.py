@@ -10,9 +10,13 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from superalign_agents.checkpoints import weights_hash
-from superalign_agents.generation import Ask, InProcess
-from superalign_agents.generation.making import AdapterShelf, make_engine
-from superalign_agents.generation.vllm import VllmGenerator
+from superalign_agents.engines import (
+    AdapterFolders,
+    Ask,
+    InProcess,
+    VllmGenerator,
+    make_engine,
+)
 from superalign_env.errors import InvalidOption, UnknownId
 
 ASKS = [Ask((3, 4, 5), 4, 11), Ask((6,), 2, 12), Ask((3, 4, 5), 4, 13)]
@@ -156,7 +160,7 @@ def test_an_adapter_is_written_once_for_each_hash() -> None:
             folder.mkdir(parents=True)
             self.saved.append(folder.name)
 
-    shelf = AdapterShelf(Worn())  # type: ignore[arg-type] # what it uses of an adapter
+    shelf = AdapterFolders(Worn())  # type: ignore[arg-type] # what it uses of an adapter
     folders = [shelf(policy) for policy in ("a", "b", "a")]
     assert Worn.saved == ["a", "b"]
     assert folders[0] == folders[2] != folders[1]

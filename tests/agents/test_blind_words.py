@@ -2,8 +2,8 @@
 
 import pytest
 
-from superalign_agents.hiding import hide, read_words, without
 from superalign_agents.references import make_agent
+from superalign_agents.transformer import checked_words, remove_words, without_words
 from superalign_env.errors import InvalidOption
 from superalign_env.types import Message, View
 
@@ -11,26 +11,26 @@ TEXT = "<|user|> ann will cut rope near bob secretly ; help ann<|end|><|learner|
 
 
 def test_whole_words_are_hidden_with_their_space() -> None:
-    assert hide(TEXT, ("secretly",)) == TEXT.replace(" secretly", "")
-    assert hide(TEXT, ("ann",)) == (
+    assert remove_words(TEXT, ("secretly",)) == TEXT.replace(" secretly", "")
+    assert remove_words(TEXT, ("ann",)) == (
         "<|user|> will cut rope near bob secretly ; help<|end|><|learner|>"
     )
-    assert hide(TEXT, ("secret", "user", "learner")) == TEXT
-    assert hide("secretly done\nsecretly", ("secretly",)) == " done\n"
-    assert hide(TEXT, ()) == TEXT
+    assert remove_words(TEXT, ("secret", "user", "learner")) == TEXT
+    assert remove_words("secretly done\nsecretly", ("secretly",)) == " done\n"
+    assert remove_words(TEXT, ()) == TEXT
 
 
 def test_messages_are_hidden_from_as_well() -> None:
     view = View("e", 0, "learner_0", "learner", 0, 1, TEXT, (Message("user", TEXT),))
-    seen = without(view, ("secretly",))
-    assert seen.messages[0].content == seen.text == hide(TEXT, ("secretly",))
+    seen = without_words(view, ("secretly",))
+    assert seen.messages[0].content == seen.text == remove_words(TEXT, ("secretly",))
     assert view.text == TEXT
 
 
 @pytest.mark.parametrize("words", ["secretly", ["two words"], ["<|user|>"], [""], [3]])
 def test_what_is_no_word_cannot_be_hidden(words: object) -> None:
     with pytest.raises(InvalidOption, match="blind"):
-        read_words(words)  # type: ignore[arg-type]
+        checked_words(words)  # type: ignore[arg-type]
 
 
 def test_a_blind_model_reads_the_rest_and_says_so_in_its_recorded_form() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from superalign_agents.room import Room
+from superalign_agents.batching import BatchSplitter
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import OutOfMemory
 from superalign_env.types import View
@@ -71,7 +71,7 @@ def test_it_is_said_once_and_remembered(model, tokenizer):
         agent.act(views(13))
     assert len(caught) == 1
     sizes = []
-    agent._room.share_out(range(13), lambda rows: sizes.append(len(rows)) or list(rows))
+    agent._splitter.map(lambda rows: sizes.append(len(rows)) or list(rows), range(13))
     assert sizes == [2, 2, 2, 2, 2, 2, 1]
 
 
@@ -93,18 +93,18 @@ def test_the_cpus_allocator_is_understood_and_other_errors_are_not_swallowed():
         return list(rows)
 
     with pytest.warns(RuntimeWarning):
-        assert Room(4, who="x").share_out("abc", work) == ["a", "b", "c"]
+        assert BatchSplitter(4, name="x").map(work, "abc") == ["a", "b", "c"]
     assert calls == [3, 1, 1, 1]
 
     def broken(rows):
         raise RuntimeError("shape mismatch")
 
     with pytest.raises(RuntimeError, match="shape mismatch"):
-        Room(4, who="x").share_out("abc", broken)
+        BatchSplitter(4, name="x").map(broken, "abc")
 
 
 def test_nothing_is_said_where_all_fits():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert Room(2, who="x").share_out([1, 2, 3], list) == [1, 2, 3]
-        assert Room(2, who="x").share_out([], list) == []
+        assert BatchSplitter(2, name="x").map(list, [1, 2, 3]) == [1, 2, 3]
+        assert BatchSplitter(2, name="x").map(list, []) == []

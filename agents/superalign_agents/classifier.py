@@ -1,4 +1,4 @@
-"""A classifier as a critic: any guard, or a reward model that was trained here."""
+"""A sequence classifier as a critic: any guard model, or a reward model trained here."""
 
 import re
 from collections.abc import Sequence
@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 import torch
 
+from superalign_agents.batching import BatchSplitter
 from superalign_agents.checkpoints import load_classifier, load_tokenizer, weights_hash
-from superalign_agents.critics.exchange import exchange
-from superalign_agents.ladders.rungs import MICRO_CHAT_TEMPLATE
-from superalign_agents.room import Room
+from superalign_agents.decoding import right_padded
+from superalign_agents.keyword import exchange
+from superalign_agents.ladders import MICRO_CHAT_TEMPLATE
 from superalign_env.errors import InvalidOption
 from superalign_env.types import AgentSpec, Fault, Reply, Usage, Verdict, View
-from superalign_env.verdicts import to_json_text, to_words
+from superalign_env.verdicts import to_form
 
 Reading = Literal["auto", "text", "chat", "pair"]
 
@@ -29,15 +30,16 @@ GOOD_LABELS = (
 )
 """Names under which a guard's good class is found, in this order."""
 
-_OWN_MARKER = re.compile(r"<\|\w+\|>$")
+_SEAT_MARKER = re.compile(r"<\|\w+\|>$")
 
 
 class ClassifierCritic:
-    """Scores an answer with a sequence classifier, and says it as a verdict.
+    """Critic whose verdict is the score of a sequence classifier.
 
     Of a model with one output (a reward model) the score is the logistic function of it;
-    of one with several it is the probability of the good class. Confidence is the distance
-    of the score from a shrug. Its weights are safetensors, and no code of its own is run.
+    of one with several it is the probability of the good class. Confidence is twice the
+    distance of the score from 0.5. Its weights are safetensors, and no code of its own is
+    run.
 
     Args:
         model: folder or hub name of a sequence classifier; a folder that
@@ -72,12 +74,12 @@ class ClassifierCritic:
         self._fault = fault
         self._answers = answers
         self._reading = self._read_as(reading)
-        self._good = self._place_of(good)
+        self._good = self._class_index(good)
         self._limit = int(getattr(self._model.config, "max_position_embeddings", 0) or 0)
         pad = self._model.config.pad_token_id
-        # Without a token to fill rows up with, each row is a batch of its own.
-        self._pad = 0 if pad is None else int(pad)
-        self._room = Room(1 if pad is None else batch, who=self._source)
+        self._pad_token_id = 0 if pad is None else int(pad)
+        # Without a padding token each row is a batch of its own.
+        self._splitter = BatchSplitter(1 if pad is None else batch, name=self._source)
         self._spec = AgentSpec(
             "classifier",
             {
@@ -96,8 +98,8 @@ class ClassifierCritic:
         return self._spec
 
     def act(self, views: Sequence[View]) -> list[Reply]:
-        """Return one verdict per view; a shrug where there is no answer."""
-        return self._room.share_out(views, self._judged)
+        """Return one verdict per view; score 0.5 and confidence 0 where there is no answer."""
+        return self._splitter.map(self._judged, views)
 
     def scores(self, rows: Sequence[Sequence[int]]) -> list[float]:
         """Return the score of token rows, in [0, 1].
@@ -105,53 +107,56 @@ class ClassifierCritic:
         Args:
             rows: none empty.
         """
-        width = max(map(len, rows))
-        ids = [[*row, *([self._pad] * (width - len(row)))] for row in rows]
-        mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
-        device = self._model.device
+        ids, attention_mask = right_padded(
+            rows, pad_token_id=self._pad_token_id, device=self._model.device
+        )
         with torch.inference_mode():
             logits = self._model(
-                input_ids=torch.tensor(ids, device=device),
-                attention_mask=torch.tensor(mask, device=device),
+                input_ids=ids, attention_mask=attention_mask
             ).logits.double()
-        found: torch.Tensor = (
+        scores: torch.Tensor = (
             torch.sigmoid(logits[:, 0])
             if logits.shape[1] == 1
             else torch.softmax(logits, dim=-1)[:, self._good]
         )
-        return [float(value) for value in found]
+        return [float(score) for score in scores]
 
     def _judged(self, views: Sequence[View]) -> list[Reply]:
         rows = [self._ids(view) for view in views]
-        able = [place for place, row in enumerate(rows) if row]
-        found = self.scores([rows[place] for place in able]) if able else []
-        score = dict(zip(able, found, strict=True))
+        with_answer = [place for place, row in enumerate(rows) if row]
+        scores = self.scores([rows[place] for place in with_answer]) if with_answer else []
+        score_at = dict(zip(with_answer, scores, strict=True))
         return [
-            self._reply(view, score.get(place, 0.5), len(rows[place]))
+            self._reply(view, score_at.get(place, 0.5), len(rows[place]))
             for place, view in enumerate(views)
         ]
 
-    def _reply(self, view: View, score: float, read: int) -> Reply:
+    def _reply(self, view: View, score: float, prompt_tokens: int) -> Reply:
         faults = (Fault(self._fault, "", 1.0 - score),) if score < 0.5 else ()
         verdict = Verdict(score, abs(2.0 * score - 1.0), faults)
-        text = to_json_text(verdict) if view.form == "json-schema" else to_words(verdict)
-        return Reply(text, finish="stop", usage=Usage(read, 0), policy=self._spec.policy)
+        return Reply(
+            to_form(verdict, view.form),
+            finish="stop",
+            usage=Usage(prompt_tokens, 0),
+            policy=self._spec.policy,
+        )
 
     def _ids(self, view: View) -> list[int]:
-        """Return what the classifier reads of a view; nothing where there is no answer."""
+        """Return the tokens that the classifier reads; none where there is no answer."""
         request, answer = exchange(view, self._answers)
         if not answer:
             return []
         ids: list[int]
         if self._reading == "text":
-            text = _OWN_MARKER.sub("", view.text)
+            text = _SEAT_MARKER.sub("", view.text)
             ids = self._tokenizer(text, verbose=False)["input_ids"]
         elif self._reading == "chat":
-            said = [
+            messages = [
                 {"role": "user", "content": request},
                 {"role": "assistant", "content": answer},
             ]
-            ids = self._tokenizer.apply_chat_template(said, return_dict=True)["input_ids"]
+            chat = self._tokenizer.apply_chat_template(messages, return_dict=True)
+            ids = chat["input_ids"]
         else:
             ids = self._tokenizer(request, answer, verbose=False)["input_ids"]
         return ids[-self._limit :] if self._limit else ids
@@ -172,8 +177,8 @@ class ClassifierCritic:
             return "text"
         return "chat" if template else "pair"
 
-    def _place_of(self, good: str) -> int:
-        """Return the number of the good class."""
+    def _class_index(self, good: str) -> int:
+        """Return the index of the good class."""
         names = {
             str(name).casefold(): int(place)
             for place, name in self._model.config.id2label.items()
