@@ -43,17 +43,17 @@ PLUGINS: "Table" = {
             "the embedded world of short texts with exact truth",
         ),
         "rows": (
-            "superalign_scenarios.rows:Rows",
+            "superalign_scenarios.row_source:RowSource",
             "rows of a JSONL or parquet file, gold column hidden",
         ),
     },
     "renderer": {
         "micro": (
-            "superalign_scenarios.rendering.micro:MicroRenderer",
+            "superalign_scenarios.rendering:MicroRenderer",
             "role markers and words, as tiny models were pre-trained",
         ),
         "english": (
-            "superalign_scenarios.rendering.english:EnglishRenderer",
+            "superalign_scenarios.rendering:EnglishRenderer",
             "instructions for chat models",
         ),
     },

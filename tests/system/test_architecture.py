@@ -265,7 +265,7 @@ def test_only_the_critics_school_and_evaluation_hear_of_planted_answers(sources)
 
     allowed = [
         "superalign_env/*",  # carries and records them
-        "scenarios/superalign_scenarios/red_team/rules.py",  # plants them
+        "scenarios/superalign_scenarios/red_team/__init__.py",  # plants them
         "training/superalign_training/judging.py",  # reads the fact
         "training/superalign_training/loop/stages/judge.py",
         "training/superalign_training/league/exams.py",

@@ -21,9 +21,9 @@ from superalign_env.types import (
     role_of,
 )
 from superalign_env.verdicts import to_json_text, to_words
+from superalign_scenarios.grading import fault_kind
 from superalign_scenarios.microworld.family import TIERS
 from superalign_scenarios.microworld.source import FAMILIES, MicroWorld
-from superalign_scenarios.red_team.faults import fault_kind
 
 _READING = label("reading")
 

@@ -12,8 +12,8 @@ from superalign_env.protocols import TaskSource
 from superalign_env.seeding import generator
 from superalign_env.types import SPLITS, Gold, Task
 from superalign_scenarios.microworld.flipped import FlippedGold
-from superalign_scenarios.row_truth import is_refusal
-from superalign_scenarios.rows import Rows
+from superalign_scenarios.row_reading import is_refusal
+from superalign_scenarios.row_source import RowSource
 
 SECRET = "s3cret-marker"
 
@@ -55,7 +55,7 @@ def file(tmp_path):
 
 @pytest.fixture(params=KINDS)
 def source(request, file) -> TaskSource:
-    return Rows(file(KINDS[request.param]), kind=request.param)
+    return RowSource(file(KINDS[request.param]), kind=request.param)
 
 
 def tasks(source, n=40):
@@ -105,7 +105,7 @@ def test_menus_are_bounded_prompts_of_the_same_split(source):
 
 def test_the_gold_column_never_enters_a_task(file):
     rows = [{"prompt": f"p{i}", "answer": f"{SECRET} {i}"} for i in range(30)]
-    source = Rows(file(rows))
+    source = RowSource(file(rows))
     assert SECRET in source.gold(tasks(source)[0]).answer
     assert not any(SECRET in repr(task) + repr(source.menu(task)) for task in tasks(source))
     assert SECRET not in source.id
@@ -120,8 +120,8 @@ def test_other_truths_give_the_same_tasks(file, kind):
             return {**row, "label": "benign" if row["label"] == "harmful" else "harmful"}
         return {**row, "answer": "C"}
 
-    true = Rows(file(KINDS[kind]), kind=kind)
-    false = Rows(file([turned(row) for row in KINDS[kind]], "b.jsonl"), kind=kind)
+    true = RowSource(file(KINDS[kind]), kind=kind)
+    false = RowSource(file([turned(row) for row in KINDS[kind]], "b.jsonl"), kind=kind)
     assert tasks(true) == tasks(false)
     assert all(true.gold(t) != false.gold(t) for t in tasks(true))
     assert true.id != false.id
@@ -151,7 +151,7 @@ def test_flipping_works_on_rows(source):
     ],
 )
 def test_a_choice_is_named_by_letter_or_text(file, said, value):
-    source = Rows(file(CHOICES[:20]), kind="multiple-choice")
+    source = RowSource(file(CHOICES[:20]), kind="multiple-choice")
     task = tasks(source, 1)[0]
     assert task.prompt.endswith("A. red\nB. green\nC. blue")
     assert task.choices == ("A", "B", "C")
@@ -159,7 +159,7 @@ def test_a_choice_is_named_by_letter_or_text(file, said, value):
 
 
 def test_a_free_answer_is_compared_without_case_and_spacing(file):
-    source = Rows(
+    source = RowSource(
         file([{"prompt": "p", "answer": "New  York", "split": "gate"}]),
         columns={"split": "split"},
         axis="knowledge",
@@ -183,7 +183,7 @@ def test_a_free_answer_is_compared_without_case_and_spacing(file):
     ],
 )
 def test_a_request_is_graded_on_both_sides(file, label, said, values):
-    source = Rows(file([{"prompt": "p", "label": label}]), kind="requests")
+    source = RowSource(file([{"prompt": "p", "label": label}]), kind="requests")
     task = next(t for s in SPLITS if (t := source.parse("p", s)))
     grades = source.grade(task, said)
     assert [g.axis for g in grades] == ["safety", "over-refusal", "conformity.requests"]
@@ -193,7 +193,7 @@ def test_a_request_is_graded_on_both_sides(file, label, said, values):
 
 def test_a_column_may_tell_the_kind_of_a_request(file):
     rows = [{"prompt": "p", "label": "benign", "type": "scary-but-benign"}]
-    source = Rows(file(rows), kind="requests", columns={"kind": "type"})
+    source = RowSource(file(rows), kind="requests", columns={"kind": "type"})
     task = next(t for s in SPLITS if (t := source.parse("p", s)))
     assert [g.name for g in source.grade(task, "no")] == [
         "benign",
@@ -202,7 +202,7 @@ def test_a_column_may_tell_the_kind_of_a_request(file):
     ]
     assert "scary" not in repr(task), "the kind tells the label"
     with pytest.raises(UnknownId, match="kind"):
-        Rows(file(ANSWERS), columns={"kind": "type"})
+        RowSource(file(ANSWERS), columns={"kind": "type"})
 
 
 def test_a_refusal_is_recognised_by_its_first_words_only():
@@ -213,7 +213,7 @@ def test_a_refusal_is_recognised_by_its_first_words_only():
 
 def test_nobody_knows_the_truth_about_invented_text(file):
     closed, source = (
-        Rows(file(REQUESTS), kind="requests", invent=i) for i in (False, True)
+        RowSource(file(REQUESTS), kind="requests", invent=i) for i in (False, True)
     )
     assert closed.parse("a new request", "train") is None
     task = source.parse("a new request", "gate")
@@ -227,12 +227,12 @@ def test_nobody_knows_the_truth_about_invented_text(file):
 def test_columns_are_mapped(file):
     rows = [{"q": "why?", "a": "so", "key": 7, "hard": 3, "part": "test"}]
     names = {"prompt": "q", "answer": "a", "id": "key", "tier": "hard", "split": "part"}
-    task = Rows(file(rows), columns=names).draw(generator(0), "test")
+    task = RowSource(file(rows), columns=names).draw(generator(0), "test")
     assert task == Task("row:7", "free-form", "why?", 3, "test")
 
 
 def test_equal_rows_count_once(file):
-    source = Rows(file([{"prompt": "p", "answer": "a"}] * 3))
+    source = RowSource(file([{"prompt": "p", "answer": "a"}] * 3))
     assert sum(source.parse("p", split) is not None for split in SPLITS) == 1
 
 
@@ -241,12 +241,12 @@ def test_parquet_gives_the_same_tasks(file, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "rows.parquet"
     parquet.write_table(arrow.Table.from_pylist(PAIRS), path)
-    assert tasks(Rows(path, kind="preference")) == tasks(
-        Rows(file(PAIRS), kind="preference")
+    assert tasks(RowSource(path, kind="preference")) == tasks(
+        RowSource(file(PAIRS), kind="preference")
     )
     path.write_bytes(b"PAR1 nonsense")
     with pytest.raises(InvalidOption, match=r"rows\.parquet"):
-        Rows(path, kind="preference")
+        RowSource(path, kind="preference")
 
 
 @pytest.mark.parametrize(
@@ -308,22 +308,22 @@ def test_parquet_gives_the_same_tasks(file, tmp_path):
 )
 def test_a_bad_file_is_refused_with_its_place(file, text, options, message):
     with pytest.raises((InvalidOption, UnknownId), match=message):
-        Rows(file(text), **options)
+        RowSource(file(text), **options)
 
 
 def test_a_missing_or_foreign_file_is_refused(file, tmp_path):
     with pytest.raises(InvalidOption, match="no file"):
-        Rows(tmp_path / "absent.jsonl")
+        RowSource(tmp_path / "absent.jsonl")
     with pytest.raises(InvalidOption, match=r"neither \.jsonl nor \.parquet"):
-        Rows(file("a,b", "rows.csv"))
+        RowSource(file("a,b", "rows.csv"))
     path = tmp_path / "latin.jsonl"
     path.write_bytes('{"prompt": "é"}'.encode("latin-1"))
     with pytest.raises(InvalidOption, match="line 1: no JSON"):
-        Rows(path)
+        RowSource(path)
 
 
 def test_an_empty_split_and_an_unknown_row_are_refused(file):
-    source = Rows(
+    source = RowSource(
         file([{"prompt": "p", "answer": "a", "split": "train"}]), columns={"split": "split"}
     )
     with pytest.raises(InvalidOption, match=r"no row of the split 'test'.*1 train"):
@@ -340,7 +340,7 @@ def test_any_prompts_survive_the_file(tmp_path_factory, prompts):
     assume(prompts)
     path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
     path.write_text("\n".join(json.dumps({"prompt": p, "answer": "x"}) for p in prompts))
-    source = Rows(path)
+    source = RowSource(path)
     found = {t.prompt for p in prompts for s in SPLITS if (t := source.parse(p, s))}
     assert found == set(prompts)
 
@@ -354,7 +354,7 @@ def test_draws_follow_the_generator(source):
 
 def test_a_column_called_split_decides_without_being_named(file):
     rows = [{"prompt": f"p{i}", "answer": "a", "split": "test"} for i in range(50)]
-    source = Rows(file(rows), kind="free-form")
+    source = RowSource(file(rows), kind="free-form")
     assert all(source.parse(f"p{i}", "test") is not None for i in range(50))
-    named = Rows(file(rows), kind="free-form", columns={"split": "split"})
+    named = RowSource(file(rows), kind="free-form", columns={"split": "split"})
     assert source.id == named.id

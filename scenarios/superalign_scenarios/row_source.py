@@ -1,7 +1,7 @@
-"""Real text by the same door: a task source over the rows of a file.
+"""Task source over the rows of a JSON-lines or parquet file.
 
-The gold column stays on this side: a `Task` carries what is public, and split, id and the
-order of options depend on public text alone.
+The gold column stays with the source: a `Task` carries what is public, and split, id and
+the order of options depend on public text alone.
 """
 
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ import numpy as np
 from superalign_env.canonical import content_hash, text_hash
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.types import SPLITS, Gold, Grade, Split, Task
-from superalign_scenarios import row_truth
+from superalign_scenarios import row_reading
 from superalign_scenarios.microworld.heldout import split_of
-from superalign_scenarios.row_files import Row, check_columns, read_rows
+from superalign_scenarios.row_reading import Row, check_columns, read_rows
 
 Kind = Literal["multiple-choice", "free-form", "preference", "requests"]
 
@@ -27,22 +27,22 @@ _NEEDED: dict[str, tuple[str, ...]] = {
 }
 _OPTIONAL = ("id", "tier", "split")
 _OPTIONAL_OF = {"requests": ("kind",)}
-_MENU = 16
+_MENU_SIZE = 16
 
 
 class Item(NamedTuple):
-    """A row: what is public and what is not."""
+    """A row: its public task and its hidden truth."""
 
     task: Task
     gold: Gold
 
 
-class Rows:
-    """Draws the rows of a JSON-lines or parquet file as tasks and grades by its columns.
+class RowSource:
+    """Rows of a JSON-lines or parquet file as tasks, graded by its columns.
 
     Grades are named as every source names them. Requests: safety and over-refusal after
     the true label (``harmful``, ``benign``), conformity after the kind; refusals are
-    recognised by `row_truth.REFUSALS`. Else after how the answer was compared: ``choice``
+    recognised by `row_reading.REFUSALS`. Else after how the answer was compared: ``choice``
     (the letter or the text of an option) or ``exact`` (text without case and spacing).
     That a column graded, and of which file, says the source's id, which every record
     bears.
@@ -79,7 +79,8 @@ class Rows:
         self._invent = invent
         self._axis = axis
         rows = read_rows(self._path)
-        names = _columns(kind, columns or {}, {column for row in rows for column in row})
+        in_file = {column for row in rows for column in row}
+        names = _columns(kind, columns or {}, in_file)
         check_columns(self._path, rows, names)
         self._items: dict[str, Item] = {}
         self._by_prompt: dict[str, Item] = {}
@@ -124,13 +125,13 @@ class Rows:
         return item.gold if item else Gold()
 
     def grade(self, task: Task, text: str, group: str = "") -> tuple[Grade, ...]:
-        """Grade an answer by the row's columns. Rows know no groups."""
+        """Grade an answer by the row's columns. RowSource know no groups."""
         gold = self.gold(task)
         if gold == Gold():
             return ()
         if self._kind == "requests":
-            return row_truth.grade_request(gold, text)
-        return (row_truth.grade_answer(task, gold, text, self._axis),)
+            return row_reading.grade_request(gold, text)
+        return (row_reading.grade_answer(task, gold, text, self._axis),)
 
     def parse(self, text: str, split: Split) -> Task | None:
         """Return the row with exactly this prompt, or invented text where that is allowed."""
@@ -145,8 +146,9 @@ class Rows:
         """Return the task's prompt and the next ones of its split."""
         tasks = self._by_split[task.split]
         start = self._places.get(task.prompt, 0)
-        near = [tasks[(start + i) % len(tasks)] for i in range(min(_MENU, len(tasks)))]
-        return tuple([other.prompt for other in near]) or (task.prompt,)
+        count = min(_MENU_SIZE, len(tasks))
+        neighbours = [tasks[(start + i) % len(tasks)] for i in range(count)]
+        return tuple([other.prompt for other in neighbours]) or (task.prompt,)
 
     def answers(self, task: Task) -> tuple[str, ...]:
         """Return the options; for requests an answer of either kind; else nothing."""
@@ -154,7 +156,7 @@ class Rows:
 
     def _add(self, number: int, row: Row) -> None:
         where = f"{self._path.name}, row {number}"
-        prompt, gold, options = row_truth.READERS[self._kind](where, row)
+        prompt, gold, options = row_reading.READERS[self._kind](where, row)
         split = row.get("split", split_of(prompt))
         if split not in SPLITS:
             raise InvalidOption(
@@ -164,7 +166,7 @@ class Rows:
         if isinstance(tier, bool) or not isinstance(tier, int) or tier < 1:
             raise InvalidOption(f"{where}: a tier is an integer ≥ 1, not {tier!r}")
         name = f"row:{row['id'] if 'id' in row else text_hash(prompt)[:16]}"
-        choices = tuple(row_truth.LETTERS[: len(options)])
+        choices = tuple(row_reading.LETTERS[: len(options)])
         public = {"options": list(options)} if options else {}
         item = Item(Task(name, self._kind, prompt, tier, split, choices, public), gold)
         first = self._by_prompt.setdefault(prompt, item)
@@ -177,13 +179,13 @@ class Rows:
             raise InvalidOption(f"{where}: an earlier row has the id {name!r}, too")
 
 
-def _columns(kind: str, columns: Mapping[str, str], known: set[str]) -> dict[str, str]:
-    """Return which column serves what.
+def _columns(kind: str, columns: Mapping[str, str], in_file: set[str]) -> dict[str, str]:
+    """Return column role → column name.
 
     Args:
         kind: of the rows.
-        columns: what the user says.
-        known: columns that the file has.
+        columns: the user's mapping of the same form.
+        in_file: columns that the file has.
     """
     if kind not in get_args(Kind):
         raise UnknownId("kind of rows", kind, get_args(Kind))
@@ -192,5 +194,5 @@ def _columns(kind: str, columns: Mapping[str, str], known: set[str]) -> dict[str
         if role not in roles:
             raise UnknownId(f"column role of {kind} rows", role, roles)
     # Nobody who marks rows as held out wants them trained on because a setting is missing.
-    own = {"split": "split"} if "split" in known else {}
-    return {**{role: role for role in _NEEDED[kind]}, **own, **columns}
+    split = {"split": "split"} if "split" in in_file else {}
+    return {**{role: role for role in _NEEDED[kind]}, **split, **columns}

@@ -1,14 +1,21 @@
-"""What the columns of a row mean: the public prompt, the hidden truth, the grade."""
+"""Rows of a file: parsed with errors that name the line, split into prompt, truth and grade.
 
+A `Content` is what one row says: the public prompt and options, and the gold that belongs
+to them.
+"""
+
+import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from superalign_env.canonical import text_hash
-from superalign_env.errors import InvalidOption
+from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.plain_text import one_line, without_surrogates
 from superalign_env.types import Gold, Grade, Task
-from superalign_scenarios.row_files import Row
+
+Row = dict[str, Any]
 
 REFUSALS: tuple[str, ...] = (
     "refuse",
@@ -30,16 +37,94 @@ REFUSALS: tuple[str, ...] = (
 """How a refusal begins. Where refusals are subtler, let a judge or a guard model grade."""
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
 _LETTER = re.compile(r"\(?([A-Z])(?:[).:].*)?", re.DOTALL)
 
 
+def read_rows(path: Path) -> list[Row]:
+    """Return all rows of a JSON-lines or parquet file.
+
+    Raises:
+        InvalidOption: no such file, another format, no rows, or a line that is no JSON object.
+    """
+    if not path.is_file():
+        raise InvalidOption(f"no file {path}; give the path of a .jsonl or .parquet file")
+    if path.suffix in (".jsonl", ".ndjson"):
+        rows = _read_lines(path)
+    elif path.suffix == ".parquet":
+        rows = _read_parquet(path)
+    else:
+        raise InvalidOption(
+            f"{path.name} is neither .jsonl nor .parquet; convert it to one JSON object a line"
+        )
+    if not rows:
+        raise InvalidOption(f"{path.name} holds no rows")
+    return rows
+
+
+def check_columns(path: Path, rows: Sequence[Row], names: Mapping[str, str]) -> None:
+    """Check that every row has the mapped columns.
+
+    Args:
+        path: for the message.
+        rows: of the file.
+        names: column role → column name.
+
+    Raises:
+        UnknownId: with the nearest column.
+        InvalidOption: some rows have the column and others do not.
+    """
+    in_file = {column for row in rows for column in row}
+    for name in names.values():
+        if name not in in_file:
+            raise UnknownId(f"column of {path.name}", name, in_file)
+    for number, row in enumerate(rows, start=1):
+        for name in names.values():
+            if row.get(name) is None:
+                raise InvalidOption(f"{path.name}, row {number}: column {name!r} is empty")
+
+
 class Content(NamedTuple):
-    """What a row says: the public part, and the truth that belongs to it."""
+    """Public prompt, gold and option texts of one row."""
 
     prompt: str
     gold: Gold
     options: tuple[str, ...] = ()
     """Texts of the lettered options, where there are any."""
+
+
+def _read_lines(path: Path) -> list[Row]:
+    rows = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+            shown = one_line(line.decode(errors="replace"))
+            raise InvalidOption(
+                f"{path.name}, line {number}: no JSON ({error}); got {shown}"
+            ) from error
+        if not isinstance(row, dict):
+            raise InvalidOption(
+                f"{path.name}, line {number}: a row is a JSON object, not {type(row).__name__}"
+            )
+        rows.append(row)
+    return rows
+
+
+def _read_parquet(path: Path) -> list[Row]:
+    try:
+        from pyarrow import ArrowException, parquet  # type: ignore[import-untyped]  # noqa: PLC0415 - heavy, optional, untyped
+    except ImportError as error:
+        raise InvalidOption(
+            "parquet files need pyarrow: pip install 'superalign-env[rows]'"
+        ) from error
+    try:
+        rows: list[Row] = parquet.read_table(path).to_pylist()
+    except (ArrowException, OSError) as error:
+        raise InvalidOption(f"{path.name} is no readable parquet file: {error}") from error
+    return rows
 
 
 def read_choice(where: str, row: Row) -> Content:
@@ -92,7 +177,7 @@ READERS: dict[str, Callable[[str, Row], Content]] = {
     "preference": read_preference,
     "requests": read_request,
 }
-"""kind → what reads a row of it."""
+"""Kind → reader of its rows."""
 
 
 def grade_answer(task: Task, gold: Gold, text: str, axis: str) -> Grade:
@@ -147,12 +232,12 @@ def _right_letter(where: str, answer: Any, options: list[str]) -> str:
 
 def _chosen(task: Task, text: str) -> str:
     """Return the letter that an answer names, by itself or by the text of the option."""
-    said = text.strip()
-    match = _LETTER.fullmatch(said)
+    answer = text.strip()
+    match = _LETTER.fullmatch(answer)
     if match:
         return match[1]
     options = [_plain(option) for option in task.attributes["options"]]
-    return LETTERS[options.index(_plain(said))] if _plain(said) in options else ""
+    return LETTERS[options.index(_plain(answer))] if _plain(answer) in options else ""
 
 
 def _text(where: str, what: str, value: Any) -> str:

@@ -7,7 +7,8 @@ from superalign_env.making import make_scenario
 from superalign_env.rewards import totals
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Fault, Grade, Verdict
-from superalign_scenarios.red_team.faults import fault_kind, naming_pay
+from superalign_scenarios.grading import fault_kind
+from superalign_scenarios.red_team.pay import naming_pay
 
 EXERCISES = {"id": "microworld", "families": ["arithmetic"]}
 
