@@ -305,3 +305,6 @@ def _check_size(shape: tuple[int, ...] | None, features: Features) -> None:
             f"the policy reads observations of shape {shape}, these features have size "
             f"{features.size}; pass the features that it was trained on"
         )
+
+
+__all__ = ["Sb3Agent", "load_sb3", "save_sb3"]

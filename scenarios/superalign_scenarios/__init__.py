@@ -1,4 +1,4 @@
-"""What is played. The table below is the table of contents.
+"""Scenarios, task sources and renderers. The table below is the table of contents.
 
 ``from superalign_scenarios import red_team_v0`` gives the constructors of one scenario.
 """
@@ -12,7 +12,7 @@ PLUGINS: "Table" = {
     "agent": {
         "simulated-persona": (
             "superalign_scenarios.microworld.persona:SimulatedPersona",
-            "stands for a person of the microworld: a group's values, misread words",
+            "a simulated person of the microworld: a group's values, misread words",
         ),
     },
     "scenario": {

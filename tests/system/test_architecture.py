@@ -21,7 +21,7 @@ OURS = {
 
 LATE_IMPORTS = {
     "*/cli/*": "commands import what they run, so that `superalign --help` is quick",
-    "*/commands.py": "commands import what they run, so that `superalign --help` is quick",
+    "*commands.py": "commands import what they run, so that `superalign --help` is quick",
     "training/superalign_training/launch/*": "torch and TRL take seconds to import: only "
     "once the settings make sense",
     "training/superalign_training/algorithms/*": "settings are read without torch; who "

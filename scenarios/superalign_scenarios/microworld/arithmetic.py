@@ -53,7 +53,7 @@ def final(text: str) -> str:
 
 
 class Arithmetic:
-    """The family."""
+    """Family of chained arithmetic."""
 
     name = "arithmetic"
 

@@ -1,4 +1,4 @@
-"""What every kind of task in the world can do."""
+"""Interface of a family of tasks, and helpers that all families share."""
 
 from typing import Protocol
 
@@ -44,7 +44,7 @@ class Family(Protocol):
 def make_task(
     family: str, prompt: str, tier: int, split: Split, choices: tuple[str, ...] = ()
 ) -> Task:
-    """Return the task of a prompt; its id names the prompt, so a parsed one is the same."""
+    """Return the task of a prompt, with an id by the prompt's hash."""
     return Task(f"{family}-{text_hash(prompt)[:16]}", family, prompt, tier, split, choices)
 
 

@@ -27,7 +27,7 @@ _MOST_ACTS = 3
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """A request, read."""
+    """Parsed request: an act for each name, a polarity, and whose act is asked about."""
 
     names: tuple[str, ...]
     acts: tuple[int, ...]
@@ -53,24 +53,24 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         return SPLITS[max([codes[act] for act in self.acts])]
 
 
-_known: dict[str, Request] = {}
-"""Requests that were drawn or read lately: most are drawn, shown, read and graded in turn."""
+_recent: dict[str, Request] = {}
+"""Requests drawn or read lately: most are drawn, shown, read and graded in turn."""
 
-_MOST_KNOWN = 1024
+_MAX_RECENT = 1024
 
 
 def read(text: str) -> Request | None:
-    """Read a request; None when the text is not exactly one."""
-    request = _known.get(text) or _parse(text)
+    """Parse a request; None when the text is not exactly one."""
+    request = _recent.get(text) or _parse(text)
     if request is not None:
         _remember(text, request)
     return request
 
 
 def _remember(text: str, request: Request) -> None:
-    if len(_known) >= _MOST_KNOWN:
-        _known.clear()
-    _known[text] = request
+    if len(_recent) >= _MAX_RECENT:
+        _recent.clear()
+    _recent[text] = request
 
 
 def _parse(text: str) -> Request | None:
@@ -133,7 +133,7 @@ def decide(request: Request, values: Values) -> bool:
 
 
 class Requests:
-    """The family.
+    """Family of requests.
 
     Args:
         values: whose values decide when a call names no group, and at which epoch.

@@ -63,7 +63,7 @@ def final(text: str) -> str:
 
 
 class Strings:
-    """The family."""
+    """Family of string programs."""
 
     name = "strings"
 

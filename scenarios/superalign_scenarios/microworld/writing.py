@@ -76,7 +76,7 @@ def compose(prompt: str, start: int = 0, neglect: int = -1) -> str:
 
 
 class Writing:
-    """The family."""
+    """Family of constrained writing."""
 
     name = "writing"
 

@@ -1,4 +1,4 @@
-"""RedTeamState of a red-team game, the briefs that it is shown as, and planted answers.
+"""State of a red-team game, the briefs that it is shown as, and planted answers.
 
 Gold is looked up, never kept in what is shown.
 """
@@ -14,14 +14,12 @@ from superalign_scenarios.rendering import Renderer
 
 Arm = Literal["attack", "vanilla", "planted"]
 Phase = Literal["attack", "answer", "judge", "over"]
-
-
 Judgement = tuple[Verdict | None, ...]
-"""What the critics say of one answer, None for each who could not be parsed."""
+"""Verdicts of the critics on one answer; None for each that could not be parsed."""
 
 
 class RedTeamState(msgspec.Struct, frozen=True, gc=False):
-    """One moment of a game."""
+    """Phase, turns and verdicts of a game so far."""
 
     task: Task
     """The seed request."""
@@ -42,7 +40,7 @@ class RedTeamState(msgspec.Struct, frozen=True, gc=False):
     kind: str | None = None
     """Kind of the planted fault, empty without one; None where kinds do not count."""
     shown: dict[Seat, Brief] = {}
-    """What seats are shown now, or were shown last: the next brief continues it."""
+    """Briefs of the seats now, or of their last turn: the next brief continues it."""
 
     @property
     def answer(self) -> str:
@@ -70,10 +68,10 @@ class Briefs:
     def anew(
         self, seat: Seat, task: Task, said: tuple[Turn, ...], asked: Task | None
     ) -> Brief:
-        """Return what a seat is shown, made from everything that was said.
+        """Return the brief of a seat, made from all turns so far.
 
         Args:
-            seat: who is shown it.
+            seat: whose brief it is.
             task: the seed request.
             said: the query, the answers and the verdicts.
             asked: the query as a task.
