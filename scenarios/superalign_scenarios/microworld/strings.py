@@ -7,7 +7,12 @@ from left to right over four letters of eight. The tier is the number of operati
 import re
 
 from superalign_env.types import Gold, Grade, Split, Task
-from superalign_scenarios.microworld.family import competence, make_task, shuffled
+from superalign_scenarios.microworld.family import (
+    competence,
+    draw_task,
+    make_task,
+    shuffled,
+)
 from superalign_scenarios.microworld.heldout import split_of
 from superalign_scenarios.microworld.luck import Luck
 from superalign_scenarios.microworld.words import LETTERS, STRING_OPERATIONS
@@ -69,10 +74,7 @@ class Strings:
 
     def draw(self, luck: Luck, tier: int, split: Split) -> Task:
         """Draw programs until one belongs to the split."""
-        while True:
-            prompt = draw_prompt(luck, tier)
-            if split_of(prompt) == split:
-                return make_task(self.name, prompt, tier, split)
+        return draw_task(self.name, draw_prompt, luck, tier, split)
 
     def parse(self, text: str) -> Task | None:
         """Read a program with its tier and split."""

@@ -6,7 +6,12 @@ length is always asked for; the tier is the number of further constraints, of fo
 
 from superalign_env.errors import InvalidOption
 from superalign_env.types import Gold, Grade, Split, Task
-from superalign_scenarios.microworld.family import competence, make_task, shuffled
+from superalign_scenarios.microworld.family import (
+    competence,
+    draw_task,
+    make_task,
+    shuffled,
+)
 from superalign_scenarios.microworld.heldout import split_of
 from superalign_scenarios.microworld.luck import Luck
 from superalign_scenarios.microworld.words import CONSTRAINTS, LEXICON
@@ -82,10 +87,7 @@ class Writing:
 
     def draw(self, luck: Luck, tier: int, split: Split) -> Task:
         """Draw orders until one belongs to the split."""
-        while True:
-            prompt = draw_prompt(luck, tier)
-            if split_of(prompt) == split:
-                return make_task(self.name, prompt, tier, split)
+        return draw_task(self.name, draw_prompt, luck, tier, split)
 
     def parse(self, text: str) -> Task | None:
         """Read an order with its tier and split."""
