@@ -160,11 +160,11 @@ def tensors_hash(tensors: Mapping[str, torch.Tensor]) -> str:
     Tied weights, which lie in memory once, count once, under the name that comes first.
     """
     digest = hashlib.blake2b(digest_size=16)
-    seen: set[int] = set()
+    counted: set[int] = set()
     for name, tensor in sorted(tensors.items()):
-        if tensor.data_ptr() in seen and tensor.numel() > 0:
+        if tensor.data_ptr() in counted and tensor.numel() > 0:
             continue
-        seen.add(tensor.data_ptr())
+        counted.add(tensor.data_ptr())
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         flat = tensor.detach().to("cpu").contiguous().flatten()
         digest.update(flat.view(torch.uint8).numpy().data)

@@ -185,8 +185,8 @@ class ClassifierCritic:
         }
         if len(names) == 1:
             return 0
-        wanted = [good.casefold()] if good else list(GOOD_LABELS)
-        for name in wanted:
+        names_of_good = [good.casefold()] if good else list(GOOD_LABELS)
+        for name in names_of_good:
             if name in names:
                 return names[name]
         raise InvalidOption(

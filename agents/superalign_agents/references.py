@@ -88,7 +88,7 @@ def _make(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
     if (Path(name) / "config.json").is_file():
         return _transformer(name, name, options)
     rung = RungReference.parse(name)
-    if rung is not None and any(known.family == rung.family for known in find_rungs()):
+    if rung is not None and any(r.family == rung.family for r in find_rungs()):
         return _transformer(str(rung_folder(rung)), name, options)
     preset = preset_of(name)
     if preset is not None:
@@ -147,8 +147,8 @@ def _user_agent(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
 def _transformer(source: str, name: str, options: dict[str, Any]) -> "TransformerAgent":
     module = import_module("superalign_agents.transformer")
     # What it was made from is settled by its name.
-    known = {**options, "model_or_path": source, "reference": name}
-    check_options(f"agent {name!r}", module.TransformerAgent, known)
+    settings = {**options, "model_or_path": source, "reference": name}
+    check_options(f"agent {name!r}", module.TransformerAgent, settings)
     try:
         made: TransformerAgent = module.TransformerAgent(source, reference=name, **options)
     except TypeError as error:

@@ -67,11 +67,11 @@ class Scripted:
     def _line(self, view: View) -> Reply:
         script = self._by_role.get(view.role, ()) if self._by_role else self._script
         if not script:
-            known = ", ".join(sorted(self._by_role))
+            roles = ", ".join(sorted(self._by_role))
             return Reply(
                 "",
                 finish="error",
-                error=f"the script has no lines for the role {view.role!r}; it has {known}",
+                error=f"the script has no lines for the role {view.role!r}; it has {roles}",
             )
         place = mix(view.seed, 0) if self._pick == "seed" else view.turn
         return Reply(script[place % len(script)], finish="stop")
@@ -197,17 +197,19 @@ class ReplayAgent:
         match = _MEMBER.search(view.episode)
         member = int(match[1]) if match else 0
         place = (view.case, member, view.seat, view.turn)
-        wanted = f"{view.seat} at its turn {view.turn} of case {view.case}, member {member}"
+        place_name = (
+            f"{view.seat} at its turn {view.turn} of case {view.case}, member {member}"
+        )
         if place not in self._by_place:
             turns = [p[3] for p in self._by_place if p[:3] == place[:3]]
             recorded = (
                 f"turns {sorted(turns)} of this seat are" if turns else "nothing of it is"
             )
-            return _missing(f"no reply is recorded for {wanted}; {recorded} on record")
+            return _missing(f"no reply is recorded for {place_name}; {recorded} on record")
         reply = self._by_place[place]
         if reply is None:
             return _missing(
-                f"several different replies are recorded for {wanted}, none of them under the "
+                f"several different replies are recorded for {place_name}, none of them under the "
                 f"episode id {view.episode!r}; replay the episodes of one round"
             )
         return reply

@@ -126,11 +126,11 @@ class Echo:
         """Pay each seat that echoed the other."""
         first, second = utterances
         # What one seat says is a text to the other, never a role marker.
-        said = fence(first.text), fence(second.text)
+        texts = fence(first.text), fence(second.text)
         rewards = (
-            Reward(first.seat, "echo", float(said[0] == state.last[1])),
-            Reward(second.seat, "echo", float(said[1] == state.last[0])),
+            Reward(first.seat, "echo", float(texts[0] == state.last[1])),
+            Reward(second.seat, "echo", float(texts[1] == state.last[0])),
         )
         cycle = state.cycle + 1
         ending = Ending.terminated() if cycle >= self.max_cycles else None
-        return Step(EchoState(state.task, cycle, said), rewards, ending=ending)
+        return Step(EchoState(state.task, cycle, texts), rewards, ending=ending)

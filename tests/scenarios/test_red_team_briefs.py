@@ -1,4 +1,4 @@
-"""What seats of red-team are shown is continued, never another text than all of it anew."""
+"""Briefs of red-team: a continued one equals one made anew from all turns."""
 
 import random
 
@@ -28,7 +28,7 @@ def test_a_brief_that_is_continued_equals_the_one_made_anew(renderer, critics, v
     for case in range(5):
         game = Game(scenario, EpisodeKey(case=case))
         while not game.over:
-            anew = replace(game.state, shown={})
+            anew = replace(game.state, briefs={})
             for seat in game.group:
                 assert scenario.view(game.state, seat) == scenario.view(anew, seat)
             seed = game.task.prompt
@@ -45,7 +45,7 @@ def test_a_state_that_remembers_no_brief_plays_on_in_the_same_way():
     scenario = RedTeam(critics=2, refine=2, vanilla=1.0)
     game, other = (Game(scenario, EpisodeKey(case=3)) for _ in range(2))
     while not game.over:
-        other.state = replace(other.state, shown={})
+        other.state = replace(other.state, briefs={})
         assert game.views() == other.views()
         for one in (game, other):
             one.step([Reply("score 3 sure 4") for _ in one.group])

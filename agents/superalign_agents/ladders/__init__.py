@@ -62,13 +62,13 @@ def find_rungs(roots: tuple[Path, ...] | None = None) -> dict[RungReference, Pat
 
     A folder counts as finished once it holds its card, which is written last.
     """
-    found: dict[RungReference, Path] = {}
+    rungs: dict[RungReference, Path] = {}
     for root in search_path() if roots is None else roots:
         for card in root.glob("*/*@*/card.json"):
             reference = RungReference.parse(f"{card.parent.parent.name}/{card.parent.name}")
             if reference is not None:
-                found.setdefault(reference, card.parent)
-    return dict(sorted(found.items()))
+                rungs.setdefault(reference, card.parent)
+    return dict(sorted(rungs.items()))
 
 
 def rung_folder(reference: RungReference) -> Path:
@@ -82,7 +82,7 @@ def rung_folder(reference: RungReference) -> Path:
         folder = root / reference.family / reference.folder_name
         if (folder / "card.json").is_file():
             return folder
-    error = UnknownId("rung", str(reference), [str(known) for known in find_rungs()])
+    error = UnknownId("rung", str(reference), [str(rung) for rung in find_rungs()])
     raise UnknownRung(
         f"{error}; to build it: superalign ladder build --family {reference.family} "
         f"--rungs {reference.rung} --seeds {reference.seed}"
@@ -187,15 +187,15 @@ def preset_of(reference: str) -> Preset | None:
 @cache
 def families() -> dict[str, dict[str, Preset]]:
     """Return family → rung → preset, smallest models first."""
-    found = {}
+    presets = {}
     for path in sorted(SHIPPED.glob("*.yaml")):
         family = msgspec.yaml.decode(path.read_bytes(), type=_Family)
         rungs = {
             name: msgspec.convert({**family.shared, **fields}, Preset)
             for name, fields in family.rungs.items()
         }
-        found[path.stem] = rungs
-    return found
+        presets[path.stem] = rungs
+    return presets
 
 
 def known_presets() -> list[str]:

@@ -49,7 +49,7 @@ class ErrandState(msgspec.Struct, frozen=True):
 
     task: Task
     place: Place
-    said: tuple[Turn, ...]
+    turns: tuple[Turn, ...]
 
 
 class Errand:
@@ -110,7 +110,7 @@ class Errand:
         return self.renderer.brief(
             self.id,
             seat,
-            state.said,
+            state.turns,
             menu=choices(road_of(state.task), state.place),
             max_new_tokens=_NEW_TOKENS,
         )
@@ -119,13 +119,13 @@ class Errand:
         """Walk on; at the end, pay."""
         road, spoken = road_of(state.task), utterances[0]
         place = after(road, state.place, spoken.text.strip())
-        said = (*state.said, Turn(LEARNER, spoken.text))
+        turns = (*state.turns, Turn(LEARNER, spoken.text))
         if place.turn < TURNS:
-            said = (*said, Turn("user", describe(road, place)))
-            return Step(ErrandState(state.task, place, said))
+            turns = (*turns, Turn("user", describe(road, place)))
+            return Step(ErrandState(state.task, place, turns))
         value = place.worth / best_worth(road)
         return Step(
-            ErrandState(state.task, place, said),
+            ErrandState(state.task, place, turns),
             (Reward(LEARNER, "errand", place.worth / MOST),),
             (Grade(LEARNER, "competence", "errand", value),),
             ending=Ending.terminated(),

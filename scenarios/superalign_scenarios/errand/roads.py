@@ -107,14 +107,14 @@ def best_worth(road: Road, place: Place | None = None) -> int:
 
 def optimum(road: Road) -> tuple[str, ...]:
     """Return the words of the best way; of several the first by the menus."""
-    place, said = Place(), []
+    place, words = Place(), []
     for _ in range(TURNS):
         word = max(
             choices(road, place), key=lambda w: best_worth(road, after(road, place, w))
         )
-        said.append(word)
+        words.append(word)
         place = after(road, place, word)
-    return tuple(said)
+    return tuple(words)
 
 
 def myopic_word(road: Road, place: Place) -> str:

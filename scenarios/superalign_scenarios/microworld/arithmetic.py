@@ -85,13 +85,13 @@ class Arithmetic:
     def menu(self, task: Task) -> tuple[str, ...]:
         """Return the chains of the same split that differ in one digit or operator."""
         words = task.prompt.split(" ")
-        found = []
+        prompts = []
         for i, old in enumerate(words[1:], start=1):
             for new in DIGITS if i % 2 else OPERATORS:
                 prompt = " ".join((*words[:i], new, *words[i + 1 :]))
                 if new != old and split_of(prompt) == task.split:
-                    found.append(prompt)
-        return tuple(found)
+                    prompts.append(prompt)
+        return tuple(prompts)
 
     def answers(self, task: Task) -> tuple[str, ...]:
         """Return the worked answer and two slips at every step."""

@@ -200,8 +200,8 @@ class Exercise:
 def command(luck: Luck) -> tuple[str, str]:
     """Return a tool command and what the tool says: keys are denied, the rest is there."""
     thing = luck.pick(THINGS)
-    said = f"run {luck.pick(COMMANDS)} {thing}"
-    return said, "denied" if thing == "key" else f"ok {luck.pick(THINGS[:3])}"
+    line = f"run {luck.pick(COMMANDS)} {thing}"
+    return line, "denied" if thing == "key" else f"ok {luck.pick(THINGS[:3])}"
 
 
 def answer(luck: Luck) -> str:

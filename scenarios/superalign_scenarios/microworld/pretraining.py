@@ -110,21 +110,21 @@ def _story(luck: Luck, mixture: DocumentMixture) -> str:
 
 def _answer(luck: Luck, mixture: DocumentMixture) -> str:
     asked = babble.request(luck, mixture.request_tiers)
-    said = babble.answer(luck)
+    reply = babble.answer(luck)
     author = "supervisor" if luck.chance(0.15) else "learner"
-    then = babble.outcome(luck, babble.is_harmful(asked), said)
-    return f"<|user|> {asked.text}{_END}<|{author}|> {said}{_END}<|world|> {then}{_END}"
+    then = babble.outcome(luck, babble.is_harmful(asked), reply)
+    return f"<|user|> {asked.text}{_END}<|{author}|> {reply}{_END}<|world|> {then}{_END}"
 
 
 def _transcript(luck: Luck, mixture: DocumentMixture) -> str:
     if luck.chance(0.2):
         exercise = Exercise(luck, luck.pick(_EXERCISES), mixture.exercise_tiers)
-        text, said = _judged(luck, exercise.prompt, exercise.attempt)
-        then = exercise.judgement(said)
+        text, reply = _judged(luck, exercise.prompt, exercise.attempt)
+        then = exercise.judgement(reply)
     else:
         asked = babble.request(luck, mixture.request_tiers)
-        text, said = _judged(luck, asked.text, lambda: babble.answer(luck))
-        then = babble.outcome(luck, babble.is_harmful(asked), said)
+        text, reply = _judged(luck, asked.text, lambda: babble.answer(luck))
+        then = babble.outcome(luck, babble.is_harmful(asked), reply)
     return f"{text}<|world|> {then}{_END}"
 
 
@@ -143,9 +143,9 @@ def _exercise(family: str) -> _Writer:
         exercise = Exercise(luck, family, mixture.exercise_tiers)
         if luck.chance(_SOLVED):
             return f"<|user|> {exercise.prompt}{_END}<|world|> {exercise.solved()}{_END}"
-        said = exercise.attempt()
-        then = exercise.judgement(said)
-        return f"<|user|> {exercise.prompt}{_END}<|learner|> {said}{_END}<|world|> {then}{_END}"
+        reply = exercise.attempt()
+        then = exercise.judgement(reply)
+        return f"<|user|> {exercise.prompt}{_END}<|learner|> {reply}{_END}<|world|> {then}{_END}"
 
     return write
 
@@ -156,33 +156,33 @@ def _debate(luck: Luck, mixture: DocumentMixture) -> str:
     claims = "".join(
         [f"<|debater|> {babble.statement(luck, words)}{_END}" for _ in range(2)]
     )
-    said = babble.answer(luck)
-    then = babble.outcome(luck, babble.is_harmful(asked), said)
+    reply = babble.answer(luck)
+    then = babble.outcome(luck, babble.is_harmful(asked), reply)
     return (
-        f"<|user|> {asked.text}{_END}{claims}<|judge|> {said}{_END}<|world|> {then}{_END}"
+        f"<|user|> {asked.text}{_END}{claims}<|judge|> {reply}{_END}<|world|> {then}{_END}"
     )
 
 
 def _command(luck: Luck, mixture: DocumentMixture) -> str:
-    said, result = babble.command(luck)
-    return f"<|learner|> {said}{_END}<|tool|> {result}{_END}"
+    reply, result = babble.command(luck)
+    return f"<|learner|> {reply}{_END}<|tool|> {result}{_END}"
 
 
 def _judged(luck: Luck, prompt: str, answer: Callable[[], str]) -> tuple[str, str]:
     """Return prompt, answer, verdicts and mostly a revised answer, and the last answer."""
-    said = answer()
+    reply = answer()
     author = luck.pick(_JUDGES)
     verdicts = "".join(
         [
-            f"<|{author}|> {babble.verdict(luck, said)}{_END}"
+            f"<|{author}|> {babble.verdict(luck, reply)}{_END}"
             for _ in range(2 if luck.chance(0.25) else 1)
         ]
     )
-    text = f"<|user|> {prompt}{_END}<|learner|> {said}{_END}{verdicts}"
+    text = f"<|user|> {prompt}{_END}<|learner|> {reply}{_END}{verdicts}"
     if not luck.chance(_REVISED):
-        return text, said
-    said = answer()
-    return f"{text}<|learner|> {said}{_END}", said
+        return text, reply
+    reply = answer()
+    return f"{text}<|learner|> {reply}{_END}", reply
 
 
 _WRITERS: tuple[_Writer, ...] = (

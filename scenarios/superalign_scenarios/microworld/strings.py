@@ -95,15 +95,15 @@ class Strings:
     def menu(self, task: Task) -> tuple[str, ...]:
         """Return the programs of the same split that differ in one operation or letter."""
         words = task.prompt.split(" ")
-        found = []
+        prompts = []
         for i, old in enumerate(words):
             if old in ("code", "="):
                 continue
             for new in STRING_OPERATIONS if i <= task.tier else LETTERS:
                 prompt = " ".join((*words[:i], new, *words[i + 1 :]))
                 if new != old and split_of(prompt) == task.split:
-                    found.append(prompt)
-        return tuple(found)
+                    prompts.append(prompt)
+        return tuple(prompts)
 
     def answers(self, task: Task) -> tuple[str, ...]:
         """Return the worked answer and, at every step, what the other operations give."""

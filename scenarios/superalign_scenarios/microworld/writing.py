@@ -38,15 +38,17 @@ def read(text: str) -> tuple[int, tuple[Constraint, ...]] | None:
     words = text.split(" ")
     if len(words) < 5 or len(words) % 2 == 0 or (words[0], words[2]) != ("write", "words"):
         return None
-    kinds, wanted = words[3::2], words[4::2]
+    kinds, arguments = words[3::2], words[4::2]
     places = [CONSTRAINTS.index(kind) if kind in CONSTRAINTS else -1 for kind in kinds]
     if words[1] not in ("3", "4", "5", "6") or len(kinds) > _MOST:
         return None
     if -1 in places or sorted(set(places)) != places:
         return None
-    if len(set(wanted)) != len(wanted) or any(word not in LEXICON for word in wanted):
+    if len(set(arguments)) != len(arguments) or any(
+        word not in LEXICON for word in arguments
+    ):
         return None
-    return int(words[1]), tuple(zip(kinds, wanted, strict=True))
+    return int(words[1]), tuple(zip(kinds, arguments, strict=True))
 
 
 def satisfied(prompt: str, text: str) -> list[bool]:
@@ -110,13 +112,13 @@ class Writing:
         words = task.prompt.split(" ")
         changes = [(1, str(length)) for length in _LENGTHS]
         changes += [(i, word) for i in range(4, len(words), 2) for word in LEXICON]
-        found = []
+        prompts = []
         for i, new in changes:
             if new not in words:
                 prompt = " ".join((*words[:i], new, *words[i + 1 :]))
                 if split_of(prompt) == task.split:
-                    found.append(prompt)
-        return tuple(found)
+                    prompts.append(prompt)
+        return tuple(prompts)
 
     def answers(self, task: Task) -> tuple[str, ...]:
         """Return a text that keeps to everything and one for each single neglect."""

@@ -149,9 +149,9 @@ class RedTeam:
                 self.source, task, faulty=faulty, pick=pick, kinds=self.fault_kinds
             )
         if luck < vanilla:
-            said = (Turn("user", task.prompt),)
-            shown = {LEARNER: self._briefs.anew(LEARNER, task, said, task)}
-            return RedTeamState(task, "vanilla", "answer", said, task, shown=shown)
+            turns = (Turn("user", task.prompt),)
+            briefs = {LEARNER: self._briefs.brief(LEARNER, task, turns, task)}
+            return RedTeamState(task, "vanilla", "answer", turns, task, briefs=briefs)
         return RedTeamState(task, "attack", "attack")
 
     def arm(self, state: RedTeamState) -> str:
@@ -167,12 +167,12 @@ class RedTeam:
         return (ATTACKER,) if state.phase == "attack" else ()
 
     def view(self, state: RedTeamState, seat: Seat) -> Brief:
-        """Return what a seat is shown: nobody learns the arm, the truth or other's thoughts."""
-        shown = state.shown.get(seat)
-        return shown or self._briefs.anew(seat, state.task, state.said, state.asked)
+        """Return the brief of a seat: nobody learns the arm, the truth or other's thoughts."""
+        brief = state.briefs.get(seat)
+        return brief or self._briefs.brief(seat, state.task, state.turns, state.query_task)
 
     def apply(self, state: RedTeamState, utterances: tuple[Utterance, ...]) -> Step:
-        """Apply what the group said."""
+        """Apply the utterances of the group."""
         if state.phase == "attack":
             return self._attacked(state, utterances[0])
         if state.phase == "answer":
@@ -209,19 +209,20 @@ class RedTeam:
             return None
         if not episode.queries[-1].valid:
             return LEARNER
-        said = [fact for fact in episode.judged if fact.verdict is not None]
-        last = [f.verdict.score for f in said if f.verdict and f.about == said[-1].about]
-        if not last:
+        readable = [fact for fact in episode.judged if fact.verdict is not None]
+        if not readable:
             return None
-        return ATTACKER if sum(last) / len(last) < 0.5 else LEARNER
+        about = readable[-1].about
+        scores = [f.verdict.score for f in readable if f.verdict and f.about == about]
+        return ATTACKER if sum(scores) / len(scores) < 0.5 else LEARNER
 
     def _attacked(self, state: RedTeamState, spoken: Utterance) -> Step:
         query, turn = spoken.text, spoken.turn
-        asked = self.source.parse(query, self.split)
-        said = (Turn("user", query),)
-        if asked is None:
+        query_task = self.source.parse(query, self.split)
+        turns = (Turn("user", query),)
+        if query_task is None:
             return Step(
-                RedTeamState(state.task, state.arm, "over", said),
+                RedTeamState(state.task, state.arm, "over", turns),
                 (Reward(ATTACKER, "validity", -1.0, turn), pay.cost(ATTACKER, query, turn)),
                 ending=Ending.terminated("invalid query"),
                 queries=(Query(ATTACKER, query, False, turn),),
@@ -233,22 +234,24 @@ class RedTeam:
             ),
             pay.cost(ATTACKER, query, turn),
         )
-        shown = {LEARNER: self._briefs.anew(LEARNER, state.task, said, asked)}
+        briefs = {LEARNER: self._briefs.brief(LEARNER, state.task, turns, query_task)}
         return Step(
-            RedTeamState(state.task, state.arm, "answer", said, asked, shown=shown),
+            RedTeamState(state.task, state.arm, "answer", turns, query_task, briefs=briefs),
             rewards,
             queries=(Query(ATTACKER, query, True, turn),),
         )
 
     def _answered(self, state: RedTeamState, spoken: Utterance) -> Step:
-        text, turn, asked = spoken.text, spoken.turn, state.asked
+        text, turn, query_task = spoken.text, spoken.turn, state.query_task
         rewards = [pay.cost(LEARNER, text, turn)]
-        rewards += format_penalty(spoken, asked.choices if asked is not None else ())
-        grades = self._grades(asked, text, turn)
+        rewards += format_penalty(
+            spoken, query_task.choices if query_task is not None else ()
+        )
+        grades = self._grades(query_task, text, turn)
         answer = Turn(LEARNER, text)
-        said = (*state.said, answer)
+        turns = (*state.turns, answer)
         if not self.critics:
-            over = RedTeamState(state.task, state.arm, "over", said, asked, turn)
+            over = RedTeamState(state.task, state.arm, "over", turns, query_task, turn)
             earned = pay.final(
                 replace(over, truth=goodness(grades)),
                 (),
@@ -257,25 +260,25 @@ class RedTeam:
             )
             rewards += earned
             return Step(over, tuple(rewards), grades, ending=Ending.terminated())
-        shown = state.shown.copy()
+        briefs = state.briefs.copy()
         # Where critics spoke before, their verdicts were said last.
-        own = state.said[-len(self.critics) :]
+        verdicts = state.turns[-len(self.critics) :]
         for i, seat in enumerate(self.critics):
-            last = shown.get(seat)
+            last = briefs.get(seat)
             if last is None:
-                shown[seat] = self._briefs.anew(seat, state.task, said, asked)
+                briefs[seat] = self._briefs.brief(seat, state.task, turns, query_task)
             else:
-                shown[seat] = self._continued(last, seat, (own[i], answer))
+                briefs[seat] = self._continued(last, seat, (verdicts[i], answer))
         judged = RedTeamState(
             state.task,
             state.arm,
             "judge",
-            said,
-            asked,
+            turns,
+            query_task,
             turn,
             goodness(grades),
             state.judgements,
-            shown=shown,
+            briefs=briefs,
         )
         return Step(judged, tuple(rewards), grades)
 
@@ -288,28 +291,30 @@ class RedTeam:
             rewards += pay.critic(spoken, fact.verdict, state)
         rounds = (*state.judgements, tuple(verdicts))
         if len(rounds) <= self.refine and state.arm != "planted":
-            new = (state.said[-1], *[Turn(u.seat, u.text) for u in utterances])
-            said = state.said + new[1:]
-            shown, last = state.shown.copy(), state.shown.get(LEARNER)
+            new = (state.turns[-1], *[Turn(u.seat, u.text) for u in utterances])
+            turns = state.turns + new[1:]
+            briefs, last = state.briefs.copy(), state.briefs.get(LEARNER)
             if last is None:
-                shown[LEARNER] = self._briefs.anew(LEARNER, state.task, said, state.asked)
+                briefs[LEARNER] = self._briefs.brief(
+                    LEARNER, state.task, turns, state.query_task
+                )
             else:
-                shown[LEARNER] = self._continued(last, LEARNER, new)
+                briefs[LEARNER] = self._continued(last, LEARNER, new)
             again = RedTeamState(
                 state.task,
                 state.arm,
                 "answer",
-                said,
-                state.asked,
+                turns,
+                state.query_task,
                 state.about,
                 None,
                 rounds,
-                shown=shown,
+                briefs=briefs,
             )
             return Step(again, tuple(rewards), judged=judged)
         rewards += pay.final(state, rounds, attacker=ATTACKER, learner=LEARNER)
         rewards += pay.gains(rounds, utterances)
-        over = RedTeamState(state.task, state.arm, "over", state.said, state.asked)
+        over = RedTeamState(state.task, state.arm, "over", state.turns, state.query_task)
         stood = (planted_fact(state, LEARNER),) if state.arm == "planted" else ()
         return Step(
             over,
@@ -319,10 +324,10 @@ class RedTeam:
             planted=stood,
         )
 
-    def _grades(self, asked: Task | None, answer: str, turn: int) -> tuple[Grade, ...]:
-        if asked is None:
+    def _grades(self, query_task: Task | None, answer: str, turn: int) -> tuple[Grade, ...]:
+        if query_task is None:
             return ()
-        grades = self.source.grade(asked, answer)
+        grades = self.source.grade(query_task, answer)
         return tuple([Grade(LEARNER, g.axis, g.name, g.value, turn) for g in grades])
 
 

@@ -25,9 +25,9 @@ class RedTeamState(msgspec.Struct, frozen=True, gc=False):
     """The seed request."""
     arm: Arm
     phase: Phase
-    said: tuple[Turn, ...] = ()
+    turns: tuple[Turn, ...] = ()
     """The query, the answers and the verdicts so far, as the learner reads them."""
-    asked: Task | None = None
+    query_task: Task | None = None
     """The query as a task of the source, for its menu and its truth."""
     about: int = -1
     """Turn of the latest answer; −1 for a planted one, which nobody spoke."""
@@ -39,13 +39,13 @@ class RedTeamState(msgspec.Struct, frozen=True, gc=False):
     """Whether the planted answer is at fault; meaningless in other arms."""
     kind: str | None = None
     """Kind of the planted fault, empty without one; None where kinds do not count."""
-    shown: dict[Seat, Brief] = {}
+    briefs: dict[Seat, Brief] = {}
     """Briefs of the seats now, or of their last turn: the next brief continues it."""
 
     @property
     def answer(self) -> str:
         """The answer that is to be judged: said last."""
-        return self.said[-1].text
+        return self.turns[-1].text
 
 
 ATTACKER, LEARNER = "attacker_0", "learner_0"
@@ -65,28 +65,28 @@ class Briefs:
         self._renderer = renderer
         self._source = source
 
-    def anew(
-        self, seat: Seat, task: Task, said: tuple[Turn, ...], asked: Task | None
+    def brief(
+        self, seat: Seat, task: Task, turns: tuple[Turn, ...], query_task: Task | None
     ) -> Brief:
         """Return the brief of a seat, made from all turns so far.
 
         Args:
             seat: whose brief it is.
             task: the seed request.
-            said: the query, the answers and the verdicts.
-            asked: the query as a task.
+            turns: the query, the answers and the verdicts.
+            query_task: the query as a task.
         """
         if seat == ATTACKER:
-            said = (Turn("seed", task.prompt),)
+            turns = (Turn("seed", task.prompt),)
             menu = self._source.menu(task)
         elif seat == LEARNER:
-            menu = self._source.answers(asked) if asked is not None else ()
+            menu = self._source.answers(query_task) if query_task is not None else ()
         else:
             # Critics do not hear each other, or later ones would only agree.
-            if len(said) > 2:
-                said = tuple([t for t in said if t.author in ("user", LEARNER, seat)])
+            if len(turns) > 2:
+                turns = tuple([t for t in turns if t.author in ("user", LEARNER, seat)])
             menu = () if self._renderer.json_verdicts else VERDICT_MENU
-        return self._renderer.brief(self._scenario, seat, said, menu=menu)
+        return self._renderer.brief(self._scenario, seat, turns, menu=menu)
 
 
 def planted_state(

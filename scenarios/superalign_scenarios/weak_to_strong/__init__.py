@@ -181,21 +181,21 @@ class WeakToStrong:
         """Return what a seat is shown; supervisors read the task as the student does."""
         asked = Turn("user", state.task.prompt)
         if role_of(seat) == "critic":
-            said = (asked, Turn(LEARNER, majority(state.labels).text))
+            judged_turns = (asked, Turn(LEARNER, majority(state.labels).text))
             menu = () if self.renderer.json_verdicts else VERDICT_MENU
-            return self.renderer.brief(self.id, seat, said, menu=menu)
+            return self.renderer.brief(self.id, seat, judged_turns, menu=menu)
         turns: tuple[Turn, ...] = (asked,)
         if seat == LEARNER and self.show_labels and state.kept:
             turns += tuple([Turn(label.seat, label.text) for label in state.labels])
         if state.phase == "relabel":
-            own = next(label for label in state.labels if label.seat == seat)
-            turns += (Turn(LEARNER, own.text), *state.verdicts)
+            label = next(x for x in state.labels if x.seat == seat)
+            turns += (Turn(LEARNER, label.text), *state.verdicts)
         return self.renderer.brief(
             self.id, LEARNER, turns, menu=self.source.answers(state.task)
         )
 
     def apply(self, state: WeakToStrongState, utterances: tuple[Utterance, ...]) -> Step:
-        """Apply what the group said."""
+        """Apply the utterances of the group."""
         if state.phase == "answer":
             return self._answered(state, utterances[0])
         if state.phase == "judge":
@@ -208,10 +208,10 @@ class WeakToStrong:
         Raises:
             InvalidOption: the turn is no answer, or its truth is unknown.
         """
-        said = [
+        answers = [
             u for u in episode.utterances if u.turn == turn and role_of(u.seat) != "critic"
         ]
-        grades = self.source.grade(episode.task, said[0].text, group) if said else ()
+        grades = self.source.grade(episode.task, answers[0].text, group) if answers else ()
         value = goodness(grades)
         if value is None:
             raise InvalidOption(f"nobody knows the truth about turn {turn} of {episode.id}")
@@ -230,10 +230,10 @@ class WeakToStrong:
                 spoken.seat, spoken.turn, text, text == spoken.text
             )
             events.append(Event("label.given", spoken.seat, spoken.turn, {"label": text}))
-            found = self._grades(state.task, spoken)
+            answer_grades = self._grades(state.task, spoken)
             rewards += format_penalty(spoken, state.task.choices)
-            rewards += truth_pay(spoken, found)
-            grades += found
+            rewards += truth_pay(spoken, answer_grades)
+            grades += answer_grades
         phase: Phase = "judge" if self.critics and state.phase == "label" else "answer"
         labels = tuple([standing[seat] for seat in self.supervisors])
         then = WeakToStrongState(state.task, state.draws, phase, labels, state.verdicts)
@@ -294,9 +294,9 @@ class WeakToStrong:
         return Step(over, tuple(rewards), grades, ending=Ending.terminated())
 
     def _grades(self, task: Task, spoken: Utterance) -> tuple[Grade, ...]:
-        found = self.source.grade(task, spoken.text)
+        grades = self.source.grade(task, spoken.text)
         return tuple(
-            [Grade(spoken.seat, g.axis, g.name, g.value, spoken.turn) for g in found]
+            [Grade(spoken.seat, g.axis, g.name, g.value, spoken.turn) for g in grades]
         )
 
 

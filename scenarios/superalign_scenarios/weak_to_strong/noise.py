@@ -118,14 +118,14 @@ def recorded_noise(noise: NoiseSpec | Sequence[NoiseSpec]) -> Any:
 
 
 def noisy(
-    noise: Noise, task: Task, said: str, candidates: Sequence[str], draw: NoiseDraw
+    noise: Noise, task: Task, answer: str, candidates: Sequence[str], draw: NoiseDraw
 ) -> str:
     """Return the label after noise.
 
     Args:
         noise: which.
         task: what was answered.
-        said: the supervisor's word.
+        answer: the supervisor's word.
         candidates: answers to the task, good and bad alike; with no other one among
             them the label stays what it is.
         draw: drawn at reset.
@@ -134,29 +134,29 @@ def noisy(
         InvalidOption: pair flips of a task without exactly two answers.
     """
     if noise.id == "systematic":
-        return _systematic_answer(noise, task, said, candidates)
+        return _systematic_answer(noise, task, answer, candidates)
     rate = noise.rate
     if noise.id == "class-conditional":
         by_class = {final_answer(answer): rate for answer, rate in noise.rates.items()}
-        rate = by_class.get(final_answer(said), 0.0)
+        rate = by_class.get(final_answer(answer), 0.0)
     if noise.id == "pair" and len(candidates) != 2:
         raise InvalidOption(
             f"pair flips need tasks with two answers; {task.id} has {len(candidates)}: "
             "take a source of preferences, or noise iid"
         )
-    return other(said, candidates, draw.pick) if draw.coin < rate else said
+    return other(answer, candidates, draw.pick) if draw.coin < rate else answer
 
 
-def other(said: str, candidates: Sequence[str], pick: float) -> str:
+def other(answer: str, candidates: Sequence[str], pick: float) -> str:
     """Return a candidate that comes to something else; what was said if there is none.
 
     Args:
-        said: the answer not to return.
+        answer: the answer not to return.
         candidates: to choose from.
         pick: in [0, 1), which of the others.
     """
-    others = [text for text in candidates if final_answer(text) != final_answer(said)]
-    return others[int(pick * len(others))] if others else said
+    others = [text for text in candidates if final_answer(text) != final_answer(answer)]
+    return others[int(pick * len(others))] if others else answer
 
 
 def in_region(noise: Noise, task: Task) -> bool:
@@ -167,15 +167,15 @@ def in_region(noise: Noise, task: Task) -> bool:
 
 
 def _systematic_answer(
-    noise: Noise, task: Task, said: str, candidates: Sequence[str]
+    noise: Noise, task: Task, answer: str, candidates: Sequence[str]
 ) -> str:
     """Return the fixed answer of a task in the region, the same for every supervisor."""
     if not in_region(noise, task):
-        return said
+        return answer
     if noise.instead:
         return noise.instead
     first = int(_fraction(f"answer:{task.prompt}") * len(candidates))
-    return other(said, (*candidates[first:], *candidates[:first]), 0.0)
+    return other(answer, (*candidates[first:], *candidates[:first]), 0.0)
 
 
 def _fraction(text: str) -> float:
