@@ -44,7 +44,7 @@ KINDS = {
     "superalign_training.policy": "model",
     "superalign_training.token_env": "model",
     "superalign_agents.checkpoints": "record",
-    "superalign_agents.pristine": "record",
+    "superalign_agents.model_cache": "record",
     "superalign_agents.archive": "loop",
     "superalign_scenarios": "rules",
     "superalign_env.game": "rules",

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from superalign_agents.critics.ensemble import EnsembleCritic
-from superalign_agents.critics.persona import PersonaCritic
+from superalign_agents.wrappers import EnsembleCritic, PersonaCritic
 from superalign_env.asking import ask
 from superalign_env.callables import as_agent
 from superalign_env.errors import InvalidOption

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from superalign_agents.evaluating import compared, held_out
+from superalign_agents.play_commands import compared, held_out
 from superalign_env import Rollouts, make_scenario
 from superalign_env.cli import build
 from superalign_env.errors import UnknownId

@@ -21,7 +21,7 @@ OURS = {
 
 LATE_IMPORTS = {
     "*/cli/*": "commands import what they run, so that `superalign --help` is quick",
-    "*/commands.py": "commands import what they run, so that `superalign --help` is quick",
+    "*commands.py": "commands import what they run, so that `superalign --help` is quick",
     "training/superalign_training/launch/*": "torch and TRL take seconds to import: only "
     "once the settings make sense",
     "training/superalign_training/loop/seats.py": "a plan is checked without torch, unless "
@@ -269,7 +269,7 @@ def test_only_the_critics_school_and_evaluation_hear_of_planted_answers(sources)
 
     allowed = [
         "superalign_env/*",  # carries and records them
-        "scenarios/superalign_scenarios/red_team/rules.py",  # plants them
+        "scenarios/superalign_scenarios/red_team/__init__.py",  # plants them
         "training/superalign_training/judging.py",  # reads the fact
         "training/superalign_training/loop/stages/judge.py",
         "training/superalign_training/league/games.py",

@@ -5,7 +5,7 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
 import superalign_env
-from superalign_agents.critics.classifier import ClassifierCritic
+from superalign_agents.classifier import ClassifierCritic
 from superalign_agents.scripted import RandomMenu
 from superalign_env.errors import InvalidOption
 from superalign_env.rollout import Rollouts

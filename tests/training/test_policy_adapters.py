@@ -10,10 +10,9 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
 from superalign_agents.adapters import SharedBase, read_adapter
-from superalign_agents.checkpoints import load_model, weights_hash
+from superalign_agents.checkpoints import deprecations_hidden, load_model, weights_hash
 from superalign_agents.references import make_agent
 from superalign_agents.transformer import TransformerAgent
-from superalign_agents.upstream import deprecations_hidden
 from superalign_env import make_scenario
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.rollout import Rollouts

@@ -23,7 +23,7 @@ from superalign_env.errors import InvalidOption, ProtocolError
 from superalign_env.making import make_scenario
 from superalign_env.one_seat import OneSeatEnv
 from superalign_env.types import Brief, Ending, Reward, Step
-from superalign_scenarios.echo import Echo, State
+from superalign_scenarios.echo import Echo, EchoState
 from superalign_training.algorithms.sb3.baseline_training import (
     CausalPolicy,
     train_baseline,
@@ -52,7 +52,7 @@ class Spell(Echo):
         cycle = state.cycle + 1
         ending = Ending.terminated() if cycle >= self.max_cycles else None
         rewards = (Reward("speaker_0", "echo", pay),)
-        return Step(State(state.task, cycle, (said, said)), rewards, ending=ending)
+        return Step(EchoState(state.task, cycle, (said, said)), rewards, ending=ending)
 
 
 def make_agent(*, seed=0, **changes):

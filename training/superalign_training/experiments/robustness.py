@@ -50,7 +50,7 @@ ships five seeds, of which 0 to 3 were tuned on. Revision 2 is claimed from seed
 from pathlib import Path
 from typing import Any
 
-from superalign_agents.ladders.rungs import RungReference, read_card, rung_folder
+from superalign_agents.ladders import RungReference, read_card, rung_folder
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.lookup import make_scenario
 from superalign_env.seeding import label, mix

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from superalign_agents.ladders.rungs import RungReference, read_card
+from superalign_agents.ladders import RungReference, read_card
 from superalign_env.types import Metric
 
 

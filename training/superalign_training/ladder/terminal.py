@@ -14,7 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from superalign_agents.ladders.rungs import RungReference
+from superalign_agents.ladders import RungReference
 from superalign_training.ladder.build import Watch, build
 from superalign_training.ladder.sizes import size_of
 from superalign_training.ladder.snapshots import Levels, Reached, evenly, snapshots

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from superalign_agents.ladders.rungs import MICRO_CHAT_TEMPLATE
+from superalign_agents.ladders import MICRO_CHAT_TEMPLATE
 
 _WORD = Regex(r" ?\S+|\s+(?!\S)|\s+")
 """A word takes the one space before it. Unlike GPT-2's pattern it does not split inside

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from superalign_agents.ladders.rungs import user_cache
+from superalign_agents.ladders import user_cache
 from superalign_env.canonical import content_hash
 from superalign_env.capabilities import variants_of
 from superalign_env.rollout import Rollouts

@@ -9,9 +9,8 @@ import msgspec
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from superalign_agents.adapters import SharedBase
-from superalign_agents.checkpoints import tokenizer_hash
+from superalign_agents.checkpoints import progress_hidden, tokenizer_hash
 from superalign_agents.transformer import TransformerAgent
-from superalign_agents.upstream import progress_hidden
 from superalign_env.store.files import HEAD, MOMENTS
 from superalign_env.types import View
 from superalign_training.policy.baselines import Baselines

@@ -24,7 +24,7 @@ RUNG = 3
 """Shape of the model: 63,168 parameters without embeddings."""
 DOCUMENTS = 48
 """In a batch."""
-MIXTURE = pretraining.Mixture(
+MIXTURE = pretraining.DocumentMixture(
     stories=0.28,
     answers=0.08,
     transcripts=0.0,

@@ -10,7 +10,7 @@ from superalign_env.errors import InvalidOption
 from superalign_env.seeding import mix
 from superalign_env.types import Seat, Split, Turn, View
 from superalign_scenarios.red_team import RedTeam
-from superalign_scenarios.red_team.state import Phase, State
+from superalign_scenarios.red_team.state import Phase, RedTeamState
 from superalign_scenarios.sources import SourceSpec
 from superalign_training.evaluation.holdout import view_of
 
@@ -71,5 +71,5 @@ class Scenes:
                 f"{request!r} is no request of the split {self.rules.split!r}"
             )
         turns = (Turn("user", request), *said)
-        brief = self.rules.view(State(task, "vanilla", phase, turns, task), seat)
+        brief = self.rules.view(RedTeamState(task, "vanilla", phase, turns, task), seat)
         return view_of(brief, seat, case, turn=len(said), seed=mix(self._seed, case))
