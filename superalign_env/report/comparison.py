@@ -2,42 +2,43 @@
 
 from collections.abc import Sequence
 
-from superalign_env.figures import Axis as PlaneAxis
-from superalign_env.figures import Described, Line, Panel, draw_plane
+from superalign_env.figures import Axis, Described, Line, Panel, draw_plane
 from superalign_env.figures.palette import series
 from superalign_env.report import names
-from superalign_env.report.charts import GROUPS, Chart, Group
-from superalign_env.report.curves import (
-    MOST,
-    Axis,
-    Curve,
-    apart_of,
-    axis,
-    curves,
-    dot,
-)
 from superalign_env.report.document import Document
-from superalign_env.report.markup import (
+from superalign_env.report.generations import TITLE, in_words, plane
+from superalign_env.report.html import (
     Child,
     Markup,
+    Section,
+    badge,
     element,
     folded,
     joined,
     listed,
+    page,
+    picture,
+    section,
     table,
 )
-from superalign_env.report.multiples import multiples
-from superalign_env.report.page import page
-from superalign_env.report.readings import plane
-from superalign_env.report.result import sentence
-from superalign_env.report.section import Section, badge, picture, section
-from superalign_env.report.sections.chain import TITLE, in_words
-from superalign_env.report.sections.finals import parted
-from superalign_env.report.sections.heading import (
+from superalign_env.report.layout import GROUPS, Chart, Group
+from superalign_env.report.overview import (
     duration,
     grouped,
+    sentence,
     total,
 )
+from superalign_env.report.plots import (
+    MOST,
+    Curve,
+    Timeline,
+    apart_of,
+    axis,
+    curves,
+    dot,
+    multiples,
+)
+from superalign_env.report.tables import parted
 from superalign_env.types import Metric
 
 _UNTOLD = frozenset({"run_dir"})
@@ -201,7 +202,7 @@ def _planes(documents: Sequence[Document], heads: Sequence[Markup]) -> Section |
             title = f"{TITLE}, run {number + 1}"
             drawn = draw_plane(
                 [rung._replace(gap=None) for rung in shown.rungs],  # they have curves below
-                PlaneAxis(shown.risk, shown.capability, shown.people),
+                Axis(shown.risk, shown.capability, shown.people),
                 Described(f"plane-{number}", title, in_words(shown)),
             )
             parts = (element("h3", head), picture(drawn, wide=title))
@@ -260,7 +261,7 @@ def _lines(
     label: str,
     curves_here: dict[int, Curve],
     titles: Sequence[str],
-    placed: Sequence[Axis],
+    placed: Sequence[Timeline],
     share: bool,
 ) -> Panel:
     longest = max((placed[number] for number in curves_here), key=lambda p: len(p.ticks))

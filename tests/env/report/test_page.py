@@ -12,9 +12,9 @@ from superalign_env.cli import build
 from superalign_env.errors import InvalidOption, RecordError
 from superalign_env.figures import Dot, Line, Panel
 from superalign_env.report import write_report
-from superalign_env.report.charts import GROUPS
-from superalign_env.report.multiples import multiples
+from superalign_env.report.layout import GROUPS
 from superalign_env.report.names import bracketed
+from superalign_env.report.plots import multiples
 from superalign_env.store import Run
 from superalign_env.types import Metric
 

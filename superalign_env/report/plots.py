@@ -1,12 +1,13 @@
-"""From metrics to the points of curves."""
+"""From metrics to charts: curves, their panels, small multiples with one legend."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from superalign_env.figures import Dot, Line, Panel
+from superalign_env.figures import Described, Dot, Line, Panel, draw_lines, draw_sample
 from superalign_env.report import names
-from superalign_env.report.charts import GROUPS, MATRICES, SOURCES, Chart, Group
 from superalign_env.report.document import Document
+from superalign_env.report.html import Markup, element, joined, listed
+from superalign_env.report.layout import GROUPS, MATRICES, SOURCES, Chart, Group
 from superalign_env.store import Measured, Stage
 from superalign_env.types import Metric
 
@@ -39,7 +40,7 @@ class Curve(NamedTuple):
         return ", ".join(part for part in self.of if part)
 
 
-class Axis(NamedTuple):
+class Timeline(NamedTuple):
     """The horizontal axis of a group."""
 
     across: str
@@ -48,12 +49,12 @@ class Axis(NamedTuple):
     """Stage → place."""
 
 
-def axis(document: Document, group: Group) -> Axis:
+def axis(document: Document, group: Group) -> Timeline:
     """Return the axis of generations, or of all rounds of all generations in order."""
     if group.over == "generation":
         numbers = sorted({stage.generation for stage in document.stages})
         places = {stage.id: float(stage.generation) for stage in document.stages}
-        return Axis("generation", tuple((float(n), str(n)) for n in numbers), places)
+        return Timeline("generation", tuple((float(n), str(n)) for n in numbers), places)
     shown = {name for chart in group.charts for name in chart.names}
     measured = {row.stage for row in document.metrics if row.metric.name in shown}
     pairs = sorted({(s.generation, s.round) for s in document.stages if s.id in measured})
@@ -65,11 +66,11 @@ def axis(document: Document, group: Group) -> Axis:
     places = {
         s.id: order[s.generation, s.round] for s in document.stages if s.id in measured
     }
-    return Axis("generation · round" if many else "round", ticks, places)
+    return Timeline("generation · round" if many else "round", ticks, places)
 
 
 def curves(
-    document: Document, chart: Chart, placed: Axis, called: names.Names
+    document: Document, chart: Chart, placed: Timeline, called: names.Names
 ) -> list[Curve]:
     """Return the curves of a chart, in the order of its metrics and their tags."""
     found: dict[tuple[tuple[str, ...], str, tuple[str, ...], str], dict[float, Metric]] = {}
@@ -96,7 +97,7 @@ def curves(
     return [Curve(*key, tuple(sorted(found[key].items(), key=_first))) for key in ordered]
 
 
-def panels(chart: Chart, drawn: Sequence[Curve], placed: Axis) -> list[Panel]:
+def panels(chart: Chart, drawn: Sequence[Curve], placed: Timeline) -> list[Panel]:
     """Return one panel for each set of tags that tells panels apart, titled by these."""
     kinds = list(dict.fromkeys((curve.name, curve.of) for curve in drawn))
     sets = list(dict.fromkeys(curve.panel for curve in drawn))
@@ -196,7 +197,7 @@ def _fits(metric: Metric, chart: Chart) -> bool:
     )
 
 
-def _place(row: Measured, placed: Axis) -> float | None:
+def _place(row: Measured, placed: Timeline) -> float | None:
     if placed.across == "generation" and row.metric.step:
         return float(row.metric.step)
     return placed.places.get(row.stage)
@@ -246,3 +247,62 @@ def _is_of_many(document: Document, name: str) -> bool:
 def places_of(drawn: Iterable[Curve]) -> list[float]:
     """Return every place at which one of the curves has a point, in order."""
     return sorted({place for curve in drawn for place, _ in curve.points})
+
+
+def multiples(title: str, text: str, panels: Sequence[Panel], id: str) -> Markup:
+    """Return the pictures of a chart: one stands beside other charts, several below it.
+
+    Args:
+        title: of the chart.
+        text: what it shows and how to read it.
+        panels: what they are titled with tells them from one another.
+        id: that no other chart of the page has.
+    """
+    pictures = [
+        element(
+            "figure",
+            element("figcaption", panel.title) if panel.title not in ("", title) else None,
+            Markup(draw_lines(panel, described(title, panel, f"{id}-{number}"))),
+        )
+        for number, panel in enumerate(panels)
+    ]
+    several = len(pictures) > 1
+    shown = element("div", *pictures, class_="panels") if several else pictures[0]
+    return element(
+        "div",
+        element("h3", title),
+        element("p", text, class_="reading") if text else None,
+        legend(line for panel in panels for line in panel.lines),
+        shown,
+        class_=" ".join(
+            ("chart", *("several",) * several, *("two",) * (len(pictures) == 2))
+        ),
+    )
+
+
+def legend(lines: Iterable[Line]) -> Markup | None:
+    """Return what the lines are called, each once and beside a piece of it."""
+    looks = {
+        (line.label, line.colour, line.style, line.hollow, line.marks): line
+        for line in lines
+    }
+    entries = [
+        joined((Markup(draw_sample(line)), line.label))
+        for line in looks.values()
+        if line.label
+    ]
+    return listed(entries, class_="legend") if entries else None
+
+
+def described(title: str, panel: Panel, id: str) -> Described:
+    """Return a picture's name and, for those who do not see it, its numbers."""
+    ticks = dict(panel.ticks)
+    said = []
+    for line in panel.lines:
+        dots = ", ".join(
+            f"{names.number(dot.value)} at {ticks.get(dot.place, names.number(dot.place))}"
+            for dot in line.dots
+        )
+        said.append(f"{line.label}: {dots}" if line.label else dots)
+    named = ": ".join(part for part in (title, panel.title) if part)
+    return Described(id, named, f"By {panel.across}. {'; '.join(said)}.")

@@ -1,18 +1,27 @@
-"""Who beats whom, and whose errors go together."""
+"""How agents relate: who beats whom, whose errors go together, who was trained from whom."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from superalign_env.figures import Described, Grid, draw_grid
-from superalign_env.report.charts import LEARNERS_FIRST, MATRICES, SOURCES
+from superalign_env.figures import Described, Grid, Node, draw_forest, draw_grid
 from superalign_env.report.document import Document
-from superalign_env.report.markup import Markup, element, folded, table
-from superalign_env.report.names import Names, generation, interval
-from superalign_env.report.section import Section, picture, section
+from superalign_env.report.html import (
+    Markup,
+    Section,
+    badge,
+    element,
+    folded,
+    picture,
+    section,
+    table,
+)
+from superalign_env.report.layout import LEARNERS_FIRST, MATRICES, SOURCES
+from superalign_env.report.names import Names, generation, interval, short
+from superalign_env.store import AgentRow
 from superalign_env.types import Metric
 
 
-class Cells(NamedTuple):
+class Matrix(NamedTuple):
     """The newest metric of each pair."""
 
     rows: tuple[str, ...]
@@ -31,7 +40,7 @@ def league(document: Document, called: Names) -> Section | None:
         for (split, row, column), metrics in sorted(met.items()):
             said = f"{title}, {split} split" if split else title
             id = f"league-{len(parts)}"
-            cells = cells_of(metrics, turned=name in LEARNERS_FIRST)
+            cells = matrix_of(metrics, turned=name in LEARNERS_FIRST)
             parts += _drawn(cells, called, id, said, (row, column))
     if not parts:
         return None
@@ -53,7 +62,7 @@ def sources(document: Document, called: Names) -> Section | None:
     for name, title in SOURCES.items():
         found = [m for _, m in document.metrics if m.name == name and m.opponent]
         for step in sorted({m.step for m in found}):
-            cells = cells_of((m for m in found if m.step == step), both_ways=True)
+            cells = matrix_of((m for m in found if m.step == step), both_ways=True)
             when = f", {generation(step)}" if step else ""
             id = f"sources-{len(parts)}"
             parts += _drawn(cells, called, id, f"{title}{when}", ("source", "source"))
@@ -69,9 +78,9 @@ def sources(document: Document, called: Names) -> Section | None:
     )
 
 
-def cells_of(
+def matrix_of(
     metrics: Iterable[Metric], *, both_ways: bool = False, turned: bool = False
-) -> Cells:
+) -> Matrix:
     """Return a matrix in the order in which its members were met.
 
     Args:
@@ -91,7 +100,7 @@ def cells_of(
             found.setdefault(pair[::-1], metric)
     if both_ways:
         columns = rows
-    return Cells(tuple(rows), tuple(columns), found)
+    return Matrix(tuple(rows), tuple(columns), found)
 
 
 def _pair(metric: Metric) -> tuple[str, str]:
@@ -106,7 +115,7 @@ def _meeting(metric: Metric) -> tuple[str, str, str]:
     return (tags.get("split", ""), *roles)
 
 
-def _words(cells: Cells, called: Names, axes: tuple[str, str]) -> str:
+def _words(cells: Matrix, called: Names, axes: tuple[str, str]) -> str:
     """Return the extremes of a matrix; all numbers are in its table."""
     ordered = sorted(cells.found.items(), key=lambda cell: cell[1].value)
     ends = (("least", ordered[0]), ("most", ordered[-1]))
@@ -118,7 +127,7 @@ def _words(cells: Cells, called: Names, axes: tuple[str, str]) -> str:
 
 
 def _drawn(
-    cells: Cells, called: Names, id: str, title: str, axes: tuple[str, str]
+    cells: Matrix, called: Names, id: str, title: str, axes: tuple[str, str]
 ) -> list[Markup]:
     """Return a picture and its table; nothing for less than two by one."""
     if len(cells.rows) * len(cells.columns) < 2:
@@ -158,3 +167,82 @@ def _drawn(
             class_="matrix",
         )
     ]
+
+
+_MAX_AGENTS = 80
+"""Agents that a picture shows."""
+
+
+def lineage(document: Document, called: Names) -> Section | None:
+    """Return the tree of agents and a table of them."""
+    if not any(row.parent or row.path for row in document.agents):
+        return None
+    reasons = _reasons(document)
+    shown = document.agents
+    if len(shown) > _MAX_AGENTS:
+        shown = tuple(row for row in shown if row.role == "learner")[:_MAX_AGENTS]
+    generation = {row.hash: row.generation for row in shown if row.side}
+    nodes = [
+        Node(
+            row.hash,
+            # Every generation begins with a fresh policy, and in a row of its own.
+            row.parent if generation.get(row.parent) == generation.get(row.hash) else "",
+            called(row.hash),
+            short(row.spec.policy),
+            _state(row),
+            f"{called(row.hash)}: {row.spec.id} {row.hash} {reasons.get(row.hash, '')}",
+        )
+        for row in sorted(shown, key=_order)
+    ]
+    described = Described(
+        "lineage", "Lineage", f"{len(nodes)} agents; the table below names every parent."
+    )
+    rows = [
+        (
+            called(row.hash),
+            called(row.parent) if row.parent else "",
+            row.spec.id,
+            element("code", row.hash),
+            element("code", row.spec.policy) if row.spec.policy else None,
+            row.path,
+            badge(_state(row)) if _state(row) else None,
+            reasons.get(row.hash, ""),
+        )
+        for row in document.agents
+    ]
+    heads = ("agent", "from", "id", "hash", "weights", "checkpoint", "gate", "reason")
+    return section(
+        "lineage",
+        "Lineage",
+        "Who was trained from whom: parents to the left, one row for each generation, small "
+        "print for the hash of the weights. A generation that the gate accepted is drawn in "
+        "green with a tick; one that was rolled back is dashed and crossed.",
+        picture(draw_forest(nodes, described), wide="Lineage"),
+        folded("Hashes and reasons", table(heads, rows, label="Agents and their parents")),
+    )
+
+
+def _order(row: AgentRow) -> tuple[int, int]:
+    """Learners by generation, then attackers, critics and whoever else there is."""
+    roles = ("learner", "attacker", "critic")
+    place = roles.index(row.role) if row.role in roles else len(roles)
+    return place, row.generation or 0
+
+
+def _state(row: AgentRow) -> str:
+    return {True: "accepted", False: "rolled back", None: ""}[row.accepted]
+
+
+def _reasons(document: Document) -> dict[str, str]:
+    """Return agent → why the gate said what it said, where it said why."""
+    generation = {stage.id: stage.generation for stage in document.stages}
+    said: dict[int, str] = {}
+    for happened in document.events:
+        reason = happened.event.evidence.get("reason")
+        if happened.event.kind.startswith("gate.") and isinstance(reason, str):
+            said[generation.get(happened.stage, 0)] = reason
+    return {
+        row.hash: said[row.generation]
+        for row in document.agents
+        if row.accepted is not None and row.generation in said
+    }
