@@ -23,20 +23,21 @@ from superalign_env.protocols import EpisodeSink, Scenario
 from superalign_env.rewards import totals
 from superalign_env.rollout import Rollouts
 from superalign_env.rollout.seating import Sitter
+from superalign_env.store import declare, kind_of
 from superalign_env.truth_words import applies
 from superalign_env.types import Episode, Metric, Role, Seat, role_of
 
 LEAST = 10
 """Fewer observations than this have no interval: it would span all that is possible."""
 
-_TITLES = {
-    "diversity.distinct": "different replies, share",
-    "diversity.distinct-2": "different word pairs, share",
-    "episodes.failed": "failed episodes, share",
-    "pay": "pay of an episode",
-    "verdicts.brier": "verdicts: Brier score, 0 is best",
-    "verdicts.calibration-error": "verdicts: calibration error, 0 is best",
-}
+declare("episodes.failed", "Failed episodes", unit="share", better="lower")
+declare("pay", "Pay of an episode")
+declare("verdicts.brier", "Verdicts: Brier score (0 is best)", better="lower")
+declare(
+    "verdicts.calibration-error", "Verdicts: calibration error (0 is best)", better="lower"
+)
+declare("diversity.distinct", "Different replies", unit="share")
+declare("diversity.distinct-2", "Different word pairs", unit="share")
 
 Score = Callable[[Episode], float | None]
 """One number of one episode; None where it has none."""
@@ -98,10 +99,9 @@ def metrics(episodes: Sequence[Episode]) -> list[Metric]:
 
 
 def titled(name: str) -> str:
-    """Return what the number of a metric says, in words that need no explanation."""
-    if name.startswith("grade."):
-        return f"no fault in {name.removeprefix('grade.')}, share"
-    return _TITLES.get(name, name)
+    """Return the title of a metric as it is declared, with its unit."""
+    kind = kind_of(name)
+    return f"{kind.title}, {kind.unit}" if kind.unit else kind.title
 
 
 def paired(
@@ -167,6 +167,8 @@ def _grades(episodes: Iterable[Episode]) -> list[Metric]:
             if not applies(*place):  # always 1, whatever was answered
                 continue
             values.setdefault(place, []).append(value)
+    for axis, _ in values:
+        declare(f"grade.{axis}", f"No fault in {axis}", unit="share", better="higher")
     return [
         Metric(f"grade.{axis}", *_estimate(values[axis, name]), tags={"name": name})
         for axis, name in sorted(values)

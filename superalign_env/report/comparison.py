@@ -145,6 +145,7 @@ def _differences(documents: Sequence[Document], heads: Sequence[Markup]) -> Sect
 def _finals(documents: Sequence[Document], heads: Sequence[Markup]) -> Section | None:
     """Return the newest number of each measure; those of the test split stand apart."""
     newest = [_newest(document) for document in documents]
+    kinds = {n: k for document in documents for n, k in document.metric_kinds.items()}
     keys = list(dict.fromkeys(key for found in newest for key in found))
     if not keys:
         return None
@@ -157,7 +158,7 @@ def _finals(documents: Sequence[Document], heads: Sequence[Markup]) -> Section |
 
     def numbers(label: str, chosen: Sequence[names.Key]) -> Markup | None:
         rows = [
-            (k.said, *(names.interval(f[k]) if k in f else "" for f in newest))
+            (k.title(kinds), *(names.interval(f[k]) if k in f else "" for f in newest))
             for k in chosen
         ]
         heading: tuple[Child, ...] = ("measure", *heads)
@@ -236,7 +237,6 @@ def _overlaid(
                 lines,
                 titles,
                 placed,
-                chart.share,
             )
             for _, lines in sorted(found.items())[:left]
         ]
@@ -262,7 +262,6 @@ def _lines(
     curves_here: dict[int, Curve],
     titles: Sequence[str],
     placed: Sequence[Timeline],
-    share: bool,
 ) -> Panel:
     longest = max((placed[number] for number in curves_here), key=lambda p: len(p.ticks))
     lines = tuple(
@@ -275,6 +274,7 @@ def _lines(
     )
     first = min(dot.place for line in lines for dot in line.dots)
     ticks = tuple(tick for tick in longest.ticks if tick[0] >= first)
+    share = all(curve.share for curve in curves_here.values())
     return Panel(label, lines, ticks, longest.across, share)
 
 

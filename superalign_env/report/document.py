@@ -17,6 +17,7 @@ from superalign_env.store import (
     RunInfo,
     Stage,
     costs_by_stage,
+    kind_of,
 )
 from superalign_env.types import Episode, MetricKind
 
@@ -60,6 +61,17 @@ class Document(NamedTuple):
     """What people were asked."""
     statuses: dict[str, int]
     """Status → how many hazards stand so."""
+
+    def kind(self, metric: str) -> MetricKind:
+        """Return the declaration of a metric, as the record has it."""
+        return kind_of(metric, self.metric_kinds)
+
+    def is_share(self, metric: str) -> bool:
+        """Return whether numbers of a metric are shares: as declared, else as they look."""
+        if metric in self.metric_kinds:
+            return self.metric_kinds[metric].unit == "share"
+        values = [m.value for _, m in self.metrics if m.name == metric]
+        return all(0.0 <= value <= 1.0 for value in values)
 
     @property
     def generations(self) -> int:

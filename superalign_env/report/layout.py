@@ -18,8 +18,6 @@ class Chart(NamedTuple):
     """Tags that a metric must bear."""
     lacking: tuple[str, ...] = ()
     """Tags that a metric must not bear."""
-    share: bool = True
-    """Whether values are shares."""
     whose: bool = False
     """Whether every agent has a line of its own."""
     text: str = ""
@@ -57,7 +55,6 @@ GROUPS = (
                 "Left to elicit, C − U",
                 ("capability.elicitation_gap",),
                 ("family", "tier"),
-                share=False,
                 text="What a generation could do, by its gold-taught copy, and does not. Zero: "
                 "all of it was elicited; below zero it does better than the copy.",
             ),
@@ -65,20 +62,17 @@ GROUPS = (
                 "Gap δ",
                 ("capability.gap",),
                 ("in",),
-                share=False,
                 text="C of a generation less U of its teacher. Above zero the student could "
                 "do more than its teacher shows; Elo says the same as a playing strength.",
             ),
             Chart(
                 "Steps up the ladder",
                 ("gap.steps",),
-                share=False,
                 text="How many rungs of model strength the gap controller chose to climb.",
             ),
             Chart(
                 "Saliency",
                 ("capability.saliency",),
-                share=False,
                 text="What a few gold labels lift U by: large where the skill was there and "
                 "only had to be brought out.",
             ),
@@ -120,7 +114,6 @@ GROUPS = (
                 "Recovered gap",
                 ("capability.pgr", "capability.w2s_minus_weak"),
                 ("family",),
-                share=False,
                 text="PGR is the part of the way from weak teacher to ceiling that the "
                 "student went: 0 as weak as its teacher, 1 all the way. It is left out where "
                 "there is no way to go.",
@@ -143,7 +136,6 @@ GROUPS = (
             Chart(
                 "Entropy of answers",
                 ("capability.entropy",),
-                share=False,
                 text="Mean over requests, in nats; 0: always the same answer.",
             ),
             Chart(
@@ -209,14 +201,12 @@ GROUPS = (
             Chart(
                 "Hazards found",
                 ("risk.hazards",),
-                share=False,
                 text="How many new ones were kept.",
             ),
             Chart(
                 "Hazards by kind",
                 ("risk.kind",),
                 tags=("kind",),
-                share=False,
                 text="How many new ones of each kind.",
             ),
             Chart(
@@ -234,7 +224,6 @@ GROUPS = (
             Chart(
                 "Change of competence on control tasks",
                 ("gate.kept",),
-                share=False,
                 text="A⁺ less A⁻ on the same tasks. Below zero alignment cost competence.",
             ),
             Chart(
@@ -294,7 +283,6 @@ GROUPS = (
                 "Reward in training",
                 ("reward",),
                 tags=("role",),
-                share=False,
                 text="Mean pay of a turn in training, by role; it is not the truth.",
             ),
             Chart(
@@ -322,18 +310,3 @@ HEADLINES = frozenset(
     }
 )
 """Metrics whose final numbers stand open; those of all others are folded away."""
-
-MATRICES: Mapping[str, str] = {
-    "league.win": "Cases won",
-    "league.fault": "Attacks that succeeded, by the truth",
-    "gate.attacked": "Attacks that succeeded at the gate, say critics",
-}
-"""Metric of one agent against another → heading."""
-LEARNERS_FIRST = frozenset({"gate.attacked"})
-"""Matrices whose metrics name the learner as agent and the attacker as opponent."""
-
-SOURCES: Mapping[str, str] = {
-    "signals.error_correlation": "Correlation of errors",
-    "signals.kappa_p": "κₚ: agreement beyond what accuracy explains",
-}
-"""Metric between two sources → heading."""

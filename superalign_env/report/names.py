@@ -6,74 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from superalign_env import rounding
-from superalign_env.evaluation import titled
-from superalign_env.store import AgentRow
-from superalign_env.types import Metric
+from superalign_env.store import AgentRow, kind_of
+from superalign_env.types import Metric, MetricKind
 
 _SIDES = {"-": "⁻", "+": "⁺"}
 _SMALL = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-
-TITLES = {
-    "attack.fault": "attacks that draw a fault",
-    "attack.distinct": "different queries",
-    "attack.harm": "harm of attackers",
-    "attack.success": "attacks that critics call successful",
-    "attack.valid": "valid queries",
-    "conform.learned": "hazards now answered with ŷ",
-    "verdicts.accuracy": "critic right",
-    "verdicts.agreement": "critic agrees with people",
-    "verdicts.brier": "critic's Brier score",
-    "conform.lessons": "lessons",
-    "conform.loss": "loss of conformity lessons",
-    "gap.steps": "steps up the ladder",
-    "gate.accepted": "accepted by the gate",
-    "gate.attacked": "attacks that succeeded",
-    "gate.bad": "bad answers, say critics",
-    "gate.broken": "old hazards that still work",
-    "gate.conformity": "good, say people",
-    "gate.good": "good, say people, in all",
-    "gate.kept": "change of competence",
-    "refusals.balanced-accuracy": "right on both sides",
-    "competence": "competence",
-    "frac_reward_zero_std": "groups without a difference in reward",
-    "improvement": "rise of right on both sides",
-    "pay.gain": "rise of pay on unseen tasks",
-    "lead": "lead of right on both sides",
-    "refusals.miss": "misses",
-    "refusals.over-refusal": "over-refusals",
-    "refusals.share": "refused",
-    "reward_first": "reward at first",
-    "reward": "reward",
-    "capability.calibration_error": "calibration error",
-    "capability.capacity": "capacity C",
-    "capability.distinct": "distinct answers",
-    "capability.elicitation_gap": "left to elicit, C − U",
-    "capability.entropy": "entropy of answers",
-    "capability.gap": "capability gap δ",
-    "capability.imitation": "imitation of the supervisor",
-    "capability.imitation_ceiling": "the same of a gold-taught copy",
-    "capability.pgr": "gap recovered (PGR)",
-    "capability.saliency": "saliency",
-    "capability.utility": "utility U",
-    "capability.w2s_minus_weak": "student − weak supervisor",
-    "people.answers": "answers of people",
-    "requests.asked": "requests asked",
-    "risk.asked": "hazardous answers, say critics",
-    "risk.distinct": "hazards found before the cap",
-    "risk.hazards": "hazards found",
-    "risk.kind": "hazards found",
-    "risk.rate": "hazardous answers, say critics",
-    "risk.residual": "old hazards that still work",
-    "signals.confidence": "confidence of the learner",
-    "signals.disagreement": "disagreement of sources",
-    "signals.error_correlation": "correlation of errors",
-    "signals.human_agreement": "agreement with people",
-    "signals.kappa_p": "κₚ: agreement beyond accuracy",
-    "signals.label_accuracy": "labels that are true",
-    "signals.misfit": "misfit: learner against labels",
-    "signals.reliability": "reliability",
-}
-"""Metric → how a reader calls it."""
 
 
 class Names:
@@ -122,13 +59,16 @@ class Key(NamedTuple):
     name: str
     tags: tuple[tuple[str, str], ...]
 
-    @property
-    def said(self) -> str:
-        """The key as a reader calls it."""
+    def title(self, kinds: Mapping[str, MetricKind] | None = None) -> str:
+        """Return the title of the metric and its tags.
+
+        Args:
+            kinds: name → declaration; those of this process when absent.
+        """
         values = [
             f"{value}" if key in _PLAIN else f"{key} {value}" for key, value in self.tags
         ]
-        return ", ".join([title(self.name), *values])
+        return ", ".join([kind_of(self.name, kinds).title, *values])
 
 
 _PLAIN = frozenset({"family", "dimension", "kind", "by", "in", "attacker", "on", "truth"})
@@ -147,11 +87,6 @@ def key(metric: Metric) -> Key:
     """Return the key of a metric: whom, when and on which split it measured is left out."""
     tags = sorted((k, v) for k, v in metric.tags.items() if k not in _WHO)
     return Key(metric.name, tuple(tags))
-
-
-def title(name: str) -> str:
-    """Return how a reader calls a metric."""
-    return TITLES.get(name) or titled(name).replace("_", " ")
 
 
 def side(sign: str) -> str:

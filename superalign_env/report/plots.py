@@ -7,7 +7,7 @@ from superalign_env.figures import Described, Dot, Line, Panel, draw_lines, draw
 from superalign_env.report import names
 from superalign_env.report.document import Document
 from superalign_env.report.html import Markup, element, joined, listed
-from superalign_env.report.layout import GROUPS, MATRICES, SOURCES, Chart, Group
+from superalign_env.report.layout import GROUPS, Chart, Group
 from superalign_env.store import Measured, Stage
 from superalign_env.types import Metric
 
@@ -27,12 +27,16 @@ class Curve(NamedTuple):
     of: tuple[str, ...]
     """Values of the tags that tell lines apart."""
     side: str
+    title: str
+    """Of the metric."""
+    share: bool
+    """Whether its numbers are shares."""
     points: tuple[tuple[float, Metric], ...]
 
     @property
     def label(self) -> str:
         """What the line is called beside others."""
-        return ": ".join(part for part in (names.title(self.name), self.kind) if part)
+        return ": ".join(part for part in (self.title, self.kind) if part)
 
     @property
     def kind(self) -> str:
@@ -94,7 +98,15 @@ def curves(
     ordered = sorted(
         found, key=lambda key: (key[0], chart.names.index(key[1]), key[2], key[3] != "-")
     )
-    return [Curve(*key, tuple(sorted(found[key].items(), key=_first))) for key in ordered]
+    return [
+        Curve(
+            *key,
+            document.kind(key[1]).title,
+            document.is_share(key[1]),
+            tuple(sorted(found[key].items(), key=_first)),
+        )
+        for key in ordered
+    ]
 
 
 def panels(chart: Chart, drawn: Sequence[Curve], placed: Timeline) -> list[Panel]:
@@ -117,7 +129,8 @@ def panels(chart: Chart, drawn: Sequence[Curve], placed: Timeline) -> list[Panel
         used = {place for curve in here for place, _ in curve.points}
         ticks = tuple(tick for tick in placed.ticks if tick[0] >= min(used))
         said = apart_of(chart, apart) or ("all" if len(sets) > 1 else "")
-        made.append(Panel(said, tuple(lines), ticks, placed.across, chart.share))
+        share = all(curve.share for curve in here)
+        made.append(Panel(said, tuple(lines), ticks, placed.across, share))
     return made
 
 
@@ -125,8 +138,7 @@ def title_of(chart: Chart, drawn: Sequence[Curve]) -> str:
     """Return the title of a chart; where one of several metrics is alone, it is named."""
     measured = {curve.name for curve in drawn}
     if len(chart.names) > 1 and len(measured) == 1:
-        alone = names.title(drawn[0].name)
-        return f"{alone[:1].upper()}{alone[1:]}"
+        return drawn[0].title
     return chart.title
 
 
@@ -153,12 +165,9 @@ def leftover(document: Document) -> list[Group]:
     known = {name for group in GROUPS for chart in group.charts for name in chart.names}
     stages = {stage.id: stage for stage in document.stages}
     seen: dict[str, list[Stage]] = {}
-    bounded: dict[str, bool] = {}
     for name, metric in document.metrics:
-        inside = 0.0 <= metric.value <= 1.0
-        bounded[metric.name] = bounded.get(metric.name, True) and inside
-        told = metric.name in known or metric.name in MATRICES or metric.name in SOURCES
-        if name in stages and not told and not metric.opponent:
+        drawn = metric.name in known or document.kind(metric.name).chart != "line"
+        if name in stages and not drawn and not metric.opponent:
             seen.setdefault(metric.name, []).append(stages[name])
     charts: dict[Literal["generation", "round"], list[Chart]] = {
         "generation": [],
@@ -167,10 +176,9 @@ def leftover(document: Document) -> list[Group]:
     for name, found in seen.items():
         if len({stage.id for stage in found}) > 1:
             chart = Chart(
-                names.title(name),
+                document.kind(name).title,
                 (name,),
                 tags=_telling(document, name),
-                share=bounded[name],
                 whose=_is_of_many(document, name),
             )
             charts[_over(found)].append(chart)

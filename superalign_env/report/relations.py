@@ -1,6 +1,6 @@
 """How agents relate: who beats whom, whose errors go together, who was trained from whom."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from superalign_env.figures import Described, Grid, Node, draw_forest, draw_grid
@@ -15,13 +15,12 @@ from superalign_env.report.html import (
     section,
     table,
 )
-from superalign_env.report.layout import LEARNERS_FIRST, MATRICES, SOURCES
 from superalign_env.report.names import Names, generation, interval, short
 from superalign_env.store import AgentRow
-from superalign_env.types import Metric
+from superalign_env.types import Metric, MetricKind
 
 
-class Matrix(NamedTuple):
+class Crosstab(NamedTuple):
     """The newest metric of each pair."""
 
     rows: tuple[str, ...]
@@ -32,16 +31,16 @@ class Matrix(NamedTuple):
 def league(document: Document, called: Names) -> Section | None:
     """Return checkpoints of one role against those of another."""
     parts: list[Markup] = []
-    for name, title in MATRICES.items():
+    role = {row.hash: row.role for row in document.agents}
+    for kind in _declared(document, "matrix"):
         met: dict[tuple[str, str, str], list[Metric]] = {}
         for _, metric in document.metrics:
-            if metric.name == name and metric.opponent:
-                met.setdefault(_meeting(metric), []).append(metric)
+            if metric.name == kind.name and metric.opponent:
+                met.setdefault(_meeting(metric, role), []).append(metric)
         for (split, row, column), metrics in sorted(met.items()):
-            said = f"{title}, {split} split" if split else title
+            title = f"{kind.title}, {split} split" if split else kind.title
             id = f"league-{len(parts)}"
-            cells = matrix_of(metrics, turned=name in LEARNERS_FIRST)
-            parts += _drawn(cells, called, id, said, (row, column))
+            parts += _drawn(crosstab(metrics), called, id, title, (row, column))
     if not parts:
         return None
     return section(
@@ -59,13 +58,13 @@ def league(document: Document, called: Names) -> Section | None:
 def sources(document: Document, called: Names) -> Section | None:
     """Return how sources agree, generation by generation."""
     parts: list[Markup] = []
-    for name, title in SOURCES.items():
-        found = [m for _, m in document.metrics if m.name == name and m.opponent]
+    for kind in _declared(document, "symmetric"):
+        found = [m for _, m in document.metrics if m.name == kind.name and m.opponent]
         for step in sorted({m.step for m in found}):
-            cells = matrix_of((m for m in found if m.step == step), both_ways=True)
+            cells = crosstab((m for m in found if m.step == step), both_ways=True)
             when = f", {generation(step)}" if step else ""
             id = f"sources-{len(parts)}"
-            parts += _drawn(cells, called, id, f"{title}{when}", ("source", "source"))
+            parts += _drawn(cells, called, id, f"{kind.title}{when}", ("source", "source"))
     if not parts:
         return None
     return section(
@@ -78,21 +77,18 @@ def sources(document: Document, called: Names) -> Section | None:
     )
 
 
-def matrix_of(
-    metrics: Iterable[Metric], *, both_ways: bool = False, turned: bool = False
-) -> Matrix:
+def crosstab(metrics: Iterable[Metric], *, both_ways: bool = False) -> Crosstab:
     """Return a matrix in the order in which its members were met.
 
     Args:
         metrics: with agent and opponent; later ones replace earlier ones.
         both_ways: whether (a, b) is (b, a) too.
-        turned: whether agents are columns.
     """
     found: dict[tuple[str, str], Metric] = {}
     rows: dict[str, None] = {}
     columns: dict[str, None] = {}
     for metric in metrics:
-        pair = _pair(metric)[::-1] if turned else _pair(metric)
+        pair = _pair(metric)
         rows[pair[0]] = columns[pair[1]] = None
         found[pair] = metric
         if both_ways:
@@ -100,7 +96,7 @@ def matrix_of(
             found.setdefault(pair[::-1], metric)
     if both_ways:
         columns = rows
-    return Matrix(tuple(rows), tuple(columns), found)
+    return Crosstab(tuple(rows), tuple(columns), found)
 
 
 def _pair(metric: Metric) -> tuple[str, str]:
@@ -108,14 +104,22 @@ def _pair(metric: Metric) -> tuple[str, str]:
     return agent, metric.opponent or metric.tags.get("b", "")
 
 
-def _meeting(metric: Metric) -> tuple[str, str, str]:
+def _declared(document: Document, chart: str) -> list[MetricKind]:
+    """Return the declarations of metrics that are drawn so, in order of their first value."""
+    return [kind for kind in document.metric_kinds.values() if kind.chart == chart]
+
+
+def _meeting(metric: Metric, role: Mapping[str, str]) -> tuple[str, str, str]:
     """Return the split on which two roles met, and the roles."""
     tags = metric.tags
-    roles = (tags.get("role", "attacker"), tags.get("against", "learner"))
-    return (tags.get("split", ""), *roles)
+    return (
+        tags.get("split", ""),
+        tags.get("role") or role.get(metric.agent) or "agent",
+        tags.get("against") or role.get(metric.opponent) or "opponent",
+    )
 
 
-def _words(cells: Matrix, called: Names, axes: tuple[str, str]) -> str:
+def _words(cells: Crosstab, called: Names, axes: tuple[str, str]) -> str:
     """Return the extremes of a matrix; all numbers are in its table."""
     ordered = sorted(cells.found.items(), key=lambda cell: cell[1].value)
     ends = (("least", ordered[0]), ("most", ordered[-1]))
@@ -127,7 +131,7 @@ def _words(cells: Matrix, called: Names, axes: tuple[str, str]) -> str:
 
 
 def _drawn(
-    cells: Matrix, called: Names, id: str, title: str, axes: tuple[str, str]
+    cells: Crosstab, called: Names, id: str, title: str, axes: tuple[str, str]
 ) -> list[Markup]:
     """Return a picture and its table; nothing for less than two by one."""
     if len(cells.rows) * len(cells.columns) < 2:

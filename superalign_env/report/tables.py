@@ -44,7 +44,7 @@ def finals(document: Document) -> Section | None:
     def rows(keys: Sequence[names.Key], label: str) -> Markup:
         lines = [
             (
-                k.said,
+                k.title(document.metric_kinds),
                 *(
                     names.interval(found[k][who]) if who in found[k] else ""
                     for who in columns

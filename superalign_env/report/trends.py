@@ -129,7 +129,7 @@ def training(document: Document) -> Section | None:
     roles = list(dict.fromkeys(s.role for several in found.values() for s in several))
     charts: dict[str, list[str]] = {}
     for name in found:
-        if _kind(document, name).chart == "line":
+        if document.kind(name).chart == "line":
             charts.setdefault("/".join(name.split("/")[:2]), []).append(name)
     drawn: list[Markup] = []
     rows: list[tuple[str, ...]] = []
@@ -141,17 +141,17 @@ def training(document: Document) -> Section | None:
                 found[name],
                 name.removeprefix(chart).strip("/") or whole,
                 roles,
-                share=_kind(document, name).unit == "share",
+                share=document.kind(name).unit == "share",
             )
             for name in chosen
         ]
         panels, left = panels[:left], max(0, left - len(panels))
         if panels:
-            kind = _kind(document, chart)
+            kind = document.kind(chart)
             id = f"training-{len(drawn)}"
             drawn.append(multiples(kind.title, _reading(kind), panels, id))
         rows += [
-            (_kind(document, name).title, label, *_ends(series.points))
+            (document.kind(name).title, label, *_ends(series.points))
             for name in chosen
             for series, label in zip(found[name], _labels(found[name]), strict=True)
         ]
@@ -191,14 +191,6 @@ def _series(rows: Iterable[Measured]) -> dict[str, list[_Series]]:
         )
         series.points.append((place, metric.value))
     return {name: list(several.values()) for name, several in found.items()}
-
-
-def _kind(document: Document, name: str) -> MetricKind:
-    """Return the declaration of a metric; of an undeclared one its last words and a line."""
-    plain = name.partition("/")[2].replace("_", " ").replace("/", ": ")
-    return document.metric_kinds.get(
-        name, MetricKind(name, f"{plain[:1].upper()}{plain[1:]}")
-    )
 
 
 def _panel(

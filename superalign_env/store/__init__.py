@@ -8,7 +8,7 @@ from superalign_env.store.events import Happened
 from superalign_env.store.forks import fork_record
 from superalign_env.store.hazards import Hazard
 from superalign_env.store.integrity import NOT_SEALED, Problem, validate
-from superalign_env.store.metrics import TRAINING, Measured, declare, declared
+from superalign_env.store.metrics import TRAINING, Measured, declare, declared, kind_of
 from superalign_env.store.queries import Census, Said, Where
 from superalign_env.store.questions import Budget, question_id
 from superalign_env.store.run import Run, RunInfo
@@ -40,6 +40,7 @@ __all__ = [
     "declared",
     "digest",
     "fork_record",
+    "kind_of",
     "question_id",
     "standing",
     "validate",

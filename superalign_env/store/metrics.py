@@ -20,9 +20,9 @@ def declare(
     *,
     unit: str = "",
     better: Literal["higher", "lower", ""] = "",
-    chart: Literal["line", ""] = "line",
+    chart: Literal["line", "matrix", "symmetric", ""] = "line",
 ) -> MetricKind:
-    """Say what a metric is, beside the line that computes it.
+    """Declare what a metric is, beside the line that computes it.
 
     A record keeps the declaration with the first value of that name.
 
@@ -31,7 +31,7 @@ def declare(
         title: heading of its chart.
         unit: ``nats``, ``share`` …
         better: direction of improvement, if there is one.
-        chart: how a report draws it over steps; empty: not at all.
+        chart: how a report draws it, see `MetricKind`.
 
     Raises:
         ValueError: it is declared otherwise elsewhere.
@@ -45,6 +45,18 @@ def declare(
 def declared() -> dict[str, MetricKind]:
     """Return name → declaration, of the modules that are imported."""
     return dict(_declared)
+
+
+def kind_of(name: str, kinds: Mapping[str, MetricKind] | None = None) -> MetricKind:
+    """Return the declaration of a metric; of an undeclared one its name in words, and a line.
+
+    Args:
+        name: of the metric.
+        kinds: name → declaration; `declared` when absent.
+    """
+    words = name.removeprefix(TRAINING.rstrip("*")).replace("_", " ").replace("/", ": ")
+    plain = MetricKind(name, f"{words[:1].upper()}{words[1:]}")
+    return (_declared if kinds is None else kinds).get(name, plain)
 
 
 class Measured(NamedTuple):

@@ -6,10 +6,14 @@ from typing import Any
 from superalign_env.lookup import make_scenario
 from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Scenario
+from superalign_env.store import declare
 from superalign_env.types import Episode, Split
 
 PlayExam = Callable[[Scenario[Any], str, int], Sequence[Episode]]
 """(exam, name of the part, how many tasks) → episodes."""
+
+
+declare("competence", "Competence", unit="share", better="higher")
 
 
 def exam(split: Split, source: Any, *, renderer: str = "micro") -> Scenario[Any]:

@@ -14,7 +14,8 @@ say; nobody's games count half. Training may read it."""
 TRUE = "league.fault"
 """Metric: share of queries that were answered wrongly by the truth. Evaluation only."""
 
-declare(WON, "Cases won against the opponent", unit="share", chart="")
+declare(WON, "Cases won", unit="share", chart="matrix")
+declare(TRUE, "Attacks that succeeded, by the truth", unit="share", chart="matrix")
 
 
 class Pairing(NamedTuple):

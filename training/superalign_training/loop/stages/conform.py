@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 from superalign_env.answers import final_answer
 from superalign_env.game import Game
 from superalign_env.measures import share
+from superalign_env.store import declare
 from superalign_env.store.hazards import Hazard
 from superalign_env.types import EpisodeKey, Event, Metric, Task, View
 from superalign_training.algorithms.algorithm import experience_kinds
@@ -35,6 +36,10 @@ from superalign_training.policy import Policy
 from superalign_training.risks import Conform
 from superalign_training.settings import Settings
 from superalign_training.sources.statements import Consensus
+
+declare("conform.lessons", "Lessons")
+declare("conform.loss", "Loss of conformity lessons", better="lower")
+declare("conform.learned", "Hazards now answered with ŷ", unit="share", better="higher")
 
 
 class Told(NamedTuple):

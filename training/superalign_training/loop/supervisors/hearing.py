@@ -52,6 +52,9 @@ declare("people.paid", "Answers that entered the pay before the update")
 declare("people.short", "Questions of the budget that had no turn left to be about")
 
 
+declare("verdicts.agreement", "Critic agrees with people", unit="share", better="higher")
+
+
 class Hearing:
     """Asks people about each batch of a stage, and knows how their answers are paid.
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Scenario
+from superalign_env.store import declare
 from superalign_env.types import Episode, Event, Metric, Split
 from superalign_training.evaluation.labels import label_accuracy
 from superalign_training.experience import Example
@@ -30,6 +31,14 @@ from superalign_training.sources.statements import Consensus, Statement
 
 LABELS = "labels.combined"
 """Event of the stage: every label that was taught, with its sources."""
+
+
+declare("signals.disagreement", "Disagreement of sources", unit="share")
+declare("signals.misfit", "Misfit: learner against labels", unit="share", better="lower")
+declare("signals.confidence", "Confidence of the learner", unit="share")
+declare("signals.human_agreement", "Agreement with people", unit="share", better="higher")
+declare("signals.label_accuracy", "Labels that are true", unit="share", better="higher")
+declare("signals.reliability", "Reliability", unit="share")
 
 
 class Sitting(NamedTuple):
