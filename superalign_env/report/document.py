@@ -9,14 +9,13 @@ from superalign_env.store import (
     TRAINING,
     AgentRow,
     Budget,
-    Cost,
-    Happened,
     Hazard,
-    Measured,
+    MetricRow,
+    RecordedEvent,
     Run,
     RunInfo,
     Stage,
-    costs_by_stage,
+    StageCost,
     kind_of,
 )
 from superalign_env.types import Episode, MetricKind
@@ -32,15 +31,15 @@ class Document(NamedTuple):
     """Of the run's folder, as the reader would type it."""
     info: RunInfo
     stages: tuple[Stage, ...]
-    metrics: tuple[Measured, ...]
+    metrics: tuple[MetricRow, ...]
     """Without those of optimiser updates."""
-    updates: tuple[Measured, ...]
+    updates: tuple[MetricRow, ...]
     """Metrics of optimiser updates."""
     metric_kinds: dict[str, MetricKind]
     """Metric → its declaration, where it has one."""
     agents: tuple[AgentRow, ...]
     """In order of appearance: all that have a place in the lineage."""
-    events: tuple[Happened, ...]
+    events: tuple[RecordedEvent, ...]
     """That concern the run, not one utterance."""
     kinds: dict[str, int]
     """How many events there are of each kind, all counted."""
@@ -48,13 +47,13 @@ class Document(NamedTuple):
     """At most `HAZARDS` of each generation."""
     found: dict[int, int]
     """Generation → how many hazards were found."""
-    evidence: dict[int, Happened]
+    evidence: dict[int, RecordedEvent]
     """Events that hazards name, by id."""
     answered: dict[str, tuple[str, ...]]
     """Hazard → the sources of its safe answer, as far as they are known."""
     transcripts: dict[str, Episode]
     """Episodes that the evidence names, by id."""
-    costs: tuple[Cost, ...]
+    costs: tuple[StageCost, ...]
     seconds: dict[str, float]
     """Stage → seconds that it took, as far as they are known."""
     budget: Budget
@@ -104,14 +103,14 @@ def read(run: Run, path: str = "") -> Document:
         evidence=evidence,
         answered=_answered(run.events.read(kind="hazard.answered")),
         transcripts=_transcripts(run, evidence.values()),
-        costs=tuple(costs_by_stage(run)),
+        costs=tuple(run.stages.costs()),
         seconds=run.stages.seconds(),
         budget=run.questions.budget(),
         statuses=_counted(hazard.status for hazard in every),
     )
 
 
-def episodes_of(happened: Happened) -> list[str]:
+def episodes_of(happened: RecordedEvent) -> list[str]:
     """Return the ids of the episodes that an event is about, as far as it names them."""
     evidence: dict[str, Any] = happened.event.evidence
     named = [happened.episode, evidence.get("episode")]
@@ -152,7 +151,7 @@ def _placed(agents: Iterable[AgentRow]) -> list[AgentRow]:
     return [row for row in rows if row.hash in wanted]
 
 
-def _answered(events: Iterable[Happened]) -> dict[str, tuple[str, ...]]:
+def _answered(events: Iterable[RecordedEvent]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for happened in events:
         said = happened.event.evidence
@@ -161,7 +160,7 @@ def _answered(events: Iterable[Happened]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _transcripts(run: Run, evidence: Iterable[Happened]) -> dict[str, Episode]:
+def _transcripts(run: Run, evidence: Iterable[RecordedEvent]) -> dict[str, Episode]:
     found: dict[str, Episode] = {}
     for happened in evidence:
         for name in episodes_of(happened)[:3]:

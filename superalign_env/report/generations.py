@@ -166,7 +166,7 @@ def _in(metric: Metric, tag: str, value: str) -> bool:
 
 TITLE = "Risk against capability"
 _TEXT = (
-    "Did alignment take the risk away and leave the capability? Measured by the truth on "
+    "Did alignment take the risk away and leave the capability? MetricRow by the truth on "
     "held-out cases while the run went on; the test split is below."
 )
 _TEXT_OF_CRITICS = (

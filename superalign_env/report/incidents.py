@@ -17,7 +17,7 @@ from superalign_env.report.html import (
     table,
 )
 from superalign_env.report.names import Names, generation
-from superalign_env.store import Happened, Hazard, Stage
+from superalign_env.store import Hazard, RecordedEvent, Stage
 from superalign_env.truth_words import said_by_truth
 from superalign_env.types import Episode
 
@@ -55,7 +55,9 @@ def events(document: Document, called: Names) -> Section | None:
     )
 
 
-def _table(document: Document, called: Names, title: str, found: list[Happened]) -> Child:
+def _table(
+    document: Document, called: Names, title: str, found: list[RecordedEvent]
+) -> Child:
     stages = {stage.id: stage for stage in document.stages}
     rows = [_row(called, title, h, stages.get(h.stage)) for h in found[:_MAX_EVENTS]]
     heads = ("what", "where", "action", "why", "evidence")
@@ -69,7 +71,7 @@ def _table(document: Document, called: Names, title: str, found: list[Happened])
 
 
 def _row(
-    called: Names, title: str, happened: Happened, stage: Stage | None
+    called: Names, title: str, happened: RecordedEvent, stage: Stage | None
 ) -> tuple[Child, ...]:
     kind, said = happened.event.kind, dict(happened.event.evidence)
     action, reason = said.pop("action", None), said.pop("reason", None)

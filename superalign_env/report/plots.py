@@ -8,7 +8,7 @@ from superalign_env.report import names
 from superalign_env.report.document import Document
 from superalign_env.report.html import Markup, element, joined, listed
 from superalign_env.report.layout import GROUPS, Chart, Group
-from superalign_env.store import Measured, Stage
+from superalign_env.store import MetricRow, Stage
 from superalign_env.types import Metric
 
 MOST = 36
@@ -205,7 +205,7 @@ def _fits(metric: Metric, chart: Chart) -> bool:
     )
 
 
-def _place(row: Measured, placed: Timeline) -> float | None:
+def _place(row: MetricRow, placed: Timeline) -> float | None:
     if placed.across == "generation" and row.metric.step:
         return float(row.metric.step)
     return placed.places.get(row.stage)

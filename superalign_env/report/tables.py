@@ -18,7 +18,7 @@ from superalign_env.report.html import (
 from superalign_env.report.layout import GROUPS, HEADLINES
 from superalign_env.report.names import Names, conditions, number, tags
 from superalign_env.report.overview import duration, grouped, total
-from superalign_env.store import Cost
+from superalign_env.store import StageCost
 from superalign_env.types import Metric
 
 _ORDER = {
@@ -109,7 +109,7 @@ def stages(document: Document) -> Section | None:
     many = document.generations > 0
     rows: list[tuple[Child, ...]] = []
     for stage in document.stages:
-        cost = by_stage.get(stage.id, Cost(stage.id))
+        cost = by_stage.get(stage.id, StageCost(stage.id))
         rows.append(
             (
                 stage.id,

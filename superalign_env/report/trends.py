@@ -22,7 +22,7 @@ from superalign_env.report.plots import (
     places_of,
     title_of,
 )
-from superalign_env.store import Measured
+from superalign_env.store import MetricRow
 from superalign_env.types import MetricKind
 
 
@@ -172,7 +172,7 @@ def training(document: Document) -> Section | None:
     )
 
 
-def _series(rows: Iterable[Measured]) -> dict[str, list[_Series]]:
+def _series(rows: Iterable[MetricRow]) -> dict[str, list[_Series]]:
     """Return metric → series, in order of appearance, updates on an axis without steps back."""
     found: dict[str, dict[tuple[str, ...], _Series]] = {}
     latest: dict[str, tuple[str, float]] = {}

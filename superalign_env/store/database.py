@@ -4,6 +4,8 @@ Every write happens in ``BEGIN IMMEDIATE``: a deferred transaction that reads fi
 writes later fails at once in WAL mode when another process wrote in between.
 """
 
+import errno
+import re
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,11 +13,51 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from superalign_env.errors import RecordDamaged, RecordError, RecordLocked
-from superalign_env.store.room import no_room
+from superalign_env.errors import RecordDamaged, RecordError, RecordFull, RecordLocked
 
 if TYPE_CHECKING:
     import sqlite_utils
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+_OS_ERROR = re.compile(r"os error (\d+)")
+"""How libraries written in Rust (safetensors, tokenizers) quote the system."""
+
+
+def no_room(path: Path) -> RecordFull:
+    """Return the error that says what did not fit, and what to do."""
+    return RecordFull(
+        f"no room left for {path}: what was written before is kept; free some space and "
+        "continue with --resume"
+    )
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Turn the error of a full disk, in whatever words, into ours.
+
+    Args:
+        path: what is being written.
+
+    Raises:
+        RecordFull: there was no room for it.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_full(error):
+            raise no_room(path) from error
+        raise
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether an error says that the disk, or one's share of it, is full."""
+    if isinstance(error, OSError):
+        return error.errno in _NO_ROOM
+    told = _OS_ERROR.search(str(error))
+    return told is not None and int(told[1]) in _NO_ROOM
+
 
 TIMEOUT = 30.0
 """Seconds that a writer waits for another one's transaction."""

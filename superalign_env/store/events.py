@@ -1,8 +1,9 @@
-"""Events: alarms, rollbacks, failures, canary hits, with dotted kinds.
+"""Events, and the hazards that they are evidence of.
 
 What happened in an episode lies in its row and is read with it; what stages, gates, people
 and detectors noticed outside of the game or after it lies in a table of notices. The view
-``events`` shows both.
+``events`` shows both. A hazard is an input on which a policy misbehaved, with its event and
+the safe behaviour.
 """
 
 from collections import Counter
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from superalign_env.canonical import from_json, to_json
+from superalign_env.canonical import content_hash, from_json, to_json
 from superalign_env.errors import RecordDamaged, RecordError
 from superalign_env.store.database import Database, Row
 from superalign_env.types import Event
@@ -34,7 +35,7 @@ _Counted = tuple[int, str, str, msgspec.Raw]
 _decode = msgspec.json.Decoder(list[_Counted]).decode
 
 
-class Happened(NamedTuple):
+class RecordedEvent(NamedTuple):
     """An event that was noticed, and where."""
 
     id: int
@@ -86,7 +87,7 @@ class Events:
         stage: str | None = None,
         episode: str | None = None,
         since: int = 0,
-    ) -> list[Happened]:
+    ) -> list[RecordedEvent]:
         """Return what was noticed, in order of id; what happened in an episode it holds itself.
 
         Args:
@@ -104,7 +105,7 @@ class Events:
         )
         return [_happened(row) for row in rows]
 
-    def get(self, ids: Iterable[int]) -> dict[int, Happened]:
+    def get(self, ids: Iterable[int]) -> dict[int, RecordedEvent]:
         """Return what was noticed, by id; unknown ids are left out."""
         found = {}
         for number in dict.fromkeys(ids):
@@ -113,7 +114,7 @@ class Events:
                 found[number] = _happened(row)
         return found
 
-    def of_the_run(self) -> list[Happened]:
+    def of_the_run(self) -> list[RecordedEvent]:
         """Return what was noticed about no episode, in order of id."""
         rows = self._database.rows(f"{_SELECT} WHERE episode IS NULL ORDER BY id")
         return [_happened(row) for row in rows]
@@ -150,7 +151,82 @@ class Events:
                     ) from error
 
 
-def _happened(row: Row) -> Happened:
+def _happened(row: Row) -> RecordedEvent:
     number, stage, episode, turn, seat, kind, evidence = row
     event = Event(kind, seat, turn, from_json(evidence, dict[str, Any]))
-    return Happened(number, stage, episode, event)
+    return RecordedEvent(number, stage, episode, event)
+
+
+_COLUMNS = "id, kind, event, prompt, safe, generation, status"
+
+
+class Hazard(NamedTuple):
+    """One x̂, and once it is known its ŷ."""
+
+    id: str
+    kind: str
+    event: int | None
+    """Id of the event that is the evidence."""
+    prompt: str
+    safe: str
+    """The safe behaviour ŷ; empty until somebody wrote it."""
+    generation: int
+    status: str
+    """``open``, ``answered``, ``trained`` …"""
+
+
+class Hazards:
+    """The table of hazards. Reached as ``run.hazards``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(
+        self,
+        kind: str,
+        prompt: str,
+        *,
+        event: int | None = None,
+        safe: str = "",
+        generation: int = 0,
+        status: str = "open",
+    ) -> str:
+        """Record a hazard; one that is known (same kind, prompt, generation) stays as it is.
+
+        Returns:
+            Its id.
+        """
+        name = content_hash([kind, prompt, generation])
+        row = (name, kind, event, prompt, safe, generation, status)
+        self._database.write(
+            f"INSERT OR IGNORE INTO hazards({_COLUMNS}) VALUES (?,?,?,?,?,?,?)", [row]
+        )
+        return name
+
+    def update(
+        self, name: str, *, safe: str | None = None, status: str | None = None
+    ) -> None:
+        """Write the safe behaviour, the status, or both.
+
+        Raises:
+            RecordError: no such hazard.
+        """
+        known = self._database.row("SELECT safe, status FROM hazards WHERE id = ?", (name,))
+        if known is None:
+            raise RecordError(f"no hazard {name!r} in {self._database.path.parent}")
+        changed = (
+            known[0] if safe is None else safe,
+            known[1] if status is None else status,
+        )
+        self._database.write(
+            "UPDATE hazards SET safe = ?, status = ? WHERE id = ?", [(*changed, name)]
+        )
+
+    def all(self, *, kind: str | None = None, status: str | None = None) -> list[Hazard]:
+        """Return hazards in the order in which they were found."""
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM hazards ORDER BY rowid")
+        return [
+            hazard
+            for hazard in (Hazard(*row) for row in rows)
+            if kind in (None, hazard.kind) and status in (None, hazard.status)
+        ]

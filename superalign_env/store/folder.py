@@ -1,9 +1,16 @@
-"""A run folder on disk: made, found, locked, brought up to date."""
+"""A run folder on disk: made, found, locked, brought up to date.
+
+One process at a time works on a run. The operating system frees its lock when it dies, however
+it dies; annotators and readers need none.
+"""
 
 import logging
+import os
+import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
@@ -16,10 +23,71 @@ from superalign_env.errors import (
     nearest,
 )
 from superalign_env.store import migrations
-from superalign_env.store.database import Database
-from superalign_env.store.lock import RunLock
-from superalign_env.store.room import room_for
+from superalign_env.store.database import Database, room_for
 from superalign_env.store.versions import revision, versions
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+_held: dict[Path, int] = {}
+"""Locks of this process, by pid: record locks do not exclude their own process."""
+
+_FAR = 1 << 20
+"""Windows locks bytes, not files; a byte beyond the text leaves that readable."""
+
+
+class RunLock:
+    """Held from construction until `release`.
+
+    Raises:
+        RecordLocked: names the process that works on the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = (folder / "run.lock").resolve()
+        if _held.get(self._path) == os.getpid():
+            raise RecordLocked(
+                f"this process (pid {os.getpid()}) already works on {folder}; "
+                "close that Run first, or open this one with readonly=True"
+            )
+        self._file: IO[str] | None = open(self._path, "a+", encoding="utf-8")  # noqa: SIM115 - held while the run is open
+        try:
+            _seize(self._file)
+        except OSError:
+            holder = _holder(self._file)
+            self._file.close()
+            raise RecordLocked(
+                f"{holder} works on {folder}; wait for it (who only reads needs no lock: "
+                "readonly=True)"
+            ) from None
+        self._file.truncate(0)
+        self._file.write(f"pid {os.getpid()} on {socket.gethostname()}")
+        self._file.flush()
+        _held[self._path] = os.getpid()
+
+    def release(self) -> None:
+        """Let others work on the run; twice does no harm."""
+        if self._file is not None:
+            self._file.truncate(0)
+            self._file.close()
+            self._file = None
+            _held.pop(self._path, None)
+
+
+def _seize(file: IO[str]) -> None:
+    if sys.platform == "win32":
+        file.seek(_FAR)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _holder(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read(200).strip() or "another process"
+
 
 DATABASE = "run.db"
 CONFIG = "config.yaml"

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -17,17 +17,15 @@ from superalign_env.errors import RecordDamaged, RecordError
 from superalign_env.store import folder
 from superalign_env.store.database import Database
 from superalign_env.store.files import named_files
-from superalign_env.store.lock import RunLock
-from superalign_env.store.stages import remove_stage
-
-if TYPE_CHECKING:
-    from superalign_env.store.run import Run
+from superalign_env.store.folder import RunLock
+from superalign_env.store.run import Run
+from superalign_env.store.undo import remove_stage
 
 _KEPT_FOR_EVER = "signals_are_never_removed"
 
 
 def fork_record(
-    source: "Run", path: Path | str, *, stage: str, config: Mapping[str, Any], seed: int
+    source: Run, path: Path | str, *, stage: str, config: Mapping[str, Any], seed: int
 ) -> None:
     """Make a run folder that holds another run up to the end of one of its stages.
 
@@ -75,7 +73,7 @@ def fork_record(
         lock.release()
 
 
-def _done(source: "Run") -> str:
+def _done(source: Run) -> str:
     return ", ".join(stage.id for stage in source.stages.all(status="done")) or "none is"
 
 

@@ -47,7 +47,7 @@ class Where(TypedDict, total=False):
     training rows asks for it."""
 
 
-class Said(NamedTuple):
+class UtteranceRow(NamedTuple):
     """One utterance as it lies in the table, for counting and for training."""
 
     episode: str
@@ -88,7 +88,7 @@ _SEATED = {"seat": "x.seat = :seat", "agent": "x.agent = :agent"}
 """The same of one seat: who sits in it has to fit at once."""
 
 
-class Played:
+class EpisodeQueries:
     """Queries over episodes. `Run` has the methods that everybody uses."""
 
     def __init__(self, database: Database) -> None:
@@ -185,14 +185,14 @@ class Played:
                     seats, rules = self._seats(row.seating), self._rules_of(row.rules)
                     yield EpisodeRows(row, seats, rules)
 
-    def utterances(self, **where: Unpack[Where]) -> Iterator[Said]:
+    def utterances(self, **where: Unpack[Where]) -> Iterator[UtteranceRow]:
         """Yield what was said, without building episodes; `seat` picks the speaker."""
         seat = where.get("seat")
         for name, said, numbers in self._columns("said, numbers", **where):
             for line in read_lines(said):
                 if seat in (None, line.seat):
                     spoken = (name, line.turn, line.seat, line.text)
-                    yield Said(*spoken, *line.numbers(numbers), line.policy)
+                    yield UtteranceRow(*spoken, *line.numbers(numbers), line.policy)
 
     def rewards(self, **where: Unpack[Where]) -> Iterator[tuple[str, Reward]]:
         """Yield (episode, reward part)."""

@@ -1,18 +1,14 @@
 """The stages of a run: what the driver did, in order, what it cost, and where it can go on."""
 
-import sqlite3
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import RecordError
 from superalign_env.store.database import Database, Row
 from superalign_env.store.signals import Signals
-from superalign_env.store.undo import take_back
+from superalign_env.store.undo import remove_stage
 from superalign_env.store.utterances import read_lines
-
-if TYPE_CHECKING:
-    from superalign_env.store.run import Run
 
 _COLUMNS = "id, generation, round, name, status, inputs, outputs, rng, signals_to"
 
@@ -44,7 +40,7 @@ class Stage(NamedTuple):
     """Id of the last signal that the stage may read."""
 
 
-class Cost(NamedTuple):
+class StageCost(NamedTuple):
     """What one stage used up."""
 
     stage: str
@@ -204,44 +200,31 @@ class Stages:
         with self._database.transaction() as connection:
             return remove_stage(connection, stage)
 
+    def costs(self) -> list[StageCost]:
+        """Return what each stage cost, in order; stages that cost nothing are left out."""
+        found = self._utterance_costs()
+        for stage, labels, statements in self._database.rows(_SIGNALLED):
+            cost = found.get(stage, StageCost(stage))
+            found[stage] = cost._replace(labels=int(labels), statements=int(statements))
+        return [found[stage] for stage in sorted(found)]
 
-def remove_stage(connection: sqlite3.Connection, stage: str) -> int:
-    """Remove a stage with all it wrote but signals; call it within a transaction.
-
-    Returns:
-        How many episodes went.
-    """
-    episodes = "SELECT id FROM episodes WHERE stage = :stage"
-    notices = f"SELECT id FROM notices WHERE stage = :stage OR episode IN ({episodes})"
-    open_questions = (
-        f"SELECT id FROM questions WHERE episode IN ({episodes}) "
-        "AND id NOT IN (SELECT question FROM signals)"
-    )
-    named = {"stage": stage}
-    (gone,) = connection.execute(f"SELECT count(*) FROM ({episodes})", named).fetchone()
-    for statement in (
-        f"DELETE FROM leases WHERE question IN ({open_questions})",
-        f"DELETE FROM questions WHERE id IN ({open_questions})",
-        f"DELETE FROM hazards WHERE event IN ({notices})",
-        f"DELETE FROM notices WHERE id IN ({notices})",
-        "DELETE FROM metrics WHERE stage = :stage",
-        "DELETE FROM episodes WHERE stage = :stage",
-        "DELETE FROM seatings WHERE hash NOT IN (SELECT seating FROM episodes)",
-        "DELETE FROM rules WHERE hash NOT IN (SELECT rules FROM episodes)",
-    ):
-        connection.execute(statement, named)
-    take_back(connection, stage)
-    connection.execute("DELETE FROM stages WHERE id = :stage", named)
-    return int(gone)
-
-
-def costs_by_stage(run: "Run") -> list[Cost]:
-    """Return what each stage cost, in order; stages that cost nothing are left out."""
-    found = _spoken(run)
-    for stage, labels, statements in run.database.rows(_SIGNALLED):
-        known = found.get(stage, Cost(stage))
-        found[stage] = known._replace(labels=int(labels), statements=int(statements))
-    return [found[stage] for stage in sorted(found)]
+    def _utterance_costs(self) -> dict[str, StageCost]:
+        """Return the utterances and tokens of each stage, some episodes in memory at a time."""
+        totals: dict[str, list[int]] = {}
+        last = -1 << 63
+        while rows := self._database.rows(_SPOKEN, (last,)):
+            for _, stage, said in rows:
+                total = totals.setdefault(stage, [0, 0, 0, 0])
+                total[0] += 1
+                for line in read_lines(said):
+                    total[1] += 1
+                    total[2] += line.prompt or 0
+                    total[3] += line.token or 0
+            last = rows[-1][0]
+        return {
+            stage: StageCost(stage, episodes, utterances, prompt // 4, token // 4)
+            for stage, (episodes, utterances, prompt, token) in totals.items()
+        }
 
 
 def _json(value: Mapping[str, Any] | None) -> str:
@@ -252,22 +235,3 @@ def _stage(row: Row) -> Stage:
     *plain, inputs, outputs, rng, signals_to = row
     read = [from_json(text, dict[str, Any]) for text in (inputs, outputs, rng)]
     return Stage._make((*plain, *read, signals_to))
-
-
-def _spoken(run: "Run") -> dict[str, Cost]:
-    """Return what was said in each stage, some episodes in memory at a time."""
-    totals: dict[str, list[int]] = {}
-    last = -1 << 63
-    while rows := run.database.rows(_SPOKEN, (last,)):
-        for _, stage, said in rows:
-            total = totals.setdefault(stage, [0, 0, 0, 0])
-            total[0] += 1
-            for line in read_lines(said):
-                total[1] += 1
-                total[2] += line.prompt or 0
-                total[3] += line.token or 0
-        last = rows[-1][0]
-    return {
-        stage: Cost(stage, episodes, said, prompt // 4, token // 4)
-        for stage, (episodes, said, prompt, token) in totals.items()
-    }

@@ -1,4 +1,4 @@
-"""What a stage changed in tables that outlive it, so that it can be taken back.
+"""Taking back a stage: its own rows, and what it changed in tables that outlive it.
 
 Agents, hazards and questions belong to the run, not to one stage: a stage that is done
 again, or left out of a fork, must find them as they were. While a stage runs, every
@@ -57,7 +57,37 @@ def watch(database: Database) -> None:
         )
 
 
-def take_back(connection: sqlite3.Connection, stage: str) -> None:
+def remove_stage(connection: sqlite3.Connection, stage: str) -> int:
+    """Remove a stage with all it wrote but signals; call it within a transaction.
+
+    Returns:
+        How many episodes went.
+    """
+    episodes = "SELECT id FROM episodes WHERE stage = :stage"
+    notices = f"SELECT id FROM notices WHERE stage = :stage OR episode IN ({episodes})"
+    open_questions = (
+        f"SELECT id FROM questions WHERE episode IN ({episodes}) "
+        "AND id NOT IN (SELECT question FROM signals)"
+    )
+    named = {"stage": stage}
+    (gone,) = connection.execute(f"SELECT count(*) FROM ({episodes})", named).fetchone()
+    for statement in (
+        f"DELETE FROM leases WHERE question IN ({open_questions})",
+        f"DELETE FROM questions WHERE id IN ({open_questions})",
+        f"DELETE FROM hazards WHERE event IN ({notices})",
+        f"DELETE FROM notices WHERE id IN ({notices})",
+        "DELETE FROM metrics WHERE stage = :stage",
+        "DELETE FROM episodes WHERE stage = :stage",
+        "DELETE FROM seatings WHERE hash NOT IN (SELECT seating FROM episodes)",
+        "DELETE FROM rules WHERE hash NOT IN (SELECT rules FROM episodes)",
+    ):
+        connection.execute(statement, named)
+    _take_back(connection, stage)
+    connection.execute("DELETE FROM stages WHERE id = :stage", named)
+    return int(gone)
+
+
+def _take_back(connection: sqlite3.Connection, stage: str) -> None:
     """Undo what a stage changed, the last change first; call it within a transaction.
 
     Call it when the stage's episodes are gone. Agents of other episodes stay, and so do

@@ -7,7 +7,7 @@ import pytest
 
 from superalign_env.errors import RecordFull
 from superalign_env.store import Run
-from superalign_env.store.room import is_full, room_for
+from superalign_env.store.database import is_full, room_for
 
 
 def full(*args: object, **options: object) -> None:

@@ -24,7 +24,7 @@ from superalign_env.errors import RecordError
 from superalign_env.protocols import Learner
 from superalign_env.report.names import flat
 from superalign_env.store import TRAINING, Run
-from superalign_env.store.room import room_for
+from superalign_env.store.database import room_for
 from superalign_env.types import Role, Seat
 from superalign_training.evaluation.chain_summary import (
     ChainSummary,

@@ -11,7 +11,7 @@ import msgspec
 from superalign_env.canonical import to_json
 from superalign_env.errors import RecordDamaged
 from superalign_env.store import Run
-from superalign_env.store.room import room_for
+from superalign_env.store.database import room_for
 from superalign_env.types import Role
 from superalign_training.gap.sight import Sight
 from superalign_training.policy import AnyPolicy, Checkpoint

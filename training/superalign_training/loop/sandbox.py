@@ -14,7 +14,7 @@ from superalign_env.measures import share
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.seeding import generator, label, mix
 from superalign_env.store import declare
-from superalign_env.store.hazards import Hazard
+from superalign_env.store.events import Hazard
 from superalign_env.types import Episode, Metric, Role, Seat, Split, Task
 from superalign_training.judging import final_score, last_words
 from superalign_training.lineup import AgentReference

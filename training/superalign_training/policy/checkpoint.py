@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
+from superalign_env.store.database import room_for
 from superalign_env.store.files import HEAD, MOMENTS, STATE, file_hash
-from superalign_env.store.room import room_for
 
 
 class Checkpoint(msgspec.Struct, frozen=True):

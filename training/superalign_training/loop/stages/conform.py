@@ -14,7 +14,7 @@ from superalign_env.answers import final_answer
 from superalign_env.game import Game
 from superalign_env.measures import share
 from superalign_env.store import declare
-from superalign_env.store.hazards import Hazard
+from superalign_env.store.events import Hazard
 from superalign_env.types import EpisodeKey, Event, Metric, Task, View
 from superalign_training.algorithms.algorithm import experience_kinds
 from superalign_training.algorithms.making import Supervised, make_algorithm
