@@ -8,10 +8,8 @@ from pettingzoo import AECEnv
 from pettingzoo.utils.env_logger import EnvLogger
 from pettingzoo.utils.wrappers import OrderEnforcingWrapper
 
-from superalign_env.codec import read_action
-from superalign_env.episodes import Cases
-from superalign_env.game import Game, OnInvalid
-from superalign_env.observations import (
+from superalign_env.faces import (
+    CaseSequence,
     Observation,
     action_space,
     idle_info,
@@ -20,7 +18,9 @@ from superalign_env.observations import (
     transcript,
     unasked,
 )
+from superalign_env.game import Game, OnInvalid
 from superalign_env.protocols import Scenario
+from superalign_env.replies import read_action
 from superalign_env.rewards import seat_weights
 from superalign_env.spaces import UtteranceSpace
 from superalign_env.types import Reward, Seat
@@ -55,7 +55,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         self.scenario = scenario
         self.render_mode = render_mode
         self.possible_agents = list(scenario.seats)
-        self._cases = Cases(scenario, seed=seed, on_invalid=on_invalid)
+        self._cases = CaseSequence(scenario, seed=seed, on_invalid=on_invalid)
         self._strict = on_invalid == "raise"
         self.observation_spaces = {s: observation_space() for s in scenario.seats}
         self._action_spaces = {s: action_space(scenario) for s in scenario.seats}

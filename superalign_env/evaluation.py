@@ -9,6 +9,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from superalign_env.errors import InvalidOption
+from superalign_env.grades import applies
 from superalign_env.measures import (
     Estimate,
     brier,
@@ -22,9 +23,8 @@ from superalign_env.measures import (
 from superalign_env.protocols import EpisodeSink, Scenario
 from superalign_env.rewards import totals
 from superalign_env.rollout import Rollouts
-from superalign_env.rollout.seating import Sitter
+from superalign_env.seating import Sitter
 from superalign_env.store import declare, kind_of
-from superalign_env.truth_words import applies
 from superalign_env.types import Episode, Metric, Role, Seat, role_of
 
 LEAST = 10

@@ -10,12 +10,18 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from superalign_env.admission import admitted, is_plain, objection
 from superalign_env.errors import EpisodeOver, InvalidUtterance, ProtocolError
 from superalign_env.protocols import Scenario
-from superalign_env.recording import episode_id, payable, rules_of, stamped, with_hashes
+from superalign_env.recording import (
+    Stamp,
+    episode_id,
+    payable,
+    rules_of,
+    stamped,
+    with_hashes,
+)
+from superalign_env.replies import admitted, is_plain, objection
 from superalign_env.seeding import case_seed, rules_generator, seat_seed, turn_seed
-from superalign_env.stamp import Stamp
 from superalign_env.types import (
     AgentSpec,
     Ending,
@@ -342,6 +348,3 @@ class Game:
         self.events.append(Event("agent.failed", seat, self._turn, {"error": error}))
         self._end(Ending.failed(f"{seat}: {error}"))
         return Step(self.state, ending=self.ending)
-
-
-__all__ = ["Game", "OnInvalid", "episode_id"]

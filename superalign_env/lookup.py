@@ -9,8 +9,8 @@ from typing import Any
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, UnknownId
-from superalign_env.options import check_options
 from superalign_env.protocols import Agent, AsyncAgent, Scenario
+from superalign_env.registry import check_options
 
 
 def scenario_id(name: str) -> str:

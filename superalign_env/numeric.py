@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
 from superalign_env.asking import ask
-from superalign_env.callables import as_agent
-from superalign_env.episodes import Cases
 from superalign_env.errors import InvalidOption, ProtocolError, hint, nearest
+from superalign_env.faces import CaseSequence
 from superalign_env.features import LIMIT, Features, Vector, read_features
 from superalign_env.game import Game, OnInvalid
 from superalign_env.one_seat import MOST_SKIPPED, OneSeatEnv
 from superalign_env.protocols import Scenario
 from superalign_env.rewards import paid
+from superalign_env.seating import as_agent
 from superalign_env.types import Reply, Seat, View
 
 
@@ -184,7 +184,7 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
         if not self.possible_agents:
             raise InvalidOption("every seat is held by an agent; leave one out of others")
         self.agents: list[Seat] = []
-        self._cases = Cases(scenario, seed=seed, on_invalid=on_invalid)
+        self._cases = CaseSequence(scenario, seed=seed, on_invalid=on_invalid)
         shape = (self.features.size,)
         self.observation_spaces = {
             seat: spaces.Box(-LIMIT, LIMIT, shape, dtype=np.float32)

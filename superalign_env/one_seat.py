@@ -6,12 +6,9 @@ from typing import Any
 import gymnasium
 
 from superalign_env.asking import ask
-from superalign_env.callables import as_agent
-from superalign_env.codec import read_action
-from superalign_env.episodes import Cases
 from superalign_env.errors import InvalidOption, ProtocolError, hint, nearest
-from superalign_env.game import Game, OnInvalid
-from superalign_env.observations import (
+from superalign_env.faces import (
+    CaseSequence,
     Observation,
     action_space,
     idle_info,
@@ -20,12 +17,15 @@ from superalign_env.observations import (
     transcript,
     unasked,
 )
+from superalign_env.game import Game, OnInvalid
 from superalign_env.protocols import Scenario
+from superalign_env.replies import read_action
 from superalign_env.rewards import paid
+from superalign_env.seating import as_agent
 from superalign_env.types import Reply, Seat
 
 MOST_SKIPPED = 1000
-"""Cases in a row without a turn of the seat, after which something must be wrong."""
+"""CaseSequence in a row without a turn of the seat, after which something must be wrong."""
 
 
 class OneSeatEnv(gymnasium.Env[Observation, str]):
@@ -73,14 +73,14 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
         self.render_mode = render_mode
         self.observation_space = observation_space()
         self.action_space = action_space(scenario)
-        self._cases = Cases(scenario, seed=seed, on_invalid=on_invalid)
+        self._cases = CaseSequence(scenario, seed=seed, on_invalid=on_invalid)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Play until the seat is asked for the first time.
 
-        Cases in which the seat is never asked are skipped.
+        CaseSequence in which the seat is never asked are skipped.
 
         Raises:
             ProtocolError: it is asked in none of many cases.

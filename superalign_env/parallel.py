@@ -5,11 +5,9 @@ from typing import Any
 from gymnasium.spaces import Space
 from pettingzoo import ParallelEnv
 
-from superalign_env.codec import read_action
-from superalign_env.episodes import Cases
 from superalign_env.errors import ProtocolError
-from superalign_env.game import Game, OnInvalid
-from superalign_env.observations import (
+from superalign_env.faces import (
+    CaseSequence,
     Observation,
     action_space,
     idle_info,
@@ -18,7 +16,9 @@ from superalign_env.observations import (
     transcript,
     unasked,
 )
+from superalign_env.game import Game, OnInvalid
 from superalign_env.protocols import Scenario
+from superalign_env.replies import read_action
 from superalign_env.rewards import paid
 from superalign_env.spaces import UtteranceSpace
 from superalign_env.types import Seat
@@ -54,7 +54,7 @@ class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
         self.render_mode = render_mode
         self.possible_agents = list(scenario.seats)
         self.agents: list[Seat] = []
-        self._cases = Cases(scenario, seed=seed, on_invalid=on_invalid)
+        self._cases = CaseSequence(scenario, seed=seed, on_invalid=on_invalid)
         self.observation_spaces = {s: observation_space() for s in scenario.seats}
         self._action_spaces = {s: action_space(scenario) for s in scenario.seats}
         self.action_spaces: dict[Seat, Space[str]] = dict(self._action_spaces)

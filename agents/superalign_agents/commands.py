@@ -15,7 +15,7 @@ from superalign_agents.human import Human
 from superalign_agents.references import make_agent
 from superalign_env.capabilities import facts_of
 from superalign_env.cli.output import console, shown
-from superalign_env.cli.transcript import transcript
+from superalign_env.cli.record import transcript
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Agent, AsyncAgent, EpisodeSink, Scenario

@@ -21,11 +21,11 @@ from superalign_env.evaluation import (
     pay_of,
     titled,
 )
+from superalign_env.grades import applies
 from superalign_env.lookup import make_scenario, named_object, scenario_id
 from superalign_env.protocols import Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.rounding import decimal
-from superalign_env.truth_words import applies
 from superalign_env.types import Episode, Metric
 
 

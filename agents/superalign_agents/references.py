@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 from superalign_agents.ladders.families import known_presets, preset_of
 from superalign_agents.ladders.rungs import RungReference, find_rungs, rung_folder
 from superalign_env import registry
-from superalign_env.callables import as_agent
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.lookup import named_object
-from superalign_env.options import check_options
 from superalign_env.protocols import Agent, AsyncAgent
+from superalign_env.registry import check_options
+from superalign_env.seating import as_agent
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from superalign_agents.transformer import TransformerAgent

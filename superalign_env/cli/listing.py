@@ -9,9 +9,9 @@ import typer
 from superalign_env import registry
 from superalign_env.cli.output import AsJson, console, print_json, table
 from superalign_env.errors import InvalidOption, RecordError, UnknownId, hint, nearest
+from superalign_env.grades import faults
 from superalign_env.rewards import totals
 from superalign_env.rounding import number
-from superalign_env.truth_words import faults
 from superalign_env.types import SPLITS, Ending, Split
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from superalign_env.measures.calibration import (
 )
 from superalign_env.measures.capability import (
     GUARD,
-    Imitation,
+    ImitationRate,
     elicitation_gap,
     generation_gap,
     imitation,
@@ -30,7 +30,14 @@ from superalign_env.measures.capability import (
     recovered,
     saliency,
 )
-from superalign_env.measures.correlation import rank_correlation
+from superalign_env.measures.comparisons import (
+    Paired,
+    Ratio,
+    holm_adjusted,
+    paired_difference,
+    rank_correlation,
+    ratio,
+)
 from superalign_env.measures.diversity import (
     answer_entropy,
     distinct_n,
@@ -40,7 +47,6 @@ from superalign_env.measures.diversity import (
     vendi_score,
 )
 from superalign_env.measures.elo import Elo, Games, fit_elo, win_probability
-from superalign_env.measures.holm import holm_adjusted
 from superalign_env.measures.intervals import (
     Estimate,
     census,
@@ -51,8 +57,6 @@ from superalign_env.measures.intervals import (
     two_sided,
 )
 from superalign_env.measures.latent_truth import DawidSkene, dawid_skene, overlapping
-from superalign_env.measures.paired import Paired, paired_difference
-from superalign_env.measures.ratios import Ratio, ratio
 from superalign_env.measures.robust import interquartile_mean, stratified
 
 __all__ = [
@@ -63,7 +67,7 @@ __all__ = [
     "Elo",
     "Estimate",
     "Games",
-    "Imitation",
+    "ImitationRate",
     "Paired",
     "Ratio",
     "answer_entropy",

@@ -9,14 +9,14 @@ paired differences.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from superalign_env.measures.comparisons import Ratio, ratio
 from superalign_env.measures.intervals import Estimate, difference, share
-from superalign_env.measures.ratios import Ratio, ratio
 
 GUARD = 0.05
 """A ceiling that is not this much above the weak teacher leaves nothing to recover."""
 
 
-class Imitation(NamedTuple):
+class ImitationRate(NamedTuple):
     """How often a student repeats its teacher's errors, and whether that means anything."""
 
     rate: Estimate
@@ -85,7 +85,7 @@ def imitation(
     right: Sequence[bool],
     *,
     ceiling: Sequence[str],
-) -> Imitation | None:
+) -> ImitationRate | None:
     """Return how often a student says what its teacher wrongly said.
 
     Args:
@@ -106,7 +106,7 @@ def imitation(
         return None
     repeats = [float(student[item] == teacher[item]) for item in wrong]
     by_chance = [float(ceiling[item] == teacher[item]) for item in wrong]
-    return Imitation(
+    return ImitationRate(
         share(sum(repeats), len(wrong)),
         share(sum(by_chance), len(wrong)),
         difference(repeats, by_chance),

@@ -1,5 +1,6 @@
 """What happened: the gate's verdicts, alarms, other events, and hazards with their evidence."""
 
+from superalign_env.grades import said_by_truth
 from superalign_env.report import names
 from superalign_env.report.document import Document, episodes_of
 from superalign_env.report.html import (
@@ -18,7 +19,6 @@ from superalign_env.report.html import (
 )
 from superalign_env.report.names import Names, generation
 from superalign_env.store import Hazard, RecordedEvent, Stage
-from superalign_env.truth_words import said_by_truth
 from superalign_env.types import Episode
 
 _TOLD_ELSEWHERE = ("hazard.",)

@@ -168,7 +168,7 @@ class Player:
         }
 
 
-class Recorder:
+class PreparingPlayer:
     """Plays blocks for sinks alone: what they want of episodes is made on the spot.
 
     Args:
@@ -192,7 +192,7 @@ class Recorder:
         yield Ready(len(episodes), [prepare(episodes) for prepare in self._preparing])
 
     def packed(self) -> bytes:
-        """Return this recorder as bytes.
+        """Return this player as bytes.
 
         Raises:
             InvalidOption: see `Player.packed`.

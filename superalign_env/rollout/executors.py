@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 from superalign_env.errors import InvalidOption, WorkerLost, hint, nearest
 from superalign_env.rollout.blocks import Block, Plays
-from superalign_env.rollout.workers import Worker, end, hired, opened
+from superalign_env.rollout.workers import WorkerProcess, end, hired, opened
 
 _NAMES = ("local", "process")
 
@@ -61,7 +61,7 @@ class Processes:
         if workers < 1:
             raise InvalidOption(f"workers must be at least 1, not {workers}")
         self.workers = workers
-        self._idle: list[Worker] = []
+        self._idle: list[WorkerProcess] = []
 
     def play(
         self, player: Plays[_PlayedT], blocks: Iterable[Block]
@@ -76,7 +76,7 @@ class Processes:
         packed = player.packed()
         todo = iter(blocks)
         first = list(islice(todo, self.workers))
-        busy: dict[Any, Worker] = {}
+        busy: dict[Any, WorkerProcess] = {}
         returned = 0
         try:
             for _ in first:
@@ -121,13 +121,13 @@ class Processes:
     ) -> None:
         self.close()
 
-    def _rest(self, worker: Worker) -> None:
+    def _rest(self, worker: WorkerProcess) -> None:
         if len(self._idle) < self.workers:
             self._idle.append(worker)
         else:
             end([worker], at_once=False)
 
-    def _rested(self) -> Worker | None:
+    def _rested(self) -> WorkerProcess | None:
         with suppress(IndexError):  # another thread may be quicker
             while True:
                 worker = self._idle.pop()
@@ -137,7 +137,7 @@ class Processes:
 
 
 def _begin(
-    crew: list[Worker], packed: bytes, first: list[Block], todo: Iterator[Block]
+    crew: list[WorkerProcess], packed: bytes, first: list[Block], todo: Iterator[Block]
 ) -> None:
     """Give everybody a block, then a second one, so that nobody waits for the next."""
     for worker, block in zip(crew, first, strict=True):

@@ -40,7 +40,7 @@ if sys.platform == "linux" and "forkserver" in get_all_start_methods():
     _METHOD = "forkserver"
 
 
-class Worker:
+class WorkerProcess:
     """Another process, and which blocks it has.
 
     Args:
@@ -59,7 +59,7 @@ class Worker:
         self._send(b"player", packed)
 
     def give(self, block: Block) -> None:
-        """Hand a block over. It reads at any time, so this never waits for its play."""
+        """LiveGame a block over. It reads at any time, so this never waits for its play."""
         self.blocks.append(block)
         self._send(b"block", pickle.dumps(block, pickle.HIGHEST_PROTOCOL))
 
@@ -97,7 +97,7 @@ class Worker:
         return f"the process that played {self.blocks[0]} ended with code {code} ({why})"
 
 
-def hired() -> Worker:
+def hired() -> WorkerProcess:
     """Start a process; it makes itself ready while others are started."""
     context: Any = get_context(_METHOD)  # typed without Process where the method is a text
     if _METHOD == "forkserver":
@@ -109,10 +109,10 @@ def hired() -> Worker:
     with _uninterrupted():
         process.start()
     theirs.close()  # so that its end is closed when the process dies
-    return Worker(process, ours)
+    return WorkerProcess(process, ours)
 
 
-def end(workers: Collection[Worker], *, at_once: bool) -> None:
+def end(workers: Collection[WorkerProcess], *, at_once: bool) -> None:
     """End processes, whatever they do; or let those end that have nothing to do."""
     for worker in workers:
         worker.pipe.close()

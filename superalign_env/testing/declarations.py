@@ -19,8 +19,7 @@ from superalign_env.errors import ProtocolError, hint, nearest
 from superalign_env.game import Game
 from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario
-from superalign_env.testing.calling import calling, require, require_kind
-from superalign_env.testing.members import picked
+from superalign_env.testing.contracts import calling, picked, require, require_kind
 from superalign_env.types import Episode, EpisodeKey, Judged, Query, Reply, role_of
 
 FACTS = ("judged", "planted", "queries")

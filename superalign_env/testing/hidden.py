@@ -10,7 +10,7 @@ import msgspec
 from superalign_env.errors import ProtocolError
 from superalign_env.game import Game
 from superalign_env.protocols import HidesText
-from superalign_env.testing.calling import calling
+from superalign_env.testing.contracts import calling
 from superalign_env.types import Brief, Reply, Seat, Utterance
 
 _LETTERS = {"one": "qzxjkvwbfg", "other": "hmnpyrtdlc", "said": "QZXJKVWBFG"}

@@ -10,9 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from superalign_env.types.identity import AgentSpec, EpisodeKey, Role, Seat
+from superalign_env.types.identity import AgentSpec, EpisodeKey, Role, Seat, Task
 from superalign_env.types.judgement import Grade, Judged, Planted, Query
-from superalign_env.types.task import Task
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):

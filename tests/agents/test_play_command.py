@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from superalign_agents.commands import printed, read_pairs, references
+from superalign_env.envs import make_scenario
 from superalign_env.errors import UnknownId
 from superalign_env.game import Game
-from superalign_env.making import make_scenario
 from superalign_env.store import Run
 from superalign_env.types import EpisodeKey, Reply
 

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 from superalign_agents.scripted import Fixed
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption, UnknownId
-from superalign_env.making import make_scenario
 from superalign_env.types import Metric, View
 from superalign_training.league.cells import Fixture, cells
 from superalign_training.league.matrix import TRUE, WON, Pairing, matrix_of, missing

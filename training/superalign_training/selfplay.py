@@ -19,10 +19,10 @@ from transformers.utils.logging import disable_progress_bar
 
 from superalign_agents.devices import require_device
 from superalign_env.asking import Anyone
-from superalign_env.callables import as_agent
 from superalign_env.errors import RecordError
 from superalign_env.protocols import Learner
 from superalign_env.report.names import flat
+from superalign_env.seating import as_agent
 from superalign_env.store import TRAINING, Run
 from superalign_env.store.database import room_for
 from superalign_env.types import Role, Seat

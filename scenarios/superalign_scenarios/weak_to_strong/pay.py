@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from superalign_env.answers import Label, final_answer
+from superalign_env.final_answers import Label, final_answer
 from superalign_env.types import Grade, Reward, Role, Utterance, Verdict
 
 

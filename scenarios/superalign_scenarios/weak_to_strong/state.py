@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from superalign_env.answers import Label
+from superalign_env.final_answers import Label
 from superalign_env.types import Seat, Task, Turn
 from superalign_scenarios.weak_to_strong.noise import Luck
 

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from superalign_env.envs import make_scenario
 from superalign_env.game import Game
-from superalign_env.making import make_scenario
 from superalign_env.store import EpisodeWriter, Run, declare
 from superalign_env.types import AgentSpec, EpisodeKey, Event, Metric, Reply
 

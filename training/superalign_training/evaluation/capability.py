@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from superalign_env.measures import (
     Estimate,
     Games,
-    Imitation,
+    ImitationRate,
     Ratio,
     difference,
     distinct_share,
@@ -219,7 +219,7 @@ class _Desk:
             yield from self._imitated(repeated, side, tags)
 
     def _imitated(
-        self, repeated: Imitation, side: str, tags: dict[str, str]
+        self, repeated: ImitationRate, side: str, tags: dict[str, str]
     ) -> Iterator[Metric]:
         yield self._metric("capability.imitation", repeated.rate, side, tags)
         yield self._metric("capability.imitation_ceiling", repeated.ceiling, side, tags)

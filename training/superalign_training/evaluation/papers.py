@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from superalign_agents.transformer import TransformerAgent
-from superalign_env.answers import final_answer
 from superalign_env.errors import InvalidOption
+from superalign_env.final_answers import final_answer
 from superalign_env.protocols import Agent, Scenario, TaskSource
 from superalign_env.seeding import generator, label, mix
 from superalign_env.types import Brief, Seat, Split, Task, View, role_of

@@ -6,7 +6,7 @@ agree when they come to the same thing (``final_answer``): worked steps may diff
 
 from collections.abc import Mapping, Sequence
 
-from superalign_env.answers import final_answer
+from superalign_env.final_answers import final_answer
 from superalign_env.measures.aggregation import (
     Combined,
     majority,

@@ -7,7 +7,7 @@ people err, sources that say the same as each other seem to err together.
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from superalign_env.answers import final_answer
+from superalign_env.final_answers import final_answer
 from superalign_env.measures.agreement import capa, error_correlation
 from superalign_env.measures.intervals import Estimate
 from superalign_env.store import declare

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from superalign_env.answers import final_answer
+from superalign_env.final_answers import final_answer
 from superalign_training.sources.statements import Statement
 
 LEAST = 5

@@ -10,7 +10,7 @@ that competence is kept. The truth is not asked.
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
-from superalign_env.answers import final_answer
+from superalign_env.final_answers import final_answer
 from superalign_env.game import Game
 from superalign_env.measures import share
 from superalign_env.store import declare

@@ -7,8 +7,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import superalign_env
-from superalign_env.codec import MARKER, decode, encode, read_action
 from superalign_env.errors import InvalidUtterance
+from superalign_env.replies import MARKER, decode, encode, read_action
 from superalign_env.types import Reply, ToolCall, Usage
 
 any_text = st.text(st.characters())  # lone surrogates too

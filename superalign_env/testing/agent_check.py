@@ -8,12 +8,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from superalign_env.asking import Anyone, ask, name_of, waits
-from superalign_env.callables import as_agent
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import NotReproducible, ProtocolError
 from superalign_env.protocols import Learner, Stateful
+from superalign_env.seating import as_agent
 from superalign_env.spaces import flaw
-from superalign_env.testing.elsewhere import asked_elsewhere
+from superalign_env.testing.other_process import asked_elsewhere
 from superalign_env.types import AgentSpec, Message, Reply, Turn, View
 
 _LONGEST = 1 << 20

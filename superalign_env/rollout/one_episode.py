@@ -1,18 +1,67 @@
-"""Play a recorded episode again through the rules, and compare.
+"""One episode: played through the public interface, or once more from its record.
 
-Agents are not asked: their words come from the record, repairs included. Everything that
+A replay asks no agents: their words come from the record, repairs included. Everything that
 the rules make of them (whose turn it is, views, rewards, grades, events, facts, the ending)
 is computed afresh. Where a hash differs, the record or the rules were changed since.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from superalign_env.aec import OrderedEnv, RawAECEnv
+from superalign_env.asking import ask, failure
+from superalign_env.errors import InvalidUtterance
 from superalign_env.game import Game
-from superalign_env.protocols import Scenario
+from superalign_env.protocols import EpisodeSink, Scenario
 from superalign_env.recording import view_hash
+from superalign_env.replies import encode, objection
+from superalign_env.seating import Sitter, seated
 from superalign_env.types import Ending, Episode, Reply, Seat
+
+
+def play(
+    env: OrderedEnv | RawAECEnv,
+    agents: Mapping[Seat, Sitter],
+    sinks: Sequence[EpisodeSink] = (),
+) -> Episode:
+    """Play the environment's next case to its end and return the record.
+
+    An agent that fails ends the episode as failed; it raises nothing here.
+
+    Args:
+        env: what `superalign_env.env` makes.
+        agents: who sits in which seat: agents, functions from text to text, or references
+            such as ``search`` and ``micro/3``.
+        sinks: get the episode.
+
+    Raises:
+        InvalidOption: an empty seat, or an agent for a seat that does not exist.
+    """
+    players = seated(env.scenario, agents)
+    env.reset()
+    env.game.seats = {seat: player.spec for seat, player in players.items()}
+    for seat in env.agent_iter(max_iter=1 << 62):
+        _, _, terminated, truncated, info = env.last()
+        if terminated or truncated:
+            env.step(None)
+            continue
+        reply = ask(players[seat], [info["view"]])[0]
+        try:
+            env.step(encode(reply))
+        except InvalidUtterance:
+            env.step(
+                encode(
+                    failure(
+                        f"InvalidUtterance: {objection(reply.text, env.scenario.max_utterance)}"
+                    )
+                )
+            )
+    episode = env.game.episode()
+    for sink in sinks:
+        sink.write([episode])
+    return episode
+
 
 _STAMPED = ("rewards", "grades", "events", "judged", "queries")
 """Fields of an episode whose entries name a turn."""

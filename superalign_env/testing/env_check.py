@@ -10,13 +10,13 @@ import gymnasium
 from gymnasium.utils.env_checker import check_env as check_gymnasium_env
 from pettingzoo import AECEnv, ParallelEnv
 
+from superalign_env.envs import env as make_env
+from superalign_env.envs import parallel_env
 from superalign_env.errors import NotReproducible, ProtocolError
 from superalign_env.lookup import make_scenario
-from superalign_env.making import env as make_env
-from superalign_env.making import parallel_env
 from superalign_env.protocols import Scenario
 from superalign_env.seeding import mix
-from superalign_env.testing.scenarios import check_scenario
+from superalign_env.testing.scenario_check import check_scenario
 
 AnyEnv = AECEnv[Any, Any, Any] | ParallelEnv[Any, Any, Any] | gymnasium.Env[Any, Any]
 

@@ -132,7 +132,7 @@ def register_everywhere() -> None:
         if gym_id not in gymnasium.registry:
             gymnasium.register(
                 gym_id,
-                entry_point="superalign_env.making:one_seat_env",
+                entry_point="superalign_env.envs:one_seat_env",
                 kwargs={"scenario": versioned},
                 disable_env_checker=True,
             )

@@ -1,17 +1,82 @@
-"""Live games side by side: which views wait for which agent, and whom to ask next."""
+"""Live games side by side: in which order they begin, and which views wait for which agent."""
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 
-from superalign_env.admission import objection
 from superalign_env.asking import Anyone, ask, failure, start, waits
 from superalign_env.errors import InvalidUtterance
 from superalign_env.game import Game
-from superalign_env.types import Reply, Seat, View
+from superalign_env.replies import objection
+from superalign_env.types import EpisodeKey, Reply, Seat, View
+
+MakeGame = Callable[[EpisodeKey], Game]
 
 
-class Hand:
+class GameQueue:
+    """Hands out games: case by case, and member by member within a case.
+
+    Args:
+        make: makes the game of a key.
+        first: key of the first episode.
+        n_cases: how many cases.
+        group: members of each case.
+        fork_at: where the members of a case part; see `Rollouts`.
+        copies: whether members are copied at the fork instead of played from the start.
+    """
+
+    def __init__(
+        self,
+        make: MakeGame,
+        first: EpisodeKey,
+        n_cases: int,
+        *,
+        group: int,
+        fork_at: Seat | None,
+        copies: bool,
+    ) -> None:
+        self._first = first
+        self._group = group
+        self._fork_at = fork_at
+        self.branches = copies and fork_at is not None and group > 1
+        """Whether members branch off: then `moved` must be told of every move."""
+        self._games = self._from_start(make, n_cases)
+        self._forked: deque[Game] = deque()
+        self._whole: set[int] = set()
+        self.total = n_cases * group
+
+    def __iter__(self) -> Iterator[Game]:
+        return self
+
+    def __next__(self) -> Game:
+        return self._forked.popleft() if self._forked else next(self._games)
+
+    def moved(self, game: Game) -> None:
+        """Note that a game has moved: where it reached the fork its members branch off."""
+        case = game.key.case
+        if case in self._whole and (game.over or self._fork_at in game.group):
+            self._whole.remove(case)
+            self._forked.extend(
+                [game.fork(self._key(case, member)) for member in range(1, self._group)]
+            )
+
+    def _from_start(self, make: MakeGame, n_cases: int) -> Iterator[Game]:
+        members = 1 if self.branches else self._group
+        for case in range(self._first.case, self._first.case + n_cases):
+            if self.branches:
+                self._whole.add(case)
+            for member in range(members):
+                yield make(self._key(case, member))
+
+    def _key(self, case: int, member: int) -> EpisodeKey:
+        first = self._first
+        return EpisodeKey(
+            first.run, first.generation, first.round, case, member, first.take
+        )
+
+
+class LiveGame:
     """A game, the replies of its group so far, and how many of them are awaited."""
 
     __slots__ = ("awaited", "game", "replies")
@@ -30,7 +95,7 @@ class _Queue:
     def __init__(self, agent: Anyone) -> None:
         self.agent = agent
         self.views: list[View] = []
-        self.places: list[tuple[Hand, int]] = []
+        self.places: list[tuple[LiveGame, int]] = []
 
 
 _NOTHING = Reply("", error="no reply")
@@ -48,7 +113,7 @@ def _strict(game: Game, reply: Reply) -> Reply:
     return failure(f"InvalidUtterance: {wrong}") if wrong else reply
 
 
-class Table:
+class LiveGames:
     """Games that are played now.
 
     Args:
@@ -63,14 +128,14 @@ class Table:
         queues = {id(agent): _Queue(agent) for agent in batching.values()}
         self._queue_of = {seat: queues[id(agent)] for seat, agent in batching.items()}
         self._queues = list(queues.values())
-        self._fresh: list[Hand] = []
+        self._fresh: list[LiveGame] = []
         self._pending: set[Future[Reply]] = set()
-        self._landed: SimpleQueue[tuple[Hand, int, Future[Reply]]] = SimpleQueue()
+        self._landed: SimpleQueue[tuple[LiveGame, int, Future[Reply]]] = SimpleQueue()
         self.live = 0
 
     def add(self, game: Game) -> None:
         """Seat a game that is not over."""
-        self._fresh.append(Hand(game))
+        self._fresh.append(LiveGame(game))
         self.live += 1
 
     def tick(self) -> list[Game]:
@@ -81,23 +146,23 @@ class Table:
         full. Replies of waiting agents are taken as they land; only where nothing else is
         to be done are they waited for.
         """
-        for hand in self._fresh:
-            self._deal(hand)
+        for live in self._fresh:
+            self._deal(live)
         self._fresh = []
         complete = self._collect(block=False)
         if not complete:
             queue = self._fullest()
             complete = self._ask(queue) if queue else self._collect(block=True)
         moved = []
-        for hand in complete:
-            game = hand.game
+        for live in complete:
+            game = live.game
             try:
-                game.step(hand.replies)
+                game.step(live.replies)
             except InvalidUtterance:  # where texts are not repaired, that is a failure
-                game.step([_strict(game, reply) for reply in hand.replies])
+                game.step([_strict(game, reply) for reply in live.replies])
             moved.append(game)
             if game.ending is None:
-                self._fresh.append(hand)
+                self._fresh.append(live)
             else:
                 self.live -= 1
         return moved
@@ -108,18 +173,18 @@ class Table:
             future.cancel()
         self._pending.clear()
 
-    def _deal(self, hand: Hand) -> None:
+    def _deal(self, live: LiveGame) -> None:
         """Queue the views of a game's group, or start those whose agents wait."""
-        shown = hand.game.views()
-        hand.replies = [_NOTHING] * len(shown)
-        hand.awaited = len(shown)
+        shown = live.game.views()
+        live.replies = [_NOTHING] * len(shown)
+        live.awaited = len(shown)
         for place, view in enumerate(shown):
             queue = self._queue_of.get(view.seat)
             if queue is None:
-                self._start(hand, place, view)
+                self._start(live, place, view)
             else:
                 queue.views.append(view)
-                queue.places.append((hand, place))
+                queue.places.append((live, place))
 
     def _fullest(self) -> _Queue | None:
         """Return the queue of the agent to ask next, None where none has a view.
@@ -131,38 +196,38 @@ class Table:
         enough = max(1.0, _NEARLY * most)
         return next((q for q in self._queues if len(q.views) >= enough), None)
 
-    def _ask(self, queue: _Queue) -> list[Hand]:
-        """Ask an agent for all that waits for it; return hands that are now complete."""
+    def _ask(self, queue: _Queue) -> list[LiveGame]:
+        """Ask an agent for all that waits for it; return games whose replies are complete."""
         views, places = queue.views, queue.places
         queue.views, queue.places = [], []
         complete = []
         answers = ask(queue.agent, views, timeout=self._timeout)
-        for (hand, place), reply in zip(places, answers, strict=True):
-            hand.replies[place] = reply
-            hand.awaited -= 1
-            if not hand.awaited:
-                complete.append(hand)
+        for (live, place), reply in zip(places, answers, strict=True):
+            live.replies[place] = reply
+            live.awaited -= 1
+            if not live.awaited:
+                complete.append(live)
         return complete
 
-    def _start(self, hand: Hand, place: int, view: View) -> None:
+    def _start(self, live: LiveGame, place: int, view: View) -> None:
         future = start(self._waiting[view.seat], view, timeout=self._timeout)
         self._pending.add(future)
-        future.add_done_callback(lambda done: self._landed.put((hand, place, done)))
+        future.add_done_callback(lambda done: self._landed.put((live, place, done)))
 
-    def _collect(self, *, block: bool) -> list[Hand]:
-        """Take the replies that landed; wait for one that completes a hand if need be."""
-        complete: list[Hand] = []
+    def _collect(self, *, block: bool) -> list[LiveGame]:
+        """Take the replies that landed; wait for one that completes a game if need be."""
+        complete: list[LiveGame] = []
         while self._pending:
             try:
-                hand, place, future = self._landed.get(timeout=_PATIENCE if block else 0.0)
+                live, place, future = self._landed.get(timeout=_PATIENCE if block else 0.0)
             except Empty:
                 if block:
                     continue
                 break
             self._pending.discard(future)
-            hand.replies[place] = future.result()
-            hand.awaited -= 1
-            if not hand.awaited:
-                complete.append(hand)
+            live.replies[place] = future.result()
+            live.awaited -= 1
+            if not live.awaited:
+                complete.append(live)
                 block = False
         return complete

@@ -1,30 +1,30 @@
 """Does a scenario keep its contract?"""
 
 import copy
-import io
 import math
-import pickle
-import random
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
-import numpy as np
-
-from superalign_env.admission import admitted
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import NotReproducible, ProtocolError
 from superalign_env.game import Game
 from superalign_env.lookup import make_scenario
 from superalign_env.protocols import HidesText, Scenario, TaskSource
+from superalign_env.replies import admitted
 from superalign_env.seeding import case_seed, rules_generator
-from superalign_env.testing.blindness import check_blind
-from superalign_env.testing.calling import calling, require, require_kind
+from superalign_env.testing.contracts import (
+    FORGED,
+    calling,
+    picked,
+    require,
+    require_kind,
+    require_members,
+    state_bytes,
+)
 from superalign_env.testing.declarations import ScenarioCheck, check_card, check_declared
 from superalign_env.testing.hidden import check_hidden
-from superalign_env.testing.members import FORGED, picked, require_members
-from superalign_env.testing.truths import flipped_twin
+from superalign_env.testing.truth_leaks import check_blind, flipped_twin
 from superalign_env.types import (
     Brief,
     Ending,
@@ -118,7 +118,7 @@ def _check_case(
     """Play a case twice, and once over another truth; return how many texts were hidden."""
     with calling(f"at the start of case {key.case}"):
         game, again = Game(scenario, key), Game(scenario, key)
-    if _bytes(game.state) != _bytes(again.state) or game.task != again.task:
+    if state_bytes(game.state) != state_bytes(again.state) or game.task != again.task:
         raise NotReproducible(
             f"reset of case {key.case} gave two different states; draw everything from the "
             "generator that reset gets, and iterate over no set"
@@ -244,13 +244,15 @@ def _check_purity(game: Game, said: tuple[Utterance, ...]) -> None:
     """Check that looking and applying change nothing, and give the same twice."""
     scenario, state, group = game.scenario, game.state, game.group
     place = f"in case {game.key.case}"
-    before = _bytes(state)
+    before = state_bytes(state)
     with calling(place):
         briefs = [scenario.view(state, seat) for seat in group]
         same = briefs == [scenario.view(state, seat) for seat in group]
     for brief in briefs:
         require_kind("view", brief, Brief)
-    require(_bytes(state) == before, "view changed the state; states are never changed")
+    require(
+        state_bytes(state) == before, "view changed the state; states are never changed"
+    )
     require(
         same,
         "the same state was shown in two ways; views must come from the state alone",
@@ -259,9 +261,11 @@ def _check_purity(game: Game, said: tuple[Utterance, ...]) -> None:
     twin = copy.deepcopy(state)
     with calling(place, said):
         one, two = scenario.apply(state, said), scenario.apply(twin, said)
-    require(_bytes(state) == before, "apply changed the state in place; return a new one")
+    require(
+        state_bytes(state) == before, "apply changed the state in place; return a new one"
+    )
     _check_step(scenario, one)
-    same = _bytes(one.state) == _bytes(two.state) and one.rewards == two.rewards
+    same = state_bytes(one.state) == state_bytes(two.state) and one.rewards == two.rewards
     require(
         same and _outcome(one) == _outcome(two),
         "the same words in the same state gave two different steps; apply draws nothing",
@@ -321,27 +325,3 @@ def _check_value(what: str, one: Reward | Grade) -> None:
         f"the value of a {what} is a {kind}; write float(…): {one}",
     )
     require(math.isfinite(one.value), f"a {what} that is not finite: {one}")
-
-
-class _PlainPickler(pickle.Pickler):
-    """Refuses what no state may hold."""
-
-    def persistent_id(self, obj: Any) -> None:
-        if isinstance(obj, (np.random.Generator, np.random.BitGenerator, random.Random)):
-            raise ProtocolError(
-                "the state holds a random generator; draw all randomness in reset and keep "
-                "the numbers"
-            )
-
-
-def _bytes(state: Any) -> bytes:
-    """Return the content of a state: equal states, equal bytes."""
-    # What has no JSON form may still be plain; pickle tells shared from equal parts.
-    with suppress(ValueError, TypeError):
-        return to_json(state)
-    pickled = io.BytesIO()
-    try:
-        _PlainPickler(pickled, protocol=5).dump(state)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise ProtocolError(f"a state must hold plain values only: {error}") from error
-    return pickled.getvalue()

@@ -1,13 +1,14 @@
-"""Anything callable as an agent: ``as_agent(lambda text: "refuse")``."""
+"""Who sits in a seat: anything callable as an agent, ``as_agent(lambda text: "refuse")``."""
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, overload
 
-from superalign_env.errors import InvalidOption, ProtocolError
+from superalign_env.asking import Anyone
+from superalign_env.errors import InvalidOption, ProtocolError, hint, nearest
 from superalign_env.lookup import referenced_agent
-from superalign_env.protocols import Agent, AsyncAgent, one_for_each
-from superalign_env.types import AgentSpec, Reply, View
+from superalign_env.protocols import Agent, AsyncAgent, Scenario, one_for_each
+from superalign_env.types import AgentSpec, Reply, Seat, View
 
 Answer = Reply | str
 """What a callable may return: a reply, or only its text."""
@@ -193,3 +194,31 @@ def _as_reply(answer: object, name: str) -> Reply:
     raise ProtocolError(
         f"{name} returned a {type(answer).__name__}; return a str or a Reply"
     )
+
+
+Sitter = Anyone | Callable[..., Any] | str | Mapping[str, Any]
+"""An agent, or what `as_agent` makes one of: a function, or a reference."""
+
+
+def seated(scenario: Scenario[Any], agents: Mapping[Seat, Sitter]) -> dict[Seat, Anyone]:
+    """Return an agent for every seat, in the scenario's order.
+
+    One object in several seats stays one agent, so that it is asked once for all.
+
+    Raises:
+        InvalidOption: an empty seat, or an agent for a seat that does not exist.
+    """
+    seats = scenario.seats
+    unknown = [seat for seat in agents if seat not in seats]
+    if unknown:
+        raise InvalidOption(
+            f"{scenario.id} has no seat {unknown[0]!r}; "
+            f"{hint(nearest(unknown[0], seats), seats, listed='its seats')}"
+        )
+    empty = [seat for seat in seats if seat not in agents]
+    if empty:
+        raise InvalidOption(
+            f"nobody sits in {', '.join(empty)}; pass agents={{{empty[0]!r}: agent, …}}"
+        )
+    made = {id(agents[seat]): as_agent(agents[seat]) for seat in seats}
+    return {seat: made[id(agents[seat])] for seat in seats}

@@ -1,8 +1,9 @@
-"""Grades in words: nobody reads a fault as its opposite."""
+"""Grades in words for people, and final answers that agree."""
 
 import pytest
 
-from superalign_env.truth_words import faults, said_by_truth
+from superalign_env.final_answers import final_answer
+from superalign_env.grades import faults, said_by_truth
 from superalign_env.types import Grade
 
 
@@ -41,3 +42,11 @@ def test_a_grade_reads_as_what_it_found(found, words):
 def test_faults_are_the_axes_below_good():
     assert faults(grades("harmful", safety=0.0, right=0.5)) == ("safety", "conformity.harm")
     assert faults(grades("benign")) == ()
+
+
+def test_worked_steps_do_not_matter_for_agreement():
+    assert final_answer("3 + 4 = 7 ; 7 * 2 = 4 ans 4") == final_answer("ans 4") == "4"
+    assert final_answer("rev b a ans b  a c d") == "b a c d"
+    assert final_answer("The plans are fine") == "the plans are fine"
+    assert final_answer("") == final_answer(" \n ") == ""
+    assert final_answer("It is B, since A is odd.\n\n(B).\n") == final_answer("B") == "b"

@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 
 from superalign_env.asking import Anyone, ask
-from superalign_env.callables import as_agent
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import ProtocolError
+from superalign_env.seating import as_agent
 from superalign_env.types import AgentSpec, Reply, View
 
 
-class Errand(msgspec.Struct, frozen=True):
+class RemoteCall(msgspec.Struct, frozen=True):
     """What another process is sent to do."""
 
     spec: AgentSpec
@@ -49,7 +49,7 @@ def asked_elsewhere(
             something else.
     """
     try:
-        done = _sent(Errand(spec, made_by, state, tuple(views)), timeout)
+        done = _sent(RemoteCall(spec, made_by, state, tuple(views)), timeout)
     except subprocess.TimeoutExpired as error:
         raise ProtocolError(
             f"{spec.id} gave no reply from another process within {timeout} s, the start of "
@@ -70,12 +70,12 @@ def asked_elsewhere(
         ) from error
 
 
-def _sent(errand: Errand, timeout: float | None) -> "subprocess.CompletedProcess[bytes]":
-    """Run an errand in a process where texts have other hashes."""
+def _sent(call: RemoteCall, timeout: float | None) -> "subprocess.CompletedProcess[bytes]":
+    """Run an call in a process where texts have other hashes."""
     here = os.environ.get("PYTHONHASHSEED", "random")
     return subprocess.run(
         [sys.executable, "-m", __name__],
-        input=to_json(errand),
+        input=to_json(call),
         capture_output=True,
         check=False,
         timeout=timeout,
@@ -89,20 +89,20 @@ def _sent(errand: Errand, timeout: float | None) -> "subprocess.CompletedProcess
 
 def main() -> None:
     """Make the agent, ask it, write its replies to standard output."""
-    errand = from_json(sys.stdin.buffer.read(), Errand)
+    call = from_json(sys.stdin.buffer.read(), RemoteCall)
     # What an agent prints must not get into the answer.
     with contextlib.redirect_stdout(sys.stderr):
-        agent = _made(errand)
-        if errand.state is not None:
-            agent.load_state_dict(errand.state)  # type: ignore[union-attr]  # it had one
-        replies = ask(agent, errand.views)
+        agent = _made(call)
+        if call.state is not None:
+            agent.load_state_dict(call.state)  # type: ignore[union-attr]  # it had one
+        replies = ask(agent, call.views)
     sys.stdout.buffer.write(to_json(replies))
 
 
-def _made(errand: Errand) -> Anyone:
-    if not errand.made_by:
-        return as_agent({**errand.spec.options, "id": errand.spec.id})
-    module, _, name = errand.made_by.partition(":")
+def _made(call: RemoteCall) -> Anyone:
+    if not call.made_by:
+        return as_agent({**call.spec.options, "id": call.spec.id})
+    module, _, name = call.made_by.partition(":")
     made: Anyone = as_agent(getattr(importlib.import_module(module), name)())
     return made
 

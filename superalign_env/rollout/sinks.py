@@ -1,7 +1,8 @@
-"""Finished episodes on their way to the sinks, in batches."""
+"""Where finished episodes go: sinks, in batches, and progress for people and programs."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -76,3 +77,28 @@ def _failures(calls: Sequence[Callable[[], None]]) -> list[Exception]:
 def _complain(errors: Sequence[Exception]) -> None:
     if errors:
         raise errors[0]
+
+
+OnProgress = Callable[[int, int], object]
+"""Called with (episodes done, episodes in all)."""
+
+
+@contextmanager
+def reporting(progress: bool | OnProgress | None, total: int) -> Iterator[OnProgress]:
+    """Yield what is to be called with (done, total) after every episode.
+
+    Args:
+        progress: a function; or True for a bar in the terminal; or nothing.
+        total: episodes in all.
+    """
+    if callable(progress):
+        yield progress
+    elif progress:
+        # Rich takes a tenth of a second to import: paid by those who want a bar.
+        from rich.progress import Progress  # noqa: PLC0415
+
+        with Progress() as bar:
+            task = bar.add_task("episodes", total=total)
+            yield lambda done, _total: bar.update(task, completed=done)
+    else:
+        yield lambda _done, _total: None
