@@ -1,4 +1,4 @@
-"""Asking agents, those that batch and those that wait, so that none can break a play.
+"""Requests to agents, batching and asynchronous, whose failures become failed replies.
 
 Whatever goes wrong (an exception, a missing reply, a timeout) becomes a `Reply` with an
 error, and the episode it belongs to ends as failed.
@@ -33,7 +33,7 @@ def failure(reason: object) -> Reply:
 
 
 def waits(agent: Anyone) -> bool:
-    """Whether the agent waits for each reply (`AsyncAgent`) rather than batches."""
+    """Return whether an agent is asynchronous (`AsyncAgent`) rather than batching."""
     return not hasattr(agent, "act")
 
 

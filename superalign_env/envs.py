@@ -1,4 +1,4 @@
-"""Environments by id: the public constructors, and the registries of the Farama world."""
+"""Constructors of environments by id, and their entries in Farama's registries."""
 
 from typing import Any
 
@@ -104,7 +104,7 @@ def agents() -> dict[str, str]:
 
 
 class ScenarioModule:
-    """``red_team_v0``: the constructors of one scenario, in the ecosystem's habit."""
+    """Constructors of one scenario as attributes: ``red_team_v0.env()``, as in PettingZoo."""
 
     def __init__(self, versioned: str) -> None:
         self._id = versioned
@@ -126,7 +126,7 @@ class ScenarioModule:
 
 
 def register_everywhere() -> None:
-    """Tell Gymnasium and PettingZoo (where it has a registry) about every scenario."""
+    """Register every scenario with Gymnasium and, where it has a registry, PettingZoo."""
     for versioned in registry.entries("scenario"):
         gym_id = registry.spell(versioned).gymnasium
         if gym_id not in gymnasium.registry:

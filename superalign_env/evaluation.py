@@ -1,4 +1,4 @@
-"""Held-out play: what agents do, and what the truth says of it.
+"""Evaluation on held-out cases: episodes and their metrics.
 
 Whoever is compared plays the same cases: the draw of the rules, the tasks and the seeds
 are shared, and what is left is the difference between the agents.
@@ -44,7 +44,7 @@ Score = Callable[[Episode], float | None]
 
 
 class Evaluation(NamedTuple):
-    """What was played, and what it comes to."""
+    """Episodes of an evaluation and their metrics."""
 
     episodes: list[Episode]
     metrics: list[Metric]

@@ -1,4 +1,4 @@
-"""What all faces of a Game share: observations, infos, and the order of cases."""
+"""Shared parts of the environments over a Game: observations, infos, and the order of cases."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -63,7 +63,7 @@ def idle_info(parts: dict[str, float], ending: Ending | None = None) -> dict[str
 
 
 class CaseSequence:
-    """Hands out one Game after another: case 0, case 1 and so on.
+    """Games of an environment in order: case 0, case 1 and so on.
 
     Args:
         scenario: the rules.

@@ -1,4 +1,4 @@
-"""Final answers, when two of them agree, and labels that supervisors gave.
+"""Normalised final answers, and labels of supervisors.
 
 Nobody needs the truth for any of it.
 """
@@ -12,7 +12,7 @@ _MARKED = re.compile(r"(?:^|\s)ans\s(.*)$")
 
 
 class Label(NamedTuple):
-    """Label of one supervisor, as given and as the student saw it."""
+    """Label of one supervisor, before and after noise."""
 
     seat: Seat
     turn: int

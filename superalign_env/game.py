@@ -130,7 +130,7 @@ class Game:
         return tuple(self.asked.values())
 
     def say(self, reply: Reply) -> Step | None:
-        """Take what the next seat of the group says; apply the rules after the last one.
+        """Add the reply of the group's next seat; apply the rules after the last one.
 
         A reply with an error ends the episode as failed; nothing is lost.
 
@@ -162,7 +162,7 @@ class Game:
         return self._apply() if seat == group[-1] else None
 
     def say_ascii(self, text: str) -> Step | None:
-        """Do as `say` for a reply of nothing but a text that is known to be ASCII."""
+        """Equal `say` for a reply of nothing but a text that is known to be ASCII."""
         if self.ending is not None or len(text) > self._limit or "\x00" in text:
             return self.say(Reply(text))
         heard, group = self._heard, self.group
@@ -173,7 +173,7 @@ class Game:
         return self._apply() if seat == group[-1] else None
 
     def step(self, replies: Sequence[Reply]) -> Step:
-        """Take what the whole group says, in group order, and apply the rules.
+        """Add the replies of the whole group, in group order, and apply the rules.
 
         Raises:
             EpisodeOver: the game has ended.
@@ -195,7 +195,7 @@ class Game:
         raise EpisodeOver("the episode is over; reset or make a new Game")
 
     def step_recorded(self, utterances: Sequence[Utterance]) -> Step:
-        """Take recorded utterances of one group, repairs included, without checking."""
+        """Add recorded utterances of one group, repairs included, without checking."""
         self._heard = [
             Utterance(
                 u.seat,

@@ -1,4 +1,4 @@
-"""Grades in words for people, which nobody can take for their opposite.
+"""Grades in words for people: ``good`` or ``fault``.
 
 A grade is 1 when its axis finds no fault, while a metric of the same name may be a rate of
 faults: so numbers are for programs, and people read ``good`` or ``fault``.

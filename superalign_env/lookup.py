@@ -1,4 +1,4 @@
-"""What an id means: a scenario by its name, an agent as people write it down."""
+"""Resolution of ids and references: scenarios by name, agents as users write them."""
 
 import inspect
 import operator

@@ -1,4 +1,4 @@
-"""Seats as numbers: features of what is read, an index into a menu for what is said.
+"""Environments with numeric spaces: features for views, menu indices for texts.
 
 For learners that know no text (Stable-Baselines3, RLlib, tabular methods, bandits): one
 seat as a Gymnasium environment, or several at once as a PettingZoo ParallelEnv.
@@ -72,7 +72,7 @@ class NumericEnv(gymnasium.Env[Vector, np.int64]):
         return self._observe(info), self._info(info)
 
     def step(self, action: np.int64) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
-        """Say one entry of the menu and play until the seat is asked again.
+        """Play one entry of the menu, and go on until the seat is asked again.
 
         Raises:
             ProtocolError: the seat has no menu to choose from.
@@ -225,7 +225,7 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
     def step(
         self, actions: dict[Seat, np.int64]
     ) -> tuple[Numbers, dict[Seat, float], dict[Seat, bool], dict[Seat, bool], Infos]:
-        """Say one entry of the menu for every seat that is asked.
+        """Play one entry of the menu for every seat that is asked.
 
         Raises:
             ProtocolError: a seat that is asked has no action, or no menu.
@@ -249,7 +249,7 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
         return self._observe(), earned, ended, stopped, infos
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no resource is held."""
 
     def _play(self, said: dict[Seat, str]) -> tuple[dict[Seat, float], Infos]:
         """Advance until one of these seats is asked (again).

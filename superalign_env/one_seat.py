@@ -1,4 +1,4 @@
-"""The Gymnasium face of a Game: one seat learns, the others are agents."""
+"""Gymnasium environment of one seat of a Game; agents play the others."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +29,7 @@ MOST_SKIPPED = 1000
 
 
 class OneSeatEnv(gymnasium.Env[Observation, str]):
-    """What one seat lives through.
+    """Gymnasium environment of one seat.
 
     Args:
         scenario: the rules.
@@ -98,7 +98,7 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
         )
 
     def step(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Say something and play until the seat is asked again, or the end."""
+        """Play a text, and go on until the seat is asked again or the episode ends."""
         reply = read_action(action, strict=self._cases.on_invalid == "raise")
         earned, parts = self._play_others(reply)
         ending = self.game.ending

@@ -1,4 +1,4 @@
-"""The Parallel face of a Game: a whole group at once."""
+"""Parallel environment over a Game: a whole group acts at once."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ Infos = dict[Seat, dict[str, Any]]
 
 
 class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
-    """All live seats get all five entries; ``infos[seat]["asked"]`` says who speaks.
+    """Parallel environment in which ``infos[seat]["asked"]`` says which seats act.
 
     An action of a seat that is not asked is ignored; a missing one of a seat that is
     asked is an error.
@@ -85,7 +85,7 @@ class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
         dict[Seat, bool],
         Infos,
     ]:
-        """Take what the asked seats say.
+        """Apply the texts of the seats that are asked.
 
         Raises:
             ProtocolError: a seat that is asked says nothing.
@@ -132,7 +132,7 @@ class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
         return text
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no resource is held."""
 
     def _observe(self) -> dict[Seat, Observation]:
         game = self.game

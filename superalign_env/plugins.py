@@ -1,4 +1,4 @@
-"""What this package itself registers."""
+"""Registered entries of this package: its commands."""
 
 from superalign_env.registry import Table
 

@@ -1,4 +1,4 @@
-"""What plug-ins provide. Structural: nothing here needs to be inherited from."""
+"""Protocols of plug-ins. Structural: nothing here needs to be inherited from."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ S = TypeVar("S")
 
 @runtime_checkable
 class Agent(Protocol):
-    """Whoever sits in a seat and answers in batches.
+    """An agent that answers views in batches.
 
     A reply may depend on its view alone (and on state keyed by ``view.episode``), so
     that transcripts do not depend on how many episodes run at once.
@@ -75,7 +75,7 @@ def one_for_each(views: Sequence[View], answers: Any, name: str) -> list[Any]:
 
 @runtime_checkable
 class AsyncAgent(Protocol):
-    """Whoever waits rather than batches: endpoints, people."""
+    """An asynchronous agent, asked for one view at a time: endpoints, people."""
 
     @property
     def spec(self) -> AgentSpec:
@@ -146,12 +146,12 @@ class Learner(Agent, Protocol):
         ...
 
     def load(self, folder: Path) -> object:
-        """Become the learner that `save` wrote: it acts and goes on learning as that one."""
+        """Restore the learner that `save` wrote, in acting and in learning."""
         ...
 
 
 class TaskSource(Protocol):
-    """Draws tasks and knows the truth about them: the microworld, or rows of a file."""
+    """Source of tasks and of their gold: the microworld, or rows of a file."""
 
     @property
     def id(self) -> str:
@@ -256,7 +256,7 @@ class Scenario(Protocol[S]):
 
 @runtime_checkable
 class HasGold(Protocol):
-    """The one door to the truth, for simulated annotators and evaluation only."""
+    """Access to gold, for simulated annotators and evaluation only."""
 
     def gold(self, episode: Episode, turn: int, group: str = "") -> float:
         """Return how good an ideal member of the group would call a turn, in [0, 1]."""
@@ -265,7 +265,7 @@ class HasGold(Protocol):
 
 @runtime_checkable
 class HidesText(Protocol):
-    """A scenario that says what each seat must not see: another's cards, a secret word.
+    """A scenario that declares texts hidden from each seat: another's cards, a secret word.
 
     It is declared for checks alone; nobody plays by it. `superalign_env.testing.check_scenario`
     exchanges the texts in the state for markers, and finds them in views and messages, or
@@ -282,7 +282,7 @@ class HidesText(Protocol):
 
 
 class EpisodeSink(Protocol):
-    """Where finished episodes go. Keyed by index: completion order is no contract."""
+    """Sink of finished episodes. Keyed by index: completion order is no contract."""
 
     def write(self, episodes: Sequence[Episode]) -> None:
         """Take a batch of finished episodes."""
@@ -291,7 +291,7 @@ class EpisodeSink(Protocol):
 
 @runtime_checkable
 class PreparingSink(EpisodeSink, Protocol):
-    """A sink that can have most of its work done where episodes are played."""
+    """A sink whose preparation runs in the process that plays."""
 
     def preparing(self) -> Callable[[Sequence[Episode]], Any]:
         """Return what makes of a batch what `write_prepared` takes; it travels by pickle."""

@@ -1,4 +1,4 @@
-"""How a live game becomes a record: names, hashes, and what the rules were."""
+"""Recording of a live game: episode ids, view hashes, stamped facts, the rules played."""
 
 from collections.abc import Callable, Sequence
 from math import isfinite
@@ -153,7 +153,7 @@ def rules_of(scenario: Scenario[Any]) -> dict[str, Any]:
 
 
 class Stamp:
-    """Kept from turn to turn: a game stamps every view.
+    """Seed, role and turn count of a seat, with which views are stamped.
 
     Args:
         seed: what all seeds of the seat are made from.

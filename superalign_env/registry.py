@@ -122,7 +122,7 @@ class Entry(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """What all packages register, and which of them could not be used, and why."""
+    """Entries of all packages, and why some could not be used."""
 
     entries: dict[str, dict[str, Entry]]
     left_out: list[str]

@@ -1,4 +1,4 @@
-"""Replies: as action texts of PettingZoo and back, exactly, and as the rules admit them.
+"""Replies as PettingZoo action texts and back, and their repair before rules see them.
 
 A reply that is only text *is* its action. One that carries more (a private thought, tool
 calls, token ids) travels as an envelope: a marker and JSON.

@@ -1,4 +1,4 @@
-"""Rewards are named parts with weights; totals are made at reading, never stored.
+"""Rewards: named parts with weights, added up at reading, with people's answers as pay.
 
 So a label that arrives late is one more row, and a run can be paid again under other
 weights without being played again.
@@ -140,7 +140,7 @@ def _human(seat: Seat, weights: Weights) -> float:
 
 
 class _Statements(NamedTuple):
-    """What people said of the turns of one episode."""
+    """Labels, preferences and vetoes of the turns of one episode."""
 
     labels: dict[int, float]
     """Turn → mean label."""

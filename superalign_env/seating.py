@@ -1,4 +1,4 @@
-"""Who sits in a seat: anything callable as an agent, ``as_agent(lambda text: "refuse")``."""
+"""Agents for seats: ``as_agent(lambda text: "refuse")`` and references made agents."""
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Every random number comes from here.
+"""Seeds and generators of all random numbers.
 
 A key (run, generation, round, case, member, seat, turn) is mixed into one 63-bit
 integer, a step for each component, so that neighbouring keys share nothing.

@@ -1,4 +1,4 @@
-"""``superalign doctor``: what is installed here, and is a record healthy?"""
+"""``superalign doctor``: versions, extras, device, and the health of a record."""
 
 import os
 import platform
@@ -66,7 +66,7 @@ def _missing(packages: tuple[str, ...]) -> list[str]:
 
 
 def _device() -> dict[str, Any]:
-    """Say what could compute here, without importing what would compute."""
+    """Return processors and GPUs of this machine, without importing torch."""
     found: dict[str, Any] = {
         "system": f"{platform.system()} {platform.machine()}",
         "processors": os.cpu_count(),

@@ -79,7 +79,7 @@ def ls(  # noqa: PLR0913, PLR0917 - one option for each thing that episodes are 
 
 
 def _no_folder(folder: Path) -> str:
-    """Say that there is no folder, and which one beside it is called nearly so."""
+    """Return the message about a missing folder, with the nearest name beside it."""
     beside = [path.name for path in folder.parent.glob("*") if path.is_dir()]
     near = [str(folder.parent / name) for name in nearest(folder.name, beside)]
     return f"there is no folder {folder}{f'; {hint(near, ())}' if near else ''}"

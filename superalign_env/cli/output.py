@@ -1,4 +1,4 @@
-"""What every verb prints with. Text from a record is hostile and always passes here."""
+"""Output of all verbs: escaped text, tables, progress bars, JSON."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""People answer the open questions of a run: ``superalign label``."""
+"""``superalign label``: answers of a person to the open questions of a run."""
 
 from pathlib import Path
 from typing import Annotated

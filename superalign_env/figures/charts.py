@@ -29,7 +29,7 @@ _BESIDE = 0.05
 
 
 class Dot(NamedTuple):
-    """One number on a curve."""
+    """One value on a curve, with its interval."""
 
     place: float
     value: float

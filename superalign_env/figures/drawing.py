@@ -1,4 +1,4 @@
-"""Matplotlib figures as SVG that belongs into a page.
+"""Matplotlib figures as SVG for embedding in a page.
 
 The same figure gives the same bytes. What comes out has no script, no style and nothing
 from outside: classes in place of colours, the page's own font, a title and a description
@@ -68,7 +68,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)px")
 
 
 class Described(NamedTuple):
-    """What a picture is called and what it says, for those who do not see it."""
+    """Accessible name and description of a picture."""
 
     name: str
     """Unique on its page; letters, digits and dashes."""
@@ -77,13 +77,13 @@ class Described(NamedTuple):
 
 
 class Tips:
-    """What marks say when a pointer rests on them."""
+    """Tooltips of marks."""
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
 
     def add(self, artist: Artist, text: str) -> None:
-        """Give an artist a tip."""
+        """Add a tooltip to an artist."""
         name = f"tip-{len(self.texts)}"
         artist.set_gid(name)
         self.texts[name] = label(text, 160)

@@ -53,7 +53,7 @@ class Rung(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """What the two directions were measured by."""
+    """Labels of the two axes."""
 
     risk: str
     capability: str

@@ -1,4 +1,4 @@
-"""Lineage as a forest: who was trained from whom, and what the gate said."""
+"""Lineage of agents as a forest, with the gate's decisions."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Every mean and interval of the laboratory is computed here, and nowhere else."""
+"""All statistics: means, intervals, agreement, calibration, capability, ratings."""
 
 from superalign_env.measures.aggregation import (
     Combined,
@@ -20,16 +20,6 @@ from superalign_env.measures.calibration import (
     calibration_error,
     reliability,
 )
-from superalign_env.measures.capability import (
-    GUARD,
-    ImitationRate,
-    elicitation_gap,
-    generation_gap,
-    imitation,
-    performance_gap_recovered,
-    recovered,
-    saliency,
-)
 from superalign_env.measures.comparisons import (
     Paired,
     Ratio,
@@ -45,6 +35,16 @@ from superalign_env.measures.diversity import (
     entropy,
     vendi,
     vendi_score,
+)
+from superalign_env.measures.elicitation import (
+    GUARD,
+    ImitationRate,
+    elicitation_gap,
+    generation_gap,
+    imitation,
+    performance_gap_recovered,
+    recovered,
+    saliency,
 )
 from superalign_env.measures.elo import Elo, Games, fit_elo, win_probability
 from superalign_env.measures.intervals import (

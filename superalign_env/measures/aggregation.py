@@ -1,4 +1,4 @@
-"""One answer for each item out of what several sources say of it.
+"""Aggregation of several sources' votes into one answer for each item.
 
 Votes are a table, items × sources, of categorical answers; None where a source said
 nothing. A source is a column: its name is never known here, so none can be favoured by
@@ -30,7 +30,7 @@ _BOUND = 0.99
 
 
 class Combined(NamedTuple):
-    """What N items come to, and how far each of S sources is to be trusted."""
+    """Aggregated answers of N items, and reliabilities of S sources."""
 
     answers: tuple[str | None, ...]
     """[N]; None where nobody said anything."""

@@ -1,4 +1,4 @@
-"""Whether sources say the same, and whether they err together.
+"""Agreement of sources and correlation of their errors.
 
 Sources help each other only as far as their errors differ: these matrices say how far.
 Tables are items × sources, as in `superalign_env.measures.aggregation`; matrices are

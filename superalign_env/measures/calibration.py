@@ -1,4 +1,4 @@
-"""Whether stated probabilities come true."""
+"""Calibration of stated probabilities."""
 
 from collections.abc import Sequence
 from math import fsum
@@ -8,7 +8,7 @@ from superalign_env.measures.intervals import Estimate, mean, share
 
 
 class Bin(NamedTuple):
-    """Statements of about one probability, and how many of them came true."""
+    """One bin of a reliability diagram."""
 
     low: float
     high: float

@@ -1,4 +1,4 @@
-"""How many different things are said."""
+"""Diversity of texts: distinct shares, entropy, Vendi score."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

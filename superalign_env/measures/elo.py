@@ -1,4 +1,4 @@
-"""How strong in Elo: players against tasks, every task solved a game won.
+"""Elo of players against tasks, every solved task a game won.
 
 P(player solves task) = 1/(1 + 10^((D − E)/400)), E of the player and D of the task fitted
 together to all games on one ladder of tasks (binomial likelihood, as in Engels et al. 2025).
@@ -26,7 +26,7 @@ _UNIT = 400.0 / log(10.0)
 
 
 class Games(NamedTuple):
-    """What one player won of one task, or of one rung of equally hard tasks."""
+    """Games of one player against one task, or one rung of equally hard tasks."""
 
     player: str
     task: str
@@ -36,7 +36,7 @@ class Games(NamedTuple):
 
 
 class Elo(NamedTuple):
-    """Everybody's strength on one ladder."""
+    """Elo of all players and tasks of one ladder."""
 
     players: Mapping[str, Estimate]
     tasks: Mapping[str, Estimate]

@@ -1,4 +1,4 @@
-"""Answers and reliabilities together, from agreement alone (Dawid and Skene 1979).
+"""Dawid–Skene: answers and reliabilities estimated together, from agreement alone (1979).
 
 Sources that agree with those that agree with the others must be right more often: nobody
 needs to know the truth. What that rests on is that errors are independent given the truth;
@@ -28,7 +28,7 @@ Places = npt.NDArray[np.int64]
 
 
 class DawidSkene(NamedTuple):
-    """What N items come to, what S sources are worth, and whether that has settled."""
+    """Estimated answers of N items and reliabilities of S sources, and whether EM converged."""
 
     answers: tuple[str | None, ...]
     """[N]; None where nobody said anything."""

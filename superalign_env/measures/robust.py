@@ -1,4 +1,4 @@
-"""Means that outliers do not move, and intervals by resampling seeds within tasks."""
+"""Interquartile means, and bootstrap intervals by resampling seeds within tasks."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any

@@ -14,7 +14,7 @@ from superalign_env.report.incidents import events, hazards
 from superalign_env.report.names import Names
 from superalign_env.report.overview import heading
 from superalign_env.report.relations import league, lineage, sources
-from superalign_env.report.tables import finals, numbers, settings, stages
+from superalign_env.report.table_sections import finals, numbers, settings, stages
 from superalign_env.report.trends import others, progress, training
 from superalign_env.store import Run
 

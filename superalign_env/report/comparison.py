@@ -38,7 +38,7 @@ from superalign_env.report.plots import (
     dot,
     multiples,
 )
-from superalign_env.report.tables import parted
+from superalign_env.report.table_sections import parted
 from superalign_env.types import Metric
 
 _UNTOLD = frozenset({"run_dir"})

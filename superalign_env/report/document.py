@@ -1,4 +1,4 @@
-"""Reads a record into plain data; nothing else of the report sees a run."""
+"""Contents of a record as plain data, the only input of a report."""
 
 from collections.abc import Iterable
 from itertools import groupby
@@ -25,7 +25,7 @@ HAZARDS = 60
 
 
 class Document(NamedTuple):
-    """What a report is made from."""
+    """Contents of a record that a report shows."""
 
     path: str
     """Of the run's folder, as the reader would type it."""
@@ -74,7 +74,7 @@ class Document(NamedTuple):
 
     @property
     def generations(self) -> int:
-        """How many generations the run has begun; 0 for plain self-play."""
+        """Number of generations that the run has begun; 0 for plain self-play."""
         return max((stage.generation for stage in self.stages), default=0)
 
 

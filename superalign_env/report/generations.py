@@ -32,7 +32,7 @@ _CEILINGS = ("gold-ceiling", "best-of-8")
 
 
 class Plane(NamedTuple):
-    """Generations on the two axes, and what those are."""
+    """Generations on the two axes, with the labels of the axes."""
 
     rungs: tuple[Rung, ...]
     risk: str

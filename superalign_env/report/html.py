@@ -26,7 +26,7 @@ _ATTRIBUTES = frozenset(
 
 
 class Markup(NamedTuple):
-    """HTML that was made here and is not escaped again."""
+    """HTML made by this module, not escaped again."""
 
     html: str
 

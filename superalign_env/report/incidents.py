@@ -1,4 +1,4 @@
-"""What happened: the gate's verdicts, alarms, other events, and hazards with their evidence."""
+"""Sections of events: the gate's decisions, alarms, others, and hazards with their evidence."""
 
 from superalign_env.grades import said_by_truth
 from superalign_env.report import names

@@ -1,11 +1,11 @@
-"""Which curves a report draws, from which metrics, and how a reader should take them."""
+"""Charts of a report: grouped metrics, with a sentence on how to read each."""
 
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 
 class Chart(NamedTuple):
-    """Some metrics that are looked at together."""
+    """Metrics of one chart."""
 
     title: str
     """Above its panels, which bear the tags that tell them apart."""

@@ -1,4 +1,4 @@
-"""What things are called on a page: agents, metrics, tags, numbers, conditions."""
+"""Names on a page: agents, metrics, tags, numbers, conditions."""
 
 import math
 import re
@@ -14,7 +14,7 @@ _SMALL = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 class Names:
-    """What a run's agents are called: A₂⁺ for aligned learners, ``attacker 3`` for others.
+    """Names of a run's agents: A₂⁺ for aligned learners, ``attacker 3`` for others.
 
     A generation's A⁻ and A⁺ are the last of their sides; what they passed through on their
     way is called by the stage that made it, ``A₂ gap``.
@@ -54,7 +54,7 @@ class Names:
 
 
 class Key(NamedTuple):
-    """What of a metric stays the same over generations and between runs."""
+    """Identity of a metric over generations and runs: name and tags."""
 
     name: str
     tags: tuple[tuple[str, str], ...]
@@ -193,7 +193,7 @@ def _split(metrics: list[Metric]) -> str:
 
 
 def _fresh(metrics: list[Metric]) -> str:
-    """Say how many queries each fresh attacker had, and how many of them count."""
+    """Return how many queries each fresh attacker had, and how many of them count."""
     attacks = [metric for metric in metrics if "queries" in metric.tags]
     if not attacks:
         return ""

@@ -1,4 +1,4 @@
-"""The head of a page: what the run is, what it came to in a sentence or two, what it cost."""
+"""Head of a page: identity, result in a sentence or two, and cost of a run."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -96,7 +96,7 @@ def _of_self_play(document: Document) -> str:
 
 
 def _of_rounds(document: Document) -> str:
-    """Say whose pay rose on unseen tasks, whatever was played."""
+    """Return whose pay rose on unseen tasks, in any scenario."""
     gains = {m.tags.get("seat", ""): m for _, m in document.metrics if m.name == "pay.gain"}
     if not gains:
         return ""
@@ -106,7 +106,7 @@ def _of_rounds(document: Document) -> str:
 
 
 def _one_sided(document: Document) -> str:
-    """Say what was missing where harmful or benign requests were never asked."""
+    """Return what was missing where harmful or benign requests were never asked."""
     asked = {
         truth: _latest(document, "requests.asked", who="final", truth=truth)
         for truth in ("harmful", "benign")
@@ -121,7 +121,7 @@ def _one_sided(document: Document) -> str:
 
 
 def _attacked(document: Document) -> str:
-    """Say how far a fresh attacker comes, with its interval; nothing where none was sent."""
+    """Return the success of a fresh attacker with its interval; empty where none was sent."""
     fresh = [
         _latest(document, "attack.harm", who=who, split="test", attacker="fresh")
         for who in ("final", "before")

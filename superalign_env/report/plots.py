@@ -35,12 +35,12 @@ class Curve(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What the line is called beside others."""
+        """Label of the line beside others."""
         return ": ".join(part for part in (self.title, self.kind) if part)
 
     @property
     def kind(self) -> str:
-        """What the line is called beside others of the same metric."""
+        """Label of the line beside others of the same metric."""
         return ", ".join(part for part in self.of if part)
 
 

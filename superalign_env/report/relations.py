@@ -1,4 +1,4 @@
-"""How agents relate: who beats whom, whose errors go together, who was trained from whom."""
+"""Relations of agents: win rates, error correlations, lineage."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple

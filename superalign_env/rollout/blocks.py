@@ -1,4 +1,4 @@
-"""What travels when others play: who plays by which rules, and which cases."""
+"""Blocks of cases, and picklable players that play them in another process."""
 
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,7 +50,7 @@ _PlayedT = TypeVar("_PlayedT")
 
 
 class Plays(Protocol[_PlayedT]):
-    """Plays blocks, in any process that `packed` reaches."""
+    """Player of blocks, in any process that `packed` reaches."""
 
     def __call__(self, block: Block) -> list[_PlayedT]:
         """Return what became of a block, as `stream`."""
@@ -78,7 +78,7 @@ class _Plays(Protocol):
 
 
 class Player:
-    """Plays blocks of one rollout, in this process or in another.
+    """Player of blocks of one rollout, in this process or in another.
 
     Args:
         make: `superalign_env.rollout.Rollouts`, which cannot be imported here.
@@ -169,7 +169,7 @@ class Player:
 
 
 class PreparingPlayer:
-    """Plays blocks for sinks alone: what they want of episodes is made on the spot.
+    """Player whose episodes stay in its process: sinks get them prepared.
 
     Args:
         player: of the episodes.

@@ -1,4 +1,4 @@
-"""How cases are dealt to who plays them: here, or in several processes."""
+"""Executors: play blocks of cases here or in several processes."""
 
 import os
 from collections.abc import Generator, Iterable, Iterator
@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 from superalign_env.errors import InvalidOption, WorkerLost, hint, nearest
 from superalign_env.rollout.blocks import Block, Plays
-from superalign_env.rollout.workers import WorkerProcess, end, hired, opened
+from superalign_env.rollout.worker_process import WorkerProcess, end, hired, opened
 
 _NAMES = ("local", "process")
 
@@ -19,7 +19,7 @@ _PlayedT = TypeVar("_PlayedT")
 
 @runtime_checkable
 class Executor(Protocol):
-    """Has blocks of cases played somewhere: the seam for a cluster."""
+    """Executor of blocks of cases: the extension point for a cluster."""
 
     def play(
         self, player: Plays[_PlayedT], blocks: Iterable[Block]
@@ -35,7 +35,7 @@ ExecutorName = Literal["local", "process"]
 
 
 class Processes:
-    """Plays in several processes of this machine, which wait for the next rollout.
+    """Pool of processes of this machine, kept from rollout to rollout.
 
     ::
 
@@ -139,7 +139,7 @@ class Processes:
 def _begin(
     crew: list[WorkerProcess], packed: bytes, first: list[Block], todo: Iterator[Block]
 ) -> None:
-    """Give everybody a block, then a second one, so that nobody waits for the next."""
+    """Give every process two blocks, so that none waits for the next."""
     for worker, block in zip(crew, first, strict=True):
         worker.begin(packed)
         worker.give(block)

@@ -1,4 +1,4 @@
-"""Live games side by side: in which order they begin, and which views wait for which agent."""
+"""Live games side by side: their order, and the views that wait for each agent."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +15,7 @@ MakeGame = Callable[[EpisodeKey], Game]
 
 
 class GameQueue:
-    """Hands out games: case by case, and member by member within a case.
+    """Games in order: case by case, and member by member within a case.
 
     Args:
         make: makes the game of a key.
@@ -53,7 +53,7 @@ class GameQueue:
         return self._forked.popleft() if self._forked else next(self._games)
 
     def moved(self, game: Game) -> None:
-        """Note that a game has moved: where it reached the fork its members branch off."""
+        """Fork the members of a game that has reached the fork."""
         case = game.key.case
         if case in self._whole and (game.over or self._fork_at in game.group):
             self._whole.remove(case)
@@ -168,7 +168,7 @@ class LiveGames:
         return moved
 
     def close(self) -> None:
-        """Give up on replies that have not landed."""
+        """Cancel replies that have not landed."""
         for future in self._pending:
             future.cancel()
         self._pending.clear()
@@ -197,7 +197,7 @@ class LiveGames:
         return next((q for q in self._queues if len(q.views) >= enough), None)
 
     def _ask(self, queue: _Queue) -> list[LiveGame]:
-        """Ask an agent for all that waits for it; return games whose replies are complete."""
+        """Ask an agent for all its queued views; return games whose replies are complete."""
         views, places = queue.views, queue.places
         queue.views, queue.places = [], []
         complete = []
@@ -215,7 +215,7 @@ class LiveGames:
         future.add_done_callback(lambda done: self._landed.put((live, place, done)))
 
     def _collect(self, *, block: bool) -> list[LiveGame]:
-        """Take the replies that landed; wait for one that completes a game if need be."""
+        """Collect replies that landed; wait for one that completes a game if need be."""
         complete: list[LiveGame] = []
         while self._pending:
             try:

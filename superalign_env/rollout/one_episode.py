@@ -68,7 +68,7 @@ _STAMPED = ("rewards", "grades", "events", "judged", "queries")
 
 
 class TurnCheck(NamedTuple):
-    """What became of one turn."""
+    """Comparison of one turn."""
 
     turn: int
     seat: Seat
@@ -87,7 +87,7 @@ class TurnCheck(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What a replay found."""
+    """Result of a replay."""
 
     episode: str
     turns: tuple[TurnCheck, ...]

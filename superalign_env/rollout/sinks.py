@@ -1,4 +1,4 @@
-"""Where finished episodes go: sinks, in batches, and progress for people and programs."""
+"""Delivery of finished episodes to sinks, in batches, and progress reports."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,7 @@ from superalign_env.types import Episode
 
 
 class Outbox:
-    """Writes when enough episodes, or enough seconds, have come together.
+    """Buffer that writes to sinks after so many episodes or seconds.
 
     Args:
         sinks: get every batch, in order.
@@ -36,7 +36,7 @@ class Outbox:
         self._written = time.monotonic()
 
     def put(self, episodes: Sequence[Episode]) -> None:
-        """Take episodes. A sink that fails keeps no other from what it gets."""
+        """Add episodes. A sink that fails keeps none from the others."""
         if not self._sinks:
             return
         self._batch += episodes
@@ -58,7 +58,7 @@ class Outbox:
 
 
 def hand_over(sinks: Sequence[PreparingSink], batches: Sequence[Any]) -> None:
-    """Give every sink what was prepared for it. One that fails keeps nothing from others."""
+    """Write prepared batches, one to each sink; one that fails keeps nothing from others."""
     pairs = zip(sinks, batches, strict=True)
     _complain(_failures([partial(sink.write_prepared, batch) for sink, batch in pairs]))
 

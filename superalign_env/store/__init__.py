@@ -2,7 +2,6 @@
 
 from superalign_env.store.agents import AgentRow, Annotator
 from superalign_env.store.events import Hazard, RecordedEvent
-from superalign_env.store.forks import fork_record
 from superalign_env.store.integrity import NOT_SEALED, Problem, digest, validate
 from superalign_env.store.metrics import (
     TRAINING,
@@ -15,6 +14,7 @@ from superalign_env.store.metrics import (
 from superalign_env.store.queries import Census, UtteranceRow, Where
 from superalign_env.store.questions import Budget, question_id
 from superalign_env.store.run import Run, RunInfo
+from superalign_env.store.run_fork import fork_record
 from superalign_env.store.signals import standing
 from superalign_env.store.stages import Stage, StageCost
 from superalign_env.store.writer import EpisodeWriter

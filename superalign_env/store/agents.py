@@ -1,4 +1,4 @@
-"""Who acts in a run: agents with their lineage, and annotators."""
+"""Agents of a run with their lineage, and annotators."""
 
 import hmac
 from collections.abc import Mapping

@@ -36,7 +36,7 @@ _decode = msgspec.json.Decoder(list[_Counted]).decode
 
 
 class RecordedEvent(NamedTuple):
-    """An event that was noticed, and where."""
+    """An event with its id, stage and episode."""
 
     id: int
     stage: str
@@ -45,7 +45,7 @@ class RecordedEvent(NamedTuple):
 
 
 class Events:
-    """What was noticed, beside what happens in episodes. Reached as ``run.events``."""
+    """The table of notices: events beside those in episodes. Reached as ``run.events``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -161,7 +161,7 @@ _COLUMNS = "id, kind, event, prompt, safe, generation, status"
 
 
 class Hazard(NamedTuple):
-    """One x̂, and once it is known its ŷ."""
+    """One hazard x̂, with its safe behaviour ŷ once that is written."""
 
     id: str
     kind: str

@@ -1,4 +1,4 @@
-"""The files of a run beside its database: what the record names, and what nobody does."""
+"""Files of a run beside its database: named by the record, hashed, added, orphaned."""
 
 import hashlib
 import shutil

@@ -1,4 +1,4 @@
-"""Hashes of a run: whether the record is what was written, and what the run came to.
+"""Integrity of a record, and digests that tell whether two runs did the same.
 
 `validate` names every problem and repairs nothing. Two runs that did the same have the same
 `digest`: left out is what may differ between them, clocks and the links of signals that follow

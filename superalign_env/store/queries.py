@@ -1,4 +1,4 @@
-"""Reading what was played. Episodes come in order of stage, case and member, lazily."""
+"""Queries over episodes, in order of stage, case and member, lazily."""
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ _EPISODE = ", ".join(f'"{column}"' for column in EpisodeRow._fields)
 
 
 class Where(TypedDict, total=False):
-    """Which episodes: all that is given must fit."""
+    """Filter of episodes: all that is given must fit."""
 
     stage: str | None
     """Id of a stage."""

@@ -1,4 +1,4 @@
-"""A run: a folder with its record, its checkpoints and its lock. The window of the store."""
+"""A run: a folder with its record, its checkpoints and its lock."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
@@ -8,15 +8,15 @@ from typing import Any, NamedTuple, Self, Unpack
 
 from superalign_env.canonical import from_json
 from superalign_env.errors import RecordDamaged, RecordError
-from superalign_env.store import folder
+from superalign_env.store import run_folder
 from superalign_env.store.agents import Agents, Annotators
 from superalign_env.store.database import Database
 from superalign_env.store.events import Events, Hazards
 from superalign_env.store.files import sweep
-from superalign_env.store.folder import RunLock
 from superalign_env.store.metrics import Cells, Metrics
 from superalign_env.store.queries import Census, EpisodeQueries, UtteranceRow, Where
 from superalign_env.store.questions import Questions
+from superalign_env.store.run_folder import RunLock
 from superalign_env.store.signals import Signals
 from superalign_env.store.stages import Stages
 from superalign_env.store.undo import watch
@@ -24,7 +24,7 @@ from superalign_env.types import Episode, Grade, Reward
 
 
 class RunInfo(NamedTuple):
-    """What a run is, as its one row says."""
+    """Identity, settings and status of a run."""
 
     id: str
     parent: str
@@ -98,7 +98,7 @@ class Run:
             RecordLocked: another process works in the folder.
         """
         path = Path(path)
-        made = folder.make(path, kind=kind, config=config, seed=seed, parent=parent)
+        made = run_folder.make(path, kind=kind, config=config, seed=seed, parent=parent)
         run = cls(path, *made)
         run._undecided = True
         return run
@@ -123,11 +123,11 @@ class Run:
         """
         path = Path(path)
         lock = not (readonly or beside)
-        return cls(path, *folder.enter(path, readonly=readonly, lock=lock))
+        return cls(path, *run_folder.enter(path, readonly=readonly, lock=lock))
 
     @property
     def info(self) -> RunInfo:
-        """What the run is."""
+        """Identity, settings and status of the run."""
         row = self.database.row(
             "SELECT id, coalesce(parent, ''), kind, status, config, versions, revision, seed, "
             "inherited FROM runs"
@@ -139,7 +139,7 @@ class Run:
         return RunInfo._make((*plain, *read, commit, seed, inherited))
 
     def set_status(self, status: str) -> None:
-        """Say how the run stands: ``running``, ``done``, ``interrupted``, ``failed``."""
+        """Set the status: ``running``, ``done``, ``interrupted``, ``failed``."""
         self.database.write("UPDATE runs SET status = ?", [(status,)])
         self._undecided = False
 
@@ -250,7 +250,7 @@ class Run:
                 stack.callback(callback)
 
     def _conclude(self, error: BaseException | None) -> None:
-        """Say how the run ended; first, writers flush: what they lose is not done."""
+        """Set the final status, after writers have flushed: what they lose is not done."""
         try:
             self._call_back()
         except BaseException as lost:

@@ -79,7 +79,7 @@ class EpisodeRow(NamedTuple):
 
 
 class EpisodeRows(NamedTuple):
-    """Everything that lies in the tables about one episode, less stages and agents."""
+    """All rows about one episode, less stages and agents."""
 
     episode: EpisodeRow
     seats: Sequence[Row]
@@ -124,7 +124,7 @@ _queries = msgspec.json.Decoder(tuple[Query, ...]).decode
 
 
 class Packer:
-    """Makes rows of episodes, and remembers what episodes share."""
+    """Encoder of episodes as rows, with caches of what episodes share."""
 
     def __init__(self) -> None:
         self.specs: dict[str, AgentSpec] = {}

@@ -1,4 +1,4 @@
-"""The stages of a run: what the driver did, in order, what it cost, and where it can go on."""
+"""Stages of a run in order: inputs, outputs, random state, cost."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -41,7 +41,7 @@ class Stage(NamedTuple):
 
 
 class StageCost(NamedTuple):
-    """What one stage used up."""
+    """Cost of one stage, in counts."""
 
     stage: str
     """Empty for what belongs to no stage."""

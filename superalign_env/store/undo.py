@@ -1,4 +1,4 @@
-"""Taking back a stage: its own rows, and what it changed in tables that outlive it.
+"""Removal of a stage: of its rows, and of its changes to tables that outlive it.
 
 Agents, hazards and questions belong to the run, not to one stage: a stage that is done
 again, or left out of a fork, must find them as they were. While a stage runs, every
@@ -39,7 +39,7 @@ _RUNNING = "(SELECT id FROM stages WHERE status = 'running' ORDER BY rowid DESC 
 
 
 def watch(database: Database) -> None:
-    """Note from now on what this connection changes while a stage runs."""
+    """Log changes of this connection while a stage runs, from now on."""
     for table, columns in _WATCHED.items():
         key = columns[0]
         old, new = _as_json("old", columns), _as_json("new", columns)

@@ -1,4 +1,4 @@
-"""What a run was made with: versions of packages, and the revision of the code."""
+"""Versions of packages and revision of the code that made a run."""
 
 import platform
 import sqlite3

@@ -33,7 +33,7 @@ _ROWS_AT_ONCE = (256, 64, 16, 4, 1)
 
 
 class Prepared(NamedTuple):
-    """Episodes as rows, which only want to be inserted."""
+    """Episodes as rows, ready to be inserted."""
 
     rows: list[EpisodeRows]
     specs: dict[str, AgentSpec]
@@ -43,7 +43,7 @@ class Prepared(NamedTuple):
 
 
 class Preparing:
-    """Makes rows of episodes, in any process: what it remembers stays where it is."""
+    """Encoder of episodes as rows, usable in any process; its caches do not travel."""
 
     def __init__(self) -> None:
         self._packer = Packer()
@@ -67,7 +67,7 @@ class Preparing:
 
 
 class BatchWriter:
-    """Writes batches over a connection of its own; used by one thread at a time.
+    """Writer of batches over a connection of its own; used by one thread at a time.
 
     Args:
         path: the database.
@@ -175,7 +175,7 @@ def insert(connection: sqlite3.Connection, statement: str, rows: Iterable[Row]) 
 
 
 class EpisodeWriter:
-    """Takes finished episodes and writes them, a batch in one transaction.
+    """Sink that writes finished episodes, a batch in one transaction.
 
     Whoever hands over the episode that completes a batch writes it: 10 µs a turn. A
     thread of its own would have to fight the loop that plays for the interpreter, which
@@ -215,7 +215,7 @@ class EpisodeWriter:
         run.on_close(self.close)
 
     def write(self, episodes: Sequence[Episode]) -> None:
-        """Take a batch of finished episodes; they are on disk after `flush` or a second.
+        """Add a batch of finished episodes; they are on disk after `flush` or a second.
 
         Raises:
             RecordError: an earlier batch could not be written; this one is kept all the same.
@@ -232,7 +232,7 @@ class EpisodeWriter:
         return Preparing()
 
     def write_prepared(self, batch: Prepared) -> None:
-        """Take a batch of finished episodes whose rows were made elsewhere, as `write`."""
+        """Add a batch whose rows were made elsewhere, as `write`."""
         with self._lock:
             if self._closing.is_set():
                 raise RecordError("this EpisodeWriter is closed; make another one")

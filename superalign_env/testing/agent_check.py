@@ -1,4 +1,4 @@
-"""Does an agent keep its contract?"""
+"""Check of an agent's contract."""
 
 import copy
 import warnings

@@ -1,4 +1,4 @@
-"""What checks share: calling somebody's code, what a plug-in must have, what seats say."""
+"""Shared parts of checks: calls of foreign code, required members, texts that seats say."""
 
 import inspect
 import io
@@ -130,7 +130,7 @@ def picked(view: View) -> str:
 
 
 class _PlainPickler(pickle.Pickler):
-    """Refuses what no state may hold."""
+    """Pickler that refuses what no state may hold."""
 
     def persistent_id(self, obj: Any) -> None:
         if isinstance(obj, (np.random.Generator, np.random.BitGenerator, random.Random)):

@@ -1,4 +1,4 @@
-"""Does a scenario keep what it declares: variants, facts, opinions, baselines, who wins?"""
+"""Check of a scenario's declarations: variants, facts, opinions, baselines, winners."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Does an environment keep the contracts of PettingZoo, Gymnasium and ours?"""
+"""Check of an environment by PettingZoo's and Gymnasium's tests and ours."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""Is a seat shown what its scenario declares hidden from it?"""
+"""Check that no seat is shown texts that its scenario declares hidden from it."""
 
 import dataclasses
 import re

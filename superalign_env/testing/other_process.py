@@ -1,4 +1,4 @@
-"""The same agent in another process: what depends on hashes or addresses differs there."""
+"""The same agent asked in another process, where text hashes and addresses differ."""
 
 import contextlib
 import importlib
@@ -18,7 +18,7 @@ from superalign_env.types import AgentSpec, Reply, View
 
 
 class RemoteCall(msgspec.Struct, frozen=True):
-    """What another process is sent to do."""
+    """Message to another process: an agent and views to answer."""
 
     spec: AgentSpec
     made_by: str

@@ -1,4 +1,4 @@
-"""Does a scenario keep its contract?"""
+"""Check of a scenario's contract."""
 
 import copy
 import math

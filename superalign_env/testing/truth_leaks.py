@@ -1,4 +1,4 @@
-"""Do views and pay of seats depend on the truth? Rules are played over another truth."""
+"""Check that views and pay do not depend on gold: the same words over other gold."""
 
 import copy
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ WAY_OUT = (
 
 
 class FlippedTruth:
-    """Any source with other gold and other grades; all that is public stays as it is.
+    """Wrapper of a task source with other gold and grades and the same public parts.
 
     Another value is one that the source really gives to other tasks where there is one, so
     that rules find what they can read.
@@ -169,7 +169,7 @@ def check_blind(
 
 
 def _played(game: Game, flipped: Scenario[Any], groups: Sequence[Sequence[Reply]]) -> Game:
-    """Say the same words over another truth."""
+    """Play the same words over other gold."""
     try:
         other = Game(flipped, game.key)
         for replies in groups:

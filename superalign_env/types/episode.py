@@ -1,4 +1,4 @@
-"""What is shown, said, paid and remembered in one episode.
+"""Types of one episode: views, replies, rewards, events, the record.
 
 All types are frozen msgspec structs: as strict as frozen dataclasses, an order of
 magnitude cheaper to make (the environment makes several for every turn), and their
@@ -46,7 +46,7 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False):
 
 
 class Turn(msgspec.Struct, frozen=True, gc=False):
-    """One thing that was said, as a view shows it."""
+    """One earlier utterance or tool result, as a view shows it."""
 
     author: Seat
     """Who said it."""
@@ -57,7 +57,7 @@ class Turn(msgspec.Struct, frozen=True, gc=False):
 
 
 class Brief(msgspec.Struct, frozen=True, gc=False):
-    """What a scenario tells one seat. The Game stamps it into a `View`."""
+    """Content that a scenario shows one seat. The Game stamps it into a `View`."""
 
     text: str
     """Everything the seat reads, as one plain text that ends where it shall speak."""
@@ -78,7 +78,7 @@ class Brief(msgspec.Struct, frozen=True, gc=False):
 
 
 class View(msgspec.Struct, frozen=True, gc=False):
-    """What one seat is shown when it is asked to speak."""
+    """Observation of one seat when it is asked to speak."""
 
     episode: str
     """Unique within a run; state of stateful agents is keyed by it."""
@@ -104,7 +104,7 @@ class View(msgspec.Struct, frozen=True, gc=False):
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """What a reply cost."""
+    """Tokens and price of a reply."""
 
     prompt_tokens: int = 0
     """Tokens read."""
@@ -115,7 +115,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
-    """What an agent gives back."""
+    """Answer of an agent to a view."""
 
     text: str
     """What is said: any text without NUL and lone surrogates."""
@@ -171,7 +171,7 @@ class Reward(msgspec.Struct, frozen=True, gc=False):
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """Something worth remembering that is neither speech nor pay."""
+    """A recorded occurrence that is neither speech nor pay."""
 
     kind: str
     """Dotted: ``text.repaired``, ``agent.failed``, ``gate.rolled-back``."""
@@ -271,7 +271,7 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
 
 
 class PaidTurn(NamedTuple):
-    """One turn of a seat: what it was shown, what it said, what that paid."""
+    """One turn of a seat: view, text and pay."""
 
     view: View
     text: str
@@ -279,7 +279,7 @@ class PaidTurn(NamedTuple):
 
 
 class Paid(msgspec.Struct, frozen=True, gc=False):
-    """An episode as one seat played it, with the settled pay of its turns."""
+    """A trajectory: an episode as one seat played it, with the settled pay of its turns."""
 
     episode: Episode
     """The record without what only the truth says: no grades, events, planted answers or

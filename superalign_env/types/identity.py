@@ -1,4 +1,4 @@
-"""Who speaks, in which episode, and what it is about, without its answer."""
+"""Identities: roles, seats, agents, episode keys, tasks and their gold."""
 
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ def role_of(seat: Seat) -> Role:
 
 
 class EpisodeKey(msgspec.Struct, frozen=True, gc=False):
-    """Everything that random numbers of one episode are derived from.
+    """Key of an episode, from which all its random numbers are derived.
 
     Seat and turn complete it (see `superalign_env.seeding`); `take` is no part of it.
     """

@@ -22,7 +22,7 @@ from superalign_env.errors import (
 )
 from superalign_env.store import EpisodeWriter, Run, validate
 from superalign_env.store.database import Database
-from superalign_env.store.folder import DATABASE
+from superalign_env.store.run_folder import DATABASE
 from superalign_env.types import (
     AgentSpec,
     Ending,

@@ -8,7 +8,7 @@ from superalign_env.envs import make_scenario
 from superalign_env.errors import RecordError, RecordLocked, RecordTooNew
 from superalign_env.game import Game
 from superalign_env.store import EpisodeWriter, Run, digest, migrations, validate
-from superalign_env.store.folder import DATABASE, RunLock
+from superalign_env.store.run_folder import DATABASE, RunLock
 from superalign_env.types import EpisodeKey, Reply
 
 

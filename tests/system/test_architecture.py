@@ -303,7 +303,7 @@ def test_nothing_unsafe_is_loaded_or_executed(sources):
     pickling = [
         "superalign_env/testing/*",  # writes, and never reads
         "superalign_env/rollout/blocks.py",  # writes, too, for
-        "superalign_env/rollout/workers.py",  # processes of ours, down a pipe of their own
+        "superalign_env/rollout/worker_process.py",  # processes of ours, down a pipe of their own
     ]
     strays = [
         f"{s.name}:{node.lineno} {module}"

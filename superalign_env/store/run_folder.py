@@ -39,7 +39,7 @@ _FAR = 1 << 20
 
 
 class RunLock:
-    """Held from construction until `release`.
+    """Exclusive lock of a run folder, held from construction until `release`.
 
     Raises:
         RecordLocked: names the process that works on the run.

@@ -1,4 +1,4 @@
-"""What a model can do, what it does, and how much of the difference was called forth.
+"""Capacity and utility of a model, and how much of the gap was elicited.
 
 Capacity C is what a model has learned and might show: the ceiling that gold labels teach
 it, or its best of k answers. Utility U is what it shows on held-out tasks. Both are given as
@@ -17,7 +17,7 @@ GUARD = 0.05
 
 
 class ImitationRate(NamedTuple):
-    """How often a student repeats its teacher's errors, and whether that means anything."""
+    """Share of its teacher's errors that a student repeats, beside a gold-taught ceiling."""
 
     rate: Estimate
     """P(student says what the teacher says | the teacher is wrong); n is such items."""

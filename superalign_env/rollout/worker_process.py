@@ -41,7 +41,7 @@ if sys.platform == "linux" and "forkserver" in get_all_start_methods():
 
 
 class WorkerProcess:
-    """Another process, and which blocks it has.
+    """Handle of a process that plays, and its queue of blocks.
 
     Args:
         process: running `serve`.
@@ -55,7 +55,7 @@ class WorkerProcess:
         self._has_answered = False
 
     def begin(self, packed: bytes) -> None:
-        """Tell it who plays: a packed player."""
+        """Send the packed player."""
         self._send(b"player", packed)
 
     def give(self, block: Block) -> None:
@@ -183,7 +183,7 @@ def opened(answer: bytes) -> list[Any]:
 
 
 def _listen(pipe: Connection, orders: "SimpleQueue[bytes | None]") -> None:
-    """Take orders at any time, and end with whoever gives them. Runs in a thread."""
+    """Queue messages of the parent at any time, and exit with it. Runs in a thread."""
     try:
         while True:
             orders.put(pipe.recv_bytes())

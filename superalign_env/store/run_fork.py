@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 
 from superalign_env.errors import RecordDamaged, RecordError
-from superalign_env.store import folder
+from superalign_env.store import run_folder
 from superalign_env.store.database import Database
 from superalign_env.store.files import named_files
-from superalign_env.store.folder import RunLock
 from superalign_env.store.run import Run
+from superalign_env.store.run_folder import RunLock
 from superalign_env.store.undo import remove_stage
 
 _KEPT_FOR_EVER = "signals_are_never_removed"
@@ -52,10 +52,10 @@ def fork_record(
     if path.resolve() == source.path.resolve():
         raise RecordError(f"{path} is the run that is forked; choose another run_dir")
     path.mkdir(parents=True, exist_ok=True)
-    partial = path / f"{folder.DATABASE}.partial"
+    partial = path / f"{run_folder.DATABASE}.partial"
     lock = RunLock(path)
     try:
-        if (path / folder.DATABASE).exists():
+        if (path / run_folder.DATABASE).exists():
             raise RecordError(f"{path} holds a run already; choose another run_dir")
         for leftover in path.glob(f"{partial.name}*"):
             leftover.unlink()
@@ -64,11 +64,11 @@ def fork_record(
         with closing(Database(partial)) as database:
             _cut(database, stage)
             plain = msgspec.to_builtins(dict(config))
-            folder.inherit_row(database, path, plain, seed=seed, inherited=stage)
+            run_folder.inherit_row(database, path, plain, seed=seed, inherited=stage)
             for name in sorted(named_files(database)):
                 _copy(source.path, path, name)
-        (path / folder.CONFIG).write_bytes(msgspec.yaml.encode(plain))
-        partial.rename(path / folder.DATABASE)
+        (path / run_folder.CONFIG).write_bytes(msgspec.yaml.encode(plain))
+        partial.rename(path / run_folder.DATABASE)
     finally:
         lock.release()
 
