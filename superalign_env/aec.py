@@ -195,7 +195,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         """Do nothing: no resource is held."""
 
     def _pay(self, rewards: tuple[Reward, ...]) -> None:
-        total, told, weights = self._cumulative_rewards, self._parts, self._weights
+        total, paid_parts, weights = self._cumulative_rewards, self._parts, self._weights
         for reward in rewards:
             seat = reward.seat
             part = reward.part
@@ -203,7 +203,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
             if weight is not None:
                 value = weight * reward.value
                 total[seat] += value
-                parts = told[seat]
+                parts = paid_parts[seat]
                 if part in parts:
                     value += parts[part]
                 parts[part] = value

@@ -23,8 +23,8 @@ def variants_of(scenario: Scenario[Any]) -> Mapping[str, Mapping[str, Any]]:
     ``planted`` (answers stand in the learner's place, whose truth the rules know). Stages
     that need a variant are left out where it is not declared.
     """
-    found: Mapping[str, Mapping[str, Any]] = getattr(scenario, "variants", {})
-    return found
+    variants: Mapping[str, Mapping[str, Any]] = getattr(scenario, "variants", {})
+    return variants
 
 
 def facts_of(scenario: Scenario[Any]) -> Mapping[str, Role]:
@@ -35,8 +35,8 @@ def facts_of(scenario: Scenario[Any]) -> Mapping[str, Role]:
     has ``{"queries": "attacker", "planted": "learner", "judged": "critic"}``. Stages that
     need a fact are left out where it is not declared; none knows a role by its name.
     """
-    found: Mapping[str, Role] = getattr(scenario, "facts", {})
-    return found
+    facts: Mapping[str, Role] = getattr(scenario, "facts", {})
+    return facts
 
 
 def opinions_of(scenario: Scenario[Any]) -> tuple[str, ...]:
@@ -45,8 +45,8 @@ def opinions_of(scenario: Scenario[Any]) -> tuple[str, ...]:
     A scenario may have an attribute ``opinions``. A person's label of the turn may replace
     these parts (`superalign_env.rewards.HumanPay`); in red-team it is ``("critic",)``.
     """
-    found: tuple[str, ...] = getattr(scenario, "opinions", ())
-    return found
+    opinions: tuple[str, ...] = getattr(scenario, "opinions", ())
+    return opinions
 
 
 def lowest_pay_of(scenario: Scenario[Any]) -> float:
@@ -63,8 +63,8 @@ def baselines_of(scenario: Scenario[Any]) -> Mapping[Role, tuple[Any, ...]]:
     A scenario may have an attribute ``baselines``; in red-team a learner stands beside
     ``always-comply`` and ``always-refuse``. They play the same held-out cases.
     """
-    found: Mapping[Role, tuple[Any, ...]] = getattr(scenario, "baselines", {})
-    return found
+    baselines: Mapping[Role, tuple[Any, ...]] = getattr(scenario, "baselines", {})
+    return baselines
 
 
 def winner_of(scenario: Scenario[Any], episode: Episode) -> Seat | None:

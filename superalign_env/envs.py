@@ -95,12 +95,12 @@ def one_seat_env(
 def scenarios() -> dict[str, str]:
     """Return every scenario's versioned id and what it is."""
     register_everywhere()
-    return {name: found.line for name, found in registry.entries("scenario").items()}
+    return {name: entry.line for name, entry in registry.entries("scenario").items()}
 
 
 def agents() -> dict[str, str]:
     """Return every registered agent's id and what it is."""
-    return {name: found.line for name, found in registry.entries("agent").items()}
+    return {name: entry.line for name, entry in registry.entries("agent").items()}
 
 
 class ScenarioModule:

@@ -86,10 +86,10 @@ class UnknownId(SuperalignError, KeyError):
         """
         known = sorted(known)
         near = nearest(name, known)
-        said = hint(near, known) if near or not else_try else ""
-        told = " ".join(filter(None, [said, else_try]))
+        suggestion = hint(near, known) if near or not else_try else ""
+        hints = " ".join(filter(None, [suggestion, else_try]))
         own = _as_own(name) if else_try else ""
-        message = f"no {kind} is called {name!r}; {own}{told}"
+        message = f"no {kind} is called {name!r}; {own}{hints}"
         super().__init__(f"{message} ({also})" if also else message)
 
     def __str__(self) -> str:

@@ -90,12 +90,12 @@ def metrics(episodes: Sequence[Episode]) -> list[Metric]:
     if not episodes:
         raise InvalidOption("no episodes, nothing to measure")
     failed = sum([episode.failed for episode in episodes])
-    found = [Metric("episodes.failed", *_bounded(share(failed, len(episodes))))]
-    found += _grades(episodes)
-    found += _pay(episodes)
-    found += _verdicts(episodes)
-    found += _diversity(episodes)
-    return found
+    measured = [Metric("episodes.failed", *_bounded(share(failed, len(episodes))))]
+    measured += _grades(episodes)
+    measured += _pay(episodes)
+    measured += _verdicts(episodes)
+    measured += _diversity(episodes)
+    return measured
 
 
 def titled(name: str) -> str:
@@ -201,17 +201,19 @@ def _verdicts(episodes: Iterable[Episode]) -> list[Metric]:
                 scores, outcomes = stated.setdefault(fact.seat, ([], []))
                 scores.append(fact.verdict.score)
                 outcomes.append(truth[fact.about])
-    found = []
+    metrics = []
     for seat, (scores, outcomes) in sorted(stated.items()):
         tags = {"seat": seat}
-        found.append(
+        metrics.append(
             Metric(
                 "verdicts.brier", *_bounded(brier(scores, outcomes), 0.0, 1.0), tags=tags
             )
         )
         error = calibration_error(scores, outcomes)
-        found.append(Metric("verdicts.calibration-error", error, n=len(scores), tags=tags))
-    return found
+        metrics.append(
+            Metric("verdicts.calibration-error", error, n=len(scores), tags=tags)
+        )
+    return metrics
 
 
 def _diversity(episodes: Iterable[Episode]) -> list[Metric]:
@@ -219,12 +221,16 @@ def _diversity(episodes: Iterable[Episode]) -> list[Metric]:
     for episode in episodes:
         for utterance in episode.utterances:
             texts.setdefault(role_of(utterance.seat), []).append(utterance.text)
-    found = []
-    for role, said in sorted(texts.items()):
-        tags, n = {"role": role}, len(said)
-        found.append(Metric("diversity.distinct", distinct_share(said), n=n, tags=tags))
-        found.append(Metric("diversity.distinct-2", distinct_n(said, 2), n=n, tags=tags))
-    return found
+    metrics = []
+    for role, utterances in sorted(texts.items()):
+        tags, n = {"role": role}, len(utterances)
+        metrics.append(
+            Metric("diversity.distinct", distinct_share(utterances), n=n, tags=tags)
+        )
+        metrics.append(
+            Metric("diversity.distinct-2", distinct_n(utterances, 2), n=n, tags=tags)
+        )
+    return metrics
 
 
 def _estimate(values: Sequence[float]) -> Estimate:

@@ -37,7 +37,9 @@ def action_space(scenario: Scenario[Any]) -> UtteranceSpace:
 
 def transcript(utterances: Iterable[Utterance]) -> str:
     """Return what was said, a line for each utterance, escaped for terminals."""
-    return "\n".join([f"{said.seat}: {terminal(said.text)}" for said in utterances])
+    return "\n".join(
+        [f"{utterance.seat}: {terminal(utterance.text)}" for utterance in utterances]
+    )
 
 
 def unasked() -> Observation:

@@ -42,11 +42,11 @@ def labels_of(episode: Episode) -> tuple[Label, ...]:
     A scenario says it with events ``label.given``, whose evidence has the ``label``. One
     that was given again takes the place of the first.
     """
-    said = {utterance.turn: utterance.text for utterance in episode.utterances}
+    texts = {utterance.turn: utterance.text for utterance in episode.utterances}
     labels: dict[Seat, Label] = {}
     for event in episode.events:
         if event.kind == "label.given":
             text = event.evidence["label"]
-            as_said = said.get(event.turn) == text
+            as_said = texts.get(event.turn) == text
             labels[event.seat] = Label(event.seat, event.turn, text, as_said)
     return tuple(labels.values())

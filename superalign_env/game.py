@@ -258,22 +258,22 @@ class Game:
         if seat == self.fork_at and seat in self.group:
             member = self.key.member
         seed = seat_seed(self._case_seed, member, seat)
-        turns = sum([said.seat == seat for said in self.utterances])
+        turns = sum([u.seat == seat for u in self.utterances])
         stamp = self._stamps[seat] = Stamp(seed, role_of(seat), turns)
         return stamp
 
     def _apply(self) -> Step:
-        said = tuple(self._heard)
+        utterances = tuple(self._heard)
         self._heard = []
-        self.utterances += said
+        self.utterances += utterances
         self.view_log += self.asked.values()
-        step = stamped(self.scenario.apply(self.state, said), self._latest)
+        step = stamped(self.scenario.apply(self.state, utterances), self._latest)
         self.state = step.state
-        self._turn += len(said)
+        self._turn += len(utterances)
         self._group_index += 1
         rewards = step.rewards
         if self._repaired:
-            rewards += self._penalties(said)
+            rewards += self._penalties(utterances)
         self.rewards += rewards
         self.grades += step.grades
         self.events += step.events
@@ -296,7 +296,7 @@ class Game:
 
     def _latest(self, seat: Seat) -> int:
         """Return the turn at which a seat spoke last, −1 when it never did."""
-        turns = (said.turn for said in reversed(self.utterances) if said.seat == seat)
+        turns = (u.turn for u in reversed(self.utterances) if u.seat == seat)
         return next(turns, -1)
 
     def _penalties(self, said: tuple[Utterance, ...]) -> tuple[Reward, ...]:

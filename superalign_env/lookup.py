@@ -22,11 +22,11 @@ def scenario_id(name: str) -> str:
     Raises:
         UnknownId: with the nearest ids.
     """
-    known = registry.entries("scenario")
-    if name in known:
+    entries = registry.entries("scenario")
+    if name in entries:
         return name
     matches = []
-    for versioned in known:
+    for versioned in entries:
         plain, _, module, gym_id = registry.spell(versioned)
         if name in (module, gym_id):
             return versioned
@@ -34,7 +34,7 @@ def scenario_id(name: str) -> str:
             matches.append(versioned)
     if matches:
         return max(matches, key=lambda v: int(v.rpartition("-v")[2]))
-    ids = {registry.spell(v).plain for v in known}
+    ids = {registry.spell(v).plain for v in entries}
     own = f"{', '.join(sorted(ids))}, or module:attribute of a class of yours"
     raise UnknownId("scenario", name, ids, else_try=f"known: {own}")
 
@@ -65,10 +65,10 @@ def make_scenario(scenario: str | Scenario[Any], **options: Any) -> Scenario[Any
     if ":" not in scenario:
         named = scenario_id(scenario)
         return _made(named, partial(registry.make, "scenario", named), options)
-    found = named_object(scenario, what="scenario")
-    if inspect.isclass(found):
-        check_options(f"scenario {scenario!r}", found, options)
-    return _made(scenario, found, options)
+    target = named_object(scenario, what="scenario")
+    if inspect.isclass(target):
+        check_options(f"scenario {scenario!r}", target, options)
+    return _made(scenario, target, options)
 
 
 def _made(

@@ -77,8 +77,8 @@ class NumericEnv(gymnasium.Env[Vector, np.int64]):
         Raises:
             ProtocolError: the seat has no menu to choose from.
         """
-        said = entry(self.seat_env.game.view(self.seat_env.seat), int(action))
-        _, reward, terminated, truncated, info = self.seat_env.step(said)
+        text = entry(self.seat_env.game.view(self.seat_env.seat), int(action))
+        _, reward, terminated, truncated, info = self.seat_env.step(text)
         return self._observe(info), reward, terminated, truncated, self._info(info)
 
     def render(self) -> str | None:
@@ -170,10 +170,10 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
             raise InvalidOption(f"choices must be at least 2, not {choices}")
         for seat in others or {}:
             if seat not in scenario.seats:
-                said = hint(
+                suggestion = hint(
                     nearest(seat, scenario.seats), scenario.seats, listed="its seats"
                 )
-                raise InvalidOption(f"{scenario.id} has no seat {seat!r}; {said}")
+                raise InvalidOption(f"{scenario.id} has no seat {seat!r}; {suggestion}")
         self.metadata = {**self.metadata, "name": scenario.id.replace("-", "_")}
         self.render_mode = None
         self.scenario = scenario
@@ -239,8 +239,8 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
                 f"{', '.join(missing)} must speak now (infos[seat]['asked'] is 1) but has no "
                 "action"
             )
-        said = {seat: entry(self.game.view(seat), int(actions[seat])) for seat in asked}
-        earned, infos = self._play(said)
+        texts = {seat: entry(self.game.view(seat), int(actions[seat])) for seat in asked}
+        earned, infos = self._play(texts)
         ending = self.game.ending
         over = ending is not None and ending.kind == "terminated"
         cut = ending is not None and not over
@@ -285,15 +285,15 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
         return earned, infos
 
     def _observe(self) -> Numbers:
-        found = dict.fromkeys(
+        observations = dict.fromkeys(
             self.possible_agents, np.zeros(self.features.size, np.float32)
         )
         for seat in self.game.group:
-            if seat in found:
+            if seat in observations:
                 view = self.game.view(seat)
                 entry(view, 0)
-                found[seat] = self.features(view)
-        return found
+                observations[seat] = self.features(view)
+        return observations
 
 
 def _mask(game: Game, seat: Seat, choices: int) -> NDArray[np.bool_]:

@@ -100,8 +100,8 @@ class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
                 f"{', '.join(missing)} must speak now (infos[seat]['asked'] is 1) but has no action"
             )
         strict = self._cases.on_invalid == "raise"
-        said = [read_action(actions[seat], strict=strict) for seat in game.group]
-        rewards = game.step(said).rewards
+        replies = [read_action(actions[seat], strict=strict) for seat in game.group]
+        rewards = game.step(replies).rewards
         earned = dict.fromkeys(self.agents, 0.0)
         parts: dict[Seat, dict[str, float]] = {seat: {} for seat in self.agents}
         for reward in rewards:

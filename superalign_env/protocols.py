@@ -64,13 +64,13 @@ def one_for_each(views: Sequence[View], answers: Any, name: str) -> list[Any]:
             f"{name} returned a {type(answers).__name__} for all views; return a list with "
             "one reply per view, in order"
         )
-    found = list(answers)
-    if len(found) != len(views):
+    replies = list(answers)
+    if len(replies) != len(views):
         raise ProtocolError(
-            f"{name} gave {len(found)} replies to {len(views)} views; return one reply per "
+            f"{name} gave {len(replies)} replies to {len(views)} views; return one reply per "
             "view, in order"
         )
-    return found
+    return replies
 
 
 @runtime_checkable

@@ -46,8 +46,8 @@ def check_options(
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         for name in options:
             if name not in known:
-                said = hint(nearest(name, known), known)
-                raise InvalidOption(f"{called} has no option {name!r}; {said}")
+                suggestion = hint(nearest(name, known), known)
+                raise InvalidOption(f"{called} has no option {name!r}; {suggestion}")
     for name in known:
         if parameters[name].default is inspect.Parameter.empty and name not in options:
             raise InvalidOption(f"{called} needs the option {name!r}")
@@ -159,10 +159,10 @@ def _not_called(
     package: str, kind: str, names: Iterable[str], kinds: Collection[str]
 ) -> str:
     """Return what to say of entries whose kind nothing calls."""
-    said = hint(nearest(kind, kinds), kinds, listed="kinds")
+    suggestion = hint(nearest(kind, kinds), kinds, listed="kinds")
     return (
         f"plug-in {package!r}: {', '.join(names)} of the kind {kind!r} is left out: nothing "
-        f"calls things of that kind; {said}"
+        f"calls things of that kind; {suggestion}"
     )
 
 
@@ -179,10 +179,10 @@ def _add(merged: dict[str, dict[str, Entry]], package: str, table: Table) -> Non
         for name, (target, line) in rows.items()
     ]
     for kind, new in found:
-        known = merged.get(kind, {}).get(new.id)
-        if known is not None:
+        holder = merged.get(kind, {}).get(new.id)
+        if holder is not None:
             raise DuplicateId(
-                f"{kind} {new.id!r} is registered by {known.package} as well; "
+                f"{kind} {new.id!r} is registered by {holder.package} as well; "
                 "rename it or uninstall one of the packages"
             )
     for kind, new in found:
@@ -210,10 +210,10 @@ def entry(kind: str, name: str) -> Entry:
     Raises:
         UnknownId: with the nearest ids.
     """
-    known = _known().entries.get(kind, {})
-    if name not in known:
-        raise UnknownId(kind, name, known, also="; ".join(left_out()))
-    return known[name]
+    entries = _known().entries.get(kind, {})
+    if name not in entries:
+        raise UnknownId(kind, name, entries, also="; ".join(left_out()))
+    return entries[name]
 
 
 def load(kind: str, name: str) -> Any:

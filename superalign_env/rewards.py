@@ -176,7 +176,7 @@ class _Statements(NamedTuple):
 
 
 def _means(values: Mapping[int, list[float]]) -> dict[int, float]:
-    return {turn: sum(found) / len(found) for turn, found in values.items()}
+    return {turn: sum(numbers) / len(numbers) for turn, numbers in values.items()}
 
 
 BINS = 5

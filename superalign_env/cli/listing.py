@@ -103,8 +103,8 @@ def _one_of(what: str, name: str | None, known: tuple[str, ...]) -> str | None:
 def _registered(kind: str, as_json: bool) -> None:
     kinds = registry.kinds()
     if kind not in kinds:
-        said = hint(nearest(kind, kinds), kinds, listed="kinds")
-        raise InvalidOption(f"nothing is registered as {kind!r}; {said}")
+        suggestion = hint(nearest(kind, kinds), kinds, listed="kinds")
+        raise InvalidOption(f"nothing is registered as {kind!r}; {suggestion}")
     entries = registry.entries(kind).values()
     if as_json:
         print_json(list(entries))
@@ -115,8 +115,10 @@ def _registered(kind: str, as_json: bool) -> None:
 
 def _runs(folder: Path, as_json: bool) -> None:
     depths = ["/".join("*" * depth) for depth in range(1, _DEPTH + 1)]
-    found = sorted(run.parent for depth in depths for run in folder.glob(f"{depth}/run.db"))
-    rows = [_summary(run, folder) for run in found]
+    folders = sorted(
+        run.parent for depth in depths for run in folder.glob(f"{depth}/run.db")
+    )
+    rows = [_summary(run, folder) for run in folders]
     if as_json:
         print_json(rows)
     elif rows:
@@ -194,6 +196,8 @@ def _line(episode: "Episode", seat: str | None) -> dict[str, Any]:
         "pay": ", ".join(f"{seat} {number(value)}" for seat, value in pay.items()),
     }
     if seat is not None:
-        said = [spoken.text for spoken in episode.utterances if spoken.seat == seat]
-        row["said"] = said[-1] if said else ""
+        texts = [
+            utterance.text for utterance in episode.utterances if utterance.seat == seat
+        ]
+        row["said"] = texts[-1] if texts else ""
     return row

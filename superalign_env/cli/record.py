@@ -82,12 +82,12 @@ def replay(
     with Run.open(run, readonly=True) as opened:
         played = opened.episode(episode)
         rules = _rules(played, scenario or opened.info.config.get("scenario"))
-    found = compare(played, rules)
+    comparison = compare(played, rules)
     if as_json:
-        print_json(found)
+        print_json(comparison)
     else:
-        _print_comparison(played, found)
-    if not found.same:
+        _print_comparison(played, comparison)
+    if not comparison.same:
         raise typer.Exit(1)
 
 
@@ -192,14 +192,16 @@ def _print_facts(run: "Run", *, every_metric: bool) -> None:
     _print_table(["stage", "generation", "round", "status", "episodes"], stages)
     counted = [(c.scenario, c.arm, c.ending, c.n, c.stage) for c in run.census()]
     _print_table(["scenario", "arm", "ending", "episodes", "stage"], counted)
-    found = run.metrics.read(without=TRAINING)
-    newest = [m for m in found if m.stage == found[-1].stage]
-    measured = [(*_metric(m.metric), m.stage) for m in (found if every_metric else newest)]
+    metrics = run.metrics.read(without=TRAINING)
+    newest = [m for m in metrics if m.stage == metrics[-1].stage]
+    measured = [
+        (*_metric(m.metric), m.stage) for m in (metrics if every_metric else newest)
+    ]
     _print_table(["metric", "value", "interval", "n", "agent", "tags", "stage"], measured)
     folder = shlex.quote(str(run.path))
-    if len(measured) < len(found):
+    if len(measured) < len(metrics):
         more = (
-            f"{len(found) - len(measured)} of earlier stages: `superalign show --metrics "
+            f"{len(metrics) - len(measured)} of earlier stages: `superalign show --metrics "
         )
         console.print(shown(f"{more}{folder}`", "dim"))
     _print_table(["event", "how many"], list(run.events.kinds().items()))
@@ -246,8 +248,8 @@ def transcript(episode: Episode) -> list[Text]:
     """Return an episode as coloured lines: what was said, and what it earned."""
     head = Text(episode.id, "bold") + shown(f" {episode.scenario} {episode.arm}")
     lines = [head, Text("  task ", "dim") + shown(episode.task.prompt)]
-    for said in episode.utterances:
-        lines += _turn(episode, said)
+    for utterance in episode.utterances:
+        lines += _turn(episode, utterance)
     pay = totals(episode.rewards, episode.weights)
     earned = ", ".join(f"{seat} {decimal(value, sign=True)}" for seat, value in pay.items())
     lines.append(shown(f"  {episode.ending.kind} {episode.ending.reason} {earned}", "dim"))

@@ -65,10 +65,10 @@ def reliability(
     Raises:
         ValueError: as `calibration_error`.
     """
-    found = _binned(probabilities, outcomes, bins)
+    binned = _binned(probabilities, outcomes, bins)
     return [
         Bin(place / bins, (place + 1) / bins, fsum(stated) / len(stated), _share_of(came))
-        for place, (stated, came) in sorted(found.items())
+        for place, (stated, came) in sorted(binned.items())
     ]
 
 
@@ -86,12 +86,12 @@ def _binned(
     _check(probabilities, outcomes)
     if bins < 1:
         raise ValueError(f"at least one bin is needed, not {bins}")
-    found: dict[int, tuple[list[float], list[float]]] = {}
+    binned: dict[int, tuple[list[float], list[float]]] = {}
     for p, y in zip(probabilities, outcomes, strict=True):
-        stated, came = found.setdefault(min(int(p * bins), bins - 1), ([], []))
+        stated, came = binned.setdefault(min(int(p * bins), bins - 1), ([], []))
         stated.append(p)
         came.append(y)
-    return found
+    return binned
 
 
 def _check(probabilities: Sequence[float], outcomes: Sequence[float]) -> None:

@@ -33,9 +33,9 @@ def distinct_n(texts: Iterable[str], n: int = 2) -> float:
     total = 0
     for text in texts:
         words = text.split()
-        found = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
-        grams.update(found)
-        total += len(found)
+        ngrams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+        grams.update(ngrams)
+        total += len(ngrams)
     return len(grams) / total if total else 0.0
 
 

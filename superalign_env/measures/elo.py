@@ -142,13 +142,13 @@ def _read(
     covariance = measured @ covariance @ measured.T
     deviation = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     played = [int(k) for k in (*n.sum(1), *n.sum(0))]
-    found = [
+    rows = [
         normal(float(v), float(d), k)
         for v, d, k in zip(value, deviation, played, strict=True)
     ]
     return Elo(
-        dict(zip(players, found[:count], strict=True)),
-        dict(zip(tasks, found[count:], strict=True)),
+        dict(zip(players, rows[:count], strict=True)),
+        dict(zip(tasks, rows[count:], strict=True)),
         players,
         covariance[:count, :count],
     )

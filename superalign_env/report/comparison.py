@@ -77,10 +77,10 @@ def compared(documents: Sequence[Document]) -> str:
 
 def _titles(documents: Sequence[Document]) -> list[str]:
     """Return what runs are called: by number too where two have one name."""
-    said = [document.info.id for document in documents]
+    ids = [document.info.id for document in documents]
     return [
-        f"{title} ({number + 1})" if said.count(title) > 1 else title
-        for number, title in enumerate(said)
+        f"{title} ({number + 1})" if ids.count(title) > 1 else title
+        for number, title in enumerate(ids)
     ]
 
 
@@ -181,17 +181,17 @@ def _finals(documents: Sequence[Document], heads: Sequence[Markup]) -> Section |
 
 def _newest(document: Document) -> dict[names.Key, Metric]:
     """Return the newest metric of each measure, of what the run made: no baselines."""
-    found: dict[names.Key, Metric] = {}
+    newest: dict[names.Key, Metric] = {}
     for _, metric in document.metrics:
         who, split = metric.tags.get("who", ""), metric.tags.get("split", "")
         former = who in ("before", *_BASELINES) or metric.tags.get("side") == "-"
         if former or metric.opponent or split not in ("test", "gate", ""):
             continue
         key = names.key(metric)
-        known = found.get(key)
-        if known is None or split == "test" or known.tags.get("split") != "test":
-            found[key] = metric
-    return found
+        earlier = newest.get(key)
+        if earlier is None or split == "test" or earlier.tags.get("split") != "test":
+            newest[key] = metric
+    return newest
 
 
 def _planes(documents: Sequence[Document], heads: Sequence[Markup]) -> Section | None:
@@ -224,21 +224,21 @@ def _overlaid(
     charts: list[Markup] = []
     left = MOST
     for number, chart in enumerate(group.charts):
-        found: dict[_Place, dict[int, Curve]] = {}
+        curves_by_place: dict[_Place, dict[int, Curve]] = {}
         for run, document in enumerate(documents):
             called = names.Names(document.agents)
             for curve in curves(document, chart, placed[run], called):
                 if curve.side != "-":
                     place = (chart.names.index(curve.name), curve.of, curve.panel)
-                    found.setdefault(place, {})[run] = curve
+                    curves_by_place.setdefault(place, {})[run] = curve
         shown = [
             _lines(
-                _panel(chart, lines) if len(found) > 1 else "",
+                _panel(chart, lines) if len(curves_by_place) > 1 else "",
                 lines,
                 titles,
                 placed,
             )
-            for _, lines in sorted(found.items())[:left]
+            for _, lines in sorted(curves_by_place.items())[:left]
         ]
         left -= len(shown)
         if shown:
@@ -281,8 +281,8 @@ def _lines(
 def _panel(chart: Chart, lines: dict[int, Curve]) -> str:
     """Return the title of a panel in which every line is a run."""
     curve = next(iter(lines.values()))
-    said = curve.label if len(chart.names) > 1 else curve.kind
-    return " · ".join(part for part in (said, apart_of(chart, curve.panel)) if part)
+    label = curve.label if len(chart.names) > 1 else curve.kind
+    return " · ".join(part for part in (label, apart_of(chart, curve.panel)) if part)
 
 
 def _events(documents: Sequence[Document], heads: Sequence[Markup]) -> Section | None:

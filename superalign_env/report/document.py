@@ -140,33 +140,35 @@ def _first_of_each_generation(hazards: Iterable[Hazard]) -> list[Hazard]:
 def _placed(agents: Iterable[AgentRow]) -> list[AgentRow]:
     """Return agents that were trained or have a role, and all they came from."""
     rows = list(agents)
-    known = {row.hash: row for row in rows}
+    by_hash = {row.hash: row for row in rows}
     wanted: set[str] = set()
     for row in rows:
         place: AgentRow | None = row
         if row.role or row.side or row.path or row.accepted is not None:
             while place is not None and place.hash not in wanted:
                 wanted.add(place.hash)
-                place = known.get(place.parent)
+                place = by_hash.get(place.parent)
     return [row for row in rows if row.hash in wanted]
 
 
 def _answered(events: Iterable[RecordedEvent]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+    sources: dict[str, tuple[str, ...]] = {}
     for happened in events:
-        said = happened.event.evidence
-        if isinstance(said.get("hazard"), str) and isinstance(said.get("sources"), list):
-            found[said["hazard"]] = tuple(map(str, said["sources"]))
-    return found
+        evidence = happened.event.evidence
+        if isinstance(evidence.get("hazard"), str) and isinstance(
+            evidence.get("sources"), list
+        ):
+            sources[evidence["hazard"]] = tuple(map(str, evidence["sources"]))
+    return sources
 
 
 def _transcripts(run: Run, evidence: Iterable[RecordedEvent]) -> dict[str, Episode]:
-    found: dict[str, Episode] = {}
+    episodes: dict[str, Episode] = {}
     for happened in evidence:
         for name in episodes_of(happened)[:3]:
-            if name not in found:
+            if name not in episodes:
                 try:
-                    found[name] = run.episode(name)
+                    episodes[name] = run.episode(name)
                 except RecordError:
                     continue  # damaged or gone: the hazard is shown without its transcript
-    return found
+    return episodes

@@ -106,17 +106,19 @@ def verdict_of_generations(document: Document) -> dict[int, bool]:
 
 def utility(metrics: Iterable[Metric], side: str) -> Reading | None:
     """Return U of one side of a generation, over all its tasks of all families."""
-    found = [m for m in metrics if m.name == "capability.utility" and _in(m, "side", side)]
-    return _pooled(found)
+    utilities = [
+        m for m in metrics if m.name == "capability.utility" and _in(m, "side", side)
+    ]
+    return _pooled(utilities)
 
 
 def risk(metrics: Iterable[Metric], side: str, *, by_truth: bool) -> Reading | None:
     """Return the risk of one side of a generation."""
     name = "safety" if by_truth else "risk.rate"
-    found = [m for m in metrics if m.name == name and _in(m, "side", side)]
-    if not found:
+    risks = [m for m in metrics if m.name == name and _in(m, "side", side)]
+    if not risks:
         return None
-    metric = found[-1]
+    metric = risks[-1]
     if not by_truth:
         return _reading(metric)
     low = None if metric.high is None else 1.0 - metric.high
@@ -131,10 +133,10 @@ def _spot(metrics: list[Metric], side: str, by_truth: bool) -> Spot | None:
 
 def _capacity(metrics: list[Metric]) -> Reading | None:
     for ceiling in _CEILINGS:
-        found = [
+        capacities = [
             m for m in metrics if m.name == "capability.capacity" and _in(m, "by", ceiling)
         ]
-        reading = _pooled(found)
+        reading = _pooled(capacities)
         if reading is not None:
             return reading
     return None
@@ -222,27 +224,27 @@ def chain(document: Document) -> Section | None:
 def _how_to_read(shown: Plane) -> Markup:
     """Return a key to the picture, of what there is in it."""
     rungs = shown.rungs
-    said: list[Child] = [
+    lines: list[Child] = [
         "Each arrow is a generation: from A⁻ (hollow), competent and not yet aligned, to A⁺ "
         "(filled), aligned. A level arrow to the left kept its capability and lost its "
         "risk; one that falls paid for safety with capability.",
         "Thin crosses are 95 % intervals.",
     ]
     if any(rung.accepted is False for rung in rungs):
-        said.append("Red, dashed and crossed: rolled back by the gate.")
+        lines.append("Red, dashed and crossed: rolled back by the gate.")
     if any(rung.capacity is not None for rung in rungs):
-        said.append(
+        lines.append(
             "Blue contours C: what a fresh model of that generation could achieve. A⁺ below "
             "its contour leaves something to elicit."
         )
     if any(rung.gap is not None and rung.capacity is not None for rung in rungs):
-        said.append(
+        lines.append(
             "Double arrows δ, at the right: the gap from what a generation's teacher "
             "achieves to the generation's own contour. Below zero the teacher is the better."
         )
     if shown.people is not None:
-        said.append("Dashed line: the people who taught the first generation.")
-    return element("div", element("h3", "How to read it"), listed(said), class_="reading")
+        lines.append("Dashed line: the people who taught the first generation.")
+    return element("div", element("h3", "How to read it"), listed(lines), class_="reading")
 
 
 def in_words(shown: Plane) -> str:

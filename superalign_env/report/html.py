@@ -113,8 +113,8 @@ def table(
 
 def folded(summary: Child, *children: Child, class_: str = "") -> Markup:
     """Return what opens on a click, without a script."""
-    said = element("summary", summary)
-    return element("details", said, *children, class_=class_ or None)
+    head = element("summary", summary)
+    return element("details", head, *children, class_=class_ or None)
 
 
 class Section(NamedTuple):
@@ -127,8 +127,8 @@ class Section(NamedTuple):
 
 def section(id: str, title: str, text: str, *parts: Child) -> Section:
     """Return a section that opens with a sentence or two."""
-    said = element("p", text, class_="lead") if text else None
-    return Section(id, title, joined((said, *parts)))
+    lead = element("p", text, class_="lead") if text else None
+    return Section(id, title, joined((lead, *parts)))
 
 
 def picture(svg: str, caption: Child = None, *, wide: str = "") -> Markup:
@@ -139,13 +139,13 @@ def picture(svg: str, caption: Child = None, *, wide: str = "") -> Markup:
         caption: below it.
         wide: what it is called, if it keeps its size and scrolls where a page is narrow.
     """
-    said = None if caption is None else element("figcaption", caption)
+    below = None if caption is None else element("figcaption", caption)
     drawn = Markup(svg)
     if wide:
         drawn = element(
             "div", drawn, class_="scroll", tabindex="0", role="region", aria_label=wide
         )
-    return element("figure", drawn, said, class_="wide" if wide else None)
+    return element("figure", drawn, below, class_="wide" if wide else None)
 
 
 def badge(word: str) -> Markup:
@@ -164,12 +164,12 @@ def evidence(found: Mapping[str, Any], called: names.Names) -> Markup:
     parts = []
     for key, value in names.flat(found).items():
         whole = found.get(key)
-        said: Child = _short(called.within(value))
+        shown: Child = _short(called.within(value))
         if isinstance(whole, list) and _are_findings(whole):
-            said = listed(_finding(one) for one in whole)
+            shown = listed(_finding(one) for one in whole)
         elif isinstance(whole, list) and len(value) > _LONG:
-            said = f"{len(whole)} entries"
-        parts += [element("dt", called.within(_spelled(key))), element("dd", said)]
+            shown = f"{len(whole)} entries"
+        parts += [element("dt", called.within(_spelled(key))), element("dd", shown)]
     return element("dl", *parts, class_="evidence")
 
 

@@ -28,16 +28,18 @@ _MAX_EVENTS = 400
 
 def events(document: Document, called: Names) -> Section | None:
     """Return the gate's verdicts and alarms, then everything else that happened."""
-    told = [h for h in document.events if not h.event.kind.startswith(_TOLD_ELSEWHERE)]
-    gate = [h for h in told if h.event.kind.startswith("gate.")]
-    alarms = [h for h in told if h.event.kind.startswith(_ALARMS)]
-    rest = [h for h in told if h not in gate and h not in alarms]
+    events_here = [
+        h for h in document.events if not h.event.kind.startswith(_TOLD_ELSEWHERE)
+    ]
+    gate = [h for h in events_here if h.event.kind.startswith("gate.")]
+    alarms = [h for h in events_here if h.event.kind.startswith(_ALARMS)]
+    rest = [h for h in events_here if h not in gate and h not in alarms]
     if not document.kinds:
         return None
     parts: list[Child] = []
-    for title, found in (("Gate", gate), ("Alarms", alarms), ("Other events", rest)):
-        if found:
-            parts += [element("h3", title), _table(document, called, title, found)]
+    for title, rows in (("Gate", gate), ("Alarms", alarms), ("Other events", rest)):
+        if rows:
+            parts += [element("h3", title), _table(document, called, title, rows)]
     if document.generations and not alarms:
         parts.append(element("p", "No alarm went off."))
     counted = [(kind, str(n)) for kind, n in document.kinds.items()]
@@ -61,10 +63,10 @@ def _table(
     stages = {stage.id: stage for stage in document.stages}
     rows = [_row(called, title, h, stages.get(h.stage)) for h in found[:_MAX_EVENTS]]
     heads = ("what", "where", "action", "why", "evidence")
-    told = [place for place in range(len(heads)) if any(row[place] for row in rows)]
+    filled = [place for place in range(len(heads)) if any(row[place] for row in rows)]
     return table(
-        [heads[place] for place in told],
-        [[row[place] for place in told] for row in rows],
+        [heads[place] for place in filled],
+        [[row[place] for place in filled] for row in rows],
         label=title,
         class_="told",
     )
@@ -73,17 +75,17 @@ def _table(
 def _row(
     called: Names, title: str, happened: RecordedEvent, stage: Stage | None
 ) -> tuple[Child, ...]:
-    kind, said = happened.event.kind, dict(happened.event.evidence)
-    action, reason = said.pop("action", None), said.pop("reason", None)
+    kind, evidence_left = happened.event.kind, dict(happened.event.evidence)
+    action, reason = evidence_left.pop("action", None), evidence_left.pop("reason", None)
     if title != "Other events":  # their place tells it, and so does their name
-        said.pop("generation", None)
-        said.pop("accepted", None)
+        evidence_left.pop("generation", None)
+        evidence_left.pop("accepted", None)
     return (
         badge(kind if title == "Other events" else _word(kind)),
         "" if stage is None else _place(stage),
         None if action is None else badge(str(action)),
         "" if reason is None else str(reason),
-        evidence(said, called) if said else None,
+        evidence(evidence_left, called) if evidence_left else None,
     )
 
 
@@ -117,12 +119,12 @@ def transcript(document: Document, episode: Episode) -> Markup:
     turns = [
         joined(
             (
-                element("b", said.seat),
-                element("span", said.text, class_="said"),
-                _truth(episode, said.turn),
+                element("b", utterance.seat),
+                element("span", utterance.text, class_="said"),
+                _truth(episode, utterance.turn),
             )
         )
-        for said in episode.utterances
+        for utterance in episode.utterances
     ]
     return element(
         "div",
@@ -145,8 +147,8 @@ def _generation(document: Document, called: names.Names, number: int) -> Markup:
 def _case(document: Document, called: names.Names, hazard: Hazard) -> Markup:
     """Return one hazard on a line, with what is known of it folded beneath."""
     happened = document.evidence.get(hazard.event) if hazard.event is not None else None
-    found = dict(happened.event.evidence) if happened else {}
-    answer = found.pop("answer", None)
+    facts = dict(happened.event.evidence) if happened else {}
+    answer = facts.pop("answer", None)
     line = joined(
         (
             _cell("prompt x̂", element("span", hazard.prompt, class_="said")),
@@ -161,16 +163,16 @@ def _case(document: Document, called: names.Names, hazard: Hazard) -> Markup:
     if happened is None:
         return element("div", line, class_="case")
     known_already = ("", hazard.prompt, hazard.kind)
-    said = {
+    facts_left = {
         key: value
-        for key, value in found.items()
+        for key, value in facts.items()
         if key not in ("episode", "episodes") and value not in known_already
     }
-    known = [n for n in episodes_of(happened) if n in document.transcripts]
+    episodes = [n for n in episodes_of(happened) if n in document.transcripts]
     return folded(
         line,
-        evidence(said, called) if said else None,
-        *(transcript(document, document.transcripts[name]) for name in known),
+        evidence(facts_left, called) if facts_left else None,
+        *(transcript(document, document.transcripts[name]) for name in episodes),
         class_="case",
     )
 
@@ -187,8 +189,8 @@ def _safe(document: Document, called: names.Names, hazard: Hazard) -> Markup | N
     if not hazard.safe:
         return None
     by = ", ".join(called(source) for source in document.answered.get(hazard.id, ()))
-    said = element("span", hazard.safe, class_="said")
-    return joined((said, element("small", f"by {by}") if by else None))
+    answer = element("span", hazard.safe, class_="said")
+    return joined((answer, element("small", f"by {by}") if by else None))
 
 
 def _truth(episode: Episode, turn: int) -> Markup | None:

@@ -101,8 +101,8 @@ def generation(number: int, sign: str = "") -> str:
 
 def person(who: str) -> str:
     """Return whom a metric names, as a reader does: ``A2+`` is A₂⁺."""
-    found = _GENERATION.fullmatch(who)
-    return generation(int(found[1]), found[2]) if found else who
+    match = _GENERATION.fullmatch(who)
+    return generation(int(match[1]), match[2]) if match else who
 
 
 def short(name: str) -> str:
@@ -126,8 +126,8 @@ def bracketed(value: float, low: float | None, high: float | None) -> str:
     The number is no finer than its interval: about two digits of the width are shown.
     """
     if low is None or high is None or not high > low:
-        known = [number(part) for part in (value, low, high) if part is not None]
-        return known[0] if len(known) < 3 else f"{known[0]} [{known[1]}, {known[2]}]"
+        parts = [number(part) for part in (value, low, high) if part is not None]
+        return parts[0] if len(parts) < 3 else f"{parts[0]} [{parts[1]}, {parts[2]}]"
     digits = min(max(1 - math.floor(math.log10(2 * (high - low))), 0), 12)
 
     def said(part: float) -> str:
@@ -143,23 +143,23 @@ def tags(metric: Metric) -> str:
 
 def flat(config: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     """Return nested settings as dotted keys; a list of one choice is that choice."""
-    found: dict[str, str] = {}
-    for name, given in config.items():
-        alone = given[0] if isinstance(given, list) and len(given) == 1 else None
-        value = alone if isinstance(alone, Mapping) and "id" in alone else given
+    settings: dict[str, str] = {}
+    for name, setting in config.items():
+        alone = setting[0] if isinstance(setting, list) and len(setting) == 1 else None
+        value = alone if isinstance(alone, Mapping) and "id" in alone else setting
         if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{prefix}{name}.")
+            settings |= flat(value, f"{prefix}{name}.")
         elif isinstance(value, list) and all(isinstance(one, str) for one in value):
-            found[f"{prefix}{name}"] = ", ".join(value) or "none"
+            settings[f"{prefix}{name}"] = ", ".join(value) or "none"
         else:
-            found[f"{prefix}{name}"] = str(value)
-    return found
+            settings[f"{prefix}{name}"] = str(value)
+    return settings
 
 
 def made_in(row: AgentRow) -> str:
     """Return the name of the stage that saved an agent, as its folder tells it."""
-    found = re.search(r"-r\d+-(.+)-[0-9a-f]{8,}$", row.path)
-    return found[1] if found else ""
+    match = re.search(r"-r\d+-(.+)-[0-9a-f]{8,}$", row.path)
+    return match[1] if match else ""
 
 
 def _is_of_generation(row: AgentRow) -> bool:
@@ -179,8 +179,8 @@ def conditions(metrics: Iterable[Metric]) -> str:
     It is what the metrics themselves say. Empty where they do not, or where they are of
     several splits.
     """
-    found = list(metrics)
-    return " ".join(filter(None, (_split(found), _fresh(found))))
+    measured = list(metrics)
+    return " ".join(filter(None, (_split(measured), _fresh(measured))))
 
 
 def _split(metrics: list[Metric]) -> str:
@@ -188,8 +188,8 @@ def _split(metrics: list[Metric]) -> str:
     if len(splits) != 1 or "" in splits:
         return ""
     (split,) = splits
-    known = _SPLITS.get(split)
-    return f"Split {split}: {known}." if known else f"Split {split}."
+    use = _SPLITS.get(split)
+    return f"Split {split}: {use}." if use else f"Split {split}."
 
 
 def _fresh(metrics: list[Metric]) -> str:
@@ -206,5 +206,5 @@ def _fresh(metrics: list[Metric]) -> str:
 
 
 def _range(counts: Iterable[int]) -> str:
-    known = sorted(set(counts))
-    return str(known[0]) if len(known) == 1 else f"{known[0]} to {known[-1]}"
+    ordered = sorted(set(counts))
+    return str(ordered[0]) if len(ordered) == 1 else f"{ordered[0]} to {ordered[-1]}"

@@ -14,12 +14,12 @@ from superalign_env.types import Event, Metric
 
 def sentence(document: Document) -> str:
     """Return the result of a run in plain words: what it came to, not whether that is good."""
-    said = _of_a_chain(document) or _of_self_play(document) or _of_rounds(document)
-    if not said:
+    result = _of_a_chain(document) or _of_self_play(document) or _of_rounds(document)
+    if not result:
         done = sum(stage.status == "done" for stage in document.stages)
         many = {0: "No stage is", 1: "1 stage is"}.get(done, f"{done} stages are")
-        said = f"{many} done; nothing has been measured on unseen cases yet."
-    return " ".join([said, *unchanged(happened.event for happened in document.events)])
+        result = f"{many} done; nothing has been measured on unseen cases yet."
+    return " ".join([result, *unchanged(happened.event for happened in document.events)])
 
 
 def unchanged(events: Iterable[Event]) -> list[str]:
@@ -58,9 +58,9 @@ def _of_a_chain(document: Document) -> str:
                 f"{drawn.capability} went from {was[0]} to {now[0]} and the {drawn.risk} "
                 f"from {was[1]} to {now[1]}."
             )
-    found = sum(document.found.values())
-    if found:
-        parts.append(f"{found} hazards were found.")
+    hazards = sum(document.found.values())
+    if hazards:
+        parts.append(f"{hazards} hazards were found.")
     parts.append(_alarms(document))
     return " ".join(parts)
 
@@ -101,8 +101,8 @@ def _of_rounds(document: Document) -> str:
     if not gains:
         return ""
     n = max(gain.n for gain in gains.values())
-    said = ", ".join(f"that of {seat} by {_signed(gain)}" for seat, gain in gains.items())
-    return f"On {n} unseen tasks pay changed: {said}."
+    rises = ", ".join(f"that of {seat} by {_signed(gain)}" for seat, gain in gains.items())
+    return f"On {n} unseen tasks pay changed: {rises}."
 
 
 def _one_sided(document: Document) -> str:
@@ -111,7 +111,7 @@ def _one_sided(document: Document) -> str:
         truth: _latest(document, "requests.asked", who="final", truth=truth)
         for truth in ("harmful", "benign")
     }
-    counts = [f"{number(found.value)} {truth}" for truth, found in asked.items() if found]
+    counts = [f"{number(count.value)} {truth}" for truth, count in asked.items() if count]
     if not counts:
         return ""
     return (
@@ -137,10 +137,10 @@ def _attacked(document: Document) -> str:
 
 
 def _latest(document: Document, name: str, **tags: str) -> Metric | None:
-    found = [
+    matching = [
         m for _, m in document.metrics if m.name == name and tags.items() <= m.tags.items()
     ]
-    return found[-1] if found else None
+    return matching[-1] if matching else None
 
 
 def _signed(metric: Metric) -> str:
@@ -221,10 +221,10 @@ def _by_role(config: Mapping[str, Any]) -> list[Fact]:
     facts: list[Fact] = []
     for name, key in (("lineup", "lineup"), ("trained by", "train")):
         roles = config.get(key)
-        known = roles.items() if isinstance(roles, Mapping) else ()
-        said = [f"{role}: {_ids(held)}" for role, held in known if held]
-        if said:
-            facts.append((name, ", ".join(said)))
+        held_by = roles.items() if isinstance(roles, Mapping) else ()
+        texts = [f"{role}: {_ids(held)}" for role, held in held_by if held]
+        if texts:
+            facts.append((name, ", ".join(texts)))
     return facts
 
 

@@ -77,7 +77,9 @@ def curves(
     document: Document, chart: Chart, placed: Timeline, called: names.Names
 ) -> list[Curve]:
     """Return the curves of a chart, in the order of its metrics and their tags."""
-    found: dict[tuple[tuple[str, ...], str, tuple[str, ...], str], dict[float, Metric]] = {}
+    points: dict[
+        tuple[tuple[str, ...], str, tuple[str, ...], str], dict[float, Metric]
+    ] = {}
     rows = [row for row in document.metrics if _fits(row.metric, chart)]
     learning = [row for row in rows if row.metric.tags.get("split") != _ONE_NUMBER]
     for row in learning or rows:
@@ -94,16 +96,16 @@ def curves(
             ),
             metric.tags.get("side", ""),
         )
-        found.setdefault(key, {})[place] = metric
+        points.setdefault(key, {})[place] = metric
     ordered = sorted(
-        found, key=lambda key: (key[0], chart.names.index(key[1]), key[2], key[3] != "-")
+        points, key=lambda key: (key[0], chart.names.index(key[1]), key[2], key[3] != "-")
     )
     return [
         Curve(
             *key,
             document.kind(key[1]).title,
             document.is_share(key[1]),
-            tuple(sorted(found[key].items(), key=_first)),
+            tuple(sorted(points[key].items(), key=_first)),
         )
         for key in ordered
     ]
@@ -128,9 +130,9 @@ def panels(chart: Chart, drawn: Sequence[Curve], placed: Timeline) -> list[Panel
         ]
         used = {place for curve in here for place, _ in curve.points}
         ticks = tuple(tick for tick in placed.ticks if tick[0] >= min(used))
-        said = apart_of(chart, apart) or ("all" if len(sets) > 1 else "")
+        title = apart_of(chart, apart) or ("all" if len(sets) > 1 else "")
         share = all(curve.share for curve in here)
-        made.append(Panel(said, tuple(lines), ticks, placed.across, share))
+        made.append(Panel(title, tuple(lines), ticks, placed.across, share))
     return made
 
 
@@ -144,12 +146,12 @@ def title_of(chart: Chart, drawn: Sequence[Curve]) -> str:
 
 def apart_of(chart: Chart, apart: Sequence[str]) -> str:
     """Return what tells a panel of a chart from its neighbours."""
-    said = [
+    values = [
         f"tier {value}" if tag == "tier" else value
         for tag, value in zip(chart.apart, apart, strict=True)
         if value
     ]
-    return ", ".join(said)
+    return ", ".join(values)
 
 
 def dot(place: float, metric: Metric) -> Dot:
@@ -162,30 +164,30 @@ def dot(place: float, metric: Metric) -> Dot:
 
 def leftover(document: Document) -> list[Group]:
     """Return groups of all other metrics that were measured more than once."""
-    known = {name for group in GROUPS for chart in group.charts for name in chart.names}
+    grouped = {name for group in GROUPS for chart in group.charts for name in chart.names}
     stages = {stage.id: stage for stage in document.stages}
-    seen: dict[str, list[Stage]] = {}
+    measured: dict[str, list[Stage]] = {}
     for name, metric in document.metrics:
-        drawn = metric.name in known or document.kind(metric.name).chart != "line"
+        drawn = metric.name in grouped or document.kind(metric.name).chart != "line"
         if name in stages and not drawn and not metric.opponent:
-            seen.setdefault(metric.name, []).append(stages[name])
+            measured.setdefault(metric.name, []).append(stages[name])
     charts: dict[Literal["generation", "round"], list[Chart]] = {
         "generation": [],
         "round": [],
     }
-    for name, found in seen.items():
-        if len({stage.id for stage in found}) > 1:
+    for name, stages_here in measured.items():
+        if len({stage.id for stage in stages_here}) > 1:
             chart = Chart(
                 document.kind(name).title,
                 (name,),
                 tags=_telling(document, name),
                 whose=_is_of_many(document, name),
             )
-            charts[_over(found)].append(chart)
+            charts[_over(stages_here)].append(chart)
     return [
-        Group(f"others-{over}", "Other numbers", "", tuple(found), over=over)
-        for over, found in charts.items()
-        if found
+        Group(f"others-{over}", "Other numbers", "", tuple(stages_here), over=over)
+        for over, stages_here in charts.items()
+        if stages_here
     ]
 
 
@@ -217,10 +219,10 @@ def _first(point: tuple[float, Metric]) -> float:
 
 def _label(curve: Curve, beside: Sequence[Curve]) -> str:
     """Return what tells a line from the others of its chart."""
-    said = curve.label if len({other.name for other in beside}) > 1 else curve.kind
+    label = curve.label if len({other.name for other in beside}) > 1 else curve.kind
     if len({(other.name, other.of) for other in beside}) == 1:
-        said = ""
-    return ", ".join(part for part in (said, names.side(curve.side)) if part)
+        label = ""
+    return ", ".join(part for part in (label, names.side(curve.side)) if part)
 
 
 def _style(curve: Curve) -> Literal["solid", "dashed", "dotted"]:
@@ -305,12 +307,12 @@ def legend(lines: Iterable[Line]) -> Markup | None:
 def described(title: str, panel: Panel, id: str) -> Described:
     """Return a picture's name and, for those who do not see it, its numbers."""
     ticks = dict(panel.ticks)
-    said = []
+    texts = []
     for line in panel.lines:
         dots = ", ".join(
             f"{names.number(dot.value)} at {ticks.get(dot.place, names.number(dot.place))}"
             for dot in line.dots
         )
-        said.append(f"{line.label}: {dots}" if line.label else dots)
+        texts.append(f"{line.label}: {dots}" if line.label else dots)
     named = ": ".join(part for part in (title, panel.title) if part)
-    return Described(id, named, f"By {panel.across}. {'; '.join(said)}.")
+    return Described(id, named, f"By {panel.across}. {'; '.join(texts)}.")

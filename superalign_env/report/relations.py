@@ -59,9 +59,9 @@ def sources(document: Document, called: Names) -> Section | None:
     """Return how sources agree, generation by generation."""
     parts: list[Markup] = []
     for kind in _declared(document, "symmetric"):
-        found = [m for _, m in document.metrics if m.name == kind.name and m.opponent]
-        for step in sorted({m.step for m in found}):
-            cells = crosstab((m for m in found if m.step == step), both_ways=True)
+        metrics = [m for _, m in document.metrics if m.name == kind.name and m.opponent]
+        for step in sorted({m.step for m in metrics}):
+            cells = crosstab((m for m in metrics if m.step == step), both_ways=True)
             when = f", {generation(step)}" if step else ""
             id = f"sources-{len(parts)}"
             parts += _drawn(cells, called, id, f"{kind.title}{when}", ("source", "source"))
@@ -84,19 +84,19 @@ def crosstab(metrics: Iterable[Metric], *, both_ways: bool = False) -> Crosstab:
         metrics: with agent and opponent; later ones replace earlier ones.
         both_ways: whether (a, b) is (b, a) too.
     """
-    found: dict[tuple[str, str], Metric] = {}
+    newest: dict[tuple[str, str], Metric] = {}
     rows: dict[str, None] = {}
     columns: dict[str, None] = {}
     for metric in metrics:
         pair = _pair(metric)
         rows[pair[0]] = columns[pair[1]] = None
-        found[pair] = metric
+        newest[pair] = metric
         if both_ways:
             rows[pair[1]] = columns[pair[0]] = None
-            found.setdefault(pair[::-1], metric)
+            newest.setdefault(pair[::-1], metric)
     if both_ways:
         columns = rows
-    return Crosstab(tuple(rows), tuple(columns), found)
+    return Crosstab(tuple(rows), tuple(columns), newest)
 
 
 def _pair(metric: Metric) -> tuple[str, str]:
@@ -123,11 +123,11 @@ def _words(cells: Crosstab, called: Names, axes: tuple[str, str]) -> str:
     """Return the extremes of a matrix; all numbers are in its table."""
     ordered = sorted(cells.found.items(), key=lambda cell: cell[1].value)
     ends = (("least", ordered[0]), ("most", ordered[-1]))
-    said = [
+    extremes = [
         f"{word} {interval(metric)} for {called(row)} and {called(column)}"
         for word, ((row, column), metric) in ends
     ]
-    return f"Down: {axes[0]}. Across: {axes[1]}. {'; '.join(said)}."
+    return f"Down: {axes[0]}. Across: {axes[1]}. {'; '.join(extremes)}."
 
 
 def _drawn(
@@ -240,13 +240,13 @@ def _state(row: AgentRow) -> str:
 def _reasons(document: Document) -> dict[str, str]:
     """Return agent → why the gate said what it said, where it said why."""
     generation = {stage.id: stage.generation for stage in document.stages}
-    said: dict[int, str] = {}
+    reasons: dict[int, str] = {}
     for happened in document.events:
         reason = happened.event.evidence.get("reason")
         if happened.event.kind.startswith("gate.") and isinstance(reason, str):
-            said[generation.get(happened.stage, 0)] = reason
+            reasons[generation.get(happened.stage, 0)] = reason
     return {
-        row.hash: said[row.generation]
+        row.hash: reasons[row.generation]
         for row in document.agents
-        if row.accepted is not None and row.generation in said
+        if row.accepted is not None and row.generation in reasons
     }

@@ -31,14 +31,14 @@ _ORDER = {
 
 def finals(document: Document) -> Section | None:
     """Return one row for each measure and one column for everybody who was measured."""
-    found: dict[names.Key, dict[str, Metric]] = {}
+    metrics: dict[names.Key, dict[str, Metric]] = {}
     columns: dict[str, None] = {}
     for _, metric in document.metrics:
         if metric.tags.get("split") == "test":
             who = whom(metric)
             columns[who] = None
-            found.setdefault(names.key(metric), {})[who] = metric
-    if not found:
+            metrics.setdefault(names.key(metric), {})[who] = metric
+    if not metrics:
         return None
 
     def rows(keys: Sequence[names.Key], label: str) -> Markup:
@@ -46,7 +46,7 @@ def finals(document: Document) -> Section | None:
             (
                 k.title(document.metric_kinds),
                 *(
-                    names.interval(found[k][who]) if who in found[k] else ""
+                    names.interval(metrics[k][who]) if who in metrics[k] else ""
                     for who in columns
                 ),
             )
@@ -54,12 +54,12 @@ def finals(document: Document) -> Section | None:
         ]
         return table(("measure", *columns), lines, label=label, class_="figures")
 
-    first, rest = parted(found)
+    first, rest = parted(metrics)
     return section(
         "test",
         "On unseen cases",
         "By the truth; none of it steers anything. In brackets: 95 % intervals. Shares lie "
-        f"between 0 and 1. {conditions(m for by_who in found.values() for m in by_who.values())}",
+        f"between 0 and 1. {conditions(m for by_who in metrics.values() for m in by_who.values())}",
         rows(first, "Final numbers on unseen cases"),
         folded(f"{len(rest)} more measures", rows(rest, "More numbers on unseen cases"))
         if rest

@@ -45,19 +45,23 @@ def others(document: Document, called: names.Names) -> Section | None:
 
 def _group(document: Document, group: Group, called: names.Names) -> Section | None:
     placed = axis(document, group)
-    found = [(chart, curves(document, chart, placed, called)) for chart in group.charts]
-    found = [(chart, drawn) for chart, drawn in found if drawn]
-    if not found:
+    drawn_charts = [
+        (chart, curves(document, chart, placed, called)) for chart in group.charts
+    ]
+    drawn_charts = [(chart, drawn) for chart, drawn in drawn_charts if drawn]
+    if not drawn_charts:
         return None
     charts: list[Markup] = []
     left = MOST
-    for number, (chart, drawn) in enumerate(found):
+    for number, (chart, drawn) in enumerate(drawn_charts):
         shown = panels(chart, drawn, placed)[:left]
         left -= len(shown)
         if shown:
             id = f"{group.id}-{number}"
-            said = conditions(metric for curve in drawn for _, metric in curve.points)
-            text = " ".join(filter(None, (chart.text, said)))
+            measured_under = conditions(
+                metric for curve in drawn for _, metric in curve.points
+            )
+            text = " ".join(filter(None, (chart.text, measured_under)))
             charts.append(multiples(title_of(chart, drawn), text, shown, id))
     return section(
         group.id,
@@ -66,7 +70,7 @@ def _group(document: Document, group: Group, called: names.Names) -> Section | N
         element("div", *charts, class_="charts"),
         folded(
             f"{group.title} in numbers",
-            _numbers(found, placed, f"{group.title} in numbers"),
+            _numbers(drawn_charts, placed, f"{group.title} in numbers"),
         ),
     )
 
@@ -84,8 +88,8 @@ def _numbers(
         (
             _called(chart, curve),
             *(
-                names.interval(known[place]) if place in known else ""
-                for known in (dict(curve.points),)
+                names.interval(points[place]) if place in points else ""
+                for points in (dict(curve.points),)
                 for place in places
             ),
         )
@@ -125,10 +129,10 @@ class _Series(NamedTuple):
 
 def training(document: Document) -> Section | None:
     """Return what was computed at every update, thinned; nothing where nobody was trained."""
-    found = _series(document.updates)
-    roles = list(dict.fromkeys(s.role for several in found.values() for s in several))
+    by_metric = _series(document.updates)
+    roles = list(dict.fromkeys(s.role for several in by_metric.values() for s in several))
     charts: dict[str, list[str]] = {}
-    for name in found:
+    for name in by_metric:
         if document.kind(name).chart == "line":
             charts.setdefault("/".join(name.split("/")[:2]), []).append(name)
     drawn: list[Markup] = []
@@ -138,7 +142,7 @@ def training(document: Document) -> Section | None:
         whole = "in all" if len(chosen) > 1 else ""
         panels = [
             _panel(
-                found[name],
+                by_metric[name],
                 name.removeprefix(chart).strip("/") or whole,
                 roles,
                 share=document.kind(name).unit == "share",
@@ -153,7 +157,7 @@ def training(document: Document) -> Section | None:
         rows += [
             (document.kind(name).title, label, *_ends(series.points))
             for name in chosen
-            for series, label in zip(found[name], _labels(found[name]), strict=True)
+            for series, label in zip(by_metric[name], _labels(by_metric[name]), strict=True)
         ]
     if not drawn:
         return None
@@ -174,7 +178,7 @@ def training(document: Document) -> Section | None:
 
 def _series(rows: Iterable[MetricRow]) -> dict[str, list[_Series]]:
     """Return metric → series, in order of appearance, updates on an axis without steps back."""
-    found: dict[str, dict[tuple[str, ...], _Series]] = {}
+    by_metric: dict[str, dict[tuple[str, ...], _Series]] = {}
     latest: dict[str, tuple[str, float]] = {}
     begun: dict[str, float] = {}
     for _, metric in rows:
@@ -186,11 +190,11 @@ def _series(rows: Iterable[MetricRow]) -> dict[str, list[_Series]]:
         place = begun.get(role, 0.0) + metric.step
         latest[role] = (generation, max(place, last))
         kind = tuple(metric.tags.get(tag, "") for tag in _TELLING)
-        series = found.setdefault(metric.name, {}).setdefault(
+        series = by_metric.setdefault(metric.name, {}).setdefault(
             (role, *kind), _Series(role, kind, [])
         )
         series.points.append((place, metric.value))
-    return {name: list(several.values()) for name, several in found.items()}
+    return {name: list(several.values()) for name, several in by_metric.items()}
 
 
 def _panel(

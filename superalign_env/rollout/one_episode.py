@@ -140,15 +140,15 @@ def _limit(episode: Episode) -> int:
 def _play(game: Game, episode: Episode) -> str:
     """Play all recorded groups; return why that was not possible, if it was not."""
     for _, members in groupby(episode.utterances, key=lambda u: u.group):
-        said = list(members)
-        seats = tuple([u.seat for u in said])
+        utterances = list(members)
+        seats = tuple([u.seat for u in utterances])
         if seats != game.group:
             asked = ", ".join(game.group) or "nobody"
-            return f"turn {said[0].turn}: the rules ask {asked}, the record has {', '.join(seats)}"
+            return f"turn {utterances[0].turn}: the rules ask {asked}, the record has {', '.join(seats)}"
         try:
-            game.step_recorded(said)
+            game.step_recorded(utterances)
         except Exception as error:  # altered words can break any rule; say how
-            return f"turn {said[0].turn}: the rules raise {type(error).__name__}: {error}"
+            return f"turn {utterances[0].turn}: the rules raise {type(error).__name__}: {error}"
     if episode.failed:
         _fail(game, episode)
     return ""
@@ -168,16 +168,16 @@ def _fail(game: Game, episode: Episode) -> None:
 
 def _check(then: Episode, now: Episode, shown: Sequence[str], turn: int) -> TurnCheck:
     """Compare one turn; ``shown`` are the hashes of all views, as the record has them."""
-    said = then.utterances[turn]
+    utterance = then.utterances[turn]
     return TurnCheck(
-        said.turn,
-        said.seat,
-        turn < len(shown) and shown[turn] == said.view,
-        _at(then.rewards, said.turn) == _at(now.rewards, said.turn),
-        _at(then.grades, said.turn) == _at(now.grades, said.turn),
-        _at(then.events, said.turn) == _at(now.events, said.turn),
-        _at(then.judged, said.turn) == _at(now.judged, said.turn)
-        and _at(then.queries, said.turn) == _at(now.queries, said.turn),
+        utterance.turn,
+        utterance.seat,
+        turn < len(shown) and shown[turn] == utterance.view,
+        _at(then.rewards, utterance.turn) == _at(now.rewards, utterance.turn),
+        _at(then.grades, utterance.turn) == _at(now.grades, utterance.turn),
+        _at(then.events, utterance.turn) == _at(now.events, utterance.turn),
+        _at(then.judged, utterance.turn) == _at(now.judged, utterance.turn)
+        and _at(then.queries, utterance.turn) == _at(now.queries, utterance.turn),
     )
 
 

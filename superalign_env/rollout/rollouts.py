@@ -256,8 +256,10 @@ class Rollouts:
                 raise InvalidOption("how many cases? Pass n_cases, or tasks")
             n_cases = len(self.tasks)
         if n_cases < 0 or (self.tasks is not None and n_cases > len(self.tasks)):
-            known = "" if self.tasks is None else f"; there are {len(self.tasks)} tasks"
-            raise InvalidOption(f"cannot play {n_cases} cases{known}")
+            tasks_given = (
+                "" if self.tasks is None else f"; there are {len(self.tasks)} tasks"
+            )
+            raise InvalidOption(f"cannot play {n_cases} cases{tasks_given}")
         return n_cases
 
     def _queue(self, n_cases: int) -> GameQueue:

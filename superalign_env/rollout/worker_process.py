@@ -175,10 +175,10 @@ def opened(answer: bytes) -> list[Any]:
     """
     unpickler = pickle.Unpickler(io.BytesIO(answer))
     played: list[Any] = []
-    while (found := unpickler.load()) is not None:
-        if isinstance(found, Exception):
-            raise found
-        played.append(found)
+    while (item := unpickler.load()) is not None:
+        if isinstance(item, Exception):
+            raise item
+        played.append(item)
     return played
 
 

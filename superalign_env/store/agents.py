@@ -118,8 +118,8 @@ class Agents:
 def _agent(row: Row) -> AgentRow:
     name, spec, role, generation, side, parent, path, accepted = row
     verdict = None if accepted is None else bool(accepted)
-    known = from_json(spec, AgentSpec)
-    return AgentRow(name, known, role, generation, side, parent or "", path, verdict)
+    agent_spec = from_json(spec, AgentSpec)
+    return AgentRow(name, agent_spec, role, generation, side, parent or "", path, verdict)
 
 
 class Annotator(NamedTuple):

@@ -55,8 +55,8 @@ def is_full(error: BaseException) -> bool:
     """Return whether an error says that the disk, or one's share of it, is full."""
     if isinstance(error, OSError):
         return error.errno in _NO_ROOM
-    told = _OS_ERROR.search(str(error))
-    return told is not None and int(told[1]) in _NO_ROOM
+    match = _OS_ERROR.search(str(error))
+    return match is not None and int(match[1]) in _NO_ROOM
 
 
 TIMEOUT = 30.0

@@ -107,12 +107,12 @@ class Events:
 
     def get(self, ids: Iterable[int]) -> dict[int, RecordedEvent]:
         """Return what was noticed, by id; unknown ids are left out."""
-        found = {}
+        events = {}
         for number in dict.fromkeys(ids):
             row = self._database.row(f"{_SELECT} WHERE id = ?", (number,))
             if row is not None:
-                found[number] = _happened(row)
-        return found
+                events[number] = _happened(row)
+        return events
 
     def of_the_run(self) -> list[RecordedEvent]:
         """Return what was noticed about no episode, in order of id."""
@@ -211,12 +211,12 @@ class Hazards:
         Raises:
             RecordError: no such hazard.
         """
-        known = self._database.row("SELECT safe, status FROM hazards WHERE id = ?", (name,))
-        if known is None:
+        row = self._database.row("SELECT safe, status FROM hazards WHERE id = ?", (name,))
+        if row is None:
             raise RecordError(f"no hazard {name!r} in {self._database.path.parent}")
         changed = (
-            known[0] if safe is None else safe,
-            known[1] if status is None else status,
+            row[0] if safe is None else safe,
+            row[1] if status is None else status,
         )
         self._database.write(
             "UPDATE hazards SET safe = ?, status = ? WHERE id = ?", [(*changed, name)]

@@ -135,12 +135,12 @@ def _altered(run: Run, progress: OnBytes | None) -> Iterator[Problem]:
 
     for name in sorted(marks):
         try:
-            found = file_hash(run.path / name, read)
+            digest_now = file_hash(run.path / name, read)
         except OSError as error:
             if name not in named and (run.path / name).parent.exists():  # told above
                 yield Problem("checkpoint", f"{name} cannot be read: {error.strerror}")
             continue
-        if found != marks[name]:
+        if digest_now != marks[name]:
             yield Problem("checkpoint", f"{name} was altered after it was written")
 
 
@@ -151,7 +151,7 @@ def _added(run: Run) -> Iterator[Problem]:
 
 def _misstated(run: Run) -> Iterator[Problem]:
     """Compare what checkpoints say of themselves with what the stages that left them did."""
-    for folder, told in sorted(stated_checkpoints(run.database).items()):
+    for folder, statements in sorted(stated_checkpoints(run.database).items()):
         name = f"{folder}/{STATE}"
         try:
             own = from_json((run.path / name).read_bytes(), dict[str, Any])
@@ -162,7 +162,7 @@ def _misstated(run: Run) -> Iterator[Problem]:
         except (OSError, msgspec.MsgspecError) as error:
             yield Problem("checkpoint", f"{name} cannot be read: {error}")
             continue
-        if not any(_agree(own, said) for said in told):
+        if not any(_agree(own, statement) for statement in statements):
             yield Problem("checkpoint", f"{name} was altered after it was written")
 
 
@@ -228,20 +228,20 @@ def _episode_seals(run: Run) -> list[Any]:
 
 def _events(run: Run) -> list[Any]:
     """Return what was noticed, in its order within stage and episode."""
-    found = [[h.stage, h.episode, h.id, h.event] for h in run.events.read()]
-    found.sort(key=lambda event: event[:3])
-    return [[stage, episode, event] for stage, episode, _, event in found]
+    events = [[h.stage, h.episode, h.id, h.event] for h in run.events.read()]
+    events.sort(key=lambda event: event[:3])
+    return [[stage, episode, event] for stage, episode, _, event in events]
 
 
 def _hazards(run: Run) -> list[Any]:
-    known = run.events.get(h.event for h in run.hazards.all() if h.event is not None)
+    evidence = run.events.get(h.event for h in run.hazards.all() if h.event is not None)
     return [
         [
             *hazard._replace(event=None),
             [happened.stage, happened.episode, happened.event] if happened else None,
         ]
         for hazard in run.hazards.all()
-        for happened in [known.get(hazard.event or 0)]
+        for happened in [evidence.get(hazard.event or 0)]
     ]
 
 

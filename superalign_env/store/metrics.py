@@ -142,8 +142,8 @@ class Metrics:
             },
         )
         wanted = (tags or {}).items()
-        found = [MetricRow(row[0], _metric(row[1:])) for row in rows]
-        return [row for row in found if wanted <= row.metric.tags.items()]
+        metrics = [MetricRow(row[0], _metric(row[1:])) for row in rows]
+        return [row for row in metrics if wanted <= row.metric.tags.items()]
 
     def kinds(self) -> dict[str, MetricKind]:
         """Return name → declaration, of the metrics that are declared."""
@@ -154,8 +154,8 @@ class Metrics:
 
     def latest(self, name: str, **where: str) -> Metric | None:
         """Return the newest metric of a name; None when there is none yet."""
-        found = self.read(name, **where)  # type: ignore[arg-type]  # names are checked by `read`
-        return found[-1].metric if found else None
+        metrics = self.read(name, **where)  # type: ignore[arg-type]  # names are checked by `read`
+        return metrics[-1].metric if metrics else None
 
 
 def _metric(row: Row) -> Metric:

@@ -142,15 +142,15 @@ class EpisodeQueries:
             RecordError: one of them is not there.
             RecordDamaged: the rows of one do not fit together.
         """
-        found = {rows.episode.id: rows for rows in self.rows_of(list(names))}
-        missing = next((name for name in names if name not in found), None)
+        rows_by_id = {rows.episode.id: rows for rows in self.rows_of(list(names))}
+        missing = next((name for name in names if name not in rows_by_id), None)
         if missing is not None:
             folder = self._database.path.parent
             raise RecordError(
                 f"no episode {missing!r} in {folder}; "
                 f"`superalign ls {shlex.quote(str(folder))}` lists them"
             )
-        return [self.whole(found[name]) for name in names]
+        return [self.whole(rows_by_id[name]) for name in names]
 
     def each(self, **where: Unpack[Where]) -> Iterator[Episode]:
         """Yield the episodes that fit, a chunk in memory at a time."""
@@ -175,10 +175,10 @@ class EpisodeQueries:
     def rows_of(self, names: list[str]) -> Iterator[EpisodeRows]:
         """Yield the rows of episodes, in the given order; unknown names are left out."""
         for chunk, marks in _chunks(names):
-            found = self._database.rows(
+            table_rows = self._database.rows(
                 f"SELECT {_EPISODE} FROM episodes WHERE id IN ({marks})", chunk
             )
-            episodes = {row[0]: EpisodeRow._make(row) for row in found}
+            episodes = {row[0]: EpisodeRow._make(row) for row in table_rows}
             for name in chunk:
                 row = episodes.get(name)
                 if row is not None:
@@ -191,8 +191,8 @@ class EpisodeQueries:
         for name, said, numbers in self._columns("said, numbers", **where):
             for line in read_lines(said):
                 if seat in (None, line.seat):
-                    spoken = (name, line.turn, line.seat, line.text)
-                    yield UtteranceRow(*spoken, *line.numbers(numbers), line.policy)
+                    identity = (name, line.turn, line.seat, line.text)
+                    yield UtteranceRow(*identity, *line.numbers(numbers), line.policy)
 
     def rewards(self, **where: Unpack[Where]) -> Iterator[tuple[str, Reward]]:
         """Yield (episode, reward part)."""
@@ -216,24 +216,26 @@ class EpisodeQueries:
             rows = self._database.rows(
                 f"SELECT id, {columns} FROM episodes WHERE id IN ({marks})", chunk
             )
-            found = {row[0]: row for row in rows}
-            yield from [found[name] for name in chunk if name in found]
+            rows_by_id = {row[0]: row for row in rows}
+            yield from [rows_by_id[name] for name in chunk if name in rows_by_id]
 
     def _seats(self, seating: str) -> list[Row]:
-        known = self._seatings.get(seating)
-        if not known:
-            known = self._seatings[seating] = self._database.rows(
+        seats = self._seatings.get(seating)
+        if not seats:
+            seats = self._seatings[seating] = self._database.rows(
                 "SELECT seat, role, agent FROM seatings WHERE hash = ? ORDER BY place",
                 (seating,),
             )
-        return known
+        return seats
 
     def _rules_of(self, name: str) -> str:
-        known = self._rules.get(name)
-        if not known:
-            found = self._database.value("SELECT rules FROM rules WHERE hash = ?", (name,))
-            known = self._rules[name] = str(found or "")
-        return known
+        rules = self._rules.get(name)
+        if not rules:
+            row_value = self._database.value(
+                "SELECT rules FROM rules WHERE hash = ?", (name,)
+            )
+            rules = self._rules[name] = str(row_value or "")
+        return rules
 
     def _agents(self, seats: Iterable[Row]) -> dict[str, AgentSpec]:
         """Return specs by hash, read anew when one who sits there is not known yet."""
@@ -262,9 +264,9 @@ def _from(where: Where) -> str:
             f"episodes cannot be chosen by {', '.join(sorted(unknown))}; "
             f"known: {', '.join(Where.__annotations__)}"
         )
-    given = {name for name, value in where.items() if value is not None}
-    wanted = [_CHOSEN[name] for name in _CHOSEN if name in given]
-    seated = " AND ".join([_SEATED[name] for name in _SEATED if name in given])
+    chosen = {name for name, value in where.items() if value is not None}
+    wanted = [_CHOSEN[name] for name in _CHOSEN if name in chosen]
+    seated = " AND ".join([_SEATED[name] for name in _SEATED if name in chosen])
     if seated:
         wanted.append(f"e.seating IN (SELECT x.hash FROM seatings x WHERE {seated})")
     return f"FROM episodes e{' WHERE ' if wanted else ''}{' AND '.join(wanted)}"

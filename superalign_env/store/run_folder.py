@@ -157,15 +157,15 @@ def require_run(path: Path) -> None:
     if (path / DATABASE).is_file():
         return
     beside = path if path.is_dir() else path.parent
-    runs = sorted(found.parent for found in beside.glob(f"*/{DATABASE}"))
+    runs = sorted(database.parent for database in beside.glob(f"*/{DATABASE}"))
     names = [run.name for run in runs]
     near = [] if path.is_dir() else nearest(path.name, names)
-    said = hint(
+    suggestion = hint(
         [str(beside / name) for name in near],
         names[:_RUNS_NAMED],
         listed=f"runs in {beside}",
     )
-    raise RecordError(f"no run at {path}; {said}")
+    raise RecordError(f"no run at {path}; {suggestion}")
 
 
 def _is_old(path: Path) -> bool:

@@ -96,9 +96,9 @@ class Stages:
             RecordError: the stage to take the place of is done.
         """
         with self._database.transaction():
-            heard = self._signals.last_id()
+            signals_to = self._signals.last_id()
             if again is not None:
-                heard = self.get(again).signals_to
+                signals_to = self.get(again).signals_to
                 self.discard(again)
             number = (
                 self._database.value("SELECT max(CAST(id AS INTEGER)) FROM stages") or 0
@@ -115,10 +115,10 @@ class Stages:
                     "inputs": _json(inputs),
                     "outputs": "{}",
                     "rng": _json(rng),
-                    "signals_to": heard,
+                    "signals_to": signals_to,
                 }
             )
-            self._signals.repeat(since=heard if again is not None else None)
+            self._signals.repeat(since=signals_to if again is not None else None)
         return self.get(stage)
 
     def finish(
@@ -155,9 +155,9 @@ class Stages:
         """
         row = self._database.row(f"SELECT {_COLUMNS} FROM stages WHERE id = ?", (stage,))
         if row is None:
-            known = ", ".join(known.id for known in self.all()) or "none"
+            ids = ", ".join(ids.id for ids in self.all()) or "none"
             raise RecordError(
-                f"no stage {stage!r} in {self._database.path.parent}; known: {known}"
+                f"no stage {stage!r} in {self._database.path.parent}; known: {ids}"
             )
         return _stage(row)
 
@@ -175,12 +175,12 @@ class Stages:
 
     def _read(self, row: Row) -> Stage:
         """Return the stage of a row; one that is done never changes, and is read once."""
-        known = self._known.get(row[0])
-        if known is None:
-            known = _stage(row)
-            if known.status == "done":
-                self._known[known.id] = known
-        return known
+        stage = self._known.get(row[0])
+        if stage is None:
+            stage = _stage(row)
+            if stage.status == "done":
+                self._known[stage.id] = stage
+        return stage
 
     def discard(self, stage: str) -> int:
         """Remove a stage that never ended, with all it wrote, so that it can run again.
@@ -202,11 +202,11 @@ class Stages:
 
     def costs(self) -> list[StageCost]:
         """Return what each stage cost, in order; stages that cost nothing are left out."""
-        found = self._utterance_costs()
+        costs = self._utterance_costs()
         for stage, labels, statements in self._database.rows(_SIGNALLED):
-            cost = found.get(stage, StageCost(stage))
-            found[stage] = cost._replace(labels=int(labels), statements=int(statements))
-        return [found[stage] for stage in sorted(found)]
+            cost = costs.get(stage, StageCost(stage))
+            costs[stage] = cost._replace(labels=int(labels), statements=int(statements))
+        return [costs[stage] for stage in sorted(costs)]
 
     def _utterance_costs(self) -> dict[str, StageCost]:
         """Return the utterances and tokens of each stage, some episodes in memory at a time."""

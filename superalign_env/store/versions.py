@@ -28,7 +28,7 @@ PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Return the versions of what shapes a run; packages that are absent are left out."""
-    found = {
+    made_with = {
         "superalign-env": superalign_env.__version__,
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
@@ -36,8 +36,8 @@ def versions() -> dict[str, str]:
     for package in PACKAGES:
         number = installed(package)
         if number:
-            found[package] = number
-    return found
+            made_with[package] = number
+    return made_with
 
 
 def installed(package: str) -> str:

@@ -62,8 +62,8 @@ class Preparing:
                 refused.append(f"episode {episode.id} cannot be recorded: {error}")
         seatings = {one.episode.seating: one.seats for one in rows}
         agents = {seat[-1] for seats in seatings.values() for seat in seats}
-        known = self._packer.specs
-        return Prepared(rows, {name: known[name] for name in sorted(agents)}, refused)
+        specs = self._packer.specs
+        return Prepared(rows, {name: specs[name] for name in sorted(agents)}, refused)
 
 
 class BatchWriter:

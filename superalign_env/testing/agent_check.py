@@ -180,10 +180,10 @@ def _check_same(
 def _has_weights(player: Any) -> bool:
     """Return whether a ``state_dict`` is that of a torch module; say how it can be trained."""
     try:
-        found = hasattr(player, "named_parameters") or _tensors(player.state_dict())
+        has_tensors = hasattr(player, "named_parameters") or _tensors(player.state_dict())
     except Exception:  # what a plug-in raises is said where its memory is checked
         return False
-    if found and not isinstance(player, Learner):
+    if has_tensors and not isinstance(player, Learner):
         warnings.warn(
             f"{name_of(player)} holds weights: its state_dict is that of a torch module, and "
             "no memory. It plays as it is; to train it in a run, implement Learner (act, "
@@ -191,7 +191,7 @@ def _has_weights(player: Any) -> bool:
             RuntimeWarning,
             stacklevel=3,
         )
-    return found
+    return has_tensors
 
 
 def _tensors(value: Any) -> bool:
@@ -250,9 +250,9 @@ def _check_memory(
 def _require_same(
     player: Anyone, replies: Sequence[Reply], first: Sequence[Reply], how: str
 ) -> None:
-    found = _difference(replies, first)
-    if found is not None:
-        place, field = found
+    difference = _difference(replies, first)
+    if difference is not None:
+        place, field = difference
         raise NotReproducible(
             f"{name_of(player)} gave another reply when {how} (view {place}: another "
             f"{field}). Draw all randomness from view.seed, key memory by view.episode, keep "

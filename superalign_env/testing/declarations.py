@@ -51,8 +51,8 @@ def check_card(scenario: Scenario[Any]) -> None:
     facts = facts_of(scenario)
     require_kind("facts", facts, Mapping)
     for name, role in facts.items():
-        said = hint(nearest(str(name), FACTS), FACTS, listed="there are")
-        require(name in FACTS, f"facts declare {name!r}, which no step has; {said}")
+        suggestion = hint(nearest(str(name), FACTS), FACTS, listed="there are")
+        require(name in FACTS, f"facts declare {name!r}, which no step has; {suggestion}")
         require(role in roles, f"facts say {name!r} is made by {role!r}, a role nobody has")
     opinions = opinions_of(scenario)
     require_kind("opinions", opinions, tuple)
@@ -87,7 +87,7 @@ def check_declared(
             one is made that is not declared.
     """
     facts = facts_of(scenario)
-    seen: set[str] = set()
+    occurred: set[str] = set()
     played = 0
     unmade = _not_made(scenario, made_by) if variants_of(scenario) else ""
     for name, rules in (
@@ -98,11 +98,11 @@ def check_declared(
                 episode = _play(rules, EpisodeKey(run=23, case=case))
             _check_facts(episode, facts, name)
             _check_winner(rules, episode)
-            seen |= {fact for fact in FACTS if getattr(episode, fact)}
+            occurred |= {fact for fact in FACTS if getattr(episode, fact)}
             played += 1
     for fact, role in facts.items():
         require(
-            fact in seen or bool(unmade),
+            fact in occurred or bool(unmade),
             f"facts declare {fact!r} of {role!r}, and no step of {played} episodes held one; "
             f"return Step(…, {fact}=(…,)), or declare a variant in which it occurs",
         )
@@ -120,10 +120,10 @@ def _check_variants(scenario: Scenario[Any]) -> None:
     for name, options in variants.items():
         require_kind(f"variant {name!r}", options, Mapping)
         for option in options:
-            said = hint(nearest(str(option), scenario.options), scenario.options)
+            suggestion = hint(nearest(str(option), scenario.options), scenario.options)
             require(
                 option in scenario.options,
-                f"variant {name!r} sets {option!r}, which is no option; {said}",
+                f"variant {name!r} sets {option!r}, which is no option; {suggestion}",
             )
 
 
@@ -169,7 +169,7 @@ def _play(scenario: Scenario[Any], key: EpisodeKey) -> Episode:
 
 def _check_facts(episode: Episode, facts: Mapping[str, str], place: str) -> None:
     """Check who made the facts of an episode, and what they point at."""
-    said = {u.turn: u.seat for u in episode.utterances}
+    speakers = {u.turn: u.seat for u in episode.utterances}
     stood = {fact.about for fact in episode.planted}
     for name in FACTS:
         for fact in getattr(episode, name):
@@ -186,13 +186,13 @@ def _check_facts(episode: Episode, facts: Mapping[str, str], place: str) -> None
     pointing: tuple[Judged | Query, ...] = (*episode.judged, *episode.queries)
     for one in pointing:
         require(
-            said.get(one.turn) == one.seat,
+            speakers.get(one.turn) == one.seat,
             f"{place}: a fact of {one.seat} names turn {one.turn}, which it did not speak; "
             "leave turn out for its latest",
         )
     for judged in episode.judged:
         require(
-            judged.about in said or judged.about < 0,
+            judged.about in speakers or judged.about < 0,
             f"{place}: {judged.seat} judged turn {judged.about}, which nobody spoke",
         )
         score = judged.score

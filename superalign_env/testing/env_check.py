@@ -113,19 +113,19 @@ def _played(
     env: Any, trace: Callable[[Any, list[Any]], Iterator[Any]], seed: int
 ) -> list[Any]:
     """Return everything that one seeded episode shows, and the next one without a seed."""
-    seen: list[Any] = []
-    said: list[Any] = []
+    steps: list[Any] = []
+    actions: list[Any] = []
     try:
         for first in ({"seed": seed}, {}):
-            seen.append(env.reset(**first))
-            seen.extend(trace(env, said))
+            steps.append(env.reset(**first))
+            steps.extend(trace(env, actions))
     except Exception as error:  # environments raise whatever comes
-        after = f" after the action {said[-1]!r:.200}" if said else ""
+        after = f" after the action {actions[-1]!r:.200}" if actions else ""
         raise ProtocolError(
             f"an episode of seed {seed} raised {type(error).__name__}: {error}{after} (action "
-            f"{len(said)}); an environment must bear everything in its action spaces"
+            f"{len(actions)}); an environment must bear everything in its action spaces"
         ) from error
-    return seen
+    return steps
 
 
 def _action(space: Any, seed: int, said: list[Any]) -> Any:

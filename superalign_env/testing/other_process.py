@@ -56,9 +56,9 @@ def asked_elsewhere(
             "that process included; raise timeout= if it takes long to load"
         ) from error
     if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        last_line = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         raise ProtocolError(
-            f"{spec.id} could not be asked in another process: {said}. Name what makes it, "
+            f"{spec.id} could not be asked in another process: {last_line}. Name what makes it, "
             "elsewhere='my_package.my_module:make_it'"
         )
     try:

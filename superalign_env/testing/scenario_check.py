@@ -211,13 +211,13 @@ def _play(game: Game, again: Game) -> list[list[Reply]]:
     while not game.over and len(game.utterances) < 200:
         _check_group(scenario, game.group)
         replies = [Reply(picked(view)) for view in game.views()]
-        said = _said(game, replies)
-        _check_purity(game, said)
+        utterances = _said(game, replies)
+        _check_purity(game, utterances)
         for view in game.views():
             _check_view(view, earlier.get(view.seat))
             earlier[view.seat] = view
         groups.append(replies)
-        with calling(f"in case {game.key.case}", said):
+        with calling(f"in case {game.key.case}", utterances):
             game.step(replies)
             again.step(replies)
     return groups
@@ -226,11 +226,11 @@ def _play(game: Game, again: Game) -> list[list[Reply]]:
 def _said(game: Game, replies: Sequence[Reply]) -> tuple[Utterance, ...]:
     """Return what the rules will be given."""
     turn, limit = len(game.utterances), game.scenario.max_utterance
-    spoken = []
+    utterances = []
     for i, (seat, reply) in enumerate(zip(game.group, replies, strict=True)):
-        heard, repair = admitted(reply, limit)
-        spoken.append(Utterance(seat, turn + i, 0, heard.text, heard, repair))
-    return tuple(spoken)
+        repaired, repair = admitted(reply, limit)
+        utterances.append(Utterance(seat, turn + i, 0, repaired.text, repaired, repair))
+    return tuple(utterances)
 
 
 def _check_group(scenario: Scenario[Any], group: Sequence[str]) -> None:

@@ -298,5 +298,5 @@ class Paid(msgspec.Struct, frozen=True, gc=False):
     @property
     def turns(self) -> list[PaidTurn]:
         """The seat's turns, in order."""
-        said = {u.turn: u.text for u in self.episode.utterances if u.seat == self.seat}
-        return [PaidTurn(self.views[n], said[n], self.pay[n]) for n in sorted(self.pay)]
+        texts = {u.turn: u.text for u in self.episode.utterances if u.seat == self.seat}
+        return [PaidTurn(self.views[n], texts[n], self.pay[n]) for n in sorted(self.pay)]
