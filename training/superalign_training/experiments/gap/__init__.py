@@ -7,7 +7,7 @@ same labels, queries and lessons however it climbs (the plain jump in one genera
 repeated one in four). The first student learns from a simulated human, who is right about
 easy queries and wrong about hard ones, always in the same way (`world`); each later one
 from the vote of the human and all earlier students, weighted by how sure they are and
-doubled with each generation, which is the recency rule of `superalign_training.sources`.
+doubled with each generation, which is the recency rule of `superalign_training.oversight.labels`.
 Queries are equally hard for all levels (*fixed*), or follow the student: at the lowest
 level all are easy, at the highest the human is wrong about 70 %. So in *follow* a jump is
 taught worse labels than a small step, by construction; what is asked is which way up is
@@ -56,7 +56,7 @@ of the four generations; unless said otherwise queries follow and 0 is the lowes
   was tuned here.
 
 Seeds 300 to 309 were the claim of revision 1. In revision 2 votes are counted by
-`superalign_training.sources` (of those who agree the most reliable one's worked steps are taught,
+`superalign_training.oversight.labels` (of those who agree the most reliable one's worked steps are taught,
 not the youngest's), and levels begin with other random weights. It is claimed from seeds 310 to
 319.
 

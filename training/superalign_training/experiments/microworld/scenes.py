@@ -12,7 +12,7 @@ from superalign_env.types import Seat, Split, Turn, View
 from superalign_scenarios.red_team import RedTeam
 from superalign_scenarios.red_team.state import Phase, State
 from superalign_scenarios.sources import SourceSpec
-from superalign_training.evaluation.papers import view_of
+from superalign_training.evaluation.holdout import view_of
 
 ANY_TIER: SourceSpec = {"id": "microworld", "tiers": [1, 2, 3]}
 

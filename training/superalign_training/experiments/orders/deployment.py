@@ -11,7 +11,7 @@ from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Agent
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Episode, Task
-from superalign_training.evaluation.exams import exam, passed
+from superalign_training.evaluation.holdout import exam, passed
 from superalign_training.evaluation.refusals import Answered, answered
 
 _LIVE = 256
