@@ -35,11 +35,13 @@ def action_space(scenario: Scenario[Any]) -> UtteranceSpace:
     return UtteranceSpace(scenario.max_utterance)
 
 
-def transcript(utterances: Iterable[Utterance]) -> str:
-    """Return what was said, a line for each utterance, escaped for terminals."""
-    return "\n".join(
-        [f"{utterance.seat}: {terminal(utterance.text)}" for utterance in utterances]
-    )
+def rendered(utterances: Iterable[Utterance], mode: str | None) -> str | None:
+    """Return the transcript, a line for each utterance, escaped; print it in mode ``human``."""
+    text = "\n".join([f"{u.seat}: {terminal(u.text)}" for u in utterances])
+    if mode != "human":
+        return text
+    print(text)
+    return None
 
 
 def unasked() -> Observation:

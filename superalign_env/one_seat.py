@@ -14,7 +14,7 @@ from superalign_env.faces import (
     idle_info,
     info_of,
     observation_space,
-    transcript,
+    rendered,
     unasked,
 )
 from superalign_env.game import Game, OnInvalid
@@ -115,11 +115,7 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
         game: Game | None = getattr(self, "game", None)
         if game is None:
             raise ProtocolError("there is nothing to render yet; call reset first")
-        text = transcript(game.utterances)
-        if self.render_mode == "human":
-            print(text)
-            return None
-        return text
+        return rendered(game.utterances, self.render_mode)
 
     def _play_others(self, mine: Reply | None) -> tuple[float, dict[str, float]]:
         """Advance until the seat is asked (again); return its pay and its paid parts."""

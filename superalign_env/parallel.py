@@ -13,7 +13,7 @@ from superalign_env.faces import (
     idle_info,
     info_of,
     observation_space,
-    transcript,
+    rendered,
     unasked,
 )
 from superalign_env.game import Game, OnInvalid
@@ -125,11 +125,7 @@ class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
 
     def render(self) -> str | None:
         """Return the transcript so far (``ansi``), or print it (``human``)."""
-        text = transcript(self.game.utterances)
-        if self.render_mode == "human":
-            print(text)
-            return None
-        return text
+        return rendered(self.game.utterances, self.render_mode)
 
     def close(self) -> None:
         """Do nothing: no resource is held."""

@@ -82,6 +82,39 @@ def test_a_label_pays_the_author_and_a_shrug_pays_nothing():
         assert pay == {("learner_0", 0): pytest.approx(expected)}
 
 
+def test_a_label_replaces_what_its_author_is_paid_for_that_turn_and_nothing_else():
+    parts = [
+        Reward("learner_0", "critic", 0.25, 0),
+        Reward("learner_1", "critic", 0.5, 0),  # for a turn of somebody else
+        Reward("learner_0", "critic", 0.75, 1),  # at a turn of somebody else
+    ]
+    pay = settle(
+        parts,
+        WEIGHTS,
+        authors={0: "learner_0", 1: "critic_0"},
+        signals=[label(0, 1.0)],
+        rules=HumanPay("override", ("critic",)),
+    )
+    assert pay == {
+        ("learner_0", 0): 0.5,
+        ("learner_1", 0): 0.5,
+        ("learner_0", 1): 0.75,
+    }
+
+
+def test_only_opinions_about_judged_turns_are_corrected():
+    harsh = Correction([("critic", 0.75, 0.0), ("critic", 0.25, 1.0)] * 12)
+    parts = [Reward("learner_1", "critic", -0.5, 0), Reward("learner_0", "critic", 0.5, 1)]
+    authors = {0: "learner_1", 1: "learner_0", 2: "critic_0"}
+    rules = HumanPay("debias", ("critic",), correction=harsh)
+    judged = [Judged("critic_0", 1, Verdict(0.75), 2)]
+    pay = settle(parts, WEIGHTS, authors=authors, judged=judged, rules=rules)
+    assert pay["learner_1", 0] == -0.5 and pay["learner_0", 1] < 0
+    # Where nobody judges, every opinion is about its turn.
+    pay = settle(parts, WEIGHTS, authors=authors, rules=rules)
+    assert pay["learner_1", 0] > 0 > pay["learner_0", 1]
+
+
 def test_several_labels_of_a_turn_are_averaged():
     signals = [label(0, 1.0), label(0, 1.0), label(0, 0.25)]
     pay = settle([], WEIGHTS, authors={0: "learner_0"}, signals=signals)

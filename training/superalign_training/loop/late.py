@@ -28,6 +28,7 @@ CAP = 2.0
 
 declare("people.late", "Late answers that returned as stored experience")
 declare("people.late_lessons", "Late answers too old, or unweighable: examples at most")
+declare("people.late_stored", "Of these: kept in the record, and learned from by nobody")
 
 PAYING = ("label", "preference", "veto")
 """Kinds of signals that change pay."""
@@ -80,6 +81,11 @@ class LateCases:
     def unpaid(self) -> tuple[int, ...]:
         """Ids of the signals about cases that no batch had room for."""
         return tuple(sorted(id for case in self._cases for id in case.signals))
+
+    @property
+    def lessons(self) -> int:
+        """How many answers pay nothing any more."""
+        return self._lessons
 
     def metrics(self, role: Role, step: int) -> tuple[Metric, ...]:
         """Return how many answers were late; nothing where none was."""

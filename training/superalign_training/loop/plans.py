@@ -22,6 +22,7 @@ from superalign_training.loop.parts import (
     Parts,
 )
 from superalign_training.loop.playing import stage_parts, stage_scenario
+from superalign_training.loop.practice import unlearned
 from superalign_training.loop.sandbox import is_judged
 from superalign_training.loop.stages.alarms import alarms, alarms_off
 from superalign_training.loop.stages.annotate import annotate
@@ -129,14 +130,26 @@ def left_out(settings: Settings) -> list[str]:
             f"discover and conform are left out: nobody judges what the {settings.raised} "
             f"says in the variant plain of {parts.scenario}"
         )
-    for role in settings.learning:
-        if settings.own(role):
-            lines.append(
-                f"late answers and lessons do not reach the {role} "
-                f"({_name(settings.reference(role))}): it improves itself by what its plays "
-                "are paid at once"
-            )
+    lines += _late_lines(settings)
     return [*lines, *league_lines(settings, parts), *alarms_off(settings, parts)]
+
+
+def _late_lines(settings: Settings) -> Iterator[str]:
+    """Yield a line for each role that learns nothing from late answers, or not from all."""
+    people = ", labels and vetoes included" if settings.budget else ""
+    asked = settings.budget and settings.people.mode == "continue"
+    for role in settings.learning:
+        name = f"{role} ({_name(settings.reference(role))})"
+        if settings.own(role):
+            yield (
+                f"late answers and lessons do not reach the {name}: it improves itself by "
+                f"what its plays are paid at once{people}"
+            )
+        elif asked and settings.by_pay(role) and (reason := unlearned(settings, role)):
+            yield (
+                "late answers that are too old or cannot be weighed are stored, and the "
+                f"{name} does not learn from them: {reason}"
+            )
 
 
 def _lacking(settings: Settings, parts: Parts) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from superalign_env.asking import Anyone
 from superalign_env.protocols import Scenario
 from superalign_env.store import declare
-from superalign_env.types import Metric, Paid, Role, Seat
+from superalign_env.types import Event, Metric, Paid, Role, Seat
 from superalign_training.algorithms.making import OnPolicy
 from superalign_training.algorithms.own import Own
 from superalign_training.experience import (
@@ -24,7 +24,8 @@ from superalign_training.experience import (
 from superalign_training.loop.chain import NOTHING, Chain, Heard
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.late import LateCases, Learning, late_cases
-from superalign_training.loop.playing import play, seat_all
+from superalign_training.loop.parts import PLANTED, SUPERVISED
+from superalign_training.loop.playing import play, seat_all, stage_parts
 from superalign_training.loop.recorder import Earnings
 from superalign_training.loop.supervisors.hearing import Hearing
 from superalign_training.policy import AnyPolicy, OwnPolicy, Policy
@@ -55,6 +56,15 @@ class Drill(NamedTuple):
     """Everybody; seats of the policy hold its own agent, and all of them are learned from."""
     part: str
     """Name of the episodes within the stage."""
+
+
+def numbered(part: str, place: int) -> str:
+    """Return the name of the episodes of the n-th algorithm of a stage, from 0.
+
+    Of one name they would be the same cases with the same seeds: people would be asked about
+    a turn twice, and what was said by other weights could not be stored under it.
+    """
+    return f"{part}-{place + 1}" if place else part
 
 
 class Practised(NamedTuple):
@@ -104,6 +114,7 @@ def practise(
 class _School(NamedTuple):
     """Who learns in a stage, and what people say to it."""
 
+    settings: Settings
     seats: Sequence[Seat]
     heard: Heard
     hearing: Hearing
@@ -126,17 +137,51 @@ class _School(NamedTuple):
         hearing = Hearing(bench, settings, drill.scenario, seats, chain.unasked, heard)
         staleness = settings.people.staleness
         learning = Learning(policy, seats, algorithm, hearing.rules, staleness)
-        return cls(seats, heard, hearing, late_cases(bench, heard, learning))
+        late = late_cases(bench, heard, learning)
+        return cls(settings, seats, heard, hearing, late)
 
     def left(
         self, bench: Bench, chain: Chain, role: Role, numbers: dict[str, float]
     ) -> Practised:
         """Return what the stage leaves."""
         metrics = self.hearing.metrics(role) + self.late.metrics(role, bench.round)
+        metrics += _stored(bench, self.settings, role, self.late.lessons)
         chain = chain.with_unasked(self.hearing.unasked)
         if metrics or bench.signals_to > self.heard.upto:
             chain = chain.with_heard(role, self.hearing.heard(self.late.unpaid))
         return Practised(chain, numbers, metrics)
+
+
+def unlearned(settings: Settings, role: Role) -> str:
+    """Return why nobody learns from late answers that a role cannot be paid for any more.
+
+    Empty where a stage teaches them: `supervise` who answers, `calibrate` who judges.
+    """
+    parts = stage_parts(settings)
+    if settings.own(role):
+        return "it improves itself by pay alone"
+    same = [r for r in parts.roles if settings.holder(r) == settings.holder(role)]
+    supervised = parts.answers in same and parts.can(SUPERVISED)
+    judging = parts.judges in same and parts.can(PLANTED)
+    if judging and settings.calibrate.label_weight and settings.by_lessons(parts.judges):
+        return ""
+    if supervised and settings.supervise is not None:
+        return ""
+    cure = "; set supervise={} to teach them as examples" if supervised else ""
+    return f"it learns by pay alone{cure}"
+
+
+def _stored(
+    bench: Bench, settings: Settings, role: Role, lessons: int
+) -> tuple[Metric, ...]:
+    """Note late answers that nobody learns from, and count them."""
+    reason = unlearned(settings, role) if lessons else ""
+    if not reason:
+        return ()
+    evidence = {"role": role, "answers": lessons, "reason": reason}
+    bench.run.events.add(Event("people.stored", evidence=evidence), stage=bench.stage)
+    tags = {"role": role}
+    return (Metric("people.late_stored", float(lessons), tags=tags, step=bench.round),)
 
 
 class _Batches:
@@ -214,13 +259,14 @@ def practise_all(
 ) -> Practised:
     """Improve a policy in place by one algorithm after the other; a learner improves itself."""
     done = Practised(bench.chain, {})
-    for algorithm in algorithms:
+    for place, algorithm in enumerate(algorithms):
+        own = drill._replace(part=numbered(drill.part, place))
         if isinstance(policy, OwnPolicy):
             assert isinstance(algorithm, Own)
-            new = _improve_itself(bench, settings, done.chain, policy, drill, algorithm)
+            new = _improve_itself(bench, settings, done.chain, policy, own, algorithm)
         else:
             assert not isinstance(algorithm, Own)
-            new = practise(bench, settings, done.chain, policy, drill, algorithm)
+            new = practise(bench, settings, done.chain, policy, own, algorithm)
         numbers, metrics = done.numbers | new.numbers, done.metrics + new.metrics
         done = Practised(new.chain, numbers, metrics)
     return done

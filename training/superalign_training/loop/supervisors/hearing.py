@@ -16,7 +16,7 @@ from superalign_env.humans.selection import choose
 from superalign_env.humans.simulated import work_through
 from superalign_env.measures import share
 from superalign_env.protocols import HasGold, Scenario
-from superalign_env.rewards import Correction, HumanPay, score_of
+from superalign_env.rewards import Correction, HumanPay, in_range, score_of
 from superalign_env.seeding import mix
 from superalign_env.store import declare
 from superalign_env.types import (
@@ -49,6 +49,7 @@ _KINDS: tuple[AskedKind, ...] = ("preference", "veto", "label")
 declare("people.asked", "Questions to people about a stage's episodes")
 declare("people.answered", "Answers to them before the update")
 declare("people.paid", "Answers that entered the pay before the update")
+declare("people.clipped", "Opinions outside −1 to 1, which debias cuts off")
 declare("people.short", "Questions of the budget that had no turn left to be about")
 
 
@@ -108,6 +109,7 @@ class Hearing:
         """
         if not self._budget:
             return []
+        self._counts["clipped"] += self._clipped(episodes)
         questions = self._questions(askable(episodes, self._seats))
         if not questions:
             return []
@@ -149,6 +151,8 @@ class Hearing:
             return ()
         step, tags = self._bench.round, {"role": role}
         counts = {"asked": self._asked, **{n: self._counts[n] for n in _COUNTED}}
+        if self._counts["clipped"]:
+            counts["clipped"] = self._counts["clipped"]
         found = [
             Metric(f"people.{name}", float(count), tags=tags, step=step)
             for name, count in counts.items()
@@ -246,11 +250,24 @@ class Hearing:
     def _opinions(self, label: Signal, episode: Episode) -> list[tuple[str, float, float]]:
         """Return (part, score, label) of the opinions about a labelled turn."""
         parts = opinions_of(self._scenario)
+        author = next((u.seat for u in episode.utterances if u.turn == label.turn), "")
 
         def fits(reward: Reward) -> bool:
-            return reward.turn == label.turn and reward.part in parts
+            mine = (reward.seat, reward.turn) == (author, label.turn)
+            return mine and reward.part in parts
 
         return [(r.part, score_of(r), label.value) for r in episode.rewards if fits(r)]
+
+    def _clipped(self, episodes: Sequence[Episode]) -> int:
+        """Return how many opinions `Correction` cuts off."""
+        if self._people.label_use != "debias":
+            return 0
+        parts = opinions_of(self._scenario)
+        return sum(
+            reward.part in parts and not in_range(reward)
+            for episode in episodes
+            for reward in episode.rewards
+        )
 
     def _drawn_before(self) -> list[tuple[str, float, float]]:
         """Return the same of the rounds before that are fresh enough."""
