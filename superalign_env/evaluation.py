@@ -1,4 +1,4 @@
-"""Evaluation on held-out cases: episodes and their metrics.
+"""EvaluationResult on held-out cases: episodes and their metrics.
 
 Whoever is compared plays the same cases: the draw of the rules, the tasks and the seeds
 are shared, and what is left is the difference between the agents.
@@ -23,7 +23,7 @@ from superalign_env.measures import (
 from superalign_env.protocols import EpisodeSink, Scenario
 from superalign_env.rewards import totals
 from superalign_env.rollout import Rollouts
-from superalign_env.seating import Sitter
+from superalign_env.seating import AgentLike
 from superalign_env.store import declare, kind_of
 from superalign_env.types import Episode, Metric, Role, Seat, role_of
 
@@ -43,7 +43,7 @@ Score = Callable[[Episode], float | None]
 """One number of one episode; None where it has none."""
 
 
-class Evaluation(NamedTuple):
+class EvaluationResult(NamedTuple):
     """Episodes of an evaluation and their metrics."""
 
     episodes: list[Episode]
@@ -52,14 +52,14 @@ class Evaluation(NamedTuple):
 
 def evaluate(
     scenario: Scenario[Any],
-    agents: Mapping[Seat, Sitter],
+    agents: Mapping[Seat, AgentLike],
     n_cases: int,
     *,
     run: int = 0,
     live: int = 64,
     timeout: float | None = None,
     sinks: Sequence[EpisodeSink] = (),
-) -> Evaluation:
+) -> EvaluationResult:
     """Play cases of a scenario and measure them.
 
     Make the scenario over a held-out split (``split="test"``); the same ``run`` gives
@@ -76,7 +76,7 @@ def evaluate(
     """
     rollouts = Rollouts(scenario, agents, run=run, live=live, timeout=timeout, sinks=sinks)
     episodes = rollouts.run(n_cases)
-    return Evaluation(episodes, metrics(episodes))
+    return EvaluationResult(episodes, metrics(episodes))
 
 
 def metrics(episodes: Sequence[Episode]) -> list[Metric]:

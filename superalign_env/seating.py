@@ -196,11 +196,11 @@ def _as_reply(answer: object, name: str) -> Reply:
     )
 
 
-Sitter = Anyone | Callable[..., Any] | str | Mapping[str, Any]
+AgentLike = Anyone | Callable[..., Any] | str | Mapping[str, Any]
 """An agent, or what `as_agent` makes one of: a function, or a reference."""
 
 
-def seated(scenario: Scenario[Any], agents: Mapping[Seat, Sitter]) -> dict[Seat, Anyone]:
+def seated(scenario: Scenario[Any], agents: Mapping[Seat, AgentLike]) -> dict[Seat, Anyone]:
     """Return an agent for every seat, in the scenario's order.
 
     One object in several seats stays one agent, so that it is asked once for all.

@@ -39,7 +39,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Print versions, extras, device, and the health of a run."""
-    from superalign_env.store.versions import versions  # noqa: PLC0415 - imported when needed
+    from superalign_env.store.provenance import versions  # noqa: PLC0415 - imported when needed
 
     facts: dict[str, Any] = {
         "versions": versions(),
@@ -60,7 +60,7 @@ def doctor(
 
 
 def _missing(packages: tuple[str, ...]) -> list[str]:
-    from superalign_env.store.versions import installed  # noqa: PLC0415 - imported when needed
+    from superalign_env.store.provenance import installed  # noqa: PLC0415 - imported when needed
 
     return [package for package in packages if not installed(package)]
 

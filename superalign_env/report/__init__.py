@@ -9,7 +9,7 @@ from pathlib import Path
 from superalign_env.report.comparison import compared
 from superalign_env.report.document import Document, read
 from superalign_env.report.generations import chain
-from superalign_env.report.html import Section, page
+from superalign_env.report.html import PageSection, page
 from superalign_env.report.incidents import events, hazards
 from superalign_env.report.names import Names
 from superalign_env.report.overview import heading
@@ -54,7 +54,7 @@ def write_report(
 def report(document: Document) -> str:
     """Return the page of one run; parts about which the record says nothing are left out."""
     called = Names(document.agents)
-    parts: list[Section | None] = [
+    parts: list[PageSection | None] = [
         chain(document),
         finals(document),
         *progress(document, called),

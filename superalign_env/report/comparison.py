@@ -10,7 +10,7 @@ from superalign_env.report.generations import TITLE, in_words, plane
 from superalign_env.report.html import (
     Child,
     Markup,
-    Section,
+    PageSection,
     badge,
     element,
     folded,
@@ -89,7 +89,7 @@ def _swatched(number: int, title: str) -> Markup:
     return joined((mark, title))
 
 
-def _facts(documents: Sequence[Document], heads: Sequence[Markup]) -> Section:
+def _facts(documents: Sequence[Document], heads: Sequence[Markup]) -> PageSection:
     def row(name: str, cells: Sequence[Child]) -> tuple[Child, ...]:
         return (name, *cells)
 
@@ -122,7 +122,7 @@ def _facts(documents: Sequence[Document], heads: Sequence[Markup]) -> Section:
     )
 
 
-def _differences(documents: Sequence[Document], heads: Sequence[Markup]) -> Section:
+def _differences(documents: Sequence[Document], heads: Sequence[Markup]) -> PageSection:
     asked = [names.flat(document.info.config) for document in documents]
     asked = [
         {**config, "seed": str(document.info.seed)}
@@ -142,7 +142,7 @@ def _differences(documents: Sequence[Document], heads: Sequence[Markup]) -> Sect
     return section("settings", "Settings that differ", "", shown)
 
 
-def _finals(documents: Sequence[Document], heads: Sequence[Markup]) -> Section | None:
+def _finals(documents: Sequence[Document], heads: Sequence[Markup]) -> PageSection | None:
     """Return the newest number of each measure; those of the test split stand apart."""
     newest = [_newest(document) for document in documents]
     kinds = {n: k for document in documents for n, k in document.metric_kinds.items()}
@@ -194,7 +194,7 @@ def _newest(document: Document) -> dict[names.Key, Metric]:
     return newest
 
 
-def _planes(documents: Sequence[Document], heads: Sequence[Markup]) -> Section | None:
+def _planes(documents: Sequence[Document], heads: Sequence[Markup]) -> PageSection | None:
     """Return the two-axis picture of every run that has one."""
     pictures = []
     for number, (document, head) in enumerate(zip(documents, heads, strict=True)):
@@ -219,7 +219,7 @@ def _planes(documents: Sequence[Document], heads: Sequence[Markup]) -> Section |
 
 def _overlaid(
     documents: Sequence[Document], titles: Sequence[str], group: Group
-) -> Section | None:
+) -> PageSection | None:
     placed = [axis(document, group) for document in documents]
     charts: list[Markup] = []
     left = MOST
@@ -285,7 +285,7 @@ def _panel(chart: Chart, lines: dict[int, Curve]) -> str:
     return " · ".join(part for part in (label, apart_of(chart, curve.panel)) if part)
 
 
-def _events(documents: Sequence[Document], heads: Sequence[Markup]) -> Section | None:
+def _events(documents: Sequence[Document], heads: Sequence[Markup]) -> PageSection | None:
     loud = ("gate.", "alarm.", "hazard.", "correction.")
     kinds = sorted(
         {kind for document in documents for kind in document.kinds if kind.startswith(loud)}

@@ -17,7 +17,7 @@ from superalign_env.report.document import Document
 from superalign_env.report.html import (
     Child,
     Markup,
-    Section,
+    PageSection,
     badge,
     element,
     listed,
@@ -177,7 +177,7 @@ _TEXT_OF_CRITICS = (
 )
 
 
-def chain(document: Document) -> Section | None:
+def chain(document: Document) -> PageSection | None:
     """Return the picture and its numbers; nothing for a run without generations."""
     shown = plane(document)
     if not shown.rungs:

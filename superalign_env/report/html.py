@@ -117,7 +117,7 @@ def folded(summary: Child, *children: Child, class_: str = "") -> Markup:
     return element("details", head, *children, class_=class_ or None)
 
 
-class Section(NamedTuple):
+class PageSection(NamedTuple):
     """One part of a page."""
 
     id: str
@@ -125,10 +125,10 @@ class Section(NamedTuple):
     body: Markup
 
 
-def section(id: str, title: str, text: str, *parts: Child) -> Section:
+def section(id: str, title: str, text: str, *parts: Child) -> PageSection:
     """Return a section that opens with a sentence or two."""
     lead = element("p", text, class_="lead") if text else None
-    return Section(id, title, joined((lead, *parts)))
+    return PageSection(id, title, joined((lead, *parts)))
 
 
 def picture(svg: str, caption: Child = None, *, wide: str = "") -> Markup:
@@ -215,7 +215,7 @@ def _quoted(word: str) -> str:
     return word if plain.isalnum() and word.isascii() else f"'{word}'"
 
 
-def page(title: str, head: Markup, sections: Iterable[Section]) -> str:
+def page(title: str, head: Markup, sections: Iterable[PageSection]) -> str:
     """Return the page as HTML.
 
     Its policy allows one style sheet, named by its hash, and nothing else: even if text of

@@ -6,7 +6,7 @@ from superalign_env.report.document import Document, episodes_of
 from superalign_env.report.html import (
     Child,
     Markup,
-    Section,
+    PageSection,
     badge,
     command,
     element,
@@ -26,7 +26,7 @@ _ALARMS = "alarm."
 _MAX_EVENTS = 400
 
 
-def events(document: Document, called: Names) -> Section | None:
+def events(document: Document, called: Names) -> PageSection | None:
     """Return the gate's verdicts and alarms, then everything else that happened."""
     events_here = [
         h for h in document.events if not h.event.kind.startswith(_TOLD_ELSEWHERE)
@@ -98,7 +98,7 @@ def _place(stage: Stage) -> str:
     return " · ".join((*filter(None, parts[:1]), f"round {stage.round}", parts[1]))
 
 
-def hazards(document: Document, called: names.Names) -> Section | None:
+def hazards(document: Document, called: names.Names) -> PageSection | None:
     """Return the hazards of each generation, with transcripts folded into them."""
     if not document.found:
         return None

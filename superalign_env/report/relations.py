@@ -7,7 +7,7 @@ from superalign_env.figures import Described, Grid, Node, draw_forest, draw_grid
 from superalign_env.report.document import Document
 from superalign_env.report.html import (
     Markup,
-    Section,
+    PageSection,
     badge,
     element,
     folded,
@@ -28,7 +28,7 @@ class Crosstab(NamedTuple):
     found: dict[tuple[str, str], Metric]
 
 
-def league(document: Document, called: Names) -> Section | None:
+def league(document: Document, called: Names) -> PageSection | None:
     """Return checkpoints of one role against those of another."""
     parts: list[Markup] = []
     role = {row.hash: row.role for row in document.agents}
@@ -55,7 +55,7 @@ def league(document: Document, called: Names) -> Section | None:
     )
 
 
-def sources(document: Document, called: Names) -> Section | None:
+def sources(document: Document, called: Names) -> PageSection | None:
     """Return how sources agree, generation by generation."""
     parts: list[Markup] = []
     for kind in _declared(document, "symmetric"):
@@ -177,7 +177,7 @@ _MAX_AGENTS = 80
 """Agents that a picture shows."""
 
 
-def lineage(document: Document, called: Names) -> Section | None:
+def lineage(document: Document, called: Names) -> PageSection | None:
     """Return the tree of agents and a table of them."""
     if not any(row.parent or row.path for row in document.agents):
         return None

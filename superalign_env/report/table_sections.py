@@ -8,7 +8,7 @@ from superalign_env.report.document import Document
 from superalign_env.report.html import (
     Child,
     Markup,
-    Section,
+    PageSection,
     badge,
     element,
     folded,
@@ -29,7 +29,7 @@ _ORDER = {
 }
 
 
-def finals(document: Document) -> Section | None:
+def finals(document: Document) -> PageSection | None:
     """Return one row for each measure and one column for everybody who was measured."""
     metrics: dict[names.Key, dict[str, Metric]] = {}
     columns: dict[str, None] = {}
@@ -99,7 +99,7 @@ _FIELDS = (
 )
 
 
-def stages(document: Document) -> Section | None:
+def stages(document: Document) -> PageSection | None:
     """Return every stage with its cost; columns that hold nothing are left out."""
     if not document.stages:
         return None
@@ -140,7 +140,7 @@ def stages(document: Document) -> Section | None:
     return section("stages", "Stages and cost", "", folded(f"{len(rows)} stages", made))
 
 
-def settings(document: Document) -> Section:
+def settings(document: Document) -> PageSection:
     """Return settings and versions."""
     asked = list(names.flat(document.info.config).items())
     made = [*document.info.versions.items(), ("revision", document.info.revision)]
@@ -156,7 +156,7 @@ def settings(document: Document) -> Section:
 _MAX_NUMBERS = 3000
 
 
-def numbers(document: Document, called: Names) -> Section | None:
+def numbers(document: Document, called: Names) -> PageSection | None:
     """Return all metrics as they were written."""
     if not document.metrics:
         return None

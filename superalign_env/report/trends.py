@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 from superalign_env.figures import Dot, Line, Panel
 from superalign_env.report import names
 from superalign_env.report.document import Document
-from superalign_env.report.html import Markup, Section, element, folded, section, table
+from superalign_env.report.html import Markup, PageSection, element, folded, section, table
 from superalign_env.report.layout import GROUPS, Chart, Group
 from superalign_env.report.names import conditions
 from superalign_env.report.plots import (
@@ -26,7 +26,7 @@ from superalign_env.store import MetricRow
 from superalign_env.types import MetricKind
 
 
-def progress(document: Document, called: names.Names) -> Iterator[Section]:
+def progress(document: Document, called: names.Names) -> Iterator[PageSection]:
     """Yield one section for each group of charts that has anything to show."""
     for group in GROUPS:
         made = _group(document, group, called)
@@ -34,16 +34,18 @@ def progress(document: Document, called: names.Names) -> Iterator[Section]:
             yield made
 
 
-def others(document: Document, called: names.Names) -> Section | None:
+def others(document: Document, called: names.Names) -> PageSection | None:
     """Return the curves of metrics that no chart names, folded away."""
     made = [_group(document, group, called) for group in leftover(document)]
     bodies = [section.body for section in made if section is not None]
     return (
-        Section("others", "Other numbers", folded("Show them", *bodies)) if bodies else None
+        PageSection("others", "Other numbers", folded("Show them", *bodies))
+        if bodies
+        else None
     )
 
 
-def _group(document: Document, group: Group, called: names.Names) -> Section | None:
+def _group(document: Document, group: Group, called: names.Names) -> PageSection | None:
     placed = axis(document, group)
     drawn_charts = [
         (chart, curves(document, chart, placed, called)) for chart in group.charts
@@ -127,7 +129,7 @@ class _Series(NamedTuple):
     """(update, value)."""
 
 
-def training(document: Document) -> Section | None:
+def training(document: Document) -> PageSection | None:
     """Return what was computed at every update, thinned; nothing where nobody was trained."""
     by_metric = _series(document.updates)
     roles = list(dict.fromkeys(s.role for several in by_metric.values() for s in several))

@@ -31,7 +31,7 @@ class Block(NamedTuple):
         return f"cases {self.first_case} to {self.first_case + self.n_cases - 1}"
 
 
-def blocks(
+def cut_blocks(
     first_case: int, n_cases: int, tasks: Sequence[Task] | None, *, live: int, group: int
 ) -> Iterator[Block]:
     """Cut cases into blocks of about ``live`` episodes.

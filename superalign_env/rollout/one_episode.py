@@ -16,13 +16,13 @@ from superalign_env.game import Game
 from superalign_env.protocols import EpisodeSink, Scenario
 from superalign_env.recording import view_hash
 from superalign_env.replies import encode, objection
-from superalign_env.seating import Sitter, seated
+from superalign_env.seating import AgentLike, seated
 from superalign_env.types import Ending, Episode, Reply, Seat
 
 
 def play(
     env: OrderedEnv | RawAECEnv,
-    agents: Mapping[Seat, Sitter],
+    agents: Mapping[Seat, AgentLike],
     sinks: Sequence[EpisodeSink] = (),
 ) -> Episode:
     """Play the environment's next case to its end and return the record.

@@ -12,7 +12,7 @@ from superalign_env.game import Game, OnInvalid
 from superalign_env.lookup import make_scenario
 from superalign_env.protocols import EpisodeSink, PreparingSink, Scenario, remembers
 from superalign_env.recording import episode_id
-from superalign_env.rollout.blocks import Player, Plays, PreparingPlayer, blocks
+from superalign_env.rollout.blocks import Player, Plays, PreparingPlayer, cut_blocks
 from superalign_env.rollout.executors import (
     Executor,
     ExecutorName,
@@ -21,7 +21,7 @@ from superalign_env.rollout.executors import (
 )
 from superalign_env.rollout.live_games import GameQueue, LiveGames
 from superalign_env.rollout.sinks import OnProgress, Outbox, hand_over, reporting
-from superalign_env.seating import Sitter, seated
+from superalign_env.seating import AgentLike, seated
 from superalign_env.seeding import whole_seed
 from superalign_env.types import Episode, EpisodeKey, Seat, Task
 
@@ -74,7 +74,7 @@ class Rollouts:
     def __init__(  # noqa: PLR0913 - the key's fields are named one by one
         self,
         scenario: str | Scenario[Any],
-        agents: Mapping[Seat, Sitter],
+        agents: Mapping[Seat, AgentLike],
         *,
         run: int = 0,
         generation: int = 0,
@@ -229,7 +229,9 @@ class Rollouts:
         self, player: Plays[_PlayedT], n_cases: int
     ) -> Generator[list[_PlayedT], None, None]:
         """Yield what becomes of the cases, block by block, wherever they are played."""
-        cut = blocks(self.first.case, n_cases, self.tasks, live=self.live, group=self.group)
+        cut = cut_blocks(
+            self.first.case, n_cases, self.tasks, live=self.live, group=self.group
+        )
         with (
             opened_executor(self.executor) as executor,
             closing(executor.play(player, cut)) as returned,

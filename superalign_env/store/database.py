@@ -25,7 +25,7 @@ _OS_ERROR = re.compile(r"os error (\d+)")
 """How libraries written in Rust (safetensors, tokenizers) quote the system."""
 
 
-def no_room(path: Path) -> RecordFull:
+def disk_full(path: Path) -> RecordFull:
     """Return the error that says what did not fit, and what to do."""
     return RecordFull(
         f"no room left for {path}: what was written before is kept; free some space and "
@@ -34,7 +34,7 @@ def no_room(path: Path) -> RecordFull:
 
 
 @contextmanager
-def room_for(path: Path) -> Iterator[None]:
+def reporting_full_disk(path: Path) -> Iterator[None]:
     """Turn the error of a full disk, in whatever words, into ours.
 
     Args:
@@ -47,7 +47,7 @@ def room_for(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         if is_full(error):
-            raise no_room(path) from error
+            raise disk_full(path) from error
         raise
 
 
@@ -177,7 +177,7 @@ def translated(path: Path) -> Iterator[None]:
 def _in_our_words(path: Path, error: sqlite3.DatabaseError) -> RecordError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
-        return no_room(path)
+        return disk_full(path)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return RecordLocked(
             f"{path} was held by another process for more than {TIMEOUT:.0f} s; "

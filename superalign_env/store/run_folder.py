@@ -23,8 +23,8 @@ from superalign_env.errors import (
     nearest,
 )
 from superalign_env.store import migrations
-from superalign_env.store.database import Database, room_for
-from superalign_env.store.versions import revision, versions
+from superalign_env.store.database import Database, reporting_full_disk
+from superalign_env.store.provenance import revision, versions
 
 if sys.platform == "win32":
     import msvcrt
@@ -116,7 +116,7 @@ def make(
             )
         plain = msgspec.to_builtins(dict(config))
         # First, so that no run lacks it, whenever its process dies.
-        with room_for(path / CONFIG):
+        with reporting_full_disk(path / CONFIG):
             (path / CONFIG).write_bytes(msgspec.yaml.encode(plain))
         with database.transaction():
             migrations.migrate(database)

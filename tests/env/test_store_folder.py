@@ -11,7 +11,7 @@ from superalign_env.envs import make_scenario
 from superalign_env.errors import RecordError, RecordFull
 from superalign_env.game import Game
 from superalign_env.store import EpisodeWriter, Run
-from superalign_env.store.database import is_full, room_for
+from superalign_env.store.database import is_full, reporting_full_disk
 from superalign_env.types import EpisodeKey, Reply
 
 
@@ -87,7 +87,7 @@ def test_a_full_disk_is_known_by_its_number(error: Exception, expected: bool) ->
     assert is_full(error) == expected
     with (
         pytest.raises(RecordFull if expected else type(error)) as caught,
-        room_for(Path("x")),
+        reporting_full_disk(Path("x")),
     ):
         raise error
     if expected:
