@@ -20,9 +20,9 @@ from superalign_env.features import LIMIT, Features, Vector, read_features
 from superalign_env.game import Game, OnInvalid
 from superalign_env.one_seat import MOST_SKIPPED, OneSeatEnv
 from superalign_env.protocols import Scenario
-from superalign_env.rewards import paid
+from superalign_env.rewards import earnings
 from superalign_env.seating import as_agent
-from superalign_env.types import Reply, Seat, View
+from superalign_env.types import Reply, Reward, Seat, View
 
 
 class NumericEnv(gymnasium.Env[Vector, np.int64]):
@@ -258,9 +258,8 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
             Their pay since, and their infos.
         """
         game = self.game
-        earned = dict.fromkeys(self.possible_agents, 0.0)
-        parts: dict[Seat, dict[str, float]] = {seat: {} for seat in self.possible_agents}
-        while game.ending is None and (said or not set(game.group) & set(earned)):
+        mine, rewards = set(self.possible_agents), list[Reward]()
+        while game.ending is None and (said or not set(game.group) & mine):
             replies = [
                 Reply(said[seat])
                 if seat in said
@@ -268,12 +267,8 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
                 for seat in game.group
             ]
             said = {}
-            for reward in game.step(replies).rewards:
-                value = paid(reward, self.scenario.weights)
-                if value is not None and reward.seat in earned:
-                    earned[reward.seat] += value
-                    mine = parts[reward.seat]
-                    mine[reward.part] = mine.get(reward.part, 0.0) + value
+            rewards += game.step(replies).rewards
+        earned, parts = earnings(rewards, self.scenario.weights, self.possible_agents)
         infos = {
             seat: {
                 "asked": int(seat in game.group),

@@ -20,9 +20,9 @@ from superalign_env.faces import (
 from superalign_env.game import Game, OnInvalid
 from superalign_env.protocols import Scenario
 from superalign_env.replies import read_action
-from superalign_env.rewards import paid
+from superalign_env.rewards import earnings
 from superalign_env.seating import as_agent
-from superalign_env.types import Reply, Seat
+from superalign_env.types import Reply, Reward, Seat
 
 MOST_SKIPPED = 1000
 """CaseSequence in a row without a turn of the seat, after which something must be wrong."""
@@ -120,8 +120,7 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
     def _play_others(self, mine: Reply | None) -> tuple[float, dict[str, float]]:
         """Advance until the seat is asked (again); return its pay and its paid parts."""
         game = self.game
-        earned = 0.0
-        parts: dict[str, float] = {}
+        rewards: list[Reward] = []
         while game.ending is None:
             if self.seat in game.group and mine is None:
                 break
@@ -132,12 +131,9 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
                     mine = None
                 else:
                     replies.append(ask(self.others[seat], [game.view(seat)])[0])
-            for reward in game.step(replies).rewards:
-                value = paid(reward, self.scenario.weights)
-                if value is not None and reward.seat == self.seat:
-                    earned += value
-                    parts[reward.part] = parts.get(reward.part, 0.0) + value
-        return earned, parts
+            rewards += game.step(replies).rewards
+        earned, parts = earnings(rewards, self.scenario.weights, [self.seat])
+        return earned[self.seat], parts[self.seat]
 
     def _observe(self) -> Observation:
         if self.seat in self.game.group:

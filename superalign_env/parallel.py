@@ -19,7 +19,7 @@ from superalign_env.faces import (
 from superalign_env.game import Game, OnInvalid
 from superalign_env.protocols import Scenario
 from superalign_env.replies import read_action
-from superalign_env.rewards import paid
+from superalign_env.rewards import earnings
 from superalign_env.spaces import UtteranceSpace
 from superalign_env.types import Seat
 
@@ -102,14 +102,7 @@ class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
         strict = self._cases.on_invalid == "raise"
         replies = [read_action(actions[seat], strict=strict) for seat in game.group]
         rewards = game.step(replies).rewards
-        earned = dict.fromkeys(self.agents, 0.0)
-        parts: dict[Seat, dict[str, float]] = {seat: {} for seat in self.agents}
-        for reward in rewards:
-            value = paid(reward, self.scenario.weights)
-            if value is not None:
-                earned[reward.seat] += value
-                mine = parts[reward.seat]
-                mine[reward.part] = mine.get(reward.part, 0.0) + value
+        earned, parts = earnings(rewards, self.scenario.weights, self.agents)
         over = game.ending is not None and game.ending.kind == "terminated"
         cut = game.ending is not None and not over
         result = (

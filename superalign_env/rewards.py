@@ -56,6 +56,21 @@ def seat_weights(
     return {seat: paying.get(role_of(seat), {}) for seat in seats}
 
 
+def earnings(
+    parts: Iterable[Reward], weights: Weights, seats: Iterable[Seat]
+) -> tuple[dict[Seat, float], dict[Seat, dict[str, float]]]:
+    """Return the pay of seats, and the same by part: what a step of an environment reports."""
+    earned = dict.fromkeys(seats, 0.0)
+    by_part: dict[Seat, dict[str, float]] = {seat: {} for seat in earned}
+    for reward in parts:
+        value = paid(reward, weights)
+        if value is not None and reward.seat in earned:
+            earned[reward.seat] += value
+            mine = by_part[reward.seat]
+            mine[reward.part] = mine.get(reward.part, 0.0) + value
+    return earned, by_part
+
+
 def totals(parts: Iterable[Reward], weights: Weights) -> dict[Seat, float]:
     """Add up the paid parts of every seat that earned something."""
     sums: dict[Seat, float] = {}
