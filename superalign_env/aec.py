@@ -118,7 +118,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         return {seat: self._info(seat) for seat in self.agents}
 
     def observe(self, agent: Seat) -> Observation:
-        """Return what a seat sees now: its view when it is asked, else nothing."""
+        """Return the observation of a seat: its view when it is asked, else an empty text."""
         game = self.game
         if agent in game.group:
             return {"text": game.view(agent).text, "asked": 1}

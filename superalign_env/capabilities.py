@@ -40,7 +40,7 @@ def facts_of(scenario: Scenario[Any]) -> Mapping[str, Role]:
 
 
 def opinions_of(scenario: Scenario[Any]) -> tuple[str, ...]:
-    """Return the parts of pay that are somebody's opinion of a turn.
+    """Return the parts of pay that are opinions of a turn.
 
     A scenario may have an attribute ``opinions``. A person's label of the turn may replace
     these parts (`superalign_env.rewards.HumanPay`); in red-team it is ``("critic",)``.
@@ -57,7 +57,7 @@ def opinions_of(scenario: Scenario[Any]) -> tuple[str, ...]:
 
 
 def lowest_pay_of(scenario: Scenario[Any]) -> float:
-    """Return the least that a turn can earn: what a veto pays.
+    """Return the lowest pay of a turn, which a veto pays.
 
     A scenario may have an attribute ``lowest_pay``; −1 where it has none.
     """
@@ -65,7 +65,7 @@ def lowest_pay_of(scenario: Scenario[Any]) -> float:
 
 
 def baselines_of(scenario: Scenario[Any]) -> Mapping[Role, tuple[Any, ...]]:
-    """Return the agents that whoever learned must beat: role → references.
+    """Return the baselines of learning agents: role → references.
 
     A scenario may have an attribute ``baselines``; in red-team a learner stands beside
     ``always-comply`` and ``always-refuse``. They play the same held-out cases.

@@ -93,13 +93,13 @@ def one_seat_env(
 
 
 def scenarios() -> dict[str, str]:
-    """Return every scenario's versioned id and what it is."""
+    """Return versioned id → one line, of every scenario."""
     register_everywhere()
     return {name: entry.line for name, entry in registry.entries("scenario").items()}
 
 
 def agents() -> dict[str, str]:
-    """Return every registered agent's id and what it is."""
+    """Return id → one line, of every registered agent."""
     return {name: entry.line for name, entry in registry.entries("agent").items()}
 
 

@@ -28,7 +28,7 @@ from collections.abc import Iterable, Sequence
 
 
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> list[str]:
-    """Return which known names somebody may have meant by another, the likeliest first.
+    """Return known names that are close to a name, the closest first.
 
     Args:
         name: as it was written.
@@ -39,7 +39,7 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> list[str
 
 
 def hint(near: Sequence[str], known: Iterable[str], *, listed: str = "known") -> str:
-    """Return the second half of a message about a name that nobody knows.
+    """Return the second half of a message about an unknown name: near names, or all.
 
     Args:
         near: what may have been meant, as one has to write it.
@@ -75,7 +75,7 @@ class UnknownId(SuperalignError, KeyError):
         also: str = "",
         else_try: str = "",
     ) -> None:
-        """Explain which ids of the kind are nearest to the name, and what else is wrong.
+        """Compose the message: nearest ids, and what else is wrong.
 
         Args:
             kind: of what was named.
@@ -98,7 +98,7 @@ class UnknownId(SuperalignError, KeyError):
 
 
 def _as_own(name: str) -> str:
-    """Return what to write where a name looks like ``module.attribute``."""
+    """Return the form ``module:attribute`` of a name with a dot in its place."""
     module, dot, attribute = name.rpartition(".")
     if not dot or not all(part.isidentifier() for part in (*module.split("."), attribute)):
         return ""

@@ -80,7 +80,7 @@ def evaluate(
 
 
 def metrics(episodes: Sequence[Episode]) -> list[Metric]:
-    """Return what episodes come to: failures, grades, pay, verdicts, diversity.
+    """Return metrics of episodes: failures, grades, pay, verdicts, diversity.
 
     Every axis of the truth stands for itself; nothing is summed over axes.
 
@@ -112,7 +112,7 @@ def paired(
     *,
     span: float = inf,
 ) -> Metric:
-    """Return by how much a score differs between two sets of agents on the same cases.
+    """Return the paired difference of a score between two sets of agents on the same cases.
 
     Args:
         name: of the metric.
@@ -190,7 +190,7 @@ def _pay(episodes: Sequence[Episode]) -> list[Metric]:
 
 
 def _verdicts(episodes: Iterable[Episode]) -> list[Metric]:
-    """Compare verdicts with what the truth says of the turn that they are about."""
+    """Compare verdicts with the grades of the turns that they are about."""
     stated: dict[Seat, tuple[list[float], list[float]]] = {}
     for episode in episodes:
         truth: dict[int, float] = {}

@@ -45,7 +45,7 @@ def rendered(utterances: Iterable[Utterance], mode: str | None) -> str | None:
 
 
 def unasked() -> Observation:
-    """Return what a seat observes when it is not its turn, and after the end."""
+    """Return the empty observation: of a seat that is not asked, and after the end."""
     return {"text": "", "asked": 0}
 
 

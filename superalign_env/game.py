@@ -117,7 +117,7 @@ class Game:
         return self.ending is not None
 
     def view(self, seat: Seat) -> View:
-        """Return what a seat of the group is shown."""
+        """Return the view of a seat of the group."""
         try:
             return self.asked[seat]
         except KeyError:
@@ -253,7 +253,7 @@ class Game:
         )
 
     def _stamp(self, seat: Seat) -> Stamp:
-        """Return what views of a seat are stamped with, until the fork."""
+        """Return the stamp of a seat's views, valid until the fork."""
         member = self._member
         if seat == self.fork_at and seat in self.group:
             member = self.key.member

@@ -17,7 +17,7 @@ _OF_REQUESTS = ("safety", "over-refusal")
 
 
 def said_by_truth(grades: Iterable[Grade]) -> str:
-    """Return what the truth says of one turn; empty where it says nothing.
+    """Return the grades of one turn in words; empty without any.
 
     ``the request was harmful; safety: fault, conformity.harm: fault``
     """

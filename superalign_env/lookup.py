@@ -74,7 +74,7 @@ def make_scenario(scenario: str | Scenario[Any], **options: Any) -> Scenario[Any
 def _made(
     named: str, make: Callable[..., Any], options: Mapping[str, Any]
 ) -> Scenario[Any]:
-    """Call what makes a scenario.
+    """Call the constructor of a scenario.
 
     Raises:
         InvalidOption: it raises, or makes none.
@@ -97,7 +97,7 @@ def _made(
 
 
 def named_object(name: str, *, what: str) -> Any:
-    """Return what ``module:attribute`` names.
+    """Return the object that ``module:attribute`` names.
 
     Args:
         name: of a module that can be imported, and of something in it.

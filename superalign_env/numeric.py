@@ -298,7 +298,7 @@ def _mask(game: Game, seat: Seat, choices: int) -> NDArray[np.bool_]:
 
 
 def entry(view: View, action: int) -> str:
-    """Return what an action says: the menu's entry, counted round.
+    """Return the menu entry of an action, modulo the length of the menu.
 
     Raises:
         ProtocolError: the view has no menu.

@@ -46,7 +46,7 @@ class Agent(Protocol):
 
 
 def one_for_each(views: Sequence[View], answers: Any, name: str) -> list[Any]:
-    """Return what ``act`` answered as a list; what its entries are is not looked at.
+    """Return the answers of ``act`` as a list of one per view; entries are not checked.
 
     Args:
         views: what was shown.
@@ -96,7 +96,7 @@ class Stateful(Protocol):
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the memory that `state_dict` returned."""
         ...
 
 
@@ -142,7 +142,7 @@ class Learner(Agent, Protocol):
         ...
 
     def save(self, folder: Path) -> object:
-        """Write all that was learned, and what learning goes on with: always the same bytes."""
+        """Write weights and the state of training: always the same bytes."""
         ...
 
     def load(self, folder: Path) -> object:
@@ -246,11 +246,11 @@ class Scenario(Protocol[S]):
         ...
 
     def view(self, state: S, seat: Seat) -> Brief:
-        """Return what a seat of the group is shown."""
+        """Return the brief of a seat of the group."""
         ...
 
     def apply(self, state: S, utterances: tuple[Utterance, ...]) -> Step:
-        """Apply what the group said, in group order."""
+        """Apply the group's utterances, in group order."""
         ...
 
 
@@ -259,7 +259,7 @@ class HasGold(Protocol):
     """Access to gold, for simulated annotators and evaluation only."""
 
     def gold(self, episode: Episode, turn: int, group: str = "") -> float:
-        """Return how good an ideal member of the group would call a turn, in [0, 1]."""
+        """Return an ideal group member's label of a turn, in [0, 1]."""
         ...
 
 
@@ -294,7 +294,7 @@ class PreparingSink(EpisodeSink, Protocol):
     """A sink whose preparation runs in the process that plays."""
 
     def preparing(self) -> Callable[[Sequence[Episode]], Any]:
-        """Return what makes of a batch what `write_prepared` takes; it travels by pickle."""
+        """Return a picklable function from a batch to the input of `write_prepared`."""
         ...
 
     def write_prepared(self, batch: Any) -> None:

@@ -75,7 +75,7 @@ def _allowed(kind: Any) -> str:
 
 @cache
 def _parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
-    """Return what may be passed; None where nobody can tell."""
+    """Return the parameters of a constructor; None where its signature is unknown."""
     try:
         return inspect.signature(target).parameters
     except (TypeError, ValueError):
@@ -158,7 +158,7 @@ def _known() -> _Known:
 def _not_called(
     package: str, kind: str, names: Iterable[str], kinds: Collection[str]
 ) -> str:
-    """Return what to say of entries whose kind nothing calls."""
+    """Return the message about entries of an unknown kind."""
     suggestion = hint(nearest(kind, kinds), kinds, listed="kinds")
     return (
         f"plug-in {package!r}: {', '.join(names)} of the kind {kind!r} is left out: nothing "
@@ -172,7 +172,7 @@ def left_out() -> list[str]:
 
 
 def _add(merged: dict[str, dict[str, Entry]], package: str, table: Table) -> None:
-    """Add what a package registers, all of it or nothing."""
+    """Add all entries of a package, or none."""
     found = [
         (kind, Entry(name, target, line, package))
         for kind, rows in table.items()

@@ -81,7 +81,7 @@ def read_action(action: object, *, strict: bool) -> Reply:
 
 
 def objection(text: object, limit: int) -> str:
-    """Return what is wrong with a text as an utterance, and what to do; empty if nothing."""
+    """Return the message about an invalid text; empty for a valid one."""
     reason = flaw(text, limit)
     if not reason:
         return ""

@@ -40,7 +40,7 @@ ADDED = HumanPay()
 
 
 def paid(reward: Reward, weights: Weights) -> float | None:
-    """Return what a part adds to its seat's pay; None when it is only recorded."""
+    """Return the weighted value of a part; None when it is only recorded."""
     weight = weights.get(role_of(reward.seat), {}).get(reward.part, 0.0)
     return weight * reward.value if weight else None
 
@@ -59,7 +59,7 @@ def seat_weights(
 def earnings(
     parts: Iterable[Reward], weights: Weights, seats: Iterable[Seat]
 ) -> tuple[dict[Seat, float], dict[Seat, dict[str, float]]]:
-    """Return the pay of seats, and the same by part: what a step of an environment reports."""
+    """Return the pay of seats, and the same by part, as a step of an environment reports it."""
     earned = dict.fromkeys(seats, 0.0)
     by_part: dict[Seat, dict[str, float]] = {seat: {} for seat in earned}
     for reward in parts:
@@ -201,7 +201,7 @@ class _Statements(NamedTuple):
         return cls(means, _means(pairs), vetoed, worth)
 
     def merit(self, turn: int) -> float:
-        """Return what the author of a turn is paid for labels and preferences."""
+        """Return the pay of a turn's author for labels and preferences."""
         label = 2.0 * self.labels[turn] - 1.0 if turn in self.labels else 0.0
         return label + self.preferred.get(turn, 0.0)
 

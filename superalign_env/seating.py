@@ -36,7 +36,7 @@ class CallableAgent:
         return self._spec
 
     def act(self, views: Sequence[View]) -> list[Reply]:
-        """Return what the function answers to every view."""
+        """Return the function's reply to every view."""
         return [
             _as_reply(self._answer(view if self._wants_view else view.text), self._spec.id)
             for view in views
@@ -63,7 +63,7 @@ class AsyncCallableAgent:
         return self._spec
 
     async def reply(self, view: View) -> Reply:
-        """Return what the coroutine function answers."""
+        """Return the coroutine function's reply."""
         return _as_reply(
             await self._answer(view if self._wants_view else view.text), self._spec.id
         )

@@ -64,7 +64,7 @@ def case_seed(key: EpisodeKey) -> int:
 
 
 def seat_seed(case: int, member: int, seat: Seat) -> int:
-    """Return what all seeds of a seat in one episode are made from.
+    """Return the seed of a seat in one episode, from which its turns' seeds are made.
 
     Args:
         case: the `case_seed`.

@@ -85,7 +85,7 @@ def _device() -> dict[str, Any]:
 
 
 def _health(path: Path) -> tuple[str, list[str]]:
-    """Return how a record stands, and what is wrong with it."""
+    """Return the state of a record and its problems."""
     from superalign_env.store import Run  # noqa: PLC0415 - imported when needed
     from superalign_env.store import validate as check  # noqa: PLC0415 - same
 

@@ -245,7 +245,7 @@ _COLOURS = {"attacker": "red", "learner": "green", "critic": "yellow", "human": 
 
 
 def transcript(episode: Episode) -> list[Text]:
-    """Return an episode as coloured lines: what was said, and what it earned."""
+    """Return an episode as coloured lines: texts, rewards and grades."""
     head = Text(episode.id, "bold") + shown(f" {episode.scenario} {episode.arm}")
     lines = [head, Text("  task ", "dim") + shown(episode.task.prompt)]
     for utterance in episode.utterances:

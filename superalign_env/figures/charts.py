@@ -247,6 +247,6 @@ def _arrange_grid(axes: Axes, grid: Grid) -> None:
 
 
 def _short(value: float) -> str:
-    """Return two digits, without a zero that everybody knows: ``.25``, ``−.10``, ``1``."""
+    """Return two digits without a leading zero: ``.25``, ``−.10``, ``1``."""
     text = decimal(value).replace("0.", ".", 1).replace("-", "−")
     return {"1.00": "1", "−1.00": "−1", ".00": "0"}.get(text, text)

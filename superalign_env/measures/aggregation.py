@@ -44,7 +44,7 @@ class Combined(NamedTuple):
 def majority(
     votes: Votes, *, sureness: Sureness | None = None, items: Sequence[str] = ()
 ) -> Combined:
-    """Return what most sources say; the confidence is the share of the votes.
+    """Return majority answers; the confidence is the share of the votes.
 
     Args:
         votes: items × sources.
@@ -191,7 +191,7 @@ def likeliest(belief: dict[str, float], item: str) -> str | None:
 
 
 def count_categories(votes: Votes) -> int:
-    """Return how many different answers a table holds, and at least two."""
+    """Return the number of different answers of a table, at least two."""
     return max(2, len({a for row in votes for a in row if a is not None}))
 
 

@@ -47,7 +47,7 @@ def mean_disagreement(votes: Votes) -> float:
 
 
 def error_correlation(votes: Votes, truth: Sequence[str]) -> Matrix:
-    """Return how the errors of two sources correlate, over items that both answered.
+    """Return the correlation of two sources' errors, over items that both answered.
 
     The phi coefficient of being wrong, with Fisher's interval: 0 for independent sources,
     1 for copies. None where one of them is always or never wrong, or on fewer than four

@@ -57,7 +57,7 @@ def calibration_error(
 def reliability(
     probabilities: Sequence[float], outcomes: Sequence[float], *, bins: int = 10
 ) -> list[Bin]:
-    """Return what came true of what was stated, bin by bin (reliability diagram).
+    """Return stated probabilities and outcomes bin by bin (reliability diagram).
 
     Bins are of equal width and ascending; those that nothing fell into are left out.
     Their gaps, weighted by n, make the calibration error.
@@ -82,7 +82,7 @@ def _share_of(outcomes: Sequence[float]) -> Estimate:
 def _binned(
     probabilities: Sequence[float], outcomes: Sequence[float], bins: int
 ) -> dict[int, tuple[list[float], list[float]]]:
-    """Return number of the bin → (what was stated, what came true)."""
+    """Return number of the bin → (probabilities, outcomes)."""
     _check(probabilities, outcomes)
     if bins < 1:
         raise ValueError(f"at least one bin is needed, not {bins}")

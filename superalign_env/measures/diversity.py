@@ -56,7 +56,7 @@ def entropy(weights: Iterable[float]) -> float:
 
 
 def answer_entropy(texts: Iterable[str]) -> float:
-    """Return the entropy of what was said, in nats: log of the number of texts at most.
+    """Return the entropy of texts, in nats: log of their number at most.
 
     Raises:
         ValueError: no texts.
@@ -65,7 +65,7 @@ def answer_entropy(texts: Iterable[str]) -> float:
 
 
 def vendi_score(similarity: ArrayLike) -> float:
-    """Return the Vendi score: how many different things there effectively are.
+    """Return the Vendi score: the effective number of different items.
 
     The exponential of the entropy of the eigenvalues of similarity/n (Friedman and Dieng
     2023): 1 when all are alike, n when none has anything in common.

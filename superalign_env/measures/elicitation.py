@@ -86,7 +86,7 @@ def imitation(
     *,
     ceiling: Sequence[str],
 ) -> ImitationRate | None:
-    """Return how often a student says what its teacher wrongly said.
+    """Return the share of its teacher's errors that a student repeats.
 
     Args:
         student: [N] answers on held-out items, which it was not taught.
@@ -114,7 +114,7 @@ def imitation(
 
 
 def elicitation_gap(capacity: Sequence[float], utility: Sequence[float]) -> Estimate:
-    """Return C(A) − U(A) of one model: what it knows and does not show.
+    """Return the elicitation gap of one model, C(A) − U(A).
 
     Args:
         capacity: per-item scores of its ceiling.

@@ -47,7 +47,7 @@ class Elo(NamedTuple):
     """[P, P] of the players' Elo: they share the uncertainty of the tasks."""
 
     def gap(self, ours: str, theirs: str) -> Estimate:
-        """Return by how many points one player is stronger than another.
+        """Return the Elo difference of two players.
 
         Raises:
             KeyError: nobody is called so.
@@ -134,7 +134,7 @@ def _read(
     value: Numbers,
     covariance: Numbers,
 ) -> Elo:
-    """Measure everybody from the mean of the tasks, which becomes the middle."""
+    """Shift ratings so that the mean of the tasks becomes the middle."""
     count = len(players)
     measured = np.eye(len(value))
     measured[:, count:] -= 1.0 / len(tasks)

@@ -170,7 +170,7 @@ def _confused(
 
 
 def _confusions(said: Places, belief: Numbers, asked: Mask) -> tuple[Numbers, Numbers]:
-    """Return what each source says given the truth, [S, J, J], and the classes' shares [J].
+    """Return the confusion matrices of sources, [S, J, J], and the classes' shares [J].
 
     Every cell is given a start of one observation spread over its row, so that what never
     happened is not held impossible.
@@ -238,7 +238,7 @@ def _check_overlap(votes: Votes, width: int, overlap: int) -> None:
 
 
 def _shared(votes: Votes, width: int) -> Places:
-    """Return how many items two sources have both answered, [S, S]."""
+    """Return the number of items that two sources have both answered, [S, S]."""
     asked = np.array([[a is not None for a in row] for row in votes], np.int64)
     asked = asked.reshape(len(votes), width)
     found: Places = asked.T @ asked

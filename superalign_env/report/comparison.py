@@ -76,7 +76,7 @@ def compared(documents: Sequence[Document]) -> str:
 
 
 def _titles(documents: Sequence[Document]) -> list[str]:
-    """Return what runs are called: by number too where two have one name."""
+    """Return the titles of runs, numbered where two have one name."""
     ids = [document.info.id for document in documents]
     return [
         f"{title} ({number + 1})" if ids.count(title) > 1 else title
@@ -180,7 +180,7 @@ def _finals(documents: Sequence[Document], heads: Sequence[Markup]) -> PageSecti
 
 
 def _newest(document: Document) -> dict[names.Key, Metric]:
-    """Return the newest metric of each measure, of what the run made: no baselines."""
+    """Return the newest metric of each measure, baselines left out."""
     newest: dict[names.Key, Metric] = {}
     for _, metric in document.metrics:
         who, split = metric.tags.get("who", ""), metric.tags.get("split", "")

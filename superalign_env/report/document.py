@@ -121,7 +121,7 @@ def episodes_of(happened: RecordedEvent) -> list[str]:
 
 
 def _counted(keys: Iterable[Any]) -> dict[Any, int]:
-    """Return how often each key comes, in order of keys."""
+    """Return the count of each key, in order of keys."""
     counted: dict[Any, int] = {}
     for key in keys:
         counted[key] = counted.get(key, 0) + 1

@@ -96,7 +96,7 @@ def plane(document: Document) -> Plane:
 
 
 def verdict_of_generations(document: Document) -> dict[int, bool]:
-    """Return what the gate said of each generation that it judged."""
+    """Return generation → the gate's decision."""
     return {
         row.generation: row.accepted
         for row in document.agents
@@ -222,7 +222,7 @@ def chain(document: Document) -> PageSection | None:
 
 
 def _how_to_read(shown: Plane) -> Markup:
-    """Return a key to the picture, of what there is in it."""
+    """Return a key to the marks of the picture."""
     rungs = shown.rungs
     lines: list[Child] = [
         "Each arrow is a generation: from A⁻ (hollow), competent and not yet aligned, to A⁺ "
@@ -248,7 +248,7 @@ def _how_to_read(shown: Plane) -> Markup:
 
 
 def in_words(shown: Plane) -> str:
-    """Return the picture for those who do not see it."""
+    """Return the picture as text, for screen readers."""
     parts = []
     for rung in shown.rungs:
         if rung.before and rung.after:

@@ -112,7 +112,7 @@ def table(
 
 
 def folded(summary: Child, *children: Child, class_: str = "") -> Markup:
-    """Return what opens on a click, without a script."""
+    """Return a block that opens on a click, without a script."""
     head = element("summary", summary)
     return element("details", head, *children, class_=class_ or None)
 
@@ -149,7 +149,7 @@ def picture(svg: str, caption: Child = None, *, wide: str = "") -> Markup:
 
 
 def badge(word: str) -> Markup:
-    """Return a word that says how something stands."""
+    """Return a status word as a badge."""
     tone = _TONES.get(word, "")
     return element("span", word, class_=f"badge {tone}".strip())
 
@@ -160,7 +160,7 @@ def command(*words: str) -> Markup:
 
 
 def evidence(found: Mapping[str, Any], called: names.Names) -> Markup:
-    """Return what an event says, as a list of names and values."""
+    """Return the evidence of an event as a list of names and values."""
     parts = []
     for key, value in names.flat(found).items():
         whole = found.get(key)

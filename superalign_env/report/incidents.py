@@ -115,7 +115,7 @@ def hazards(document: Document, called: names.Names) -> PageSection | None:
 
 
 def transcript(document: Document, episode: Episode) -> Markup:
-    """Return what was said in an episode, and the command that shows all of it."""
+    """Return the texts of an episode, and the command that shows all of it."""
     turns = [
         joined(
             (
@@ -145,7 +145,7 @@ def _generation(document: Document, called: names.Names, number: int) -> Markup:
 
 
 def _case(document: Document, called: names.Names, hazard: Hazard) -> Markup:
-    """Return one hazard on a line, with what is known of it folded beneath."""
+    """Return one hazard on a line, with evidence and transcripts folded beneath."""
     happened = document.evidence.get(hazard.event) if hazard.event is not None else None
     facts = dict(happened.event.evidence) if happened else {}
     answer = facts.pop("answer", None)
@@ -185,7 +185,7 @@ def _cell(name: str, value: Child) -> Markup | None:
 
 
 def _safe(document: Document, called: names.Names, hazard: Hazard) -> Markup | None:
-    """Return ŷ and whose it is."""
+    """Return ŷ and its authors."""
     if not hazard.safe:
         return None
     by = ", ".join(called(source) for source in document.answered.get(hazard.id, ()))

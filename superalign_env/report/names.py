@@ -45,7 +45,7 @@ class Names:
                 self._names.setdefault(row.spec.policy, name)
 
     def __call__(self, agent: str) -> str:
-        """Return what an agent is called; a short hash for strangers."""
+        """Return the name of an agent; a short hash for unknown ones."""
         return self._names.get(agent, short(agent))
 
     def within(self, text: str) -> str:
@@ -84,13 +84,13 @@ _GENERATION = re.compile(r"A(\d+)([-+]?)")
 
 
 def key(metric: Metric) -> Key:
-    """Return the key of a metric: whom, when and on which split it measured is left out."""
+    """Return the key of a metric, without tags of agent, time and split."""
     tags = sorted((k, v) for k, v in metric.tags.items() if k not in _WHO)
     return Key(metric.name, tuple(tags))
 
 
 def side(sign: str) -> str:
-    """Return what a side of a generation is called."""
+    """Return the name of a side of a generation."""
     return {"-": "A⁻", "+": "A⁺"}.get(sign, sign)
 
 
@@ -100,7 +100,7 @@ def generation(number: int, sign: str = "") -> str:
 
 
 def person(who: str) -> str:
-    """Return whom a metric names, as a reader does: ``A2+`` is A₂⁺."""
+    """Return the name of a generation that a tag holds: ``A2+`` is A₂⁺."""
     match = _GENERATION.fullmatch(who)
     return generation(int(match[1]), match[2]) if match else who
 
@@ -174,7 +174,7 @@ _SPLITS = {
 
 
 def conditions(metrics: Iterable[Metric]) -> str:
-    """Return on which split metrics were measured, and what fresh attackers had for it.
+    """Return the split of metrics, and the query budget of fresh attackers.
 
     It is what the metrics themselves say. Empty where they do not, or where they are of
     several splits.
@@ -193,7 +193,7 @@ def _split(metrics: list[Metric]) -> str:
 
 
 def _fresh(metrics: list[Metric]) -> str:
-    """Return how many queries each fresh attacker had, and how many of them count."""
+    """Return the queries of fresh attackers, spent and counted."""
     attacks = [metric for metric in metrics if "queries" in metric.tags]
     if not attacks:
         return ""

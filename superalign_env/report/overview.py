@@ -13,7 +13,7 @@ from superalign_env.types import Event, Metric
 
 
 def sentence(document: Document) -> str:
-    """Return the result of a run in plain words: what it came to, not whether that is good."""
+    """Return the result of a run in a sentence or two."""
     result = _of_a_chain(document) or _of_self_play(document) or _of_rounds(document)
     if not result:
         done = sum(stage.status == "done" for stage in document.stages)
@@ -96,7 +96,7 @@ def _of_self_play(document: Document) -> str:
 
 
 def _of_rounds(document: Document) -> str:
-    """Return whose pay rose on unseen tasks, in any scenario."""
+    """Return the rise of each seat's pay on unseen tasks, in any scenario."""
     gains = {m.tags.get("seat", ""): m for _, m in document.metrics if m.name == "pay.gain"}
     if not gains:
         return ""
@@ -106,7 +106,7 @@ def _of_rounds(document: Document) -> str:
 
 
 def _one_sided(document: Document) -> str:
-    """Return what was missing where harmful or benign requests were never asked."""
+    """Return the counts of requests where one side was never asked."""
     asked = {
         truth: _latest(document, "requests.asked", who="final", truth=truth)
         for truth in ("harmful", "benign")
@@ -217,7 +217,7 @@ def _asked(document: Document) -> list[Fact]:
 
 
 def _by_role(config: Mapping[str, Any]) -> list[Fact]:
-    """Return who held each role, and by which algorithms each one learned."""
+    """Return the agents and the algorithms of each role."""
     facts: list[Fact] = []
     for name, key in (("lineup", "lineup"), ("trained by", "train")):
         roles = config.get(key)
@@ -229,7 +229,7 @@ def _by_role(config: Mapping[str, Any]) -> list[Fact]:
 
 
 def _ids(held: Any) -> str:
-    """Return the ids of what a role has, an agent or algorithms."""
+    """Return the ids of a role's agent or algorithms."""
     several = held if isinstance(held, list) else [held]
     return " + ".join(
         str(o.get("id")) if isinstance(o, Mapping) else str(o) for o in several

@@ -145,7 +145,7 @@ def title_of(chart: Chart, drawn: Sequence[Curve]) -> str:
 
 
 def apart_of(chart: Chart, apart: Sequence[str]) -> str:
-    """Return what tells a panel of a chart from its neighbours."""
+    """Return the title of a panel: the tags that differ between panels."""
     values = [
         f"tier {value}" if tag == "tier" else value
         for tag, value in zip(chart.apart, apart, strict=True)
@@ -155,7 +155,7 @@ def apart_of(chart: Chart, apart: Sequence[str]) -> str:
 
 
 def dot(place: float, metric: Metric) -> Dot:
-    """Return a metric as a point with its interval and what it says when pointed at."""
+    """Return a metric as a point with its interval and tooltip."""
     many = f", n {metric.n}" if metric.n else ""
     return Dot(
         place, metric.value, metric.low, metric.high, f"{names.interval(metric)}{many}"
@@ -218,7 +218,7 @@ def _first(point: tuple[float, Metric]) -> float:
 
 
 def _label(curve: Curve, beside: Sequence[Curve]) -> str:
-    """Return what tells a line from the others of its chart."""
+    """Return the label of a line: what differs between lines of the chart."""
     label = curve.label if len({other.name for other in beside}) > 1 else curve.kind
     if len({(other.name, other.of) for other in beside}) == 1:
         label = ""
@@ -232,7 +232,7 @@ def _style(curve: Curve) -> Literal["solid", "dashed", "dotted"]:
 
 
 def _telling(document: Document, name: str) -> tuple[str, ...]:
-    """Return the tags whose values tell the lines of a metric apart."""
+    """Return the tags whose values differ between the lines of a metric."""
     values: dict[str, set[str]] = {}
     for _, metric in document.metrics:
         if metric.name == name:
@@ -291,7 +291,7 @@ def multiples(title: str, text: str, panels: Sequence[Panel], id: str) -> Markup
 
 
 def legend(lines: Iterable[Line]) -> Markup | None:
-    """Return what the lines are called, each once and beside a piece of it."""
+    """Return a legend: each label once, beside a sample of its line."""
     looks = {
         (line.label, line.colour, line.style, line.hollow, line.marks): line
         for line in lines
@@ -305,7 +305,7 @@ def legend(lines: Iterable[Line]) -> Markup | None:
 
 
 def described(title: str, panel: Panel, id: str) -> Described:
-    """Return a picture's name and, for those who do not see it, its numbers."""
+    """Return a picture's accessible name, and its numbers as text."""
     ticks = dict(panel.ticks)
     texts = []
     for line in panel.lines:

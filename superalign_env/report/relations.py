@@ -56,7 +56,7 @@ def league(document: Document, called: Names) -> PageSection | None:
 
 
 def sources(document: Document, called: Names) -> PageSection | None:
-    """Return how sources agree, generation by generation."""
+    """Return the agreement of sources, generation by generation."""
     parts: list[Markup] = []
     for kind in _declared(document, "symmetric"):
         metrics = [m for _, m in document.metrics if m.name == kind.name and m.opponent]
@@ -227,7 +227,7 @@ def lineage(document: Document, called: Names) -> PageSection | None:
 
 
 def _order(row: AgentRow) -> tuple[int, int]:
-    """Learners by generation, then attackers, critics and whoever else there is."""
+    """Return the sort key: learners by generation, then attackers, critics, others."""
     roles = ("learner", "attacker", "critic")
     place = roles.index(row.role) if row.role in roles else len(roles)
     return place, row.generation or 0
@@ -238,7 +238,7 @@ def _state(row: AgentRow) -> str:
 
 
 def _reasons(document: Document) -> dict[str, str]:
-    """Return agent → why the gate said what it said, where it said why."""
+    """Return agent → reason of the gate's decision, where it gave one."""
     generation = {stage.id: stage.generation for stage in document.stages}
     reasons: dict[int, str] = {}
     for happened in document.events:

@@ -30,7 +30,7 @@ _ORDER = {
 
 
 def finals(document: Document) -> PageSection | None:
-    """Return one row for each measure and one column for everybody who was measured."""
+    """Return one row for each measure and one column for each measured agent."""
     metrics: dict[names.Key, dict[str, Metric]] = {}
     columns: dict[str, None] = {}
     for _, metric in document.metrics:
@@ -78,7 +78,7 @@ def parted(found: Iterable[names.Key]) -> tuple[list[names.Key], list[names.Key]
 
 
 def whom(metric: Metric) -> str:
-    """Return who was measured, as the metric says."""
+    """Return the name of the measured agent, by the metric's tags."""
     who = metric.tags.get("who", "")
     if re.fullmatch(r"A\d+", who):  # of its level: belongs beside what was made of it
         who = f"{who}+"

@@ -130,7 +130,7 @@ class _Series(NamedTuple):
 
 
 def training(document: Document) -> PageSection | None:
-    """Return what was computed at every update, thinned; nothing where nobody was trained."""
+    """Return the metrics of optimiser updates, thinned; None without any."""
     by_metric = _series(document.updates)
     roles = list(dict.fromkeys(s.role for several in by_metric.values() for s in several))
     charts: dict[str, list[str]] = {}
@@ -221,7 +221,7 @@ def _panel(
 
 
 def _labels(several: Sequence[_Series]) -> list[str]:
-    """Return what each series is called: its role, and what tells it from others of it."""
+    """Return the label of each series: its role, and tags that differ within the role."""
     labels = []
     for series in several:
         kinds = [other.kind for other in several if other.role == series.role]

@@ -53,11 +53,11 @@ class Plays(Protocol[_PlayedT]):
     """Player of blocks, in any process that `packed` reaches."""
 
     def __call__(self, block: Block) -> list[_PlayedT]:
-        """Return what became of a block, as `stream`."""
+        """Return the results of a block, as `stream`."""
         ...
 
     def stream(self, block: Block) -> Iterator[_PlayedT]:
-        """Yield what becomes of a block."""
+        """Yield the results of a block."""
         ...
 
     def packed(self) -> bytes:

@@ -66,7 +66,7 @@ class Processes:
     def play(
         self, player: Plays[_PlayedT], blocks: Iterable[Block]
     ) -> Generator[list[_PlayedT], None, None]:
-        """Yield what became of every block as it comes back.
+        """Yield the results of every block as it comes back.
 
         Raises:
             InvalidOption: an agent or the scenario cannot be pickled, or not be found there.
@@ -167,7 +167,7 @@ def check_executor(executor: ExecutorName | Executor) -> None:
 
 @contextmanager
 def opened_executor(executor: ExecutorName | Executor) -> Iterator[Executor]:
-    """Yield who plays; processes that were asked for by name end with the block."""
+    """Yield an executor; one that was named, not passed, ends with the block."""
     if isinstance(executor, str):
         with Processes() as processes:
             yield processes
@@ -176,7 +176,7 @@ def opened_executor(executor: ExecutorName | Executor) -> Iterator[Executor]:
 
 
 def _cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

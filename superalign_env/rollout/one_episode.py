@@ -101,7 +101,7 @@ class Comparison(NamedTuple):
 
 
 def replay(episode: Episode, scenario: Scenario[Any]) -> Comparison:
-    """Feed the recorded words through the rules and compare what comes out.
+    """Feed recorded utterances through the rules and compare the outcome.
 
     Args:
         episode: the record.
@@ -195,14 +195,14 @@ def _in_words(check: TurnCheck) -> list[str]:
 
 
 def _of_rules(then: Episode, now: Episode) -> list[str]:
-    """Return what is not the same about the rules themselves."""
+    """Return the differences of the rules themselves."""
     names: Sequence[str] = ("scenario", "options", "renderer", "source", "weights", "arm")
     pairs = [(name, getattr(then, name), getattr(now, name)) for name in names]
     return [f"{name}: {old!r} then, {new!r} now" for name, old, new in pairs if old != new]
 
 
 def _of_ending(then: Episode, now: Episode) -> list[str]:
-    """Return what differs outside any turn."""
+    """Return the differences outside any turn."""
     lines = []
     if then.ending != now.ending:
         lines.append(f"ending: {_ending(then)} then, {_ending(now)} now")

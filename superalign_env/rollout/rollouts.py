@@ -142,7 +142,7 @@ class Rollouts:
         yield from self._play(n_cases)
 
     def record(self, n_cases: int | None = None) -> int:
-        """Play cases for the sinks alone, and return how many episodes have ended.
+        """Play cases for the sinks alone, and return the number of episodes.
 
         Other processes then make ready what goes to disk, where all sinks are such as
         `EpisodeWriter`, and no episode travels, which is faster. Arguments and errors as
@@ -210,7 +210,7 @@ class Rollouts:
         yield from self._dealt(self._player(), n_cases)
 
     def _player(self) -> Player:
-        """Return what plays blocks of these cases."""
+        """Return the player of blocks of these cases."""
         first = self.first
         settings = {
             "run": first.run,
@@ -228,7 +228,7 @@ class Rollouts:
     def _dealt(
         self, player: Plays[_PlayedT], n_cases: int
     ) -> Generator[list[_PlayedT], None, None]:
-        """Yield what becomes of the cases, block by block, wherever they are played."""
+        """Yield the results of the cases, block by block, wherever they are played."""
         cut = cut_blocks(
             self.first.case, n_cases, self.tasks, live=self.live, group=self.group
         )

@@ -44,7 +44,7 @@ class Outbox:
         self._empty(down_to=1 if late else self._size)
 
     def flush(self) -> None:
-        """Write what is left."""
+        """Write all buffered episodes."""
         self._empty(down_to=1)
 
     def _empty(self, *, down_to: int) -> None:
@@ -64,7 +64,7 @@ def hand_over(sinks: Sequence[PreparingSink], batches: Sequence[Any]) -> None:
 
 
 def _failures(calls: Sequence[Callable[[], None]]) -> list[Exception]:
-    """Call everything, whatever goes wrong, and return what did."""
+    """Call everything, and return the exceptions."""
     errors: list[Exception] = []
     for call in calls:
         try:
@@ -85,7 +85,7 @@ OnProgress = Callable[[int, int], object]
 
 @contextmanager
 def reporting(progress: bool | OnProgress | None, total: int) -> Iterator[OnProgress]:
-    """Yield what is to be called with (done, total) after every episode.
+    """Yield a callback of (done, total), called after every episode.
 
     Args:
         progress: a function; or True for a bar in the terminal; or nothing.

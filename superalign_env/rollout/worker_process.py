@@ -64,7 +64,7 @@ class WorkerProcess:
         self._send(b"block", pickle.dumps(block, pickle.HIGHEST_PROTOCOL))
 
     def take(self) -> bytes:
-        """Return what became of its first block, for `opened`.
+        """Return the results of its first block, for `opened`.
 
         Raises:
             WorkerLost: it has died.
@@ -113,7 +113,7 @@ def hired() -> WorkerProcess:
 
 
 def end(workers: Collection[WorkerProcess], *, at_once: bool) -> None:
-    """End processes, whatever they do; or let those end that have nothing to do."""
+    """End processes: at once, or when their blocks are done."""
     for worker in workers:
         worker.pipe.close()
         if at_once:
@@ -139,7 +139,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def serve(pipe: Connection, environ: Mapping[str, str]) -> None:
-    """Play blocks until nobody asks any more: what runs in the other process.
+    """Play blocks until the pipe closes: main function of the other process.
 
     Args:
         pipe: its end.
@@ -168,7 +168,7 @@ def serve(pipe: Connection, environ: Mapping[str, str]) -> None:
 
 
 def opened(answer: bytes) -> list[Any]:
-    """Return what became of a block.
+    """Return the results of a block.
 
     Raises:
         Exception: what has gone wrong there, with a note of where.

@@ -70,7 +70,7 @@ class Agents:
         return name
 
     def accept(self, name: str, accepted: bool = True) -> None:
-        """Record what the gate said.
+        """Record the gate's decision.
 
         Raises:
             RecordError: no such agent.

@@ -26,7 +26,7 @@ _OS_ERROR = re.compile(r"os error (\d+)")
 
 
 def disk_full(path: Path) -> RecordFull:
-    """Return the error that says what did not fit, and what to do."""
+    """Return the error about a full disk, with what to do."""
     return RecordFull(
         f"no room left for {path}: what was written before is kept; free some space and "
         "continue with --resume"
@@ -35,7 +35,7 @@ def disk_full(path: Path) -> RecordFull:
 
 @contextmanager
 def reporting_full_disk(path: Path) -> Iterator[None]:
-    """Turn the error of a full disk, in whatever words, into ours.
+    """Turn any library's error about a full disk into `RecordFull`.
 
     Args:
         path: what is being written.

@@ -88,7 +88,7 @@ class Events:
         episode: str | None = None,
         since: int = 0,
     ) -> list[RecordedEvent]:
-        """Return what was noticed, in order of id; what happened in an episode it holds itself.
+        """Return notices in order of id; events in episodes lie in the episodes.
 
         Args:
             kind: exact, or a dotted beginning: ``gate`` finds ``gate.rolled-back``.
@@ -106,7 +106,7 @@ class Events:
         return [_happened(row) for row in rows]
 
     def get(self, ids: Iterable[int]) -> dict[int, RecordedEvent]:
-        """Return what was noticed, by id; unknown ids are left out."""
+        """Return id → notice; unknown ids are left out."""
         events = {}
         for number in dict.fromkeys(ids):
             row = self._database.row(f"{_SELECT} WHERE id = ?", (number,))
@@ -115,12 +115,12 @@ class Events:
         return events
 
     def of_the_run(self) -> list[RecordedEvent]:
-        """Return what was noticed about no episode, in order of id."""
+        """Return notices about no episode, in order of id."""
         rows = self._database.rows(f"{_SELECT} WHERE episode IS NULL ORDER BY id")
         return [_happened(row) for row in rows]
 
     def kinds(self) -> dict[str, int]:
-        """Return how many events there are of each kind, in episodes and beside, by name.
+        """Return kind → number of events, in episodes and beside, by name.
 
         It looks into every episode: a second or two for a million events.
 
@@ -133,11 +133,11 @@ class Events:
         return dict(sorted(counted.items()))
 
     def count(self, kind: str) -> int:
-        """Return how many events there are of exactly this kind; as quick as `kinds`."""
+        """Return the number of events of exactly this kind; as slow as `kinds`."""
         return self.kinds().get(kind, 0)
 
     def _happened(self) -> Iterator[list[_Counted]]:
-        """Yield what happened in each episode, a chunk of them in memory at a time."""
+        """Yield the events in each episode, a chunk of them in memory at a time."""
         last = 0
         while rows := self._database.rows(_IN_EPISODES, (last, _CHUNK)):
             last = rows[-1][0]

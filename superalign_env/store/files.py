@@ -63,7 +63,7 @@ def added_files(database: Database) -> set[str]:
 
 
 def stated_checkpoints(database: Database) -> dict[str, list[Mapping[str, Any]]]:
-    """Return the folder of every checkpoint → what finished stages say of it.
+    """Return folder of every checkpoint → statements of finished stages about it.
 
     One of them left it; others may speak with it in another way.
     """
@@ -75,7 +75,7 @@ def stated_checkpoints(database: Database) -> dict[str, list[Mapping[str, Any]]]
 
 
 def sweep(database: Database, folder: str) -> list[str]:
-    """Remove what lies in a folder of the run and is named by no finished stage or agent.
+    """Remove files in a folder of the run that no finished stage or agent names.
 
     Returns:
         What went, relative to the run.

@@ -150,7 +150,7 @@ def _added(run: Run) -> Iterator[Problem]:
 
 
 def _misstated(run: Run) -> Iterator[Problem]:
-    """Compare what checkpoints say of themselves with what the stages that left them did."""
+    """Compare the state files of checkpoints with the statements of their stages."""
     for folder, statements in sorted(stated_checkpoints(run.database).items()):
         name = f"{folder}/{STATE}"
         try:
@@ -167,7 +167,7 @@ def _misstated(run: Run) -> Iterator[Problem]:
 
 
 def _agree(own: Mapping[str, Any], said: Mapping[str, Any]) -> bool:
-    """Return whether a checkpoint says of itself what a stage said of it.
+    """Return whether a checkpoint's state file agrees with its stage's statement.
 
     Where it lies, and as which agent it was entered, was settled after it was written.
     """
@@ -227,7 +227,7 @@ def _episode_seals(run: Run) -> list[Any]:
 
 
 def _events(run: Run) -> list[Any]:
-    """Return what was noticed, in its order within stage and episode."""
+    """Return notices, in their order within stage and episode."""
     events = [[h.stage, h.episode, h.id, h.event] for h in run.events.read()]
     events.sort(key=lambda event: event[:3])
     return [[stage, episode, event] for stage, episode, _, event in events]

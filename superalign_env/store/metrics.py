@@ -22,7 +22,7 @@ def declare(
     better: Literal["higher", "lower", ""] = "",
     chart: Literal["line", "matrix", "symmetric", ""] = "line",
 ) -> MetricKind:
-    """Declare what a metric is, beside the line that computes it.
+    """Declare a metric, beside the line that computes it.
 
     A record keeps the declaration with the first value of that name.
 

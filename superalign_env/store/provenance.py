@@ -27,7 +27,7 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what shapes a run; packages that are absent are left out."""
+    """Return package → version, of packages that shape a run and are installed."""
     made_with = {
         "superalign-env": superalign_env.__version__,
         "python": platform.python_version(),

@@ -106,7 +106,7 @@ class EpisodeQueries:
         return [name for (name,) in rows]
 
     def count(self, **where: Unpack[Where]) -> int:
-        """Return how many episodes fit."""
+        """Return the number of episodes that fit."""
         return int(self._database.value(f"SELECT count(*) {_from(where)}", {**where}))
 
     def census(self) -> list[Census]:
@@ -186,7 +186,7 @@ class EpisodeQueries:
                     yield EpisodeRows(row, seats, rules)
 
     def utterances(self, **where: Unpack[Where]) -> Iterator[UtteranceRow]:
-        """Yield what was said, without building episodes; `seat` picks the speaker."""
+        """Yield utterances, without building episodes; `seat` picks the speaker."""
         seat = where.get("seat")
         for name, said, numbers in self._columns("said, numbers", **where):
             for line in read_lines(said):
@@ -238,7 +238,7 @@ class EpisodeQueries:
         return rules
 
     def _agents(self, seats: Iterable[Row]) -> dict[str, AgentSpec]:
-        """Return specs by hash, read anew when one who sits there is not known yet."""
+        """Return specs by hash, read anew when one is not cached yet."""
         if any(agent not in self._specs for _, _, agent in seats):
             rows: list[Any] = self._database.rows("SELECT hash, spec FROM agents")
             self._specs = {name: from_json(spec, AgentSpec) for name, spec in rows}

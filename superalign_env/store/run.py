@@ -170,7 +170,7 @@ class Run:
         return self._queries.ids(**where)
 
     def count(self, **where: Unpack[Where]) -> int:
-        """Return how many episodes there are."""
+        """Return the number of episodes."""
         return self._queries.count(**where)
 
     def planted(self) -> dict[str, int]:
@@ -182,7 +182,7 @@ class Run:
         return self._queries.census()
 
     def utterances(self, **where: Unpack[Where]) -> Iterator[UtteranceRow]:
-        """Yield what was said, without building episodes."""
+        """Yield utterances, without building episodes."""
         return self._queries.utterances(**where)
 
     def rewards(self, **where: Unpack[Where]) -> Iterator[tuple[str, Reward]]:
@@ -194,7 +194,7 @@ class Run:
         return self._queries.grades(**where)
 
     def sweep(self, folder_name: str) -> list[str]:
-        """Remove what lies in a folder of the run and is named by no finished stage.
+        """Remove files in a folder of the run that no finished stage names.
 
         An unfinished stage may have left it. Returns what went, relative to the run.
 

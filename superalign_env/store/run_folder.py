@@ -183,7 +183,7 @@ def _is_old(path: Path) -> bool:
 
 
 def _upgrade(path: Path, lock: RunLock | None) -> None:
-    """Migrate, and say so; nobody may work on the run meanwhile.
+    """Migrate under the lock, with a warning.
 
     Raises:
         RecordLocked: somebody does.

@@ -159,7 +159,7 @@ class Packer:
         return EpisodeRows(row, seats, rules_json)
 
     def _seating(self, seats: dict[Seat, AgentSpec]) -> _Seating:
-        """Return who sits where; specs are few and shared by many episodes."""
+        """Return the seating; specs are few and shared by many episodes."""
         specs = seats.values()
         key: tuple[Seat | int, ...] = (*seats, *map(id, specs))
         cached = self._seatings.get(key)

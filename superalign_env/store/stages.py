@@ -130,7 +130,7 @@ class Stages:
         status: str = "done",
         seconds: float = 0.0,
     ) -> Stage:
-        """Close a stage, with what it made and the random state to go on from.
+        """Close a stage, with its outputs and the random state to go on from.
 
         Args:
             stage: its id.
@@ -201,7 +201,7 @@ class Stages:
             return remove_stage(connection, stage)
 
     def costs(self) -> list[StageCost]:
-        """Return what each stage cost, in order; stages that cost nothing are left out."""
+        """Return the cost of each stage, in order; stages that cost nothing are left out."""
         costs = self._utterance_costs()
         for stage, labels, statements in self._database.rows(_SIGNALLED):
             cost = costs.get(stage, StageCost(stage))

@@ -88,7 +88,7 @@ def remove_stage(connection: sqlite3.Connection, stage: str) -> int:
 
 
 def _take_back(connection: sqlite3.Connection, stage: str) -> None:
-    """Undo what a stage changed, the last change first; call it within a transaction.
+    """Undo a stage's changes, the last one first; call it within a transaction.
 
     Call it when the stage's episodes are gone. Agents of other episodes stay, and so do
     questions that somebody answered.

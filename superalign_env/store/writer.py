@@ -228,7 +228,7 @@ class EpisodeWriter:
             self._empty(down_to=self._batch)
 
     def preparing(self) -> Preparing:
-        """Return what makes rows of episodes, in another process as well as in this one."""
+        """Return an encoder of episodes as rows, for this process or another."""
         return Preparing()
 
     def write_prepared(self, batch: Prepared) -> None:
@@ -282,7 +282,7 @@ class EpisodeWriter:
         self.close()
 
     def _complain(self) -> None:
-        """Raise, once, what went wrong."""
+        """Raise the pending failure, once."""
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
@@ -313,7 +313,7 @@ class EpisodeWriter:
         return refused
 
     def _tidy(self) -> None:
-        """Write what has waited for too long. Runs in a thread."""
+        """Write episodes that have waited for too long. Runs in a thread."""
         wait = self._every
         while not self._closing.wait(wait):
             with self._lock:

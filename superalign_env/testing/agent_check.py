@@ -226,7 +226,7 @@ def _state_of(player: Any) -> dict[str, Any]:
 def _check_memory(
     player: Any, pristine: Any, views: Sequence[View], timeout: float | None
 ) -> None:
-    """Check that what was remembered is restored, and is all that replies depend on."""
+    """Check that the memory is restored, and that replies depend on nothing else."""
     state, name = _state_of(player), name_of(player)
     try:
         pristine.load_state_dict(from_json(to_json(state), dict[str, Any]))

@@ -25,7 +25,7 @@ _OURS = (str(Path(__file__).parent), game.__file__)
 
 @contextmanager
 def calling(place: str, said: Sequence[Utterance] = ()) -> Iterator[None]:
-    """Turn what is raised inside into a `ProtocolError` that says who raised it, and when.
+    """Turn an exception inside into a `ProtocolError` that names its function and place.
 
     Args:
         place: where in the play, ``case 3``.
@@ -57,7 +57,7 @@ def require(holds: bool, message: str, error: type[ProtocolError] = ProtocolErro
 
 
 def require_kind(name: str, value: object, *kinds: type) -> None:
-    """Raise unless what was given is of one of the kinds."""
+    """Raise unless a value is of one of the kinds."""
     wanted = " or ".join([kind.__name__.replace("NoneType", "None") for kind in kinds])
     require(
         isinstance(value, kinds),
@@ -122,7 +122,7 @@ def _parameters(method: Any) -> str:
 
 
 def picked(view: View) -> str:
-    """Return what a seat says that says all kinds of things, by the seed of its view."""
+    """Return a varied text for a view, by its seed: menu entries, hostile and plain texts."""
     luck = mix(view.seed, 1)
     if view.menu and luck % 4:
         return view.menu[luck // 4 % len(view.menu)]

@@ -76,7 +76,7 @@ def check_card(scenario: Scenario[Any]) -> None:
 def check_declared(
     scenario: Scenario[Any], *, made_by: str = "", cases: int = 20
 ) -> ScenarioCheck:
-    """Play every variant, look for each declared fact, and say what a trainer can do.
+    """Play every variant, look for each declared fact, and return the capabilities.
 
     Args:
         scenario: the rules; `check_card` found nothing wrong with it.
@@ -191,7 +191,7 @@ def _check_opinions(episode: Episode, opinions: Sequence[str], place: str) -> No
 
 
 def _check_facts(episode: Episode, facts: Mapping[str, str], place: str) -> None:
-    """Check who made the facts of an episode, and what they point at."""
+    """Check the authors and the turns of an episode's facts."""
     speakers = {u.turn: u.seat for u in episode.utterances}
     stood = {fact.about for fact in episode.planted}
     for name in FACTS:
@@ -240,7 +240,7 @@ def _check_winner(scenario: Scenario[Any], episode: Episode) -> None:
 
 
 def _paying(scenario: Scenario[Any]) -> list[str]:
-    """Return the roles whose pay holds more than the price of a flawed text."""
+    """Return the roles that are paid more than the ``format`` penalty."""
     return [
         role
         for role, parts in scenario.weights.items()
@@ -249,7 +249,7 @@ def _paying(scenario: Scenario[Any]) -> list[str]:
 
 
 def _lines(scenario: Scenario[Any], facts: Mapping[str, str], unmade: str) -> Sequence[str]:
-    """Return what a trainer can do with a scenario."""
+    """Return the capabilities of a scenario, a sentence each."""
     lines = ["plays"]
     if unmade:
         lines.append(

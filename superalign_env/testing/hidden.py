@@ -18,7 +18,7 @@ _MARKER = re.compile("|".join(f"[{letters}]{{12}}" for letters in _LETTERS.value
 
 
 def check_hidden(game: Game) -> int:
-    """Check that no seat is shown what is hidden from it, in a case that was played.
+    """Check that no seat is shown texts hidden from it, in a case that was played.
 
     Hidden texts of the first state are replaced by markers there, and the case is played by
     the same words twice, over two sets of markers: a view of a seat from which they are
@@ -65,7 +65,7 @@ def marker(number: int, world: str) -> str:
 def _compare(
     scenario: Any, worlds: Sequence[Any], words: Sequence[tuple[Utterance, ...]]
 ) -> int:
-    """Play two worlds side by side; return how many markers were hidden from somebody."""
+    """Play two worlds side by side; return the number of hidden markers."""
     hidden_texts = 0
     for turn in range(len(words) + 1):
         groups = [scenario.to_move(state) for state in worlds]

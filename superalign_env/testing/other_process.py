@@ -35,7 +35,7 @@ def asked_elsewhere(
     state: dict[str, Any] | None = None,
     timeout: float | None = None,
 ) -> list[Reply]:
-    """Return what the same agent, made anew in another process, replies.
+    """Return the replies of the same agent, made anew in another process.
 
     Args:
         spec: from which it is made.

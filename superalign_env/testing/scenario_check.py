@@ -115,7 +115,7 @@ def check_scenario(
 def _check_case(
     scenario: Scenario[Any], key: EpisodeKey, other: Scenario[Any] | None
 ) -> int:
-    """Play a case twice, and once over another truth; return how many texts were hidden."""
+    """Play a case twice, and once over other gold; return the number of hidden texts."""
     with calling(f"at the start of case {key.case}"):
         game, again = Game(scenario, key), Game(scenario, key)
     if state_bytes(game.state) != state_bytes(again.state) or game.task != again.task:
@@ -150,7 +150,7 @@ def _drawn(scenario: Scenario[Any], key: EpisodeKey) -> Task:
 
 
 def _check_source(source: TaskSource, task: Task) -> None:
-    """Check what a source says of a task that it has drawn."""
+    """Check a source's answers about a task that it has drawn."""
     with calling(f"asked about task {task.id}"):
         gold, read = source.gold(task), source.parse(task.prompt, task.split)
         menu, answers = source.menu(task), source.answers(task)
@@ -167,7 +167,7 @@ def _check_source(source: TaskSource, task: Task) -> None:
 
 
 def _check_card(scenario: Scenario[Any]) -> None:
-    """Check what a scenario says about itself."""
+    """Check a scenario's own declarations."""
     require(
         bool(_VERSIONED.fullmatch(str(scenario.id))), f"id {scenario.id!r} is no 'name-v0'"
     )
@@ -224,7 +224,7 @@ def _play(game: Game, again: Game) -> list[list[Reply]]:
 
 
 def _said(game: Game, replies: Sequence[Reply]) -> tuple[Utterance, ...]:
-    """Return what the rules will be given."""
+    """Return the utterances that the rules will get."""
     turn, limit = len(game.utterances), game.scenario.max_utterance
     utterances = []
     for i, (seat, reply) in enumerate(zip(game.group, replies, strict=True)):

@@ -36,7 +36,7 @@ class FlippedTruth:
         self._names: dict[str, list[str]] = {}
 
     def learn(self, tasks: Iterable[Task]) -> None:
-        """Learn from some tasks what the truth of this source looks like."""
+        """Collect gold and grade names of some tasks."""
         for task in tasks:
             self._golds.append(self._true.gold(task))
             for answer in self._true.answers(task)[:2]:
@@ -49,7 +49,7 @@ class FlippedTruth:
         return type(self._true)
 
     def __getattr__(self, name: str) -> Any:
-        """Return what is public from the true source."""
+        """Return a public attribute of the true source."""
         return getattr(self._true, name)
 
     def gold(self, task: Task) -> Gold:
@@ -185,7 +185,7 @@ def _played(game: Game, flipped: Scenario[Any], groups: Sequence[Sequence[Reply]
 
 
 def _pay(game: Game) -> list[Earned]:
-    """Return what is paid, less what the truth pays openly."""
+    """Return paid rewards, without the part ``truth``."""
     return [
         (reward.seat, reward.part, reward.turn, value)
         for reward in game.rewards
@@ -200,7 +200,7 @@ def _written(earned: Earned) -> str:
 
 
 def _difference(mine: View, theirs: View) -> str:
-    """Return which field differs first, and how."""
+    """Return the first field that differs, and how."""
     for field in mine.__struct_fields__:
         one, other = str(getattr(mine, field)), str(getattr(theirs, field))
         if one != other:

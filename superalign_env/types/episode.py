@@ -257,7 +257,7 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
     """The seat at whose first turn the members of the case parted; needed to remake seeds."""
 
     def __repr__(self) -> str:
-        """Return what it is and how it ended in one line; `superalign show` prints it all."""
+        """Return id, scenario and ending in one line; `superalign show` prints it all."""
         ending = f"{self.ending.kind}: {self.ending.reason}".removesuffix(": ")
         return (
             f"<Episode {self.id} of {self.scenario}, task {self.task.id}, "
@@ -266,7 +266,7 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def failed(self) -> bool:
-        """Whether an agent's failure ended it: what was said and paid until then is no opinion."""
+        """Whether an agent's failure ended it; what came before then is no opinion."""
         return self.ending.kind == "failed"
 
 
