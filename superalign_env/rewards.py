@@ -4,6 +4,7 @@ So a label that arrives late is one more row, and a run can be paid again under 
 weights without being played again.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
@@ -101,7 +102,8 @@ def settle(
     * A critic whose verdict was about a labelled turn gets 1 − 2·(score − label)², the Brier
       score.
     * A preference pays the turn that is preferred +1 and the other −1. A turn that was in
-      several pairs gets the mean over its pairs.
+      several pairs gets the mean over its pairs. Between two episodes each turn is paid in
+      its own: `by_episode` turns such a preference round for the other one.
     * A veto always wins: the turn earns `HumanPay.lowest_pay` and nothing else, and verdicts
       about it are paid as against a label of 0.
 
@@ -109,7 +111,7 @@ def settle(
         parts: the rewards of one episode.
         weights: of its scenario.
         authors: who spoke at each turn; needed only with signals.
-        signals: labels, preferences and vetoes about turns of this episode.
+        signals: labels, preferences and vetoes about turns of this episode (`by_episode`).
         judged: facts of this episode.
         rules: how people's answers are paid.
 
@@ -141,6 +143,29 @@ def settle(
         if turn in statements.vetoed:
             pay[seat, turn] = rules.lowest_pay
     return pay
+
+
+def by_episode(signals: Iterable[Signal]) -> defaultdict[str, list[Signal]]:
+    """Return episode → what was said about it, in order.
+
+    A preference between two episodes is about both. For the other one it is turned round: it
+    is about that turn, whose probability of being better is 1 − value.
+    """
+    found: defaultdict[str, list[Signal]] = defaultdict(list)
+    for signal in signals:
+        found[signal.episode].append(signal)
+        if signal.versus_episode is not None:
+            found[signal.versus_episode].append(
+                replace(
+                    signal,
+                    episode=signal.versus_episode,
+                    turn=signal.versus,
+                    versus=signal.turn,
+                    versus_episode=signal.episode,
+                    value=1.0 - signal.value,
+                )
+            )
+    return found
 
 
 def _kept(
@@ -195,7 +220,8 @@ class _Statements(NamedTuple):
             elif signal.kind == "preference":
                 lead = 2.0 * signal.value - 1.0
                 pairs.setdefault(signal.turn, []).append(lead)
-                pairs.setdefault(signal.versus, []).append(-lead)
+                if signal.versus_episode is None:
+                    pairs.setdefault(signal.versus, []).append(-lead)
         means = _means(labels)
         worth = {**means, **dict.fromkeys(vetoed, 0.0)}
         return cls(means, _means(pairs), vetoed, worth)

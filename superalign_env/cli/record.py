@@ -20,7 +20,7 @@ from superalign_env.errors import InvalidOption, RecordDamaged, UnknownId
 from superalign_env.grades import said_by_truth
 from superalign_env.rewards import paid, totals
 from superalign_env.rounding import between, decimal, number
-from superalign_env.types import Episode, Metric, Utterance, role_of
+from superalign_env.types import Episode, Metric, Signal, Utterance, role_of
 
 if TYPE_CHECKING:
     from superalign_env.protocols import Scenario
@@ -58,12 +58,22 @@ def show(
             for line in transcript(played):
                 console.print(line)
             for signal in signals:
-                what = f"{signal.kind} {number(signal.value)} on turn {signal.turn} by "
-                console.print(Text(f"  {what}", "magenta") + shown(signal.source))
+                console.print(_said(signal))
         elif as_json:
             print_json(_facts(opened))
         else:
             _print_facts(opened, every_metric=metrics)
+
+
+def _said(signal: Signal) -> Text:
+    """Return one signal as a line; of a pair the first turn, and what it was compared with."""
+    place = f"turn {signal.turn}"
+    if signal.versus >= 0:
+        place = f"turn {signal.turn} over turn {signal.versus}"
+    if signal.versus_episode is not None:
+        place = f"{place} ({signal.episode} over {signal.versus_episode})"
+    what = f"  {signal.kind} {number(signal.value)} on {place} by "
+    return shown(what, "magenta") + shown(signal.source)
 
 
 def replay(

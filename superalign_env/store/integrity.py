@@ -261,6 +261,7 @@ def _statement(signal: Signal) -> list[Any]:
         signal.episode,
         signal.turn,
         signal.versus,
+        signal.versus_episode,
         signal.source,
         signal.value,
         signal.confidence,

@@ -27,7 +27,8 @@ from superalign_training.algorithms.sb3.ppo import Sb3Ppo
 from superalign_training.launch.composing import composed
 from superalign_training.launch.cost import cost_of
 from superalign_training.launch.terminal import launch_fork
-from superalign_training.loop.plans import left_out, plan
+from superalign_training.loop.left_out import left_out
+from superalign_training.loop.plans import plan
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.seats import require_lineup
 from superalign_training.selfplay import SelfPlay

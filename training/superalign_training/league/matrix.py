@@ -10,7 +10,7 @@ from superalign_env.store import declare
 from superalign_env.types import Metric, Role
 from superalign_training.league.opponents import MembersByRole
 from superalign_training.league.ratings import Contest, rate
-from superalign_training.league.settings import Beaten
+from superalign_training.league.settings import Beaten, Pairing
 
 WON = "league.win"
 """Metric: share of cases that the agent won against the opponent, as the scenario or critics
@@ -27,15 +27,6 @@ RATING = "league.rating"
 
 declare(WON, "Cases won", unit="share", chart="matrix")
 declare(TRUE, "Attacks that succeeded, by the truth", unit="share", chart="matrix")
-
-
-class Pairing(NamedTuple):
-    """Two roles whose checkpoints meet."""
-
-    role: Role
-    """Whose wins are counted: the rows of a matrix."""
-    against: Role
-    """The columns."""
 
 
 class Matrix(NamedTuple):

@@ -24,8 +24,8 @@ from superalign_training.experience import (
 from superalign_training.loop.chain import NOTHING, Chain, Heard
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.late import LateCases, Learning, late_cases
-from superalign_training.loop.parts import PLANTED, SUPERVISED
-from superalign_training.loop.playing import play, seat_all, stage_parts
+from superalign_training.loop.left_out import unlearned
+from superalign_training.loop.playing import play, seat_all
 from superalign_training.loop.recorder import Earnings
 from superalign_training.loop.supervisors.hearing import Hearing
 from superalign_training.policy import AnyPolicy, OwnPolicy, Policy
@@ -150,25 +150,6 @@ class _School(NamedTuple):
         if metrics or bench.signals_to > self.heard.upto:
             chain = chain.with_heard(role, self.hearing.heard(self.late.unpaid))
         return Practised(chain, numbers, metrics)
-
-
-def unlearned(settings: Settings, role: Role) -> str:
-    """Return why nobody learns from late answers that a role cannot be paid for any more.
-
-    Empty where a stage teaches them: `supervise` who answers, `calibrate` who judges.
-    """
-    parts = stage_parts(settings)
-    if settings.own(role):
-        return "it improves itself by pay alone"
-    same = [r for r in parts.roles if settings.holder(r) == settings.holder(role)]
-    supervised = parts.answers in same and parts.can(SUPERVISED)
-    judging = parts.judges in same and parts.can(PLANTED)
-    if judging and settings.calibrate.label_weight and settings.by_lessons(parts.judges):
-        return ""
-    if supervised and settings.supervise is not None:
-        return ""
-    cure = "; set supervise={} to teach them as examples" if supervised else ""
-    return f"it learns by pay alone{cure}"
 
 
 def _stored(
