@@ -27,7 +27,7 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 import superalign_env
-from superalign_env.callables import as_agent
+from superalign_env.seating import as_agent
 from superalign_env.store import EpisodeWriter, Run
 from superalign_env.types import Episode
 from superalign_training.algorithms.grpo import Grpo

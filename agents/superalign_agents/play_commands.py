@@ -19,7 +19,7 @@ from superalign_agents.human import Human
 from superalign_agents.references import make_lineup, read_pairs, seat_references
 from superalign_env import registry
 from superalign_env.cli.output import AsJson, console, print_json, shown, table
-from superalign_env.cli.transcript import transcript
+from superalign_env.cli.record import transcript
 from superalign_env.errors import InvalidOption
 from superalign_env.evaluation import (
     LEAST,
@@ -30,11 +30,11 @@ from superalign_env.evaluation import (
     pay_of,
     titled,
 )
+from superalign_env.grades import applies
 from superalign_env.lookup import make_scenario, named_object, scenario_id
 from superalign_env.protocols import EpisodeSink, Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.rounding import decimal
-from superalign_env.truth_words import applies
 from superalign_env.types import Episode, Metric
 
 _LIVE = 64

@@ -30,12 +30,12 @@ from superalign_agents.ladders import (
     rung_folder,
 )
 from superalign_env import registry
-from superalign_env.callables import as_agent
 from superalign_env.capabilities import facts_of
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.lookup import named_object
-from superalign_env.options import check_options
 from superalign_env.protocols import Agent, AsyncAgent, Scenario
+from superalign_env.registry import check_options
+from superalign_env.seating import as_agent
 from superalign_env.types import Seat, role_of
 
 if TYPE_CHECKING:  # torch takes seconds to import

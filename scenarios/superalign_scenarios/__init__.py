@@ -64,7 +64,7 @@ def __getattr__(name: str) -> Any:
     """Make ``red_team_v0`` and its siblings by the table."""
     versioned = name.replace("_", "-")
     if versioned in PLUGINS["scenario"]:
-        from superalign_env.making import ScenarioModule  # noqa: PLC0415 - see above
+        from superalign_env.envs import ScenarioModule  # noqa: PLC0415 - see above
 
         return ScenarioModule(versioned)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

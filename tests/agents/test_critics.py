@@ -6,8 +6,8 @@ import pytest
 
 from superalign_agents.wrappers import EnsembleCritic, PersonaCritic
 from superalign_env.asking import ask
-from superalign_env.callables import as_agent
 from superalign_env.errors import InvalidOption
+from superalign_env.seating import as_agent
 from superalign_env.types import Message, Reply, Turn, Usage, View
 from superalign_env.verdicts import parse
 

@@ -11,9 +11,9 @@ import pytest
 
 from superalign_agents.play_commands import printed
 from superalign_agents.references import read_pairs, seat_references
+from superalign_env.envs import make_scenario
 from superalign_env.errors import UnknownId
 from superalign_env.game import Game
-from superalign_env.making import make_scenario
 from superalign_env.store import Run
 from superalign_env.types import EpisodeKey, Reply
 

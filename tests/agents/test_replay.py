@@ -8,7 +8,7 @@ from superalign_agents.scripted import RandomMenu, ReplayAgent
 from superalign_agents.search import Search
 from superalign_env.canonical import to_json
 from superalign_env.errors import InvalidOption, RecordDamaged
-from superalign_env.game import episode_id
+from superalign_env.recording import episode_id
 from superalign_env.rollout import Rollouts
 from superalign_env.types import (
     Ending,

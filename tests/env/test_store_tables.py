@@ -10,10 +10,9 @@ from superalign_env.errors import RecordError
 from superalign_env.game import Game
 from superalign_env.store import (
     Cell,
-    Cost,
     EpisodeWriter,
     Run,
-    costs_by_stage,
+    StageCost,
     database,
     declare,
     validate,
@@ -261,8 +260,8 @@ def test_a_record_says_what_each_stage_cost(run):
     run.signals.append(
         [Signal(kind, episode.id, 0, "s", 0.5, question=asked) for asked, kind in signals]
     )
-    assert costs_by_stage(run) == [
-        Cost(stage.id, 1, said, 3 * said, 2 * said, labels=1, statements=2)
+    assert run.stages.costs() == [
+        StageCost(stage.id, 1, said, 3 * said, 2 * said, labels=1, statements=2)
     ]
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from superalign_env.canonical import to_json
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption
 from superalign_env.game import Game
-from superalign_env.making import make_scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.testing import check_env, check_scenario
 from superalign_env.types import SPLITS, AgentSpec, EpisodeKey, Reply, Task

@@ -3,7 +3,7 @@
 import pytest
 
 from superalign_agents.scripted import Fixed
-from superalign_env.making import make_scenario
+from superalign_env.envs import make_scenario
 from superalign_env.rewards import totals
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Fault, Grade, Verdict

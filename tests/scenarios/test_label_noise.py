@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from superalign_env.answers import final_answer, labels_of
 from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.final_answers import final_answer, labels_of
 from superalign_env.game import Game
 from superalign_env.measures import share
 from superalign_env.types import EpisodeKey, Gold, Grade, Reply, Task

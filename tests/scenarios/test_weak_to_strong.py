@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from superalign_env.answers import Label, labels_of
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.final_answers import Label, labels_of
 from superalign_env.game import Game
-from superalign_env.making import make_scenario
 from superalign_env.rewards import totals
 from superalign_env.testing import check_env, check_scenario
 from superalign_env.types import Episode, EpisodeKey, Reply

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 import superalign_env
-from superalign_env.answers import labels_of
 from superalign_env.canonical import to_json
+from superalign_env.final_answers import labels_of
 from superalign_env.protocols import Scenario, TaskSource
 from superalign_env.rollout import Rollouts
 from superalign_env.store import Run

@@ -13,12 +13,12 @@ import superalign_env
 from superalign_env import registry
 from superalign_env.canonical import to_json
 from superalign_env.capabilities import variants_of
+from superalign_env.envs import make_scenario
 from superalign_env.game import Game
-from superalign_env.making import make_scenario
 from superalign_env.protocols import Scenario, TaskSource
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import generator
-from superalign_env.testing.truths import flipped_twin
+from superalign_env.testing.truth_leaks import flipped_twin
 from superalign_env.types import EpisodeKey, Gold, Grade, Reply, Split, Task, View
 from superalign_scenarios.exam import Exam
 from superalign_scenarios.microworld.flipped import FlippedGold

@@ -4,8 +4,8 @@ import pytest
 
 from superalign_agents.references import make_agent
 from superalign_agents.scripted import Fixed
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption
-from superalign_env.making import make_scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import generator
 from superalign_env.types import AgentSpec, Reply

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from superalign_env.canonical import content_hash
-from superalign_env.making import make_scenario
+from superalign_env.envs import make_scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.types import (
     AgentSpec,

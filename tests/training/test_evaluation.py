@@ -6,7 +6,7 @@ import pytest
 
 from superalign_agents.references import make_agent
 from superalign_agents.search import Search
-from superalign_env.making import make_scenario
+from superalign_env.envs import make_scenario
 from superalign_env.measures import share
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import generator

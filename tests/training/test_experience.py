@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from superalign_env.making import make_scenario
+from superalign_env.envs import make_scenario
 from superalign_env.rewards import settle
 from superalign_env.rollout import Rollouts
 from superalign_env.types import (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from superalign_env.making import make_scenario
+from superalign_env.envs import make_scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.store import Run
 from superalign_env.verdicts import parse

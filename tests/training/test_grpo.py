@@ -5,10 +5,10 @@ import math
 import pytest
 
 from superalign_agents.references import make_agent
-from superalign_env.callables import as_agent
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption
-from superalign_env.making import make_scenario
 from superalign_env.rollout import Rollouts
+from superalign_env.seating import as_agent
 from superalign_training.algorithms.advantages import group_relative
 from superalign_training.algorithms.cases import CaseSampler, Groups, complete_groups
 from superalign_training.algorithms.group_trainer import GroupTrainer

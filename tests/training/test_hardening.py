@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption
-from superalign_env.making import make_scenario
 from superalign_env.store import Run
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.requests import read

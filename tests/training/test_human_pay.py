@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import pytest
 
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption
-from superalign_env.making import make_scenario
 from superalign_env.store import Run, standing
 from superalign_scenarios.microworld.words import OBJECTS, VERBS
 from superalign_training.data import training_rows

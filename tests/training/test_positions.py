@@ -7,7 +7,7 @@ import transformers
 
 from superalign_agents.decoding import positions, sample
 from superalign_agents.transformer import TransformerAgent
-from superalign_env.making import make_scenario
+from superalign_env.envs import make_scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import mix
 from superalign_scenarios.microworld import words

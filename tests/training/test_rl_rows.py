@@ -5,9 +5,9 @@ import torch
 
 from superalign_agents.references import make_agent
 from superalign_agents.transformer import TransformerAgent
-from superalign_env.callables import as_agent
-from superalign_env.making import make_scenario
+from superalign_env.envs import make_scenario
 from superalign_env.rollout import Rollouts
+from superalign_env.seating import as_agent
 from superalign_training.algorithms import ppo_update
 from superalign_training.algorithms.advantages import trajectories
 from superalign_training.algorithms.cases import by_place

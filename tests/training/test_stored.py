@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from superalign_agents.references import make_agent
-from superalign_env.callables import as_agent
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption
-from superalign_env.making import make_scenario
 from superalign_env.rollout import Rollouts
+from superalign_env.seating import as_agent
 from superalign_env.store import EpisodeWriter, Run
 from superalign_env.types import Question, Signal
 from superalign_training.algorithms.grpo import Grpo

@@ -19,8 +19,8 @@ from transformers import (
 from superalign_agents.checkpoints import weights_hash
 from superalign_agents.scripted import RandomMenu
 from superalign_agents.transformer import TransformerAgent
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption, ProtocolError
-from superalign_env.making import make_scenario
 from superalign_env.one_seat import OneSeatEnv
 from superalign_env.types import Brief, Ending, Reward, Step
 from superalign_scenarios.echo import Echo, EchoState

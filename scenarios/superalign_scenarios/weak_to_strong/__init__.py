@@ -12,8 +12,8 @@ from typing import Any, Literal, get_args
 import msgspec
 import numpy as np
 
-from superalign_env.answers import Label, final_answer
 from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.final_answers import Label, final_answer
 from superalign_env.types import (
     Brief,
     Ending,

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from superalign_env.answers import final_answer
 from superalign_env.canonical import text_hash
 from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.final_answers import final_answer
 from superalign_env.types import Task
 
 NoiseSpec = str | Mapping[str, Any]

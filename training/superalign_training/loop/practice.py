@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from superalign_env.asking import Anyone
 from superalign_env.protocols import Scenario
+from superalign_env.store import declare
 from superalign_env.types import Event, Metric, Paid, Role, Seat
 from superalign_training.algorithms.algorithm import OnPolicy
 from superalign_training.algorithms.own import Own
@@ -34,6 +35,16 @@ Shaping = Callable[[Sequence[Row]], Sequence[Row]]
 """Rows of one batch → the same rows, other pay."""
 
 REPORTED = ("reward_first", "reward", "frac_reward_zero_std")
+
+
+declare("reward", "Reward", better="higher")
+declare("reward_first", "Reward at first")
+declare(
+    "frac_reward_zero_std",
+    "Groups without a difference in reward",
+    unit="share",
+    better="lower",
+)
 
 
 class Drill(NamedTuple):

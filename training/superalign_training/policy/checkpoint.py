@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from superalign_env.errors import RecordDamaged
+from superalign_env.store.database import reporting_full_disk
 from superalign_env.store.files import HEAD, MOMENTS, STATE, file_hash
-from superalign_env.store.room import room_for
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -61,7 +61,7 @@ def appearing(folder: Path) -> Iterator[Path]:
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        with room_for(folder):
+        with reporting_full_disk(folder):
             partial.mkdir(parents=True)
             yield partial
             shutil.rmtree(folder, ignore_errors=True)

@@ -9,7 +9,7 @@ from typing import Any
 from superalign_env.canonical import content_hash
 from superalign_env.errors import RecordDamaged, RecordLocked
 from superalign_env.store import Run
-from superalign_env.store.lock import RunLock
+from superalign_env.store.run_folder import RunLock
 from superalign_env.types import Metric
 from superalign_training.loop.driver import Moment
 

@@ -16,7 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from superalign_env.store.versions import versions
+from superalign_env.store.provenance import versions
 
 _OURS = (
     "superalign_env",

@@ -14,8 +14,8 @@ from typing import cast
 
 import msgspec
 
-from superalign_env.answers import final_answer
 from superalign_env.errors import InvalidOption
+from superalign_env.final_answers import final_answer
 from superalign_env.measures import mean
 from superalign_env.types import Episode
 from superalign_training.algorithms.algorithm import Supervised, make_algorithm

@@ -10,10 +10,11 @@ that competence is kept. The truth is not asked.
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
-from superalign_env.answers import final_answer
+from superalign_env.final_answers import final_answer
 from superalign_env.game import Game
 from superalign_env.measures import share
-from superalign_env.store.hazards import Hazard
+from superalign_env.store import declare
+from superalign_env.store.events import Hazard
 from superalign_env.types import EpisodeKey, Event, Metric, Task, View
 from superalign_training.algorithms.algorithm import (
     Supervised,
@@ -38,6 +39,10 @@ from superalign_training.oversight.labels import Consensus
 from superalign_training.oversight.settings import Conform
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
+
+declare("conform.lessons", "Lessons")
+declare("conform.loss", "Loss of conformity lessons", better="lower")
+declare("conform.learned", "Hazards now answered with ŷ", unit="share", better="higher")
 
 
 class Told(NamedTuple):
