@@ -39,14 +39,14 @@ led to the last change. A claim about new weights needs rungs built from new see
 from superalign_env.measures import difference, mean
 from superalign_training.evaluation.summary import SummaryLine
 from superalign_training.experiments import (
-    Bench,
+    CellContext,
     Experiment,
+    ExperimentResult,
     Outcomes,
     Params,
-    Result,
+    ResultTable,
     Seeds,
     Steps,
-    Table,
     Values,
     begun,
     column,
@@ -131,16 +131,16 @@ QUICK: Params = {
 SHOWN = ("both sides right", "misses", "over-refusals", "co-trained attack", "fresh attack")
 
 
-def cell(params: Params, seed: int, bench: Bench) -> Values:
+def cell(params: Params, seed: int, context: CellContext) -> Values:
     """Run self-play, or continue it, and measure on unseen requests before and after."""
-    folder = bench.folder / "run"
+    folder = context.folder / "run"
     settings = {name: value for name, value in params.items() if name != "rung"}
     rung = f"{params['rung']}@{seed % LADDER_SEEDS}"
     play = SelfPlay(
         scenario="red-team",
         seed=seed,
         run_dir=str(folder),
-        watcher=Steps(bench),
+        watcher=Steps(context),
         lineup={"attacker": rung, "learner": rung, "critic": rung},
         **settings,
     )
@@ -149,7 +149,7 @@ def cell(params: Params, seed: int, bench: Bench) -> Values:
     return {"before": _values(lines["before"]), "final": _values(lines["final"])}
 
 
-def reduce(outcomes: Outcomes) -> Result:
+def reduce(outcomes: Outcomes) -> ExperimentResult:
     """Return means over seeds with their intervals; differences are paired by seed."""
     (cells,) = outcomes.values()
 
@@ -171,7 +171,9 @@ def reduce(outcomes: Outcomes) -> Result:
         for seed, found in cells.items()
         for time in ("before", "final")
     ]
-    return Result(figures, (Table("unseen requests", ("seed", "", *SHOWN), rows),))
+    return ExperimentResult(
+        figures, (ResultTable("unseen requests", ("seed", "", *SHOWN), rows),)
+    )
 
 
 EXPERIMENT = Experiment(

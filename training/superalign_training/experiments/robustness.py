@@ -56,9 +56,15 @@ from superalign_env.lookup import make_scenario
 from superalign_env.seeding import label, mix
 from superalign_env.store import Run
 from superalign_training.attackers import Curve, openings, strongest
-from superalign_training.experiments.engine.bench import Bench, Steps, begun
-from superalign_training.experiments.engine.experiment import Experiment, Params, Seeds
-from superalign_training.experiments.engine.results import Values
+from superalign_training.experiments.engine.experiment import (
+    CellContext,
+    Experiment,
+    Params,
+    Seeds,
+    Steps,
+    Values,
+    begun,
+)
 from superalign_training.experiments.microworld.coverage import distinct_classes
 from superalign_training.experiments.microworld.siege import (
     besiege,
@@ -152,17 +158,17 @@ def _with(**changes: Any) -> dict[str, Any]:
     return FROZEN | {"hardening": FROZEN["hardening"] | changes}
 
 
-def cell(params: Params, seed: int, bench: Bench) -> Values:
+def cell(params: Params, seed: int, context: CellContext) -> Values:
     """Harden one learner, or continue it, then besiege it and the untuned one."""
     rung = RungReference("micro", int(params["rung"]), seed % LADDER_SEEDS)
-    folder = bench.folder / "run"
+    folder = context.folder / "run"
     untuned = _besieged(_policy(rung, temperature=0.0).agent, rung, seed, params["budgets"])
     SelfPlay(
         preset="hardened",
         seed=seed,
         run_dir=str(folder),
         rounds=params["rounds"],
-        watcher=Steps(bench),
+        watcher=Steps(context),
         lineup={
             "attacker": str(rung),
             "learner": {"id": str(rung), "temperature": 0.0},
@@ -171,7 +177,7 @@ def cell(params: Params, seed: int, bench: Bench) -> Values:
         hardening=params["hardening"],
         evaluate=_BRIEF,
     ).run(resume=begun(folder))
-    bench.spend("planted answers", params["hardening"]["planted_cases"])
+    context.spend("planted answers", params["hardening"]["planted_cases"])
     learner, trained = _trained(folder)
     return {
         "untuned": untuned,

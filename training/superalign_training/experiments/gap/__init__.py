@@ -65,9 +65,13 @@ A chain of its own, and not `SelfPlay(generations=4)`: see ``docs/experiments.md
 
 from typing import Any
 
-from superalign_training.experiments.engine.bench import Bench
-from superalign_training.experiments.engine.experiment import Experiment, Params, Seeds
-from superalign_training.experiments.engine.results import Values
+from superalign_training.experiments.engine.experiment import (
+    CellContext,
+    Experiment,
+    Params,
+    Seeds,
+    Values,
+)
 from superalign_training.experiments.gap.climbing import climb_all
 from superalign_training.experiments.gap.report import picture, reduce
 
@@ -110,9 +114,9 @@ CONDITIONS: dict[str, Params] = {
 """Which queries are asked: such that grow harder with the level, or always the same."""
 
 
-def cell(params: Params, seed: int, bench: Bench) -> Values:
+def cell(params: Params, seed: int, context: CellContext) -> Values:
     """Run the chain of every controller on one seed and one kind of queries."""
-    return climb_all(params, seed, bench)
+    return climb_all(params, seed, context)
 
 
 EXPERIMENT = Experiment(

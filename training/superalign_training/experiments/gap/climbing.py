@@ -13,9 +13,7 @@ import msgspec
 
 from superalign_env.seeding import generator, label, mix
 from superalign_scenarios.microworld.luck import Luck
-from superalign_training.experiments.engine.bench import Bench
-from superalign_training.experiments.engine.experiment import Params
-from superalign_training.experiments.engine.results import Values
+from superalign_training.experiments.engine.experiment import CellContext, Params, Values
 from superalign_training.experiments.gap.chain import Chains, Plan
 from superalign_training.experiments.gap.exam import Answering, Exam, capacity
 from superalign_training.experiments.gap.snapshots import make_snapshots, student_of
@@ -26,12 +24,12 @@ from superalign_training.gap import GapController, make_controller
 _CAPACITIES = "capacities.json"
 
 
-def climb_all(params: Params, seed: int, bench: Bench) -> Values:
+def climb_all(params: Params, seed: int, context: CellContext) -> Values:
     """Run the chain of every controller and examine its last student."""
     given = dict(params)
     controllers: Mapping[str, Any] = given.pop("controllers")
     plan = msgspec.convert(given, Plan)
-    levels = bench.shared(
+    levels = context.shared(
         partial(_make_levels, seed=seed, plan=plan),
         seed=seed,
         at=list(plan.at),
@@ -57,8 +55,8 @@ def climb_all(params: Params, seed: int, bench: Bench) -> Values:
             "label_accuracy": [one.right for one in generations],
             "sights": [msgspec.to_builtins(one.sight) for one in generations],
         }
-        bench.spend("tokens", found[name]["tokens"])
-        bench.step(done + 1, len(controllers))
+        context.spend("tokens", found[name]["tokens"])
+        context.step(done + 1, len(controllers))
     return found
 
 

@@ -4,11 +4,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from superalign_env.measures import Paired, holm_adjusted, mean, paired_difference
-from superalign_training.experiments.engine.results import (
+from superalign_training.experiments.engine.experiment import (
+    ExperimentResult,
     Figure,
     Outcomes,
-    Result,
-    Table,
+    ResultTable,
     column,
 )
 from superalign_training.experiments.gap.world import FAMILIES
@@ -26,10 +26,10 @@ _ALL = "mean"
 _SURE = 0.05
 
 
-def reduce(outcomes: Outcomes) -> Result:
+def reduce(outcomes: Outcomes) -> ExperimentResult:
     """Return figures and tables of both kinds of queries."""
     figures: dict[str, Figure] = {}
-    tables: list[Table] = []
+    tables: list[ResultTable] = []
     sentences = []
     for mode, cells in {**outcomes, **_both(outcomes)}.items():
         chains = [name for name in next(iter(cells.values())) if name != "human"]
@@ -52,7 +52,7 @@ def reduce(outcomes: Outcomes) -> Result:
                 f"{len(won)} of {len(FAMILIES)} families."
             )
     figures |= _budgets(outcomes)
-    return Result(figures, tuple(tables), " ".join(sentences))
+    return ExperimentResult(figures, tuple(tables), " ".join(sentences))
 
 
 def _both(outcomes: Outcomes) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def _differences(
     return figures
 
 
-def _chains_table(mode: str, cells: Any, chains: list[str]) -> Table:
+def _chains_table(mode: str, cells: Any, chains: list[str]) -> ResultTable:
     rows: list[tuple[Figure, ...]] = []
     for chain in chains:
         paths = Counter(
@@ -170,21 +170,23 @@ def _chains_table(mode: str, cells: Any, chains: list[str]) -> Table:
             )
         )
     head = ("chain", "levels", *(f"U {family}" for family in FAMILIES), "U mean")
-    return Table(
+    return ResultTable(
         f"{_named(mode)}: the last student", (*head, "imitation", "conformity"), rows
     )
 
 
 def _differences_table(
     mode: str, rule: str, compared: dict[str, dict[str, tuple[Paired, float]]]
-) -> Table:
+) -> ResultTable:
     rows = [
         (family, other, pair.t, pair.wins, pair.p, holm)
         for family, pairs in compared.items()
         for other, (pair, holm) in pairs.items()
     ]
     head = ("family", "against", "difference of U", "seeds won", "p", "p by Holm")
-    return Table(f"{_named(mode)}: {rule} minus the others, paired by seed", head, rows)
+    return ResultTable(
+        f"{_named(mode)}: {rule} minus the others, paired by seed", head, rows
+    )
 
 
 def _budgets(outcomes: Outcomes) -> dict[str, Figure]:

@@ -65,17 +65,19 @@ from superalign_agents.scripted import RandomMenu
 from superalign_agents.transformer import TransformerAgent
 from superalign_env import as_agent
 from superalign_env.measures import mean, paired_difference
-from superalign_training.experiments.engine.bench import Bench
-from superalign_training.experiments.engine.experiment import Experiment, Params, Seeds
-from superalign_training.experiments.engine.pictures import bands
-from superalign_training.experiments.engine.results import (
+from superalign_training.experiments.engine.experiment import (
+    CellContext,
+    Experiment,
+    ExperimentResult,
     Figure,
     Outcomes,
-    Result,
-    Table,
+    Params,
+    ResultTable,
+    Seeds,
     Values,
     column,
 )
+from superalign_training.experiments.engine.results import bands
 from superalign_training.experiments.learning.apprentices import (
     fraction_of_optimum,
     greedy,
@@ -135,10 +137,10 @@ CONDITIONS: dict[str, Params] = {
 """What learns, all from the same weights and by as many plays."""
 
 
-def cell(params: Params, seed: int, bench: Bench) -> Values:
+def cell(params: Params, seed: int, context: CellContext) -> Values:
     """Improve one policy in one way; what it plays is looked at in held-out cases."""
     first = {key: params[key] for key in ("rung", "games", "courses")}
-    start = bench.shared(partial(make_start, seed=seed, **first), seed=seed, **first)
+    start = context.shared(partial(make_start, seed=seed, **first), seed=seed, **first)
     policy = Policy.load(start / "policy")
     exam = partial(fraction_of_optimum, cases=params["exam"])
     latest = policy.agent
@@ -151,8 +153,8 @@ def cell(params: Params, seed: int, bench: Bench) -> Values:
         curve.append([plays, exam(greedy(agent))])
 
     improve = improve_by_sb3 if params["algorithm"]["id"] == "sb3" else improve_by_run
-    tokens = improve(params, start / "policy", seed, bench, on_round=look)
-    bench.spend("tokens", tokens)
+    tokens = improve(params, start / "policy", seed, context, on_round=look)
+    context.spend("tokens", tokens)
     return {
         "weights": policy.hash,
         "tokens": tokens,
@@ -169,7 +171,7 @@ def _myopic(text: str) -> str:
     return "snack" if "snack" in text.rpartition("<|user|>")[2] else "skip"
 
 
-def reduce(outcomes: Outcomes) -> Result:
+def reduce(outcomes: Outcomes) -> ExperimentResult:
     """Return what share of the optimum each condition reached."""
     reached = {name: column(cells, "fraction") for name, cells in outcomes.items()}
     figures: dict[str, Figure] = {
@@ -198,7 +200,9 @@ def reduce(outcomes: Outcomes) -> Result:
         for name, by_seed in reached.items()
     ]
     head = ("condition", "greedy", "sampling", "tokens")
-    return Result(figures, (Table("Share of the optimum in held-out cases", head, rows),))
+    return ExperimentResult(
+        figures, (ResultTable("Share of the optimum in held-out cases", head, rows),)
+    )
 
 
 def _same_start(outcomes: Outcomes) -> bool:

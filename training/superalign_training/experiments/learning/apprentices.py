@@ -13,8 +13,12 @@ from superalign_env.seeding import mix
 from superalign_env.store import Run
 from superalign_training.algorithms.sb3.causal_policy import CausalPolicy
 from superalign_training.algorithms.sb3.training import train_baseline
-from superalign_training.experiments.engine.bench import Bench, Steps, begun
-from superalign_training.experiments.engine.experiment import Params
+from superalign_training.experiments.engine.experiment import (
+    CellContext,
+    Params,
+    Steps,
+    begun,
+)
 from superalign_training.loop.chain import Chain
 from superalign_training.policy import Policy, read_agent
 from superalign_training.selfplay import SelfPlay
@@ -32,7 +36,7 @@ OnRound = Callable[[TransformerAgent], object]
 
 
 def improve_by_run(
-    params: Params, start: Path, seed: int, bench: Bench, *, on_round: OnRound
+    params: Params, start: Path, seed: int, context: CellContext, *, on_round: OnRound
 ) -> int:
     """Improve a policy by a run of rounds, or continue it; look at each round's checkpoint.
 
@@ -40,19 +44,19 @@ def improve_by_run(
         params: of the cell.
         start: checkpoint of the initial policy.
         seed: of the run.
-        bench: of the cell.
+        context: of the cell.
         on_round: called for every round, in order.
 
     Returns:
         Tokens sampled.
     """
-    folder = bench.folder / "run"
+    folder = context.folder / "run"
     SelfPlay(
         scenario="errand",
         seed=seed,
         run_dir=str(folder),
         rounds=params["rounds"],
-        watcher=Steps(bench),
+        watcher=Steps(context),
         lineup={ROLE: str(start)},
         train={ROLE: algorithm_of(params)},
         evaluate={"cases": 10},  # what counts is asked of checkpoints, greedily
@@ -81,7 +85,7 @@ def algorithm_of(params: Params) -> dict[str, Any]:
 
 
 def improve_by_sb3(
-    params: Params, start: Path, seed: int, bench: Bench, *, on_round: OnRound
+    params: Params, start: Path, seed: int, context: CellContext, *, on_round: OnRound
 ) -> int:
     """Train a twin of a policy with Stable-Baselines3's PPO; arguments as `improve_by_run`."""
     policy = Policy.load(start)
@@ -94,7 +98,7 @@ def improve_by_sb3(
 
     def look(sampled: int, model: Any) -> None:
         nonlocal looked
-        bench.step(sampled, tokens)
+        context.step(sampled, tokens)
         if sampled * rounds >= tokens * (looked + 1):
             looked += 1
             twin = model.policy.language_model

@@ -49,20 +49,20 @@ from superalign_env.protocols import Agent
 from superalign_env.seeding import label, mix
 from superalign_env.store import Run
 from superalign_training.experiments import (
-    Bench,
+    CellContext,
     Experiment,
+    ExperimentResult,
     Outcomes,
     Params,
-    Result,
+    ResultTable,
     Seeds,
     Steps,
-    Table,
     Values,
     bands,
     begun,
     column,
 )
-from superalign_training.experiments.engine.results import Figure
+from superalign_training.experiments.engine.experiment import Figure
 from superalign_training.experiments.orders.deployment import (
     competence,
     deployed,
@@ -120,16 +120,16 @@ FAMILIES = ("arithmetic", "strings", "writing")
 TIERS = (1,)
 
 
-def cell(params: Params, seed: int, bench: Bench) -> Values:
+def cell(params: Params, seed: int, context: CellContext) -> Values:
     """Raise a chain in one order, or continue it, and deploy its generations."""
-    folder = bench.folder / "run"
+    folder = context.folder / "run"
     levels = [f"micro/{rung}@{seed % LADDER_SEEDS}" for rung in params["rungs"]]
     critic = f"micro/{params['critic']}@{seed % LADDER_SEEDS}"
     SelfPlay(
         scenario="red-team",
         seed=seed,
         run_dir=str(folder),
-        watcher=Steps(bench),
+        watcher=Steps(context),
         order=params["order"],
         levels=levels,
         lineup={"attacker": critic, "learner": levels[0], "critic": critic},
@@ -191,7 +191,7 @@ MEASURES = ("residual", "missed", "refused", "exposure", *(f"U_{f}" for f in FAM
 SPENT = ("answers", "people")
 
 
-def reduce(outcomes: Outcomes) -> Result:
+def reduce(outcomes: Outcomes) -> ExperimentResult:
     """Return means over seeds, and differences to `alternating` paired by seed."""
     figures: dict[str, Figure] = {}
     rows: list[list[Figure]] = []
@@ -205,7 +205,7 @@ def reduce(outcomes: Outcomes) -> Result:
         rows.append(row)
     figures |= _differences(outcomes)
     head = ("order", *MEASURES, *SPENT)
-    return Result(figures, (Table("the same deployment", head, rows),))
+    return ExperimentResult(figures, (ResultTable("the same deployment", head, rows),))
 
 
 def _differences(outcomes: Outcomes) -> dict[str, Figure]:
