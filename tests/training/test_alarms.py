@@ -27,7 +27,7 @@ from superalign_training.alarms import (
 )
 from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit
 from superalign_training.experience import Example
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import Sight
 from superalign_training.launch.composing import composed, resumed
 from superalign_training.loop.chain import Chain, Heard
 from superalign_training.loop.plans import left_out

@@ -16,7 +16,7 @@ from superalign_env.types import role_of
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_training.algorithms.weak_to_strong import WeakToStrong
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import Sight
 from superalign_training.loop.cast import first_policies, first_policy, keep_policy
 from superalign_training.loop.chain import Aligned, first_chain
 from superalign_training.loop.driver import Interrupted, Outcome, Planned, drive

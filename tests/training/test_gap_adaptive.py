@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from superalign_env.errors import InvalidOption
 from superalign_training.gap import Sight, make_controller
 from superalign_training.gap import adaptive as module
-from superalign_training.gap.adaptive import Adaptive, copied_errors, gain, noise
-from superalign_training.gap.oracle import Oracle
+from superalign_training.gap.adaptive import Adaptive, Oracle, copied_errors, gain, noise
 
 GOOD = Sight(
     1,
@@ -22,7 +21,9 @@ GOOD = Sight(
     human_agreement=0.85,
     human_labels=40,
 )
-RULE = Adaptive(first=0.2, grow=2, salient=0, arrive=False)
+RULE = Adaptive(first=0.2, grow=2, min_gain=0)
+MANY = 30
+"""Generations: so many that one level each reaches the top."""
 SEEN = st.builds(
     Sight,
     generation=st.just(1),
@@ -36,7 +37,7 @@ SEEN = st.builds(
 )
 
 
-def after(*sights: Sight, rule: Adaptive = RULE, generations: int = 8) -> int:
+def after(*sights: Sight, rule: Adaptive = RULE, generations: int = MANY) -> int:
     return rule.choose(sights, levels=10, generations=generations)
 
 
@@ -69,10 +70,10 @@ def test_a_loss_that_few_labels_cannot_show_is_none() -> None:
 
 def test_noisy_sources_keep_the_gap_and_copied_errors_halve_it() -> None:
     noisy = seen(level=5, disagreement=0.6, misfit=0.4)
-    assert noise(noisy) > RULE.clean and copied_errors(noisy) == 0
+    assert noise(noisy) > RULE.max_noise and copied_errors(noisy) == 0
     assert after(GOOD, noisy) == 5 + 4
     copied = seen(level=5, disagreement=0.6, misfit=0.05)
-    assert copied_errors(copied) > RULE.copied
+    assert copied_errors(copied) > RULE.max_copied
     assert after(GOOD, copied) == 5 + 2
 
 
@@ -90,8 +91,8 @@ def test_a_rollback_halves_the_gap_down_to_one_level() -> None:
 
 def test_without_people_confident_misfit_is_the_gain() -> None:
     alone = seen(human_agreement=None, human_labels=0)
-    assert gain(alone, None, sure=1.0) == pytest.approx(0.09)
-    strict = Adaptive(grow=2, arrive=False, salient=0.05)
+    assert gain(alone, None, margin=1.0) == pytest.approx(0.09)
+    strict = Adaptive(grow=2, min_gain=0.05)
     assert after(alone, rule=strict) == 1 + 2
     assert after(seen(human_agreement=None, misfit=0.0), rule=strict) == 1 + 1
 
@@ -128,7 +129,7 @@ def test_the_adaptive_rule_reads_nothing_but_sights() -> None:
 
 
 def test_the_oracle_takes_the_highest_level_within_reach() -> None:
-    oracle = Oracle(capacities=(0.6, 0.7, 0.8, 0.95), utilities=(0.55,), reach=0.2)
+    oracle = Oracle(capacities=(0.6, 0.7, 0.8, 0.95), utilities=(0.55,), max_gap=0.2)
     oracle.check(4, 3)
     first = oracle.choose([], levels=4, generations=3)
     assert first == 1

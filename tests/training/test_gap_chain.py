@@ -9,9 +9,14 @@ from hypothesis import strategies as st
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import generator
 from superalign_training.gap import Sight, make_controller
-from superalign_training.gap.chain_env import SHARES, SIZE, ChainEnv, level_of, observe
-from superalign_training.gap.rehearsal import raise_chain, rehearse
-from superalign_training.gap.surrogate import Nature, Surrogate, draw_nature
+from superalign_training.gap.learned import SHARES, SIZE, ChainEnv, level_of, observe
+from superalign_training.gap.surrogate import (
+    Nature,
+    Surrogate,
+    draw_nature,
+    raise_chain,
+    rehearse,
+)
 
 PLAIN = Nature(
     levels=6,

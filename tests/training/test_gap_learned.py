@@ -9,20 +9,21 @@ from typer.testing import CliRunner
 
 from superalign_env.errors import InvalidOption
 from superalign_training.gap import Sight, make_controller
-from superalign_training.gap.chain_env import SHARES, SIZE
 from superalign_training.gap.commands import app
 from superalign_training.gap.learned import (
+    SHARES,
     SHIPPED,
+    SIZE,
     Layer,
     Learned,
     Network,
     read_policy,
     write_policy,
 )
-from superalign_training.gap.rehearsal import rehearse
+from superalign_training.gap.surrogate import rehearse
 from superalign_training.gap.train import CHAINS, Course, _learn, _network, train
 
-SHORT = Course(steps=CHAINS * 16, rollout=8, batch=128, epochs=1)
+SHORT = Course(steps=CHAINS * 16, num_steps=8, batch_size=128, update_epochs=1)
 
 
 def test_the_same_course_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from superalign_env.errors import InvalidOption
 from superalign_training.gap import Sight
-from superalign_training.gap.probing import Probing, doubt
+from superalign_training.gap.adaptive import Probing, doubt
 
 CLEAN = Sight(1, 0, misfit=0.2, confidence=0.8)
 NOISY = Sight(1, 0, misfit=0.5, confidence=0.5)
@@ -27,7 +27,7 @@ def test_the_lowest_level_is_probed_first() -> None:
 
 
 def test_clean_labels_are_climbed_one_level_at_a_time() -> None:
-    assert doubt(CLEAN) < RULE.clean < doubt(NOISY)
+    assert doubt(CLEAN) < RULE.max_doubt < doubt(NOISY)
     assert after(CLEAN) == 1
     assert after(CLEAN, at(CLEAN, 1)) == 2
     assert after(CLEAN, rule=Probing(steps=2)) == 2

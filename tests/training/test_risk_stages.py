@@ -10,7 +10,7 @@ import pytest
 from superalign_env.errors import Halted
 from superalign_env.store import Run, validate
 from superalign_env.types import Signal
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import Sight
 from superalign_training.loop.cast import (
     first_policies,
     first_policy,

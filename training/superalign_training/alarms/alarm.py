@@ -7,7 +7,7 @@ from pydantic import NonNegativeFloat
 
 from superalign_env.measures import Estimate
 from superalign_env.types import Metric, Role
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import Sight
 from superalign_training.sections import Section
 
 Action = Literal["off", "warn", "stop", "roll-back", "propose"]

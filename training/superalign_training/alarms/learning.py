@@ -7,7 +7,7 @@ from pydantic import NonNegativeFloat
 
 from superalign_env.measures import share
 from superalign_training.alarms.alarm import AlarmSettings, Statistics, Trigger
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import Sight
 from superalign_training.sections import Count
 
 _RUNNING = 2

@@ -1,6 +1,6 @@
-"""Schedules that are fixed in advance: what an adaptive rule has to beat.
+"""Gap schedules that are fixed in advance: the baselines of an adaptive rule.
 
-All go on by accepted generations. After a rollback a schedule tries again with half of the
+All advance with accepted generations. After a rollback a schedule tries again with half of the
 steps that it wanted (a quarter after two rollbacks in a row, …, never less than one), and
 goes on as planned once a generation was accepted; `Direct` knows one level only, and tries
 that again. No schedule catches up: one that was rolled back may end below the top.
@@ -12,8 +12,7 @@ from itertools import pairwise
 from typing import ClassVar, Literal
 
 from superalign_env.errors import InvalidOption
-from superalign_training.gap.history import check_ladder, climb, standing
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import Sight, check_ladder, climb, standing
 from superalign_training.sections import Plural, Section
 
 

@@ -13,7 +13,7 @@ from superalign_env.errors import RecordDamaged
 from superalign_env.store import Run
 from superalign_env.store.room import room_for
 from superalign_env.types import Role
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import Sight
 from superalign_training.policy import AnyPolicy, Checkpoint
 
 CHECKPOINTS = "checkpoints"

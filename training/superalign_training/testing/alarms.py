@@ -9,7 +9,7 @@ from superalign_env.types import Metric
 from superalign_training.alarms import Answers, Labelled, Statistics, Trigger, make_alarm
 from superalign_training.alarms.alarm import Alarm
 from superalign_training.alarms.watch import plain_alarm
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import Sight
 
 _TEXTS = tuple(f"{verb} {thing}" for verb in ("open", "close") for thing in "abcdefghij")
 

@@ -20,7 +20,7 @@ from superalign_env.measures import mean
 from superalign_env.types import Episode
 from superalign_training.algorithms.making import Supervised, make_algorithm
 from superalign_training.experience import Example
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import Sight
 from superalign_training.loop.cast import keep_policy, policy_of
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.supervisors.labelling import Labelling, Sitting, lessons_of

@@ -6,7 +6,7 @@ trained here.
 """
 
 from superalign_env.types import Metric
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import Sight
 from superalign_training.loop.cast import keep_policy, level_policy
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.weighing.corrections import settled

@@ -10,7 +10,7 @@ import msgspec
 from superalign_env.measures import Estimate, share
 from superalign_env.types import Event, Metric
 from superalign_training.alarms import raised
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import Sight
 from superalign_training.loop.cast import deployed_agent
 from superalign_training.loop.chain import Aligned, Chain
 from superalign_training.loop.driver import Bench, Outcome

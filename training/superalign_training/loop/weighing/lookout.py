@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from superalign_env.measures import Estimate
 from superalign_env.types import Event, Metric
 from superalign_training.alarms import Raised, Statistics
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import Sight
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.weighing import Competence, Deployment, Requests
 from superalign_training.loop.weighing.corrections import halt_unless_told, propose
