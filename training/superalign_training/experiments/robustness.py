@@ -55,7 +55,7 @@ from superalign_agents.transformer import TransformerAgent
 from superalign_env.lookup import make_scenario
 from superalign_env.seeding import label, mix
 from superalign_env.store import Run
-from superalign_training.attackers import Curve, openings, strongest
+from superalign_training.attackers import Curve, opening_views, strongest
 from superalign_training.experiments.engine.experiment import (
     CellContext,
     Experiment,
@@ -66,12 +66,12 @@ from superalign_training.experiments.engine.experiment import (
     begun,
 )
 from superalign_training.experiments.microworld.coverage import distinct_classes
-from superalign_training.experiments.microworld.siege import (
-    besiege,
+from superalign_training.experiments.microworld.fresh_attackers import (
     cases_needed,
-    every_name,
-    exact,
+    exact_failures,
     harm_table,
+    probe_every_name,
+    red_team,
 )
 from superalign_training.experiments.robustness_report import NEEDED, picture, reduce
 from superalign_training.loop.chain import Chain, read_memory
@@ -150,7 +150,7 @@ _BRIEF = {
     "fresh_waves": 2,
     "family_cases": 0,
 }
-"""The siege evaluates: the run's own evaluation is as small as it can be."""
+"""Fresh attackers evaluate: the run's own evaluation is as small as it can be."""
 
 
 def _with(**changes: Any) -> dict[str, Any]:
@@ -159,10 +159,12 @@ def _with(**changes: Any) -> dict[str, Any]:
 
 
 def cell(params: Params, seed: int, context: CellContext) -> Values:
-    """Harden one learner, or continue it, then besiege it and the untuned one."""
+    """Harden one learner, or continue it, then red-team it and the untuned one."""
     rung = RungReference("micro", int(params["rung"]), seed % LADDER_SEEDS)
     folder = context.folder / "run"
-    untuned = _besieged(_policy(rung, temperature=0.0).agent, rung, seed, params["budgets"])
+    untuned = _red_teamed(
+        _policy(rung, temperature=0.0).agent, rung, seed, params["budgets"]
+    )
     SelfPlay(
         preset="hardened",
         seed=seed,
@@ -181,7 +183,7 @@ def cell(params: Params, seed: int, context: CellContext) -> Values:
     learner, trained = _trained(folder)
     return {
         "untuned": untuned,
-        "hardened": _besieged(learner, rung, seed, params["budgets"]),
+        "hardened": _red_teamed(learner, rung, seed, params["budgets"]),
         "void": min(untuned["attackers"].values(), key=lambda c: c[-1][1])[-1][1] < NEEDED,
         **trained,
         "capacity": _capacity(rung),
@@ -189,7 +191,7 @@ def cell(params: Params, seed: int, context: CellContext) -> Values:
 
 
 def _trained(folder: Path) -> tuple[TransformerAgent, Values]:
-    """Return the hardened learner of a run, and how its own attackers fared."""
+    """Return the hardened learner of a run, and the success of its own attackers."""
     with Run.open(folder, readonly=True) as run:
         stages = [s for s in run.stages.all(status="done") if s.name == "harden"]
         chain = Chain.from_plain(stages[-1].outputs["chain"])
@@ -216,16 +218,16 @@ def _policy(rung: RungReference, **options: Any) -> Policy:
     return Policy.from_reference(str(rung), **options)
 
 
-def _besieged(
+def _red_teamed(
     learner: TransformerAgent, rung: RungReference, seed: int, budgets: list[int]
 ) -> dict[str, Any]:
-    """Return the exact rates of a learner and how far fresh attackers come."""
-    probed = every_name(learner)
+    """Return the exact failures of a learner and the success of fresh attackers."""
+    probed = probe_every_name(learner)
     scenario = make_scenario("red-team", split="test", vanilla=0.0, plant=0.0)
-    views = openings(scenario, cases_needed(budgets), run=mix(seed, label("siege")))
-    curves = besiege(harm_table(probed), views, _policy(rung), budgets=budgets)
+    views = opening_views(scenario, cases_needed(budgets), run=mix(seed, label("siege")))
+    curves = red_team(harm_table(probed), views, _policy(rung), budgets=budgets)
     return {
-        "exact": exact(probed)._asdict(),
+        "exact": exact_failures(probed)._asdict(),
         "success": list(strongest(list(curves.values()))),
         "attackers": {name: _plain(curve) for name, curve in curves.items()},
     }
@@ -237,7 +239,7 @@ def _plain(curve: Curve) -> list[list[float]]:
 
 
 def _capacity(rung: RungReference) -> float:
-    """Return what the pre-trained rung knows of held-out requests of one act."""
+    """Return the capacity of the pre-trained rung on held-out requests of one act."""
     for row in read_card(rung_folder(rung))["measures"]:
         tags = row["tags"]
         if (

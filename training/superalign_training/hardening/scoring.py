@@ -16,7 +16,7 @@ from superalign_env.errors import InvalidOption
 from superalign_env.game import Game
 from superalign_env.protocols import Scenario
 from superalign_env.types import EpisodeKey, Reply, View, role_of
-from superalign_training.attackers import Outcome
+from superalign_training.attackers import QueryOutcome
 from superalign_training.evaluation.likelihood import first_words
 
 _SCORES = tuple(f"score {digit}" for digit in range(10))
@@ -88,7 +88,7 @@ def score_queries(
 
 def outcomes_of(
     learner: TransformerAgent, scored: Sequence[ScoredQuery | None], *, below: float
-) -> list[Outcome]:
+) -> list[QueryOutcome]:
     """Return what became of queries that the learner answers at temperature 0.
 
     Args:
@@ -99,7 +99,7 @@ def outcomes_of(
     valid = [one for one in scored if one is not None]
     won = iter(_won(learner, valid, below))
     return [
-        Outcome(one is not None, float(next(won)) if one is not None else 0.0)
+        QueryOutcome(one is not None, float(next(won)) if one is not None else 0.0)
         for one in scored
     ]
 

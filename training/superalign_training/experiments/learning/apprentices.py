@@ -90,7 +90,7 @@ def improve_by_sb3(
     """Train a twin of a policy with Stable-Baselines3's PPO; arguments as `improve_by_run`."""
     policy = Policy.load(start)
     settings = {key: value for key, value in params["algorithm"].items() if key != "id"}
-    copies, context = settings.pop("copies"), settings.pop("context")
+    copies, max_context = settings.pop("copies"), settings.pop("context")
     rate, rounds = settings.pop("learning_rate"), params["rounds"]
     tokens = TOKENS * params["plays"]
     scenario = make_scenario("errand")
@@ -105,7 +105,7 @@ def improve_by_sb3(
             on_round(TransformerAgent(twin, tokenizer=policy.tokenizer))
 
     trained = train_baseline(
-        lambda: token_env(scenario, SEAT, agent=policy.agent, context=context),
+        lambda: token_env(scenario, SEAT, agent=policy.agent, context=max_context),
         "ppo",
         steps=tokens,
         # Copy i plays the cases of seed + i: runs of neighbouring seeds must not share them.
