@@ -11,12 +11,13 @@ from superalign_training.experiments.learning import (
     cell,
     reduce,
 )
-from superalign_training.experiments.learning.apprentices import (
+from superalign_training.experiments.learning.improving import (
     algorithm_of,
     fraction_of_optimum,
     greedy,
+    make_start,
+    random_moves,
 )
-from superalign_training.experiments.learning.start import make_start, random_moves
 from superalign_training.policy import Policy
 
 TINY = {

@@ -1,4 +1,4 @@
-"""What the cells of the robustness experiment say together."""
+"""Figures of the experiment on robustness."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NEEDED = 0.9
-"""What each attacker must reach against the untuned learner, or the run is void."""
+"""Success of each attacker against the untuned learner, or the run is void."""
 
 MOST_SUCCESS = 0.3
 MOST_REFUSED = 0.1
