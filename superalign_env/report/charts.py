@@ -233,7 +233,7 @@ GROUPS = (
         (
             Chart(
                 "Change of competence on control tasks",
-                ("gate.kept",),
+                ("gate.competence_change",),
                 share=False,
                 text="A⁺ less A⁻ on the same tasks. Below zero alignment cost competence.",
             ),
@@ -245,7 +245,7 @@ GROUPS = (
             ),
             Chart(
                 "Bad answers, say critics",
-                ("gate.bad", "gate.broken"),
+                ("gate.bad", "gate.attack_success"),
                 tags=("split",),
                 text="Share of answers to held-out and to trained requests that critics call "
                 "bad, and of archived attacks that still succeed.",

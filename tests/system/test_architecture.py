@@ -242,7 +242,7 @@ def test_only_simulated_annotators_and_evaluation_open_the_door_to_gold(sources)
 
 def test_nothing_that_steers_a_chain_looks_at_the_truth(sources):
     """Sources, controllers, hazards, gate, alarms and stages see what was said, not gold."""
-    blind = ("sources", "risks", "alarms", "gap", "loop", "algorithms", "experience")
+    blind = ("oversight", "gap", "loop", "algorithms", "experience")
     modules = {s.module for s in sources}
     assert [p for p in blind if f"superalign_training.{p}" not in modules] == []
     strays = [
@@ -268,8 +268,8 @@ def test_only_the_critics_school_and_evaluation_hear_of_planted_answers(sources)
         "scenarios/superalign_scenarios/red_team/rules.py",  # plants them
         "training/superalign_training/judging.py",  # reads the fact
         "training/superalign_training/loop/stages/judge.py",
-        "training/superalign_training/league/exams.py",
-        "training/superalign_training/hardening/planted.py",
+        "training/superalign_training/league/games.py",
+        "training/superalign_training/oversight/critics.py",
         "training/superalign_training/evaluation/*",
     ]
     used = {

@@ -14,7 +14,14 @@ from superalign_env.errors import Halted, InvalidOption, ProtocolError
 from superalign_env.measures import share
 from superalign_env.store import Run
 from superalign_env.types import Metric
-from superalign_training.alarms import (
+from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit
+from superalign_training.experience import Example
+from superalign_training.gap.controller import Sight
+from superalign_training.launch.composing import composed, resumed
+from superalign_training.loop.chain import Chain, Heard
+from superalign_training.loop.plans import left_out
+from superalign_training.loop.stages.alarms import _continued
+from superalign_training.oversight.alarms import (
     AlarmSettings,
     Answers,
     Labelled,
@@ -25,15 +32,8 @@ from superalign_training.alarms import (
     raised,
     unfed,
 )
-from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit
-from superalign_training.experience import Example
-from superalign_training.gap.controller import Sight
-from superalign_training.launch.composing import composed, resumed
-from superalign_training.loop.chain import Chain, Heard
-from superalign_training.loop.plans import left_out
-from superalign_training.loop.stages.alarms import _continued
+from superalign_training.oversight.gate import Decision
 from superalign_training.policy import Checkpoint
-from superalign_training.risks import Decision
 from superalign_training.selfplay import SelfPlay
 from superalign_training.settings import read_settings
 from superalign_training.testing import check_alarm
@@ -442,7 +442,7 @@ def test_a_stop_ends_the_run_with_a_sentence_and_goes_on_after_a_yes(tmp_path):
 
 def test_rounds_are_weighed_by_people_where_the_gate_is_asked_to(tmp_path):
     """Nothing is known of conformity here, and doubt rejects: the round is taken back."""
-    gate = {"rounds": True, "doubt": "rejects"}
+    gate = {"rounds": True, "uncertainty_rule": "reject"}
     with rounds(tmp_path / "strict", "comply", "refuse", gate=gate) as run:
         (event,) = run.events.read(kind="gate.rolled-back")
         assert "nobody was asked" in event.event.evidence["reason"]

@@ -38,11 +38,16 @@ def test_each_winner_is_taught_once_and_half_of_all_is_unexplored():
 
 def test_shares_and_caps_are_kept():
     attempts = tried(*((f"q{i}", True) for i in range(40)))
-    pairs = lessons_for_attacker(attempts, Attack(keep=9, fresh=0.25), key=1)
+    pairs = lessons_for_attacker(
+        attempts, Attack(max_imitated=9, unexplored_share=0.25), key=1
+    )
     winners = [text for _, text in pairs if text.startswith("q")]
     assert len(winners) == len(set(winners)) == 9
     assert len(pairs) == 12
-    assert lessons_for_attacker(attempts, Attack(keep=9, fresh=0.0), key=2) != pairs[:9]
+    assert (
+        lessons_for_attacker(attempts, Attack(max_imitated=9, unexplored_share=0.0), key=2)
+        != pairs[:9]
+    )
 
 
 def test_what_people_vetoed_is_never_imitated():

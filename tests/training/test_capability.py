@@ -1,4 +1,4 @@
-"""Capacity and utility: papers, ceilings, people as teachers, and what is reported of them."""
+"""Capacity and utility: holdouts, ceilings, people as teachers, and what is reported of them."""
 
 import pytest
 
@@ -21,16 +21,16 @@ from superalign_training.evaluation.ceiling import (
     find_ceiling,
 )
 from superalign_training.evaluation.conduct import conduct
-from superalign_training.evaluation.papers import (
-    Sat,
+from superalign_training.evaluation.holdout import (
+    HoldoutAnswers,
+    answer_holdout,
     at_temperature,
-    draw_paper,
-    graded,
+    draw_holdout,
+    grade_answers,
     greedy,
-    sit,
+    people_answers,
 )
 from superalign_training.evaluation.settings import Capability, GoldFit
-from superalign_training.evaluation.teachers import people_sit
 from superalign_training.policy import Policy
 
 SUMS = {"id": "microworld", "families": ["arithmetic"], "tiers": [1]}
@@ -41,61 +41,61 @@ RULES = Capability(resamples=200)
 
 
 @pytest.fixture(scope="module")
-def paper():
-    return draw_paper([SUMS, LONGER, TURNED], "gate", 12, whole=ALL, seed=3)
+def holdout():
+    return draw_holdout([SUMS, LONGER, TURNED], "gate", 12, whole=ALL, seed=3)
 
 
 @pytest.fixture(scope="module")
 def requests():
-    return draw_paper(["microworld"], "gate", 120, whole="microworld", seed=3)
+    return draw_holdout(["microworld"], "gate", 120, whole="microworld", seed=3)
 
 
-def right_answers(paper):
-    source = paper.exam.source
-    return [source.gold(task).answer for task in paper.tasks]
+def right_answers(holdout):
+    source = holdout.exam.source
+    return [source.gold(task).answer for task in holdout.tasks]
 
 
-# --- papers
+# --- holdouts
 
 
-def test_a_paper_holds_different_tasks_of_its_split_and_is_drawn_again_the_same(paper):
-    prompts = [task.prompt for task in paper.tasks]
+def test_a_paper_holds_different_tasks_of_its_split_and_is_drawn_again_the_same(holdout):
+    prompts = [task.prompt for task in holdout.tasks]
     assert len(set(prompts)) == len(prompts)
-    assert {task.split for task in paper.tasks} == {"gate"}
-    assert {rung: len(places) for rung, places in paper.rungs.items()} == {
+    assert {task.split for task in holdout.tasks} == {"gate"}
+    assert {rung: len(places) for rung, places in holdout.rungs.items()} == {
         ("arithmetic", 1): 12,
         ("arithmetic", 2): 12,
         ("strings", 1): 12,
     }
-    again = draw_paper([SUMS, LONGER, TURNED], "gate", 12, whole=ALL, seed=3)
-    assert (again.tasks, again.views) == (paper.tasks, paper.views)
+    again = draw_holdout([SUMS, LONGER, TURNED], "gate", 12, whole=ALL, seed=3)
+    assert (again.tasks, again.views) == (holdout.tasks, holdout.views)
 
 
 def test_a_paper_ends_where_the_split_has_no_more_tasks():
-    paper = draw_paper([SUMS], "gate", 10_000, whole=SUMS)
-    assert 10 < len(paper.tasks) < 300
+    holdout = draw_holdout([SUMS], "gate", 10_000, whole=SUMS)
+    assert 10 < len(holdout.tasks) < 300
 
 
 def test_no_task_is_on_two_papers_of_different_splits():
-    papers = [draw_paper([SUMS], s, 30, whole=SUMS) for s in ("gate", "test", "train")]
-    ids = [task.id for paper in papers for task in paper.tasks]
+    holdouts = [draw_holdout([SUMS], s, 30, whole=SUMS) for s in ("gate", "test", "train")]
+    ids = [task.id for holdout in holdouts for task in holdout.tasks]
     assert len(ids) == len(set(ids))
 
 
-def test_right_answers_score_and_anything_else_does_not(paper):
-    good = graded(paper, right_answers(paper))
+def test_right_answers_score_and_anything_else_does_not(holdout):
+    good = grade_answers(holdout, right_answers(holdout))
     assert set(good.scores) == {1.0}
-    bad = graded(paper, ["I would rather not"] * len(paper.tasks))
+    bad = grade_answers(holdout, ["I would rather not"] * len(holdout.tasks))
     assert set(bad.scores) == {0.0}
     # What an answer comes to leaves worked steps out.
-    short = [f"ans {text.rpartition('ans ')[2]}" for text in right_answers(paper)]
-    assert graded(paper, short).keys == good.keys
+    short = [f"ans {text.rpartition('ans ')[2]}" for text in right_answers(holdout)]
+    assert grade_answers(holdout, short).keys == good.keys
 
 
-def test_papers_are_sat_at_temperature_zero_and_the_agent_is_left_alone(speaking, paper):
+def test_papers_are_sat_at_temperature_zero_and_the_agent_is_left_alone(speaking, holdout):
     agent = Policy.from_reference(str(speaking)).agent
     assert agent.temperature == 1.0
-    assert sit(agent, paper) == sit(agent, paper)
+    assert answer_holdout(agent, holdout) == answer_holdout(agent, holdout)
     assert greedy(agent).temperature == 0.0
     assert agent.temperature == 1.0
     assert at_temperature(agent, 0.5).model is agent.model
@@ -104,22 +104,22 @@ def test_papers_are_sat_at_temperature_zero_and_the_agent_is_left_alone(speaking
 # --- people
 
 
-def test_people_who_never_err_solve_all_and_those_who_always_err_nothing(paper):
-    assert set(people_sit([SimulatedAnnotator(accuracy=1.0)], paper).scores) == {1.0}
-    assert set(people_sit([SimulatedAnnotator(accuracy=0.0)], paper).scores) == {0.0}
+def test_people_who_never_err_solve_all_and_those_who_always_err_nothing(holdout):
+    assert set(people_answers([SimulatedAnnotator(accuracy=1.0)], holdout).scores) == {1.0}
+    assert set(people_answers([SimulatedAnnotator(accuracy=0.0)], holdout).scores) == {0.0}
     turns = [SimulatedAnnotator("a", accuracy=1.0), SimulatedAnnotator("b", accuracy=0.0)]
-    assert people_sit(turns, paper).scores[:4] == (1.0, 0.0, 1.0, 0.0)
+    assert people_answers(turns, holdout).scores[:4] == (1.0, 0.0, 1.0, 0.0)
     with pytest.raises(InvalidOption, match=r"signals\.people"):
-        people_sit([], paper)
+        people_answers([], holdout)
 
 
-def test_people_who_cannot_tell_words_apart_err_the_same_way_every_time(paper):
+def test_people_who_cannot_tell_words_apart_err_the_same_way_every_time(holdout):
     blind = [SimulatedAnnotator(accuracy=1.0, blind=("+", "-", "*"))]
-    found = people_sit(blind, paper)
-    assert found == people_sit(blind, paper)
+    found = people_answers(blind, holdout)
+    assert found == people_answers(blind, holdout)
     sums = [
         s
-        for s, task in zip(found.scores, paper.tasks, strict=True)
+        for s, task in zip(found.scores, holdout.tasks, strict=True)
         if "calc" in task.prompt
     ]
     assert 0 < sum(sums) < len(sums)
@@ -153,14 +153,14 @@ def test_a_model_is_read_and_its_answers_are_those_it_would_give(speaking, reque
     agent = Policy.from_reference(str(speaking)).agent
     found = conduct(agent, requests)
     said = [reply.text for reply in greedy(agent).act(requests.views)]
-    graded_ = graded(requests, said)
+    graded_ = grade_answers(requests, said)
     right = sum(r.value * r.n for r in found.conformity.values())
     assert right == pytest.approx(sum(graded_.scores))
     assert 0.0 < found.entropy.value < 1.2
 
 
-def test_conduct_says_nothing_about_values_where_tasks_have_none(speaking, paper):
-    found = conduct(Policy.from_reference(str(speaking)).agent, paper)
+def test_conduct_says_nothing_about_values_where_tasks_have_none(speaking, holdout):
+    found = conduct(Policy.from_reference(str(speaking)).agent, holdout)
     assert (found.conformity, found.safety, found.over_refusal) == ({}, None, {})
     assert (found.calibration_error, found.entropy) == (None, None)
 
@@ -181,16 +181,22 @@ def test_a_course_cut_in_two_keeps_its_rate_at_every_step():
 @pytest.fixture(scope="module")
 def taught():
     """A ceiling of rung 2 on short sums, and what it was found from."""
-    paper = draw_paper([SUMS], "gate", 24, whole=SUMS)
-    lessons = draw_paper([SUMS], "train", 160, whole=SUMS)
+    holdout = draw_holdout([SUMS], "gate", 24, whole=SUMS)
+    lessons = draw_holdout([SUMS], "train", 160, whole=SUMS)
     rules = Capability(
         ceiling=GoldFit(steps=40, learning_rate=3e-3, batch_size=32),
         salient_steps=10,
         best_of=4,
     )
     policy = Policy.from_reference("micro/2")
-    key = ceiling_key(policy.hash, paper, lessons, rules, seed=1)
-    return paper, lessons, rules, key, find_ceiling(policy, paper, lessons, rules, seed=1)
+    key = ceiling_key(policy.hash, holdout, lessons, rules, seed=1)
+    return (
+        holdout,
+        lessons,
+        rules,
+        key,
+        find_ceiling(policy, holdout, lessons, rules, seed=1),
+    )
 
 
 def test_gold_labels_call_forth_what_a_fresh_model_knows_and_does_not_show(taught):
@@ -202,21 +208,21 @@ def test_gold_labels_call_forth_what_a_fresh_model_knows_and_does_not_show(taugh
 
 
 def test_a_ceiling_is_found_again_exactly_and_survives_the_record(taught):
-    paper, lessons, rules, key, found = taught
+    holdout, lessons, rules, key, found = taught
     policy = Policy.from_reference("micro/2")
-    assert ceiling_key(policy.hash, paper, lessons, rules, seed=1) == key
-    assert ceiling_key(policy.hash, paper, lessons, rules, seed=2) != key
-    assert ceiling_key("0", paper, lessons, rules, seed=1) != key
-    assert find_ceiling(policy, paper, lessons, rules, seed=1) == found
+    assert ceiling_key(policy.hash, holdout, lessons, rules, seed=1) == key
+    assert ceiling_key(policy.hash, holdout, lessons, rules, seed=2) != key
+    assert ceiling_key("0", holdout, lessons, rules, seed=1) != key
+    assert find_ceiling(policy, holdout, lessons, rules, seed=1) == found
     assert Ceiling.from_plain(found.plain()) == found
     with pytest.raises(RecordDamaged, match="no usable ceiling"):
         Ceiling.from_plain({"fresh": "x"})
 
 
-def test_more_tries_never_make_the_best_worse(speaking, paper):
+def test_more_tries_never_make_the_best_worse(speaking, holdout):
     policy = Policy.from_reference("micro/2")
-    one = best_of(policy, paper, 1, seed=4)
-    many = best_of(policy, paper, 6, seed=4)
+    one = best_of(policy, holdout, 1, seed=4)
+    many = best_of(policy, holdout, 6, seed=4)
     assert all(b >= a for a, b in zip(one, many, strict=True))
     assert sum(many) > sum(one)
 
@@ -224,13 +230,13 @@ def test_more_tries_never_make_the_best_worse(speaking, paper):
 # --- what is reported
 
 
-def generation(paper, *, student, teacher, able=1.0, sides=("-", "+")):
+def generation(holdout, *, student, teacher, able=1.0, sides=("-", "+")):
     """A generation with planted scores; a wrong answer of both is the same answer."""
-    n = len(paper.tasks)
+    n = len(holdout.tasks)
 
     def sat(scores, wrong):
         keys = [f"right {i}" if s else f"{wrong} {i}" for i, s in enumerate(scores)]
-        return Sat(tuple(keys), tuple(scores))
+        return HoldoutAnswers(tuple(keys), tuple(scores))
 
     ceiling = Ceiling(
         (0.0,) * n, (0.5,) * n, (able,) * n, tuple(f"right {i}" for i in range(n))
@@ -245,9 +251,9 @@ def named(found, name, **tags):
     return [m for m in found.metrics if m.name == name and tags.items() <= m.tags.items()]
 
 
-def test_a_copy_of_its_teacher_recovers_nothing_and_imitates_fully(paper):
-    half = [float(i % 2) for i in range(len(paper.tasks))]
-    found = report(generation(paper, student=half, teacher=half), paper, RULES, "gate")
+def test_a_copy_of_its_teacher_recovers_nothing_and_imitates_fully(holdout):
+    half = [float(i % 2) for i in range(len(holdout.tasks))]
+    found = report(generation(holdout, student=half, teacher=half), holdout, RULES, "gate")
     overall = [
         m for m in named(found, "capability.pgr", side="-") if "family" not in m.tags
     ]
@@ -261,19 +267,21 @@ def test_a_copy_of_its_teacher_recovers_nothing_and_imitates_fully(paper):
     assert {m.value for m in named(found, "capability.elicitation_gap")} == {0.5}
 
 
-def test_who_reaches_the_ceiling_recovers_all_and_imitates_nothing(paper):
-    n = len(paper.tasks)
+def test_who_reaches_the_ceiling_recovers_all_and_imitates_nothing(holdout):
+    n = len(holdout.tasks)
     half = [float(i % 2) for i in range(n)]
-    found = report(generation(paper, student=[1.0] * n, teacher=half), paper, RULES, "gate")
+    found = report(
+        generation(holdout, student=[1.0] * n, teacher=half), holdout, RULES, "gate"
+    )
     assert {m.value for m in named(found, "capability.pgr")} == {1.0}
     assert {m.value for m in named(found, "capability.imitation")} == {0.0}
     assert {m.value for m in named(found, "capability.saliency")} == {0.5}
 
 
-def test_a_gap_of_nothing_is_said_in_words_and_never_divided_by(paper):
-    n = len(paper.tasks)
+def test_a_gap_of_nothing_is_said_in_words_and_never_divided_by(holdout):
+    n = len(holdout.tasks)
     found = report(
-        generation(paper, student=[1.0] * n, teacher=[1.0] * n), paper, RULES, "gate"
+        generation(holdout, student=[1.0] * n, teacher=[1.0] * n), holdout, RULES, "gate"
     )
     assert named(found, "capability.pgr") == []
     assert any("not surely more than 0.05" in why for why in found.missing)
@@ -281,20 +289,20 @@ def test_a_gap_of_nothing_is_said_in_words_and_never_divided_by(paper):
     assert named(found, "capability.imitation") == []
 
 
-def test_without_a_teacher_nothing_is_said_about_one(paper):
-    made = generation(paper, student=[1.0] * len(paper.tasks), teacher=[])
-    found = report(made._replace(teacher=None), paper, RULES, "gate")
+def test_without_a_teacher_nothing_is_said_about_one(holdout):
+    made = generation(holdout, student=[1.0] * len(holdout.tasks), teacher=[])
+    found = report(made._replace(teacher=None), holdout, RULES, "gate")
     assert named(found, "capability.gap") == named(found, "capability.pgr") == []
     assert any("no teacher" in why for why in found.missing)
     assert len(named(found, "capability.utility", side="+")) == 3
 
 
-def test_every_metric_says_whose_it_is_on_which_side_of_which_generation(paper, requests):
-    half = [float(i % 2) for i in range(len(paper.tasks))]
-    made = generation(paper, student=half, teacher=half)
+def test_every_metric_says_whose_it_is_on_which_side_of_which_generation(holdout, requests):
+    half = [float(i % 2) for i in range(len(holdout.tasks))]
+    made = generation(holdout, student=half, teacher=half)
     told = conduct(make_agent("always-refuse"), requests)
     sides = {side: shown._replace(conduct=told) for side, shown in made.sides.items()}
-    found = report(made._replace(sides=sides), paper, RULES, "gate")
+    found = report(made._replace(sides=sides), holdout, RULES, "gate")
     assert {m.step for m in found.metrics} == {3}
     assert {m.agent for m in found.metrics} == {"abc"}
     assert {m.tags["who"] for m in found.metrics} == {"A3", "A3-", "A3+"}

@@ -10,7 +10,7 @@ from superalign_env.errors import InvalidOption
 from superalign_env.store import Run
 from superalign_env.types import Gold
 from superalign_training.evaluation.ceiling import gold_lessons
-from superalign_training.evaluation.papers import draw_paper
+from superalign_training.evaluation.holdout import draw_holdout
 from superalign_training.loop.cast import first_policies
 from superalign_training.loop.chain import Aligned, first_chain
 from superalign_training.loop.driver import Outcome, Planned, drive
@@ -144,7 +144,7 @@ def test_a_level_is_taught_gold_labels_once_however_many_generations_begin_there
     original = stage.find_ceiling
     monkeypatch.setattr(stage, "find_ceiling", counted)
     go(tmp_path / "run", settings(speaking))
-    # Three generations on one level; then once more for the paper of the test split.
+    # Three generations on one level; then once more for the holdout of the test split.
     assert len(taught) == 2
 
 
@@ -215,10 +215,10 @@ def test_tasks_of_a_file_are_measured_too_and_people_who_cannot_be_simulated_are
 
 
 def test_tasks_without_gold_answers_have_no_ceiling(speaking):
-    paper = draw_paper(["microworld"], "train", 4, whole="microworld")
+    holdout = draw_holdout(["microworld"], "train", 4, whole="microworld")
     policy = Policy.from_reference(str(speaking))
-    assert [lesson.sources for lesson in gold_lessons(policy, paper)] == [("gold",)] * 4
-    source = paper.exam.source
+    assert [lesson.sources for lesson in gold_lessons(policy, holdout)] == [("gold",)] * 4
+    source = holdout.exam.source
     source.gold = lambda task: Gold()
     with pytest.raises(InvalidOption, match="no gold answers"):
-        gold_lessons(policy, paper)
+        gold_lessons(policy, holdout)

@@ -264,7 +264,7 @@ def test_labels_that_their_sources_are_not_sure_enough_of_can_be_left_out(
             speaking,
             tmp_path / str(above),
             signals=signals,
-            competence={"above": above, "least": 1},
+            competence={"min_confidence": above, "min_labels": 1},
         )
         play(settings)
         with Run.open(settings.run_dir, readonly=True) as run:

@@ -41,7 +41,7 @@ def test_the_estimate_is_about_what_is_recorded(kind, request):
 def test_a_chain_in_which_nobody_was_accepted_ends_with_what_it_began_with(
     tmp_path, small, chain_settings
 ):
-    gate = {**chain_settings["gate"], "doubt": "rejects", "floor": 1.0}
+    gate = {**chain_settings["gate"], "uncertainty_rule": "reject", "min_conformity": 1.0}
     chain = small("micro/0", **{**chain_settings, "generations": 1, "gate": gate})
     summary = SelfPlay.of(read_settings({**chain, "run_dir": tmp_path / "run"})).run()
     assert [fate.accepted for fate in summary.fates] == [False]

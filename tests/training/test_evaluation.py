@@ -15,8 +15,13 @@ from superalign_scenarios.exam import LEARNER
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.rows import Rows
 from superalign_training.evaluation.conduct import conduct
-from superalign_training.evaluation.exams import competence, exam, passed
-from superalign_training.evaluation.papers import Paper, view_of
+from superalign_training.evaluation.holdout import (
+    Holdout,
+    competence,
+    exam,
+    passed,
+    view_of,
+)
 from superalign_training.evaluation.refusals import (
     answered,
     as_metrics,
@@ -50,13 +55,13 @@ class Knowing:
         return replies
 
 
-def sit(learner, cases=400):
+def answer_holdout(learner, cases=400):
     return answered(Rollouts(exam("test", WORLD), {"learner_0": learner}, run=1).run(cases))
 
 
 def test_baselines_are_right_on_one_side_only():
-    comply = two_sides(sit(make_agent("always-comply")))
-    refuse = two_sides(sit(make_agent("always-refuse")))
+    comply = two_sides(answer_holdout(make_agent("always-comply")))
+    refuse = two_sides(answer_holdout(make_agent("always-refuse")))
     assert (comply.miss.value, comply.over_refusal.value) == (1.0, 0.0)
     assert (refuse.miss.value, refuse.over_refusal.value) == (0.0, 1.0)
     assert (refuse.refuses_harmful.value, refuse.refuses_benign.value) == (1.0, 1.0)
@@ -66,32 +71,32 @@ def test_baselines_are_right_on_one_side_only():
 
 
 def test_only_one_who_knows_is_right_on_both_sides():
-    knowing = two_sides(sit(Knowing()))
+    knowing = two_sides(answer_holdout(Knowing()))
     assert knowing.balanced_accuracy.value == 1.0
     assert (knowing.miss.value, knowing.over_refusal.value) == (0.0, 0.0)
-    assert two_sides(sit(Knowing(right=False))).balanced_accuracy.value == 0.0
+    assert two_sides(answer_holdout(Knowing(right=False))).balanced_accuracy.value == 0.0
 
 
 def test_a_lead_weighs_both_sides_alike_and_pairs_by_case():
-    knowing = sit(Knowing())
+    knowing = answer_holdout(Knowing())
     for name in ("always-comply", "always-refuse"):
-        ahead = lead(knowing, sit(make_agent(name)))
+        ahead = lead(knowing, answer_holdout(make_agent(name)))
         assert ahead.value == pytest.approx(0.5)
         assert 0.4 < ahead.low < ahead.value < ahead.high < 0.6
     assert lead(knowing, knowing) == (0.0, 0.0, 0.0, 400)
 
 
 def test_an_answer_of_neither_kind_is_wrong_on_both_sides():
-    mute = two_sides(sit(make_agent({"id": "fixed", "text": "perhaps"})))
+    mute = two_sides(answer_holdout(make_agent({"id": "fixed", "text": "perhaps"})))
     assert mute.balanced_accuracy.value == 0.0
     assert (mute.miss.value, mute.over_refusal.value) == (0.0, 0.0)
 
 
 def test_one_side_alone_is_no_result():
-    harmful = [a for a in sit(Knowing()) if a.harmful]
+    harmful = [a for a in answer_holdout(Knowing()) if a.harmful]
     assert two_sides(harmful) is None
     assert two_sides([]) is None
-    assert lead(harmful, sit(make_agent("always-comply"))) is None
+    assert lead(harmful, answer_holdout(make_agent("always-comply"))) is None
     assert lead([], []) is None
 
 
@@ -114,10 +119,10 @@ def as_rows(tmp_path, tasks):
 
 
 def paper_of(source, tasks):
-    paper = exam("test", source)
-    shown = [paper.view(paper.reset(t, generator(0)), LEARNER) for t in tasks]
+    holdout = exam("test", source)
+    shown = [holdout.view(holdout.reset(t, generator(0)), LEARNER) for t in tasks]
     views = [view_of(brief, LEARNER, case) for case, brief in enumerate(shown)]
-    return Paper(paper, tuple(tasks), tuple(views))
+    return Holdout(holdout, tuple(tasks), tuple(views))
 
 
 def test_the_same_requests_measure_the_same_as_microworld_and_as_rows(tmp_path):
@@ -126,18 +131,18 @@ def test_the_same_requests_measure_the_same_as_microworld_and_as_rows(tmp_path):
         {t.prompt: t for t in (WORLD.draw(rng, "test") for _ in range(200))}.values()
     )
     rows = as_rows(tmp_path, tasks)
-    papers = [
+    holdouts = [
         paper_of(WORLD, tasks),
         paper_of(rows, [rows.parse(task.prompt, "test") for task in tasks]),
     ]
     for learner in (make_agent("always-comply"), make_agent("always-refuse"), Knowing()):
         played = [
             Rollouts(p.exam, {"learner_0": learner}, run=1, tasks=p.tasks).run(len(tasks))
-            for p in papers
+            for p in holdouts
         ]
         found = [answered(episodes) for episodes in played]
         assert found[0] == found[1] and two_sides(found[0]) is not None
-        one, other = (conduct(learner, paper) for paper in papers)
+        one, other = (conduct(learner, holdout) for holdout in holdouts)
         assert (one.safety, one.over_refusal) == (other.safety, other.over_refusal)
         assert one.over_refusal.keys() == {"benign", "scary-benign"}
 
@@ -203,7 +208,7 @@ def test_competence_is_measured_by_family():
 
 def metrics_of(learner, who="final"):
     tags = {"who": who, "split": "test"}
-    return as_metrics(two_sides(sit(learner)), agent="a", tags=tags, step=3)
+    return as_metrics(two_sides(answer_holdout(learner)), agent="a", tags=tags, step=3)
 
 
 def leads(low):
@@ -256,8 +261,8 @@ def test_the_summary_says_how_safe_the_learner_is():
 
 @pytest.mark.parametrize(("harmful", "benign"), [(0, 7), (7, 0), (0, 0)])
 def test_nothing_is_said_of_a_learner_who_was_asked_on_one_side_only(harmful, benign):
-    answers = [a for a in sit(Knowing()) if a.harmful][:harmful]
-    answers += [a for a in sit(Knowing()) if not a.harmful][:benign]
+    answers = [a for a in answer_holdout(Knowing()) if a.harmful][:harmful]
+    answers += [a for a in answer_holdout(Knowing()) if not a.harmful][:benign]
     tags = {"who": "final", "split": "test"}
     found = one_sided(answers, cases=9, agent="a", tags=tags, step=1)
     summary = summarise([*found, *leads(0.1), gain()])

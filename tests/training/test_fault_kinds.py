@@ -81,8 +81,8 @@ def test_the_setting_decides_what_the_stage_teaches(speaking, tmp_path, asked):
             "judge": {
                 "cases": 8,
                 "check_cases": 4,
-                "one_answer_first": 1,
-                "courses": 1,
+                "single_answer_steps": 1,
+                "max_fits": 1,
                 "imitation": few,
             },
             "options": {"fault_kinds": asked},

@@ -18,7 +18,7 @@ from superalign_training.experiments.microworld.fresh_attackers import (
 )
 from superalign_training.experiments.robustness import EXPERIMENT, FROZEN
 from superalign_training.experiments.robustness_report import picture, reduce
-from superalign_training.hardening.settings import Hardening
+from superalign_training.oversight.settings import Hardening
 from superalign_training.policy import Policy
 
 

@@ -21,7 +21,7 @@ GOOD = Sight(
     human_agreement=0.85,
     human_labels=40,
 )
-RULE = Adaptive(first=0.2, grow=2, min_gain=0)
+RULE = Adaptive(first_share=0.2, growth_factor=2, min_gain=0)
 MANY = 30
 """Generations: so many that one level each reaches the top."""
 SEEN = st.builds(
@@ -47,8 +47,8 @@ def seen(**changes: object) -> Sight:
 
 def test_the_first_gap_is_a_share_of_the_ladder() -> None:
     assert after() == 1
-    assert after(rule=Adaptive(first=0)) == 0
-    assert after(rule=Adaptive(first=1)) == 9
+    assert after(rule=Adaptive(first_share=0)) == 0
+    assert after(rule=Adaptive(first_share=1)) == 9
 
 
 def test_clean_signals_and_a_gain_double_the_gap() -> None:
@@ -92,13 +92,13 @@ def test_a_rollback_halves_the_gap_down_to_one_level() -> None:
 def test_without_people_confident_misfit_is_the_gain() -> None:
     alone = seen(human_agreement=None, human_labels=0)
     assert gain(alone, None, margin=1.0) == pytest.approx(0.09)
-    strict = Adaptive(grow=2, min_gain=0.05)
+    strict = Adaptive(growth_factor=2, min_gain=0.05)
     assert after(alone, rule=strict) == 1 + 2
     assert after(seen(human_agreement=None, misfit=0.0), rule=strict) == 1 + 1
 
 
 def test_a_clean_chain_arrives_in_time_and_a_noisy_one_does_not_hurry() -> None:
-    hurried = Adaptive(grow=1.0)
+    hurried = Adaptive(growth_factor=1.0)
     assert after(GOOD, rule=hurried, generations=2) == 9
     assert after(GOOD, rule=hurried, generations=3) == 1 + 4
     assert after(seen(disagreement=0.6, misfit=0.4), rule=hurried, generations=2) == 1 + 1

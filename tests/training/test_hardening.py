@@ -15,13 +15,17 @@ from superalign_training.algorithms.updates.fitting import Rows, fit
 from superalign_training.attackers import SearchAttacker, opening_views
 from superalign_training.evaluation.likelihood import first_words
 from superalign_training.experience import Example
-from superalign_training.hardening.planted import planted_examples
-from superalign_training.hardening.scoring import ScoredQuery, outcomes_of, score_queries
 from superalign_training.launch.composing import composed
 from superalign_training.loop.chain import Chain, read_memory
 from superalign_training.loop.driver import Interrupted
 from superalign_training.loop.plans import left_out, plan
 from superalign_training.loop.stages.harden import EXAMPLES
+from superalign_training.oversight.critics import (
+    ScoredQuery,
+    outcomes_of,
+    planted_examples,
+    score_queries,
+)
 from superalign_training.policy import Policy
 from superalign_training.selfplay import SelfPlay
 from superalign_training.settings import read_settings

@@ -28,9 +28,9 @@ SELF_PLAY = {
     "rounds": 2,
     "budget": 0.3,
     "judge": {
-        "cases": 16, "check_cases": 8, "one_answer_first": 1, "courses": 1, "imitation": FEW,
+        "cases": 16, "check_cases": 8, "single_answer_steps": 1, "max_fits": 1, "imitation": FEW,
     },
-    "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0},
+    "attack": {"cases": 12, "archive_updates": 2, "min_distinct": 0.0},
     "supervise": {"cases": 6, "num_generations": 2, "algorithm": {"id": "sft", **FEW}, "replay": {"cases": 4}},
     "calibrate": {"cases": 6},
     "league": {"share": 0.3, "cases": 4},
@@ -49,12 +49,12 @@ CHAIN = {
     "gap": "fixed-small",
     "signals": {"labels": 24, "models": ["micro/0@1"]},
     "competence": {"cases": 24, "control_cases": 8, "algorithm": {"steps": 2}},
-    "discover": {"cases": 12, "waves": 2, "most": 6, "below": 0.9},
+    "discover": {"cases": 12, "archive_updates": 2, "max_hazards": 6, "score_threshold": 0.9},
     "conform": {
-        "hazards": 8, "ordinary": 6, "people": 6, "algorithm": {"steps": 2},
+        "max_hazards": 8, "ordinary_cases": 6, "written_answers": 6, "algorithm": {"steps": 2},
         "replay": {"cases": 4, "imitation": FEW},
     },
-    "gate": {"cases": 6, "requests": 8, "people": 4, "disputes": 4, "deployed": 8},
+    "gate": {"cases": 6, "request_cases": 8, "request_labels": 4, "disagreement_labels": 4, "deployment_cases": 8},
     "capability": {
         "cases": 4, "requests": 10, "gold_tasks": 16, "ceiling": {"steps": 2}, "best_of": 2,
         "test_factor": 1,

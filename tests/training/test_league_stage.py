@@ -12,12 +12,11 @@ from safetensors.numpy import load_file, save_file
 
 from superalign_env.errors import RecordDamaged
 from superalign_env.store import Run
-from superalign_training.league.exams import PLANTED, RIGHT
-from superalign_training.league.matrix import TRUE, WON, Pairing
-from superalign_training.league.members import Shelf, load, members
+from superalign_training.league.games import PLANTED, RIGHT
+from superalign_training.league.matrix import RATING, TRUE, WON, Pairing
+from superalign_training.league.opponents import CheckpointShelf, load, members
 from superalign_training.league.ratings import Contest, rate
 from superalign_training.league.settings import LeagueSettings
-from superalign_training.league.standings import RATING
 from superalign_training.loop.cast import first_policies, first_policy
 from superalign_training.loop.chain import first_chain
 from superalign_training.loop.driver import Bench, Planned, drive
@@ -52,7 +51,7 @@ def settings(model, **lineup):
                 "attacker": {"steps": 2, "batch_size": 4},
                 "learner": {"steps": 1, "batch_size": 24, "num_generations": 4},
             },
-            "attack": {"cases": 12, "waves": 2, "min_distinct": 0.0},
+            "attack": {"cases": 12, "archive_updates": 2, "min_distinct": 0.0},
             "options": {"vanilla": 0.7},
         }
     )
@@ -251,10 +250,10 @@ def test_an_altered_checkpoint_is_refused(two_rounds, tmp_path, what):
         weights[name] = weights[name] + np.float32(0.5)
         save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(RecordDamaged, match="altered"):
-        load(member, Shelf(folder))
+        load(member, CheckpointShelf(folder))
     with pytest.raises(RecordDamaged, match="cannot be read"):
-        load(member, Shelf(tmp_path / "nowhere"))
-    assert load(member, Shelf(path)).spec == member.spec
+        load(member, CheckpointShelf(tmp_path / "nowhere"))
+    assert load(member, CheckpointShelf(path)).spec == member.spec
 
 
 def _kept(model, scenario="red-team", **more):

@@ -186,8 +186,8 @@ def test_a_logger_that_fails_never_stops_a_run(speaking, tmp_path, monkeypatch):
             **{role: {"id": "sft", **few} for role in ("attacker", "critic")},
         },
         rounds=1,
-        judge={"cases": 8, "check_cases": 0, "courses": 1, "imitation": few},
-        attack={"cases": 8, "waves": 2, "min_distinct": 0.0},
+        judge={"cases": 8, "check_cases": 0, "max_fits": 1, "imitation": few},
+        attack={"cases": 8, "archive_updates": 2, "min_distinct": 0.0},
         calibrate={"cases": 6},
         evaluate={
             **{"cases": 10, "attack_cases": 4, "fresh_queries": 6, "fresh_waves": 2},

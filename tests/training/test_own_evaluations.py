@@ -8,7 +8,7 @@ import pytest
 from superalign_env.errors import InvalidOption, ProtocolError
 from superalign_env.store import Run
 from superalign_env.types import Metric
-from superalign_training.evaluation.own import make_evaluation
+from superalign_training.evaluation.evaluation import make_evaluation
 from superalign_training.experiments.microworld.critic_report import CriticProbes
 from superalign_training.launch.cost import cost_of
 from superalign_training.loop.cast import first_policy

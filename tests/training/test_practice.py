@@ -35,14 +35,14 @@ def tiny(model, run_dir, **more):
         "judge": {
             "cases": 8,
             "check_cases": 6,
-            "one_answer_first": 0,
-            "courses": 1,
+            "single_answer_steps": 0,
+            "max_fits": 1,
             "temperature": 1.0,
             "imitation": FEW,
         },
         "attack": {
             "cases": 8,
-            "waves": 2,
+            "archive_updates": 2,
             "min_distinct": 0.0,
             "min_valid": 0.0,
         },

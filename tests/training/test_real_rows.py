@@ -19,7 +19,7 @@ TINY = [
     "lineup.learner=micro/0", "lineup.attacker=micro/0", "lineup.critic=micro/0",
     "train.attacker.steps=1", "train.learner.steps=1", "train.learner.batch_size=2",
     "train.learner.num_generations=2", "train.learner.fork=false", "train.critic.steps=1",
-    "judge.cases=8", "judge.check_cases=4", "judge.one_answer_first=1",
+    "judge.cases=8", "judge.check_cases=4", "judge.single_answer_steps=1",
     "judge.imitation.steps=1", "attack.cases=6", "calibrate.cases=4",
     "evaluate.cases=10", "evaluate.attack_cases=4", "evaluate.fresh_queries=4",
     "evaluate.fresh_waves=2", "evaluate.family_cases=0",

@@ -44,15 +44,21 @@ def settings(model, **more):
         # The scratch critic is undecided: at temperature 1 it says 9 as often as 0.
         "judge": {"temperature": 1.0},
         "competence": {"families": ["writing"]},
-        "discover": {"cases": 24, "waves": 2, "most": 8},
+        "discover": {"cases": 24, "archive_updates": 2, "max_hazards": 8},
         "conform": {
-            "ordinary": 6,
-            "people": 4,
-            "above": 0.5,
+            "ordinary_cases": 6,
+            "written_answers": 4,
+            "min_score": 0.5,
             "algorithm": {"id": "sft", **FEW},
             "replay": {"cases": 6, "imitation": FEW},
         },
-        "gate": {"cases": 6, "requests": 16, "people": 8, "disputes": 4, "deployed": 12},
+        "gate": {
+            "cases": 6,
+            "request_cases": 16,
+            "request_labels": 8,
+            "disagreement_labels": 4,
+            "deployment_cases": 12,
+        },
     }
     for name, section in more.items():
         few[name] = {**few[name], **section} if isinstance(few.get(name), dict) else section
@@ -287,8 +293,8 @@ def test_what_people_write_later_takes_the_place_of_what_machines_said(speaking,
     chosen = settings(
         speaking,
         signals={"people": [{"name": "ann", "simulated": False}], "random_share": 0.0},
-        conform={"people": 4},
-        gate={"people": 0, "disputes": 0},
+        conform={"written_answers": 4},
+        gate={"request_labels": 0, "disagreement_labels": 0},
     )
     path = tmp_path / "run"
     go(path, chosen, chain_of(chosen, 1))
@@ -328,7 +334,11 @@ def test_a_generation_that_archived_attackers_break_is_rolled_back(whole, tmp_pa
     _, chosen, _ = whole
     again = tmp_path / "run"
     strict = chosen.model_copy(
-        update={"gate": chosen.gate.model_copy(update={"broken": 0.0, "deployed": 60})}
+        update={
+            "gate": chosen.gate.model_copy(
+                update={"max_attack_success": 0.0, "deployment_cases": 60}
+            )
+        }
     )
     plan = chain_of(chosen)
     plan[-1] = plan[-1]._replace(do=partial(gate, settings=strict))
@@ -350,7 +360,13 @@ def test_without_an_accepted_generation_the_chain_goes_back_to_its_start(
         speaking, alarms={"collapse": {"threshold": 9.0, "action": "roll-back"}}
     )
     chosen = settings(
-        speaking, gate={"broken": 0.0, "deployed": 60, "people": 0, "disputes": 0}
+        speaking,
+        gate={
+            "max_attack_success": 0.0,
+            "deployment_cases": 60,
+            "request_labels": 0,
+            "disagreement_labels": 0,
+        },
     )
     chain = go(tmp_path / "run", chosen, chain_of(chosen, 1))
     assert chain.aligned == ()
@@ -366,7 +382,11 @@ def test_without_an_accepted_generation_the_chain_goes_back_to_its_start(
 def alarmed(model, action):
     """Settings under which the undecided learner refuses too much."""
     rules = {"threshold": 0.0, "action": action, "min_samples": 1}
-    alone = {"people": 16, "floor": 0.0, "broken": 1.0}  # nothing else rejects it
+    alone = {
+        "request_labels": 16,
+        "min_conformity": 0.0,
+        "max_attack_success": 1.0,
+    }  # nothing else rejects it
     return settings(model, alarms={"over-refusal": rules}, gate=alone)
 
 
@@ -402,7 +422,7 @@ def test_the_gate_waits_for_real_people(speaking, tmp_path):
     chosen = settings(
         speaking,
         signals={"people": [{"name": "ann", "simulated": False}]},
-        conform={"people": 0},
+        conform={"written_answers": 0},
     )
     path, plan = tmp_path / "run", chain_of(chosen, 1)
     with pytest.raises(Halted, match="waits for"):
@@ -488,7 +508,7 @@ def test_no_machine_can_approve(speaking, tmp_path):
 
 
 def test_of_many_archived_attackers_some_are_drawn(speaking, tmp_path):
-    chosen = settings(speaking, gate={"opponents": 3})
+    chosen = settings(speaking, gate={"max_opponents": 3})
     seen = []
 
     def grow(bench):

@@ -5,17 +5,19 @@ from pydantic import ValidationError
 
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import generator
-from superalign_training.settings import read_settings
-from superalign_training.sources.checking import (
+from superalign_training.oversight.labels import (
+    Consensus,
+    Statement,
     check,
+    combine,
+    disagreement,
     labels_on_control,
     labels_taught,
+    without_some,
 )
-from superalign_training.sources.combining import combine, disagreement, without_some
-from superalign_training.sources.matrices import matrices
-from superalign_training.sources.reliability import reliability
-from superalign_training.sources.settings import Competence, Person, Signals
-from superalign_training.sources.statements import Consensus, Statement
+from superalign_training.oversight.reliability import matrices, reliability
+from superalign_training.oversight.settings import Competence, Person, Signals
+from superalign_training.settings import read_settings
 
 THREE = ("micro/1", "micro/2", "micro/3")
 

@@ -31,12 +31,12 @@ def rows(speaking, tmp_path_factory):
         rounds=1,
         budget=0.3,
         judge={
-            **{"cases": 8, "check_cases": 6, "one_answer_first": 0, "courses": 1},
+            **{"cases": 8, "check_cases": 6, "single_answer_steps": 0, "max_fits": 1},
             "imitation": FEW,
         },
-        attack={"cases": 8, "waves": 2, "min_distinct": 0.0, "min_valid": 0.0},
+        attack={"cases": 8, "archive_updates": 2, "min_distinct": 0.0, "min_valid": 0.0},
         supervise={
-            **{"cases": 8, "num_generations": 2, "above": 0.0, "even": False},
+            **{"cases": 8, "num_generations": 2, "min_score": 0.0, "balanced": False},
             "algorithm": {"id": "sft", **FEW},
             "replay": {"cases": 4, "num_generations": 2, "imitation": FEW},
         },

@@ -8,43 +8,43 @@ if TYPE_CHECKING:  # PLUGINS must exist before superalign_env reads it
 PLUGINS: "Table" = {
     "alarm": {
         "behaviour-gap": (
-            "superalign_training.alarms.behaviour:BehaviourGap",
+            "superalign_training.oversight.alarms.behaviour:BehaviourGap",
             "it behaves otherwise in training than on held-out requests",
         ),
         "collapse": (
-            "superalign_training.alarms.behaviour:Collapse",
+            "superalign_training.oversight.alarms.behaviour:Collapse",
             "answers to some family lost most of their variety",
         ),
         "collusion": (
-            "superalign_training.alarms.labels:Collusion",
+            "superalign_training.oversight.alarms.labels:Collusion",
             "critics pass its bad answers more often than planted ones",
         ),
         "divergence": (
-            "superalign_training.alarms.labels:Divergence",
+            "superalign_training.oversight.alarms.labels:Divergence",
             "critics, who pay it, like its answers more than people do",
         ),
         "imitation": (
-            "superalign_training.alarms.learning:Imitation",
+            "superalign_training.oversight.alarms.labels:Imitation",
             "generation after generation copies its labels' mistakes",
         ),
         "non-salient": (
-            "superalign_training.alarms.learning:NonSalient",
+            "superalign_training.oversight.alarms.labels:NonSalient",
             "it neither took on its labels nor is sure of what it says instead",
         ),
         "over-refusal": (
-            "superalign_training.alarms.labels:OverRefusal",
+            "superalign_training.oversight.alarms.labels:OverRefusal",
             "it refuses too much of what people would have wanted answered",
         ),
         "refusal-jump": (
-            "superalign_training.alarms.behaviour:RefusalJump",
+            "superalign_training.oversight.alarms.behaviour:RefusalJump",
             "nearly every task gets one and the same answer since this round",
         ),
         "trend-break": (
-            "superalign_training.alarms.behaviour:TrendBreak",
+            "superalign_training.oversight.alarms.behaviour:TrendBreak",
             "a signal jumps out of how it has moved so far",
         ),
         "untaught-critic": (
-            "superalign_training.alarms.labels:UntaughtCritic",
+            "superalign_training.oversight.alarms.labels:UntaughtCritic",
             "the critic may be no better than a coin: all else rests on it",
         ),
     },

@@ -18,7 +18,6 @@ from pydantic import (
 
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.types import Role
-from superalign_training.alarms import AlarmRules, check_alarms, default_alarms
 from superalign_training.algorithms.making import AnyAlgorithm, OnPolicy, Supervised
 from superalign_training.algorithms.own import Own
 from superalign_training.algorithms.sft import Sft
@@ -27,7 +26,6 @@ from superalign_training.evaluation.settings import Capability, Evaluate
 from superalign_training.gap.adaptive import Adaptive
 from superalign_training.gap.controller import GapRule
 from superalign_training.gap.level import Level
-from superalign_training.hardening.settings import Hardening
 from superalign_training.league.settings import LeagueSettings
 from superalign_training.lineup import (
     PRESET,
@@ -39,7 +37,17 @@ from superalign_training.lineup import (
     require_able,
 )
 from superalign_training.loggers import LogTo
-from superalign_training.risks.settings import Conform, Discover, Gate
+from superalign_training.oversight.alarms import AlarmRules, check_alarms, default_alarms
+from superalign_training.oversight.labels import check as check_signals
+from superalign_training.oversight.settings import (
+    Competence,
+    Conform,
+    Discover,
+    Gate,
+    Hardening,
+    PeopleSettings,
+    Signals,
+)
 from superalign_training.sections import (
     Count,
     Plural,
@@ -48,8 +56,6 @@ from superalign_training.sections import (
     keys_in,
     unknown_key,
 )
-from superalign_training.sources.checking import check as check_signals
-from superalign_training.sources.settings import Competence, PeopleSettings, Signals
 
 Order = Literal["alternating", "competence-only", "conformity-last", "conformity-first"]
 """Of the two optimisations within a chain (Kim et al. 2025)."""
@@ -66,15 +72,15 @@ class Judge(Section):
     when courses end; 0 measures nothing."""
     temperature: NonNegativeFloat = 0.0
     """Of the critic's verdicts; 0 takes the likeliest."""
-    one_answer_first: NonNegativeInt = 40
+    single_answer_steps: NonNegativeInt = 40
     """Steps on verdicts about a single answer, before all are taught. Whether an answer
     is good is an exclusive-or of answer and request, which small models find late unless
     they know one half of it."""
     imitation: Sft = Sft(steps=200, batch_size=64, learning_rate=4e-3)
     """One course on all answers."""
-    courses: Count = 3
+    max_fits: Count = 3
     """How often the course is held at most."""
-    until: Share = 0.92
+    target_accuracy: Share = 0.92
     """No further course once this share of planted answers is judged rightly: this is steered
     by what the environment says of them."""
 
@@ -84,17 +90,17 @@ class Attack(Section):
 
     cases: Plural = 128
     """Queries of one round, half by search and half by the transformer attacker."""
-    waves: Count = 4
+    archive_updates: Count = 4
     """How often the archive learns within a round."""
-    success_below: Annotated[float, Field(gt=0, le=1)] = 0.5
+    score_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
     """A query succeeded when the critics' mean score is below this."""
-    keep: Count = 96
+    max_imitated: Count = 96
     """Different winners at most that the transformer attacker imitates."""
-    fresh: Share = 0.5
+    unexplored_share: Share = 0.5
     """Share of imitated texts that are unexplored menu entries instead of winners."""
     min_distinct: Share = 0.5
     """Below this share of distinct queries the imitation is taken back."""
-    novelty: NonNegativeFloat = 0.3
+    novelty_weight: NonNegativeFloat = 0.3
     """Added to its pay for a query that is alone in its batch; 0 for one that all share."""
     search_share: Share = 0.5
     """Share of attacked cases of others' practice whose attacker is the search; the rest is

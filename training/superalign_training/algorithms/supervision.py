@@ -47,12 +47,12 @@ class Supervise(Section):
     """Whether it revises each answer after the critics' verdicts."""
     margin: Share = 0.3
     """Least difference in worth of two answers of which one is preferred."""
-    above: Share = 0.65
+    min_score: Share = 0.65
     """Least worth of an answer that is imitated."""
-    even: bool = True
+    balanced: bool = True
     """Whether opposite lessons (here this over that, there that over this) are taken equally
     often: then the learner learns when to say something, and no habit of saying it."""
-    courses: Count = 2
+    alternations: Count = 2
     """How often lessons and replay take turns; each turn has its share of the steps."""
     replay: Replay = Replay()
     """What is replayed after each course."""
@@ -76,10 +76,10 @@ def lessons_for(
     kinds = experience_kinds(rules.algorithm)
     if "preferences" in kinds:
         pairs = preferences(found, margin=rules.margin, choices=choices)
-        return list(even_pairs(pairs, key=key) if rules.even else pairs)
+        return list(even_pairs(pairs, key=key) if rules.balanced else pairs)
     if "opinions" in kinds:
         heard = opinions(found, margin=rules.margin)
-        heard = even_opinions(heard, key=key) if rules.even else heard
+        heard = even_opinions(heard, key=key) if rules.balanced else heard
         return list(heard) if len({one.good for one in heard}) == 2 else []
-    shown = examples(found, above=rules.above)
-    return list(even_examples(shown, key=key) if rules.even else shown)
+    shown = examples(found, above=rules.min_score)
+    return list(even_examples(shown, key=key) if rules.balanced else shown)

@@ -1,4 +1,4 @@
-"""What a generation can do, what it does, and what it took from its teacher: metrics.
+"""Capability metrics of a generation: capacity, utility, gap, PGR, imitation, conduct.
 
 Competence, conformity and safety are never summed. Every number is about held-out tasks,
 is for people to read, and steers nothing.
@@ -25,7 +25,7 @@ from superalign_env.measures import (
 from superalign_env.types import Metric, Split
 from superalign_training.evaluation.ceiling import Ceiling
 from superalign_training.evaluation.conduct import Conduct
-from superalign_training.evaluation.papers import Paper, Sat
+from superalign_training.evaluation.holdout import Holdout, HoldoutAnswers
 from superalign_training.evaluation.settings import Capability
 
 
@@ -34,20 +34,20 @@ class Shown(NamedTuple):
 
     agent: str
     """Hash of its row in the table of agents."""
-    sat: Sat
+    answers: HoldoutAnswers
     conduct: Conduct | None
 
 
 class Teacher(NamedTuple):
-    """Who taught a generation, as far as a held-out paper can ask it."""
+    """Who taught a generation, as far as a held-out holdout can ask it."""
 
     who: str
     """``A2+``, or ``people`` before there is any."""
-    sat: Sat
+    answers: HoldoutAnswers
 
 
 class Generation(NamedTuple):
-    """One generation on one paper."""
+    """One generation on one holdout."""
 
     number: int
     level: int
@@ -67,31 +67,33 @@ class Report(NamedTuple):
     missing: tuple[str, ...]
 
 
-def report(generation: Generation, paper: Paper, rules: Capability, split: Split) -> Report:
+def report(
+    generation: Generation, holdout: Holdout, rules: Capability, split: Split
+) -> Report:
     """Return every metric of a generation.
 
     Args:
         generation: what was measured.
-        paper: the tasks that all scores are about.
+        holdout: the tasks that all scores are about.
         rules: guard and resamples.
-        split: of the paper.
+        split: of the holdout.
     """
-    desk = _Desk(generation, paper, rules, split)
-    found = [*desk.capacity(), *desk.gaps()]
+    metrics_of = _GenerationMetrics(generation, holdout, rules, split)
+    found = [*metrics_of.capacity(), *metrics_of.gaps()]
     for side, shown in generation.sides.items():
-        found += [*desk.utility(side, shown), *desk.conduct(side, shown)]
-        found += desk.supervised(side, shown)
-    return Report(tuple(found), tuple(desk.missing))
+        found += [*metrics_of.utility(side, shown), *metrics_of.conduct(side, shown)]
+        found += metrics_of.supervised(side, shown)
+    return Report(tuple(found), tuple(metrics_of.missing))
 
 
-class _Desk:
-    """Turns scores into metrics that bear agent, side, generation and split."""
+class _GenerationMetrics:
+    """Metrics of one generation, tagged with agent, side and split."""
 
     def __init__(
-        self, generation: Generation, paper: Paper, rules: Capability, split: Split
+        self, generation: Generation, holdout: Holdout, rules: Capability, split: Split
     ) -> None:
         self._of = generation
-        self._rungs = paper.rungs
+        self._rungs = holdout.rungs
         self._rules = rules
         self._split = split
         self._last = list(generation.sides.values())[-1]
@@ -100,13 +102,13 @@ class _Desk:
     def utility(self, side: str, shown: Shown) -> Iterator[Metric]:
         """U by family and tier, what is left to elicit of C, and how many different answers."""
         for tags, places in self._by_rung():
-            mine = _at(shown.sat.scores, places)
+            mine = _at(shown.answers.scores, places)
             able = _at(self._of.ceiling.taught, places)
             yield self._metric("capability.utility", _share(mine), side, tags)
             gap = elicitation_gap(able, mine)
             yield self._metric("capability.elicitation_gap", gap, side, tags)
-        different = distinct_share(shown.sat.keys)
-        yield self._number("capability.distinct", different, len(shown.sat.keys), side)
+        different = distinct_share(shown.answers.keys)
+        yield self._number("capability.distinct", different, len(shown.answers.keys), side)
 
     def capacity(self) -> Iterator[Metric]:
         """C by family and tier, in two views; and how salient its tasks are."""
@@ -126,7 +128,7 @@ class _Desk:
         if teacher is None:
             self.missing.append("δ: there is no teacher that could be asked")
             return
-        able, weak = self._of.ceiling.taught, teacher.sat.scores
+        able, weak = self._of.ceiling.taught, teacher.answers.scores
         tags = {"to": teacher.who}
         wide = generation_gap(able, weak)
         yield self._metric("capability.gap", wide, "", {**tags, "in": "utility"})
@@ -180,7 +182,7 @@ class _Desk:
         tags: dict[str, str],
         places: Sequence[int],
     ) -> Iterator[Metric]:
-        weak, mine = _at(teacher.sat.scores, places), _at(shown.sat.scores, places)
+        weak, mine = _at(teacher.answers.scores, places), _at(shown.answers.scores, places)
         able = _at(self._of.ceiling.taught, places)
         tags = {**tags, "teacher": teacher.who}
         gained = difference(mine, weak)
@@ -193,8 +195,8 @@ class _Desk:
         elif side == "-" or len(self._of.sides) == 1:
             self.missing.append(_undefined(part, tags, self._rules.guard))
         repeated = imitation(
-            _at(shown.sat.keys, places),
-            _at(teacher.sat.keys, places),
+            _at(shown.answers.keys, places),
+            _at(teacher.answers.keys, places),
             [score > 0 for score in weak],
             ceiling=_at(self._of.ceiling.keys, places),
         )
@@ -208,10 +210,10 @@ class _Desk:
         yield self._metric("capability.imitation_ceiling", repeated.ceiling, side, tags)
 
     def _players(self, teacher: Teacher) -> dict[str, Sequence[float]]:
-        sides = {f"A{side}": shown.sat.scores for side, shown in self._of.sides.items()}
+        sides = {f"A{side}": shown.answers.scores for side, shown in self._of.sides.items()}
         return {
             "ceiling": self._of.ceiling.taught,
-            "teacher": teacher.sat.scores,
+            "teacher": teacher.answers.scores,
             **sides,
         }
 

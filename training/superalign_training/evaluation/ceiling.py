@@ -17,7 +17,12 @@ from superalign_env.protocols import TaskSource
 from superalign_env.seeding import generator, label, mix
 from superalign_training.algorithms.fit_settings import FitSettings
 from superalign_training.algorithms.updates.fitting import Rows, fit
-from superalign_training.evaluation.papers import Paper, at_temperature, sit, solved
+from superalign_training.evaluation.holdout import (
+    Holdout,
+    answer_holdout,
+    at_temperature,
+    solved,
+)
 from superalign_training.evaluation.settings import Capability
 from superalign_training.experience import Example
 from superalign_training.policy import Policy
@@ -27,7 +32,7 @@ _DRAWS = 16
 
 
 class Ceiling(msgspec.Struct, frozen=True):
-    """What a fresh model made of a paper of N tasks, as plain values for the record."""
+    """What a fresh model made of a holdout of N tasks, as plain values for the record."""
 
     fresh: tuple[float, ...]
     """[N] scores before it was taught anything."""
@@ -61,13 +66,13 @@ class Ceiling(msgspec.Struct, frozen=True):
 
 
 def ceiling_key(
-    weights: str, paper: Paper, lessons: Paper, rules: Capability, *, seed: int
+    weights: str, holdout: Holdout, lessons: Holdout, rules: Capability, *, seed: int
 ) -> str:
     """Return what a ceiling depends on, as one hash: with it, it need not be found twice.
 
     Args:
         weights: content hash of the fresh model.
-        paper: that it answers.
+        holdout: that it answers.
         lessons: that it is taught.
         rules: how.
         seed: of the order of the lessons.
@@ -76,7 +81,7 @@ def ceiling_key(
         {
             "seed": seed,
             "weights": weights,
-            "asked": [task.id for task in paper.tasks],
+            "asked": [task.id for task in holdout.tasks],
             "taught": [task.id for task in lessons.tasks],
             "rules": rules.model_dump(mode="json"),
         }
@@ -84,13 +89,13 @@ def ceiling_key(
 
 
 def find_ceiling(
-    fresh: Policy, paper: Paper, lessons: Paper, rules: Capability, *, seed: int
+    fresh: Policy, holdout: Holdout, lessons: Holdout, rules: Capability, *, seed: int
 ) -> Ceiling:
     """Teach a fresh model gold labels and see how far it gets.
 
     Args:
         fresh: taught in place, and of no use afterwards.
-        paper: held-out tasks.
+        holdout: held-out tasks.
         lessons: tasks of the training split.
         rules: how it is taught.
         seed: of the order of the lessons and of sampled answers.
@@ -98,20 +103,20 @@ def find_ceiling(
     Raises:
         InvalidOption: tasks without a gold answer.
     """
-    before = sit(fresh.agent, paper)
-    best = best_of(fresh, paper, rules.best_of, seed=seed) if rules.best_of else ()
+    before = answer_holdout(fresh.agent, holdout)
+    best = best_of(fresh, holdout, rules.best_of, seed=seed) if rules.best_of else ()
     rows = Rows(gold_lessons(fresh, lessons))
     first, rest = _halves(rules.ceiling, rules.salient_steps)
     fit(fresh, rows, first, seed=mix(seed, 1))
-    salient = sit(fresh.agent, paper)
+    salient = answer_holdout(fresh.agent, holdout)
     if rest is None:
         return Ceiling(before.scores, salient.scores, salient.scores, salient.keys, best)
     fit(fresh, rows, rest, seed=mix(seed, 2))
-    after = sit(fresh.agent, paper)
+    after = answer_holdout(fresh.agent, holdout)
     return Ceiling(before.scores, salient.scores, after.scores, after.keys, best)
 
 
-def gold_lessons(policy: Policy, lessons: Paper) -> list[Example]:
+def gold_lessons(policy: Policy, lessons: Holdout) -> list[Example]:
     """Return the gold answers to tasks as a policy would say them.
 
     Raises:
@@ -149,22 +154,24 @@ def _without_gold(source: TaskSource) -> InvalidOption:
     )
 
 
-def best_of(policy: Policy, paper: Paper, members: int, *, seed: int) -> tuple[float, ...]:
+def best_of(
+    policy: Policy, holdout: Holdout, members: int, *, seed: int
+) -> tuple[float, ...]:
     """Return the best score [N] of several answers sampled at temperature 1."""
     views = [
         msgspec.structs.replace(view, seed=mix(seed, label(view.episode), member))
-        for view in paper.views
+        for view in holdout.views
         for member in range(members)
     ]
     said = [reply.text for reply in at_temperature(policy.agent, 1.0).act(views)]
     return tuple(
-        _best(paper, place, said[place * members : (place + 1) * members])
-        for place in range(len(paper.tasks))
+        _best(holdout, place, said[place * members : (place + 1) * members])
+        for place in range(len(holdout.tasks))
     )
 
 
-def _best(paper: Paper, place: int, texts: Sequence[str]) -> float:
-    source, task = paper.exam.source, paper.tasks[place]
+def _best(holdout: Holdout, place: int, texts: Sequence[str]) -> float:
+    source, task = holdout.exam.source, holdout.tasks[place]
     return max(solved(source, task, text) for text in dict.fromkeys(texts))
 
 

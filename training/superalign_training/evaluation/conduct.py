@@ -10,8 +10,8 @@ from typing import NamedTuple
 from superalign_env.measures import Estimate, calibration_error, entropy, mean, share
 from superalign_env.protocols import Agent
 from superalign_env.types import Grade
+from superalign_training.evaluation.holdout import Holdout, greedy, solved
 from superalign_training.evaluation.likelihood import begins
-from superalign_training.evaluation.papers import Paper, greedy, solved
 
 _SCARY = "scary-but-benign"
 
@@ -32,37 +32,37 @@ class Conduct(NamedTuple):
     asked: int
 
 
-def conduct(agent: Agent, paper: Paper) -> Conduct:
+def conduct(agent: Agent, holdout: Holdout) -> Conduct:
     """Ask somebody requests and hold the answers against the truth.
 
     Args:
         agent: a causal LM is read; any other is taken at its word.
-        paper: tasks of a source that grades safety; where all offer the same choices, an
+        holdout: tasks of a source that grades safety; where all offer the same choices, an
             answer is the one that it begins with.
     """
-    choices = paper.tasks[0].choices
-    closed = bool(choices) and all(task.choices == choices for task in paper.tasks)
+    choices = holdout.tasks[0].choices
+    closed = bool(choices) and all(task.choices == choices for task in holdout.tasks)
     sure: list[float] = []
     doubts: list[float] = []
     if closed:
-        likely = begins(agent, paper.views, choices)
+        likely = begins(agent, holdout.views, choices)
         places = [row.tolist().index(True) if row.any() else -1 for row in likely.greedy]
         said = [choices[place] if place >= 0 else "" for place in places]
         for row, place in zip(likely.probability.tolist(), places, strict=True):
             sure.append(min(1.0, row[place]) if place >= 0 else 0.0)
             doubts.append(entropy([*row, max(0.0, 1.0 - sum(row))]))
     else:
-        said = [reply.text for reply in greedy(agent).act(paper.views)]
-    source = paper.exam.source
-    grades = [source.grade(t, text) for t, text in zip(paper.tasks, said, strict=True)]
-    right = [solved(source, t, text) for t, text in zip(paper.tasks, said, strict=True)]
+        said = [reply.text for reply in greedy(agent).act(holdout.views)]
+    source = holdout.exam.source
+    grades = [source.grade(t, text) for t, text in zip(holdout.tasks, said, strict=True)]
+    right = [solved(source, t, text) for t, text in zip(holdout.tasks, said, strict=True)]
     return Conduct(
         _conformity(grades),
         _rate([v for name, v in _on(grades, "safety") if name == "harmful"]),
         _over_refusals(grades),
         calibration_error(sure, right) if closed else None,
         mean(doubts) if closed else None,
-        len(paper.tasks),
+        len(holdout.tasks),
     )
 
 

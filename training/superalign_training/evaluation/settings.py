@@ -11,7 +11,7 @@ from pydantic import (
 )
 
 from superalign_training.algorithms.fit_settings import FitSettings
-from superalign_training.evaluation.own import EvaluationRule
+from superalign_training.evaluation.evaluation import EvaluationRule
 from superalign_training.sections import Count, Plural, Section
 
 

@@ -35,20 +35,20 @@ SETTING: Params = {
     "judge": {
         "cases": 1536,
         "check_cases": 160,
-        "one_answer_first": 40,
+        "single_answer_steps": 40,
         "imitation": {
             "steps": 200,
             "num_train_epochs": 8.0,
             "batch_size": 64,
             "learning_rate": 4e-3,
         },
-        "courses": 3,
-        "until": 0.92,
+        "max_fits": 3,
+        "target_accuracy": 0.92,
     },
     "attack": {
         "cases": 128,
-        "waves": 4,
-        "keep": 96,
+        "archive_updates": 4,
+        "max_imitated": 96,
     },
     "calibrate": {"cases": 256},
     "train": {
@@ -83,8 +83,8 @@ SETTING: Params = {
 
 QUICK: Params = {
     "rounds": 1,
-    "judge": {"cases": 512, "check_cases": 64, "imitation": {"steps": 60}, "courses": 1},
-    "attack": {"cases": 32, "waves": 2},
+    "judge": {"cases": 512, "check_cases": 64, "imitation": {"steps": 60}, "max_fits": 1},
+    "attack": {"cases": 32, "archive_updates": 2},
     "calibrate": {"cases": 32},
     "train": {
         "attacker": {"steps": 10},

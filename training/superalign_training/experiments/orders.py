@@ -29,7 +29,7 @@ from superalign_env.rollout import Rollouts
 from superalign_env.seeding import label, mix
 from superalign_env.store import Run
 from superalign_env.types import Episode, Task
-from superalign_training.evaluation.exams import exam, passed
+from superalign_training.evaluation.holdout import exam, passed
 from superalign_training.evaluation.refusals import Answered, answered
 from superalign_training.experiments import (
     CellContext,
@@ -64,7 +64,11 @@ SETTING: Params = {
         "generations": 3,
         "rounds": 1,
         "gap": "fixed-small",
-        "gate": {"floor": 0.0, "tolerance": 1.0, "broken": 1.0},
+        "gate": {
+            "min_conformity": 0.0,
+            "max_competence_loss": 1.0,
+            "max_attack_success": 1.0,
+        },
         "alarms": {"over_refusal": {"threshold": 0.25, "action": "warn"}},
     },
 }
@@ -80,14 +84,19 @@ QUICK: Params = {
         "judge": {
             "cases": 256,
             "check_cases": 40,
-            "courses": 1,
+            "max_fits": 1,
             "imitation": {"steps": 60},
         },
         "signals": {"labels": 60},
         "competence": {"cases": 60, "control_cases": 20},
-        "discover": {"cases": 48, "replayed": 16},
-        "conform": {"ordinary": 16, "people": 8, "replay": {"cases": 24}},
-        "gate": {**SETTING["run"]["gate"], "cases": 12, "requests": 16, "people": 8},
+        "discover": {"cases": 48, "max_replayed": 16},
+        "conform": {"ordinary_cases": 16, "written_answers": 8, "replay": {"cases": 24}},
+        "gate": {
+            **SETTING["run"]["gate"],
+            "cases": 12,
+            "request_cases": 16,
+            "request_labels": 8,
+        },
         "capability": {"cases": 5, "requests": 40, "gold_tasks": 40, "best_of": 0},
     },
 }

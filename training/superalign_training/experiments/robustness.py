@@ -59,14 +59,14 @@ FROZEN: dict[str, Any] = {
             "final_learning_rate": 4e-3,
             "batch_size": 256,
         },
-        "critic_course": {
+        "critic_fit": {
             "steps": 500,
             "learning_rate": 4e-3,
             "final_learning_rate": 0.0,
             "batch_size": 256,
         },
         "target_loss": 0.004,
-        "max_courses": 3,
+        "max_critic_fits": 3,
         "score_penalty": {"comply": 0.2},
         "seed_cases": 12_000,
         "learner_warmup": {
@@ -75,7 +75,7 @@ FROZEN: dict[str, Any] = {
             "final_learning_rate": 2e-3,
             "batch_size": 256,
         },
-        "learner_courses": [
+        "learner_fits": [
             {
                 "steps": 75,
                 "learning_rate": 2e-3,
@@ -229,10 +229,10 @@ QUICK: Params = {
             "final_learning_rate": 4e-3,
             "batch_size": 64,
         },
-        "critic_course": {"steps": 20, "learning_rate": 4e-3, "batch_size": 64},
-        "max_courses": 1,
+        "critic_fit": {"steps": 20, "learning_rate": 4e-3, "batch_size": 64},
+        "max_critic_fits": 1,
         "learner_warmup": {"steps": 20, "learning_rate": 3e-3, "batch_size": 64},
-        "learner_courses": [{"steps": 10, "learning_rate": 1e-3, "batch_size": 64}],
+        "learner_fits": [{"steps": 10, "learning_rate": 1e-3, "batch_size": 64}],
     },
 }
 """Does it run? It teaches next to nothing."""

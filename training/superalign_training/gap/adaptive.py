@@ -25,10 +25,10 @@ class Adaptive(Section):
 
     id: Literal["adaptive"] = "adaptive"
     oracle: ClassVar[bool] = False
-    first: Share = 0.0
+    first_share: Share = 0.0
     """Share of the ladder that the first generation climbs, one level at least; from there
     on gaps begin at one level."""
-    grow: Annotated[float, Field(ge=1)] = 1.5
+    growth_factor: Annotated[float, Field(ge=1)] = 1.5
     """Factor of the gap, rounded up, when signals are clean and the generation gained."""
     shrink_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Factor of the gap, rounded down to one level at least, after a rollback and when
@@ -52,7 +52,7 @@ class Adaptive(Section):
         if at.failures:
             return climb(at.level, self._smaller(at.tried), levels=levels)
         if not sights:
-            return climb(at.level, max(round(self.first * levels), 1), levels=levels)
+            return climb(at.level, max(round(self.first_share * levels), 1), levels=levels)
         accepted = [sight for sight in sights if sight.accepted]
         last, before = accepted[-1], accepted[-2] if len(accepted) > 1 else None
         steps = max(last.level - before.level, 1) if before else 1
@@ -60,7 +60,7 @@ class Adaptive(Section):
             return climb(at.level, self._smaller(steps), levels=levels)
         if noise(last) <= self.max_noise:
             if gain(last, before, margin=self.gain_margin) >= self.min_gain:
-                steps = math.ceil(steps * self.grow)
+                steps = math.ceil(steps * self.growth_factor)
             # Large enough for the generations that are left to reach the top.
             left = max(generations - len(sights), 1)
             steps = max(steps, math.ceil((levels - 1 - at.level) / left))

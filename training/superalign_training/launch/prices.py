@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_env.types import Role
-from superalign_training.hardening.settings import Hardening
 from superalign_training.loop.parts import ATTACKED, PLANTED, Parts
 from superalign_training.loop.stages.alarms import PROBES
 from superalign_training.loop.stages.league import rated_pairings
+from superalign_training.oversight.settings import Hardening
 from superalign_training.settings import Settings
 
 
@@ -90,17 +90,17 @@ def _judge(when: When) -> Spent:
         return _taught_critic(when.settings.hardening, rules.check_cases)
     if not rules.cases:
         return Spent()
-    episodes = rules.cases + rules.courses * rules.check_cases
-    rows = float(rules.one_answer_first * rules.imitation.batch_size)
-    rows += rules.courses * _rows(rules.imitation, rules.cases)
-    return Spent(episodes, episodes * when.critics, rows, rules.courses + 1, 0, episodes)
+    episodes = rules.cases + rules.max_fits * rules.check_cases
+    rows = float(rules.single_answer_steps * rules.imitation.batch_size)
+    rows += rules.max_fits * _rows(rules.imitation, rules.cases)
+    return Spent(episodes, episodes * when.critics, rows, rules.max_fits + 1, 0, episodes)
 
 
 def _taught_critic(rules: Hardening, checked: int) -> Spent:
-    courses = rules.max_courses * rules.critic_course.steps * rules.critic_course.batch_size
+    courses = rules.max_critic_fits * rules.critic_fit.steps * rules.critic_fit.batch_size
     rows = float(rules.critic_warmup.steps * rules.critic_warmup.batch_size + courses)
     planted = rules.planted_cases + checked
-    return Spent(checked, checked, rows, rules.max_courses + 1, planted=planted)
+    return Spent(checked, checked, rows, rules.max_critic_fits + 1, planted=planted)
 
 
 def _imitate(when: When) -> Spent:
@@ -113,7 +113,7 @@ def _imitate(when: When) -> Spent:
 def _harden(when: When) -> Spent:
     rules = when.settings.hardening
     assert rules is not None
-    course = rules.learner_courses[min(when.round, len(rules.learner_courses)) - 1]
+    course = rules.learner_fits[min(when.round, len(rules.learner_fits)) - 1]
     asked = rules.queries * (1 + (when.parts.asks in when.settings.learning))
     return Spent(0, 4 * asked, float(course.steps * course.batch_size), 1)
 
@@ -162,8 +162,8 @@ def _supervise(when: When) -> Spent:
     assert rules is not None
     episodes = rules.cases * rules.num_generations
     replies = episodes * (1 + when.critics) * (1 + rules.revised)
-    found = Spent(episodes, replies, _rows(rules.algorithm, episodes), rules.courses)
-    return found.plus(_replayed(rules.replay, rules.courses))
+    found = Spent(episodes, replies, _rows(rules.algorithm, episodes), rules.alternations)
+    return found.plus(_replayed(rules.replay, rules.alternations))
 
 
 def _annotate(when: When) -> Spent:
@@ -218,26 +218,27 @@ def _competence(when: When) -> Spent:
 
 def _discover(when: When) -> Spent:
     rules = when.settings.discover
-    old = min(rules.replayed, (when.generation - 1) * rules.most)
+    old = min(rules.max_replayed, (when.generation - 1) * rules.max_hazards)
     judged = 1 + when.critics + len(rules.critics)
-    attackers = rules.cases * (1 - rules.vanilla) / 2
+    attackers = rules.cases * (1 - rules.plain_share) / 2
     return Spent(rules.cases + old, (rules.cases + old) * judged + attackers)
 
 
 def _conform(when: When) -> Spent:
     rules = when.settings.conform
     hazards = min(
-        rules.hazards * when.effort, when.settings.discover.most * when.generation
+        rules.max_hazards * when.effort,
+        when.settings.discover.max_hazards * when.generation,
     )
-    tasks = hazards + rules.ordinary
+    tasks = hazards + rules.ordinary_cases
     rows = _rows(rules.algorithm, tasks, times=when.effort)
     # Critics say which of two answers they prefer; what was taught is asked once more.
     weighed, again = 2 * tasks, hazards
     replies = tasks * (when.members + 1) + weighed * when.critics
     replies += again * (1 + when.critics)
-    people = min(rules.people, hazards)
-    found = Spent(tasks + weighed + again, replies, rows, rules.courses, people)
-    return found.plus(_replayed(rules.replay, rules.courses))
+    people = min(rules.written_answers, hazards)
+    found = Spent(tasks + weighed + again, replies, rows, rules.alternations, people)
+    return found.plus(_replayed(rules.replay, rules.alternations))
 
 
 def _measure(when: When) -> Spent:
@@ -256,10 +257,10 @@ def _measured(when: When, factor: int, *, sides: int) -> Spent:
 
 def _gate(when: When) -> Spent:
     rules, discover = when.settings.gate, when.settings.discover
-    old = min(discover.replayed, (when.generation - 1) * discover.most)
-    judged = rules.requests + rules.deployed + old
+    old = min(discover.max_replayed, (when.generation - 1) * discover.max_hazards)
+    judged = rules.request_cases + rules.deployment_cases + old
     replies = 2 * rules.cases + judged * (1 + when.critics)
-    labels = rules.disputes + rules.people
+    labels = rules.disagreement_labels + rules.request_labels
     return Spent(2 * rules.cases + judged, replies, labels=labels)
 
 

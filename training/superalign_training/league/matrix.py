@@ -1,18 +1,29 @@
-"""Who beats whom, for two roles: a matrix that is read from the record's metrics."""
+"""Win matrix and ratings of a league, read from the record's metrics."""
 
+import io
 from collections.abc import Container, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from superalign_env.store import declare
 from superalign_env.types import Metric, Role
-from superalign_training.league.ratings import Contest
-from superalign_training.league.sampling import Beaten
+from superalign_training.league.opponents import MembersByRole
+from superalign_training.league.ratings import Contest, rate
+from superalign_training.league.settings import Beaten
 
 WON = "league.win"
 """Metric: share of cases that the agent won against the opponent, as the scenario or critics
 say; nobody's games count half. Training may read it."""
 TRUE = "league.fault"
 """Metric: share of queries that were answered wrongly by the truth. Evaluation only."""
+
+RIGHT = "league.right"
+"""Metric: share of the fixed planted answers that a critic judges rightly."""
+PLANTED = "planted answers"
+"""The opponent of every critic."""
+RATING = "league.rating"
+"""Metric: a rating with the 95 % interval of its belief; tags role and number."""
 
 declare(WON, "Cases won against the opponent", unit="share", chart="")
 
@@ -111,3 +122,102 @@ def missing(
 ) -> list[tuple[str, str]]:
     """Return the cells that were never played: a newcomer's row or column."""
     return [(a, b) for a in agents for b in opponents if (a, b) not in known]
+
+
+def rated(
+    pairings: Sequence[Pairing],
+    members_by_role: MembersByRole,
+    metrics: Sequence[Metric],
+    *,
+    judges: Role = "",
+    step: int = 0,
+) -> list[Metric]:
+    """Return one rating for each member that has played, in that order.
+
+    Roles that meet are rated on one scale, by who won their cells. Who judges is rated on
+    another, by their accuracy on the same planted answers.
+
+    Args:
+        pairings: roles that meet.
+        members_by_role: everybody.
+        metrics: of the league; others are ignored.
+        judges: the role that judges, if it is rated.
+        step: of the ratings.
+    """
+    names = {
+        role: [member.name for member in group] for role, group in members_by_role.items()
+    }
+    contests = [
+        contest
+        for pairing in pairings
+        for contest in matrix_of(
+            metrics, pairing, names[pairing.role], names[pairing.against]
+        ).contests()
+    ]
+    accuracies = {m.agent: m for m in metrics if m.name == RIGHT} if judges else {}
+    judged = [
+        Contest(f"{judges}/{m.agent}", PLANTED, m.value, m.n) for m in accuracies.values()
+    ]
+    ratings = rate([*contests, *judged])
+    return [
+        Metric(
+            RATING,
+            *ratings[f"{role}/{member.name}"].estimate,
+            agent=member.name,
+            tags={"role": role, "number": str(member.number)},
+            step=step,
+        )
+        for role, group in members_by_role.items()
+        for member in group
+        if f"{role}/{member.name}" in ratings
+    ]
+
+
+def heat_map(matrix: Matrix, *, title: str = "share of cases won") -> str:
+    """Return an SVG with one role as rows and the other as columns, oldest first.
+
+    The same matrix gives the same bytes. Unplayed cells stay empty.
+
+    Raises:
+        ValueError: a matrix without rows or columns.
+    """
+    # Matplotlib takes half a second to import: paid by those who draw.
+    import matplotlib as mpl  # noqa: PLC0415 - slow
+    from matplotlib.figure import Figure  # noqa: PLC0415 - slow
+
+    rows, columns = len(matrix.agents), len(matrix.opponents)
+    if not rows or not columns:
+        raise ValueError("a matrix without rows or columns cannot be drawn")
+    values = np.array(
+        [
+            [_number(matrix.value(agent, opponent)) for opponent in matrix.opponents]
+            for agent in matrix.agents
+        ]
+    )
+    with mpl.rc_context({"svg.hashsalt": "league", "svg.fonttype": "none"}):
+        figure = Figure(
+            figsize=(1.8 + 0.5 * columns, 1.4 + 0.4 * rows), layout="constrained"
+        )
+        axes = figure.add_subplot()
+        axes.imshow(values, vmin=0.0, vmax=1.0, cmap="cividis", aspect="auto")
+        axes.set(xlabel=matrix.pairing.against, ylabel=matrix.pairing.role, title=title)
+        axes.set_xticks(range(columns))
+        axes.set_yticks(range(rows))
+        _write(axes, values)
+        drawn = io.StringIO()
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
+    return drawn.getvalue()
+
+
+def _write(axes: Any, values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:
+    """Write each value into its cell; colour alone is not read by everybody."""
+    for (row, column), value in np.ndenumerate(values):
+        if not np.isnan(value):
+            colour = "black" if value > 0.6 else "white"
+            axes.text(
+                column, row, f"{value:.2f}", ha="center", va="center", color=colour, size=7
+            )
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

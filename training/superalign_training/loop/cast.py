@@ -13,7 +13,7 @@ from superalign_env.protocols import Agent
 from superalign_env.seeding import label, mix
 from superalign_env.types import Event, Role, Seat
 from superalign_training.gap.level import Level, voiced
-from superalign_training.league.members import Shelf
+from superalign_training.league.opponents import CheckpointShelf
 from superalign_training.loop.chain import CHECKPOINTS, Chain
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.learners import (
@@ -248,9 +248,9 @@ def _untrained(
     )
 
 
-def shelf_of(bench: Bench, settings: Settings) -> Shelf:
+def shelf_of(bench: Bench, settings: Settings) -> CheckpointShelf:
     """Return where the checkpoints of a run lie."""
-    return Shelf(
+    return CheckpointShelf(
         bench.run.path,
         settings.device,
         first=lambda role: _first(role, settings, bench.residents),

@@ -8,7 +8,7 @@ from superalign_env.protocols import Agent
 from superalign_env.types import Role
 from superalign_training.algorithms.making import Supervised, make_algorithm
 from superalign_training.algorithms.supervision import Replay
-from superalign_training.evaluation.exams import exam
+from superalign_training.evaluation.holdout import exam
 from superalign_training.experience import Example
 from superalign_training.experience.answers import answers
 from superalign_training.experience.critiques import own_words

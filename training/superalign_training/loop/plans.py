@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 
 from superalign_env.errors import InvalidOption
 from superalign_env.types import Role, Seat, role_of
-from superalign_training.hardening.settings import Hardening
 from superalign_training.lineup import AgentReference, is_person
 from superalign_training.loop.driver import Outcome, Planned
 from superalign_training.loop.parts import (
@@ -46,6 +45,7 @@ from superalign_training.loop.stages.league import (
 from superalign_training.loop.stages.measure import final, measure
 from superalign_training.loop.stages.own_evaluations import PREFIX, evaluated
 from superalign_training.loop.stages.supervise import supervise
+from superalign_training.oversight.settings import Hardening
 from superalign_training.settings import Settings
 
 Stage = Callable[..., Outcome]

@@ -12,8 +12,8 @@ from superalign_env.rewards import HUMAN
 from superalign_env.seeding import generator
 from superalign_env.types import Role, Split, role_of
 from superalign_training.evaluation.ceiling import require_gold
-from superalign_training.evaluation.exams import exam
-from superalign_training.evaluation.own import check_fits
+from superalign_training.evaluation.evaluation import check_fits
+from superalign_training.evaluation.holdout import exam
 from superalign_training.loop.cast import first_policy
 from superalign_training.loop.parts import parts_of
 from superalign_training.loop.plans import left_out, way_of
@@ -154,10 +154,10 @@ def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
     require_gold(lessons)
     further_critics(settings)
     people = [one.name for one in settings.signals.people if one.simulated]
-    if people and settings.gate.people and not parts_of(scenario).has_gold:
+    if people and settings.gate.request_labels and not parts_of(scenario).has_gold:
         raise InvalidOption(
             f"nobody can simulate people in {scenario.id}, which has no method gold; set "
-            f"gate.people=0, or simulated=false for {', '.join(people)}, who answer with "
+            f"gate.request_labels=0, or simulated=false for {', '.join(people)}, who answer with "
             "`superalign label`"
         )
 

@@ -6,10 +6,15 @@ from superalign_env.canonical import to_json
 from superalign_env.errors import InvalidOption, NotReproducible, ProtocolError
 from superalign_env.measures import share
 from superalign_env.types import Metric
-from superalign_training.alarms import Answers, Labelled, Statistics, Trigger, make_alarm
-from superalign_training.alarms.alarm import Alarm
-from superalign_training.alarms.watch import plain_alarm
 from superalign_training.gap.controller import Sight
+from superalign_training.oversight.alarms import (
+    Answers,
+    Labelled,
+    Statistics,
+    Trigger,
+    make_alarm,
+)
+from superalign_training.oversight.alarms.alarm import Alarm, plain_alarm
 
 _TEXTS = tuple(f"{verb} {thing}" for verb in ("open", "close") for thing in "abcdefghij")
 

@@ -13,7 +13,7 @@ from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import InvalidOption, NotReproducible, ProtocolError
 from superalign_env.store import Run
 from superalign_env.types import Metric, Role
-from superalign_training.evaluation.own import (
+from superalign_training.evaluation.evaluation import (
     Evaluation,
     check_fits,
     make_evaluation,

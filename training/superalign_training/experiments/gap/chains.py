@@ -23,8 +23,7 @@ from superalign_training.experiments.gap.queries import (
 )
 from superalign_training.experiments.gap.student import Student, StudentAnswer, student_of
 from superalign_training.gap import Sight
-from superalign_training.sources.combining import combine, disagreement
-from superalign_training.sources.statements import Statement
+from superalign_training.oversight.labels import Statement, combine, disagreement
 
 _HUMAN = "human"
 

@@ -13,7 +13,7 @@ from superalign_env.types import Metric
 from superalign_scenarios.microworld.requests import Request, read
 from superalign_scenarios.microworld.severity_classes import act_classes, severity_class
 from superalign_scenarios.microworld.words import POLARITIES
-from superalign_training.evaluation.own import EvaluationContext
+from superalign_training.evaluation.evaluation import EvaluationContext
 from superalign_training.experiments.microworld import require_microworld
 from superalign_training.experiments.microworld.enumeration import Probed, probe
 from superalign_training.loop.parts import ATTACKED, parts_of

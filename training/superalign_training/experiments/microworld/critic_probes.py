@@ -22,8 +22,8 @@ from superalign_scenarios.microworld.words import ANSWERS
 from superalign_scenarios.red_team import RedTeam
 from superalign_scenarios.red_team.state import Phase, State
 from superalign_scenarios.sources import SourceSpec
+from superalign_training.evaluation.holdout import view_of
 from superalign_training.evaluation.likelihood import begins
-from superalign_training.evaluation.papers import view_of
 
 Numbers = npt.NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from superalign_env.types import Episode, Metric, Role, Seat, Split, Task, role_
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.red_team.faults import fault_kind
 from superalign_training.evaluation import critics
-from superalign_training.evaluation.own import EvaluationContext
+from superalign_training.evaluation.evaluation import EvaluationContext
 from superalign_training.experiments.microworld import require_microworld
 from superalign_training.experiments.microworld.critic_probes import (
     ProbeViews,

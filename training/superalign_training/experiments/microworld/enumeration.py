@@ -19,8 +19,8 @@ from superalign_scenarios.exam import Exam
 from superalign_scenarios.microworld import acts
 from superalign_scenarios.microworld.enumeration import RequestTable, every_request
 from superalign_scenarios.microworld.words import ANSWERS, NAMES
+from superalign_training.evaluation.holdout import view_of
 from superalign_training.evaluation.likelihood import begins
-from superalign_training.evaluation.papers import view_of
 from superalign_training.policy import Policy
 
 Numbers = npt.NDArray[np.float64]

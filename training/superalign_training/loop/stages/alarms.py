@@ -17,7 +17,6 @@ from superalign_env.game import Game
 from superalign_env.measures import Estimate, share
 from superalign_env.seeding import label, mix
 from superalign_env.types import EpisodeKey, Event, Metric, Role, Seat, View
-from superalign_training.alarms import Answers, Labelled, Statistics, raised, unfed
 from superalign_training.evaluation.likelihood import first_words
 from superalign_training.judging import scores_of
 from superalign_training.loop.cast import agent_of, lineup_of
@@ -26,12 +25,15 @@ from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.parts import ATTACKED, JUDGED, PLANTED, Parts
 from superalign_training.loop.playing import seat_all, stage_scenario
 from superalign_training.loop.weighing.lookout import act_on, missed_planted, series
-from superalign_training.risks import (
-    Decision,
-    Evidence,
-    decide,
-    is_refusal,
+from superalign_training.oversight.alarms import (
+    Answers,
+    Labelled,
+    Statistics,
+    raised,
+    unfed,
 )
+from superalign_training.oversight.gate import Decision, Evidence, decide
+from superalign_training.oversight.hazards import is_refusal
 from superalign_training.settings import Settings
 
 PROBES = 64
@@ -76,7 +78,8 @@ def alarms(bench: Bench, settings: Settings) -> Outcome:
     evidence = Evidence(alarms=demanded)
     if settings.gate.rounds:
         evidence = evidence._replace(
-            conformity=_conformity(statistics.labelled), broken=_broken(bench)
+            conformity=_conformity(statistics.labelled),
+            attack_success=_attack_success(bench),
         )
     decision = decide(evidence, settings.gate)
     chain = _continued(bench, before, decision)
@@ -293,7 +296,7 @@ def _conformity(labelled: Sequence[Labelled]) -> dict[str, Estimate]:
     }
 
 
-def _broken(bench: Bench) -> Estimate | None:
+def _attack_success(bench: Bench) -> Estimate | None:
     """Return the share of this round's attacks that succeeded, as critics say."""
     rows = bench.run.metrics.read("attack.success", tags={"by": "verdicts"})
     found = [row.metric for row in rows if row.metric.step == bench.round]

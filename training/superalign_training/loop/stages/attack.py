@@ -65,14 +65,14 @@ def attack(bench: Bench, settings: Settings) -> Outcome:
         parts.asks: Mixture({"search": search, "transformer": attacker.agent}),
     }
     tried: list[Tried] = []
-    waves = settings.attack.waves
+    waves = settings.attack.archive_updates
     for wave in range(waves):
         first, last = (settings.attack.cases * w // waves for w in (wave, wave + 1))
         episodes = play(
             bench, scenario, agents, last - first, part="attack", first_case=first
         )
         found = [
-            read_attempt(scenario, episode, settings.attack.success_below)
+            read_attempt(scenario, episode, settings.attack.score_threshold)
             for episode in episodes
             if not episode.failed  # else nobody judged it
         ]
@@ -175,7 +175,7 @@ def _reward(pupil: Pupil, algorithm: OnPolicy, chain: Chain, drill: Drill) -> Pr
         attacker,
         drill,
         algorithm,
-        shaping=partial(with_novelty, weight=rules.novelty),
+        shaping=partial(with_novelty, weight=rules.novelty_weight),
     )
     probed = play(bench, drill.scenario, drill.agents, _PROBES, part="attack-probe")
     said = [text for text in map(query_of, probed) if text is not None]
@@ -214,10 +214,12 @@ def lessons_for_attacker(
         if attempt.success and normalised(attempt.query) not in seen:
             seen.add(normalised(attempt.query))
             winners.append((attempt.view, attempt.query))
-    winners = [winners[i] for i in rng.permutation(len(winners))[: settings.keep]]
-    if not winners or settings.fresh >= 1:
+    winners = [winners[i] for i in rng.permutation(len(winners))[: settings.max_imitated]]
+    if not winners or settings.unexplored_share >= 1:
         return []
-    wanted = round(len(winners) * settings.fresh / (1.0 - settings.fresh))
+    wanted = round(
+        len(winners) * settings.unexplored_share / (1.0 - settings.unexplored_share)
+    )
     views = [attempt.view for attempt in tried if attempt.view.menu]
     explored = []
     for _ in range(wanted if views else 0):

@@ -32,10 +32,9 @@ from superalign_training.loop.supervisors.panel import (
     speaking,
     sure,
 )
+from superalign_training.oversight.labels import Consensus, disagreement
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
-from superalign_training.sources.combining import disagreement
-from superalign_training.sources.statements import Consensus
 
 
 def competence(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
@@ -60,13 +59,13 @@ def competence(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
     labels = [
         one
         for one in desk.labels(taught, taught.chosen, trust, drop=True)
-        if one.confidence >= settings.competence.above
+        if one.confidence >= settings.competence.min_confidence
     ]
-    if len(labels) < settings.competence.least:
+    if len(labels) < settings.competence.min_labels:
         path = shlex.quote(str(bench.run.path))
         raise InvalidOption(
-            f"only {len(labels)} tasks were labelled, and competence.least asks for "
-            f"{settings.competence.least}: raise signals.labels, name signals.models or "
+            f"only {len(labels)} tasks were labelled, and competence.min_labels asks for "
+            f"{settings.competence.min_labels}: raise signals.labels, name signals.models or "
             "signals.personas that answer, or let people answer what is open (superalign "
             f"label {path}) and go on: superalign train run_dir={path} --resume"
         )

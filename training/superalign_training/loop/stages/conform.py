@@ -31,10 +31,10 @@ from superalign_training.loop.sandbox import ANSWERED, Sandbox, hazard_task
 from superalign_training.loop.supervisors.heard import random_slice, vetoed
 from superalign_training.loop.supervisors.panel import tasks_of
 from superalign_training.loop.supervisors.safe_answers import Safe, safe_answers
+from superalign_training.oversight.labels import Consensus
+from superalign_training.oversight.settings import Conform
 from superalign_training.policy import Policy
-from superalign_training.risks import Conform
 from superalign_training.settings import Settings
-from superalign_training.sources.statements import Consensus
 
 
 class Told(NamedTuple):
@@ -60,8 +60,8 @@ def conform(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
     role = bench.chain.raised
     learner = policy_of(bench, role, settings)
     sandbox = Sandbox(bench, settings)
-    hazards, known = _chosen(bench, settings, sandbox, rules.hazards * effort)
-    ordinary = _drawn(bench, sandbox, rules.ordinary * effort)
+    hazards, known = _chosen(bench, settings, sandbox, rules.max_hazards * effort)
+    ordinary = _drawn(bench, sandbox, rules.ordinary_cases * effort)
     tasks = [*(task for _, task in hazards), *ordinary]
     if not tasks and not known:
         return Outcome(bench.chain, notes={"lessons": 0})
@@ -72,7 +72,7 @@ def conform(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
         learner,
         tasks,
         hazards=len(hazards),
-        people=rules.people * effort,
+        people=rules.written_answers * effort,
     )
     told, answered = _told(bench, hazards, written.answers)
     taught = _allowed(bench, [*told, *known])
@@ -89,7 +89,7 @@ def conform(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
     replay = replayed(bench, settings, rules.replay, learner.agent, tasks_of(settings))
     algorithm = _longer(rules.algorithm, effort)
     courses = Courses(
-        algorithm, lessons, replay, rules.replay.imitation, turns=rules.courses
+        algorithm, lessons, replay, rules.replay.imitation, turns=rules.alternations
     )
     numbers = hold(bench, learner, courses, role=role)
     chain = keep_policy(bench, bench.chain, role, learner, side="+")
@@ -239,7 +239,7 @@ def _lessons(
             for one, view in rows
             if one.bad
         ]
-        return list(even_pairs(pairs, key=key) if rules.even else pairs)
+        return list(even_pairs(pairs, key=key) if rules.balanced else pairs)
     if "opinions" in kinds:
         said = [
             Opinion(
@@ -252,7 +252,7 @@ def _lessons(
             for text, good in ((one.label.answer, True), (one.bad, False))
             if text
         ]
-        said = even_opinions(said, key=key) if rules.even else said
+        said = even_opinions(said, key=key) if rules.balanced else said
         return list(said) if len({one.good for one in said}) == 2 else []
     shown = [
         Example(
@@ -263,7 +263,7 @@ def _lessons(
         )
         for one, view in rows
     ]
-    return list(even_examples(shown, key=key) if rules.even else shown)
+    return list(even_examples(shown, key=key) if rules.balanced else shown)
 
 
 def _view(sandbox: Sandbox, task: Task) -> View:

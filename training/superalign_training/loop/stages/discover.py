@@ -1,4 +1,4 @@
-"""A_i⁻ is deployed, and what it does wrong becomes hazards {x̂} with evidence.
+"""A_i⁻ is judged_answers, and what it does wrong becomes hazards {x̂} with evidence.
 
 It meets plain requests of the training split and, where somebody attacks, the search with
 its archive, the attacker and, where a league is kept, its former selves. Critics say what was wrong, in both
@@ -21,7 +21,12 @@ from superalign_training.loop.cast import deployed_agent
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.sandbox import Sandbox, old_hazards, residual, tried_again
 from superalign_training.loop.stages.improve import mixed_attackers
-from superalign_training.risks import Deployed, deployed, hazards_in, novel
+from superalign_training.oversight.hazards import (
+    JudgedAnswer,
+    hazards_in,
+    judged_answers,
+    new_hazards,
+)
 from superalign_training.settings import Settings
 
 FOUND = "hazard.found"
@@ -36,12 +41,18 @@ def discover(bench: Bench, settings: Settings) -> Outcome:
     sandbox = Sandbox(bench, settings)
     search = searcher(bench)
     answers = _deployed(bench, settings, sandbox, learner, search)
-    bad = hazards_in(answers, rules.below)
+    bad = hazards_in(answers, rules.score_threshold)
     known = [(hazard.kind, hazard.prompt) for hazard in bench.run.hazards.all()]
-    different = novel(bad, known, near=rules.near, most=len(bad))
-    new = different[: rules.most]
+    different = new_hazards(
+        bad, known, similarity_threshold=rules.similarity_threshold, max_hazards=len(bad)
+    )
+    new = different[: rules.max_hazards]
     old = tried_again(
-        bench, sandbox, learner, old_hazards(bench, rules.replayed), rules.below
+        bench,
+        sandbox,
+        learner,
+        old_hazards(bench, rules.max_replayed),
+        rules.score_threshold,
     )
     _record(bench, sandbox, new)
     chain = keep_archive(bench, bench.chain, search) if sandbox.attacker else bench.chain
@@ -62,25 +73,25 @@ def discover(bench: Bench, settings: Settings) -> Outcome:
 
 def _deployed(
     bench: Bench, settings: Settings, sandbox: Sandbox, learner: Agent, search: Search
-) -> list[Deployed]:
+) -> list[JudgedAnswer]:
     """Deploy the learner in waves; the archive of attacks learns after each."""
     rules = settings.discover
     field = mixed_attackers(bench, settings, search, against=sandbox.role)
-    found: list[Deployed] = []
-    for wave in range(rules.waves):
-        first, last = (rules.cases * w // rules.waves for w in (wave, wave + 1))
+    found: list[JudgedAnswer] = []
+    for wave in range(rules.archive_updates):
+        first, last = (rules.cases * w // rules.archive_updates for w in (wave, wave + 1))
         episodes = sandbox.deployed(
             learner,
             field,
             last - first,
             part="deployed",
-            plain=rules.vanilla,
+            plain=rules.plain_share,
             first_case=first,
         )
-        search.update(_results(episodes, rules.below))
-        found += deployed(episodes, field.chosen, sandbox.role)
-        bad = len(hazards_in(found, rules.below))
-        bench.watcher.step(wave + 1, rules.waves, {"hazards": float(bad)})
+        search.update(_results(episodes, rules.score_threshold))
+        found += judged_answers(episodes, field.chosen, sandbox.role)
+        bad = len(hazards_in(found, rules.score_threshold))
+        bench.watcher.step(wave + 1, rules.archive_updates, {"hazards": float(bad)})
     return found
 
 
@@ -95,7 +106,7 @@ def _results(episodes: Sequence[Episode], below: float) -> list[tuple[str, float
     ]
 
 
-def _record(bench: Bench, sandbox: Sandbox, new: Sequence[Deployed]) -> None:
+def _record(bench: Bench, sandbox: Sandbox, new: Sequence[JudgedAnswer]) -> None:
     """Write hazards with their evidence."""
     bench.writer.flush()  # events point at episodes
     for one in new:
@@ -116,9 +127,9 @@ def _record(bench: Bench, sandbox: Sandbox, new: Sequence[Deployed]) -> None:
 
 
 def _counted(
-    answers: Sequence[Deployed],
-    bad: Sequence[Deployed],
-    new: Sequence[Deployed],
+    answers: Sequence[JudgedAnswer],
+    bad: Sequence[JudgedAnswer],
+    new: Sequence[JudgedAnswer],
     *,
     agent: str,
     step: int,

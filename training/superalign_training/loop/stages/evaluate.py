@@ -21,7 +21,7 @@ from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator, label, mix
 from superalign_env.types import Episode, Metric, Role, Seat, Split, role_of
 from superalign_training.evaluation.critics import judged_answers
-from superalign_training.evaluation.exams import competence
+from superalign_training.evaluation.holdout import competence
 from superalign_training.evaluation.outcome_summary import GAIN
 from superalign_training.evaluation.refusals import (
     answered,

@@ -9,7 +9,6 @@ import msgspec
 
 from superalign_env.measures import Estimate, share
 from superalign_env.types import Event, Metric
-from superalign_training.alarms import raised
 from superalign_training.gap.controller import Sight
 from superalign_training.loop.cast import deployed_agent
 from superalign_training.loop.chain import Aligned, Chain
@@ -30,7 +29,8 @@ from superalign_training.loop.weighing.corrections import (
     settled,
 )
 from superalign_training.loop.weighing.lookout import act_on, generation_statistics
-from superalign_training.risks import Decision, Evidence, decide
+from superalign_training.oversight.alarms import raised
+from superalign_training.oversight.gate import Decision, Evidence, decide
 from superalign_training.settings import Settings
 
 ACCEPTED = "gate.accepted"
@@ -56,8 +56,8 @@ def gate(bench: Bench, settings: Settings) -> Outcome:
         bench,
         Sandbox(bench, settings),
         deployed,
-        old_hazards(bench, rules.replayed),
-        rules.below,
+        old_hazards(bench, rules.max_replayed),
+        rules.score_threshold,
     )
     metrics = [
         *_seen(competence, requests, deployment, agent=agent, step=step),
@@ -72,7 +72,12 @@ def gate(bench: Bench, settings: Settings) -> Outcome:
     found = raised(settings.alarms, statistics, _truth(bench))
     demanded = act_on(bench, found, f"generation {bench.generation}")
     decision = decide(
-        Evidence(competence.kept, requests.conformity, deployment.broken, demanded),
+        Evidence(
+            competence.competence_change,
+            requests.conformity,
+            deployment.attack_success,
+            demanded,
+        ),
         settings.gate,
     )
     chain = _continued(bench, sight, decision)
@@ -129,13 +134,13 @@ def _seen(
     labels = [one.label for one in requests.labelled]
     good = share(sum(label > 0.5 for label in labels), len(labels)) if labels else None
     rows: list[tuple[str, dict[str, str], Estimate | None]] = [
-        ("gate.kept", {}, competence.kept),
+        ("gate.competence_change", {}, competence.competence_change),
         ("gate.good", {}, good),
         *(
             ("gate.conformity", {"kind": kind}, found)
             for kind, found in sorted(requests.conformity.items())
         ),
-        ("gate.broken", {}, deployment.broken),
+        ("gate.attack_success", {}, deployment.attack_success),
         ("gate.bad", {"split": "gate"}, requests.held_out),
         ("gate.bad", {"split": "train"}, deployment.trained_on),
         ("risk.rate", {"side": "+"}, deployment.rate),

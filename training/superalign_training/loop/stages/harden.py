@@ -24,15 +24,19 @@ from superalign_training.attackers import (
     opening_views,
 )
 from superalign_training.experience import Example
-from superalign_training.hardening.planted import planted_examples
-from superalign_training.hardening.scoring import ScoredQuery, outcomes_of, score_queries
-from superalign_training.hardening.settings import Hardening
 from superalign_training.loop.archive import keep_archive, searcher
 from superalign_training.loop.cast import keep_policy, policy_of
 from superalign_training.loop.chain import Chain, read_memory, write_memory
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.playing import stage_parts, stage_scenario
 from superalign_training.loop.stages.judge import Teacher, alarm_of_a_coin
+from superalign_training.oversight.critics import (
+    ScoredQuery,
+    outcomes_of,
+    planted_examples,
+    score_queries,
+)
+from superalign_training.oversight.settings import Hardening
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
 
@@ -57,13 +61,13 @@ def teach_critic(bench: Bench, settings: Settings, rules: Hardening) -> Outcome:
     _fit(bench, role, critic, about_one, rules.critic_warmup, part="one-answer")
     held_out = max(1, len(every) // 10)
     loss = 0.0
-    for course in range(rules.max_courses):
+    for course in range(rules.max_critic_fits):
         _fit(
             bench,
             role,
             critic,
             every[:-held_out],
-            rules.critic_course,
+            rules.critic_fit,
             part=f"all-{course}",
         )
         loss = loss_on(critic, Rows(every[-held_out:]))
@@ -105,7 +109,7 @@ def harden(bench: Bench, settings: Settings, rules: Hardening) -> Outcome:
     memory["queries"] += [
         [one.query, won, _plain(_example(learner, one, rules))] for one, won in met
     ]
-    course = rules.learner_courses[min(bench.round, len(rules.learner_courses)) - 1]
+    course = rules.learner_fits[min(bench.round, len(rules.learner_fits)) - 1]
     examples = _drawn(bench, memory, rules, course.steps * course.batch_size)
     _teach(bench, parts.answers, learner, examples, rules, course)
     chain = _keep_examples(bench, bench.chain, memory)
@@ -142,7 +146,7 @@ def _attacks(
             queries = attacker.explore(wave)
             scored = score_queries(scenario, critic, queries)
             outcomes = outcomes_of(
-                learner.agent, scored, below=settings.attack.success_below
+                learner.agent, scored, below=settings.attack.score_threshold
             )
             attacker.learn(wave, queries, outcomes)
             met += [

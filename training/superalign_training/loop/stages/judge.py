@@ -15,7 +15,6 @@ from superalign_env.asking import Anyone
 from superalign_env.game import Game
 from superalign_env.measures import brier, share
 from superalign_env.types import Episode, EpisodeKey, Metric, Role, Seat
-from superalign_training.alarms import Statistics, raised
 from superalign_training.algorithms.making import OnPolicy, Supervised
 from superalign_training.experience import Example
 from superalign_training.judging import (
@@ -32,6 +31,7 @@ from superalign_training.loop.playing import play, seat_of, stage_parts, stage_s
 from superalign_training.loop.practice import Drill, practise
 from superalign_training.loop.supervisors.heard import heard
 from superalign_training.loop.weighing.lookout import act_on, misjudged
+from superalign_training.oversight.alarms import Statistics, raised
 from superalign_training.settings import Settings
 
 
@@ -42,14 +42,14 @@ def judge(bench: Bench, settings: Settings) -> Outcome:
         return Outcome(bench.chain, notes={"courses": 0})
     teacher = Teacher(bench, settings, school.cases)
     lessons = teacher.lessons
-    if school.one_answer_first:
-        first = school.imitation.model_copy(update={"steps": school.one_answer_first})
+    if school.single_answer_steps:
+        first = school.imitation.model_copy(update={"steps": school.single_answer_steps})
         teacher.teach(about_one_answer(lessons), first)
     found: tuple[Metric, ...] = ()
-    for _ in range(school.courses):
+    for _ in range(school.max_fits):
         teacher.teach(lessons, school.imitation)
         found = teacher.check()
-        if found and found[0].value >= school.until:
+        if found and found[0].value >= school.target_accuracy:
             break
     for accuracy in found[:1]:
         alarm_of_a_coin(bench, settings, accuracy)

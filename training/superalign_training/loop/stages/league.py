@@ -17,13 +17,27 @@ from superalign_env.protocols import Agent, Scenario
 from superalign_env.types import Episode, Metric, Role, Split, role_of
 from superalign_training.evaluation.refusals import answered
 from superalign_training.judging import final_score
-from superalign_training.league.cells import Fixture, Won, cells
-from superalign_training.league.exams import RIGHT, examined
-from superalign_training.league.matrix import TRUE, WON, Matrix, Pairing, matrix_of, missing
-from superalign_training.league.members import Member, Squad, enlist, load, members
-from superalign_training.league.opponents import OpponentPool, opponent_pool
+from superalign_training.league.games import Fixture, Won, cells, rate_critics
+from superalign_training.league.matrix import (
+    RIGHT,
+    TRUE,
+    WON,
+    Matrix,
+    Pairing,
+    matrix_of,
+    missing,
+    rated,
+)
+from superalign_training.league.opponents import (
+    Member,
+    MembersByRole,
+    OpponentPool,
+    enlist,
+    load,
+    members,
+    opponent_pool,
+)
 from superalign_training.league.settings import LeagueSettings
-from superalign_training.league.standings import rated
 from superalign_training.loop.archive import ARCHIVE, searcher
 from superalign_training.loop.cast import lineup_of, recorded_agent, shelf_of
 from superalign_training.loop.driver import Bench, Outcome
@@ -100,32 +114,43 @@ def league(bench: Bench, settings: Settings, rules: LeagueSettings) -> Outcome:
     A cell is judged by the critic of the round in which it was played; its tag says whom.
     """
     parts = stage_parts(settings)
-    squad, pairings = enrolled(bench, settings, parts), rated_pairings(settings, parts)
+    members_by_role, pairings = (
+        enrolled(bench, settings, parts),
+        rated_pairings(settings, parts),
+    )
     scenario = stage_scenario(settings, split="train")
     metrics: list[Metric] = []
     for pairing in pairings:
-        won = _won(scenario, pairing, parts.asks, settings.attack.success_below)
+        won = _won(scenario, pairing, parts.asks, settings.attack.score_threshold)
         metrics += _grown(
-            bench, settings, rules, squad, pairing, split="train", measures={WON: won}
+            bench,
+            settings,
+            rules,
+            members_by_role,
+            pairing,
+            split="train",
+            measures={WON: won},
         )
-    examines = parts.judges if parts.judges in squad else ""
+    examines = parts.judges if parts.judges in members_by_role else ""
     if examines:
-        metrics += examined(
-            squad[examines],
+        metrics += rate_critics(
+            members_by_role[examines],
             stage_scenario(settings, split="train", variant="planted"),
             judges=examines,
-            seated=_seated(bench, settings, squad),
+            seated=_seated(bench, settings, members_by_role),
             seed=bench.run.info.seed,
             cases=rules.cases,
             known={row.metric.agent for row in bench.run.metrics.read(RIGHT)},
             step=bench.round,
         )
     old = [row.metric for row in bench.run.metrics.read("league.*")]
-    metrics += rated(pairings, squad, [*old, *metrics], judges=examines, step=bench.round)
+    metrics += rated(
+        pairings, members_by_role, [*old, *metrics], judges=examines, step=bench.round
+    )
     return Outcome(
         bench.chain,
         tuple(metrics),
-        {role: len(group) for role, group in squad.items()},
+        {role: len(group) for role, group in members_by_role.items()},
     )
 
 
@@ -148,10 +173,10 @@ def trial(
     return Outcome(bench.chain, tuple(metrics))
 
 
-def enrolled(bench: Bench, settings: Settings, parts: Parts) -> Squad:
+def enrolled(bench: Bench, settings: Settings, parts: Parts) -> MembersByRole:
     """Return everybody in the league; the search attacker of the chain enlists first.
 
-    Whoever judges is enrolled, to be examined, where it learns and answers are planted.
+    Whoever judges is enrolled, to be rate_critics, where it learns and answers are planted.
     """
     roles = league_roles(settings, parts)
     memory = bench.chain.memories.get(ARCHIVE)
@@ -166,11 +191,14 @@ def enrolled(bench: Bench, settings: Settings, parts: Parts) -> Squad:
     }
 
 
-def standings(bench: Bench, squad: Squad, pairing: Pairing) -> Matrix:
+def standings(bench: Bench, members_by_role: MembersByRole, pairing: Pairing) -> Matrix:
     """Return the matrix of two roles on the training split, as training may know it."""
     played = [row.metric for row in bench.run.metrics.read(WON)]
     return matrix_of(
-        played, pairing, _names(squad[pairing.role]), _names(squad[pairing.against])
+        played,
+        pairing,
+        _names(members_by_role[pairing.role]),
+        _names(members_by_role[pairing.against]),
     )
 
 
@@ -191,21 +219,21 @@ def past_opponents(
         RecordDamaged: a checkpoint is missing or was altered.
     """
     rules, parts = settings.league, stage_parts(settings)
-    squad = enrolled(bench, settings, parts)
+    members_by_role = enrolled(bench, settings, parts)
     pairing = next(
         (p for p in rated_pairings(settings, parts) if set(p) == {role, against}), None
     )
     beaten = {}
     if pairing is not None:
         now = bench.chain.policies[against].agent
-        beaten = standings(bench, squad, pairing).beaten_by(role, now)
+        beaten = standings(bench, members_by_role, pairing).beaten_by(role, now)
     return opponent_pool(
-        squad[role],
+        members_by_role[role],
         shelf_of(bench, settings),
         sampling=rules.sampling,
         beaten=beaten,
-        power=rules.power,
-        most=rules.most,
+        power=rules.sampling_power,
+        most=rules.max_opponents,
     )
 
 
@@ -219,7 +247,7 @@ def _grown(
     bench: Bench,
     settings: Settings,
     rules: LeagueSettings,
-    squad: Squad,
+    members_by_role: MembersByRole,
     pairing: Pairing,
     *,
     split: Split,
@@ -232,7 +260,11 @@ def _grown(
         (row.metric.agent, row.metric.opponent)
         for row in bench.run.metrics.read(next(iter(measures)), tags=met)
     }
-    pairs = missing(_names(squad[pairing.role]), _names(squad[pairing.against]), known)
+    pairs = missing(
+        _names(members_by_role[pairing.role]),
+        _names(members_by_role[pairing.against]),
+        known,
+    )
     variant = "attacked" if "attacked" in parts.variants else ""
     fixture = Fixture(
         stage_scenario(settings, split=split, variant=variant),
@@ -247,7 +279,7 @@ def _grown(
     played = cells(
         pairs,
         fixture,
-        seated=_seated(bench, settings, squad, invent=split == "train"),
+        seated=_seated(bench, settings, members_by_role, invent=split == "train"),
         measures=measures,
         tags=tags,
         step=bench.round,
@@ -261,17 +293,19 @@ def _grown(
 
 
 def _seated(
-    bench: Bench, settings: Settings, squad: Squad, *, invent: bool = True
+    bench: Bench, settings: Settings, members_by_role: MembersByRole, *, invent: bool = True
 ) -> Callable[[str], Agent]:
     """Return what loads members by name, each once.
 
     Args:
         bench: of the stage.
         settings: of the run.
-        squad: everybody.
+        members_by_role: everybody.
         invent: whether archived texts may be said; they are invalid on another split.
     """
-    by_name = {member.name: member for group in squad.values() for member in group}
+    by_name = {
+        member.name: member for group in members_by_role.values() for member in group
+    }
 
     @cache
     def seated(name: str) -> Agent:

@@ -1,7 +1,7 @@
 """A generation is measured by the truth, before and after its alignment.
 
 On the `gate` split after each generation; once, at the end, every accepted generation on
-`test`. All sit the same papers. Nothing that is measured here is trained on or steers a
+`test`. All sit the same holdouts. Nothing that is measured here is trained on or steers a
 stage: controllers and the gate have their own tasks and see no truth.
 """
 
@@ -20,8 +20,12 @@ from superalign_training.evaluation.capability import (
 )
 from superalign_training.evaluation.ceiling import Ceiling, ceiling_key, find_ceiling
 from superalign_training.evaluation.conduct import conduct
-from superalign_training.evaluation.papers import Paper, draw_paper, sit
-from superalign_training.evaluation.teachers import people_sit
+from superalign_training.evaluation.holdout import (
+    Holdout,
+    answer_holdout,
+    draw_holdout,
+    people_answers,
+)
 from superalign_training.gap.level import Level, voiced
 from superalign_training.loop.cast import checkpoint_agent, level_policy, speaker_of
 from superalign_training.loop.chain import Aligned
@@ -65,7 +69,7 @@ def final(bench: Bench, settings: Settings) -> Outcome:
 
 
 class _Room:
-    """Where papers of one split are sat.
+    """Where holdouts of one split are sat.
 
     Args:
         bench: of the stage.
@@ -78,7 +82,7 @@ class _Room:
         self._settings = settings
         self._rules = settings.capability
         self._split: Split = split
-        # Of the run, not of the stage: every generation sits the same papers.
+        # Of the run, not of the stage: every generation sits the same holdouts.
         self._seed = mix(settings.seed, label("capability"))
         factor = self._rules.test_factor if split == "test" else 1
         self._paper = self._exercises(split, self._rules.cases * factor)
@@ -121,7 +125,7 @@ class _Room:
         return list(found.metrics)
 
     def _show(self, checkpoint: Checkpoint, level: int) -> Shown:
-        """Let a policy sit both papers, as it is deployed; the same one sits them once."""
+        """Let a policy sit both holdouts, as it is deployed; the same one sits them once."""
         who = (checkpoint.weights, checkpoint.agent, level)
         if who not in self._shown:
             speaker = (
@@ -134,7 +138,9 @@ class _Room:
             )
             agent = voiced(speaker, Level.of(self._settings.levels[level]))
             self._shown[who] = Shown(
-                checkpoint.agent, sit(agent, self._paper), conduct(agent, self._requests)
+                checkpoint.agent,
+                answer_holdout(agent, self._paper),
+                conduct(agent, self._requests),
             )
         return self._shown[who]
 
@@ -142,12 +148,12 @@ class _Room:
         """The last accepted generation; before there is any, the simulated people."""
         if earlier is not None:
             shown = self._show(earlier.checkpoint, earlier.level)
-            return Teacher(f"A{earlier.generation}+", shown.sat)
+            return Teacher(f"A{earlier.generation}+", shown.answers)
         signals = self._settings.signals
         if not (signals.labels and signals.people):
             return None
         try:
-            said = people_sit(_people(self._settings), self._paper)
+            said = people_answers(_people(self._settings), self._paper)
         except InvalidOption as error:
             self._missing.append(f"people: {error}")
             return None
@@ -164,7 +170,7 @@ class _Room:
         self._found[key] = found
         return found
 
-    def _exercises(self, split: Split, cases: int) -> Paper:
+    def _exercises(self, split: Split, cases: int) -> Holdout:
         competence = self._settings.competence
         whole = tasks_of(self._settings)
         families = self._rules.families or competence.families or ()
@@ -176,16 +182,16 @@ class _Room:
         ]
         return self._draw(rungs, split, cases, narrowed(whole, families, tiers))
 
-    def _asked(self, split: Split, cases: int) -> Paper:
+    def _asked(self, split: Split, cases: int) -> Holdout:
         source = source_of(self._settings)
         return self._draw([source], split, cases, source)
 
-    def _lessons(self) -> Paper:
+    def _lessons(self) -> Holdout:
         taught = tasks_of(self._settings)
         return self._draw([taught], "train", self._rules.gold_tasks, taught)
 
-    def _draw(self, sources: list[Any], split: Split, cases: int, whole: Any) -> Paper:
-        return draw_paper(
+    def _draw(self, sources: list[Any], split: Split, cases: int, whole: Any) -> Holdout:
+        return draw_holdout(
             sources,
             split,
             cases,

@@ -13,7 +13,7 @@ from superalign_env.asking import Anyone
 from superalign_env.errors import InvalidOption
 from superalign_env.protocols import Scenario
 from superalign_env.types import Episode, Metric, Role, Seat, Split, Task
-from superalign_training.evaluation.own import Evaluation
+from superalign_training.evaluation.evaluation import Evaluation
 from superalign_training.loop.archive import searcher
 from superalign_training.loop.cast import lineup_of, recorded_agent
 from superalign_training.loop.driver import Bench, Outcome

@@ -40,7 +40,11 @@ def supervise(bench: Bench, settings: Settings, rules: Supervise) -> Outcome:
         bench,
         learner,
         Courses(
-            rules.algorithm, lessons, replay, rules.replay.imitation, turns=rules.courses
+            rules.algorithm,
+            lessons,
+            replay,
+            rules.replay.imitation,
+            turns=rules.alternations,
         ),
         role=role,
     )

@@ -34,8 +34,8 @@ from superalign_training.loop.chain import NOTHING, Heard
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.supervisors.candidates import Askable, askable
 from superalign_training.loop.supervisors.people import enrolled
+from superalign_training.oversight.settings import AskedKind
 from superalign_training.settings import Settings
-from superalign_training.sources.settings import AskedKind
 
 POLL_SECONDS = 0.5
 """Between two looks at the queue while people are waited for."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Scenario
 from superalign_env.types import Episode, Event, Metric, Split
-from superalign_training.evaluation.labels import label_accuracy
+from superalign_training.evaluation.holdout import label_accuracy
 from superalign_training.experience import Example
 from superalign_training.gap.controller import Sight
 from superalign_training.loop.driver import Bench
@@ -20,13 +20,16 @@ from superalign_training.loop.supervisors.panel import (
     student_seat,
 )
 from superalign_training.loop.supervisors.people import People, questions_about
+from superalign_training.oversight.labels import (
+    Consensus,
+    Statement,
+    combine,
+    labels_on_control,
+    without_some,
+)
+from superalign_training.oversight.reliability import matrices, reliability
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
-from superalign_training.sources.checking import labels_on_control
-from superalign_training.sources.combining import combine, without_some
-from superalign_training.sources.matrices import matrices
-from superalign_training.sources.reliability import reliability
-from superalign_training.sources.statements import Consensus, Statement
 
 LABELS = "labels.combined"
 """Event of the stage: every label that was taught, with its sources."""

@@ -19,9 +19,9 @@ from superalign_training.gap.level import Level, voiced
 from superalign_training.loop.cast import checkpoint_agent
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.playing import renderer_of, source_of
+from superalign_training.oversight.labels import Statement
+from superalign_training.oversight.settings import Signals
 from superalign_training.settings import Settings
-from superalign_training.sources.settings import Signals
-from superalign_training.sources.statements import Statement
 
 _LIVE = 256
 """Episodes played at once: policies decode them as one batch."""

@@ -11,8 +11,8 @@ from superalign_env.protocols import HasGold, Scenario
 from superalign_env.types import Episode, Question, Signal
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.supervisors.panel import answer_of
-from superalign_training.sources.settings import Person
-from superalign_training.sources.statements import Statement
+from superalign_training.oversight.labels import Statement
+from superalign_training.oversight.settings import Person
 
 
 class People:

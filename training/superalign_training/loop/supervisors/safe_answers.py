@@ -25,11 +25,10 @@ from superalign_training.loop.supervisors.panel import (
     said_by_members,
 )
 from superalign_training.loop.supervisors.people import People, questions_about
+from superalign_training.oversight.labels import Consensus, Statement, combine, without_some
+from superalign_training.oversight.reliability import reliability
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
-from superalign_training.sources.combining import combine, without_some
-from superalign_training.sources.reliability import reliability
-from superalign_training.sources.statements import Consensus, Statement
 
 
 class Safe(NamedTuple):
@@ -184,7 +183,9 @@ def _preferred(
     for item, given in scores.items():
         best = max(given, key=lambda text: given[text])
         rivals = [score for text, score in given.items() if text != best]
-        if given[best] >= settings.conform.above and given[best] > max(rivals, default=0.0):
+        if given[best] >= settings.conform.min_score and given[best] > max(
+            rivals, default=0.0
+        ):
             found.append(Statement(item, judges[item], best, given[best]))
     return found
 

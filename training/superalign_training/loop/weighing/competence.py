@@ -6,7 +6,6 @@ from typing import NamedTuple
 from superalign_env.answers import final_answer
 from superalign_env.measures import Estimate
 from superalign_env.types import Episode, Question
-from superalign_training.alarms import Answers
 from superalign_training.loop.cast import checkpoint_agent, speaker_of
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.supervisors.panel import (
@@ -19,21 +18,22 @@ from superalign_training.loop.supervisors.panel import (
 )
 from superalign_training.loop.supervisors.people import People
 from superalign_training.loop.weighing.questions import label_question, some_of, unsaid_of
-from superalign_training.risks import (
-    Opinions,
-    Sat,
-    disputed,
-    kept,
+from superalign_training.oversight.alarms import Answers
+from superalign_training.oversight.gate import (
+    AnswerPair,
+    PairLabels,
+    competence_change,
+    disagreements,
 )
+from superalign_training.oversight.labels import combine
+from superalign_training.oversight.reliability import reliability
 from superalign_training.settings import Settings
-from superalign_training.sources.combining import combine
-from superalign_training.sources.reliability import reliability
 
 
 class Competence(NamedTuple):
     """Whether what was learned before conformity is still there."""
 
-    kept: Estimate | None
+    competence_change: Estimate | None
     speech: Mapping[str, Answers]
     """Family → what was said by both sides."""
     unsaid: int = 0
@@ -70,16 +70,21 @@ def weigh_competence(bench: Bench, settings: Settings) -> Competence:
         )
     pairs = _pairs(now, then)
     sat = [
-        Sat(one.id, final_answer(answer_of(two).text), final_answer(answer_of(one).text))
+        AnswerPair(
+            one.id, final_answer(answer_of(two).text), final_answer(answer_of(one).text)
+        )
         for one, two in pairs
     ]
     voices = said_by_members(scenario, now, sources)
     rule = settings.signals.combine if sources else "majority"
     found = combine(voices, rule, reliability=reliability(voices))
-    opinions = {one.item: Opinions(consensus=final_answer(one.answer)) for one in found}
-    open_ = {one.item for one in disputed(sat)}
+    opinions = {one.item: PairLabels(consensus=final_answer(one.answer)) for one in found}
+    open_ = {one.item for one in disagreements(sat)}
     asked = some_of(
-        [p for p in pairs if p[0].id in open_], rules.disputes // 2, bench, "disputes"
+        [p for p in pairs if p[0].id in open_],
+        rules.disagreement_labels // 2,
+        bench,
+        "disputes",
     )
     people = People(bench, settings.signals.people)
     about_new = [_label_of(one, bench.round) for one, _ in asked]
@@ -88,12 +93,12 @@ def weigh_competence(bench: Bench, settings: Settings) -> Competence:
     old = people.ask(paper, then, about_old)
     on_new, on_old = ({s.episode: s.value for s in said} for said in (new, old))
     for one, two in asked:
-        known = opinions.get(one.id, Opinions())
+        known = opinions.get(one.id, PairLabels())
         opinions[one.id] = known._replace(
             before=on_old.get(two.id), after=on_new.get(one.id)
         )
     unsaid = unsaid_of(bench, [*about_new, *about_old], [*new, *old])
-    return Competence(kept(sat, opinions), _speech(pairs), unsaid)
+    return Competence(competence_change(sat, opinions), _speech(pairs), unsaid)
 
 
 def _pairs(

@@ -6,18 +6,18 @@ from typing import NamedTuple, cast
 from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Agent
 from superalign_env.types import Metric, Role
-from superalign_training.league.members import load, members
+from superalign_training.league.opponents import load, members
 from superalign_training.loop.archive import searcher
 from superalign_training.loop.cast import agent_of, recorded_agent, shelf_of, speaker_of
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.sandbox import Sandbox, is_judged
 from superalign_training.loop.weighing.questions import some_of
 from superalign_training.mixture import Mixture
-from superalign_training.risks import (
+from superalign_training.oversight.hazards import (
     PLAIN,
-    Deployed,
-    deployed,
+    JudgedAnswer,
     hazards_in,
+    judged_answers,
 )
 from superalign_training.settings import Settings
 
@@ -28,7 +28,7 @@ SEARCH = "search"
 class Deployment(NamedTuple):
     """How the finished generation stands archived attackers, on the training split."""
 
-    broken: Estimate | None
+    attack_success: Estimate | None
     rate: Estimate | None
     """Of bad answers, plain requests included."""
     trained_on: Estimate | None
@@ -38,17 +38,17 @@ class Deployment(NamedTuple):
 
 def weigh_deployment(bench: Bench, settings: Settings, learner: Agent) -> Deployment:
     """Deploy the learner once more: plain requests, and every archived attacker."""
-    cases = settings.gate.deployed
+    cases = settings.gate.deployment_cases
     if not cases or not is_judged(settings):
         return Deployment(None, None, None, {})
     sandbox = Sandbox(bench, settings)
     field = archived(bench, settings, sandbox.attacker)
     mixture = Mixture(field, seed=bench.seed_of("opponents"))
     episodes = sandbox.deployed(
-        learner, mixture, cases, part="deployed", plain=settings.discover.vanilla
+        learner, mixture, cases, part="deployed", plain=settings.discover.plain_share
     )
-    answers = deployed(episodes, mixture.chosen, sandbox.role)
-    below = settings.discover.below
+    answers = judged_answers(episodes, mixture.chosen, sandbox.role)
+    below = settings.discover.score_threshold
     attacked = [one for one in answers if one.asked_by != PLAIN]
     return Deployment(
         _bad(attacked, below),
@@ -67,7 +67,7 @@ def archived(bench: Bench, settings: Settings, role: Role) -> dict[str, Agent]:
     """Return the attackers that a generation has to stand: name → agent.
 
     The search with its archive, and the checkpoints that attackers have had; of more than
-    ``gate.opponents`` the others are drawn. An attacker that does not learn is one.
+    ``gate.max_opponents`` the others are drawn. An attacker that does not learn is one.
 
     Args:
         bench: of the stage.
@@ -85,7 +85,7 @@ def archived(bench: Bench, settings: Settings, role: Role) -> dict[str, Agent]:
         for member in members(bench.run.agents, role, current=current)
         if member.spec.id != SEARCH
     ]
-    drawn = some_of(league, settings.gate.opponents - 1, bench, "opponents")
+    drawn = some_of(league, settings.gate.max_opponents - 1, bench, "opponents")
     shelf = shelf_of(bench, settings)
     field: dict[str, Agent] = {SEARCH: searcher(bench)}
     for member in drawn:
@@ -104,5 +104,5 @@ def opponent_metrics(found: Deployment, *, agent: str, step: int) -> list[Metric
     ]
 
 
-def _bad(answers: Sequence[Deployed], below: float) -> Estimate | None:
+def _bad(answers: Sequence[JudgedAnswer], below: float) -> Estimate | None:
     return share(len(hazards_in(answers, below)), len(answers)) if answers else None

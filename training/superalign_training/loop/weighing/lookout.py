@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from superalign_env.measures import Estimate
 from superalign_env.types import Event, Metric
-from superalign_training.alarms import Raised, Statistics
 from superalign_training.gap.controller import Sight
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.weighing import Competence, Deployment, Requests
 from superalign_training.loop.weighing.corrections import halt_unless_told, propose
+from superalign_training.oversight.alarms import Raised, Statistics
 
 Tagged = Sequence[tuple[str, Mapping[str, str]]]
 """(name of a metric, tags that it must have)."""
@@ -16,7 +16,7 @@ Tagged = Sequence[tuple[str, Mapping[str, str]]]
 _SERIES: Tagged = (
     ("risk.rate", {"side": "-"}),
     ("risk.residual", {"side": "-"}),
-    ("gate.broken", {}),
+    ("gate.attack_success", {}),
     ("gate.good", {}),
     ("verdicts.brier", {"on": "planted"}),
     ("signals.disagreement", {}),

@@ -47,7 +47,7 @@ def await_people(bench: Bench, settings: Settings, unsaid: int) -> None:
         raise Halted(
             f"the gate of generation {bench.generation} waits for {unsaid} answers of "
             f"people: `superalign label {path} --as NAME`, then continue with --resume "
-            f"run_dir={path} (gate.people=0 gate.disputes=0 would ask nobody)"
+            f"run_dir={path} (gate.request_labels=0 gate.disagreement_labels=0 would ask nobody)"
         )
 
 

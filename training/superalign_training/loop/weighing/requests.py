@@ -7,17 +7,17 @@ from superalign_agents.archive import normalised
 from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Agent
 from superalign_env.types import Signal
-from superalign_training.alarms import Labelled
 from superalign_training.judging import last_words
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.sandbox import Sandbox
 from superalign_training.loop.supervisors.people import People
 from superalign_training.loop.weighing.questions import label_question, some_of, unsaid_of
-from superalign_training.risks import (
+from superalign_training.oversight.alarms import Labelled
+from superalign_training.oversight.hazards import (
     PLAIN,
-    deployed,
     hazards_in,
     is_refusal,
+    judged_answers,
 )
 from superalign_training.settings import Settings
 
@@ -37,21 +37,21 @@ def weigh_requests(bench: Bench, settings: Settings, learner: Agent) -> Requests
     """Have plain requests of the gate split answered; people label some of the answers."""
     rules = settings.gate
     sandbox = Sandbox(bench, settings, "gate")
-    episodes = sandbox.asked(learner, rules.requests, part="requests")
-    judged = deployed(episodes, lambda case: PLAIN, sandbox.role)
+    episodes = sandbox.asked(learner, rules.request_cases, part="requests")
+    judged = judged_answers(episodes, lambda case: PLAIN, sandbox.role)
     score = {one.episode: one.score for one in judged}
     spoken = {
         episode.id: answer
         for episode in episodes
         if not episode.failed and (answer := last_words(episode, sandbox.role)) is not None
     }
-    chosen = some_of(list(spoken), rules.people, bench, "requests")
+    chosen = some_of(list(spoken), rules.request_labels, bench, "requests")
     questions = [label_question(name, spoken[name].turn, bench.round) for name in chosen]
     people = People(bench, settings.signals.people)
     said = people.ask(sandbox.plain, episodes, questions)
     refused = {name: is_refusal(one.text) for name, one in spoken.items()}
     labelled = [Labelled(s.value, score.get(s.episode), refused[s.episode]) for s in said]
-    bad = len(hazards_in(judged, settings.discover.below))
+    bad = len(hazards_in(judged, settings.discover.score_threshold))
     return Requests(
         _by_kind(said, refused),
         labelled,

@@ -1,12 +1,11 @@
-"""One label for each item out of what several sources say of it.
-
-The arithmetic is in `superalign_env.measures`; here statements become its tables. Answers
-agree when they come to the same thing (``final_answer``): worked steps may differ.
-"""
+"""What one source says of one item, and what all of them come to."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from superalign_env.answers import final_answer
+from superalign_env.canonical import content_hash
+from superalign_env.errors import InvalidOption
 from superalign_env.measures.aggregation import (
     Combined,
     majority,
@@ -16,8 +15,32 @@ from superalign_env.measures.aggregation import (
 from superalign_env.measures.agreement import mean_disagreement
 from superalign_env.measures.latent_truth import dawid_skene
 from superalign_env.seeding import generator, label, mix
-from superalign_training.sources.settings import Rule
-from superalign_training.sources.statements import Consensus, Statement
+from superalign_training.oversight.settings import Rule, Signals
+
+
+class Statement(NamedTuple):
+    """One source's answer to one item."""
+
+    item: str
+    """Name of the item, such as the id of its episode."""
+    source: str
+    """Hash of an agent, name of a person."""
+    answer: str
+    confidence: float = 1.0
+    """Probability, in its own eyes, of its answer, in [0, 1]."""
+
+
+class Consensus(NamedTuple):
+    """The label of one item."""
+
+    item: str
+    answer: str
+    """In the words of the most trusted source that gave it."""
+    confidence: float
+    """In [0, 1], by the lights of the rule that combined."""
+    sources: tuple[str, ...]
+    """Who gave this answer, oldest first."""
+
 
 _UNKNOWN = 0.5
 """Reliability of a source of which nothing is known: its vote counts, but little."""
@@ -39,7 +62,7 @@ def combine(
         order: sources from the oldest to the youngest; those left out are youngest, in
             order of appearance.
         reliability: source → probability of being right, for ``weighted``; see
-            `superalign_training.sources.reliability`.
+            `superalign_training.oversight.reliability`.
         choices: how many answers an item can have, for ``weighted``; None: as many as were
             given.
 
@@ -163,3 +186,84 @@ def _worded(
     agreeing = table.agreeing(item, key)
     best = max(agreeing, key=lambda one: trust.get(one.source) or 0.0)
     return Consensus(item, best.answer, confidence, tuple(one.source for one in agreeing))
+
+
+LEAST_FOR_DAWID_SKENE = 3
+"""Two sources that disagree cannot be told apart by agreement alone."""
+
+
+def check(signals: Signals, *, generations: int) -> None:
+    """Refuse signals that cannot supervise a chain.
+
+    Args:
+        signals: the settings.
+        generations: length of the chain; 0 supervises nobody, and everything is fine.
+
+    Raises:
+        InvalidOption: says what to change.
+    """
+    if not generations:
+        return
+    _check_people(signals)
+    _check_twice(signals)
+    others = len(signals.models) + len(signals.personas)
+    if not others and not signals.labels:
+        raise InvalidOption(
+            "nobody supervises generation 1: it has no ancestors, and signals.labels=0 asks "
+            "no people; set signals.labels to at least 2, or name signals.models or "
+            "signals.personas"
+        )
+    if not others and not labels_taught(signals):
+        raise InvalidOption(
+            f"of signals.labels={signals.labels} none is left to teach generation 1 from: "
+            f"control_share={signals.control_share:g} and "
+            f"random_share={signals.random_share:g} take them all; raise signals.labels or "
+            "lower the shares"
+        )
+    if signals.combine == "dawid-skene" and others < LEAST_FOR_DAWID_SKENE:
+        raise InvalidOption(
+            "signals.combine=dawid-skene needs three sources that answer the same tasks, and "
+            f"generation 1 has {others} (people answer too few, ancestors are none yet); name "
+            f"{LEAST_FOR_DAWID_SKENE - others} more in signals.models or signals.personas, or "
+            "set signals.combine=weighted"
+        )
+    if signals.combine == "ancestors" and not signals.ancestors:
+        raise InvalidOption(
+            "signals.combine=ancestors is the vote of all ancestors, and "
+            "signals.ancestors=false leaves them out; set one of them otherwise"
+        )
+
+
+def labels_on_control(signals: Signals) -> int:
+    """Return how many of people's answers go to control tasks."""
+    return round(signals.labels * signals.control_share)
+
+
+def labels_taught(signals: Signals) -> int:
+    """Return how many of people's answers are trained on, on average."""
+    rest = signals.labels - labels_on_control(signals)
+    return rest - round(rest * signals.random_share)
+
+
+def _check_people(signals: Signals) -> None:
+    names = [person.name for person in signals.people]
+    if signals.labels and not names:
+        raise InvalidOption(
+            f"signals.labels={signals.labels} asks people, and signals.people names nobody; "
+            "name somebody ({name: ann, accuracy: 0.9}), or set signals.labels=0"
+        )
+    if len(set(names)) < len(names):
+        raise InvalidOption(
+            f"signals.people has the same name twice ({', '.join(names)}); names are what "
+            "their answers are recorded under: give each another"
+        )
+
+
+def _check_twice(signals: Signals) -> None:
+    names = [content_hash(named) for named in (*signals.models, *signals.personas)]
+    for place, named in enumerate((*signals.models, *signals.personas)):
+        if names[place] in names[:place]:
+            raise InvalidOption(
+                f"signals.models and signals.personas name {named!r} twice; the same voice "
+                "twice is no second opinion: name another, or another seed of it"
+            )

@@ -3,18 +3,16 @@
 Pure functions of gold-free statistics; one that reads the truth says so, and only warns.
 """
 
-from superalign_training.alarms.alarm import (
+from superalign_training.oversight.alarms.alarm import (
     Action,
     Alarm,
+    AlarmRules,
     AlarmSettings,
     Answers,
     Labelled,
+    Raised,
     Statistics,
     Trigger,
-)
-from superalign_training.alarms.watch import (
-    AlarmRules,
-    Raised,
     check_alarms,
     default_alarms,
     make_alarm,

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import NonNegativeFloat
 
 from superalign_env.measures import answer_entropy, distinct_n, vendi
-from superalign_training.alarms.alarm import (
+from superalign_training.oversight.alarms.alarm import (
     AlarmSettings,
     Statistics,
     Trigger,

@@ -1,6 +1,9 @@
-"""Plays the cells of a matrix: always the same cases, so that any two are comparable."""
+"""Games of a league: cells of the win matrix, and critics on fixed planted answers.
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+Every cell has the same cases and random numbers, so any two are comparable.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_env.asking import Anyone
@@ -9,7 +12,9 @@ from superalign_env.protocols import Agent, Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import label, mix
 from superalign_env.types import Episode, Metric, Role, Seat, role_of
-from superalign_training.league.matrix import Pairing
+from superalign_training.judging import planted_forecasts
+from superalign_training.league.matrix import PLANTED, RIGHT, Pairing
+from superalign_training.league.opponents import Member
 
 LIVE = 256
 
@@ -78,3 +83,46 @@ def cells(
             yield Metric(
                 name, *found, agent=agent, opponent=opponent, tags=tagged, step=step
             )
+
+
+def rate_critics(
+    critics: Sequence[Member],
+    scenario: Scenario[Any],
+    *,
+    judges: Role,
+    seated: Seated,
+    seed: int,
+    cases: int,
+    known: Collection[str] = (),
+    step: int = 0,
+) -> Iterator[Metric]:
+    """Rate critics by accuracy on a fixed set of planted answers; unreadable is wrong.
+
+    Args:
+        critics: members of the league.
+        scenario: in which every answer is planted.
+        judges: the role that judges.
+        seated: loads a member.
+        seed: of the run; every critic judges the same answers.
+        cases: how many.
+        known: names that were examined already.
+        step: of every metric.
+    """
+    seats = sum(role_of(seat) == judges for seat in scenario.seats)
+    for member in critics:
+        if member.name in known:
+            continue
+        critic = seated(member.name)
+        # Nobody but critics is ever asked about planted answers.
+        alone = dict.fromkeys(scenario.seats, critic)
+        run = mix(seed, label("league"))
+        episodes = Rollouts(scenario, alone, run=run, live=LIVE).run(cases)
+        forecasts = planted_forecasts(episodes)
+        right = sum((f.score > 0.5) == (f.outcome > 0.5) for f in forecasts)
+        yield Metric(
+            RIGHT,
+            *share(right, cases * seats),
+            agent=member.name,
+            opponent=PLANTED,
+            step=step,
+        )
