@@ -26,7 +26,7 @@ from superalign_env.types import Brief, Ending, Reward, Step
 from superalign_scenarios.echo import Echo, State
 from superalign_training.algorithms.sb3.causal_policy import CausalPolicy
 from superalign_training.algorithms.sb3.training import train_baseline
-from superalign_training.ladder.tokenizer import build_tokenizer
+from superalign_training.ladder.micro_model import build_tokenizer
 from superalign_training.token_env import NOTHING, TokenEnv, token_env
 
 SPECIAL = ("<|pad|>", "<|end|>", "<|user|>", "<|learner|>")

@@ -60,7 +60,11 @@ CONTROLLERS: dict[str, Any] = {
         ("fixed-large", {"id": "fixed-large", "steps": 2}, GENERATIONS),
         ("linear", {"id": "linear"}, GENERATIONS),
         ("reverse", {"id": "reverse"}, GENERATIONS),
-        ("adaptive", {"id": "adaptive", "first_share": 0.0, "growth_factor": 1.0}, GENERATIONS),
+        (
+            "adaptive",
+            {"id": "adaptive", "first_share": 0.0, "growth_factor": 1.0},
+            GENERATIONS,
+        ),
         ("probing", {"id": "probing"}, GENERATIONS),
         ("learned", {"id": "learned"}, GENERATIONS),
         ("oracle", {"id": "oracle"}, GENERATIONS),

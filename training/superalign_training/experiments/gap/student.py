@@ -23,10 +23,9 @@ from superalign_training.experience import Example
 from superalign_training.experiments.gap.queries import FAMILIES, Holdout, HumanQuery
 from superalign_training.experiments.microworld.ladder import micro_world
 from superalign_training.ladder.build import fresh_model, stream
-from superalign_training.ladder.measure import answers_rightly, foresees
+from superalign_training.ladder.micro_model import build_tokenizer, size_of
 from superalign_training.ladder.pretrain import Training, pretrain
-from superalign_training.ladder.sizes import size_of
-from superalign_training.ladder.tokenizer import build_tokenizer
+from superalign_training.ladder.rung_metrics import answers_rightly, foresees
 from superalign_training.policy import Policy
 
 _LONGEST = 20
@@ -171,7 +170,7 @@ def make_snapshots(folder: Path, *, seed: int, at: Sequence[int]) -> None:
             }
             save_file(weights, folder / f"{steps.index(step)}.safetensors")
 
-    pretrain(model, text, Training(steps[-1], size_of(RUNG).rate), progress=keep)
+    pretrain(model, text, Training(steps[-1], size_of(RUNG).learning_rate), progress=keep)
 
 
 def student_of(folder: Path, level: int) -> Student:
