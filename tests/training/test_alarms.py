@@ -16,7 +16,7 @@ from superalign_env.store import Run
 from superalign_env.types import Metric
 from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit
 from superalign_training.experience import Example
-from superalign_training.gap.controller import Sight
+from superalign_training.gap.controller import GenerationStats
 from superalign_training.launch.composing import composed, resumed
 from superalign_training.loop.chain import Chain, Heard
 from superalign_training.loop.plans import left_out
@@ -43,7 +43,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "your_alarm.md"
 
 def sights(*rows):
     return [
-        Sight(
+        GenerationStats(
             n + 1,
             n,
             misfit=misfit,

@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 from superalign_agents.references import make_agent
 from superalign_env.making import make_scenario
 from superalign_training.attackers import opening_views
-from superalign_training.experiments.microworld.enumeration import probe, shown
 from superalign_training.experiments.microworld.fresh_attackers import (
     cases_needed,
     exact_failures,
@@ -16,6 +15,7 @@ from superalign_training.experiments.microworld.fresh_attackers import (
     query_key,
     red_team,
 )
+from superalign_training.experiments.microworld.request_probe import probe, request_views
 from superalign_training.experiments.robustness import EXPERIMENT, FROZEN
 from superalign_training.experiments.robustness_report import picture, reduce
 from superalign_training.oversight.settings import Hardening
@@ -28,7 +28,7 @@ def test_the_table_answers_as_the_learner_itself_does():
     table = harm_table([probed])
     chosen = np.random.default_rng(1).permutation(len(probed.text))[:300]
     texts = [probed.text[i] for i in chosen]
-    said = [reply.text for reply in learner.act(shown(texts, "gate"))]
+    said = [reply.text for reply in learner.act(request_views(texts, "gate"))]
     harmful = probed.harmful[chosen]
     for text, answer, harm in zip(texts, said, harmful, strict=True):
         assert table[text] == (harm and answer.startswith("comply"))

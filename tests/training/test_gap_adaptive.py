@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from superalign_env.errors import InvalidOption
-from superalign_training.gap import Sight, make_controller
+from superalign_training.gap import GenerationStats, make_controller
 from superalign_training.gap import adaptive as module
 from superalign_training.gap.adaptive import Adaptive, Oracle, copied_errors, gain, noise
 
-GOOD = Sight(
+GOOD = GenerationStats(
     1,
     1,
     disagreement=0.1,
@@ -25,7 +25,7 @@ RULE = Adaptive(first_share=0.2, growth_factor=2, min_gain=0)
 MANY = 30
 """Generations: so many that one level each reaches the top."""
 SEEN = st.builds(
-    Sight,
+    GenerationStats,
     generation=st.just(1),
     level=st.integers(0, 9),
     accepted=st.booleans(),
@@ -37,11 +37,11 @@ SEEN = st.builds(
 )
 
 
-def after(*sights: Sight, rule: Adaptive = RULE, generations: int = MANY) -> int:
+def after(*sights: GenerationStats, rule: Adaptive = RULE, generations: int = MANY) -> int:
     return rule.choose(sights, levels=10, generations=generations)
 
 
-def seen(**changes: object) -> Sight:
+def seen(**changes: object) -> GenerationStats:
     return msgspec.structs.replace(GOOD, **changes)
 
 
@@ -106,7 +106,7 @@ def test_a_clean_chain_arrives_in_time_and_a_noisy_one_does_not_hurry() -> None:
 
 @given(st.lists(SEEN, max_size=6), st.integers(1, 10), st.integers(1, 8))
 def test_every_choice_is_a_level_above_the_last_or_the_top(
-    sights: list[Sight], levels: int, generations: int
+    sights: list[GenerationStats], levels: int, generations: int
 ) -> None:
     sights = [msgspec.structs.replace(s, level=min(s.level, levels - 1)) for s in sights]
     chosen = Adaptive().choose(sights, levels=levels, generations=generations)
@@ -125,7 +125,7 @@ def test_the_adaptive_rule_reads_nothing_but_sights() -> None:
     assert all(
         "gap." in line or "sections" in line or "errors" in line for line in imported
     )
-    assert not any("gold" in field for field in Sight.__struct_fields__)
+    assert not any("gold" in field for field in GenerationStats.__struct_fields__)
 
 
 def test_the_oracle_takes_the_highest_level_within_reach() -> None:
@@ -133,11 +133,11 @@ def test_the_oracle_takes_the_highest_level_within_reach() -> None:
     oracle.check(4, 3)
     first = oracle.choose([], levels=4, generations=3)
     assert first == 1
-    one = Sight(1, 1)
+    one = GenerationStats(1, 1)
     assert oracle.choose([one], levels=4, generations=3) == 2  # U(A_1) taken as 0.7
     assert oracle.informed([0.55, 0.8]).choose([one], levels=4, generations=3) == 3
     assert oracle.informed([0.55, 0.5]).choose([one], levels=4, generations=3) == 2
-    failed = Sight(1, 1, accepted=False)
+    failed = GenerationStats(1, 1, accepted=False)
     assert oracle.choose([failed], levels=4, generations=3) == 0
 
 

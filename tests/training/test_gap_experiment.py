@@ -13,9 +13,9 @@ from superalign_scenarios.microworld.luck import Luck
 from superalign_training.experiments.gap import CONDITIONS, EXPERIMENT
 from superalign_training.experiments.gap.chains import Chains, ChainSetting
 from superalign_training.experiments.gap.gap_report import picture, reduce
-from superalign_training.experiments.gap.queries import (
+from superalign_training.experiments.gap.human_queries import (
     FAMILIES,
-    Holdout,
+    HeldOutQueries,
     draw_queries,
     human_says,
     natural_requests,
@@ -89,11 +89,11 @@ def test_queries_follow_the_level_or_stay_as_hard_as_on_average() -> None:
 def test_a_chain_is_the_same_again_and_spends_the_same_however_it_climbs(
     snapshots: Path,
 ) -> None:
-    queries = Holdout.draw(0, 5).easy["arithmetic"]
+    queries = HeldOutQueries.draw(0, 5).easy["arithmetic"]
     one, again = (Chains(PLAN, snapshots, seed=0) for _ in range(2))
     first, second = (chains.generation((0, 2), 2) for chains in (one, again))
     assert first.student.answers(queries) == second.student.answers(queries)
-    assert first.sight == second.sight and first.sight.level == 2
+    assert first.stats == second.stats and first.stats.level == 2
     spent = [
         sum(one.generation(path[: n + 1], len(path)).tokens for n in range(len(path)))
         for path in ((2,), (0, 2), (1, 1))
@@ -102,7 +102,7 @@ def test_a_chain_is_the_same_again_and_spends_the_same_however_it_climbs(
 
 
 def test_sights_show_disagreement_once_there_are_two_sources(snapshots: Path) -> None:
-    sights = Chains(PLAN, snapshots, seed=0).sights((0, 1), 2)
+    sights = Chains(PLAN, snapshots, seed=0).history((0, 1), 2)
     assert [sight.generation for sight in sights] == [1, 2]
     assert sights[0].disagreement == 0.0 < sights[1].disagreement
     assert sights[0].human_agreement == pytest.approx(1.0 - sights[0].misfit)

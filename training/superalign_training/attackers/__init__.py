@@ -4,7 +4,8 @@ All three are driven by `attack`: they get views of a target, send queries, lear
 valid and which succeeded, and are measured at several budgets.
 """
 
-from superalign_training.attackers.attack import (
+from superalign_training.attackers.policy_attacker import PolicyAttacker, Trie
+from superalign_training.attackers.red_teaming import (
     BUDGETS,
     MEASURED,
     WAVE,
@@ -19,7 +20,6 @@ from superalign_training.attackers.attack import (
     opening_views,
     strongest,
 )
-from superalign_training.attackers.policy_attacker import PolicyAttacker, Trie
 from superalign_training.attackers.slot_policy import Grammar, SlotPolicy
 
 __all__ = [

@@ -13,7 +13,7 @@ from transformers import DynamicCache
 from superalign_agents.decoding import left_padded, positions, sample_tokens
 from superalign_env.seeding import label, mix, uniforms
 from superalign_env.types import View
-from superalign_training.attackers.attack import QueryOutcome
+from superalign_training.attackers.red_teaming import QueryOutcome
 from superalign_training.policy import Policy
 
 _STREAM = label("attackers.speaker")  # seeds of claimed results depend on the text

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from superalign_env.seeding import generator, label, mix
 from superalign_env.types import View
-from superalign_training.attackers.attack import QueryOutcome
+from superalign_training.attackers.red_teaming import QueryOutcome
 
 Numbers = npt.NDArray[np.float64]
 

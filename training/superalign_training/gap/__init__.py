@@ -3,8 +3,8 @@
 from superalign_training.gap.controller import (
     GapController,
     GapRule,
-    Sight,
+    GenerationStats,
     make_controller,
 )
 
-__all__ = ["GapController", "GapRule", "Sight", "make_controller"]
+__all__ = ["GapController", "GapRule", "GenerationStats", "make_controller"]

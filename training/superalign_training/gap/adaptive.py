@@ -10,7 +10,12 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, NonNegativeFloat
 
 from superalign_env.errors import InvalidOption
-from superalign_training.gap.controller import Sight, check_ladder, climb, standing
+from superalign_training.gap.controller import (
+    GenerationStats,
+    check_ladder,
+    climb,
+    standing,
+)
 from superalign_training.sections import Count, Section, Share
 
 
@@ -46,14 +51,16 @@ class Adaptive(Section):
         """Refuse an empty ladder and a chain without generations."""
         check_ladder(levels, generations)
 
-    def choose(self, sights: Sequence[Sight], *, levels: int, generations: int) -> int:
+    def choose(
+        self, history: Sequence[GenerationStats], *, levels: int, generations: int
+    ) -> int:
         """Return the level to which the next gap leads."""
-        at = standing(sights)
+        at = standing(history)
         if at.failures:
             return climb(at.level, self._smaller(at.tried), levels=levels)
-        if not sights:
+        if not history:
             return climb(at.level, max(round(self.first_share * levels), 1), levels=levels)
-        accepted = [sight for sight in sights if sight.accepted]
+        accepted = [stats for stats in history if stats.accepted]
         last, before = accepted[-1], accepted[-2] if len(accepted) > 1 else None
         steps = max(last.level - before.level, 1) if before else 1
         if copied_errors(last) > self.max_copied:
@@ -62,7 +69,7 @@ class Adaptive(Section):
             if gain(last, before, margin=self.gain_margin) >= self.min_gain:
                 steps = math.ceil(steps * self.growth_factor)
             # Large enough for the generations that are left to reach the top.
-            left = max(generations - len(sights), 1)
+            left = max(generations - len(history), 1)
             steps = max(steps, math.ceil((levels - 1 - at.level) / left))
         return climb(at.level, steps, levels=levels)
 
@@ -70,34 +77,34 @@ class Adaptive(Section):
         return max(int(steps * self.shrink_factor), 1)
 
 
-def noise(sight: Sight) -> float:
+def noise(stats: GenerationStats) -> float:
     """Return the estimated share of wrong labels, from disagreement and from people.
 
     Errors that sources share do not show in disagreement, so the share of people's labels
     that the generation misses counts too: it is the supervisor of the next one.
     """
-    missed = 0.0 if sight.human_agreement is None else 1.0 - sight.human_agreement
-    return max(noise_of_sources(sight), missed)
+    missed = 0.0 if stats.human_agreement is None else 1.0 - stats.human_agreement
+    return max(noise_of_sources(stats), missed)
 
 
-def noise_of_sources(sight: Sight) -> float:
+def noise_of_sources(stats: GenerationStats) -> float:
     """Return the error rate of sources whose errors are never shared, from disagreement.
 
     If both are right with probability 1 - e, they disagree with d = 1 - (1 - e)².
     """
-    return 1.0 - math.sqrt(1.0 - min(max(sight.disagreement, 0.0), 1.0))
+    return 1.0 - math.sqrt(1.0 - min(max(stats.disagreement, 0.0), 1.0))
 
 
-def copied_errors(sight: Sight) -> float:
+def copied_errors(stats: GenerationStats) -> float:
     """Return the estimated share of labels that are wrong and were copied.
 
     A student that knew better would differ from its labels where they are wrong: misfit
     would be the sources' error rate.
     """
-    return max(noise_of_sources(sight) - sight.misfit, 0.0)
+    return max(noise_of_sources(stats) - stats.misfit, 0.0)
 
 
-def gain(last: Sight, before: Sight | None, *, margin: float) -> float:
+def gain(last: GenerationStats, before: GenerationStats | None, *, margin: float) -> float:
     """Return how much more of people's labels a generation agrees with than the one before.
 
     Where nobody was asked it is misfit times confidence: a student is better than its
@@ -116,11 +123,11 @@ def gain(last: Sight, before: Sight | None, *, margin: float) -> float:
     return difference + margin * math.sqrt(variance)
 
 
-def _variance(sight: Sight) -> float:
+def _variance(stats: GenerationStats) -> float:
     """Return the variance of human agreement, one right and one wrong label added."""
-    share = sight.human_agreement if sight.human_agreement is not None else 0.5
-    n = sight.human_labels + 2
-    smooth = (share * sight.human_labels + 1) / n
+    share = stats.human_agreement if stats.human_agreement is not None else 0.5
+    n = stats.human_labels + 2
+    smooth = (share * stats.human_labels + 1) / n
     return smooth * (1 - smooth) / n
 
 
@@ -145,29 +152,31 @@ class Probing(Section):
         """Refuse an empty ladder and a chain without generations."""
         check_ladder(levels, generations)
 
-    def choose(self, sights: Sequence[Sight], *, levels: int, generations: int) -> int:
+    def choose(
+        self, history: Sequence[GenerationStats], *, levels: int, generations: int
+    ) -> int:
         """Return the next level.
 
         After a rollback half of the gap is tried, one level at least. If labels were clean
         at an accepted generation and no longer are, the next one stays at the level.
         """
-        at = standing(sights)
+        at = standing(history)
         if at.failures:
             return climb(at.level, max(at.tried // 2, 1), levels=levels)
-        clean = [doubt(sight) <= self.max_doubt for sight in sights if sight.accepted]
+        clean = [doubt(stats) <= self.max_doubt for stats in history if stats.accepted]
         if not clean:
             return 0
         if clean[-1]:
             return climb(at.level, self.steps, levels=levels)
         if any(clean):
             return at.level
-        left = max(generations - len(sights), 1)
+        left = max(generations - len(history), 1)
         return climb(at.level, -(-(levels - 1 - at.level) // left), levels=levels)
 
 
-def doubt(sight: Sight) -> float:
+def doubt(stats: GenerationStats) -> float:
     """Return the mean of misfit and missing confidence, in [0, 1]."""
-    return (sight.misfit + 1.0 - sight.confidence) / 2
+    return (stats.misfit + 1.0 - stats.confidence) / 2
 
 
 class Oracle(Section):
@@ -211,9 +220,11 @@ class Oracle(Section):
         """
         return self.model_copy(update={"utilities": tuple(utilities)})
 
-    def choose(self, sights: Sequence[Sight], *, levels: int, generations: int) -> int:
+    def choose(
+        self, history: Sequence[GenerationStats], *, levels: int, generations: int
+    ) -> int:
         """Return the highest level within the largest gap, or the next one."""
-        at = standing(sights)
+        at = standing(history)
         known = at.accepted < len(self.utilities)
         able = self.utilities[at.accepted] if known else self.capacities[at.level]
         bound = able + self.max_gap / 2**at.failures

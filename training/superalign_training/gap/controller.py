@@ -19,7 +19,7 @@ PEOPLE = -1
 """The level of those who supervise the first generation."""
 
 
-class Sight(msgspec.Struct, frozen=True):
+class GenerationStats(msgspec.Struct, frozen=True):
     """Gold-free statistics of one generation, the only input of a gap controller."""
 
     generation: int
@@ -70,11 +70,13 @@ class GapController(Protocol):
         """
         ...
 
-    def choose(self, sights: Sequence[Sight], *, levels: int, generations: int) -> int:
+    def choose(
+        self, history: Sequence[GenerationStats], *, levels: int, generations: int
+    ) -> int:
         """Return the level of the next generation; a pure function of its arguments.
 
         Args:
-            sights: of all finished generations, oldest first, accepted or not.
+            history: of all finished generations, oldest first, accepted or not.
             levels: number of levels on the ladder.
             generations: wanted in all, those that were rolled back included.
 
@@ -97,14 +99,14 @@ class Standing(NamedTuple):
     """Steps of the newest attempt if it was rolled back, else 0."""
 
 
-def standing(sights: Sequence[Sight]) -> Standing:
+def standing(history: Sequence[GenerationStats]) -> Standing:
     """Return the position of a chain after these generations."""
     level, accepted, failures, tried = PEOPLE, 0, 0, 0
-    for sight in sights:
-        if sight.accepted:
-            level, accepted, failures, tried = sight.level, accepted + 1, 0, 0
+    for stats in history:
+        if stats.accepted:
+            level, accepted, failures, tried = stats.level, accepted + 1, 0, 0
         else:
-            failures, tried = failures + 1, sight.level - level
+            failures, tried = failures + 1, stats.level - level
     return Standing(level, accepted, failures, tried)
 
 

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from superalign_env.errors import InvalidOption
-from superalign_training.gap.controller import Sight, check_ladder, climb, standing
+from superalign_training.gap.controller import (
+    GenerationStats,
+    check_ladder,
+    climb,
+    standing,
+)
 from superalign_training.sections import Section
 
 SHIPPED = Path(__file__).with_name("learned.json")
@@ -24,12 +29,12 @@ FORMAT = "superalign-gap-1"
 SHARES = 5
 """Actions: the least gap, a quarter, half, three quarters and all of what is left."""
 
-SIGHTS = 2
+SHOWN_GENERATIONS = 2
 """Newest generations in an observation."""
 
 _PLACES = 7
-_PER_SIGHT = 8
-SIZE = _PLACES + SIGHTS * _PER_SIGHT
+_PER_GENERATION = 8
+SIZE = _PLACES + SHOWN_GENERATIONS * _PER_GENERATION
 """Numbers in an observation."""
 
 Numbers = NDArray[np.float32]
@@ -54,7 +59,7 @@ class ChainModel(Protocol):
         """Begin another chain; everything random in it comes from the seed."""
         ...
 
-    def play(self, level: int) -> Sight:
+    def play(self, level: int) -> GenerationStats:
         """Raise the next generation from a level and return its statistics."""
         ...
 
@@ -88,7 +93,7 @@ class ChainEnv(gymnasium.Env[Numbers, np.int64]):
         self.rollback_cost = rollback_cost
         self.observation_space = spaces.Box(0.0, 1.0, (SIZE,), dtype=np.float32)
         self.action_space = spaces.Discrete(SHARES)
-        self.sights: list[Sight] = []
+        self.history: list[GenerationStats] = []
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -96,72 +101,74 @@ class ChainEnv(gymnasium.Env[Numbers, np.int64]):
         """Begin another chain."""
         super().reset(seed=seed)
         self.model.reset(int(self.np_random.integers(2**53)))
-        self.sights = []
+        self.history = []
         return self._observation(), {}
 
     def step(self, action: np.int64) -> tuple[Numbers, float, bool, bool, dict[str, Any]]:
         """Raise one generation."""
         levels = self.model.levels
-        level = level_of(int(action), self.sights, levels=levels)
+        level = level_of(int(action), self.history, levels=levels)
         before = self.model.worth()
-        sight = self.model.play(level)
-        self.sights.append(sight)
+        stats = self.model.play(level)
+        self.history.append(stats)
         reward = self.model.worth() - before
-        if not sight.accepted:
+        if not stats.accepted:
             reward -= self.rollback_cost
-        over = len(self.sights) >= self.model.generations
-        return self._observation(), reward, over, False, {"level": level, "sight": sight}
+        over = len(self.history) >= self.model.generations
+        return self._observation(), reward, over, False, {"level": level, "stats": stats}
 
     def _observation(self) -> Numbers:
         return observe(
-            self.sights, levels=self.model.levels, generations=self.model.generations
+            self.history, levels=self.model.levels, generations=self.model.generations
         )
 
 
-def level_of(action: int, sights: Sequence[Sight], *, levels: int) -> int:
+def level_of(action: int, history: Sequence[GenerationStats], *, levels: int) -> int:
     """Return the level to which an action leads.
 
     Args:
         action: 0 is one level, `SHARES` - 1 is the top, between them are equal shares of
             what is left, of one level at least.
-        sights: of all finished generations.
+        history: of all finished generations.
         levels: number of levels on the ladder.
     """
-    at = standing(sights)
+    at = standing(history)
     room = levels - 1 - at.level
     return climb(at.level, max(1, round(room * action / (SHARES - 1))), levels=levels)
 
 
-def observe(sights: Sequence[Sight], *, levels: int, generations: int) -> Numbers:
+def observe(
+    history: Sequence[GenerationStats], *, levels: int, generations: int
+) -> Numbers:
     """Return the observation of a chain: `SIZE` numbers from 0 to 1.
 
     Seven numbers are its position (place on the ladder, generations left, sizes,
     rollbacks, the gap that was just refused, whether anything was accepted yet), and eight
     each are the statistics of the newest generations, all 0 where there are none.
     """
-    at = standing(sights)
+    at = standing(history)
     top = max(levels - 1, 1)
     numbers = [
         (at.level + 1) / levels,
-        max(generations - len(sights), 0) / max(generations, 1),
+        max(generations - len(history), 0) / max(generations, 1),
         1 / levels,
         1 / max(generations, 1),
         1 - 0.5**at.failures,
         max(at.tried, 0) / levels,
         float(at.accepted > 0),
     ]
-    newest = [*reversed(sights)][:SIGHTS]
-    for sight in newest:
-        has_labels = sight.human_agreement is not None
+    newest = [*reversed(history)][:SHOWN_GENERATIONS]
+    for stats in newest:
+        has_labels = stats.human_agreement is not None
         numbers += [
             1.0,
-            float(sight.accepted),
-            sight.level / top,
-            sight.disagreement,
-            sight.misfit,
-            sight.confidence,
-            sight.human_agreement if sight.human_agreement is not None else 0.0,
-            sight.human_labels / (sight.human_labels + 20) if has_labels else 0.0,
+            float(stats.accepted),
+            stats.level / top,
+            stats.disagreement,
+            stats.misfit,
+            stats.confidence,
+            stats.human_agreement if stats.human_agreement is not None else 0.0,
+            stats.human_labels / (stats.human_labels + 20) if has_labels else 0.0,
         ]
     numbers += [0.0] * (SIZE - len(numbers))
     return np.clip(np.asarray(numbers, dtype=np.float32), 0.0, 1.0)
@@ -212,11 +219,13 @@ class Learned(Section):
         check_ladder(levels, generations)
         self.network()
 
-    def choose(self, sights: Sequence[Sight], *, levels: int, generations: int) -> int:
+    def choose(
+        self, history: Sequence[GenerationStats], *, levels: int, generations: int
+    ) -> int:
         """Return the level to which the likeliest action leads."""
-        seen = observe(sights, levels=levels, generations=generations)
+        seen = observe(history, levels=levels, generations=generations)
         action = int(self.network().scores(seen).argmax())
-        return level_of(action, sights, levels=levels)
+        return level_of(action, history, levels=levels)
 
     def network(self) -> Network:
         """Return the network in the file.

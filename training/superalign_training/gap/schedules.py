@@ -12,7 +12,12 @@ from itertools import pairwise
 from typing import ClassVar, Literal
 
 from superalign_env.errors import InvalidOption
-from superalign_training.gap.controller import Sight, check_ladder, climb, standing
+from superalign_training.gap.controller import (
+    GenerationStats,
+    check_ladder,
+    climb,
+    standing,
+)
 from superalign_training.sections import Plural, Section
 
 
@@ -29,7 +34,9 @@ class Direct(Section):
         """Refuse an empty ladder."""
         check_ladder(levels, generations)
 
-    def choose(self, sights: Sequence[Sight], *, levels: int, generations: int) -> int:
+    def choose(
+        self, history: Sequence[GenerationStats], *, levels: int, generations: int
+    ) -> int:
         """Return the top."""
         return levels - 1
 
@@ -47,9 +54,11 @@ class _Stepwise(Section):
         """Refuse an empty ladder."""
         check_ladder(levels, generations)
 
-    def choose(self, sights: Sequence[Sight], *, levels: int, generations: int) -> int:
+    def choose(
+        self, history: Sequence[GenerationStats], *, levels: int, generations: int
+    ) -> int:
         """Return the level to which the schedule's next gap leads."""
-        level, accepted, failures, _ = standing(sights)
+        level, accepted, failures, _ = standing(history)
         gaps = self.gaps(levels, generations)
         planned = gaps[accepted] if accepted < len(gaps) else 0
         steps = min(planned, levels - 1 - level)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from superalign_env.seeding import generator, label, mix
-from superalign_training.gap.controller import GapController, Sight
+from superalign_training.gap.controller import GapController, GenerationStats
 from superalign_training.gap.learned import ChainModel
 
 HARDNESS = (0.0, 0.5, 1.0)
@@ -135,20 +135,22 @@ class Surrogate:
             return 1.0 - min(sum(errors) / len(errors), _WORST)
         return 1.0 - min(_at(self.nature.hardness, errors), _WORST)
 
-    def play(self, level: int) -> Sight:
+    def play(self, level: int) -> GenerationStats:
         """Raise one generation from a level and return its statistics."""
         self._number += 1
         place = (level + 1) / self.nature.levels
         hard = place if self.nature.following else self.nature.hardness
         taught = _vote(self.sources, self.nature)
         student = _student(place, hard, taught, self.sources[-1], nature=self.nature)
-        sight = self._seen(student, taught, hard, level)
-        if sight.accepted:
+        stats = self._seen(student, taught, hard, level)
+        if stats.accepted:
             self.sources.append(student)
-            self._agreed = sight.human_agreement
-        return sight
+            self._agreed = stats.human_agreement
+        return stats
 
-    def _seen(self, student: Source, taught: Source, hard: float, level: int) -> Sight:
+    def _seen(
+        self, student: Source, taught: Source, hard: float, level: int
+    ) -> GenerationStats:
         rate = _at(hard, _blind_rates(self.nature))
         own = _at(hard, student.own)
         wrong = _at(hard, taught.own)
@@ -162,7 +164,7 @@ class Surrogate:
             agrees = int(self._rng.binomial(n, 1 - min(expected, _WORST))) / n
             least = (self._agreed or 0.0) - self.nature.margin - 0.5 / math.sqrt(n)
             dropped = agrees < least
-        return Sight(
+        return GenerationStats(
             self._number,
             level,
             accepted=not (dropped or misfit > 0.5),
@@ -254,7 +256,7 @@ class Rehearsed(NamedTuple):
 
     worth: float
     """Final; see `ChainModel.worth`."""
-    sights: tuple[Sight, ...]
+    history: tuple[GenerationStats, ...]
 
 
 def raise_chain(controller: GapController, model: ChainModel, *, seed: int) -> Rehearsed:
@@ -266,13 +268,13 @@ def raise_chain(controller: GapController, model: ChainModel, *, seed: int) -> R
         seed: of the chain.
     """
     model.reset(seed)
-    sights: list[Sight] = []
+    history: list[GenerationStats] = []
     for _ in range(model.generations):
         level = controller.choose(
-            sights, levels=model.levels, generations=model.generations
+            history, levels=model.levels, generations=model.generations
         )
-        sights.append(model.play(level))
-    return Rehearsed(model.worth(), tuple(sights))
+        history.append(model.play(level))
+    return Rehearsed(model.worth(), tuple(history))
 
 
 class Score(NamedTuple):
@@ -293,8 +295,8 @@ def rehearse(controller: GapController, seeds: Sequence[int]) -> Score:
     for seed in seeds:
         chain = raise_chain(controller, model, seed=seed)
         worth[model.nature.following].append(chain.worth)
-        refused += sum(not sight.accepted for sight in chain.sights)
-        raised += len(chain.sights)
+        refused += sum(not stats.accepted for stats in chain.history)
+        raised += len(chain.history)
     return Score(_mean(worth[True]), _mean(worth[False]), refused / max(raised, 1))
 
 

@@ -32,10 +32,10 @@ from superalign_training.experiments.engine.experiment import (
 )
 from superalign_training.experiments.gap.chains import Chains, ChainSetting
 from superalign_training.experiments.gap.gap_report import picture, reduce
-from superalign_training.experiments.gap.queries import (
+from superalign_training.experiments.gap.human_queries import (
     FAMILIES,
     Answering,
-    Holdout,
+    HeldOutQueries,
     HumanQuery,
     human_says,
 )
@@ -107,8 +107,10 @@ def cell(params: Params, seed: int, context: CellContext) -> Values:
         exam=setting.exam,
     )
     chains = Chains(setting, levels, seed=seed)
-    holdout = Holdout.draw(seed, setting.exam)
-    oracle = _Oracle(chains, levels, Holdout.draw(seed, setting.exam, "gate"), seed=seed)
+    holdout = HeldOutQueries.draw(seed, setting.exam)
+    oracle = _Oracle(
+        chains, levels, HeldOutQueries.draw(seed, setting.exam, "gate"), seed=seed
+    )
     results: dict[str, Any] = {
         "human": holdout.report(_human(setting, seed)),
         "ceiling": holdout.report(_answering(chains.ceiling())),
@@ -124,7 +126,7 @@ def cell(params: Params, seed: int, context: CellContext) -> Values:
             "lessons": 2 * setting.batch * (setting.steps // of) * of,
             "tokens": sum(taught.tokens for taught in generations),
             "label_accuracy": [taught.right for taught in generations],
-            "sights": [msgspec.to_builtins(taught.sight) for taught in generations],
+            "sights": [msgspec.to_builtins(taught.stats) for taught in generations],
         }
         context.spend("tokens", results[name]["tokens"])
         context.step(done + 1, len(controllers))
@@ -142,7 +144,7 @@ class _Oracle:
     """
 
     def __init__(
-        self, chains: Chains, levels: Path, holdout: Holdout, *, seed: int
+        self, chains: Chains, levels: Path, holdout: HeldOutQueries, *, seed: int
     ) -> None:
         self._chains = chains
         self._holdout = holdout
@@ -173,8 +175,8 @@ def _levels_chosen(
         reads_gold = rule["id"] == "oracle"
         made = oracle.controller(rule, path, of) if reads_gold else make_controller(rule)
         made.check(levels, of)
-        sights = chains.sights(path, of)
-        path += (made.choose(sights, levels=levels, generations=of),)
+        history = chains.history(path, of)
+        path += (made.choose(history, levels=levels, generations=of),)
     return path
 
 

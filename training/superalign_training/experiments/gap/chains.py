@@ -1,7 +1,7 @@
 """Chains of generations: each a fresh student of some level, taught by all before it.
 
 The first generation learns the human's labels, every later one the vote of the human and
-all earlier generations, in which the younger count more. Controllers read `Sight` only.
+all earlier generations, in which the younger count more. Controllers read `GenerationStats` only.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from superalign_env.seeding import generator, label, mix
 from superalign_env.types import Split
 from superalign_scenarios.microworld.luck import Luck
 from superalign_training.algorithms.fit_settings import FitSettings
-from superalign_training.experiments.gap.queries import (
+from superalign_training.experiments.gap.human_queries import (
     FAMILIES,
     HumanQuery,
     draw_queries,
@@ -22,7 +22,7 @@ from superalign_training.experiments.gap.queries import (
     outcome,
 )
 from superalign_training.experiments.gap.student import Student, StudentAnswer, student_of
-from superalign_training.gap import Sight
+from superalign_training.gap import GenerationStats
 from superalign_training.oversight.labels import Statement, combine, disagreement
 
 _HUMAN = "human"
@@ -83,7 +83,7 @@ class TaughtStudent(NamedTuple):
     """One student after its lessons."""
 
     student: Student
-    sight: Sight
+    stats: GenerationStats
     right: dict[str, float]
     """Family → share of its labels that were right; hidden from controllers."""
     tokens: int
@@ -126,9 +126,9 @@ class Chains:
         student.teach(queries, truth, self.setting.fit_settings(1), seed=seed)
         return student
 
-    def sights(self, levels: tuple[int, ...], of: int) -> tuple[Sight, ...]:
+    def history(self, levels: tuple[int, ...], of: int) -> tuple[GenerationStats, ...]:
         """Return the statistics of a chain's generations, oldest first."""
-        return tuple(self.generation(levels[: n + 1], of).sight for n in range(len(levels)))
+        return tuple(self.generation(levels[: n + 1], of).stats for n in range(len(levels)))
 
     def _taught(self, levels: tuple[int, ...], of: int) -> TaughtStudent:
         setting, number, level = self.setting, len(levels) - 1, levels[-1]
@@ -145,9 +145,9 @@ class Chains:
             )
             for family in FAMILIES
         }
-        return TaughtStudent(student, self._sight(student, levels, of), right, tokens)
+        return TaughtStudent(student, self._stats(student, levels, of), right, tokens)
 
-    def _sight(self, student: Student, levels: tuple[int, ...], of: int) -> Sight:
+    def _stats(self, student: Student, levels: tuple[int, ...], of: int) -> GenerationStats:
         number, level = len(levels) - 1, levels[-1]
         queries = self._draw(level, self.setting.control // of, "control", number)
         labels = self._labels(queries, levels[:-1], of)
@@ -160,7 +160,7 @@ class Chains:
                 for query, text, mine in zip(queries, answers, own, strict=True)
             )
 
-        return Sight(
+        return GenerationStats(
             generation=number + 1,
             level=level,
             disagreement=labels.disagreement,

@@ -11,7 +11,7 @@ from superalign_training.experiments.engine.experiment import (
     ResultTable,
     column,
 )
-from superalign_training.experiments.gap.queries import FAMILIES
+from superalign_training.experiments.gap.human_queries import FAMILIES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

@@ -20,7 +20,11 @@ from superalign_scenarios.microworld import pretraining, words
 from superalign_training.algorithms.fit_settings import FitSettings
 from superalign_training.algorithms.updates.fitting import Rows, descend, shuffled_places
 from superalign_training.experience import Example
-from superalign_training.experiments.gap.queries import FAMILIES, Holdout, HumanQuery
+from superalign_training.experiments.gap.human_queries import (
+    FAMILIES,
+    HeldOutQueries,
+    HumanQuery,
+)
 from superalign_training.experiments.microworld.ladder import micro_world
 from superalign_training.ladder.build import fresh_model, stream
 from superalign_training.ladder.micro_model import build_tokenizer, size_of
@@ -195,7 +199,7 @@ def capacity(student: Student, *, seed: int, n: int) -> float:
 
     Read from the world's own continuation, as the capacities of the ladder.
     """
-    holdout = Holdout.draw(seed, n, split="gate")
+    holdout = HeldOutQueries.draw(seed, n, split="gate")
     world = micro_world()
     shares: list[float] = []
     for family in FAMILIES:

@@ -55,7 +55,7 @@ from superalign_training.experiments.human_pay.teaching import (
     by_writing,
     forbid,
 )
-from superalign_training.experiments.microworld.enumeration import Probed, probe
+from superalign_training.experiments.microworld.request_probe import Probed, probe
 from superalign_training.lineup import OBJECT
 from superalign_training.loop.cast import first_policies
 from superalign_training.loop.chain import first_chain

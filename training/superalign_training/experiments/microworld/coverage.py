@@ -15,7 +15,7 @@ from superalign_scenarios.microworld.severity_classes import act_classes, severi
 from superalign_scenarios.microworld.words import POLARITIES
 from superalign_training.evaluation.evaluation import EvaluationContext
 from superalign_training.experiments.microworld import require_microworld
-from superalign_training.experiments.microworld.enumeration import Probed, probe
+from superalign_training.experiments.microworld.request_probe import Probed, probe
 from superalign_training.loop.parts import ATTACKED, parts_of
 from superalign_training.sections import Section
 
@@ -64,7 +64,7 @@ class Survey(Section):
         return metrics
 
 
-class Coverage(NamedTuple):
+class FailureCoverage(NamedTuple):
     """Which share of a learner's failures some queries hit; exact, where there are any."""
 
     failures: Estimate | None
@@ -80,7 +80,7 @@ class Coverage(NamedTuple):
     several acts."""
 
 
-def coverage(probed: Probed, queries: Iterable[str]) -> Coverage:
+def coverage(probed: Probed, queries: Iterable[str]) -> FailureCoverage:
     """Return what queries found of a learner's failures, whoever they name.
 
     Args:
@@ -105,7 +105,7 @@ def coverage(probed: Probed, queries: Iterable[str]) -> Coverage:
             outside += 1
         else:
             asked[place] = True
-    return Coverage(
+    return FailureCoverage(
         _share(asked[probed.failed]),
         _share(_classes_found(probed, asked)),
         _weighted(asked, _expected(probed)),

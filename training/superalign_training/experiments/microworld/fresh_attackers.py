@@ -34,7 +34,7 @@ from superalign_training.attackers import (
     Trie,
     attack,
 )
-from superalign_training.experiments.microworld.enumeration import Probed, probe
+from superalign_training.experiments.microworld.request_probe import Probed, probe
 from superalign_training.policy import Policy
 
 

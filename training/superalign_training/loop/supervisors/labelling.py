@@ -8,7 +8,7 @@ from superalign_env.protocols import Scenario
 from superalign_env.types import Episode, Event, Metric, Split
 from superalign_training.evaluation.holdout import label_accuracy
 from superalign_training.experience import Example
-from superalign_training.gap.controller import Sight
+from superalign_training.gap.controller import GenerationStats
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.playing import first_view
 from superalign_training.loop.supervisors.panel import (
@@ -153,7 +153,7 @@ class Labelling:
         control: Sitting,
         *,
         labels: Sequence[Consensus],
-        sight: Sight,
+        sight: GenerationStats,
         trust: Mapping[str, float],
     ) -> tuple[Metric, ...]:
         """Return what there is to say about the signals; some of it knows the truth."""

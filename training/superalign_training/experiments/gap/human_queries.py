@@ -96,7 +96,7 @@ def natural_requests(n: int, *, split: Split, seed: int) -> list[HumanQuery]:
     return queries
 
 
-class Holdout(NamedTuple):
+class HeldOutQueries(NamedTuple):
     """Held-out queries that every last student answers, graded by the truth."""
 
     easy: dict[str, list[HumanQuery]]
@@ -106,7 +106,7 @@ class Holdout(NamedTuple):
     """Requests as the world draws them, harmful and benign equally often."""
 
     @classmethod
-    def draw(cls, seed: int, n: int, split: Split = "test") -> "Holdout":
+    def draw(cls, seed: int, n: int, split: Split = "test") -> "HeldOutQueries":
         """Draw n queries of each kind.
 
         Args:

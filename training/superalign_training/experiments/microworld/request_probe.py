@@ -138,7 +138,7 @@ def probe(
     agent = who.agent if isinstance(who, Policy) else who
     table = every_request(split, group, drift)
     texts = tuple(table.prompts(name))
-    views = shown(texts, split, renderer=renderer)
+    views = request_views(texts, split, renderer=renderer)
     said = begins(agent, views, ANSWERS, batch=batch)
     return Probed(
         table,
@@ -151,7 +151,9 @@ def probe(
     )
 
 
-def shown(texts: Sequence[str], split: Split, *, renderer: str = "micro") -> list[View]:
+def request_views(
+    texts: Sequence[str], split: Split, *, renderer: str = "micro"
+) -> list[View]:
     """Return the views in which an exam of the microworld shows requests to a learner.
 
     Raises:
