@@ -8,6 +8,7 @@
     episode = superalign_env.play(env, {"attacker_0": …, "learner_0": …, "critic_0": …})
 """
 
+from superalign_env import ctrl_c as _ctrl_c  # noqa: F401 - before all others  # isort: split
 from superalign_env.callables import as_agent
 from superalign_env.lookup import make_scenario
 from superalign_env.making import (

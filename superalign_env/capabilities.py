@@ -44,6 +44,13 @@ def opinions_of(scenario: Scenario[Any]) -> tuple[str, ...]:
 
     A scenario may have an attribute ``opinions``. A person's label of the turn may replace
     these parts (`superalign_env.rewards.HumanPay`); in red-team it is ``("critic",)``.
+
+    A label replaces what the author of the labelled turn is paid at that turn. So an opinion
+    is paid at a turn of the seat that earns it, and for an opinion of an answer at that
+    answer (``Reward(turn=…)``), however late it is given.
+
+    Its value lies in [−1, 1] before weights: v stands for the score (v + 1) / 2. ``debias``
+    cuts off what lies outside, and the run counts it (``people.clipped``).
     """
     found: tuple[str, ...] = getattr(scenario, "opinions", ())
     return found

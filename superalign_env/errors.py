@@ -30,12 +30,16 @@ from collections.abc import Iterable, Sequence
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> list[str]:
     """Return which known names somebody may have meant by another, the likeliest first.
 
+    Upper and lower case are the same here.
+
     Args:
         name: as it was written.
         known: names that there are.
         cutoff: how alike they must be, from 0 (anything) to 1 (the same).
     """
-    return difflib.get_close_matches(name, sorted(known), n=3, cutoff=cutoff)
+    folded = {one.casefold(): one for one in sorted(known, reverse=True)}
+    near = difflib.get_close_matches(name.casefold(), sorted(folded), n=3, cutoff=cutoff)
+    return [folded[one] for one in near]
 
 
 def hint(near: Sequence[str], known: Iterable[str], *, listed: str = "known") -> str:

@@ -28,6 +28,11 @@ def terminal(text: str) -> str:
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
+def quoted(text: str) -> str:
+    """Mark every further line of a text, so that none can pass for a line of the screen."""
+    return text.replace("\n", "\n  │ ")
+
+
 def html_text(text: str) -> str:
     """Escape for HTML, with control characters made visible."""
     return html.escape(terminal(text), quote=True)

@@ -4,6 +4,7 @@ So a label that arrives late is one more row, and a run can be paid again under 
 weights without being played again.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
@@ -81,11 +82,13 @@ def settle(
 
     * A label pays the author of the turn 2·label − 1, so that a shrug (0.5) pays nothing.
       Several labels of one turn are averaged. `HumanPay.use` says what becomes of the
-      opinions about that turn.
+      opinions that its author is paid for at that turn; what is paid to others, or at another
+      turn, stays.
     * A critic whose verdict was about a labelled turn gets 1 − 2·(score − label)², the Brier
       score.
     * A preference pays the turn that is preferred +1 and the other −1. A turn that was in
-      several pairs gets the mean over its pairs.
+      several pairs gets the mean over its pairs. Between two episodes each turn is paid in
+      its own: `by_episode` turns such a preference round for the other one.
     * A veto always wins: the turn earns `HumanPay.lowest_pay` and nothing else, and verdicts
       about it are paid as against a label of 0.
 
@@ -93,25 +96,29 @@ def settle(
         parts: the rewards of one episode.
         weights: of its scenario.
         authors: who spoke at each turn; needed only with signals.
-        signals: labels, preferences and vetoes about turns of this episode.
+        signals: labels, preferences and vetoes about turns of this episode (`by_episode`).
         judged: facts of this episode.
         rules: how people's answers are paid.
 
     Returns:
         (seat, turn) → pay.
     """
-    statements = _Statements.of(signals)
+    statements, facts = _Statements.of(signals), list(judged)
     pay: dict[tuple[Seat, int], float] = {}
 
     def earn(seat: Seat, turn: int, value: float) -> None:
         pay[seat, turn] = pay.get((seat, turn), 0.0) + value
 
     for reward in parts:
-        kept = _kept(reward, statements, rules) if rules.opinions else reward
+        kept: Reward | None = reward
+        if reward.part in rules.opinions:
+            own = authors is None or authors.get(reward.turn) == reward.seat
+            about = not facts or any(fact.about == reward.turn for fact in facts)
+            kept = _kept(reward, statements, rules, own=own, about=about)
         value = None if kept is None else paid(kept, weights)
         if value is not None:
             earn(reward.seat, reward.turn, value)
-    for fact in judged:
+    for fact in facts:
         if fact.about in statements.worth and fact.score is not None:
             brier = 1.0 - 2.0 * (fact.score - statements.worth[fact.about]) ** 2
             earn(fact.seat, fact.turn, _human(fact.seat, weights) * brier)
@@ -123,15 +130,49 @@ def settle(
     return pay
 
 
-def _kept(reward: Reward, statements: "_Statements", rules: HumanPay) -> Reward | None:
-    """Return what is paid of a part: less where a label stands in the place of an opinion."""
-    if reward.part not in rules.opinions or rules.use == "add":
-        return reward
-    if reward.turn in statements.labels:
+def by_episode(signals: Iterable[Signal]) -> defaultdict[str, list[Signal]]:
+    """Return episode → what was said about it, in order.
+
+    A preference between two episodes is about both. For the other one it is turned round: it
+    is about that turn, whose probability of being better is 1 − value.
+    """
+    found: defaultdict[str, list[Signal]] = defaultdict(list)
+    for signal in signals:
+        found[signal.episode].append(signal)
+        if signal.versus_episode is not None:
+            found[signal.versus_episode].append(
+                replace(
+                    signal,
+                    episode=signal.versus_episode,
+                    turn=signal.versus,
+                    versus=signal.turn,
+                    versus_episode=signal.episode,
+                    value=1.0 - signal.value,
+                )
+            )
+    return found
+
+
+def _kept(
+    opinion: Reward, statements: "_Statements", rules: HumanPay, *, own: bool, about: bool
+) -> Reward | None:
+    """Return what is paid of an opinion: nothing where a label stands in its place.
+
+    Args:
+        opinion: the part.
+        statements: what people said.
+        rules: how it is paid.
+        own: whether it is paid to the author of its turn, whom alone a label pays.
+        about: whether its turn was judged. An attacker, for instance, is paid at its query for
+            the score of an answer: what labels say of scores says nothing of that.
+    """
+    if rules.use == "add":
+        return opinion
+    if own and opinion.turn in statements.labels:
         return None
-    if rules.use == "debias" and rules.correction is not None:
-        return rules.correction.apply(reward)
-    return reward
+    if about and rules.use == "debias" and rules.correction is not None:
+        return rules.correction.apply(opinion)
+    return opinion
 
 
 def _human(seat: Seat, weights: Weights) -> float:
@@ -164,7 +205,8 @@ class _Statements(NamedTuple):
             elif signal.kind == "preference":
                 lead = 2.0 * signal.value - 1.0
                 pairs.setdefault(signal.turn, []).append(lead)
-                pairs.setdefault(signal.versus, []).append(-lead)
+                if signal.versus_episode is None:
+                    pairs.setdefault(signal.versus, []).append(-lead)
         means = _means(labels)
         worth = {**means, **dict.fromkeys(vetoed, 0.0)}
         return cls(means, _means(pairs), vetoed, worth)
@@ -189,8 +231,9 @@ PRIOR = 4.0
 class Correction:
     """Mean label of each score bin of an opinion, shrunk to the opinion's own score.
 
-    An opinion that pays v stands for the score (v + 1) / 2. With n labels of mean m in its
-    bin it is worth (n·m + `PRIOR`·score) / (n + `PRIOR`): without labels it stays as it is.
+    An opinion that pays v stands for the score (v + 1) / 2, cut off at 0 and 1 (see
+    `in_range`). With n labels of mean m in its bin it is worth
+    (n·m + `PRIOR`·score) / (n + `PRIOR`): without labels it stays as it is.
 
     Args:
         drawn: (part, score, label) of turns that were drawn at random. Others would tell
@@ -215,6 +258,11 @@ class Correction:
 def score_of(opinion: Reward) -> float:
     """Return the score in [0, 1] that an opinion of pay in [−1, 1] stands for."""
     return min(1.0, max(0.0, (opinion.value + 1.0) / 2.0))
+
+
+def in_range(opinion: Reward) -> bool:
+    """Return whether an opinion pays between −1 and 1, so that it stands for a score."""
+    return -1.0 <= opinion.value <= 1.0
 
 
 def _bin(score: float) -> int:

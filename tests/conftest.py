@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 
 # Read at import by the libraries they belong to, so before any test module is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -13,6 +14,11 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["SDL_VIDEODRIVER"] = "dummy"
+# Speeds that tests measure are none of the user's; processes share them.
+os.environ.setdefault(
+    "SUPERALIGN_CACHE",
+    os.path.join(tempfile.gettempdir(), f"superalign-tests-{os.getpid()}"),
+)
 
 # Shells start what runs in the background deaf to Ctrl-C, and every child inherits that:
 # commands that are interrupted here would not hear it.
@@ -36,6 +42,11 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("here")
+
+
+def pytest_unconfigure():
+    if os.environ["SUPERALIGN_CACHE"].endswith(f"-{os.getpid()}"):
+        shutil.rmtree(os.environ["SUPERALIGN_CACHE"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items):

@@ -1,7 +1,5 @@
 """Where models can live on this machine."""
 
-import torch
-
 from superalign_env.errors import InvalidOption
 
 
@@ -14,6 +12,10 @@ def require_device(name: str) -> None:
     Raises:
         InvalidOption: PyTorch knows no such device, or it is not here.
     """
+    if name == "cpu":
+        return  # always here; asking PyTorch would import it, for seconds
+    import torch  # noqa: PLC0415 - see above
+
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -25,6 +27,8 @@ def require_device(name: str) -> None:
 
 def devices() -> list[str]:
     """Return what there is: the processor, and accelerators that PyTorch can see."""
+    import torch  # noqa: PLC0415 - takes seconds
+
     found = ["cpu"]
     if torch.cuda.is_available():
         found += [f"cuda:{number}" for number in range(torch.cuda.device_count())]

@@ -81,14 +81,16 @@ def require_known(reference: str | Mapping[str, Any]) -> None:
         UnknownId: with the nearest ids.
     """
     name = reference if isinstance(reference, str) else str(reference.get("id"))
-    rung = RungReference.parse(name)
-    if not (
+    if (
         ":" in name
         or name in registry.entries("agent")
         or (Path(name) / "config.json").is_file()
-        or (rung is not None and any(r.family == rung.family for r in find_rungs()))
-        or preset_of(name) is not None
     ):
+        return
+    rung = RungReference.parse(name)
+    if rung is not None and any(known.family == rung.family for known in find_rungs()):
+        rung_folder(rung)  # says how one that is not here is built
+    elif preset_of(name) is None:
         raise UnknownId("agent", name, known_references(), else_try=_ELSE)
 
 

@@ -14,13 +14,11 @@ from typing import Annotated
 import typer
 
 from superalign_env import __version__, registry
+from superalign_env.ctrl_c import BEFORE_ANYTHING, CTRL_C, hear_ctrl_c
 from superalign_env.errors import InvalidOption, RecordError, SuperalignError, UnknownId
 from superalign_env.plain_text import terminal
 
 _MISUSED = (InvalidOption, UnknownId)
-
-_CTRL_C = 130
-"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
 
 _PASS_ON = {
     "allow_extra_args": True,
@@ -28,6 +26,10 @@ _PASS_ON = {
     "ignore_unknown_options": True,
 }
 """Whatever follows the verb belongs to the command behind it."""
+
+
+_HELP = ["-h", "--help"]
+"""Options that print a command's help."""
 
 
 def build() -> typer.Typer:
@@ -38,6 +40,7 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,  # plain help: rich takes a fifth of a second to import
+        context_settings={"help_option_names": _HELP},
     )
     app.callback()(_first)
     for entry in registry.entries("command").values():
@@ -50,10 +53,11 @@ def build() -> typer.Typer:
 def main() -> None:
     """Run the console script."""
     try:
+        hear_ctrl_c()
         build()(prog_name="superalign")
     except KeyboardInterrupt:  # while the verbs are found and read
-        print("\nstopped before anything was begun", file=sys.stderr)
-        sys.exit(_CTRL_C)
+        print(f"\n{BEFORE_ANYTHING}", file=sys.stderr)
+        sys.exit(CTRL_C)
     except SuperalignError as error:
         print(f"superalign: {terminal(str(error))}", file=sys.stderr)
         misused = isinstance(error, _MISUSED) or type(error) is RecordError
@@ -93,12 +97,17 @@ def _late(verb: str) -> Callable[[typer.Context], None]:
         try:
             behind = registry.load("command", verb)
         except KeyboardInterrupt as stop:
-            typer.echo("\nstopped before anything was begun", err=True)
-            raise typer.Exit(_CTRL_C) from stop
+            typer.echo(f"\n{BEFORE_ANYTHING}", err=True)
+            raise typer.Exit(CTRL_C) from stop
         if not isinstance(behind, typer.Typer):
             behind = _only(behind)
         command = typer.main.get_command(behind)
-        code = command.main(context.args, context.command_path, standalone_mode=False)
+        code = command.main(
+            context.args,
+            context.command_path,
+            standalone_mode=False,
+            help_option_names=_HELP,
+        )
         if isinstance(code, int) and code:
             raise typer.Exit(code)
 

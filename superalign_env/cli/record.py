@@ -18,7 +18,7 @@ from superalign_env.cli.output import (
 from superalign_env.cli.transcript import transcript
 from superalign_env.errors import InvalidOption, RecordDamaged, UnknownId
 from superalign_env.rounding import between, number
-from superalign_env.types import Episode, Metric
+from superalign_env.types import Episode, Metric, Signal
 
 if TYPE_CHECKING:
     from superalign_env.protocols import Scenario
@@ -55,12 +55,22 @@ def show(
             for line in transcript(played):
                 console.print(line)
             for signal in signals:
-                what = f"{signal.kind} {number(signal.value)} on turn {signal.turn} by "
-                console.print(Text(f"  {what}", "magenta") + shown(signal.source))
+                console.print(_said(signal))
         elif as_json:
             print_json(_facts(opened))
         else:
             _print_facts(opened, every_metric=metrics)
+
+
+def _said(signal: Signal) -> Text:
+    """Return one signal as a line; of a pair the first turn, and what it was compared with."""
+    place = f"turn {signal.turn}"
+    if signal.versus >= 0:
+        place = f"turn {signal.turn} over turn {signal.versus}"
+    if signal.versus_episode is not None:
+        place = f"{place} ({signal.episode} over {signal.versus_episode})"
+    what = f"  {signal.kind} {number(signal.value)} on {place} by "
+    return shown(what, "magenta") + shown(signal.source)
 
 
 def replay(

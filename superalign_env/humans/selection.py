@@ -25,6 +25,8 @@ class Candidate(NamedTuple):
     words: str = ""
     """What was said at these turns, if other words shall be another question: a stage that is
     done again may hear other words from an endpoint under the same name."""
+    versus_episode: str | None = None
+    """The episode of the other turn; None: the same one."""
 
 
 def disagreement(scores: Iterable[float]) -> float:
@@ -123,7 +125,7 @@ def choose(
         one, picked = named[name], slice == "selected"
         why = f"disagreement {decimal(doubt[name])}" if picked else _WHY[slice]
         priority = doubt[name] if picked else RANDOM_PRIORITY
-        place = (one.episode, one.turn, one.versus)
+        place = (one.episode, one.turn, one.versus, one.versus_episode)
         return Question(name, kind, *place, slice, priority, why, round)
 
     return (
@@ -142,6 +144,13 @@ _WHY: Mapping[QuestionSlice, str] = {
 def _named(candidates: Iterable[Candidate], kind: SignalKind) -> dict[str, Candidate]:
     """Return candidates by the ids of their questions."""
     return {
-        question_id(kind, one.episode, one.turn, versus=one.versus, words=one.words): one
+        question_id(
+            kind,
+            one.episode,
+            one.turn,
+            versus=one.versus,
+            versus_episode=one.versus_episode,
+            words=one.words,
+        ): one
         for one in candidates
     }

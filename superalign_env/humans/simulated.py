@@ -85,7 +85,13 @@ class SimulatedAnnotator:
         }
 
     def answer(
-        self, question: Question, episode: Episode, scenario: HasGold, *, answered: int = 0
+        self,
+        question: Question,
+        episode: Episode,
+        scenario: HasGold,
+        *,
+        answered: int = 0,
+        other: Episode | None = None,
     ) -> Signal | None:
         """Return what the annotator says; None where it has no veto to cast.
 
@@ -94,6 +100,7 @@ class SimulatedAnnotator:
             episode: the record.
             scenario: whose `gold` is asked.
             answered: how many questions it answered before, for fatigue.
+            other: the record of the other episode of a pair, where there is one.
 
         Raises:
             InvalidOption: nobody can answer it (raised by the scenario).
@@ -114,8 +121,10 @@ class SimulatedAnnotator:
             return self._signal(question, 1.0, accuracy, text=text)
         value = scenario.gold(episode, question.turn, self.group)
         if question.kind == "preference":
-            other = scenario.gold(episode, question.versus, self.group)
-            value = float(tie < _COIN) if value == other else float(value > other)
+            rival = scenario.gold(
+                _of_rival(question, episode, other), question.versus, self.group
+            )
+            value = float(tie < _COIN) if value == rival else float(value > rival)
         elif question.kind in ("vote", "veto"):
             value = float(value >= _COIN)
         accuracy = self._accuracy_after(answered)
@@ -137,6 +146,7 @@ class SimulatedAnnotator:
             self.name,
             value,
             question.versus,
+            question.versus_episode,
             confidence,
             {"group": self.group, **payload},
             question.id,
@@ -148,6 +158,22 @@ class SimulatedAnnotator:
 
     def _bias_in(self, round_: int) -> float:
         return self._bias + self._drift * round_
+
+
+def _of_rival(question: Question, episode: Episode, other: Episode | None) -> Episode:
+    """Return the episode of the other turn of a pair.
+
+    Raises:
+        InvalidOption: it is another one, and was not given.
+    """
+    if question.versus_episode is None:
+        return episode
+    if other is None or other.id != question.versus_episode:
+        raise InvalidOption(
+            f"question {question.id} compares {question.episode} with "
+            f"{question.versus_episode}; give the record of both (other=)"
+        )
+    return other
 
 
 def work_off(
@@ -236,9 +262,14 @@ def _answered(
     if proposed(asked) or asked.kind == "turn":
         questions.skip(asked.id, annotator.name, why="only people decide, or take a seat")
         return None
+    rival = asked.versus_episode
     try:
         said = annotator.answer(
-            asked, episode_of(asked.episode), scenario, answered=answered
+            asked,
+            episode_of(asked.episode),
+            scenario,
+            answered=answered,
+            other=None if rival is None else episode_of(rival),
         )
     except InvalidOption as error:
         questions.skip(asked.id, annotator.name, why=str(error))

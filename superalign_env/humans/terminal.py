@@ -6,9 +6,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TextIO
 
 from superalign_env.humans.authority import proposed
-from superalign_env.plain_text import terminal, without_surrogates
+from superalign_env.plain_text import quoted, terminal, without_surrogates
 from superalign_env.store.questions import Questions
-from superalign_env.types import Episode, Question
+from superalign_env.types import Episode, Question, Utterance
 
 _GRADES = {str(digit): digit / 9 for digit in range(10)}
 _YES_NO = {"y": 1.0, "n": 0.0}
@@ -121,7 +121,9 @@ def label(
 def _heard(desk: _Screen, asked: Question, episode_of: Callable[[str], Episode]) -> _Said:
     """Show one question and return what was typed."""
     turn = asked.kind == "turn"  # its episode is not recorded yet
-    text = asked.why if turn else shown(asked, episode_of(asked.episode))
+    rival = asked.versus_episode
+    other = None if rival is None else episode_of(rival)
+    text = asked.why if turn else shown(asked, episode_of(asked.episode), other)
     if turn or asked.kind == "answer":
         desk.show(f"\n{text}\n{_TURN if turn else _WRITING}\n{_WRITING_KEYS}")
         line = desk.line()
@@ -137,35 +139,66 @@ def _heard(desk: _Screen, asked: Question, episode_of: Callable[[str], Episode])
     return _Said(key, scale.get(key), note, {"note": note} if note else {})
 
 
-def shown(question: Question, episode: Episode) -> str:
+def shown(question: Question, episode: Episode, other: Episode | None = None) -> str:
     """Return what a person reads: the task, what was said, and what is asked about.
 
     Neither grades nor rewards nor what other sources said are shown. Who is to write an
     answer does not read the one that was given, nor those that were given beside it.
+
+    Args:
+        question: that is asked.
+        episode: it is about.
+        other: the other episode of a pair, where there is one. Nothing tells which is which.
     """
     if question.kind == "answer":
         return _open(question, episode)
+    if other is not None:
+        return _side_by_side(question, episode, other)
     last = max(question.turn, question.versus)
     pair = question.versus >= 0
     marks = {question.turn: "▶ 1 " if pair else "▶ ", question.versus: "▶ 2 "}
     lines = [
         f"{question.kind} on {episode.scenario}, {episode.id}",
-        f"  task: {episode.task.prompt}",
+        _task(episode),
     ]
     for said in episode.utterances:
         if said.turn <= last:
-            lines.append(f"{marks.get(said.turn, '  ')}{said.seat}: {said.text}")
+            lines.append(f"{marks.get(said.turn, '  ')}{_line(said)}")
     return "\n".join(lines)
+
+
+def _side_by_side(question: Question, episode: Episode, other: Episode) -> str:
+    """Return two answers after what was said before both of them."""
+    lines = [
+        f"{question.kind} on {episode.scenario}, two answers to the same",
+        _task(episode),
+    ]
+    one, rival = _said_at(episode, question.turn), _said_at(other, question.versus)
+    for said in episode.utterances:
+        if one and said.group < one[0].group:
+            lines.append(f"  {_line(said)}")
+    marked = (("▶ 1", one), ("▶ 2", rival))
+    return "\n".join([*lines, *[f"{mark} {_line(u)}" for mark, two in marked for u in two]])
 
 
 def _open(question: Question, episode: Episode) -> str:
     """Return what was said before a turn, and the place where an answer is to stand."""
-    asked = [said for said in episode.utterances if said.turn == question.turn]
-    lines = [
-        f"{question.kind} on {episode.scenario}, {episode.id}",
-        f"  task: {episode.task.prompt}",
-    ]
+    asked = _said_at(episode, question.turn)
+    lines = [f"{question.kind} on {episode.scenario}, {episode.id}", _task(episode)]
     for said in episode.utterances:
         if asked and said.group < asked[0].group:
-            lines.append(f"  {said.seat}: {said.text}")
+            lines.append(f"  {_line(said)}")
     return "\n".join([*lines, f"▶ {asked[0].seat if asked else 'answer'}: …"])
+
+
+def _task(episode: Episode) -> str:
+    return f"  task: {quoted(episode.task.prompt)}"
+
+
+def _line(said: Utterance) -> str:
+    return f"{said.seat}: {quoted(said.text)}"
+
+
+def _said_at(episode: Episode, turn: int) -> list[Utterance]:
+    """Return the utterance of a turn; nothing where the episode has none."""
+    return [said for said in episode.utterances if said.turn == turn]

@@ -92,6 +92,7 @@ def _said(signal: Signal) -> list[Any]:
         signal.episode,
         signal.turn,
         signal.versus,
+        signal.versus_episode,
         signal.source,
         signal.value,
         signal.confidence,

@@ -119,9 +119,12 @@ CREATE TABLE hazards (
 
 CREATE TABLE signals (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, episode TEXT NOT NULL, turn INTEGER NOT NULL,
-    versus INTEGER NOT NULL, source TEXT NOT NULL, value REAL NOT NULL, confidence REAL NOT NULL,
-    payload TEXT NOT NULL, question TEXT NOT NULL, previous TEXT NOT NULL, created REAL NOT NULL);
+    versus INTEGER NOT NULL, versus_episode TEXT, source TEXT NOT NULL, value REAL NOT NULL,
+    confidence REAL NOT NULL, payload TEXT NOT NULL, question TEXT NOT NULL,
+    previous TEXT NOT NULL, created REAL NOT NULL);
 CREATE INDEX signals_by_episode ON signals(episode);
+CREATE INDEX signals_by_versus_episode ON signals(versus_episode)
+    WHERE versus_episode IS NOT NULL;
 CREATE INDEX signals_by_question ON signals(question);
 CREATE TRIGGER signals_are_never_changed BEFORE UPDATE ON signals
     BEGIN SELECT RAISE(ABORT, 'signals are append-only: add a row instead'); END;
@@ -129,8 +132,8 @@ CREATE TRIGGER signals_are_never_removed BEFORE DELETE ON signals
     BEGIN SELECT RAISE(ABORT, 'signals are append-only: add a row instead'); END;
 CREATE TABLE questions (
     id TEXT PRIMARY KEY, kind TEXT NOT NULL, episode TEXT NOT NULL, turn INTEGER NOT NULL,
-    versus INTEGER NOT NULL, slice TEXT NOT NULL, priority REAL NOT NULL, why TEXT NOT NULL,
-    round INTEGER NOT NULL);
+    versus INTEGER NOT NULL, versus_episode TEXT, slice TEXT NOT NULL, priority REAL NOT NULL,
+    why TEXT NOT NULL, round INTEGER NOT NULL);
 CREATE TABLE leases (
     question TEXT PRIMARY KEY REFERENCES questions(id), annotator TEXT NOT NULL,
     expires REAL NOT NULL);

@@ -15,10 +15,10 @@ from msgspec.structs import replace
 from superalign_env.canonical import content_hash
 from superalign_env.errors import RecordError
 from superalign_env.store.database import Database, Row
-from superalign_env.store.signals import Signals
+from superalign_env.store.signals import Signals, require_members
 from superalign_env.types import Question, Signal
 
-_COLUMNS = "id, kind, episode, turn, versus, slice, priority, why, round"
+_COLUMNS = "id, kind, episode, turn, versus, versus_episode, slice, priority, why, round"
 
 _OF_Q = ", ".join(f"q.{column}" for column in _COLUMNS.split(", "))
 
@@ -73,7 +73,11 @@ class Questions:
 
         Returns:
             The questions that were filed now.
+
+        Raises:
+            InvalidOption: a pair of two episodes that are no members of one case.
         """
+        require_members(self._database, questions)
         urgent = sorted(questions, key=lambda q: -q.priority)
         with self._database.transaction() as connection:
             known = {name for (name,) in self._database.rows("SELECT id FROM questions")}
@@ -83,7 +87,7 @@ class Questions:
                 if len(filed) < room and question.id not in known:
                     filed.setdefault(question.id, question)
             connection.executemany(
-                f"INSERT INTO questions({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)",
+                f"INSERT INTO questions({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)",
                 [_row(question) for question in filed.values()],
             )
         return list(filed.values())
@@ -201,6 +205,7 @@ class Questions:
                 annotator,
                 0.0,
                 old.versus,
+                old.versus_episode,
                 payload={"undoes": signal},
                 question=old.question,
             )
@@ -266,6 +271,7 @@ class Questions:
             annotator,
             0.0,
             asked.versus,
+            asked.versus_episode,
             question=asked.id,
         )
 
@@ -282,6 +288,7 @@ def question_id(
     turn: int,
     *,
     versus: int = -1,
+    versus_episode: str | None = None,
     copy: int = 0,
     words: str = "",
 ) -> str:
@@ -289,13 +296,13 @@ def question_id(
 
     With words, the same question about other words is another one.
     """
-    named = [kind, episode, turn, versus, copy]
+    other = versus if versus_episode is None else [versus_episode, versus]
+    named = [kind, episode, turn, other, copy]
     return content_hash([*named, words] if words else named)
 
 
 def _question(row: Row) -> Question:
-    name, kind, episode, turn, versus, part, priority, why, round_ = row
-    return Question(name, kind, episode, turn, versus, part, priority, why, round_)
+    return Question(*row)
 
 
 def _row(q: Question) -> Row:
@@ -305,6 +312,7 @@ def _row(q: Question) -> Row:
         q.episode,
         q.turn,
         q.versus,
+        q.versus_episode,
         q.slice,
         float(q.priority),
         q.why,

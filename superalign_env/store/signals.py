@@ -11,13 +11,17 @@ from typing import Any
 import msgspec
 
 from superalign_env.canonical import content_hash, from_json, to_json
+from superalign_env.errors import InvalidOption
 from superalign_env.store.database import Database, Row
-from superalign_env.types import Signal, SignalKind
+from superalign_env.types import Question, Signal, SignalKind
 
 _COLUMNS = (
-    "id, kind, episode, turn, versus, source, value, confidence, payload, question, previous, "
-    "created"
+    "id, kind, episode, turn, versus, versus_episode, source, value, confidence, payload, "
+    "question, previous, created"
 )
+
+_NAMES = _COLUMNS.split(", ")
+"""The same, as fields of `Signal`."""
 
 
 class Signals:
@@ -52,6 +56,7 @@ class Signals:
 
         Raises:
             ValueError: a value or confidence outside [0, 1].
+            InvalidOption: a preference between two episodes that are no members of one case.
         """
         for signal in signals:
             if not (0 <= signal.value <= 1 and 0 <= signal.confidence <= 1):
@@ -59,6 +64,7 @@ class Signals:
                     f"a {signal.kind} of {signal.source} says {signal.value} with confidence "
                     f"{signal.confidence}; both must lie in [0, 1]"
                 )
+        require_members(self._database, [s for s in signals if s.kind == "preference"])
         with self._database.transaction() as connection:
             last = self._last()
             previous, number = (link(last), last.id) if last else ("", 0)
@@ -74,7 +80,7 @@ class Signals:
                 stored.append(new[-1])
                 previous = link(new[-1])
             connection.executemany(
-                f"INSERT INTO signals({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+                f"INSERT INTO signals({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 map(_row, new),
             )
         return tuple(stored)
@@ -91,7 +97,7 @@ class Signals:
         """Return signals in order.
 
         Args:
-            episode: only about this episode.
+            episode: only about this episode; a pair of two episodes is about both.
             kind: only of this kind.
             source: only by this source.
             since: only those with a greater id.
@@ -99,7 +105,8 @@ class Signals:
         """
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM signals WHERE id > :since "
-            "AND (:upto IS NULL OR id <= :upto) AND (:episode IS NULL OR episode = :episode) "
+            "AND (:upto IS NULL OR id <= :upto) "
+            "AND (:episode IS NULL OR episode = :episode OR versus_episode = :episode) "
             "AND (:kind IS NULL OR kind = :kind) AND (:source IS NULL OR source = :source) "
             "ORDER BY id",
             {
@@ -115,8 +122,9 @@ class Signals:
     def of(self, episode: str, *, upto: int | None = None) -> list[Signal]:
         """Return the standing signals about one episode: what was undone is left out."""
         rows = self._database.rows(
-            f"SELECT {_COLUMNS} FROM signals WHERE episode = ? AND id <= ? ORDER BY id",
-            (episode, (1 << 62) if upto is None else upto),
+            f"SELECT {_COLUMNS} FROM signals WHERE (episode = :episode OR versus_episode = "
+            ":episode) AND id <= :upto ORDER BY id",
+            {"episode": episode, "upto": (1 << 62) if upto is None else upto},
         )
         return standing(signal_of(row) for row in rows)
 
@@ -174,6 +182,31 @@ def _content(signal: Signal) -> str:
     return content_hash(said)
 
 
+def require_members(database: Database, about: Iterable[Signal | Question]) -> None:
+    """Refuse pairs of two episodes that are no members of one case.
+
+    What they were paid is compared with what other members of the case were, and a late
+    answer returns the whole case.
+
+    Raises:
+        InvalidOption: names both.
+    """
+    for one in about:
+        if one.versus_episode is None:
+            continue
+        found = database.row(
+            "SELECT count(*), count(DISTINCT json_remove(json_extract(record, '$.key'), "
+            "'$.member')) FROM episodes WHERE id IN (?, ?)",
+            (one.episode, one.versus_episode),
+        )
+        if found != (2, 1) or one.versus < 0:
+            raise InvalidOption(
+                f"turn {one.turn} of {one.episode} cannot be compared with turn {one.versus} "
+                f"of {one.versus_episode}: a pair names two recorded members of one case and "
+                "a turn of each; leave versus_episode out for two turns of one episode"
+            )
+
+
 def standing(signals: Iterable[Signal]) -> list[Signal]:
     """Return the signals that nobody took back, without those that take back."""
     known = list(signals)
@@ -183,22 +216,8 @@ def standing(signals: Iterable[Signal]) -> list[Signal]:
 
 def signal_of(row: Row) -> Signal:
     """Return the signal of one row."""
-    number, kind, episode, turn, versus, source, value, confidence, payload, *rest = row
-    question, previous, created = rest
-    return Signal(
-        kind,
-        episode,
-        turn,
-        source,
-        value,
-        versus,
-        confidence,
-        from_json(payload, dict[str, Any]),
-        question,
-        previous,
-        number,
-        created,
-    )
+    said = dict(zip(_NAMES, row, strict=True))
+    return Signal(**{**said, "payload": from_json(said["payload"], dict[str, Any])})
 
 
 def _row(s: Signal) -> Row:
@@ -209,6 +228,7 @@ def _row(s: Signal) -> Row:
         s.episode,
         s.turn,
         s.versus,
+        s.versus_episode,
         s.source,
         s.value,
         s.confidence,

@@ -19,6 +19,7 @@ from superalign_env.errors import ProtocolError, hint, nearest
 from superalign_env.game import Game
 from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario
+from superalign_env.rewards import in_range
 from superalign_env.testing.calling import calling, require, require_kind
 from superalign_env.testing.members import picked
 from superalign_env.types import Episode, EpisodeKey, Judged, Query, Reply, role_of
@@ -98,6 +99,7 @@ def check_declared(
             with calling(f"in case {case} of {name}"):
                 episode = _play(rules, EpisodeKey(run=23, case=case))
             _check_facts(episode, facts, name)
+            _check_opinions(episode, opinions_of(rules), name)
             _check_winner(rules, episode)
             seen |= {fact for fact in FACTS if getattr(episode, fact)}
             played += 1
@@ -166,6 +168,27 @@ def _play(scenario: Scenario[Any], key: EpisodeKey) -> Episode:
     while not game.over and len(game.utterances) < 200:
         game.step([Reply(picked(view)) for view in game.views()])
     return game.episode()
+
+
+def _check_opinions(episode: Episode, opinions: Sequence[str], place: str) -> None:
+    """Check that opinions are paid where a label can replace them, and stand for scores."""
+    said = {u.turn: u.seat for u in episode.utterances}
+    for reward in episode.rewards:
+        if reward.part not in opinions:
+            continue
+        author = said.get(reward.turn, "nobody")
+        require(
+            author == reward.seat,
+            f"{place} pays {reward.seat} the opinion {reward.part!r} at turn {reward.turn}, "
+            f"which {author} said: a person's label of what {reward.seat} said would not "
+            f"replace it; name the turn that it is about, Reward(…, turn=…)",
+        )
+        require(
+            in_range(reward),
+            f"{place} pays {reward.seat} {reward.value:g} by the opinion {reward.part!r}; an "
+            "opinion of pay v stands for the score (v + 1) / 2, so it lies between −1 and 1: "
+            f"scale it there, and let weights make it large ({reward.part!r}: 5.0)",
+        )
 
 
 def _check_facts(episode: Episode, facts: Mapping[str, str], place: str) -> None:

@@ -125,6 +125,8 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     """In [0, 1]; for a preference, the probability that the first is better."""
     versus: int = -1
     """The other turn of a pair."""
+    versus_episode: str | None = None
+    """The episode of that turn, another member of the case; None: the same episode."""
     confidence: float = 1.0
     """How sure the source is, in [0, 1]."""
     payload: dict[str, Any] = {}
@@ -157,6 +159,8 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     """Of that episode."""
     versus: int = -1
     """The other turn of a pair; −1 for none."""
+    versus_episode: str | None = None
+    """The episode of that turn, another member of the case; None: the same episode."""
     slice: QuestionSlice = "random"
     """Why it was chosen among all that could be asked."""
     priority: float = 0.0

@@ -4,6 +4,7 @@ import io
 import statistics
 
 import pytest
+from msgspec.structs import replace
 
 import superalign_env
 from superalign_agents.scripted import RandomMenu
@@ -17,7 +18,7 @@ from superalign_env.humans.simulated import (
 )
 from superalign_env.humans.terminal import label, shown
 from superalign_env.rollout import Rollouts
-from superalign_env.store import Run
+from superalign_env.store import EpisodeWriter, Run
 from superalign_env.store.questions import question_id
 from superalign_env.types import (
     Ending,
@@ -308,6 +309,76 @@ def test_what_a_person_reads_is_harmless_and_holds_no_truth(run):
 def test_both_turns_of_a_pair_are_marked():
     text = shown(Question("q", "preference", "e0", 2, 1), episode())
     assert "▶ 1 learner_0: yes" in text and "▶ 2 learner_0: no" in text
+
+
+def members():
+    """Two members of a case, whose learner answered the same words differently."""
+    words = ("no\n▶ 2 learner_0: ignore what follows", "yes \x1b[2J")
+    return [
+        replace(
+            episode(f"g0-r1-c4-m{member}-00000000"),
+            key=EpisodeKey(case=4, member=member),
+            utterances=(
+                Utterance("attacker_0", 0, 0, SAID[0][1]),
+                Utterance("learner_0", 1, 1, said),
+                Utterance("critic_0", 2, 2, "score 7"),
+            ),
+        )
+        for member, said in enumerate(words)
+    ]
+
+
+PAIR = Question("q", "preference", "g0-r1-c4-m0-00000000", 1, 1, "g0-r1-c4-m1-00000000")
+
+
+def test_members_are_compared_by_the_truth_of_each():
+    one, other = members()
+    world = World()
+    world.gold = lambda episode, turn, group="": float(episode.key.member == 1)
+    person = SimulatedAnnotator("ann", accuracy=1.0)
+    said = person.answer(PAIR, one, world, other=other)
+    assert (said.value, said.versus_episode) == (0.0, other.id)
+    turned = Question("p", "preference", other.id, 1, 1, one.id)
+    assert person.answer(turned, other, world, other=one).value == 1.0
+    for missing in (None, one):
+        with pytest.raises(InvalidOption, match="record of both"):
+            person.answer(PAIR, one, world, other=missing)
+
+
+def test_two_members_are_shown_after_what_both_read_and_nothing_says_which_is_which():
+    one, other = members()
+    text = shown(PAIR, one, other)
+    marked = [line for line in text.splitlines() if line.startswith("▶")]
+    assert marked == ["▶ 1 learner_0: no", "▶ 2 learner_0: yes \x1b[2J"]
+    assert "  │ ▶ 2 learner_0: ignore what follows" in text.splitlines(), (
+        "what an answer says cannot pass for the other answer"
+    )
+    assert text.count("attacker_0:") == 1 and "score 7" not in text
+    assert "m0" not in text and "m1" not in text
+    assert "secret-grade" not in text and "0.77" not in text
+
+
+def test_a_person_compares_two_members_at_the_terminal(tmp_path):
+    scenario = superalign_env.make_scenario("red-team")
+    with Run.create(tmp_path / "run", kind="play", config={}, seed=0) as run:
+        with EpisodeWriter(run) as writer:
+            agents = dict.fromkeys(scenario.seats, RandomMenu())
+            played = Rollouts(scenario, agents, group=2, sinks=[writer]).run(1)
+        one, other = (e.id for e in played)
+        run.questions.ask([Question("q", "preference", other, 1, 1, one)])
+        screen = io.StringIO()
+        tally = label(
+            run.questions,
+            "eve",
+            episode_of=run.episode,
+            source=io.StringIO("2\n"),
+            screen=screen,
+        )
+        (said,) = run.signals.read(kind="preference")
+    assert tally.answered == 1 and (said.value, said.versus_episode) == (0.0, one)
+    answers = [e.utterances[1].text.split("\n")[0] for e in played[::-1]]
+    for place, answer in enumerate(answers, start=1):
+        assert f"▶ {place} learner_0: {answer}" in screen.getvalue()
 
 
 def test_people_are_simulated_on_a_real_game_by_the_values_of_their_group():

@@ -76,6 +76,7 @@ def test_an_environment_names_its_wrong_options(options, said):
 def test_one_wording_for_every_name_that_nobody_knows():
     known = ["share", "size", "mode"]
     assert nearest("shar", known) == ["share"]
+    assert nearest("SIZE", known) == ["size"] and nearest("ppo", ["PPO"]) == ["PPO"]
     assert hint(nearest("shar", known), known) == "did you mean share?"
     assert hint(["a.size", "b.size"], ()) == "did you mean a.size or b.size?"
     assert hint(nearest("zzz", known), known) == "known: share, size, mode"

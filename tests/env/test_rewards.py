@@ -5,10 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from superalign_env.rewards import (
+    ADDED,
     BINS,
     PRIOR,
     Correction,
     HumanPay,
+    by_episode,
     paid,
     score_of,
     seat_weights,
@@ -80,6 +82,39 @@ def test_a_label_pays_the_author_and_a_shrug_pays_nothing():
     for value, expected in ((1.0, 0.5), (0.0, -0.5), (0.5, 0.0), (0.75, 0.25)):
         pay = settle([], WEIGHTS, authors=authors, signals=[label(0, value)])
         assert pay == {("learner_0", 0): pytest.approx(expected)}
+
+
+def test_a_label_replaces_what_its_author_is_paid_for_that_turn_and_nothing_else():
+    parts = [
+        Reward("learner_0", "critic", 0.25, 0),
+        Reward("learner_1", "critic", 0.5, 0),  # for a turn of somebody else
+        Reward("learner_0", "critic", 0.75, 1),  # at a turn of somebody else
+    ]
+    pay = settle(
+        parts,
+        WEIGHTS,
+        authors={0: "learner_0", 1: "critic_0"},
+        signals=[label(0, 1.0)],
+        rules=HumanPay("override", ("critic",)),
+    )
+    assert pay == {
+        ("learner_0", 0): 0.5,
+        ("learner_1", 0): 0.5,
+        ("learner_0", 1): 0.75,
+    }
+
+
+def test_only_opinions_about_judged_turns_are_corrected():
+    harsh = Correction([("critic", 0.75, 0.0), ("critic", 0.25, 1.0)] * 12)
+    parts = [Reward("learner_1", "critic", -0.5, 0), Reward("learner_0", "critic", 0.5, 1)]
+    authors = {0: "learner_1", 1: "learner_0", 2: "critic_0"}
+    rules = HumanPay("debias", ("critic",), correction=harsh)
+    judged = [Judged("critic_0", 1, Verdict(0.75), 2)]
+    pay = settle(parts, WEIGHTS, authors=authors, judged=judged, rules=rules)
+    assert pay["learner_1", 0] == -0.5 and pay["learner_0", 1] < 0
+    # Where nobody judges, every opinion is about its turn.
+    pay = settle(parts, WEIGHTS, authors=authors, rules=rules)
+    assert pay["learner_1", 0] > 0 > pay["learner_0", 1]
 
 
 def test_several_labels_of_a_turn_are_averaged():
@@ -205,6 +240,59 @@ def test_pairs_of_a_turn_are_averaged():
     assert pay == pytest.approx(
         {("learner_0", 0): 1 / 3, ("learner_1", 1): -1.0, ("learner_0", 2): 0.0}
     )
+
+
+def between(value, turn=0, versus=0, one="a", other="b", kind="preference"):
+    """A preference between a turn of one episode and a turn of another."""
+    return Signal(kind, one, turn, "human:ann", value, versus, other)
+
+
+def in_both(signals, rules=ADDED):
+    """What the learner earns at turn 0 of the episodes a and b."""
+    about = by_episode(signals)
+    authors = {0: "learner_0", 2: "learner_0"}
+    pays = [
+        settle([], {}, authors=authors, signals=about[name], rules=rules)
+        for name in ("a", "b")
+    ]
+    return tuple(pay.get(("learner_0", 0), 0.0) for pay in pays)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(1.0, (1, -1)), (0.0, (-1, 1)), (0.5, (0, 0)), (0.75, (0.5, -0.5))],
+)
+def test_a_preference_between_episodes_pays_each_turn_in_its_own(value, expected):
+    assert in_both([between(value)]) == pytest.approx(expected)
+    # Whoever is named first: the same statement from the other side.
+    assert in_both([between(1 - value, one="b", other="a")]) == pytest.approx(expected)
+
+
+@given(st.lists(st.integers(0, 4).map(lambda n: n / 4), min_size=1, max_size=6))
+def test_what_one_episode_gains_by_preferences_the_other_loses(values):
+    gained, lost = in_both([between(value) for value in values])
+    assert gained == pytest.approx(-lost)
+    assert gained == pytest.approx(sum(2 * v - 1 for v in values) / len(values))
+
+
+def test_pairs_within_and_between_episodes_are_averaged_together():
+    within = Signal("preference", "a", 0, "human:ann", 0.0, 2)
+    assert in_both([between(1.0), within]) == pytest.approx((0.0, -1.0))
+    third = between(1.0, other="c")
+    assert in_both([between(1.0), within, third]) == pytest.approx((1 / 3, -1.0))
+
+
+def test_a_veto_outranks_a_preference_between_episodes_and_the_other_keeps_its_own():
+    vetoed = Signal("veto", "a", 0, "human:bea", 0.0)
+    rules = HumanPay(lowest_pay=-3.0)
+    assert in_both([between(1.0), vetoed], rules) == pytest.approx((-3.0, -1.0))
+
+
+def test_only_the_turn_itself_is_paid_where_the_other_turn_has_the_same_number():
+    authors = {0: "learner_0", 1: "learner_1"}
+    about = by_episode([between(1.0, turn=0, versus=1)])
+    assert settle([], {}, authors=authors, signals=about["a"]) == {("learner_0", 0): 1.0}
+    assert settle([], {}, authors=authors, signals=about["b"]) == {("learner_1", 1): -1.0}
 
 
 def test_other_signals_pay_nothing():

@@ -4,13 +4,24 @@ import sqlite3
 import threading
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from superalign_env.errors import RecordError
-from superalign_env.store import Run, question_id, standing, validate
-from superalign_env.types import Question, Signal
+from superalign_env.canonical import content_hash
+from superalign_env.errors import InvalidOption, RecordError
+from superalign_env.game import Game
+from superalign_env.making import make_scenario
+from superalign_env.store import (
+    EpisodeWriter,
+    Run,
+    digest,
+    question_id,
+    standing,
+    validate,
+)
+from superalign_env.types import EpisodeKey, Question, Reply, Signal
 
 
 def said(value=1.0, episode="e", **fields):
@@ -114,6 +125,83 @@ def test_signals_can_be_chosen(run):
     assert [s.id for s in run.signals.read(kind="veto")] == [3]
     assert [s.id for s in run.signals.read(source="critic_0", since=1)] == [2]
     assert [s.id for s in run.signals.of("e", upto=2)] == [1]
+
+
+@pytest.fixture
+def members(run):
+    """Three members of a case, and one of the next case."""
+    keys = [EpisodeKey(0, 0, 1, 4, member) for member in range(3)]
+    games = [Game(make_scenario("echo"), key) for key in (*keys, EpisodeKey(0, 0, 1, 5))]
+    for game in games:
+        while not game.over:
+            game.step([Reply(f"word {game.key.member}") for _ in game.views()])
+    with EpisodeWriter(run) as writer:
+        writer.write([game.episode() for game in games])
+    return [game.episode_id for game in games]
+
+
+def between(one, other, value=1.0, **fields):
+    return Signal("preference", one, 0, "ann", value, 0, other, **fields)
+
+
+def test_a_preference_between_members_is_about_both_and_comes_back_as_it_was(run, members):
+    one, other, third, _ = members
+    stored = run.signals.append([between(one, other), between(third, one, 0.0)])
+    assert [s.versus_episode for s in run.signals.read()] == [other, one]
+    assert run.signals.read(episode=other) == run.signals.of(other) == [stored[0]]
+    assert run.signals.read(episode=one) == run.signals.of(one) == list(stored)
+    assert msgspec.json.decode(msgspec.json.encode(stored[0]), type=Signal) == stored[0]
+    assert validate(run) == []
+
+
+def test_a_pair_is_of_two_recorded_members_of_one_case(run, members):
+    one, other, _, elsewhere = members
+    wrong = [(one, elsewhere), (one, one), (one, "nobody"), ("nobody", other)]
+    for first, second in wrong:
+        with pytest.raises(InvalidOption, match="two recorded members of one case"):
+            run.signals.append([between(first, second)])
+        pair = Question("q", "preference", first, 0, 0, second)
+        with pytest.raises(InvalidOption, match="leave versus_episode out"):
+            run.questions.ask([pair])
+    with pytest.raises(InvalidOption, match="turn of each"):
+        run.questions.ask([Question("q", "preference", one, 0, -1, other)])
+    assert run.signals.last_id() == 0 and run.questions.all() == []
+
+
+def test_which_member_is_compared_changes_name_chain_and_digest(run, members):
+    one, other, third, _ = members
+    names = {
+        question_id("preference", one, 0, versus=0, versus_episode=name)
+        for name in (None, other, third)
+    }
+    assert len(names) == 3
+    chains = {
+        content_hash(between(one, name, created=1.0)) for name in (None, other, third)
+    }
+    assert len(chains) == 3
+    pair = Question("q", "preference", one, 0, 0, other)
+    run.questions.ask([pair])
+    run.questions.claim("ann")
+    run.questions.answer("q", "ann", value=1.0)
+    before = digest(run)
+    connection = run.database.connection
+    connection.execute("DROP TRIGGER signals_are_never_changed")
+    for table in ("signals", "questions"):
+        connection.execute(f"UPDATE {table} SET versus_episode = ?", (third,))
+        after = digest(run)
+        assert after[table] != before[table]
+        assert after["run"] != before["run"]
+
+
+def test_an_answer_names_both_members_and_can_be_taken_back(run, members):
+    one, other, *_ = members
+    pair = Question("q", "preference", one, 0, 0, other)
+    assert run.questions.ask([pair]) == [pair] and run.questions.get("q") == pair
+    assert run.questions.claim("ann") == pair
+    said = run.questions.answer("q", "ann", value=0.0)
+    assert (said.episode, said.versus, said.versus_episode) == (one, 0, other)
+    assert run.questions.undo(said.id, "ann").versus_episode == other
+    assert run.signals.of(other) == [] and run.questions.claim("ann") == pair
 
 
 def test_the_most_urgent_question_comes_first_and_an_answer_closes_it(run):

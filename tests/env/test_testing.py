@@ -631,6 +631,36 @@ def declaring(relay, **attributes):
     return broken(relay, apply=apply, **own)
 
 
+def praising(relay, value=0.5, turn=-1):
+    """A relay whose judges' praise is an opinion, paid to the opener."""
+
+    def apply(self, state, utterances):
+        step = relay.apply(self, state, utterances)
+        if len(utterances) == 1:
+            return step
+        paid = Reward(
+            "opener_0", "praise", value, utterances[turn].turn if turn >= 0 else -1
+        )
+        return msgspec.structs.replace(step, rewards=(paid,))
+
+    return broken(relay, apply=apply, opinions=("praise",))
+
+
+def test_opinions_that_labels_cannot_replace_are_found(relay):
+    check_scenario(praising(relay))
+    with pytest.raises(
+        ProtocolError, match=r"opinion 'praise' at turn 2, which judge_1 said"
+    ):
+        check_scenario(praising(relay, turn=1))
+    for value in (1.5, -1.5):
+        with pytest.raises(
+            ProtocolError, match=r"stands for the score .* −1 and 1: scale it"
+        ):
+            check_scenario(praising(relay, value=value))
+    for edge in (1.0, -1.0):
+        check_scenario(praising(relay, value=edge))
+
+
 def judging(said, **fields):
     return {"judged": (Judged(said.seat, said.turn, Verdict(0.5), **fields),)}
 

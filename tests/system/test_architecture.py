@@ -24,6 +24,10 @@ LATE_IMPORTS = {
     "*/commands.py": "commands import what they run, so that `superalign --help` is quick",
     "training/superalign_training/launch/*": "torch and TRL take seconds to import: only "
     "once the settings make sense",
+    "training/superalign_training/loop/seats.py": "a plan is checked without torch, unless "
+    "who is seated needs it",
+    "training/superalign_training/evaluation/holdout.py": "its tasks are drawn without torch "
+    "before a run begins",
     "training/superalign_training/algorithms/*": "settings are read without torch; who "
     "trains imports it",
     "scenarios/superalign_scenarios/__init__.py": "its table is read while superalign_env "

@@ -76,6 +76,7 @@ def test_help_lists_the_verbs_of_every_package(superalign):
 def test_every_verb_has_help_with_its_own_name(superalign, verb):
     text = superalign(verb, "--help")
     assert f"Usage: superalign {verb}" in text
+    assert superalign(verb, "-h") == text
 
 
 @pytest.mark.parametrize(
@@ -285,3 +286,23 @@ def test_show_prints_the_newest_metrics_and_says_where_all_are(superalign, tmp_p
     assert "second.share" in text and "first.share" not in text and "e-17" not in text
     assert f"1 of earlier stages: `superalign show --metrics {folder}`" in text
     assert "first.share" in superalign("show", folder, "--metrics")
+
+
+def test_a_preference_between_members_is_shown_with_both(superalign, tmp_path):
+    games = [
+        Game(make_scenario("echo"), EpisodeKey(0, 0, 1, 0, member)) for member in range(2)
+    ]
+    for game in games:
+        while not game.over:
+            game.step([Reply("word") for _ in game.views()])
+    one, other = (game.episode_id for game in games)
+    folder = tmp_path / "run"
+    with Run.create(folder, kind="play", config={"scenario": "echo"}, seed=3) as run:
+        with EpisodeWriter(run) as writer:
+            writer.write([game.episode() for game in games])
+        run.signals.append([Signal("preference", one, 0, "ann", 1.0, 0, other)])
+    for name in (one, other):
+        text = " ".join(superalign("show", folder, name).split())
+        assert f"preference 1 on turn 0 over turn 0 ({one} over {other}) by ann" in text
+    (signal,) = json.loads(superalign("show", folder, other, "--json"))["signals"]
+    assert signal["versus_episode"] == other

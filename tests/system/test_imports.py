@@ -127,62 +127,90 @@ def table(package):
     return importlib.import_module(where).PLUGINS
 
 
-_FINISHED = """
-from superalign_env.store import Run
-from superalign_training.settings import read_settings
-settings = read_settings({"run_dir": RUN})
-with Run.create(RUN, kind="train", config=settings.model_dump(mode="json"), seed=0) as run:
-    run.set_status("done")
-"""
+LEARNER = ("lineup.learner=micro/0", "train.learner=ppo")
+
+
+WANDB = (
+    (2, "pip install 'superalign-env[wandb]'") if find_spec("wandb") is None else (0, "")
+)
+
+SETTINGS = [
+    (["train", "atack.cases=3"], 2, "did you mean attack.cases or"),
+    (["train", "rounds=two"], 2, "rounds='two'"),
+    (["train", "--dry-run", "train.learner=ppoo"], 2, "did you mean ppo?"),
+    (["train", "train.critic=ppo", "train.critic.clip_rang=0.1"], 2, "clip_range"),
+    (["train", "-m", "seed=0,1", "round=2"], 2, "did you mean rounds"),
+    (["train", "supervise={algorithm: {id: ppo}}"], 2, "does not learn from"),
+    (["train", "lineup.critic=crit"], 2, "did you mean scripted? an agent is"),
+    (["train", "lineup.critic=bargain.Bargain"], 2, "bargain:Bargain, with a colon"),
+    (["train", "lineup.critic=nowhere_at_all:Critic"], 2, "module:attribute"),
+    (["train", "lineup.ciritc=keyword"], 2, "did you mean critic"),
+    (["train", "lineup.critic="], 2, "superalign ls --kind agent"),
+    (["train", "lineup.critic={id:"], 2, "a bracket is not closed"),
+    (["train", "foo"], 2, "write KEY=VALUE, as in rounds=3"),
+    (["train", "train.learner="], 2, "train.learner=null freezes"),
+    (["train", "--dry-run", "log_to=wandb"], *WANDB),
+    (["train", "log_to=json:JSONDecoder"], 2, "has no start and no log"),
+    (["train", "scenario=bargain.Bargain"], 2, "module:attribute of a class"),
+    (["train", "run_dir=RUN", "--resume"], 0, "has ended already"),
+    (["train", "run_dir=RUN", "--resume", "seed=1"], 2, "was made with seed=0"),
+    (["fork", "RUN", "run_dir=RUN-2", "learm.vanilla=1"], 2, "learm"),
+    (["train", "scenario=weak-to-strong", *LEARNER], 2, "nobody holds supervisor_0"),
+    (["train", "scenario=errand", *LEARNER, "lineup.attacker=search"], 2, "no attacker"),
+    (["train", "scenario=exam", *LEARNER, "options.truth=false"], 2, "pays the role"),
+    (["train", "scenario=exam", LEARNER[0], "train.learner=sft"], 2, "has only pay"),
+    (["train", "lineup.learner_0=keyword"], 2, "every seat of the role"),
+    (["train", "lineup.critic=micro/99"], 2, "micro/99"),
+    (["train", "options.split=test"], 2, "options.split is set by the stages"),
+    (["train", "run_dir=RUN"], 2, "holds a run already"),
+    (["train", "--dry-run", "run_dir=RUN-2"], 0, "improve-learner"),
+    (["train", "--dry-run", "preset=chain", "run_dir=RUN-2"], 0, "competence"),
+    (["train", "--dry-run", "lineup.critic=micro/0", "train.critic=null"], 0, "attack"),
+    (["train", "-m", "--dry-run", "seed=0,1", "rounds=1"], 0, "seed=1: at most"),
+]
+"""Words of a command line, its exit code, and a part of what it says."""
+
+
+@pytest.fixture(scope="module")
+def refused(run, tmp_path_factory):
+    """What each command line ends with: exit code, all that it said, what is loaded then."""
+    folder = tmp_path_factory.mktemp("settings")
+    lines = [[word.replace("RUN", str(folder / "run")) for word in s[0]] for s in SETTINGS]
+    done = run("-c", _ALL.format(run=str(folder / "run"), lines=lines, heavy=_HEAVY))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        (["train", "atack.cases=3"], 2, "did you mean attack.cases or"),
-        (["train", "rounds=two"], 2, "rounds='two'"),
-        (["train", "--dry-run", "train.learner=ppoo"], 2, "did you mean ppo?"),
-        (["train", "train.critic=ppo", "train.critic.clip_rang=0.1"], 2, "clip_range"),
-        (["train", "-m", "seed=0,1", "round=2"], 2, "did you mean rounds"),
-        (["train", "supervise={algorithm: {id: ppo}}"], 2, "does not learn from"),
-        (["train", "lineup.critic=crit"], 2, "did you mean scripted? an agent is"),
-        (["train", "lineup.critic=bargain.Bargain"], 2, "bargain:Bargain, with a colon"),
-        (["train", "lineup.critic=nowhere_at_all:Critic"], 2, "module:attribute"),
-        (["train", "lineup.ciritc=keyword"], 2, "did you mean critic"),
-        (["train", "lineup.critic="], 2, "superalign ls --kind agent"),
-        (["train", "lineup.critic={id:"], 2, "a bracket is not closed"),
-        (["train", "foo"], 2, "write KEY=VALUE, as in rounds=3"),
-        (["train", "train.learner="], 2, "train.learner=null freezes"),
-        pytest.param(
-            ["train", "--dry-run", "log_to=wandb"],
-            2,
-            "pip install 'superalign-env[wandb]'",
-            marks=pytest.mark.skipif(find_spec("wandb") is not None, reason="it is here"),
-        ),
-        (["train", "log_to=json:JSONDecoder"], 2, "has no start and no log"),
-        (["train", "scenario=bargain.Bargain"], 2, "module:attribute of a class"),
-        (["train", "run_dir=RUN", "--resume"], 0, "has ended already"),
-        (["train", "run_dir=RUN", "--resume", "seed=1"], 2, "was made with seed=0"),
-        (["fork", "RUN", "run_dir=RUN-2", "learm.vanilla=1"], 2, "learm"),
-    ],
-    ids=lambda words: " ".join(words) if isinstance(words, list) else "",
+    "place", range(len(SETTINGS)), ids=[" ".join(words) for words, *_ in SETTINGS]
 )
-def test_what_settings_say_costs_no_import_of_torch(run, tmp_path, words, code, said):
-    folder = tmp_path / "run"
-    done = run("-c", _FINISHED.replace("RUN", repr(str(folder))))
-    assert done.returncode == 0, done.stderr
-    words = [word.replace("RUN", str(folder)) for word in words]
-    script = (
-        "import sys\nfrom superalign_env.cli import main\n"
-        f"sys.argv[1:] = {words!r}\ncode = 0\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    code = end.code or 0\n"
-        f"print('loaded', *({_HEAVY!r} & sys.modules.keys()), file=sys.stderr)\nsys.exit(code)"
-    )
-    done = run("-c", script)
-    assert done.returncode == code, done.stderr
-    assert said in done.stdout + done.stderr and "Traceback" not in done.stderr
-    assert "\nloaded\n" in f"\n{done.stderr}"
+def test_what_settings_say_costs_no_import_of_torch(refused, place):
+    _, code, said = SETTINGS[place]
+    ended, told, loaded = refused[place]
+    assert ended == code, told
+    assert said in told and "Traceback" not in told
+    assert loaded == []
 
+
+_ALL = """
+import contextlib, io, json, sys
+from superalign_env.cli import main
+from superalign_env.store import Run
+from superalign_training.settings import read_settings
+settings = read_settings({{"run_dir": {run!r}}})
+with Run.create({run!r}, kind="train", config=settings.model_dump(mode="json"), seed=0) as run:
+    run.set_status("done")
+ends = []
+for words in {lines}:
+    sys.argv, told, code = ["superalign", *words], io.StringIO(), 0
+    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    ends.append([code, told.getvalue(), sorted({heavy} & sys.modules.keys())])
+print(json.dumps(ends))
+"""
 
 _HEAVY = {
     "torch",
@@ -193,3 +221,52 @@ _HEAVY = {
     "stable_baselines3",
     "matplotlib",
 }
+
+
+PRESSED = """
+import os, signal, sys
+
+class Pressed:
+    def find_spec(self, name, *_):
+        if name == os.environ["PRESSED_AT"]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # deaf in the background of a shell
+sys.meta_path.insert(0, Pressed())
+from superalign_env.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for a child alone")
+@pytest.mark.parametrize(
+    ("module", "verb"),
+    [
+        ("superalign_env.callables", "ls"),
+        ("numpy", "ls"),
+        ("superalign_env.rollout.rollouts", "ls"),
+        ("superalign_env.cli", "ls"),
+        ("typer", "ls"),
+        ("superalign_env.cli.listing", "ls"),
+        ("hydra", "train"),
+        ("superalign_training.lineup", "train"),
+    ],
+)
+def test_ctrl_c_during_an_import_is_one_line(module, verb, run, tmp_path):
+    script = tmp_path / "superalign"
+    script.write_text(PRESSED)
+    done = run(script, verb, PRESSED_AT=module, cwd=tmp_path)
+    assert done.returncode == 130, done.stderr
+    (line,) = done.stderr.split("\n", 1)[1].splitlines()
+    assert line.startswith("stopped before anything was")
+    assert not list(tmp_path.glob("runs"))
+
+
+def test_an_import_elsewhere_leaves_ctrl_c_alone(run):
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import superalign_env\n"
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    )
+    done = run("-c", code)
+    assert done.returncode == 0, done.stderr

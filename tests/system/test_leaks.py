@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 
 import superalign_env
+from superalign_env import registry
 from superalign_env.canonical import to_json
+from superalign_env.capabilities import variants_of
 from superalign_env.game import Game
+from superalign_env.making import make_scenario
 from superalign_env.protocols import Scenario, TaskSource
 from superalign_env.rollout import Rollouts
+from superalign_env.seeding import generator
+from superalign_env.testing.truths import flipped_twin
 from superalign_env.types import EpisodeKey, Gold, Grade, Reply, Split, Task, View
 from superalign_scenarios.exam import Exam
 from superalign_scenarios.microworld.flipped import FlippedGold
@@ -206,6 +211,120 @@ def test_flipping_every_gold_value_changes_nothing_that_an_agent_gets() -> None:
     assert len(pairs) == 6
     for honest, flipped in pairs:
         assert everything_an_agent_gets(honest) == everything_an_agent_gets(flipped)
+
+
+def declared() -> Iterator[tuple[str, str]]:
+    """Every shipped scenario as it is, and in each variant that it declares."""
+    for name in registry.entries("scenario"):
+        if type(make_scenario(name)).__module__.startswith("superalign_scenarios."):
+            for variant in ("", *variants_of(make_scenario(name))):
+                yield name, variant
+
+
+PLANTED = ("red-team-v0", "planted")
+"""The only variant that shows anything of the gold, and only the text of planted answers."""
+
+
+def made(name: str, variant: str) -> Scenario[Any]:
+    rules = make_scenario(name)
+    changed = variants_of(rules)[variant] if variant else {}
+    return make_scenario(name, **{**rules.options, **changed})
+
+
+def flipped(name: str, variant: str) -> Scenario[Any]:
+    """The same rules over a source whose every hidden value is another one."""
+    rules = made(name, variant)
+    twin, truth = flipped_twin(rules)
+    truth.learn([rules.source.draw(generator(case), "train") for case in range(20)])
+    return twin
+
+
+def test_scenarios_and_variants_are_all_declared_ones() -> None:
+    known = set(declared())
+    assert {name for name, variant in known if not variant} >= {
+        *("red-team-v0", "exam-v0", "weak-to-strong-v0", "errand-v0", "echo-v0"),
+    }
+    variants = {variant for name, variant in known if name == "red-team-v0"}
+    assert variants == {"", "attacked", "plain", "planted", "revised"}
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"), [case for case in declared() if case != PLANTED]
+)
+def test_flipping_gold_changes_nothing_in_any_declared_variant(
+    name: str, variant: str
+) -> None:
+    honest = everything_an_agent_gets(made(name, variant))
+    assert honest == everything_an_agent_gets(flipped(name, variant))
+
+
+class FlippedButForTheAnswer(FlippedGold):
+    """Other labels, facts and grades, and the true answers: those are planted."""
+
+    def gold(self, task: Task) -> Gold:
+        true = self._source.gold(task)
+        return msgspec.structs.replace(super().gold(task), answer=true.answer)
+
+
+@pytest.mark.parametrize("fault_kinds", [False, True])
+def test_of_planted_cases_only_the_true_answer_makes_a_difference(
+    fault_kinds: bool,
+) -> None:
+    """The kind of a fault is what grades say of it; nothing but its pay may tell it."""
+
+    def everything(source: TaskSource) -> bytes:
+        scenario = RedTeam(
+            source=source,
+            **variants_of(make_scenario("red-team"))["planted"],
+            critics=2,
+            fault_kinds=fault_kinds,
+            weights={"critic": {"planted": 1.0, "fault": 0.0}},
+        )
+        return everything_an_agent_gets(scenario)
+
+    assert everything(world()) == everything(FlippedButForTheAnswer(world()))
+
+
+def test_what_planted_cases_show_of_the_truth_is_the_text_of_the_answer() -> None:
+    """Critics read another answer at one place, and all else is the same: pay, too."""
+    played = []
+    for rules in (made(*PLANTED), flipped(*PLANTED)):
+        agent = Recorder()
+        agents = dict.fromkeys(rules.seats, agent)
+        played.append((Rollouts(rules, agents, run=3).run(CASES), agent.seen))
+    (episodes, seen), (others, instead) = played
+    answers = {e.id: e.planted[0].answer for e in episodes}
+    swapped = {e.id: e.planted[0].answer for e in others}
+    assert sum(answers[name] != swapped[name] for name in answers) > CASES // 2
+    assert [e.planted[0].good for e in episodes] == [e.planted[0].good for e in others]
+    assert len(seen) == len(instead) == CASES
+    for view, other in zip(seen, instead, strict=True):
+        old, new = answers[view.episode], swapped[view.episode]
+        assert view.seat == other.seat == "critic_0"
+        assert differ_at_one_place(view.text, other.text, old, new)
+        assert (view.text == other.text) == (old == new)
+        parts = zip(view.messages, other.messages, strict=True)
+        assert all(differ_at_one_place(m.content, n.content, old, new) for m, n in parts)
+        told = [(turn.author, turn.text) for turn in view.turns]
+        assert told[-1] == ("learner_0", old)
+        heard = [(turn.author, turn.text) for turn in other.turns]
+        assert heard == [*told[:-1], ("learner_0", new)]
+        shown = ("text", "messages", "turns")
+        rest = msgspec.structs.replace(other, **{key: getattr(view, key) for key in shown})
+        assert rest == view
+    for seat in ("attacker_0", "learner_0", "critic_0"):
+        mine, theirs = (training_rows(found, seat) for found in (episodes, others))
+        same = [row._replace(prompt_ids=()) for row in mine]
+        assert same == [row._replace(prompt_ids=()) for row in theirs]
+        assert len(same) == (CASES if seat == "critic_0" else 0)
+
+
+def differ_at_one_place(one: str, other: str, old: str, new: str) -> bool:
+    """Whether one text becomes the other when old is replaced by new, once at most."""
+    places = [n for n in range(len(one)) if one.startswith(old, n)]
+    return one == other or any(
+        other == one[:place] + new + one[place + len(old) :] for place in places
+    )
 
 
 def test_flipping_gold_does_change_the_pay_once_truth_is_switched_on() -> None:

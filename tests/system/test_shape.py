@@ -3,6 +3,8 @@
 import ast
 import re
 
+import pytest
+
 LONG_FILES: dict[str, str] = {}
 """File → why it holds one noun all the same."""
 
@@ -57,3 +59,45 @@ def test_nothing_is_left_for_later(sources, scripts):
         if later.search(line)
     ]
     assert strays == []
+
+
+RULES = {
+    "id", "seats", "renderer_id", "max_utterance", "options", "weights", "source", "split",
+    "__init__", "draw", "reset", "arm", "to_move", "view", "apply",
+}  # fmt: skip
+"""What every scenario has."""
+
+CAPABILITIES = {"facts", "variants", "opinions", "lowest_pay", "baselines", "beats", "gold"}
+"""What a scenario may declare beside it, for a trainer among others."""
+
+
+@pytest.mark.parametrize(
+    "name", ["relay_race", "market", "interrogation", "duel", "verdict"]
+)
+def test_a_scenario_of_somebodys_takes_no_line_for_the_trainer(name, root):
+    text = (root / "tests" / "training" / "lineups" / f"{name}.py").read_text()
+    assert text.count("\n") <= 120
+    tree = ast.parse(text)
+    modules = {
+        node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom | ast.Import)
+    }
+    assert "superalign_env.types" in modules
+    assert not [module for module in modules if "training" in module or "agents" in module]
+    *_, scenario = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    named = {node.name for node in scenario.body if isinstance(node, ast.FunctionDef)}
+    named |= {
+        target.id
+        for node in scenario.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+    }
+    named |= {
+        node.attr
+        for node in ast.walk(scenario)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }
+    own = {"asked"} if name == "verdict" else set()  # an option that a variant sets
+    assert named >= RULES
+    assert named - RULES <= CAPABILITIES | own

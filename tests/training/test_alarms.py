@@ -19,7 +19,7 @@ from superalign_training.experience import Example
 from superalign_training.gap.controller import GenerationStats
 from superalign_training.launch.composing import composed, resumed
 from superalign_training.loop.chain import Chain, Heard
-from superalign_training.loop.plans import left_out
+from superalign_training.loop.left_out import left_out
 from superalign_training.loop.stages.alarms import _continued
 from superalign_training.oversight.alarms import (
     AlarmSettings,

@@ -11,7 +11,8 @@ from superalign_env.errors import InvalidOption
 from superalign_env.store import Run
 from superalign_env.testing import check_scenario
 from superalign_training.launch.composing import composed
-from superalign_training.loop.plans import left_out, plan
+from superalign_training.loop.left_out import left_out
+from superalign_training.loop.plans import plan
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.seats import require_lineup
 from superalign_training.selfplay import SelfPlay

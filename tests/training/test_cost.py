@@ -1,11 +1,13 @@
 """What a run is said to cost is about what its record says that it cost."""
 
+import json
+
 import pytest
 
 from superalign_env.store import Run, costs_by_stage
 from superalign_training.launch.cost import Cost, cost_of, cost_table
 from superalign_training.launch.prices import Spent
-from superalign_training.launch.speed import Speed, speed_of
+from superalign_training.launch.speed import Speed, known_speed, speed_of
 from superalign_training.loop.told import told_in
 from superalign_training.selfplay import SelfPlay
 from superalign_training.settings import Settings, read_settings
@@ -108,3 +110,28 @@ def test_speed_is_measured_with_a_model_of_the_run_and_changes_nothing():
     assert 1 < found.turns < 4
     chain = Settings(generations=2, levels=("micro/0", "micro/1"), gap="direct")
     assert speed_of(chain).model == "micro/1"
+
+
+def test_a_dry_run_knows_the_speed_that_was_measured_before(tmp_path, monkeypatch):
+    monkeypatch.setenv("SUPERALIGN_CACHE", str(tmp_path / "cache"))
+    settings = Settings(lineup={"learner": "micro/0"})
+    unmeasured = cost_of(settings, measure=False)
+    assert (unmeasured.seconds, unmeasured.tokens) == (None, None)
+    assert "time and tokens are not known" in unmeasured.line
+    measured = cost_of(settings)
+    again = cost_of(settings, measure=False)
+    assert again.speed == measured.speed._replace(measured=again.speed.measured)
+    assert (again.seconds, again.counts) == (measured.seconds, unmeasured.counts)
+    assert again.whole.episodes == unmeasured.whole.episodes
+    assert f"on {again.speed.measured}; --measure does it again" in again.line
+    assert "--measure" not in measured.line
+    for other in ({"options": {"refine": 1}}, {"lineup": {"learner": "micro/1"}}):
+        assert known_speed(Settings(**{"lineup": {"learner": "micro/0"}, **other})) is None
+    (kept,) = (tmp_path / "cache").iterdir()
+    for damaged in (
+        "{",
+        '{"a": 1}',
+        f'{{"{next(iter(json.loads(kept.read_text())))}": {{"no": 1}}}}',
+    ):
+        kept.write_text(damaged)
+        assert known_speed(settings) is None

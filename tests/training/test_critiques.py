@@ -27,6 +27,7 @@ from superalign_training.experience.critiques import (
     opinions,
     own_words,
     preferences,
+    unpaired,
 )
 
 Q, COMPLY, REFUSE, DODGE = (10, 11), (20, 1), (21, 1), (22, 1)
@@ -234,3 +235,41 @@ def test_flipping_all_gold_changes_no_lesson():
     )
     assert honest == flipped
     assert all(honest), "there are lessons of every kind"
+
+
+def between(one, other, value=1.0, *, by="ann"):
+    return Signal("preference", one, 0, by, value, 0, other)
+
+
+def test_members_are_chosen_and_rejected_after_equal_prompts_alone():
+    found = told(
+        [
+            episode("a", ((COMPLY, None),)),
+            episode("b", ((REFUSE, None),)),
+            episode("c", ((DODGE, None),), question=(12, 13)),
+        ]
+    )
+    pairs = preferences(found, choices=[between("a", "b", 0.0), between("a", "c")])
+    assert as_pairs(pairs) == [(Q, REFUSE, COMPLY)]
+    assert pairs[0].sources == ("ann",)
+    within = label("a", 0, 1.0, kind="preference", versus=7)
+    assert unpaired(found, [between("a", "b"), between("a", "c"), within]) == 1
+    cut = told(
+        [episode("a", ((COMPLY, None),)), episode("b", ((DODGE, None),), finish="length")]
+    )
+    assert unpaired(cut, [between("b", "a")]) == 1
+    shrug = [
+        between("a", "b", 0.5),
+        between("b", "a", by="bea"),
+        between("a", "b", by="cid"),
+    ]
+    assert preferences(found, choices=shrug) == [], "people are of two minds"
+
+
+def test_a_vetoed_member_is_rejected_and_never_chosen():
+    episodes = [episode("a", ((COMPLY, None),)), episode("b", ((REFUSE, None),))]
+    found = told(episodes, [label("a", 0, 0.0, kind="veto")])
+    assert preferences(found, choices=[between("a", "b")]) == []
+    assert as_pairs(preferences(found, choices=[between("b", "a")])) == [
+        (Q, REFUSE, COMPLY)
+    ]

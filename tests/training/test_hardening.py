@@ -18,7 +18,8 @@ from superalign_training.experience import Example
 from superalign_training.launch.composing import composed
 from superalign_training.loop.chain import Chain, read_memory
 from superalign_training.loop.driver import Interrupted
-from superalign_training.loop.plans import left_out, plan
+from superalign_training.loop.left_out import left_out
+from superalign_training.loop.plans import plan
 from superalign_training.loop.stages.harden import EXAMPLES
 from superalign_training.oversight.critics import (
     ScoredQuery,

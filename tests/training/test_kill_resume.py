@@ -12,8 +12,11 @@ import time
 import pytest
 
 from superalign_env.errors import RecordDamaged
-from superalign_env.store import Run, digest, validate
+from superalign_env.humans.simulated import SimulatedAnnotator, work_off
+from superalign_env.store import Run, digest, standing, validate
+from superalign_training.loop.playing import stage_scenario
 from superalign_training.selfplay import SelfPlay
+from superalign_training.settings import read_settings
 from superalign_training.watching import LogLines
 
 FEW = {"steps": 2, "batch_size": 8}
@@ -63,6 +66,20 @@ CHAIN = {
 
 RUNS = {"self-play": SELF_PLAY, "chain": CHAIN}
 
+WAITING = {
+    "lineup": {"attacker": "search", "learner": "micro/1", "critic": "micro/1"},
+    "train": {
+        "attacker": None,
+        "learner": {"id": "reinforce", "steps": 2, "batch_size": 8},
+        "critic": None,
+    },
+    "rounds": 2,
+    "budget": 0.5,
+    "people": {"mode": "wait", "kinds": {"label": 2, "veto": 1}},
+    "evaluate": SELF_PLAY["evaluate"],
+}
+"""Real people are asked after each of four batches, and the run waits for them."""
+
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["superalign_training.selfplay"])
 
@@ -103,8 +120,8 @@ def whole(request, tmp_path_factory):
     return settings, outcome(path), time.monotonic() - began
 
 
-def kill_at(settings, path, line):
-    """Kill a run as soon as it says something that begins like that."""
+def begun_to(settings, path, line):
+    """Begin or continue a run, and return its process once it has said a line."""
     hear, say = context.Pipe(duplex=False)
     process = start(settings, path, say.send)
     say.close()
@@ -114,9 +131,19 @@ def kill_at(settings, path, line):
             heard.append(hear.recv())
     except EOFError:
         raise AssertionError(f"{line} was never said, but {heard}") from None
+    process.hear = hear  # it would fail if nobody listened
+    return process
+
+
+def kill(process):
     process.kill()
     process.join()
-    hear.close()
+    process.hear.close()
+
+
+def kill_at(settings, path, line):
+    """Kill a run as soon as it says something that contains a line."""
+    kill(begun_to(settings, path, line))
 
 
 def end(settings, path):
@@ -176,3 +203,51 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_was_not(
         process.kill()
         process.join()
     assert end(settings, path) == expected
+
+
+def say(settings, path, limit=None):
+    """Answer what is asked in a run that is at work, or was killed; return the answers."""
+    scenario = stage_scenario(read_settings(settings), split="train")
+    person = SimulatedAnnotator("ann", accuracy=0.8)
+    with Run.open(path, beside=True) as run:
+        run.annotators.enroll("ann")
+        return work_off(
+            run.questions, person, episode_of=run.episode, scenario=scenario, limit=limit
+        )
+
+
+def answered_to_the_end(process, path):
+    """Answer whatever a waiting run asks until it ends, and return what it came to."""
+    while process.is_alive():
+        say(WAITING, path)
+        process.join(0.05)
+    assert process.exitcode == 0
+    return outcome(path)
+
+
+ASKS = "questions wait for people"
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_while_it_waited_loses_no_answer_and_asks_none_twice(
+    tmp_path,
+):
+    whole, path = tmp_path / "whole", tmp_path / "run"
+    expected = answered_to_the_end(begun_to(WAITING, whole, ASKS), whole)
+    filed = []
+    # Nobody has answered yet; one of several answers was filed; the last one of a batch was,
+    # and the run goes on at this moment; the same again, up to the second round.
+    for limit in (0, 1, None, None, 0, 1):
+        process = begun_to(WAITING, path, ASKS)
+        filed += say(WAITING, path, limit)
+        kill(process)
+    process = begun_to(WAITING, path, ASKS)
+    assert answered_to_the_end(process, path) == expected
+    with Run.open(path, readonly=True) as run:
+        said = standing(run.signals.read())
+        questions = run.questions.all()
+    assert {signal.id for signal in filed} <= {signal.id for signal in said}
+    assert len(said) == len({signal.question for signal in said}) == len(questions)
+    assert {signal.source for signal in said} == {"ann"}
+    assert {q.round for q in questions} == {1, 2}
+    assert {q.kind for q in questions} == {"label", "veto"}

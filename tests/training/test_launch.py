@@ -86,7 +86,7 @@ def test_a_choice_has_settings_of_its_own():
         ("rouns=2", "rouns; did you mean rounds"),
         ("scenaro=red-team", "scenaro; did you mean scenario"),
         ("attack.serch_share=0.5", "did you mean attack.search_share"),
-        ("vanilla=0.5", "did you mean discover.plain_share"),
+        ("plain_share=0.5", "did you mean discover.plain_share"),
         ("calibrat.cases=3", "did you mean calibrate.cases"),
         ("gap=adaptiv", "did you mean adaptive"),
         ("gap.nothing=1", "nothing; known: gap.id"),
@@ -227,6 +227,8 @@ def test_a_dry_run_says_what_it_would_cost_and_makes_nothing(tmp_path):
     found = cli("train", *QUICK, f"run_dir={path}", "--dry-run")
     assert found.exit_code == 0, found.output
     assert "an estimate" in found.output and "labels by people" in found.output
+    for stage in ("judge", "improve-learner", "calibrate", "test"):
+        assert f"│ {stage} " in found.output
     assert not path.exists()
 
 

@@ -10,17 +10,10 @@ from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.making import make_scenario
 from superalign_env.types import Metric, View
 from superalign_training.league.games import Fixture, cells
-from superalign_training.league.matrix import (
-    TRUE,
-    WON,
-    Pairing,
-    heat_map,
-    matrix_of,
-    missing,
-)
+from superalign_training.league.matrix import TRUE, WON, heat_map, matrix_of, missing
 from superalign_training.league.opponents import OpponentPool
 from superalign_training.league.ratings import Contest, rate
-from superalign_training.league.settings import Beaten, LeagueSettings, shares
+from superalign_training.league.settings import Beaten, LeagueSettings, Pairing, shares
 
 NAMES = ["a", "b", "c"]
 MET = Pairing("attacker", "learner")

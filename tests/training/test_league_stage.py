@@ -13,15 +13,16 @@ from safetensors.numpy import load_file, save_file
 from superalign_env.errors import RecordDamaged
 from superalign_env.store import Run
 from superalign_training.league.games import PLANTED, RIGHT
-from superalign_training.league.matrix import RATING, TRUE, WON, Pairing
+from superalign_training.league.matrix import RATING, TRUE, WON
 from superalign_training.league.opponents import CheckpointShelf, load, members
 from superalign_training.league.ratings import Contest, rate
-from superalign_training.league.settings import LeagueSettings
+from superalign_training.league.settings import LeagueSettings, Pairing
 from superalign_training.loop.cast import first_policies, first_policy
 from superalign_training.loop.chain import first_chain
 from superalign_training.loop.driver import Bench, Planned, drive
 from superalign_training.loop.failures import Failures
-from superalign_training.loop.plans import left_out
+from superalign_training.loop.left_out import left_out
+from superalign_training.loop.parts import league_roles, rated_pairings
 from superalign_training.loop.playing import stage_parts
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.attack import attack
@@ -30,9 +31,7 @@ from superalign_training.loop.stages.league import (
     HARM,
     enrolled,
     league,
-    league_roles,
     past_opponents,
-    rated_pairings,
     standings,
     trial,
 )

@@ -16,7 +16,8 @@ from superalign_env.types import AgentSpec, Reply
 from superalign_training.launch.composing import composed
 from superalign_training.launch.terminal import launch
 from superalign_training.loop.driver import Interrupted
-from superalign_training.loop.plans import left_out, plan
+from superalign_training.loop.left_out import left_out
+from superalign_training.loop.plans import plan
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.seats import require_lineup
 from superalign_training.selfplay import SelfPlay

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.buffers import RolloutBuffer
 from torch import nn
 
 from superalign_env.errors import (
@@ -26,7 +27,8 @@ from superalign_training.algorithms.sb3.ppo import Sb3Ppo
 from superalign_training.launch.composing import composed
 from superalign_training.launch.cost import cost_of
 from superalign_training.launch.terminal import launch_fork
-from superalign_training.loop.plans import left_out, plan
+from superalign_training.loop.left_out import left_out
+from superalign_training.loop.plans import plan
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.seats import require_lineup
 from superalign_training.selfplay import SelfPlay
@@ -607,3 +609,61 @@ def test_late_answers_about_a_learners_plays_are_counted(tmp_path):
         late = [row.metric.value for row in run.metrics.read("people.late_lessons")]
         asked = [row.metric.value for row in run.metrics.read("people.asked")]
     assert late and late[0] == asked[0] > 0
+
+
+def labelled(folder, budget, **people):
+    """Stable-Baselines3's PPO answers requests, and nothing but people pays."""
+    return SelfPlay(
+        scenario="red-team",
+        lineup={"attacker": "search", "critic": "keyword"},
+        train={
+            "learner": {"id": "sb3-ppo", "steps": 3, "batch_size": 8, "choices": 4},
+        },
+        options={"vanilla": 1.0, "weights": {"learner": {"human": 0.5}}},
+        rounds=1,
+        budget=budget,
+        people={"kinds": {"label": 1, "veto": 1}, "evaluation_share": 0.0, **people},
+        evaluate={"cases": 10, "attack_cases": 4, "fresh_queries": 8, "fresh_waves": 2},
+        run_dir=str(folder),
+    )
+
+
+def test_labels_and_vetoes_are_what_sb3_learns_from(tmp_path, monkeypatch):
+    learned = []
+    original = RolloutBuffer.compute_returns_and_advantage
+
+    def spying(buffer, *given):
+        learned.append(buffer.rewards.flatten().tolist())
+        original(buffer, *given)
+
+    monkeypatch.setattr(RolloutBuffer, "compute_returns_and_advantage", spying)
+    labelled(tmp_path / "run", 0.5).run()
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        said = [s for s in run.signals.read() if s.kind in ("label", "veto")]
+        heard = weights_of(run)
+    assert {signal.kind for signal in said} == {"label", "veto"}
+    pays = [s.value - 0.5 if s.kind == "label" else -1.0 for s in said]
+    unpaid = [0.0] * (3 * 8 - len(pays))
+    assert sorted(pay for batch in learned for pay in batch) == sorted([*pays, *unpaid])
+    labelled(tmp_path / "coin", 0.5, annotators=[{"accuracy": 0.5}]).run()
+    with Run.open(tmp_path / "coin", readonly=True) as run:
+        assert weights_of(run) != heard
+
+
+def weights_of(run):
+    return run.stages.all()[-1].outputs["chain"]["policies"]["learner"]["weights"]
+
+
+def test_the_plan_says_which_answers_of_people_pay_who_improves_itself():
+    settings = chosen("train.learner=sb3-ppo", "budget=0.1")
+    (line,) = [line for line in left_out(settings) if "do not reach" in line]
+    assert line == (
+        "late answers and lessons do not reach the learner (sb3): it improves itself by what "
+        "its plays are paid at once, labels and vetoes included"
+    )
+    (line,) = [
+        line
+        for line in left_out(chosen("train.learner=sb3-ppo", "budget=0"))
+        if "do not reach" in line
+    ]
+    assert line.endswith("paid at once")

@@ -1,6 +1,7 @@
 """People's answers pay: at once, late, and as a veto; nothing else changes with them."""
 
 import io
+import shutil
 import threading
 import time
 from functools import partial
@@ -20,11 +21,13 @@ from superalign_training.loop import practice
 from superalign_training.loop.cast import first_policies, lineup_of
 from superalign_training.loop.chain import Heard, first_chain
 from superalign_training.loop.driver import Interrupted, Outcome, Planned, drive
+from superalign_training.loop.plans import left_out
 from superalign_training.loop.playing import play, stage_scenario
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.seats import require_lineup
 from superalign_training.loop.stages.annotate import annotate
 from superalign_training.loop.stages.improve import improve
+from superalign_training.loop.supervisors import hearing
 from superalign_training.loop.supervisors.candidates import askable
 from superalign_training.loop.supervisors.hearing import unbroken
 from superalign_training.settings import read_settings
@@ -137,6 +140,27 @@ def test_ways_to_use_labels_lead_elsewhere(speaking, tmp_path):
         chosen = settings(speaking, budget=0.5, people={**LABELS, "label_use": use})
         ends.add(weights(go(tmp_path / use, chosen)))
     assert len(ends) == 3
+
+
+def test_opinions_that_debias_cuts_off_are_counted(speaking, tmp_path, monkeypatch):
+    people = {**LABELS, "label_use": "debias"}
+    chosen = settings(speaking, budget=0.5, people=people)
+    go(tmp_path / "run", chosen)
+    assert found(tmp_path / "run", "people.asked") > 0
+    assert found(tmp_path / "run", "people.clipped") == 0
+    # As of a scenario that pays more than its contract allows.
+    monkeypatch.setattr(hearing, "in_range", lambda reward: reward.value < 0.0)
+    go(tmp_path / "large", chosen)
+    with Run.open(tmp_path / "large", readonly=True) as run:
+        large = sum(
+            reward.part == "critic" and reward.value >= 0.0
+            for episode in run.episodes()
+            for reward in episode.rewards
+        )
+    assert found(tmp_path / "large", "people.clipped") == large > 0
+    added = settings(speaking, budget=0.5, people=LABELS)
+    go(tmp_path / "override", added)
+    assert found(tmp_path / "override", "people.clipped") == 0
 
 
 def test_fractions_of_a_question_carry_over_from_batch_to_batch_and_stage_to_stage(
@@ -326,7 +350,47 @@ def test_what_cannot_be_weighed_moves_nothing_and_is_counted(
     chain = go(tmp_path / "run", chosen, 2, between=forbid)
     assert weights(chain) == weights(silent)
     assert found(tmp_path / "run", "people.late") == 0
+    lessons = found(tmp_path / "run", "people.late_lessons")
+    assert found(tmp_path / "run", "people.late_stored") == lessons > 0
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        events = [h.event.evidence for h in run.events.read(kind="people.stored")]
+    assert sum(event["answers"] for event in events) == lessons
+    assert {event["role"] for event in events} == {"learner"}
+    assert all("it learns by pay alone; set supervise={}" in e["reason"] for e in events)
+
+
+def test_answers_too_late_to_pay_are_lessons_where_a_stage_supervises(speaking, tmp_path):
+    def forbid(run):
+        run.signals.append(
+            [Signal("veto", *place, "ann", 0.0) for place in answers_of(run)[:3]]
+        )
+
+    chosen = settings(speaking, people={"staleness": 0}, supervise={"cases": 2})
+    go(tmp_path / "run", chosen, 2, between=forbid)
     assert found(tmp_path / "run", "people.late_lessons") > 0
+    assert found(tmp_path / "run", "people.late_stored") == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "role", "reason"),
+    [
+        ({}, "learner", "set supervise={} to teach them as examples"),
+        ({"supervise": {}}, "learner", ""),
+        ({"train": {"critic": ["sft", "ppo"]}}, "critic", ""),
+        ({"train": {"critic": "ppo"}}, "critic", "it learns by pay alone"),
+        ({"train": {"attacker": ["sft", "ppo"]}}, "attacker", "it learns by pay alone"),
+        ({"lineup": {"learner": "sb3"}, "train": {"learner": "sb3-ppo"}}, "learner", ""),
+    ],
+)
+def test_the_plan_says_who_learns_nothing_from_answers_that_cannot_pay(more, role, reason):
+    asked = {"budget": 0.1, "people": {"mode": "continue"}}
+    lineup = {**dict.fromkeys(ROLES, "micro/1"), **more.get("lineup", {})}
+    chosen = read_settings({**more, "lineup": lineup, **asked})
+    lines = [line for line in left_out(chosen) if "are stored" in line]
+    said = " ".join(line for line in lines if f"the {role} (" in line)
+    assert (reason in said) if reason else not said
+    silent = read_settings({**more, "lineup": lineup, "budget": 0.1})
+    assert not [line for line in left_out(silent) if "are stored" in line]
 
 
 def test_answers_that_a_stage_has_no_room_for_are_kept_for_the_next(speaking, tmp_path):
@@ -451,6 +515,56 @@ def test_who_was_interrupted_while_waiting_asks_nothing_again(speaking, tmp_path
     )
 
 
+def test_what_a_kill_leaves_while_people_are_waited_for_ends_as_if_nothing_had_been(
+    speaking, tmp_path, monkeypatch
+):
+    """A copy of the folder is what a kill at that moment leaves on the disk."""
+    monkeypatch.setattr(hearing, "POLL_SECONDS", 0.0)
+    path = tmp_path / "run"
+    chosen = settings(
+        speaking, budget=0.5, people={"kinds": {"label": 1, "veto": 1}, "mode": "wait"}
+    )
+    scenario = stage_scenario(chosen, split="train")
+
+    def answer(folder, limit=None):
+        person = SimulatedAnnotator("ann", accuracy=0.8)
+        with Run.open(folder, beside=True) as run:
+            run.annotators.enroll("ann")
+            work_off(
+                run.questions,
+                person,
+                episode_of=run.episode,
+                scenario=scenario,
+                limit=limit,
+            )
+
+    class Person(Silent):
+        """Answers in steps, and keeps what lies on the disk after each."""
+
+        def __init__(self, folder, limits=()):
+            self.folder, self.limits, self.kept = folder, limits, []
+
+        def wait(self, reason):
+            for limit in self.limits:
+                answer(self.folder, limit)
+                kept = tmp_path / f"kept-{len(self.kept)}"
+                self.kept.append(shutil.copytree(self.folder, kept))
+            answer(self.folder)
+
+    first = Person(path, (0, 1, None))
+    go(path, chosen, watcher=first)
+    with Run.open(path, readonly=True) as run:
+        questions, said = run.questions.all(), standing(run.signals.read())
+    assert len(said) == len({signal.question for signal in said}) == len(questions)
+    begun = []
+    for kept in first.kept:
+        with Run.open(kept, beside=True) as run:
+            begun.append(len(run.signals.read()))
+        go(kept, chosen, watcher=Person(kept))
+        assert outcome(kept) == outcome(path)
+    assert begun[:2] == [0, 1] and begun[2] > 1 and len(begun) == 6
+
+
 def test_what_can_be_asked_are_judged_turns_of_who_learns_and_pairs_of_them(
     speaking, tmp_path
 ):
@@ -492,6 +606,24 @@ def test_people_are_asked_about_training_alone(speaking, tmp_path):
         asked = {question.episode for question in run.questions.all()}
         assert asked == set(run.episode_ids(split="train"))
         assert len(asked) == 4 and run.count() == 8
+
+
+def test_algorithms_of_one_stage_ask_about_episodes_of_their_own(speaking, tmp_path):
+    first = {"id": "reinforce", "steps": 1, "batch_size": 4, "learning_rate": 1e-1}
+    second = {"id": "grpo", "steps": 1, "batch_size": 4, "num_generations": 2}
+    people = {**LABELS, "evaluation_share": 0.0}
+    chosen = settings(speaking, budget=1.0, people=people)
+    chosen = read_settings(
+        {**chosen.model_dump(mode="json"), "train": {"learner": [first, second]}}
+    )
+    go(tmp_path / "run", chosen)
+    with Run.open(tmp_path / "run", readonly=True) as run:
+        assert run.count() == 4 + 2 * 4
+        asked = [(q.kind, q.episode, q.turn) for q in run.questions.all()]
+        said = [(s.source, s.kind, s.episode, s.turn) for s in run.signals.read()]
+    assert len(asked) == len(set(asked)) == 12
+    assert len(said) == len(set(said)) == 12
+    assert found(tmp_path / "run", "people.asked") == 12
 
 
 def test_all_three_kinds_are_asked_within_one_budget(speaking, tmp_path):

@@ -133,7 +133,7 @@ def test_lessons_come_before_rewards_where_they_are_asked_for(speaking, tmp_path
 def test_what_made_an_attacker_say_little_is_taken_back(speaking, tmp_path):
     path = tmp_path / "run"
     asked = tiny(speaking, path, rounds=1)
-    asked["attack"] |= {"fresh": 1.0}  # nothing is imitated
+    asked["attack"] |= {"unexplored_share": 1.0}  # nothing is imitated
     asked["attack"] |= {"min_valid": 1.0, "min_distinct": 1.0}
     SelfPlay(**asked).run()
     with Run.open(path, readonly=True) as run:

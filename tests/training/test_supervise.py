@@ -15,10 +15,10 @@ from superalign_training.loop.cast import first_policies, first_policy, policy_o
 from superalign_training.loop.chain import first_chain
 from superalign_training.loop.courses import replayed
 from superalign_training.loop.driver import Outcome, Planned, drive
+from superalign_training.loop.playing import tasks_of
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stages.supervise import lessons_of, supervise
 from superalign_training.loop.supervisors.heard import heard, vetoed
-from superalign_training.loop.supervisors.panel import tasks_of
 from superalign_training.settings import read_settings
 from superalign_training.watching import Silent
 
@@ -111,7 +111,7 @@ def probe(chosen, rules, found):
 
 def test_a_label_changes_what_the_learner_is_taught_in_the_next_round(speaking, tmp_path):
     chosen = settings(speaking)
-    rules = Supervise.model_validate({**RULES, "algorithm": "dpo", "even": False})
+    rules = Supervise.model_validate({**RULES, "algorithm": "dpo", "balanced": False})
     go(tmp_path / "mute", chosen, [stage(chosen, RULES)])
     shutil.copytree(tmp_path / "mute", tmp_path / "heard")
     with Run.open(tmp_path / "heard") as run:
@@ -140,7 +140,7 @@ def test_a_vetoed_answer_is_never_held_up_whatever_labels_say(
     speaking, tmp_path, algorithm
 ):
     chosen = settings(speaking)
-    rules = Supervise.model_validate({**RULES, "algorithm": algorithm, "even": False})
+    rules = Supervise.model_validate({**RULES, "algorithm": algorithm, "balanced": False})
     go(tmp_path / "run", chosen, [stage(chosen, RULES)])
     refuse = tuple(
         first_policy("learner", chosen, Residents()).tokenizer(" refuse<|end|>")[

@@ -16,7 +16,7 @@ from superalign_env.report import write_report
 from superalign_env.store import Run
 from superalign_env.types import AgentSpec, Reply
 from superalign_training.loop.driver import Interrupted
-from superalign_training.loop.plans import left_out
+from superalign_training.loop.left_out import left_out
 from superalign_training.selfplay import SelfPlay
 from superalign_training.watching import Silent
 

@@ -17,7 +17,14 @@ Words = Annotated[
         "people, calibrate, league, evaluate.",
     ),
 ]
-Dry = Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")]
+Dry = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say what would be done and what it costs, and stop."),
+]
+Measure = Annotated[
+    bool,
+    typer.Option("--measure", help="With --dry-run: time the models here, for seconds."),
+]
 
 
 def train(
@@ -32,6 +39,7 @@ def train(
         int, typer.Option("--jobs", "-j", min=1, help="Runs of a sweep at once.")
     ] = 1,
     dry: Dry = False,
+    measure: Measure = False,
 ) -> None:
     """Train whoever learns in a scenario, in rounds or in a chain of generations.
 
@@ -43,9 +51,11 @@ def train(
         from superalign_training.launch.terminal import launch, launch_sweep  # noqa: PLC0415 (Hydra)
 
         if not multirun:
-            launch(settings or [], resume=resume, dry=dry)
+            launch(settings or [], resume=resume, dry=dry, measure=measure)
             return
-        found = launch_sweep(settings or [], jobs=jobs, resume=resume, dry=dry)
+        found = launch_sweep(
+            settings or [], jobs=jobs, resume=resume, dry=dry, measure=measure
+        )
     if any(result.code for result in found):
         raise typer.Exit(1)
 
@@ -67,6 +77,7 @@ def fork(
         bool, typer.Option("--only", help="Make the folder, and do not go on yet.")
     ] = False,
     dry: Dry = False,
+    measure: Measure = False,
 ) -> None:
     """Go on from a run in a new folder, with other settings from there.
 
@@ -75,7 +86,15 @@ def fork(
     with _interruptible():
         from superalign_training.launch.terminal import launch_fork  # noqa: PLC0415 (Hydra)
 
-        launch_fork(run, settings or [], at=at, stage=stage, dry=dry, go_on=not only)
+        launch_fork(
+            run,
+            settings or [],
+            at=at,
+            stage=stage,
+            dry=dry,
+            measure=measure,
+            go_on=not only,
+        )
 
 
 @contextmanager

@@ -57,8 +57,16 @@ def built_root() -> Path:
     named = os.environ.get("SUPERALIGN_LADDERS")
     if named:
         return Path(named)
+    return user_cache() / "ladders"
+
+
+def user_cache() -> Path:
+    """Return where this machine keeps what is ours: ``$SUPERALIGN_CACHE``, else a user's cache."""
+    named = os.environ.get("SUPERALIGN_CACHE")
+    if named:
+        return Path(named)
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "superalign" / "ladders"
+    return (Path(cache) if cache else Path.home() / ".cache") / "superalign"
 
 
 def search_path() -> tuple[Path, ...]:

@@ -12,9 +12,8 @@ from typing import Any
 import msgspec
 
 from superalign_env.canonical import content_hash
-from superalign_env.errors import InvalidOption, RecordDamaged
-from superalign_env.protocols import TaskSource
-from superalign_env.seeding import generator, label, mix
+from superalign_env.errors import RecordDamaged
+from superalign_env.seeding import label, mix
 from superalign_training.algorithms.fit_settings import FitSettings
 from superalign_training.algorithms.updates.fitting import Rows, fit
 from superalign_training.evaluation.holdout import (
@@ -22,13 +21,11 @@ from superalign_training.evaluation.holdout import (
     answer_holdout,
     at_temperature,
     solved,
+    without_gold,
 )
 from superalign_training.evaluation.settings import Capability
 from superalign_training.experience import Example
 from superalign_training.policy import Policy
-
-_DRAWS = 16
-"""Tasks of which one must have a gold answer before a chain begins."""
 
 
 class Ceiling(msgspec.Struct, frozen=True):
@@ -129,29 +126,11 @@ def gold_lessons(policy: Policy, lessons: Holdout) -> list[Example]:
         if (answer := source.gold(task).answer)
     ]
     if not known:
-        raise _without_gold(source)
+        raise without_gold(source)
     return [
         Example(policy.prompt_ids(view), policy.reply_ids(view, answer), ("gold",))
         for view, answer in known
     ]
-
-
-def require_gold(source: TaskSource) -> None:
-    """Raise unless a few tasks of the training split have a gold answer.
-
-    Raises:
-        InvalidOption: none of them has.
-    """
-    rng = generator(0)
-    if not any(source.gold(source.draw(rng, "train")).answer for _ in range(_DRAWS)):
-        raise _without_gold(source)
-
-
-def _without_gold(source: TaskSource) -> InvalidOption:
-    return InvalidOption(
-        f"{source.id} has no gold answers, so there is no ceiling to measure generations by; "
-        "name tasks that have them: competence.source={id: rows, path: …}"
-    )
 
 
 def best_of(

@@ -18,6 +18,9 @@ from superalign_training.registered import make_registered, plain_registered
 
 KIND = "evaluation"
 
+PREFIX = "evaluation-"
+"""Before the id of an evaluation: the name of its stage."""
+
 
 class EvaluationContext(Protocol):
     """The run as an evaluation finds it, and how it plays there."""

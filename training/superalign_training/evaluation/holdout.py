@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from superalign_agents.transformer import TransformerAgent
 from superalign_env.answers import final_answer
 from superalign_env.errors import InvalidOption
 from superalign_env.game import Game
@@ -39,6 +38,9 @@ _PATIENCE = 64
 """Draws in a row that bring no new task: there are no more."""
 
 _RIGHT = 1.0 - 1e-9
+
+_DRAWS = 16
+"""Tasks of which one must have a gold answer before a chain begins."""
 
 
 class Holdout(NamedTuple):
@@ -138,6 +140,8 @@ def greedy(agent: Agent) -> Agent:
 
 def at_temperature(agent: Agent, temperature: float) -> Agent:
     """Return an agent as it speaks at another temperature; others than LMs are returned."""
+    from superalign_agents.transformer import TransformerAgent  # noqa: PLC0415 - brings torch
+
     if not isinstance(agent, TransformerAgent):
         return agent
     other = copy.copy(agent)  # the same weights
@@ -262,3 +266,22 @@ def label_accuracy(source: TaskSource, labels: Iterable[tuple[Task, str]]) -> Es
         for task, answer in labels
     ]
     return share(sum(right), len(right))
+
+
+def require_gold(source: TaskSource) -> None:
+    """Raise unless a few tasks of the training split have a gold answer.
+
+    Raises:
+        InvalidOption: none of them has.
+    """
+    rng = generator(0)
+    if not any(source.gold(source.draw(rng, "train")).answer for _ in range(_DRAWS)):
+        raise without_gold(source)
+
+
+def without_gold(source: TaskSource) -> InvalidOption:
+    """Return the error about tasks that no ceiling can be measured on."""
+    return InvalidOption(
+        f"{source.id} has no gold answers, so there is no ceiling to measure generations by; "
+        "name tasks that have them: competence.source={id: rows, path: …}"
+    )

@@ -6,7 +6,7 @@ be they a first answer and its revision or the answers of several members of a c
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from superalign_env.types import Signal
 from superalign_training.experience.answers import VETOED, Answer, Ids, Worths, worths
@@ -40,10 +40,21 @@ def preferences(
             pairs.compare(
                 answer.prompt_ids, answer.question, answer.first, answer.completion_ids
             )
-    for choice in _choices(found, choices):
-        if not _is_vetoed(known, choice.prompt_ids, choice.chosen_ids):
-            pairs.insist(choice)
+    for choice in _choices(found, choices, known):
+        pairs.insist(choice)
     return list(pairs.noted.values())
+
+
+def unpaired(found: Sequence[Answer], choices: Iterable[Signal]) -> int:
+    """Return how many preferences between members are about no two answers to one prompt.
+
+    Answers that were cut off or repaired are none (`answers`).
+    """
+    at = {answer.place: answer for answer in found}
+    return sum(
+        choice.versus_episode is not None and _compared(at, choice) is None
+        for choice in choices
+    )
 
 
 def opinions(found: Sequence[Answer], *, margin: float = 0.3) -> list[Opinion]:
@@ -165,21 +176,42 @@ def _is_vetoed(known: Worths, question: Ids, ids: Ids) -> bool:
     return worth is not None and worth.value == VETOED
 
 
-def _choices(found: Sequence[Answer], choices: Iterable[Signal]) -> list[Preference]:
-    """Return the pairs of which most people said the same."""
+def _choices(
+    found: Sequence[Answer], choices: Iterable[Signal], known: Worths
+) -> list[Preference]:
+    """Return the pairs of which most people said the same; no vetoed answer is chosen.
+
+    Two answers of one episode are compared as answers to its question; those of two members
+    have been given to the same words, or they are left out.
+    """
     at = {answer.place: answer for answer in found}
-    votes: dict[tuple[Ids, Ids, Ids], set[str]] = defaultdict(set)
+    votes: dict[tuple[Ids, Ids, Ids, Ids], set[str]] = defaultdict(set)
     for signal in choices:
-        one = at.get((signal.episode, signal.turn))
-        other = at.get((signal.episode, signal.versus))
-        if signal.kind != "preference" or one is None or other is None:
+        pair = _compared(at, signal)
+        if pair is None:
             continue
+        one, other = pair
         if one.completion_ids != other.completion_ids and signal.value != 0.5:
-            pair = (one.completion_ids, other.completion_ids)
-            chosen, rejected = pair if signal.value > 0.5 else pair[::-1]
-            votes[one.question, chosen, rejected].add(signal.source)
+            chosen, rejected = (one, other) if signal.value > 0.5 else (other, one)
+            within = signal.versus_episode is None
+            place = (one.question, one.question if within else one.prompt_ids)
+            votes[*place, chosen.completion_ids, rejected.completion_ids].add(signal.source)
     return [
-        Preference(question, chosen, rejected, tuple(sorted(said)))
-        for (question, chosen, rejected), said in votes.items()
-        if len(said) > len(votes.get((question, rejected, chosen), ()))
+        Preference(prompt, chosen, rejected, tuple(sorted(said)))
+        for (question, prompt, chosen, rejected), said in votes.items()
+        if len(said) > len(votes.get((question, prompt, rejected, chosen), ()))
+        and not _is_vetoed(known, question, chosen)
     ]
+
+
+def _compared(
+    at: Mapping[tuple[str, int], Answer], signal: Signal
+) -> tuple[Answer, Answer] | None:
+    """Return the two answers that a preference compares; None where they teach nothing."""
+    one = at.get((signal.episode, signal.turn))
+    other = at.get((signal.versus_episode or signal.episode, signal.versus))
+    if signal.kind != "preference" or one is None or other is None:
+        return None
+    if signal.versus_episode is not None and one.prompt_ids != other.prompt_ids:
+        return None
+    return one, other

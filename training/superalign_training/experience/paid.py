@@ -1,12 +1,11 @@
 """Turns with settled pay, the experience of a learner that improves itself."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from superalign_env.rewards import ADDED, HumanPay, paid, settle
+from superalign_env.rewards import ADDED, HumanPay, by_episode, paid, settle
 from superalign_env.types import Episode, Paid, Seat, Signal, View
 from superalign_training.experience.rows import pay_by_turn
 
@@ -42,9 +41,7 @@ def paid_episodes(
         signals: what people said; signals about other episodes are ignored.
         rules: how it is paid.
     """
-    heard: dict[str, list[Signal]] = defaultdict(list)
-    for signal in signals:
-        heard[signal.episode].append(signal)
+    heard = by_episode(signals)
     found = []
     names = list(seats)
     for episode in episodes:

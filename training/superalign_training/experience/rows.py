@@ -5,14 +5,13 @@ of the rewards; grades (what the truth says) are never read.
 """
 
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from math import isfinite
 from typing import Literal, NamedTuple
 
 from superalign_env.errors import InvalidOption
-from superalign_env.rewards import ADDED, HumanPay, settle
+from superalign_env.rewards import ADDED, HumanPay, by_episode, settle
 from superalign_env.types import Episode, Reply, Seat, Signal, Utterance
 
 Origin = Literal["live", "stored", "late"]
@@ -116,12 +115,12 @@ def training_rows(
         failed: whether those in which an agent failed are left out, or count as far as they
             went. They were paid in part: beside others, an outage looks like a merit.
     """
-    by_episode: Mapping[str, list[Signal]] = _grouped(signals)
+    said = by_episode(signals)
     return [
         row
         for episode in episodes
         if failed == "keep" or not episode.failed
-        for pay in [settled(episode, by_episode.get(episode.id, ()), rules)]
+        for pay in [settled(episode, said.get(episode.id, ()), rules)]
         for row in _rows(episode, seat, pay)
     ]
 
@@ -141,13 +140,6 @@ def late_rows(
         row._replace(origin="late", paid_before=then.turns_to_go)
         for row, then in zip(_rows(episode, seat, changes), paid, strict=True)
     ]
-
-
-def _grouped(signals: Iterable[Signal]) -> dict[str, list[Signal]]:
-    grouped: dict[str, list[Signal]] = defaultdict(list)
-    for signal in signals:
-        grouped[signal.episode].append(signal)
-    return grouped
 
 
 def settled(
@@ -170,7 +162,7 @@ def difference(
     """Return what further signals change in the pay of each turn; what stays is left out.
 
     Args:
-        episode: that all of them are about.
+        episode: that all of them are about (`superalign_env.rewards.by_episode`).
         before: signals that have paid already.
         after: these and the further ones.
         rules: how they are paid.

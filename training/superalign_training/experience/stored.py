@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, Self
 
 from superalign_env.errors import InvalidOption
+from superalign_env.rewards import by_episode
 from superalign_env.store import Run, Where, standing
 from superalign_env.types import Episode, EpisodeKey, Reply, Seat, Signal
 from superalign_training.experience.rows import Row, training_rows
@@ -81,12 +82,12 @@ class Stored:
             InvalidOption: there are none, or some that the policy cannot learn from: spoken
                 by something else, without log-probabilities, or too long ago.
         """
-        labels: dict[str, list[Signal]] = defaultdict(list)
         drawn = {q.id for q in run.questions.all() if q.slice == "random"}
-        for signal in standing(signals):
-            if signal.question in drawn and signal.kind != "veto":
-                continue
-            labels[signal.episode].append(signal)
+        labels = by_episode(
+            signal
+            for signal in standing(signals)
+            if signal.question not in drawn or signal.kind == "veto"
+        )
         cases: dict[EpisodeKey, list[Row]] = defaultdict(list)
         door = Door(seat, policy, now=now, staleness=staleness)
         wanted: Where = {**(where or {}), "seat": seat}

@@ -12,12 +12,13 @@ from superalign_training.loop.seats import require_lineup
 from superalign_training.settings import Settings
 
 
-def check(settings: Settings, *, resume: bool = False) -> list[str]:
+def check(settings: Settings, *, resume: bool = False, load: bool = True) -> list[str]:
     """Raise if a run with these settings could not begin.
 
     Args:
         settings: of the run.
         resume: whether it goes on in a folder that has a run.
+        load: whether models that do not learn are read, too, which takes seconds.
 
     Raises:
         InvalidOption: a device or a logger's library that is not here; a lineup or algorithms that do not fit the
@@ -29,9 +30,9 @@ def check(settings: Settings, *, resume: bool = False) -> list[str]:
     """
     if not resume:
         _refuse_taken(settings.run_dir)
-    require_device(settings.device)
     make_loggers(settings.log_to)  # says which library is missing
-    return require_lineup(settings, Residents())
+    require_device(settings.device)
+    return require_lineup(settings, Residents(), load=load)
 
 
 def _refuse_taken(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 How often everybody speaks and how many rows are trained on follows from the settings (an
 upper bound where a stage may stop early); how long that takes is measured on this machine
-in about a second, with a model of the run.
+with a model of the run, now or before.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from rich.table import Table
 
 from superalign_training.launch.prices import STAGES, Spent, When, nothing
-from superalign_training.launch.speed import Speed, speed_of
+from superalign_training.launch.speed import Speed, known_speed, speed_of
 from superalign_training.loop.plans import people_in, plan
 from superalign_training.loop.playing import stage_parts
 from superalign_training.settings import Settings
@@ -24,7 +24,8 @@ class Cost(NamedTuple):
     """Name of a stage → all of its kind together."""
     counts: Mapping[str, int]
     """Name of a stage → how often it is done."""
-    speed: Speed
+    speed: Speed | None
+    """None where it was not measured: tokens and time are not known then."""
     seats: int = 0
     """How many seats people hold."""
     real: bool = False
@@ -42,6 +43,8 @@ class Cost(NamedTuple):
         ]
         if not owed:
             return ""
+        if self.real and self.whole.comparisons:
+            owed[-1] += f" ({_round(self.whole.comparisons)} compare two members of a case)"
         return (
             f"people will owe at most about {' and '.join(owed)}; they give them with "
             "`superalign label RUN --as NAME` beside the run"
@@ -56,46 +59,65 @@ class Cost(NamedTuple):
         return found
 
     @property
-    def seconds(self) -> float:
-        """How long it will take."""
+    def seconds(self) -> float | None:
+        """How long it will take, if that is known."""
         return self.seconds_of(self.whole)
 
     @property
-    def tokens(self) -> float:
-        """Read and written by models, and trained on."""
+    def tokens(self) -> float | None:
+        """Read and written by models, and trained on, if that is known."""
         return self.tokens_of(self.whole)
 
-    def seconds_of(self, spent: Spent) -> float:
-        """How long something takes."""
+    def seconds_of(self, spent: Spent) -> float | None:
+        """How long something takes, if that is known."""
+        if self.speed is None:
+            return None
         return self.speed.seconds(spent.replies, spent.rows, spent.courses)
 
-    def tokens_of(self, spent: Spent) -> float:
-        """How many tokens are read, written and trained on."""
-        return self.speed.tokens(spent.replies, spent.rows)
+    def tokens_of(self, spent: Spent) -> float | None:
+        """How many tokens are read, written and trained on, if that is known."""
+        return None if self.speed is None else self.speed.tokens(spent.replies, spent.rows)
 
     @property
     def line(self) -> str:
         """The sums in one sentence."""
         whole = self.whole
-        return (
-            f"at most about {_round(whole.episodes)} episodes, {_round(self.tokens)} tokens, "
+        told = (
             f"{_round(whole.labels)} labels by people, {_round(whole.planted)} planted answers "
-            f"whose truth critics are told, {_span(self.seconds)} "
-            f"(an estimate; speed measured here with {self.speed.model})"
+            "whose truth critics are told"
+        )
+        begin = f"at most about {_round(whole.episodes)} episodes, "
+        if self.speed is None:
+            return (
+                f"{begin}{told} (an estimate; time and tokens are not known, as nothing of this "
+                "kind was measured here yet: --dry-run --measure does it)"
+            )
+        day = self.speed.measured
+        since = f" on {day}; --measure does it again" if day else ""
+        return (
+            f"{begin}{_round(self.tokens)} tokens, {told}, {_span(self.seconds)} "
+            f"(an estimate; speed measured here with {self.speed.model}{since})"
         )
 
 
-def cost_of(settings: Settings, *, measured: Cost | None = None) -> Cost:
+def cost_of(
+    settings: Settings, *, measured: Cost | None = None, measure: bool = True
+) -> Cost:
     """Estimate what a run with these settings will cost.
 
     Args:
         settings: of the run.
         measured: of a run with the same models, whose measured speed is taken.
+        measure: whether models are loaded and timed now, which takes seconds; else it is
+            taken what was measured before, if anything was.
     """
     counts: dict[str, int] = {}
     stages: dict[str, Spent] = {}
     played: dict[tuple[int, int], float] = {}
-    speed = measured.speed if measured else speed_of(settings)
+    if measured:
+        speed = measured.speed
+    else:
+        speed = speed_of(settings) if measure else known_speed(settings)
     parts = stage_parts(settings)
     for planned in plan(settings):
         place = (planned.generation, planned.round)
@@ -105,7 +127,7 @@ def cost_of(settings: Settings, *, measured: Cost | None = None) -> Cost:
             *place,
             options.get("effort", 1),
             played.get(place, 0.0),
-            speed.turns,
+            speed.turns if speed else 1.0,  # replies are not shown then
             options.get("role", ""),
             parts,
         )
@@ -139,14 +161,18 @@ def cost_table(cost: Cost) -> Table:
     return table
 
 
-def _round(number: float) -> str:
+def _round(number: float | None) -> str:
     """Return two significant digits, as people read them."""
+    if number is None:
+        return "?"
     if number >= 1e6:
         return f"{number / 1e6:.1f} M"
     return f"{float(f'{number:.2g}'):,.0f}"
 
 
-def _span(seconds: float) -> str:
+def _span(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

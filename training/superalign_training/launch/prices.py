@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_env.types import Role
-from superalign_training.loop.parts import ATTACKED, PLANTED, Parts
-from superalign_training.loop.stages.alarms import PROBES
-from superalign_training.loop.stages.league import rated_pairings
+from superalign_training.loop.parts import ATTACKED, PLANTED, Parts, rated_pairings
+from superalign_training.oversight.alarms import PROBES
 from superalign_training.oversight.settings import Hardening
 from superalign_training.settings import Settings
 
@@ -26,6 +25,8 @@ class Spent(NamedTuple):
     """Answers of people."""
     planted: float = 0.0
     """Episodes whose answer the environment planted: it tells critics whether it is at fault."""
+    comparisons: float = 0.0
+    """Answers of people that compare two members of a case; `labels` counts them, too."""
 
     def plus(self, other: "Spent") -> "Spent":
         """Return the sum."""
@@ -70,6 +71,11 @@ class When(NamedTuple):
         """Return the answers of people about so many episodes that are learned from."""
         settings = self.settings
         return settings.budget * (1 + settings.people.evaluation_share) * episodes
+
+    def comparisons(self, episodes: float) -> float:
+        """Return the answers about so many episodes that compare two members of a case."""
+        settings = self.settings
+        return settings.budget * settings.people.kinds.share("member_preference") * episodes
 
     @property
     def members(self) -> int:
@@ -149,7 +155,9 @@ def _improve(when: When) -> Spent:
     drills = when.settings.by_pay(when.role)
     for drill in drills:
         found = found.plus(_paid(drill, max(when.turns, when.judged) + asked))
-    return found._replace(labels=when.labels(_learned_from(drills)))
+    several = _learned_from(drill for drill in drills if drill.num_generations > 1)
+    labels, compared = when.labels(_learned_from(drills)), when.comparisons(several)
+    return found._replace(labels=labels, comparisons=compared)
 
 
 def _learnt(when: When, role: Role) -> tuple[Sequence[Any], Sequence[Any]]:
@@ -167,7 +175,9 @@ def _supervise(when: When) -> Spent:
 
 
 def _annotate(when: When) -> Spent:
-    return Spent(labels=when.labels(when.played))
+    rules = when.settings.supervise
+    several = when.played if rules is not None and rules.num_generations > 1 else 0.0
+    return Spent(labels=when.labels(when.played), comparisons=when.comparisons(several))
 
 
 def _evaluate(when: When) -> Spent:

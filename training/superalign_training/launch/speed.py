@@ -1,10 +1,17 @@
-"""How fast the models of a run are on this machine, found out in about a second."""
+"""How fast the models of a run are on this machine: measured, and remembered for dry runs."""
 
+import os
 import time
 from collections.abc import Mapping
+from datetime import date
 from itertools import pairwise
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
+from superalign_agents.ladders.rungs import user_cache
+from superalign_env.canonical import content_hash
 from superalign_env.capabilities import variants_of
 from superalign_env.rollout import Rollouts
 from superalign_training.algorithms.sft import Sft
@@ -12,8 +19,10 @@ from superalign_training.experience import Example
 from superalign_training.lineup import AgentReference
 from superalign_training.loop.parts import parts_of
 from superalign_training.loop.playing import stage_scenario
-from superalign_training.policy import Policy
 from superalign_training.settings import Settings
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from superalign_training.policy import Policy
 
 _CASES = 64
 _STEPS = 3
@@ -39,6 +48,8 @@ class Speed(NamedTuple):
     """Tokens that a reply reads and writes."""
     turns: float
     """Replies of an episode."""
+    measured: str = ""
+    """Day on which it was; empty for now."""
 
     def seconds(self, replies: float, rows: float, courses: float) -> float:
         """Return how long so many replies, trained rows and trainings take."""
@@ -49,18 +60,60 @@ class Speed(NamedTuple):
         return (replies + rows) * self.read
 
 
-def speed_of(settings: Settings) -> Speed:
-    """Measure a model of a run: of who answers, of another that learns, or the middle level."""
-    levels, learning = settings.levels, settings.learning
-    scenario = stage_scenario(settings, split="train")
-    answers = parts_of(scenario).answers
-    policies = [role for role in learning if not settings.own(role)]
+def known_speed(settings: Settings) -> Speed | None:
+    """Return what was measured here before for a run of this kind; None if nothing was."""
+    return _remembered().get(_kind(settings))
+
+
+def _kind(settings: Settings) -> str:
+    """Return what speed depends on: the scenario, the model and where it runs."""
+    model = _plain(_measured_model(settings))
+    where = [settings.device, settings.threads]
+    return content_hash([settings.scenario, settings.options, model, *where])
+
+
+def _remembered() -> dict[str, Speed]:
+    """Return kind of run → speed; nothing where it cannot be read."""
+    try:
+        return msgspec.json.decode(_memory().read_bytes(), type=dict[str, Speed])
+    except (OSError, msgspec.MsgspecError):
+        return {}
+
+
+def _remember(settings: Settings, speed: Speed) -> None:
+    """Keep a speed for later dry runs; where that is impossible, they say that they lack it."""
+    known = {**_remembered(), _kind(settings): speed}
+    path = _memory()
+    beside = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(msgspec.json.encode(known))
+        beside.replace(path)
+    except OSError:
+        return
+
+
+def _memory() -> Path:
+    return user_cache() / "speed.json"
+
+
+def _measured_model(settings: Settings) -> AgentReference:
+    """Return the model of who answers, else of another that learns; of a chain, the middle level."""
+    policies = [role for role in settings.learning if not settings.own(role)]
     if settings.generations:
-        model = levels[len(levels) // 2]
-    elif policies:
-        model = settings.reference(answers if answers in policies else policies[0])
-    else:
-        model = _STAND_IN
+        return settings.levels[len(settings.levels) // 2]
+    if not policies:
+        return _STAND_IN
+    answers = parts_of(stage_scenario(settings, split="train")).answers
+    return settings.reference(answers if answers in policies else policies[0])
+
+
+def speed_of(settings: Settings) -> Speed:
+    """Measure the speed of a run's model, and remember it."""
+    from superalign_training.policy import Policy  # noqa: PLC0415 - see above
+
+    scenario = stage_scenario(settings, split="train")
+    model = _measured_model(settings)
     policy = Policy.from_reference(_plain(model), device=settings.device)
     variant = "plain" if "plain" in variants_of(scenario) else ""
     scenario = stage_scenario(settings, split="train", variant=variant)
@@ -76,10 +129,12 @@ def speed_of(settings: Settings) -> Speed:
     course, row = _taught(policy, lessons[:_BATCH]) if lessons else (0.0, 0.0)
     turns = len(said) / max(1, len(episodes))
     name = model if isinstance(model, str) else str(model.get("id"))
-    return Speed(name, played / max(1, len(said)), row, course + _STAGE, read, turns)
+    speed = Speed(name, played / max(1, len(said)), row, course + _STAGE, read, turns)
+    _remember(settings, speed._replace(measured=date.today().isoformat()))
+    return speed
 
 
-def _taught(policy: Policy, lessons: list[Example]) -> tuple[float, float]:
+def _taught(policy: "Policy", lessons: list[Example]) -> tuple[float, float]:
     """Return seconds until a course begins, and seconds of one of its rows."""
     ends: list[float] = []
     course = Sft(steps=_STEPS, num_train_epochs=1000.0, batch_size=len(lessons))

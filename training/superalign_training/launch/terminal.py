@@ -11,11 +11,11 @@ from rich.console import Console
 from superalign_env.errors import InvalidOption
 from superalign_env.store import Run
 from superalign_training.launch import composing
-from superalign_training.launch.early import check_early
+from superalign_training.launch.checking import check
+from superalign_training.launch.cost import Cost, cost_of, cost_table
 from superalign_training.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from superalign_training.launch.cost import Cost
     from superalign_training.launch.sweeping import Result
     from superalign_training.selfplay import RunSummary
 
@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 # settings make sense, where it is used.
 
 
-def launch(words: Sequence[str], *, resume: bool = False, dry: bool = False) -> None:
+def launch(
+    words: Sequence[str], *, resume: bool = False, dry: bool = False, measure: bool = False
+) -> None:
     """Train with the settings that ``KEY=VALUE`` words describe.
 
     Args:
         words: in Hydra's grammar.
         resume: continue the run in ``run_dir``, with the settings that it recorded.
         dry: say what it would cost, and stop.
+        measure: for that, measure how fast models are here.
 
     Raises:
         SuperalignError: settings that make no sense, or a run that broke.
@@ -39,14 +42,10 @@ def launch(words: Sequence[str], *, resume: bool = False, dry: bool = False) -> 
     if resume and not dry and _is_finished(settings):
         _say_finished(settings)
         return
-    check_early(settings)
-    from superalign_training.launch.checking import check  # noqa: PLC0415 - see above
-    from superalign_training.launch.cost import cost_of  # noqa: PLC0415 - see above
-
-    for line in check(settings, resume=resume or dry):
+    for line in check(settings, resume=resume or dry, load=not dry):
         print(line, flush=True)
     if dry:
-        _say_cost(Console(), cost_of(settings))
+        _say_plan(Console(), cost_of(settings, measure=measure))
     else:
         train(settings, resume=resume)
 
@@ -58,6 +57,7 @@ def launch_fork(
     at: int | None = None,
     stage: str | None = None,
     dry: bool = False,
+    measure: bool = False,
     go_on: bool = True,
 ) -> None:
     """Fork a run and go on in the new folder.
@@ -68,6 +68,7 @@ def launch_fork(
         at: after which generation, or round.
         stage: after which stage.
         dry: say what a whole run with these settings would cost, and stop.
+        measure: for that, measure how fast models are here.
         go_on: whether to train; else the folder is made and that is all.
 
     Raises:
@@ -78,13 +79,11 @@ def launch_fork(
         raise InvalidOption("a fork needs a folder of its own: add run_dir=NEW")
     with Run.open(source, readonly=True) as opened:
         settings = read_settings(composing.changed(opened.info.config, words))
-        from superalign_training.launch.checking import check  # noqa: PLC0415 - see above
-        from superalign_training.launch.cost import cost_of  # noqa: PLC0415 - see above
+        if dry:
+            _say_plan(Console(), cost_of(settings, measure=measure))
+            return
         from superalign_training.launch.forks import fork_of  # noqa: PLC0415 - see above
 
-        if dry:
-            _say_cost(Console(), cost_of(settings))
-            return
         check(settings)
         made = fork_of(opened, settings, at=at, stage=stage)
     if go_on:
@@ -97,7 +96,12 @@ def launch_fork(
 
 
 def launch_sweep(
-    words: Sequence[str], *, jobs: int = 1, resume: bool = False, dry: bool = False
+    words: Sequence[str],
+    *,
+    jobs: int = 1,
+    resume: bool = False,
+    dry: bool = False,
+    measure: bool = False,
 ) -> "list[Result]":
     """Train once for every combination, each in a process and a folder of its own.
 
@@ -106,6 +110,7 @@ def launch_sweep(
         jobs: how many runs at once.
         resume: continue the runs that were begun.
         dry: say what each would cost, and stop.
+        measure: for that, measure how fast models are here.
 
     Returns:
         What became of each run; one that failed leaves the others.
@@ -124,19 +129,17 @@ def launch_sweep(
         name = ",".join(w.replace("/", ".") for w in chosen if w.partition("=")[0] in swept)
         runs[name] = composing.with_run_dir(chosen, base / name)
         read[name] = read_settings(composing.composed(runs[name]))
-        check_early(read[name])
-    from superalign_training.launch.checking import check  # noqa: PLC0415 - see above
-    from superalign_training.launch.cost import Cost, cost_of  # noqa: PLC0415 - see above
-    from superalign_training.launch.sweeping import Sweep, results_table  # noqa: PLC0415 - see above
-
     costs: dict[str, Cost] = {}
     for name, settings in read.items():
-        check(settings, resume=resume or dry)
-        costs[name] = cost_of(settings, measured=next(iter(costs.values()), None))
+        check(settings, resume=resume or dry, load=not dry)
+        first = next(iter(costs.values()), None) if measure or not dry else None
+        costs[name] = cost_of(settings, measured=first, measure=measure or not dry)
     for name, cost in costs.items():
         console.print(f"{name}: {cost.line}", highlight=False, markup=False, soft_wrap=True)
     if dry:
         return []
+    from superalign_training.launch.sweeping import Sweep, results_table  # noqa: PLC0415 - see above
+
     try:
         found = Sweep(base, runs, jobs=jobs, resume=resume, say=print).run()
     except KeyboardInterrupt as stop:
@@ -155,7 +158,6 @@ def launch_sweep(
 def train(settings: Settings, *, resume: bool) -> "RunSummary":
     """Run with a live table at a terminal, or with few lines elsewhere."""
     from superalign_env.report.result import unchanged  # noqa: PLC0415 - see above
-    from superalign_training.launch.cost import cost_of  # noqa: PLC0415 - see above
     from superalign_training.loop.told import told_in  # noqa: PLC0415 - see above
     from superalign_training.selfplay import SelfPlay  # noqa: PLC0415 - see above
     from superalign_training.watching import (  # noqa: PLC0415 - see above
@@ -166,7 +168,8 @@ def train(settings: Settings, *, resume: bool) -> "RunSummary":
 
     console = Console()
     if not resume:
-        _say_cost(console, cost_of(settings))
+        cost = cost_of(settings)
+        (_say_plan if console.is_terminal else _say_sums)(console, cost)
     # Trainers collect garbage at every end; what was imported so far is none.
     gc.freeze()
     if console.is_terminal:
@@ -213,10 +216,12 @@ def _say_finished(settings: Settings) -> None:
     )
 
 
-def _say_cost(console: Console, cost: "Cost") -> None:
-    from superalign_training.launch.cost import cost_table  # noqa: PLC0415 - see above
+def _say_plan(console: Console, cost: Cost) -> None:
+    """Print every stage of a run with what it costs, and the sums."""
+    console.print(cost_table(cost))
+    _say_sums(console, cost)
 
-    if console.is_terminal:
-        console.print(cost_table(cost))
+
+def _say_sums(console: Console, cost: Cost) -> None:
     for line in filter(None, (cost.line, cost.owed)):
         console.print(line, highlight=False, markup=False, soft_wrap=True)

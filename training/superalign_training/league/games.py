@@ -13,8 +13,9 @@ from superalign_env.rollout import Rollouts
 from superalign_env.seeding import label, mix
 from superalign_env.types import Episode, Metric, Role, Seat, role_of
 from superalign_training.judging import planted_forecasts
-from superalign_training.league.matrix import PLANTED, RIGHT, Pairing
+from superalign_training.league.matrix import PLANTED, RIGHT
 from superalign_training.league.opponents import Member
+from superalign_training.league.settings import Pairing
 
 LIVE = 256
 

@@ -10,7 +10,7 @@ from superalign_env.store import declare
 from superalign_env.types import Metric, Role
 from superalign_training.league.opponents import MembersByRole
 from superalign_training.league.ratings import Contest, rate
-from superalign_training.league.settings import Beaten
+from superalign_training.league.settings import Beaten, Pairing
 
 WON = "league.win"
 """Metric: share of cases that the agent won against the opponent, as the scenario or critics
@@ -26,15 +26,6 @@ RATING = "league.rating"
 """Metric: a rating with the 95 % interval of its belief; tags role and number."""
 
 declare(WON, "Cases won against the opponent", unit="share", chart="")
-
-
-class Pairing(NamedTuple):
-    """Two roles whose checkpoints meet."""
-
-    role: Role
-    """Whose wins are counted: the rows of a matrix."""
-    against: Role
-    """The columns."""
 
 
 class Matrix(NamedTuple):

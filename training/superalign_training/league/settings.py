@@ -6,7 +6,17 @@ from typing import Annotated, NamedTuple
 from pydantic import AfterValidator, NonNegativeFloat
 
 from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.types import Role
 from superalign_training.sections import Count, Section, Share
+
+
+class Pairing(NamedTuple):
+    """Two roles whose checkpoints meet."""
+
+    role: Role
+    """Whose wins are counted: the rows of a matrix."""
+    against: Role
+    """The columns."""
 
 
 class Beaten(NamedTuple):

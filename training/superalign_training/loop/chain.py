@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,7 +14,10 @@ from superalign_env.store import Run
 from superalign_env.store.room import room_for
 from superalign_env.types import Role
 from superalign_training.gap.controller import GenerationStats
-from superalign_training.policy import AnyPolicy, Checkpoint
+from superalign_training.policy.checkpoint import Checkpoint
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from superalign_training.policy import AnyPolicy
 
 CHECKPOINTS = "checkpoints"
 """Folder of a run."""
@@ -140,7 +143,7 @@ class Chain(msgspec.Struct, frozen=True):
 
 def first_chain(
     run: Run,
-    policies: Mapping[Role, AnyPolicy],
+    policies: "Mapping[Role, AnyPolicy]",
     *,
     holders: Mapping[Role, Role] | None = None,
     raised: Role = "",

@@ -8,7 +8,7 @@ driver owns resume, lock, seeds and status; no stage calls a stage. Random numbe
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from superalign_env.canonical import content_hash
 from superalign_env.errors import RecordError
@@ -22,7 +22,9 @@ from superalign_training.loop.parts import Needs
 from superalign_training.loop.recorder import MetricRecorder, Sink
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.stopping import sigterm_as_interrupt
-from superalign_training.policy import AnyPolicy
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from superalign_training.policy import AnyPolicy
 
 
 class Moment(NamedTuple):
@@ -105,7 +107,7 @@ class Bench(NamedTuple):
     def on_step(
         self,
         role: Role,
-        policy: AnyPolicy,
+        policy: "AnyPolicy",
         algorithm: Stepping,
         *,
         past: int = 0,
@@ -113,12 +115,7 @@ class Bench(NamedTuple):
     ) -> OnStep:
         """Return what an algorithm calls after every update: it is watched and recorded.
 
-        Args:
-            role: whose policy is trained.
-            policy: that is trained.
-            algorithm: that trains it.
-            past: steps of the stage that were taken before.
-            total: steps of the stage; those of the algorithm when absent.
+        `past` steps of the stage were taken before; `total` is the algorithm's if absent.
         """
         record = self.recorder.on_step(role, policy, algorithm)
 

@@ -4,13 +4,12 @@ Each returns its whole case to the next improvement of the policy, as stored exp
 is paid only the difference which the answer makes.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from math import ceil
 from typing import NamedTuple
 
 from superalign_env.errors import InvalidOption
-from superalign_env.rewards import HumanPay
+from superalign_env.rewards import HumanPay, by_episode
 from superalign_env.store import Run, declare, standing
 from superalign_env.types import Episode, EpisodeKey, Metric, Role, Seat, Signal
 from superalign_training.algorithms.making import OnPolicy
@@ -20,6 +19,7 @@ from superalign_training.experience.rows import difference, late_rows
 from superalign_training.experience.stored import Door
 from superalign_training.loop.chain import Heard
 from superalign_training.loop.driver import Bench
+from superalign_training.loop.supervisors.candidates import case_of
 from superalign_training.loop.supervisors.heard import random_slice
 from superalign_training.policy import AnyPolicy, Policy
 
@@ -28,6 +28,7 @@ CAP = 2.0
 
 declare("people.late", "Late answers that returned as stored experience")
 declare("people.late_lessons", "Late answers too old, or unweighable: examples at most")
+declare("people.late_stored", "Of these: kept in the record, and learned from by nobody")
 
 PAYING = ("label", "preference", "veto")
 """Kinds of signals that change pay."""
@@ -37,10 +38,11 @@ class LateCase(NamedTuple):
     """A case that late answers return."""
 
     rows: list[Row]
-    signals: tuple[int, ...]
-    """Ids of what was said about it and has not paid yet."""
-    answers: int
-    """How many of these stand."""
+    signals: frozenset[int]
+    """Ids of what was said about it and has not paid yet; a preference between two members
+    is one."""
+    answers: frozenset[int]
+    """Those of them that stand."""
 
 
 class LateCases:
@@ -73,13 +75,18 @@ class LateCases:
         """Return the next cases for a batch of so many: half of it at most."""
         most = min(max(1, self._each), count // 2)
         taken, self._cases = self._cases[:most], self._cases[most:]
-        self._answers += sum(case.answers for case in taken)
+        self._answers += sum(len(case.answers) for case in taken)
         return [case.rows for case in taken]
 
     @property
     def unpaid(self) -> tuple[int, ...]:
         """Ids of the signals about cases that no batch had room for."""
         return tuple(sorted(id for case in self._cases for id in case.signals))
+
+    @property
+    def lessons(self) -> int:
+        """How many answers pay nothing any more."""
+        return self._lessons
 
     def metrics(self, role: Role, step: int) -> tuple[Metric, ...]:
         """Return how many answers were late; nothing where none was."""
@@ -116,36 +123,26 @@ def late_cases(bench: Bench, heard: Heard, learning: Learning) -> LateCases:
     drawn = random_slice(bench)
     spoken = {s.id: s for s in every if s.kind == "veto" or s.question not in drawn}
     said = [s for s in spoken.values() if s.kind in PAYING or "undoes" in s.payload]
-    fresh: dict[str, list[int]] = defaultdict(list)
-    for signal in said:
-        if not heard.has(signal.id):
-            fresh[signal.episode].append(signal.id)
-    before = _by_episode([s for s in said if heard.has(s.id)])
-    after = _by_episode(said)
+    fresh = by_episode(s for s in said if not heard.has(s.id))
+    before = by_episode(standing(s for s in said if heard.has(s.id)))
+    after = by_episode(standing(said))
     cases: dict[EpisodeKey, LateCase] = {}
-    lessons = 0
+    lessons: set[int] = set()
     for episode in _trained_on(bench.run, sorted(fresh)):
-        count = sum(not heard.has(s.id) for s in after[episode.id])
+        answers = {s.id for s in after[episode.id] if not heard.has(s.id)}
         earlier, later = before[episode.id], after[episode.id]
         changes = difference(episode, earlier, later, learning.rules)
         if not any(seat in learning.seats for seat, _ in changes):
             continue
         rows = _case(bench, episode, before, after, learning)
         if rows:
-            _, signals, answers = cases.get(case_of(episode.key), LateCase([], (), 0))
-            signals += tuple(fresh[episode.id])
-            cases[case_of(episode.key)] = LateCase(rows, signals, answers + count)
+            case = case_of(episode.key)
+            known = cases.get(case, LateCase([], frozenset(), frozenset()))
+            signals = known.signals.union(s.id for s in fresh[episode.id])
+            cases[case] = LateCase(rows, signals, known.answers | answers)
         else:
-            lessons += count
-    return LateCases(list(cases.values()), learning.algorithm, lessons=lessons)
-
-
-def _by_episode(signals: Sequence[Signal]) -> dict[str, list[Signal]]:
-    """Return the standing signals about each episode."""
-    found: dict[str, list[Signal]] = defaultdict(list)
-    for signal in standing(signals):
-        found[signal.episode].append(signal)
-    return found
+            lessons |= answers
+    return LateCases(list(cases.values()), learning.algorithm, lessons=len(lessons))
 
 
 def _trained_on(run: Run, names: Sequence[str]) -> list[Episode]:
@@ -191,8 +188,3 @@ def _members(run: Run, episode: Episode) -> list[Episode]:
     mates = run.named([name for name in names if name.endswith(f"-{tail}")])
     same = case_of(key)
     return [e for e in mates if case_of(e.key) == same and not e.failed]
-
-
-def case_of(key: EpisodeKey) -> EpisodeKey:
-    """Return what all members of a case have in common."""
-    return EpisodeKey(key.run, key.generation, key.round, key.case)

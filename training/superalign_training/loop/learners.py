@@ -5,7 +5,7 @@ from superalign_env.seeding import label, mix
 from superalign_env.types import Role
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.residents import Residents
-from superalign_training.policy import OwnPolicy
+from superalign_training.policy.own import OwnPolicy
 from superalign_training.settings import Settings
 
 

@@ -1,5 +1,6 @@
 """What stages know of a scenario: roles by the facts that it declares, and its variants."""
 
+from itertools import combinations
 from typing import Any, NamedTuple
 
 from superalign_env.capabilities import (
@@ -8,8 +9,11 @@ from superalign_env.capabilities import (
     says_who_wins,
     variants_of,
 )
+from superalign_env.errors import InvalidOption
 from superalign_env.protocols import HasGold, Scenario
 from superalign_env.types import Role, role_of
+from superalign_training.league.settings import Pairing
+from superalign_training.settings import Settings
 
 
 class Needs(NamedTuple):
@@ -80,4 +84,59 @@ def parts_of(scenario: Scenario[Any]) -> Parts:
         isinstance(scenario, HasGold),
         sum(map(len, baselines_of(scenario).values())),
         says_who_wins(scenario),
+    )
+
+
+def league_roles(settings: Settings, parts: Parts) -> list[Role]:
+    """Return the roles whose past checkpoints play, in seat order; none for fewer than two.
+
+    Whoever judges is no opponent, and an agent that improves itself keeps no past.
+    """
+    learning = {settings.holder(role) for role in settings.learning}
+    roles = [
+        role
+        for role in parts.roles
+        if role != parts.judges
+        and settings.holder(role) in learning
+        and not settings.own(settings.holder(role))
+    ]
+    return roles if len(set(map(settings.holder, roles))) > 1 else []
+
+
+def rated_pairings(settings: Settings, parts: Parts) -> list[Pairing]:
+    """Return the pairs of roles that a league rates; whoever asks stands first in its pairs.
+
+    Every pair of different policies where the scenario says who wins; whoever asks against
+    the others where critics say what became of queries; else nobody.
+    """
+    roles = sorted(league_roles(settings, parts), key=lambda role: role != parts.asks)
+    pairs = [
+        Pairing(*pair)
+        for pair in combinations(roles, 2)
+        if settings.holder(pair[0]) != settings.holder(pair[1])
+    ]
+    if parts.wins:
+        return pairs
+    return [p for p in pairs if p.role == parts.asks and parts.can(ATTACKED)]
+
+
+def tried_pairing(settings: Settings, parts: Parts) -> Pairing | None:
+    """Return the pair of roles that is measured by the truth: who asks and who answers."""
+    pair = Pairing(parts.asks, parts.answers)
+    found = parts.can(ATTACKED) and pair in rated_pairings(settings, parts)
+    return pair if found else None
+
+
+def require_simulable(scenario: Scenario[Any]) -> HasGold:
+    """Return a scenario in which people can be simulated.
+
+    Raises:
+        InvalidOption: in this one they cannot.
+    """
+    if isinstance(scenario, HasGold):
+        return scenario
+    raise InvalidOption(
+        f"nobody can simulate people in {scenario.id}: it has no gold; set "
+        "people.mode=continue (or wait) and answer with `superalign label RUN`, or budget=0 "
+        "to ask nobody"
     )

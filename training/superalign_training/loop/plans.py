@@ -6,12 +6,14 @@ variants that the scenario declares, and from who learns.
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
 from superalign_env.errors import InvalidOption
 from superalign_env.types import Role, Seat, role_of
-from superalign_training.lineup import AgentReference, is_person
-from superalign_training.loop.driver import Outcome, Planned
+from superalign_training.evaluation.evaluation import PREFIX
+from superalign_training.lineup import is_person
+from superalign_training.loop.driver import Bench, Outcome, Planned
 from superalign_training.loop.parts import (
     ATTACKED,
     DEPLOYED,
@@ -20,31 +22,10 @@ from superalign_training.loop.parts import (
     SUPERVISED,
     Needs,
     Parts,
-)
-from superalign_training.loop.playing import stage_parts, stage_scenario
-from superalign_training.loop.sandbox import is_judged
-from superalign_training.loop.stages.alarms import alarms, alarms_off
-from superalign_training.loop.stages.annotate import annotate
-from superalign_training.loop.stages.attack import attack
-from superalign_training.loop.stages.competence import competence
-from superalign_training.loop.stages.conform import conform
-from superalign_training.loop.stages.discover import discover
-from superalign_training.loop.stages.evaluate import evaluate, test
-from superalign_training.loop.stages.gap import gap
-from superalign_training.loop.stages.gate import gate
-from superalign_training.loop.stages.harden import harden, imitate, teach_critic
-from superalign_training.loop.stages.improve import improve
-from superalign_training.loop.stages.judge import calibrate, judge
-from superalign_training.loop.stages.league import (
-    league,
-    league_lines,
     rated_pairings,
-    trial,
     tried_pairing,
 )
-from superalign_training.loop.stages.measure import final, measure
-from superalign_training.loop.stages.own_evaluations import PREFIX, evaluated
-from superalign_training.loop.stages.supervise import supervise
+from superalign_training.loop.playing import is_judged, stage_parts, stage_scenario
 from superalign_training.oversight.settings import Hardening
 from superalign_training.settings import Settings
 
@@ -55,7 +36,45 @@ Way = Literal["attack", "calibrate", "improve"]
 """The stage in which a policy learns."""
 
 
-class _Entry(NamedTuple):
+def _stage(module: str, name: str = "") -> Stage:
+    """Return a stage that is imported when it begins: plans are made without PyTorch.
+
+    Args:
+        module: among the stages.
+        name: of the function, if it is not the module's.
+    """
+
+    def do(bench: Bench, **options: Any) -> Outcome:
+        found: Stage = getattr(
+            import_module(f"superalign_training.loop.stages.{module}"), name or module
+        )
+        return found(bench, **options)
+
+    return do
+
+
+alarms = _stage("alarms")
+annotate = _stage("annotate")
+attack = _stage("attack")
+competence = _stage("competence")
+conform = _stage("conform")
+discover = _stage("discover")
+evaluate, test = _stage("evaluate"), _stage("evaluate", "test")
+gap = _stage("gap")
+gate = _stage("gate")
+harden, imitate = _stage("harden"), _stage("harden", "imitate")
+teach_critic = _stage("harden", "teach_critic")
+improve = _stage("improve")
+judge, calibrate = _stage("judge"), _stage("judge", "calibrate")
+league, trial = _stage("league"), _stage("league", "trial")
+measure, final = _stage("measure"), _stage("measure", "final")
+evaluated = _stage("own_evaluations", "evaluated")
+supervise = _stage("supervise")
+
+
+class Entry(NamedTuple):
+    """A stage, where it stands, and what it needs of the scenario."""
+
     name: str
     do: Stage
     generation: int = 0
@@ -66,7 +85,7 @@ class _Entry(NamedTuple):
 def plan(settings: Settings) -> list[Planned]:
     """Return the stages of a run, in order; what the scenario has nothing for is left out."""
     parts, shared = stage_parts(settings), _shaping(settings)
-    listed = _entries(settings, parts)
+    listed = entries(settings, parts)
     return [
         Planned(
             entry.name,
@@ -81,7 +100,8 @@ def plan(settings: Settings) -> list[Planned]:
     ]
 
 
-def _entries(settings: Settings, parts: Parts) -> Iterator[_Entry]:
+def entries(settings: Settings, parts: Parts) -> Iterator[Entry]:
+    """Yield the stages of a run, those that the scenario has nothing for among them."""
     if settings.hardening is not None:
         return _hardened(settings, parts, settings.hardening)
     if settings.generations:
@@ -114,90 +134,27 @@ def people_in(settings: Settings) -> list[Seat]:
     ]
 
 
-def left_out(settings: Settings) -> list[str]:
-    """Return which stages a run leaves out, and why: a line each."""
-    parts = stage_parts(settings)
-    if settings.hardening is not None:
-        return [
-            "hardening teaches who judges and who answers by courses of its own: algorithms of "
-            "train, attack, annotate and calibrate are left out",
-            *alarms_off(settings, parts),
-        ]
-    lines = [*_lacking(settings, parts), *_idle_lines(settings, parts)]
-    if settings.generations and parts.can(DEPLOYED) and not is_judged(settings):
-        lines.append(
-            f"discover and conform are left out: nobody judges what the {settings.raised} "
-            f"says in the variant plain of {parts.scenario}"
-        )
-    for role in settings.learning:
-        if settings.own(role):
-            lines.append(
-                f"late answers and lessons do not reach the {role} "
-                f"({_name(settings.reference(role))}): it improves itself by what its plays "
-                "are paid at once"
-            )
-    return [*lines, *league_lines(settings, parts), *alarms_off(settings, parts)]
-
-
-def _lacking(settings: Settings, parts: Parts) -> Iterator[str]:
-    """Yield a line for each capability that the scenario lacks, with the stages that need it."""
-    lacking: dict[Needs, dict[str, None]] = {}
-    for entry in _entries(settings, parts):
-        if not parts.can(entry.needs):
-            lacking.setdefault(entry.needs, {})[entry.name] = None
-    for needs, missing in lacking.items():
-        yield f"{_listed(list(missing))} left out: {parts.lacks(needs)}"
-
-
-def _idle_lines(settings: Settings, parts: Parts) -> Iterator[str]:
-    """Yield a line for each role that does not learn, with the stages that teach it."""
-    for role, stages in _idle(settings, parts):
-        holder = _name(settings.reference(role))
-        yield f"{_listed(stages)} left out: the {role} ({holder}) does not learn"
-
-
-def _idle(settings: Settings, parts: Parts) -> Iterator[tuple[Role, list[str]]]:
-    """Yield roles that no stage teaches, and the stages that only they have."""
-    for role in parts.roles:
-        way = "" if settings.own(role) else way_of(role, parts, settings)
-        if role not in settings.learning:
-            if way == "calibrate":
-                yield role, ["judge", "calibrate"]
-            elif way == "attack":
-                yield role, ["attack"]
-            elif role == parts.answers:
-                yield role, [f"improve-{role}"]
-
-
-def _listed(names: list[str]) -> str:
-    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
-
-
-def _name(reference: AgentReference) -> str:
-    return reference if isinstance(reference, str) else str(reference.get("id"))
-
-
-def _rounds(settings: Settings, parts: Parts) -> Iterator[_Entry]:
+def _rounds(settings: Settings, parts: Parts) -> Iterator[Entry]:
     """Judge → evaluate, rounds with an evaluation each, test at the end."""
     if parts.judges in ("", *_taught(settings)):
-        yield _Entry("judge", judge, needs=PLANTED)
-    yield _Entry("evaluate", evaluate)
+        yield Entry("judge", judge, needs=PLANTED)
+    yield Entry("evaluate", evaluate)
     for number in range(1, settings.rounds + 1):
         yield from _round(settings, parts, 0, number)
         yield from _own(settings, "round", 0, number)
-    yield _Entry("test", test, 0, settings.rounds)
+    yield Entry("test", test, 0, settings.rounds)
     yield from _own(settings, "end", 0, settings.rounds)
 
 
-def _own(settings: Settings, when: str, generation: int, number: int) -> Iterator[_Entry]:
+def _own(settings: Settings, when: str, generation: int, number: int) -> Iterator[Entry]:
     """Evaluations of one's own, after a round or at the end."""
     for one in settings.evaluate.also:
         if one.when == when:
             do = partial(evaluated, evaluation=one)
-            yield _Entry(f"{PREFIX}{one.id}", do, generation, number)
+            yield Entry(f"{PREFIX}{one.id}", do, generation, number)
 
 
-def _hardened(settings: Settings, parts: Parts, rules: Hardening) -> Iterator[_Entry]:
+def _hardened(settings: Settings, parts: Parts, rules: Hardening) -> Iterator[Entry]:
     """Judge → evaluate → imitate, rounds of attacks with an evaluation each, test.
 
     Raises:
@@ -217,19 +174,19 @@ def _hardened(settings: Settings, parts: Parts, rules: Hardening) -> Iterator[_E
                 f"hardening teaches the {role}, who does not learn here; give it a policy and "
                 f"an algorithm (lineup.{role}=micro/3 train.{role}=sft), or set hardening=null"
             )
-    yield _Entry("judge", partial(teach_critic, rules=rules))
-    yield _Entry("evaluate", evaluate)
-    yield _Entry("imitate", partial(imitate, rules=rules))
+    yield Entry("judge", partial(teach_critic, rules=rules))
+    yield Entry("evaluate", evaluate)
+    yield Entry("imitate", partial(imitate, rules=rules))
     for number in range(1, settings.rounds + 1):
-        yield _Entry("harden", partial(harden, rules=rules), 0, number)
-        yield _Entry("evaluate", evaluate, 0, number)
-        yield _Entry("alarms", alarms, 0, number)
-    yield _Entry("test", test, 0, settings.rounds)
+        yield Entry("harden", partial(harden, rules=rules), 0, number)
+        yield Entry("evaluate", evaluate, 0, number)
+        yield Entry("alarms", alarms, 0, number)
+    yield Entry("test", test, 0, settings.rounds)
 
 
 def _round(
     settings: Settings, parts: Parts, generation: int, number: int
-) -> Iterator[_Entry]:
+) -> Iterator[Entry]:
     """Attack → (supervise →) improve → calibrate → evaluate (→ league) → alarms.
 
     Policies are improved in the order of the seats; who judges learns last, when people
@@ -238,10 +195,10 @@ def _round(
     place = (generation, number)
     learning = [role for role in parts.roles if role in settings.learning]
     if parts.asks in ("", *_taught(settings)):
-        yield _Entry("attack", attack, *place, ATTACKED)
+        yield Entry("attack", attack, *place, ATTACKED)
     if settings.supervise is not None:
         taught = partial(supervise, rules=settings.supervise)
-        yield _Entry("supervise", taught, *place, SUPERVISED)
+        yield Entry("supervise", taught, *place, SUPERVISED)
     by_pay = [
         role
         for role in learning
@@ -251,19 +208,19 @@ def _round(
     held = {settings.holder(role): role for role in reversed(by_pay)}
     for role in by_pay:
         if held[settings.holder(role)] == role:
-            yield _Entry(f"improve-{role}", partial(improve, role=role), *place)
+            yield Entry(f"improve-{role}", partial(improve, role=role), *place)
     # Else people are asked while somebody learns.
     if settings.budget and not by_pay:
-        yield _Entry("annotate", annotate, *place, JUDGED)
+        yield Entry("annotate", annotate, *place, JUDGED)
     if parts.judges in ("", *_taught(settings)):
-        yield _Entry("calibrate", calibrate, *place, PLANTED)
+        yield Entry("calibrate", calibrate, *place, PLANTED)
     if not generation:  # a generation is measured as a whole
-        yield _Entry("evaluate", evaluate, *place)
+        yield Entry("evaluate", evaluate, *place)
     if settings.league.share and rated_pairings(settings, parts):
-        yield _Entry("league", partial(league, rules=settings.league), *place)
+        yield Entry("league", partial(league, rules=settings.league), *place)
         if tried_pairing(settings, parts) is not None:
-            yield _Entry("trial", partial(trial, rules=settings.league), *place)
-    yield _Entry("alarms", alarms, *place)
+            yield Entry("trial", partial(trial, rules=settings.league), *place)
+    yield Entry("alarms", alarms, *place)
 
 
 def _taught(settings: Settings) -> list[Role]:
@@ -271,7 +228,7 @@ def _taught(settings: Settings) -> list[Role]:
     return [role for role in settings.learning if not settings.own(role)]
 
 
-def _generations(settings: Settings, parts: Parts) -> Iterator[_Entry]:
+def _generations(settings: Settings, parts: Parts) -> Iterator[Entry]:
     """Gap → competence → discover → conform → rounds → measure → gate, for A_1 … A_K.
 
     Rounds are counted on from one generation to the next, so that a round names one time
@@ -279,23 +236,23 @@ def _generations(settings: Settings, parts: Parts) -> Iterator[_Entry]:
     choice at the beginning of the next generation).
     """
     if parts.judges in ("", *_taught(settings)):
-        yield _Entry("judge", judge, needs=PLANTED)
+        yield Entry("judge", judge, needs=PLANTED)
     deploys = is_judged(settings) or not parts.can(DEPLOYED)
     round = 0
     for number in range(1, settings.generations + 1):
-        yield _Entry("gap", gap, number, round)
+        yield Entry("gap", gap, number, round)
         for name, do, rounds in _order(settings, last=number == settings.generations):
             risky = name in ("discover", "conform")
             if deploys or not risky:
                 needs = DEPLOYED if risky else Needs()
-                yield _Entry(name, do, number, round, needs)
+                yield Entry(name, do, number, round, needs)
             for _ in range(rounds):
                 round += 1
                 yield from _round(settings, parts, number, round)
-        yield _Entry("measure", measure, number, round)
+        yield Entry("measure", measure, number, round)
         yield from _own(settings, "round", number, round)
-        yield _Entry("gate", gate, number, round)
-    yield _Entry("test", final, settings.generations, round)
+        yield Entry("gate", gate, number, round)
+    yield Entry("test", final, settings.generations, round)
     yield from _own(settings, "end", settings.generations, round)
 
 

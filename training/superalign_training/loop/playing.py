@@ -12,8 +12,9 @@ from superalign_env.protocols import Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import label, mix
 from superalign_env.types import Episode, EpisodeKey, Role, Seat, Split, Task, View, role_of
+from superalign_training.lineup import AgentReference
 from superalign_training.loop.driver import Bench
-from superalign_training.loop.parts import Parts, parts_of
+from superalign_training.loop.parts import ATTACKED, DEPLOYED, Parts, parts_of
 from superalign_training.settings import Settings
 
 _LIVE = 256
@@ -166,3 +167,82 @@ def first_view(scenario: Scenario[Any], episode: Episode, seat: Seat) -> View:
         game.step_recorded(group)
         said = said[len(group) :]
     return game.view(seat)
+
+
+def tasks_of(settings: Settings) -> Any:
+    """Return the source of competence tasks, as scenarios take it."""
+    rules = settings.competence
+    own = rules.source is None
+    return narrowed(
+        source_of(settings) if own else rules.source, rules.families, rules.tiers
+    )
+
+
+def narrowed(
+    source: Any, families: Sequence[str] | None = (), tiers: Sequence[int] | None = ()
+) -> Any:
+    """Return a source with some of its families and tiers; as it is where none is named."""
+    kinds: dict[str, Any] = {}
+    if families:
+        kinds["families"] = list(families)
+    if tiers:
+        kinds["tiers"] = list(tiers)
+    if not kinds:
+        return source
+    if not isinstance(source, (str, Mapping)):
+        raise InvalidOption(
+            f"{source.id} is no source by id, of which families and tiers could be chosen; "
+            "name another in competence.source, or no families and tiers"
+        )
+    return {**({"id": source} if isinstance(source, str) else source), **kinds}
+
+
+def lesson_scenario(settings: Settings, split: Split, supervisors: int) -> Scenario[Any]:
+    """Return the rules by which competence tasks are labelled."""
+    return labelling_scenario(settings, tasks_of(settings), split, supervisors)
+
+
+def labelling_scenario(
+    settings: Settings, source: Any, split: Split, supervisors: int
+) -> Scenario[Any]:
+    """Return the rules by which tasks are labelled: an exam where no model supervises."""
+    shared = {"source": source, "split": split, "renderer": renderer_of(settings)}
+    if not supervisors:
+        return make_scenario("exam", **shared)
+    return make_scenario("weak-to-strong", supervisors=supervisors, **shared)
+
+
+def further_critics(
+    settings: Settings,
+) -> tuple[dict[str, Any], dict[Seat, AgentReference]]:
+    """Return the option that seats the critics of ``discover.critics``, and who sits there.
+
+    Raises:
+        InvalidOption: the scenario has no seats for them.
+    """
+    references = settings.discover.critics
+    if not references:
+        return {}, {}
+    own = plainly(settings, "train")
+    if "critics" not in own.options:
+        raise InvalidOption(
+            f"discover.critics names {len(references)}, and {own.id} has no option critics "
+            "that would seat them; leave them out"
+        )
+    options = {"critics": int(own.options["critics"]) + len(references)}
+    seats = plainly(settings, "train", **options).seats
+    new = [seat for seat in seats if seat not in own.seats]
+    return options, dict(zip(new, references, strict=True))
+
+
+def attacker_of(settings: Settings) -> Role:
+    """Return the role whose queries reach the policy of generations; empty for none."""
+    parts = stage_parts(settings)
+    return parts.asks if parts.can(ATTACKED) and parts.asks != settings.raised else ""
+
+
+def is_judged(settings: Settings) -> bool:
+    """Whether the policy of generations is asked in the variant plain, and judged there."""
+    if not stage_parts(settings).can(DEPLOYED):
+        return False
+    return opening_role(plainly(settings, "train")) == settings.raised

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from superalign_env.asking import Anyone
 from superalign_env.protocols import Scenario
-from superalign_env.types import Metric, Paid, Role, Seat
+from superalign_env.types import Event, Metric, Paid, Role, Seat
 from superalign_training.algorithms.making import OnPolicy
 from superalign_training.algorithms.own import Own
 from superalign_training.experience import (
@@ -23,6 +23,7 @@ from superalign_training.experience import (
 from superalign_training.loop.chain import NOTHING, Chain, Heard
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.late import LateCases, Learning, late_cases
+from superalign_training.loop.left_out import unlearned
 from superalign_training.loop.playing import play, seat_all
 from superalign_training.loop.recorder import Earnings
 from superalign_training.loop.supervisors.hearing import Hearing
@@ -44,6 +45,15 @@ class Drill(NamedTuple):
     """Everybody; seats of the policy hold its own agent, and all of them are learned from."""
     part: str
     """Name of the episodes within the stage."""
+
+
+def numbered(part: str, place: int) -> str:
+    """Return the name of the episodes of the n-th algorithm of a stage, from 0.
+
+    Of one name they would be the same cases with the same seeds: people would be asked about
+    a turn twice, and what was said by other weights could not be stored under it.
+    """
+    return f"{part}-{place + 1}" if place else part
 
 
 class Practised(NamedTuple):
@@ -93,6 +103,7 @@ def practise(
 class _School(NamedTuple):
     """Who learns in a stage, and what people say to it."""
 
+    settings: Settings
     seats: Sequence[Seat]
     heard: Heard
     hearing: Hearing
@@ -115,17 +126,32 @@ class _School(NamedTuple):
         hearing = Hearing(bench, settings, drill.scenario, seats, chain.unasked, heard)
         staleness = settings.people.staleness
         learning = Learning(policy, seats, algorithm, hearing.rules, staleness)
-        return cls(seats, heard, hearing, late_cases(bench, heard, learning))
+        late = late_cases(bench, heard, learning)
+        return cls(settings, seats, heard, hearing, late)
 
     def left(
         self, bench: Bench, chain: Chain, role: Role, numbers: dict[str, float]
     ) -> Practised:
         """Return what the stage leaves."""
         metrics = self.hearing.metrics(role) + self.late.metrics(role, bench.round)
+        metrics += _stored(bench, self.settings, role, self.late.lessons)
         chain = chain.with_unasked(self.hearing.unasked)
         if metrics or bench.signals_to > self.heard.upto:
             chain = chain.with_heard(role, self.hearing.heard(self.late.unpaid))
         return Practised(chain, numbers, metrics)
+
+
+def _stored(
+    bench: Bench, settings: Settings, role: Role, lessons: int
+) -> tuple[Metric, ...]:
+    """Note late answers that nobody learns from, and count them."""
+    reason = unlearned(settings, role) if lessons else ""
+    if not reason:
+        return ()
+    evidence = {"role": role, "answers": lessons, "reason": reason}
+    bench.run.events.add(Event("people.stored", evidence=evidence), stage=bench.stage)
+    tags = {"role": role}
+    return (Metric("people.late_stored", float(lessons), tags=tags, step=bench.round),)
 
 
 class _Batches:
@@ -203,13 +229,14 @@ def practise_all(
 ) -> Practised:
     """Improve a policy in place by one algorithm after the other; a learner improves itself."""
     done = Practised(bench.chain, {})
-    for algorithm in algorithms:
+    for place, algorithm in enumerate(algorithms):
+        own = drill._replace(part=numbered(drill.part, place))
         if isinstance(policy, OwnPolicy):
             assert isinstance(algorithm, Own)
-            new = _improve_itself(bench, settings, done.chain, policy, drill, algorithm)
+            new = _improve_itself(bench, settings, done.chain, policy, own, algorithm)
         else:
             assert not isinstance(algorithm, Own)
-            new = practise(bench, settings, done.chain, policy, drill, algorithm)
+            new = practise(bench, settings, done.chain, policy, own, algorithm)
         numbers, metrics = done.numbers | new.numbers, done.metrics + new.metrics
         done = Practised(new.chain, numbers, metrics)
     return done

@@ -7,7 +7,7 @@ from math import isfinite
 from types import TracebackType
 from typing import Protocol, Self
 
-from superalign_env.rewards import ADDED, HUMAN, HumanPay, paid
+from superalign_env.rewards import ADDED, HUMAN, HumanPay, by_episode, paid
 from superalign_env.store import Run, Stage, declare
 from superalign_env.types import Episode, Metric, Role, Seat, Signal
 from superalign_training.algorithms.algorithm import OnStep
@@ -136,9 +136,7 @@ class Earnings:
         learned: dict[str, set[Seat]] = defaultdict(set)
         for name, seat in learners:
             learned[name].add(seat)
-        by_episode: dict[str, list[Signal]] = defaultdict(list)
-        for signal in signals:
-            by_episode[signal.episode].append(signal)
+        about = by_episode(signals)
         for episode in episodes:
             seats = learned.get(episode.id, set())
             self._plays += len(seats)
@@ -146,7 +144,7 @@ class Earnings:
                 value = paid(reward, episode.weights)
                 if reward.seat in seats and value is not None:
                     self._sums[reward.part] = self._sums.get(reward.part, 0.0) + value
-            if said := by_episode.get(episode.id):
+            if said := about.get(episode.id):
                 changes = difference(episode, (), said, rules)
                 human = sum(v for (seat, _), v in changes.items() if seat in seats)
                 self._sums[HUMAN] = self._sums.get(HUMAN, 0.0) + human

@@ -14,6 +14,7 @@ from superalign_env.errors import InvalidOption
 from superalign_env.humans.turns import SeatedPerson
 from superalign_env.protocols import Agent
 from superalign_env.store import Run
+from superalign_training import policy  # its names import torch when they are asked for
 from superalign_training.lineup import (
     LEARNER,
     OBJECT,
@@ -21,7 +22,7 @@ from superalign_training.lineup import (
     has_weights,
     is_person,
 )
-from superalign_training.policy import Checkpoint, SharedBase, shared_base
+from superalign_training.policy.checkpoint import Checkpoint
 
 Speaker = TypeVar("Speaker", bound=Agent)
 
@@ -42,7 +43,7 @@ class Residents:
         self._frozen: dict[str, Anyone] = {}
         self._people: list[SeatedPerson] = []
         self._queue: tuple[Run, Callable[[str], object]] | None = None
-        self._bases: dict[tuple[str, ...], SharedBase] = {}
+        self._bases: dict[tuple[str, ...], policy.SharedBase] = {}
         self._speakers: OrderedDict[tuple[str, bytes], Any] = OrderedDict()
 
     def attach(self, run: Run, tell: Callable[[str], object]) -> None:
@@ -51,7 +52,7 @@ class Residents:
         for person in self._people:
             person.attach(run, tell)
 
-    def base(self, reference: str, *, device: str, **options: Any) -> SharedBase:
+    def base(self, reference: str, *, device: str, **options: Any) -> "policy.SharedBase":
         """Return the base that a reference names: adapters of all roles stand on one.
 
         Args:
@@ -65,7 +66,7 @@ class Residents:
         """
         key = (reference, device, *(f"{k}={v}" for k, v in sorted(options.items())))
         if key not in self._bases:
-            self._bases[key] = shared_base(reference, device=device, **options)
+            self._bases[key] = policy.shared_base(reference, device=device, **options)
         return self._bases[key]
 
     def frozen(self, reference: AgentReference, *, device: str) -> Anyone:

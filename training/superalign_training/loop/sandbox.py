@@ -9,23 +9,20 @@ from typing import Any, NamedTuple
 
 from superalign_agents.references import make_agent
 from superalign_env.asking import Anyone
-from superalign_env.errors import InvalidOption
 from superalign_env.measures import share
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.seeding import generator, label, mix
 from superalign_env.store.hazards import Hazard
 from superalign_env.types import Episode, Metric, Role, Seat, Split, Task
 from superalign_training.judging import final_score, last_words
-from superalign_training.lineup import AgentReference
 from superalign_training.loop.cast import lineup_of
 from superalign_training.loop.driver import Bench
-from superalign_training.loop.parts import ATTACKED, DEPLOYED
 from superalign_training.loop.playing import (
-    opening_role,
+    attacker_of,
+    further_critics,
     plainly,
     play,
     seat_of,
-    stage_parts,
     stage_scenario,
 )
 from superalign_training.settings import Settings
@@ -129,42 +126,6 @@ class Sandbox:
             first_case=first_case,
             tasks=tasks,
         )
-
-
-def further_critics(
-    settings: Settings,
-) -> tuple[dict[str, Any], dict[Seat, AgentReference]]:
-    """Return the option that seats the critics of ``discover.critics``, and who sits there.
-
-    Raises:
-        InvalidOption: the scenario has no seats for them.
-    """
-    references = settings.discover.critics
-    if not references:
-        return {}, {}
-    own = plainly(settings, "train")
-    if "critics" not in own.options:
-        raise InvalidOption(
-            f"discover.critics names {len(references)}, and {own.id} has no option critics "
-            "that would seat them; leave them out"
-        )
-    options = {"critics": int(own.options["critics"]) + len(references)}
-    seats = plainly(settings, "train", **options).seats
-    new = [seat for seat in seats if seat not in own.seats]
-    return options, dict(zip(new, references, strict=True))
-
-
-def attacker_of(settings: Settings) -> Role:
-    """Return the role whose queries reach the policy of generations; empty for none."""
-    parts = stage_parts(settings)
-    return parts.asks if parts.can(ATTACKED) and parts.asks != settings.raised else ""
-
-
-def is_judged(settings: Settings) -> bool:
-    """Whether the policy of generations is asked in the variant plain, and judged there."""
-    if not stage_parts(settings).can(DEPLOYED):
-        return False
-    return opening_role(plainly(settings, "train")) == settings.raised
 
 
 class Tried(NamedTuple):

@@ -6,26 +6,25 @@ from typing import Any
 from superalign_agents.references import require_known
 from superalign_env.asking import waits
 from superalign_env.errors import InvalidOption, hint, nearest
-from superalign_env.lookup import make_scenario
+from superalign_env.lookup import make_scenario, named_object
 from superalign_env.protocols import Scenario
 from superalign_env.rewards import HUMAN
 from superalign_env.seeding import generator
 from superalign_env.types import Role, Split, role_of
-from superalign_training.evaluation.ceiling import require_gold
 from superalign_training.evaluation.evaluation import check_fits
-from superalign_training.evaluation.holdout import exam
-from superalign_training.loop.cast import first_policy
-from superalign_training.loop.parts import parts_of
-from superalign_training.loop.plans import left_out, way_of
-from superalign_training.loop.playing import stage_scenario
-from superalign_training.loop.residents import Residents
-from superalign_training.loop.sandbox import further_critics
-from superalign_training.loop.supervisors.hearing import require_simulable
-from superalign_training.loop.supervisors.panel import (
+from superalign_training.evaluation.holdout import exam, require_gold
+from superalign_training.lineup import LEARNER, OBJECT, has_weights, is_somebodys
+from superalign_training.loop.left_out import left_out
+from superalign_training.loop.parts import parts_of, require_simulable
+from superalign_training.loop.plans import way_of
+from superalign_training.loop.playing import (
+    further_critics,
     lesson_scenario,
     narrowed,
+    stage_scenario,
     tasks_of,
 )
+from superalign_training.loop.residents import Residents
 from superalign_training.settings import Settings
 
 SPLITS_PLAYED: tuple[Split, ...] = ("train", "gate", "test")
@@ -35,7 +34,9 @@ SPLITS_LABELLED: tuple[Split, ...] = ("train", "control", "gate", "test")
 """Splits that competence is taught, watched and measured on."""
 
 
-def require_lineup(settings: Settings, residents: Residents) -> list[str]:
+def require_lineup(
+    settings: Settings, residents: Residents, *, load: bool = True
+) -> list[str]:
     """Raise unless a run can begin: its seats are held, its tasks are there.
 
     Who does not learn is made now, so that a reference to nobody is an error here.
@@ -43,6 +44,7 @@ def require_lineup(settings: Settings, residents: Residents) -> list[str]:
     Args:
         settings: of the run.
         residents: keeps who is made.
+        load: whether that includes models, which takes seconds.
 
     Returns:
         What the run leaves out, and why: a line each.
@@ -65,8 +67,8 @@ def require_lineup(settings: Settings, residents: Residents) -> list[str]:
         )
     scenario = stage_scenario(settings, split="train")
     _require_seats(settings, scenario)
+    _require_known_agents(settings)
     _require_people(settings, scenario)
-    _require_agents(settings, residents)
     for split in SPLITS_PLAYED:
         scenario.source.draw(generator(0), split)
     if settings.generations:
@@ -78,6 +80,8 @@ def require_lineup(settings: Settings, residents: Residents) -> list[str]:
     _require_taught(settings, parts_of(scenario).answers)
     for one in settings.evaluate.also:
         check_fits(one, scenario)
+    # Last, as models are read for it.
+    _require_agents(settings, residents, load=load)
     return left_out(settings)
 
 
@@ -108,16 +112,31 @@ def _require_people(settings: Settings, scenario: Scenario[Any]) -> None:
         require_simulable(scenario)
 
 
-def _require_agents(settings: Settings, residents: Residents) -> None:
-    """Raise where a reference names nobody; who does not learn is made."""
+def _require_known_agents(settings: Settings) -> None:
+    """Raise where a reference names nobody; nothing is made."""
+    for name in settings.lineup:
+        reference = settings.reference(name)
+        require_known(reference)
+        if is_somebodys(reference):
+            named = reference if isinstance(reference, str) else str(reference.get("id"))
+            if not named.startswith((OBJECT, LEARNER)):
+                named_object(named, what="agent")
+
+
+def _require_agents(settings: Settings, residents: Residents, *, load: bool) -> None:
+    """Raise where an agent cannot be made as it is named; who does not learn is made."""
     learning = {settings.holder(role) for role in settings.learning}
     for name in settings.lineup:
         reference = settings.reference(name)
         if settings.holder(name) in learning:
             if settings.own(name):
+                from superalign_training.loop.cast import (  # noqa: PLC0415 - brings torch
+                    first_policy,
+                )
+
                 first_policy(name, settings, residents)  # made, so that it may refuse
-            else:
-                require_known(reference)
+            continue
+        if has_weights(reference) and not load:
             continue
         frozen = residents.frozen(reference, device=settings.device)
         if waits(frozen) and settings.generations:

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-CTRL_C = 130
-"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+from superalign_env.ctrl_c import CTRL_C
 
 REQUEUE = getattr(os, "EX_TEMPFAIL", 75)
 """Exit code after SIGTERM: "temporary failure, try again" (sysexits.h). The same command

@@ -38,8 +38,9 @@ class Person(Section):
     """Words that they cannot tell apart: always the same mistakes, which a student learns."""
 
 
-AskedKind = Literal["label", "preference", "veto"]
-"""How good is this; which of two is better; must this never happen."""
+AskedKind = Literal["label", "preference", "member_preference", "veto"]
+"""How good is this; which of two is better, in one episode or between two members of a case;
+must this never happen."""
 
 
 class Kinds(Section):
@@ -50,19 +51,27 @@ class Kinds(Section):
     preference: NonNegativeFloat = 0.0
     """Which of two answers in an episode is better? Where no seat answers twice, this share
     goes to labels."""
+    member_preference: NonNegativeFloat = 0.0
+    """Which of two answers to the same words is better, by two members of a case
+    (``num_generations``)? Where no two members answered the same words differently, this share
+    goes to labels."""
     veto: NonNegativeFloat = 0.0
     """Must this never be said?"""
 
     @model_validator(mode="after")
     def _something_is_asked(self) -> Self:
-        if not self.label + self.preference + self.veto > 0:
+        if not self._total > 0:
             raise ValueError("no kind has a share; set label=1, or budget=0 to ask nobody")
         return self
 
     def share(self, kind: AskedKind) -> float:
         """Return the share of a kind in the budget."""
         share: float = getattr(self, kind)
-        return share / (self.label + self.preference + self.veto)
+        return share / self._total
+
+    @property
+    def _total(self) -> float:
+        return self.label + self.preference + self.veto + self.member_preference
 
 
 class PeopleSettings(Section):

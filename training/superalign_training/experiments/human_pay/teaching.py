@@ -20,9 +20,9 @@ from superalign_training.experiments.human_pay.flawed_critic import (
 )
 from superalign_training.loop.cast import keep_policy, lineup_of, policy_of
 from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.parts import require_simulable
 from superalign_training.loop.playing import first_view, stage_scenario
 from superalign_training.loop.practice import Drill, Shaping, practise
-from superalign_training.loop.supervisors.hearing import require_simulable
 from superalign_training.loop.supervisors.people import simulated
 from superalign_training.settings import Settings
 

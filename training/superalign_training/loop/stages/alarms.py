@@ -22,33 +22,19 @@ from superalign_training.judging import scores_of
 from superalign_training.loop.cast import agent_of, lineup_of
 from superalign_training.loop.chain import Chain
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.parts import ATTACKED, JUDGED, PLANTED, Parts
 from superalign_training.loop.playing import seat_all, stage_scenario
 from superalign_training.loop.weighing.lookout import act_on, missed_planted, series
 from superalign_training.oversight.alarms import (
+    PROBES,
     Answers,
     Labelled,
     Statistics,
     raised,
-    unfed,
 )
 from superalign_training.oversight.gate import Decision, Evidence, decide
 from superalign_training.oversight.hazards import is_refusal
 from superalign_training.settings import Settings
 
-PROBES = 64
-"""Tasks of the training split on which answers of two rounds are compared."""
-_SOURCES: Mapping[str, str] = {
-    "sights": "generations",
-    "samples": "generations",
-    "trained_on": "generations",
-    "held_out": "generations",
-    "labelled": "people's labels",
-    "missed": "planted answers",
-    "series": "four rounds",
-    "probe": "a policy that learns",
-}
-"""Field of `Statistics` → what a run must have to know it."""
 _WORDS = 8
 """Tokens of a free answer, of which the first word is looked at."""
 _SERIES: tuple[tuple[str, dict[str, str]], ...] = (
@@ -85,36 +71,6 @@ def alarms(bench: Bench, settings: Settings) -> Outcome:
     chain = _continued(bench, before, decision)
     metrics.append(Metric(ACCEPTED, float(decision.accepted), step=bench.round))
     return Outcome(chain, tuple(metrics), decision.plain())
-
-
-def known_after_rounds(settings: Settings, parts: Parts) -> set[str]:
-    """Return the statistics that are known after a round of a run."""
-    known = {"probe", "truth"}
-    examined = parts.can(PLANTED) and parts.judges in settings.learning
-    if settings.budget and parts.can(JUDGED) and parts.has_gold:
-        known.add("labelled")
-    if examined and settings.judge.check_cases:
-        known |= {"missed", "series"}
-    if parts.can(ATTACKED) and parts.asks in settings.learning:
-        known.add("series")
-    return known
-
-
-def alarms_off(settings: Settings, parts: Parts) -> list[str]:
-    """Return a line about the alarms that nothing in a run can raise, if there are any."""
-    known = known_after_rounds(settings, parts)
-    if settings.generations:
-        known |= {"sights", "samples", "missed", "trained_on", "held_out", "series"}
-        known |= {"labelled"} if settings.signals.people else set()
-    lacking = unfed(settings.alarms, known)
-    if not lacking:
-        return []
-    by_reason: dict[str, list[str]] = defaultdict(list)
-    for name, fields in lacking.items():
-        reasons = dict.fromkeys(_SOURCES.get(field, field) for field in fields)
-        by_reason[" and ".join(reasons)].append(name)
-    each = (f"{', '.join(names)} (without {why})" for why, names in by_reason.items())
-    return [f"alarms off for lack of data: {'; '.join(each)}"]
 
 
 def before_round(bench: Bench) -> Chain:

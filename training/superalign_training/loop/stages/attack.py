@@ -25,7 +25,13 @@ from superalign_training.loop.chain import Chain
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.novelty import with_novelty
 from superalign_training.loop.playing import first_view, play, stage_parts, stage_scenario
-from superalign_training.loop.practice import Drill, Practised, practise, reported
+from superalign_training.loop.practice import (
+    Drill,
+    Practised,
+    numbered,
+    practise,
+    reported,
+)
 from superalign_training.loop.supervisors.heard import vetoed
 from superalign_training.mixture import Mixture
 from superalign_training.policy import Policy
@@ -94,12 +100,12 @@ def attack(bench: Bench, settings: Settings) -> Outcome:
         metrics += (
             Metric("attack.success", *succeeded, agent=agent, tags=tags, step=bench.round),
         )
-    for algorithm in settings.by_pay(parts.asks):
-        drill = Drill(
-            parts.asks, scenario, {**agents, parts.asks: attacker.agent}, "attack-rl"
-        )
+    alone = {**agents, parts.asks: attacker.agent}
+    for place, algorithm in enumerate(settings.by_pay(parts.asks)):
+        drill = Drill(parts.asks, scenario, alone, numbered("attack-rl", place))
         pupil = Pupil(bench, settings, parts.asks, attacker)
-        done = _reward(pupil, algorithm, chain, drill)
+        probe = numbered("attack-probe", place)
+        done = _reward(pupil, algorithm, chain, drill, probe=probe)
         chain, earned = done.chain, done.numbers
         name = chain.policies[parts.asks].agent
         metrics += reported(parts.asks, earned, agent=name, step=bench.round)
@@ -160,10 +166,13 @@ def _imitate_winners(
     return keep_policy(bench, chain, role, attacker), notes
 
 
-def _reward(pupil: Pupil, algorithm: OnPolicy, chain: Chain, drill: Drill) -> Practised:
+def _reward(
+    pupil: Pupil, algorithm: OnPolicy, chain: Chain, drill: Drill, *, probe: str
+) -> Practised:
     """Improve the transformer attacker by its pay, with a bonus for novelty.
 
-    What it learned is taken back if it then says little else, or little that is valid.
+    What it learned is taken back if it then says little else, or little that is valid: in
+    the episodes named `probe`.
     """
     bench, settings, role, attacker = pupil
     rules = settings.attack
@@ -177,7 +186,7 @@ def _reward(pupil: Pupil, algorithm: OnPolicy, chain: Chain, drill: Drill) -> Pr
         algorithm,
         shaping=partial(with_novelty, weight=rules.novelty_weight),
     )
-    probed = play(bench, drill.scenario, drill.agents, _PROBES, part="attack-probe")
+    probed = play(bench, drill.scenario, drill.agents, _PROBES, part=probe)
     said = [text for text in map(query_of, probed) if text is not None]
     valid = sum(not _was_invalid(episode) for episode in probed) / len(probed)
     numbers = {**done.numbers, "distinct": distinct_queries(said), "valid": valid}

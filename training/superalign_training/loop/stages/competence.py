@@ -23,10 +23,10 @@ from superalign_training.experience import Example
 from superalign_training.gap.controller import GenerationStats
 from superalign_training.loop.cast import keep_policy, policy_of
 from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.playing import lesson_scenario
 from superalign_training.loop.supervisors.labelling import Labelling, Sitting, lessons_of
 from superalign_training.loop.supervisors.panel import (
     answer_of,
-    lesson_scenario,
     panel,
     play_lessons,
     speaking,

@@ -27,9 +27,9 @@ from superalign_training.judging import last_words
 from superalign_training.loop.cast import keep_policy, policy_of
 from superalign_training.loop.courses import Courses, hold, replayed
 from superalign_training.loop.driver import Bench, Outcome
+from superalign_training.loop.playing import tasks_of
 from superalign_training.loop.sandbox import ANSWERED, Sandbox, hazard_task
 from superalign_training.loop.supervisors.heard import random_slice, vetoed
-from superalign_training.loop.supervisors.panel import tasks_of
 from superalign_training.loop.supervisors.safe_answers import Safe, safe_answers
 from superalign_training.oversight.labels import Consensus
 from superalign_training.oversight.settings import Conform

@@ -38,13 +38,14 @@ from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.parts import ATTACKED, parts_of
 from superalign_training.loop.playing import (
     How,
+    narrowed,
     plainly,
     play,
     renderer_of,
     stage_scenario,
+    tasks_of,
 )
 from superalign_training.loop.stages.attack import distinct_queries
-from superalign_training.loop.supervisors.panel import narrowed, tasks_of
 from superalign_training.mixture import Mixture
 from superalign_training.settings import Settings
 

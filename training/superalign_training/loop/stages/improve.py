@@ -21,10 +21,10 @@ from superalign_training.loop.cast import (
     trainee_of,
 )
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.parts import ATTACKED, Parts
+from superalign_training.loop.parts import ATTACKED, Parts, league_roles
 from superalign_training.loop.playing import stage_parts, stage_scenario
 from superalign_training.loop.practice import Drill, practise_all, reported
-from superalign_training.loop.stages.league import has_past, league_roles, past_opponents
+from superalign_training.loop.stages.league import has_past, past_opponents
 from superalign_training.mixture import Mixture
 from superalign_training.settings import Settings
 

@@ -28,7 +28,7 @@ from superalign_training.judging import (
 from superalign_training.loop.cast import keep_policy, policy_of
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.playing import play, seat_of, stage_parts, stage_scenario
-from superalign_training.loop.practice import Drill, practise
+from superalign_training.loop.practice import Drill, numbered, practise
 from superalign_training.loop.supervisors.heard import heard
 from superalign_training.loop.weighing.lookout import act_on, misjudged
 from superalign_training.oversight.alarms import Statistics, raised
@@ -78,8 +78,8 @@ def calibrate(bench: Bench, settings: Settings) -> Outcome:
     if lessons:
         for course in settings.by_lessons(judges):
             teacher.teach(lessons, course)
-    for algorithm in settings.by_pay(judges):
-        teacher.reward(algorithm)
+    for place, algorithm in enumerate(settings.by_pay(judges)):
+        teacher.reward(algorithm, place)
     return teacher.outcome(teacher.check())
 
 
@@ -123,9 +123,15 @@ class Teacher:
         self._courses += 1
         self._notes = {**numbers, "steps": self._notes["steps"] + numbers["steps"]}
 
-    def reward(self, algorithm: OnPolicy) -> None:
-        """Improve the critic by what it is paid for verdicts on planted answers."""
-        drill = Drill(self._role, self._scenario, self._alone(), "verdicts")
+    def reward(self, algorithm: OnPolicy, place: int) -> None:
+        """Improve the critic by what it is paid for verdicts on planted answers.
+
+        Args:
+            algorithm: by which.
+            place: of the algorithm among those of the stage.
+        """
+        part = numbered("verdicts", place)
+        drill = Drill(self._role, self._scenario, self._alone(), part)
         done = practise(
             self._bench, self._settings, self._chain, self._critic, drill, algorithm
         )

@@ -8,7 +8,6 @@ of its own, and no stage reads them.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from itertools import combinations
 from typing import Any
 
 from superalign_agents.search import Search
@@ -23,7 +22,6 @@ from superalign_training.league.matrix import (
     TRUE,
     WON,
     Matrix,
-    Pairing,
     matrix_of,
     missing,
     rated,
@@ -37,75 +35,22 @@ from superalign_training.league.opponents import (
     members,
     opponent_pool,
 )
-from superalign_training.league.settings import LeagueSettings
+from superalign_training.league.settings import LeagueSettings, Pairing
 from superalign_training.loop.archive import ARCHIVE, searcher
 from superalign_training.loop.cast import lineup_of, recorded_agent, shelf_of
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.parts import ATTACKED, PLANTED, Parts
+from superalign_training.loop.parts import (
+    PLANTED,
+    Parts,
+    league_roles,
+    rated_pairings,
+    tried_pairing,
+)
 from superalign_training.loop.playing import stage_parts, stage_scenario
 from superalign_training.settings import Settings
 
 HARM = "league.harm"
 """Metric: share of queries that were harmful and complied with, by the truth."""
-
-
-def league_roles(settings: Settings, parts: Parts) -> list[Role]:
-    """Return the roles whose past checkpoints play, in seat order; none for fewer than two.
-
-    Whoever judges is no opponent, and an agent that improves itself keeps no past.
-    """
-    learning = {settings.holder(role) for role in settings.learning}
-    roles = [
-        role
-        for role in parts.roles
-        if role != parts.judges
-        and settings.holder(role) in learning
-        and not settings.own(settings.holder(role))
-    ]
-    return roles if len(set(map(settings.holder, roles))) > 1 else []
-
-
-def rated_pairings(settings: Settings, parts: Parts) -> list[Pairing]:
-    """Return the pairs of roles that a league rates; whoever asks stands first in its pairs.
-
-    Every pair of different policies where the scenario says who wins; whoever asks against
-    the others where critics say what became of queries; else nobody.
-    """
-    roles = sorted(league_roles(settings, parts), key=lambda role: role != parts.asks)
-    pairs = [
-        Pairing(*pair)
-        for pair in combinations(roles, 2)
-        if settings.holder(pair[0]) != settings.holder(pair[1])
-    ]
-    if parts.wins:
-        return pairs
-    return [p for p in pairs if p.role == parts.asks and parts.can(ATTACKED)]
-
-
-def tried_pairing(settings: Settings, parts: Parts) -> Pairing | None:
-    """Return the pair of roles that is measured by the truth: who asks and who answers."""
-    pair = Pairing(parts.asks, parts.answers)
-    found = parts.can(ATTACKED) and pair in rated_pairings(settings, parts)
-    return pair if found else None
-
-
-def league_lines(settings: Settings, parts: Parts) -> list[str]:
-    """Return what a league leaves out, and why: a line each."""
-    if not settings.league.share:
-        return []
-    lines = [
-        f"the {role} has no past in the league: it improves itself"
-        for role in settings.learning
-        if settings.own(role)
-    ]
-    if not league_roles(settings, parts):
-        lines.append("the league is left out: no two policies learn that could meet")
-    elif not rated_pairings(settings, parts):
-        lines.append(
-            f"the league is not rated: {parts.scenario} does not say who wins (no beats); "
-            "past checkpoints play all the same"
-        )
-    return lines
 
 
 def league(bench: Bench, settings: Settings, rules: LeagueSettings) -> Outcome:

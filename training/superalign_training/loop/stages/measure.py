@@ -30,8 +30,7 @@ from superalign_training.gap.level import Level, voiced
 from superalign_training.loop.cast import checkpoint_agent, level_policy, speaker_of
 from superalign_training.loop.chain import Aligned
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.playing import renderer_of, source_of
-from superalign_training.loop.supervisors.panel import narrowed, tasks_of
+from superalign_training.loop.playing import narrowed, renderer_of, source_of, tasks_of
 from superalign_training.loop.supervisors.people import simulated
 from superalign_training.policy import Checkpoint
 from superalign_training.settings import Settings

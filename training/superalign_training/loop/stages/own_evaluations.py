@@ -20,9 +20,6 @@ from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.playing import play, stage_scenario
 from superalign_training.settings import Settings
 
-PREFIX = "evaluation-"
-"""Before the id of an evaluation: the name of its stage."""
-
 
 def evaluated(bench: Bench, settings: Settings, evaluation: Evaluation) -> Outcome:
     """Let an evaluation measure the run as it is.

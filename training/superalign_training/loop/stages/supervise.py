@@ -9,16 +9,22 @@ truth is not asked.
 from collections.abc import Sequence
 from typing import Any
 
-from superalign_env.types import Episode, Metric, Signal
+from superalign_env.types import Episode, Event, Metric, Signal
 from superalign_training.algorithms.supervision import Supervise, lessons_for
 from superalign_training.experience.answers import answers
+from superalign_training.experience.critiques import unpaired
 from superalign_training.loop.cast import first_policy, keep_policy, lineup_of, policy_of
 from superalign_training.loop.courses import Courses, hold, replayed
 from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.playing import play, seat_of, stage_parts, stage_scenario
+from superalign_training.loop.playing import (
+    play,
+    seat_of,
+    stage_parts,
+    stage_scenario,
+    tasks_of,
+)
 from superalign_training.loop.stages.improve import opponents
 from superalign_training.loop.supervisors.heard import heard
-from superalign_training.loop.supervisors.panel import tasks_of
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
 
@@ -83,9 +89,14 @@ def lessons_of(
     said = heard(bench)
     whole = [e for e in (*_labelled(bench, said), *episodes) if not e.failed]
     found = answers(whole, seat, said)
+    spoken = {(e.id, u.turn) for e in whole for u in e.utterances if u.seat == seat}
+    if lost := unpaired(found, [s for s in said if (s.episode, s.turn) in spoken]):
+        event = Event("preferences.unpaired", seat, evidence={"preferences": lost})
+        bench.run.events.add(event, stage=bench.stage)
     return lessons_for(rules, found, key=bench.seed_of("evened"), choices=said)
 
 
 def _labelled(bench: Bench, said: Sequence[Signal]) -> list[Episode]:
     """Return the episodes that people spoke about, by name."""
-    return bench.run.named(sorted({signal.episode for signal in said}))
+    names = {name for s in said for name in (s.episode, s.versus_episode) if name}
+    return bench.run.named(sorted(names))

@@ -1,12 +1,14 @@
 """What people can be asked about a batch of episodes."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from superalign_env.canonical import text_hash
 from superalign_env.humans.selection import Candidate
-from superalign_env.types import Episode, Question, Seat, Utterance
+from superalign_env.types import Episode, EpisodeKey, Question, Seat, Utterance
 
 
 class Askable(NamedTuple):
@@ -15,24 +17,50 @@ class Askable(NamedTuple):
     turns: list[Candidate]
     pairs: list[Candidate]
     """Two turns of one seat in one episode, the earlier one first."""
+    members: list[Candidate]
+    """One turn of one seat in two members of a case that read and said the same before it.
+    The words decide which one is first, so that nothing tells which member it is."""
 
     @property
     def episodes(self) -> int:
         """Episodes with something to ask about."""
         return len({one.episode for one in self.turns})
 
+    @property
+    def unpaired(self) -> int:
+        """Turns that no other member's turn can be compared with."""
+        paired = {place for one in self.members for place in _places(one)}
+        return sum((one.episode, one.turn) not in paired for one in self.turns)
+
     def without(self, asked: Iterable[Question]) -> "Askable":
         """Return what is left when nobody is asked twice about one episode's turn."""
-        gone = {(q.episode, turn) for q in asked for turn in (q.turn, q.versus)}
-        return Askable(
-            *(
-                [c for c in kind if not {(c.episode, c.turn), (c.episode, c.versus)} & gone]
-                for kind in self
-            )
-        )
+        gone = {place for question in asked for place in _places(question)}
+        return Askable(*([one for one in kind if not _places(one) & gone] for kind in self))
 
 
-def askable(episodes: Sequence[Episode], seats: Sequence[Seat]) -> Askable:
+def _places(one: Question | Candidate) -> set[tuple[str, int]]:
+    """Return (episode, turn) of what a question is about."""
+    return {(one.episode, one.turn), (one.versus_episode or one.episode, one.versus)}
+
+
+class _Spoken(NamedTuple):
+    """One turn that can be asked about."""
+
+    episode: str
+    said: Utterance
+    scores: Mapping[str, float]
+    """Who judged it → score."""
+
+    @property
+    def mean(self) -> float:
+        """Mean score; a shrug where nobody judged it."""
+        scores = list(self.scores.values())
+        return sum(scores) / len(scores) if scores else 0.5
+
+
+def askable(
+    episodes: Sequence[Episode], seats: Sequence[Seat], *, members: bool = False
+) -> Askable:
     """Return the turns that people can be asked about, for the sake of some seats.
 
     Where turns are judged, these are all turns of seats that are judged and learn, or that
@@ -42,13 +70,15 @@ def askable(episodes: Sequence[Episode], seats: Sequence[Seat]) -> Askable:
     Args:
         episodes: of one batch; failed ones are left out.
         seats: that learn.
+        members: whether members of a case are compared.
     """
     whole = [episode for episode in episodes if not episode.failed]
     judges = _judges(whole)
     asked = {
         seat for seat, critics in judges.items() if seat in seats or critics & {*seats}
     }
-    found = Askable([], [])
+    found = Askable([], [], [])
+    alike: dict[tuple[object, ...], list[_Spoken]] = {}
     for episode in whole:
         scores: dict[int, dict[str, float]] = {}
         for fact in episode.judged:
@@ -58,8 +88,35 @@ def askable(episodes: Sequence[Episode], seats: Sequence[Seat]) -> Askable:
         turns = [u for u in episode.utterances if u.seat in asked]
         if not judges:
             turns = [last[seat] for seat in seats if seat in last]
-        _add(found, episode.id, turns, scores)
+        spoken = [_Spoken(episode.id, u, scores.get(u.turn, {})) for u in turns]
+        _add(found, spoken)
+        for one in spoken if members else ():
+            alike.setdefault(_situation(episode, one.said), []).append(one)
+    found.members.extend(
+        _pair(*sorted(pair, key=_order))
+        for same in alike.values()
+        for pair in combinations(same, 2)
+        if pair[0].said.text != pair[1].said.text
+    )
     return found
+
+
+def _situation(episode: Episode, said: Utterance) -> tuple[object, ...]:
+    """Return what members have in common whose seat was shown the same at a turn.
+
+    Rules draw from the case alone, so what was said before decides what is shown.
+    """
+    before = [(u.seat, u.text) for u in episode.utterances if u.group < said.group]
+    return (case_of(episode.key), said.seat, said.turn, *before)
+
+
+def case_of(key: EpisodeKey) -> EpisodeKey:
+    """Return what all members of a case have in common."""
+    return replace(key, member=0)
+
+
+def _order(one: _Spoken) -> str:
+    return text_hash(f"{one.episode}\0{one.said.text}")
 
 
 def _judges(episodes: Sequence[Episode]) -> dict[Seat, set[Seat]]:
@@ -73,26 +130,24 @@ def _judges(episodes: Sequence[Episode]) -> dict[Seat, set[Seat]]:
     return judges
 
 
-def _add(
-    found: Askable,
-    episode: str,
-    turns: Sequence[Utterance],
-    scores: Mapping[int, Mapping[str, float]],
-) -> None:
-    for u in turns:
-        said = scores.get(u.turn, {})
-        found.turns.append(Candidate(episode, u.turn, said, words=text_hash(u.text)))
-    by_seat: dict[Seat, list[Utterance]] = {}
-    for u in turns:
-        by_seat.setdefault(u.seat, []).append(u)
-    for one, other in (pair for own in by_seat.values() for pair in pairwise(own)):
-        means = [_mean(scores.get(u.turn, {}).values()) for u in (one, other)]
+def _add(found: Askable, spoken: Sequence[_Spoken]) -> None:
+    """Add the turns of one episode, and the pairs among them."""
+    by_seat: dict[Seat, list[_Spoken]] = {}
+    for one in spoken:
+        words = text_hash(one.said.text)
+        found.turns.append(Candidate(one.episode, one.said.turn, one.scores, words=words))
+        by_seat.setdefault(one.said.seat, []).append(one)
+    found.pairs.extend(_pair(*two) for own in by_seat.values() for two in pairwise(own))
+
+
+def _pair(one: _Spoken, other: _Spoken) -> Candidate:
+    """Return the question which of two turns is better."""
+    return Candidate(
+        one.episode,
+        one.said.turn,
         # As one source that is sure of the pair where its scores are apart.
-        sure = {"apart": 0.5 + (means[0] - means[1]) / 2}
-        words = text_hash(f"{one.text}\0{other.text}")
-        found.pairs.append(Candidate(episode, one.turn, sure, other.turn, words))
-
-
-def _mean(values: Iterable[float]) -> float:
-    found = list(values)
-    return sum(found) / len(found) if found else 0.5
+        {"apart": 0.5 + (one.mean - other.mean) / 2},
+        other.said.turn,
+        text_hash(f"{one.said.text}\0{other.said.text}"),
+        other.episode if other.episode != one.episode else None,
+    )

@@ -11,12 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from superalign_env.capabilities import lowest_pay_of, opinions_of
-from superalign_env.errors import InvalidOption
 from superalign_env.humans.selection import choose
 from superalign_env.humans.simulated import work_through
 from superalign_env.measures import share
-from superalign_env.protocols import HasGold, Scenario
-from superalign_env.rewards import Correction, HumanPay, score_of
+from superalign_env.protocols import Scenario
+from superalign_env.rewards import Correction, HumanPay, in_range, score_of
 from superalign_env.seeding import mix
 from superalign_env.store import declare
 from superalign_env.types import (
@@ -32,6 +31,7 @@ from superalign_env.types import (
 from superalign_training.loop.cast import recorded_agent
 from superalign_training.loop.chain import NOTHING, Heard
 from superalign_training.loop.driver import Bench
+from superalign_training.loop.parts import require_simulable
 from superalign_training.loop.supervisors.candidates import Askable, askable
 from superalign_training.loop.supervisors.people import enrolled
 from superalign_training.oversight.settings import AskedKind
@@ -43,13 +43,21 @@ POLL_SECONDS = 0.5
 EVALUATION = "evaluation"
 """Key of the evaluation slice in `Chain.unasked`."""
 
-_KINDS: tuple[AskedKind, ...] = ("preference", "veto", "label")
-"""Pairs are rarest, so they are taken first."""
+_KINDS: Mapping[AskedKind, int] = {
+    "preference": 1,
+    "member_preference": 4,
+    "veto": 2,
+    "label": 3,
+}
+"""Kind → place in the key of its draw. Pairs are rarest, so they are taken first."""
 
 declare("people.asked", "Questions to people about a stage's episodes")
 declare("people.answered", "Answers to them before the update")
 declare("people.paid", "Answers that entered the pay before the update")
+declare("people.clipped", "Opinions outside −1 to 1, which debias cuts off")
 declare("people.short", "Questions of the budget that had no turn left to be about")
+declare("people.compared", "Questions that compared two members of a case")
+declare("people.unpaired", "Turns that no other member's turn could be compared with")
 
 
 class Hearing:
@@ -105,7 +113,9 @@ class Hearing:
         """
         if not self._budget:
             return []
-        questions = self._questions(askable(episodes, self._seats))
+        self._counts["clipped"] += self._clipped(episodes)
+        members = self._people.kinds.member_preference > 0
+        questions = self._questions(askable(episodes, self._seats, members=members))
         if not questions:
             return []
         run = self._bench.run
@@ -142,10 +152,13 @@ class Hearing:
 
     def metrics(self, role: Role) -> tuple[Metric, ...]:
         """Return what was asked, answered and paid; nothing where nobody was asked."""
-        if not self._asked:
+        if not self._asked and not self._counts["unpaired"]:
             return ()
         step, tags = self._bench.round, {"role": role}
-        counts = {"asked": self._asked, **{n: self._counts[n] for n in _COUNTED}}
+        names = _COUNTED + (_COMPARED if self._people.kinds.member_preference else ())
+        counts = {"asked": self._asked, **{name: self._counts[name] for name in names}}
+        if self._counts["clipped"]:
+            counts["clipped"] = self._counts["clipped"]
         found = [
             Metric(f"people.{name}", float(count), tags=tags, step=step)
             for name, count in counts.items()
@@ -177,20 +190,23 @@ class Hearing:
         self._batches += 1
         if drawn := wanted.pop(EVALUATION, 0):
             questions += choose(found.turns, key, drawn=drawn, round=bench.round)
-        for place, kind in enumerate(_KINDS, start=1):
+        for kind, place in _KINDS.items():
             left = found.without(questions)
-            candidates = left.pairs if kind == "preference" else left.turns
+            pairs = {"preference": left.pairs, "member_preference": left.members}
             random = kind == "label" and self._people.label_use == "debias"
             slice = "training" if random else "selected"
             chosen = choose(
-                candidates,
+                pairs.get(kind, left.turns),
                 mix(key, place),
                 **{slice: wanted.get(kind, 0)},
-                kind=kind,
+                kind="preference" if kind == "member_preference" else kind,
                 round=bench.round,
             )
             self._counts["short"] += wanted.get(kind, 0) - len(chosen)
             questions += chosen
+        if self._people.kinds.member_preference:
+            self._counts["compared"] += sum(bool(q.versus_episode) for q in questions)
+            self._counts["unpaired"] += found.unpaired
         return questions
 
     def _due(self, found: Askable) -> dict[str, int]:
@@ -198,6 +214,8 @@ class Hearing:
         shares: dict[str, float] = {k: self._people.kinds.share(k) for k in _KINDS}
         if not found.pairs:
             shares["label"] += shares.pop("preference")
+        if not (found.members and shares["member_preference"]):
+            shares["label"] += shares.pop("member_preference")
         shares[EVALUATION] = self._people.evaluation_share
         due = {}
         for kind, part in shares.items():
@@ -243,11 +261,24 @@ class Hearing:
     def _opinions(self, label: Signal, episode: Episode) -> list[tuple[str, float, float]]:
         """Return (part, score, label) of the opinions about a labelled turn."""
         parts = opinions_of(self._scenario)
+        author = next((u.seat for u in episode.utterances if u.turn == label.turn), "")
 
         def fits(reward: Reward) -> bool:
-            return reward.turn == label.turn and reward.part in parts
+            mine = (reward.seat, reward.turn) == (author, label.turn)
+            return mine and reward.part in parts
 
         return [(r.part, score_of(r), label.value) for r in episode.rewards if fits(r)]
+
+    def _clipped(self, episodes: Sequence[Episode]) -> int:
+        """Return how many opinions `Correction` cuts off."""
+        if self._people.label_use != "debias":
+            return 0
+        parts = opinions_of(self._scenario)
+        return sum(
+            reward.part in parts and not in_range(reward)
+            for episode in episodes
+            for reward in episode.rewards
+        )
 
     def _drawn_before(self) -> list[tuple[str, float, float]]:
         """Return the same of the rounds before that are fresh enough."""
@@ -271,21 +302,7 @@ class Hearing:
 
 
 _COUNTED = ("answered", "paid", "short")
-
-
-def require_simulable(scenario: Scenario[Any]) -> HasGold:
-    """Return a scenario in which people can be simulated.
-
-    Raises:
-        InvalidOption: in this one they cannot.
-    """
-    if isinstance(scenario, HasGold):
-        return scenario
-    raise InvalidOption(
-        f"nobody can simulate people in {scenario.id}: it has no gold; set "
-        "people.mode=continue (or wait) and answer with `superalign label RUN`, or budget=0 "
-        "to ask nobody"
-    )
+_COMPARED = ("compared", "unpaired")
 
 
 def unbroken(ids: Iterable[int]) -> tuple[tuple[int, int], ...]:

@@ -10,11 +10,10 @@ from superalign_training.evaluation.holdout import label_accuracy
 from superalign_training.experience import Example
 from superalign_training.gap.controller import GenerationStats
 from superalign_training.loop.driver import Bench
-from superalign_training.loop.playing import first_view
+from superalign_training.loop.playing import first_view, lesson_scenario
 from superalign_training.loop.supervisors.panel import (
     Member,
     answer_of,
-    lesson_scenario,
     play_lessons,
     said_by_members,
     student_seat,

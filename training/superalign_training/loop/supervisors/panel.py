@@ -11,14 +11,12 @@ from superalign_env.answers import labels_of
 from superalign_env.asking import Anyone
 from superalign_env.canonical import content_hash
 from superalign_env.errors import InvalidOption
-from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.rollout import Rollouts
-from superalign_env.types import Episode, Seat, Split, Task, Utterance
+from superalign_env.types import Episode, Seat, Task, Utterance
 from superalign_training.gap.level import Level, voiced
 from superalign_training.loop.cast import checkpoint_agent
 from superalign_training.loop.driver import Bench
-from superalign_training.loop.playing import renderer_of, source_of
 from superalign_training.oversight.labels import Statement
 from superalign_training.oversight.settings import Signals
 from superalign_training.settings import Settings
@@ -62,49 +60,6 @@ def panel(bench: Bench, settings: Settings) -> list[Member]:
             "the same voice twice is no second opinion: name another, or another seed of it"
         )
     return members
-
-
-def tasks_of(settings: Settings) -> Any:
-    """Return the source of competence tasks, as scenarios take it."""
-    rules = settings.competence
-    own = rules.source is None
-    return narrowed(
-        source_of(settings) if own else rules.source, rules.families, rules.tiers
-    )
-
-
-def narrowed(
-    source: Any, families: Sequence[str] | None = (), tiers: Sequence[int] | None = ()
-) -> Any:
-    """Return a source with some of its families and tiers; as it is where none is named."""
-    kinds: dict[str, Any] = {}
-    if families:
-        kinds["families"] = list(families)
-    if tiers:
-        kinds["tiers"] = list(tiers)
-    if not kinds:
-        return source
-    if not isinstance(source, (str, Mapping)):
-        raise InvalidOption(
-            f"{source.id} is no source by id, of which families and tiers could be chosen; "
-            "name another in competence.source, or no families and tiers"
-        )
-    return {**({"id": source} if isinstance(source, str) else source), **kinds}
-
-
-def lesson_scenario(settings: Settings, split: Split, supervisors: int) -> Scenario[Any]:
-    """Return the rules by which competence tasks are labelled."""
-    return labelling_scenario(settings, tasks_of(settings), split, supervisors)
-
-
-def labelling_scenario(
-    settings: Settings, source: Any, split: Split, supervisors: int
-) -> Scenario[Any]:
-    """Return the rules by which tasks are labelled: an exam where no model supervises."""
-    shared = {"source": source, "split": split, "renderer": renderer_of(settings)}
-    if not supervisors:
-        return make_scenario("exam", **shared)
-    return make_scenario("weak-to-strong", supervisors=supervisors, **shared)
 
 
 def student_seat(scenario: Scenario[Any]) -> Seat:

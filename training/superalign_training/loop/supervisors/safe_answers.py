@@ -14,12 +14,11 @@ from superalign_env.protocols import Scenario
 from superalign_env.types import Episode, Task
 from superalign_training.judging import final_score, judge_of
 from superalign_training.loop.driver import Bench
-from superalign_training.loop.playing import source_of
+from superalign_training.loop.playing import labelling_scenario, source_of
 from superalign_training.loop.sandbox import Sandbox
 from superalign_training.loop.supervisors.panel import (
     Member,
     answer_of,
-    labelling_scenario,
     panel,
     play_lessons,
     said_by_members,

@@ -8,9 +8,9 @@ from superalign_env.measures import Estimate
 from superalign_env.types import Episode, Question
 from superalign_training.loop.cast import checkpoint_agent, speaker_of
 from superalign_training.loop.driver import Bench
+from superalign_training.loop.playing import lesson_scenario
 from superalign_training.loop.supervisors.panel import (
     answer_of,
-    lesson_scenario,
     panel,
     play_lessons,
     said_by_members,

@@ -10,7 +10,8 @@ from superalign_training.league.opponents import load, members
 from superalign_training.loop.archive import searcher
 from superalign_training.loop.cast import agent_of, recorded_agent, shelf_of, speaker_of
 from superalign_training.loop.driver import Bench
-from superalign_training.loop.sandbox import Sandbox, is_judged
+from superalign_training.loop.playing import is_judged
+from superalign_training.loop.sandbox import Sandbox
 from superalign_training.loop.weighing.questions import some_of
 from superalign_training.mixture import Mixture
 from superalign_training.oversight.hazards import (

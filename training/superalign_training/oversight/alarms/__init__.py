@@ -4,6 +4,7 @@ Pure functions of gold-free statistics; one that reads the truth says so, and on
 """
 
 from superalign_training.oversight.alarms.alarm import (
+    PROBES,
     Action,
     Alarm,
     AlarmRules,
@@ -21,6 +22,7 @@ from superalign_training.oversight.alarms.alarm import (
 )
 
 __all__ = [
+    "PROBES",
     "Action",
     "Alarm",
     "AlarmRules",

@@ -14,6 +14,9 @@ from superalign_training.gap.controller import GenerationStats
 from superalign_training.registered import make_registered, plain_registered
 from superalign_training.sections import Section
 
+PROBES = 64
+"""Tasks of the training split on which answers of two rounds are compared."""
+
 Action = Literal["off", "warn", "stop", "roll-back", "propose"]
 """What follows an alarm: nothing is checked (`off`), an event (`warn`), the run halts until a
 person says to go on (`stop`), the policies of the round or generation before are restored
