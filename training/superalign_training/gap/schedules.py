@@ -102,7 +102,27 @@ class FixedLarge(_Stepwise):
         return (self.steps,) * generations
 
 
-class Linear(_Stepwise):
+class _Growing(_Stepwise):
+    """A schedule of at least one level a generation, up to the top."""
+
+    id: str
+
+    def check(self, levels: int, generations: int) -> None:
+        """Refuse more generations than there are levels.
+
+        Raises:
+            InvalidOption: says what to change.
+        """
+        check_ladder(levels, generations)
+        if generations > levels:
+            raise InvalidOption(
+                f"gap={self.id} climbs at least one level a generation, and {generations} "
+                f"generations are more than the {levels} levels; lower generations, add "
+                "levels, or take gap=adaptive"
+            )
+
+
+class Linear(_Growing):
     """Gaps that grow linearly: small while signals are noisy, large in the end.
 
     The gap annealing that Kim et al. (2025) propose, as an open question. Every gap is at
@@ -111,33 +131,15 @@ class Linear(_Stepwise):
 
     id: Literal["linear"] = "linear"
 
-    def check(self, levels: int, generations: int) -> None:
-        """Refuse more generations than there are levels.
-
-        Raises:
-            InvalidOption: says what to change.
-        """
-        check_ladder(levels, generations)
-        _check_enough(self.id, levels, generations)
-
     def gaps(self, levels: int, generations: int) -> tuple[int, ...]:
         """Return gaps of 1 + k · (generation - 1) levels, rounded."""
         return growing(levels, generations)
 
 
-class Reverse(_Stepwise):
+class Reverse(_Growing):
     """The gaps of `Linear`, the largest first."""
 
     id: Literal["reverse"] = "reverse"
-
-    def check(self, levels: int, generations: int) -> None:
-        """Refuse more generations than there are levels.
-
-        Raises:
-            InvalidOption: says what to change.
-        """
-        check_ladder(levels, generations)
-        _check_enough(self.id, levels, generations)
 
     def gaps(self, levels: int, generations: int) -> tuple[int, ...]:
         """Return the gaps of `Linear` from the last to the first."""
@@ -159,12 +161,3 @@ def growing(levels: int, generations: int) -> tuple[int, ...]:
     ]
     more = (after - before for before, after in pairwise(reached))
     return tuple(sorted(1 + extra for extra in more))
-
-
-def _check_enough(name: str, levels: int, generations: int) -> None:
-    if generations > levels:
-        raise InvalidOption(
-            f"gap={name} climbs at least one level a generation, and {generations} "
-            f"generations are more than the {levels} levels; lower generations, add "
-            "levels, or take gap=adaptive"
-        )
