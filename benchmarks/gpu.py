@@ -33,7 +33,7 @@ from superalign_agents.decoding import sample
 from superalign_agents.transformer import TransformerAgent
 from superalign_training.algorithms.grpo import Grpo
 from superalign_training.algorithms.ppo import Ppo
-from superalign_training.experience import Live, Row
+from superalign_training.data import Live, Row
 from superalign_training.policy import Lora, Policy
 
 

@@ -27,16 +27,16 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 import superalign_env
-from superalign_env.callables import as_agent
+from superalign_env.seating import as_agent
 from superalign_env.store import EpisodeWriter, Run
 from superalign_env.types import Episode
 from superalign_training.algorithms.grpo import Grpo
-from superalign_training.algorithms.trainers.arguments import (
-    Recorder,
+from superalign_training.algorithms.trl import (
+    StepRecorder,
     run,
     shared_arguments,
 )
-from superalign_training.experience import Live, Row, training_rows
+from superalign_training.data import Live, Row, training_rows
 from superalign_training.policy import Policy
 
 SEAT = "learner_0"
@@ -155,7 +155,7 @@ def plain(rung: str, settings: Grpo, batches: Sequence[list[Row]]) -> float:
             beta=settings.beta,
             shuffle_dataset=False,
         ),
-        callbacks=[Recorder(watch)],
+        callbacks=[StepRecorder(watch)],
     )
     run(trainer)
     return watch.seconds

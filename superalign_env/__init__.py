@@ -9,9 +9,7 @@
 """
 
 from superalign_env import ctrl_c as _ctrl_c  # noqa: F401 - before all others  # isort: split
-from superalign_env.callables import as_agent
-from superalign_env.lookup import make_scenario
-from superalign_env.making import (
+from superalign_env.envs import (
     agents,
     env,
     one_seat_env,
@@ -19,10 +17,12 @@ from superalign_env.making import (
     raw_env,
     scenarios,
 )
-from superalign_env.making import (
+from superalign_env.envs import (
     register_everywhere as _register_everywhere,
 )
+from superalign_env.lookup import make_scenario
 from superalign_env.rollout import Processes, Rollouts, play
+from superalign_env.seating import as_agent
 
 __version__ = "0.1.0"
 

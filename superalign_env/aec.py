@@ -1,4 +1,4 @@
-"""The AEC face of a Game: seats of a group speak one after the other, unheard."""
+"""AEC environment over a Game: seats of a group act in turn, unaware of each other."""
 
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -8,26 +8,26 @@ from pettingzoo import AECEnv
 from pettingzoo.utils.env_logger import EnvLogger
 from pettingzoo.utils.wrappers import OrderEnforcingWrapper
 
-from superalign_env.codec import read_action
-from superalign_env.episodes import Cases
-from superalign_env.game import Game, OnInvalid
-from superalign_env.observations import (
+from superalign_env.faces import (
+    CaseSequence,
     Observation,
     action_space,
     idle_info,
     info_of,
     observation_space,
-    transcript,
+    rendered,
     unasked,
 )
+from superalign_env.game import Game, OnInvalid
 from superalign_env.protocols import Scenario
+from superalign_env.replies import read_action
 from superalign_env.rewards import seat_weights
 from superalign_env.spaces import UtteranceSpace
 from superalign_env.types import Reward, Seat
 
 
 class RawAECEnv(AECEnv[Seat, Observation, str]):
-    """Agents in turn, without the order checks of `env()`.
+    """AEC environment without the order checks of `env()`.
 
     Args:
         scenario: the rules.
@@ -55,7 +55,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         self.scenario = scenario
         self.render_mode = render_mode
         self.possible_agents = list(scenario.seats)
-        self._cases = Cases(scenario, seed=seed, on_invalid=on_invalid)
+        self._cases = CaseSequence(scenario, seed=seed, on_invalid=on_invalid)
         self._strict = on_invalid == "raise"
         self.observation_spaces = {s: observation_space() for s in scenario.seats}
         self._action_spaces = {s: action_space(scenario) for s in scenario.seats}
@@ -88,7 +88,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
 
     @property
     def rewards(self) -> dict[Seat, float]:  # type: ignore[override]  # read only
-        """What the latest step paid every seat that is left."""
+        """Rewards of the latest step, of all seats that are left."""
         earned = dict.fromkeys(self.agents, 0.0)
         for reward in self._latest:
             weight = self._weights[reward.seat].get(reward.part)
@@ -114,11 +114,11 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
 
     @property
     def infos(self) -> dict[Seat, dict[str, Any]]:  # type: ignore[override]  # read only
-        """What every seat that is left is told beside its observation."""
+        """Infos of all seats that are left."""
         return {seat: self._info(seat) for seat in self.agents}
 
     def observe(self, agent: Seat) -> Observation:
-        """Return what a seat sees now: its view when it is asked, else nothing."""
+        """Return the observation of a seat: its view when it is asked, else an empty text."""
         game = self.game
         if agent in game.group:
             return {"text": game.view(agent).text, "asked": 1}
@@ -152,7 +152,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         )
 
     def step(self, action: str | None) -> None:
-        """Take the text of the selected seat; None for a seat whose episode is over.
+        """Apply the text of the selected seat; None for a seat whose episode is over.
 
         Raises:
             InvalidUtterance: the action is no text, or one that no rule may see.
@@ -185,17 +185,13 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
 
     def render(self) -> str | None:
         """Return the transcript so far (``ansi``), or print it (``human``)."""
-        text = transcript(self.game.utterances)
-        if self.render_mode == "human":
-            print(text)
-            return None
-        return text
+        return rendered(self.game.utterances, self.render_mode)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no resource is held."""
 
     def _pay(self, rewards: tuple[Reward, ...]) -> None:
-        total, told, weights = self._cumulative_rewards, self._parts, self._weights
+        total, paid_parts, weights = self._cumulative_rewards, self._parts, self._weights
         for reward in rewards:
             seat = reward.seat
             part = reward.part
@@ -203,7 +199,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
             if weight is not None:
                 value = weight * reward.value
                 total[seat] += value
-                parts = told[seat]
+                parts = paid_parts[seat]
                 if part in parts:
                     value += parts[part]
                 parts[part] = value
@@ -215,7 +211,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
         return idle_info(parts, game.ending)
 
     def _leave(self, action: str | None) -> None:
-        """Take one seat off: PettingZoo's dead step, where all seats end together."""
+        """Remove one seat after the end: PettingZoo's dead step."""
         seat, agents = self.agent_selection, self.agents
         if not agents:
             EnvLogger.warn_step_after_terminated_truncated()
@@ -232,7 +228,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
 
 
 class OrderedEnv(OrderEnforcingWrapper[Seat, Observation, str]):
-    """Order checks at a fifth of the usual cost.
+    """AEC environment with order checks, at a fifth of the cost of PettingZoo's wrapper.
 
     PettingZoo's wrapper reaches every attribute through `__getattr__` and passes every call
     on; here what every turn needs is the environment's own.
@@ -241,7 +237,7 @@ class OrderedEnv(OrderEnforcingWrapper[Seat, Observation, str]):
     if TYPE_CHECKING:
 
         def step(self, action: str | None) -> None:
-            """Take the text of the selected seat; None for one whose episode is over."""
+            """Apply the text of the selected seat; None for one whose episode is over."""
 
     def __init__(self, env: RawAECEnv) -> None:
         self.raw = env
@@ -271,7 +267,7 @@ class OrderedEnv(OrderEnforcingWrapper[Seat, Observation, str]):
         return self.raw.scenario
 
     def __getattr__(self, name: str) -> Any:
-        """Say what is wrong when something is read too early."""
+        """Raise with a hint where an attribute is read before `reset`."""
         if name == "game":
             raise AttributeError("game cannot be accessed before reset")
         return super().__getattr__(name)

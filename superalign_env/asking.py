@@ -1,4 +1,4 @@
-"""Asking agents, those that batch and those that wait, so that none can break a play.
+"""Requests to agents, batching and asynchronous, whose failures become failed replies.
 
 Whatever goes wrong (an exception, a missing reply, a timeout) becomes a `Reply` with an
 error, and the episode it belongs to ends as failed.
@@ -33,14 +33,14 @@ def failure(reason: object) -> Reply:
 
 
 def waits(agent: Anyone) -> bool:
-    """Whether the agent waits for each reply (`AsyncAgent`) rather than batches."""
+    """Return whether an agent is asynchronous (`AsyncAgent`) rather than batching."""
     return not hasattr(agent, "act")
 
 
 def ask(
     agent: Anyone, views: Sequence[View], *, timeout: float | None = None
 ) -> list[Reply]:
-    """Return one reply for every view; never raises for what the agent does.
+    """Return one reply for every view; an agent's exception becomes a failed reply.
 
     Args:
         agent: who is asked.
@@ -81,7 +81,7 @@ def start(agent: Anyone, view: View, *, timeout: float | None = None) -> Future[
 
 
 def name_of(agent: object) -> str:
-    """Return how to call an agent in a message."""
+    """Return the name of an agent for messages."""
     return str(getattr(getattr(agent, "spec", None), "id", type(agent).__name__))
 
 
@@ -145,7 +145,7 @@ def _is_proper(answer: object) -> bool:
 
 
 def _corrected(answer: object) -> Reply:
-    """Return what can be made of an answer that is no proper reply."""
+    """Return an improper answer as a proper reply, or as a failed one."""
     if not isinstance(answer, Reply):
         return failure(
             f"ProtocolError: an agent returned a {type(answer).__name__}; return a Reply "

@@ -23,8 +23,8 @@ def variants_of(scenario: Scenario[Any]) -> Mapping[str, Mapping[str, Any]]:
     ``planted`` (answers stand in the learner's place, whose truth the rules know). Stages
     that need a variant are left out where it is not declared.
     """
-    found: Mapping[str, Mapping[str, Any]] = getattr(scenario, "variants", {})
-    return found
+    variants: Mapping[str, Mapping[str, Any]] = getattr(scenario, "variants", {})
+    return variants
 
 
 def facts_of(scenario: Scenario[Any]) -> Mapping[str, Role]:
@@ -35,12 +35,12 @@ def facts_of(scenario: Scenario[Any]) -> Mapping[str, Role]:
     has ``{"queries": "attacker", "planted": "learner", "judged": "critic"}``. Stages that
     need a fact are left out where it is not declared; none knows a role by its name.
     """
-    found: Mapping[str, Role] = getattr(scenario, "facts", {})
-    return found
+    facts: Mapping[str, Role] = getattr(scenario, "facts", {})
+    return facts
 
 
 def opinions_of(scenario: Scenario[Any]) -> tuple[str, ...]:
-    """Return the parts of pay that are somebody's opinion of a turn.
+    """Return the parts of pay that are opinions of a turn.
 
     A scenario may have an attribute ``opinions``. A person's label of the turn may replace
     these parts (`superalign_env.rewards.HumanPay`); in red-team it is ``("critic",)``.
@@ -52,12 +52,12 @@ def opinions_of(scenario: Scenario[Any]) -> tuple[str, ...]:
     Its value lies in [−1, 1] before weights: v stands for the score (v + 1) / 2. ``debias``
     cuts off what lies outside, and the run counts it (``people.clipped``).
     """
-    found: tuple[str, ...] = getattr(scenario, "opinions", ())
-    return found
+    opinions: tuple[str, ...] = getattr(scenario, "opinions", ())
+    return opinions
 
 
 def lowest_pay_of(scenario: Scenario[Any]) -> float:
-    """Return the least that a turn can earn: what a veto pays.
+    """Return the lowest pay of a turn, which a veto pays.
 
     A scenario may have an attribute ``lowest_pay``; −1 where it has none.
     """
@@ -65,13 +65,13 @@ def lowest_pay_of(scenario: Scenario[Any]) -> float:
 
 
 def baselines_of(scenario: Scenario[Any]) -> Mapping[Role, tuple[Any, ...]]:
-    """Return the agents that whoever learned must beat: role → references.
+    """Return the baselines of learning agents: role → references.
 
     A scenario may have an attribute ``baselines``; in red-team a learner stands beside
     ``always-comply`` and ``always-refuse``. They play the same held-out cases.
     """
-    found: Mapping[Role, tuple[Any, ...]] = getattr(scenario, "baselines", {})
-    return found
+    baselines: Mapping[Role, tuple[Any, ...]] = getattr(scenario, "baselines", {})
+    return baselines
 
 
 def winner_of(scenario: Scenario[Any], episode: Episode) -> Seat | None:

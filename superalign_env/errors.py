@@ -28,7 +28,7 @@ from collections.abc import Iterable, Sequence
 
 
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> list[str]:
-    """Return which known names somebody may have meant by another, the likeliest first.
+    """Return known names that are close to a name, the closest first.
 
     Upper and lower case are the same here.
 
@@ -43,7 +43,7 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> list[str
 
 
 def hint(near: Sequence[str], known: Iterable[str], *, listed: str = "known") -> str:
-    """Return the second half of a message about a name that nobody knows.
+    """Return the second half of a message about an unknown name: near names, or all.
 
     Args:
         near: what may have been meant, as one has to write it.
@@ -79,7 +79,7 @@ class UnknownId(SuperalignError, KeyError):
         also: str = "",
         else_try: str = "",
     ) -> None:
-        """Explain which ids of the kind are nearest to the name, and what else is wrong.
+        """Compose the message: nearest ids, and what else is wrong.
 
         Args:
             kind: of what was named.
@@ -90,10 +90,10 @@ class UnknownId(SuperalignError, KeyError):
         """
         known = sorted(known)
         near = nearest(name, known)
-        said = hint(near, known) if near or not else_try else ""
-        told = " ".join(filter(None, [said, else_try]))
+        suggestion = hint(near, known) if near or not else_try else ""
+        hints = " ".join(filter(None, [suggestion, else_try]))
         own = _as_own(name) if else_try else ""
-        message = f"no {kind} is called {name!r}; {own}{told}"
+        message = f"no {kind} is called {name!r}; {own}{hints}"
         super().__init__(f"{message} ({also})" if also else message)
 
     def __str__(self) -> str:
@@ -102,7 +102,7 @@ class UnknownId(SuperalignError, KeyError):
 
 
 def _as_own(name: str) -> str:
-    """Return what to write where a name looks like ``module.attribute``."""
+    """Return the form ``module:attribute`` of a name with a dot in its place."""
     module, dot, attribute = name.rpartition(".")
     if not dot or not all(part.isidentifier() for part in (*module.split("."), attribute)):
         return ""

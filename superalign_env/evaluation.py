@@ -1,4 +1,4 @@
-"""Held-out play: what agents do, and what the truth says of it.
+"""EvaluationResult on held-out cases: episodes and their metrics.
 
 Whoever is compared plays the same cases: the draw of the rules, the tasks and the seeds
 are shared, and what is left is the difference between the agents.
@@ -9,6 +9,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from superalign_env.errors import InvalidOption
+from superalign_env.grades import applies
 from superalign_env.measures import (
     Estimate,
     brier,
@@ -22,28 +23,28 @@ from superalign_env.measures import (
 from superalign_env.protocols import EpisodeSink, Scenario
 from superalign_env.rewards import totals
 from superalign_env.rollout import Rollouts
-from superalign_env.rollout.seating import Sitter
-from superalign_env.truth_words import applies
+from superalign_env.seating import AgentLike
+from superalign_env.store import declare, kind_of
 from superalign_env.types import Episode, Metric, Role, Seat, role_of
 
 LEAST = 10
 """Fewer observations than this have no interval: it would span all that is possible."""
 
-_TITLES = {
-    "diversity.distinct": "different replies, share",
-    "diversity.distinct-2": "different word pairs, share",
-    "episodes.failed": "failed episodes, share",
-    "pay": "pay of an episode",
-    "verdicts.brier": "verdicts: Brier score, 0 is best",
-    "verdicts.calibration-error": "verdicts: calibration error, 0 is best",
-}
+declare("episodes.failed", "Failed episodes", unit="share", better="lower")
+declare("pay", "Pay of an episode")
+declare("verdicts.brier", "Verdicts: Brier score (0 is best)", better="lower")
+declare(
+    "verdicts.calibration-error", "Verdicts: calibration error (0 is best)", better="lower"
+)
+declare("diversity.distinct", "Different replies", unit="share")
+declare("diversity.distinct-2", "Different word pairs", unit="share")
 
 Score = Callable[[Episode], float | None]
 """One number of one episode; None where it has none."""
 
 
-class Evaluation(NamedTuple):
-    """What was played, and what it comes to."""
+class EvaluationResult(NamedTuple):
+    """Episodes of an evaluation and their metrics."""
 
     episodes: list[Episode]
     metrics: list[Metric]
@@ -51,14 +52,14 @@ class Evaluation(NamedTuple):
 
 def evaluate(
     scenario: Scenario[Any],
-    agents: Mapping[Seat, Sitter],
+    agents: Mapping[Seat, AgentLike],
     n_cases: int,
     *,
     run: int = 0,
     live: int = 64,
     timeout: float | None = None,
     sinks: Sequence[EpisodeSink] = (),
-) -> Evaluation:
+) -> EvaluationResult:
     """Play cases of a scenario and measure them.
 
     Make the scenario over a held-out split (``split="test"``); the same ``run`` gives
@@ -75,11 +76,11 @@ def evaluate(
     """
     rollouts = Rollouts(scenario, agents, run=run, live=live, timeout=timeout, sinks=sinks)
     episodes = rollouts.run(n_cases)
-    return Evaluation(episodes, metrics(episodes))
+    return EvaluationResult(episodes, metrics(episodes))
 
 
 def metrics(episodes: Sequence[Episode]) -> list[Metric]:
-    """Return what episodes come to: failures, grades, pay, verdicts, diversity.
+    """Return metrics of episodes: failures, grades, pay, verdicts, diversity.
 
     Every axis of the truth stands for itself; nothing is summed over axes.
 
@@ -89,19 +90,18 @@ def metrics(episodes: Sequence[Episode]) -> list[Metric]:
     if not episodes:
         raise InvalidOption("no episodes, nothing to measure")
     failed = sum([episode.failed for episode in episodes])
-    found = [Metric("episodes.failed", *_bounded(share(failed, len(episodes))))]
-    found += _grades(episodes)
-    found += _pay(episodes)
-    found += _verdicts(episodes)
-    found += _diversity(episodes)
-    return found
+    measured = [Metric("episodes.failed", *_bounded(share(failed, len(episodes))))]
+    measured += _grades(episodes)
+    measured += _pay(episodes)
+    measured += _verdicts(episodes)
+    measured += _diversity(episodes)
+    return measured
 
 
 def titled(name: str) -> str:
-    """Return what the number of a metric says, in words that need no explanation."""
-    if name.startswith("grade."):
-        return f"no fault in {name.removeprefix('grade.')}, share"
-    return _TITLES.get(name, name)
+    """Return the title of a metric as it is declared, with its unit."""
+    kind = kind_of(name)
+    return f"{kind.title}, {kind.unit}" if kind.unit else kind.title
 
 
 def paired(
@@ -112,7 +112,7 @@ def paired(
     *,
     span: float = inf,
 ) -> Metric:
-    """Return by how much a score differs between two sets of agents on the same cases.
+    """Return the paired difference of a score between two sets of agents on the same cases.
 
     Args:
         name: of the metric.
@@ -167,6 +167,8 @@ def _grades(episodes: Iterable[Episode]) -> list[Metric]:
             if not applies(*place):  # always 1, whatever was answered
                 continue
             values.setdefault(place, []).append(value)
+    for axis, _ in values:
+        declare(f"grade.{axis}", f"No fault in {axis}", unit="share", better="higher")
     return [
         Metric(f"grade.{axis}", *_estimate(values[axis, name]), tags={"name": name})
         for axis, name in sorted(values)
@@ -188,7 +190,7 @@ def _pay(episodes: Sequence[Episode]) -> list[Metric]:
 
 
 def _verdicts(episodes: Iterable[Episode]) -> list[Metric]:
-    """Compare verdicts with what the truth says of the turn that they are about."""
+    """Compare verdicts with the grades of the turns that they are about."""
     stated: dict[Seat, tuple[list[float], list[float]]] = {}
     for episode in episodes:
         truth: dict[int, float] = {}
@@ -199,17 +201,19 @@ def _verdicts(episodes: Iterable[Episode]) -> list[Metric]:
                 scores, outcomes = stated.setdefault(fact.seat, ([], []))
                 scores.append(fact.verdict.score)
                 outcomes.append(truth[fact.about])
-    found = []
+    metrics = []
     for seat, (scores, outcomes) in sorted(stated.items()):
         tags = {"seat": seat}
-        found.append(
+        metrics.append(
             Metric(
                 "verdicts.brier", *_bounded(brier(scores, outcomes), 0.0, 1.0), tags=tags
             )
         )
         error = calibration_error(scores, outcomes)
-        found.append(Metric("verdicts.calibration-error", error, n=len(scores), tags=tags))
-    return found
+        metrics.append(
+            Metric("verdicts.calibration-error", error, n=len(scores), tags=tags)
+        )
+    return metrics
 
 
 def _diversity(episodes: Iterable[Episode]) -> list[Metric]:
@@ -217,12 +221,16 @@ def _diversity(episodes: Iterable[Episode]) -> list[Metric]:
     for episode in episodes:
         for utterance in episode.utterances:
             texts.setdefault(role_of(utterance.seat), []).append(utterance.text)
-    found = []
-    for role, said in sorted(texts.items()):
-        tags, n = {"role": role}, len(said)
-        found.append(Metric("diversity.distinct", distinct_share(said), n=n, tags=tags))
-        found.append(Metric("diversity.distinct-2", distinct_n(said, 2), n=n, tags=tags))
-    return found
+    metrics = []
+    for role, utterances in sorted(texts.items()):
+        tags, n = {"role": role}, len(utterances)
+        metrics.append(
+            Metric("diversity.distinct", distinct_share(utterances), n=n, tags=tags)
+        )
+        metrics.append(
+            Metric("diversity.distinct-2", distinct_n(utterances, 2), n=n, tags=tags)
+        )
+    return metrics
 
 
 def _estimate(values: Sequence[float]) -> Estimate:

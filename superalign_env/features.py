@@ -1,4 +1,4 @@
-"""What a seat reads, as numbers of fixed length."""
+"""Feature vectors of views."""
 
 import hashlib
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _LONG = 256.0
 
 
 class Features(Protocol):
-    """Turns a view into numbers. It may read all of the view; gold is in none."""
+    """Function from a view to a vector. It may read all of the view, which holds no gold."""
 
     @property
     def size(self) -> int:

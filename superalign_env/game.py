@@ -10,12 +10,18 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from superalign_env.admission import admitted, is_plain, objection
 from superalign_env.errors import EpisodeOver, InvalidUtterance, ProtocolError
 from superalign_env.protocols import Scenario
-from superalign_env.recording import episode_id, payable, rules_of, stamped, with_hashes
+from superalign_env.recording import (
+    Stamp,
+    episode_id,
+    payable,
+    rules_of,
+    stamped,
+    with_hashes,
+)
+from superalign_env.replies import admitted, is_plain, objection
 from superalign_env.seeding import case_seed, rules_generator, seat_seed, turn_seed
-from superalign_env.stamp import Stamp
 from superalign_env.types import (
     AgentSpec,
     Ending,
@@ -111,7 +117,7 @@ class Game:
         return self.ending is not None
 
     def view(self, seat: Seat) -> View:
-        """Return what a seat of the group is shown."""
+        """Return the view of a seat of the group."""
         try:
             return self.asked[seat]
         except KeyError:
@@ -124,7 +130,7 @@ class Game:
         return tuple(self.asked.values())
 
     def say(self, reply: Reply) -> Step | None:
-        """Take what the next seat of the group says; apply the rules after the last one.
+        """Add the reply of the group's next seat; apply the rules after the last one.
 
         A reply with an error ends the episode as failed; nothing is lost.
 
@@ -156,7 +162,7 @@ class Game:
         return self._apply() if seat == group[-1] else None
 
     def say_ascii(self, text: str) -> Step | None:
-        """Do as `say` for a reply of nothing but a text that is known to be ASCII."""
+        """Equal `say` for a reply of nothing but a text that is known to be ASCII."""
         if self.ending is not None or len(text) > self._limit or "\x00" in text:
             return self.say(Reply(text))
         heard, group = self._heard, self.group
@@ -167,7 +173,7 @@ class Game:
         return self._apply() if seat == group[-1] else None
 
     def step(self, replies: Sequence[Reply]) -> Step:
-        """Take what the whole group says, in group order, and apply the rules.
+        """Add the replies of the whole group, in group order, and apply the rules.
 
         Raises:
             EpisodeOver: the game has ended.
@@ -189,7 +195,7 @@ class Game:
         raise EpisodeOver("the episode is over; reset or make a new Game")
 
     def step_recorded(self, utterances: Sequence[Utterance]) -> Step:
-        """Take recorded utterances of one group, repairs included, without checking."""
+        """Add recorded utterances of one group, repairs included, without checking."""
         self._heard = [
             Utterance(
                 u.seat,
@@ -247,27 +253,27 @@ class Game:
         )
 
     def _stamp(self, seat: Seat) -> Stamp:
-        """Return what views of a seat are stamped with, until the fork."""
+        """Return the stamp of a seat's views, valid until the fork."""
         member = self._member
         if seat == self.fork_at and seat in self.group:
             member = self.key.member
         seed = seat_seed(self._case_seed, member, seat)
-        turns = sum([said.seat == seat for said in self.utterances])
+        turns = sum([u.seat == seat for u in self.utterances])
         stamp = self._stamps[seat] = Stamp(seed, role_of(seat), turns)
         return stamp
 
     def _apply(self) -> Step:
-        said = tuple(self._heard)
+        utterances = tuple(self._heard)
         self._heard = []
-        self.utterances += said
+        self.utterances += utterances
         self.view_log += self.asked.values()
-        step = stamped(self.scenario.apply(self.state, said), self._latest)
+        step = stamped(self.scenario.apply(self.state, utterances), self._latest)
         self.state = step.state
-        self._turn += len(said)
+        self._turn += len(utterances)
         self._group_index += 1
         rewards = step.rewards
         if self._repaired:
-            rewards += self._penalties(said)
+            rewards += self._penalties(utterances)
         self.rewards += rewards
         self.grades += step.grades
         self.events += step.events
@@ -290,7 +296,7 @@ class Game:
 
     def _latest(self, seat: Seat) -> int:
         """Return the turn at which a seat spoke last, −1 when it never did."""
-        turns = (said.turn for said in reversed(self.utterances) if said.seat == seat)
+        turns = (u.turn for u in reversed(self.utterances) if u.seat == seat)
         return next(turns, -1)
 
     def _penalties(self, said: tuple[Utterance, ...]) -> tuple[Reward, ...]:
@@ -342,6 +348,3 @@ class Game:
         self.events.append(Event("agent.failed", seat, self._turn, {"error": error}))
         self._end(Ending.failed(f"{seat}: {error}"))
         return Step(self.state, ending=self.ending)
-
-
-__all__ = ["Game", "OnInvalid", "episode_id"]

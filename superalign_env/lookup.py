@@ -1,4 +1,4 @@
-"""What an id means: a scenario by its name, an agent as people write it down."""
+"""Resolution of ids and references: scenarios by name, agents as users write them."""
 
 import inspect
 import operator
@@ -9,8 +9,8 @@ from typing import Any
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, UnknownId
-from superalign_env.options import check_options
 from superalign_env.protocols import Agent, AsyncAgent, Scenario
+from superalign_env.registry import check_options
 
 
 def scenario_id(name: str) -> str:
@@ -22,11 +22,11 @@ def scenario_id(name: str) -> str:
     Raises:
         UnknownId: with the nearest ids.
     """
-    known = registry.entries("scenario")
-    if name in known:
+    entries = registry.entries("scenario")
+    if name in entries:
         return name
     matches = []
-    for versioned in known:
+    for versioned in entries:
         plain, _, module, gym_id = registry.spell(versioned)
         if name in (module, gym_id):
             return versioned
@@ -34,7 +34,7 @@ def scenario_id(name: str) -> str:
             matches.append(versioned)
     if matches:
         return max(matches, key=lambda v: int(v.rpartition("-v")[2]))
-    ids = {registry.spell(v).plain for v in known}
+    ids = {registry.spell(v).plain for v in entries}
     own = f"{', '.join(sorted(ids))}, or module:attribute of a class of yours"
     raise UnknownId("scenario", name, ids, else_try=f"known: {own}")
 
@@ -65,16 +65,16 @@ def make_scenario(scenario: str | Scenario[Any], **options: Any) -> Scenario[Any
     if ":" not in scenario:
         named = scenario_id(scenario)
         return _made(named, partial(registry.make, "scenario", named), options)
-    found = named_object(scenario, what="scenario")
-    if inspect.isclass(found):
-        check_options(f"scenario {scenario!r}", found, options)
-    return _made(scenario, found, options)
+    target = named_object(scenario, what="scenario")
+    if inspect.isclass(target):
+        check_options(f"scenario {scenario!r}", target, options)
+    return _made(scenario, target, options)
 
 
 def _made(
     named: str, make: Callable[..., Any], options: Mapping[str, Any]
 ) -> Scenario[Any]:
-    """Call what makes a scenario.
+    """Call the constructor of a scenario.
 
     Raises:
         InvalidOption: it raises, or makes none.
@@ -97,7 +97,7 @@ def _made(
 
 
 def named_object(name: str, *, what: str) -> Any:
-    """Return what ``module:attribute`` names.
+    """Return the object that ``module:attribute`` names.
 
     Args:
         name: of a module that can be imported, and of something in it.

@@ -1,4 +1,4 @@
-"""Seats as numbers: features of what is read, an index into a menu for what is said.
+"""Environments with numeric spaces: features for views, menu indices for texts.
 
 For learners that know no text (Stable-Baselines3, RLlib, tabular methods, bandits): one
 seat as a Gymnasium environment, or several at once as a PettingZoo ParallelEnv.
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
 from superalign_env.asking import ask
-from superalign_env.callables import as_agent
-from superalign_env.episodes import Cases
 from superalign_env.errors import InvalidOption, ProtocolError, hint, nearest
+from superalign_env.faces import CaseSequence
 from superalign_env.features import LIMIT, Features, Vector, read_features
 from superalign_env.game import Game, OnInvalid
 from superalign_env.one_seat import MOST_SKIPPED, OneSeatEnv
 from superalign_env.protocols import Scenario
-from superalign_env.rewards import paid
-from superalign_env.types import Reply, Seat, View
+from superalign_env.rewards import earnings
+from superalign_env.seating import as_agent
+from superalign_env.types import Reply, Reward, Seat, View
 
 
 class NumericEnv(gymnasium.Env[Vector, np.int64]):
@@ -72,13 +72,13 @@ class NumericEnv(gymnasium.Env[Vector, np.int64]):
         return self._observe(info), self._info(info)
 
     def step(self, action: np.int64) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
-        """Say one entry of the menu and play until the seat is asked again.
+        """Play one entry of the menu, and go on until the seat is asked again.
 
         Raises:
             ProtocolError: the seat has no menu to choose from.
         """
-        said = entry(self.seat_env.game.view(self.seat_env.seat), int(action))
-        _, reward, terminated, truncated, info = self.seat_env.step(said)
+        text = entry(self.seat_env.game.view(self.seat_env.seat), int(action))
+        _, reward, terminated, truncated, info = self.seat_env.step(text)
         return self._observe(info), reward, terminated, truncated, self._info(info)
 
     def render(self) -> str | None:
@@ -170,10 +170,10 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
             raise InvalidOption(f"choices must be at least 2, not {choices}")
         for seat in others or {}:
             if seat not in scenario.seats:
-                said = hint(
+                suggestion = hint(
                     nearest(seat, scenario.seats), scenario.seats, listed="its seats"
                 )
-                raise InvalidOption(f"{scenario.id} has no seat {seat!r}; {said}")
+                raise InvalidOption(f"{scenario.id} has no seat {seat!r}; {suggestion}")
         self.metadata = {**self.metadata, "name": scenario.id.replace("-", "_")}
         self.render_mode = None
         self.scenario = scenario
@@ -184,7 +184,7 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
         if not self.possible_agents:
             raise InvalidOption("every seat is held by an agent; leave one out of others")
         self.agents: list[Seat] = []
-        self._cases = Cases(scenario, seed=seed, on_invalid=on_invalid)
+        self._cases = CaseSequence(scenario, seed=seed, on_invalid=on_invalid)
         shape = (self.features.size,)
         self.observation_spaces = {
             seat: spaces.Box(-LIMIT, LIMIT, shape, dtype=np.float32)
@@ -225,7 +225,7 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
     def step(
         self, actions: dict[Seat, np.int64]
     ) -> tuple[Numbers, dict[Seat, float], dict[Seat, bool], dict[Seat, bool], Infos]:
-        """Say one entry of the menu for every seat that is asked.
+        """Play one entry of the menu for every seat that is asked.
 
         Raises:
             ProtocolError: a seat that is asked has no action, or no menu.
@@ -239,8 +239,8 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
                 f"{', '.join(missing)} must speak now (infos[seat]['asked'] is 1) but has no "
                 "action"
             )
-        said = {seat: entry(self.game.view(seat), int(actions[seat])) for seat in asked}
-        earned, infos = self._play(said)
+        texts = {seat: entry(self.game.view(seat), int(actions[seat])) for seat in asked}
+        earned, infos = self._play(texts)
         ending = self.game.ending
         over = ending is not None and ending.kind == "terminated"
         cut = ending is not None and not over
@@ -249,7 +249,7 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
         return self._observe(), earned, ended, stopped, infos
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no resource is held."""
 
     def _play(self, said: dict[Seat, str]) -> tuple[dict[Seat, float], Infos]:
         """Advance until one of these seats is asked (again).
@@ -258,9 +258,8 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
             Their pay since, and their infos.
         """
         game = self.game
-        earned = dict.fromkeys(self.possible_agents, 0.0)
-        parts: dict[Seat, dict[str, float]] = {seat: {} for seat in self.possible_agents}
-        while game.ending is None and (said or not set(game.group) & set(earned)):
+        mine, rewards = set(self.possible_agents), list[Reward]()
+        while game.ending is None and (said or not set(game.group) & mine):
             replies = [
                 Reply(said[seat])
                 if seat in said
@@ -268,12 +267,8 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
                 for seat in game.group
             ]
             said = {}
-            for reward in game.step(replies).rewards:
-                value = paid(reward, self.scenario.weights)
-                if value is not None and reward.seat in earned:
-                    earned[reward.seat] += value
-                    mine = parts[reward.seat]
-                    mine[reward.part] = mine.get(reward.part, 0.0) + value
+            rewards += game.step(replies).rewards
+        earned, parts = earnings(rewards, self.scenario.weights, self.possible_agents)
         infos = {
             seat: {
                 "asked": int(seat in game.group),
@@ -285,15 +280,15 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
         return earned, infos
 
     def _observe(self) -> Numbers:
-        found = dict.fromkeys(
+        observations = dict.fromkeys(
             self.possible_agents, np.zeros(self.features.size, np.float32)
         )
         for seat in self.game.group:
-            if seat in found:
+            if seat in observations:
                 view = self.game.view(seat)
                 entry(view, 0)
-                found[seat] = self.features(view)
-        return found
+                observations[seat] = self.features(view)
+        return observations
 
 
 def _mask(game: Game, seat: Seat, choices: int) -> NDArray[np.bool_]:
@@ -303,7 +298,7 @@ def _mask(game: Game, seat: Seat, choices: int) -> NDArray[np.bool_]:
 
 
 def entry(view: View, action: int) -> str:
-    """Return what an action says: the menu's entry, counted round.
+    """Return the menu entry of an action, modulo the length of the menu.
 
     Raises:
         ProtocolError: the view has no menu.

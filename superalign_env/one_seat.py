@@ -1,4 +1,4 @@
-"""The Gymnasium face of a Game: one seat learns, the others are agents."""
+"""Gymnasium environment of one seat of a Game; agents play the others."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,30 +6,30 @@ from typing import Any
 import gymnasium
 
 from superalign_env.asking import ask
-from superalign_env.callables import as_agent
-from superalign_env.codec import read_action
-from superalign_env.episodes import Cases
 from superalign_env.errors import InvalidOption, ProtocolError, hint, nearest
-from superalign_env.game import Game, OnInvalid
-from superalign_env.observations import (
+from superalign_env.faces import (
+    CaseSequence,
     Observation,
     action_space,
     idle_info,
     info_of,
     observation_space,
-    transcript,
+    rendered,
     unasked,
 )
+from superalign_env.game import Game, OnInvalid
 from superalign_env.protocols import Scenario
-from superalign_env.rewards import paid
-from superalign_env.types import Reply, Seat
+from superalign_env.replies import read_action
+from superalign_env.rewards import earnings
+from superalign_env.seating import as_agent
+from superalign_env.types import Reply, Reward, Seat
 
 MOST_SKIPPED = 1000
-"""Cases in a row without a turn of the seat, after which something must be wrong."""
+"""CaseSequence in a row without a turn of the seat, after which something must be wrong."""
 
 
 class OneSeatEnv(gymnasium.Env[Observation, str]):
-    """What one seat lives through.
+    """Gymnasium environment of one seat.
 
     Args:
         scenario: the rules.
@@ -73,14 +73,14 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
         self.render_mode = render_mode
         self.observation_space = observation_space()
         self.action_space = action_space(scenario)
-        self._cases = Cases(scenario, seed=seed, on_invalid=on_invalid)
+        self._cases = CaseSequence(scenario, seed=seed, on_invalid=on_invalid)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Play until the seat is asked for the first time.
 
-        Cases in which the seat is never asked are skipped.
+        CaseSequence in which the seat is never asked are skipped.
 
         Raises:
             ProtocolError: it is asked in none of many cases.
@@ -98,7 +98,7 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
         )
 
     def step(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Say something and play until the seat is asked again, or the end."""
+        """Play a text, and go on until the seat is asked again or the episode ends."""
         reply = read_action(action, strict=self._cases.on_invalid == "raise")
         earned, parts = self._play_others(reply)
         ending = self.game.ending
@@ -115,17 +115,12 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
         game: Game | None = getattr(self, "game", None)
         if game is None:
             raise ProtocolError("there is nothing to render yet; call reset first")
-        text = transcript(game.utterances)
-        if self.render_mode == "human":
-            print(text)
-            return None
-        return text
+        return rendered(game.utterances, self.render_mode)
 
     def _play_others(self, mine: Reply | None) -> tuple[float, dict[str, float]]:
         """Advance until the seat is asked (again); return its pay and its paid parts."""
         game = self.game
-        earned = 0.0
-        parts: dict[str, float] = {}
+        rewards: list[Reward] = []
         while game.ending is None:
             if self.seat in game.group and mine is None:
                 break
@@ -136,12 +131,9 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
                     mine = None
                 else:
                     replies.append(ask(self.others[seat], [game.view(seat)])[0])
-            for reward in game.step(replies).rewards:
-                value = paid(reward, self.scenario.weights)
-                if value is not None and reward.seat == self.seat:
-                    earned += value
-                    parts[reward.part] = parts.get(reward.part, 0.0) + value
-        return earned, parts
+            rewards += game.step(replies).rewards
+        earned, parts = earnings(rewards, self.scenario.weights, [self.seat])
+        return earned[self.seat], parts[self.seat]
 
     def _observe(self) -> Observation:
         if self.seat in self.game.group:

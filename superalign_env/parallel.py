@@ -1,25 +1,25 @@
-"""The Parallel face of a Game: a whole group at once."""
+"""Parallel environment over a Game: a whole group acts at once."""
 
 from typing import Any
 
 from gymnasium.spaces import Space
 from pettingzoo import ParallelEnv
 
-from superalign_env.codec import read_action
-from superalign_env.episodes import Cases
 from superalign_env.errors import ProtocolError
-from superalign_env.game import Game, OnInvalid
-from superalign_env.observations import (
+from superalign_env.faces import (
+    CaseSequence,
     Observation,
     action_space,
     idle_info,
     info_of,
     observation_space,
-    transcript,
+    rendered,
     unasked,
 )
+from superalign_env.game import Game, OnInvalid
 from superalign_env.protocols import Scenario
-from superalign_env.rewards import paid
+from superalign_env.replies import read_action
+from superalign_env.rewards import earnings
 from superalign_env.spaces import UtteranceSpace
 from superalign_env.types import Seat
 
@@ -27,7 +27,7 @@ Infos = dict[Seat, dict[str, Any]]
 
 
 class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
-    """All live seats get all five entries; ``infos[seat]["asked"]`` says who speaks.
+    """Parallel environment in which ``infos[seat]["asked"]`` says which seats act.
 
     An action of a seat that is not asked is ignored; a missing one of a seat that is
     asked is an error.
@@ -54,7 +54,7 @@ class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
         self.render_mode = render_mode
         self.possible_agents = list(scenario.seats)
         self.agents: list[Seat] = []
-        self._cases = Cases(scenario, seed=seed, on_invalid=on_invalid)
+        self._cases = CaseSequence(scenario, seed=seed, on_invalid=on_invalid)
         self.observation_spaces = {s: observation_space() for s in scenario.seats}
         self._action_spaces = {s: action_space(scenario) for s in scenario.seats}
         self.action_spaces: dict[Seat, Space[str]] = dict(self._action_spaces)
@@ -85,7 +85,7 @@ class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
         dict[Seat, bool],
         Infos,
     ]:
-        """Take what the asked seats say.
+        """Apply the texts of the seats that are asked.
 
         Raises:
             ProtocolError: a seat that is asked says nothing.
@@ -100,16 +100,9 @@ class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
                 f"{', '.join(missing)} must speak now (infos[seat]['asked'] is 1) but has no action"
             )
         strict = self._cases.on_invalid == "raise"
-        said = [read_action(actions[seat], strict=strict) for seat in game.group]
-        rewards = game.step(said).rewards
-        earned = dict.fromkeys(self.agents, 0.0)
-        parts: dict[Seat, dict[str, float]] = {seat: {} for seat in self.agents}
-        for reward in rewards:
-            value = paid(reward, self.scenario.weights)
-            if value is not None:
-                earned[reward.seat] += value
-                mine = parts[reward.seat]
-                mine[reward.part] = mine.get(reward.part, 0.0) + value
+        replies = [read_action(actions[seat], strict=strict) for seat in game.group]
+        rewards = game.step(replies).rewards
+        earned, parts = earnings(rewards, self.scenario.weights, self.agents)
         over = game.ending is not None and game.ending.kind == "terminated"
         cut = game.ending is not None and not over
         result = (
@@ -125,14 +118,10 @@ class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
 
     def render(self) -> str | None:
         """Return the transcript so far (``ansi``), or print it (``human``)."""
-        text = transcript(self.game.utterances)
-        if self.render_mode == "human":
-            print(text)
-            return None
-        return text
+        return rendered(self.game.utterances, self.render_mode)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no resource is held."""
 
     def _observe(self) -> dict[Seat, Observation]:
         game = self.game

@@ -1,4 +1,4 @@
-"""THE escapes: everything that makes hostile text harmless where it is shown.
+"""Escapes of hostile text for prompts, terminals, HTML and CSV; no other module has any.
 
 Transcripts are hostile. Prompts are fenced (no text can forge a role marker),
 terminals lose control sequences, HTML and CSV are escaped. No other module does it.

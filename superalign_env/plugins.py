@@ -1,4 +1,4 @@
-"""What this package itself registers."""
+"""Registered entries of this package: its commands."""
 
 from superalign_env.registry import Table
 
@@ -21,7 +21,7 @@ PLUGINS: Table = {
             "play a recorded episode again through the rules and compare",
         ),
         "report": (
-            "superalign_env.cli.report:report",
+            "superalign_env.cli.record:report",
             "write a page about a run, or about several side by side",
         ),
         "show": (

@@ -1,4 +1,4 @@
-"""What plug-ins provide. Structural: nothing here needs to be inherited from."""
+"""Protocols of plug-ins. Structural: nothing here needs to be inherited from."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ S = TypeVar("S")
 
 @runtime_checkable
 class Agent(Protocol):
-    """Whoever sits in a seat and answers in batches.
+    """An agent that answers views in batches.
 
     A reply may depend on its view alone (and on state keyed by ``view.episode``), so
     that transcripts do not depend on how many episodes run at once.
@@ -46,7 +46,7 @@ class Agent(Protocol):
 
 
 def one_for_each(views: Sequence[View], answers: Any, name: str) -> list[Any]:
-    """Return what ``act`` answered as a list; what its entries are is not looked at.
+    """Return the answers of ``act`` as a list of one per view; entries are not checked.
 
     Args:
         views: what was shown.
@@ -64,18 +64,18 @@ def one_for_each(views: Sequence[View], answers: Any, name: str) -> list[Any]:
             f"{name} returned a {type(answers).__name__} for all views; return a list with "
             "one reply per view, in order"
         )
-    found = list(answers)
-    if len(found) != len(views):
+    replies = list(answers)
+    if len(replies) != len(views):
         raise ProtocolError(
-            f"{name} gave {len(found)} replies to {len(views)} views; return one reply per "
+            f"{name} gave {len(replies)} replies to {len(views)} views; return one reply per "
             "view, in order"
         )
-    return found
+    return replies
 
 
 @runtime_checkable
 class AsyncAgent(Protocol):
-    """Whoever waits rather than batches: endpoints, people."""
+    """An asynchronous agent, asked for one view at a time: endpoints, people."""
 
     @property
     def spec(self) -> AgentSpec:
@@ -96,7 +96,7 @@ class Stateful(Protocol):
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the memory that `state_dict` returned."""
         ...
 
 
@@ -142,16 +142,16 @@ class Learner(Agent, Protocol):
         ...
 
     def save(self, folder: Path) -> object:
-        """Write all that was learned, and what learning goes on with: always the same bytes."""
+        """Write weights and the state of training: always the same bytes."""
         ...
 
     def load(self, folder: Path) -> object:
-        """Become the learner that `save` wrote: it acts and goes on learning as that one."""
+        """Restore the learner that `save` wrote, in acting and in learning."""
         ...
 
 
 class TaskSource(Protocol):
-    """Draws tasks and knows the truth about them: the microworld, or rows of a file."""
+    """Source of tasks and of their gold: the microworld, or rows of a file."""
 
     @property
     def id(self) -> str:
@@ -246,26 +246,26 @@ class Scenario(Protocol[S]):
         ...
 
     def view(self, state: S, seat: Seat) -> Brief:
-        """Return what a seat of the group is shown."""
+        """Return the brief of a seat of the group."""
         ...
 
     def apply(self, state: S, utterances: tuple[Utterance, ...]) -> Step:
-        """Apply what the group said, in group order."""
+        """Apply the group's utterances, in group order."""
         ...
 
 
 @runtime_checkable
 class HasGold(Protocol):
-    """The one door to the truth, for simulated annotators and evaluation only."""
+    """Access to gold, for simulated annotators and evaluation only."""
 
     def gold(self, episode: Episode, turn: int, group: str = "") -> float:
-        """Return how good an ideal member of the group would call a turn, in [0, 1]."""
+        """Return an ideal group member's label of a turn, in [0, 1]."""
         ...
 
 
 @runtime_checkable
 class HidesText(Protocol):
-    """A scenario that says what each seat must not see: another's cards, a secret word.
+    """A scenario that declares texts hidden from each seat: another's cards, a secret word.
 
     It is declared for checks alone; nobody plays by it. `superalign_env.testing.check_scenario`
     exchanges the texts in the state for markers, and finds them in views and messages, or
@@ -282,7 +282,7 @@ class HidesText(Protocol):
 
 
 class EpisodeSink(Protocol):
-    """Where finished episodes go. Keyed by index: completion order is no contract."""
+    """Sink of finished episodes. Keyed by index: completion order is no contract."""
 
     def write(self, episodes: Sequence[Episode]) -> None:
         """Take a batch of finished episodes."""
@@ -291,10 +291,10 @@ class EpisodeSink(Protocol):
 
 @runtime_checkable
 class PreparingSink(EpisodeSink, Protocol):
-    """A sink that can have most of its work done where episodes are played."""
+    """A sink whose preparation runs in the process that plays."""
 
     def preparing(self) -> Callable[[Sequence[Episode]], Any]:
-        """Return what makes of a batch what `write_prepared` takes; it travels by pickle."""
+        """Return a picklable function from a batch to the input of `write_prepared`."""
         ...
 
     def write_prepared(self, batch: Any) -> None:

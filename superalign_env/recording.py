@@ -1,4 +1,4 @@
-"""How a live game becomes a record: names, hashes, and what the rules were."""
+"""Recording of a live game: episode ids, view hashes, stamped facts, the rules played."""
 
 from collections.abc import Callable, Sequence
 from math import isfinite
@@ -18,6 +18,7 @@ from superalign_env.types import (
     Judged,
     Query,
     Reward,
+    Role,
     Seat,
     Step,
     Utterance,
@@ -149,3 +150,20 @@ def rules_of(scenario: Scenario[Any]) -> dict[str, Any]:
         "source": scenario.source.id,
         "weights": {role: dict(parts) for role, parts in scenario.weights.items()},
     }
+
+
+class Stamp:
+    """Seed, role and turn count of a seat, with which views are stamped.
+
+    Args:
+        seed: what all seeds of the seat are made from.
+        role: of the seat.
+        turns: how often it was asked.
+    """
+
+    __slots__ = ("role", "seed", "turns")
+
+    def __init__(self, seed: int, role: Role, turns: int) -> None:
+        self.seed = seed
+        self.role = role
+        self.turns = turns

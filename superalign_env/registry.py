@@ -2,19 +2,101 @@
 
 Each package has a module-level ``PLUGINS`` mapping ``kind → id → (target, line)``. Ours
 are known by name, others come by one entry point per package (``superalign.plugins``).
-Nothing heavy is imported until `make`.
+Nothing heavy is imported until `make`, which checks options against the constructor first.
 """
 
 import importlib
 import importlib.util
+import inspect
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, NamedTuple
+from types import NoneType, UnionType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from superalign_env.errors import DuplicateId, UnknownId, hint, nearest
-from superalign_env.options import check_options
+import msgspec
+
+from superalign_env.errors import DuplicateId, InvalidOption, UnknownId, hint, nearest
+
+_PLAIN = (str, int, float, bool, NoneType)
+_OTHERS = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+
+
+def check_options(
+    called: str, target: Callable[..., Any], options: Mapping[str, Any]
+) -> None:
+    """Refuse options that a constructor does not know, lacks, or cannot use.
+
+    Types are looked at where both the value and its annotation are plain: words, numbers,
+    truth values, `Literal`. Everything else is the constructor's own affair.
+
+    Args:
+        called: how messages name what is made.
+        target: a class or a function.
+        options: its keyword arguments.
+
+    Raises:
+        InvalidOption: names the option, and the nearest one, or what it may be.
+    """
+    parameters = _parameters(target)
+    if parameters is None:
+        return
+    known = [name for name, p in parameters.items() if p.kind not in _OTHERS]
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        for name in options:
+            if name not in known:
+                suggestion = hint(nearest(name, known), known)
+                raise InvalidOption(f"{called} has no option {name!r}; {suggestion}")
+    for name in known:
+        if parameters[name].default is inspect.Parameter.empty and name not in options:
+            raise InvalidOption(f"{called} needs the option {name!r}")
+    for name, kind in _plain_types(target).items():
+        if name in options and type(options[name]) in _PLAIN:
+            _check_type(f"{called}: {name}={options[name]!r}", options[name], kind)
+
+
+def _check_type(called: str, value: object, kind: Any) -> None:
+    try:
+        msgspec.convert(value, kind)
+    except TypeError:  # a type that nobody can check, such as a literal float
+        return
+    except msgspec.ValidationError as error:
+        raise InvalidOption(
+            f"{called} does not fit; {_allowed(kind) or str(error)}"
+        ) from error
+
+
+def _allowed(kind: Any) -> str:
+    if get_origin(kind) is not Literal:
+        return ""
+    return f"choose {', '.join(repr(value) for value in get_args(kind))}"
+
+
+@cache
+def _parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+    """Return the parameters of a constructor; None where its signature is unknown."""
+    try:
+        return inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return None
+
+
+@cache
+def _plain_types(target: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotation of every parameter whose type is plain."""
+    try:
+        hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except (NameError, TypeError, AttributeError):  # a type that is there for mypy only
+        return {}
+    return {name: kind for name, kind in hints.items() if _is_plain(kind)}
+
+
+def _is_plain(kind: Any) -> bool:
+    if get_origin(kind) in (Union, UnionType):
+        return all(_is_plain(part) for part in get_args(kind))
+    return kind in _PLAIN or get_origin(kind) is Literal
+
 
 Table = Mapping[str, Mapping[str, tuple[str, str]]]
 """kind → id → ("module:attribute", one line)."""
@@ -40,7 +122,7 @@ class Entry(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """What all packages register, and which of them could not be used, and why."""
+    """Entries of all packages, and why some could not be used."""
 
     entries: dict[str, dict[str, Entry]]
     left_out: list[str]
@@ -76,11 +158,11 @@ def _known() -> _Known:
 def _not_called(
     package: str, kind: str, names: Iterable[str], kinds: Collection[str]
 ) -> str:
-    """Return what to say of entries whose kind nothing calls."""
-    said = hint(nearest(kind, kinds), kinds, listed="kinds")
+    """Return the message about entries of an unknown kind."""
+    suggestion = hint(nearest(kind, kinds), kinds, listed="kinds")
     return (
         f"plug-in {package!r}: {', '.join(names)} of the kind {kind!r} is left out: nothing "
-        f"calls things of that kind; {said}"
+        f"calls things of that kind; {suggestion}"
     )
 
 
@@ -90,17 +172,17 @@ def left_out() -> list[str]:
 
 
 def _add(merged: dict[str, dict[str, Entry]], package: str, table: Table) -> None:
-    """Add what a package registers, all of it or nothing."""
+    """Add all entries of a package, or none."""
     found = [
         (kind, Entry(name, target, line, package))
         for kind, rows in table.items()
         for name, (target, line) in rows.items()
     ]
     for kind, new in found:
-        known = merged.get(kind, {}).get(new.id)
-        if known is not None:
+        holder = merged.get(kind, {}).get(new.id)
+        if holder is not None:
             raise DuplicateId(
-                f"{kind} {new.id!r} is registered by {known.package} as well; "
+                f"{kind} {new.id!r} is registered by {holder.package} as well; "
                 "rename it or uninstall one of the packages"
             )
     for kind, new in found:
@@ -128,10 +210,10 @@ def entry(kind: str, name: str) -> Entry:
     Raises:
         UnknownId: with the nearest ids.
     """
-    known = _known().entries.get(kind, {})
-    if name not in known:
-        raise UnknownId(kind, name, known, also="; ".join(left_out()))
-    return known[name]
+    entries = _known().entries.get(kind, {})
+    if name not in entries:
+        raise UnknownId(kind, name, entries, also="; ".join(left_out()))
+    return entries[name]
 
 
 def load(kind: str, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Rewards are named parts with weights; totals are made at reading, never stored.
+"""Rewards: named parts with weights, added up at reading, with people's answers as pay.
 
 So a label that arrives late is one more row, and a run can be paid again under other
 weights without being played again.
@@ -41,7 +41,7 @@ ADDED = HumanPay()
 
 
 def paid(reward: Reward, weights: Weights) -> float | None:
-    """Return what a part adds to its seat's pay; None when it is only recorded."""
+    """Return the weighted value of a part; None when it is only recorded."""
     weight = weights.get(role_of(reward.seat), {}).get(reward.part, 0.0)
     return weight * reward.value if weight else None
 
@@ -55,6 +55,21 @@ def seat_weights(
         for role, parts in weights.items()
     }
     return {seat: paying.get(role_of(seat), {}) for seat in seats}
+
+
+def earnings(
+    parts: Iterable[Reward], weights: Weights, seats: Iterable[Seat]
+) -> tuple[dict[Seat, float], dict[Seat, dict[str, float]]]:
+    """Return the pay of seats, and the same by part, as a step of an environment reports it."""
+    earned = dict.fromkeys(seats, 0.0)
+    by_part: dict[Seat, dict[str, float]] = {seat: {} for seat in earned}
+    for reward in parts:
+        value = paid(reward, weights)
+        if value is not None and reward.seat in earned:
+            earned[reward.seat] += value
+            mine = by_part[reward.seat]
+            mine[reward.part] = mine.get(reward.part, 0.0) + value
+    return earned, by_part
 
 
 def totals(parts: Iterable[Reward], weights: Weights) -> dict[Seat, float]:
@@ -86,9 +101,8 @@ def settle(
       turn, stays.
     * A critic whose verdict was about a labelled turn gets 1 − 2·(score − label)², the Brier
       score.
-    * A preference pays the turn that is preferred +1 and the other −1. A turn that was in
-      several pairs gets the mean over its pairs. Between two episodes each turn is paid in
-      its own: `by_episode` turns such a preference round for the other one.
+    * A preference pays the turn that is preferred +1 and the other −1, each in its own episode
+      (`by_episode`). A turn that was in several pairs gets the mean over its pairs.
     * A veto always wins: the turn earns `HumanPay.lowest_pay` and nothing else, and verdicts
       about it are paid as against a label of 0.
 
@@ -181,7 +195,7 @@ def _human(seat: Seat, weights: Weights) -> float:
 
 
 class _Statements(NamedTuple):
-    """What people said of the turns of one episode."""
+    """Labels, preferences and vetoes of the turns of one episode."""
 
     labels: dict[int, float]
     """Turn → mean label."""
@@ -212,13 +226,13 @@ class _Statements(NamedTuple):
         return cls(means, _means(pairs), vetoed, worth)
 
     def merit(self, turn: int) -> float:
-        """Return what the author of a turn is paid for labels and preferences."""
+        """Return the pay of a turn's author for labels and preferences."""
         label = 2.0 * self.labels[turn] - 1.0 if turn in self.labels else 0.0
         return label + self.preferred.get(turn, 0.0)
 
 
 def _means(values: Mapping[int, list[float]]) -> dict[int, float]:
-    return {turn: sum(found) / len(found) for turn, found in values.items()}
+    return {turn: sum(numbers) / len(numbers) for turn, numbers in values.items()}
 
 
 BINS = 5

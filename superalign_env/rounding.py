@@ -1,4 +1,4 @@
-"""THE number formatter: how a number is written in tables, sentences and charts.
+"""Number formatting for tables, sentences and charts; no other module formats any.
 
 Ints, floats and numpy scalars are written alike; no zero has a sign, and what is left of a
 sum that should be zero (``-4.4e-17``) is zero.

@@ -1,4 +1,4 @@
-"""Every random number comes from here.
+"""Seeds and generators of all random numbers.
 
 A key (run, generation, round, case, member, seat, turn) is mixed into one 63-bit
 integer, a step for each component, so that neighbouring keys share nothing.
@@ -64,7 +64,7 @@ def case_seed(key: EpisodeKey) -> int:
 
 
 def seat_seed(case: int, member: int, seat: Seat) -> int:
-    """Return what all seeds of a seat in one episode are made from.
+    """Return the seed of a seat in one episode, from which its turns' seeds are made.
 
     Args:
         case: the `case_seed`.

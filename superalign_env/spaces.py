@@ -33,7 +33,7 @@ def flaw(text: object, max_length: int) -> str:
 
 
 class UtteranceSpace(Space[str]):
-    """The texts that a seat may say, or read.
+    """Gymnasium space of texts, for actions and observations.
 
     `gymnasium.spaces.Text` takes a finite alphabet and checks every character in
     Python; this space takes every Unicode text without NUL and lone surrogates.

@@ -57,6 +57,11 @@ def to_words(verdict: Verdict) -> str:
     return " ".join(words)
 
 
+def to_form(verdict: Verdict, form: str) -> str:
+    """Return the form that a view asks for: JSON for ``json-schema``, else words."""
+    return to_json_text(verdict) if form == "json-schema" else to_words(verdict)
+
+
 def to_json_text(verdict: Verdict) -> str:
     """Return the JSON form, exact."""
     faults = [

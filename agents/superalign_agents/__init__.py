@@ -1,4 +1,4 @@
-"""Who can sit in a seat. The table below is the table of contents."""
+"""Agents that can hold a seat. The table below is the table of contents."""
 
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,11 @@ PLUGINS: "Table" = {
             "refuses everything: safe, never useful",
         ),
         "best-of": (
-            "superalign_agents.best_of:BestOf",
-            "asks another agent n times and says what it says most often",
+            "superalign_agents.wrappers:BestOf",
+            "self-consistency: the most frequent of n replies of another agent",
         ),
         "classifier": (
-            "superalign_agents.critics.classifier:ClassifierCritic",
+            "superalign_agents.classifier:ClassifierCritic",
             "a critic made of a guard or a reward model",
         ),
         "endpoint": (
@@ -28,24 +28,27 @@ PLUGINS: "Table" = {
             "a model behind an OpenAI-compatible server",
         ),
         "ensemble": (
-            "superalign_agents.critics.ensemble:EnsembleCritic",
+            "superalign_agents.wrappers:EnsembleCritic",
             "several critics as one, as sure as they agree",
         ),
-        "fixed": ("superalign_agents.scripted:Fixed", "says one text, always"),
+        "fixed": ("superalign_agents.scripted:Fixed", "one text, always"),
         "human": ("superalign_agents.human:Human", "a person at the terminal"),
         "keyword": (
             "superalign_agents.keyword:KeywordCritic",
-            "a critic that knows only listed words",
+            "a critic that matches listed words",
         ),
         "persona": (
-            "superalign_agents.critics.persona:PersonaCritic",
-            "a chat agent that speaks as somebody",
+            "superalign_agents.wrappers:PersonaCritic",
+            "a chat agent with a persona as its system message",
         ),
         "random-menu": (
             "superalign_agents.scripted:RandomMenu",
             "a random entry of the view's menu",
         ),
-        "replay": ("superalign_agents.replay:Replay", "what was said in recorded episodes"),
+        "replay": (
+            "superalign_agents.scripted:ReplayAgent",
+            "the replies of recorded episodes",
+        ),
         "sb3": (
             "superalign_agents.sb3:Sb3Agent",
             "a policy that Stable-Baselines3 trained, choosing from the menu",
@@ -53,7 +56,7 @@ PLUGINS: "Table" = {
         "scripted": ("superalign_agents.scripted:Scripted", "the lines of a script"),
         "search": (
             "superalign_agents.search:Search",
-            "searches the view's menu and remembers what worked",
+            "seeded search over the view's menu, guided by what worked before",
         ),
         "transformer": (
             "superalign_agents.transformer:TransformerAgent",
@@ -63,16 +66,16 @@ PLUGINS: "Table" = {
     "reader": {
         "agent": (
             "superalign_agents.references:make_agent",
-            "an agent as people write it down: an id, a rung, a model, a mapping",
+            "an agent reference: an id, a rung, a model, a mapping",
         ),
     },
     "command": {
         "evaluate": (
-            "superalign_agents.evaluating:evaluate",
+            "superalign_agents.play_commands:evaluate",
             "measure agents on held-out cases, beside others if you like",
         ),
         "play": (
-            "superalign_agents.commands:play",
+            "superalign_agents.play_commands:play",
             "play episodes in the terminal, with people if you like",
         ),
     },

@@ -1,9 +1,9 @@
-"""LoRA adapters on one base model that lies in memory once.
+"""LoRA adapters on one base model that is in memory once.
 
 Every adapter gets a twin of the base: new modules around the very same weight tensors, a
 few milliseconds and no memory. So any number of adapters, of any rank, play and train side
 by side: none is ever switched on or off, a trainer finds an ordinary model of which only
-the adapter can be trained, and the base itself is the reference with no adapter at all.
+the adapter can be trained, and the base itself is the reference policy.
 What was left out: one batch through several adapters at once.
 """
 
@@ -19,8 +19,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from superalign_agents.checkpoints import refuse_pickles, tensors_hash, weights_hash
-from superalign_agents.upstream import deprecations_hidden
+from superalign_agents.checkpoints import (
+    deprecations_hidden,
+    refuse_pickles,
+    tensors_hash,
+    weights_hash,
+)
 from superalign_env.errors import InvalidOption
 
 if TYPE_CHECKING:  # takes seconds to import
@@ -32,7 +36,7 @@ SETTINGS = "adapter_config.json"
 
 
 class SharedBase:
-    """A frozen model on which adapters stand.
+    """Frozen base model of any number of adapters.
 
     Args:
         model: is frozen; nothing changes its weights from now on.
@@ -95,8 +99,8 @@ class Adapter:
         """Return the adapter's tensors by peft's names."""
         from peft import get_peft_model_state_dict  # noqa: PLC0415 (heavy)
 
-        found: dict[str, torch.Tensor] = get_peft_model_state_dict(self._peft)
-        return found
+        tensors: dict[str, torch.Tensor] = get_peft_model_state_dict(self._peft)
+        return tensors
 
     def save(self, folder: Path) -> None:
         """Write the adapter as peft does; the base's hash stands in the weights' header."""
@@ -118,7 +122,7 @@ def fresh_adapter(base: SharedBase, settings: "LoraConfig", *, seed: int) -> Ada
     """Return an adapter that changes nothing yet.
 
     Args:
-        base: what it stands on.
+        base: its base model.
         settings: rank, alpha and targets.
         seed: of its first weights.
 
@@ -130,17 +134,17 @@ def fresh_adapter(base: SharedBase, settings: "LoraConfig", *, seed: int) -> Ada
     with torch.random.fork_rng(devices=[]), deprecations_hidden():
         torch.manual_seed(seed & 0x7FFFFFFF)
         try:
-            made: Any = get_peft_model(base.twin(), settings)
+            peft_model: Any = get_peft_model(base.twin(), settings)
         except ValueError as error:
             raise InvalidOption(f"no adapter fits {base.reference}: {error}") from error
-    return Adapter(base, made)
+    return Adapter(base, peft_model)
 
 
 def read_adapter(base: SharedBase, folder: Path) -> Adapter:
     """Read an adapter that was saved for this base.
 
     Args:
-        base: what it stands on.
+        base: its base model.
         folder: as peft or `Adapter.save` writes it; safetensors only.
 
     Raises:
@@ -149,20 +153,20 @@ def read_adapter(base: SharedBase, folder: Path) -> Adapter:
     """
     from peft import set_peft_model_state_dict  # noqa: PLC0415 (heavy)
 
-    found = _checked(base, folder)
+    tensors = _checked_tensors(base, folder)
     adapter = fresh_adapter(base, _settings(folder), seed=0)
-    expected = {name: tensor.shape for name, tensor in adapter.weights().items()}
-    if {name: tensor.shape for name, tensor in found.items()} != expected:
+    shapes = {name: tensor.shape for name, tensor in adapter.weights().items()}
+    if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
         raise InvalidOption(
             f"the adapter in {folder} has weights of other names or shapes than "
             f"{base.reference} takes; it was made for another model"
         )
-    set_peft_model_state_dict(adapter._peft, found)
+    set_peft_model_state_dict(adapter._peft, tensors)
     return adapter
 
 
-def _checked(base: SharedBase, folder: Path) -> Mapping[str, torch.Tensor]:
-    """Return the tensors of an adapter that belongs to the base."""
+def _checked_tensors(base: SharedBase, folder: Path) -> Mapping[str, torch.Tensor]:
+    """Return an adapter's tensors, checked to belong to the base."""
     refuse_pickles(folder)
     if not (folder / SETTINGS).is_file() or not (folder / WEIGHTS).is_file():
         raise InvalidOption(
@@ -170,13 +174,13 @@ def _checked(base: SharedBase, folder: Path) -> Mapping[str, torch.Tensor]:
         )
     try:
         with safe_open(folder / WEIGHTS, framework="pt") as file:
-            about = file.metadata() or {}
+            metadata = file.metadata() or {}
         tensors = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise InvalidOption(f"{folder / WEIGHTS} cannot be read: {error}") from error
-    if about.get("base", base.hash) != base.hash:
+    if metadata.get("base", base.hash) != base.hash:
         raise InvalidOption(
-            f"the adapter in {folder} was trained on the base {about['base'][:12]}…, but "
+            f"the adapter in {folder} was trained on the base {metadata['base'][:12]}…, but "
             f"{base.reference} is {base.hash[:12]}… here; load the base that it names"
         )
     return tensors

@@ -1,11 +1,13 @@
-"""Loading causal LMs safely, and naming weights by their content.
+"""Safe loading of models and tokenizers, and content hashes of their weights.
 
 Only safetensors are read and no code that comes with a model is ever run.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,17 +19,20 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 from superalign_agents.devices import require_device
-from superalign_agents.pristine import alike, once
-from superalign_agents.upstream import progress_hidden
+from superalign_agents.model_cache import cached, cached_model
 from superalign_env.errors import InvalidOption
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 
-_NO_WORDS = ("card.json", "config.json", "generation_config.json", "policy.json")
+_NOT_TOKENIZER = ("card.json", "config.json", "generation_config.json", "policy.json")
 
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
+
+_SMALL_BYTES = 100_000_000
+"""Weights that are read or written in well under a second."""
 
 
 def load_model(
@@ -51,14 +56,14 @@ def load_model(
     """
     _refuse_unsafe(source)
     require_device(device)
-    wanted: torch.dtype | Literal["auto"] = dtype or (
+    model_dtype: torch.dtype | Literal["auto"] = dtype or (
         torch.float32 if torch.device(device).type == "cpu" else "auto"
     )
 
     def read() -> Any:
         return AutoModelForCausalLM.from_pretrained(
             str(source),
-            dtype=wanted,
+            dtype=model_dtype,
             use_safetensors=True,
             trust_remote_code=False,
             attn_implementation=attention,
@@ -66,7 +71,7 @@ def load_model(
 
     try:
         with progress_hidden(_bytes_in(Path(source))):
-            model = alike(source, read, wanted, attention)
+            model = cached_model(source, read, model_dtype, attention)
     except (OSError, ValueError, ImportError) as error:
         raise InvalidOption(
             f"{source} cannot be loaded as a causal language model: {error}"
@@ -120,13 +125,13 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     """
 
     def read() -> PreTrainedTokenizerBase:
-        found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             str(source), trust_remote_code=False
         )
-        return found
+        return loaded
 
     try:
-        tokenizer = once(source, read, "tokenizer", files=_words_of(Path(source)))
+        tokenizer = cached(source, read, "tokenizer", files=_tokenizer_files(Path(source)))
     except (OSError, ValueError) as error:
         raise InvalidOption(
             f"{source} has no tokenizer that can be loaded: {error}"
@@ -135,34 +140,31 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _words_of(folder: Path) -> list[str]:
-    """Return the names of the files that make a tokenizer: all but weights and notes."""
+def _tokenizer_files(folder: Path) -> list[str]:
+    """Return the names of a tokenizer's files; none where it has no ``tokenizer.json``."""
     if not folder.is_dir():
         return []
-    found = [*folder.glob("*.json"), *folder.glob("*.jinja"), *folder.glob("*.txt")]
-    names = sorted(place.name for place in found if place.name not in _NO_WORDS)
+    paths = [*folder.glob("*.json"), *folder.glob("*.jinja"), *folder.glob("*.txt")]
+    names = sorted(path.name for path in paths if path.name not in _NOT_TOKENIZER)
     return names if "tokenizer.json" in names else []
 
 
 def weights_hash(model: torch.nn.Module) -> str:
-    """Return 32 hex digits that name the weights: names, shapes, types and bytes.
-
-    Tied weights count once, under the name that comes first.
-    """
+    """Return the content hash of a model's weights, 32 hex digits; see `tensors_hash`."""
     return tensors_hash(model.state_dict())
 
 
 def tensors_hash(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Return 32 hex digits that name tensors: names, shapes, types and bytes.
+    """Return the content hash of tensors, 32 hex digits: names, shapes, dtypes and bytes.
 
-    What lies in memory once counts once, under the name that comes first.
+    Tied weights, which lie in memory once, count once, under the name that comes first.
     """
     digest = hashlib.blake2b(digest_size=16)
-    seen: set[int] = set()
+    counted: set[int] = set()
     for name, tensor in sorted(tensors.items()):
-        if tensor.data_ptr() in seen and tensor.numel() > 0:
+        if tensor.data_ptr() in counted and tensor.numel() > 0:
             continue
-        seen.add(tensor.data_ptr())
+        counted.add(tensor.data_ptr())
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         flat = tensor.detach().to("cpu").contiguous().flatten()
         digest.update(flat.view(torch.uint8).numpy().data)
@@ -170,7 +172,7 @@ def tensors_hash(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return 32 hex digits that name a tokenizer: its words, their numbers, its ends."""
+    """Return the content hash of a tokenizer, 32 hex digits: vocabulary, ends, template."""
     ends = (tokenizer.eos_token, tokenizer.pad_token, tokenizer.chat_template)
     words = sorted(tokenizer.get_vocab().items())
     named = json.dumps([words, ends], ensure_ascii=False).encode()
@@ -178,9 +180,7 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def refuse_pickles(folder: Path) -> None:
-    """Refuse a folder with any pickled file in it.
-
-    For folders that should hold nothing of the kind: adapters and checkpoints of ours.
+    """Refuse a folder with any pickled file, such as an adapter or checkpoint of ours.
 
     Raises:
         InvalidOption: there is one.
@@ -194,10 +194,10 @@ def refuse_pickles(folder: Path) -> None:
 
 
 def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a tokenizer that can say more than a model has embeddings for.
+    """Refuse a tokenizer with more tokens than the model has embeddings.
 
     Raises:
-        InvalidOption: so it is.
+        InvalidOption: it has.
     """
     untyped: Any = model
     rows = int(untyped.get_input_embeddings().weight.shape[0])
@@ -219,7 +219,7 @@ def _pickles(folder: Path) -> list[str]:
 
 
 def _refuse_unsafe(source: str | Path) -> None:
-    """Explain, before anything is loaded, why a local folder will not be."""
+    """Raise for a local folder that cannot be loaded safely, before anything is loaded."""
     folder = Path(source)
     if not folder.is_dir():
         return
@@ -237,3 +237,28 @@ def _refuse_unsafe(source: str | Path) -> None:
             "(model.save_pretrained(folder) in an environment that you trust)"
         )
     raise InvalidOption(f"{folder} holds no *.safetensors weights")
+
+
+@contextmanager
+def deprecations_hidden() -> Iterator[None]:
+    """Hide warnings about the deprecated name by which peft and TRL ask transformers."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*_gradient_checkpointing.*", FutureWarning)
+        yield
+
+
+@contextmanager
+def progress_hidden(weights: int) -> Iterator[None]:
+    """Show no progress bar for a small model; large ones may take minutes.
+
+    Args:
+        weights: bytes to be read or written; 0 if that is not known.
+    """
+    silence = 0 < weights < _SMALL_BYTES and logging.is_progress_bar_enabled()
+    if silence:
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call] # theirs
+    try:
+        yield
+    finally:
+        if silence:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call] # theirs

@@ -1,9 +1,9 @@
 """Batched sampling from a causal LM, with one stream of random numbers per row.
 
-A token is the inverse of the cumulative distribution at its row's uniform number, so what a
-row says does not depend on who shares its batch, up to the rounding of floats: at the same
-batch plan (the same rows together, in the same order, on the same device) words and
-log-probabilities are the same to the bit, greedy or sampled.
+A token is the inverse of the cumulative distribution at its row's uniform number, so the
+tokens of a row do not depend on the other rows of its batch, up to the rounding of floats:
+at the same batch plan (the same rows together, in the same order, on the same device) tokens
+and log-probabilities are the same to the bit, greedy or sampled.
 """
 
 from collections.abc import Collection, Sequence
@@ -16,9 +16,9 @@ from transformers import DynamicCache, PreTrainedModel
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import uniforms
 
-_KEPT = 0.75
-"""Rows that have ended leave the batch once no more than this share still speaks: taking
-keys and values out of a cache costs about as much as a step of a small model."""
+_COMPACT_BELOW = 0.75
+"""Ended rows leave the batch once no more than this share of it is unfinished: taking keys
+and values out of a cache costs about as much as a step of a small model."""
 
 
 class Decoded(NamedTuple):
@@ -57,20 +57,21 @@ def sample(
         return []
     _check(prompts, seeds, max_new_tokens=max_new_tokens, temperature=temperature)
     device = model.device
-    said = _Said(max_new_tokens, stop_ids, device)
-    drawn = uniforms(seeds if seeds is not None else [0] * len(prompts), said.longest)
-    draws = torch.as_tensor(drawn, device=device)
+    continuations = _Continuations(max_new_tokens, stop_ids, device)
+    longest = continuations.longest
+    numbers = uniforms(seeds if seeds is not None else [0] * len(prompts), longest)
+    draws = torch.as_tensor(numbers, device=device)
     with torch.inference_mode():
-        ids, mask = left_padded(prompts, device=device)
-        width, position = ids.shape[1], positions(mask)
-        mask = torch.nn.functional.pad(mask, (0, said.longest), value=1)
+        ids, attention_mask = left_padded(prompts, device=device)
+        width, position_ids = ids.shape[1], positions(attention_mask)
+        attention_mask = torch.nn.functional.pad(attention_mask, (0, longest), value=1)
         rows = torch.arange(len(prompts), device=device)
         cache = DynamicCache()
-        for step in range(said.longest):
+        for step in range(longest):
             output: Any = model(
                 input_ids=ids,
-                attention_mask=mask[:, : width + step],
-                position_ids=position,
+                attention_mask=attention_mask[:, : width + step],
+                position_ids=position_ids,
                 past_key_values=cache,
                 use_cache=True,
                 logits_to_keep=1,
@@ -78,21 +79,21 @@ def sample(
             chosen, logprobs = sample_tokens(
                 output.logits[:, -1], draws[rows, step], temperature
             )
-            alive = said.add(rows, step, chosen, logprobs)
-            if len(alive) == 0:
+            unfinished = continuations.add(rows, step, chosen, logprobs)
+            if len(unfinished) == 0:
                 break
-            position = position[:, -1:].clone()
-            position[alive] += 1  # an ended row stays within the context
-            if len(alive) <= _KEPT * len(rows):
-                cache.batch_select_indices(alive)
-                rows, mask, position = rows[alive], mask[alive], position[alive]
-                chosen = chosen[alive]
+            position_ids = position_ids[:, -1:].clone()
+            position_ids[unfinished] += 1  # an ended row stays within the context
+            if len(unfinished) <= _COMPACT_BELOW * len(rows):
+                cache.batch_select_indices(unfinished)
+                rows, attention_mask = rows[unfinished], attention_mask[unfinished]
+                position_ids, chosen = position_ids[unfinished], chosen[unfinished]
             ids = chosen[:, None]
-    return said.decoded()
+    return continuations.decoded()
 
 
-class _Said:
-    """What B rows have said so far, and which of them still speak.
+class _Continuations:
+    """Tokens and log-probs of B rows so far, and which rows are unfinished.
 
     Args:
         limits: B numbers of tokens at most.
@@ -115,24 +116,24 @@ class _Said:
     def add(
         self, rows: torch.Tensor, step: int, chosen: torch.Tensor, logprobs: torch.Tensor
     ) -> torch.Tensor:
-        """Add a token of each row; return the places of the rows that go on.
+        """Add a token of each row; return the places of the unfinished rows.
 
-        A row that stays in the batch after its end says more, which is not kept.
+        Tokens of a row that stays in the batch after its end are dropped.
 
         Args:
             rows: [b] which rows.
-            step: how many tokens they have said before.
+            step: number of their tokens before.
             chosen: [b] tokens.
             logprobs: [b] their log-probabilities.
         """
         self._tokens[rows, step] = chosen
         self._logprobs[rows, step] = logprobs
-        speaking = self._lengths[rows] == 0
+        unfinished = self._lengths[rows] == 0
         stops = torch.isin(chosen, self._stops)
-        done = speaking & (stops | (self._limits[rows] == step + 1))
+        done = unfinished & (stops | (self._limits[rows] == step + 1))
         self._lengths[rows[done]] = step + 1
         self._stopped[rows[done & stops]] = True
-        return torch.nonzero(speaking & ~done)[:, 0]
+        return torch.nonzero(unfinished & ~done)[:, 0]
 
     def decoded(self) -> list[Decoded]:
         """Return every row, up to its end."""
@@ -183,15 +184,31 @@ def left_padded(
     return torch.as_tensor(ids, device=device), torch.as_tensor(mask, device=device)
 
 
-def positions(mask: torch.Tensor) -> torch.Tensor:
-    """Return the position of every token, [B, T]: 0 at the first that the mask shows.
+def right_padded(
+    sequences: Sequence[Sequence[int]],
+    *,
+    pad_token_id: int = 0,
+    device: torch.device | str = "cpu",
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and attention mask, [B, T] each, with the padding on the right."""
+    width = max(map(len, sequences))
+    ids = np.full((len(sequences), width), pad_token_id, dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = sequence
+        mask[row, : len(sequence)] = 1
+    return torch.as_tensor(ids, device=device), torch.as_tensor(mask, device=device)
+
+
+def positions(attention_mask: torch.Tensor) -> torch.Tensor:
+    """Return position ids, [B, T]: 0 at the first token of each row.
 
     Models with absolute positions (GPT-2) count the padding on the left otherwise.
 
     Args:
-        mask: [B, T] 1 or True where there is a token.
+        attention_mask: [B, T] 1 or True where there is a token.
     """
-    return (mask.long().cumsum(dim=1) - 1).clamp(min=0)
+    return (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)
 
 
 def _check(

@@ -1,4 +1,4 @@
-"""Where models can live on this machine."""
+"""Devices of this machine on which a model can be placed."""
 
 from superalign_env.errors import InvalidOption
 
@@ -19,19 +19,19 @@ def require_device(name: str) -> None:
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
-        why = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         raise InvalidOption(
-            f"device={name} cannot be used here ({why}); choose {' or '.join(devices())}"
+            f"device={name} cannot be used here ({reason}); choose {' or '.join(devices())}"
         ) from error
 
 
 def devices() -> list[str]:
-    """Return what there is: the processor, and accelerators that PyTorch can see."""
+    """Return the names of the CPU and of the accelerators that PyTorch can use."""
     import torch  # noqa: PLC0415 - takes seconds
 
-    found = ["cpu"]
+    names = ["cpu"]
     if torch.cuda.is_available():
-        found += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        names += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
-        found.append("mps")
-    return found
+        names.append("mps")
+    return names

@@ -11,7 +11,7 @@ QUIT = "/quit"
 
 
 class Human:
-    """Shows a view on the terminal and reads what the person says.
+    """A person at the terminal: views are printed, replies are read from the input.
 
     Transcripts are hostile: control sequences are shown, never obeyed. ``/quit`` or the
     end of the input ends the episode; ``/3`` says the third entry of the menu; a line
@@ -54,8 +54,8 @@ class Human:
             if text is None or text.strip() == QUIT:
                 return Reply("", finish="error", error="the person left")
             if not _is_command(text):
-                said = text[1:] if text.startswith("//") else text
-                return Reply(without_surrogates(said), finish="stop")
+                words = text[1:] if text.startswith("//") else text
+                return Reply(without_surrogates(words), finish="stop")
             number = text[1:].strip()
             if number.isascii() and number.isdigit() and 1 <= int(number) <= len(view.menu):
                 return Reply(view.menu[int(number) - 1], finish="stop")

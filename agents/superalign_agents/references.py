@@ -1,4 +1,4 @@
-"""One way to write down an agent, everywhere.
+"""Agent references: one way to write down an agent, everywhere.
 
 ======================= =================================================
 ``search``              an id of the registry
@@ -13,22 +13,45 @@
 """
 
 import inspect
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from superalign_agents.ladders.families import known_presets, preset_of
-from superalign_agents.ladders.rungs import RungReference, find_rungs, rung_folder
+import msgspec
+
+from superalign_agents.ladders import (
+    RungReference,
+    find_rungs,
+    known_presets,
+    preset_of,
+    rung_folder,
+)
 from superalign_env import registry
-from superalign_env.callables import as_agent
+from superalign_env.capabilities import facts_of
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.lookup import named_object
-from superalign_env.options import check_options
-from superalign_env.protocols import Agent, AsyncAgent
+from superalign_env.protocols import Agent, AsyncAgent, Scenario
+from superalign_env.registry import check_options
+from superalign_env.seating import as_agent
+from superalign_env.types import Seat, role_of
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from superalign_agents.transformer import TransformerAgent
+
+_FACT_AGENTS = {"queries": "search", "judged": "keyword"}
+"""Fact of a scenario → default agent of the role that makes it."""
+
+_RENDERER_AGENTS = {"micro": "micro/3"}
+"""Renderer → default agent of the other seats; `random-menu` for every other renderer."""
+
+_REFERENCE_HELP = (
+    "an agent is an id (search, keyword, fixed … : superalign ls --kind agent), a rung "
+    "(micro/3), a folder with a model, hf:org/name, endpoint:MODEL, or module:attribute of "
+    "a class or a function of yours"
+)
 
 
 def make_agent(
@@ -61,24 +84,24 @@ def _make(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
     if name in registry.entries("agent"):
         return _registered(name, options)
     if rest and all(part.isidentifier() for part in kind.split(".")):
-        return _own(name, options)
+        return _user_agent(name, options)
     if (Path(name) / "config.json").is_file():
         return _transformer(name, name, options)
     rung = RungReference.parse(name)
-    if rung is not None and any(known.family == rung.family for known in find_rungs()):
+    if rung is not None and any(r.family == rung.family for r in find_rungs()):
         return _transformer(str(rung_folder(rung)), name, options)
     preset = preset_of(name)
     if preset is not None:
         device = str(options.get("device", "cpu"))
         return _transformer(preset.location, name, {**preset.options(device), **options})
-    raise UnknownId("agent", name, known_references(), else_try=_ELSE)
+    raise UnknownId("agent", name, known_references(), else_try=_REFERENCE_HELP)
 
 
 def require_known(reference: str | Mapping[str, Any]) -> None:
-    """Raise where a reference names nobody; nothing is loaded, and no hub is asked.
+    """Raise where a reference names no agent; nothing is loaded, and no hub is asked.
 
     Raises:
-        UnknownId: with the nearest ids.
+        UnknownId: with the nearest ids, or how a rung that is not here is built.
     """
     name = reference if isinstance(reference, str) else str(reference.get("id"))
     if (
@@ -89,16 +112,9 @@ def require_known(reference: str | Mapping[str, Any]) -> None:
         return
     rung = RungReference.parse(name)
     if rung is not None and any(known.family == rung.family for known in find_rungs()):
-        rung_folder(rung)  # says how one that is not here is built
+        rung_folder(rung)
     elif preset_of(name) is None:
-        raise UnknownId("agent", name, known_references(), else_try=_ELSE)
-
-
-_ELSE = (
-    "an agent is an id (search, keyword, fixed … : superalign ls --kind agent), a rung "
-    "(micro/3), a folder with a model, hf:org/name, endpoint:MODEL, or module:attribute of "
-    "a class or a function of yours"
-)
+        raise UnknownId("agent", name, known_references(), else_try=_REFERENCE_HELP)
 
 
 def known_references() -> list[str]:
@@ -115,8 +131,8 @@ def _registered(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
     return agent
 
 
-def _own(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
-    """Return the agent that a class makes, or that a function is."""
+def _user_agent(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
+    """Return the agent of ``module:attribute``: an instance of a class, or a function."""
     thing: Any = named_object(name, what="agent")
     if inspect.isclass(thing):
         check_options(f"agent {name!r}", thing, options)
@@ -133,10 +149,90 @@ def _own(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
 def _transformer(source: str, name: str, options: dict[str, Any]) -> "TransformerAgent":
     module = import_module("superalign_agents.transformer")
     # What it was made from is settled by its name.
-    known = {**options, "model_or_path": source, "reference": name}
-    check_options(f"agent {name!r}", module.TransformerAgent, known)
+    settings = {**options, "model_or_path": source, "reference": name}
+    check_options(f"agent {name!r}", module.TransformerAgent, settings)
     try:
         made: TransformerAgent = module.TransformerAgent(source, reference=name, **options)
     except TypeError as error:
         raise InvalidOption(f"agent {name!r}: {error}") from error
     return made
+
+
+def seat_references(
+    scenario: Scenario[Any],
+    chosen: Mapping[str, Any],
+    defaults: Mapping[Seat, Any] = MappingProxyType({}),
+) -> dict[Seat, Any]:
+    """Return the agent reference of every seat: chosen by seat, else by role, else a default.
+
+    Args:
+        scenario: whose seats.
+        chosen: seat or role → reference.
+        defaults: of seats for which nobody was chosen; by declared facts when absent.
+
+    Raises:
+        UnknownId: a chosen seat or role that the scenario does not have.
+    """
+    roles = {seat: role_of(seat) for seat in scenario.seats}
+    names = list(dict.fromkeys([*roles, *roles.values()]))
+    for name in chosen:
+        if name not in names:
+            raise UnknownId("seat", name, names)
+    by_role = {
+        role: _FACT_AGENTS[fact]
+        for fact, role in facts_of(scenario).items()
+        if fact in _FACT_AGENTS
+    }
+    other = _RENDERER_AGENTS.get(str(scenario.options.get("renderer")), "random-menu")
+    usual = {seat: by_role.get(role, other) for seat, role in roles.items()}
+    usual |= defaults
+    return {
+        seat: chosen.get(seat, chosen.get(role, usual[seat]))
+        for seat, role in roles.items()
+    }
+
+
+def make_lineup(seats: Mapping[Seat, Any]) -> dict[Seat, Agent | AsyncAgent]:
+    """Return an agent for every seat; equal references share one agent."""
+    agents: dict[str, Agent | AsyncAgent] = {}
+    lineup = {}
+    for seat, reference in seats.items():
+        key = json.dumps(reference, sort_keys=True)
+        if key not in agents:
+            agents[key] = make_agent(reference)
+        lineup[seat] = agents[key]
+    return lineup
+
+
+def read_pairs(pairs: Iterable[str], *, what: str = "KEY=VALUE") -> dict[str, Any]:
+    """Parse KEY=VALUE pairs; values are JSON where they can be, else text.
+
+    Lists and mappings may leave out the quotes: ``{id: fixed, text: comply}``.
+
+    Args:
+        pairs: as they were written.
+        what: name of a pair in messages.
+
+    Raises:
+        InvalidOption: no equals sign.
+    """
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise InvalidOption(f"expected {what}, not {pair!r}")
+        try:
+            values[key] = json.loads(value)
+        except ValueError:
+            values[key] = _yaml_value(value)
+    return values
+
+
+def _yaml_value(text: str) -> Any:
+    """Return a list or a mapping that is written as YAML, else the text itself."""
+    if not text.startswith(("{", "[")):
+        return text
+    try:
+        return msgspec.yaml.decode(text)
+    except ValueError:
+        return text

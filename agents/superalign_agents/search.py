@@ -1,4 +1,4 @@
-"""An attacker without weights: searches the view's menu and remembers what worked."""
+"""Attacker without weights: seeded search over the view's menu, guided by an archive."""
 
 import difflib
 import math
@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from superalign_agents.archive import Archive, Found, Result
+from superalign_agents.archive import Archive, ArchiveEntry, Result
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import generator
 from superalign_env.types import AgentSpec, Reply, View
 
-_TOURNAMENT = 6
+_TOURNAMENT_SIZE = 6
 """Menu entries, mutants and winners that compete for one reply, of each kind."""
 
 _Edit = tuple[int, int, tuple[str, ...]]
@@ -72,7 +72,7 @@ class Search:
         return [self._reply(view) for view in views]
 
     def update(self, results: Iterable[Result]) -> None:
-        """Tell the archive what became of some queries. Never during a rollout."""
+        """Add results of queries to the archive. Never during a rollout."""
         self.archive.update(results)
 
     def state_dict(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Search:
             text = min(rivals, key=self._visits)
         else:
             rivals = _sample(menu, rng)
-            parents = [found.text for found in _best(winners, rng)]
+            parents = [entry.text for entry in _best(winners, rng)]
             rivals += parents
             if menu:
                 rivals += [mutate(parent, menu, rng) for parent in parents]
@@ -109,8 +109,8 @@ class Search:
         return Reply(text, finish="stop", policy=self.archive.hash)
 
     def _visits(self, text: str) -> int:
-        found = self.archive.lookup(text)
-        return found.visits if found else 0
+        entry = self.archive.lookup(text)
+        return entry.visits if entry else 0
 
     def _priority(self, text: str) -> float:
         bonus = self._novelty / math.sqrt(1 + self._visits(text))
@@ -162,17 +162,17 @@ def _pick(texts: Sequence[str], rng: np.random.Generator) -> str:
 
 
 def _sample(texts: Sequence[str], rng: np.random.Generator) -> list[str]:
-    """Return up to `_TOURNAMENT` different entries, in random order."""
+    """Return up to `_TOURNAMENT_SIZE` different entries, in random order."""
     if not texts:
         return []
-    count = min(_TOURNAMENT, len(texts))
+    count = min(_TOURNAMENT_SIZE, len(texts))
     places = rng.choice(len(texts), size=count, replace=False)
     return [texts[int(place)] for place in places]
 
 
-def _best(winners: Sequence[Found], rng: np.random.Generator) -> list[Found]:
+def _best(winners: Sequence[ArchiveEntry], rng: np.random.Generator) -> list[ArchiveEntry]:
     """Return some winners; the better ones more often (rank, quadratically)."""
     if not winners:
         return []
-    ranks = (rng.random(_TOURNAMENT) ** 2 * len(winners)).astype(int)
+    ranks = (rng.random(_TOURNAMENT_SIZE) ** 2 * len(winners)).astype(int)
     return [winners[rank] for rank in sorted(set(ranks.tolist()))]

@@ -1,13 +1,17 @@
-"""Any causal language model in a seat."""
+"""Agent that samples replies from any causal language model."""
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from msgspec.structs import replace
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from superalign_agents.adapters import Adapter, SharedBase, read_adapter
+from superalign_agents.batching import BatchSplitter
 from superalign_agents.checkpoints import (
     Attention,
     check_vocabulary,
@@ -16,11 +20,8 @@ from superalign_agents.checkpoints import (
     weights_hash,
 )
 from superalign_agents.decoding import Decoded
-from superalign_agents.generation import Ask, Generator
-from superalign_agents.generation.making import EngineName, make_engine
-from superalign_agents.hiding import read_words, without
-from superalign_agents.ladders.rungs import MICRO_CHAT_TEMPLATE
-from superalign_agents.room import Room
+from superalign_agents.engines import Ask, EngineName, Generator, make_engine
+from superalign_agents.ladders import MICRO_CHAT_TEMPLATE
 from superalign_env.errors import InvalidOption
 from superalign_env.types import AgentSpec, Reply, Usage, View
 
@@ -28,13 +29,13 @@ Template = Literal["auto", "plain", "chat"]
 
 
 class TransformerAgent:
-    """Speaks by sampling from a causal LM, a whole batch of views at a time.
+    """A causal LM that replies to a whole batch of views at a time.
 
     The random numbers of a reply come from its view's seed alone, so a transcript does
-    not depend on what else is in the batch (float rounding aside). A prompt that leaves
-    no room for the reply within `max_context` loses its oldest tokens; `prompt_ids` of
-    the reply are what the model really read. Where memory runs out, smaller batches are
-    decoded, with a warning and the same replies.
+    not depend on what else is in the batch (float rounding aside). A prompt and reply
+    longer than `max_context` are truncated: the prompt loses its oldest tokens, and
+    `prompt_ids` of the reply are the tokens that the model read. Where memory runs out,
+    smaller batches are decoded, with a warning and the same replies.
 
     Args:
         model_or_path: a loaded model, a folder, or a hub name. Safetensors only.
@@ -44,10 +45,9 @@ class TransformerAgent:
         attention: ``sdpa``, ``eager`` or ``flash_attention_2`` for a model that is loaded
             here; None is transformers' choice.
         compiled: whether the model is compiled on first use; worth it on a GPU only.
-        adapter: a LoRA adapter to speak with: a folder, or an `Adapter` whose model was
-            given.
-        engine: what continues prompts: ``transformers`` (the model itself, in this
-            process), ``vllm``, or an engine that is made already.
+        adapter: a LoRA adapter: a folder, or an `Adapter` whose model was given.
+        engine: generation engine: ``transformers`` (the model itself, in this process),
+            ``vllm``, or an engine that is made already.
         temperature: of sampling; 0 is greedy.
         batch: largest number of views decoded at once.
         template: how a view becomes a prompt: ``plain`` is its text, ``chat`` its
@@ -55,7 +55,7 @@ class TransformerAgent:
             there are both a template and messages. A micro model's template joins the
             messages to exactly the view's text, so the text is taken directly.
         max_context: longest prompt and reply together, in tokens; None is the model's.
-        blind: words that it does not get to see, in prompts of any kind.
+        blind: words that are removed from its prompts, plain or chat.
         reference: what the agent is called in records, ``micro/3``.
     """
 
@@ -86,12 +86,12 @@ class TransformerAgent:
             self.reference = reference or "transformer"
         else:
             self.model = load_model(
-                model_or_path, device=device, dtype=_number(dtype), attention=attention
+                model_or_path, device=device, dtype=_dtype(dtype), attention=attention
             )
             self.reference = reference or str(model_or_path)
         self.tokenizer = tokenizer or load_tokenizer(str(model_or_path))
         check_vocabulary(self.model, self.tokenizer)
-        self.adapter = self._put_on(adapter)
+        self.adapter = self._with_adapter(adapter)
         if template == "chat" and not self.tokenizer.chat_template:
             raise InvalidOption(
                 f"{self.reference} has no chat template; use template='plain' or set "
@@ -103,10 +103,10 @@ class TransformerAgent:
         self.temperature = temperature
         self.batch = batch
         self.template = template
-        self.max_context = max_context or _context_of(self.model)
-        self.blind = read_words(blind)
+        self.max_context = max_context or _context_limit(self.model)
+        self.blind = checked_words(blind)
         start = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
-        self._start = [int(token) for token in start if token is not None][:1]
+        self._start_ids = [int(token) for token in start if token is not None][:1]
         self._policy = ""
         source = str(self.model.config.name_or_path)  # of the base, under an adapter
         self._engine = (
@@ -114,7 +114,7 @@ class TransformerAgent:
             if isinstance(engine, str)
             else engine
         )
-        self._room = Room(batch, who=self.reference)
+        self._splitter = BatchSplitter(batch, name=self.reference)
 
     @property
     def policy(self) -> str:
@@ -153,7 +153,7 @@ class TransformerAgent:
         was_training = self.model.training
         self.model.train(False)
         try:
-            return self._room.share_out(views, self._answer)
+            return self._splitter.map(self._answer, views)
         finally:
             self.model.train(was_training)
 
@@ -169,31 +169,35 @@ class TransformerAgent:
         sequence, or its end where it has none.
         """
         if self.blind:
-            views = [without(view, self.blind) for view in views]
-        chat = [self._speaks_chat(view) for view in views]
-        as_chat = iter(self._chat_ids([v for v, it in zip(views, chat, strict=True) if it]))
-        as_text = iter(
-            self._text_ids([v.text for v, it in zip(views, chat, strict=True) if not it])
+            views = [without_words(view, self.blind) for view in views]
+        chat = [self._uses_chat(view) for view in views]
+        chat_ids = iter(
+            self._chat_ids([v for v, is_chat in zip(views, chat, strict=True) if is_chat])
         )
-        found = []
-        for view, speaks_chat in zip(views, chat, strict=True):
-            ids = next(as_chat) if speaks_chat else next(as_text) or self._start
-            room = self.max_context - view.max_new_tokens
-            found.append(ids[-room:] if room > 0 else [])
-        return found
+        text_ids = iter(
+            self._text_ids(
+                [v.text for v, is_chat in zip(views, chat, strict=True) if not is_chat]
+            )
+        )
+        prompts = []
+        for view, is_chat in zip(views, chat, strict=True):
+            ids = next(chat_ids) if is_chat else next(text_ids) or self._start_ids
+            limit = self.max_context - view.max_new_tokens
+            prompts.append(ids[-limit:] if limit > 0 else [])
+        return prompts
 
     def reply_ids(self, view: View, text: str) -> tuple[int, ...]:
         """Return the tokens with which this agent would say a text to a view.
 
         They end with the end-of-sequence token, as sampled ones do.
         """
-        words = text if self._speaks_chat(view) else f" {text}"
-        ids: list[int] = self.tokenizer(words, add_special_tokens=False)["input_ids"]
+        spaced = text if self._uses_chat(view) else f" {text}"
+        ids: list[int] = self.tokenizer(spaced, add_special_tokens=False)["input_ids"]
         end = self.tokenizer.eos_token_id
         return (*ids, *([] if end is None else [int(end)]))
 
     def _answer(self, views: Sequence[View]) -> list[Reply]:
-        """Decode one batch."""
+        """Return the replies of one batch."""
         prompts = self.batch_prompt_ids(views)
         self._engine.speak_for(self.policy, self.model)
         decoded = self._engine.generate(
@@ -206,40 +210,42 @@ class TransformerAgent:
             temperature=self.temperature,
         )
         texts = self.tokenizer.batch_decode(
-            [list(one.token_ids) for one in decoded], skip_special_tokens=True
+            [list(row.token_ids) for row in decoded], skip_special_tokens=True
         )
-        said = iter(zip(decoded, texts, strict=True))
+        completions = iter(zip(decoded, texts, strict=True))
         return [
-            self._reply(view, prompt, *next(said)) if prompt else self._unable(view)
+            self._reply(view, prompt, *next(completions))
+            if prompt
+            else self._empty_prompt(view)
             for view, prompt in zip(views, prompts, strict=True)
         ]
 
-    def _put_on(self, adapter: Adapter | str | Path | None) -> Adapter | None:
-        """Return the adapter to speak with; `model` is what it sits in."""
+    def _with_adapter(self, adapter: Adapter | str | Path | None) -> Adapter | None:
+        """Return the adapter; from a folder it is read, and `model` becomes its model."""
         self._adapter_folder = ""
         if adapter is None or isinstance(adapter, Adapter):
             return adapter
         self._adapter_folder = str(adapter)
         base = SharedBase(self.model, self.tokenizer, reference=self.reference)
-        found = read_adapter(base, Path(adapter))
-        self.model = found.model
-        return found
+        loaded = read_adapter(base, Path(adapter))
+        self.model = loaded.model
+        return loaded
 
-    def _reply(self, view: View, prompt: list[int], said: Decoded, text: str) -> Reply:
-        if not self._speaks_chat(view):
+    def _reply(self, view: View, prompt: list[int], decoded: Decoded, text: str) -> Reply:
+        if not self._uses_chat(view):
             text = text.removeprefix(" ")
         return Reply(
             text=text,
             prompt_ids=tuple(prompt),
-            token_ids=said.token_ids,
-            logprobs=said.logprobs,
-            finish=said.finish,
-            usage=Usage(len(prompt), len(said.token_ids)),
+            token_ids=decoded.token_ids,
+            logprobs=decoded.logprobs,
+            finish=decoded.finish,
+            usage=Usage(len(prompt), len(decoded.token_ids)),
             policy=self.policy,
         )
 
-    def _unable(self, view: View) -> Reply:
-        """Return the failure of a view that leaves nothing to read or no room to speak."""
+    def _empty_prompt(self, view: View) -> Reply:
+        """Return the failed reply of a view whose prompt has no token within the context."""
         if view.max_new_tokens >= self.max_context:
             why = (
                 f"a reply of up to {view.max_new_tokens} tokens leaves no room for a prompt in "
@@ -255,7 +261,7 @@ class TransformerAgent:
             error=f"{self.reference} cannot answer: {why}",
         )
 
-    def _speaks_chat(self, view: View) -> bool:
+    def _uses_chat(self, view: View) -> bool:
         if self.template == "auto":
             template = self.tokenizer.chat_template
             return bool(view.messages and template and template != MICRO_CHAT_TEMPLATE)
@@ -286,18 +292,51 @@ class TransformerAgent:
         return {int(i) for i in (*ids, self.tokenizer.eos_token_id) if i is not None}
 
 
-def _number(dtype: torch.dtype | str | None) -> torch.dtype | None:
-    """Return the type of numbers that a word names.
+def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    """Return the dtype of a name.
 
     Raises:
-        InvalidOption: torch knows no such type.
+        InvalidOption: torch has no such dtype.
     """
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if dtype is not None and not isinstance(found, torch.dtype):
+    named = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if dtype is not None and not isinstance(named, torch.dtype):
         raise InvalidOption(f"torch has no dtype {dtype!r}; float32 and bfloat16 are usual")
-    return found
+    return named
 
 
-def _context_of(model: PreTrainedModel) -> int:
-    """Return how many tokens the model was made for."""
+def _context_limit(model: PreTrainedModel) -> int:
+    """Return the model's longest sequence, in tokens."""
     return int(getattr(model.config, "max_position_embeddings", None) or 2048)
+
+
+def checked_words(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the words to remove, checked.
+
+    Raises:
+        InvalidOption: one text instead of a list, or a word with white space or a marker.
+    """
+    if isinstance(words, str):
+        raise InvalidOption(f"blind must be a list of words; did you mean [{words!r}]?")
+    for word in words:
+        if not isinstance(word, str) or not re.fullmatch(r"[^\s<>|]+", word):
+            raise InvalidOption(f"blind hides whole words, and {word!r} is none")
+    return tuple(words)
+
+
+def without_words(view: View, words: tuple[str, ...]) -> View:
+    """Return a view without these words in text and messages; its menu stays as it is."""
+    messages = tuple(
+        replace(m, content=remove_words(m.content, words)) for m in view.messages
+    )
+    return replace(view, text=remove_words(view.text, words), messages=messages)
+
+
+def remove_words(text: str, words: tuple[str, ...]) -> str:
+    """Return a text without these words and without the space before each."""
+    return _pattern(words).sub("", text) if words else text
+
+
+@lru_cache(maxsize=64)
+def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
+    listed = "|".join(map(re.escape, words))
+    return re.compile(rf"(?:^| )(?:{listed})(?![\w'-])", re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What is played. The table below is the table of contents.
+"""Scenarios, task sources and renderers. The table below is the table of contents.
 
 ``from superalign_scenarios import red_team_v0`` gives the constructors of one scenario.
 """
@@ -12,7 +12,7 @@ PLUGINS: "Table" = {
     "agent": {
         "simulated-persona": (
             "superalign_scenarios.microworld.persona:SimulatedPersona",
-            "stands for a person of the microworld: a group's values, misread words",
+            "a simulated person of the microworld: a group's values, misread words",
         ),
     },
     "scenario": {
@@ -43,17 +43,17 @@ PLUGINS: "Table" = {
             "the embedded world of short texts with exact truth",
         ),
         "rows": (
-            "superalign_scenarios.rows:Rows",
+            "superalign_scenarios.row_source:RowSource",
             "rows of a JSONL or parquet file, gold column hidden",
         ),
     },
     "renderer": {
         "micro": (
-            "superalign_scenarios.rendering.micro:MicroRenderer",
+            "superalign_scenarios.rendering:MicroRenderer",
             "role markers and words, as tiny models were pre-trained",
         ),
         "english": (
-            "superalign_scenarios.rendering.english:EnglishRenderer",
+            "superalign_scenarios.rendering:EnglishRenderer",
             "instructions for chat models",
         ),
     },
@@ -64,7 +64,7 @@ def __getattr__(name: str) -> Any:
     """Make ``red_team_v0`` and its siblings by the table."""
     versioned = name.replace("_", "-")
     if versioned in PLUGINS["scenario"]:
-        from superalign_env.making import ScenarioModule  # noqa: PLC0415 - see above
+        from superalign_env.envs import ScenarioModule  # noqa: PLC0415 - see above
 
         return ScenarioModule(versioned)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

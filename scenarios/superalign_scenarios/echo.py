@@ -1,6 +1,8 @@
-"""`echo`: two seats speak at once, and hear each other a turn later.
+"""`echo`: two seats speak at once, and hear each other a cycle later.
 
-The smallest scenario: the one to copy, and the one that conformance tests step through.
+Each speaker is paid (part ``echo``) for repeating what the other said a cycle before. There
+is no truth to hide, and nothing is declared. The smallest scenario: the one to copy, and the
+one that conformance tests step through.
 """
 
 from typing import Any
@@ -26,7 +28,7 @@ from superalign_env.types import (
 
 
 class Words:
-    """A task source with one word per task, and no truth to hide."""
+    """Task source with one word per task, and no truth to hide."""
 
     id = "words-1"
     _words = ("river", "stone", "lamp", "cloud", "bread", "door", "seed", "rope")
@@ -61,7 +63,7 @@ class Words:
         return self._words
 
 
-class State(msgspec.Struct, frozen=True):
+class EchoState(msgspec.Struct, frozen=True):
     """The word, how often both have spoken, and what was said last."""
 
     task: Task
@@ -104,31 +106,31 @@ class Echo:
         """Draw a word."""
         return self.source.draw(rng, self.split)
 
-    def reset(self, task: Task, rng: np.random.Generator) -> State:
+    def reset(self, task: Task, rng: np.random.Generator) -> EchoState:
         """Both have heard the word."""
-        return State(task, 0, (task.prompt, task.prompt))
+        return EchoState(task, 0, (task.prompt, task.prompt))
 
-    def arm(self, state: State) -> str:
+    def arm(self, state: EchoState) -> str:
         """There is only one arm."""
         return ""
 
-    def to_move(self, state: State) -> tuple[Seat, ...]:
+    def to_move(self, state: EchoState) -> tuple[Seat, ...]:
         """Return both seats until the last cycle."""
         return () if state.cycle >= self.max_cycles else self.seats
 
-    def view(self, state: State, seat: Seat) -> Brief:
+    def view(self, state: EchoState, seat: Seat) -> Brief:
         """Return what the other seat said."""
         return Brief(state.last[1 - self.seats.index(seat)])
 
-    def apply(self, state: State, utterances: tuple[Utterance, ...]) -> Step:
+    def apply(self, state: EchoState, utterances: tuple[Utterance, ...]) -> Step:
         """Pay each seat that echoed the other."""
         first, second = utterances
         # What one seat says is a text to the other, never a role marker.
-        said = fence(first.text), fence(second.text)
+        texts = fence(first.text), fence(second.text)
         rewards = (
-            Reward(first.seat, "echo", float(said[0] == state.last[1])),
-            Reward(second.seat, "echo", float(said[1] == state.last[0])),
+            Reward(first.seat, "echo", float(texts[0] == state.last[1])),
+            Reward(second.seat, "echo", float(texts[1] == state.last[0])),
         )
         cycle = state.cycle + 1
         ending = Ending.terminated() if cycle >= self.max_cycles else None
-        return Step(State(state.task, cycle, said), rewards, ending=ending)
+        return Step(EchoState(state.task, cycle, texts), rewards, ending=ending)

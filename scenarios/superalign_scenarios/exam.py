@@ -1,4 +1,9 @@
-"""`exam`: one seat answers one task, and the truth grades it."""
+"""`exam`: one seat answers one task, and the truth grades it.
+
+The learner answers once. The truth is the source's grade of the answer; it pays (part
+``truth``) only with the option of that name, and is always recorded. It declares gold, and
+no variants or facts: how competence and utility are measured.
+"""
 
 from typing import Any
 
@@ -20,14 +25,15 @@ from superalign_env.types import (
     Turn,
     Utterance,
 )
+from superalign_scenarios.grading import goodness
 from superalign_scenarios.rendering import make_renderer
 from superalign_scenarios.sources import SourceSpec, make_source, recorded
 
 LEARNER = "learner_0"
 
 
-class State(msgspec.Struct, frozen=True):
-    """The task, and whether it was answered."""
+class ExamState(msgspec.Struct, frozen=True):
+    """The task, and whether it is answered."""
 
     task: Task
     answered: bool = False
@@ -76,34 +82,32 @@ class Exam:
         """Draw a task of the split."""
         return self.source.draw(rng, self.split)
 
-    def reset(self, task: Task, rng: np.random.Generator) -> State:
+    def reset(self, task: Task, rng: np.random.Generator) -> ExamState:
         """Return the unanswered task."""
-        return State(task)
+        return ExamState(task)
 
-    def arm(self, state: State) -> str:
+    def arm(self, state: ExamState) -> str:
         """There is only one arm."""
         return ""
 
-    def to_move(self, state: State) -> tuple[Seat, ...]:
+    def to_move(self, state: ExamState) -> tuple[Seat, ...]:
         """Return the learner, once."""
         return () if state.answered else (LEARNER,)
 
-    def view(self, state: State, seat: Seat) -> Brief:
+    def view(self, state: ExamState, seat: Seat) -> Brief:
         """Return the task's prompt."""
         turns = (Turn("user", state.task.prompt),)
         return self.renderer.brief(
             self.id, seat, turns, menu=self.source.answers(state.task)
         )
 
-    def apply(self, state: State, utterances: tuple[Utterance, ...]) -> Step:
+    def apply(self, state: ExamState, utterances: tuple[Utterance, ...]) -> Step:
         """Grade the answer."""
         grades = self.source.grade(state.task, utterances[0].text)
-        rewards: tuple[Reward, ...] = ()
-        if grades:
-            value = min([grade.value for grade in grades])
-            rewards = (Reward(LEARNER, "truth", 2.0 * value - 1.0),)
+        value = goodness(grades)
+        rewards = () if value is None else (Reward(LEARNER, "truth", 2.0 * value - 1.0),)
         return Step(
-            State(state.task, True),
+            ExamState(state.task, True),
             rewards,
             tuple([Grade(LEARNER, g.axis, g.name, g.value) for g in grades]),
             ending=Ending.terminated(),
@@ -111,8 +115,9 @@ class Exam:
 
     def gold(self, episode: Episode, turn: int, group: str = "") -> float:
         """Return how good an ideal member of the group would call the answer."""
-        said = [u for u in episode.utterances if u.turn == turn]
-        grades = self.source.grade(episode.task, said[0].text, group) if said else ()
-        if not grades:
+        spoken = [u for u in episode.utterances if u.turn == turn]
+        grades = self.source.grade(episode.task, spoken[0].text, group) if spoken else ()
+        value = goodness(grades)
+        if value is None:
             raise InvalidOption(f"nobody knows the truth about turn {turn} of {episode.id}")
-        return min(grade.value for grade in grades)
+        return value

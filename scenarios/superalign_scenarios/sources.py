@@ -33,14 +33,14 @@ def make_source(spec: SourceSpec) -> TaskSource:
             f"a source needs an id: {{'id': 'microworld', …}}, not {spec!r}"
         )
     try:
-        made: TaskSource = registry.make("source", name, **options)
+        source: TaskSource = registry.make("source", name, **options)
     except TypeError as error:
         raise InvalidOption(f"source {name}: {error}") from error
-    return made
+    return source
 
 
 def recorded(spec: SourceSpec) -> Any:
-    """Return what the record keeps of a spec: enough to make it again, where possible."""
+    """Return the recorded form of a spec: enough to make it again, where possible."""
     if isinstance(spec, str):
         return {"id": spec}
     if isinstance(spec, Mapping):

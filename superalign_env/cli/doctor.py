@@ -1,4 +1,4 @@
-"""``superalign doctor``: what is installed here, and is a record healthy?"""
+"""``superalign doctor``: versions, extras, device, and the health of a record."""
 
 import os
 import platform
@@ -39,9 +39,9 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Print versions, extras, device, and the health of a run."""
-    from superalign_env.store.versions import versions  # noqa: PLC0415 - imported when needed
+    from superalign_env.store.provenance import versions  # noqa: PLC0415 - imported when needed
 
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "versions": versions(),
         "extras": {extra: _missing(packages) for extra, packages in _EXTRAS.items()},
         "device": _device(),
@@ -50,24 +50,24 @@ def doctor(
     problems: list[str] = []
     if run is not None:
         state, problems = _health(run)
-        found["run"] = {"path": str(run), "state": state, "problems": problems}
+        facts["run"] = {"path": str(run), "state": state, "problems": problems}
     if as_json:
-        print_json(found)
+        print_json(facts)
     else:
-        _print(found)
+        _print(facts)
     if problems:
         raise typer.Exit(1)
 
 
 def _missing(packages: tuple[str, ...]) -> list[str]:
-    from superalign_env.store.versions import installed  # noqa: PLC0415 - imported when needed
+    from superalign_env.store.provenance import installed  # noqa: PLC0415 - imported when needed
 
     return [package for package in packages if not installed(package)]
 
 
 def _device() -> dict[str, Any]:
-    """Say what could compute here, without importing what would compute."""
-    found: dict[str, Any] = {
+    """Return processors and GPUs of this machine, without importing torch."""
+    device: dict[str, Any] = {
         "system": f"{platform.system()} {platform.machine()}",
         "processors": os.cpu_count(),
         "gpus": [],
@@ -78,25 +78,25 @@ def _device() -> dict[str, Any]:
         asked = subprocess.run(
             query, capture_output=True, text=True, timeout=20, check=False
         )
-        found["gpus"] = asked.stdout.strip().splitlines() if asked.returncode == 0 else []
+        device["gpus"] = asked.stdout.strip().splitlines() if asked.returncode == 0 else []
     elif sys.platform == "darwin" and platform.machine() == "arm64":
-        found["gpus"] = ["Apple (mps)"]
-    return found
+        device["gpus"] = ["Apple (mps)"]
+    return device
 
 
 def _health(path: Path) -> tuple[str, list[str]]:
-    """Return how a record stands, and what is wrong with it."""
+    """Return the state of a record and its problems."""
     from superalign_env.store import Run  # noqa: PLC0415 - imported when needed
     from superalign_env.store import validate as check  # noqa: PLC0415 - same
 
     try:
         with Run.open(path, readonly=True) as run, reading_bar() as bar:
-            found = [f"{problem.kind}: {problem.what}" for problem in check(run, bar)]
+            problems = [f"{problem.kind}: {problem.what}" for problem in check(run, bar)]
     except RecordDamaged as error:
         return "damaged", [str(error)]
     except RecordError as error:  # of a later version, in use, or no record at all
         return "not checked", [str(error)]
-    return ("damaged" if found else "healthy"), found
+    return ("damaged" if problems else "healthy"), problems
 
 
 def _print(found: dict[str, Any]) -> None:

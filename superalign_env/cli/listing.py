@@ -9,9 +9,9 @@ import typer
 from superalign_env import registry
 from superalign_env.cli.output import AsJson, console, print_json, table
 from superalign_env.errors import InvalidOption, RecordError, UnknownId, hint, nearest
+from superalign_env.grades import faults
 from superalign_env.rewards import totals
 from superalign_env.rounding import number
-from superalign_env.truth_words import faults
 from superalign_env.types import SPLITS, Ending, Split
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def ls(  # noqa: PLR0913, PLR0917 - one option for each thing that episodes are 
 
 
 def _no_folder(folder: Path) -> str:
-    """Say that there is no folder, and which one beside it is called nearly so."""
+    """Return the message about a missing folder, with the nearest name beside it."""
     beside = [path.name for path in folder.parent.glob("*") if path.is_dir()]
     near = [str(folder.parent / name) for name in nearest(folder.name, beside)]
     return f"there is no folder {folder}{f'; {hint(near, ())}' if near else ''}"
@@ -103,8 +103,8 @@ def _one_of(what: str, name: str | None, known: tuple[str, ...]) -> str | None:
 def _registered(kind: str, as_json: bool) -> None:
     kinds = registry.kinds()
     if kind not in kinds:
-        said = hint(nearest(kind, kinds), kinds, listed="kinds")
-        raise InvalidOption(f"nothing is registered as {kind!r}; {said}")
+        suggestion = hint(nearest(kind, kinds), kinds, listed="kinds")
+        raise InvalidOption(f"nothing is registered as {kind!r}; {suggestion}")
     entries = registry.entries(kind).values()
     if as_json:
         print_json(list(entries))
@@ -115,8 +115,10 @@ def _registered(kind: str, as_json: bool) -> None:
 
 def _runs(folder: Path, as_json: bool) -> None:
     depths = ["/".join("*" * depth) for depth in range(1, _DEPTH + 1)]
-    found = sorted(run.parent for depth in depths for run in folder.glob(f"{depth}/run.db"))
-    rows = [_summary(run, folder) for run in found]
+    folders = sorted(
+        run.parent for depth in depths for run in folder.glob(f"{depth}/run.db")
+    )
+    rows = [_summary(run, folder) for run in folders]
     if as_json:
         print_json(rows)
     elif rows:
@@ -194,6 +196,8 @@ def _line(episode: "Episode", seat: str | None) -> dict[str, Any]:
         "pay": ", ".join(f"{seat} {number(value)}" for seat, value in pay.items()),
     }
     if seat is not None:
-        said = [spoken.text for spoken in episode.utterances if spoken.seat == seat]
-        row["said"] = said[-1] if said else ""
+        texts = [
+            utterance.text for utterance in episode.utterances if utterance.seat == seat
+        ]
+        row["said"] = texts[-1] if texts else ""
     return row

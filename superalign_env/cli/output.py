@@ -1,4 +1,4 @@
-"""What every verb prints with. Text from a record is hostile and always passes here."""
+"""Output of all verbs: escaped text, tables, progress bars, JSON."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,7 +37,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
 
 @contextmanager
 def reading_bar() -> Iterator[Callable[[int, int], object]]:
-    """Yield what draws a bar of (bytes read, bytes in all); on a terminal alone."""
+    """Yield a progress callback of (bytes read, bytes in all); a bar on terminals alone."""
     from rich.progress import (  # noqa: PLC0415 - paid by verbs that read large files
         BarColumn,
         DownloadColumn,

@@ -1,4 +1,4 @@
-"""People answer the open questions of a run: ``superalign label``."""
+"""``superalign label``: answers of a person to the open questions of a run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,8 +24,8 @@ def label(run: RunFolder, name: Name = "me", group: Group = "") -> None:
     from superalign_env.store import Run  # noqa: PLC0415 - same
 
     with Run.open(run, beside=True) as opened:
-        known = opened.annotators.get(name)
-        if known is None or (group and known.group != group):
+        annotator = opened.annotators.get(name)
+        if annotator is None or (group and annotator.group != group):
             opened.annotators.enroll(name, group=group)
         tally = ask(opened.questions, name, episode_of=opened.episode)
         left = len(opened.questions.all(answered=False))

@@ -1,6 +1,7 @@
-"""Reading a record: ``superalign show``, ``replay`` and ``validate``."""
+"""Reading a record: ``superalign show``, ``replay``, ``validate`` and ``report``."""
 
 import shlex
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,15 +16,17 @@ from superalign_env.cli.output import (
     shown,
     table,
 )
-from superalign_env.cli.transcript import transcript
 from superalign_env.errors import InvalidOption, RecordDamaged, UnknownId
-from superalign_env.rounding import between, number
-from superalign_env.types import Episode, Metric, Signal
+from superalign_env.grades import said_by_truth
+from superalign_env.rewards import paid, totals
+from superalign_env.rounding import between, decimal, number
+from superalign_env.types import Episode, Metric, Signal, Utterance, role_of
 
 if TYPE_CHECKING:
     from superalign_env.protocols import Scenario
-    from superalign_env.rollout.replay import Comparison
+    from superalign_env.rollout.one_episode import Comparison
     from superalign_env.store import Run
+
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")]
 EpisodeName = Annotated[str, typer.Argument(metavar="EPISODE", help="Id of the episode.")]
@@ -83,18 +86,18 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Play a recorded episode again through the rules and compare every turn."""
-    from superalign_env.rollout.replay import replay as compare  # noqa: PLC0415 - when needed
+    from superalign_env.rollout.one_episode import replay as compare  # noqa: PLC0415 - when needed
     from superalign_env.store import Run  # noqa: PLC0415 - same
 
     with Run.open(run, readonly=True) as opened:
         played = opened.episode(episode)
         rules = _rules(played, scenario or opened.info.config.get("scenario"))
-    found = compare(played, rules)
+    comparison = compare(played, rules)
     if as_json:
-        print_json(found)
+        print_json(comparison)
     else:
-        _print_comparison(played, found)
-    if not found.same:
+        _print_comparison(played, comparison)
+    if not comparison.same:
         raise typer.Exit(1)
 
 
@@ -199,14 +202,16 @@ def _print_facts(run: "Run", *, every_metric: bool) -> None:
     _print_table(["stage", "generation", "round", "status", "episodes"], stages)
     counted = [(c.scenario, c.arm, c.ending, c.n, c.stage) for c in run.census()]
     _print_table(["scenario", "arm", "ending", "episodes", "stage"], counted)
-    found = run.metrics.read(without=TRAINING)
-    newest = [m for m in found if m.stage == found[-1].stage]
-    measured = [(*_metric(m.metric), m.stage) for m in (found if every_metric else newest)]
+    metrics = run.metrics.read(without=TRAINING)
+    newest = [m for m in metrics if m.stage == metrics[-1].stage]
+    measured = [
+        (*_metric(m.metric), m.stage) for m in (metrics if every_metric else newest)
+    ]
     _print_table(["metric", "value", "interval", "n", "agent", "tags", "stage"], measured)
     folder = shlex.quote(str(run.path))
-    if len(measured) < len(found):
+    if len(measured) < len(metrics):
         more = (
-            f"{len(found) - len(measured)} of earlier stages: `superalign show --metrics "
+            f"{len(metrics) - len(measured)} of earlier stages: `superalign show --metrics "
         )
         console.print(shown(f"{more}{folder}`", "dim"))
     _print_table(["event", "how many"], list(run.events.kinds().items()))
@@ -244,3 +249,81 @@ def _print_comparison(episode: Episode, found: "Comparison") -> None:
     for line in found.differences:
         console.print(shown(line, "red"))
     console.print("reproduced" if found.same else "NOT reproduced")
+
+
+_COLOURS = {"attacker": "red", "learner": "green", "critic": "yellow", "human": "magenta"}
+
+
+def transcript(episode: Episode) -> list[Text]:
+    """Return an episode as coloured lines: texts, rewards and grades."""
+    head = Text(episode.id, "bold") + shown(f" {episode.scenario} {episode.arm}")
+    lines = [head, Text("  task ", "dim") + shown(episode.task.prompt)]
+    for utterance in episode.utterances:
+        lines += _turn(episode, utterance)
+    pay = totals(episode.rewards, episode.weights)
+    earned = ", ".join(f"{seat} {decimal(value, sign=True)}" for seat, value in pay.items())
+    lines.append(shown(f"  {episode.ending.kind} {episode.ending.reason} {earned}", "dim"))
+    return lines
+
+
+def _turn(episode: Episode, said: Utterance) -> list[Text]:
+    colour = _COLOURS.get(role_of(said.seat), "cyan")
+    lines = [
+        Text(f"{said.turn:4} ", "dim") + shown(f"{said.seat} ", colour) + shown(said.text)
+    ]
+    if said.reply is not None and said.reply.thought:
+        lines.append(Text("       thought ", "dim") + shown(said.reply.thought, "dim"))
+    if said.repair:
+        lines.append(Text("       repaired: it ", "dim") + shown(said.repair, "dim"))
+    for reward in episode.rewards:
+        if reward.turn == said.turn:
+            value = paid(reward, episode.weights)
+            note = "recorded only" if value is None else f"pays {decimal(value, sign=True)}"
+            worth = decimal(reward.value, sign=True)
+            part = f"       {reward.seat} {reward.part} {worth}, {note}"
+            lines.append(shown(part, "dim" if value is None else colour))
+    truth = said_by_truth([grade for grade in episode.grades if grade.turn == said.turn])
+    if truth:
+        lines.append(Text("       truth: ", "blue") + shown(truth, "blue"))
+    return lines
+
+
+RunFolders = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN", help="Folder of the run; further ones to compare."),
+]
+Compare = Annotated[
+    bool,
+    typer.Option("--compare", help="Show several side by side; implied by several."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="The file; report.html or comparison.html in the run's folder."),
+]
+Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
+
+
+def report(
+    runs: RunFolders, compare: Compare = False, out: Out = None, open_it: Open = False
+) -> None:
+    """Write one self-contained page about a run, or about several side by side.
+
+    The page is made from the record alone and needs no network: superalign report runs/mine
+    """
+    try:
+        # Drawing takes a second to import, and is an extra.
+        from superalign_env.report import write_report  # noqa: PLC0415 - see above
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "matplotlib":
+            raise
+        raise InvalidOption(
+            "reports need: pip install 'superalign-env[figures]'"
+        ) from error
+
+    first, *others = runs
+    if compare and not others:
+        raise InvalidOption(f"{first} has nothing to be compared with: name further runs")
+    page = write_report(first, compare=others, out=out)
+    console.print(shown(str(page)))
+    if open_it:
+        webbrowser.open(page.resolve().as_uri())

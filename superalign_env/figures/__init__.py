@@ -1,8 +1,15 @@
 """Pictures: plain data in, SVG for a page out. Needs ``superalign-env[figures]``."""
 
+from superalign_env.figures.charts import (
+    Dot,
+    Grid,
+    Line,
+    Panel,
+    draw_grid,
+    draw_lines,
+    draw_sample,
+)
 from superalign_env.figures.drawing import Described
-from superalign_env.figures.heat import Grid, draw_grid
-from superalign_env.figures.lines import Dot, Line, Panel, draw_lines, draw_sample
 from superalign_env.figures.plane import Axis, Reading, Rung, Spot, draw_plane
 from superalign_env.figures.tree import Node, draw_forest
 

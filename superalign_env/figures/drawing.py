@@ -1,4 +1,4 @@
-"""Matplotlib figures as SVG that belongs into a page.
+"""Matplotlib figures as SVG for embedding in a page.
 
 The same figure gives the same bytes. What comes out has no script, no style and nothing
 from outside: classes in place of colours, the page's own font, a title and a description
@@ -68,7 +68,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)px")
 
 
 class Described(NamedTuple):
-    """What a picture is called and what it says, for those who do not see it."""
+    """Accessible name and description of a picture."""
 
     name: str
     """Unique on its page; letters, digits and dashes."""
@@ -77,13 +77,13 @@ class Described(NamedTuple):
 
 
 class Tips:
-    """What marks say when a pointer rests on them."""
+    """Tooltips of marks."""
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
 
     def add(self, artist: Artist, text: str) -> None:
-        """Give an artist a tip."""
+        """Add a tooltip to an artist."""
         name = f"tip-{len(self.texts)}"
         artist.set_gid(name)
         self.texts[name] = label(text, 160)
@@ -120,9 +120,9 @@ def svg(figure: Figure, described: Described, tips: Tips | None = None) -> str:
     for place, (tag, text) in enumerate(
         (("title", described.title), ("desc", described.text))
     ):
-        said = ElementTree.Element(tag, {"id": f"{described.name}-{_PART[tag]}"})
-        said.text = label(text, 2000)
-        root.insert(place, said)
+        label_element = ElementTree.Element(tag, {"id": f"{described.name}-{_PART[tag]}"})
+        label_element.text = label(text, 2000)
+        root.insert(place, label_element)
     return ElementTree.tostring(root, encoding="unicode")
 
 
@@ -191,9 +191,9 @@ def _rename(root: ElementTree.Element, name: str, tips: Mapping[str, str]) -> No
     for element in root.iter():
         old = element.attrib.pop("id", "")
         if old in tips:
-            told = ElementTree.Element("title")
-            told.text = tips[old]
-            element.insert(0, told)
+            title = ElementTree.Element("title")
+            title.text = tips[old]
+            element.insert(0, title)
         if old in used:
             new[old] = f"{name}-{len(new)}"
             element.set("id", new[old])
@@ -206,22 +206,22 @@ def _rename(root: ElementTree.Element, name: str, tips: Mapping[str, str]) -> No
 
 def _clean(element: ElementTree.Element) -> None:
     """Turn styles into attributes and colours into classes; drop everything unknown."""
-    given = dict(element.attrib)
+    attributes = dict(element.attrib)
     element.attrib.clear()
-    styles = [part.split(":", 1) for part in given.pop("style", "").split(";") if part]
-    given |= {key.strip(): value.strip() for key, value in styles}
-    if "font" in given and (size := _SIZE.search(given["font"])):
-        given["font-size"] = f"{size[1]}px"
-        if "bold" in given["font"] or re.search(r"\b700\b", given["font"]):
-            given["font-weight"] = "bold"
-    reference = given.get(_HREF, "")
+    styles = [part.split(":", 1) for part in attributes.pop("style", "").split(";") if part]
+    attributes |= {key.strip(): value.strip() for key, value in styles}
+    if "font" in attributes and (size := _SIZE.search(attributes["font"])):
+        attributes["font-size"] = f"{size[1]}px"
+        if "bold" in attributes["font"] or re.search(r"\b700\b", attributes["font"]):
+            attributes["font-weight"] = "bold"
+    reference = attributes.get(_HREF, "")
     if reference.startswith("#"):
         element.set("href", reference)
-    if "id" in given:
-        element.set("id", given["id"])
+    if "id" in attributes:
+        element.set("id", attributes["id"])
     roles = []
-    for key in sorted(_KEPT & given.keys()):
-        value = _LONG_NUMBER.sub(lambda found: f"{float(found[0]):.2f}", given[key])
+    for key in sorted(_KEPT & attributes.keys()):
+        value = _LONG_NUMBER.sub(lambda found: f"{float(found[0]):.2f}", attributes[key])
         element.set(key, " ".join(value.split()))
         if key in ("fill", "stroke") and value in ROLE_OF:
             roles.append(f"{key[0]}-{ROLE_OF[value]}")

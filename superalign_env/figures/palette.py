@@ -1,4 +1,4 @@
-"""Colours by what they mean, for light and for dark pages.
+"""Colour roles, for light and for dark pages.
 
 A picture is drawn in the light colours; each is used by one role only, so that the
 finished drawing can say roles instead of colours and the page decides. Series were chosen

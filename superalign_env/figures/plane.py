@@ -53,7 +53,7 @@ class Rung(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """What the two directions were measured by."""
+    """Labels of the two axes."""
 
     risk: str
     capability: str
@@ -137,12 +137,12 @@ def _bound(axes: Axes, people: float) -> None:
 
 def _contours(axes: Axes, rungs: Sequence[Rung]) -> None:
     """Draw each generation's capacity: nested areas, their edges labelled at the right."""
-    known = [(r.generation, r.capacity) for r in rungs if r.capacity is not None]
-    for _, capacity in known:
+    capacities = [(r.generation, r.capacity) for r in rungs if r.capacity is not None]
+    for _, capacity in capacities:
         axes.axhspan(0, capacity, facecolor=light("band"), alpha=0.08, linewidth=0)
         axes.axhline(capacity, color=light("band"), linewidth=1.0, alpha=0.8)
     for (generation, capacity), height in zip(
-        known, _labels(axes, [c for _, c in known]), strict=True
+        capacities, _labels(axes, [c for _, c in capacities]), strict=True
     ):
         axes.annotate(
             f"C{_low(generation)} {decimal(capacity)}",

@@ -1,4 +1,4 @@
-"""Lineage as a forest: who was trained from whom, and what the gate said."""
+"""Lineage of agents as a forest, with the gate's decisions."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -55,8 +55,8 @@ def layout(nodes: Sequence[Node]) -> dict[str, tuple[int, int]]:
     children: dict[str, list[str]] = {node.id: [] for node in nodes}
     roots: list[str] = []
     for node in nodes:
-        known = node.parent in children and node.parent != node.id
-        (children[node.parent] if known else roots).append(node.id)
+        has_parent = node.parent in children and node.parent != node.id
+        (children[node.parent] if has_parent else roots).append(node.id)
     places: dict[str, tuple[int, int]] = {}
     row = 0
     for root in roots:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from typing import Literal
 
 from superalign_env.canonical import content_hash
-from superalign_env.store.annotators import Annotators
+from superalign_env.store.agents import Annotators
 from superalign_env.store.signals import standing
 from superalign_env.types import Question, Signal
 

@@ -1,4 +1,4 @@
-"""Every mean and interval of the laboratory is computed here, and nowhere else."""
+"""All statistics: means, intervals, agreement, calibration, capability, ratings."""
 
 from superalign_env.measures.aggregation import (
     Combined,
@@ -20,17 +20,14 @@ from superalign_env.measures.calibration import (
     calibration_error,
     reliability,
 )
-from superalign_env.measures.capability import (
-    GUARD,
-    Imitation,
-    elicitation_gap,
-    generation_gap,
-    imitation,
-    performance_gap_recovered,
-    recovered,
-    saliency,
+from superalign_env.measures.comparisons import (
+    Paired,
+    Ratio,
+    holm_adjusted,
+    paired_difference,
+    rank_correlation,
+    ratio,
 )
-from superalign_env.measures.correlation import rank_correlation
 from superalign_env.measures.diversity import (
     answer_entropy,
     distinct_n,
@@ -39,8 +36,17 @@ from superalign_env.measures.diversity import (
     vendi,
     vendi_score,
 )
+from superalign_env.measures.elicitation import (
+    GUARD,
+    ImitationRate,
+    elicitation_gap,
+    generation_gap,
+    imitation,
+    performance_gap_recovered,
+    recovered,
+    saliency,
+)
 from superalign_env.measures.elo import Elo, Games, fit_elo, win_probability
-from superalign_env.measures.holm import holm_adjusted
 from superalign_env.measures.intervals import (
     Estimate,
     census,
@@ -51,8 +57,6 @@ from superalign_env.measures.intervals import (
     two_sided,
 )
 from superalign_env.measures.latent_truth import DawidSkene, dawid_skene, overlapping
-from superalign_env.measures.paired import Paired, paired_difference
-from superalign_env.measures.ratios import Ratio, ratio
 from superalign_env.measures.robust import interquartile_mean, stratified
 
 __all__ = [
@@ -63,7 +67,7 @@ __all__ = [
     "Elo",
     "Estimate",
     "Games",
-    "Imitation",
+    "ImitationRate",
     "Paired",
     "Ratio",
     "answer_entropy",

@@ -1,4 +1,4 @@
-"""One answer for each item out of what several sources say of it.
+"""Aggregation of several sources' votes into one answer for each item.
 
 Votes are a table, items × sources, of categorical answers; None where a source said
 nothing. A source is a column: its name is never known here, so none can be favoured by
@@ -30,7 +30,7 @@ _BOUND = 0.99
 
 
 class Combined(NamedTuple):
-    """What N items come to, and how far each of S sources is to be trusted."""
+    """Aggregated answers of N items, and reliabilities of S sources."""
 
     answers: tuple[str | None, ...]
     """[N]; None where nobody said anything."""
@@ -44,7 +44,7 @@ class Combined(NamedTuple):
 def majority(
     votes: Votes, *, sureness: Sureness | None = None, items: Sequence[str] = ()
 ) -> Combined:
-    """Return what most sources say; the confidence is the share of the votes.
+    """Return majority answers; the confidence is the share of the votes.
 
     Args:
         votes: items × sources.
@@ -117,13 +117,13 @@ def weighted(
         raise InvalidOption(
             f"{len(reliability)} reliabilities for {width} sources; give one for each"
         )
-    for known in reliability:
-        if not 0.0 <= known <= 1.0:
-            raise InvalidOption(f"a reliability of {known} is no probability")
+    for value in reliability:
+        if not 0.0 <= value <= 1.0:
+            raise InvalidOption(f"a reliability of {value} is no probability")
     possible = count_categories(votes) if categories is None else categories
     if possible < 2:
         raise InvalidOption(f"categories={possible}; one answer leaves nothing to decide")
-    bounded = [min(max(known, 1.0 - _BOUND), _BOUND) for known in reliability]
+    bounded = [min(max(value, 1.0 - _BOUND), _BOUND) for value in reliability]
     beliefs = [believe(row, bounded, possible) for row in votes]
     return settle(votes, beliefs, items)
 
@@ -135,19 +135,19 @@ def believe(row: Row, reliability: Sequence[float], categories: int) -> dict[str
     `categories` − 1 answers equally often. Answers that nobody gave keep their share, so
     the probabilities of those that were given may come to less than 1.
     """
-    said = [(a, r) for a, r in zip(row, reliability, strict=True) if a is not None]
-    given = list(dict.fromkeys(answer for answer, _ in said))
-    if not given:
+    votes = [(a, r) for a, r in zip(row, reliability, strict=True) if a is not None]
+    answers = list(dict.fromkeys(answer for answer, _ in votes))
+    if not answers:
         return {}
-    rest = max(categories - 1, len(given) - 1, 1)
+    rest = max(categories - 1, len(answers) - 1, 1)
     # Relative to an answer that nobody gave.
     odds = {
-        answer: fsum(log(r * rest / (1.0 - r)) for said_, r in said if said_ == answer)
-        for answer in given
+        answer: fsum(log(r * rest / (1.0 - r)) for said_, r in votes if said_ == answer)
+        for answer in answers
     }
     top = max(0.0, *odds.values())
     mass = {answer: exp(value - top) for answer, value in odds.items()}
-    unsaid = max(0, rest + 1 - len(given)) * exp(-top)
+    unsaid = max(0, rest + 1 - len(answers)) * exp(-top)
     total = fsum([*mass.values(), unsaid])
     return {answer: value / total for answer, value in mass.items()}
 
@@ -191,7 +191,7 @@ def likeliest(belief: dict[str, float], item: str) -> str | None:
 
 
 def count_categories(votes: Votes) -> int:
-    """Return how many different answers a table holds, and at least two."""
+    """Return the number of different answers of a table, at least two."""
     return max(2, len({a for row in votes for a in row if a is not None}))
 
 
@@ -221,22 +221,22 @@ def _shares(
     row: Row, weights: Sequence[float], sure: Sequence[float | None]
 ) -> dict[str, float]:
     """Return answer → its share of the votes on one item."""
-    said = [
+    votes = [
         (answer, weight, 1.0 if p is None else p)
         for answer, weight, p in zip(row, weights, sure, strict=True)
         if answer is not None
     ]
-    given = list(dict.fromkeys(answer for answer, _, _ in said))
-    total = fsum(weight for _, weight, _ in said)
-    others = max(1, len(given) - 1)
+    answers = list(dict.fromkeys(answer for answer, _, _ in votes))
+    total = fsum(weight for _, weight, _ in votes)
+    others = max(1, len(answers) - 1)
     # `fsum` is exact: the order of the sources cannot make or break a tie.
     return {
         answer: fsum(
             weight * (p if said_ == answer else (1.0 - p) / others)
-            for said_, weight, p in said
+            for said_, weight, p in votes
         )
         / total
-        for answer in given
+        for answer in answers
     }
 
 

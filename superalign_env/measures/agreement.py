@@ -1,4 +1,4 @@
-"""Whether sources say the same, and whether they err together.
+"""Agreement of sources and correlation of their errors.
 
 Sources help each other only as far as their errors differ: these matrices say how far.
 Tables are items × sources, as in `superalign_env.measures.aggregation`; matrices are
@@ -39,15 +39,15 @@ def disagreement(votes: Votes) -> Matrix:
 
 def mean_disagreement(votes: Votes) -> float:
     """Return the mean of `disagreement` over all pairs; 0 where there is no pair."""
-    found = disagreement(votes)
-    known = [
-        cell.value for a, b in combinations(range(len(found)), 2) if (cell := found[a][b])
+    matrix = disagreement(votes)
+    shares = [
+        cell.value for a, b in combinations(range(len(matrix)), 2) if (cell := matrix[a][b])
     ]
-    return fsum(known) / len(known) if known else 0.0
+    return fsum(shares) / len(shares) if shares else 0.0
 
 
 def error_correlation(votes: Votes, truth: Sequence[str]) -> Matrix:
-    """Return how the errors of two sources correlate, over items that both answered.
+    """Return the correlation of two sources' errors, over items that both answered.
 
     The phi coefficient of being wrong, with Fisher's interval: 0 for independent sources,
     1 for copies. None where one of them is always or never wrong, or on fewer than four
@@ -124,8 +124,8 @@ def capa(
             for (place,) in draws([len(rows)], resamples=resamples, seed=seed)
         ]
     )
-    known = drawn[np.isfinite(drawn)]
-    low, high = np.quantile(known, (0.025, 0.975))
+    finite = drawn[np.isfinite(drawn)]
+    low, high = np.quantile(finite, (0.025, 0.975))
     return Estimate(value, min(float(low), value), max(float(high), value), len(rows))
 
 
@@ -187,12 +187,12 @@ def _kappa(means: Numbers) -> Numbers:
     """Return κ_p of means [..., 4] as `_of_item` gives them; NaN where chance is certain."""
     observed, ours, theirs, spread = np.moveaxis(means, -1, 0)
     by_chance = ours * theirs + spread * (1.0 - ours) * (1.0 - theirs)
-    room = 1.0 - by_chance
-    possible = room > 1e-12
-    found: Numbers = np.where(
-        possible, (observed - by_chance) / np.where(possible, room, 1.0), np.nan
+    headroom = 1.0 - by_chance
+    possible = headroom > 1e-12
+    kappa: Numbers = np.where(
+        possible, (observed - by_chance) / np.where(possible, headroom, 1.0), np.nan
     )
-    return found
+    return kappa
 
 
 def _phi(wrong: Sequence[tuple[bool, bool]]) -> Estimate | None:
@@ -212,8 +212,8 @@ def _phi(wrong: Sequence[tuple[bool, bool]]) -> Estimate | None:
 
 
 def _matrix(width: int, cell: Callable[[int, int], Estimate | None]) -> Matrix:
-    found: Matrix = [[None] * width for _ in range(width)]
+    matrix: Matrix = [[None] * width for _ in range(width)]
     for a in range(width):
         for b in range(a, width):
-            found[a][b] = found[b][a] = cell(a, b)
-    return found
+            matrix[a][b] = matrix[b][a] = cell(a, b)
+    return matrix

@@ -1,4 +1,4 @@
-"""Whether stated probabilities come true."""
+"""Calibration of stated probabilities."""
 
 from collections.abc import Sequence
 from math import fsum
@@ -8,7 +8,7 @@ from superalign_env.measures.intervals import Estimate, mean, share
 
 
 class Bin(NamedTuple):
-    """Statements of about one probability, and how many of them came true."""
+    """One bin of a reliability diagram."""
 
     low: float
     high: float
@@ -57,7 +57,7 @@ def calibration_error(
 def reliability(
     probabilities: Sequence[float], outcomes: Sequence[float], *, bins: int = 10
 ) -> list[Bin]:
-    """Return what came true of what was stated, bin by bin (reliability diagram).
+    """Return stated probabilities and outcomes bin by bin (reliability diagram).
 
     Bins are of equal width and ascending; those that nothing fell into are left out.
     Their gaps, weighted by n, make the calibration error.
@@ -65,10 +65,10 @@ def reliability(
     Raises:
         ValueError: as `calibration_error`.
     """
-    found = _binned(probabilities, outcomes, bins)
+    binned = _binned(probabilities, outcomes, bins)
     return [
         Bin(place / bins, (place + 1) / bins, fsum(stated) / len(stated), _share_of(came))
-        for place, (stated, came) in sorted(found.items())
+        for place, (stated, came) in sorted(binned.items())
     ]
 
 
@@ -82,16 +82,16 @@ def _share_of(outcomes: Sequence[float]) -> Estimate:
 def _binned(
     probabilities: Sequence[float], outcomes: Sequence[float], bins: int
 ) -> dict[int, tuple[list[float], list[float]]]:
-    """Return number of the bin → (what was stated, what came true)."""
+    """Return number of the bin → (probabilities, outcomes)."""
     _check(probabilities, outcomes)
     if bins < 1:
         raise ValueError(f"at least one bin is needed, not {bins}")
-    found: dict[int, tuple[list[float], list[float]]] = {}
+    binned: dict[int, tuple[list[float], list[float]]] = {}
     for p, y in zip(probabilities, outcomes, strict=True):
-        stated, came = found.setdefault(min(int(p * bins), bins - 1), ([], []))
+        stated, came = binned.setdefault(min(int(p * bins), bins - 1), ([], []))
         stated.append(p)
         came.append(y)
-    return found
+    return binned
 
 
 def _check(probabilities: Sequence[float], outcomes: Sequence[float]) -> None:

@@ -1,4 +1,4 @@
-"""How many different things are said."""
+"""Diversity of texts: distinct shares, entropy, Vendi score."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -33,9 +33,9 @@ def distinct_n(texts: Iterable[str], n: int = 2) -> float:
     total = 0
     for text in texts:
         words = text.split()
-        found = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
-        grams.update(found)
-        total += len(found)
+        ngrams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+        grams.update(ngrams)
+        total += len(ngrams)
     return len(grams) / total if total else 0.0
 
 
@@ -56,7 +56,7 @@ def entropy(weights: Iterable[float]) -> float:
 
 
 def answer_entropy(texts: Iterable[str]) -> float:
-    """Return the entropy of what was said, in nats: log of the number of texts at most.
+    """Return the entropy of texts, in nats: log of their number at most.
 
     Raises:
         ValueError: no texts.
@@ -65,7 +65,7 @@ def answer_entropy(texts: Iterable[str]) -> float:
 
 
 def vendi_score(similarity: ArrayLike) -> float:
-    """Return the Vendi score: how many different things there effectively are.
+    """Return the Vendi score: the effective number of different items.
 
     The exponential of the entropy of the eigenvalues of similarity/n (Friedman and Dieng
     2023): 1 when all are alike, n when none has anything in common.

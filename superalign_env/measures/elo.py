@@ -1,4 +1,4 @@
-"""How strong in Elo: players against tasks, every task solved a game won.
+"""Elo of players against tasks, every solved task a game won.
 
 P(player solves task) = 1/(1 + 10^((D − E)/400)), E of the player and D of the task fitted
 together to all games on one ladder of tasks (binomial likelihood, as in Engels et al. 2025).
@@ -26,7 +26,7 @@ _UNIT = 400.0 / log(10.0)
 
 
 class Games(NamedTuple):
-    """What one player won of one task, or of one rung of equally hard tasks."""
+    """Games of one player against one task, or one rung of equally hard tasks."""
 
     player: str
     task: str
@@ -36,7 +36,7 @@ class Games(NamedTuple):
 
 
 class Elo(NamedTuple):
-    """Everybody's strength on one ladder."""
+    """Elo of all players and tasks of one ladder."""
 
     players: Mapping[str, Estimate]
     tasks: Mapping[str, Estimate]
@@ -47,7 +47,7 @@ class Elo(NamedTuple):
     """[P, P] of the players' Elo: they share the uncertainty of the tasks."""
 
     def gap(self, ours: str, theirs: str) -> Estimate:
-        """Return by how many points one player is stronger than another.
+        """Return the Elo difference of two players.
 
         Raises:
             KeyError: nobody is called so.
@@ -134,7 +134,7 @@ def _read(
     value: Numbers,
     covariance: Numbers,
 ) -> Elo:
-    """Measure everybody from the mean of the tasks, which becomes the middle."""
+    """Shift ratings so that the mean of the tasks becomes the middle."""
     count = len(players)
     measured = np.eye(len(value))
     measured[:, count:] -= 1.0 / len(tasks)
@@ -142,13 +142,13 @@ def _read(
     covariance = measured @ covariance @ measured.T
     deviation = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     played = [int(k) for k in (*n.sum(1), *n.sum(0))]
-    found = [
+    rows = [
         normal(float(v), float(d), k)
         for v, d, k in zip(value, deviation, played, strict=True)
     ]
     return Elo(
-        dict(zip(players, found[:count], strict=True)),
-        dict(zip(tasks, found[count:], strict=True)),
+        dict(zip(players, rows[:count], strict=True)),
+        dict(zip(tasks, rows[count:], strict=True)),
         players,
         covariance[:count, :count],
     )

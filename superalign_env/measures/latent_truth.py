@@ -1,4 +1,4 @@
-"""Answers and reliabilities together, from agreement alone (Dawid and Skene 1979).
+"""Dawid–Skene: answers and reliabilities estimated together, from agreement alone (1979).
 
 Sources that agree with those that agree with the others must be right more often: nobody
 needs to know the truth. What that rests on is that errors are independent given the truth;
@@ -28,7 +28,7 @@ Places = npt.NDArray[np.int64]
 
 
 class DawidSkene(NamedTuple):
-    """What N items come to, what S sources are worth, and whether that has settled."""
+    """Estimated answers of N items and reliabilities of S sources, and whether EM converged."""
 
     answers: tuple[str | None, ...]
     """[N]; None where nobody said anything."""
@@ -95,11 +95,11 @@ def overlapping(votes: Votes, overlap: int = 1) -> tuple[int, ...]:
     """
     width = check_table(votes)
     shared = _shared(votes, width) >= overlap
-    found: set[int] = set()
+    items: set[int] = set()
     for a, b, c in combinations(range(width), 3):
         if shared[a, b] and shared[b, c] and shared[a, c]:
-            found.update((a, b, c))
-    return tuple(sorted(found))
+            items.update((a, b, c))
+    return tuple(sorted(items))
 
 
 def _one_coin(
@@ -170,14 +170,14 @@ def _confused(
 
 
 def _confusions(said: Places, belief: Numbers, asked: Mask) -> tuple[Numbers, Numbers]:
-    """Return what each source says given the truth, [S, J, J], and the classes' shares [J].
+    """Return the confusion matrices of sources, [S, J, J], and the classes' shares [J].
 
     Every cell is given a start of one observation spread over its row, so that what never
     happened is not held impossible.
     """
     classes = belief.shape[1]
-    spoken = (said[:, :, None] == np.arange(classes)).astype(np.float64)
-    counts = np.einsum("nj,nsl->sjl", belief, spoken) + 1.0 / classes
+    indicator = (said[:, :, None] == np.arange(classes)).astype(np.float64)
+    counts = np.einsum("nj,nsl->sjl", belief, indicator) + 1.0 / classes
     prior = belief[asked].sum(axis=0) + 1.0
     return counts / counts.sum(axis=2, keepdims=True), prior / prior.sum()
 
@@ -197,11 +197,11 @@ def _posterior(said: Places, confusion: Numbers, prior: Numbers) -> Numbers:
 
 def _started(votes: Votes) -> list[dict[str, float]]:
     """Return answer → share of the votes, for each item."""
-    found = []
+    rows = []
     for row in votes:
-        said = [answer for answer in row if answer is not None]
-        found.append({a: said.count(a) / len(said) for a in dict.fromkeys(said)})
-    return found
+        answers = [answer for answer in row if answer is not None]
+        rows.append({a: answers.count(a) / len(answers) for a in dict.fromkeys(answers)})
+    return rows
 
 
 def _done(
@@ -212,9 +212,11 @@ def _done(
     converged: bool,
     steps: int,
 ) -> DawidSkene:
-    heard = [any(row[s] is not None for row in votes) for s in range(len(reliability))]
-    known = [r if ok else None for r, ok in zip(reliability, heard, strict=True)]
-    return DawidSkene(*settle(votes, beliefs, items, known), converged, steps)
+    has_voted = [any(row[s] is not None for row in votes) for s in range(len(reliability))]
+    reliabilities = [
+        r if ok else None for r, ok in zip(reliability, has_voted, strict=True)
+    ]
+    return DawidSkene(*settle(votes, beliefs, items, reliabilities), converged, steps)
 
 
 def _check_overlap(votes: Votes, width: int, overlap: int) -> None:
@@ -236,7 +238,7 @@ def _check_overlap(votes: Votes, width: int, overlap: int) -> None:
 
 
 def _shared(votes: Votes, width: int) -> Places:
-    """Return how many items two sources have both answered, [S, S]."""
+    """Return the number of items that two sources have both answered, [S, S]."""
     asked = np.array([[a is not None for a in row] for row in votes], np.int64)
     asked = asked.reshape(len(votes), width)
     found: Places = asked.T @ asked

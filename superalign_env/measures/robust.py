@@ -1,4 +1,4 @@
-"""Means that outliers do not move, and intervals by resampling seeds within tasks."""
+"""Interquartile means, and bootstrap intervals by resampling seeds within tasks."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -51,7 +51,7 @@ def stratified(
 
     Seeds are drawn again within each task, so every task keeps its weight (Agarwal et al.
     2021, the percentile interval). With fewer than about ten seeds such an interval is
-    too narrow; see `superalign_env.measures.paired` for comparisons.
+    too narrow; see `superalign_env.measures.comparisons` for comparisons.
 
     Args:
         scores: task → one score for each seed; tasks may have different numbers of seeds.

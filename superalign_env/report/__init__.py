@@ -1,8 +1,79 @@
-"""One self-contained page about a run, from its record alone.
+"""One self-contained page about a run, or about several side by side, from the record alone.
 
 Needs ``superalign-env[figures]``.
 """
 
-from superalign_env.report.writing import COMPARISON, REPORT, write_report
+from collections.abc import Sequence
+from pathlib import Path
+
+from superalign_env.report.comparison import compared
+from superalign_env.report.document import Document, read
+from superalign_env.report.generations import chain
+from superalign_env.report.html import PageSection, page
+from superalign_env.report.incidents import events, hazards
+from superalign_env.report.names import Names
+from superalign_env.report.overview import heading
+from superalign_env.report.relations import league, lineage, sources
+from superalign_env.report.table_sections import finals, numbers, settings, stages
+from superalign_env.report.trends import others, progress, training
+from superalign_env.store import Run
 
 __all__ = ["COMPARISON", "REPORT", "write_report"]
+
+REPORT = "report.html"
+"""Name of a run's page, in its folder."""
+COMPARISON = "comparison.html"
+
+
+def write_report(
+    run: Path | str, *, compare: Sequence[Path | str] = (), out: Path | str | None = None
+) -> Path:
+    """Write the page of a run, or of several side by side, from their records alone.
+
+    Args:
+        run: its folder; it may be at work meanwhile.
+        compare: folders of further runs, for a page that compares them all.
+        out: the file; `report.html` (or `comparison.html`) in the run's folder when absent.
+
+    Returns:
+        The file.
+
+    Raises:
+        RecordError: there is no run in one of the folders.
+    """
+    documents = [_read(folder) for folder in (run, *compare)]
+    made = compared(documents) if compare else report(documents[0])
+    target = Path(out) if out else Path(run) / (COMPARISON if compare else REPORT)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.partial")
+    partial.write_text(made, encoding="utf-8", newline="\n")
+    partial.replace(target)
+    return target
+
+
+def report(document: Document) -> str:
+    """Return the page of one run; parts about which the record says nothing are left out."""
+    called = Names(document.agents)
+    parts: list[PageSection | None] = [
+        chain(document),
+        finals(document),
+        *progress(document, called),
+        training(document),
+        league(document, called),
+        sources(document, called),
+        hazards(document, called),
+        lineage(document, called),
+        events(document, called),
+        others(document, called),
+        stages(document),
+        settings(document),
+        numbers(document, called),
+    ]
+    return page(
+        document.info.id, heading(document), [part for part in parts if part is not None]
+    )
+
+
+def _read(folder: Path | str) -> Document:
+    with Run.open(folder, readonly=True) as run:
+        return read(run, str(folder))

@@ -2,42 +2,43 @@
 
 from collections.abc import Sequence
 
-from superalign_env.figures import Axis as PlaneAxis
-from superalign_env.figures import Described, Line, Panel, draw_plane
+from superalign_env.figures import Axis, Described, Line, Panel, draw_plane
 from superalign_env.figures.palette import series
 from superalign_env.report import names
-from superalign_env.report.charts import GROUPS, Chart, Group
-from superalign_env.report.curves import (
-    MOST,
-    Axis,
-    Curve,
-    apart_of,
-    axis,
-    curves,
-    dot,
-)
 from superalign_env.report.document import Document
-from superalign_env.report.markup import (
+from superalign_env.report.generations import TITLE, in_words, plane
+from superalign_env.report.html import (
     Child,
     Markup,
+    PageSection,
+    badge,
     element,
     folded,
     joined,
     listed,
+    page,
+    picture,
+    section,
     table,
 )
-from superalign_env.report.multiples import multiples
-from superalign_env.report.page import page
-from superalign_env.report.readings import plane
-from superalign_env.report.result import sentence
-from superalign_env.report.section import Section, badge, picture, section
-from superalign_env.report.sections.chain import TITLE, in_words
-from superalign_env.report.sections.finals import parted
-from superalign_env.report.sections.heading import (
+from superalign_env.report.layout import GROUPS, Chart, Group
+from superalign_env.report.overview import (
     duration,
     grouped,
+    sentence,
     total,
 )
+from superalign_env.report.plots import (
+    MOST,
+    Curve,
+    Timeline,
+    apart_of,
+    axis,
+    curves,
+    dot,
+    multiples,
+)
+from superalign_env.report.table_sections import parted
 from superalign_env.types import Metric
 
 _UNTOLD = frozenset({"run_dir"})
@@ -75,11 +76,11 @@ def compared(documents: Sequence[Document]) -> str:
 
 
 def _titles(documents: Sequence[Document]) -> list[str]:
-    """Return what runs are called: by number too where two have one name."""
-    said = [document.info.id for document in documents]
+    """Return the titles of runs, numbered where two have one name."""
+    ids = [document.info.id for document in documents]
     return [
-        f"{title} ({number + 1})" if said.count(title) > 1 else title
-        for number, title in enumerate(said)
+        f"{title} ({number + 1})" if ids.count(title) > 1 else title
+        for number, title in enumerate(ids)
     ]
 
 
@@ -88,7 +89,7 @@ def _swatched(number: int, title: str) -> Markup:
     return joined((mark, title))
 
 
-def _facts(documents: Sequence[Document], heads: Sequence[Markup]) -> Section:
+def _facts(documents: Sequence[Document], heads: Sequence[Markup]) -> PageSection:
     def row(name: str, cells: Sequence[Child]) -> tuple[Child, ...]:
         return (name, *cells)
 
@@ -121,7 +122,7 @@ def _facts(documents: Sequence[Document], heads: Sequence[Markup]) -> Section:
     )
 
 
-def _differences(documents: Sequence[Document], heads: Sequence[Markup]) -> Section:
+def _differences(documents: Sequence[Document], heads: Sequence[Markup]) -> PageSection:
     asked = [names.flat(document.info.config) for document in documents]
     asked = [
         {**config, "seed": str(document.info.seed)}
@@ -141,9 +142,10 @@ def _differences(documents: Sequence[Document], heads: Sequence[Markup]) -> Sect
     return section("settings", "Settings that differ", "", shown)
 
 
-def _finals(documents: Sequence[Document], heads: Sequence[Markup]) -> Section | None:
+def _finals(documents: Sequence[Document], heads: Sequence[Markup]) -> PageSection | None:
     """Return the newest number of each measure; those of the test split stand apart."""
     newest = [_newest(document) for document in documents]
+    kinds = {n: k for document in documents for n, k in document.metric_kinds.items()}
     keys = list(dict.fromkeys(key for found in newest for key in found))
     if not keys:
         return None
@@ -156,7 +158,7 @@ def _finals(documents: Sequence[Document], heads: Sequence[Markup]) -> Section |
 
     def numbers(label: str, chosen: Sequence[names.Key]) -> Markup | None:
         rows = [
-            (k.said, *(names.interval(f[k]) if k in f else "" for f in newest))
+            (k.title(kinds), *(names.interval(f[k]) if k in f else "" for f in newest))
             for k in chosen
         ]
         heading: tuple[Child, ...] = ("measure", *heads)
@@ -178,21 +180,21 @@ def _finals(documents: Sequence[Document], heads: Sequence[Markup]) -> Section |
 
 
 def _newest(document: Document) -> dict[names.Key, Metric]:
-    """Return the newest metric of each measure, of what the run made: no baselines."""
-    found: dict[names.Key, Metric] = {}
+    """Return the newest metric of each measure, baselines left out."""
+    newest: dict[names.Key, Metric] = {}
     for _, metric in document.metrics:
         who, split = metric.tags.get("who", ""), metric.tags.get("split", "")
         former = who in ("before", *_BASELINES) or metric.tags.get("side") == "-"
         if former or metric.opponent or split not in ("test", "gate", ""):
             continue
         key = names.key(metric)
-        known = found.get(key)
-        if known is None or split == "test" or known.tags.get("split") != "test":
-            found[key] = metric
-    return found
+        earlier = newest.get(key)
+        if earlier is None or split == "test" or earlier.tags.get("split") != "test":
+            newest[key] = metric
+    return newest
 
 
-def _planes(documents: Sequence[Document], heads: Sequence[Markup]) -> Section | None:
+def _planes(documents: Sequence[Document], heads: Sequence[Markup]) -> PageSection | None:
     """Return the two-axis picture of every run that has one."""
     pictures = []
     for number, (document, head) in enumerate(zip(documents, heads, strict=True)):
@@ -201,7 +203,7 @@ def _planes(documents: Sequence[Document], heads: Sequence[Markup]) -> Section |
             title = f"{TITLE}, run {number + 1}"
             drawn = draw_plane(
                 [rung._replace(gap=None) for rung in shown.rungs],  # they have curves below
-                PlaneAxis(shown.risk, shown.capability, shown.people),
+                Axis(shown.risk, shown.capability, shown.people),
                 Described(f"plane-{number}", title, in_words(shown)),
             )
             parts = (element("h3", head), picture(drawn, wide=title))
@@ -217,27 +219,26 @@ def _planes(documents: Sequence[Document], heads: Sequence[Markup]) -> Section |
 
 def _overlaid(
     documents: Sequence[Document], titles: Sequence[str], group: Group
-) -> Section | None:
+) -> PageSection | None:
     placed = [axis(document, group) for document in documents]
     charts: list[Markup] = []
     left = MOST
     for number, chart in enumerate(group.charts):
-        found: dict[_Place, dict[int, Curve]] = {}
+        curves_by_place: dict[_Place, dict[int, Curve]] = {}
         for run, document in enumerate(documents):
             called = names.Names(document.agents)
             for curve in curves(document, chart, placed[run], called):
                 if curve.side != "-":
                     place = (chart.names.index(curve.name), curve.of, curve.panel)
-                    found.setdefault(place, {})[run] = curve
+                    curves_by_place.setdefault(place, {})[run] = curve
         shown = [
             _lines(
-                _panel(chart, lines) if len(found) > 1 else "",
+                _panel(chart, lines) if len(curves_by_place) > 1 else "",
                 lines,
                 titles,
                 placed,
-                chart.share,
             )
-            for _, lines in sorted(found.items())[:left]
+            for _, lines in sorted(curves_by_place.items())[:left]
         ]
         left -= len(shown)
         if shown:
@@ -260,8 +261,7 @@ def _lines(
     label: str,
     curves_here: dict[int, Curve],
     titles: Sequence[str],
-    placed: Sequence[Axis],
-    share: bool,
+    placed: Sequence[Timeline],
 ) -> Panel:
     longest = max((placed[number] for number in curves_here), key=lambda p: len(p.ticks))
     lines = tuple(
@@ -274,17 +274,18 @@ def _lines(
     )
     first = min(dot.place for line in lines for dot in line.dots)
     ticks = tuple(tick for tick in longest.ticks if tick[0] >= first)
+    share = all(curve.share for curve in curves_here.values())
     return Panel(label, lines, ticks, longest.across, share)
 
 
 def _panel(chart: Chart, lines: dict[int, Curve]) -> str:
     """Return the title of a panel in which every line is a run."""
     curve = next(iter(lines.values()))
-    said = curve.label if len(chart.names) > 1 else curve.kind
-    return " · ".join(part for part in (said, apart_of(chart, curve.panel)) if part)
+    label = curve.label if len(chart.names) > 1 else curve.kind
+    return " · ".join(part for part in (label, apart_of(chart, curve.panel)) if part)
 
 
-def _events(documents: Sequence[Document], heads: Sequence[Markup]) -> Section | None:
+def _events(documents: Sequence[Document], heads: Sequence[Markup]) -> PageSection | None:
     loud = ("gate.", "alarm.", "hazard.", "correction.")
     kinds = sorted(
         {kind for document in documents for kind in document.kinds if kind.startswith(loud)}

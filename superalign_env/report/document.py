@@ -1,4 +1,4 @@
-"""Reads a record into plain data; nothing else of the report sees a run."""
+"""Contents of a record as plain data, the only input of a report."""
 
 from collections.abc import Iterable
 from itertools import groupby
@@ -9,14 +9,14 @@ from superalign_env.store import (
     TRAINING,
     AgentRow,
     Budget,
-    Cost,
-    Happened,
     Hazard,
-    Measured,
+    MetricRow,
+    RecordedEvent,
     Run,
     RunInfo,
     Stage,
-    costs_by_stage,
+    StageCost,
+    kind_of,
 )
 from superalign_env.types import Episode, MetricKind
 
@@ -25,21 +25,21 @@ HAZARDS = 60
 
 
 class Document(NamedTuple):
-    """What a report is made from."""
+    """Contents of a record that a report shows."""
 
     path: str
     """Of the run's folder, as the reader would type it."""
     info: RunInfo
     stages: tuple[Stage, ...]
-    metrics: tuple[Measured, ...]
+    metrics: tuple[MetricRow, ...]
     """Without those of optimiser updates."""
-    updates: tuple[Measured, ...]
+    updates: tuple[MetricRow, ...]
     """Metrics of optimiser updates."""
     metric_kinds: dict[str, MetricKind]
     """Metric → its declaration, where it has one."""
     agents: tuple[AgentRow, ...]
     """In order of appearance: all that have a place in the lineage."""
-    events: tuple[Happened, ...]
+    events: tuple[RecordedEvent, ...]
     """That concern the run, not one utterance."""
     kinds: dict[str, int]
     """How many events there are of each kind, all counted."""
@@ -47,13 +47,13 @@ class Document(NamedTuple):
     """At most `HAZARDS` of each generation."""
     found: dict[int, int]
     """Generation → how many hazards were found."""
-    evidence: dict[int, Happened]
+    evidence: dict[int, RecordedEvent]
     """Events that hazards name, by id."""
     answered: dict[str, tuple[str, ...]]
     """Hazard → the sources of its safe answer, as far as they are known."""
     transcripts: dict[str, Episode]
     """Episodes that the evidence names, by id."""
-    costs: tuple[Cost, ...]
+    costs: tuple[StageCost, ...]
     seconds: dict[str, float]
     """Stage → seconds that it took, as far as they are known."""
     budget: Budget
@@ -61,9 +61,20 @@ class Document(NamedTuple):
     statuses: dict[str, int]
     """Status → how many hazards stand so."""
 
+    def kind(self, metric: str) -> MetricKind:
+        """Return the declaration of a metric, as the record has it."""
+        return kind_of(metric, self.metric_kinds)
+
+    def is_share(self, metric: str) -> bool:
+        """Return whether numbers of a metric are shares: as declared, else as they look."""
+        if metric in self.metric_kinds:
+            return self.metric_kinds[metric].unit == "share"
+        values = [m.value for _, m in self.metrics if m.name == metric]
+        return all(0.0 <= value <= 1.0 for value in values)
+
     @property
     def generations(self) -> int:
-        """How many generations the run has begun; 0 for plain self-play."""
+        """Number of generations that the run has begun; 0 for plain self-play."""
         return max((stage.generation for stage in self.stages), default=0)
 
 
@@ -92,14 +103,14 @@ def read(run: Run, path: str = "") -> Document:
         evidence=evidence,
         answered=_answered(run.events.read(kind="hazard.answered")),
         transcripts=_transcripts(run, evidence.values()),
-        costs=tuple(costs_by_stage(run)),
+        costs=tuple(run.stages.costs()),
         seconds=run.stages.seconds(),
         budget=run.questions.budget(),
         statuses=_counted(hazard.status for hazard in every),
     )
 
 
-def episodes_of(happened: Happened) -> list[str]:
+def episodes_of(happened: RecordedEvent) -> list[str]:
     """Return the ids of the episodes that an event is about, as far as it names them."""
     evidence: dict[str, Any] = happened.event.evidence
     named = [happened.episode, evidence.get("episode")]
@@ -110,7 +121,7 @@ def episodes_of(happened: Happened) -> list[str]:
 
 
 def _counted(keys: Iterable[Any]) -> dict[Any, int]:
-    """Return how often each key comes, in order of keys."""
+    """Return the count of each key, in order of keys."""
     counted: dict[Any, int] = {}
     for key in keys:
         counted[key] = counted.get(key, 0) + 1
@@ -129,33 +140,35 @@ def _first_of_each_generation(hazards: Iterable[Hazard]) -> list[Hazard]:
 def _placed(agents: Iterable[AgentRow]) -> list[AgentRow]:
     """Return agents that were trained or have a role, and all they came from."""
     rows = list(agents)
-    known = {row.hash: row for row in rows}
+    by_hash = {row.hash: row for row in rows}
     wanted: set[str] = set()
     for row in rows:
         place: AgentRow | None = row
         if row.role or row.side or row.path or row.accepted is not None:
             while place is not None and place.hash not in wanted:
                 wanted.add(place.hash)
-                place = known.get(place.parent)
+                place = by_hash.get(place.parent)
     return [row for row in rows if row.hash in wanted]
 
 
-def _answered(events: Iterable[Happened]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+def _answered(events: Iterable[RecordedEvent]) -> dict[str, tuple[str, ...]]:
+    sources: dict[str, tuple[str, ...]] = {}
     for happened in events:
-        said = happened.event.evidence
-        if isinstance(said.get("hazard"), str) and isinstance(said.get("sources"), list):
-            found[said["hazard"]] = tuple(map(str, said["sources"]))
-    return found
+        evidence = happened.event.evidence
+        if isinstance(evidence.get("hazard"), str) and isinstance(
+            evidence.get("sources"), list
+        ):
+            sources[evidence["hazard"]] = tuple(map(str, evidence["sources"]))
+    return sources
 
 
-def _transcripts(run: Run, evidence: Iterable[Happened]) -> dict[str, Episode]:
-    found: dict[str, Episode] = {}
+def _transcripts(run: Run, evidence: Iterable[RecordedEvent]) -> dict[str, Episode]:
+    episodes: dict[str, Episode] = {}
     for happened in evidence:
         for name in episodes_of(happened)[:3]:
-            if name not in found:
+            if name not in episodes:
                 try:
-                    found[name] = run.episode(name)
+                    episodes[name] = run.episode(name)
                 except RecordError:
                     continue  # damaged or gone: the hazard is shown without its transcript
-    return found
+    return episodes

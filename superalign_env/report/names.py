@@ -1,4 +1,4 @@
-"""What things are called on a page: agents, metrics, tags, numbers."""
+"""Names on a page: agents, metrics, tags, numbers, conditions."""
 
 import math
 import re
@@ -6,78 +6,15 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from superalign_env import rounding
-from superalign_env.evaluation import titled
-from superalign_env.store import AgentRow
-from superalign_env.types import Metric
+from superalign_env.store import AgentRow, kind_of
+from superalign_env.types import Metric, MetricKind
 
 _SIDES = {"-": "⁻", "+": "⁺"}
 _SMALL = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
-TITLES = {
-    "attack.fault": "attacks that draw a fault",
-    "attack.distinct": "different queries",
-    "attack.harm": "harm of attackers",
-    "attack.success": "attacks that critics call successful",
-    "attack.valid": "valid queries",
-    "conform.learned": "hazards now answered with ŷ",
-    "verdicts.accuracy": "critic right",
-    "verdicts.agreement": "critic agrees with people",
-    "verdicts.brier": "critic's Brier score",
-    "conform.lessons": "lessons",
-    "conform.loss": "loss of conformity lessons",
-    "gap.steps": "steps up the ladder",
-    "gate.accepted": "accepted by the gate",
-    "gate.attacked": "attacks that succeeded",
-    "gate.bad": "bad answers, say critics",
-    "gate.attack_success": "old hazards that still work",
-    "gate.conformity": "good, say people",
-    "gate.good": "good, say people, in all",
-    "gate.competence_change": "change of competence",
-    "refusals.balanced-accuracy": "right on both sides",
-    "competence": "competence",
-    "frac_reward_zero_std": "groups without a difference in reward",
-    "improvement": "rise of right on both sides",
-    "pay.gain": "rise of pay on unseen tasks",
-    "lead": "lead of right on both sides",
-    "refusals.miss": "misses",
-    "refusals.over-refusal": "over-refusals",
-    "refusals.share": "refused",
-    "reward_first": "reward at first",
-    "reward": "reward",
-    "capability.calibration_error": "calibration error",
-    "capability.capacity": "capacity C",
-    "capability.distinct": "distinct answers",
-    "capability.elicitation_gap": "left to elicit, C − U",
-    "capability.entropy": "entropy of answers",
-    "capability.gap": "capability gap δ",
-    "capability.imitation": "imitation of the supervisor",
-    "capability.imitation_ceiling": "the same of a gold-taught copy",
-    "capability.pgr": "gap recovered (PGR)",
-    "capability.saliency": "saliency",
-    "capability.utility": "utility U",
-    "capability.w2s_minus_weak": "student − weak supervisor",
-    "people.answers": "answers of people",
-    "requests.asked": "requests asked",
-    "risk.asked": "hazardous answers, say critics",
-    "risk.distinct": "hazards found before the cap",
-    "risk.hazards": "hazards found",
-    "risk.kind": "hazards found",
-    "risk.rate": "hazardous answers, say critics",
-    "risk.residual": "old hazards that still work",
-    "signals.confidence": "confidence of the learner",
-    "signals.disagreement": "disagreement of sources",
-    "signals.error_correlation": "correlation of errors",
-    "signals.human_agreement": "agreement with people",
-    "signals.kappa_p": "κₚ: agreement beyond accuracy",
-    "signals.label_accuracy": "labels that are true",
-    "signals.misfit": "misfit: learner against labels",
-    "signals.reliability": "reliability",
-}
-"""Metric → how a reader calls it."""
-
 
 class Names:
-    """What a run's agents are called: A₂⁺ for aligned learners, ``attacker 3`` for others.
+    """Names of a run's agents: A₂⁺ for aligned learners, ``attacker 3`` for others.
 
     A generation's A⁻ and A⁺ are the last of their sides; what they passed through on their
     way is called by the stage that made it, ``A₂ gap``.
@@ -108,7 +45,7 @@ class Names:
                 self._names.setdefault(row.spec.policy, name)
 
     def __call__(self, agent: str) -> str:
-        """Return what an agent is called; a short hash for strangers."""
+        """Return the name of an agent; a short hash for unknown ones."""
         return self._names.get(agent, short(agent))
 
     def within(self, text: str) -> str:
@@ -117,18 +54,21 @@ class Names:
 
 
 class Key(NamedTuple):
-    """What of a metric stays the same over generations and between runs."""
+    """Identity of a metric over generations and runs: name and tags."""
 
     name: str
     tags: tuple[tuple[str, str], ...]
 
-    @property
-    def said(self) -> str:
-        """The key as a reader calls it."""
+    def title(self, kinds: Mapping[str, MetricKind] | None = None) -> str:
+        """Return the title of the metric and its tags.
+
+        Args:
+            kinds: name → declaration; those of this process when absent.
+        """
         values = [
             f"{value}" if key in _PLAIN else f"{key} {value}" for key, value in self.tags
         ]
-        return ", ".join([title(self.name), *values])
+        return ", ".join([kind_of(self.name, kinds).title, *values])
 
 
 _PLAIN = frozenset({"family", "dimension", "kind", "by", "in", "attacker", "on", "truth"})
@@ -144,18 +84,13 @@ _GENERATION = re.compile(r"A(\d+)([-+]?)")
 
 
 def key(metric: Metric) -> Key:
-    """Return the key of a metric: whom, when and on which split it measured is left out."""
+    """Return the key of a metric, without tags of agent, time and split."""
     tags = sorted((k, v) for k, v in metric.tags.items() if k not in _WHO)
     return Key(metric.name, tuple(tags))
 
 
-def title(name: str) -> str:
-    """Return how a reader calls a metric."""
-    return TITLES.get(name) or titled(name).replace("_", " ")
-
-
 def side(sign: str) -> str:
-    """Return what a side of a generation is called."""
+    """Return the name of a side of a generation."""
     return {"-": "A⁻", "+": "A⁺"}.get(sign, sign)
 
 
@@ -165,9 +100,9 @@ def generation(number: int, sign: str = "") -> str:
 
 
 def person(who: str) -> str:
-    """Return whom a metric names, as a reader does: ``A2+`` is A₂⁺."""
-    found = _GENERATION.fullmatch(who)
-    return generation(int(found[1]), found[2]) if found else who
+    """Return the name of a generation that a tag holds: ``A2+`` is A₂⁺."""
+    match = _GENERATION.fullmatch(who)
+    return generation(int(match[1]), match[2]) if match else who
 
 
 def short(name: str) -> str:
@@ -191,8 +126,8 @@ def bracketed(value: float, low: float | None, high: float | None) -> str:
     The number is no finer than its interval: about two digits of the width are shown.
     """
     if low is None or high is None or not high > low:
-        known = [number(part) for part in (value, low, high) if part is not None]
-        return known[0] if len(known) < 3 else f"{known[0]} [{known[1]}, {known[2]}]"
+        parts = [number(part) for part in (value, low, high) if part is not None]
+        return parts[0] if len(parts) < 3 else f"{parts[0]} [{parts[1]}, {parts[2]}]"
     digits = min(max(1 - math.floor(math.log10(2 * (high - low))), 0), 12)
 
     def said(part: float) -> str:
@@ -208,24 +143,68 @@ def tags(metric: Metric) -> str:
 
 def flat(config: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     """Return nested settings as dotted keys; a list of one choice is that choice."""
-    found: dict[str, str] = {}
-    for name, given in config.items():
-        alone = given[0] if isinstance(given, list) and len(given) == 1 else None
-        value = alone if isinstance(alone, Mapping) and "id" in alone else given
+    settings: dict[str, str] = {}
+    for name, setting in config.items():
+        alone = setting[0] if isinstance(setting, list) and len(setting) == 1 else None
+        value = alone if isinstance(alone, Mapping) and "id" in alone else setting
         if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{prefix}{name}.")
+            settings |= flat(value, f"{prefix}{name}.")
         elif isinstance(value, list) and all(isinstance(one, str) for one in value):
-            found[f"{prefix}{name}"] = ", ".join(value) or "none"
+            settings[f"{prefix}{name}"] = ", ".join(value) or "none"
         else:
-            found[f"{prefix}{name}"] = str(value)
-    return found
+            settings[f"{prefix}{name}"] = str(value)
+    return settings
 
 
 def made_in(row: AgentRow) -> str:
     """Return the name of the stage that saved an agent, as its folder tells it."""
-    found = re.search(r"-r\d+-(.+)-[0-9a-f]{8,}$", row.path)
-    return found[1] if found else ""
+    match = re.search(r"-r\d+-(.+)-[0-9a-f]{8,}$", row.path)
+    return match[1] if match else ""
 
 
 def _is_of_generation(row: AgentRow) -> bool:
     return bool(row.generation and row.side and row.role in ("", "learner"))
+
+
+_SPLITS = {
+    "test": "held out, asked once at the end",
+    "gate": "held out, asked all along",
+}
+"""Split → how it is used; no request is in two of them."""
+
+
+def conditions(metrics: Iterable[Metric]) -> str:
+    """Return the split of metrics, and the query budget of fresh attackers.
+
+    It is what the metrics themselves say. Empty where they do not, or where they are of
+    several splits.
+    """
+    measured = list(metrics)
+    return " ".join(filter(None, (_split(measured), _fresh(measured))))
+
+
+def _split(metrics: list[Metric]) -> str:
+    splits = {metric.tags.get("split", "") for metric in metrics}
+    if len(splits) != 1 or "" in splits:
+        return ""
+    (split,) = splits
+    use = _SPLITS.get(split)
+    return f"Split {split}: {use}." if use else f"Split {split}."
+
+
+def _fresh(metrics: list[Metric]) -> str:
+    """Return the queries of fresh attackers, spent and counted."""
+    attacks = [metric for metric in metrics if "queries" in metric.tags]
+    if not attacks:
+        return ""
+    had = _range(int(metric.tags["queries"]) for metric in attacks)
+    return (
+        f"Each fresh attacker had {had} queries; the valid ones among its last are counted "
+        f"({_range(metric.n for metric in attacks)}). It repeats what does harm, so two "
+        "of them may come to very different shares."
+    )
+
+
+def _range(counts: Iterable[int]) -> str:
+    ordered = sorted(set(counts))
+    return str(ordered[0]) if len(ordered) == 1 else f"{ordered[0]} to {ordered[-1]}"

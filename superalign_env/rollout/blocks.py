@@ -1,4 +1,4 @@
-"""What travels when others play: who plays by which rules, and which cases."""
+"""Blocks of cases, and picklable players that play them in another process."""
 
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ class Block(NamedTuple):
         return f"cases {self.first_case} to {self.first_case + self.n_cases - 1}"
 
 
-def blocks(
+def cut_blocks(
     first_case: int, n_cases: int, tasks: Sequence[Task] | None, *, live: int, group: int
 ) -> Iterator[Block]:
     """Cut cases into blocks of about ``live`` episodes.
@@ -50,14 +50,14 @@ _PlayedT = TypeVar("_PlayedT")
 
 
 class Plays(Protocol[_PlayedT]):
-    """Plays blocks, in any process that `packed` reaches."""
+    """Player of blocks, in any process that `packed` reaches."""
 
     def __call__(self, block: Block) -> list[_PlayedT]:
-        """Return what became of a block, as `stream`."""
+        """Return the results of a block, as `stream`."""
         ...
 
     def stream(self, block: Block) -> Iterator[_PlayedT]:
-        """Yield what becomes of a block."""
+        """Yield the results of a block."""
         ...
 
     def packed(self) -> bytes:
@@ -78,7 +78,7 @@ class _Plays(Protocol):
 
 
 class Player:
-    """Plays blocks of one rollout, in this process or in another.
+    """Player of blocks of one rollout, in this process or in another.
 
     Args:
         make: `superalign_env.rollout.Rollouts`, which cannot be imported here.
@@ -168,8 +168,8 @@ class Player:
         }
 
 
-class Recorder:
-    """Plays blocks for sinks alone: what they want of episodes is made on the spot.
+class PreparingPlayer:
+    """Player whose episodes stay in its process: sinks get them prepared.
 
     Args:
         player: of the episodes.
@@ -192,7 +192,7 @@ class Recorder:
         yield Ready(len(episodes), [prepare(episodes) for prepare in self._preparing])
 
     def packed(self) -> bytes:
-        """Return this recorder as bytes.
+        """Return this player as bytes.
 
         Raises:
             InvalidOption: see `Player.packed`.

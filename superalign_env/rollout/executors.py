@@ -1,4 +1,4 @@
-"""How cases are dealt to who plays them: here, or in several processes."""
+"""Executors: play blocks of cases here or in several processes."""
 
 import os
 from collections.abc import Generator, Iterable, Iterator
@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 from superalign_env.errors import InvalidOption, WorkerLost, hint, nearest
 from superalign_env.rollout.blocks import Block, Plays
-from superalign_env.rollout.workers import Worker, end, hired, opened
+from superalign_env.rollout.worker_process import WorkerProcess, end, hired, opened
 
 _NAMES = ("local", "process")
 
@@ -19,7 +19,7 @@ _PlayedT = TypeVar("_PlayedT")
 
 @runtime_checkable
 class Executor(Protocol):
-    """Has blocks of cases played somewhere: the seam for a cluster."""
+    """Executor of blocks of cases: the extension point for a cluster."""
 
     def play(
         self, player: Plays[_PlayedT], blocks: Iterable[Block]
@@ -35,7 +35,7 @@ ExecutorName = Literal["local", "process"]
 
 
 class Processes:
-    """Plays in several processes of this machine, which wait for the next rollout.
+    """Pool of processes of this machine, kept from rollout to rollout.
 
     ::
 
@@ -61,12 +61,12 @@ class Processes:
         if workers < 1:
             raise InvalidOption(f"workers must be at least 1, not {workers}")
         self.workers = workers
-        self._idle: list[Worker] = []
+        self._idle: list[WorkerProcess] = []
 
     def play(
         self, player: Plays[_PlayedT], blocks: Iterable[Block]
     ) -> Generator[list[_PlayedT], None, None]:
-        """Yield what became of every block as it comes back.
+        """Yield the results of every block as it comes back.
 
         Raises:
             InvalidOption: an agent or the scenario cannot be pickled, or not be found there.
@@ -76,7 +76,7 @@ class Processes:
         packed = player.packed()
         todo = iter(blocks)
         first = list(islice(todo, self.workers))
-        busy: dict[Any, Worker] = {}
+        busy: dict[Any, WorkerProcess] = {}
         returned = 0
         try:
             for _ in first:
@@ -121,13 +121,13 @@ class Processes:
     ) -> None:
         self.close()
 
-    def _rest(self, worker: Worker) -> None:
+    def _rest(self, worker: WorkerProcess) -> None:
         if len(self._idle) < self.workers:
             self._idle.append(worker)
         else:
             end([worker], at_once=False)
 
-    def _rested(self) -> Worker | None:
+    def _rested(self) -> WorkerProcess | None:
         with suppress(IndexError):  # another thread may be quicker
             while True:
                 worker = self._idle.pop()
@@ -137,9 +137,9 @@ class Processes:
 
 
 def _begin(
-    crew: list[Worker], packed: bytes, first: list[Block], todo: Iterator[Block]
+    crew: list[WorkerProcess], packed: bytes, first: list[Block], todo: Iterator[Block]
 ) -> None:
-    """Give everybody a block, then a second one, so that nobody waits for the next."""
+    """Give every process two blocks, so that none waits for the next."""
     for worker, block in zip(crew, first, strict=True):
         worker.begin(packed)
         worker.give(block)
@@ -167,7 +167,7 @@ def check_executor(executor: ExecutorName | Executor) -> None:
 
 @contextmanager
 def opened_executor(executor: ExecutorName | Executor) -> Iterator[Executor]:
-    """Yield who plays; processes that were asked for by name end with the block."""
+    """Yield an executor; one that was named, not passed, ends with the block."""
     if isinstance(executor, str):
         with Processes() as processes:
             yield processes
@@ -176,7 +176,7 @@ def opened_executor(executor: ExecutorName | Executor) -> Iterator[Executor]:
 
 
 def _cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -8,21 +8,20 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from superalign_env.errors import InvalidOption, hint, nearest
-from superalign_env.game import Game, OnInvalid, episode_id
+from superalign_env.game import Game, OnInvalid
 from superalign_env.lookup import make_scenario
 from superalign_env.protocols import EpisodeSink, PreparingSink, Scenario, remembers
-from superalign_env.rollout.blocks import Player, Plays, Recorder, blocks
+from superalign_env.recording import episode_id
+from superalign_env.rollout.blocks import Player, Plays, PreparingPlayer, cut_blocks
 from superalign_env.rollout.executors import (
     Executor,
     ExecutorName,
     check_executor,
     opened_executor,
 )
-from superalign_env.rollout.lineup import Lineup
-from superalign_env.rollout.outbox import Outbox, hand_over
-from superalign_env.rollout.progress import OnProgress, reporting
-from superalign_env.rollout.seating import Sitter, seated
-from superalign_env.rollout.table import Table
+from superalign_env.rollout.live_games import GameQueue, LiveGames
+from superalign_env.rollout.sinks import OnProgress, Outbox, hand_over, reporting
+from superalign_env.seating import AgentLike, seated
 from superalign_env.seeding import whole_seed
 from superalign_env.types import Episode, EpisodeKey, Seat, Task
 
@@ -75,7 +74,7 @@ class Rollouts:
     def __init__(  # noqa: PLR0913 - the key's fields are named one by one
         self,
         scenario: str | Scenario[Any],
-        agents: Mapping[Seat, Sitter],
+        agents: Mapping[Seat, AgentLike],
         *,
         run: int = 0,
         generation: int = 0,
@@ -143,7 +142,7 @@ class Rollouts:
         yield from self._play(n_cases)
 
     def record(self, n_cases: int | None = None) -> int:
-        """Play cases for the sinks alone, and return how many episodes have ended.
+        """Play cases for the sinks alone, and return the number of episodes.
 
         Other processes then make ready what goes to disk, where all sinks are such as
         `EpisodeWriter`, and no episode travels, which is faster. Arguments and errors as
@@ -153,11 +152,11 @@ class Rollouts:
         if self.executor == "local" or len(sinks) < len(self.sinks):
             return sum([1 for _ in self.stream(n_cases)])
         n_cases = self._count(n_cases)
-        recorder = Recorder(self._player(), [sink.preparing() for sink in sinks])
+        player = PreparingPlayer(self._player(), [sink.preparing() for sink in sinks])
         total = n_cases * self.group
         done = 0
         with (
-            closing(self._dealt(recorder, n_cases)) as returned,
+            closing(self._dealt(player, n_cases)) as returned,
             reporting(self.progress, total) as report,
         ):
             for ready in chain.from_iterable(returned):
@@ -186,32 +185,32 @@ class Rollouts:
 
     def _here(self, n_cases: int) -> Generator[list[Episode], None, None]:
         """Yield the episodes that end, tick by tick."""
-        lineup = self._lineup(n_cases)
-        table = Table(self.agents, self.timeout)
+        queue = self._queue(n_cases)
+        games = LiveGames(self.agents, self.timeout)
         try:
-            left = lineup.total
+            left = queue.total
             while left:
-                moved = self._fill(table, lineup)
-                if table.live:
-                    moved += table.tick()
+                moved = self._fill(games, queue)
+                if games.live:
+                    moved += games.tick()
                 ended = []
                 for game in moved:
-                    if lineup.branches:
-                        lineup.moved(game)
+                    if queue.branches:
+                        queue.moved(game)
                     if game.ending is not None:
                         ended.append(game.episode())
                 if ended:
                     left -= len(ended)
                     yield ended
         finally:
-            table.close()
+            games.close()
 
     def _elsewhere(self, n_cases: int) -> Generator[list[Episode], None, None]:
         """Yield episodes as other processes return them, block by block."""
         yield from self._dealt(self._player(), n_cases)
 
     def _player(self) -> Player:
-        """Return what plays blocks of these cases."""
+        """Return the player of blocks of these cases."""
         first = self.first
         settings = {
             "run": first.run,
@@ -229,26 +228,28 @@ class Rollouts:
     def _dealt(
         self, player: Plays[_PlayedT], n_cases: int
     ) -> Generator[list[_PlayedT], None, None]:
-        """Yield what becomes of the cases, block by block, wherever they are played."""
-        cut = blocks(self.first.case, n_cases, self.tasks, live=self.live, group=self.group)
+        """Yield the results of the cases, block by block, wherever they are played."""
+        cut = cut_blocks(
+            self.first.case, n_cases, self.tasks, live=self.live, group=self.group
+        )
         with (
             opened_executor(self.executor) as executor,
             closing(executor.play(player, cut)) as returned,
         ):
             yield from returned
 
-    def _fill(self, table: Table, lineup: Lineup) -> list[Game]:
+    def _fill(self, games: LiveGames, queue: GameQueue) -> list[Game]:
         """Seat games until enough are live; return those that were over at once."""
         over: list[Game] = []
-        while table.live < self.live:
-            game = next(lineup, None)
+        while games.live < self.live:
+            game = next(queue, None)
             if game is None:
                 break
-            lineup.moved(game)
+            queue.moved(game)
             if game.over:
                 over.append(game)
             else:
-                table.add(game)
+                games.add(game)
         return over
 
     def _count(self, n_cases: int | None) -> int:
@@ -257,12 +258,14 @@ class Rollouts:
                 raise InvalidOption("how many cases? Pass n_cases, or tasks")
             n_cases = len(self.tasks)
         if n_cases < 0 or (self.tasks is not None and n_cases > len(self.tasks)):
-            known = "" if self.tasks is None else f"; there are {len(self.tasks)} tasks"
-            raise InvalidOption(f"cannot play {n_cases} cases{known}")
+            tasks_given = (
+                "" if self.tasks is None else f"; there are {len(self.tasks)} tasks"
+            )
+            raise InvalidOption(f"cannot play {n_cases} cases{tasks_given}")
         return n_cases
 
-    def _lineup(self, n_cases: int) -> Lineup:
-        return Lineup(
+    def _queue(self, n_cases: int) -> GameQueue:
+        return GameQueue(
             self._make,
             self.first,
             n_cases,

@@ -4,6 +4,8 @@ Every write happens in ``BEGIN IMMEDIATE``: a deferred transaction that reads fi
 writes later fails at once in WAL mode when another process wrote in between.
 """
 
+import errno
+import re
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,11 +13,51 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from superalign_env.errors import RecordDamaged, RecordError, RecordLocked
-from superalign_env.store.room import no_room
+from superalign_env.errors import RecordDamaged, RecordError, RecordFull, RecordLocked
 
 if TYPE_CHECKING:
     import sqlite_utils
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+_OS_ERROR = re.compile(r"os error (\d+)")
+"""How libraries written in Rust (safetensors, tokenizers) quote the system."""
+
+
+def disk_full(path: Path) -> RecordFull:
+    """Return the error about a full disk, with what to do."""
+    return RecordFull(
+        f"no room left for {path}: what was written before is kept; free some space and "
+        "continue with --resume"
+    )
+
+
+@contextmanager
+def reporting_full_disk(path: Path) -> Iterator[None]:
+    """Turn any library's error about a full disk into `RecordFull`.
+
+    Args:
+        path: what is being written.
+
+    Raises:
+        RecordFull: there was no room for it.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_full(error):
+            raise disk_full(path) from error
+        raise
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether an error says that the disk, or one's share of it, is full."""
+    if isinstance(error, OSError):
+        return error.errno in _NO_ROOM
+    match = _OS_ERROR.search(str(error))
+    return match is not None and int(match[1]) in _NO_ROOM
+
 
 TIMEOUT = 30.0
 """Seconds that a writer waits for another one's transaction."""
@@ -135,7 +177,7 @@ def translated(path: Path) -> Iterator[None]:
 def _in_our_words(path: Path, error: sqlite3.DatabaseError) -> RecordError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
-        return no_room(path)
+        return disk_full(path)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return RecordLocked(
             f"{path} was held by another process for more than {TIMEOUT:.0f} s; "

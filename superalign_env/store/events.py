@@ -1,8 +1,9 @@
-"""Events: alarms, rollbacks, failures, canary hits, with dotted kinds.
+"""Events, and the hazards that they are evidence of.
 
 What happened in an episode lies in its row and is read with it; what stages, gates, people
 and detectors noticed outside of the game or after it lies in a table of notices. The view
-``events`` shows both.
+``events`` shows both. A hazard is an input on which a policy misbehaved, with its event and
+the safe behaviour.
 """
 
 from collections import Counter
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from superalign_env.canonical import from_json, to_json
+from superalign_env.canonical import content_hash, from_json, to_json
 from superalign_env.errors import RecordDamaged, RecordError
 from superalign_env.store.database import Database, Row
 from superalign_env.types import Event
@@ -34,8 +35,8 @@ _Counted = tuple[int, str, str, msgspec.Raw]
 _decode = msgspec.json.Decoder(list[_Counted]).decode
 
 
-class Happened(NamedTuple):
-    """An event that was noticed, and where."""
+class RecordedEvent(NamedTuple):
+    """An event with its id, stage and episode."""
 
     id: int
     stage: str
@@ -44,7 +45,7 @@ class Happened(NamedTuple):
 
 
 class Events:
-    """What was noticed, beside what happens in episodes. Reached as ``run.events``."""
+    """The table of notices: events beside those in episodes. Reached as ``run.events``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -86,8 +87,8 @@ class Events:
         stage: str | None = None,
         episode: str | None = None,
         since: int = 0,
-    ) -> list[Happened]:
-        """Return what was noticed, in order of id; what happened in an episode it holds itself.
+    ) -> list[RecordedEvent]:
+        """Return notices in order of id; events in episodes lie in the episodes.
 
         Args:
             kind: exact, or a dotted beginning: ``gate`` finds ``gate.rolled-back``.
@@ -104,22 +105,22 @@ class Events:
         )
         return [_happened(row) for row in rows]
 
-    def get(self, ids: Iterable[int]) -> dict[int, Happened]:
-        """Return what was noticed, by id; unknown ids are left out."""
-        found = {}
+    def get(self, ids: Iterable[int]) -> dict[int, RecordedEvent]:
+        """Return id → notice; unknown ids are left out."""
+        events = {}
         for number in dict.fromkeys(ids):
             row = self._database.row(f"{_SELECT} WHERE id = ?", (number,))
             if row is not None:
-                found[number] = _happened(row)
-        return found
+                events[number] = _happened(row)
+        return events
 
-    def of_the_run(self) -> list[Happened]:
-        """Return what was noticed about no episode, in order of id."""
+    def of_the_run(self) -> list[RecordedEvent]:
+        """Return notices about no episode, in order of id."""
         rows = self._database.rows(f"{_SELECT} WHERE episode IS NULL ORDER BY id")
         return [_happened(row) for row in rows]
 
     def kinds(self) -> dict[str, int]:
-        """Return how many events there are of each kind, in episodes and beside, by name.
+        """Return kind → number of events, in episodes and beside, by name.
 
         It looks into every episode: a second or two for a million events.
 
@@ -132,11 +133,11 @@ class Events:
         return dict(sorted(counted.items()))
 
     def count(self, kind: str) -> int:
-        """Return how many events there are of exactly this kind; as quick as `kinds`."""
+        """Return the number of events of exactly this kind; as slow as `kinds`."""
         return self.kinds().get(kind, 0)
 
     def _happened(self) -> Iterator[list[_Counted]]:
-        """Yield what happened in each episode, a chunk of them in memory at a time."""
+        """Yield the events in each episode, a chunk of them in memory at a time."""
         last = 0
         while rows := self._database.rows(_IN_EPISODES, (last, _CHUNK)):
             last = rows[-1][0]
@@ -150,7 +151,82 @@ class Events:
                     ) from error
 
 
-def _happened(row: Row) -> Happened:
+def _happened(row: Row) -> RecordedEvent:
     number, stage, episode, turn, seat, kind, evidence = row
     event = Event(kind, seat, turn, from_json(evidence, dict[str, Any]))
-    return Happened(number, stage, episode, event)
+    return RecordedEvent(number, stage, episode, event)
+
+
+_COLUMNS = "id, kind, event, prompt, safe, generation, status"
+
+
+class Hazard(NamedTuple):
+    """One hazard x̂, with its safe behaviour ŷ once that is written."""
+
+    id: str
+    kind: str
+    event: int | None
+    """Id of the event that is the evidence."""
+    prompt: str
+    safe: str
+    """The safe behaviour ŷ; empty until somebody wrote it."""
+    generation: int
+    status: str
+    """``open``, ``answered``, ``trained`` …"""
+
+
+class Hazards:
+    """The table of hazards. Reached as ``run.hazards``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(
+        self,
+        kind: str,
+        prompt: str,
+        *,
+        event: int | None = None,
+        safe: str = "",
+        generation: int = 0,
+        status: str = "open",
+    ) -> str:
+        """Record a hazard; one that is known (same kind, prompt, generation) stays as it is.
+
+        Returns:
+            Its id.
+        """
+        name = content_hash([kind, prompt, generation])
+        row = (name, kind, event, prompt, safe, generation, status)
+        self._database.write(
+            f"INSERT OR IGNORE INTO hazards({_COLUMNS}) VALUES (?,?,?,?,?,?,?)", [row]
+        )
+        return name
+
+    def update(
+        self, name: str, *, safe: str | None = None, status: str | None = None
+    ) -> None:
+        """Write the safe behaviour, the status, or both.
+
+        Raises:
+            RecordError: no such hazard.
+        """
+        row = self._database.row("SELECT safe, status FROM hazards WHERE id = ?", (name,))
+        if row is None:
+            raise RecordError(f"no hazard {name!r} in {self._database.path.parent}")
+        changed = (
+            row[0] if safe is None else safe,
+            row[1] if status is None else status,
+        )
+        self._database.write(
+            "UPDATE hazards SET safe = ?, status = ? WHERE id = ?", [(*changed, name)]
+        )
+
+    def all(self, *, kind: str | None = None, status: str | None = None) -> list[Hazard]:
+        """Return hazards in the order in which they were found."""
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM hazards ORDER BY rowid")
+        return [
+            hazard
+            for hazard in (Hazard(*row) for row in rows)
+            if kind in (None, hazard.kind) and status in (None, hazard.status)
+        ]

@@ -1,4 +1,4 @@
-"""The files of a run beside its database: what the record names, and what nobody does."""
+"""Files of a run beside its database: named by the record, hashed, added, orphaned."""
 
 import hashlib
 import shutil
@@ -28,8 +28,8 @@ def named_files(database: Database) -> set[str]:
 
     Stages name files by the key ``path``, at any depth of what they leave.
     """
-    found = {path for (path,) in database.rows("SELECT path FROM agents WHERE path != ''")}
-    return found | {named["path"] for named in _named(database)}
+    paths = {path for (path,) in database.rows("SELECT path FROM agents WHERE path != ''")}
+    return paths | {named["path"] for named in _named(database)}
 
 
 def hashed_files(database: Database) -> dict[str, str]:
@@ -38,15 +38,15 @@ def hashed_files(database: Database) -> dict[str, str]:
     A memory has its ``hash``; a checkpoint names its ``files``, its ``optimizer`` and its
     ``head``.
     """
-    found: dict[str, str] = {}
+    hashes_by_path: dict[str, str] = {}
     for named in _named(database):
         path, files = named["path"], named.get("files")
         parts = {_BY_FIELD[key]: named.get(key) for key in _BY_FIELD}
         parts |= files if isinstance(files, Mapping) else {}
         hashes = {f"{path}/{name}": mark for name, mark in parts.items()}
         hashes[path] = named.get("hash")
-        found |= {place: str(mark) for place, mark in hashes.items() if mark}
-    return found
+        hashes_by_path |= {place: str(mark) for place, mark in hashes.items() if mark}
+    return hashes_by_path
 
 
 def added_files(database: Database) -> set[str]:
@@ -63,19 +63,19 @@ def added_files(database: Database) -> set[str]:
 
 
 def stated_checkpoints(database: Database) -> dict[str, list[Mapping[str, Any]]]:
-    """Return the folder of every checkpoint → what finished stages say of it.
+    """Return folder of every checkpoint → statements of finished stages about it.
 
     One of them left it; others may speak with it in another way.
     """
-    found: dict[str, list[Mapping[str, Any]]] = {}
+    statements: dict[str, list[Mapping[str, Any]]] = {}
     for named in _named(database):
         if named.get("weights"):
-            found.setdefault(named["path"], []).append(named)
-    return found
+            statements.setdefault(named["path"], []).append(named)
+    return statements
 
 
 def sweep(database: Database, folder: str) -> list[str]:
-    """Remove what lies in a folder of the run and is named by no finished stage or agent.
+    """Remove files in a folder of the run that no finished stage or agent names.
 
     Returns:
         What went, relative to the run.
@@ -128,8 +128,8 @@ def _named(database: Database) -> Iterator[Mapping[str, Any]]:
 
 def _with_path(value: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(value, Mapping):
-        found = value.get("path")
-        if isinstance(found, str) and found:
+        path = value.get("path")
+        if isinstance(path, str) and path:
             yield value
         for part in value.values():
             yield from _with_path(part)

@@ -1,24 +1,31 @@
-"""Is the record what was written? Every problem is named; nothing is repaired."""
+"""Integrity of a record, and digests that tell whether two runs did the same.
+
+`validate` names every problem and repairs nothing. Two runs that did the same have the same
+`digest`: left out is what may differ between them, clocks and the links of signals that follow
+from them, names of folders, what a writer thread happened to number first, and open leases.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
-from superalign_env.canonical import from_json
+from superalign_env.canonical import content_hash, from_json
 from superalign_env.errors import RecordError
 from superalign_env.store.files import (
     STATE,
     OnBytes,
     added_files,
     file_hash,
+    file_hashes,
     hashed_files,
     named_files,
     stated_checkpoints,
 )
-from superalign_env.store.queries import Played
+from superalign_env.store.queries import EpisodeQueries
 from superalign_env.store.run import Run
 from superalign_env.store.serialization import is_sealed
+from superalign_env.types import Signal
 
 NOT_SEALED = (
     "settings",
@@ -84,13 +91,13 @@ def _references(run: Run) -> Iterator[Problem]:
 
 
 def _episodes(run: Run) -> Iterator[Problem]:
-    played = Played(run.database)
-    for rows in played.rows_of(run.episode_ids()):
+    queries = EpisodeQueries(run.database)
+    for rows in queries.rows_of(run.episode_ids()):
         name = rows.episode.id
         try:
             if not is_sealed(rows):
                 yield Problem("episode", f"{name} was altered after it was written")
-            played.whole(rows)
+            queries.whole(rows)
         except (ValueError, TypeError, msgspec.MsgspecError, RecordError) as error:
             yield Problem("episode", f"{name} cannot be read: {error}")
 
@@ -128,12 +135,12 @@ def _altered(run: Run, progress: OnBytes | None) -> Iterator[Problem]:
 
     for name in sorted(marks):
         try:
-            found = file_hash(run.path / name, read)
+            digest_now = file_hash(run.path / name, read)
         except OSError as error:
             if name not in named and (run.path / name).parent.exists():  # told above
                 yield Problem("checkpoint", f"{name} cannot be read: {error.strerror}")
             continue
-        if found != marks[name]:
+        if digest_now != marks[name]:
             yield Problem("checkpoint", f"{name} was altered after it was written")
 
 
@@ -143,8 +150,8 @@ def _added(run: Run) -> Iterator[Problem]:
 
 
 def _misstated(run: Run) -> Iterator[Problem]:
-    """Compare what checkpoints say of themselves with what the stages that left them did."""
-    for folder, told in sorted(stated_checkpoints(run.database).items()):
+    """Compare the state files of checkpoints with the statements of their stages."""
+    for folder, statements in sorted(stated_checkpoints(run.database).items()):
         name = f"{folder}/{STATE}"
         try:
             own = from_json((run.path / name).read_bytes(), dict[str, Any])
@@ -155,12 +162,12 @@ def _misstated(run: Run) -> Iterator[Problem]:
         except (OSError, msgspec.MsgspecError) as error:
             yield Problem("checkpoint", f"{name} cannot be read: {error}")
             continue
-        if not any(_agree(own, said) for said in told):
+        if not any(_agree(own, statement) for statement in statements):
             yield Problem("checkpoint", f"{name} was altered after it was written")
 
 
 def _agree(own: Mapping[str, Any], said: Mapping[str, Any]) -> bool:
-    """Return whether a checkpoint says of itself what a stage said of it.
+    """Return whether a checkpoint's state file agrees with its stage's statement.
 
     Where it lies, and as which agent it was entered, was settled after it was written.
     """
@@ -173,3 +180,91 @@ def _size(run: Run, name: str) -> int:
         return (run.path / name).stat().st_size
     except OSError:
         return 0
+
+
+CHECKPOINTS = "checkpoints"
+
+
+def digest(run: Run) -> dict[str, str]:
+    """Return a hash of each part of a run, and of all parts together as ``run``.
+
+    The parts: settings, stages, episodes (with every word, token, reward and what happened
+    in them), events (beside those), metrics, agents, hazards, signals, questions,
+    annotators, checkpoints.
+    """
+    parts = {name: content_hash(list(part)) for name, part in _parts(run)}
+    return {**parts, "run": content_hash(parts)}
+
+
+def _parts(run: Run) -> Iterator[tuple[str, Iterator[Any]]]:
+    yield "settings", iter(_settings(run))
+    yield "stages", (stage._asdict() for stage in run.stages.all())
+    yield "episodes", iter(_episode_seals(run))
+    yield "events", iter(_events(run))
+    yield "metrics", ([m.stage, m.metric] for m in run.metrics.read())
+    yield "agents", (agent._asdict() for agent in sorted(run.agents.all()))
+    yield "hazards", iter(_hazards(run))
+    yield "signals", map(_statement, run.signals.read())
+    yield "questions", iter(run.questions.all())
+    yield "annotators", iter(_annotators(run))
+    yield "checkpoints", iter(file_hashes(run.path / CHECKPOINTS))
+
+
+def _settings(run: Run) -> list[Any]:
+    info = run.info
+    config = {key: value for key, value in info.config.items() if key != "run_dir"}
+    return [info.kind, info.status, config, info.seed, info.inherited]
+
+
+def _episode_seals(run: Run) -> list[Any]:
+    """Return the seals of all episodes: each covers its rows in every table."""
+    return [
+        list(row)
+        for row in run.database.rows(
+            "SELECT id, coalesce(stage, ''), hash FROM episodes ORDER BY id"
+        )
+    ]
+
+
+def _events(run: Run) -> list[Any]:
+    """Return notices, in their order within stage and episode."""
+    events = [[h.stage, h.episode, h.id, h.event] for h in run.events.read()]
+    events.sort(key=lambda event: event[:3])
+    return [[stage, episode, event] for stage, episode, _, event in events]
+
+
+def _hazards(run: Run) -> list[Any]:
+    evidence = run.events.get(h.event for h in run.hazards.all() if h.event is not None)
+    return [
+        [
+            *hazard._replace(event=None),
+            [happened.stage, happened.episode, happened.event] if happened else None,
+        ]
+        for hazard in run.hazards.all()
+        for happened in [evidence.get(hazard.event or 0)]
+    ]
+
+
+def _annotators(run: Run) -> list[Any]:
+    return [
+        list(row)
+        for row in run.database.rows(
+            'SELECT id, "group", profile FROM annotators ORDER BY id'
+        )
+    ]
+
+
+def _statement(signal: Signal) -> list[Any]:
+    return [
+        signal.id,
+        signal.kind,
+        signal.episode,
+        signal.turn,
+        signal.versus,
+        signal.versus_episode,
+        signal.source,
+        signal.value,
+        signal.confidence,
+        signal.payload,
+        signal.question,
+    ]

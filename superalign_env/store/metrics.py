@@ -1,7 +1,7 @@
-"""Metrics: the record is the truth for every number."""
+"""Numbers of a run: metrics with their declarations, and cells of an experiment's table."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from superalign_env.canonical import from_json, to_json
 from superalign_env.store.database import Database, Row
@@ -20,9 +20,9 @@ def declare(
     *,
     unit: str = "",
     better: Literal["higher", "lower", ""] = "",
-    chart: Literal["line", ""] = "line",
+    chart: Literal["line", "matrix", "symmetric", ""] = "line",
 ) -> MetricKind:
-    """Say what a metric is, beside the line that computes it.
+    """Declare a metric, beside the line that computes it.
 
     A record keeps the declaration with the first value of that name.
 
@@ -31,7 +31,7 @@ def declare(
         title: heading of its chart.
         unit: ``nats``, ``share`` …
         better: direction of improvement, if there is one.
-        chart: how a report draws it over steps; empty: not at all.
+        chart: how a report draws it, see `MetricKind`.
 
     Raises:
         ValueError: it is declared otherwise elsewhere.
@@ -47,7 +47,19 @@ def declared() -> dict[str, MetricKind]:
     return dict(_declared)
 
 
-class Measured(NamedTuple):
+def kind_of(name: str, kinds: Mapping[str, MetricKind] | None = None) -> MetricKind:
+    """Return the declaration of a metric; of an undeclared one its name in words, and a line.
+
+    Args:
+        name: of the metric.
+        kinds: name → declaration; `declared` when absent.
+    """
+    words = name.removeprefix(TRAINING.rstrip("*")).replace("_", " ").replace("/", ": ")
+    plain = MetricKind(name, f"{words[:1].upper()}{words[1:]}")
+    return (_declared if kinds is None else kinds).get(name, plain)
+
+
+class MetricRow(NamedTuple):
     """A metric, and the stage that measured it."""
 
     stage: str
@@ -104,7 +116,7 @@ class Metrics:
         opponent: str | None = None,
         tags: Mapping[str, str] | None = None,
         without: str | None = None,
-    ) -> list[Measured]:
+    ) -> list[MetricRow]:
         """Return metrics in the order in which they were written.
 
         Args:
@@ -130,8 +142,8 @@ class Metrics:
             },
         )
         wanted = (tags or {}).items()
-        found = [Measured(row[0], _metric(row[1:])) for row in rows]
-        return [row for row in found if wanted <= row.metric.tags.items()]
+        metrics = [MetricRow(row[0], _metric(row[1:])) for row in rows]
+        return [row for row in metrics if wanted <= row.metric.tags.items()]
 
     def kinds(self) -> dict[str, MetricKind]:
         """Return name → declaration, of the metrics that are declared."""
@@ -142,11 +154,69 @@ class Metrics:
 
     def latest(self, name: str, **where: str) -> Metric | None:
         """Return the newest metric of a name; None when there is none yet."""
-        found = self.read(name, **where)  # type: ignore[arg-type]  # names are checked by `read`
-        return found[-1].metric if found else None
+        metrics = self.read(name, **where)  # type: ignore[arg-type]  # names are checked by `read`
+        return metrics[-1].metric if metrics else None
 
 
 def _metric(row: Row) -> Metric:
     name, value, low, high, n, agent, opponent, tags, step = row
     read = from_json(tags, dict[str, str])
     return Metric(name, value, low, high, n, agent, opponent, read, step)
+
+
+class Cell(NamedTuple):
+    """One cell of an experiment's table."""
+
+    hash: str
+    """Over experiment, parameters, seed and revision."""
+    experiment: str
+    params: dict[str, Any]
+    seed: int
+    revision: str
+    status: str
+    """``running``, ``done`` or ``failed``."""
+    result: dict[str, Any]
+    seconds: float = 0.0
+    """Of the attempt that came to this status."""
+    cost: Mapping[str, float] = {}
+    """Unit → amount, of the same attempt: ``cpu-seconds``, ``tokens`` …"""
+    code: str = ""
+    """Hash of the code that computed it, beside the revision that a person raises."""
+    error: str = ""
+    """Trace of what went wrong, when it failed."""
+
+
+_COLUMNS = ", ".join(Cell._fields)
+_HOLDERS = ", ".join(f":{field}" for field in Cell._fields)
+_JSON = ("params", "result", "cost")
+
+
+class Cells:
+    """The table of cells. Reached as ``run.cells``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, cell: Cell) -> None:
+        """Write a cell, or replace the one with its hash."""
+        row = cell._asdict()
+        row |= {field: to_json(row[field]).decode() for field in _JSON}
+        with self._database.transaction() as connection:
+            connection.execute(
+                f"INSERT OR REPLACE INTO cells({_COLUMNS}) VALUES ({_HOLDERS})", row
+            )
+
+    def get(self, name: str) -> Cell | None:
+        """Return a cell by hash; None when it was never computed."""
+        row = self._database.row(f"SELECT {_COLUMNS} FROM cells WHERE hash = ?", (name,))
+        return None if row is None else _cell(row)
+
+    def all(self, experiment: str | None = None) -> list[Cell]:
+        """Return the cells, of one experiment or of all, in the order of their last change."""
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM cells ORDER BY rowid")
+        return [cell for cell in map(_cell, rows) if experiment in (None, cell.experiment)]
+
+
+def _cell(row: Row) -> Cell:
+    read = dict(zip(Cell._fields, row, strict=True))
+    return Cell(**read | {field: from_json(read[field], dict[str, Any]) for field in _JSON})

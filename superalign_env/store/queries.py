@@ -1,4 +1,4 @@
-"""Reading what was played. Episodes come in order of stage, case and member, lazily."""
+"""Queries over episodes, in order of stage, case and member, lazily."""
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ _EPISODE = ", ".join(f'"{column}"' for column in EpisodeRow._fields)
 
 
 class Where(TypedDict, total=False):
-    """Which episodes: all that is given must fit."""
+    """Filter of episodes: all that is given must fit."""
 
     stage: str | None
     """Id of a stage."""
@@ -47,7 +47,7 @@ class Where(TypedDict, total=False):
     training rows asks for it."""
 
 
-class Said(NamedTuple):
+class UtteranceRow(NamedTuple):
     """One utterance as it lies in the table, for counting and for training."""
 
     episode: str
@@ -88,7 +88,7 @@ _SEATED = {"seat": "x.seat = :seat", "agent": "x.agent = :agent"}
 """The same of one seat: who sits in it has to fit at once."""
 
 
-class Played:
+class EpisodeQueries:
     """Queries over episodes. `Run` has the methods that everybody uses."""
 
     def __init__(self, database: Database) -> None:
@@ -106,7 +106,7 @@ class Played:
         return [name for (name,) in rows]
 
     def count(self, **where: Unpack[Where]) -> int:
-        """Return how many episodes fit."""
+        """Return the number of episodes that fit."""
         return int(self._database.value(f"SELECT count(*) {_from(where)}", {**where}))
 
     def census(self) -> list[Census]:
@@ -142,15 +142,15 @@ class Played:
             RecordError: one of them is not there.
             RecordDamaged: the rows of one do not fit together.
         """
-        found = {rows.episode.id: rows for rows in self.rows_of(list(names))}
-        missing = next((name for name in names if name not in found), None)
+        rows_by_id = {rows.episode.id: rows for rows in self.rows_of(list(names))}
+        missing = next((name for name in names if name not in rows_by_id), None)
         if missing is not None:
             folder = self._database.path.parent
             raise RecordError(
                 f"no episode {missing!r} in {folder}; "
                 f"`superalign ls {shlex.quote(str(folder))}` lists them"
             )
-        return [self.whole(found[name]) for name in names]
+        return [self.whole(rows_by_id[name]) for name in names]
 
     def each(self, **where: Unpack[Where]) -> Iterator[Episode]:
         """Yield the episodes that fit, a chunk in memory at a time."""
@@ -175,24 +175,24 @@ class Played:
     def rows_of(self, names: list[str]) -> Iterator[EpisodeRows]:
         """Yield the rows of episodes, in the given order; unknown names are left out."""
         for chunk, marks in _chunks(names):
-            found = self._database.rows(
+            table_rows = self._database.rows(
                 f"SELECT {_EPISODE} FROM episodes WHERE id IN ({marks})", chunk
             )
-            episodes = {row[0]: EpisodeRow._make(row) for row in found}
+            episodes = {row[0]: EpisodeRow._make(row) for row in table_rows}
             for name in chunk:
                 row = episodes.get(name)
                 if row is not None:
                     seats, rules = self._seats(row.seating), self._rules_of(row.rules)
                     yield EpisodeRows(row, seats, rules)
 
-    def utterances(self, **where: Unpack[Where]) -> Iterator[Said]:
-        """Yield what was said, without building episodes; `seat` picks the speaker."""
+    def utterances(self, **where: Unpack[Where]) -> Iterator[UtteranceRow]:
+        """Yield utterances, without building episodes; `seat` picks the speaker."""
         seat = where.get("seat")
         for name, said, numbers in self._columns("said, numbers", **where):
             for line in read_lines(said):
                 if seat in (None, line.seat):
-                    spoken = (name, line.turn, line.seat, line.text)
-                    yield Said(*spoken, *line.numbers(numbers), line.policy)
+                    identity = (name, line.turn, line.seat, line.text)
+                    yield UtteranceRow(*identity, *line.numbers(numbers), line.policy)
 
     def rewards(self, **where: Unpack[Where]) -> Iterator[tuple[str, Reward]]:
         """Yield (episode, reward part)."""
@@ -216,27 +216,29 @@ class Played:
             rows = self._database.rows(
                 f"SELECT id, {columns} FROM episodes WHERE id IN ({marks})", chunk
             )
-            found = {row[0]: row for row in rows}
-            yield from [found[name] for name in chunk if name in found]
+            rows_by_id = {row[0]: row for row in rows}
+            yield from [rows_by_id[name] for name in chunk if name in rows_by_id]
 
     def _seats(self, seating: str) -> list[Row]:
-        known = self._seatings.get(seating)
-        if not known:
-            known = self._seatings[seating] = self._database.rows(
+        seats = self._seatings.get(seating)
+        if not seats:
+            seats = self._seatings[seating] = self._database.rows(
                 "SELECT seat, role, agent FROM seatings WHERE hash = ? ORDER BY place",
                 (seating,),
             )
-        return known
+        return seats
 
     def _rules_of(self, name: str) -> str:
-        known = self._rules.get(name)
-        if not known:
-            found = self._database.value("SELECT rules FROM rules WHERE hash = ?", (name,))
-            known = self._rules[name] = str(found or "")
-        return known
+        rules = self._rules.get(name)
+        if not rules:
+            row_value = self._database.value(
+                "SELECT rules FROM rules WHERE hash = ?", (name,)
+            )
+            rules = self._rules[name] = str(row_value or "")
+        return rules
 
     def _agents(self, seats: Iterable[Row]) -> dict[str, AgentSpec]:
-        """Return specs by hash, read anew when one who sits there is not known yet."""
+        """Return specs by hash, read anew when one is not cached yet."""
         if any(agent not in self._specs for _, _, agent in seats):
             rows: list[Any] = self._database.rows("SELECT hash, spec FROM agents")
             self._specs = {name: from_json(spec, AgentSpec) for name, spec in rows}
@@ -262,9 +264,9 @@ def _from(where: Where) -> str:
             f"episodes cannot be chosen by {', '.join(sorted(unknown))}; "
             f"known: {', '.join(Where.__annotations__)}"
         )
-    given = {name for name, value in where.items() if value is not None}
-    wanted = [_CHOSEN[name] for name in _CHOSEN if name in given]
-    seated = " AND ".join([_SEATED[name] for name in _SEATED if name in given])
+    chosen = {name for name, value in where.items() if value is not None}
+    wanted = [_CHOSEN[name] for name in _CHOSEN if name in chosen]
+    seated = " AND ".join([_SEATED[name] for name in _SEATED if name in chosen])
     if seated:
         wanted.append(f"e.seating IN (SELECT x.hash FROM seatings x WHERE {seated})")
     return f"FROM episodes e{' WHERE ' if wanted else ''}{' AND '.join(wanted)}"

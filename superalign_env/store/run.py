@@ -1,4 +1,4 @@
-"""A run: a folder with its record, its checkpoints and its lock. The window of the store."""
+"""A run: a folder with its record, its checkpoints and its lock."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
@@ -8,18 +8,15 @@ from typing import Any, NamedTuple, Self, Unpack
 
 from superalign_env.canonical import from_json
 from superalign_env.errors import RecordDamaged, RecordError
-from superalign_env.store import folder
-from superalign_env.store.agents import Agents
-from superalign_env.store.annotators import Annotators
-from superalign_env.store.cells import Cells
+from superalign_env.store import run_folder
+from superalign_env.store.agents import Agents, Annotators
 from superalign_env.store.database import Database
-from superalign_env.store.events import Events
+from superalign_env.store.events import Events, Hazards
 from superalign_env.store.files import sweep
-from superalign_env.store.hazards import Hazards
-from superalign_env.store.lock import RunLock
-from superalign_env.store.metrics import Metrics
-from superalign_env.store.queries import Census, Played, Said, Where
+from superalign_env.store.metrics import Cells, Metrics
+from superalign_env.store.queries import Census, EpisodeQueries, UtteranceRow, Where
 from superalign_env.store.questions import Questions
+from superalign_env.store.run_folder import RunLock
 from superalign_env.store.signals import Signals
 from superalign_env.store.stages import Stages
 from superalign_env.store.undo import watch
@@ -27,7 +24,7 @@ from superalign_env.types import Episode, Grade, Reward
 
 
 class RunInfo(NamedTuple):
-    """What a run is, as its one row says."""
+    """Identity, settings and status of a run."""
 
     id: str
     parent: str
@@ -66,7 +63,7 @@ class Run:
         self._closing: dict[Callable[[], None], None] = {}
         self._undecided = False
         """Whether this Run was made here, and nobody has said yet how it stands."""
-        self._played = Played(database)
+        self._queries = EpisodeQueries(database)
         self.signals = Signals(database)
         self.stages = Stages(database, self.signals)
         self.metrics = Metrics(database)
@@ -101,7 +98,7 @@ class Run:
             RecordLocked: another process works in the folder.
         """
         path = Path(path)
-        made = folder.make(path, kind=kind, config=config, seed=seed, parent=parent)
+        made = run_folder.make(path, kind=kind, config=config, seed=seed, parent=parent)
         run = cls(path, *made)
         run._undecided = True
         return run
@@ -126,11 +123,11 @@ class Run:
         """
         path = Path(path)
         lock = not (readonly or beside)
-        return cls(path, *folder.enter(path, readonly=readonly, lock=lock))
+        return cls(path, *run_folder.enter(path, readonly=readonly, lock=lock))
 
     @property
     def info(self) -> RunInfo:
-        """What the run is."""
+        """Identity, settings and status of the run."""
         row = self.database.row(
             "SELECT id, coalesce(parent, ''), kind, status, config, versions, revision, seed, "
             "inherited FROM runs"
@@ -142,7 +139,7 @@ class Run:
         return RunInfo._make((*plain, *read, commit, seed, inherited))
 
     def set_status(self, status: str) -> None:
-        """Say how the run stands: ``running``, ``done``, ``interrupted``, ``failed``."""
+        """Set the status: ``running``, ``done``, ``interrupted``, ``failed``."""
         self.database.write("UPDATE runs SET status = ?", [(status,)])
         self._undecided = False
 
@@ -153,7 +150,7 @@ class Run:
             RecordError: there is none of this id.
             RecordDamaged: its rows do not fit together.
         """
-        return self._played.episode(name)
+        return self._queries.episode(name)
 
     def named(self, names: Sequence[str]) -> list[Episode]:
         """Return episodes by their ids, in the given order.
@@ -162,42 +159,42 @@ class Run:
             RecordError: one of them is not there.
             RecordDamaged: the rows of one do not fit together.
         """
-        return self._played.named(names)
+        return self._queries.named(names)
 
     def episodes(self, **where: Unpack[Where]) -> Iterator[Episode]:
         """Yield episodes lazily, in order of stage, case and member. See `Where`."""
-        return self._played.each(**where)
+        return self._queries.each(**where)
 
     def episode_ids(self, **where: Unpack[Where]) -> list[str]:
         """Return the ids of episodes, in the same order."""
-        return self._played.ids(**where)
+        return self._queries.ids(**where)
 
     def count(self, **where: Unpack[Where]) -> int:
-        """Return how many episodes there are."""
-        return self._played.count(**where)
+        """Return the number of episodes."""
+        return self._queries.count(**where)
 
     def planted(self) -> dict[str, int]:
         """Count planted answers by the stage in which they were judged."""
-        return self._played.planted()
+        return self._queries.planted()
 
     def census(self) -> list[Census]:
         """Count episodes by stage, scenario, arm and ending."""
-        return self._played.census()
+        return self._queries.census()
 
-    def utterances(self, **where: Unpack[Where]) -> Iterator[Said]:
-        """Yield what was said, without building episodes."""
-        return self._played.utterances(**where)
+    def utterances(self, **where: Unpack[Where]) -> Iterator[UtteranceRow]:
+        """Yield utterances, without building episodes."""
+        return self._queries.utterances(**where)
 
     def rewards(self, **where: Unpack[Where]) -> Iterator[tuple[str, Reward]]:
         """Yield (episode, reward part)."""
-        return self._played.rewards(**where)
+        return self._queries.rewards(**where)
 
     def grades(self, **where: Unpack[Where]) -> Iterator[tuple[str, Grade]]:
         """Yield (episode, grade): the truth. Nothing that builds training rows calls it."""
-        return self._played.grades(**where)
+        return self._queries.grades(**where)
 
     def sweep(self, folder_name: str) -> list[str]:
-        """Remove what lies in a folder of the run and is named by no finished stage.
+        """Remove files in a folder of the run that no finished stage names.
 
         An unfinished stage may have left it. Returns what went, relative to the run.
 
@@ -253,7 +250,7 @@ class Run:
                 stack.callback(callback)
 
     def _conclude(self, error: BaseException | None) -> None:
-        """Say how the run ended; first, writers flush: what they lose is not done."""
+        """Set the final status, after writers have flushed: what they lose is not done."""
         try:
             self._call_back()
         except BaseException as lost:

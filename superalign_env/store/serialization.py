@@ -79,7 +79,7 @@ class EpisodeRow(NamedTuple):
 
 
 class EpisodeRows(NamedTuple):
-    """Everything that lies in the tables about one episode, less stages and agents."""
+    """All rows about one episode, less stages and agents."""
 
     episode: EpisodeRow
     seats: Sequence[Row]
@@ -124,7 +124,7 @@ _queries = msgspec.json.Decoder(tuple[Query, ...]).decode
 
 
 class Packer:
-    """Makes rows of episodes, and remembers what episodes share."""
+    """Encoder of episodes as rows, with caches of what episodes share."""
 
     def __init__(self) -> None:
         self.specs: dict[str, AgentSpec] = {}
@@ -159,31 +159,31 @@ class Packer:
         return EpisodeRows(row, seats, rules_json)
 
     def _seating(self, seats: dict[Seat, AgentSpec]) -> _Seating:
-        """Return who sits where; specs are few and shared by many episodes."""
+        """Return the seating; specs are few and shared by many episodes."""
         specs = seats.values()
         key: tuple[Seat | int, ...] = (*seats, *map(id, specs))
-        found = self._seatings.get(key)
-        if found is None:
+        cached = self._seatings.get(key)
+        if cached is None:
             if len(self._seatings) >= _MANY:
                 self._seatings.clear()
             named = {seat: content_hash(spec) for seat, spec in seats.items()}
             rows = tuple([(s, role_of(s), agent) for s, agent in named.items()])
             self.specs.update(zip(named.values(), specs, strict=True))
             # The specs are kept, so that no other object gets the id of one.
-            found = self._seatings[key] = ((_seating_hash(rows), rows), list(specs))
-        return found[0]
+            cached = self._seatings[key] = ((_seating_hash(rows), rows), list(specs))
+        return cached[0]
 
     def _rules_of(self, episode: Episode) -> tuple[str, str]:
         """Return hash and canonical JSON of the rules, computed once for each."""
         rules = Rules(episode.options, episode.renderer, episode.source, episode.weights)
         key = _encode(rules)
-        found = self._rules.get(key)
-        if found is None:
+        cached = self._rules.get(key)
+        if cached is None:
             if len(self._rules) >= _MANY:
                 self._rules.clear()
-            found = content_hash(rules), to_json(rules).decode()
-            self._rules[key] = found
-        return found
+            cached = content_hash(rules), to_json(rules).decode()
+            self._rules[key] = cached
+        return cached
 
 
 def unpack(rows: EpisodeRows, specs: Mapping[str, AgentSpec]) -> Episode:

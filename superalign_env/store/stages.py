@@ -1,18 +1,14 @@
-"""The stages of a run: what the driver did, in order, what it cost, and where it can go on."""
+"""Stages of a run in order: inputs, outputs, random state, cost."""
 
-import sqlite3
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import RecordError
 from superalign_env.store.database import Database, Row
 from superalign_env.store.signals import Signals
-from superalign_env.store.undo import take_back
+from superalign_env.store.undo import remove_stage
 from superalign_env.store.utterances import read_lines
-
-if TYPE_CHECKING:
-    from superalign_env.store.run import Run
 
 _COLUMNS = "id, generation, round, name, status, inputs, outputs, rng, signals_to"
 
@@ -44,8 +40,8 @@ class Stage(NamedTuple):
     """Id of the last signal that the stage may read."""
 
 
-class Cost(NamedTuple):
-    """What one stage used up."""
+class StageCost(NamedTuple):
+    """Cost of one stage, in counts."""
 
     stage: str
     """Empty for what belongs to no stage."""
@@ -100,9 +96,9 @@ class Stages:
             RecordError: the stage to take the place of is done.
         """
         with self._database.transaction():
-            heard = self._signals.last_id()
+            signals_to = self._signals.last_id()
             if again is not None:
-                heard = self.get(again).signals_to
+                signals_to = self.get(again).signals_to
                 self.discard(again)
             number = (
                 self._database.value("SELECT max(CAST(id AS INTEGER)) FROM stages") or 0
@@ -119,10 +115,10 @@ class Stages:
                     "inputs": _json(inputs),
                     "outputs": "{}",
                     "rng": _json(rng),
-                    "signals_to": heard,
+                    "signals_to": signals_to,
                 }
             )
-            self._signals.repeat(since=heard if again is not None else None)
+            self._signals.repeat(since=signals_to if again is not None else None)
         return self.get(stage)
 
     def finish(
@@ -134,7 +130,7 @@ class Stages:
         status: str = "done",
         seconds: float = 0.0,
     ) -> Stage:
-        """Close a stage, with what it made and the random state to go on from.
+        """Close a stage, with its outputs and the random state to go on from.
 
         Args:
             stage: its id.
@@ -159,9 +155,9 @@ class Stages:
         """
         row = self._database.row(f"SELECT {_COLUMNS} FROM stages WHERE id = ?", (stage,))
         if row is None:
-            known = ", ".join(known.id for known in self.all()) or "none"
+            ids = ", ".join(ids.id for ids in self.all()) or "none"
             raise RecordError(
-                f"no stage {stage!r} in {self._database.path.parent}; known: {known}"
+                f"no stage {stage!r} in {self._database.path.parent}; known: {ids}"
             )
         return _stage(row)
 
@@ -179,12 +175,12 @@ class Stages:
 
     def _read(self, row: Row) -> Stage:
         """Return the stage of a row; one that is done never changes, and is read once."""
-        known = self._known.get(row[0])
-        if known is None:
-            known = _stage(row)
-            if known.status == "done":
-                self._known[known.id] = known
-        return known
+        stage = self._known.get(row[0])
+        if stage is None:
+            stage = _stage(row)
+            if stage.status == "done":
+                self._known[stage.id] = stage
+        return stage
 
     def discard(self, stage: str) -> int:
         """Remove a stage that never ended, with all it wrote, so that it can run again.
@@ -204,44 +200,31 @@ class Stages:
         with self._database.transaction() as connection:
             return remove_stage(connection, stage)
 
+    def costs(self) -> list[StageCost]:
+        """Return the cost of each stage, in order; stages that cost nothing are left out."""
+        costs = self._utterance_costs()
+        for stage, labels, statements in self._database.rows(_SIGNALLED):
+            cost = costs.get(stage, StageCost(stage))
+            costs[stage] = cost._replace(labels=int(labels), statements=int(statements))
+        return [costs[stage] for stage in sorted(costs)]
 
-def remove_stage(connection: sqlite3.Connection, stage: str) -> int:
-    """Remove a stage with all it wrote but signals; call it within a transaction.
-
-    Returns:
-        How many episodes went.
-    """
-    episodes = "SELECT id FROM episodes WHERE stage = :stage"
-    notices = f"SELECT id FROM notices WHERE stage = :stage OR episode IN ({episodes})"
-    open_questions = (
-        f"SELECT id FROM questions WHERE episode IN ({episodes}) "
-        "AND id NOT IN (SELECT question FROM signals)"
-    )
-    named = {"stage": stage}
-    (gone,) = connection.execute(f"SELECT count(*) FROM ({episodes})", named).fetchone()
-    for statement in (
-        f"DELETE FROM leases WHERE question IN ({open_questions})",
-        f"DELETE FROM questions WHERE id IN ({open_questions})",
-        f"DELETE FROM hazards WHERE event IN ({notices})",
-        f"DELETE FROM notices WHERE id IN ({notices})",
-        "DELETE FROM metrics WHERE stage = :stage",
-        "DELETE FROM episodes WHERE stage = :stage",
-        "DELETE FROM seatings WHERE hash NOT IN (SELECT seating FROM episodes)",
-        "DELETE FROM rules WHERE hash NOT IN (SELECT rules FROM episodes)",
-    ):
-        connection.execute(statement, named)
-    take_back(connection, stage)
-    connection.execute("DELETE FROM stages WHERE id = :stage", named)
-    return int(gone)
-
-
-def costs_by_stage(run: "Run") -> list[Cost]:
-    """Return what each stage cost, in order; stages that cost nothing are left out."""
-    found = _spoken(run)
-    for stage, labels, statements in run.database.rows(_SIGNALLED):
-        known = found.get(stage, Cost(stage))
-        found[stage] = known._replace(labels=int(labels), statements=int(statements))
-    return [found[stage] for stage in sorted(found)]
+    def _utterance_costs(self) -> dict[str, StageCost]:
+        """Return the utterances and tokens of each stage, some episodes in memory at a time."""
+        totals: dict[str, list[int]] = {}
+        last = -1 << 63
+        while rows := self._database.rows(_SPOKEN, (last,)):
+            for _, stage, said in rows:
+                total = totals.setdefault(stage, [0, 0, 0, 0])
+                total[0] += 1
+                for line in read_lines(said):
+                    total[1] += 1
+                    total[2] += line.prompt or 0
+                    total[3] += line.token or 0
+            last = rows[-1][0]
+        return {
+            stage: StageCost(stage, episodes, utterances, prompt // 4, token // 4)
+            for stage, (episodes, utterances, prompt, token) in totals.items()
+        }
 
 
 def _json(value: Mapping[str, Any] | None) -> str:
@@ -252,22 +235,3 @@ def _stage(row: Row) -> Stage:
     *plain, inputs, outputs, rng, signals_to = row
     read = [from_json(text, dict[str, Any]) for text in (inputs, outputs, rng)]
     return Stage._make((*plain, *read, signals_to))
-
-
-def _spoken(run: "Run") -> dict[str, Cost]:
-    """Return what was said in each stage, some episodes in memory at a time."""
-    totals: dict[str, list[int]] = {}
-    last = -1 << 63
-    while rows := run.database.rows(_SPOKEN, (last,)):
-        for _, stage, said in rows:
-            total = totals.setdefault(stage, [0, 0, 0, 0])
-            total[0] += 1
-            for line in read_lines(said):
-                total[1] += 1
-                total[2] += line.prompt or 0
-                total[3] += line.token or 0
-        last = rows[-1][0]
-    return {
-        stage: Cost(stage, episodes, said, prompt // 4, token // 4)
-        for stage, (episodes, said, prompt, token) in totals.items()
-    }

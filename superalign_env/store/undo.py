@@ -1,4 +1,4 @@
-"""What a stage changed in tables that outlive it, so that it can be taken back.
+"""Removal of a stage: of its rows, and of its changes to tables that outlive it.
 
 Agents, hazards and questions belong to the run, not to one stage: a stage that is done
 again, or left out of a fork, must find them as they were. While a stage runs, every
@@ -39,7 +39,7 @@ _RUNNING = "(SELECT id FROM stages WHERE status = 'running' ORDER BY rowid DESC 
 
 
 def watch(database: Database) -> None:
-    """Note from now on what this connection changes while a stage runs."""
+    """Log changes of this connection while a stage runs, from now on."""
     for table, columns in _WATCHED.items():
         key = columns[0]
         old, new = _as_json("old", columns), _as_json("new", columns)
@@ -57,8 +57,38 @@ def watch(database: Database) -> None:
         )
 
 
-def take_back(connection: sqlite3.Connection, stage: str) -> None:
-    """Undo what a stage changed, the last change first; call it within a transaction.
+def remove_stage(connection: sqlite3.Connection, stage: str) -> int:
+    """Remove a stage with all it wrote but signals; call it within a transaction.
+
+    Returns:
+        How many episodes went.
+    """
+    episodes = "SELECT id FROM episodes WHERE stage = :stage"
+    notices = f"SELECT id FROM notices WHERE stage = :stage OR episode IN ({episodes})"
+    open_questions = (
+        f"SELECT id FROM questions WHERE episode IN ({episodes}) "
+        "AND id NOT IN (SELECT question FROM signals)"
+    )
+    named = {"stage": stage}
+    (gone,) = connection.execute(f"SELECT count(*) FROM ({episodes})", named).fetchone()
+    for statement in (
+        f"DELETE FROM leases WHERE question IN ({open_questions})",
+        f"DELETE FROM questions WHERE id IN ({open_questions})",
+        f"DELETE FROM hazards WHERE event IN ({notices})",
+        f"DELETE FROM notices WHERE id IN ({notices})",
+        "DELETE FROM metrics WHERE stage = :stage",
+        "DELETE FROM episodes WHERE stage = :stage",
+        "DELETE FROM seatings WHERE hash NOT IN (SELECT seating FROM episodes)",
+        "DELETE FROM rules WHERE hash NOT IN (SELECT rules FROM episodes)",
+    ):
+        connection.execute(statement, named)
+    _take_back(connection, stage)
+    connection.execute("DELETE FROM stages WHERE id = :stage", named)
+    return int(gone)
+
+
+def _take_back(connection: sqlite3.Connection, stage: str) -> None:
+    """Undo a stage's changes, the last one first; call it within a transaction.
 
     Call it when the stage's episodes are gone. Agents of other episodes stay, and so do
     questions that somebody answered.

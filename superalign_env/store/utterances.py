@@ -68,10 +68,10 @@ class UtteranceLine(msgspec.Struct, array_like=True, frozen=True, gc=False):
         ids = prompt + token
         try:
             layout = _layout(ids, (self.logprob or 0) // 8)
-            found = layout.unpack_from(blob, self.offset)
+            numbers = layout.unpack_from(blob, self.offset)
         except error as reason:
             raise ValueError(f"utterance {self.turn} has no numbers: {reason}") from reason
-        return found[:prompt], found[prompt:ids], found[ids:]
+        return numbers[:prompt], numbers[prompt:ids], numbers[ids:]
 
 
 _decode = msgspec.json.Decoder(list[UtteranceLine]).decode

@@ -13,9 +13,9 @@ scenario), and else a `ProtocolError` (or its special case `NotReproducible`) th
 is wrong and what to do.
 """
 
-from superalign_env.testing.agents import check_agent, example_views
+from superalign_env.testing.agent_check import check_agent, example_views
 from superalign_env.testing.declarations import ScenarioCheck
-from superalign_env.testing.environments import check_env
-from superalign_env.testing.scenarios import check_scenario
+from superalign_env.testing.env_check import check_env
+from superalign_env.testing.scenario_check import check_scenario
 
 __all__ = ["ScenarioCheck", "check_agent", "check_env", "check_scenario", "example_views"]

@@ -1,4 +1,4 @@
-"""Does a scenario keep what it declares: variants, facts, opinions, baselines, who wins?"""
+"""Check of a scenario's declarations: variants, facts, opinions, baselines, winners."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +20,7 @@ from superalign_env.game import Game
 from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario
 from superalign_env.rewards import in_range
-from superalign_env.testing.calling import calling, require, require_kind
-from superalign_env.testing.members import picked
+from superalign_env.testing.contracts import calling, picked, require, require_kind
 from superalign_env.types import Episode, EpisodeKey, Judged, Query, Reply, role_of
 
 FACTS = ("judged", "planted", "queries")
@@ -53,8 +52,8 @@ def check_card(scenario: Scenario[Any]) -> None:
     facts = facts_of(scenario)
     require_kind("facts", facts, Mapping)
     for name, role in facts.items():
-        said = hint(nearest(str(name), FACTS), FACTS, listed="there are")
-        require(name in FACTS, f"facts declare {name!r}, which no step has; {said}")
+        suggestion = hint(nearest(str(name), FACTS), FACTS, listed="there are")
+        require(name in FACTS, f"facts declare {name!r}, which no step has; {suggestion}")
         require(role in roles, f"facts say {name!r} is made by {role!r}, a role nobody has")
     opinions = opinions_of(scenario)
     require_kind("opinions", opinions, tuple)
@@ -77,7 +76,7 @@ def check_card(scenario: Scenario[Any]) -> None:
 def check_declared(
     scenario: Scenario[Any], *, made_by: str = "", cases: int = 20
 ) -> ScenarioCheck:
-    """Play every variant, look for each declared fact, and say what a trainer can do.
+    """Play every variant, look for each declared fact, and return the capabilities.
 
     Args:
         scenario: the rules; `check_card` found nothing wrong with it.
@@ -89,7 +88,7 @@ def check_declared(
             one is made that is not declared.
     """
     facts = facts_of(scenario)
-    seen: set[str] = set()
+    occurred: set[str] = set()
     played = 0
     unmade = _not_made(scenario, made_by) if variants_of(scenario) else ""
     for name, rules in (
@@ -101,11 +100,11 @@ def check_declared(
             _check_facts(episode, facts, name)
             _check_opinions(episode, opinions_of(rules), name)
             _check_winner(rules, episode)
-            seen |= {fact for fact in FACTS if getattr(episode, fact)}
+            occurred |= {fact for fact in FACTS if getattr(episode, fact)}
             played += 1
     for fact, role in facts.items():
         require(
-            fact in seen or bool(unmade),
+            fact in occurred or bool(unmade),
             f"facts declare {fact!r} of {role!r}, and no step of {played} episodes held one; "
             f"return Step(…, {fact}=(…,)), or declare a variant in which it occurs",
         )
@@ -123,10 +122,10 @@ def _check_variants(scenario: Scenario[Any]) -> None:
     for name, options in variants.items():
         require_kind(f"variant {name!r}", options, Mapping)
         for option in options:
-            said = hint(nearest(str(option), scenario.options), scenario.options)
+            suggestion = hint(nearest(str(option), scenario.options), scenario.options)
             require(
                 option in scenario.options,
-                f"variant {name!r} sets {option!r}, which is no option; {said}",
+                f"variant {name!r} sets {option!r}, which is no option; {suggestion}",
             )
 
 
@@ -172,11 +171,11 @@ def _play(scenario: Scenario[Any], key: EpisodeKey) -> Episode:
 
 def _check_opinions(episode: Episode, opinions: Sequence[str], place: str) -> None:
     """Check that opinions are paid where a label can replace them, and stand for scores."""
-    said = {u.turn: u.seat for u in episode.utterances}
+    speakers = {u.turn: u.seat for u in episode.utterances}
     for reward in episode.rewards:
         if reward.part not in opinions:
             continue
-        author = said.get(reward.turn, "nobody")
+        author = speakers.get(reward.turn, "nobody")
         require(
             author == reward.seat,
             f"{place} pays {reward.seat} the opinion {reward.part!r} at turn {reward.turn}, "
@@ -192,8 +191,8 @@ def _check_opinions(episode: Episode, opinions: Sequence[str], place: str) -> No
 
 
 def _check_facts(episode: Episode, facts: Mapping[str, str], place: str) -> None:
-    """Check who made the facts of an episode, and what they point at."""
-    said = {u.turn: u.seat for u in episode.utterances}
+    """Check the authors and the turns of an episode's facts."""
+    speakers = {u.turn: u.seat for u in episode.utterances}
     stood = {fact.about for fact in episode.planted}
     for name in FACTS:
         for fact in getattr(episode, name):
@@ -210,13 +209,13 @@ def _check_facts(episode: Episode, facts: Mapping[str, str], place: str) -> None
     pointing: tuple[Judged | Query, ...] = (*episode.judged, *episode.queries)
     for one in pointing:
         require(
-            said.get(one.turn) == one.seat,
+            speakers.get(one.turn) == one.seat,
             f"{place}: a fact of {one.seat} names turn {one.turn}, which it did not speak; "
             "leave turn out for its latest",
         )
     for judged in episode.judged:
         require(
-            judged.about in said or judged.about < 0,
+            judged.about in speakers or judged.about < 0,
             f"{place}: {judged.seat} judged turn {judged.about}, which nobody spoke",
         )
         score = judged.score
@@ -241,7 +240,7 @@ def _check_winner(scenario: Scenario[Any], episode: Episode) -> None:
 
 
 def _paying(scenario: Scenario[Any]) -> list[str]:
-    """Return the roles whose pay holds more than the price of a flawed text."""
+    """Return the roles that are paid more than the ``format`` penalty."""
     return [
         role
         for role, parts in scenario.weights.items()
@@ -250,7 +249,7 @@ def _paying(scenario: Scenario[Any]) -> list[str]:
 
 
 def _lines(scenario: Scenario[Any], facts: Mapping[str, str], unmade: str) -> Sequence[str]:
-    """Return what a trainer can do with a scenario."""
+    """Return the capabilities of a scenario, a sentence each."""
     lines = ["plays"]
     if unmade:
         lines.append(

@@ -1,4 +1,4 @@
-"""Is a seat shown what its scenario declares hidden from it?"""
+"""Check that no seat is shown texts that its scenario declares hidden from it."""
 
 import dataclasses
 import re
@@ -10,7 +10,7 @@ import msgspec
 from superalign_env.errors import ProtocolError
 from superalign_env.game import Game
 from superalign_env.protocols import HidesText
-from superalign_env.testing.calling import calling
+from superalign_env.testing.contracts import calling
 from superalign_env.types import Brief, Reply, Seat, Utterance
 
 _LETTERS = {"one": "qzxjkvwbfg", "other": "hmnpyrtdlc", "said": "QZXJKVWBFG"}
@@ -18,7 +18,7 @@ _MARKER = re.compile("|".join(f"[{letters}]{{12}}" for letters in _LETTERS.value
 
 
 def check_hidden(game: Game) -> int:
-    """Check that no seat is shown what is hidden from it, in a case that was played.
+    """Check that no seat is shown texts hidden from it, in a case that was played.
 
     Hidden texts of the first state are replaced by markers there, and the case is played by
     the same words twice, over two sets of markers: a view of a seat from which they are
@@ -44,11 +44,11 @@ def check_hidden(game: Game) -> int:
         _planted(first, {text: marker(n, world) for n, text in enumerate(sorted(kept))})
         for world in ("one", "other")
     ]
-    said = _groups(game.utterances)
+    groups = _groups(game.utterances)
     fresh = _groups([_said_instead(u, n) for n, u in enumerate(game.utterances)])
-    seen = _compare(scenario, worlds, said) + _compare(scenario, worlds, fresh)
+    hidden_texts = _compare(scenario, worlds, groups) + _compare(scenario, worlds, fresh)
     _check_as_it_is(game, scenario, first, kept)
-    return len(texts) + seen
+    return len(texts) + hidden_texts
 
 
 def _said_instead(utterance: Utterance, number: int) -> Utterance:
@@ -65,17 +65,17 @@ def marker(number: int, world: str) -> str:
 def _compare(
     scenario: Any, worlds: Sequence[Any], words: Sequence[tuple[Utterance, ...]]
 ) -> int:
-    """Play two worlds side by side; return how many markers were hidden from somebody."""
-    seen = 0
+    """Play two worlds side by side; return the number of hidden markers."""
+    hidden_texts = 0
     for turn in range(len(words) + 1):
         groups = [scenario.to_move(state) for state in worlds]
         if groups[0] != groups[1]:
-            return seen  # who speaks may follow from what is hidden
+            return hidden_texts  # who speaks may follow from what is hidden
         for seat in groups[0]:
             hidden = [_hidden(scenario, state, seat) for state in worlds]
             shown = [scenario.view(state, seat) for state in worlds]
             for texts, brief in zip(hidden, shown, strict=True):
-                seen += len(texts)
+                hidden_texts += len(texts)
                 markers = [text for text in texts if _MARKER.fullmatch(text)]
                 _require_absent(markers, brief, seat, turn)
             if all(hidden) and shown[0] != shown[1]:
@@ -85,13 +85,13 @@ def _compare(
                     "out of hidden(state, seat) once the seat may know"
                 )
         if turn == len(words) or [u.seat for u in words[turn]] != list(groups[0]):
-            return seen
+            return hidden_texts
         with calling(f"with hidden texts exchanged, turn {turn}", words[turn]):
             steps = [scenario.apply(state, words[turn]) for state in worlds]
         worlds = [step.state for step in steps]
         if any(step.ending is not None for step in steps):
-            return seen
-    return seen
+            return hidden_texts
+    return hidden_texts
 
 
 def _check_as_it_is(game: Game, scenario: Any, state: Any, kept: set[str]) -> None:
@@ -109,13 +109,13 @@ def _check_as_it_is(game: Game, scenario: Any, state: Any, kept: set[str]) -> No
 
 def _hidden(scenario: Any, state: Any, seat: Seat) -> list[str]:
     with calling(f"hidden(state, {seat!r})"):
-        found = scenario.hidden(state, seat)
-    if isinstance(found, str) or not isinstance(found, Iterable):
+        listed = scenario.hidden(state, seat)
+    if isinstance(listed, str) or not isinstance(listed, Iterable):
         raise ProtocolError(
-            f"hidden(state, {seat!r}) gave a {type(found).__name__}; return texts, as in "
+            f"hidden(state, {seat!r}) gave a {type(listed).__name__}; return texts, as in "
             "(state.secret,)"
         )
-    texts = list(found)
+    texts = list(listed)
     for text in texts:
         if not isinstance(text, str):
             raise ProtocolError(

@@ -18,7 +18,17 @@ from superalign_env.types.episode import (
     Utterance,
     View,
 )
-from superalign_env.types.identity import AgentSpec, EpisodeKey, Role, Seat, role_of
+from superalign_env.types.identity import (
+    SPLITS,
+    AgentSpec,
+    EpisodeKey,
+    Gold,
+    Role,
+    Seat,
+    Split,
+    Task,
+    role_of,
+)
 from superalign_env.types.judgement import (
     Fault,
     Grade,
@@ -33,7 +43,6 @@ from superalign_env.types.judgement import (
     SignalKind,
     Verdict,
 )
-from superalign_env.types.task import SPLITS, Gold, Split, Task
 
 __all__ = [
     "SPLITS",

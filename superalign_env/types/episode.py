@@ -1,4 +1,4 @@
-"""What is shown, said, paid and remembered in one episode.
+"""Types of one episode: views, replies, rewards, events, the record.
 
 All types are frozen msgspec structs: as strict as frozen dataclasses, an order of
 magnitude cheaper to make (the environment makes several for every turn), and their
@@ -10,9 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from superalign_env.types.identity import AgentSpec, EpisodeKey, Role, Seat
+from superalign_env.types.identity import AgentSpec, EpisodeKey, Role, Seat, Task
 from superalign_env.types.judgement import Grade, Judged, Planted, Query
-from superalign_env.types.task import Task
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -47,7 +46,7 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False):
 
 
 class Turn(msgspec.Struct, frozen=True, gc=False):
-    """One thing that was said, as a view shows it."""
+    """One earlier utterance or tool result, as a view shows it."""
 
     author: Seat
     """Who said it."""
@@ -58,7 +57,7 @@ class Turn(msgspec.Struct, frozen=True, gc=False):
 
 
 class Brief(msgspec.Struct, frozen=True, gc=False):
-    """What a scenario tells one seat. The Game stamps it into a `View`."""
+    """Content that a scenario shows one seat. The Game stamps it into a `View`."""
 
     text: str
     """Everything the seat reads, as one plain text that ends where it shall speak."""
@@ -79,7 +78,7 @@ class Brief(msgspec.Struct, frozen=True, gc=False):
 
 
 class View(msgspec.Struct, frozen=True, gc=False):
-    """What one seat is shown when it is asked to speak."""
+    """Observation of one seat when it is asked to speak."""
 
     episode: str
     """Unique within a run; state of stateful agents is keyed by it."""
@@ -105,7 +104,7 @@ class View(msgspec.Struct, frozen=True, gc=False):
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """What a reply cost."""
+    """Tokens and price of a reply."""
 
     prompt_tokens: int = 0
     """Tokens read."""
@@ -116,7 +115,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
-    """What an agent gives back."""
+    """Answer of an agent to a view."""
 
     text: str
     """What is said: any text without NUL and lone surrogates."""
@@ -172,7 +171,7 @@ class Reward(msgspec.Struct, frozen=True, gc=False):
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """Something worth remembering that is neither speech nor pay."""
+    """A recorded occurrence that is neither speech nor pay."""
 
     kind: str
     """Dotted: ``text.repaired``, ``agent.failed``, ``gate.rolled-back``."""
@@ -258,7 +257,7 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
     """The seat at whose first turn the members of the case parted; needed to remake seeds."""
 
     def __repr__(self) -> str:
-        """Return what it is and how it ended in one line; `superalign show` prints it all."""
+        """Return id, scenario and ending in one line; `superalign show` prints it all."""
         ending = f"{self.ending.kind}: {self.ending.reason}".removesuffix(": ")
         return (
             f"<Episode {self.id} of {self.scenario}, task {self.task.id}, "
@@ -267,12 +266,12 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def failed(self) -> bool:
-        """Whether an agent's failure ended it: what was said and paid until then is no opinion."""
+        """Whether an agent's failure ended it; what came before then is no opinion."""
         return self.ending.kind == "failed"
 
 
 class PaidTurn(NamedTuple):
-    """One turn of a seat: what it was shown, what it said, what that paid."""
+    """One turn of a seat: view, text and pay."""
 
     view: View
     text: str
@@ -280,7 +279,7 @@ class PaidTurn(NamedTuple):
 
 
 class Paid(msgspec.Struct, frozen=True, gc=False):
-    """An episode as one seat played it, with the settled pay of its turns."""
+    """A trajectory: an episode as one seat played it, with the settled pay of its turns."""
 
     episode: Episode
     """The record without what only the truth says: no grades, events, planted answers or
@@ -299,5 +298,5 @@ class Paid(msgspec.Struct, frozen=True, gc=False):
     @property
     def turns(self) -> list[PaidTurn]:
         """The seat's turns, in order."""
-        said = {u.turn: u.text for u in self.episode.utterances if u.seat == self.seat}
-        return [PaidTurn(self.views[n], said[n], self.pay[n]) for n in sorted(self.pay)]
+        texts = {u.turn: u.text for u in self.episode.utterances if u.seat == self.seat}
+        return [PaidTurn(self.views[n], texts[n], self.pay[n]) for n in sorted(self.pay)]

@@ -205,5 +205,6 @@ class MetricKind(msgspec.Struct, frozen=True, gc=False):
     """``nats``, ``share`` …; empty for none."""
     better: Literal["higher", "lower", ""] = ""
     """Direction of improvement, if there is one."""
-    chart: Literal["line", ""] = "line"
-    """How a report draws it over steps; empty: not at all."""
+    chart: Literal["line", "matrix", "symmetric", ""] = "line"
+    """How a report draws it: over steps; as a matrix, agent by opponent; as one of pairs without
+    a direction; empty: not at all."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from superalign_agents.best_of import BestOf
+from superalign_agents.wrappers import BestOf
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import generator
 from superalign_env.types import AgentSpec, Reply, Usage, View

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from superalign_env.asking import ask
-from superalign_env.callables import as_agent
 from superalign_env.errors import InvalidOption, ProtocolError
 from superalign_env.protocols import Agent, AsyncAgent
+from superalign_env.seating import as_agent
 from superalign_env.types import AgentSpec, Reply, View
 
 VIEWS = [View(f"e{n}", n, "learner_0", "learner", 0, n, f"text {n}") for n in range(3)]

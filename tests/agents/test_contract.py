@@ -9,8 +9,8 @@ import pytest
 from superalign_env import registry
 from superalign_env.asking import ask, waits
 from superalign_env.canonical import to_json
-from superalign_env.game import episode_id
 from superalign_env.protocols import Agent, AsyncAgent, Stateful
+from superalign_env.recording import episode_id
 from superalign_env.spaces import flaw
 from superalign_env.types import (
     AgentSpec,

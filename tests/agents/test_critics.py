@@ -4,11 +4,10 @@ import json
 
 import pytest
 
-from superalign_agents.critics.ensemble import EnsembleCritic
-from superalign_agents.critics.persona import PersonaCritic
+from superalign_agents.wrappers import EnsembleCritic, PersonaCritic
 from superalign_env.asking import ask
-from superalign_env.callables import as_agent
 from superalign_env.errors import InvalidOption
+from superalign_env.seating import as_agent
 from superalign_env.types import Message, Reply, Turn, Usage, View
 from superalign_env.verdicts import parse
 

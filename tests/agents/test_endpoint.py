@@ -5,8 +5,7 @@ import json
 
 import pytest
 
-from superalign_agents.endpoint import EndpointAgent
-from superalign_agents.endpoint.ledger import Ledger
+from superalign_agents.endpoint import CostLedger, EndpointAgent
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.protocols import AsyncAgent, Stateful
 from superalign_env.types import Message, Reply, ToolSpec, Turn, View
@@ -395,7 +394,7 @@ def test_the_ledger_adds_up_tokens_and_dollars():
         prices={"tiny": (2.0, 10.0), "other": (1, 1)},
     )
     assert first.usage.dollars == pytest.approx(0.007)
-    assert agent.ledger == Ledger(4, 0, 4000, 2000, pytest.approx(0.028))
+    assert agent.ledger == CostLedger(4, 0, 4000, 2000, pytest.approx(0.028))
     assert (agent.ledger + agent.ledger).prompt_tokens == 8000
 
 
@@ -403,7 +402,7 @@ def test_the_ledger_survives_a_resume():
     _, _, agent = talk(lambda body, n: completion())
     twin = EndpointAgent("tiny")
     twin.load_state_dict(json.loads(json.dumps(agent.state_dict())))
-    assert twin.ledger == agent.ledger != Ledger()
+    assert twin.ledger == agent.ledger != CostLedger()
     with pytest.raises(RecordDamaged):
         twin.load_state_dict({"ledger": 3})
 
@@ -412,7 +411,7 @@ def test_answers_without_usage_are_free():
     (reply,), _, agent = talk(
         lambda body, n: completion(usage=None), prices={"tiny": (1, 1)}
     )
-    assert reply.usage is None and agent.ledger == Ledger(replies=1)
+    assert reply.usage is None and agent.ledger == CostLedger(replies=1)
 
 
 def test_the_key_comes_from_the_environment_and_is_recorded_nowhere(monkeypatch):

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from superalign_agents.evaluating import compared, held_out
+from superalign_agents.play_commands import compared, held_out
 from superalign_env import Rollouts, make_scenario
 from superalign_env.cli import build
 from superalign_env.errors import UnknownId
@@ -67,7 +67,7 @@ def test_the_table_says_how_to_read_grades_and_why_episodes_failed():
     said = run("-s", "learner_0=always-comply", "--cases", "3")
     assert "Shares lie between 0 and 1" in said
     assert "fewer than 10 observations" in said
-    assert "no fault in safety, share" in said and "grade." not in said
+    assert "No fault in safety, share" in said and "grade." not in said
     broken = '{"id": "replay", "path": "/dev/null"}'
     said = run("-s", f"learner_0={broken}", "--cases", "2", code=1)
     assert "2 failed, the first: learner_0" in said

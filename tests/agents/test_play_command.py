@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from superalign_agents.commands import printed, read_pairs, references
+from superalign_agents.play_commands import printed
+from superalign_agents.references import read_pairs, seat_references
+from superalign_env.envs import make_scenario
 from superalign_env.errors import UnknownId
 from superalign_env.game import Game
-from superalign_env.making import make_scenario
 from superalign_env.store import Run
 from superalign_env.types import EpisodeKey, Reply
 
@@ -64,21 +65,21 @@ def test_a_person_plays_one_episode_to_its_end_before_the_next(superalign):
 
 def test_seats_are_named_by_role_and_the_others_follow_what_is_declared():
     rules = make_scenario("red-team", critics=2)
-    seated = references(rules, {"critic": "random-menu", "critic_1": "fixed"})
+    seated = seat_references(rules, {"critic": "random-menu", "critic_1": "fixed"})
     assert seated == {
         "attacker_0": "search",
         "learner_0": "micro/3",
         "critic_0": "random-menu",
         "critic_1": "fixed",
     }
-    assert references(rules, {"learner": "fixed"}, seated) == {
+    assert seat_references(rules, {"learner": "fixed"}, seated) == {
         **seated,
         "learner_0": "fixed",
     }
-    assert references(make_scenario("red-team"), {})["critic_0"] == "keyword"
-    assert set(references(make_scenario("echo"), {}).values()) == {"random-menu"}
+    assert seat_references(make_scenario("red-team"), {})["critic_0"] == "keyword"
+    assert set(seat_references(make_scenario("echo"), {}).values()) == {"random-menu"}
     with pytest.raises(UnknownId, match="did you mean critic"):
-        references(rules, {"critc": "fixed"})
+        seat_references(rules, {"critc": "fixed"})
 
 
 def test_ctrl_c_before_a_verb_begins_is_one_line(superalign, monkeypatch):

@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from superalign_agents.ladders.families import Preset, families, preset_of
+from superalign_agents.ladders import Preset, families, preset_of
 from superalign_agents.references import known_references, make_agent
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import UnknownId
@@ -171,5 +171,5 @@ def test_presets_say_how_to_train() -> None:
     for preset in presets.values():
         assert isinstance(preset, Preset)
         assert set(preset.lora) == {"rank", "alpha", "targets"}
-        assert 0 < preset.rate["whole"] < preset.rate["lora"] < 1
+        assert 0 < preset.learning_rate["whole"] < preset.learning_rate["lora"] < 1
         assert preset.licence

@@ -8,7 +8,7 @@ import pytest
 from transformers import LlamaForCausalLM
 
 import superalign_env
-from superalign_agents.ladders.rungs import (
+from superalign_agents.ladders import (
     SHIPPED,
     RungReference,
     find_rungs,

@@ -4,12 +4,11 @@ import pytest
 
 import superalign_env
 from superalign_agents.keyword import KeywordCritic
-from superalign_agents.replay import Replay
-from superalign_agents.scripted import RandomMenu
+from superalign_agents.scripted import RandomMenu, ReplayAgent
 from superalign_agents.search import Search
 from superalign_env.canonical import to_json
 from superalign_env.errors import InvalidOption, RecordDamaged
-from superalign_env.game import episode_id
+from superalign_env.recording import episode_id
 from superalign_env.rollout import Rollouts
 from superalign_env.types import (
     Ending,
@@ -45,7 +44,7 @@ def view(seat, turn, **key):
 
 def test_every_recorded_reply_comes_back_whole():
     record = episode("query", "answer", case=3)
-    agent = Replay(record)
+    agent = ReplayAgent(record)
     asked, replied = record.utterances
     assert agent.act([view("attacker_0", 0, case=3)]) == [asked.reply]
     assert agent.act([view("learner_0", 0, case=3)]) == [replied.reply]
@@ -57,17 +56,17 @@ def test_an_utterance_without_a_reply_is_played_as_its_text():
     record = Episode(
         record.id, "x-v0", record.task, record.key, {}, bare, (), Ending.terminated()
     )
-    assert Replay(record).act([view("attacker_0", 0)]) == [Reply("q")]
+    assert ReplayAgent(record).act([view("attacker_0", 0)]) == [Reply("q")]
 
 
 def test_members_of_one_case_are_told_apart_also_in_a_new_run():
-    agent = Replay([episode(f"q{m}", "b", case=1, member=m, run=5) for m in range(3)])
+    agent = ReplayAgent([episode(f"q{m}", "b", case=1, member=m, run=5) for m in range(3)])
     views = [view("attacker_0", 0, case=1, member=m, run=99) for m in range(3)]
     assert [reply.text for reply in agent.act(views)] == ["q0", "q1", "q2"]
 
 
 def test_rounds_are_told_apart_by_the_episodes_id():
-    agent = Replay([episode(f"q{r}", "b", case=1, round=r) for r in range(2)])
+    agent = ReplayAgent([episode(f"q{r}", "b", case=1, round=r) for r in range(2)])
     views = [view("attacker_0", 0, case=1, round=r) for r in range(2)]
     assert [reply.text for reply in agent.act(views)] == ["q0", "q1"]
     unknown = agent.act([view("attacker_0", 0, case=1, round=7)])[0]
@@ -77,7 +76,7 @@ def test_rounds_are_told_apart_by_the_episodes_id():
 
 
 def test_what_is_not_on_record_is_named_in_the_error():
-    agent = Replay(episode("q", "a", case=3))
+    agent = ReplayAgent(episode("q", "a", case=3))
     late, elsewhere = agent.act(
         [view("learner_0", 5, case=3), view("learner_0", 0, case=4)]
     )
@@ -89,7 +88,7 @@ def test_a_file_of_canonical_lines_is_read(tmp_path):
     path = tmp_path / "episodes.jsonl"
     records = [episode("a\u2028b", "c", case=n) for n in range(2)]
     path.write_bytes(b"\n".join(to_json(record) for record in records) + b"\n")
-    agent = Replay(path=str(path))
+    agent = ReplayAgent(path=str(path))
     assert agent.act([view("attacker_0", 0, case=1)])[0].text == "a\u2028b"
     assert agent.spec.options == {"path": str(path)}
 
@@ -98,14 +97,14 @@ def test_a_broken_line_is_named(tmp_path):
     path = tmp_path / "episodes.jsonl"
     path.write_bytes(to_json(episode("a", "b")) + b"\n{}\n")
     with pytest.raises(RecordDamaged, match="line 2"):
-        Replay(path=str(path))
+        ReplayAgent(path=str(path))
 
 
 def test_nothing_to_replay_is_refused(tmp_path):
     with pytest.raises(InvalidOption, match="episodes"):
-        Replay()
+        ReplayAgent()
     with pytest.raises(InvalidOption, match="cannot read"):
-        Replay(path=str(tmp_path / "none.jsonl"))
+        ReplayAgent(path=str(tmp_path / "none.jsonl"))
 
 
 def test_a_recorded_game_is_played_again_word_by_word():
@@ -116,11 +115,11 @@ def test_a_recorded_game_is_played_again_word_by_word():
         "critic_0": KeywordCritic(),
     }
     first = Rollouts(scenario, players).run(20)
-    again = Rollouts(scenario, dict.fromkeys(players, Replay(first))).run(20)
+    again = Rollouts(scenario, dict.fromkeys(players, ReplayAgent(first))).run(20)
     assert [e.utterances for e in again] == [e.utterances for e in first]
     assert [e.rewards for e in again] == [e.rewards for e in first]
     elsewhere = Rollouts(
-        scenario, dict.fromkeys(players, Replay(first)), first_case=20
+        scenario, dict.fromkeys(players, ReplayAgent(first)), first_case=20
     ).run(1)
     assert (
         elsewhere[0].ending.kind == "failed" and "on record" in elsewhere[0].ending.reason

@@ -15,14 +15,14 @@ from stable_baselines3 import A2C, DQN, PPO
 from superalign_agents.sb3 import Sb3Agent, save_sb3
 from superalign_agents.scripted import RandomMenu
 from superalign_env.canonical import to_json
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption
 from superalign_env.features import HashedText
-from superalign_env.making import make_scenario
 from superalign_env.numeric import numeric_env
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Brief, View
 from superalign_scenarios.echo import Echo
-from superalign_training.algorithms.sb3.training import train_baseline
+from superalign_training.algorithms.sb3.baseline_training import train_baseline
 
 WORDS = ("river", "stone", "lamp", "cloud", "bread", "door", "seed", "rope")
 FEATURES = HashedText(words=32, placed=0)

@@ -9,8 +9,8 @@ from pettingzoo.test.max_cycles_test import max_cycles_test
 from pettingzoo.test.seed_test import seed_test
 
 import superalign_env
-from superalign_env.codec import MARKER, encode
 from superalign_env.errors import InvalidOption, InvalidUtterance
+from superalign_env.replies import MARKER, encode
 from superalign_env.rewards import totals
 from superalign_env.types import Reply
 from superalign_scenarios import echo_v0

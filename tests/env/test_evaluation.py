@@ -127,7 +127,7 @@ def test_who_is_paid_nothing_has_no_row_of_pay():
     paid = msgspec.structs.replace(EPISODE, weights={"learner": {"truth": 1.0}})
     assert "pay" not in {m.name for m in metrics([unpaid])}
     assert "pay" in {m.name for m in metrics([paid])}
-    assert {titled(m.name) for m in metrics([paid])} & {"pay of an episode"}
+    assert {titled(m.name) for m in metrics([paid])} & {"Pay of an episode"}
 
 
 def test_every_measure_has_words_for_its_number():

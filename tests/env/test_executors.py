@@ -14,7 +14,7 @@ import pytest
 import superalign_env
 from superalign_env import Processes, Rollouts
 from superalign_env.errors import InvalidOption, ProtocolError, WorkerLost
-from superalign_env.rollout.blocks import blocks
+from superalign_env.rollout.blocks import cut_blocks
 from superalign_env.store import EpisodeWriter, Run, digest, validate
 
 PLAYERS = '''
@@ -222,11 +222,11 @@ def test_one_agent_in_several_seats_stays_one(pool, players):
 
 
 def test_cuts_depend_on_live_and_group_only():
-    cut = list(blocks(10, 100, None, live=64, group=4))
+    cut = list(cut_blocks(10, 100, None, live=64, group=4))
     assert [(b.first_case, b.n_cases) for b in cut][:2] == [(10, 16), (26, 16)]
     assert sum(b.n_cases for b in cut) == 100
-    assert [b.n_cases for b in blocks(0, 3, None, live=1, group=100)] == [1, 1, 1]
-    assert list(blocks(0, 0, None, live=1, group=1)) == []
+    assert [b.n_cases for b in cut_blocks(0, 3, None, live=1, group=100)] == [1, 1, 1]
+    assert list(cut_blocks(0, 0, None, live=1, group=1)) == []
 
 
 @pytest.mark.slow

@@ -7,9 +7,10 @@ import pytest
 from msgspec.structs import replace
 
 from superalign_env.canonical import from_json, to_json
+from superalign_env.envs import make_scenario
 from superalign_env.errors import EpisodeOver, InvalidUtterance, ProtocolError
-from superalign_env.game import Game, episode_id
-from superalign_env.making import make_scenario
+from superalign_env.game import Game
+from superalign_env.recording import episode_id
 from superalign_env.types import AgentSpec, Ending, Episode, EpisodeKey, Reply, ToolCall
 
 KEY = EpisodeKey(run=1, case=4)

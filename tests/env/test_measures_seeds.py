@@ -6,9 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from superalign_env.measures.holm import holm_adjusted
-from superalign_env.measures.paired import paired_difference
-from superalign_env.measures.ratios import ratio
+from superalign_env.measures.comparisons import holm_adjusted, paired_difference, ratio
 from superalign_env.measures.robust import average, interquartile_mean, stratified
 
 STORED_IQM = -0.34416633356149545

@@ -12,9 +12,9 @@ from gymnasium.utils.env_checker import check_env
 from pettingzoo.test import parallel_api_test
 
 from superalign_agents.scripted import RandomMenu
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption, ProtocolError
 from superalign_env.features import LIMIT, HashedText, _digest, read_features
-from superalign_env.making import make_scenario
 from superalign_env.numeric import NumericParallelEnv, entry, numeric_env
 from superalign_env.types import Brief, Message, Turn, View
 from superalign_scenarios.echo import Echo

@@ -6,14 +6,16 @@ import re
 import sys
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from typer.testing import CliRunner
 
 from superalign_env import registry
 from superalign_env.cli import build
-from superalign_env.errors import UnknownId
-from superalign_env.making import make_scenario
+from superalign_env.envs import env, make_scenario
+from superalign_env.errors import InvalidOption, UnknownId, hint, nearest
+from superalign_env.registry import check_options
 
 PLUGIN = {
     "good": 'PLUGINS = {"agent": {"parrot": ("parrot_shop:Parrot", "says it again")}}',
@@ -110,3 +112,77 @@ def test_every_kind_is_called_by_something():
         if "registry.make(KIND," in text or "make_registered(KIND," in text:
             called.update(re.findall(r"^KIND = \"(\w+)\"", text, re.MULTILINE))
     assert registry.kinds() and set(registry.kinds()) <= called
+
+
+class Made:
+    def __init__(
+        self,
+        size: int,
+        *,
+        share: float = 0.5,
+        mode: Literal["fast", "slow"] = "fast",
+        name: str | None = None,
+        more: "NotThere" = None,  # noqa: F821 - an annotation that only mypy could read
+    ):
+        pass
+
+
+class Plain:
+    def __init__(self, size: int, *, share: float = 0.5, mode: Literal["a", "b"] = "a"):
+        pass
+
+
+class Odd:
+    def __init__(self, share: Literal[1.5, 2.5] = 1.5):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"size": 1, "shar": 2}, "no option 'shar'; did you mean share"),
+        ({"size": 1, "zzz": 2}, "no option 'zzz'; known: size, share, mode"),
+        ({}, "needs the option 'size'"),
+        ({"size": "two"}, "size='two' does not fit; Expected `int`"),
+        ({"size": True}, "size=True does not fit"),
+        ({"size": 1, "mode": "c"}, "mode='c' does not fit; choose 'a', 'b'"),
+    ],
+)
+def test_wrong_options_are_named(options, said):
+    with pytest.raises(InvalidOption, match=said):
+        check_options("thing", Plain, options)
+
+
+def test_right_options_pass_and_what_nobody_can_check_is_left_alone():
+    check_options("thing", Plain, {"size": 1, "share": 1})
+    check_options("thing", Plain, {"size": object()})
+    check_options("thing", Made, {"size": "unreadable annotations are not looked at"})
+    check_options("thing", lambda **anything: anything, {"any": 1})
+    check_options("thing", dict, {"a": 1})
+    check_options("thing", Odd, {"share": 1.5})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"critcs": 2}, "did you mean critics"),
+        ({"critics": "two"}, "critics='two'"),
+        ({"split": "trian"}, "choose 'train'"),
+        ({"max_utterance": 0}, "at least 1 character"),
+        ({"source": 5}, "a source is an id"),
+        ({"weights": 3}, "weights map roles"),
+    ],
+)
+def test_an_environment_names_its_wrong_options(options, said):
+    with pytest.raises(InvalidOption, match=said):
+        env("red-team", **options)
+
+
+def test_one_wording_for_every_name_that_nobody_knows():
+    known = ["share", "size", "mode"]
+    assert nearest("shar", known) == ["share"]
+    assert nearest("SIZE", known) == ["size"] and nearest("ppo", ["PPO"]) == ["PPO"]
+    assert hint(nearest("shar", known), known) == "did you mean share?"
+    assert hint(["a.size", "b.size"], ()) == "did you mean a.size or b.size?"
+    assert hint(nearest("zzz", known), known) == "known: share, size, mode"
+    assert hint([], [], listed="runs here") == "runs here: none"

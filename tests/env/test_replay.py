@@ -5,10 +5,10 @@ from msgspec.structs import replace
 
 from superalign_env import registry
 from superalign_env.canonical import content_hash
+from superalign_env.envs import make_scenario
 from superalign_env.game import Game
-from superalign_env.making import make_scenario
 from superalign_env.recording import SCHEMA_VERSION, view_hash
-from superalign_env.rollout.replay import replay
+from superalign_env.rollout.one_episode import replay
 from superalign_env.store import EpisodeWriter, Run
 from superalign_env.types import Ending, EpisodeKey, Event, Planted, Reply, View
 

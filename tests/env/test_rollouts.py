@@ -224,7 +224,7 @@ def test_replies_that_have_landed_are_taken_before_anybody_is_asked(
         future.set_result(by_seed.answer(view))
         return future
 
-    monkeypatch.setattr("superalign_env.rollout.table.start", landed)
+    monkeypatch.setattr("superalign_env.rollout.live_games.start", landed)
     scenario = relay(rounds=1)
     judge = by_seed()
     agents = {"opener_0": late_by_seed(), "judge_0": judge, "judge_1": judge}

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from superalign_env.canonical import content_hash
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption, RecordError
 from superalign_env.game import Game
-from superalign_env.making import make_scenario
 from superalign_env.store import (
     EpisodeWriter,
     Run,

@@ -16,9 +16,9 @@ from hypothesis.stateful import (
 
 import superalign_env
 from superalign_env.canonical import from_json, to_json
-from superalign_env.codec import MARKER, encode
 from superalign_env.errors import InvalidUtterance
 from superalign_env.game import Game
+from superalign_env.replies import MARKER, encode
 from superalign_env.rewards import totals
 from superalign_env.types import Episode, EpisodeKey, Reply
 

@@ -20,9 +20,9 @@ from superalign_env.errors import (
     RecordFull,
     RecordLocked,
 )
-from superalign_env.store import EpisodeWriter, Run, batches, validate
+from superalign_env.store import EpisodeWriter, Run, validate
 from superalign_env.store.database import Database
-from superalign_env.store.folder import DATABASE
+from superalign_env.store.run_folder import DATABASE
 from superalign_env.types import (
     AgentSpec,
     Ending,
@@ -520,7 +520,7 @@ def full_after(pages, monkeypatch):
         database.connection.execute(f"PRAGMA max_page_count = {used + pages}")
         return database
 
-    monkeypatch.setattr(batches, "Database", bounded)
+    monkeypatch.setattr("superalign_env.store.writer.Database", bounded)
 
 
 def test_a_full_disk_is_said_and_what_was_written_stays(run, monkeypatch):

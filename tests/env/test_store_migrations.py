@@ -4,12 +4,11 @@ import sqlite3
 
 import pytest
 
+from superalign_env.envs import make_scenario
 from superalign_env.errors import RecordError, RecordLocked, RecordTooNew
 from superalign_env.game import Game
-from superalign_env.making import make_scenario
 from superalign_env.store import EpisodeWriter, Run, digest, migrations, validate
-from superalign_env.store.folder import DATABASE
-from superalign_env.store.lock import RunLock
+from superalign_env.store.run_folder import DATABASE, RunLock
 from superalign_env.types import EpisodeKey, Reply
 
 

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from superalign_env.errors import RecordError, RecordFull
-from superalign_env.store import EpisodeWriter, Run, batches, validate
+from superalign_env.store import EpisodeWriter, Run, validate
+from superalign_env.store.writer import BatchWriter
 from superalign_env.types import (
     AgentSpec,
     Ending,
@@ -183,7 +184,7 @@ def test_an_error_reaches_the_loop_and_nothing_is_lost(run, monkeypatch):
 
     writer = EpisodeWriter(run, batch=1)
     with monkeypatch.context() as patch:
-        patch.setattr(batches.BatchWriter, "write", broken)
+        patch.setattr(BatchWriter, "write", broken)
         writer.write([small(0)])
         with pytest.raises(RuntimeError, match="caught fire"):
             for n in range(1, 10_000):
@@ -198,7 +199,7 @@ def test_closing_says_what_could_not_be_written(run, monkeypatch):
     def broken(self, episodes):
         raise RuntimeError("the disk caught fire")
 
-    monkeypatch.setattr(batches.BatchWriter, "write", broken)
+    monkeypatch.setattr(BatchWriter, "write", broken)
     writer = EpisodeWriter(run, every=1000)
     writer.write([small(0)])
     with pytest.raises(RuntimeError, match="caught fire"):
@@ -209,7 +210,7 @@ def test_what_was_prepared_waits_after_an_error_and_is_written_again(run):
     with EpisodeWriter(run, every=1000) as writer:
         prepared = pickle.loads(pickle.dumps(writer.preparing()))([small(0), small(1)])
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(batches.BatchWriter, "insert", full)
+            patch.setattr(BatchWriter, "insert", full)
             writer.write_prepared(prepared)
             with pytest.raises(RecordFull):
                 writer.flush()
@@ -226,13 +227,13 @@ def full(self, batch):
 
 def test_a_loop_far_ahead_of_the_disk_waits(run, monkeypatch):
     gate = threading.Event()
-    write = batches.BatchWriter.write
+    write = BatchWriter.write
 
     def slow(self, episodes):
         assert gate.wait(20)
         return write(self, episodes)
 
-    monkeypatch.setattr(batches.BatchWriter, "write", slow)
+    monkeypatch.setattr(BatchWriter, "write", slow)
     writer = EpisodeWriter(run, batch=1)
     ahead = threading.Thread(
         target=lambda: [writer.write([small(n)]) for n in range(100)], daemon=True
@@ -262,7 +263,7 @@ def test_an_interrupt_while_writing_loses_nothing(run, monkeypatch):
 
     with EpisodeWriter(run, batch=2, every=1000) as writer:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(batches.BatchWriter, "write", interrupted)
+            patch.setattr(BatchWriter, "write", interrupted)
             writer.write([small(n) for n in range(3)])
         assert run.count() == 0
     assert run.episode_ids() == ["e0", "e1", "e2"]

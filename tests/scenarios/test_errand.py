@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from superalign_env.canonical import to_json
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption
 from superalign_env.game import Game
-from superalign_env.making import make_scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.testing import check_env, check_scenario
 from superalign_env.types import SPLITS, AgentSpec, EpisodeKey, Reply, Task
-from superalign_scenarios.errand import Errand, Errands, best_worth, myopic_word, optimum
-from superalign_scenarios.errand.road import (
+from superalign_scenarios.errand import Errand
+from superalign_scenarios.errand.roads import (
     MOST,
     OPEN,
     OPENS,
@@ -21,12 +21,17 @@ from superalign_scenarios.errand.road import (
     SKIP,
     SMALL,
     SNACK,
+    Errands,
     Place,
     after,
+    best_worth,
     choices,
+    myopic_word,
+    optimum,
     read_road,
+    road_of,
+    split_of_road,
 )
-from superalign_scenarios.errand.source import road_of, split_of_road
 from superalign_scenarios.microworld.words import VOCABULARY
 
 SOURCE = Errands()

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.types import SPLITS
 from superalign_scenarios.microworld import SPECIAL_TOKENS, VOCABULARY, acts, words
-from superalign_scenarios.microworld.enumeration import every_request
 from superalign_scenarios.microworld.heldout import split_of, strictest
 from superalign_scenarios.microworld.luck import Luck
+from superalign_scenarios.microworld.request_space import every_request
 from superalign_scenarios.microworld.values import (
     CONTEXT,
     DANGER,

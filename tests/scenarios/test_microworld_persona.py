@@ -21,9 +21,8 @@ MAY_KNOW_VALUES = {
     "training/superalign_training/experiments/gap/human_queries.py",  # an experiment's own truth
     "scenarios/superalign_scenarios/microworld/acts.py",
     "scenarios/superalign_scenarios/microworld/babble.py",
-    "scenarios/superalign_scenarios/microworld/enumeration.py",
+    "scenarios/superalign_scenarios/microworld/request_space.py",
     "scenarios/superalign_scenarios/microworld/requests.py",
-    "scenarios/superalign_scenarios/microworld/severity_classes.py",
     "scenarios/superalign_scenarios/microworld/source.py",
 }
 """Modules that import the hidden value system."""

@@ -10,7 +10,7 @@ from superalign_env.errors import InvalidOption
 from superalign_env.seeding import generator
 from superalign_scenarios.microworld import SPECIAL_TOKENS, VOCABULARY, pretraining, words
 from superalign_scenarios.microworld.babble import FACTS
-from superalign_scenarios.microworld.pretraining import KINDS, Mixture
+from superalign_scenarios.microworld.pretraining import KINDS, DocumentMixture
 from superalign_scenarios.microworld.source import FAMILIES, MicroWorld
 
 WORLD = MicroWorld(families=FAMILIES, tiers=(1, 2, 3))
@@ -20,7 +20,7 @@ _UTTERANCE = re.compile(r"(<\|[a-z]+\|>) (.*?)<\|end\|>")
 
 def only(kind, n=400, seed=1):
     """Transcripts of one kind: lists of (author, text)."""
-    mixture = Mixture(**{name: float(name == kind) for name in KINDS})
+    mixture = DocumentMixture(**{name: float(name == kind) for name in KINDS})
     return [spoken(document) for document in pretraining.corpus(seed, n, mixture)]
 
 
@@ -170,4 +170,4 @@ def test_a_focus_raises_one_kind():
     with pytest.raises(InvalidOption, match="stories"):
         pretraining.focused("poems")
     with pytest.raises(InvalidOption, match="weights"):
-        pretraining.corpus(0, 1, Mixture(stories=-1.0))
+        pretraining.corpus(0, 1, DocumentMixture(stories=-1.0))

@@ -3,8 +3,8 @@
 import pytest
 
 from superalign_scenarios.microworld import acts
+from superalign_scenarios.microworld.request_space import act_classes, severity_class
 from superalign_scenarios.microworld.requests import read
-from superalign_scenarios.microworld.severity_classes import act_classes, severity_class
 
 
 def key(text):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from superalign_env.capabilities import says_who_wins, winner_of
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.game import Game
-from superalign_env.making import make_scenario
 from superalign_env.rewards import settle, totals
 from superalign_env.types import (
     Episode,

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from superalign_env.answers import Label, labels_of
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.final_answers import Label, labels_of
 from superalign_env.game import Game
-from superalign_env.making import make_scenario
 from superalign_env.rewards import totals
 from superalign_env.testing import check_env, check_scenario
 from superalign_env.types import Episode, EpisodeKey, Reply
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
-from superalign_scenarios.rows import Rows
+from superalign_scenarios.row_source import RowSource
 from superalign_scenarios.weak_to_strong import (
     WeakToStrong,
     majority,
@@ -191,7 +191,7 @@ def test_real_rows_with_and_without_options_can_be_labelled(tmp_path: Path) -> N
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "2 + 2?", "answer": "4"}\n')
     noise = {"id": "iid", "rate": 1.0}
-    free = WeakToStrong(source=Rows(path), noise=noise, renderer="english")
+    free = WeakToStrong(source=RowSource(path), noise=noise, renderer="english")
     played = Game(free, EpisodeKey())
     played.say(Reply("5"))
     played.say(Reply("4"))

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from superalign_env.report.layout import GROUPS, HEADLINES
+
 ROOT = Path(__file__).resolve().parents[2]
 OURS = {
     "superalign_env",
@@ -21,7 +23,7 @@ OURS = {
 
 LATE_IMPORTS = {
     "*/cli/*": "commands import what they run, so that `superalign --help` is quick",
-    "*/commands.py": "commands import what they run, so that `superalign --help` is quick",
+    "*commands.py": "commands import what they run, so that `superalign --help` is quick",
     "training/superalign_training/launch/*": "torch and TRL take seconds to import: only "
     "once the settings make sense",
     "training/superalign_training/loop/seats.py": "a plan is checked without torch, unless "
@@ -260,7 +262,7 @@ def test_nothing_that_steers_a_chain_looks_at_the_truth(sources):
 
 
 def test_only_the_critics_school_and_evaluation_hear_of_planted_answers(sources):
-    """Their truth travels in a fact; see "Who may know what" in docs/generations.md."""
+    """Their truth travels in a fact; see docs/truth.md."""
     doors = ("planted_lessons", "planted_forecasts")
     counts = ("self", "run", "settings", "whole", "spent")  # how many there are
 
@@ -269,7 +271,7 @@ def test_only_the_critics_school_and_evaluation_hear_of_planted_answers(sources)
 
     allowed = [
         "superalign_env/*",  # carries and records them
-        "scenarios/superalign_scenarios/red_team/rules.py",  # plants them
+        "scenarios/superalign_scenarios/red_team/__init__.py",  # plants them
         "training/superalign_training/judging.py",  # reads the fact
         "training/superalign_training/loop/stages/judge.py",
         "training/superalign_training/league/games.py",
@@ -305,7 +307,7 @@ def test_nothing_unsafe_is_loaded_or_executed(sources):
     pickling = [
         "superalign_env/testing/*",  # writes, and never reads
         "superalign_env/rollout/blocks.py",  # writes, too, for
-        "superalign_env/rollout/workers.py",  # processes of ours, down a pipe of their own
+        "superalign_env/rollout/worker_process.py",  # processes of ours, down a pipe of their own
     ]
     strays = [
         f"{s.name}:{node.lineno} {module}"
@@ -375,3 +377,26 @@ def test_training_knows_no_role_by_its_name(sources):
             and id(node) not in tags
         ]
     assert strays == []
+
+
+def declarations(tree):
+    """Names of metrics that a module declares, those by a constant of it among them."""
+    constants = {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "declare":
+            name = node.args[0]
+            yield constants.get(getattr(name, "id", ""), getattr(name, "value", None))
+
+
+def test_every_metric_that_a_report_groups_is_declared_beside_its_computation(sources):
+    declared = {name for s in sources for name in declarations(s.tree)}
+    grouped = {name for group in GROUPS for chart in group.charts for name in chart.names}
+    assert len(grouped) > 30
+    assert sorted(grouped - declared) == []
+    assert sorted(HEADLINES - declared) == []

@@ -7,8 +7,8 @@ import sqlite3
 import pytest
 
 import superalign_env
+from superalign_env.envs import make_scenario
 from superalign_env.game import Game
-from superalign_env.making import make_scenario
 from superalign_env.store import EpisodeWriter, Run
 from superalign_env.types import (
     SPLITS,

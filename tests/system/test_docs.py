@@ -1,7 +1,11 @@
 """Pages that cannot lie: their code runs, their links lead somewhere, nothing is missing."""
 
+import ast
+import os
 import re
 import shlex
+import shutil
+import subprocess
 from importlib import import_module
 from pathlib import Path
 
@@ -14,6 +18,8 @@ from superalign_training.settings import Settings, read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DEVELOPMENT = ROOT / "docs" / "development.md"
+SOURCE_ROOTS = (".", "agents", "scenarios", "training")
 KINDS = (
     "agent",
     "alarm",
@@ -57,8 +63,88 @@ def anchor(heading):
     return re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
 
 
+def recipes():
+    """What the page on changing the code adds: heading → (diff, check)."""
+    found = {}
+    for section in re.split(r"^## ", DEVELOPMENT.read_text("utf-8"), flags=re.MULTILINE)[
+        1:
+    ]:
+        codes = FENCE.findall(section)
+        diffs = [code for language, code in codes if language == "diff"]
+        if diffs:
+            (diff,), (check,) = diffs, [code for lang, code in codes if lang == "python"]
+            found[section.partition("\n")[0]] = (diff, check)
+    return found
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory):
+    """A copy of the packages to which all recipes were applied, and what git said of each."""
+    tree = tmp_path_factory.mktemp("changed")
+    for folder in ("superalign_env", "agents", "scenarios", "training"):
+        shutil.copytree(ROOT / folder, tree / folder)
+    outside = {**os.environ, "GIT_CEILING_DIRECTORIES": str(tree.parent)}
+    applied = {
+        heading: subprocess.run(
+            ["git", "apply", "-"],
+            check=False,
+            input=diff,
+            cwd=tree,
+            env=outside,
+            text=True,
+            capture_output=True,
+        )
+        for heading, (diff, _) in recipes().items()
+    }
+    return tree, applied
+
+
+@pytest.mark.parametrize("heading", recipes())
+def test_a_diff_on_the_page_on_development_applies(changed, heading):
+    tree, applied = changed
+    assert not applied[heading].returncode, (
+        f"docs/development.md, diff of {heading!r}: {applied[heading].stderr}"
+        "Did a file move, or a line beside the change? Write the diff anew."
+    )
+    diff, check = recipes()[heading]
+    files = re.findall(r"^\+\+\+ b/(.+)$", diff, re.MULTILINE)
+    assert files
+    for code in (check, *[(tree / file).read_text("utf-8") for file in files]):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and not _is_new(tree, node.module):
+                names = [alias.name for alias in node.names]
+                module = import_module(node.module)
+                missing = [name for name in names if not hasattr(module, name)]
+                assert not missing, (
+                    f"docs/development.md, {heading!r}: {missing} have moved"
+                )
+
+
+def _is_new(tree, module):
+    """Whether a diff makes the module."""
+    path = f"{module.replace('.', '/')}.py"
+    made = [root for root in SOURCE_ROOTS if (tree / root / path).exists()]
+    return any(not (ROOT / root / path).exists() for root in made)
+
+
+@pytest.mark.slow
+def test_what_the_page_on_development_adds_passes_its_checks(changed, run, tmp_path):
+    tree, _ = changed
+    assert len(recipes()) == 6
+    script = tmp_path / "checks.py"
+    lines = [
+        f"exec(compile({check!r}, {f'docs/development.md, {heading}'!r}, 'exec'), {{}})"
+        for heading, (_, check) in recipes().items()
+    ]
+    script.write_text("\n".join(lines))
+    done = run(script, path=[tree / root for root in SOURCE_ROOTS], cwd=tmp_path)
+    assert not done.returncode, done.stderr
+
+
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: page.name
+    "page",
+    [p for p in PAGES if blocks(p, "python") and p != DEVELOPMENT],
+    ids=lambda page: page.name,
 )
 def test_code_on_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -76,7 +162,9 @@ def test_the_readme_shows_the_whole_loop_in_about_a_dozen_lines():
 
 
 def test_a_capability_is_declared_in_under_40_lines():
-    codes = blocks(ROOT / "docs" / "your_scenario.md", "python")
+    page = (ROOT / "docs" / "your_scenario.md").read_text("utf-8")
+    declared = page.partition("\n## Declare a capability\n")[2]
+    codes = [code for language, code in FENCE.findall(declared) if language == "python"]
     written = [
         [line for line in code.splitlines() if re.match(r"(?!import|from)\s*\S", line)]
         for code in codes
@@ -110,9 +198,23 @@ def test_no_two_headings_of_a_page_have_one_anchor():
         assert len(anchors) == len(set(anchors)), page.name
 
 
-def test_every_page_is_reached_from_the_readme():
-    readme = (ROOT / "README.md").read_text("utf-8")
-    assert [p.name for p in PAGES if p.name != "README.md" and p.name not in readme] == []
+def test_every_page_is_in_the_index_and_the_index_in_the_readme():
+    readme, index = [(ROOT / p).read_text("utf-8") for p in ("README.md", "docs/README.md")]
+    assert "(docs/README.md)" in readme and "(CHANGELOG.md)" in readme
+    pages = {p.name for p in PAGES} - {"README.md", "CHANGELOG.md"}
+    assert len(pages) > 20
+    assert [name for name in sorted(pages) if f"({name}" not in index] == []
+
+
+def test_words_to_grep_for_are_in_the_code():
+    rows = re.findall(r"^\| .+ \| `(.+)` \|$", DEVELOPMENT.read_text("utf-8"), re.MULTILINE)
+    folders = [
+        ROOT / name for name in ("superalign_env", "agents", "scenarios", "training")
+    ]
+    code = "\n".join(p.read_text("utf-8") for f in folders for p in f.rglob("*.py"))
+    assert len(rows) > 8
+    missing = [row for row in rows if row not in code and not (ROOT / row).is_dir()]
+    assert missing == [], "docs/development.md says to grep for these"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 import superalign_env
-from superalign_env.answers import labels_of
 from superalign_env.canonical import to_json
+from superalign_env.final_answers import labels_of
 from superalign_env.protocols import Scenario, TaskSource
 from superalign_env.rollout import Rollouts
 from superalign_env.store import Run
@@ -22,7 +22,7 @@ from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.red_team import RedTeam
 from superalign_scenarios.weak_to_strong import WeakToStrong, majority
-from superalign_training.experience import training_rows
+from superalign_training.data import training_rows
 from superalign_training.loop.told import told_in
 from superalign_training.selfplay import SelfPlay
 

@@ -242,7 +242,7 @@ sys.exit(main())
 @pytest.mark.parametrize(
     ("module", "verb"),
     [
-        ("superalign_env.callables", "ls"),
+        ("superalign_env.seating", "ls"),
         ("numpy", "ls"),
         ("superalign_env.rollout.rollouts", "ls"),
         ("superalign_env.cli", "ls"),

@@ -13,20 +13,20 @@ import superalign_env
 from superalign_env import registry
 from superalign_env.canonical import to_json
 from superalign_env.capabilities import variants_of
+from superalign_env.envs import make_scenario
 from superalign_env.game import Game
-from superalign_env.making import make_scenario
 from superalign_env.protocols import Scenario, TaskSource
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import generator
-from superalign_env.testing.truths import flipped_twin
+from superalign_env.testing.truth_leaks import flipped_twin
 from superalign_env.types import EpisodeKey, Gold, Grade, Reply, Split, Task, View
 from superalign_scenarios.exam import Exam
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.red_team import RedTeam
-from superalign_scenarios.rows import Rows
+from superalign_scenarios.row_source import RowSource
 from superalign_scenarios.weak_to_strong import WeakToStrong
-from superalign_training.experience import training_rows
+from superalign_training.data import training_rows
 
 MARK = "GOLDMARKER"
 CASES = 12
@@ -171,7 +171,7 @@ def test_a_planted_answer_is_shown_to_critics() -> None:
     assert told and {view.seat for view in told} == {"critic_0"}
 
 
-def rows(folder: Path) -> Iterator[Rows]:
+def rows(folder: Path) -> Iterator[RowSource]:
     """Rows of a file, as sources with truths of their own."""
     rng, made = np.random.default_rng(2), MicroWorld()
     tasks = {task.prompt: task for task in (made.draw(rng, "train") for _ in range(60))}
@@ -186,7 +186,7 @@ def rows(folder: Path) -> Iterator[Rows]:
     for kind, lines in (("requests", labelled), ("multiple-choice", asked)):
         path = folder / f"{kind}.jsonl"
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        yield Rows(path, kind=kind)  # type: ignore[arg-type] # one of its kinds
+        yield RowSource(path, kind=kind)  # type: ignore[arg-type] # one of its kinds
 
 
 def test_the_truth_of_rows_reaches_no_agent_either(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from superalign_env.rollout import Rollouts
 from superalign_env.types import Episode, Reply, View
 from superalign_scenarios.microworld.words import SPECIAL_TOKENS, VOCABULARY
 from superalign_scenarios.red_team import RedTeam
-from superalign_training.experience import training_rows
+from superalign_training.data import training_rows
 from superalign_training.ladder.micro_model import build_tokenizer
 
 CHATML = (

@@ -140,7 +140,7 @@ def speaking(scratch, once):
 
 def taught_to_speak(scratch):
     from superalign_training.algorithms.sft import Sft  # noqa: PLC0415
-    from superalign_training.experience import Example  # noqa: PLC0415
+    from superalign_training.data import Example  # noqa: PLC0415
     from superalign_training.policy import Policy  # noqa: PLC0415
 
     policy = Policy.from_reference(str(scratch))

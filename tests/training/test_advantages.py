@@ -3,20 +3,18 @@
 import numpy as np
 import pytest
 
-from superalign_training.algorithms.updates.advantages import (
+from superalign_training.algorithms.advantages import (
+    by_turn,
     gae,
+    gae_of_rows,
     group_relative,
+    importance_weighted,
     leave_one_out,
+    log_ratios,
+    trajectories,
     truncated_weights,
 )
-from superalign_training.algorithms.updates.credit import (
-    by_turn,
-    chains,
-    gae_of_rows,
-    log_ratios,
-    weighed,
-)
-from superalign_training.algorithms.updates.reinforce_update import surpluses, take_in
+from superalign_training.algorithms.reinforce_update import above_baseline, update_baselines
 from superalign_training.policy.baselines import Baselines
 
 RNG = np.random.default_rng(11)
@@ -177,13 +175,13 @@ def test_turns_without_a_word_between_them_stay_apart(toys):
     row = toys.row(0, 0, said=[Said(1, 2, 3)], pay=[0.0])._replace(
         turns=(0, 1), spans=((0, 2), (2, 3)), turn_rewards=(0.5, 1.0), to_go=1.5
     )
-    (chain,) = chains([row], "turn")
-    assert [(d.begin, d.end, d.reward) for d in chain] == [(0, 2, 0.5), (2, 3, 1.0)]
+    (trajectory,) = trajectories([row], "turn")
+    assert [(d.begin, d.end, d.reward) for d in trajectory] == [(0, 2, 0.5), (2, 3, 1.0)]
 
 
-def test_two_seats_of_one_episode_are_two_chains(toys):
+def test_two_seats_of_one_episode_are_two_trajectories(toys):
     row = toys.row(0, 0, said=[Said(1)], pay=[0.0])
-    assert len(chains([row, row._replace(seat="learner_1")], "turn")) == 2
+    assert len(trajectories([row, row._replace(seat="learner_1")], "turn")) == 2
 
 
 @pytest.mark.parametrize("cap", [0.7, 2.0])
@@ -193,7 +191,7 @@ def test_a_turn_is_weighed_by_the_product_of_its_tokens(episodes, cap):
     whole = [row._replace(origin="stored") for row in whole]
     ratios = log_ratios(whole, now)
     merits = [[1.0, -2.0, 0.5]] * 2
-    found = weighed(whole, merits, ratios, cap)
+    found = importance_weighted(whole, merits, ratios, cap)
     assert [len(weights) for weights in found] == [3, 3]
     for row, log_probs, weights in zip(whole, now, found, strict=True):
         for turn, (begin, end) in enumerate(row.spans):
@@ -215,11 +213,11 @@ def test_roles_are_measured_against_what_they_usually_earn(toys):
     ]
     critic = toys.row(0, 0, said=[Said(3)], pay=[-1.0])._replace(seat="critic_0")
     rows = [*first, critic]
-    assert surpluses(rows, baselines) == [[1.0, 1.0], [0.5, 0.0], [-1.0]]
-    take_in(rows, baselines)
+    assert above_baseline(rows, baselines) == [[1.0, 1.0], [0.5, 0.0], [-1.0]]
+    update_baselines(rows, baselines)
     assert baselines.of("learner") == pytest.approx(np.mean([1.0, 1.0, 0.5, 0.0]))
     assert baselines.of("critic") == -1.0
-    assert surpluses([critic], baselines) == [[0.0]]
-    take_in([first[0]], baselines)
+    assert above_baseline([critic], baselines) == [[0.0]]
+    update_baselines([first[0]], baselines)
     assert baselines.of("learner") == pytest.approx(0.9 * 0.625 + 0.1 * 1.0)
     assert baselines.of("critic") == -1.0

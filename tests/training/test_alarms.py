@@ -14,8 +14,9 @@ from superalign_env.errors import Halted, InvalidOption, ProtocolError
 from superalign_env.measures import share
 from superalign_env.store import Run
 from superalign_env.types import Metric
-from superalign_training.algorithms.updates.fitting import FitSettings, Rows, fit
-from superalign_training.experience import Example
+from superalign_training.algorithms.fitting import ExampleTensors, fit
+from superalign_training.algorithms.supervision import FitSettings
+from superalign_training.data import Example
 from superalign_training.gap.controller import GenerationStats
 from superalign_training.launch.composing import composed, resumed
 from superalign_training.loop.chain import Chain, Heard
@@ -357,7 +358,7 @@ class Teaches:
         ]
         fit(
             policy,
-            Rows(lessons),
+            ExampleTensors(lessons),
             FitSettings(steps=40, learning_rate=1e-2, batch_size=24),
             seed=seed,
         )

@@ -8,17 +8,17 @@ from pydantic import ValidationError
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, UnknownId
-from superalign_training.algorithms.algorithm import experience_kinds
-from superalign_training.algorithms.dpo import Dpo
-from superalign_training.algorithms.grpo import Grpo
-from superalign_training.algorithms.kto import Kto
-from superalign_training.algorithms.making import (
+from superalign_training.algorithms.algorithm import (
     AnyAlgorithm,
-    LessonAlgorithm,
+    SupervisedAlgorithm,
     algorithms_for,
+    experience_kinds,
     make_algorithm,
     plain_algorithm,
 )
+from superalign_training.algorithms.dpo import Dpo
+from superalign_training.algorithms.grpo import Grpo
+from superalign_training.algorithms.kto import Kto
 from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.sft import Sft
 from superalign_training.sections import Section
@@ -27,7 +27,7 @@ IDS = sorted(registry.entries("algorithm"))
 
 
 class Learning(Section):
-    lessons: LessonAlgorithm = Sft()
+    lessons: SupervisedAlgorithm = Sft()
     extra: AnyAlgorithm = Kto()
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from superalign_agents.references import make_agent
-from superalign_env.making import make_scenario
+from superalign_env.envs import make_scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.types import View
 from superalign_training.loop.playing import first_view

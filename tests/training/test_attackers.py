@@ -2,8 +2,8 @@
 
 import pytest
 
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption
-from superalign_env.making import make_scenario
 from superalign_env.measures import share
 from superalign_training.attackers import (
     AnswerTable,

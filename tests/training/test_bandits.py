@@ -6,7 +6,7 @@ from superalign_training.algorithms.grpo import Grpo
 from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
-from superalign_training.experience import Live
+from superalign_training.data import Live
 
 FAST = {"learning_rate": 2e-2}
 ALGORITHMS = {

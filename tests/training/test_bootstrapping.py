@@ -10,14 +10,16 @@ from superalign_env.seeding import mix
 from superalign_env.types import EpisodeKey
 from superalign_scenarios.weak_to_strong import WeakToStrong as Lessons
 from superalign_training.algorithms.bootstrapping import approved, bootstrap, labelled_by
-from superalign_training.algorithms.fit_settings import FitSettings
-from superalign_training.algorithms.updates.fitting import Rows, fit, loss_on
-from superalign_training.algorithms.weak_to_strong import WeakToStrong
-from superalign_training.experience import Example
+from superalign_training.algorithms.fitting import ExampleTensors, fit, loss_on
+from superalign_training.algorithms.supervision import FitSettings
+from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
+from superalign_training.data import Example
 
 END = 1
 FIRST = [Example((30 + i, 31), (40 + i % 2, END), ("person",)) for i in range(8)]
-RULES = WeakToStrong(steps=60, batch_size=8, learning_rate=2e-2, num_train_epochs=999)
+RULES = WeakToStrongTraining(
+    steps=60, batch_size=8, learning_rate=2e-2, num_train_epochs=999
+)
 
 
 def views(count=6):
@@ -49,8 +51,8 @@ def test_each_rung_is_taught_by_the_labels_of_the_one_before(toys):
             one._replace(completion_ids=(one.completion_ids[0] + 2 * number, END))
             for one in FIRST
         ]
-        assert loss_on(rung, Rows(said)) < 0.1
-        assert loss_on(rung, Rows(FIRST)) > 1.0 or number == 0
+        assert loss_on(rung, ExampleTensors(said)) < 0.1
+        assert loss_on(rung, ExampleTensors(FIRST)) > 1.0 or number == 0
 
 
 def test_one_rung_is_the_method_alone(toys):
@@ -68,7 +70,7 @@ def test_a_chain_of_nobody_and_a_rung_that_says_nothing_are_refused(toys):
         bootstrap([], FIRST, lambda *_: FIRST, RULES, seed=0)
     rungs = [toys.small_policy(seed) for seed in (1, 2)]
     with pytest.raises(InvalidOption, match="labels nothing"):
-        bootstrap(rungs, FIRST, lambda *_: [], WeakToStrong(steps=1), seed=0)
+        bootstrap(rungs, FIRST, lambda *_: [], WeakToStrongTraining(steps=1), seed=0)
 
 
 def test_what_a_teacher_says_becomes_a_lesson_in_the_students_tokens(toys):
@@ -80,7 +82,7 @@ def test_what_a_teacher_says_becomes_a_lesson_in_the_students_tokens(toys):
     ]
     fit(
         teacher,
-        Rows(known),
+        ExampleTensors(known),
         FitSettings(steps=60, learning_rate=2e-2, batch_size=6),
         seed=0,
     )
@@ -88,7 +90,7 @@ def test_what_a_teacher_says_becomes_a_lesson_in_the_students_tokens(toys):
     lessons = labelled_by(teacher, student, seen, source="g1")
     assert [one[:3] for one in lessons] == [(*one[:2], ("g1",)) for one in known]
     for lesson in lessons:
-        nats = loss_on(teacher, Rows([lesson])) * len(lesson.completion_ids)
+        nats = loss_on(teacher, ExampleTensors([lesson])) * len(lesson.completion_ids)
         assert lesson.confidence == pytest.approx(math.exp(-nats), rel=1e-3)
 
 
@@ -102,5 +104,5 @@ def test_only_labels_that_critics_approve_of_are_taught():
     scores = [0.0, 0.49, 0.5, 1.0, 0.2, 0.9, 0.1, 0.7]
     assert approved(FIRST, scores) == [FIRST[i] for i in (2, 3, 5, 7)]
     assert approved(FIRST, scores, above=0.95) == [FIRST[3]]
-    with pytest.raises(InvalidOption, match="3 scores for 8 lessons"):
+    with pytest.raises(InvalidOption, match="3 scores for 8 examples"):
         approved(FIRST, scores[:3])

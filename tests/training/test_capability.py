@@ -6,7 +6,7 @@ from superalign_agents.references import make_agent
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.humans.simulated import SimulatedAnnotator
 from superalign_env.measures import Estimate
-from superalign_training.algorithms.fit_settings import FitSettings
+from superalign_training.algorithms.supervision import FitSettings
 from superalign_training.evaluation.capability import (
     Generation,
     Shown,

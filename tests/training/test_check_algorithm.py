@@ -7,7 +7,7 @@ import torch
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, NotReproducible, ProtocolError
-from superalign_training.algorithms import Cases, Section, batch_of, likelihood
+from superalign_training.algorithms import CaseSampler, Section, batch_of, token_logprobs
 from superalign_training.algorithms.dpo import Dpo
 from superalign_training.algorithms.grpo import Grpo
 from superalign_training.algorithms.kto import Kto
@@ -16,10 +16,10 @@ from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.reward_model import RewardModel
 from superalign_training.algorithms.rloo import Rloo
-from superalign_training.algorithms.sb3.ppo import Sb3Ppo
+from superalign_training.algorithms.sb3.sb3_ppo import Sb3Ppo
 from superalign_training.algorithms.sft import Sft
-from superalign_training.algorithms.weak_to_strong import WeakToStrong
-from superalign_training.experience import Live
+from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
+from superalign_training.data import Live
 from superalign_training.testing import check_algorithm
 
 ROUND = {"steps": 2, "batch_size": 4, "num_generations": 2}
@@ -32,7 +32,7 @@ SHIPPED = {
     "reward-model": RewardModel(steps=2, batch_size=4),
     "rloo": Rloo(**ROUND, beta=0.0),
     "sft": Sft(steps=2, batch_size=4),
-    "weak-to-strong": WeakToStrong(steps=2, batch_size=4, method="confidence"),
+    "weak-to-strong": WeakToStrongTraining(steps=2, batch_size=4, method="confidence"),
 }
 PENALISED = {
     "grpo": Grpo(**ROUND, beta=0.5),
@@ -199,11 +199,11 @@ class Chasing(Section):
 
     def improve(self, policy, experience, *, seed, on_step=None):
         with policy.training(dropout=False):
-            rows = Cases(experience, policy).rows(self.batch_size)
+            rows = CaseSampler(experience, policy).rows(self.batch_size)
             batch = batch_of(policy, rows)
             pay = torch.tensor([[row.to_go] for row in rows])
             optimizer = policy.optimizer(1e-2)
-            (-pay * likelihood(policy.model, batch, 1.0).logprobs).sum().backward()
+            (-pay * token_logprobs(policy.model, batch, 1.0).logprobs).sum().backward()
             optimizer.step()
             on_step and on_step(1, {"reward": pay.mean().item()})
         return {"reward": pay.mean().item()}

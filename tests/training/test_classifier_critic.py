@@ -5,14 +5,14 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
 import superalign_env
-from superalign_agents.critics.classifier import ClassifierCritic
+from superalign_agents.classifier import ClassifierCritic
 from superalign_agents.scripted import RandomMenu
 from superalign_env.errors import InvalidOption
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Turn, View
 from superalign_env.verdicts import parse
 from superalign_training.algorithms.reward_model import RewardModel
-from superalign_training.experience import Preference
+from superalign_training.data import Preference
 from superalign_training.policy import Policy
 
 

@@ -15,7 +15,7 @@ from superalign_env.store import Run, validate
 from superalign_env.types import role_of
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
-from superalign_training.algorithms.weak_to_strong import WeakToStrong
+from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
 from superalign_training.gap.controller import GenerationStats
 from superalign_training.loop.cast import first_policies, first_policy, keep_policy
 from superalign_training.loop.chain import Aligned, first_chain
@@ -154,14 +154,14 @@ def test_every_label_carries_its_sources_and_a_confidence(whole):
 
 def test_training_rows_carry_them_too(speaking, tmp_path, monkeypatch):
     seen = []
-    improve = WeakToStrong.improve
+    improve = WeakToStrongTraining.improve
 
     def spy(self, policy, experience, **how):
         seen.extend(experience)
         return improve(self, policy, experience, **how)
 
     settings = settings_of(speaking, tmp_path / "r", signals={"personas": [PERSONA]})
-    monkeypatch.setattr(WeakToStrong, "improve", spy)
+    monkeypatch.setattr(WeakToStrongTraining, "improve", spy)
     play(settings)
     assert len(seen) == 24
     assert all(row.sources and row.prompt_ids and row.completion_ids for row in seen)

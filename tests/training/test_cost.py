@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from superalign_env.store import Run, costs_by_stage
+from superalign_env.store import Run
 from superalign_training.launch.cost import Cost, cost_of, cost_table
 from superalign_training.launch.prices import Spent
 from superalign_training.launch.speed import Speed, known_speed, speed_of
@@ -23,7 +23,7 @@ def test_the_estimate_is_about_what_is_recorded(kind, request):
     told = cost_of(settings, measured=GUESS)
     found = {}
     with Run.open(path, readonly=True) as run:
-        for cost in costs_by_stage(run):
+        for cost in run.stages.costs():
             name = cost.stage[5:]
             spent = Spent(cost.episodes, cost.utterances)
             found[name] = found.get(name, Spent()).plus(spent)

@@ -4,15 +4,15 @@ import pytest
 
 from superalign_agents.references import make_agent
 from superalign_agents.scripted import Fixed
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption
-from superalign_env.making import make_scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import generator
 from superalign_env.types import AgentSpec, Reply
+from superalign_scenarios.grading import fault_kind
 from superalign_scenarios.microworld.requests import Requests, first_word
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.microworld.values import values_of
-from superalign_scenarios.red_team.faults import fault_kind
 from superalign_training.evaluation.critics import as_metrics, judged, measured
 from superalign_training.experiments.microworld.critic_probes import (
     ProbeViews,

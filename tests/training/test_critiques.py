@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from superalign_env.canonical import content_hash
-from superalign_env.making import make_scenario
+from superalign_env.envs import make_scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.types import (
     AgentSpec,
@@ -21,13 +21,14 @@ from superalign_env.types import (
 )
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
-from superalign_training.experience.answers import answers, worths
-from superalign_training.experience.critiques import (
+from superalign_training.data.rated import (
     examples,
     opinions,
-    own_words,
     preferences,
+    rated_answers,
+    replay_examples,
     unpaired,
+    worths,
 )
 
 Q, COMPLY, REFUSE, DODGE = (10, 11), (20, 1), (21, 1), (22, 1)
@@ -64,7 +65,7 @@ def label(name, turn, value, *, kind="label", by="ann", versus=-1):
 
 
 def told(episodes, signals=()):
-    return answers(episodes, "learner_0", signals)
+    return rated_answers(episodes, "learner_0", signals)
 
 
 def as_pairs(found):
@@ -175,7 +176,11 @@ def test_what_was_not_judged_as_it_was_said_teaches_nothing():
     repaired = episode("b", ((COMPLY, 0.1), (REFUSE, 0.9)), repair="too long")
     assert told([cut, repaired]) == []
     assert (
-        preferences([]) == opinions([]) == examples([]) == own_words([], source="me") == []
+        preferences([])
+        == opinions([])
+        == examples([])
+        == replay_examples([], source="me")
+        == []
     )
     silent = msgspec.structs.replace(REVISED, utterances=())
     assert told([silent]) == []
@@ -187,10 +192,10 @@ def test_replayed_are_all_answers_or_those_that_most_samples_agree_on():
         episode(f"t{k}", ((COMPLY if k % 2 else REFUSE, None),), question=(12,))
         for k in range(4)
     ]
-    found = own_words(told([*sure, *torn]), source="me", agree=0.75)
+    found = replay_examples(told([*sure, *torn]), source="me", agree=0.75)
     assert [(one.prompt_ids, one.completion_ids) for one in found] == [(Q, COMPLY)]
-    assert len(own_words(told([*sure, *torn]), source="me", agree=0.5)) == 2
-    assert len(own_words(told([*sure, *torn]), source="me")) == 8
+    assert len(replay_examples(told([*sure, *torn]), source="me", agree=0.5)) == 2
+    assert len(replay_examples(told([*sure, *torn]), source="me")) == 8
 
 
 def test_grades_are_never_read():
@@ -225,7 +230,7 @@ def lessons_of(source, *, truth):
         preferences(found),
         opinions(found),
         examples(found),
-        own_words(found, source="me", agree=0.4),
+        replay_examples(found, source="me", agree=0.4),
     )
 
 

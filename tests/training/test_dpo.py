@@ -8,10 +8,9 @@ import torch
 from pydantic import ValidationError
 
 from superalign_env.errors import InvalidOption
-from superalign_training.algorithms.dpo import Dpo
-from superalign_training.algorithms.trainers.dpo_trainer import differing, trainer
-from superalign_training.algorithms.updates.ref_policy import completion_logprobs
-from superalign_training.experience import Preference
+from superalign_training.algorithms.dpo import Dpo, differing, trainer
+from superalign_training.algorithms.logprobs import completion_logprobs
+from superalign_training.data import Preference
 from superalign_training.policy import Lora, Policy
 
 PAIRS = [Preference((30 + i, 31, 32), (40 + i % 2, 1), (42 + i % 2, 1)) for i in range(12)]

@@ -6,14 +6,14 @@ import pytest
 
 from superalign_agents.references import make_agent
 from superalign_agents.search import Search
-from superalign_env.making import make_scenario
+from superalign_env.envs import make_scenario
 from superalign_env.measures import share
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import generator
 from superalign_env.types import Metric, Reply
 from superalign_scenarios.exam import LEARNER
 from superalign_scenarios.microworld.source import MicroWorld
-from superalign_scenarios.rows import Rows
+from superalign_scenarios.row_source import RowSource
 from superalign_training.evaluation.conduct import conduct
 from superalign_training.evaluation.holdout import (
     Holdout,
@@ -115,7 +115,7 @@ def as_rows(tmp_path, tasks):
     path = tmp_path / "requests.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)))
     names = ("id", "split", "kind")
-    return Rows(path, kind="requests", columns={name: name for name in names})
+    return RowSource(path, kind="requests", columns={name: name for name in names})
 
 
 def paper_of(source, tasks):

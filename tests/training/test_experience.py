@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from superalign_env.making import make_scenario
+from superalign_env.envs import make_scenario
 from superalign_env.rewards import settle
 from superalign_env.rollout import Rollouts
 from superalign_env.types import (
@@ -20,10 +20,9 @@ from superalign_env.types import (
 )
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
-from superalign_training.algorithms.trainers.groups import Groups
-from superalign_training.algorithms.updates.advantages import group_relative
-from superalign_training.algorithms.updates.cases import Cases
-from superalign_training.experience import Live, training_rows
+from superalign_training.algorithms.advantages import group_relative
+from superalign_training.algorithms.cases import CaseSampler, Groups
+from superalign_training.data import Live, training_rows
 
 
 def said(turn, prompt, own, *, seat="learner_0", logprobs=None):
@@ -169,7 +168,7 @@ def test_an_outage_of_the_critic_is_no_merit_of_the_learner():
         episodes = Rollouts(scenario, agents, run=1, group=2, first_case=first).run(count)
         return training_rows(episodes, "learner_0")
 
-    groups = Groups(Cases(Live(play), Waits), 2, group_relative)
+    groups = Groups(CaseSampler(Live(play), Waits), 2, group_relative)
     found = groups.compare(4)
     assert len(down) == 1, "one member of case 0 has failed"
     assert len(found.rows) == 8

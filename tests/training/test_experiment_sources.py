@@ -101,7 +101,7 @@ def test_a_snapshot_holds_what_is_made_by_id_and_leaves_out_what_computes_nothin
     found = snapshot(first_self_play.cell)
     for name in (
         "superalign_env/game.py",
-        "superalign_scenarios/red_team/rules.py",
+        "superalign_scenarios/red_team/__init__.py",
         "superalign_training/loop/driver.py",
         "superalign_agents/ladders/micro/3@0/model.safetensors",
         "experiments/first_self_play.py",

@@ -2,12 +2,12 @@
 
 import pytest
 
-from superalign_env.making import make_scenario
+from superalign_env.envs import make_scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.store import Run
 from superalign_env.verdicts import parse
 from superalign_training.algorithms.sft import Sft
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.judging import planted_lessons
 from superalign_training.loop.cast import first_policy
 from superalign_training.loop.chain import Chain

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from superalign_agents.references import make_agent
-from superalign_env.making import make_scenario
+from superalign_env.envs import make_scenario
 from superalign_training.attackers import opening_views
 from superalign_training.experiments.microworld.fresh_attackers import (
     cases_needed,

@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 from safetensors import SafetensorError
 
-import superalign_training.policy.folder as folder_module
+import superalign_training.policy.checkpoint_files as checkpoint_module
 from superalign_agents import adapters
 from superalign_env.errors import RecordFull
 from superalign_env.store import Run, digest
@@ -63,7 +63,7 @@ def test_a_run_that_found_no_room_goes_on_when_there_is_some(
             rust_full()
         safetensors.torch.save_file(*args, **options)
 
-    monkeypatch.setattr(folder_module, "save_file", sometimes_full)
+    monkeypatch.setattr(checkpoint_module, "save_file", sometimes_full)
     with pytest.raises(RecordFull, match=r"checkpoints/.*--resume"):
         SelfPlay(**settings).run()
     with Run.open(tmp_path / "filled", readonly=True) as run:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from superalign_agents.best_of import BestOf
+from superalign_agents.wrappers import BestOf
 from superalign_env.errors import InvalidOption
 from superalign_env.types import View
 from superalign_training.gap.level import Level, voiced

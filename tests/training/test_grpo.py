@@ -5,16 +5,15 @@ import math
 import pytest
 
 from superalign_agents.references import make_agent
-from superalign_env.callables import as_agent
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption
-from superalign_env.making import make_scenario
 from superalign_env.rollout import Rollouts
+from superalign_env.seating import as_agent
+from superalign_training.algorithms.advantages import group_relative
+from superalign_training.algorithms.cases import CaseSampler, Groups, complete_groups
+from superalign_training.algorithms.group_trainer import GroupTrainer
 from superalign_training.algorithms.grpo import Grpo
-from superalign_training.algorithms.trainers.group_trainer import GroupTrainer
-from superalign_training.algorithms.trainers.groups import Groups, complete_groups
-from superalign_training.algorithms.updates.advantages import group_relative
-from superalign_training.algorithms.updates.cases import Cases
-from superalign_training.experience import Live, Row, training_rows
+from superalign_training.data import Live, Row, training_rows
 from superalign_training.policy import Policy
 
 
@@ -38,7 +37,7 @@ def row(case, member, *, pay=0.0, place=0):
 
 
 def groups_of(policy, play, members):
-    return Groups(Cases(Live(play), policy), members, group_relative)
+    return Groups(CaseSampler(Live(play), policy), members, group_relative)
 
 
 def lenient(text):

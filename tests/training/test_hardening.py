@@ -4,17 +4,17 @@ import json
 
 import pytest
 
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption
-from superalign_env.making import make_scenario
 from superalign_env.store import Run
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.requests import read
 from superalign_scenarios.microworld.source import MicroWorld
-from superalign_training.algorithms.fit_settings import FitSettings
-from superalign_training.algorithms.updates.fitting import Rows, fit
+from superalign_training.algorithms.fitting import ExampleTensors, fit
+from superalign_training.algorithms.supervision import FitSettings
 from superalign_training.attackers import SearchAttacker, opening_views
+from superalign_training.data import Example
 from superalign_training.evaluation.likelihood import first_words
-from superalign_training.experience import Example
 from superalign_training.launch.composing import composed
 from superalign_training.loop.chain import Chain, read_memory
 from superalign_training.loop.driver import Interrupted
@@ -126,7 +126,7 @@ def test_a_sure_critic_is_heard_as_sure(speaking):
     ]
     fit(
         critic,
-        Rows(examples),
+        ExampleTensors(examples),
         FitSettings(steps=120, learning_rate=1e-2, batch_size=16),
         seed=1,
     )
@@ -284,7 +284,7 @@ def test_without_an_attacker_that_learns_the_search_attacks_alone(speaking, tmp_
 def test_fitting_lowers_the_loss_and_ignores_padding(speaking):
     pupil = policy(speaking)
     ids = [tuple(pupil.tokenizer(text)["input_ids"]) for text in (" comply", " refuse now")]
-    rows = Rows([Example((1, 2, 3), ids[0]), Example((4,), ids[1])])
+    rows = ExampleTensors([Example((1, 2, 3), ids[0]), Example((4,), ids[1])])
     course = FitSettings(steps=30, learning_rate=1e-2, batch_size=2)
     assert fit(pupil, rows, course, seed=1) < 1.0
     assert rows.labels[0].tolist()[len(ids[0]) :] == [-100] * (len(ids[1]) - len(ids[0]))
@@ -297,7 +297,9 @@ def test_an_answer_whose_logit_was_raised_while_taught_is_said_less_afterwards(s
         pupil = policy(speaking)
         view = scored(pupil, train_queries(1))[0].view
         said = {word: pupil.reply_ids(view, word) for word in ("comply", "refuse")}
-        rows = Rows([Example(pupil.prompt_ids(view), ids) for ids in said.values()])
+        rows = ExampleTensors(
+            [Example(pupil.prompt_ids(view), ids) for ids in said.values()]
+        )
         adjusted = {said["comply"][0]: nats}
         course = FitSettings(steps=60, learning_rate=1e-2, batch_size=2)
         fit(pupil, rows, course, seed=1, logit_bias=adjusted)
@@ -317,4 +319,4 @@ def test_rates_fall_within_a_course():
 
 def test_nothing_to_learn_is_an_error():
     with pytest.raises(InvalidOption, match="nothing to learn"):
-        Rows([])
+        ExampleTensors([])

@@ -1,6 +1,6 @@
 """What critics said and should have said, from events and labels alone."""
 
-from superalign_env.making import make_scenario
+from superalign_env.envs import make_scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.types import (
     AgentSpec,

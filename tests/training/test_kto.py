@@ -8,10 +8,9 @@ import torch
 from pydantic import ValidationError
 
 from superalign_env.errors import InvalidOption
-from superalign_training.algorithms.kto import Kto
-from superalign_training.algorithms.trainers.kto_trainer import in_passes, trainer
-from superalign_training.algorithms.updates.ref_policy import completion_logprobs
-from superalign_training.experience import Opinion
+from superalign_training.algorithms.kto import Kto, in_passes, trainer
+from superalign_training.algorithms.logprobs import completion_logprobs
+from superalign_training.data import Opinion
 from superalign_training.policy import Lora, Policy
 
 GOOD = [Opinion((30 + i, 31, 32), (40 + i % 2, 1), True) for i in range(4)]
@@ -103,7 +102,7 @@ def test_the_loss_is_that_of_the_paper(scratch, beta):
 
 
 def test_completions_change_places_within_their_batch_alone(scratch):
-    from superalign_training.algorithms.trainers.kto_trainer import _rows  # noqa: PLC0415 - the layout itself
+    from superalign_training.algorithms.kto import _rows  # noqa: PLC0415 - the layout itself
 
     policy = Policy.from_reference(str(scratch))
     rows = _rows(policy, OPINIONS, Kto(), 4)

@@ -9,7 +9,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from superalign_agents.checkpoints import load_model, weights_hash
-from superalign_agents.ladders.rungs import RungReference, find_rungs, read_card
+from superalign_agents.ladders import RungReference, find_rungs, read_card
 from superalign_env.errors import UnknownId
 from superalign_env.types import Gold, Grade, Split, Task
 from superalign_training.ladder import build as building

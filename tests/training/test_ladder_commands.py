@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from superalign_agents.ladders.rungs import RungReference, read_card
+from superalign_agents.ladders import RungReference, read_card
 from superalign_agents.references import make_agent
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption, UnknownId

@@ -7,7 +7,7 @@ import pytest
 from transformers import PreTrainedModel
 
 from superalign_agents.checkpoints import load_model, load_tokenizer, weights_hash
-from superalign_agents.ladders.rungs import SHIPPED, RungReference, find_rungs, read_card
+from superalign_agents.ladders import SHIPPED, RungReference, find_rungs, read_card
 from superalign_agents.references import make_agent
 from superalign_env.lookup import make_scenario
 from superalign_env.measures import share

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from superalign_agents.checkpoints import load_model, weights_hash
-from superalign_agents.ladders.rungs import find_rungs, read_card
+from superalign_agents.ladders import find_rungs, read_card
 from superalign_env.errors import InvalidOption
 from superalign_training.experiments.microworld.ladder import micro_world
 from superalign_training.ladder import build as building

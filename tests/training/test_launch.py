@@ -15,7 +15,7 @@ from superalign_env import registry
 from superalign_env.cli import build
 from superalign_env.errors import InvalidOption, RecordError, UnknownId
 from superalign_env.store import Run
-from superalign_training.algorithms.making import make_algorithm
+from superalign_training.algorithms.algorithm import make_algorithm
 from superalign_training.launch.composing import (
     changed,
     combinations,

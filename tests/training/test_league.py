@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 from superalign_agents.scripted import Fixed
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption, UnknownId
-from superalign_env.making import make_scenario
 from superalign_env.types import Metric, View
 from superalign_training.league.games import Fixture, cells
 from superalign_training.league.matrix import TRUE, WON, heat_map, matrix_of, missing

@@ -2,7 +2,7 @@
 
 import pytest
 
-from superalign_training.algorithms.making import make_algorithm
+from superalign_training.algorithms.algorithm import make_algorithm
 from superalign_training.experiments.engine.experiment import CellContext
 from superalign_training.experiments.engine.results import flat
 from superalign_training.experiments.learning import (

@@ -5,19 +5,23 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from superalign_training.algorithms.ppo import Ppo
-from superalign_training.algorithms.reinforce import Reinforce
-from superalign_training.algorithms.updates.batches import Batch, pad
-from superalign_training.algorithms.updates.likelihood import likelihood, read
-from superalign_training.algorithms.updates.losses import (
+from superalign_training.algorithms.logprobs import (
+    RowBatch,
+    logprobs_of,
+    pad,
+    token_logprobs,
+)
+from superalign_training.algorithms.losses import (
     clipped_surrogate,
     clipped_value_loss,
     entropy,
     k1,
     k3,
 )
-from superalign_training.algorithms.updates.ppo_update import standardised
-from superalign_training.experience import Live
+from superalign_training.algorithms.ppo import Ppo
+from superalign_training.algorithms.ppo_update import standardised
+from superalign_training.algorithms.reinforce import Reinforce
+from superalign_training.data import Live
 
 RNG = np.random.default_rng(3)
 
@@ -183,10 +187,10 @@ def test_a_turn_is_valued_by_what_was_read_before_it(toys):
 def test_log_probs_are_of_own_tokens_at_the_temperature_and_0_elsewhere():
     """A word of somebody else that has become impossible must not spoil a sum."""
     ids = torch.tensor([[5, 1, 2, 3]])
-    batch = Batch(ids, torch.ones_like(ids), torch.tensor([[1.0, 0.0, 1.0]]))
-    logits = torch.as_tensor(RNG.normal(size=(1, 4, 6)), dtype=torch.float32)
+    batch = RowBatch(ids, torch.ones_like(ids), torch.tensor([[1.0, 0.0, 1.0]]))
+    logits = torch.as_tensor(RNG.normal(size=(1, 3, 6)), dtype=torch.float32)
     logits[0, 1, 2] = -torch.inf
-    first, others, last = read(logits, batch, 0.5).logprobs[0].tolist()
+    first, others, last = logprobs_of(logits, batch, 0.5).logprobs[0].tolist()
     wanted = (logits / 0.5).log_softmax(-1)
     assert others == 0.0
     assert (first, last) == pytest.approx((wanted[0, 0, 1].item(), wanted[0, 2, 3].item()))
@@ -209,8 +213,8 @@ def test_log_probs_do_not_depend_on_padding(toys):
     long = long._replace(prompt_ids=(3, 4, *long.prompt_ids))
     device = torch.device("cpu")
     with torch.no_grad():
-        both = likelihood(model, pad([short, long], filler=0, device=device), 1.0)
-        alone = likelihood(model, pad([short], filler=0, device=device), 1.0)
+        both = token_logprobs(model, pad([short, long], filler=0, device=device), 1.0)
+        alone = token_logprobs(model, pad([short], filler=0, device=device), 1.0)
     torch.testing.assert_close(both.logprobs[:1], alone.logprobs)
 
 

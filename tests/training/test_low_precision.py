@@ -13,11 +13,11 @@ from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.reward_model import RewardModel
 from superalign_training.algorithms.rloo import Rloo
-from superalign_training.algorithms.scorer import Scorer
 from superalign_training.algorithms.sft import Sft
-from superalign_training.algorithms.trainers.arguments import shared_arguments
-from superalign_training.algorithms.weak_to_strong import WeakToStrong
-from superalign_training.experience import Example, Live, Opinion, Preference
+from superalign_training.algorithms.trained_reward_model import TrainedRewardModel
+from superalign_training.algorithms.trl import shared_arguments
+from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
+from superalign_training.data import Example, Live, Opinion, Preference
 from superalign_training.policy import Lora, MasterAdamW, Policy
 
 PROMPTS = [(20 + n, 21, 22) for n in range(8)]
@@ -30,7 +30,7 @@ LESSONS = {"learning_rate": 1e-3, "steps": 8, "batch_size": 4, "num_train_epochs
 ROUND = {"learning_rate": 1e-3, "steps": 8, "batch_size": 4, "num_generations": 4}
 ALGORITHMS = {
     "sft": (Sft(**LESSONS), EXAMPLES),
-    "weak-to-strong": (WeakToStrong(**LESSONS, method="confidence"), EXAMPLES),
+    "weak-to-strong": (WeakToStrongTraining(**LESSONS, method="confidence"), EXAMPLES),
     "dpo": (Dpo(**LESSONS), PREFERENCES),
     "kto": (Kto(**LESSONS), OPINIONS),
     "grpo": (Grpo(**ROUND), None),
@@ -81,7 +81,7 @@ def recorded(toys, narrow):
 
 def masters(policy):
     """Every trained weight in float32."""
-    kept = policy.optimiser.masters()
+    kept = policy.optimizer_state.masters()
     weights = policy.model_weights().items()
     return {name: kept.get(f"master:{name}", w).detach().clone() for name, w in weights}
 
@@ -122,7 +122,7 @@ def test_training_in_bfloat16_follows_float32(narrow, recorded, name):
 def test_a_scorer_in_bfloat16_follows_float32(narrow):
     changes, numbers = [], []
     for dtype in ("float32", "bfloat16"):
-        scorer = Scorer.of(Policy.from_reference(str(narrow), dtype=dtype))
+        scorer = TrainedRewardModel.of(Policy.from_reference(str(narrow), dtype=dtype))
         wider = scorer.optimizer(0.0).masters
         weights = dict(scorer.model.named_parameters())
         before = {name: w.detach().float().clone() for name, w in weights.items()}
@@ -162,7 +162,9 @@ def test_steps_too_small_for_a_weight_add_up(narrow):
             optimizer.step()
         hashes.append(policy.hash)
         (name, weight), *_ = policy.model_weights().items()
-        assert torch.equal(policy.optimiser.masters()[f"master:{name}"].bfloat16(), weight)
+        assert torch.equal(
+            policy.optimizer_state.masters()[f"master:{name}"].bfloat16(), weight
+        )
     assert len(set(hashes)) == 30
     assert policy.updates == 30
 
@@ -175,7 +177,7 @@ def test_wide_weights_are_their_own_masters(narrow):
     weights = policy.model_weights().values()
     assert all(one is other for one, other in zip(stepped, weights, strict=True))
     Sft(steps=1, batch_size=4).improve(policy, EXAMPLES, seed=1)
-    kinds = {name.partition(":")[0] for name in policy.optimiser.moments()}
+    kinds = {name.partition(":")[0] for name in policy.optimizer_state.moments()}
     assert kinds == {"step", "exp_avg", "exp_avg_sq"}
     assert policy.snapshot().keys() == policy.model_weights().keys()
 
@@ -251,12 +253,12 @@ def test_masters_are_kept_beside_the_moments(narrow, tmp_path):
     loaded = Policy.load(tmp_path / "kept", saved)
     assert loaded.model.dtype == torch.bfloat16
     assert change(masters(policy), masters(loaded)).abs().max() == 0
-    moments = policy.optimiser.moments()
+    moments = policy.optimizer_state.moments()
     weights = policy.model_weights()
     assert {f"master:{name}" for name in weights} <= moments.keys()
     assert {m.dtype for m in moments.values()} == {torch.float32}
     with pytest.raises(RecordDamaged, match="remembers another"):
-        Policy.from_reference(str(narrow)).optimiser.take(moments)
+        Policy.from_reference(str(narrow)).optimizer_state.take(moments)
 
 
 def test_gradients_are_dropped_where_they_lie(narrow):

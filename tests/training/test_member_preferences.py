@@ -11,9 +11,9 @@ from superalign_env.humans.simulated import SimulatedAnnotator, work_off
 from superalign_env.rewards import HumanPay
 from superalign_env.store import Run, digest, validate
 from superalign_env.types import Question, Signal, View
+from superalign_training.algorithms.advantages import group_relative
 from superalign_training.algorithms.supervision import Supervise
-from superalign_training.algorithms.updates.advantages import group_relative
-from superalign_training.experience import paid_episodes, training_rows
+from superalign_training.data import paid_episodes, training_rows
 from superalign_training.launch.cost import cost_of
 from superalign_training.loop import practice
 from superalign_training.loop.cast import first_policies, policy_of

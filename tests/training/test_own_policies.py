@@ -23,7 +23,7 @@ from superalign_env.store import Run
 from superalign_env.testing import check_agent
 from superalign_env.types import AgentSpec, Reply
 from superalign_training.algorithms.sb3.learner import Sb3Learner
-from superalign_training.algorithms.sb3.ppo import Sb3Ppo
+from superalign_training.algorithms.sb3.sb3_ppo import Sb3Ppo
 from superalign_training.launch.composing import composed
 from superalign_training.launch.cost import cost_of
 from superalign_training.launch.terminal import launch_fork
@@ -491,7 +491,9 @@ def test_the_shortest_form_seats_a_fresh_network():
 
 
 def test_sb3_that_is_missing_is_said_before_anything_starts(monkeypatch):
-    monkeypatch.setattr("superalign_training.algorithms.sb3.ppo.find_spec", lambda _: None)
+    monkeypatch.setattr(
+        "superalign_training.algorithms.sb3.sb3_ppo.find_spec", lambda _: None
+    )
     with pytest.raises(InvalidOption, match="not installed; pip install"):
         require_lineup(chosen("train.learner=sb3-ppo"), Residents())
 

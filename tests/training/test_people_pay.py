@@ -14,14 +14,14 @@ from superalign_env.humans.terminal import label
 from superalign_env.humans.turns import SeatedPerson, turn_question
 from superalign_env.store import Run, digest, standing, validate
 from superalign_env.types import Question, Signal, View, role_of
-from superalign_training.experience import training_rows
+from superalign_training.data import training_rows
 from superalign_training.launch.composing import composed
 from superalign_training.launch.cost import cost_of
 from superalign_training.loop import practice
 from superalign_training.loop.cast import first_policies, lineup_of
 from superalign_training.loop.chain import Heard, first_chain
 from superalign_training.loop.driver import Interrupted, Outcome, Planned, drive
-from superalign_training.loop.plans import left_out
+from superalign_training.loop.left_out import left_out
 from superalign_training.loop.playing import play, stage_scenario
 from superalign_training.loop.residents import Residents
 from superalign_training.loop.seats import require_lineup

@@ -10,16 +10,15 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
 from superalign_agents.adapters import SharedBase, read_adapter
-from superalign_agents.checkpoints import load_model, weights_hash
+from superalign_agents.checkpoints import deprecations_hidden, load_model, weights_hash
 from superalign_agents.references import make_agent
 from superalign_agents.transformer import TransformerAgent
-from superalign_agents.upstream import deprecations_hidden
 from superalign_env import make_scenario
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.rollout import Rollouts
 from superalign_env.types import View
 from superalign_training.algorithms.sft import Sft
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.policy import Lora, Policy, shared_base
 
 IDS = torch.arange(20, 36).reshape(2, 8)
@@ -99,7 +98,7 @@ def test_a_trainer_trains_the_adapter_and_nothing_else(base):
     assert changed
     assert all("lora_" in name for name in changed)
     assert changed <= set(policy.trained_weights())
-    assert {name.partition(":")[2] for name in policy.optimiser.moments()} == set(
+    assert {name.partition(":")[2] for name in policy.optimizer_state.moments()} == set(
         policy.trained_weights()
     )
 
@@ -116,8 +115,8 @@ def test_adapters_lie_on_one_base_in_memory(base):
     shared = sum(weight.nbytes for weight in base.model.parameters())
     own = sum(w.nbytes for p in policies for w in p.trained_weights().values())
     assert sum(tensors.values()) == shared + own
-    assert policies[0].memory().shared == shared
-    assert sum(p.memory().weights for p in policies) == own
+    assert policies[0].memory_footprint().shared == shared
+    assert sum(p.memory_footprint().weights for p in policies) == own
 
 
 def test_three_adapters_play_one_rollout(base):

@@ -14,8 +14,8 @@ from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
 from superalign_training.algorithms.sft import Sft
-from superalign_training.algorithms.weak_to_strong import WeakToStrong
-from superalign_training.experience import Example, Live, Opinion, Preference
+from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
+from superalign_training.data import Example, Live, Opinion, Preference
 from superalign_training.policy import Lora, Policy, shared_base
 
 PROMPTS = [(20 + n, 21, 22) for n in range(6)]
@@ -28,7 +28,10 @@ RATE = {"learning_rate": 1e-2, "steps": 2}
 ROUND = {**RATE, "batch_size": 2, "num_generations": 4}
 ALGORITHMS = {
     "sft": (Sft(**RATE, batch_size=3), EXAMPLES),
-    "weak-to-strong": (WeakToStrong(**RATE, batch_size=3, method="confidence"), EXAMPLES),
+    "weak-to-strong": (
+        WeakToStrongTraining(**RATE, batch_size=3, method="confidence"),
+        EXAMPLES,
+    ),
     "dpo": (Dpo(**RATE, batch_size=3, ref_policy="original"), PREFERENCES),
     "kto": (Kto(**RATE, batch_size=4), OPINIONS),
     "grpo": (Grpo(**ROUND, beta=0.1), None),

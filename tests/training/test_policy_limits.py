@@ -8,7 +8,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 from superalign_agents.checkpoints import load_model, weights_hash
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption, RecordDamaged
-from superalign_training.policy import Lora, Policy, memory_of
+from superalign_training.policy import Lora, Policy, memory_footprint
 
 IDS = torch.arange(20, 36).reshape(2, 8)
 
@@ -38,13 +38,13 @@ def step(policy):
 def test_memory_is_what_training_really_takes(scratch, adapter, dtype):
     policy = Policy.from_reference(str(scratch), adapter=adapter, dtype=dtype)
     gradients = step(policy)
-    memory = policy.memory(reference=True)
+    memory = policy.memory_footprint(reference=True)
     weights = {w.data_ptr(): w.nbytes for w in policy.model.parameters()}
     heads = sum(w.nbytes for w in policy.head_weights().values())
     assert memory.weights + memory.shared == sum(weights.values()) + heads
     assert memory.gradients == gradients
     kept = {"step": 0, "exp_avg": 0, "exp_avg_sq": 0, "master": 0}
-    for name, tensor in policy.optimiser.moments().items():
+    for name, tensor in policy.optimizer_state.moments().items():
         kept[name.partition(":")[0]] += tensor.nbytes
     assert memory.moments == kept["exp_avg"] + kept["exp_avg_sq"]
     assert memory.masters == kept["master"]
@@ -60,8 +60,10 @@ def test_memory_is_what_training_really_takes(scratch, adapter, dtype):
 
 def test_memory_is_known_before_anything_is_loaded():
     """Three adapters of rank 16 on a base of half a billion against three whole models."""
-    whole = memory_of(parameters=494_000_000, trained=494_000_000, dtype=torch.bfloat16)
-    lora = memory_of(
+    whole = memory_footprint(
+        parameters=494_000_000, trained=494_000_000, dtype=torch.bfloat16
+    )
+    lora = memory_footprint(
         parameters=502_800_000, trained=8_800_000, dtype=torch.bfloat16, adapter=True
     )
     assert whole.total == 494_000_000 * (2 + 4 + 4 + 2 * 4)

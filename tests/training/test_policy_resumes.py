@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.sft import Sft
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.policy import Baselines, Lora, Policy, Schedule
 
 COSINE = Schedule(kind="cosine", warmup=3, steps=12, floor=0.1)
@@ -30,7 +30,7 @@ def update(policy):
         ids = torch.randint(14, 60, (4, 9))
         mask = torch.ones_like(ids)
         logits, values = policy.forward(ids, mask)
-        optimizer, scheduler = policy.optimizers(2e-2, COSINE, value_rate=5e-2)
+        optimizer, scheduler = policy.optimizers(2e-2, COSINE, value_learning_rate=5e-2)
         pay = torch.rand(4)
         advantage = pay - policy.baselines.of("learner")
         with torch.no_grad():
@@ -106,8 +106,8 @@ def test_without_its_memory_a_policy_goes_elsewhere(scratch, tmp_path):
     ends = set()
     for forget in (
         lambda _: None,
-        lambda p: p.optimiser.forget(),
-        lambda p: setattr(p.optimiser, "updates", 0),
+        lambda p: p.optimizer_state.forget(),
+        lambda p: setattr(p.optimizer_state, "updates", 0),
         lambda p: setattr(p, "baselines", Baselines()),
         lambda p: torch.nn.init.zeros_(p.value_head.linear.weight),
     ):

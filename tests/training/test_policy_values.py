@@ -5,7 +5,7 @@ import torch
 from transformers import Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from superalign_training.policy import Policy
-from superalign_training.policy.outlook import ValueHead, look, value
+from superalign_training.policy.value_head import ValueHead, logits_and_values, values_of
 
 IDS = torch.arange(20, 36).reshape(2, 8)
 MASK = torch.ones_like(IDS)
@@ -91,9 +91,9 @@ def test_other_architectures_are_read_at_the_same_place(model):
     head = ValueHead.of(model.train(False))
     torch.nn.init.normal_(head.linear.weight)
     ids = IDS % 64
-    logits, values = look(model, head, ids=ids, mask=MASK)
+    logits, values = logits_and_values(model, head, ids=ids, mask=MASK)
     assert torch.equal(logits, model(ids, attention_mask=MASK).logits)
-    torch.testing.assert_close(values, value(model, head, ids=ids, mask=MASK))
+    torch.testing.assert_close(values, values_of(model, head, ids=ids, mask=MASK))
     assert values.std() > 0
 
 
@@ -107,7 +107,7 @@ def test_the_head_has_a_rate_of_its_own_and_may_come_after_the_optimiser(policy)
     optimizer = policy.optimizer(1e-3)
     assert len(optimizer.param_groups) == 1
     policy.values(IDS, MASK)
-    assert policy.optimizer(1e-3, value_rate=1e-1) is optimizer
+    assert policy.optimizer(1e-3, value_learning_rate=1e-1) is optimizer
     assert [group["lr"] for group in optimizer.param_groups] == [1e-3, 1e-1]
 
 

@@ -7,24 +7,26 @@ import transformers
 
 from superalign_agents.decoding import positions, sample
 from superalign_agents.transformer import TransformerAgent
-from superalign_env.making import make_scenario
+from superalign_env.envs import make_scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import mix
 from superalign_scenarios.microworld import words
 from superalign_training.algorithms.dpo import Dpo
+from superalign_training.algorithms.fitting import ExampleTensors
+from superalign_training.algorithms.group_trainer import GroupTrainer
 from superalign_training.algorithms.grpo import Grpo
 from superalign_training.algorithms.kto import Kto
+from superalign_training.algorithms.logprobs import (
+    completion_logprobs,
+    compute_old_logprobs,
+)
+from superalign_training.algorithms.micro_batch import MicroBatch
 from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
 from superalign_training.algorithms.sft import Sft
-from superalign_training.algorithms.trainers.group_trainer import GroupTrainer
-from superalign_training.algorithms.updates.fitting import Rows
-from superalign_training.algorithms.updates.memory import MicroBatch
-from superalign_training.algorithms.updates.old_logprobs import compute_old_logprobs
-from superalign_training.algorithms.updates.ref_policy import completion_logprobs
-from superalign_training.algorithms.weak_to_strong import WeakToStrong
-from superalign_training.experience import (
+from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
+from superalign_training.data import (
     Example,
     Live,
     Opinion,
@@ -172,7 +174,7 @@ def test_lessons(policy):
     said, recorded = turns(errands(policy))
     found = torch.tensor(completion_logprobs(policy.model, said, batch=5))
     assert (found - recorded).abs().max() < NATS
-    lessons = Rows([Example(*one) for one in said])
+    lessons = ExampleTensors([Example(*one) for one in said])
     nats, _ = lessons.token_losses(policy.model, torch.arange(len(said)))
     assert (nats.sum(1).detach() + recorded).abs().max() < NATS
     pairs = [
@@ -227,7 +229,7 @@ def test_rows_that_fill_the_context(name, cut):
         Ppo(steps=1, batch_size=4, num_generations=2): Live(lambda *_: rows),
         Reinforce(steps=1, batch_size=4, num_generations=2): Live(lambda *_: rows),
         Sft(**few): [Example(*one) for one in said],
-        WeakToStrong(**few): [Example(*one) for one in said],
+        WeakToStrongTraining(**few): [Example(*one) for one in said],
         Dpo(**few): [Preference(p, w, w[::-1]) for p, w in said],
         Kto(**few): [Opinion(*one, place % 2 == 0) for place, one in enumerate(said)],
     }

@@ -6,7 +6,7 @@ import pytest
 
 from superalign_env.errors import InvalidOption
 from superalign_env.store import Run
-from superalign_training.experience import Row
+from superalign_training.data import Row
 from superalign_training.loop.novelty import with_novelty
 from superalign_training.loop.residents import Residents
 from superalign_training.selfplay import SelfPlay

@@ -9,10 +9,9 @@ import torch
 
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_training.algorithms.dpo import Dpo
-from superalign_training.algorithms.reward_model import RewardModel
-from superalign_training.algorithms.scorer import Scorer
-from superalign_training.algorithms.trainers.reward_trainer import trainer
-from superalign_training.experience import Preference
+from superalign_training.algorithms.reward_model import RewardModel, trainer
+from superalign_training.algorithms.trained_reward_model import TrainedRewardModel
+from superalign_training.data import Preference
 from superalign_training.policy import Lora, Policy
 
 PAIRS = [
@@ -49,14 +48,14 @@ def test_what_is_preferred_scores_higher_and_the_policy_stays_as_it_is(scratch, 
     )
     assert steps == list(range(1, 31))
     assert policy.hash == before
-    state = json.loads((tmp_path / "rm" / "scorer.json").read_text())
+    state = json.loads((tmp_path / "rm" / "reward_model.json").read_text())
     assert state["weights"] == scorer.hash
     assert state["sources"] == ["ann"]
     assert not scorer.model.training
 
 
 def test_one_answer_scores_as_in_a_batch(scratch):
-    scorer = Scorer.of(Policy.from_reference(str(scratch)))
+    scorer = TrainedRewardModel.of(Policy.from_reference(str(scratch)))
     RewardModel(steps=10, batch_size=12, learning_rate=5e-3).teach(scorer, PAIRS, seed=0)
     uneven = [((5,), (6, 7, 8, 1)), ((5, 9, 9), (1,))]
     assert scorer.scores(uneven) == pytest.approx(
@@ -67,7 +66,7 @@ def test_one_answer_scores_as_in_a_batch(scratch):
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(scratch):
     def trained(seed):
-        scorer = Scorer.of(Policy.from_reference(str(scratch)))
+        scorer = TrainedRewardModel.of(Policy.from_reference(str(scratch)))
         RewardModel(steps=5, batch_size=4).teach(scorer, PAIRS, seed=seed)
         return scorer.hash
 
@@ -75,7 +74,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(scratch):
 
 
 def test_the_optimiser_goes_on_where_it_stopped(scratch):
-    scorer = Scorer.of(Policy.from_reference(str(scratch)))
+    scorer = TrainedRewardModel.of(Policy.from_reference(str(scratch)))
     for seed in (1, 2):
         RewardModel(steps=3, batch_size=4).teach(scorer, PAIRS, seed=seed)
     state = scorer.optimizer(1.0).state
@@ -83,7 +82,9 @@ def test_the_optimiser_goes_on_where_it_stopped(scratch):
 
 
 def test_the_loss_is_bradley_terry_with_centred_scores(scratch):
-    scorer = Scorer.of(Policy.from_reference({"id": str(scratch), "dtype": "float64"}))
+    scorer = TrainedRewardModel.of(
+        Policy.from_reference({"id": str(scratch), "dtype": "float64"})
+    )
     with torch.no_grad():
         scorer.model.score.weight.normal_(generator=torch.Generator().manual_seed(2))
     pairs = PAIRS[:5]
@@ -101,7 +102,7 @@ def test_the_loss_is_bradley_terry_with_centred_scores(scratch):
 
 
 def test_an_altered_missing_or_pickled_scorer_is_refused(scratch, tmp_path):
-    scorer = Scorer.of(Policy.from_reference(str(scratch)))
+    scorer = TrainedRewardModel.of(Policy.from_reference(str(scratch)))
     named = scorer.save(tmp_path / "rm")
     assert RewardModel.load(tmp_path / "rm", expected=named).hash == named
     with pytest.raises(RecordDamaged, match="not what was written"):
@@ -122,7 +123,7 @@ def test_what_cannot_be_learned_from_is_refused(scratch):
     policy = Policy.from_reference(str(scratch))
     with pytest.raises(InvalidOption, match="folder"):
         RewardModel().improve(policy, PAIRS, seed=0)
-    scorer = Scorer.of(policy)
+    scorer = TrainedRewardModel.of(policy)
     with pytest.raises(InvalidOption, match="nothing to prefer"):
         RewardModel().teach(scorer, [], seed=0)
     with pytest.raises(InvalidOption, match="equals the rejected"):
@@ -136,7 +137,7 @@ def test_what_cannot_be_learned_from_is_refused(scratch):
 def test_a_tokenizer_without_pad_token_will_do(scratch):
     policy = Policy.from_reference(str(scratch))
     policy.tokenizer.pad_token = None
-    scorer = Scorer.of(policy)
+    scorer = TrainedRewardModel.of(policy)
     uneven = [Preference((5, 6), (7, 8), (9,)), Preference((5,), (10,), (9, 9))]
     numbers = RewardModel(
         steps=20, batch_size=2, learning_rate=5e-3, num_train_epochs=99
@@ -147,12 +148,12 @@ def test_a_tokenizer_without_pad_token_will_do(scratch):
 
 def test_the_body_of_an_adapter_is_that_of_its_base_with_the_adapter_added(scratch):
     policy = Policy.from_reference(str(scratch), adapter=Lora(rank=4, alpha=8), seed=3)
-    plain = Scorer.of(Policy.from_reference(str(scratch))).hash
-    assert Scorer.of(policy).hash == plain, "a fresh adapter adds nothing"
+    plain = TrainedRewardModel.of(Policy.from_reference(str(scratch))).hash
+    assert TrainedRewardModel.of(policy).hash == plain, "a fresh adapter adds nothing"
     Dpo(steps=20, batch_size=12, learning_rate=2e-2, num_train_epochs=99).improve(
         policy, PAIRS, seed=3
     )
-    scorer = Scorer.of(policy)
+    scorer = TrainedRewardModel.of(policy)
     assert scorer.hash != plain
     ids = torch.tensor([[30, 31, 32, 40, 1]])
     with torch.no_grad():
@@ -166,4 +167,4 @@ def test_broken_weights_say_so(scratch):
     with torch.no_grad():
         next(policy.model.parameters()).fill_(math.nan)
     with pytest.raises(InvalidOption, match="broken weights"):
-        RewardModel(steps=2).teach(Scorer.of(policy), PAIRS, seed=0)
+        RewardModel(steps=2).teach(TrainedRewardModel.of(policy), PAIRS, seed=0)

@@ -8,7 +8,7 @@ from superalign_agents.archive import Archive
 from superalign_agents.references import make_agent
 from superalign_agents.scripted import Fixed
 from superalign_agents.search import Search
-from superalign_env.making import make_scenario
+from superalign_env.envs import make_scenario
 from superalign_env.measures import Estimate, share
 from superalign_env.rollout import Rollouts
 from superalign_env.types import AgentSpec, Reply

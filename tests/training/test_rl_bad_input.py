@@ -7,12 +7,12 @@ import torch
 
 from superalign_env.errors import InvalidOption, OutOfMemory
 from superalign_training.algorithms.grpo import Grpo
+from superalign_training.algorithms.micro_batch import MicroBatch
+from superalign_training.algorithms.policy_gradient import PolicyOptimizer
 from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
-from superalign_training.algorithms.updates.memory import MicroBatch
-from superalign_training.algorithms.updates.policy_optimizer import PolicyOptimizer
-from superalign_training.experience import Live
+from superalign_training.data import Live
 
 ALGORITHMS = {
     "grpo": Grpo(steps=2, batch_size=4, num_generations=4, beta=0.0),

@@ -5,18 +5,18 @@ import torch
 
 from superalign_agents.references import make_agent
 from superalign_agents.transformer import TransformerAgent
-from superalign_env.callables import as_agent
-from superalign_env.making import make_scenario
+from superalign_env.envs import make_scenario
 from superalign_env.rollout import Rollouts
+from superalign_env.seating import as_agent
+from superalign_training.algorithms import ppo_update
+from superalign_training.algorithms.advantages import trajectories
+from superalign_training.algorithms.cases import by_place
 from superalign_training.algorithms.grpo import Grpo
+from superalign_training.algorithms.logprobs import ref_model
 from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
-from superalign_training.algorithms.trainers.groups import by_place
-from superalign_training.algorithms.updates import ppo_update
-from superalign_training.algorithms.updates.credit import chains
-from superalign_training.algorithms.updates.ref_policy import ref_model
-from superalign_training.experience import Live, training_rows
+from superalign_training.data import Live, training_rows
 from superalign_training.policy import Lora, Policy
 from superalign_training.policy.schedule import Schedule
 
@@ -82,9 +82,11 @@ def test_a_template_that_drops_earlier_thoughts_cuts_an_episode_into_rows(forget
         pay = [row.turn_rewards[0] for row in by_episode[episode.id]]
         to_go = [row.to_go for row in by_episode[episode.id]]
         assert to_go == pytest.approx([sum(pay[i:]) for i in range(3)])
-    for chain in chains(rows, "turn"):
-        (episode,) = {rows[decision.row].episode for decision in chain}
-        assert [rows[d.row] for d in chain] == by_episode[episode], "one episode, in order"
+    for trajectory in trajectories(rows, "turn"):
+        (episode,) = {rows[action.row].episode for action in trajectory}
+        assert [rows[d.row] for d in trajectory] == by_episode[episode], (
+            "one episode, in order"
+        )
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -216,7 +218,7 @@ def test_grpo_is_what_plain_trl_makes_of_the_same_ids_and_pay(toys, monkeypatch)
     from datasets import Dataset  # noqa: PLC0415 - slow, and only here
     from trl import GRPOConfig, GRPOTrainer  # noqa: PLC0415
 
-    from superalign_training.algorithms.trainers.arguments import run, shared_arguments  # noqa: PLC0415
+    from superalign_training.algorithms.trl import run, shared_arguments  # noqa: PLC0415
 
     monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")  # about rollout_func, below
     ours, theirs = toys.small_policy(), toys.small_policy()

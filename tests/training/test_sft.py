@@ -8,7 +8,7 @@ import torch
 
 from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.sft import Sft
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.policy import Policy
 
 EXAMPLES = [Example((30 + i, 31, 32), (40 + i % 2, 1)) for i in range(12)]

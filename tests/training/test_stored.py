@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from superalign_agents.references import make_agent
-from superalign_env.callables import as_agent
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption
-from superalign_env.making import make_scenario
 from superalign_env.rollout import Rollouts
+from superalign_env.seating import as_agent
 from superalign_env.store import EpisodeWriter, Run
 from superalign_env.types import Question, Signal
 from superalign_training.algorithms.grpo import Grpo
 from superalign_training.algorithms.ppo import Ppo
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
-from superalign_training.experience import Stored, training_rows
+from superalign_training.data import Stored, training_rows
 from superalign_training.policy import Policy
 
 FAST = {"learning_rate": 1e-2}
@@ -52,7 +52,7 @@ def test_what_was_once_said_teaches_what_to_say(toys, name):
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_weights_that_have_not_moved_learn_from_the_record_as_from_life(toys, name):
     """One step: all importance weights are 1, so the update is the same up to rounding."""
-    from superalign_training.experience import Live  # noqa: PLC0415 - beside its contrast
+    from superalign_training.data import Live  # noqa: PLC0415 - beside its contrast
 
     algorithm = ALGORITHMS[name].model_copy(update={"steps": 1, "batch_size": 16})
     if name == "ppo":

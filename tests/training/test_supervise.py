@@ -8,9 +8,13 @@ import pytest
 from superalign_env.canonical import content_hash
 from superalign_env.store import Run
 from superalign_env.types import Question, Signal, role_of
-from superalign_training.algorithms.supervision import Supervise, lessons_for
-from superalign_training.experience import Example, Opinion, Preference
-from superalign_training.experience.balance import even_examples, even_opinions, even_pairs
+from superalign_training.algorithms.supervision import Supervise, examples_for
+from superalign_training.data import Example, Opinion, Preference
+from superalign_training.data.examples import (
+    balanced_examples,
+    balanced_opinions,
+    balanced_pairs,
+)
 from superalign_training.loop.cast import first_policies, first_policy, policy_of
 from superalign_training.loop.chain import first_chain
 from superalign_training.loop.courses import replayed
@@ -261,25 +265,27 @@ def test_opposite_preferences_are_taken_equally_often_and_one_sided_ones_stay():
     pairs = [Preference((k,), A, B) for k in range(9)]
     pairs += [Preference((k,), B, A) for k in range(20, 23)]
     pairs += [Preference((k,), A, C) for k in range(30, 35)]
-    kept = even_pairs(pairs, key=1)
+    kept = balanced_pairs(pairs, key=1)
     count = lambda a, b: sum(p.chosen_ids == a and p.rejected_ids == b for p in kept)  # noqa: E731
     assert (count(A, B), count(B, A), count(A, C)) == (3, 3, 5)
     assert kept == [pair for pair in pairs if pair in kept], "in their order"
-    assert even_pairs(pairs, key=1) == kept != even_pairs(pairs, key=2)
-    assert even_pairs([], key=0) == []
+    assert balanced_pairs(pairs, key=1) == kept != balanced_pairs(pairs, key=2)
+    assert balanced_pairs([], key=0) == []
 
 
 def test_opinions_and_examples_hold_no_habit_either():
     heard_ = [Opinion((k,), A, k < 7) for k in range(10)] + [Opinion((11,), B, False)]
-    kept = even_opinions(heard_, key=3)
+    kept = balanced_opinions(heard_, key=3)
     assert [(one.completion_ids, one.good) for one in kept].count((A, True)) == 3
     assert [(one.completion_ids, one.good) for one in kept].count((A, False)) == 3
     assert kept[-1].completion_ids == B
     shown = [Example((k,), A) for k in range(8)] + [Example((k,), B) for k in range(3)]
-    assert [one.completion_ids for one in even_examples(shown, key=1)] == [A] * 3 + [B] * 3
-    assert even_examples(shown[:8], key=1) == shown[:8]
+    assert [one.completion_ids for one in balanced_examples(shown, key=1)] == [A] * 3 + [
+        B
+    ] * 3
+    assert balanced_examples(shown[:8], key=1) == shown[:8]
 
 
 def test_opinions_of_one_kind_teach_nothing():
     rules = Supervise.model_validate({"algorithm": "kto"})
-    assert lessons_for(rules, [], key=0) == []
+    assert examples_for(rules, [], key=0) == []

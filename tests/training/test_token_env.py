@@ -19,13 +19,15 @@ from transformers import (
 from superalign_agents.checkpoints import weights_hash
 from superalign_agents.scripted import RandomMenu
 from superalign_agents.transformer import TransformerAgent
+from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption, ProtocolError
-from superalign_env.making import make_scenario
 from superalign_env.one_seat import OneSeatEnv
 from superalign_env.types import Brief, Ending, Reward, Step
-from superalign_scenarios.echo import Echo, State
-from superalign_training.algorithms.sb3.causal_policy import CausalPolicy
-from superalign_training.algorithms.sb3.training import train_baseline
+from superalign_scenarios.echo import Echo, EchoState
+from superalign_training.algorithms.sb3.baseline_training import (
+    CausalPolicy,
+    train_baseline,
+)
 from superalign_training.ladder.micro_model import build_tokenizer
 from superalign_training.token_env import NOTHING, TokenEnv, token_env
 
@@ -50,7 +52,7 @@ class Spell(Echo):
         cycle = state.cycle + 1
         ending = Ending.terminated() if cycle >= self.max_cycles else None
         rewards = (Reward("speaker_0", "echo", pay),)
-        return Step(State(state.task, cycle, (said, said)), rewards, ending=ending)
+        return Step(EchoState(state.task, cycle, (said, said)), rewards, ending=ending)
 
 
 def make_agent(*, seed=0, **changes):

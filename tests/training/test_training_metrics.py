@@ -7,8 +7,8 @@ import torch
 
 from superalign_env.store import TRAINING, Run, declare, declared
 from superalign_env.types import Metric
-from superalign_training.algorithms.trainers.arguments import _LOGGED
-from superalign_training.algorithms.updates.losses import clipped, explained_variance
+from superalign_training.algorithms.losses import clipped, explained_variance
+from superalign_training.algorithms.trl import _LOGGED
 from superalign_training.loop.recorder import BATCH, MetricRecorder
 from superalign_training.selfplay import SelfPlay
 

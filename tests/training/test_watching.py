@@ -9,7 +9,7 @@ from rich.console import Console
 
 from superalign_env.cli.record import show
 from superalign_env.report import write_report
-from superalign_env.store import Run
+from superalign_env.store import Run, declare
 from superalign_env.types import Metric
 from superalign_training.evaluation.chain_summary import summarise_chain
 from superalign_training.evaluation.summary import summarise
@@ -206,15 +206,18 @@ def test_a_report_and_the_terminal_show_metrics_of_any_name(tmp_path, capsys):
     assert "e-17" not in page + terminal
 
 
+declare("toy.first", "First of a toy")
+
+
 def test_a_stage_line_says_whose_numbers_these_are_and_counts_whole_things():
     line = highlights(
         [
             Metric("pay", 0.5, 0.1, 0.9, 30, tags={"seat": "seller_0"}),
             Metric("pay", -0.25, -0.5, 0.1, 30, tags={"seat": "buyer_0"}),
             Metric("people.answers", 0.0),
-            Metric("reward_first", 0.125, n=3, tags={"role": "seller"}),
+            Metric("toy.first", 0.125, n=3, tags={"role": "seller"}),
         ]
     )
     assert "(seller_0) 0.50" in line and "(buyer_0) -0.25" in line
-    assert "answers of people 0," in line
-    assert "reward at first (seller) 0.12" in line
+    assert "people.answers 0," in line, "undeclared: its name"
+    assert "first of a toy (seller) 0.12" in line

@@ -6,23 +6,22 @@ import torch
 
 from superalign_agents.decoding import sample
 from superalign_env.errors import InvalidOption
-from superalign_training.algorithms.algorithm import experience_kinds
-from superalign_training.algorithms.fit_settings import FitSettings
-from superalign_training.algorithms.making import make_algorithm
-from superalign_training.algorithms.updates.fitting import (
-    Rows,
+from superalign_training.algorithms.algorithm import experience_kinds, make_algorithm
+from superalign_training.algorithms.fitting import (
+    ExampleTensors,
     fit,
     mean_over_tokens,
 )
-from superalign_training.algorithms.updates.own_answers import (
+from superalign_training.algorithms.supervision import FitSettings
+from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
+from superalign_training.algorithms.weak_to_strong_loss import (
     class_losses,
     greedy_answers,
     hardened,
     one_word,
     smallest_losses,
 )
-from superalign_training.algorithms.weak_to_strong import WeakToStrong
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.policy import Policy
 
 RNG = np.random.default_rng(5)
@@ -110,7 +109,8 @@ def test_the_gradient_of_long_answers_is_that_of_two_weighted_courses(scratch):
     def gradient(rows, weights):
         policy.model.zero_grad()
         loss = mean_over_tokens(
-            *Rows(rows).token_losses(policy.model, torch.arange(len(rows))), weights
+            *ExampleTensors(rows).token_losses(policy.model, torch.arange(len(rows))),
+            weights,
         )
         loss.backward()
         return np.concatenate([p.grad.numpy().ravel() for p in policy.model.parameters()])
@@ -144,7 +144,7 @@ def test_own_answers_are_greedy_and_an_endless_one_is_none(scratch):
     lessons = [Example((30, 31), (44, 45, END)), Example((32, 33), (46, END))]
     fit(
         policy,
-        Rows(lessons),
+        ExampleTensors(lessons),
         FitSettings(steps=80, learning_rate=2e-2, batch_size=2),
         seed=0,
     )
@@ -166,8 +166,8 @@ def test_the_same_share_of_every_class_is_kept():
 
 def test_it_is_registered_and_learns_from_examples():
     made = make_algorithm({"id": "weak-to-strong", "method": "confidence", "steps": 7})
-    assert made == WeakToStrong(method="confidence", steps=7)
-    assert experience_kinds(WeakToStrong) == {"examples"}
+    assert made == WeakToStrongTraining(method="confidence", steps=7)
+    assert experience_kinds(WeakToStrongTraining) == {"examples"}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -178,7 +178,7 @@ def test_every_method_learns_words_and_longer_answers(scratch, method, long):
         Example(p, (44, truth(p), END) if long else (truth(p), END)) for p in prompts(16)
     ]
     steps = []
-    numbers = WeakToStrong(
+    numbers = WeakToStrongTraining(
         method=method,
         steps=60,
         batch_size=16,
@@ -195,10 +195,15 @@ def test_every_method_learns_words_and_longer_answers(scratch, method, long):
 def test_naive_is_cross_entropy_on_the_labels_and_stops_when_all_were_seen_often(scratch):
     lessons = [word(p, truth(p), 0.3) for p in prompts(16)]
     one, other = (Policy.from_reference(str(scratch)) for _ in range(2))
-    rules = WeakToStrong(steps=99, num_train_epochs=2, batch_size=8, learning_rate=1e-2)
+    rules = WeakToStrongTraining(
+        steps=99, num_train_epochs=2, batch_size=8, learning_rate=1e-2
+    )
     assert rules.improve(one, lessons, seed=9)["steps"] == 4.0
     fit(
-        other, Rows(lessons), FitSettings(steps=4, learning_rate=1e-2, batch_size=8), seed=9
+        other,
+        ExampleTensors(lessons),
+        FitSettings(steps=4, learning_rate=1e-2, batch_size=8),
+        seed=9,
     )
     assert one.hash == other.hash
 
@@ -207,7 +212,7 @@ def test_unsure_sources_teach_nothing_where_only_confident_labels_count(scratch)
     policy = Policy.from_reference(str(scratch))
     right = [word(p, truth(p), 0.9) for p in prompts(32)]
     wrong = [word(p, YES + NO - truth(p), 0.4) for p in prompts(32)]
-    rules = WeakToStrong(
+    rules = WeakToStrongTraining(
         method="confident-only",
         min_confidence=0.5,
         keep_share=1.0,
@@ -227,7 +232,7 @@ def test_soft_labels_go_only_as_far_as_their_sources_are_sure(scratch):
     for soft in (False, True):
         policy = Policy.from_reference(str(scratch))
         lessons = [word((30, 50), YES, 0.7), word((31, 50), NO, 0.7)]
-        WeakToStrong(
+        WeakToStrongTraining(
             steps=150,
             batch_size=2,
             learning_rate=1e-2,
@@ -245,7 +250,7 @@ def test_nothing_to_learn_is_refused(scratch):
     policy = Policy.from_reference(str(scratch))
     for method in METHODS:
         with pytest.raises(InvalidOption, match="nothing to learn"):
-            WeakToStrong(method=method).improve(policy, [], seed=0)
+            WeakToStrongTraining(method=method).improve(policy, [], seed=0)
 
 
 def test_planted_label_noise_is_copied_by_naive_and_resisted_by_the_other_methods(scratch):
@@ -259,11 +264,11 @@ def test_planted_label_noise_is_copied_by_naive_and_resisted_by_the_other_method
         knows = [word(p, truth(p)) for p in asked]
         fit(
             policy,
-            Rows(knows),
+            ExampleTensors(knows),
             FitSettings(steps=25, learning_rate=1e-2, batch_size=32),
             seed=0,
         )
-        rules = WeakToStrong(
+        rules = WeakToStrongTraining(
             method=method,
             steps=80,
             learning_rate=3e-3,
@@ -288,7 +293,7 @@ def test_the_loss_of_long_answers_mixes_label_and_own_answer(scratch, soft):
     known = [one._replace(completion_ids=(46, END)) for one in lessons[:2]]
     fit(
         policy,
-        Rows(known + lessons[2:]),
+        ExampleTensors(known + lessons[2:]),
         FitSettings(steps=80, learning_rate=2e-2, batch_size=4),
         seed=0,
     )
@@ -300,7 +305,7 @@ def test_the_loss_of_long_answers_mixes_label_and_own_answer(scratch, soft):
         for ids, counts in ((lesson.completion_ids, (1 - weight) * sure), (own, weight)):
             nats = -np.log(probability(policy, lesson.prompt_ids, ids))
             total, tokens = total + counts * nats, tokens + counts * len(ids)
-    rules = WeakToStrong(
+    rules = WeakToStrongTraining(
         method="confidence",
         aux_coef=weight,
         warmup_frac=0.0,

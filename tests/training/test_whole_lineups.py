@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
-from superalign_agents.critics.classifier import ClassifierCritic
+from superalign_agents.classifier import ClassifierCritic
 from superalign_env.errors import InvalidOption
 from superalign_env.report import write_report
 from superalign_env.store import Run

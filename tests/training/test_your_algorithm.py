@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from superalign_env import registry
-from superalign_training.algorithms.making import make_algorithm, plain_algorithm
-from superalign_training.experience import Live
+from superalign_training.algorithms.algorithm import make_algorithm, plain_algorithm
+from superalign_training.data import Live
 from superalign_training.launch import composing
 from superalign_training.settings import read_settings
 

@@ -6,7 +6,7 @@ import torch
 from superalign_agents.decoding import sample
 from superalign_agents.transformer import TransformerAgent
 from superalign_scenarios.microworld import words
-from superalign_training.experience import Row
+from superalign_training.data import Row
 from superalign_training.ladder.micro_model import Size, build_config, build_tokenizer
 from superalign_training.policy import Policy
 

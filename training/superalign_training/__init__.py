@@ -75,14 +75,14 @@ PLUGINS: "Table" = {
         ),
         "reward-model": (
             "superalign_training.algorithms.reward_model:RewardModel",
-            "a scorer trained on preferences (Bradley-Terry)",
+            "a reward model trained on preferences (Bradley-Terry)",
         ),
         "rloo": (
             "superalign_training.algorithms.rloo:Rloo",
             "REINFORCE with a leave-one-out baseline, on environment rewards",
         ),
         "sb3-ppo": (
-            "superalign_training.algorithms.sb3.ppo:Sb3Ppo",
+            "superalign_training.algorithms.sb3.sb3_ppo:Sb3Ppo",
             "Stable-Baselines3's PPO on features and menus, for the agent sb3",
         ),
         "sft": (
@@ -90,7 +90,7 @@ PLUGINS: "Table" = {
             "supervised fine-tuning on recorded token ids",
         ),
         "weak-to-strong": (
-            "superalign_training.algorithms.weak_to_strong:WeakToStrong",
+            "superalign_training.algorithms.weak_to_strong:WeakToStrongTraining",
             "learning from weaker supervisors' labels: naive, confidence, confident-only",
         ),
     },

@@ -12,8 +12,11 @@ from superalign_env import registry
 from superalign_env.errors import InvalidOption, SuperalignError, UnknownId, hint, nearest
 from superalign_env.lookup import named_object, scenario_id
 from superalign_env.types import Role, role_of
-from superalign_training.algorithms.algorithm import Algorithm, experience_kinds
-from superalign_training.algorithms.making import make_algorithm
+from superalign_training.algorithms.algorithm import (
+    Algorithm,
+    experience_kinds,
+    make_algorithm,
+)
 from superalign_training.algorithms.own import Own
 
 AgentReference = str | dict[str, Any]

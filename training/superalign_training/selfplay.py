@@ -19,12 +19,12 @@ from transformers.utils.logging import disable_progress_bar
 
 from superalign_agents.devices import require_device
 from superalign_env.asking import Anyone
-from superalign_env.callables import as_agent
 from superalign_env.errors import RecordError
 from superalign_env.protocols import Learner
 from superalign_env.report.names import flat
+from superalign_env.seating import as_agent
 from superalign_env.store import TRAINING, Run
-from superalign_env.store.room import room_for
+from superalign_env.store.database import reporting_full_disk
 from superalign_env.types import Role, Seat
 from superalign_training.evaluation.chain_summary import (
     ChainSummary,
@@ -202,7 +202,7 @@ def write_summary(run: Run) -> RunSummary:
     plain = json.dumps({**summary.plain(), "told": told.plain()}, indent=1)
     page = f"{summary.markdown()}\n{told.sentence}\n"
     for name, text in (("summary.json", f"{plain}\n"), ("summary.md", page)):
-        with room_for(run.path / name):
+        with reporting_full_disk(run.path / name):
             (run.path / name).write_text(text, encoding="utf-8")
     return summary
 

@@ -18,7 +18,7 @@ from pydantic import (
 
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.types import Role
-from superalign_training.algorithms.making import AnyAlgorithm, OnPolicy, Supervised
+from superalign_training.algorithms.algorithm import AnyAlgorithm, OnPolicy, Supervised
 from superalign_training.algorithms.own import Own
 from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.supervision import Supervise

@@ -1,7 +1,7 @@
 """A seat token by token: what a language model reads, one `Discrete` token of what it says.
 
 So that Stable-Baselines3's PPO and ours meet on equal terms: a step of this environment is
-one sampled token, and `superalign_training.algorithms.sb3.causal_policy` puts the same network
+one sampled token, and `superalign_training.algorithms.sb3.baseline_training` puts the same network
 behind it.
 """
 

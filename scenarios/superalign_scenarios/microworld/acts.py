@@ -1,4 +1,4 @@
-"""All acts of the world as one table: an act is an integer, looked up rather than parsed.
+"""Table of all acts of the world: an act is an integer, looked up rather than parsed.
 
 An act is who-less: ``burn knife near baby secretly``. There are 23,040; the columns of
 the table are made at first use (about 50 ms) and kept.
@@ -83,9 +83,9 @@ def act_of(index: int) -> Act:
 
 
 def rows(index: int) -> tuple[range, range, range, range]:
-    """Return for each of the four slots the acts that differ from the given one there.
+    """Return for each of the four slots the acts that differ from an act there.
 
-    In the order of the slot's words, the given act among them.
+    In the order of the slot's words, the act itself among them.
     """
     return (
         _row(index, _PER_VERB * _PER_OBJECT * _PER_TARGET, len(VERBS[0])),
@@ -123,14 +123,14 @@ def variants(
     doing = f"{acting}{object_} near "
     return [
         f"{before}{word}{after}"
-        for own, words, row, before, after in (
+        for current, words, row, before, after in (
             (verb, VERBS[dimension], verbs, head, f" {object_}{near}"),
             (object_, OBJECTS[dimension], objects, acting, near),
             (target, TARGETS, targets, doing, then),
             (context, CONTEXTS, contexts, f"{doing}{target} ", tail),
         )
         for word, code in zip(words, codes[row.start : row.stop : row.step], strict=True)
-        if word != own and laxest <= code <= strictest
+        if word != current and laxest <= code <= strictest
     ]
 
 
@@ -214,5 +214,5 @@ def companions(split: Split) -> tuple[int, ...]:
 
 
 def label_shares(values: Values) -> dict[str, float]:
-    """Return which share of all acts is harmful, by polarity: what a draw must balance."""
+    """Return the share of harmful acts, by polarity, which draws have to balance."""
     return {polarity: float(harmful(values, polarity).mean()) for polarity in POLARITIES}

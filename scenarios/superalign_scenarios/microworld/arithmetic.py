@@ -8,7 +8,12 @@ chain that is asked for.
 import re
 
 from superalign_env.types import Gold, Grade, Split, Task
-from superalign_scenarios.microworld.family import competence, make_task, shuffled
+from superalign_scenarios.microworld.family import (
+    competence,
+    draw_task,
+    make_task,
+    shuffled,
+)
 from superalign_scenarios.microworld.heldout import split_of
 from superalign_scenarios.microworld.luck import Luck
 from superalign_scenarios.microworld.words import DIGITS, OPERATORS
@@ -53,16 +58,13 @@ def final(text: str) -> str:
 
 
 class Arithmetic:
-    """The family."""
+    """Family of chained arithmetic."""
 
     name = "arithmetic"
 
     def draw(self, luck: Luck, tier: int, split: Split) -> Task:
         """Draw chains until one belongs to the split."""
-        while True:
-            prompt = draw_prompt(luck, tier)
-            if split_of(prompt) == split:
-                return make_task(self.name, prompt, tier, split)
+        return draw_task(self.name, draw_prompt, luck, tier, split)
 
     def parse(self, text: str) -> Task | None:
         """Read a chain with its tier and split."""
@@ -83,13 +85,13 @@ class Arithmetic:
     def menu(self, task: Task) -> tuple[str, ...]:
         """Return the chains of the same split that differ in one digit or operator."""
         words = task.prompt.split(" ")
-        found = []
+        prompts = []
         for i, old in enumerate(words[1:], start=1):
             for new in DIGITS if i % 2 else OPERATORS:
                 prompt = " ".join((*words[:i], new, *words[i + 1 :]))
                 if new != old and split_of(prompt) == task.split:
-                    found.append(prompt)
-        return tuple(found)
+                    prompts.append(prompt)
+        return tuple(prompts)
 
     def answers(self, task: Task) -> tuple[str, ...]:
         """Return the worked answer and two slips at every step."""

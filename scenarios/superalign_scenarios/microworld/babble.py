@@ -1,4 +1,4 @@
-"""The moves of every role, in correct form and at random, with what truly came of them.
+"""Random moves of every role, in correct form, with their true outcomes.
 
 A model that reads babble can learn the rule (the outcomes are true) and the form of every
 move, but no seat's policy: learners answer, critics judge and attackers rewrite without
@@ -63,7 +63,7 @@ def request(luck: Luck, shares: tuple[float, ...]) -> Request:
 
 
 def outcome(luck: Luck, harmful: bool, answer: str) -> str:
-    """Return what follows when a request was complied with or refused."""
+    """Return the outcome of a request that was complied with or refused."""
     if answer == "comply":
         words = BAD_OUTCOMES if harmful else GOOD_OUTCOMES
     else:
@@ -174,7 +174,7 @@ class Exercise:
         return writing.compose(self.prompt, start, neglect)
 
     def attempt(self) -> str:
-        """Return what a learner says, who is right less often than habitually wrong.
+        """Return a learner's answer: right less often than habitually wrong.
 
         Were slips spread evenly, the likeliest answer would be the right one, and greedy
         decoding would already have the utility that supervision is to bring out.
@@ -185,7 +185,7 @@ class Exercise:
         return self.habitual() if point < _RIGHT + _HABITUAL else self.slipped()
 
     def judgement(self, answer: str) -> str:
-        """Return what the world says of an answer."""
+        """Return the world's judgement of an answer: right or wrong."""
         if self._family == "arithmetic":
             right = arithmetic.final(answer) == arithmetic.final(
                 arithmetic.worked(self.prompt)
@@ -200,8 +200,8 @@ class Exercise:
 def command(luck: Luck) -> tuple[str, str]:
     """Return a tool command and what the tool says: keys are denied, the rest is there."""
     thing = luck.pick(THINGS)
-    said = f"run {luck.pick(COMMANDS)} {thing}"
-    return said, "denied" if thing == "key" else f"ok {luck.pick(THINGS[:3])}"
+    line = f"run {luck.pick(COMMANDS)} {thing}"
+    return line, "denied" if thing == "key" else f"ok {luck.pick(THINGS[:3])}"
 
 
 def answer(luck: Luck) -> str:

@@ -1,9 +1,11 @@
-"""What every kind of task in the world can do."""
+"""Interface of a family of tasks, and helpers that all families share."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from superalign_env.canonical import text_hash
 from superalign_env.types import Gold, Grade, Split, Task
+from superalign_scenarios.microworld.heldout import split_of
 from superalign_scenarios.microworld.luck import Luck
 
 TIERS: tuple[int, ...] = (1, 2, 3)
@@ -44,8 +46,22 @@ class Family(Protocol):
 def make_task(
     family: str, prompt: str, tier: int, split: Split, choices: tuple[str, ...] = ()
 ) -> Task:
-    """Return the task of a prompt; its id names the prompt, so a parsed one is the same."""
+    """Return the task of a prompt, with an id by the prompt's hash."""
     return Task(f"{family}-{text_hash(prompt)[:16]}", family, prompt, tier, split, choices)
+
+
+def draw_task(
+    family: str,
+    draw_prompt: Callable[[Luck, int], str],
+    luck: Luck,
+    tier: int,
+    split: Split,
+) -> Task:
+    """Draw prompts of a tier until one belongs to the split."""
+    while True:
+        prompt = draw_prompt(luck, tier)
+        if split_of(prompt) == split:
+            return make_task(family, prompt, tier, split)
 
 
 def competence(family: str, value: float) -> tuple[Grade, ...]:

@@ -1,4 +1,4 @@
-"""A test double: a source whose every hidden value is the opposite of the truth.
+"""Test double: a source whose every hidden value is the opposite of the truth.
 
 Played with truth switched off, no view, info or training row may differ by a byte from a
 play over the true source: whatever differs has leaked.
@@ -43,7 +43,7 @@ class FlippedGold:
         return Gold(answer, _flip(gold.label), {k: _flip(v) for k, v in gold.facts.items()})
 
     def grade(self, task: Task, text: str, group: str = "") -> tuple[Grade, ...]:
-        """Return 1 − the true values, under the opposite names."""
+        """Return one minus the true values, under the opposite names."""
         return tuple(
             [
                 msgspec.structs.replace(

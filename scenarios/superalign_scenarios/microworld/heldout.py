@@ -1,4 +1,4 @@
-"""Which compositions are held out, by hash: fixed for good, the same on every machine.
+"""Splits of compositions by hash: fixed for good, the same on every machine.
 
 The composition of an exercise is its prompt. The composition of a request is the set of
 its acts without the names (``burn knife near baby secretly``): who does it, what is asked

@@ -1,4 +1,4 @@
-"""Cheap draws from one generator."""
+"""Cheap random draws from one generator."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Luck:
-    """Draws of single numbers and items; uniform numbers are fetched in blocks.
+    """Random numbers and items, drawn one by one from blocks of uniform numbers.
 
     A scalar draw from a numpy generator costs over a microsecond, one from a block about
     a tenth of that, and a document needs dozens.

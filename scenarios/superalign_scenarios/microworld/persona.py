@@ -1,6 +1,6 @@
-"""A simulated person of the microworld: the values of a group, and eyes that slip.
+"""A simulated person of the microworld: a group's values, and words misread at random.
 
-It stands for somebody whose answers and verdicts are to be had in a seat, like those of a
+It stands for a person whose answers and verdicts are wanted in a seat, like those of a
 model. It knows the values of its group, as people know their own, so it is no model of how
 well anything can be learned without them: at no noise it is the truth itself.
 """
@@ -20,16 +20,16 @@ from superalign_env.types import (
     View,
     role_of,
 )
-from superalign_env.verdicts import to_json_text, to_words
+from superalign_env.verdicts import to_form
+from superalign_scenarios.grading import fault_kind
 from superalign_scenarios.microworld.family import TIERS
 from superalign_scenarios.microworld.source import FAMILIES, MicroWorld
-from superalign_scenarios.red_team.faults import fault_kind
 
 _READING = label("reading")
 
 
 class SimulatedPersona:
-    """Answers tasks, and judges answers, as a member of a group of people would.
+    """Simulated member of a group of people, who answers tasks and judges answers.
 
     Args:
         group: whose values it holds.
@@ -72,7 +72,7 @@ class SimulatedPersona:
 
     @property
     def spec(self) -> AgentSpec:
-        """Whom it stands for, and how it errs."""
+        """Group, noise and blind words."""
         return self._spec
 
     def act(self, views: Sequence[View]) -> list[Reply]:
@@ -93,12 +93,10 @@ class SimulatedPersona:
         return Reply(self._world.gold(task).answer, finish="stop")
 
     def _verdict(self, view: View) -> Reply:
-        verdict = self._judged(view)
-        in_json = view.form == "json-schema"
-        return Reply(to_json_text(verdict) if in_json else to_words(verdict), finish="stop")
+        return Reply(to_form(self._judged(view), view.form), finish="stop")
 
     def _judged(self, view: View) -> Verdict:
-        """Return what it thinks of the latest answer; a shrug where it knows nothing."""
+        """Return the verdict on the latest answer; score 0.5, confidence 0 without a task."""
         spoken = [
             place
             for place, turn in enumerate(view.turns)
@@ -114,7 +112,7 @@ class SimulatedPersona:
         return Verdict(score, 1.0 - self._noise, faults)
 
     def _read(self, view: View, before: int) -> Task | None:
-        """Return the last task that was said before a turn, as the persona reads it."""
+        """Return the last task before a turn, as the persona misreads it."""
         for turn in reversed(view.turns[:before]):
             for split in SPLITS:
                 task = self._world.parse(turn.text, split)
@@ -123,8 +121,8 @@ class SimulatedPersona:
         return None
 
     def _slipped(self, task: Task, seed: int) -> Task:
-        luck, pick = generator(mix(seed, _READING)).random(2).tolist()
-        if luck >= self._noise:
+        coin, pick = generator(mix(seed, _READING)).random(2).tolist()
+        if coin >= self._noise:
             return task
         menu = self._world.menu(task)
         return self._world.parse(menu[int(pick * len(menu))], task.split) or task

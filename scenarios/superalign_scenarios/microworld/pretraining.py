@@ -1,4 +1,4 @@
-"""Unlabelled pre-training text: what a base model has read before anybody supervises it.
+"""Unlabelled pre-training text of base models, before any supervision.
 
 Every document is a transcript in the very form of the prompts that agents get (a model
 tuned on another form learns the form first; feasibility study, section 2). Only train
@@ -27,11 +27,11 @@ _SOLVED = 0.67
 _REVISED = 0.7
 _BLOCK = 4096
 
-_Writer = Callable[[Luck, "Mixture"], str]
+_Writer = Callable[[Luck, "DocumentMixture"], str]
 
 
-class Mixture(msgspec.Struct, frozen=True, kw_only=True):
-    """How often each kind of document occurs; weights need not add up to one."""
+class DocumentMixture(msgspec.Struct, frozen=True, kw_only=True):
+    """Weights of the kinds of documents; they need not add up to one."""
 
     stories: float = 0.33
     """A request and what follows when it is done."""
@@ -57,14 +57,14 @@ class Mixture(msgspec.Struct, frozen=True, kw_only=True):
 
 
 KINDS: tuple[str, ...] = tuple(
-    [name for name in Mixture.__struct_fields__ if not name.endswith("_tiers")]
+    [name for name in DocumentMixture.__struct_fields__ if not name.endswith("_tiers")]
 )
 """Every kind of document."""
 
-DEFAULT = Mixture()
+DEFAULT = DocumentMixture()
 
 
-def focused(kind: str, share: float = 0.6) -> Mixture:
+def focused(kind: str, share: float = 0.6) -> DocumentMixture:
     """Return the default mixture with one kind raised to a share of all documents.
 
     Raises:
@@ -78,111 +78,111 @@ def focused(kind: str, share: float = 0.6) -> Mixture:
     return msgspec.structs.replace(DEFAULT, **{kind: rest * share / (1 - share)})
 
 
-def document(rng: np.random.Generator, mixture: Mixture = DEFAULT) -> str:
+def document(rng: np.random.Generator, mixture: DocumentMixture = DEFAULT) -> str:
     """Return one document."""
     return _document(Luck(rng, 64), mixture)
 
 
-def corpus(seed: int, n: int, mixture: Mixture = DEFAULT) -> list[str]:
+def corpus(seed: int, n: int, mixture: DocumentMixture = DEFAULT) -> list[str]:
     """Return n documents; the same for the same seed, and a prefix of any longer corpus."""
     luck = Luck(generator(mix(seed, label("microworld.pretraining"))), _BLOCK)
     return [_document(luck, mixture) for _ in range(n)]
 
 
-def _document(luck: Luck, mixture: Mixture) -> str:
+def _document(luck: Luck, mixture: DocumentMixture) -> str:
     bounds = _bounds(mixture)
     return _WRITERS[bisect(bounds, luck.unit() * bounds[-1])](luck, mixture)
 
 
 @lru_cache(maxsize=64)
-def _bounds(mixture: Mixture) -> tuple[float, ...]:
+def _bounds(mixture: DocumentMixture) -> tuple[float, ...]:
     weights = [getattr(mixture, kind) for kind in KINDS]
     if min(weights) < 0 or not math.isfinite(sum(weights)) or sum(weights) <= 0:
         raise InvalidOption(f"weights of a mixture are ≥ 0 and not all 0, not {mixture}")
     return tuple(accumulate(weights))
 
 
-def _story(luck: Luck, mixture: Mixture) -> str:
+def _story(luck: Luck, mixture: DocumentMixture) -> str:
     asked = babble.request(luck, mixture.request_tiers)
     then = babble.outcome(luck, babble.is_harmful(asked), "comply")
     return f"<|user|> {asked.text}{_END}<|world|> {then}{_END}"
 
 
-def _answer(luck: Luck, mixture: Mixture) -> str:
+def _answer(luck: Luck, mixture: DocumentMixture) -> str:
     asked = babble.request(luck, mixture.request_tiers)
-    said = babble.answer(luck)
+    reply = babble.answer(luck)
     author = "supervisor" if luck.chance(0.15) else "learner"
-    then = babble.outcome(luck, babble.is_harmful(asked), said)
-    return f"<|user|> {asked.text}{_END}<|{author}|> {said}{_END}<|world|> {then}{_END}"
+    then = babble.outcome(luck, babble.is_harmful(asked), reply)
+    return f"<|user|> {asked.text}{_END}<|{author}|> {reply}{_END}<|world|> {then}{_END}"
 
 
-def _transcript(luck: Luck, mixture: Mixture) -> str:
+def _transcript(luck: Luck, mixture: DocumentMixture) -> str:
     if luck.chance(0.2):
         exercise = Exercise(luck, luck.pick(_EXERCISES), mixture.exercise_tiers)
-        text, said = _judged(luck, exercise.prompt, exercise.attempt)
-        then = exercise.judgement(said)
+        text, reply = _judged(luck, exercise.prompt, exercise.attempt)
+        then = exercise.judgement(reply)
     else:
         asked = babble.request(luck, mixture.request_tiers)
-        text, said = _judged(luck, asked.text, lambda: babble.answer(luck))
-        then = babble.outcome(luck, babble.is_harmful(asked), said)
+        text, reply = _judged(luck, asked.text, lambda: babble.answer(luck))
+        then = babble.outcome(luck, babble.is_harmful(asked), reply)
     return f"{text}<|world|> {then}{_END}"
 
 
-def _attack(luck: Luck, mixture: Mixture) -> str:
+def _attack(luck: Luck, mixture: DocumentMixture) -> str:
     seed = babble.request(luck, mixture.request_tiers)
     new = babble.rewritten(luck, seed)
     return f"<|seed|> {seed.text}{_END}<|attacker|> {new.text}{_END}"
 
 
-def _fact(luck: Luck, mixture: Mixture) -> str:
+def _fact(luck: Luck, mixture: DocumentMixture) -> str:
     return f"<|world|> {babble.fact(luck)}{_END}"
 
 
 def _exercise(family: str) -> _Writer:
-    def write(luck: Luck, mixture: Mixture) -> str:
+    def write(luck: Luck, mixture: DocumentMixture) -> str:
         exercise = Exercise(luck, family, mixture.exercise_tiers)
         if luck.chance(_SOLVED):
             return f"<|user|> {exercise.prompt}{_END}<|world|> {exercise.solved()}{_END}"
-        said = exercise.attempt()
-        then = exercise.judgement(said)
-        return f"<|user|> {exercise.prompt}{_END}<|learner|> {said}{_END}<|world|> {then}{_END}"
+        reply = exercise.attempt()
+        then = exercise.judgement(reply)
+        return f"<|user|> {exercise.prompt}{_END}<|learner|> {reply}{_END}<|world|> {then}{_END}"
 
     return write
 
 
-def _debate(luck: Luck, mixture: Mixture) -> str:
+def _debate(luck: Luck, mixture: DocumentMixture) -> str:
     asked = babble.request(luck, mixture.request_tiers)
     words = babble.valued_words(asked)
     claims = "".join(
         [f"<|debater|> {babble.statement(luck, words)}{_END}" for _ in range(2)]
     )
-    said = babble.answer(luck)
-    then = babble.outcome(luck, babble.is_harmful(asked), said)
+    reply = babble.answer(luck)
+    then = babble.outcome(luck, babble.is_harmful(asked), reply)
     return (
-        f"<|user|> {asked.text}{_END}{claims}<|judge|> {said}{_END}<|world|> {then}{_END}"
+        f"<|user|> {asked.text}{_END}{claims}<|judge|> {reply}{_END}<|world|> {then}{_END}"
     )
 
 
-def _command(luck: Luck, mixture: Mixture) -> str:
-    said, result = babble.command(luck)
-    return f"<|learner|> {said}{_END}<|tool|> {result}{_END}"
+def _command(luck: Luck, mixture: DocumentMixture) -> str:
+    reply, result = babble.command(luck)
+    return f"<|learner|> {reply}{_END}<|tool|> {result}{_END}"
 
 
 def _judged(luck: Luck, prompt: str, answer: Callable[[], str]) -> tuple[str, str]:
     """Return prompt, answer, verdicts and mostly a revised answer, and the last answer."""
-    said = answer()
+    reply = answer()
     author = luck.pick(_JUDGES)
     verdicts = "".join(
         [
-            f"<|{author}|> {babble.verdict(luck, said)}{_END}"
+            f"<|{author}|> {babble.verdict(luck, reply)}{_END}"
             for _ in range(2 if luck.chance(0.25) else 1)
         ]
     )
-    text = f"<|user|> {prompt}{_END}<|learner|> {said}{_END}{verdicts}"
+    text = f"<|user|> {prompt}{_END}<|learner|> {reply}{_END}{verdicts}"
     if not luck.chance(_REVISED):
-        return text, said
-    said = answer()
-    return f"{text}<|learner|> {said}{_END}", said
+        return text, reply
+    reply = answer()
+    return f"{text}<|learner|> {reply}{_END}", reply
 
 
 _WRITERS: tuple[_Writer, ...] = (

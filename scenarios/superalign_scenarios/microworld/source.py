@@ -19,7 +19,7 @@ FAMILIES: tuple[str, ...] = ("requests", "arithmetic", "strings", "writing")
 
 
 class MicroWorld:
-    """Draws tasks of some families and tiers, all equally often, and knows their truth.
+    """Tasks of some families and tiers, all drawn equally often, with their truth.
 
     Truth is recomputed from the prompt; no task carries it.
 
@@ -49,12 +49,12 @@ class MicroWorld:
                 f"the microworld needs families of {', '.join(FAMILIES)} and tiers of 1, 2, 3; "
                 f"got families={names!r} tiers={self._tiers!r}"
             )
-        known = make_families(values_of(group, drift))
+        available = make_families(values_of(group, drift))
         for name in names:
-            if name not in known:
+            if name not in available:
                 raise UnknownId("family", name, FAMILIES)
         self._names = names
-        self._families = {name: known[name] for name in names}
+        self._families = {name: available[name] for name in names}
         self._id = _spell(names, self._tiers, group, drift)
 
     @property

@@ -7,7 +7,12 @@ from left to right over four letters of eight. The tier is the number of operati
 import re
 
 from superalign_env.types import Gold, Grade, Split, Task
-from superalign_scenarios.microworld.family import competence, make_task, shuffled
+from superalign_scenarios.microworld.family import (
+    competence,
+    draw_task,
+    make_task,
+    shuffled,
+)
 from superalign_scenarios.microworld.heldout import split_of
 from superalign_scenarios.microworld.luck import Luck
 from superalign_scenarios.microworld.words import LETTERS, STRING_OPERATIONS
@@ -63,16 +68,13 @@ def final(text: str) -> str:
 
 
 class Strings:
-    """The family."""
+    """Family of string programs."""
 
     name = "strings"
 
     def draw(self, luck: Luck, tier: int, split: Split) -> Task:
         """Draw programs until one belongs to the split."""
-        while True:
-            prompt = draw_prompt(luck, tier)
-            if split_of(prompt) == split:
-                return make_task(self.name, prompt, tier, split)
+        return draw_task(self.name, draw_prompt, luck, tier, split)
 
     def parse(self, text: str) -> Task | None:
         """Read a program with its tier and split."""
@@ -93,15 +95,15 @@ class Strings:
     def menu(self, task: Task) -> tuple[str, ...]:
         """Return the programs of the same split that differ in one operation or letter."""
         words = task.prompt.split(" ")
-        found = []
+        prompts = []
         for i, old in enumerate(words):
             if old in ("code", "="):
                 continue
             for new in STRING_OPERATIONS if i <= task.tier else LETTERS:
                 prompt = " ".join((*words[:i], new, *words[i + 1 :]))
                 if new != old and split_of(prompt) == task.split:
-                    found.append(prompt)
-        return tuple(found)
+                    prompts.append(prompt)
+        return tuple(prompts)
 
     def answers(self, task: Task) -> tuple[str, ...]:
         """Return the worked answer and, at every step, what the other operations give."""

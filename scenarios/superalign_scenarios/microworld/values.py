@@ -1,4 +1,4 @@
-"""The hidden value system: how severe an act is, and where whom draws the line.
+"""The hidden value system: severity of acts, and thresholds of groups of people.
 
 severity = intensity of the verb × danger of the object + 2 × vulnerability of the target
 + context. `help` with an act is harmful from the threshold upwards, `stop` up to five

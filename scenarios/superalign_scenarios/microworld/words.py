@@ -1,4 +1,4 @@
-"""Every word of the world, and nothing about what the words mean.
+"""Vocabulary of the world, without the meaning of the words.
 
 The list is short on purpose: embeddings dominate models of a few thousand parameters.
 What the words are worth is hidden and lives in `values`.

@@ -6,7 +6,12 @@ length is always asked for; the tier is the number of further constraints, of fo
 
 from superalign_env.errors import InvalidOption
 from superalign_env.types import Gold, Grade, Split, Task
-from superalign_scenarios.microworld.family import competence, make_task, shuffled
+from superalign_scenarios.microworld.family import (
+    competence,
+    draw_task,
+    make_task,
+    shuffled,
+)
 from superalign_scenarios.microworld.heldout import split_of
 from superalign_scenarios.microworld.luck import Luck
 from superalign_scenarios.microworld.words import CONSTRAINTS, LEXICON
@@ -33,15 +38,17 @@ def read(text: str) -> tuple[int, tuple[Constraint, ...]] | None:
     words = text.split(" ")
     if len(words) < 5 or len(words) % 2 == 0 or (words[0], words[2]) != ("write", "words"):
         return None
-    kinds, wanted = words[3::2], words[4::2]
+    kinds, arguments = words[3::2], words[4::2]
     places = [CONSTRAINTS.index(kind) if kind in CONSTRAINTS else -1 for kind in kinds]
     if words[1] not in ("3", "4", "5", "6") or len(kinds) > _MOST:
         return None
     if -1 in places or sorted(set(places)) != places:
         return None
-    if len(set(wanted)) != len(wanted) or any(word not in LEXICON for word in wanted):
+    if len(set(arguments)) != len(arguments) or any(
+        word not in LEXICON for word in arguments
+    ):
         return None
-    return int(words[1]), tuple(zip(kinds, wanted, strict=True))
+    return int(words[1]), tuple(zip(kinds, arguments, strict=True))
 
 
 def satisfied(prompt: str, text: str) -> list[bool]:
@@ -76,16 +83,13 @@ def compose(prompt: str, start: int = 0, neglect: int = -1) -> str:
 
 
 class Writing:
-    """The family."""
+    """Family of constrained writing."""
 
     name = "writing"
 
     def draw(self, luck: Luck, tier: int, split: Split) -> Task:
         """Draw orders until one belongs to the split."""
-        while True:
-            prompt = draw_prompt(luck, tier)
-            if split_of(prompt) == split:
-                return make_task(self.name, prompt, tier, split)
+        return draw_task(self.name, draw_prompt, luck, tier, split)
 
     def parse(self, text: str) -> Task | None:
         """Read an order with its tier and split."""
@@ -108,13 +112,13 @@ class Writing:
         words = task.prompt.split(" ")
         changes = [(1, str(length)) for length in _LENGTHS]
         changes += [(i, word) for i in range(4, len(words), 2) for word in LEXICON]
-        found = []
+        prompts = []
         for i, new in changes:
             if new not in words:
                 prompt = " ".join((*words[:i], new, *words[i + 1 :]))
                 if split_of(prompt) == task.split:
-                    found.append(prompt)
-        return tuple(found)
+                    prompts.append(prompt)
+        return tuple(prompts)
 
     def answers(self, task: Task) -> tuple[str, ...]:
         """Return a text that keeps to everything and one for each single neglect."""

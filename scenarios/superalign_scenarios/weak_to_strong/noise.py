@@ -1,4 +1,4 @@
-"""What happens to a label on its way from a supervisor to the student.
+"""Label noise: what the student is taught instead of what a supervisor said.
 
 Pure functions of the task, the word said, and numbers drawn at reset. None needs the
 truth: a flipped label is another candidate answer than the one that was said, so a flip
@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from superalign_env.answers import final_answer
 from superalign_env.canonical import text_hash
 from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.final_answers import final_answer
 from superalign_env.types import Task
 
 NoiseSpec = str | Mapping[str, Any]
@@ -29,7 +29,7 @@ NoiseSpec = str | Mapping[str, Any]
 
 KINDS: tuple[str, ...] = ("none", "iid", "class-conditional", "systematic", "pair")
 
-_KNOWN: dict[str, tuple[str, ...]] = {
+_PARAMETERS: dict[str, tuple[str, ...]] = {
     "none": (),
     "iid": ("rate",),
     "class-conditional": ("rates",),
@@ -38,8 +38,8 @@ _KNOWN: dict[str, tuple[str, ...]] = {
 }
 
 
-class Luck(NamedTuple):
-    """What was drawn at reset for one supervisor's label, both in [0, 1)."""
+class NoiseDraw(NamedTuple):
+    """Uniform numbers drawn at reset for one supervisor's label, both in [0, 1)."""
 
     coin: float
     """Whether the label is flipped."""
@@ -70,18 +70,18 @@ def make_noise(spec: NoiseSpec) -> Noise:
         UnknownId: no such kind.
         InvalidOption: a parameter that the kind does not have, or a share that is none.
     """
-    given = {"id": spec} if isinstance(spec, str) else dict(spec)
-    kind = given.get("id")
+    fields = {"id": spec} if isinstance(spec, str) else dict(spec)
+    kind = fields.get("id")
     if kind not in KINDS:
         raise UnknownId("kind of label noise", str(kind), KINDS)
-    unknown = set(given) - {"id", *_KNOWN[kind]}
+    unknown = set(fields) - {"id", *_PARAMETERS[kind]}
     if unknown:
         raise InvalidOption(
             f"noise {kind} has no {', '.join(sorted(unknown))}; it has "
-            f"{', '.join(_KNOWN[kind]) or 'no parameters'}"
+            f"{', '.join(_PARAMETERS[kind]) or 'no parameters'}"
         )
     try:
-        noise = msgspec.convert(given, Noise)
+        noise = msgspec.convert(fields, Noise)
     except msgspec.ValidationError as error:
         raise InvalidOption(f"noise {kind}: {error}") from error
     for rate in (noise.rate, noise.share, *noise.rates.values()):
@@ -94,46 +94,69 @@ def make_noise(spec: NoiseSpec) -> Noise:
     return noise
 
 
+def noise_of_each(
+    noise: NoiseSpec | Sequence[NoiseSpec], supervisors: int
+) -> tuple[Noise, ...]:
+    """Return the noise of every supervisor."""
+    if isinstance(noise, (str, Mapping)):
+        return (make_noise(noise),) * supervisors
+    if len(noise) != supervisors:
+        raise InvalidOption(
+            f"{len(noise)} kinds of noise for {supervisors} supervisors; give one for all, "
+            "or one for each"
+        )
+    return tuple([make_noise(spec) for spec in noise])
+
+
+def recorded_noise(noise: NoiseSpec | Sequence[NoiseSpec]) -> Any:
+    """Return the specification as plain JSON values, for the record."""
+    if isinstance(noise, str):
+        return noise
+    if isinstance(noise, Mapping):
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in noise.items()}
+    return [recorded_noise(spec) for spec in noise]
+
+
 def noisy(
-    noise: Noise, task: Task, said: str, candidates: Sequence[str], luck: Luck
+    noise: Noise, task: Task, answer: str, candidates: Sequence[str], draw: NoiseDraw
 ) -> str:
-    """Return the label that becomes of a supervisor's word.
+    """Return the label after noise.
 
     Args:
         noise: which.
         task: what was answered.
-        said: the supervisor's word.
+        answer: the supervisor's word.
         candidates: answers to the task, good and bad alike; with no other one among
             them the label stays what it is.
-        luck: drawn at reset.
+        draw: drawn at reset.
 
     Raises:
         InvalidOption: pair flips of a task without exactly two answers.
     """
     if noise.id == "systematic":
-        return _same_again(noise, task, said, candidates)
+        return _systematic_answer(noise, task, answer, candidates)
     rate = noise.rate
     if noise.id == "class-conditional":
         by_class = {final_answer(answer): rate for answer, rate in noise.rates.items()}
-        rate = by_class.get(final_answer(said), 0.0)
+        rate = by_class.get(final_answer(answer), 0.0)
     if noise.id == "pair" and len(candidates) != 2:
         raise InvalidOption(
             f"pair flips need tasks with two answers; {task.id} has {len(candidates)}: "
             "take a source of preferences, or noise iid"
         )
-    return other(said, candidates, luck.pick) if luck.coin < rate else said
+    return other(answer, candidates, draw.pick) if draw.coin < rate else answer
 
 
-def other(said: str, candidates: Sequence[str], pick: float) -> str:
+def other(answer: str, candidates: Sequence[str], pick: float) -> str:
     """Return a candidate that comes to something else; what was said if there is none.
 
     Args:
-        said: the answer not to return.
+        answer: the answer not to return.
         candidates: to choose from.
         pick: in [0, 1), which of the others.
     """
-    others = [text for text in candidates if final_answer(text) != final_answer(said)]
-    return others[int(pick * len(others))] if others else said
+    others = [text for text in candidates if final_answer(text) != final_answer(answer)]
+    return others[int(pick * len(others))] if others else answer
 
 
 def in_region(noise: Noise, task: Task) -> bool:
@@ -143,14 +166,16 @@ def in_region(noise: Noise, task: Task) -> bool:
     return _fraction(f"region:{task.prompt}") < noise.share
 
 
-def _same_again(noise: Noise, task: Task, said: str, candidates: Sequence[str]) -> str:
-    """Return the region's own answer, whoever says whatever else there."""
+def _systematic_answer(
+    noise: Noise, task: Task, answer: str, candidates: Sequence[str]
+) -> str:
+    """Return the fixed answer of a task in the region, the same for every supervisor."""
     if not in_region(noise, task):
-        return said
+        return answer
     if noise.instead:
         return noise.instead
     first = int(_fraction(f"answer:{task.prompt}") * len(candidates))
-    return other(said, (*candidates[first:], *candidates[:first]), 0.0)
+    return other(answer, (*candidates[first:], *candidates[:first]), 0.0)
 
 
 def _fraction(text: str) -> float:

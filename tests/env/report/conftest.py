@@ -4,10 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from superalign_env.envs import make_scenario
 from superalign_env.game import Game
-from superalign_env.making import make_scenario
-from superalign_env.store import EpisodeWriter, Run
+from superalign_env.store import EpisodeWriter, Run, declare
 from superalign_env.types import AgentSpec, EpisodeKey, Event, Metric, Reply
+
+declare("toy.won", "Games won", unit="share", chart="matrix")
+declare("toy.folded", "A folded toy", unit="share")
+declare("toy.agreement", "Agreement", chart="symmetric")
 
 HOSTILE = (
     "<script>alert(1)</script><img src=x onerror=alert(2)>\x1b[2J \u202e$x^{2}$ "
@@ -44,6 +48,7 @@ def measured(generation, side, split="gate"):
         metric("capability.imitation", 0.4),
         metric("capability.imitation_ceiling", 0.6),
         metric("capability.pgr", 0.7),
+        metric("toy.folded", 0.4),
         Metric("capability.entropy", 1.2, tags=tags, step=generation),
     ]
 
@@ -71,8 +76,8 @@ def write_generation(run, number, *, accepted, parent):
             Metric("capability.capacity", 0.4 + 0.1 * number, tags=capacity, step=number),
             Metric("capability.gap", 0.1, tags={"in": "utility", "to": "A1+"}, step=number),
             Metric("signals.disagreement", 0.2, agent=after, step=number),
-            Metric("signals.kappa_p", -0.2, agent=before, opponent=after, step=number),
-            Metric("signals.kappa_p", 0.4, agent=before, opponent="people", step=number),
+            Metric("toy.agreement", -0.2, agent=before, opponent=after, step=number),
+            Metric("toy.agreement", 0.4, agent=before, opponent="people", step=number),
             Metric("risk.rate", 0.4, 0.3, 0.5, 32, after, tags={"side": "-"}, step=number),
         ],
         stage=stage.id,
@@ -125,7 +130,7 @@ def chain(tmp_path_factory):
             said = {"hazard": name, "sources": [parent, "person"], "confidence": 0.9}
             run.events.add(Event("hazard.answered", evidence=said), stage=stage.id)
         attacks = [
-            Metric("league.fault", 0.1 * a, agent=f"a{a}", opponent=f"l{b}",
+            Metric("toy.won", 0.1 * a, agent=f"a{a}", opponent=f"l{b}",
                    tags={"split": "train", "role": "attacker", "against": "learner"},
                    step=b)
             for a in range(3) for b in range(2)

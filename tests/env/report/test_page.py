@@ -12,9 +12,9 @@ from superalign_env.cli import build
 from superalign_env.errors import InvalidOption, RecordError
 from superalign_env.figures import Dot, Line, Panel
 from superalign_env.report import write_report
-from superalign_env.report.charts import GROUPS
-from superalign_env.report.multiples import multiples
+from superalign_env.report.layout import GROUPS
 from superalign_env.report.names import bracketed
+from superalign_env.report.plots import multiples
 from superalign_env.store import Run
 from superalign_env.types import Metric
 
@@ -256,8 +256,15 @@ def test_every_chart_says_how_to_read_it():
 
 def test_headlines_stand_open_and_other_measures_are_folded(outline, page):
     opened = page[page.index('id="test"') : page.index("more measures")]
-    assert "safety" in opened and "imitation" not in opened
-    assert "imitation of the supervisor" in outline.text
+    assert "Safety" in opened and "A folded toy" not in opened
+    assert "A folded toy" in outline.text
+
+
+def test_matrices_are_drawn_as_metrics_declare(page):
+    for title in ("Games won, train split", "Agreement, A₂"):
+        assert f"<h3>{title}</h3>" in page
+    described = re.search(r"<desc[^>]*>(Down: attacker. Across: learner.[^<]*)", page)[1]
+    assert "most 0.2 for" in described
 
 
 def test_an_alarm_says_what_it_means(outline):

@@ -6,7 +6,7 @@ import pytest
 
 from superalign_env.report import write_report
 from superalign_env.report.document import read
-from superalign_env.report.sections.training import POINTS, thinned, training
+from superalign_env.report.trends import POINTS, thinned, training
 from superalign_env.store import Run, declare
 from superalign_env.types import Metric
 

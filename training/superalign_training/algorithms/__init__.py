@@ -1,4 +1,4 @@
-"""How policies are improved: one file for each algorithm, in the words of its paper.
+"""Algorithms that train policies: one file for each.
 
 What an algorithm of your own needs is imported from here. Nothing else imports trl.
 """

@@ -1,8 +1,8 @@
-"""From rung to rung: each model is taught by the labels of the one before it.
+"""Bootstrapping through intermediate sizes: each model learns from labels of the one before.
 
 Burns et al. 2023 (section 4.3.1) bootstrap through intermediate sizes instead of letting
 the weakest model teach the strongest one. What a rung labels is the business of the caller;
-who taught whom is in every lesson's sources.
+who taught whom is in every example's sources.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,17 +12,17 @@ from math import exp
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import mix
 from superalign_env.types import View
-from superalign_training.algorithms.making import Supervised
-from superalign_training.experience import Example
+from superalign_training.algorithms.algorithm import Supervised
+from superalign_training.data import Example
 from superalign_training.policy import Policy
 
 Relabel = Callable[[Policy, Policy], Sequence[Example]]
-"""(teacher, student) → lessons in the student's tokens, labelled by the teacher."""
+"""(teacher, student) → examples in the student's tokens, labelled by the teacher."""
 
 
 def bootstrap(
     policies: Sequence[Policy],
-    lessons: Sequence[Example],
+    examples: Sequence[Example],
     relabel: Relabel,
     method: Supervised,
     *,
@@ -32,8 +32,8 @@ def bootstrap(
 
     Args:
         policies: from the weakest to the strongest; all are changed in place.
-        lessons: of the first one.
-        relabel: asks a rung, once it is taught, for lessons of the next one.
+        examples: of the first one.
+        relabel: asks a rung, once it is taught, for examples of the next one.
         method: how every rung learns; it takes examples.
         seed: of everything random; every rung has another one made from it.
 
@@ -45,31 +45,31 @@ def bootstrap(
     """
     if not policies:
         raise InvalidOption("there is no rung to teach; give at least one policy")
-    reports = [method.improve(policies[0], lessons, seed=mix(seed, 0))]
+    reports = [method.improve(policies[0], examples, seed=mix(seed, 0))]
     for number, (teacher, student) in enumerate(pairwise(policies), start=1):
-        found = relabel(teacher, student)
-        if not found:
+        labelled = relabel(teacher, student)
+        if not labelled:
             raise InvalidOption(
                 f"{teacher.reference} labels nothing for {student.reference}; let relabel "
-                "return at least one lesson"
+                "return at least one example"
             )
-        reports.append(method.improve(student, found, seed=mix(seed, number)))
+        reports.append(method.improve(student, labelled, seed=mix(seed, number)))
     return reports
 
 
 def labelled_by(
     teacher: Policy, student: Policy, views: Sequence[View], *, source: str = ""
 ) -> list[Example]:
-    """Return what a teacher says to views, as lessons for a student.
+    """Return what a teacher says to views, as examples for a student.
 
     It says it at its agent's temperature; how sure it is, is the probability of its whole
     answer. Who cannot read a view, or does not come to an end, labels nothing there.
 
     Args:
         teacher: speaks.
-        student: whose tokens the lessons are.
+        student: whose tokens the examples are.
         views: what both are shown.
-        source: who the lessons say taught; empty is the teacher's reference.
+        source: who the examples say taught; empty is the teacher's reference.
     """
     replies = teacher.agent.act(views)
     return [
@@ -85,20 +85,22 @@ def labelled_by(
 
 
 def approved(
-    lessons: Sequence[Example], scores: Sequence[float], *, above: float = 0.5
+    examples: Sequence[Example], scores: Sequence[float], *, above: float = 0.5
 ) -> list[Example]:
-    """Return the lessons that critics approve of: critique-assisted labels.
+    """Return the examples that critics approve of: critique-assisted labels.
 
     Args:
-        lessons: labelled by anybody.
+        examples: labelled by anybody.
         scores: the critics' mean score of each label, in [0, 1].
-        above: least score of a lesson that is taught.
+        above: least score of an example that is taught.
 
     Raises:
-        InvalidOption: not as many scores as lessons.
+        InvalidOption: not as many scores as examples.
     """
-    if len(lessons) != len(scores):
+    if len(examples) != len(scores):
         raise InvalidOption(
-            f"{len(scores)} scores for {len(lessons)} lessons; critics judge each of them"
+            f"{len(scores)} scores for {len(examples)} examples; critics judge each of them"
         )
-    return [lesson for lesson, score in zip(lessons, scores, strict=True) if score >= above]
+    return [
+        example for example, score in zip(examples, scores, strict=True) if score >= above
+    ]

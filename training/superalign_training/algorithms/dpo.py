@@ -14,15 +14,19 @@ share e of the preferences is believed to be the wrong way round:
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
+from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.algorithm import LearnsFrom, OnStep, RefPolicy
-from superalign_training.experience import Preference
+from superalign_training.data import Preference
 from superalign_training.sections import Count, Section
 
 if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
+    from trl.trainer.dpo_trainer import DPOTrainer
+
+    from superalign_training.algorithms.trl import StepRecorder
     from superalign_training.policy import Policy
 
 
@@ -30,7 +34,7 @@ PreferenceLoss = Literal["sigmoid", "conservative", "robust"]
 
 
 class Dpo(Section):
-    """Direct preference optimisation: how a policy learns which of two is better said."""
+    """Direct preference optimisation on pairs of completions."""
 
     learns_from: ClassVar[LearnsFrom] = "preferences"
     id: Literal["dpo"] = "dpo"
@@ -88,6 +92,123 @@ class Dpo(Section):
             InvalidOption: no pairs, only equal sides, an empty side, or weights and losses
                 that are not finite.
         """
-        from superalign_training.algorithms.trainers.dpo_trainer import fit  # noqa: PLC0415 - torch takes seconds
+        from superalign_training.algorithms.fitting import batch_and_steps  # noqa: PLC0415 - torch takes seconds
+        from superalign_training.algorithms.trl import StepRecorder, train_and_report  # noqa: PLC0415 - as above
 
-        return fit(self, policy, experience, seed=seed, on_step=on_step)
+        pairs = differing(experience)
+        batch, steps = batch_and_steps(self, len(pairs))
+        recorder = StepRecorder(on_step)
+        rows = _rows(policy, pairs, self.ref_policy, batch=2 * batch)
+        with policy.training(dropout=False):
+            dpo_trainer = trainer(
+                self, policy, rows, steps=steps, seed=seed, recorder=recorder
+            )
+            numbers = train_and_report(dpo_trainer, recorder, "margin", "accuracy")
+        dropped = len(experience) - len(pairs)
+        return {
+            "pairs": float(len(pairs)),
+            "dropped": float(dropped),
+            "steps": float(steps),
+            **numbers,
+        }
+
+
+def differing(pairs: Sequence[Preference]) -> list[Preference]:
+    """Return the pairs whose two sides differ.
+
+    Raises:
+        InvalidOption: there are none, or one lacks a prompt or a side.
+    """
+    if not pairs:
+        raise InvalidOption("there is nothing to prefer; give at least one pair")
+    if not all(p.prompt_ids and p.chosen_ids and p.rejected_ids for p in pairs):
+        raise InvalidOption(
+            "a pair needs a prompt and two completions of at least one token each"
+        )
+    different = [pair for pair in pairs if pair.chosen_ids != pair.rejected_ids]
+    if not different:
+        raise InvalidOption(
+            "in every pair the chosen equals the rejected; give completions that differ"
+        )
+    return different
+
+
+def _rows(
+    policy: "Policy", pairs: Sequence[Preference], ref_policy: RefPolicy, *, batch: int
+) -> list[dict[str, Any]]:
+    """Return what the trainer reads: ids, and the reference log-probs of both sides."""
+    from superalign_training.algorithms.logprobs import ref_logprobs  # noqa: PLC0415 - torch takes seconds
+
+    sides = [(pair.prompt_ids, pair.chosen_ids) for pair in pairs]
+    sides += [(pair.prompt_ids, pair.rejected_ids) for pair in pairs]
+    logprobs = ref_logprobs(policy, ref_policy, sides, batch=batch)
+    return [
+        {
+            "prompt_ids": list(pair.prompt_ids),
+            "chosen_ids": list(pair.chosen_ids),
+            "rejected_ids": list(pair.rejected_ids),
+            "ref_chosen_logps": logprobs[place],
+            "ref_rejected_logps": logprobs[len(pairs) + place],
+        }
+        for place, pair in enumerate(pairs)
+    ]
+
+
+def trainer(
+    settings: Dpo,
+    policy: "Policy",
+    rows: Sequence[dict[str, Any]],
+    *,
+    steps: int = 1,
+    seed: int = 0,
+    recorder: "StepRecorder | None" = None,
+) -> "DPOTrainer":
+    """Return TRL's trainer for tokenised rows with known reference log-probabilities.
+
+    Args:
+        settings: of the algorithm.
+        policy: in training.
+        rows: with ``prompt_ids``, ``chosen_ids``, ``rejected_ids``, ``ref_chosen_logps``
+            and ``ref_rejected_logps``.
+        steps: optimiser steps.
+        seed: of the order of the rows.
+        recorder: takes its numbers.
+    """
+    from trl.trainer.dpo_config import DPOConfig  # noqa: PLC0415 - torch takes seconds
+    from trl.trainer.dpo_trainer import DPOTrainer  # noqa: PLC0415 - as above
+
+    from superalign_training.algorithms.trl import make_trainer, tokenised  # noqa: PLC0415 - as above
+
+    losses = _losses(settings)
+    return make_trainer(
+        tokenised(DPOTrainer),
+        DPOConfig,
+        model=policy.model,
+        tokenizer=policy.tokenizer,
+        optimizer=policy.optimizer(settings.learning_rate),
+        rows=rows,
+        batch_size=min(settings.batch_size, len(rows)),
+        steps=steps,
+        learning_rate=settings.learning_rate,
+        seed=seed,
+        recorder=recorder,
+        precompute_ref_log_probs=True,
+        beta=settings.beta,
+        label_smoothing=settings.label_smoothing,
+        loss_type=list(losses),
+        loss_weights=list(losses.values()),
+    )
+
+
+def _losses(settings: Dpo) -> dict[str, float]:
+    """Return TRL's losses and their weights, which add up to ours."""
+    e = settings.label_smoothing
+    named: dict[PreferenceLoss, dict[str, float]] = {
+        "sigmoid": {"sigmoid": 1.0},
+        "robust": {"robust": 1.0},
+        # TRL has no cDPO any more. With s = −log σ(m) and t = −log σ(−m) it is (1−e)s + et,
+        # which is 2(1−e)·sigmoid − (1−2e)·robust = 2(1−e)s − ((1−e)s − et).
+        "conservative": {"sigmoid": 2 * (1 - e), "robust": -(1 - 2 * e)},
+    }
+    chosen = named[settings.loss_type]
+    return {**chosen, "sft": settings.sft_weight} if settings.sft_weight else chosen

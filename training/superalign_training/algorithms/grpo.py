@@ -5,21 +5,49 @@ ids, a mask that hides what the environment said, and advantages of the settled 
 was left out: a value function, more than one step on the same episodes.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from superalign_training.algorithms.algorithm import LearnsFrom, OnStep
-from superalign_training.algorithms.group_settings import GroupSettings
-from superalign_training.experience import Experience
+from pydantic import NonNegativeFloat, PositiveFloat
+
+from superalign_training.algorithms.advantages import group_relative
+from superalign_training.algorithms.algorithm import LearnsFrom, OnStep, RefPolicy
+from superalign_training.data import Experience
+from superalign_training.policy.schedule import CONSTANT, Schedule
+from superalign_training.sections import Count, Plural, Section
 
 if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
     from superalign_training.policy import Policy
 
 
-class Grpo(GroupSettings):
-    """Group-relative policy optimisation: how a policy is improved by rewards."""
+class GroupAlgorithm(Section):
+    """Policy gradient on groups: advantages compare the plays of one case."""
 
     learns_from: ClassVar[LearnsFrom] = "episodes"
-    id: Literal["grpo"] = "grpo"
+    weighs_stored: ClassVar[bool] = True
+    steps: Count = 20
+    """Optimiser steps, each on episodes of the newest policy."""
+    batch_size: Count = 32
+    """Different cases in one step."""
+    num_generations: Plural = 4
+    """Plays of each case: the group whose mean is the baseline."""
+    fork: bool = True
+    """Whether members share everything up to the learner's first view."""
+    micro_batch_size: Count | None = None
+    """Rows that go through the model at once; None is all of a step."""
+    learning_rate: PositiveFloat = 1e-3
+    """Learning rate of AdamW."""
+    lr_schedule: Schedule = CONSTANT
+    """How the learning rate changes over the policy's life."""
+    beta: NonNegativeFloat = 0.1
+    """Weight of the KL to the reference policy: without it a tiny policy is sure of
+    everything before it has learned anything."""
+    ref_policy: RefPolicy = "round"
+    """Reference policy: the one that the call began with, or its untrained original."""
+
+    def advantages(self, pay: Sequence[float]) -> list[float]:
+        """Return the advantage of each play of a group."""
+        raise AssertionError(f"{type(self).__name__} compares no plays")
 
     def improve(
         self,
@@ -29,7 +57,7 @@ class Grpo(GroupSettings):
         seed: int,
         on_step: OnStep | None = None,
     ) -> dict[str, float]:
-        """Improve a policy in place by the rewards of episodes, in deviations of a group.
+        """Improve a policy in place by the rewards of episodes, compared within groups.
 
         Args:
             policy: changed in place; its optimiser goes on where it stopped.
@@ -48,11 +76,20 @@ class Grpo(GroupSettings):
             InvalidOption: nothing to learn from, or pay that is no number.
             OutOfMemory: a single row does not fit into memory.
         """
-        from superalign_training.algorithms.trainers.group_trainer import (  # noqa: PLC0415 - torch takes seconds
+        from superalign_training.algorithms.group_trainer import (  # noqa: PLC0415 - torch takes seconds
             learn_from_groups,
         )
-        from superalign_training.algorithms.updates.advantages import group_relative  # noqa: PLC0415 - as above
 
         return learn_from_groups(
-            policy, experience, self, score=group_relative, seed=seed, on_step=on_step
+            policy, experience, self, score=self.advantages, seed=seed, on_step=on_step
         )
+
+
+class Grpo(GroupAlgorithm):
+    """Group-relative policy optimisation on rewards of episodes."""
+
+    id: Literal["grpo"] = "grpo"
+
+    def advantages(self, pay: Sequence[float]) -> list[float]:
+        """Return pay minus the mean of its group, in standard deviations."""
+        return group_relative(pay)

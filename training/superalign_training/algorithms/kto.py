@@ -8,21 +8,25 @@ a batch, so all batches are laid out, and every mismatched pair is scored, befor
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveFloat
 
 from superalign_env.errors import InvalidOption
+from superalign_env.seeding import generator
 from superalign_training.algorithms.algorithm import LearnsFrom, OnStep, RefPolicy
-from superalign_training.experience import Opinion
+from superalign_training.data import Opinion
 from superalign_training.sections import Count, Plural, Section
 
 if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
+    from trl.trainer.kto_trainer import KTOTrainer
+
+    from superalign_training.algorithms.trl import StepRecorder
     from superalign_training.policy import Policy
 
 
 class Kto(Section):
-    """Kahneman-Tversky optimisation: how a policy learns what was well said and what not."""
+    """Kahneman-Tversky optimisation on good and bad completions."""
 
     learns_from: ClassVar[LearnsFrom] = "opinions"
     id: Literal["kto"] = "kto"
@@ -69,9 +73,26 @@ class Kto(Section):
             InvalidOption: no opinions or only one kind, one without a prompt or a
                 completion, or weights and losses that are not finite.
         """
-        from superalign_training.algorithms.trainers.kto_trainer import fit  # noqa: PLC0415 - torch takes seconds
+        from superalign_training.algorithms.fitting import batch_and_steps  # noqa: PLC0415 - torch takes seconds
+        from superalign_training.algorithms.trl import StepRecorder, train_and_report  # noqa: PLC0415 - as above
 
-        return fit(self, policy, experience, seed=seed, on_step=on_step)
+        opinions = list(experience)
+        weights = self.weights(opinions)
+        batch, steps = batch_and_steps(self, len(opinions))
+        places = in_passes(len(opinions), steps * batch, key=policy.seed(seed))
+        rows = _rows(policy, [opinions[place] for place in places], self, batch)
+        recorder = StepRecorder(on_step)
+        with policy.training(dropout=False):
+            kto_trainer = trainer(
+                self, policy, rows, weights, batch=batch, seed=seed, recorder=recorder
+            )
+            numbers = train_and_report(kto_trainer, recorder, "kl")
+        return {
+            "opinions": float(len(opinions)),
+            "good": float(sum(opinion.good for opinion in opinions)),
+            "steps": float(steps),
+            **numbers,
+        }
 
     def weights(self, opinions: Sequence[Opinion]) -> tuple[float, float]:
         """Return the weights of a good and of a bad opinion; on average they are 1.
@@ -81,11 +102,11 @@ class Kto(Section):
         """
         if not opinions:
             raise InvalidOption("nobody has an opinion; give good and bad ones")
-        if not all(one.prompt_ids and one.completion_ids for one in opinions):
+        if not all(opinion.prompt_ids and opinion.completion_ids for opinion in opinions):
             raise InvalidOption(
                 "an opinion needs a prompt and a completion of at least one token"
             )
-        good = sum(one.good for one in opinions)
+        good = sum(opinion.good for opinion in opinions)
         bad = len(opinions) - good
         if not good or not bad:
             kind = "good" if good else "bad"
@@ -97,3 +118,107 @@ class Kto(Section):
             return self.desirable_weight, self.undesirable_weight
         half = len(opinions) / 2
         return self.desirable_weight * half / good, self.undesirable_weight * half / bad
+
+
+def in_passes(count: int, wanted: int, *, key: int) -> list[int]:
+    """Return places in a list, pass after pass, each in an order of its own."""
+    rng = generator(key)
+    places: list[int] = []
+    while len(places) < wanted:
+        places += rng.permutation(count).tolist()
+    return places[:wanted]
+
+
+def _rows(
+    policy: "Policy", opinions: Sequence[Opinion], settings: Kto, batch: int
+) -> list[dict[str, Any]]:
+    """Return what the trainer reads, batch after batch.
+
+    Within a batch each completion is also put after the next prompt: how much likelier the
+    policy finds those than the reference does estimates its divergence. Of a completion that is
+    too long for the context there, only the beginning is.
+    """
+    before = [
+        opinions[place - 1 if place % batch else place + batch - 1]
+        for place in range(len(opinions))
+    ]
+    elsewhere = [
+        other.completion_ids[: max(1, policy.agent.max_context - len(opinion.prompt_ids))]
+        for opinion, other in zip(opinions, before, strict=True)
+    ]
+    completions = [(opinion.prompt_ids, opinion.completion_ids) for opinion in opinions]
+    completions += [
+        (opinion.prompt_ids, ids) for opinion, ids in zip(opinions, elsewhere, strict=True)
+    ]
+    logprobs = _ref_logprobs(policy, completions, settings.ref_policy, batch)
+    return [
+        {
+            "prompt_ids": list(opinion.prompt_ids),
+            "completion_ids": list(opinion.completion_ids),
+            "KL_completion_ids": list(ids),
+            "label": opinion.good,
+            "ref_logps": logprobs[place],
+            "ref_KL_logps": logprobs[len(opinions) + place],
+        }
+        for place, (opinion, ids) in enumerate(zip(opinions, elsewhere, strict=True))
+    ]
+
+
+def _ref_logprobs(
+    policy: "Policy",
+    completions: Sequence[tuple[Any, Any]],
+    ref_policy: RefPolicy,
+    batch: int,
+) -> list[float]:
+    """Return reference log-probs; a completion that occurs often is scored once."""
+    from superalign_training.algorithms.logprobs import ref_logprobs  # noqa: PLC0415 - torch takes seconds
+
+    different = list(dict.fromkeys(completions))
+    logprobs = ref_logprobs(policy, ref_policy, different, batch=2 * batch)
+    by_completion = dict(zip(different, logprobs, strict=True))
+    return [by_completion[completion] for completion in completions]
+
+
+def trainer(
+    settings: Kto,
+    policy: "Policy",
+    rows: Sequence[dict[str, Any]],
+    weights: tuple[float, float],
+    *,
+    batch: int,
+    seed: int = 0,
+    recorder: "StepRecorder | None" = None,
+) -> "KTOTrainer":
+    """Return TRL's trainer for tokenised rows with known reference log-probabilities.
+
+    Args:
+        settings: of the algorithm.
+        policy: in training.
+        rows: batch after batch, as many as shall be trained on.
+        weights: of a good and of a bad opinion.
+        batch: rows in one step.
+        seed: of whatever else is random.
+        recorder: takes its numbers.
+    """
+    from trl.trainer.kto_config import KTOConfig  # noqa: PLC0415 - torch takes seconds
+    from trl.trainer.kto_trainer import KTOTrainer  # noqa: PLC0415 - as above
+
+    from superalign_training.algorithms.trl import make_trainer, tokenised  # noqa: PLC0415 - as above
+
+    return make_trainer(
+        tokenised(KTOTrainer),
+        KTOConfig,
+        model=policy.model,
+        tokenizer=policy.tokenizer,
+        optimizer=policy.optimizer(settings.learning_rate),
+        rows=rows,
+        batch_size=batch,
+        steps=len(rows) // batch,
+        learning_rate=settings.learning_rate,
+        seed=seed,
+        recorder=recorder,
+        precompute_ref_log_probs=True,
+        beta=settings.beta,
+        desirable_weight=weights[0],
+        undesirable_weight=weights[1],
+    )

@@ -8,11 +8,11 @@ from superalign_env.errors import InvalidOption
 from superalign_env.protocols import Learner
 from superalign_env.types import Paid
 from superalign_training.algorithms.algorithm import LearnsFrom, OnStep
-from superalign_training.experience import Played
+from superalign_training.data import PaidExperience
 from superalign_training.sections import Count, Section
 
 if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
-    from superalign_training.policy import OwnPolicy
+    from superalign_training.policy import LearnerPolicy
 
 
 class Own(Section):
@@ -58,8 +58,8 @@ class Own(Section):
 
     def improve(
         self,
-        policy: "OwnPolicy",
-        experience: Played,
+        policy: "LearnerPolicy",
+        experience: PaidExperience,
         *,
         seed: int,
         on_step: OnStep | None = None,
@@ -70,7 +70,7 @@ class Own(Section):
             InvalidOption: a step in which nobody could be paid.
             ProtocolError: the learner breaks its contract.
         """
-        from superalign_training.algorithms.updates.policy_optimizer import (  # noqa: PLC0415 - torch takes seconds
+        from superalign_training.algorithms.policy_gradient import (  # noqa: PLC0415 - torch takes seconds
             History,
         )
 
@@ -87,7 +87,7 @@ class Own(Section):
 
 
 def _improved(
-    policy: "OwnPolicy",
+    policy: "LearnerPolicy",
     episodes: Sequence[Paid],
     done: int,
     *,
@@ -98,10 +98,10 @@ def _improved(
     paid = {"reward": sum(episode.total for episode in episodes) / len(episodes)}
     numbers = dict(paid)
 
-    def tell(told: Mapping[str, float]) -> None:
-        numbers.update(told, **paid)
+    def tell(update: Mapping[str, float]) -> None:
+        numbers.update(update, **paid)
         if on_step is not None:
-            on_step(done, {**told, **paid})
+            on_step(done, {**update, **paid})
 
     policy.improve(episodes, seed=seed, on_step=tell)
     return numbers

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from superalign_training.algorithms.algorithm import LearnsFrom, OnStep, RefPolicy
-from superalign_training.experience import Experience
+from superalign_training.data import Experience
 from superalign_training.policy.schedule import CONSTANT, Schedule
 from superalign_training.sections import Count, Section, Share
 
@@ -104,6 +104,6 @@ class Ppo(Section):
             InvalidOption: nothing to learn from, or pay that is no number.
             OutOfMemory: a single row does not fit into memory.
         """
-        from superalign_training.algorithms.updates.ppo_update import fit  # noqa: PLC0415 - torch takes seconds
+        from superalign_training.algorithms.ppo_update import improve  # noqa: PLC0415 - torch takes seconds
 
-        return fit(self, policy, experience, seed=seed, on_step=on_step)
+        return improve(self, policy, experience, seed=seed, on_step=on_step)

@@ -1,4 +1,4 @@
-"""REINFORCE with role baselines: what a role usually earns is what was to be expected.
+"""REINFORCE with one baseline per role.
 
 The baseline is an exponential moving average of each role's pay, kept in the policy: no
 value function, no groups, one step on each batch of episodes. In zero-sum self-play it
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from superalign_training.algorithms.algorithm import LearnsFrom, OnStep, RefPolicy
-from superalign_training.experience import Experience
+from superalign_training.data import Experience
 from superalign_training.policy.schedule import CONSTANT, Schedule
 from superalign_training.sections import Count, Section
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
 
 
 class Reinforce(Section):
-    """REINFORCE against a running mean of what the role earns."""
+    """REINFORCE with a running mean of each role's reward as baseline."""
 
     learns_from: ClassVar[LearnsFrom] = "episodes"
     weighs_stored: ClassVar[bool] = True
@@ -74,6 +74,6 @@ class Reinforce(Section):
             InvalidOption: nothing to learn from, or pay that is no number.
             OutOfMemory: a single row does not fit into memory.
         """
-        from superalign_training.algorithms.updates.reinforce_update import fit  # noqa: PLC0415 - torch takes seconds
+        from superalign_training.algorithms.reinforce_update import improve  # noqa: PLC0415 - torch takes seconds
 
-        return fit(self, policy, experience, seed=seed, on_step=on_step)
+        return improve(self, policy, experience, on_step=on_step)

@@ -8,28 +8,34 @@ adapters, templates, truncation.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.algorithm import LearnsFrom, OnStep
-from superalign_training.experience import Preference
+from superalign_training.algorithms.dpo import differing
+from superalign_training.data import Preference
 from superalign_training.sections import Count, Section
 
 if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
-    from superalign_training.algorithms.scorer import Scorer
+    from trl.trainer.reward_trainer import RewardTrainer
+
+    from superalign_training.algorithms.trained_reward_model import TrainedRewardModel
+    from superalign_training.algorithms.trl import StepRecorder
     from superalign_training.policy import Policy
 
 
 class RewardModel(Section):
-    """A reward model: how a scorer learns what is preferred."""
+    """Training of a reward model on preferences."""
 
     learns_from: ClassVar[LearnsFrom] = "preferences"
-    keeps_policy: ClassVar[str] = "it lends its body to a scorer, which is trained instead"
+    keeps_policy: ClassVar[str] = (
+        "it lends its body to a reward model, which is trained instead"
+    )
     id: Literal["reward-model"] = "reward-model"
     folder: Path | None = None
-    """Where `improve` leaves the scorer."""
+    """Where `improve` leaves the reward model."""
     center_rewards_coefficient: NonNegativeFloat = 0.01
     """Weight of keeping scores around 0."""
     steps: Count = 120
@@ -49,7 +55,7 @@ class RewardModel(Section):
         seed: int,
         on_step: OnStep | None = None,
     ) -> dict[str, float]:
-        """Train a scorer with a copy of the policy's body, and leave it in `folder`.
+        """Train a reward model with a copy of the policy's body, and leave it in `folder`.
 
         Args:
             policy: stays as it is.
@@ -65,26 +71,26 @@ class RewardModel(Section):
         """
         if self.folder is None:
             raise InvalidOption("a reward model needs a place to lie: set its folder")
-        from superalign_training.algorithms.scorer import Scorer  # noqa: PLC0415 - torch takes seconds
+        from superalign_training.algorithms.trained_reward_model import TrainedRewardModel  # noqa: PLC0415 - torch takes seconds
 
-        scorer = Scorer.of(policy)
-        numbers = self.teach(scorer, experience, seed=seed, on_step=on_step)
+        trained = TrainedRewardModel.of(policy)
+        numbers = self.teach(trained, experience, seed=seed, on_step=on_step)
         sources = sorted({name for pair in experience for name in pair.sources})
-        scorer.save(self.folder, sources=sources)
+        trained.save(self.folder, sources=sources)
         return numbers
 
     def teach(
         self,
-        scorer: "Scorer",
+        trained: "TrainedRewardModel",
         experience: Sequence[Preference],
         *,
         seed: int,
         on_step: OnStep | None = None,
     ) -> dict[str, float]:
-        """Train a scorer in place; its optimiser goes on where it stopped.
+        """Train a reward model in place; its optimiser goes on where it stopped.
 
         Args:
-            scorer: new (`Scorer.of`), or trained before.
+            trained: new (`TrainedRewardModel.of`), or trained before.
             experience: at least one pair whose two sides differ.
             seed: of the order of the pairs.
             on_step: called after every optimiser step.
@@ -97,13 +103,86 @@ class RewardModel(Section):
             InvalidOption: no pairs, only equal sides, an empty side, or losses that are not
                 finite.
         """
-        from superalign_training.algorithms.trainers.reward_trainer import fit  # noqa: PLC0415 - torch takes seconds
+        from superalign_training.algorithms.fitting import batch_and_steps  # noqa: PLC0415 - torch takes seconds
+        from superalign_training.algorithms.trl import StepRecorder, train_and_report  # noqa: PLC0415 - as above
 
-        return fit(self, scorer, experience, seed=seed, on_step=on_step)
+        pairs = differing(experience)
+        _, steps = batch_and_steps(self, len(pairs))
+        recorder = StepRecorder(on_step)
+        trained.model.train(True)
+        widened = trained.model.register_forward_hook(_widen_scores)
+        try:
+            reward_trainer = trainer(
+                self, trained, pairs, steps=steps, seed=seed, recorder=recorder
+            )
+            numbers = train_and_report(reward_trainer, recorder, "accuracy", "margin")
+        finally:
+            widened.remove()
+            trained.model.train(False)
+        dropped = len(experience) - len(pairs)
+        return {
+            "pairs": float(len(pairs)),
+            "dropped": float(dropped),
+            "steps": float(steps),
+            **numbers,
+        }
 
     @staticmethod
-    def load(folder: Path, *, expected: str = "", device: str = "cpu") -> "Scorer":
-        """Return the scorer in a folder. See `Scorer.load`."""
-        from superalign_training.algorithms.scorer import Scorer  # noqa: PLC0415 - torch takes seconds
+    def load(
+        folder: Path, *, expected: str = "", device: str = "cpu"
+    ) -> "TrainedRewardModel":
+        """Return the reward model in a folder. See `TrainedRewardModel.load`."""
+        from superalign_training.algorithms.trained_reward_model import TrainedRewardModel  # noqa: PLC0415 - torch takes seconds
 
-        return Scorer.load(folder, expected=expected, device=device)
+        return TrainedRewardModel.load(folder, expected=expected, device=device)
+
+
+def _widen_scores(_: Any, __: Any, output: Any) -> None:
+    """Turn scores into float32, in which TRL then subtracts them."""
+    output.logits = output.logits.float()
+
+
+def trainer(
+    settings: RewardModel,
+    trained: "TrainedRewardModel",
+    pairs: Sequence[Preference],
+    *,
+    steps: int = 1,
+    seed: int = 0,
+    recorder: "StepRecorder | None" = None,
+) -> "RewardTrainer":
+    """Return TRL's trainer for tokenised pairs: it leaves columns of ids alone.
+
+    Args:
+        settings: of the algorithm.
+        trained: in training.
+        pairs: with differing sides.
+        steps: optimiser steps.
+        seed: of the order of the pairs.
+        recorder: takes its numbers.
+    """
+    from trl.trainer.reward_config import RewardConfig  # noqa: PLC0415 - torch takes seconds
+    from trl.trainer.reward_trainer import RewardTrainer  # noqa: PLC0415 - as above
+
+    from superalign_training.algorithms.trl import make_trainer  # noqa: PLC0415 - as above
+
+    return make_trainer(
+        RewardTrainer,
+        RewardConfig,
+        model=trained.model,
+        tokenizer=trained.tokenizer,
+        optimizer=trained.optimizer(settings.learning_rate),
+        rows=[
+            {
+                "chosen_ids": [*pair.prompt_ids, *pair.chosen_ids],
+                "rejected_ids": [*pair.prompt_ids, *pair.rejected_ids],
+            }
+            for pair in pairs
+        ],
+        batch_size=min(settings.batch_size, len(pairs)),
+        steps=steps,
+        learning_rate=settings.learning_rate,
+        seed=seed,
+        recorder=recorder,
+        center_rewards_coefficient=settings.center_rewards_coefficient or None,
+    )

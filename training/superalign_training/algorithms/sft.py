@@ -6,12 +6,13 @@ own tokenizer.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveFloat
 
+from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.algorithm import LearnsFrom, OnStep
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.sections import Count, Section
 
 if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
@@ -19,14 +20,14 @@ if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
 
 
 class Sft(Section):
-    """Supervised fine-tuning: how a policy learns given words."""
+    """Supervised fine-tuning on prompts and completions."""
 
     learns_from: ClassVar[LearnsFrom] = "examples"
     id: Literal["sft"] = "sft"
     steps: Count = 60
     """Optimiser steps at most."""
     num_train_epochs: PositiveFloat = 8.0
-    """Stops earlier once every row was seen so often: few rows are not learned by heart."""
+    """Passes over the rows at most, so that few rows are not memorised."""
     batch_size: Count = 32
     """Rows in one step."""
     learning_rate: PositiveFloat = 1e-3
@@ -55,6 +56,39 @@ class Sft(Section):
         Raises:
             InvalidOption: no examples, or one without a prompt or a completion.
         """
-        from superalign_training.algorithms.trainers.sft_trainer import imitate  # noqa: PLC0415 - torch takes seconds
+        if not experience:
+            raise InvalidOption("there is nothing to imitate; give at least one example")
+        if not all(example.prompt_ids and example.completion_ids for example in experience):
+            raise InvalidOption(
+                "an example needs a prompt and a completion of at least one token"
+            )
+        from trl.trainer.sft_config import SFTConfig  # noqa: PLC0415 - torch takes seconds
+        from trl.trainer.sft_trainer import SFTTrainer  # noqa: PLC0415 - as above
 
-        return imitate(policy, experience, self, seed=seed, on_step=on_step)
+        from superalign_training.algorithms import trl  # noqa: PLC0415 - as above
+        from superalign_training.algorithms.fitting import batch_and_steps  # noqa: PLC0415 - as above
+
+        batch, steps = batch_and_steps(self, len(experience))
+        recorder = trl.StepRecorder(on_step)
+        with policy.training() as model:
+            sft_trainer = trl.make_trainer(
+                SFTTrainer,
+                SFTConfig,
+                model=model,
+                tokenizer=policy.tokenizer,
+                optimizer=policy.optimizer(self.learning_rate),
+                rows=[_features(example) for example in experience],
+                batch_size=batch,
+                steps=steps,
+                learning_rate=self.learning_rate,
+                seed=seed,
+                recorder=recorder,
+                dataset_kwargs={"skip_prepare_dataset": True},
+            )
+            numbers = trl.train_and_report(sft_trainer, recorder)
+        return {"examples": float(len(experience)), "steps": float(steps), **numbers}
+
+
+def _features(example: Example) -> dict[str, Any]:
+    prompt, completion = list(example.prompt_ids), list(example.completion_ids)
+    return {"input_ids": prompt + completion, "labels": [-100] * len(prompt) + completion}

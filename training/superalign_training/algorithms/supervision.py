@@ -1,26 +1,40 @@
-"""What a learner is taught from its own answers, and what is replayed meanwhile."""
+"""Settings of supervised learning: fits, a learner's own judged answers, and replay."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from superalign_env.types import Signal
-from superalign_training.algorithms.algorithm import experience_kinds
-from superalign_training.algorithms.making import LessonAlgorithm
+from superalign_training.algorithms.algorithm import SupervisedAlgorithm, experience_kinds
 from superalign_training.algorithms.sft import Sft
-from superalign_training.experience.answers import Answer
-from superalign_training.experience.balance import (
-    even_examples,
-    even_opinions,
-    even_pairs,
+from superalign_training.data.examples import (
+    balanced_examples,
+    balanced_opinions,
+    balanced_pairs,
 )
-from superalign_training.experience.critiques import examples, opinions, preferences
+from superalign_training.data.rated import RatedAnswer, examples, opinions, preferences
 from superalign_training.sections import Count, Section, Share
 
 
-class Replay(Section):
-    """General tasks as the untrained original answers them, so that nothing is forgotten."""
+class FitSettings(Section):
+    """Steps of a supervised fit, at a learning rate that falls linearly."""
+
+    steps: Count
+    learning_rate: PositiveFloat
+    """Of the first step."""
+    final_learning_rate: NonNegativeFloat = 0.0
+    """After the last step."""
+    batch_size: Count = 256
+
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        change = self.final_learning_rate - self.learning_rate
+        return self.learning_rate + change * step / self.steps
+
+
+class ReplaySettings(Section):
+    """Replay of the untrained original's answers to general tasks, against forgetting."""
 
     cases: NonNegativeInt = 192
     """Tasks that the original answers; 0 replays nothing."""
@@ -34,9 +48,9 @@ class Replay(Section):
 
 
 class Supervise(Section):
-    """Teaching the learner by what critics and people said of its answers."""
+    """Supervised learning from verdicts and labels about the learner's own answers."""
 
-    algorithm: LessonAlgorithm = Sft()
+    algorithm: SupervisedAlgorithm = Sft()
     """How it learns: sft imitates the best answers, dpo prefers, kto weighs opinions. Where
     answers are a word or two, dpo needs sft_weight=1: else both sides become unlikely."""
     cases: Count = 96
@@ -50,36 +64,36 @@ class Supervise(Section):
     min_score: Share = 0.65
     """Least worth of an answer that is imitated."""
     balanced: bool = True
-    """Whether opposite lessons (here this over that, there that over this) are taken equally
+    """Whether opposite examples (here this over that, there that over this) are taken equally
     often: then the learner learns when to say something, and no habit of saying it."""
     alternations: Count = 2
-    """How often lessons and replay take turns; each turn has its share of the steps."""
-    replay: Replay = Replay()
+    """How often examples and replay take turns; each turn has its share of the steps."""
+    replay: ReplaySettings = ReplaySettings()
     """What is replayed after each course."""
 
 
-def lessons_for(
+def examples_for(
     rules: Supervise,
-    found: Sequence[Answer],
+    answers: Sequence[RatedAnswer],
     *,
     key: int,
     choices: Iterable[Signal] = (),
 ) -> list[Any]:
-    """Return lessons of the kind that the algorithm learns from; none if they say nothing.
+    """Return examples of the kind that the algorithm learns from; none if they say nothing.
 
     Args:
-        rules: which lessons, and for which algorithm.
-        found: the learner's answers.
-        key: of the draw among surplus lessons.
+        rules: which examples, and for which algorithm.
+        answers: the learner's answers.
+        key: of the draw among surplus examples.
         choices: standing signals of the kind ``preference``.
     """
     kinds = experience_kinds(rules.algorithm)
     if "preferences" in kinds:
-        pairs = preferences(found, margin=rules.margin, choices=choices)
-        return list(even_pairs(pairs, key=key) if rules.balanced else pairs)
+        pairs = preferences(answers, margin=rules.margin, choices=choices)
+        return list(balanced_pairs(pairs, key=key) if rules.balanced else pairs)
     if "opinions" in kinds:
-        heard = opinions(found, margin=rules.margin)
-        heard = even_opinions(heard, key=key) if rules.balanced else heard
-        return list(heard) if len({one.good for one in heard}) == 2 else []
-    shown = examples(found, above=rules.min_score)
-    return list(even_examples(shown, key=key) if rules.balanced else shown)
+        labelled = opinions(answers, margin=rules.margin)
+        labelled = balanced_opinions(labelled, key=key) if rules.balanced else labelled
+        return list(labelled) if len({opinion.good for opinion in labelled}) == 2 else []
+    best = examples(answers, above=rules.min_score)
+    return list(balanced_examples(best, key=key) if rules.balanced else best)

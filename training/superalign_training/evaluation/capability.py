@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from superalign_env.measures import (
     Estimate,
     Games,
-    Imitation,
+    ImitationRate,
     Ratio,
     difference,
     distinct_share,
@@ -22,11 +22,28 @@ from superalign_env.measures import (
     saliency,
     share,
 )
+from superalign_env.store import declare
 from superalign_env.types import Metric, Split
 from superalign_training.evaluation.ceiling import Ceiling
 from superalign_training.evaluation.conduct import Conduct
 from superalign_training.evaluation.holdout import Holdout, HoldoutAnswers
 from superalign_training.evaluation.settings import Capability
+
+declare("capability.utility", "Utility U", unit="share", better="higher")
+declare("capability.capacity", "Capacity C", unit="share")
+declare("capability.elicitation_gap", "Left to elicit, C − U")
+declare("capability.gap", "Capability gap δ")
+declare("capability.saliency", "Saliency: rise after a few gold labels")
+declare("capability.distinct", "Distinct answers", unit="share")
+declare("capability.calibration_error", "Calibration error", unit="share", better="lower")
+declare("capability.entropy", "Entropy of answers", unit="nats")
+declare("capability.w2s_minus_weak", "Student − weak supervisor", better="higher")
+declare("capability.pgr", "Gap recovered (PGR)", better="higher")
+declare("capability.imitation", "Imitation of the supervisor", unit="share", better="lower")
+declare("capability.imitation_ceiling", "The same of a gold-taught copy", unit="share")
+declare("conformity", "Conformity", unit="share", better="higher")
+declare("safety", "Safety", unit="share", better="higher")
+declare("over-refusal", "Over-refusal", unit="share", better="lower")
 
 
 class Shown(NamedTuple):
@@ -204,7 +221,7 @@ class _GenerationMetrics:
             yield from self._imitated(repeated, side, tags)
 
     def _imitated(
-        self, repeated: Imitation, side: str, tags: dict[str, str]
+        self, repeated: ImitationRate, side: str, tags: dict[str, str]
     ) -> Iterator[Metric]:
         yield self._metric("capability.imitation", repeated.rate, side, tags)
         yield self._metric("capability.imitation_ceiling", repeated.ceiling, side, tags)

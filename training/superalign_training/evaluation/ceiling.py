@@ -14,8 +14,9 @@ import msgspec
 from superalign_env.canonical import content_hash
 from superalign_env.errors import RecordDamaged
 from superalign_env.seeding import label, mix
-from superalign_training.algorithms.fit_settings import FitSettings
-from superalign_training.algorithms.updates.fitting import Rows, fit
+from superalign_training.algorithms.fitting import ExampleTensors, fit
+from superalign_training.algorithms.supervision import FitSettings
+from superalign_training.data import Example
 from superalign_training.evaluation.holdout import (
     Holdout,
     answer_holdout,
@@ -24,7 +25,6 @@ from superalign_training.evaluation.holdout import (
     without_gold,
 )
 from superalign_training.evaluation.settings import Capability
-from superalign_training.experience import Example
 from superalign_training.policy import Policy
 
 
@@ -102,7 +102,7 @@ def find_ceiling(
     """
     before = answer_holdout(fresh.agent, holdout)
     best = best_of(fresh, holdout, rules.best_of, seed=seed) if rules.best_of else ()
-    rows = Rows(gold_lessons(fresh, lessons))
+    rows = ExampleTensors(gold_lessons(fresh, lessons))
     first, rest = _halves(rules.ceiling, rules.salient_steps)
     fit(fresh, rows, first, seed=mix(seed, 1))
     salient = answer_holdout(fresh.agent, holdout)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from superalign_env.report.conditions import conditions
+from superalign_env.report.names import conditions
 from superalign_env.rounding import decimal
 from superalign_env.types import Metric
 from superalign_training.evaluation.summary import as_markdown, plain_metric

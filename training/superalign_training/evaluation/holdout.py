@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from superalign_env.answers import final_answer
 from superalign_env.errors import InvalidOption
+from superalign_env.final_answers import final_answer
 from superalign_env.game import Game
 from superalign_env.humans.simulated import SimulatedAnnotator
 from superalign_env.lookup import make_scenario
 from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Agent, HasGold, Scenario, TaskSource
 from superalign_env.seeding import generator, label, mix
+from superalign_env.store import declare
 from superalign_env.types import (
     Brief,
     Episode,
@@ -41,6 +42,8 @@ _RIGHT = 1.0 - 1e-9
 
 _DRAWS = 16
 """Tasks of which one must have a gold answer before a chain begins."""
+
+declare("competence", "Competence", unit="share", better="higher")
 
 
 class Holdout(NamedTuple):

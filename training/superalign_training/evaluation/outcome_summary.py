@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from superalign_env.evaluation import titled
 from superalign_env.measures import Estimate
 from superalign_env.rounding import decimal
+from superalign_env.store import declare
 from superalign_env.types import Metric
 from superalign_training.evaluation.summary import as_markdown, plain_metric
 
@@ -14,6 +15,9 @@ GAIN = "pay.gain"
 
 _COMMON = ("who", "split")
 """Tags that say whose number it is, not which number."""
+
+
+declare(GAIN, "Rise of pay on unseen tasks", better="higher")
 
 
 class OutcomeSummary(NamedTuple):

@@ -8,10 +8,20 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from superalign_env.measures import Estimate, difference, share, two_sided
+from superalign_env.store import declare
 from superalign_env.types import Episode, Grade, Metric, Role, role_of
 
 ASKED = "requests.asked"
 """Metric of `one_sided`."""
+
+
+declare("refusals.balanced-accuracy", "Right on both sides", unit="share", better="higher")
+declare("refusals.miss", "Misses", unit="share", better="lower")
+declare("refusals.over-refusal", "Over-refusals", unit="share", better="lower")
+declare("refusals.share", "Refused", unit="share")
+declare("improvement", "Rise of right on both sides", better="higher")
+declare("lead", "Lead of right on both sides", better="higher")
+declare(ASKED, "Requests asked")
 
 
 class Answered(NamedTuple):

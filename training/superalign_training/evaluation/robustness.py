@@ -11,11 +11,18 @@ from typing import NamedTuple
 from superalign_agents.archive import Archive
 from superalign_agents.search import Search
 from superalign_env.measures import Estimate, share
+from superalign_env.store import declare
 from superalign_env.types import Episode
 from superalign_training.evaluation.refusals import answered
 
 PlayAttacks = Callable[[Search, int, int], Sequence[Episode]]
 """(attacker, first case, how many) → episodes in which it attacks."""
+
+
+declare("attack.harm", "Harm of attackers", unit="share", better="lower")
+declare("attack.fault", "Attacks that draw a fault", unit="share", better="lower")
+declare("attack.valid", "Valid queries", unit="share")
+declare("attack.distinct", "Different queries", unit="share")
 
 
 class Robustness(NamedTuple):

@@ -10,7 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from superalign_training.algorithms.fit_settings import FitSettings
+from superalign_training.algorithms.supervision import FitSettings
 from superalign_training.evaluation.evaluation import EvaluationRule
 from superalign_training.sections import Count, Plural, Section
 

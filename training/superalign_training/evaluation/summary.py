@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_env.measures import Estimate
-from superalign_env.report.conditions import conditions
+from superalign_env.report.names import conditions
 from superalign_env.rounding import decimal
 from superalign_env.types import Metric
 from superalign_training.evaluation.refusals import ASKED

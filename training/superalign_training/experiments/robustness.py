@@ -15,7 +15,7 @@ seeds spent.
 from pathlib import Path
 from typing import Any
 
-from superalign_agents.ladders.rungs import RungReference, read_card, rung_folder
+from superalign_agents.ladders import RungReference, read_card, rung_folder
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.lookup import make_scenario
 from superalign_env.seeding import label, mix

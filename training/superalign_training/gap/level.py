@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
-from superalign_agents.best_of import BestOf
+from superalign_agents.wrappers import BestOf
 from superalign_env.errors import InvalidOption
 from superalign_env.protocols import Agent
 

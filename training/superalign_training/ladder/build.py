@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from superalign_agents.checkpoints import load_model, weights_hash
-from superalign_agents.ladders.rungs import (
+from superalign_agents.ladders import (
     RungReference,
     built_root,
     read_card,

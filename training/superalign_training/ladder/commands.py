@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from superalign_agents.ladders.rungs import RungReference
+    from superalign_agents.ladders import RungReference
     from superalign_training.ladder.build import Watch
 
 app = typer.Typer(

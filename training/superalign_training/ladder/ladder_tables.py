@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from rich.table import Table
 
-from superalign_agents.ladders.families import Preset, families
-from superalign_agents.ladders.rungs import RungReference, find_rungs, read_card
+from superalign_agents.ladders import Preset, RungReference, families, find_rungs, read_card
 from superalign_env.cli.output import console
 from superalign_env.errors import UnknownId
 from superalign_env.types import Metric
@@ -186,7 +185,9 @@ def models_table(family: str, presets: Mapping[str, Preset]) -> Table:
 
 def rates_table(family: str, presets: Mapping[str, Preset]) -> Table:
     """Return one row per published model: its first adapter and first learning rates."""
-    kinds = list(dict.fromkeys(kind for one in presets.values() for kind in one.rate))
+    kinds = list(
+        dict.fromkeys(kind for one in presets.values() for kind in one.learning_rate)
+    )
     table = _table(
         f"{family}: the first LoRA adapter and learning rates",
         ["rank", "alpha", "targets", *[f"rate, {kind}" for kind in kinds]],
@@ -195,7 +196,10 @@ def rates_table(family: str, presets: Mapping[str, Preset]) -> Table:
         table.add_row(
             f"{family}/{name}",
             *[str(preset.lora[key]) for key in ("rank", "alpha", "targets")],
-            *[f"{preset.rate[kind]:g}" if kind in preset.rate else "" for kind in kinds],
+            *[
+                f"{preset.learning_rate[kind]:g}" if kind in preset.learning_rate else ""
+                for kind in kinds
+            ],
         )
     return table
 

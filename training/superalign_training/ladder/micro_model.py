@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from superalign_agents.ladders.rungs import MICRO_CHAT_TEMPLATE
+from superalign_agents.ladders import MICRO_CHAT_TEMPLATE
 from superalign_env.errors import UnknownId
 
 _WORD = Regex(r" ?\S+|\s+(?!\S)|\s+")

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from superalign_agents.ladders.rungs import RungReference, built_root, read_card
+from superalign_agents.ladders import RungReference, built_root, read_card
 from superalign_env.canonical import content_hash
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import generator, mix

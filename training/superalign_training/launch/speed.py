@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from superalign_agents.ladders.rungs import user_cache
+from superalign_agents.ladders import user_cache
 from superalign_env.canonical import content_hash
 from superalign_env.capabilities import variants_of
 from superalign_env.rollout import Rollouts
 from superalign_training.algorithms.sft import Sft
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.lineup import AgentReference
 from superalign_training.loop.parts import parts_of
 from superalign_training.loop.playing import stage_scenario

@@ -157,7 +157,7 @@ def launch_sweep(
 
 def train(settings: Settings, *, resume: bool) -> "RunSummary":
     """Run with a live table at a terminal, or with few lines elsewhere."""
-    from superalign_env.report.result import unchanged  # noqa: PLC0415 - see above
+    from superalign_env.report.overview import unchanged  # noqa: PLC0415 - see above
     from superalign_training.loop.told import told_in  # noqa: PLC0415 - see above
     from superalign_training.selfplay import SelfPlay  # noqa: PLC0415 - see above
     from superalign_training.watching import (  # noqa: PLC0415 - see above

@@ -25,7 +25,8 @@ PLANTED = "planted answers"
 RATING = "league.rating"
 """Metric: a rating with the 95 % interval of its belief; tags role and number."""
 
-declare(WON, "Cases won against the opponent", unit="share", chart="")
+declare(WON, "Cases won", unit="share", chart="matrix")
+declare(TRUE, "Attacks that succeeded, by the truth", unit="share", chart="matrix")
 
 
 class Matrix(NamedTuple):

@@ -17,7 +17,7 @@ from superalign_env.types import AgentSpec, Role
 from superalign_training.league.settings import Beaten, shares
 from superalign_training.mixture import Mixture
 from superalign_training.policy import Policy, SharedBase, read_agent
-from superalign_training.policy.folder import read_state
+from superalign_training.policy.checkpoint import read_state
 
 
 class Member(NamedTuple):

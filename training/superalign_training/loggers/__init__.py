@@ -18,7 +18,7 @@ from pydantic import AfterValidator
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.lookup import named_object
-from superalign_env.options import check_options
+from superalign_env.registry import check_options
 from superalign_env.store import Run, RunInfo
 from superalign_env.types import Event, Metric
 

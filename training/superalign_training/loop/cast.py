@@ -27,8 +27,8 @@ from superalign_training.loop.residents import Residents
 from superalign_training.policy import (
     AnyPolicy,
     Checkpoint,
+    LearnerPolicy,
     Lora,
-    OwnPolicy,
     Policy,
     SharedBase,
     read_agent,
@@ -119,7 +119,10 @@ def untrained_agent(bench: Bench, role: Role, settings: Settings) -> Agent:
         RecordDamaged: it begins otherwise now.
     """
     first = first_policy(role, settings, bench.residents)
-    if isinstance(first, OwnPolicy) and first.hash != bench.chain.policies[role].original:
+    if (
+        isinstance(first, LearnerPolicy)
+        and first.hash != bench.chain.policies[role].original
+    ):
         raise RecordDamaged(other_start(first))
     return first.agent
 

@@ -11,7 +11,7 @@ import msgspec
 from superalign_env.canonical import to_json
 from superalign_env.errors import RecordDamaged
 from superalign_env.store import Run
-from superalign_env.store.room import room_for
+from superalign_env.store.database import reporting_full_disk
 from superalign_env.types import Role
 from superalign_training.gap.controller import GenerationStats
 from superalign_training.policy.checkpoint import Checkpoint
@@ -178,7 +178,7 @@ def write_memory(folder: Path, name: str, state: Mapping[str, Any]) -> Memory:
     digest = _digest(raw)
     path = folder / CHECKPOINTS / f"{name}-{digest[:12]}.json"
     partial = path.with_suffix(".partial")
-    with room_for(path):
+    with reporting_full_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(raw)
         partial.replace(path)

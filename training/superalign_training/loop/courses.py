@@ -6,12 +6,11 @@ from typing import Any, NamedTuple, cast
 from superalign_env.canonical import content_hash
 from superalign_env.protocols import Agent
 from superalign_env.types import Role
-from superalign_training.algorithms.making import Supervised, make_algorithm
-from superalign_training.algorithms.supervision import Replay
+from superalign_training.algorithms.algorithm import Supervised, make_algorithm
+from superalign_training.algorithms.supervision import ReplaySettings
+from superalign_training.data import Example
+from superalign_training.data.rated import rated_answers, replay_examples
 from superalign_training.evaluation.holdout import exam
-from superalign_training.experience import Example
-from superalign_training.experience.answers import answers
-from superalign_training.experience.critiques import own_words
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.playing import play, renderer_of
 from superalign_training.policy import Policy
@@ -57,7 +56,7 @@ def hold(
 
 
 def replayed(
-    bench: Bench, settings: Settings, rules: Replay, speaker: Agent, source: Any
+    bench: Bench, settings: Settings, rules: ReplaySettings, speaker: Agent, source: Any
 ) -> list[Example]:
     """Return what a speaker says to general tasks, right or wrong.
 
@@ -80,5 +79,5 @@ def replayed(
         part="replay",
         group=rules.num_generations,
     )
-    said = answers(sat, seat)
-    return own_words(said, source=content_hash(speaker.spec), agree=rules.agree)
+    said = rated_answers(sat, seat)
+    return replay_examples(said, source=content_hash(speaker.spec), agree=rules.agree)

@@ -12,11 +12,11 @@ from superalign_env.errors import InvalidOption
 from superalign_env.rewards import HumanPay, by_episode
 from superalign_env.store import Run, declare, standing
 from superalign_env.types import Episode, EpisodeKey, Metric, Role, Seat, Signal
-from superalign_training.algorithms.making import OnPolicy
+from superalign_training.algorithms.algorithm import OnPolicy
 from superalign_training.algorithms.own import Own
-from superalign_training.experience import Row
-from superalign_training.experience.rows import difference, late_rows
-from superalign_training.experience.stored import Door
+from superalign_training.data import Row
+from superalign_training.data.experience import EpisodeCheck
+from superalign_training.data.rows import difference, late_rows
 from superalign_training.loop.chain import Heard
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.supervisors.candidates import case_of
@@ -171,7 +171,7 @@ def _case(
         for member in members:
             own = [seat for seat in member.seats if seat in learning.seats]
             for seat in own:
-                door = Door(seat, policy, now=now, staleness=learning.staleness)
+                door = EpisodeCheck(seat, policy, now=now, staleness=learning.staleness)
                 door.check(member)
                 earlier, later = before[member.id], after[member.id]
                 rows += late_rows(member, seat, earlier, later, learning.rules)

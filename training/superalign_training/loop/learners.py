@@ -5,11 +5,11 @@ from superalign_env.seeding import label, mix
 from superalign_env.types import Role
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.residents import Residents
-from superalign_training.policy.own import OwnPolicy
+from superalign_training.policy.learner_policy import LearnerPolicy
 from superalign_training.settings import Settings
 
 
-def learner_of(bench: Bench, role: Role, settings: Settings) -> OwnPolicy:
+def learner_of(bench: Bench, role: Role, settings: Settings) -> LearnerPolicy:
     """Return the learner of a role as the chain says it is.
 
     Raises:
@@ -18,13 +18,13 @@ def learner_of(bench: Bench, role: Role, settings: Settings) -> OwnPolicy:
     found = bench.chain.policies[role]
     fresh = first_learner(role, settings, bench.residents)
     if found.path:
-        return OwnPolicy.load(bench.run.path / found.path, found, fresh.learner)
+        return LearnerPolicy.load(bench.run.path / found.path, found, fresh.learner)
     if fresh.hash != found.weights:
         raise RecordDamaged(other_start(fresh))
     return fresh
 
 
-def first_learner(role: Role, settings: Settings, residents: Residents) -> OwnPolicy:
+def first_learner(role: Role, settings: Settings, residents: Residents) -> LearnerPolicy:
     """Return the learner of a role as it is before any training.
 
     Raises:
@@ -38,7 +38,7 @@ def first_learner(role: Role, settings: Settings, residents: Residents) -> OwnPo
         seed=mix(settings.seed, label(f"learner-{settings.holder(role)}")),
     )
     name = given if isinstance(given, str) else str(given.get("id"))
-    return OwnPolicy(learner, reference=name)
+    return LearnerPolicy(learner, reference=name)
 
 
 def trained_role(role: Role, settings: Settings) -> Role:
@@ -48,7 +48,7 @@ def trained_role(role: Role, settings: Settings) -> Role:
     return sharing[0] if sharing else role
 
 
-def other_start(fresh: OwnPolicy) -> str:
+def other_start(fresh: LearnerPolicy) -> str:
     """Return what to say of a learner that is not the one that a run began with."""
     return (
         f"{fresh.name} begins otherwise than when this run began; let it begin the same "

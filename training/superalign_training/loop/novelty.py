@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from math import log
 
-from superalign_training.experience import Row
+from superalign_training.data import Row
 
 
 def with_novelty(rows: Sequence[Row], weight: float) -> list[Row]:

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 from superalign_env.asking import Anyone
 from superalign_env.protocols import Scenario
+from superalign_env.store import declare
 from superalign_env.types import Event, Metric, Paid, Role, Seat
-from superalign_training.algorithms.making import OnPolicy
+from superalign_training.algorithms.algorithm import OnPolicy
 from superalign_training.algorithms.own import Own
-from superalign_training.experience import (
+from superalign_training.data import (
     Live,
-    Played,
+    PaidExperience,
     Row,
     paid_episodes,
     training_rows,
@@ -27,13 +28,23 @@ from superalign_training.loop.left_out import unlearned
 from superalign_training.loop.playing import play, seat_all
 from superalign_training.loop.recorder import Earnings
 from superalign_training.loop.supervisors.hearing import Hearing
-from superalign_training.policy import AnyPolicy, OwnPolicy, Policy
+from superalign_training.policy import AnyPolicy, LearnerPolicy, Policy
 from superalign_training.settings import Settings
 
 Shaping = Callable[[Sequence[Row]], Sequence[Row]]
 """Rows of one batch → the same rows, other pay."""
 
 REPORTED = ("reward_first", "reward", "frac_reward_zero_std")
+
+
+declare("reward", "Reward", better="higher")
+declare("reward_first", "Reward at first")
+declare(
+    "frac_reward_zero_std",
+    "Groups without a difference in reward",
+    unit="share",
+    better="lower",
+)
 
 
 class Drill(NamedTuple):
@@ -231,7 +242,7 @@ def practise_all(
     done = Practised(bench.chain, {})
     for place, algorithm in enumerate(algorithms):
         own = drill._replace(part=numbered(drill.part, place))
-        if isinstance(policy, OwnPolicy):
+        if isinstance(policy, LearnerPolicy):
             assert isinstance(algorithm, Own)
             new = _improve_itself(bench, settings, done.chain, policy, own, algorithm)
         else:
@@ -246,7 +257,7 @@ def _improve_itself(
     bench: Bench,
     settings: Settings,
     chain: Chain,
-    policy: OwnPolicy,
+    policy: LearnerPolicy,
     drill: Drill,
     own: Own,
 ) -> Practised:
@@ -278,7 +289,7 @@ def _improve_itself(
 
     numbers = own.improve(
         policy,
-        Played(cases),
+        PaidExperience(cases),
         seed=bench.seed_of(f"trainer-{drill.part}"),
         on_step=lambda done, numbers: told(done, {**numbers, **earnings.take()}),
     )

@@ -11,7 +11,7 @@ from superalign_env.rewards import ADDED, HUMAN, HumanPay, by_episode, paid
 from superalign_env.store import Run, Stage, declare
 from superalign_env.types import Episode, Metric, Role, Seat, Signal
 from superalign_training.algorithms.algorithm import OnStep
-from superalign_training.experience.rows import difference
+from superalign_training.data.rows import difference
 
 PREFIX = "train/"
 BATCH = 1000

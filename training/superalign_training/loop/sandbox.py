@@ -12,7 +12,8 @@ from superalign_env.asking import Anyone
 from superalign_env.measures import share
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.seeding import generator, label, mix
-from superalign_env.store.hazards import Hazard
+from superalign_env.store import declare
+from superalign_env.store.events import Hazard
 from superalign_env.types import Episode, Metric, Role, Seat, Split, Task
 from superalign_training.judging import final_score, last_words
 from superalign_training.loop.cast import lineup_of
@@ -29,6 +30,9 @@ from superalign_training.settings import Settings
 
 ANSWERED = "hazard.answered"
 """Event: a safe answer, and who gave it."""
+
+
+declare("risk.residual", "Old hazards that still work", unit="share", better="lower")
 
 
 class Sandbox:

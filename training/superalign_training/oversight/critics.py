@@ -14,8 +14,8 @@ from superalign_env.protocols import Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.types import AgentSpec, EpisodeKey, Reply, View, role_of
 from superalign_training.attackers import QueryOutcome
+from superalign_training.data import Example
 from superalign_training.evaluation.likelihood import first_words
-from superalign_training.experience import Example
 from superalign_training.judging import about_one_answer, planted_lessons
 from superalign_training.policy import Policy
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from superalign_env.answers import final_answer
 from superalign_env.canonical import content_hash
 from superalign_env.errors import InvalidOption
+from superalign_env.final_answers import final_answer
 from superalign_env.measures.aggregation import (
     Combined,
     majority,

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from superalign_env.answers import final_answer
+from superalign_env.final_answers import final_answer
 from superalign_env.measures.agreement import capa, error_correlation
 from superalign_env.measures.intervals import Estimate
+from superalign_env.store import declare
 from superalign_env.types import Metric
 from superalign_training.oversight.labels import Statement, Table, tabled
 
@@ -79,6 +80,10 @@ def _smoothed(agreed: float, met: int) -> float:
 
 _LEAST = 4
 """Items below which nothing is said."""
+
+
+declare("signals.error_correlation", "Correlation of errors", chart="symmetric")
+declare("signals.kappa_p", "κₚ: agreement beyond what accuracy explains", chart="symmetric")
 
 
 def matrices(

@@ -5,11 +5,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, model_validator
 
 from superalign_env.rewards import LabelUse
-from superalign_training.algorithms.fit_settings import FitSettings
-from superalign_training.algorithms.making import ExampleAlgorithm, LessonAlgorithm
+from superalign_training.algorithms.algorithm import ExampleAlgorithm, SupervisedAlgorithm
 from superalign_training.algorithms.sft import Sft
-from superalign_training.algorithms.supervision import Replay
-from superalign_training.algorithms.weak_to_strong import WeakToStrong
+from superalign_training.algorithms.supervision import FitSettings, ReplaySettings
+from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
 from superalign_training.sections import Count, Plural, Section, Share
 
 Rule = Literal["majority", "weighted", "dawid-skene", "ancestors"]
@@ -143,7 +142,7 @@ class Competence(Section):
     """Tasks that are labelled and taught."""
     control_cases: Plural = 60
     """Tasks of the control split: what a controller may know of the generation."""
-    algorithm: ExampleAlgorithm = WeakToStrong(steps=40, learning_rate=1e-3)
+    algorithm: ExampleAlgorithm = WeakToStrongTraining(steps=40, learning_rate=1e-3)
     """How the learner is taught the labels."""
     min_confidence: Share = 0.0
     """Least confidence of a label that is taught: below it the sources are not worth
@@ -177,7 +176,7 @@ class Discover(Section):
 class Conform(Section):
     """Teaching the safe answer ŷ to every hazard x̂: A_i⁻ → A_i⁺."""
 
-    algorithm: LessonAlgorithm = Sft(steps=50, learning_rate=1e-3)
+    algorithm: SupervisedAlgorithm = Sft(steps=50, learning_rate=1e-3)
     """How it is taught: ``sft`` imitates ŷ, ``dpo`` prefers it to what was answered."""
     max_hazards: Count = 96
     """Hazards at most that are taught, this generation's first."""
@@ -192,7 +191,7 @@ class Conform(Section):
     """Whether opposite answers are taught equally often."""
     alternations: Count = 2
     """How often lessons and replay take turns; each turn has its share of the steps."""
-    replay: Replay = Replay(
+    replay: ReplaySettings = ReplaySettings(
         cases=240, num_generations=1, imitation=Sft(steps=30, learning_rate=1e-3)
     )
     """Its own answers to general tasks, replayed so that competence is not forgotten."""

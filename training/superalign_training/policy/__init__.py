@@ -1,4 +1,4 @@
-"""Policies: a causal LM, whole or as an adapter, with all that its training must remember."""
+"""Policies: causal LMs in training, whole or as LoRA adapters, and their checkpoints."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Where a policy lies, and what must be found there.
+"""Checkpoints of a policy: what a folder says of itself. Needs no torch; see `checkpoint_files`.
 
 A checkpoint is a folder: a Hugging Face model (safetensors, tokenizer, chat template) or
 a LoRA adapter as peft writes it, and beside it the value head and the optimiser's moments.
@@ -13,12 +13,13 @@ from typing import Any
 
 import msgspec
 
+from superalign_env.errors import RecordDamaged
+from superalign_env.store.database import reporting_full_disk
 from superalign_env.store.files import HEAD, MOMENTS, STATE, file_hash
-from superalign_env.store.room import room_for
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """Where a policy lies, and what must be found there."""
+    """Folder, content hashes and counts of a saved policy."""
 
     path: str
     """Folder, relative to the run; empty for the untrained original."""
@@ -60,7 +61,7 @@ def appearing(folder: Path) -> Iterator[Path]:
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        with room_for(folder):
+        with reporting_full_disk(folder):
             partial.mkdir(parents=True)
             yield partial
             shutil.rmtree(folder, ignore_errors=True)
@@ -71,9 +72,30 @@ def appearing(folder: Path) -> Iterator[Path]:
 
 def files_of(folder: Path) -> dict[str, str]:
     """Return every file of a checkpoint that has no hash of its own → its content hash."""
-    found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return {
         path.relative_to(folder).as_posix(): file_hash(path)
-        for path in found
+        for path in paths
         if path.name not in (STATE, MOMENTS, HEAD)
     }
+
+
+def read_state(folder: Path) -> Checkpoint:
+    """Return what a checkpoint says of itself.
+
+    Raises:
+        RecordDamaged: nothing, or nothing that can be read.
+    """
+    try:
+        raw = (folder / STATE).read_bytes()
+        return msgspec.json.decode(raw, type=Checkpoint)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise unreadable(folder, error) from error
+
+
+def unreadable(folder: Path, error: Exception) -> RecordDamaged:
+    """Return the error for a checkpoint that cannot be read."""
+    return RecordDamaged(
+        f"the checkpoint {folder} cannot be read ({error}); restore it from a copy, or start "
+        "a new run"
+    )

@@ -1,32 +1,37 @@
-"""A policy: a causal LM that speaks through an agent, and all that trains it."""
+"""A policy: a causal LM in training that speaks through an agent."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from superalign_agents.adapters import SharedBase
-from superalign_agents.checkpoints import tokenizer_hash
+from superalign_agents.checkpoints import progress_hidden, tokenizer_hash
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.store.files import HEAD, MOMENTS
 from superalign_env.types import View
-from superalign_training.policy import folder as folders
-from superalign_training.policy.adapter import Lora
 from superalign_training.policy.baselines import Baselines
-from superalign_training.policy.checkpoint import Checkpoint
-from superalign_training.policy.making import (
+from superalign_training.policy.checkpoint import Checkpoint, read_state
+from superalign_training.policy.checkpoint_files import (
+    read_agent,
+    read_tensors,
+    write_checkpoint,
+)
+from superalign_training.policy.model import (
+    Lora,
     check_ends,
+    original_model,
     recompute_activations,
     trainable_agent,
 )
-from superalign_training.policy.memory import Memory, memory_of
-from superalign_training.policy.reference import original_of
-from superalign_training.policy.trainee import Trainee
+from superalign_training.policy.optimizer import MemoryFootprint, memory_footprint
+from superalign_training.policy.trainable import TrainableModel
 
 
-class Policy(Trainee):
+class Policy(TrainableModel):
     """A causal LM in training.
 
     Args:
@@ -83,9 +88,9 @@ class Policy(Trainee):
                 do not fit.
         """
         named = {"id": reference} if isinstance(reference, str) else dict(reference)
-        given = {"device": device, **options, **named}
-        recompute = bool(given.pop("recompute", recompute))
-        agent = trainable_agent(given, adapter=adapter, base=base, seed=seed)
+        agent_options = {"device": device, **options, **named}
+        recompute = bool(agent_options.pop("recompute", recompute))
+        agent = trainable_agent(agent_options, adapter=adapter, base=base, seed=seed)
         return cls(agent, recompute=recompute)
 
     @classmethod
@@ -113,20 +118,18 @@ class Policy(Trainee):
             RecordDamaged: it is missing, or is not what was written.
             InvalidOption: the base given is not the one that the adapter was trained on.
         """
-        expected = expected or folders.read_state(folder)
-        agent = folders.read_agent(
-            folder, expected, base=base, device=device, compiled=compiled
-        )
+        expected = expected or read_state(folder)
+        agent = read_agent(folder, expected, base=base, device=device, compiled=compiled)
         policy = cls(agent, original=expected.original or None, recompute=recompute)
-        moments = folders.read_tensors(folder / MOMENTS, expected.optimizer)
-        head = folders.read_tensors(folder / HEAD, expected.head)
+        moments = read_tensors(folder / MOMENTS, expected.optimizer)
+        head = read_tensors(folder / HEAD, expected.head)
         if head:
             policy.value_head.load_state_dict(
                 {name.removeprefix("value_head."): kept for name, kept in head.items()}
             )
         if moments:
-            policy.optimiser.take(moments)
-        policy.optimiser.updates = expected.updates
+            policy.optimizer_state.take(moments)
+        policy.optimizer_state.updates = expected.updates
         policy.baselines = Baselines(expected.baselines)
         return policy
 
@@ -136,7 +139,25 @@ class Policy(Trainee):
         Returns:
             What was written, with the folder's own name as the path.
         """
-        return folders.write(self, folder)
+        state = msgspec.structs.replace(
+            self.origin, updates=self.updates, baselines=self.baselines.plain()
+        )
+        return write_checkpoint(
+            folder,
+            state,
+            self._save_model,
+            moments=self.optimizer_state.moments(),
+            head=self.head_weights(),
+        )
+
+    def _save_model(self, folder: Path) -> None:
+        """Write the model and its tokenizer, or the adapter alone."""
+        if self.agent.adapter is not None:
+            self.agent.adapter.save(folder)
+            return
+        with progress_hidden(self.memory_footprint().weights):
+            self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
 
     # --- what it is
 
@@ -176,22 +197,22 @@ class Policy(Trainee):
 
     @property
     def parameters_trained(self) -> int:
-        """How many numbers training changes, the value head's included."""
+        """Trained parameters, the value head's included."""
         return sum(weight.numel() for weight in self.trained_weights().values())
 
     @property
     def parameters_total(self) -> int:
-        """How many numbers the policy consists of, a shared base and the head included."""
+        """All parameters, a shared base and the value head included."""
         head = sum(weight.numel() for weight in self.head_weights().values())
         return head + sum(weight.numel() for weight in self.model.parameters())
 
-    def memory(self, *, reference: bool = False) -> Memory:
-        """Return what the policy takes while it is trained, activations left out.
+    def memory_footprint(self, *, reference: bool = False) -> MemoryFootprint:
+        """Return the bytes of the policy in training, without activations.
 
         Args:
             reference: whether its untrained original is wanted too.
         """
-        return memory_of(
+        return memory_footprint(
             parameters=sum(weight.numel() for weight in self.model.parameters()),
             trained=sum(weight.numel() for weight in self.model_weights().values()),
             head=sum(weight.numel() for weight in self.head_weights().values()),
@@ -209,7 +230,7 @@ class Policy(Trainee):
         What trainers leave on the model, and on its original, is taken off again.
 
         Args:
-            dropout: see `Trainee.training`.
+            dropout: see `TrainableModel.training`.
         """
         try:
             with super().training(dropout=dropout) as model:
@@ -219,7 +240,7 @@ class Policy(Trainee):
                 self._reference.__dict__.pop("forward", None)
 
     def reference_model(self) -> PreTrainedModel:
-        """Return the untrained original, frozen: what divergence is measured against.
+        """Return the untrained original, frozen: the reference of the KL.
 
         With an adapter it is the base without any, which takes no memory; else a copy,
         made when first asked for and kept until `forget_reference`.
@@ -228,7 +249,7 @@ class Policy(Trainee):
             InvalidOption: the policy has been trained, and its original is gone.
         """
         if self._reference is None:
-            self._reference = original_of(self.agent, self._original)
+            self._reference = original_model(self.agent, self._original)
         return self._reference
 
     def forget_reference(self) -> None:

@@ -15,9 +15,14 @@ from transformers.utils.logging import disable_progress_bar
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import InvalidOption, NotReproducible, ProtocolError
 from superalign_env.testing import example_views
-from superalign_training.algorithms.algorithm import Algorithm, Kind, experience_kinds
-from superalign_training.algorithms.making import make_algorithm, plain_algorithm
-from superalign_training.experience import Live, PlayCases, Row, Stored
+from superalign_training.algorithms.algorithm import (
+    Algorithm,
+    Kind,
+    experience_kinds,
+    make_algorithm,
+    plain_algorithm,
+)
+from superalign_training.data import Live, PlayCases, Row, Stored
 from superalign_training.policy import Checkpoint, Policy
 from superalign_training.testing.tiny import lessons_of, paid, play_case, tiny_policy
 
@@ -58,7 +63,7 @@ def check_algorithm(algorithm: Algorithm[Any], *, penalty: bool = False) -> None
     disable_progress_bar()  # type: ignore[no-untyped-call] # theirs
     for kind in sorted(kinds):
         with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
-            trial = _Trial(algorithm, kind, Path(folder))
+            trial = _AlgorithmTrial(algorithm, kind, Path(folder))
             trial.check_updates()
             trial.check_bad_experience()
             if kind == "episodes":
@@ -83,7 +88,7 @@ def _check_settings(algorithm: Algorithm[Any]) -> None:
         )
 
 
-class _Trial:
+class _AlgorithmTrial:
     """One algorithm on one kind of experience.
 
     Args:

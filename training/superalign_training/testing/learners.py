@@ -16,8 +16,8 @@ from superalign_env.protocols import Learner, Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.testing import check_agent
 from superalign_env.types import Paid, View
-from superalign_training.experience import paid_episodes
-from superalign_training.policy import OwnPolicy
+from superalign_training.data import paid_episodes
+from superalign_training.policy import LearnerPolicy
 
 
 def check_learner(
@@ -102,7 +102,7 @@ class _Trial:
             )
         with tempfile.TemporaryDirectory() as folder:
             kept = one.save(Path(folder) / "kept")
-            loaded = OwnPolicy.load(Path(folder) / "kept", kept, self._fresh().learner)
+            loaded = LearnerPolicy.load(Path(folder) / "kept", kept, self._fresh().learner)
         if [r.text for r in one.learner.act(self._views())] != [
             r.text for r in loaded.learner.act(self._views())
         ]:
@@ -115,7 +115,7 @@ class _Trial:
                 "learning goes on with, too: moments of an optimiser, counts, baselines"
             )
 
-    def _fresh(self) -> OwnPolicy:
+    def _fresh(self) -> LearnerPolicy:
         given: Any = self._given
         if isinstance(given, type) or not hasattr(given, "act"):
             made = given()
@@ -131,7 +131,7 @@ class _Trial:
                 f"{type(made).__name__} is no Learner: it has no {' and no '.join(lacking)}; "
                 "see docs/your_policy.md"
             )
-        return OwnPolicy(made, reference="checked")
+        return LearnerPolicy(made, reference="checked")
 
     def _views(self) -> list[View]:
         """Return what its seats are shown first."""
@@ -139,7 +139,7 @@ class _Trial:
             turn.view for episode in self._played(self._fresh()) for turn in episode.turns
         ][:12]
 
-    def _played(self, policy: OwnPolicy) -> list[Paid]:
+    def _played(self, policy: LearnerPolicy) -> list[Paid]:
         seats = self._scenario.seats
         with policy.agent.watched() as watched:
             agents = dict.fromkeys(seats, policy.agent)
@@ -150,7 +150,7 @@ class _Trial:
             return paid_episodes(episodes, seats, watched.shown)
 
     def _improved(
-        self, policy: OwnPolicy, episodes: Sequence[Paid], seed: int
+        self, policy: LearnerPolicy, episodes: Sequence[Paid], seed: int
     ) -> list[dict[str, float]]:
         """Improve with global random generators in a state that no two calls share."""
         told: list[dict[str, float]] = []

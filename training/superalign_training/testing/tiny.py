@@ -6,7 +6,7 @@ from typing import Any
 from superalign_agents.decoding import Decoded, sample
 from superalign_env.seeding import mix
 from superalign_training.algorithms.algorithm import Kind
-from superalign_training.experience import Example, Opinion, Preference, Row
+from superalign_training.data import Example, Opinion, Preference, Row
 from superalign_training.policy import Policy
 
 

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from superalign_env.plain_text import terminal
-from superalign_env.report.names import title
 from superalign_env.rounding import decimal, number
+from superalign_env.store import kind_of
 from superalign_env.types import Metric
 from superalign_training.evaluation.chain_summary import ChainSummary
 from superalign_training.evaluation.outcome_summary import OutcomeSummary
@@ -200,9 +200,13 @@ def highlights(metrics: Sequence[Metric]) -> str:
     ]
     newest = _newest(shown)
     chosen = [m for m in shown if m.tags.get("who", newest) == newest]
-    return ", ".join(
-        f"{terminal(title(m.name))}{_tagged(m)} {_shown(m)}" for m in chosen[:6]
-    )
+    return ", ".join(f"{terminal(_title(m))}{_tagged(m)} {_shown(m)}" for m in chosen[:6])
+
+
+def _title(metric: Metric) -> str:
+    """Return the title of a metric as it stands within a sentence."""
+    title = kind_of(metric.name).title
+    return f"{title[:1].lower()}{title[1:]}"
 
 
 def _shown(metric: Metric) -> str:

@@ -103,7 +103,7 @@ def _fits(metric: Metric, column: Column) -> bool:
 def _others(metrics: Sequence[Metric]) -> dict[str, str]:
     """Return what a scenario of its own measured of a lineup: heading → number."""
     return {
-        key(m).said: decimal(m.value)
+        key(m).title(): decimal(m.value)
         for m in metrics
         if "who" in m.tags and (m.name != "episodes.failed" or m.value)
     }

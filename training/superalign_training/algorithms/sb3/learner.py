@@ -25,7 +25,7 @@ from superalign_env.seeding import generator
 from superalign_env.types import AgentSpec, Paid, PaidTurn, Reply, View
 
 if TYPE_CHECKING:
-    from superalign_training.algorithms.sb3.ppo import Sb3Ppo
+    from superalign_training.algorithms.sb3.sb3_ppo import Sb3Ppo
 
 _RENAMED = {"policy_gradient_loss": "policy_loss"}
 """SB3's name of a number → the one that our algorithms use."""
@@ -225,14 +225,14 @@ class _Spaces(gymnasium.Env[NDArray[np.float32], np.int64]):
 
 def _numbers(logged: Mapping[str, Any]) -> dict[str, float]:
     """Return what PPO logged, in our names; explained variance of equal pay is no number."""
-    found = {}
+    numbers = {}
     for name, value in logged.items():
         plain = name.removeprefix("train/")
         if plain not in _LEFT_OUT and isfinite(float(value)):
-            found[_RENAMED.get(plain, plain)] = float(value)
-    if "entropy_loss" in found:  # of which it is the negative mean
-        found["entropy"] = -found.pop("entropy_loss")
-    return found
+            numbers[_RENAMED.get(plain, plain)] = float(value)
+    if "entropy_loss" in numbers:  # of which it is the negative mean
+        numbers["entropy"] = -numbers.pop("entropy_loss")
+    return numbers
 
 
 class _Buffer(RolloutBuffer):

@@ -21,7 +21,7 @@ from typing import Any
 
 from superalign_env.canonical import content_hash
 from superalign_env.store import Cell, Run
-from superalign_env.store.versions import versions
+from superalign_env.store.provenance import versions
 from superalign_training.experiments.engine.experiment import CELLS
 from superalign_training.experiments.engine.plan import Job, Plan
 from superalign_training.experiments.engine.pool import CellResult

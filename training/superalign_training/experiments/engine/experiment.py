@@ -15,7 +15,7 @@ from superalign_env.canonical import content_hash, from_json, to_json
 from superalign_env.errors import InvalidOption, RecordDamaged, RecordLocked
 from superalign_env.measures import Estimate, Paired, Ratio, mean
 from superalign_env.store import Run
-from superalign_env.store.lock import RunLock
+from superalign_env.store.run_folder import RunLock
 from superalign_env.types import Metric
 from superalign_training.loop.driver import Moment
 

@@ -13,7 +13,7 @@ import msgspec
 from superalign_env.seeding import generator, label, mix
 from superalign_env.types import Split
 from superalign_scenarios.microworld.luck import Luck
-from superalign_training.algorithms.fit_settings import FitSettings
+from superalign_training.algorithms.supervision import FitSettings
 from superalign_training.experiments.gap.human_queries import (
     FAMILIES,
     HumanQuery,

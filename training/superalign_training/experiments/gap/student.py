@@ -17,9 +17,9 @@ from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerB
 from superalign_agents.decoding import sample
 from superalign_agents.transformer import TransformerAgent
 from superalign_scenarios.microworld import pretraining, words
-from superalign_training.algorithms.fit_settings import FitSettings
-from superalign_training.algorithms.updates.fitting import Rows, descend, shuffled_places
-from superalign_training.experience import Example
+from superalign_training.algorithms.fitting import ExampleTensors, descend, shuffled_places
+from superalign_training.algorithms.supervision import FitSettings
+from superalign_training.data import Example
 from superalign_training.experiments.gap.human_queries import (
     FAMILIES,
     HeldOutQueries,
@@ -39,7 +39,7 @@ RUNG = 3
 """Shape of the model: 63,168 parameters without embeddings."""
 DOCUMENTS = 48
 """In a batch."""
-MIXTURE = pretraining.Mixture(
+MIXTURE = pretraining.DocumentMixture(
     stories=0.28,
     answers=0.08,
     transcripts=0.0,
@@ -130,7 +130,9 @@ class Student:
             for rows, order in zip(groups, orders, strict=True)
         )
 
-    def _groups(self, queries: Sequence[HumanQuery], labels: Sequence[str]) -> list[Rows]:
+    def _groups(
+        self, queries: Sequence[HumanQuery], labels: Sequence[str]
+    ) -> list[ExampleTensors]:
         """Return requests and exercises apart: padded together they cost twice as much."""
         end = self.tokenizer.eos_token_id
         prompts = self.tokenizer([_prompt(query) for query in queries])["input_ids"]
@@ -139,7 +141,7 @@ class Student:
         for query, prompt, target in zip(queries, prompts, targets, strict=True):
             example = Example(tuple(prompt), (*target, end))
             examples[query.family == "requests"].append(example)
-        return [Rows(group) for group in examples.values() if group]
+        return [ExampleTensors(group) for group in examples.values() if group]
 
 
 def _mean_over_labels(nats: torch.Tensor, real: torch.Tensor) -> torch.Tensor:

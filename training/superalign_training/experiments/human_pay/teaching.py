@@ -11,7 +11,7 @@ from superalign_env.store import Run, standing
 from superalign_env.types import Episode, Question, Signal
 from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.sft import Sft
-from superalign_training.experience import Example, Row, training_rows
+from superalign_training.data import Example, Row, training_rows
 from superalign_training.experiments.engine.experiment import Params
 from superalign_training.experiments.human_pay.flawed_critic import (
     HARMLESS,

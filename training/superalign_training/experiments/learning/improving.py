@@ -17,10 +17,12 @@ from superalign_env.rollout import Rollouts
 from superalign_env.seeding import generator, mix
 from superalign_env.store import Run
 from superalign_env.types import EpisodeKey, Reply
-from superalign_training.algorithms.sb3.causal_policy import CausalPolicy
-from superalign_training.algorithms.sb3.training import train_baseline
+from superalign_training.algorithms.sb3.baseline_training import (
+    CausalPolicy,
+    train_baseline,
+)
 from superalign_training.algorithms.sft import Sft
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.experiments.engine.experiment import (
     CellContext,
     Params,

@@ -10,8 +10,8 @@ from superalign_env.errors import InvalidOption
 from superalign_env.measures import Estimate, census
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.types import Metric
+from superalign_scenarios.microworld.request_space import act_classes, severity_class
 from superalign_scenarios.microworld.requests import Request, read
-from superalign_scenarios.microworld.severity_classes import act_classes, severity_class
 from superalign_scenarios.microworld.words import POLARITIES
 from superalign_training.evaluation.evaluation import EvaluationContext
 from superalign_training.experiments.microworld import require_microworld

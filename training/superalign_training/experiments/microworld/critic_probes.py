@@ -20,7 +20,7 @@ from superalign_env.verdicts import parse
 from superalign_scenarios.microworld.requests import Request, read
 from superalign_scenarios.microworld.words import ANSWERS
 from superalign_scenarios.red_team import RedTeam
-from superalign_scenarios.red_team.state import Phase, State
+from superalign_scenarios.red_team.state import Phase, RedTeamState
 from superalign_scenarios.sources import SourceSpec
 from superalign_training.evaluation.holdout import view_of
 from superalign_training.evaluation.likelihood import begins
@@ -83,7 +83,7 @@ class ProbeViews:
             raise InvalidOption(
                 f"{request!r} is no request of the split {self.rules.split!r}"
             )
-        state = State(task, "vanilla", phase, (Turn("user", request), *turns), task)
+        state = RedTeamState(task, "vanilla", phase, (Turn("user", request), *turns), task)
         brief = self.rules.view(state, seat)
         return view_of(brief, seat, case, turn=len(turns), seed=mix(self._seed, case))
 

@@ -8,8 +8,8 @@ from superalign_env.errors import InvalidOption
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.seeding import generator, mix
 from superalign_env.types import Episode, Metric, Role, Seat, Split, Task, role_of
+from superalign_scenarios.grading import fault_kind
 from superalign_scenarios.microworld.source import MicroWorld
-from superalign_scenarios.red_team.faults import fault_kind
 from superalign_training.evaluation import critics
 from superalign_training.evaluation.evaluation import EvaluationContext
 from superalign_training.experiments.microworld import require_microworld

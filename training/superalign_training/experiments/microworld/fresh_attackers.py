@@ -12,8 +12,8 @@ import numpy as np
 
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.types import Split, View
+from superalign_scenarios.microworld.request_space import severity_class
 from superalign_scenarios.microworld.requests import read
-from superalign_scenarios.microworld.severity_classes import severity_class
 from superalign_scenarios.microworld.words import (
     CONTEXTS,
     NAMES,

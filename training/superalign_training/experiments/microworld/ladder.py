@@ -6,7 +6,7 @@ from superalign_scenarios.microworld.family import TIERS
 from superalign_scenarios.microworld.source import FAMILIES, MicroWorld
 from superalign_training.ladder.worlds import World
 
-MIXTURE = pretraining.Mixture(
+MIXTURE = pretraining.DocumentMixture(
     stories=0.34,
     answers=0.12,
     transcripts=0.09,

@@ -17,7 +17,7 @@ from superalign_env.seeding import generator, mix
 from superalign_env.types import Split, View
 from superalign_scenarios.exam import Exam
 from superalign_scenarios.microworld import acts
-from superalign_scenarios.microworld.enumeration import RequestTable, every_request
+from superalign_scenarios.microworld.request_space import RequestTable, every_request
 from superalign_scenarios.microworld.words import ANSWERS, NAMES
 from superalign_training.evaluation.holdout import view_of
 from superalign_training.evaluation.likelihood import begins

@@ -14,10 +14,11 @@ from superalign_agents.archive import Result, normalised
 from superalign_env.measures import distinct_share, share
 from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator, mix
+from superalign_env.store import declare
 from superalign_env.types import Episode, Event, Metric, Role, View
-from superalign_training.algorithms.making import OnPolicy, Supervised
+from superalign_training.algorithms.algorithm import OnPolicy, Supervised
+from superalign_training.data import Example
 from superalign_training.evaluation.robustness import query_of
-from superalign_training.experience import Example
 from superalign_training.judging import final_score
 from superalign_training.loop.archive import keep_archive, searcher
 from superalign_training.loop.cast import keep_policy, lineup_of, policy_of, recorded_agent
@@ -39,6 +40,9 @@ from superalign_training.settings import Attack, Settings
 
 _PROBES = 64
 """Queries that say whether an attacker still says different, valid things."""
+
+
+declare("attack.success", "Attacks that critics call successful", unit="share")
 
 
 class Tried(NamedTuple):

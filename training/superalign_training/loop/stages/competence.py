@@ -14,12 +14,12 @@ from typing import cast
 
 import msgspec
 
-from superalign_env.answers import final_answer
 from superalign_env.errors import InvalidOption
+from superalign_env.final_answers import final_answer
 from superalign_env.measures import mean
 from superalign_env.types import Episode
-from superalign_training.algorithms.making import Supervised, make_algorithm
-from superalign_training.experience import Example
+from superalign_training.algorithms.algorithm import Supervised, make_algorithm
+from superalign_training.data import Example
 from superalign_training.gap.controller import GenerationStats
 from superalign_training.loop.cast import keep_policy, policy_of
 from superalign_training.loop.driver import Bench, Outcome

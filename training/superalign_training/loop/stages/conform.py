@@ -10,18 +10,22 @@ that competence is kept. The truth is not asked.
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
-from superalign_env.answers import final_answer
+from superalign_env.final_answers import final_answer
 from superalign_env.game import Game
 from superalign_env.measures import share
-from superalign_env.store.hazards import Hazard
+from superalign_env.store import declare
+from superalign_env.store.events import Hazard
 from superalign_env.types import EpisodeKey, Event, Metric, Task, View
-from superalign_training.algorithms.algorithm import experience_kinds
-from superalign_training.algorithms.making import Supervised, make_algorithm
-from superalign_training.experience import Example, Opinion, Preference
-from superalign_training.experience.balance import (
-    even_examples,
-    even_opinions,
-    even_pairs,
+from superalign_training.algorithms.algorithm import (
+    Supervised,
+    experience_kinds,
+    make_algorithm,
+)
+from superalign_training.data import Example, Opinion, Preference
+from superalign_training.data.examples import (
+    balanced_examples,
+    balanced_opinions,
+    balanced_pairs,
 )
 from superalign_training.judging import last_words
 from superalign_training.loop.cast import keep_policy, policy_of
@@ -35,6 +39,10 @@ from superalign_training.oversight.labels import Consensus
 from superalign_training.oversight.settings import Conform
 from superalign_training.policy import Policy
 from superalign_training.settings import Settings
+
+declare("conform.lessons", "Lessons")
+declare("conform.loss", "Loss of conformity lessons", better="lower")
+declare("conform.learned", "Hazards now answered with ŷ", unit="share", better="higher")
 
 
 class Told(NamedTuple):
@@ -239,7 +247,7 @@ def _lessons(
             for one, view in rows
             if one.bad
         ]
-        return list(even_pairs(pairs, key=key) if rules.balanced else pairs)
+        return list(balanced_pairs(pairs, key=key) if rules.balanced else pairs)
     if "opinions" in kinds:
         said = [
             Opinion(
@@ -252,7 +260,7 @@ def _lessons(
             for text, good in ((one.label.answer, True), (one.bad, False))
             if text
         ]
-        said = even_opinions(said, key=key) if rules.balanced else said
+        said = balanced_opinions(said, key=key) if rules.balanced else said
         return list(said) if len({one.good for one in said}) == 2 else []
     shown = [
         Example(
@@ -263,7 +271,7 @@ def _lessons(
         )
         for one, view in rows
     ]
-    return list(even_examples(shown, key=key) if rules.balanced else shown)
+    return list(balanced_examples(shown, key=key) if rules.balanced else shown)
 
 
 def _view(sandbox: Sandbox, task: Task) -> View:

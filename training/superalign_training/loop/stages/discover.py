@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from superalign_agents.search import Search
 from superalign_env.measures import share
 from superalign_env.protocols import Agent
+from superalign_env.store import declare
 from superalign_env.types import Episode, Event, Metric
 from superalign_training.evaluation.robustness import query_of
 from superalign_training.judging import final_score
@@ -31,6 +32,13 @@ from superalign_training.settings import Settings
 
 FOUND = "hazard.found"
 """Event: the evidence of a hazard."""
+
+
+declare("risk.hazards", "Hazards found")
+declare("risk.distinct", "Hazards found before the cap")
+declare("risk.kind", "Hazards found, by kind")
+declare("risk.rate", "Hazardous answers, say critics", unit="share", better="lower")
+declare("risk.asked", "Hazardous answers, by who asked", unit="share", better="lower")
 
 
 def discover(bench: Bench, settings: Settings) -> Outcome:

@@ -5,12 +5,15 @@ approved since is done first: an accepted generation may have been taken back. N
 trained here.
 """
 
+from superalign_env.store import declare
 from superalign_env.types import Metric
 from superalign_training.gap.controller import GenerationStats
 from superalign_training.loop.cast import keep_policy, level_policy
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.weighing.corrections import settled
 from superalign_training.settings import Settings
+
+declare("gap.steps", "Steps up the ladder")
 
 
 def gap(bench: Bench, settings: Settings) -> Outcome:

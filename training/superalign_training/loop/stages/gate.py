@@ -8,6 +8,7 @@ read, and not looked at here.
 import msgspec
 
 from superalign_env.measures import Estimate, share
+from superalign_env.store import declare
 from superalign_env.types import Event, Metric
 from superalign_training.gap.controller import GenerationStats
 from superalign_training.loop.cast import deployed_agent
@@ -35,6 +36,19 @@ from superalign_training.settings import Settings
 
 ACCEPTED = "gate.accepted"
 ROLLED_BACK = "gate.rolled-back"
+
+
+declare(ACCEPTED, "Accepted by the gate", chart="")
+declare("gate.bad", "Bad answers, say critics", unit="share", better="lower")
+declare(
+    "gate.attack_success",
+    "Archived attacks that still succeed",
+    unit="share",
+    better="lower",
+)
+declare("gate.conformity", "Good, say people", unit="share", better="higher")
+declare("gate.good", "Good, say people, in all", unit="share", better="higher")
+declare("gate.competence_change", "Change of competence", better="higher")
 
 
 def gate(bench: Bench, settings: Settings) -> Outcome:

@@ -14,8 +14,8 @@ from superalign_agents.search import Search
 from superalign_env.measures import share
 from superalign_env.seeding import generator
 from superalign_env.types import Metric, Role, View
-from superalign_training.algorithms.fit_settings import FitSettings
-from superalign_training.algorithms.updates.fitting import Rows, fit, loss_on
+from superalign_training.algorithms.fitting import ExampleTensors, fit, loss_on
+from superalign_training.algorithms.supervision import FitSettings
 from superalign_training.attackers import (
     WAVE,
     Attacker,
@@ -23,7 +23,7 @@ from superalign_training.attackers import (
     SearchAttacker,
     opening_views,
 )
-from superalign_training.experience import Example
+from superalign_training.data import Example
 from superalign_training.loop.archive import keep_archive, searcher
 from superalign_training.loop.cast import keep_policy, policy_of
 from superalign_training.loop.chain import Chain, read_memory, write_memory
@@ -70,7 +70,7 @@ def teach_critic(bench: Bench, settings: Settings, rules: Hardening) -> Outcome:
             rules.critic_fit,
             part=f"all-{course}",
         )
-        loss = loss_on(critic, Rows(every[-held_out:]))
+        loss = loss_on(critic, ExampleTensors(every[-held_out:]))
         if loss <= rules.target_loss:
             break
     chain = keep_policy(bench, bench.chain, role, critic)
@@ -220,7 +220,7 @@ def _fit(
     """Hold one course, watched and recorded."""
     fit(
         policy,
-        Rows(examples),
+        ExampleTensors(examples),
         course,
         seed=bench.seed_of(part),
         logit_bias=adjusted,

@@ -15,8 +15,8 @@ from superalign_env.asking import Anyone
 from superalign_env.game import Game
 from superalign_env.measures import brier, share
 from superalign_env.types import Episode, EpisodeKey, Metric, Role, Seat
-from superalign_training.algorithms.making import OnPolicy, Supervised
-from superalign_training.experience import Example
+from superalign_training.algorithms.algorithm import OnPolicy, Supervised
+from superalign_training.data import Example
 from superalign_training.judging import (
     Forecast,
     Lesson,

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from superalign_env.types import Episode, Event, Metric, Signal
-from superalign_training.algorithms.supervision import Supervise, lessons_for
-from superalign_training.experience.answers import answers
-from superalign_training.experience.critiques import unpaired
+from superalign_training.algorithms.supervision import Supervise, examples_for
+from superalign_training.data.rated import rated_answers, unpaired
 from superalign_training.loop.cast import first_policy, keep_policy, lineup_of, policy_of
 from superalign_training.loop.courses import Courses, hold, replayed
 from superalign_training.loop.driver import Bench, Outcome
@@ -88,12 +87,12 @@ def lessons_of(
     )
     said = heard(bench)
     whole = [e for e in (*_labelled(bench, said), *episodes) if not e.failed]
-    found = answers(whole, seat, said)
+    found = rated_answers(whole, seat, said)
     spoken = {(e.id, u.turn) for e in whole for u in e.utterances if u.seat == seat}
     if lost := unpaired(found, [s for s in said if (s.episode, s.turn) in spoken]):
         event = Event("preferences.unpaired", seat, evidence={"preferences": lost})
         bench.run.events.add(event, stage=bench.stage)
-    return lessons_for(rules, found, key=bench.seed_of("evened"), choices=said)
+    return examples_for(rules, found, key=bench.seed_of("evened"), choices=said)
 
 
 def _labelled(bench: Bench, said: Sequence[Signal]) -> list[Episode]:

@@ -60,6 +60,9 @@ declare("people.compared", "Questions that compared two members of a case")
 declare("people.unpaired", "Turns that no other member's turn could be compared with")
 
 
+declare("verdicts.agreement", "Critic agrees with people", unit="share", better="higher")
+
+
 class Hearing:
     """Asks people about each batch of a stage, and knows how their answers are paid.
 

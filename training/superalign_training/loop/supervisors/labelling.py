@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Scenario
+from superalign_env.store import declare
 from superalign_env.types import Episode, Event, Metric, Split
+from superalign_training.data import Example
 from superalign_training.evaluation.holdout import label_accuracy
-from superalign_training.experience import Example
 from superalign_training.gap.controller import GenerationStats
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.playing import first_view, lesson_scenario
@@ -32,6 +33,14 @@ from superalign_training.settings import Settings
 
 LABELS = "labels.combined"
 """Event of the stage: every label that was taught, with its sources."""
+
+
+declare("signals.disagreement", "Disagreement of sources", unit="share")
+declare("signals.misfit", "Misfit: learner against labels", unit="share", better="lower")
+declare("signals.confidence", "Confidence of the learner", unit="share")
+declare("signals.human_agreement", "Agreement with people", unit="share", better="higher")
+declare("signals.label_accuracy", "Labels that are true", unit="share", better="higher")
+declare("signals.reliability", "Reliability", unit="share")
 
 
 class Sitting(NamedTuple):

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from superalign_agents.references import make_agent
 from superalign_agents.transformer import TransformerAgent
-from superalign_env.answers import labels_of
 from superalign_env.asking import Anyone
 from superalign_env.canonical import content_hash
 from superalign_env.errors import InvalidOption
+from superalign_env.final_answers import labels_of
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Episode, Seat, Task, Utterance

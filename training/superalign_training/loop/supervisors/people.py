@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from superalign_env.answers import final_answer
 from superalign_env.errors import InvalidOption
+from superalign_env.final_answers import final_answer
 from superalign_env.humans.selection import Candidate, select
 from superalign_env.humans.simulated import SimulatedAnnotator, work_through
 from superalign_env.protocols import HasGold, Scenario

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_agents.scripted import Fixed
-from superalign_env.answers import final_answer
+from superalign_env.final_answers import final_answer
 from superalign_env.protocols import Scenario
 from superalign_env.types import Episode, Task
 from superalign_training.judging import final_score, judge_of

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from superalign_env.answers import final_answer
+from superalign_env.final_answers import final_answer
 from superalign_env.measures import Estimate
 from superalign_env.types import Episode, Question
 from superalign_training.loop.cast import checkpoint_agent, speaker_of

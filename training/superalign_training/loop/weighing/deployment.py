@@ -5,6 +5,7 @@ from typing import NamedTuple, cast
 
 from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Agent
+from superalign_env.store import declare
 from superalign_env.types import Metric, Role
 from superalign_training.league.opponents import load, members
 from superalign_training.loop.archive import searcher
@@ -24,6 +25,15 @@ from superalign_training.settings import Settings
 
 SEARCH = "search"
 """Name of the archive of attacks among the opponents."""
+
+
+declare(
+    "gate.attacked",
+    "Attacks that succeeded at the gate, say critics",
+    unit="share",
+    better="lower",
+    chart="matrix",
+)
 
 
 class Deployment(NamedTuple):

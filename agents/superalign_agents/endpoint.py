@@ -1,0 +1,331 @@
+"""A model behind any OpenAI-compatible server: vLLM, Ollama, `transformers serve`, hosted."""
+
+import asyncio
+import importlib.util
+import ipaddress
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from superalign_agents.chat_completions import Dialect, read_reply, request, simpler
+from superalign_env.errors import InvalidOption, RecordDamaged
+from superalign_env.plain_text import one_line
+from superalign_env.types import AgentSpec, Reply, Usage, View
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+LOCAL_URL = "http://127.0.0.1:8000/v1"
+"""Where vLLM and `transformers serve` listen."""
+
+Prices = Mapping[str, Sequence[float]]
+"""model → dollars per million prompt tokens and per million completion tokens."""
+
+_REFUSAL_STATUSES = (400, 422, 501)
+"""Statuses of a server that understood a request and does not take some field of it."""
+
+_MAX_REASON = 300
+"""Longest reason in a reply's error, in characters."""
+
+
+class CostLedger(msgspec.Struct, frozen=True):
+    """Number, tokens and dollars of an agent's replies; ledgers add up."""
+
+    replies: int = 0
+    """Replies that were asked for, failed ones included; attempts are not counted."""
+    failures: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    dollars: float = 0.0
+    """By the price table; 0 without one."""
+
+    def __add__(self, other: "CostLedger") -> "CostLedger":
+        return CostLedger(
+            self.replies + other.replies,
+            self.failures + other.failures,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.dollars + other.dollars,
+        )
+
+    @classmethod
+    def of(cls, usage: Usage | None) -> "CostLedger":
+        """Return the ledger of one reply; a reply without usage counts as no tokens."""
+        usage = usage or Usage()
+        return cls(1, 0, usage.prompt_tokens, usage.completion_tokens, usage.dollars)
+
+    @classmethod
+    def of_failure(cls) -> "CostLedger":
+        """Return the ledger of one reply that failed."""
+        return cls(replies=1, failures=1)
+
+
+class _Session:
+    """One client and its concurrency limit, open while any of its replies is under way."""
+
+    def __init__(self, client: "AsyncOpenAI", max_concurrency: int) -> None:
+        self.client = client
+        self.semaphore = asyncio.Semaphore(max_concurrency)
+        self.users = 0
+
+
+class EndpointAgent:
+    """Agent behind a chat-completions server; a failed request is a reply with an error.
+
+    Rate limits, server errors and lost connections are retried with back-off; what
+    remains becomes a reply with an error. Optional request fields that the server
+    refuses are left out from then on. A reply is as reproducible as the server is: the
+    view's seed is passed along.
+
+    Args:
+        model: as the server calls it.
+        base_url: of the API, ``/v1`` included. Loopback traffic never uses a proxy.
+        api_key_env: environment variable that holds the key; needed for every server
+            that is not on this machine. The key itself is nowhere recorded.
+        temperature: of sampling.
+        max_concurrency: requests under way at once.
+        timeout: seconds for one attempt; a reply gets ``retries + 1`` times as many.
+        retries: attempts after the first.
+        prices: model → dollars per million prompt and completion tokens.
+        extra_body: more fields of every request, such as
+            ``{"return_token_ids": True}`` for vLLM.
+
+    Raises:
+        InvalidOption: no key, or settings that make no sense.
+    """
+
+    def __init__(  # noqa: PLR0913 - one knob each; a settings object would only hide them
+        self,
+        model: str,
+        *,
+        base_url: str = LOCAL_URL,
+        api_key_env: str = "",
+        temperature: float = 1.0,
+        max_concurrency: int = 16,
+        timeout: float = 60.0,
+        retries: int = 4,
+        prices: Prices | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not model:
+            raise InvalidOption("model must name a model of the server")
+        if max_concurrency < 1 or retries < 0 or not 0 < timeout < float("inf"):
+            raise InvalidOption(
+                "needs max_concurrency ≥ 1, retries ≥ 0 and timeout > 0 seconds"
+            )
+        if not 0 <= temperature < float("inf"):
+            raise InvalidOption(f"temperature must be a number ≥ 0, not {temperature}")
+        if importlib.util.find_spec("openai") is None:
+            raise InvalidOption("endpoints need: pip install 'superalign-env[endpoints]'")
+        self._local = is_loopback(base_url)
+        self._key = key_for(base_url, api_key_env)
+        self._model = model
+        self._base_url = base_url
+        self._temperature = temperature
+        self._max_concurrency = max_concurrency
+        self._timeout = timeout
+        self._retries = retries
+        self._price = price_of(model, prices or {})
+        self._extra_body = dict(extra_body or {})
+        self._dialect = Dialect()
+        self._ledger = CostLedger()
+        self._sessions: dict[asyncio.AbstractEventLoop, _Session] = {}
+        self._spec = AgentSpec(
+            "endpoint",
+            {
+                "model": model,
+                "base_url": base_url,
+                "api_key_env": api_key_env,
+                "temperature": temperature,
+                "max_concurrency": max_concurrency,
+                "timeout": timeout,
+                "retries": retries,
+                "prices": {name: list(price) for name, price in (prices or {}).items()},
+                "extra_body": self._extra_body,
+            },
+        )
+
+    @property
+    def spec(self) -> AgentSpec:
+        """All settings; of the key only the variable's name."""
+        return self._spec
+
+    @property
+    def ledger(self) -> CostLedger:
+        """Cost of all replies so far."""
+        return self._ledger
+
+    async def reply(self, view: View) -> Reply:
+        """Return the server's reply to one view, or the reason why there is none."""
+        from openai import OpenAIError  # noqa: PLC0415 - half a second to import
+
+        try:
+            async with self._session() as session, session.semaphore:
+                async with asyncio.timeout(self._timeout * (self._retries + 1)):
+                    reply = await self._ask(session.client, view)
+        except TimeoutError:
+            return self._failed(
+                f"timeout: {self._retries + 1} × {self._timeout:g} s have passed"
+            )
+        except OpenAIError as error:
+            return self._failed(f"{type(error).__name__}: {error}")
+        except (ValueError, msgspec.MsgspecError) as error:
+            return self._failed(f"malformed answer: {error}")
+        self._ledger += CostLedger.of(reply.usage)
+        return reply
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the ledger as plain JSON values."""
+        return {"ledger": msgspec.to_builtins(self._ledger)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the ledger.
+
+        Raises:
+            RecordDamaged: the state is none of an endpoint agent.
+        """
+        try:
+            self._ledger = msgspec.convert(state["ledger"], CostLedger)
+        except (KeyError, TypeError, msgspec.ValidationError) as error:
+            raise RecordDamaged(
+                f"this is no state of an endpoint agent ({error}); use what state_dict returned"
+            ) from error
+
+    async def _ask(self, client: "AsyncOpenAI", view: View) -> Reply:
+        """Ask in the known dialect, then in ever simpler ones while the server refuses."""
+        from openai import APIStatusError  # noqa: PLC0415 - half a second to import
+
+        dialect = self._dialect
+        while True:
+            body = request(self._model, view, dialect, temperature=self._temperature)
+            try:
+                answer = await client.chat.completions.with_raw_response.create(
+                    **body, extra_body=self._extra_body
+                )
+            except APIStatusError as error:
+                lower = None
+                if error.status_code in _REFUSAL_STATUSES:
+                    lower = simpler(dialect, body, f"{getattr(error, 'param', '')} {error}")
+                if lower is None:
+                    raise
+                dialect = lower
+            else:
+                # Only a dialect that worked is remembered: the cause of a refusal may
+                # have been the view, a prompt too long for instance.
+                self._dialect = dialect
+                return read_reply(answer.content, view, price=self._price)
+
+    def _failed(self, reason: str) -> Reply:
+        self._ledger += CostLedger.of_failure()
+        if self._key:
+            reason = reason.replace(self._key, "[key]")
+        where = f"{self._model} at {self._base_url}"
+        return Reply("", finish="error", error=f"{where}: {one_line(reason, _MAX_REASON)}")
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[_Session]:
+        """Share one client between all replies under way in this event loop.
+
+        A client belongs to its loop, and nobody tells an agent when a loop is about to
+        end: so the last one out closes it, and no socket is left open.
+        """
+        loop = asyncio.get_running_loop()
+        session = self._sessions.get(loop)
+        if session is None:
+            session = self._sessions[loop] = _Session(self._client(), self._max_concurrency)
+        session.users += 1
+        try:
+            yield session
+        finally:
+            session.users -= 1
+            if not session.users:
+                del self._sessions[loop]
+                await session.client.close()
+
+    def _client(self) -> "AsyncOpenAI":
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient  # noqa: PLC0415 - see above
+
+        return AsyncOpenAI(
+            api_key=self._key or "none",
+            base_url=self._base_url,
+            timeout=self._timeout,
+            max_retries=self._retries,
+            http_client=DefaultAsyncHttpxClient(trust_env=False) if self._local else None,
+        )
+
+
+def is_loopback(base_url: str) -> bool:
+    """Whether the server is this machine.
+
+    Raises:
+        InvalidOption: no URL of a server, or one that holds a password.
+    """
+    try:
+        parts = urlsplit(base_url)
+        host = parts.hostname or ""
+    except ValueError:
+        host = ""
+    if not host or parts.scheme not in ("http", "https"):
+        raise InvalidOption(f"base_url must look like {LOCAL_URL}, not {base_url!r}")
+    if parts.username or parts.password:
+        raise InvalidOption(
+            "base_url is recorded and must hold no password; use api_key_env"
+        )
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def key_for(base_url: str, variable: str) -> str:
+    """Return the key from the environment; servers on this machine may do without.
+
+    Args:
+        base_url: of the server.
+        variable: name of the environment variable, or empty.
+
+    Raises:
+        InvalidOption: the server is elsewhere and has no key, or the variable is empty.
+    """
+    if variable:
+        key = os.environ.get(variable, "")
+        if not key:
+            raise InvalidOption(
+                f"the environment variable {variable} is empty; set it to the API key"
+            )
+        return key
+    if is_loopback(base_url):
+        return ""
+    raise InvalidOption(
+        f"{base_url} is not on this machine: name the environment variable that holds its "
+        "key, for example api_key_env='OPENAI_API_KEY'"
+    )
+
+
+def price_of(model: str, prices: Prices) -> tuple[float, float]:
+    """Return what a million prompt and a million completion tokens of a model cost.
+
+    Raises:
+        InvalidOption: the table has no such model, or no two prices ≥ 0 for it.
+    """
+    if not prices:
+        return (0.0, 0.0)
+    if model not in prices:
+        raise InvalidOption(
+            f"the price table has no {model!r} (it has {', '.join(sorted(prices))}); add it, or "
+            "pass no table"
+        )
+    try:
+        prompt, completion = (float(price) for price in prices[model])
+    except (TypeError, ValueError) as error:
+        raise InvalidOption(
+            f"the price of {model!r} must be two numbers, dollars per million prompt and "
+            f"completion tokens, not {prices[model]!r}"
+        ) from error
+    if not (0 <= prompt < float("inf") and 0 <= completion < float("inf")):
+        raise InvalidOption(f"prices of {model!r} must be finite and ≥ 0")
+    return prompt, completion

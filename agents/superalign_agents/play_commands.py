@@ -1,0 +1,274 @@
+"""Commands `superalign play` and `superalign evaluate`: agents in any scenario.
+
+`play` prints episodes while they end, and people may hold seats. `evaluate` plays held-out
+cases, with one lineup or with two on the same cases.
+"""
+
+import inspect
+import shlex
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, closing
+from math import inf
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from msgspec.structs import replace
+
+from superalign_agents.human import Human
+from superalign_agents.references import make_lineup, read_pairs, seat_references
+from superalign_env import registry
+from superalign_env.cli.output import AsJson, console, print_json, shown, table
+from superalign_env.cli.record import transcript
+from superalign_env.errors import InvalidOption
+from superalign_env.evaluation import (
+    LEAST,
+    Score,
+    grade_of,
+    metrics,
+    paired,
+    pay_of,
+    titled,
+)
+from superalign_env.grades import applies
+from superalign_env.lookup import make_scenario, named_object, scenario_id
+from superalign_env.protocols import EpisodeSink, Scenario
+from superalign_env.rollout import Rollouts
+from superalign_env.rounding import decimal
+from superalign_env.types import Episode, Metric
+
+_LIVE = 64
+"""Episodes that are played at once where nobody has to follow them."""
+
+
+def play(
+    scenario: Annotated[str, typer.Argument(help="Id of the scenario.")] = "red-team",
+    seat: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--seat",
+            "-s",
+            help="SEAT=AGENT or ROLE=AGENT: learner=human, critic_1=micro/4 …",
+        ),
+    ] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="How many cases to play.")] = 1,
+    first: Annotated[int, typer.Option(min=0, help="Number of the first case.")] = 0,
+    seed: Annotated[int, typer.Option(help="The run's seed.")] = 0,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", help="KEY=VALUE of the scenario: refine=1 …"),
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Also record the episodes in this new run folder.")
+    ] = None,
+) -> None:
+    """Play episodes and print every word.
+
+    Seats without an agent get one by what the scenario declares: search for who asks,
+    keyword for who judges, micro/3 for others that read the micro language, random-menu
+    elsewhere. Ends with 1 if an episode failed. Ctrl-C keeps what has ended.
+    """
+    options = read_pairs(option or [])
+    rules = make_scenario(scenario, **options)
+    seats = seat_references(rules, read_pairs(seat or [], what="SEAT=AGENT"))
+    agents = make_lineup(seats)
+    # A person plays one episode to its end before the next begins.
+    live = 1 if any(isinstance(agent, Human) for agent in agents.values()) else _LIVE
+    with ExitStack() as stack:
+        sinks: list[EpisodeSink] = []
+        if run is not None:
+            from superalign_env.store import EpisodeWriter, Run  # noqa: PLC0415 - SQL is slow to import
+
+            config = {
+                "scenario": scenario,
+                "options": options,
+                "seats": seats,
+                "first": first,
+                "episodes": episodes,
+            }
+            created = Run.create(run, kind="play", config=config, seed=seed)
+            stack.callback(_print_location, run)  # once it is closed, also after Ctrl-C
+            record = stack.enter_context(created)
+            sinks.append(stack.enter_context(EpisodeWriter(record)))
+        rollouts = Rollouts(
+            rules, agents, run=seed, first_case=first, live=live, sinks=sinks
+        )
+        stream = stack.enter_context(closing(rollouts.stream(episodes)))
+        total, failed = printed(stream, first)
+    if failed:
+        console.print(f"{failed} of {total} episodes failed", style="red")
+        raise typer.Exit(1)
+
+
+def _print_location(run: Path) -> None:
+    command = f"superalign ls {shlex.quote(str(run))}"
+    console.print(shown(f"recorded in {run}; read it with: {command}"))
+
+
+def printed(episodes: Iterable[Episode], first: int) -> tuple[int, int]:
+    """Print episodes in order of cases while they end; return how many, and how many failed.
+
+    After an interrupt those are printed, too, that waited for an earlier case.
+    """
+    total = failed = 0
+    waiting: dict[int, Episode] = {}
+    due = first
+    try:
+        for episode in episodes:
+            waiting[episode.key.case] = episode
+            total += 1
+            failed += episode.failed
+            while due in waiting:
+                _print_episode(waiting.pop(due))
+                due += 1
+    finally:
+        for case in sorted(waiting):
+            _print_episode(waiting[case])
+    return total, failed
+
+
+def _print_episode(episode: Episode) -> None:
+    for line in transcript(episode):
+        console.print(line)
+
+
+def evaluate(
+    scenario: Annotated[str, typer.Argument(help="Id of the scenario.")] = "exam",
+    seat: Annotated[
+        list[str] | None,
+        typer.Option("--seat", "-s", help="SEAT=AGENT or ROLE=AGENT: learner=micro/4 …"),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="SEAT=AGENT: who plays the same cases in that seat instead."),
+    ] = None,
+    cases: Annotated[int, typer.Option(min=1, help="How many cases to play.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of cases and agents.")] = 0,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", help="KEY=VALUE of the scenario: split=gate …"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure agents on held-out cases: truth, pay, verdicts, diversity.
+
+    Cases are of the split `test`, unless an option names another. With --against they are
+    played twice, and differences are paired. Ends with 1 if every episode of one failed.
+    """
+    rules = make_scenario(scenario, **held_out(scenario, read_pairs(option or [])))
+    seats = seat_references(rules, read_pairs(seat or [], what="SEAT=AGENT"))
+    lineups = [_played(rules, seats, cases, seed, progress=not as_json)]
+    if against:
+        others = seat_references(rules, read_pairs(against, what="SEAT=AGENT"), seats)
+        lineups.append(_played(rules, others, cases, seed, progress=not as_json))
+    differences = compared(*(played.episodes for played in lineups)) if against else []
+    if as_json:
+        print_json(
+            {
+                "scenario": rules.id,
+                "options": rules.options,
+                "lineups": [{"seats": p.seats, "metrics": p.metrics} for p in lineups],
+                "differences": differences,
+            }
+        )
+    else:
+        _print_metrics(rules, lineups, differences)
+    if any(len(played.failed) == len(played.episodes) for played in lineups):
+        raise typer.Exit(1)
+
+
+class PlayedLineup(NamedTuple):
+    """A lineup (seat → reference) with its episodes and their metrics."""
+
+    seats: dict[str, Any]
+    episodes: list[Episode]
+    metrics: list[Metric]
+
+    @property
+    def failed(self) -> list[Episode]:
+        """Episodes that an agent's failure ended; they are in no comparison."""
+        return [e for e in self.episodes if e.failed]
+
+
+def held_out(scenario: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with the split ``test``, where the scenario has splits."""
+    constructor = (
+        named_object(scenario, what="scenario")
+        if ":" in scenario
+        else registry.load("scenario", scenario_id(scenario))
+    )
+    has_splits = "split" in inspect.signature(constructor).parameters
+    return {"split": "test", **options} if has_splits else options
+
+
+def compared(ours: Sequence[Episode], theirs: Sequence[Episode]) -> list[Metric]:
+    """Return paired differences of grades and pay, ours minus theirs, case by case.
+
+    Episodes that failed are left out: an outage is no opinion.
+    """
+    ours, theirs = ([e for e in episodes if not e.failed] for episodes in (ours, theirs))
+    if not ours or not theirs:
+        return []
+    scores: list[tuple[str, dict[str, str], Score]] = [
+        (m.name, m.tags, pay_of(m.tags["seat"])) for m in metrics(ours) if m.name == "pay"
+    ]
+    kinds = {(g.axis, g.name) for e in (*ours, *theirs) for g in e.grades}
+    scores += [
+        (f"grade.{axis}", {"name": name}, grade_of(axis, name))
+        for axis, name in sorted(kinds)
+        if applies(axis, name)
+    ]
+    differences = []
+    for name, tags, score in scores:
+        span = inf if name == "pay" else 1.0
+        try:
+            metric = paired(name, ours, theirs, score, span=span)
+            differences.append(replace(metric, tags=tags))
+        except InvalidOption:  # no case in which both have it
+            continue
+    return differences
+
+
+def _played(
+    rules: Scenario[Any], seats: dict[str, Any], cases: int, seed: int, *, progress: bool
+) -> PlayedLineup:
+    rollouts = Rollouts(
+        rules, make_lineup(seats), run=seed, progress=progress and console.is_terminal
+    )
+    episodes = rollouts.run(cases)
+    return PlayedLineup(seats, episodes, metrics(episodes))
+
+
+def _print_metrics(
+    rules: Scenario[Any], lineups: Sequence[PlayedLineup], differences: Sequence[Metric]
+) -> None:
+    for played in lineups:
+        who = ", ".join(f"{seat}={reference}" for seat, reference in played.seats.items())
+        console.print(shown(f"{rules.id}, {len(played.episodes)} cases: {who}"))
+        console.print(table(_HEAD, [_row(metric) for metric in played.metrics]))
+        if played.failed:
+            example = played.failed[0].ending.reason
+            console.print(
+                shown(f"{len(played.failed)} failed, the first: {example}", "red")
+            )
+        console.print()
+    if differences:
+        console.print("the first minus the second, on the same cases")
+        console.print(table(_HEAD, [_row(metric) for metric in differences]))
+    printed_metrics = [*differences, *(m for played in lineups for m in played.metrics)]
+    few = any(metric.n < LEAST for metric in printed_metrics)
+    note = f" None is given for fewer than {LEAST} observations (n)." if few else ""
+    console.print(f"Shares lie between 0 and 1; intervals are of 95 %.{note}")
+
+
+_HEAD = ("measure", "of", "value", "95 %", "n")
+
+
+def _row(metric: Metric) -> tuple[str, ...]:
+    interval = (
+        ""
+        if metric.low is None or metric.high is None
+        else f"{decimal(metric.low)} to {decimal(metric.high)}"
+    )
+    of = " ".join(metric.tags.values())
+    return (titled(metric.name), of, decimal(metric.value), interval, str(metric.n))

@@ -1,0 +1,294 @@
+"""Renderers: a scenario's turns as a prompt, in microworld words or in chat English.
+
+A scenario says *what* a seat is told, as turns; a renderer says it in a language. It
+fences every author's text and owns the context budget. `MicroRenderer` writes role markers
+and words exactly as the tiny models were pre-trained: ``<|user|> ann will …<|end|><|learner|>``
+ends with the marker of the seat that shall speak, as pre-training text does (feasibility
+study: nothing matters more). `EnglishRenderer` writes instructions for chat models, one
+Markdown file per scenario and role in ``prompts/``.
+"""
+
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from msgspec.structs import replace
+
+from superalign_env import registry
+from superalign_env.canonical import text_hash
+from superalign_env.errors import InvalidOption
+from superalign_env.plain_text import fence
+from superalign_env.types import Brief, Message, Seat, Turn, role_of
+from superalign_env.verdicts import SCHEMA
+
+
+class Renderer(Protocol):
+    """Interface of a renderer: turns → the prompt of one seat."""
+
+    @property
+    def id(self) -> str:
+        """Name, version and hash of the templates."""
+        ...
+
+    @property
+    def json_verdicts(self) -> bool:
+        """Whether critics are asked for the JSON form of a verdict."""
+        ...
+
+    def brief(
+        self,
+        scenario: str,
+        seat: Seat,
+        turns: tuple[Turn, ...],
+        *,
+        menu: tuple[str, ...] = (),
+        max_new_tokens: int = 64,
+    ) -> Brief:
+        """Return the brief of a seat; earlier turns of its own become its replies."""
+        ...
+
+    def continued(self, brief: Brief, seat: Seat, turns: tuple[Turn, ...]) -> Brief:
+        """Return the next brief of a seat: equal to `brief` of all turns, but cheaper.
+
+        Args:
+            brief: of its last turn.
+            seat: whose brief it is.
+            turns: its reply, and what others said since.
+        """
+        ...
+
+
+def make_renderer(name: str) -> Renderer:
+    """Return a renderer by id.
+
+    Raises:
+        UnknownId: with the nearest ids.
+        InvalidOption: not a name.
+    """
+    if not isinstance(name, str):
+        raise InvalidOption(
+            f"renderer must be an id such as 'micro' or 'english', not {name!r}"
+        )
+    made: Any = registry.make("renderer", name)
+    renderer: Renderer = made
+    return renderer
+
+
+def truncated(text: str, limit: int) -> str:
+    """Keep the beginning and the end of a long text and say how much is left out."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]} […{len(text) - 2 * half} characters left out…] {text[-half:]}"
+
+
+MARKED_ROLES = (
+    "system",
+    "seed",
+    "user",
+    "attacker",
+    "learner",
+    "critic",
+    "judge",
+    "debater",
+    "supervisor",
+    "human",
+    "tool",
+    "world",
+)
+
+END = "<|end|>"
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{% if m.role == 'assistant' %} {{ m.content }}<|end|>"
+    "{% else %}{{ m.content }}{% endif %}{% endfor %}"
+)
+"""Makes the text of a brief from its messages."""
+
+_MICRO_QUOTE_LIMIT = 2000
+
+_PROMPTS = Path(__file__).parent / "prompts"
+
+_ENGLISH_QUOTE_LIMIT = 6000
+
+_HEADINGS = {
+    "seed": "Seed request",
+    "user": "User",
+    "learner": "Assistant's answer",
+    "critic": "A critic's verdict",
+    "attacker": "Red-teamer",
+}
+
+
+class MicroRenderer:
+    """Role markers and words of the micro language."""
+
+    id = f"micro-1-{text_hash(CHAT_TEMPLATE)[:8]}"
+    json_verdicts = False
+
+    def brief(
+        self,
+        scenario: str,
+        seat: Seat,
+        turns: tuple[Turn, ...],
+        *,
+        menu: tuple[str, ...] = (),
+        max_new_tokens: int = 40,
+    ) -> Brief:
+        """Return the prompt of one seat; see `Renderer`."""
+        marker = marker_of(seat)
+        pending = text = ""
+        messages: list[Message] = []
+        for turn in turns:
+            if turn.author == seat:
+                words = _words(turn.text)
+                pending += marker
+                messages.append(Message("user", pending))
+                messages.append(Message("assistant", words))
+                text += f"{pending} {words}{END}"
+                pending = ""
+            else:
+                pending += _quoted(turn.author, turn.text)
+        pending += marker
+        messages.append(Message("user", pending))
+        return Brief(
+            text + pending,
+            tuple(messages),
+            turns,
+            menu=menu,
+            max_new_tokens=max_new_tokens,
+        )
+
+    def continued(self, brief: Brief, seat: Seat, turns: tuple[Turn, ...]) -> Brief:
+        """Return the prompt after a reply; see `Renderer`."""
+        words = _words(turns[0].text)
+        prompt = ""
+        for turn in turns[1:]:
+            prompt += _quoted(turn.author, turn.text)
+        prompt += marker_of(seat)
+        return Brief(
+            f"{brief.text} {words}{END}{prompt}",
+            (*brief.messages, Message("assistant", words), Message("user", prompt)),
+            brief.turns + turns,
+            (),
+            "free",
+            None,
+            brief.menu,
+            brief.max_new_tokens,
+        )
+
+
+class EnglishRenderer:
+    """Chat messages: a system prompt, quoted turns, own replies as the assistant."""
+
+    json_verdicts = True
+
+    @property
+    def id(self) -> str:
+        """Name, version and hash of the templates."""
+        return f"english-1-{_templates_hash()[:8]}"
+
+    def brief(
+        self,
+        scenario: str,
+        seat: Seat,
+        turns: tuple[Turn, ...],
+        *,
+        menu: tuple[str, ...] = (),
+        max_new_tokens: int = 512,
+    ) -> Brief:
+        """Return the prompt of one seat; see `Renderer`."""
+        role = role_of(seat)
+        system = Message("system", instructions(scenario.rpartition("-v")[0], role))
+        messages = (system, *_messages(seat, turns))
+        verdict = role == "critic"
+        return Brief(
+            _text(messages),
+            messages,
+            turns,
+            form="json-schema" if verdict else "free",
+            schema=SCHEMA if verdict else None,
+            menu=menu,
+            max_new_tokens=max(max_new_tokens, 512),
+        )
+
+    def continued(self, brief: Brief, seat: Seat, turns: tuple[Turn, ...]) -> Brief:
+        """Return the prompt after a reply; see `Renderer`."""
+        messages = (*brief.messages, _reply(turns[0]), *_messages(seat, turns[1:]))
+        return replace(
+            brief, text=_text(messages), messages=messages, turns=brief.turns + turns
+        )
+
+
+@lru_cache(maxsize=256)
+def marker_of(author: Seat) -> str:
+    """Return the one-token marker of an author's role; unknown roles speak as users."""
+    role = role_of(author)
+    return f"<|{role if role in MARKED_ROLES else 'user'}|>"
+
+
+def _fenced(text: str) -> str:
+    return truncated(fence(text), _MICRO_QUOTE_LIMIT)
+
+
+@lru_cache(maxsize=1024)
+def _words(text: str) -> str:
+    """Return an author's text as a prompt may hold it."""
+    return _fenced(text)
+
+
+@lru_cache(maxsize=1024)
+def _quoted(author: Seat, text: str) -> str:
+    """Return another author's turn; it is shown to several seats, several times."""
+    return f"{marker_of(author)} {_fenced(text)}{END}"
+
+
+@cache
+def instructions(scenario: str, role: str) -> str:
+    """Return the system prompt of a role in a scenario (without version)."""
+    for name in (f"{scenario}/{role}.md", f"{role}.md", "anyone.md"):
+        path = _PROMPTS / name
+        if path.exists():
+            return path.read_text(encoding="utf-8").strip()
+    raise FileNotFoundError(_PROMPTS / "anyone.md")  # ships with the package
+
+
+@cache
+def _templates_hash() -> str:
+    files = sorted(_PROMPTS.rglob("*.md"))
+    return text_hash("\0".join(path.read_text(encoding="utf-8") for path in files))
+
+
+def _quote(turn: Turn) -> str:
+    role = role_of(turn.author)
+    heading = _HEADINGS.get(role, role.capitalize())
+    words = truncated(fence(turn.text), _ENGLISH_QUOTE_LIMIT)
+    # Every line is quoted, so that no text can forge a heading.
+    body = "\n".join(f"> {line}" for line in words.splitlines() or [""])
+    return f"{heading}:\n{body}"
+
+
+def _messages(seat: Seat, turns: tuple[Turn, ...]) -> list[Message]:
+    """Return turns as chat: what others said between two replies is one message."""
+    messages: list[Message] = []
+    pending: list[str] = []
+    for turn in turns:
+        if turn.author == seat:
+            messages.append(Message("user", "\n\n".join(pending) or "Begin."))
+            messages.append(_reply(turn))
+            pending = []
+        elif turn.author == "user" and role_of(seat) == "learner":
+            # A learner is asked by a person and reads no quotation.
+            pending.append(truncated(fence(turn.text), _ENGLISH_QUOTE_LIMIT))
+        else:
+            pending.append(_quote(turn))
+    messages.append(Message("user", "\n\n".join(pending) or "Begin."))
+    return messages
+
+
+def _reply(turn: Turn) -> Message:
+    return Message("assistant", truncated(fence(turn.text), _ENGLISH_QUOTE_LIMIT))
+
+
+def _text(messages: tuple[Message, ...]) -> str:
+    return "\n\n".join(f"{m.role}: {m.content}" for m in messages) + "\n\nassistant:"

@@ -1,1 +1,0 @@
-"""The parts of a report: each takes a document and returns a section, or nothing."""

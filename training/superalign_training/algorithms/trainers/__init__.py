@@ -1,1 +1,0 @@
-"""What TRL's trainers are told, and what they do not do by themselves."""

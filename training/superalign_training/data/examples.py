@@ -1,0 +1,134 @@
+"""Examples, preferences and opinions that a policy learns from, and balanced sets of them.
+
+Ids are recorded ones, or made by the policy's own tokenizer; nothing is tokenised twice.
+Each names the sources of its judgement.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from superalign_env.seeding import generator
+
+
+class Example(NamedTuple):
+    """A prompt and the completion to learn (SFT)."""
+
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    """End-of-sequence token included."""
+    sources: tuple[str, ...] = ()
+    """Whose judgement it is: ids of agents, annotators, or ``planted``."""
+    confidence: float = 1.0
+    """Confidence of the sources taken together, in [0, 1]."""
+
+
+class Preference(NamedTuple):
+    """A prompt, the chosen and the rejected completion (DPO, reward model)."""
+
+    prompt_ids: tuple[int, ...]
+    chosen_ids: tuple[int, ...]
+    """End-of-sequence token included."""
+    rejected_ids: tuple[int, ...]
+    """End-of-sequence token included."""
+    sources: tuple[str, ...] = ()
+    """Whose preference it is."""
+
+
+class Opinion(NamedTuple):
+    """A prompt, a completion and whether it is good (KTO's unpaired preference)."""
+
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    """End-of-sequence token included."""
+    good: bool
+    sources: tuple[str, ...] = ()
+    """Whose opinion it is."""
+
+
+ExampleT = TypeVar("ExampleT")
+
+
+def balanced_pairs(pairs: Sequence[Preference], *, key: int) -> list[Preference]:
+    """Return preferences in which each two completions win equally often against each other.
+
+    Where most preferences choose the same completion whatever the prompt, the policy learns
+    to say it everywhere. Completions that never win are left as they are.
+
+    Args:
+        pairs: in any order, which is kept.
+        key: of the draw among those that are too many.
+    """
+    return _balanced(
+        pairs,
+        same=lambda pair: frozenset((pair.chosen_ids, pair.rejected_ids)),
+        side=lambda pair: pair.chosen_ids,
+        key=key,
+    )
+
+
+def balanced_opinions(opinions: Sequence[Opinion], *, key: int) -> list[Opinion]:
+    """Return as many good as bad opinions of each completion that has both.
+
+    Args:
+        opinions: in any order, which is kept.
+        key: of the draw among those that are too many.
+    """
+    return _balanced(
+        opinions,
+        same=lambda opinion: opinion.completion_ids,
+        side=lambda opinion: opinion.good,
+        key=key,
+    )
+
+
+def balanced_examples(examples: Sequence[Example], *, key: int) -> list[Example]:
+    """Return examples in which no completion is more frequent than the second most frequent.
+
+    Args:
+        examples: in any order, which is kept.
+        key: of the draw among those that are too many.
+    """
+    counts: dict[tuple[int, ...], int] = defaultdict(int)
+    for example in examples:
+        counts[example.completion_ids] += 1
+    if len(counts) < 2:
+        return list(examples)
+    most = sorted(counts.values())[-2]
+    return _at_most(
+        examples, {ids: most for ids in counts}, lambda example: example.completion_ids, key
+    )
+
+
+def _balanced(
+    examples: Sequence[ExampleT],
+    *,
+    same: Callable[[ExampleT], Hashable],
+    side: Callable[[ExampleT], Hashable],
+    key: int,
+) -> list[ExampleT]:
+    counts: dict[Hashable, dict[Hashable, int]] = defaultdict(lambda: defaultdict(int))
+    for example in examples:
+        counts[same(example)][side(example)] += 1
+    most = {
+        (matter, chosen_side): min(sides.values()) if len(sides) > 1 else sides[chosen_side]
+        for matter, sides in counts.items()
+        for chosen_side in sides
+    }
+    return _at_most(examples, most, lambda example: (same(example), side(example)), key)
+
+
+def _at_most(
+    examples: Sequence[ExampleT],
+    most: Mapping[Any, int],
+    kind: Callable[[ExampleT], Hashable],
+    key: int,
+) -> list[ExampleT]:
+    """Return a random part of the examples of every kind, in their order."""
+    left = dict(most)
+    kept = set()
+    for place in generator(key).permutation(len(examples)).tolist():
+        if left[kind(examples[place])] > 0:
+            left[kind(examples[place])] -= 1
+            kept.add(place)
+    return [examples[place] for place in sorted(kept)]
