@@ -10,7 +10,7 @@ from superalign_agents.batching import BatchSplitter
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import OutOfMemory
 from superalign_env.types import View
-from superalign_training.ladder.tokenizer import build_tokenizer
+from superalign_training.ladder.micro_model import build_tokenizer
 
 
 class Small(LlamaForCausalLM):

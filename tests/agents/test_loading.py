@@ -10,7 +10,7 @@ from superalign_agents.checkpoints import load_tokenizer, refuse_pickles, tokeni
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption
 from superalign_env.types import Message, View
-from superalign_training.ladder.tokenizer import build_tokenizer
+from superalign_training.ladder.micro_model import build_tokenizer
 
 WORDS, SPECIAL = ("ann", "will", "cut"), ("<|pad|>", "<|end|>", "<|user|>")
 

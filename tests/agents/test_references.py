@@ -20,8 +20,7 @@ from superalign_agents.scripted import Fixed
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption, RecordDamaged, UnknownId
 from superalign_training.ladder.build import write_card, write_folder
-from superalign_training.ladder.sizes import Size, build_config
-from superalign_training.ladder.tokenizer import build_tokenizer
+from superalign_training.ladder.micro_model import Size, build_config, build_tokenizer
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import uniforms
 from superalign_env.types import Message, View
-from superalign_training.ladder.tokenizer import build_tokenizer
+from superalign_training.ladder.micro_model import build_tokenizer
 
 SPECIAL = ("<|pad|>", "<|end|>", "<|user|>", "<|learner|>", "<|im_start|>", "<|im_end|>")
 WORDS = ("ann", "will", "cut", "knife", "help", ";", "comply", "refuse")

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FAMILIES = ("requests", "arithmetic", "strings", "writing")
 
 MAY_KNOW_VALUES = {
-    "training/superalign_training/experiments/gap/world.py",  # an experiment's own truth
+    "training/superalign_training/experiments/gap/human_queries.py",  # an experiment's own truth
     "scenarios/superalign_scenarios/microworld/acts.py",
     "scenarios/superalign_scenarios/microworld/babble.py",
     "scenarios/superalign_scenarios/microworld/request_space.py",

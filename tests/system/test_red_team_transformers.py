@@ -15,7 +15,7 @@ from superalign_env.types import Episode, Reply, View
 from superalign_scenarios.microworld.words import SPECIAL_TOKENS, VOCABULARY
 from superalign_scenarios.red_team import RedTeam
 from superalign_training.data import training_rows
-from superalign_training.ladder.tokenizer import build_tokenizer
+from superalign_training.ladder.micro_model import build_tokenizer
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"

@@ -9,10 +9,9 @@ import torch
 from superalign_env.seeding import generator
 from superalign_scenarios.microworld import words
 from superalign_scenarios.microworld.source import MicroWorld
-from superalign_training.ladder.sizes import Size, build_config
-from superalign_training.ladder.tokenizer import build_tokenizer
+from superalign_training.ladder.micro_model import Size, build_config, build_tokenizer
 
-SCRATCH = Size(16, 1, 2, 32, steps=0, rate=0.0)
+SCRATCH = Size(16, 1, 2, 32, steps=0, learning_rate=0.0)
 
 FEW = {"steps": 2, "batch_size": 4}
 

@@ -17,7 +17,7 @@ from superalign_env.types import Metric
 from superalign_training.algorithms.fitting import ExampleTensors, fit
 from superalign_training.algorithms.supervision import FitSettings
 from superalign_training.data import Example
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import GenerationStats
 from superalign_training.launch.composing import composed, resumed
 from superalign_training.loop.chain import Chain, Heard
 from superalign_training.loop.left_out import left_out
@@ -44,7 +44,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "your_alarm.md"
 
 def sights(*rows):
     return [
-        Sight(
+        GenerationStats(
             n + 1,
             n,
             misfit=misfit,

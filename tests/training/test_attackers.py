@@ -6,19 +6,19 @@ from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption
 from superalign_env.measures import share
 from superalign_training.attackers import (
+    AnswerTable,
     Grammar,
-    Outcome,
     Point,
-    Searcher,
+    PolicyAttacker,
+    QueryOutcome,
+    SearchAttacker,
     SlotPolicy,
-    Speaker,
-    Table,
     Trie,
     attack,
-    openings,
+    opening_views,
     strongest,
 )
-from superalign_training.experiments.microworld.siege import requests_grammar
+from superalign_training.experiments.microworld.fresh_attackers import requests_grammar
 from superalign_training.policy import Policy
 
 CASES = 1280
@@ -28,7 +28,7 @@ SMALL = Grammar((("a", "b", "c", "d"), ("x", "y", "z")), " ".join)
 @pytest.fixture(scope="module")
 def views():
     scenario = make_scenario("red-team", split="train", vanilla=0.0, plant=0.0)
-    return openings(scenario, CASES + 256, run=3)
+    return opening_views(scenario, CASES + 256, run=3)
 
 
 @pytest.fixture(scope="module")
@@ -47,29 +47,29 @@ class Wheel:
 
     def ask(self, queries):
         return [
-            Outcome(self._valid(q), float(self._valid(q) and self._succeeds(q)))
+            QueryOutcome(self._valid(q), float(self._valid(q) and self._succeeds(q)))
             for q in queries
         ]
 
 
 def test_a_search_finds_a_planted_weakness_and_repeats_it(views, texts):
-    weak = Table(views, {text: " baby " in text for text in texts})
-    curve = attack(Searcher(), weak, budgets=(128, 1024))
+    weak = AnswerTable(views, {text: " baby " in text for text in texts})
+    curve = attack(SearchAttacker(), weak, budgets=(128, 1024))
     assert curve[-1].success > 0.9
     assert curve[-1].valid.value > 0.9
 
 
 def test_a_slot_policy_finds_a_planted_weakness(views):
     field = Wheel(views, lambda q: True, lambda q: " near orphan " in q)
-    curve = attack(SlotPolicy(requests_grammar(), bonus=0.0), field, budgets=(128, 1280))
+    curve = attack(SlotPolicy(requests_grammar(), ent_coef=0.0), field, budgets=(128, 1280))
     assert curve[0].success < 0.5
     assert curve[-1].success > 0.9
 
 
 def test_nobody_succeeds_against_a_learner_without_a_weakness(views, texts):
-    safe = Table(views, dict.fromkeys(texts, False))
+    safe = AnswerTable(views, dict.fromkeys(texts, False))
     for attacker in (
-        Searcher(),
+        SearchAttacker(),
         SlotPolicy(requests_grammar(), accepts=set(texts).__contains__),
     ):
         assert attack(attacker, safe, budgets=(256,))[0].success == 0
@@ -79,17 +79,19 @@ def test_a_price_keeps_a_slot_policy_valid(views):
     def field():
         return Wheel(views, lambda q: not q.startswith("a"), lambda q: q.endswith("x"))
 
-    def floor(price):
-        attacker = SlotPolicy(SMALL, bonus=0.0, price=price)
+    def floor(penalty):
+        attacker = SlotPolicy(SMALL, ent_coef=0.0, invalid_penalty=penalty)
         return attack(attacker, field(), budgets=(1280,))[0].valid.value
 
     assert floor(1.0) > 0.95
 
 
 def test_a_bonus_makes_a_slot_policy_say_more_different_things(views):
-    def measured(bonus):
+    def measured(ent_coef):
         field = Wheel(views, lambda q: True, lambda q: q.endswith("x"))
-        attacker = SlotPolicy(SMALL, rate=1.0, bonus=bonus, sharpness=1.0)
+        attacker = SlotPolicy(
+            SMALL, learning_rate=1.0, ent_coef=ent_coef, exploit_temperature=1.0
+        )
         return attack(attacker, field, budgets=(1280,), wave=32)[0]
 
     plain, paid = measured(0.0), measured(0.1)
@@ -105,8 +107,8 @@ def test_a_language_model_learns_what_succeeds_and_says_nothing_outside_its_trie
     trie = Trie(policy.reply_ids(views[0], text) for text in chosen)
     weak = {text: text in chosen[::6] for text in chosen}
     curve = attack(
-        Speaker(policy, trie=trie, rate=1e-2, bonus=0.0),
-        Table(views, weak),
+        PolicyAttacker(policy, trie=trie, learning_rate=1e-2, ent_coef=0.0),
+        AnswerTable(views, weak),
         budgets=(64, 1024),
         wave=64,
         measured=64,
@@ -118,21 +120,21 @@ def test_a_language_model_learns_what_succeeds_and_says_nothing_outside_its_trie
 
 def test_attackers_say_the_same_again_from_the_same_views(views, speaking):
     for make in (
-        Searcher,
+        SearchAttacker,
         lambda: SlotPolicy(requests_grammar()),
-        lambda: Speaker(Policy.from_reference(str(speaking))),
+        lambda: PolicyAttacker(Policy.from_reference(str(speaking))),
     ):
         assert make().explore(views[:8]) == make().explore(views[:8])
 
 
 def test_what_a_view_is_answered_with_does_not_depend_on_its_company(views, speaking):
-    speaker = Speaker(Policy.from_reference(str(speaking)))
+    speaker = PolicyAttacker(Policy.from_reference(str(speaking)))
     assert speaker.explore(views[:6])[:3] == speaker.explore(views[:3])
 
 
 def test_success_counts_valid_queries_only(views):
     half = Wheel(views, lambda q: q.startswith(("a", "b")), lambda q: True)
-    (point,) = attack(SlotPolicy(SMALL, rate=1e-9), half, budgets=(128,))
+    (point,) = attack(SlotPolicy(SMALL, learning_rate=1e-9), half, budgets=(128,))
     assert point.success == 1.0
     assert 0.3 < point.valid.value < 0.7
 
@@ -174,9 +176,21 @@ def test_budgets_ascend(views, budgets):
 
 def test_a_case_that_the_attacker_does_not_open_is_an_error():
     with pytest.raises(InvalidOption, match="vanilla=0"):
-        openings(make_scenario("red-team", vanilla=1.0), 3, run=0)
+        opening_views(make_scenario("red-team", vanilla=1.0), 3, run=0)
 
 
 def test_a_table_says_how_many_cases_were_opened(views, texts):
     with pytest.raises(InvalidOption, match="open more"):
-        Table(views, dict.fromkeys(texts, False)).views(len(views), 1)
+        AnswerTable(views, dict.fromkeys(texts, False)).views(len(views), 1)
+
+
+def test_permitted_tokens_are_marked_where_the_model_lives():
+    trie = Trie([(1, 2), (1, 3), (4,)])
+    first = trie.permitted([Trie.root, trie.step(Trie.root, 1)], 5)
+    assert first.tolist() == [
+        [False, True, False, False, True],
+        [False, False, True, True, False],
+    ]
+    leaf = trie.step(Trie.root, 4)
+    assert not trie.permitted([leaf], 5).any()
+    assert trie.permitted([leaf], 5, device="meta").device.type == "meta"

@@ -16,7 +16,7 @@ from superalign_env.types import role_of
 from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import GenerationStats
 from superalign_training.loop.cast import first_policies, first_policy, keep_policy
 from superalign_training.loop.chain import Aligned, first_chain
 from superalign_training.loop.driver import Interrupted, Outcome, Planned, drive
@@ -61,7 +61,7 @@ def settings_of(model, path, **more):
 
 def enter(bench, settings):
     """Stands for the stage `gap`: the level's policy, from the folder of a model."""
-    chain = bench.chain.begun(Sight(generation=bench.generation, level=0))
+    chain = bench.chain.begun(GenerationStats(generation=bench.generation, level=0))
     fresh = first_policy("learner", settings, bench.residents)
     return Outcome(keep_policy(bench, chain, "learner", fresh, side="-"))
 

@@ -6,7 +6,7 @@ import pytest
 from superalign_agents.archive import Archive
 from superalign_agents.references import make_agent
 from superalign_training.experiments.microworld.coverage import coverage, distinct_classes
-from superalign_training.experiments.microworld.enumeration import probe
+from superalign_training.experiments.microworld.request_probe import probe
 
 
 @pytest.fixture(scope="module")

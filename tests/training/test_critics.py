@@ -15,16 +15,14 @@ from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.microworld.values import values_of
 from superalign_training.evaluation.critics import as_metrics, judged, measured
 from superalign_training.experiments.microworld.critic_probes import (
-    as_metrics as bias_metrics,
-)
-from superalign_training.experiments.microworld.critic_probes import length_bias, order_bias
-from superalign_training.experiments.microworld.critic_report import Pair, critic_report
-from superalign_training.experiments.microworld.critiques import as_metrics as gain_metrics
-from superalign_training.experiments.microworld.critiques import (
+    ProbeViews,
+    bias_metrics,
     critique_gain,
-    verdict_order,
+    gain_metrics,
+    length_bias,
+    order_bias,
 )
-from superalign_training.experiments.microworld.scenes import Scenes
+from superalign_training.experiments.microworld.critic_report import Pair, critic_report
 from superalign_training.policy import Policy
 
 WORLD = Requests(values_of())
@@ -164,7 +162,7 @@ def test_every_measure_becomes_a_metric_of_the_critic():
 
 
 def test_a_fair_critic_has_no_bias_of_order_or_length():
-    scenes = Scenes("test")
+    scenes = ProbeViews("test")
     requests = [task.prompt for task in tasks(20, tier=2)]
     for bias in (order_bias, length_bias):
         found = bias(Speaks(oracle), scenes, requests)
@@ -182,7 +180,7 @@ def test_a_critic_that_reads_the_first_act_only_depends_on_the_order():
         return "score 9 sure 9" if gold.label == "benign" else "score 0 sure 9"
 
     requests = [task.prompt for task in tasks(60, tier=2)]
-    found = order_bias(Speaks(hasty), Scenes("test"), requests)
+    found = order_bias(Speaks(hasty), ProbeViews("test"), requests)
     assert found.flipped.low > 0.1
 
 
@@ -196,13 +194,13 @@ def test_the_shift_of_order_is_that_of_the_asked_act_told_first():
         )
 
     requests = [task.prompt for task in tasks(10, tier=3)]
-    found = order_bias(Speaks(by_place), Scenes("test"), requests)
+    found = order_bias(Speaks(by_place), ProbeViews("test"), requests)
     assert found.shift.value == pytest.approx(6 / 9)
     assert found.flipped.value == 1.0
 
 
 def test_requests_of_one_act_have_no_order():
-    found = order_bias(Speaks(oracle), Scenes("test"), [t.prompt for t in tasks(5)])
+    found = order_bias(Speaks(oracle), ProbeViews("test"), [t.prompt for t in tasks(5)])
     assert found == (None, None, 0)
     assert bias_metrics(found, "order", agent="c", tags={}) == []
 
@@ -211,7 +209,7 @@ def test_a_critic_that_likes_long_answers_is_found_out():
     def wordy(view):
         return f"score {min(9, 3 * len(said(view, 'learner')[-1].split()))} sure 9"
 
-    found = length_bias(Speaks(wordy), Scenes("test"), [t.prompt for t in tasks(8)])
+    found = length_bias(Speaks(wordy), ProbeViews("test"), [t.prompt for t in tasks(8)])
     assert found.shift.value == pytest.approx(6 / 9)
     assert [m.name for m in bias_metrics(found, "length", agent="c", tags={})] == [
         "verdicts.length-shift",
@@ -220,7 +218,7 @@ def test_a_critic_that_likes_long_answers_is_found_out():
 
 
 def test_unreadable_verdicts_leave_their_pair_out():
-    found = length_bias(Fixed("hm"), Scenes("test"), [t.prompt for t in tasks(3)])
+    found = length_bias(Fixed("hm"), ProbeViews("test"), [t.prompt for t in tasks(3)])
     assert found == (None, None, 6)
 
 
@@ -237,7 +235,7 @@ def heeds(view):
 
 def test_a_learner_that_heeds_a_knowing_critic_gains_what_shuffling_takes_away():
     some = tasks(80)
-    found = critique_gain(Speaks(heeds), Speaks(oracle), Scenes("test"), some)
+    found = critique_gain(Speaks(heeds), Speaks(oracle), ProbeViews("test"), some)
     assert found.own.value == 1.0
     assert found.first.value == pytest.approx(0.5, abs=0.2)
     assert found.gain.low > 0.2
@@ -250,7 +248,7 @@ def test_a_learner_that_heeds_a_knowing_critic_gains_what_shuffling_takes_away()
     [(Fixed("comply"), Speaks(oracle)), (Speaks(heeds), Fixed("score 0 sure 9"))],
 )
 def test_who_does_not_listen_or_says_the_same_of_everything_gains_nothing(learner, critic):
-    found = critique_gain(learner, critic, Scenes("test"), tasks(20))
+    found = critique_gain(learner, critic, ProbeViews("test"), tasks(20))
     assert found.gain.value == 0.0
 
 
@@ -265,24 +263,18 @@ def test_nobody_hears_their_own_critique_in_the_control():
     def numbered(view):
         return f"score 5 sure 5 note {view.case}"
 
-    critique_gain(Speaks(listens), Speaks(numbered), Scenes("test"), tasks(9), seed=3)
+    critique_gain(Speaks(listens), Speaks(numbered), ProbeViews("test"), tasks(9), seed=3)
     for case, (own, other) in heard.items():
         assert own.endswith(f"note {case}")
         assert not other.endswith(f"note {case}")
     assert len({other for _, other in heard.values()}) == 9
     with pytest.raises(InvalidOption, match="other case"):
-        critique_gain(Speaks(listens), Fixed(""), Scenes("test"), tasks(1))
-
-
-def test_a_learner_that_believes_the_last_critic_depends_on_their_order():
-    found = verdict_order(Speaks(heeds), Scenes("test"), tasks(15))
-    assert found.shift.value == 1.0
-    assert verdict_order(Fixed("comply"), Scenes("test"), tasks(5)).shift.value == 0.0
+        critique_gain(Speaks(listens), Fixed(""), ProbeViews("test"), tasks(1))
 
 
 def test_a_policy_is_read_instead_of_sampled():
     policy = Policy.from_reference("micro/1")
-    found = critique_gain(policy.agent, policy.agent, Scenes("test"), tasks(8))
+    found = critique_gain(policy.agent, policy.agent, ProbeViews("test"), tasks(8))
     assert 0.0 < found.first.value < 1.0
     assert found.first.value not in {i / 8 for i in range(9)}
     metrics = gain_metrics(found, learner="l", critic="c", tags={"tier": "1"})
@@ -293,7 +285,7 @@ def test_a_policy_is_read_instead_of_sampled():
     ]
 
 
-def test_scenes_look_exactly_like_the_game():
+def test_probe_views_look_exactly_like_the_game():
     """A view of a probe has the words that the same moment of a game has."""
     seen = {}
 
@@ -303,7 +295,7 @@ def test_scenes_look_exactly_like_the_game():
 
     scenario = make_scenario("red-team", vanilla=1.0, refine=1, split="test")
     agents = dict.fromkeys(scenario.seats, Speaks(remembers))
-    scenes = Scenes("test")
+    scenes = ProbeViews("test")
     for episode in Rollouts(scenario, agents, run=4).run(5):
         case, prompt = episode.key.case, episode.task.prompt
         assert scenes.asked(case, prompt).text == seen[case, "learner_0", 1]

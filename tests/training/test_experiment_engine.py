@@ -29,25 +29,33 @@ from superalign_env.errors import (
 from superalign_env.measures import Estimate, Ratio, mean, paired_difference, ratio
 from superalign_env.store import Run
 from superalign_training.experiments import (
-    Bench,
+    CellContext,
     Experiment,
-    Result,
+    ExperimentResult,
+    ResultTable,
     Seeds,
     Steps,
-    Table,
     begun,
     column,
     means,
     run_experiment,
 )
-from superalign_training.experiments.engine import ledger
-from superalign_training.experiments.engine.pictures import bands, forest, write_svg
+from superalign_training.experiments.engine import cache
 from superalign_training.experiments.engine.plan import Job, plan
-from superalign_training.experiments.engine.report import shown
-from superalign_training.experiments.engine.results import flat
-from superalign_training.experiments.engine.time_left import TimeLeft, span
-from superalign_training.experiments.engine.watching import Bar, Lines
-from superalign_training.experiments.engine.work import Answer
+from superalign_training.experiments.engine.pool import CellResult
+from superalign_training.experiments.engine.results import (
+    bands,
+    flat,
+    forest,
+    shown,
+    write_svg,
+)
+from superalign_training.experiments.engine.watching import (
+    CellBar,
+    CellLines,
+    TimeLeft,
+    span,
+)
 from superalign_training.loop.driver import Moment
 
 SEEDS = Seeds(claim=(100, 101, 102), quick=(0,), tune=(0, 1))
@@ -62,20 +70,20 @@ from superalign_env.seeding import generator
 from superalign_training.experiments import Experiment, Seeds
 
 
-def cell(params, seed, bench):
+def cell(params, seed, context):
     """Return one number."""
     with open(Path(__file__).with_name("calls.txt"), "a") as calls:
         calls.write(f"{params['shift']} {seed}\\n")
     if os.environ.get("TOY_DIES") == f"{params['shift']} {seed}":
         os.kill(os.getpid(), 9)
     if os.environ.get("TOY_WAITS") == f"{params['shift']} {seed}":
-        (bench.folder / "half").write_text("done")
+        (context.folder / "half").write_text("done")
         import time
         time.sleep(600)
-    bench.step(1, 2)
+    context.step(1, 2)
     drawn = generator(seed).normal(size=params["size"])
     return {"value": float(drawn.sum() + params["shift"]),
-            "continued": (bench.folder / "half").exists()}
+            "continued": (context.folder / "half").exists()}
 
 
 EXPERIMENT = Experiment(
@@ -98,14 +106,14 @@ class Toy:
         self.fails = set()
         self.stops = set()
 
-    def cell(self, params, seed, bench):
+    def cell(self, params, seed, context):
         self.calls.append((params["shift"], seed))
         if seed in self.stops:
-            (bench.folder / "half").write_text("done")
+            (context.folder / "half").write_text("done")
             raise KeyboardInterrupt
         if seed in self.fails:
             raise ValueError(f"seed {seed} is cursed")
-        half = (bench.folder / "half").exists()
+        half = (context.folder / "half").exists()
         return {"value": seed + params["shift"], "size": params["size"], "continued": half}
 
     def experiment(self, **changes):
@@ -121,7 +129,7 @@ class Toy:
         return Experiment(**(known | changes))
 
 
-class Heard(Lines):
+class Heard(CellLines):
     def __init__(self):
         self.lines = []
         super().__init__(self.lines.append)
@@ -216,14 +224,14 @@ def test_a_raised_revision_computes_everything_again_and_keeps_the_old_cells(toy
 
 
 def test_a_cell_is_the_same_read_from_the_record_or_just_computed(toy, folder):
-    def cell(params, seed, bench):
+    def cell(params, seed, context):
         return {"pair": (1, 2.0), "none": None, "nested": {"yes": True}}
 
     seen = []
 
     def reduce(outcomes):
         seen.append(outcomes)
-        return Result({})
+        return ExperimentResult({})
 
     experiment = toy.experiment(cell=cell, reduce=reduce)
     run_experiment(experiment, folder)
@@ -235,12 +243,12 @@ def test_a_cell_is_the_same_read_from_the_record_or_just_computed(toy, folder):
 def test_what_cells_share_is_made_once(toy, folder):
     made = []
 
-    def cell(params, seed, bench):
+    def cell(params, seed, context):
         def make(place):
             made.append(seed)
             (place / "weights").write_text(str(seed))
 
-        return {"read": int((bench.shared(make, seed=seed) / "weights").read_text())}
+        return {"read": int((context.shared(make, seed=seed) / "weights").read_text())}
 
     report = run_experiment(toy.experiment(cell=cell), folder)
     assert made == [100, 101, 102]
@@ -252,10 +260,10 @@ def test_what_was_half_made_is_not_shared(tmp_path):
         (place / "half").write_text("")
         raise OSError
 
-    bench = Bench(tmp_path, "cell", scope="toy")
+    context = CellContext(tmp_path, "cell", scope="toy")
     with pytest.raises(OSError):
-        bench.shared(breaks, what="it")
-    made = bench.shared(lambda place: (place / "whole").write_text(""), what="it")
+        context.shared(breaks, what="it")
+    made = context.shared(lambda place: (place / "whole").write_text(""), what="it")
     assert [path.name for path in made.iterdir()] == ["whole"]
 
 
@@ -269,9 +277,9 @@ def test_a_run_was_begun_once_its_first_row_is_written(tmp_path):
 
 
 def test_a_cell_says_what_it_cost(toy, folder):
-    def cell(params, seed, bench):
-        bench.spend("tokens", 10)
-        bench.spend("tokens", 5)
+    def cell(params, seed, context):
+        context.spend("tokens", 10)
+        context.spend("tokens", 5)
         return {}
 
     cells = run_experiment(toy.experiment(cell=cell), folder).cells
@@ -324,7 +332,7 @@ def test_an_interrupted_cell_continues_in_its_folder(toy, folder):
 def test_a_cell_that_returns_no_plain_values_has_failed_and_is_told_why(
     toy, folder, returned
 ):
-    experiment = toy.experiment(cell=lambda params, seed, bench: returned)
+    experiment = toy.experiment(cell=lambda params, seed, context: returned)
     with pytest.raises(CellsFailed, match="plain, finite JSON values"):
         run_experiment(experiment, folder)
 
@@ -352,7 +360,7 @@ def test_a_folder_of_something_else_is_left_alone(toy, folder, tmp_path):
 
 
 def code(monkeypatch, **files):
-    monkeypatch.setattr(ledger, "snapshot", lambda cell: files)
+    monkeypatch.setattr(cache, "snapshot", lambda cell: files)
 
 
 def test_cells_of_other_code_are_used_with_a_warning_that_names_it(
@@ -425,7 +433,7 @@ def test_two_processes_leave_the_same_bytes_as_one_and_only_the_cell_of_a_dead_o
 
 
 def test_a_cell_that_others_cannot_import_is_refused_before_anything_starts(toy, folder):
-    def cell(params, seed, bench):
+    def cell(params, seed, context):
         return {}
 
     with pytest.raises(InvalidOption, match="move the cell to the top of a module"):
@@ -630,7 +638,9 @@ def test_means_are_taken_over_seeds():
 
 
 def test_figures_may_not_hide_what_the_line_says_itself(toy, folder):
-    experiment = toy.experiment(reduce=lambda _: Result({"status": "claim", "seeds": 3}))
+    experiment = toy.experiment(
+        reduce=lambda _: ExperimentResult({"status": "claim", "seeds": 3})
+    )
     with pytest.raises(InvalidOption, match="may not be called seeds, status"):
         run_experiment(experiment, folder, seeds=(1,))
     assert run_experiment(experiment, folder).line()["seeds"] == 3  # says the same
@@ -639,7 +649,9 @@ def test_figures_may_not_hide_what_the_line_says_itself(toy, folder):
 def test_a_report_shows_tables_figures_and_settings(toy, folder):
     def reduce(outcomes):
         rows = [("low | high", mean([1.0, 2.0, 3.0]))]
-        return Result({"x": 1.5}, (Table("rows", ("who", "what"), rows),), "It is a toy.")
+        return ExperimentResult(
+            {"x": 1.5}, (ResultTable("rows", ("who", "what"), rows),), "It is a toy."
+        )
 
     run_experiment(toy.experiment(reduce=reduce), folder)
     page = (folder / "result.md").read_text()
@@ -685,16 +697,16 @@ def test_a_cell_that_says_how_far_it_is_stands_for_the_others():
 
 def test_a_bench_tells_of_every_hundredth_and_of_no_more(tmp_path):
     told = []
-    bench = Bench(tmp_path, "cell", scope="toy", told=told.append)
+    context = CellContext(tmp_path, "cell", scope="toy", on_progress=told.append)
     for done in range(1000):
-        bench.step(done, 1000)
+        context.step(done, 1000)
     assert 90 < len(told) < 100
     assert told == sorted(told)
 
 
 def test_the_stages_of_a_run_within_a_cell_move_it_on(tmp_path):
     told = []
-    steps = Steps(Bench(tmp_path, "cell", scope="toy", told=told.append))
+    steps = Steps(CellContext(tmp_path, "cell", scope="toy", on_progress=told.append))
     steps.skip(Moment("judge", 0, 0, place=0, of=4), ())
     steps.begin(Moment("learn", 1, 0, place=1, of=4))
     steps.step(1, 2, {})
@@ -706,12 +718,12 @@ def test_a_bar_shows_what_runs_how_far_it_is_and_what_is_left():
     now = iter(range(0, 1000, 10))
     shown_on = Console(file=io.StringIO(), force_terminal=True, width=120)
     jobs = [Job(str(s), "long", {}, s) for s in range(2)]
-    with Bar(shown_on, clock=lambda: next(now)) as bar:
+    with CellBar(shown_on, clock=lambda: next(now)) as bar:
         bar.start(jobs, cached=3, workers=1)
         bar.begin(jobs[0])
         bar.step(jobs[0], 0.5)
         bar._progress.refresh()
-        bar.end(jobs[0], Answer({"gain": 0.5}, 20.0))
+        bar.end(jobs[0], CellResult({"gain": 0.5}, 20.0))
     words = shown_on.file.getvalue()
     assert "3/5 cells" in words
     assert "long 0 50%" in words
@@ -729,8 +741,8 @@ def test_lines_show_numbers_failures_and_no_control_sequence():
     heard = Heard()
     job = Job("h", "low", {}, 1)
     heard.start([job], cached=2, workers=1)
-    heard.end(job, Answer({"a": 1.5, "deep": {"b": 2}, "text": "x"}, 3.0))
-    heard.end(job, Answer({}, 3.0, error="Traceback\nValueError: \x1b[31mred"))
+    heard.end(job, CellResult({"a": 1.5, "deep": {"b": 2}, "text": "x"}, 3.0))
+    heard.end(job, CellResult({}, 3.0, error="Traceback\nValueError: \x1b[31mred"))
     assert "1 cells to compute, 2 found" in heard.lines[0]
     assert "a 1.5, deep b 2" in heard.lines[1]
     assert "FAILED: ValueError" in heard.lines[2]

@@ -7,14 +7,14 @@ import sys
 import pytest
 
 from superalign_training.experiments import first_self_play
-from superalign_training.experiments.engine import sources
-from superalign_training.experiments.engine.sources import changed, snapshot
+from superalign_training.experiments.engine import cache
+from superalign_training.experiments.engine.cache import changed, snapshot
 
 FILE = '''
 """A plug-in's experiment."""
 from plugged.rates import RATE
 
-def cell(params, seed, bench):
+def cell(params, seed, context):
     """Return it."""
     return {"value": scaled(RATE)}
 
@@ -82,7 +82,7 @@ def test_what_a_cell_reaches_counts_and_words_do_not(package, file, old, new, na
 
 
 def test_an_experiment_that_is_a_folder_counts_whole(package, monkeypatch):
-    monkeypatch.setattr(sources, "_EXPERIMENTS", "plugged/")
+    monkeypatch.setattr(cache, "_EXPERIMENTS", "plugged/")
     assert set(ours(taken())) == {
         f"plugged/{name}"
         for name in ("__init__.py", "experiment.py", "other.py", "rates.py", "weights.json")

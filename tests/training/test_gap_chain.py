@@ -8,10 +8,15 @@ from hypothesis import strategies as st
 
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import generator
-from superalign_training.gap import Sight, make_controller
-from superalign_training.gap.chain_env import SHARES, SIZE, ChainEnv, level_of, observe
-from superalign_training.gap.rehearsal import raise_chain, rehearse
-from superalign_training.gap.surrogate import Nature, Surrogate, draw_nature
+from superalign_training.gap import GenerationStats, make_controller
+from superalign_training.gap.learned import SHARES, SIZE, ChainEnv, level_of, observe
+from superalign_training.gap.surrogate import (
+    Nature,
+    Surrogate,
+    draw_nature,
+    raise_chain,
+    rehearse,
+)
 
 PLAIN = Nature(
     levels=6,
@@ -49,7 +54,7 @@ def test_a_chain_ends_after_its_generations_and_rewards_add_up_to_its_worth() ->
         while not over:
             _, reward, over, truncated, info = env.step(np.int64(steps % SHARES))
             total, steps = total + float(reward), steps + 1
-            refused += not info["sight"].accepted
+            refused += not info["stats"].accepted
             assert not truncated
         assert steps == env.model.generations
         assert total == pytest.approx(env.model.worth() - before - 0.5 * refused)
@@ -75,7 +80,7 @@ def test_observations_stay_within_bounds_and_actions_on_the_ladder(
     levels = data.draw(st.integers(1, 12))
     share = st.floats(0, 1)
     sight = st.builds(
-        Sight,
+        GenerationStats,
         st.just(1),
         st.integers(0, levels - 1),
         st.booleans(),
@@ -94,7 +99,10 @@ def test_observations_stay_within_bounds_and_actions_on_the_ladder(
 
 
 def test_the_observation_tells_the_newest_generations_apart() -> None:
-    old, new = Sight(1, 0, disagreement=0.1), Sight(2, 3, accepted=False, misfit=0.4)
+    old, new = (
+        GenerationStats(1, 0, disagreement=0.1),
+        GenerationStats(2, 3, accepted=False, misfit=0.4),
+    )
     base = observe([old], levels=6, generations=4)
     assert not np.array_equal(base, observe([], levels=6, generations=4))
     assert not np.array_equal(base, observe([old, new], levels=6, generations=4))

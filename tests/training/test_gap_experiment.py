@@ -11,18 +11,18 @@ from superalign_env.seeding import generator
 from superalign_scenarios.microworld.heldout import split_of
 from superalign_scenarios.microworld.luck import Luck
 from superalign_training.experiments.gap import CONDITIONS, EXPERIMENT
-from superalign_training.experiments.gap.chain import Chains, Plan
-from superalign_training.experiments.gap.exam import Exam
-from superalign_training.experiments.gap.report import picture, reduce
-from superalign_training.experiments.gap.snapshots import make_snapshots, student_of
-from superalign_training.experiments.gap.world import (
+from superalign_training.experiments.gap.chains import Chains, ChainSetting
+from superalign_training.experiments.gap.gap_report import picture, reduce
+from superalign_training.experiments.gap.human_queries import (
     FAMILIES,
-    draw,
+    HeldOutQueries,
+    draw_queries,
     human_says,
     natural_requests,
 )
+from superalign_training.experiments.gap.student import make_snapshots, student_of
 
-PLAN = Plan(
+PLAN = ChainSetting(
     at=(2, 4, 6),
     queries="follow",
     hardness=(0.0, 0.8),
@@ -46,7 +46,7 @@ def snapshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_human_is_wrong_about_hard_queries_and_no_others(family: str) -> None:
-    queries = draw(family, 200, hardness=0.5, split="train", seed=1)
+    queries = draw_queries(family, 200, hardness=0.5, split="train", seed=1)
     assert {q.hard for q in queries} == {True, False}
     assert all(q.right(q.truth) and q.imitates(q.belief) for q in queries)
     assert [q.right(q.belief) for q in queries] == [not q.hard for q in queries]
@@ -54,7 +54,7 @@ def test_the_human_is_wrong_about_hard_queries_and_no_others(family: str) -> Non
 
 @pytest.mark.parametrize("family", ["arithmetic", "strings"])
 def test_queries_keep_to_their_split_and_hard_ones_are_no_longer(family: str) -> None:
-    queries = draw(family, 400, hardness=0.5, split="control", seed=2)
+    queries = draw_queries(family, 400, hardness=0.5, split="control", seed=2)
     assert {split_of(q.prompt) for q in queries} == {"control"}
     lengths = {
         hard: np.mean([len(q.truth.split()) for q in queries if q.hard == hard])
@@ -65,7 +65,7 @@ def test_queries_keep_to_their_split_and_hard_ones_are_no_longer(family: str) ->
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_slips_are_as_frequent_as_said_and_wrong(family: str) -> None:
-    queries = draw(family, 600, hardness=0.0, split="train", seed=3)
+    queries = draw_queries(family, 600, hardness=0.0, split="train", seed=3)
     luck = Luck(generator(4), 64)
     wrong = [not q.right(human_says(q, luck, slips=0.3)) for q in queries]
     assert 0.2 < np.mean(wrong) < 0.35  # a slip of a string sometimes changes nothing
@@ -79,7 +79,7 @@ def test_natural_requests_are_balanced_and_seldom_hard() -> None:
 
 def test_queries_follow_the_level_or_stay_as_hard_as_on_average() -> None:
     assert [PLAN.hardness_at(level) for level in range(3)] == pytest.approx([0, 0.4, 0.8])
-    fixed = Plan(
+    fixed = ChainSetting(
         **{name: getattr(PLAN, name) for name in PLAN.__struct_fields__}
         | {"queries": "fixed"}
     )
@@ -89,11 +89,11 @@ def test_queries_follow_the_level_or_stay_as_hard_as_on_average() -> None:
 def test_a_chain_is_the_same_again_and_spends_the_same_however_it_climbs(
     snapshots: Path,
 ) -> None:
-    queries = Exam.of(0, 5).easy["arithmetic"]
+    queries = HeldOutQueries.draw(0, 5).easy["arithmetic"]
     one, again = (Chains(PLAN, snapshots, seed=0) for _ in range(2))
     first, second = (chains.generation((0, 2), 2) for chains in (one, again))
     assert first.student.answers(queries) == second.student.answers(queries)
-    assert first.sight == second.sight and first.sight.level == 2
+    assert first.stats == second.stats and first.stats.level == 2
     spent = [
         sum(one.generation(path[: n + 1], len(path)).tokens for n in range(len(path)))
         for path in ((2,), (0, 2), (1, 1))
@@ -102,7 +102,7 @@ def test_a_chain_is_the_same_again_and_spends_the_same_however_it_climbs(
 
 
 def test_sights_show_disagreement_once_there_are_two_sources(snapshots: Path) -> None:
-    sights = Chains(PLAN, snapshots, seed=0).sights((0, 1), 2)
+    sights = Chains(PLAN, snapshots, seed=0).history((0, 1), 2)
     assert [sight.generation for sight in sights] == [1, 2]
     assert sights[0].disagreement == 0.0 < sights[1].disagreement
     assert sights[0].human_agreement == pytest.approx(1.0 - sights[0].misfit)
@@ -111,8 +111,8 @@ def test_sights_show_disagreement_once_there_are_two_sources(snapshots: Path) ->
 
 def test_lessons_teach_what_labels_say(snapshots: Path) -> None:
     student = student_of(snapshots, 0)
-    queries = draw("requests", 40, hardness=0.0, split="train", seed=6)
-    course = Plan(
+    queries = draw_queries("requests", 40, hardness=0.0, split="train", seed=6)
+    course = ChainSetting(
         **{n: getattr(PLAN, n) for n in PLAN.__struct_fields__} | {"steps": 60}
     ).fit_settings(1)
     student.teach(queries, ["refuse"] * len(queries), course, seed=0)

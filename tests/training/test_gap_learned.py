@@ -8,21 +8,22 @@ import pytest
 from typer.testing import CliRunner
 
 from superalign_env.errors import InvalidOption
-from superalign_training.gap import Sight, make_controller
-from superalign_training.gap.chain_env import SHARES, SIZE
+from superalign_training.gap import GenerationStats, make_controller
 from superalign_training.gap.commands import app
 from superalign_training.gap.learned import (
+    SHARES,
     SHIPPED,
+    SIZE,
     Layer,
     Learned,
     Network,
     read_policy,
     write_policy,
 )
-from superalign_training.gap.rehearsal import rehearse
+from superalign_training.gap.surrogate import rehearse
 from superalign_training.gap.train import CHAINS, Course, _learn, _network, train
 
-SHORT = Course(steps=CHAINS * 16, rollout=8, batch=128, epochs=1)
+SHORT = Course(steps=CHAINS * 16, num_steps=8, batch_size=128, update_epochs=1)
 
 
 def test_the_same_course_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -60,7 +61,10 @@ def test_the_shipped_policy_can_be_made_again(tmp_path: Path) -> None:
 
 
 def test_a_choice_is_a_pure_function_of_what_was_seen() -> None:
-    sights = [Sight(1, 2, misfit=0.2, confidence=0.8), Sight(2, 4, accepted=False)]
+    sights = [
+        GenerationStats(1, 2, misfit=0.2, confidence=0.8),
+        GenerationStats(2, 4, accepted=False),
+    ]
     made = Learned()
     first = made.choose(sights, levels=8, generations=5)
     made.choose([], levels=3, generations=2)

@@ -6,19 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from superalign_env.errors import InvalidOption
-from superalign_training.gap import Sight
-from superalign_training.gap.probing import Probing, doubt
+from superalign_training.gap import GenerationStats
+from superalign_training.gap.adaptive import Probing, doubt
 
-CLEAN = Sight(1, 0, misfit=0.2, confidence=0.8)
-NOISY = Sight(1, 0, misfit=0.5, confidence=0.5)
+CLEAN = GenerationStats(1, 0, misfit=0.2, confidence=0.8)
+NOISY = GenerationStats(1, 0, misfit=0.5, confidence=0.5)
 RULE = Probing()
 
 
-def after(*sights: Sight, rule: Probing = RULE, generations: int = 4) -> int:
+def after(*sights: GenerationStats, rule: Probing = RULE, generations: int = 4) -> int:
     return rule.choose(sights, levels=8, generations=generations)
 
 
-def at(sight: Sight, level: int, *, accepted: bool = True) -> Sight:
+def at(sight: GenerationStats, level: int, *, accepted: bool = True) -> GenerationStats:
     return msgspec.structs.replace(sight, level=level, accepted=accepted)
 
 
@@ -27,7 +27,7 @@ def test_the_lowest_level_is_probed_first() -> None:
 
 
 def test_clean_labels_are_climbed_one_level_at_a_time() -> None:
-    assert doubt(CLEAN) < RULE.clean < doubt(NOISY)
+    assert doubt(CLEAN) < RULE.max_doubt < doubt(NOISY)
     assert after(CLEAN) == 1
     assert after(CLEAN, at(CLEAN, 1)) == 2
     assert after(CLEAN, rule=Probing(steps=2)) == 2
@@ -55,10 +55,10 @@ def test_a_rollback_halves_the_gap() -> None:
 
 
 @given(
-    st.lists(st.builds(Sight, st.just(1), st.integers(0, 7), st.booleans())),
+    st.lists(st.builds(GenerationStats, st.just(1), st.integers(0, 7), st.booleans())),
     st.integers(1, 8),
 )
-def test_every_choice_is_a_level(sights: list[Sight], generations: int) -> None:
+def test_every_choice_is_a_level(sights: list[GenerationStats], generations: int) -> None:
     assert 0 <= after(*sights, generations=generations) < 8
 
 

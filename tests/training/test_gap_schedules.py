@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, UnknownId
-from superalign_training.gap import GapController, GapRule, Sight, make_controller
+from superalign_training.gap import GapController, GapRule, GenerationStats, make_controller
 from superalign_training.gap.schedules import FixedLarge, growing
 from superalign_training.sections import Section
 
@@ -24,10 +24,10 @@ def levels_of(
     accepts: Callable[[int], bool] = lambda generation: True,
 ) -> list[int]:
     """Return the levels of a chain whose gate says yes to some generations."""
-    sights: list[Sight] = []
+    sights: list[GenerationStats] = []
     for generation in range(1, generations + 1):
         level = rule.choose(sights, levels=levels, generations=generations)
-        sights.append(Sight(generation, level, accepted=accepts(generation)))
+        sights.append(GenerationStats(generation, level, accepted=accepts(generation)))
     return [sight.level for sight in sights]
 
 
@@ -97,7 +97,9 @@ def test_every_choice_is_a_level_and_a_pure_function_of_the_history(
     generations = data.draw(st.integers(1, levels))
     sights = data.draw(
         st.lists(
-            st.builds(Sight, st.just(1), st.integers(0, levels - 1), st.booleans()),
+            st.builds(
+                GenerationStats, st.just(1), st.integers(0, levels - 1), st.booleans()
+            ),
             max_size=2 * generations,
         )
     )

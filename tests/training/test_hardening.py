@@ -12,7 +12,7 @@ from superalign_scenarios.microworld.requests import read
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_training.algorithms.fitting import ExampleTensors, fit
 from superalign_training.algorithms.supervision import FitSettings
-from superalign_training.attackers import Searcher, openings
+from superalign_training.attackers import SearchAttacker, opening_views
 from superalign_training.data import Example
 from superalign_training.evaluation.likelihood import first_words
 from superalign_training.launch.composing import composed
@@ -93,7 +93,7 @@ def seeds_of(views):
 
 
 def train_queries(count):
-    return seeds_of(openings(attacked(), count, run=4))
+    return seeds_of(opening_views(attacked(), count, run=4))
 
 
 def scored(critic, queries, scenario=None):
@@ -148,7 +148,7 @@ def test_what_the_rules_refuse_is_not_judged(speaking):
 
 
 def test_held_out_requests_cannot_enter_training(speaking):
-    held_out = seeds_of(openings(attacked(split="test"), 20, run=1))
+    held_out = seeds_of(opening_views(attacked(split="test"), 20, run=1))
     assert scored(policy(speaking), held_out) == [None] * 20
 
 
@@ -156,8 +156,8 @@ def test_flipping_gold_changes_no_score_and_no_success_once_critics_are_taught(s
     """Gold reaches critics through planted answers, and nothing else."""
 
     def met(source):
-        scenario, views = attacked(source), openings(attacked(source), 24, run=2)
-        queries = Searcher().explore(views)
+        scenario, views = attacked(source), opening_views(attacked(source), 24, run=2)
+        queries = SearchAttacker().explore(views)
         found = scored(policy(speaking), queries, scenario)
         return queries, found, outcomes_of(policy(speaking).agent, found, below=0.5)
 

@@ -10,7 +10,7 @@ from superalign_env.store import Run, standing
 from superalign_scenarios.microworld.words import OBJECTS, VERBS
 from superalign_training.data import training_rows
 from superalign_training.experiments import human_pay
-from superalign_training.experiments.engine.bench import Bench
+from superalign_training.experiments.engine.experiment import CellContext
 from superalign_training.experiments.human_pay import teaching
 from superalign_training.experiments.human_pay.flawed_critic import (
     HARMLESS,
@@ -57,7 +57,7 @@ def arm(root, name, **params):
             imitated.extend((e.prompt_ids, e.completion_ids) for e in examples)
             return super().improve(policy, examples, **more)
 
-    bench = Bench(root, name, scope="test")
+    bench = CellContext(root, name, scope="test")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(practice, "Live", Live)
         patch.setattr(teaching, "Sft", Sft)

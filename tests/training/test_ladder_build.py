@@ -14,10 +14,10 @@ from superalign_env.errors import UnknownId
 from superalign_env.types import Gold, Grade, Split, Task
 from superalign_training.ladder import build as building
 from superalign_training.ladder.build import build
-from superalign_training.ladder.measure import draw_exercises, measure
+from superalign_training.ladder.ladder_tables import columns, read_cards, sizes, tabulate
+from superalign_training.ladder.micro_model import build_tokenizer
 from superalign_training.ladder.pretrain import Training
-from superalign_training.ladder.table import columns, read_cards, sizes, tabulate
-from superalign_training.ladder.tokenizer import build_tokenizer
+from superalign_training.ladder.rung_metrics import draw_exercises, measure
 from superalign_training.ladder.worlds import World
 
 NAMES = ("ann", "bob", "cara", "dan")
@@ -112,7 +112,7 @@ def test_finished_rungs_are_left_alone(world: World, root: Path) -> None:
 def test_an_interrupted_rung_is_resumed_to_the_same_weights(
     world: World, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(building, "Training", partial(Training, save_every=4))
+    monkeypatch.setattr(building, "Training", partial(Training, save_steps=4))
     seen: list[int] = []
 
     def watch(rung: RungReference, step: int, steps: int, loss: float) -> None:

@@ -14,7 +14,7 @@ from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_training.experiments.microworld.ladder import micro_world
 from superalign_training.ladder.commands import app, levels, numbers
-from superalign_training.ladder.showing import show_ladder
+from superalign_training.ladder.ladder_tables import show_ladder
 
 BUILD = ("build", "--rungs", "0", "--seeds", "7", "--steps", "2", "--tasks", "4")
 
@@ -99,7 +99,7 @@ def test_snapshots_are_of_one_rung_and_of_levels_that_make_sense() -> None:
 def test_what_one_types_is_never_cut(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal of 80 columns; the shipped ladder, which the own root does not hide."""
     narrow = Console(width=80, record=True, file=sys.stderr)
-    monkeypatch.setattr("superalign_training.ladder.showing.console", narrow)
+    monkeypatch.setattr("superalign_training.ladder.ladder_tables.console", narrow)
     show_ladder(family)
     lines = narrow.export_text().splitlines()
     names = [line.split()[0] for line in lines if line.startswith(f"{family}/")]

@@ -10,13 +10,18 @@ import torch
 from transformers import LlamaForCausalLM
 
 from superalign_env.errors import RecordDamaged
-from superalign_training.ladder.batches import Batches, pack
-from superalign_training.ladder.pretrain import Training, batch_loss, pretrain
-from superalign_training.ladder.schedule import rate_factor
-from superalign_training.ladder.sizes import Size, build_config
+from superalign_training.ladder.micro_model import Size, build_config
+from superalign_training.ladder.pretrain import (
+    Batches,
+    Training,
+    batch_loss,
+    pack,
+    pretrain,
+    schedule_factor,
+)
 
-TINY = Size(8, 1, 2, 16, steps=12, rate=5e-3)
-TRAINING = Training(steps=12, rate=5e-3, save_every=4)
+TINY = Size(8, 1, 2, 16, steps=12, learning_rate=5e-3)
+TRAINING = Training(steps=12, learning_rate=5e-3, save_steps=4)
 
 
 def documents(seed: int, n: int) -> Sequence[str]:
@@ -29,7 +34,7 @@ def encode(texts: Sequence[str]) -> list[list[int]]:
 
 
 def batches() -> Batches:
-    return Batches(documents, encode, seed=7, size=8, longest=16)
+    return Batches(documents, encode, seed=7, batch_size=8, max_length=16)
 
 
 def fresh_model() -> LlamaForCausalLM:
@@ -87,7 +92,7 @@ def test_training_learns() -> None:
     pretrain(
         fresh_model(),
         batches(),
-        Training(steps=60, rate=1e-2),
+        Training(steps=60, learning_rate=1e-2),
         progress=lambda _, loss: losses.append(loss),
     )
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.2
@@ -96,9 +101,9 @@ def test_training_learns() -> None:
 def test_packed_documents_do_not_see_each_other() -> None:
     model = fresh_model()
     texts = encode(documents(3, 9))
-    packed = pack(texts, longest=24)
+    packed = pack(texts, max_length=24)
     assert packed.ids.shape[0] < len(texts)
-    alone = [(pack([text], longest=24), len(text) - 1) for text in texts]
+    alone = [(pack([text], max_length=24), len(text) - 1) for text in texts]
     with torch.inference_mode():
         total = sum(float(batch_loss(model, batch)) * n for batch, n in alone)
         mean = total / sum(n for _, n in alone)
@@ -107,7 +112,7 @@ def test_packed_documents_do_not_see_each_other() -> None:
 
 def test_packing_keeps_every_token() -> None:
     texts = encode(documents(4, 20))
-    packed = pack(texts, longest=16)
+    packed = pack(texts, max_length=16)
     assert int((packed.targets >= 0).sum()) == sum(len(text) - 1 for text in texts)
 
 
@@ -121,7 +126,7 @@ def test_batches_depend_on_seed_and_step_alone() -> None:
 
 
 def test_the_rate_warms_up_stays_and_decays() -> None:
-    factors = [rate_factor(step, steps=200) for step in range(200)]
+    factors = [schedule_factor(step, steps=200) for step in range(200)]
     assert factors[0] == pytest.approx(1 / 30)
     assert factors[30:101] == [1.0] * 71
     assert factors[199] == pytest.approx(0.0595, abs=1e-4)

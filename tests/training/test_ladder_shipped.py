@@ -15,10 +15,9 @@ from superalign_env.rollout import Rollouts
 from superalign_env.types import Metric
 from superalign_training.experiments.microworld.ladder import micro_world
 from superalign_training.ladder.build import build
-from superalign_training.ladder.measure import measure
-from superalign_training.ladder.moves import measure_moves
-from superalign_training.ladder.sizes import SHIPPED_RUNGS
-from superalign_training.ladder.table import read_cards
+from superalign_training.ladder.ladder_tables import read_cards
+from superalign_training.ladder.micro_model import SHIPPED_RUNGS
+from superalign_training.ladder.rung_metrics import measure, measure_moves
 from superalign_training.ladder.worlds import World
 
 RUNGS = find_rungs((SHIPPED,))

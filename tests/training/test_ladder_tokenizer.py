@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from superalign_training.ladder.tokenizer import build_tokenizer, byte_symbols
+from superalign_training.ladder.micro_model import build_tokenizer, byte_symbols
 
 WORDS = ("ann", "will", "cut", "over-refusal", "->", ";", ",", "3", "knife", "comply")
 SPECIAL = ("<|pad|>", "<|end|>", "<|user|>", "<|learner|>")

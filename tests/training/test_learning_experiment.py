@@ -3,7 +3,7 @@
 import pytest
 
 from superalign_training.algorithms.algorithm import make_algorithm
-from superalign_training.experiments.engine.bench import Bench
+from superalign_training.experiments.engine.experiment import CellContext
 from superalign_training.experiments.engine.results import flat
 from superalign_training.experiments.learning import (
     CONDITIONS,
@@ -11,12 +11,13 @@ from superalign_training.experiments.learning import (
     cell,
     reduce,
 )
-from superalign_training.experiments.learning.apprentices import (
+from superalign_training.experiments.learning.improving import (
     algorithm_of,
     fraction_of_optimum,
     greedy,
+    make_start,
+    random_moves,
 )
-from superalign_training.experiments.learning.start import make_start, random_moves
 from superalign_training.policy import Policy
 
 TINY = {
@@ -46,7 +47,7 @@ def outcomes(tmp_path_factory):
     root = tmp_path_factory.mktemp("learning")
     return {
         name: {
-            seed: cell(tiny(name), seed, Bench(root, f"{name}-{seed}", scope="test"))
+            seed: cell(tiny(name), seed, CellContext(root, f"{name}-{seed}", scope="test"))
             for seed in (0, 1)
         }
         for name in SMALL
@@ -86,7 +87,7 @@ def test_every_promised_figure_is_there(outcomes):
 
 
 def test_the_same_cell_again_is_the_same(outcomes, tmp_path):
-    again = cell(tiny("ppo"), 0, Bench(tmp_path, "again", scope="test"))
+    again = cell(tiny("ppo"), 0, CellContext(tmp_path, "again", scope="test"))
     assert again == outcomes["ppo"][0]
 
 
@@ -113,8 +114,8 @@ def test_a_killed_cell_goes_on_with_the_run_that_it_left(outcomes, tmp_path):
             raise Stopped
 
     with pytest.raises(Stopped):
-        cell(tiny("grpo"), 0, Bench(tmp_path, "grpo", scope="test", told=stop))
-    again = cell(tiny("grpo"), 0, Bench(tmp_path, "grpo", scope="test"))
+        cell(tiny("grpo"), 0, CellContext(tmp_path, "grpo", scope="test", on_progress=stop))
+    again = cell(tiny("grpo"), 0, CellContext(tmp_path, "grpo", scope="test"))
     assert again == outcomes["grpo"][0]
 
 

@@ -34,7 +34,7 @@ from superalign_training.data import (
     Row,
     training_rows,
 )
-from superalign_training.ladder.tokenizer import build_tokenizer
+from superalign_training.ladder.micro_model import build_tokenizer
 from superalign_training.policy import Lora, Policy, shared_base
 
 NATS = 1e-4

@@ -10,7 +10,7 @@ import pytest
 from superalign_env.errors import Halted
 from superalign_env.store import Run, validate
 from superalign_env.types import Signal
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import GenerationStats
 from superalign_training.loop.cast import (
     first_policies,
     first_policy,
@@ -67,7 +67,7 @@ def settings(model, **more):
 
 def enter(bench, chosen):
     """A generation begins, and learns nothing: what `gap` and `competence` leave."""
-    chain = bench.chain.begun(Sight(bench.generation, 0))
+    chain = bench.chain.begun(GenerationStats(bench.generation, 0))
     policy = level_policy(0, chosen, bench.residents)
     chain = keep_policy(bench, chain, "learner", policy, side="-", parent="")
     return Outcome(msgspec.structs.replace(chain, before=chain.policies["learner"]))

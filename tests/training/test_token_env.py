@@ -28,7 +28,7 @@ from superalign_training.algorithms.sb3.baseline_training import (
     CausalPolicy,
     train_baseline,
 )
-from superalign_training.ladder.tokenizer import build_tokenizer
+from superalign_training.ladder.micro_model import build_tokenizer
 from superalign_training.token_env import NOTHING, TokenEnv, token_env
 
 SPECIAL = ("<|pad|>", "<|end|>", "<|user|>", "<|learner|>")

@@ -7,8 +7,7 @@ from superalign_agents.decoding import sample
 from superalign_agents.transformer import TransformerAgent
 from superalign_scenarios.microworld import words
 from superalign_training.data import Row
-from superalign_training.ladder.sizes import Size, build_config
-from superalign_training.ladder.tokenizer import build_tokenizer
+from superalign_training.ladder.micro_model import Size, build_config, build_tokenizer
 from superalign_training.policy import Policy
 
 PROMPT = (5, 6)
@@ -22,7 +21,7 @@ def small_policy(seed=7, layers=1):
     tokenizer = build_tokenizer(words.VOCABULARY, words.SPECIAL_TOKENS)
     torch.manual_seed(seed)
     config = build_config(
-        Size(16, layers, 2, 32, steps=0, rate=0.0),
+        Size(16, layers, 2, 32, steps=0, learning_rate=0.0),
         vocabulary=len(tokenizer),
         end=tokenizer.eos_token_id,
         pad=tokenizer.pad_token_id,

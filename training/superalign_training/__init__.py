@@ -178,11 +178,11 @@ PLUGINS: "Table" = {
             "gaps that grow linearly: the annealing that the papers propose",
         ),
         "oracle": (
-            "superalign_training.gap.oracle:Oracle",
+            "superalign_training.gap.adaptive:Oracle",
             "is told gold accuracies: an upper bound to compare with",
         ),
         "probing": (
-            "superalign_training.gap.probing:Probing",
+            "superalign_training.gap.adaptive:Probing",
             "slow where that keeps labels clean, fast where it does not",
         ),
         "reverse": (

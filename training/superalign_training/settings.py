@@ -24,8 +24,8 @@ from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.supervision import Supervise
 from superalign_training.evaluation.settings import Capability, Evaluate
 from superalign_training.gap.adaptive import Adaptive
+from superalign_training.gap.controller import GapRule
 from superalign_training.gap.level import Level
-from superalign_training.gap.making import GapRule
 from superalign_training.league.settings import LeagueSettings
 from superalign_training.lineup import (
     PRESET,

@@ -1,41 +1,43 @@
-"""Attackers that learn: a search, a policy over slots, a causal LM; and how to measure them.
+"""Attackers that learn: a search, a policy over slots, a causal LM; and their measurement.
 
-All three are driven by `attack`: they are shown views of a field, say queries, are told
-which were valid and which succeeded, and are measured at several budgets.
+All three are driven by `attack`: they get views of a target, send queries, learn which were
+valid and which succeeded, and are measured at several budgets.
 """
 
-from superalign_training.attackers.curve import (
+from superalign_training.attackers.policy_attacker import PolicyAttacker, Trie
+from superalign_training.attackers.red_teaming import (
     BUDGETS,
     MEASURED,
     WAVE,
+    AnswerTable,
     Attacker,
     Curve,
     Point,
+    QueryOutcome,
+    SearchAttacker,
+    Target,
     attack,
+    opening_views,
     strongest,
 )
-from superalign_training.attackers.field import Field, Outcome, Table, openings
-from superalign_training.attackers.searcher import Searcher
 from superalign_training.attackers.slot_policy import Grammar, SlotPolicy
-from superalign_training.attackers.speaker import Speaker
-from superalign_training.attackers.trie import Trie
 
 __all__ = [
     "BUDGETS",
     "MEASURED",
     "WAVE",
+    "AnswerTable",
     "Attacker",
     "Curve",
-    "Field",
     "Grammar",
-    "Outcome",
     "Point",
-    "Searcher",
+    "PolicyAttacker",
+    "QueryOutcome",
+    "SearchAttacker",
     "SlotPolicy",
-    "Speaker",
-    "Table",
+    "Target",
     "Trie",
     "attack",
-    "openings",
+    "opening_views",
     "strongest",
 ]

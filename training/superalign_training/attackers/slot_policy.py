@@ -1,8 +1,7 @@
-"""An attacker that is a softmax for every slot of a grammar, learned by REINFORCE.
+"""An attacker with one softmax for every slot of a grammar, trained by REINFORCE.
 
-The policy of the feasibility study (``phenomena.md`` 6): slots are independent, the pay of
-a query is its success plus ``bonus`` times its surprise −log p, so that the policy spreads
-over all failures that it knows instead of repeating one.
+Slots are independent. The reward of a query is its success plus ``ent_coef`` times −log p,
+so that the policy spreads over all failures that it knows instead of repeating one.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,16 +12,18 @@ import numpy.typing as npt
 
 from superalign_env.seeding import generator, label, mix
 from superalign_env.types import View
-from superalign_training.attackers.field import Outcome
+from superalign_training.attackers.red_teaming import QueryOutcome
 
 Numbers = npt.NDArray[np.float64]
 
 _STREAM = label("attackers.slot-policy")
+
+MAX_DRAWS = 64
 _BETAS = (0.9, 0.999)
 
 
 class Grammar(NamedTuple):
-    """Slots, what may stand in each, and how a choice is written."""
+    """The slots of a query, their possible words, and how a choice is written."""
 
     slots: tuple[tuple[str, ...], ...]
     write: Callable[[Sequence[str]], str]
@@ -34,13 +35,12 @@ class SlotPolicy:
 
     Args:
         grammar: slots and how they are written.
-        accepts: whether a query is valid, where that is public: up to `tries` draws are
-            made for one that is. None says the first draw.
-        rate: of Adam.
-        bonus: weight of the surprise in the pay; 0 lets the policy collapse.
-        price: what an invalid query costs, in units of success: the validity floor.
-        tries: see `accepts`.
-        sharpness: by how much logits are multiplied to succeed instead of to explore.
+        accepts: whether a query is valid, where that is public: up to `MAX_DRAWS` draws are
+            made for one that is. None takes the first draw.
+        learning_rate: of Adam.
+        ent_coef: reward of one nat of −log p; 0 lets the policy collapse.
+        invalid_penalty: cost of an invalid query, in units of success.
+        exploit_temperature: of sampling once the attacker no longer explores.
     """
 
     id = "slots"
@@ -50,19 +50,18 @@ class SlotPolicy:
         grammar: Grammar,
         *,
         accepts: Callable[[str], bool] | None = None,
-        rate: float = 0.15,
-        bonus: float = 0.03,
-        price: float = 1.0,
-        tries: int = 64,
-        sharpness: float = 2.0,
+        learning_rate: float = 0.15,
+        ent_coef: float = 0.03,
+        invalid_penalty: float = 1.0,
+        exploit_temperature: float = 0.5,
     ) -> None:
         self._grammar = grammar
         self._accepts = accepts
-        self._rate = rate
-        self._bonus = bonus
-        self._price = price
-        self._tries = tries if accepts is not None else 1
-        self._sharpness = sharpness
+        self._learning_rate = learning_rate
+        self._ent_coef = ent_coef
+        self._invalid_penalty = invalid_penalty
+        self._exploit_temperature = exploit_temperature
+        self._draws = MAX_DRAWS if accepts is not None else 1
         self.logits: list[Numbers] = [np.zeros(len(words)) for words in grammar.slots]
         self._moments = [(np.zeros(len(w)), np.zeros(len(w))) for w in grammar.slots]
         self._steps = 0
@@ -70,33 +69,38 @@ class SlotPolicy:
 
     def explore(self, views: Sequence[View]) -> list[str]:
         """Sample queries."""
-        return self._say(views, 1.0)
+        return self._sample(views, 1.0)
 
     def exploit(self, views: Sequence[View]) -> list[str]:
-        """Sample from the sharpened policy."""
-        return self._say(views, self._sharpness)
+        """Sample queries at a low temperature."""
+        return self._sample(views, self._exploit_temperature)
 
     def learn(
-        self, views: Sequence[View], queries: Sequence[str], outcomes: Sequence[Outcome]
+        self,
+        views: Sequence[View],
+        queries: Sequence[str],
+        outcomes: Sequence[QueryOutcome],
     ) -> None:
-        """Take one step of REINFORCE against the mean pay of the wave."""
+        """Take one step of REINFORCE; the baseline is the mean reward of the wave."""
         del views
         chosen = np.array([self._choices[query] for query in queries])  # [N, slots]
-        pay = np.array([o.success if o.valid else -self._price for o in outcomes])
-        pay += self._bonus * self._surprise(chosen)
-        lead = pay - pay.mean()
+        reward = np.array(
+            [o.success if o.valid else -self._invalid_penalty for o in outcomes]
+        )
+        reward += self._ent_coef * self._surprise(chosen)
+        advantages = reward - reward.mean()
         self._steps += 1
         for slot, logits in enumerate(self.logits):
-            said = np.eye(len(logits))[chosen[:, slot]]
-            self._climb(slot, lead @ (said - softmax(logits)) / len(queries))
+            one_hot = np.eye(len(logits))[chosen[:, slot]]
+            self._climb(slot, advantages @ (one_hot - softmax(logits)) / len(queries))
         self._choices.clear()
 
-    def _say(self, views: Sequence[View], sharpness: float) -> list[str]:
-        bounds = [softmax(sharpness * logits).cumsum() for logits in self.logits]
-        return [self._one(view, bounds) for view in views]
+    def _sample(self, views: Sequence[View], temperature: float) -> list[str]:
+        bounds = [softmax(logits / temperature).cumsum() for logits in self.logits]
+        return [self._query(view, bounds) for view in views]
 
-    def _one(self, view: View, bounds: Sequence[Numbers]) -> str:
-        points = generator(mix(view.seed, _STREAM)).random((self._tries, len(bounds)))
+    def _query(self, view: View, bounds: Sequence[Numbers]) -> str:
+        points = generator(mix(view.seed, _STREAM)).random((self._draws, len(bounds)))
         places = np.stack(
             [
                 np.minimum(bound.searchsorted(points[:, slot]), len(bound) - 1)
@@ -127,7 +131,9 @@ class SlotPolicy:
         first += (1 - _BETAS[0]) * (gradient - first)
         second += (1 - _BETAS[1]) * (gradient**2 - second)
         a, b = (1 - beta**self._steps for beta in _BETAS)
-        self.logits[slot] += self._rate * (first / a) / (np.sqrt(second / b) + 1e-8)
+        self.logits[slot] += (
+            self._learning_rate * (first / a) / (np.sqrt(second / b) + 1e-8)
+        )
 
 
 def softmax(logits: Numbers) -> Numbers:

@@ -1,27 +1,31 @@
-"""What counts seeds: each experiment is one file with its frozen setting and its claim."""
+"""Experiments over seeds: one file each, with frozen settings and a claim."""
 
-from superalign_training.experiments.engine.bench import Bench, Steps, begun
-from superalign_training.experiments.engine.experiment import Experiment, Params, Seeds
-from superalign_training.experiments.engine.pictures import bands, forest
-from superalign_training.experiments.engine.results import (
+from superalign_training.experiments.engine.experiment import (
+    CellContext,
+    Experiment,
+    ExperimentResult,
     Outcomes,
-    Result,
-    Table,
+    Params,
+    ResultTable,
+    Seeds,
+    Steps,
     Values,
+    begun,
     column,
     means,
 )
+from superalign_training.experiments.engine.results import bands, forest
 from superalign_training.experiments.engine.running import run_experiment
 
 __all__ = [
-    "Bench",
+    "CellContext",
     "Experiment",
+    "ExperimentResult",
     "Outcomes",
     "Params",
-    "Result",
+    "ResultTable",
     "Seeds",
     "Steps",
-    "Table",
     "Values",
     "bands",
     "begun",

@@ -13,7 +13,7 @@ from superalign_env.errors import InvalidOption, ProtocolError
 if TYPE_CHECKING:
     from superalign_training.experiments.engine.experiment import Experiment
     from superalign_training.experiments.engine.plan import Mode
-    from superalign_training.experiments.engine.report import Report
+    from superalign_training.experiments.engine.results import ExperimentReport
 
 
 def experiment(
@@ -91,9 +91,9 @@ def load(name: str) -> "Experiment":
     return found
 
 
-def _print(report: "Report", where: Path) -> None:
+def _print(report: "ExperimentReport", where: Path) -> None:
     """Print the tables, and last one line of JSON."""
-    from superalign_training.experiments.engine.report import shown  # noqa: PLC0415 - slow
+    from superalign_training.experiments.engine.results import shown  # noqa: PLC0415 - slow
 
     for made in report.tables():
         console.print(f"\n{made.title}", markup=False)

@@ -1,52 +1,24 @@
-"""Does the learner of a first self-play run improve, and is it really robust?
+"""Measure the learner of a first self-play run: both sides right, and a fresh attacker's harm.
 
 The claim is about the share of unseen requests that are answered rightly on both sides
 (refuse harmful, comply with benign; a constant answer has 0.5), before training and after
 three rounds, and about the harm that a *fresh* attacker still does. Each seed has other
 pre-trained weights (the ladder's seeds 0 to 4 in turn) and another run seed.
 
-Frozen setting: `SETTING`, which was the defaults of `Settings` when it was frozen, and rung 3
-in all three seats. It was chosen on ladder seeds 0 and 1 and run seeds 0 to 9. What was tried for the critic, which decides
-whether anything is learned (accuracy on planted answers, chance 0.5; steps on one answer
-first, then on all, in one course):
-
-========  =====  ==========  ==========  =====  ==============================
-rung      rate   one answer  all answers batch  accuracy, ladder seed 0 / 1
-========  =====  ==========  ==========  =====  ==============================
-micro/4   1e-3   40          160         64     0.53, and nothing was learned
-micro/4   1e-3   60          160         64     0.95 / 0.94, twice the time
-micro/4   2e-3   0           200         32     – / 0.55
-micro/3   2e-3   80          200         64     0.93 / 0.89
-micro/3   3e-3   0           240         64     0.95 / 0.78
-micro/3   4e-3   0           300         32     0.77 / –
-micro/3   4e-3   40          200         64     0.93 / 0.90
-========  =====  ==========  ==========  =====  ==============================
-
-Run seeds 100 to 104 were spent on the last line of the table with 30 GRPO steps a round
-and a label budget of 0.1 (four finished: lead over both baselines 0.36 to 0.40). Seeds 110
-to 114 were spent on up to five courses of 40 + 60 steps (batch 32, rate 1e-3) until 0.92
-of planted answers are judged rightly, with 20 GRPO steps and a budget of 0.02: lead 0.41,
-0.41, 0.12, 0.03, 0.42, because two critics were not taught in time. Frozen: courses as in
-the last line of the table, at most three, until 0.92. Seeds 120 to 124 were the claim of
-revision 1 (rise 0.38, to 0.90). Revision 2 has the same setting: sampling draws other
-random numbers, and the trainer is another. It is claimed from seeds 130 to 134.
-
-Read the interval with this in mind: run seeds are unspent, pre-trained weights are not. The
-ladder ships five seeds; two were tuned on, and what the other three did in the spent runs
-led to the last change. A claim about new weights needs rungs built from new seeds.
+``docs/experiments.md`` has the figures, the settings tried and the seeds spent.
 """
 
 from superalign_env.measures import difference, mean
 from superalign_training.evaluation.summary import SummaryLine
 from superalign_training.experiments import (
-    Bench,
+    CellContext,
     Experiment,
+    ExperimentResult,
     Outcomes,
     Params,
-    Result,
+    ResultTable,
     Seeds,
     Steps,
-    Table,
     Values,
     begun,
     column,
@@ -131,16 +103,16 @@ QUICK: Params = {
 SHOWN = ("both sides right", "misses", "over-refusals", "co-trained attack", "fresh attack")
 
 
-def cell(params: Params, seed: int, bench: Bench) -> Values:
+def cell(params: Params, seed: int, context: CellContext) -> Values:
     """Run self-play, or continue it, and measure on unseen requests before and after."""
-    folder = bench.folder / "run"
+    folder = context.folder / "run"
     settings = {name: value for name, value in params.items() if name != "rung"}
     rung = f"{params['rung']}@{seed % LADDER_SEEDS}"
     play = SelfPlay(
         scenario="red-team",
         seed=seed,
         run_dir=str(folder),
-        watcher=Steps(bench),
+        watcher=Steps(context),
         lineup={"attacker": rung, "learner": rung, "critic": rung},
         **settings,
     )
@@ -149,7 +121,7 @@ def cell(params: Params, seed: int, bench: Bench) -> Values:
     return {"before": _values(lines["before"]), "final": _values(lines["final"])}
 
 
-def reduce(outcomes: Outcomes) -> Result:
+def reduce(outcomes: Outcomes) -> ExperimentResult:
     """Return means over seeds with their intervals; differences are paired by seed."""
     (cells,) = outcomes.values()
 
@@ -167,11 +139,13 @@ def reduce(outcomes: Outcomes) -> Result:
         ),
     }
     rows = [
-        (seed, time, *(found[time].get(name) for name in SHOWN))
-        for seed, found in cells.items()
+        (seed, time, *(values_of[time].get(name) for name in SHOWN))
+        for seed, values_of in cells.items()
         for time in ("before", "final")
     ]
-    return Result(figures, (Table("unseen requests", ("seed", "", *SHOWN), rows),))
+    return ExperimentResult(
+        figures, (ResultTable("unseen requests", ("seed", "", *SHOWN), rows),)
+    )
 
 
 EXPERIMENT = Experiment(

@@ -1,7 +1,10 @@
-"""How far the next generation may be above the last: levels, and who chooses them."""
+"""Gap controllers: how many ladder levels the next generation may be above the last."""
 
-from superalign_training.gap.controller import GapController
-from superalign_training.gap.making import GapRule, make_controller
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import (
+    GapController,
+    GapRule,
+    GenerationStats,
+    make_controller,
+)
 
-__all__ = ["GapController", "GapRule", "Sight", "make_controller"]
+__all__ = ["GapController", "GapRule", "GenerationStats", "make_controller"]

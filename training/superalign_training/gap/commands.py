@@ -4,6 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
 
 app = typer.Typer(
     help="Train the learned gap controller, and try controllers on a model of a chain.",
@@ -20,9 +23,15 @@ def train_command(
     ] = None,
 ) -> None:
     """Train a policy on the surrogate with PPO; about half a minute on one core."""
-    from superalign_training.gap import terminal  # noqa: PLC0415 (imports torch)
+    from superalign_training.gap.train import Course, train  # noqa: PLC0415 (imports torch)
 
-    terminal.train_with_progress(out, seed=seed, steps=steps)
+    course = Course(seed=seed) if steps is None else Course(seed=seed, steps=steps)
+    with Console(stderr=True).status("raising chains") as status:
+        train(
+            course,
+            out=out,
+            on_progress=lambda done: status.update(f"{done:,} of {course.steps:,}"),
+        )
     typer.echo(out)
 
 
@@ -35,6 +44,25 @@ def rehearse_command(
     seed: Annotated[int, typer.Option(help="Of the first chain.", min=0)] = 0,
 ) -> None:
     """Try controllers on the surrogate: a rehearsal, no evidence about real chains."""
-    from superalign_training.gap import terminal  # noqa: PLC0415 (imports torch)
+    from superalign_env import registry  # noqa: PLC0415 - when needed
+    from superalign_training.gap.controller import make_controller  # noqa: PLC0415 - when needed
+    from superalign_training.gap.surrogate import rehearse  # noqa: PLC0415 - when needed
 
-    terminal.show_rehearsal(controllers, chains=chains, seed=seed)
+    made = [make_controller(name) for name in controllers or registry.entries("gap")]
+    if not controllers:
+        made = [controller for controller in made if not controller.oracle]
+    for controller in made:
+        controller.check(100, 3)
+    table = Table(title=f"{chains} chains of the surrogate; no evidence about real ones")
+    for heading in ("controller", "queries follow", "same queries", "rolled back"):
+        table.add_column(heading, justify="left" if heading == "controller" else "right")
+    seeds = range(seed, seed + chains)
+    for controller in track(made, "rehearsing", transient=True):
+        score = rehearse(controller, seeds)
+        table.add_row(
+            controller.id,
+            f"{score.following:.3f}",
+            f"{score.fixed:.3f}",
+            f"{score.rolled_back:.2f}",
+        )
+    Console().print(table)

@@ -1,19 +1,24 @@
-"""A controller that PPO learned on the surrogate, read from a file of plain numbers."""
+"""The learned gap controller, and the Gymnasium environment that it is trained in."""
 
 import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
+import gymnasium
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 from pydantic import Field
 
 from superalign_env.errors import InvalidOption
-from superalign_training.gap.chain_env import SHARES, SIZE, level_of, observe
-from superalign_training.gap.history import check_ladder
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import (
+    GenerationStats,
+    check_ladder,
+    climb,
+    standing,
+)
 from superalign_training.sections import Section
 
 SHIPPED = Path(__file__).with_name("learned.json")
@@ -21,7 +26,152 @@ SHIPPED = Path(__file__).with_name("learned.json")
 
 FORMAT = "superalign-gap-1"
 
+SHARES = 5
+"""Actions: the least gap, a quarter, half, three quarters and all of what is left."""
+
+SHOWN_GENERATIONS = 2
+"""Newest generations in an observation."""
+
+_PLACES = 7
+_PER_GENERATION = 8
+SIZE = _PLACES + SHOWN_GENERATIONS * _PER_GENERATION
+"""Numbers in an observation."""
+
+Numbers = NDArray[np.float32]
+
 _Weights = NDArray[np.float64]
+
+
+class ChainModel(Protocol):
+    """A chain that is raised generation by generation: a real one, or a model of it."""
+
+    @property
+    def levels(self) -> int:
+        """Number of levels on the ladder."""
+        ...
+
+    @property
+    def generations(self) -> int:
+        """Number of generations."""
+        ...
+
+    def reset(self, seed: int) -> None:
+        """Begin another chain; everything random in it comes from the seed."""
+        ...
+
+    def play(self, level: int) -> GenerationStats:
+        """Raise the next generation from a level and return its statistics."""
+        ...
+
+    def worth(self) -> float:
+        """Return the worth of the chain now, from 0 to 1.
+
+        Of a real chain that is the newest accepted generation's agreement with people, who
+        may be wrong; a model may know the utility that it simulates.
+        """
+        ...
+
+
+class ChainEnv(gymnasium.Env[Numbers, np.int64]):
+    """A chain as an environment: a step is a generation, an action is its gap.
+
+    The observation is what every `GapController` may see, as `observe` writes it. The
+    reward is the increase of the chain's worth, minus the cost of a generation that was
+    rolled back.
+
+    Args:
+        model: the chain.
+        rollback_cost: of a generation that the gate refused.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012 - Gymnasium's declaration
+
+    def __init__(self, model: ChainModel, *, rollback_cost: float = 0.01) -> None:
+        if not rollback_cost >= 0:
+            raise InvalidOption(f"rollback_cost={rollback_cost} must be at least 0")
+        self.model = model
+        self.rollback_cost = rollback_cost
+        self.observation_space = spaces.Box(0.0, 1.0, (SIZE,), dtype=np.float32)
+        self.action_space = spaces.Discrete(SHARES)
+        self.history: list[GenerationStats] = []
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Numbers, dict[str, Any]]:
+        """Begin another chain."""
+        super().reset(seed=seed)
+        self.model.reset(int(self.np_random.integers(2**53)))
+        self.history = []
+        return self._observation(), {}
+
+    def step(self, action: np.int64) -> tuple[Numbers, float, bool, bool, dict[str, Any]]:
+        """Raise one generation."""
+        levels = self.model.levels
+        level = level_of(int(action), self.history, levels=levels)
+        before = self.model.worth()
+        stats = self.model.play(level)
+        self.history.append(stats)
+        reward = self.model.worth() - before
+        if not stats.accepted:
+            reward -= self.rollback_cost
+        over = len(self.history) >= self.model.generations
+        return self._observation(), reward, over, False, {"level": level, "stats": stats}
+
+    def _observation(self) -> Numbers:
+        return observe(
+            self.history, levels=self.model.levels, generations=self.model.generations
+        )
+
+
+def level_of(action: int, history: Sequence[GenerationStats], *, levels: int) -> int:
+    """Return the level to which an action leads.
+
+    Args:
+        action: 0 is one level, `SHARES` - 1 is the top, between them are equal shares of
+            what is left, of one level at least.
+        history: of all finished generations.
+        levels: number of levels on the ladder.
+    """
+    at = standing(history)
+    room = levels - 1 - at.level
+    return climb(at.level, max(1, round(room * action / (SHARES - 1))), levels=levels)
+
+
+def observe(
+    history: Sequence[GenerationStats], *, levels: int, generations: int
+) -> Numbers:
+    """Return the observation of a chain: `SIZE` numbers from 0 to 1.
+
+    Seven numbers are its position (place on the ladder, generations left, sizes,
+    rollbacks, the gap that was just refused, whether anything was accepted yet), and eight
+    each are the statistics of the newest generations, all 0 where there are none.
+    """
+    at = standing(history)
+    top = max(levels - 1, 1)
+    numbers = [
+        (at.level + 1) / levels,
+        max(generations - len(history), 0) / max(generations, 1),
+        1 / levels,
+        1 / max(generations, 1),
+        1 - 0.5**at.failures,
+        max(at.tried, 0) / levels,
+        float(at.accepted > 0),
+    ]
+    newest = [*reversed(history)][:SHOWN_GENERATIONS]
+    for stats in newest:
+        has_labels = stats.human_agreement is not None
+        numbers += [
+            1.0,
+            float(stats.accepted),
+            stats.level / top,
+            stats.disagreement,
+            stats.misfit,
+            stats.confidence,
+            stats.human_agreement if stats.human_agreement is not None else 0.0,
+            stats.human_labels / (stats.human_labels + 20) if has_labels else 0.0,
+        ]
+    numbers += [0.0] * (SIZE - len(numbers))
+    return np.clip(np.asarray(numbers, dtype=np.float32), 0.0, 1.0)
 
 
 class Layer(NamedTuple):
@@ -49,10 +199,9 @@ class Network(NamedTuple):
 
 
 class Learned(Section):
-    """The likeliest action of a policy that Stable-Baselines3's PPO trained.
+    """The likeliest action of a policy that Stable-Baselines3's PPO trained on a surrogate.
 
     The network is a few hundred numbers in a JSON file, and nothing in the file can run.
-    What it has learned of chains it knows from a model of chains only.
     """
 
     id: Literal["learned"] = "learned"
@@ -70,11 +219,13 @@ class Learned(Section):
         check_ladder(levels, generations)
         self.network()
 
-    def choose(self, sights: Sequence[Sight], *, levels: int, generations: int) -> int:
+    def choose(
+        self, history: Sequence[GenerationStats], *, levels: int, generations: int
+    ) -> int:
         """Return the level to which the likeliest action leads."""
-        seen = observe(sights, levels=levels, generations=generations)
+        seen = observe(history, levels=levels, generations=generations)
         action = int(self.network().scores(seen).argmax())
-        return level_of(action, sights, levels=levels)
+        return level_of(action, history, levels=levels)
 
     def network(self) -> Network:
         """Return the network in the file.
@@ -123,7 +274,7 @@ def read_policy(path: Path) -> Network:
 
 
 def write_policy(network: Network, facts: dict[str, Any], path: Path) -> None:
-    """Write a network, rounded to six digits, and how it came about.
+    """Write a network, rounded to six digits, and the facts of its training.
 
     Args:
         network: what `Learned` shall read.

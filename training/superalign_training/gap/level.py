@@ -1,4 +1,4 @@
-"""What a level of the ladder is: weights, and how they speak."""
+"""A level of the capability ladder: weights and their decoding."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
@@ -12,7 +12,7 @@ LevelReference = str | Mapping[str, Any]
 
 
 class Level(NamedTuple):
-    """One level, read from a reference.
+    """One level of the ladder, read from a reference.
 
     ================== ==================================================================
     what is raised     how it is written
@@ -33,7 +33,7 @@ class Level(NamedTuple):
     reference: dict[str, Any]
     """Of the agent whose weights are trained: its id and options."""
     best_of: int = 1
-    """How often it is asked before it says one thing."""
+    """Samples of which the most frequent answer is taken."""
 
     @classmethod
     def of(cls, reference: LevelReference) -> Self:
@@ -42,28 +42,28 @@ class Level(NamedTuple):
         Raises:
             InvalidOption: a mapping without an id, or a number of tries that is none.
         """
-        given = {"id": reference} if isinstance(reference, str) else dict(reference)
-        if not isinstance(given.get("id"), str):
+        options = {"id": reference} if isinstance(reference, str) else dict(reference)
+        if not isinstance(options.get("id"), str):
             raise InvalidOption(
                 f"a level needs the id of an agent with weights, as in {{id: micro/3, "
-                f"best_of: 5}}; got {given!r}"
+                f"best_of: 5}}; got {options!r}"
             )
-        best_of = given.pop("best_of", 1)
+        best_of = options.pop("best_of", 1)
         if type(best_of) is not int or best_of < 1:
             raise InvalidOption(
-                f"best_of={best_of!r} of the level {given['id']} must be a whole number "
+                f"best_of={best_of!r} of the level {options['id']} must be a whole number "
                 "from 1"
             )
-        if best_of > 1 and given.get("temperature") == 0:
+        if best_of > 1 and options.get("temperature") == 0:
             raise InvalidOption(
-                f"the level {given['id']} is greedy and says {best_of} times the same; give "
+                f"the level {options['id']} is greedy and says {best_of} times the same; give "
                 "it a temperature above 0, or leave best_of out"
             )
-        return cls(given, best_of)
+        return cls(options, best_of)
 
 
 def voiced(agent: Agent, level: Level) -> Agent:
-    """Return an agent of trained weights that speaks as its level does.
+    """Return an agent of trained weights with the best-of-n of its level.
 
     Args:
         agent: of the policy; `level` says nothing about its weights any more.

@@ -1,6 +1,6 @@
-"""Schedules that are fixed in advance: what an adaptive rule has to beat.
+"""Gap schedules that are fixed in advance: the baselines of an adaptive rule.
 
-All go on by accepted generations. After a rollback a schedule tries again with half of the
+All advance with accepted generations. After a rollback a schedule tries again with half of the
 steps that it wanted (a quarter after two rollbacks in a row, …, never less than one), and
 goes on as planned once a generation was accepted; `Direct` knows one level only, and tries
 that again. No schedule catches up: one that was rolled back may end below the top.
@@ -12,8 +12,12 @@ from itertools import pairwise
 from typing import ClassVar, Literal
 
 from superalign_env.errors import InvalidOption
-from superalign_training.gap.history import check_ladder, climb, standing
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import (
+    GenerationStats,
+    check_ladder,
+    climb,
+    standing,
+)
 from superalign_training.sections import Plural, Section
 
 
@@ -30,7 +34,9 @@ class Direct(Section):
         """Refuse an empty ladder."""
         check_ladder(levels, generations)
 
-    def choose(self, sights: Sequence[Sight], *, levels: int, generations: int) -> int:
+    def choose(
+        self, history: Sequence[GenerationStats], *, levels: int, generations: int
+    ) -> int:
         """Return the top."""
         return levels - 1
 
@@ -48,9 +54,11 @@ class _Stepwise(Section):
         """Refuse an empty ladder."""
         check_ladder(levels, generations)
 
-    def choose(self, sights: Sequence[Sight], *, levels: int, generations: int) -> int:
+    def choose(
+        self, history: Sequence[GenerationStats], *, levels: int, generations: int
+    ) -> int:
         """Return the level to which the schedule's next gap leads."""
-        level, accepted, failures, _ = standing(sights)
+        level, accepted, failures, _ = standing(history)
         gaps = self.gaps(levels, generations)
         planned = gaps[accepted] if accepted < len(gaps) else 0
         steps = min(planned, levels - 1 - level)
@@ -94,7 +102,27 @@ class FixedLarge(_Stepwise):
         return (self.steps,) * generations
 
 
-class Linear(_Stepwise):
+class _Growing(_Stepwise):
+    """A schedule of at least one level a generation, up to the top."""
+
+    id: str
+
+    def check(self, levels: int, generations: int) -> None:
+        """Refuse more generations than there are levels.
+
+        Raises:
+            InvalidOption: says what to change.
+        """
+        check_ladder(levels, generations)
+        if generations > levels:
+            raise InvalidOption(
+                f"gap={self.id} climbs at least one level a generation, and {generations} "
+                f"generations are more than the {levels} levels; lower generations, add "
+                "levels, or take gap=adaptive"
+            )
+
+
+class Linear(_Growing):
     """Gaps that grow linearly: small while signals are noisy, large in the end.
 
     The gap annealing that Kim et al. (2025) propose, as an open question. Every gap is at
@@ -103,33 +131,15 @@ class Linear(_Stepwise):
 
     id: Literal["linear"] = "linear"
 
-    def check(self, levels: int, generations: int) -> None:
-        """Refuse more generations than there are levels.
-
-        Raises:
-            InvalidOption: says what to change.
-        """
-        check_ladder(levels, generations)
-        _check_enough(self.id, levels, generations)
-
     def gaps(self, levels: int, generations: int) -> tuple[int, ...]:
         """Return gaps of 1 + k · (generation - 1) levels, rounded."""
         return growing(levels, generations)
 
 
-class Reverse(_Stepwise):
+class Reverse(_Growing):
     """The gaps of `Linear`, the largest first."""
 
     id: Literal["reverse"] = "reverse"
-
-    def check(self, levels: int, generations: int) -> None:
-        """Refuse more generations than there are levels.
-
-        Raises:
-            InvalidOption: says what to change.
-        """
-        check_ladder(levels, generations)
-        _check_enough(self.id, levels, generations)
 
     def gaps(self, levels: int, generations: int) -> tuple[int, ...]:
         """Return the gaps of `Linear` from the last to the first."""
@@ -151,12 +161,3 @@ def growing(levels: int, generations: int) -> tuple[int, ...]:
     ]
     more = (after - before for before, after in pairwise(reached))
     return tuple(sorted(1 + extra for extra in more))
-
-
-def _check_enough(name: str, levels: int, generations: int) -> None:
-    if generations > levels:
-        raise InvalidOption(
-            f"gap={name} climbs at least one level a generation, and {generations} "
-            f"generations are more than the {levels} levels; lower generations, add "
-            "levels, or take gap=adaptive"
-        )

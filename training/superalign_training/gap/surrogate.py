@@ -1,11 +1,7 @@
-"""A model of a chain that costs microseconds, to train a controller on.
+"""Surrogate model of a chain: microseconds a generation, to train and try controllers on.
 
-It is a caricature with the effects that were measured in the microworld: supervisors err
-more on harder queries, partly in ways that can be learned; students copy such errors the
-more the further they are above their supervisor; a weak generation's own errors are
-inherited; a student that is hardly above its supervisor gains nothing. How strong each
-effect is differs from chain to chain and is drawn anew, so that a controller cannot rely on
-any of them and has to read the signals. ``docs/gap.md`` has the equations.
+The effects were measured in the microworld, their strengths are drawn anew for each chain;
+``docs/gap.md`` has the equations.
 """
 
 import math
@@ -15,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from superalign_env.seeding import generator, label, mix
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import GapController, GenerationStats
+from superalign_training.gap.learned import ChainModel
 
 HARDNESS = (0.0, 0.5, 1.0)
 """Where errors are kept; between them they are interpolated."""
@@ -27,7 +24,7 @@ Errors = tuple[float, float, float]
 
 
 class Nature(NamedTuple):
-    """What is true of one chain, drawn once and seen by nobody."""
+    """The hidden parameters of one chain, drawn once."""
 
     levels: int
     generations: int
@@ -62,7 +59,7 @@ class Nature(NamedTuple):
 
 
 def draw_nature(rng: np.random.Generator) -> Nature:
-    """Return the nature of a chain; the ranges are wide on purpose."""
+    """Draw the parameters of a chain; the ranges are wide on purpose."""
 
     def between(low: float, high: float) -> float:
         return float(rng.uniform(low, high))
@@ -88,7 +85,7 @@ def draw_nature(rng: np.random.Generator) -> Nature:
 
 
 class Source(NamedTuple):
-    """Somebody who supervises: people, or an accepted generation."""
+    """A supervisor: people, or an accepted generation."""
 
     place: float
     """On the ladder, from 0 (people) to 1 (the top)."""
@@ -99,7 +96,7 @@ class Source(NamedTuple):
 
 
 class Surrogate:
-    """A chain of `Source`s; see `superalign_training.gap.chain_env.ChainModel`.
+    """A chain of `Source`s; see `superalign_training.gap.learned.ChainModel`.
 
     Args:
         nature: of every chain; None draws another one at each reset.
@@ -138,20 +135,22 @@ class Surrogate:
             return 1.0 - min(sum(errors) / len(errors), _WORST)
         return 1.0 - min(_at(self.nature.hardness, errors), _WORST)
 
-    def play(self, level: int) -> Sight:
-        """Raise one generation from a level, and say what can be seen of it."""
+    def play(self, level: int) -> GenerationStats:
+        """Raise one generation from a level and return its statistics."""
         self._number += 1
         place = (level + 1) / self.nature.levels
         hard = place if self.nature.following else self.nature.hardness
         taught = _vote(self.sources, self.nature)
         student = _student(place, hard, taught, self.sources[-1], nature=self.nature)
-        sight = self._seen(student, taught, hard, level)
-        if sight.accepted:
+        stats = self._seen(student, taught, hard, level)
+        if stats.accepted:
             self.sources.append(student)
-            self._agreed = sight.human_agreement
-        return sight
+            self._agreed = stats.human_agreement
+        return stats
 
-    def _seen(self, student: Source, taught: Source, hard: float, level: int) -> Sight:
+    def _seen(
+        self, student: Source, taught: Source, hard: float, level: int
+    ) -> GenerationStats:
         rate = _at(hard, _blind_rates(self.nature))
         own = _at(hard, student.own)
         wrong = _at(hard, taught.own)
@@ -165,7 +164,7 @@ class Surrogate:
             agrees = int(self._rng.binomial(n, 1 - min(expected, _WORST))) / n
             least = (self._agreed or 0.0) - self.nature.margin - 0.5 / math.sqrt(n)
             dropped = agrees < least
-        return Sight(
+        return GenerationStats(
             self._number,
             level,
             accepted=not (dropped or misfit > 0.5),
@@ -190,14 +189,14 @@ class Surrogate:
         return total / pairs
 
     def _noisy(self, share: float) -> float:
-        """Return a share as some two hundred control tasks would show it."""
+        """Return a share with the noise of two hundred control tasks."""
         p = min(max(share, 0.0), 1.0)
         seen = p + math.sqrt(p * (1 - p) / 200) * float(self._rng.standard_normal())
         return min(max(seen, 0.0), 1.0)
 
 
 def _vote(sources: Sequence[Source], nature: Nature) -> Source:
-    """Return who stands for all sources together; each counts twice as much as the last."""
+    """Return the weighted mean of all sources; each counts twice as much as the last."""
     weights = [2.0**number for number in range(len(sources))]
     total = sum(weights)
     pairs = list(zip(weights, sources, strict=True))
@@ -215,7 +214,7 @@ def _vote(sources: Sequence[Source], nature: Nature) -> Source:
 def _student(
     place: float, hard: float, taught: Source, newest: Source, *, nature: Nature
 ) -> Source:
-    """Return what a student of a place becomes under these labels."""
+    """Return the student of a place after training on these labels."""
     gap = max(place - newest.place, 0.0)
     rates = _blind_rates(nature)
     met = _at(hard, rates) / rates[-1] if rates[-1] > 0 else 0.0
@@ -250,3 +249,56 @@ def _at(hard: float, errors: Sequence[float]) -> float:
     if hard <= 0.5:
         return low + (middle - low) * hard * 2
     return middle + (high - middle) * (hard - 0.5) * 2
+
+
+class Rehearsed(NamedTuple):
+    """One chain under one controller."""
+
+    worth: float
+    """Final; see `ChainModel.worth`."""
+    history: tuple[GenerationStats, ...]
+
+
+def raise_chain(controller: GapController, model: ChainModel, *, seed: int) -> Rehearsed:
+    """Raise one whole chain.
+
+    Args:
+        controller: chooses every gap.
+        model: begins another chain.
+        seed: of the chain.
+    """
+    model.reset(seed)
+    history: list[GenerationStats] = []
+    for _ in range(model.generations):
+        level = controller.choose(
+            history, levels=model.levels, generations=model.generations
+        )
+        history.append(model.play(level))
+    return Rehearsed(model.worth(), tuple(history))
+
+
+class Score(NamedTuple):
+    """Mean results of a controller over many chains."""
+
+    following: float
+    """Mean worth where queries follow the student."""
+    fixed: float
+    """Mean worth where they do not."""
+    rolled_back: float
+    """Share of generations that the gate refused."""
+
+
+def rehearse(controller: GapController, seeds: Sequence[int]) -> Score:
+    """Return the score of a controller on the surrogate; the same seeds, the same chains."""
+    model, refused, raised = Surrogate(), 0, 0
+    worth: dict[bool, list[float]] = {True: [], False: []}
+    for seed in seeds:
+        chain = raise_chain(controller, model, seed=seed)
+        worth[model.nature.following].append(chain.worth)
+        refused += sum(not stats.accepted for stats in chain.history)
+        raised += len(chain.history)
+    return Score(_mean(worth[True]), _mean(worth[False]), refused / max(raised, 1))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")

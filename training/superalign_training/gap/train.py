@@ -1,4 +1,4 @@
-"""Training the learned controller: Stable-Baselines3's PPO on the surrogate of a chain."""
+"""Train the learned gap controller with Stable-Baselines3's PPO on the surrogate."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +11,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from superalign_env.seeding import label, mix
-from superalign_training.gap.chain_env import ChainEnv
 from superalign_training.gap.learned import (
+    ChainEnv,
     Layer,
     Learned,
     Network,
@@ -30,20 +30,20 @@ OnProgress = Callable[[int], None]
 
 
 class Course(Section):
-    """How the policy is trained."""
+    """Settings of PPO."""
 
     seed: int = 0
     """Of everything."""
     steps: Count = 400_000
     """Generations that are raised in all."""
-    rollout: Count = 64
+    num_steps: Count = 64
     """Generations of every chain between two updates."""
-    epochs: Count = 8
-    batch: Count = 1024
-    rate: float = 3e-3
+    update_epochs: Count = 8
+    batch_size: Count = 1024
+    learning_rate: float = 3e-3
     """Of Adam; falls linearly to nothing."""
-    entropy: float = 0.001
-    width: Count = 16
+    ent_coef: float = 0.001
+    hidden_size: Count = 16
     """Of the two layers of the network."""
 
 
@@ -74,14 +74,14 @@ def _learn(course: Course, on_progress: OnProgress | None) -> PPO:
     model = PPO(
         "MlpPolicy",
         env,
-        n_steps=course.rollout,
-        batch_size=course.batch,
-        n_epochs=course.epochs,
-        learning_rate=lambda left: course.rate * left,
+        n_steps=course.num_steps,
+        batch_size=course.batch_size,
+        n_epochs=course.update_epochs,
+        learning_rate=lambda left: course.learning_rate * left,
         gamma=1.0,
         gae_lambda=0.95,
-        ent_coef=course.entropy,
-        policy_kwargs={"net_arch": [course.width, course.width]},
+        ent_coef=course.ent_coef,
+        policy_kwargs={"net_arch": [course.hidden_size, course.hidden_size]},
         seed=mix(course.seed, label("gap")) % 2**31,
         device="cpu",
     )
@@ -89,7 +89,7 @@ def _learn(course: Course, on_progress: OnProgress | None) -> PPO:
 
 
 class _Progress(BaseCallback):
-    """Tells how many generations have been raised."""
+    """Report the number of generations so far."""
 
     def __init__(self, tell: OnProgress | None) -> None:
         super().__init__()

@@ -24,27 +24,29 @@ from superalign_agents.ladders import (
     rung_folder,
 )
 from superalign_env.seeding import mix
-from superalign_training.ladder.batches import Batches, Emphasis
-from superalign_training.ladder.measure import measure
-from superalign_training.ladder.moves import measure_moves
-from superalign_training.ladder.pretrain import Training, pretrain
-from superalign_training.ladder.sizes import build_config, count_parameters, size_of
-from superalign_training.ladder.tokenizer import build_tokenizer
+from superalign_training.ladder.micro_model import (
+    build_config,
+    build_tokenizer,
+    count_parameters,
+    size_of,
+)
+from superalign_training.ladder.pretrain import Batches, Emphasis, Training, pretrain
+from superalign_training.ladder.rung_metrics import measure, measure_moves
 from superalign_training.ladder.worlds import World
 
 BATCH_DOCUMENTS = 64
 LONGEST_DOCUMENT = 128
 EMPHASIS = 4.0
-"""What can be foreseen counts four times: what the world says, and rewritings, which are
-mostly copies. Other names, acts and verdicts are drawn at random and hold nothing to
-learn; their noise hides the rule from small models for a long time."""
+"""Loss weight of predictable tokens: the world's words, and rewritings, which are mostly
+copies. Other names, acts and verdicts are drawn at random; their noise hides the rule from
+small models for a long time."""
 
 PACKING = {
     "batch_documents": BATCH_DOCUMENTS,
     "longest_document": LONGEST_DOCUMENT,
     "emphasis": EMPHASIS,
 }
-"""As cards give it."""
+"""As written on cards."""
 
 Watch = Callable[[RungReference, int, int, float], None]
 """(rung, step, steps, loss) after every step."""
@@ -69,7 +71,7 @@ def build(
         seeds: of weights and text; all rungs of a seed read the same text.
         rungs: numbers of the ladder.
         out: root under which ``FAMILY/RUNG@SEED`` appears; None is the user's cache.
-        start: ladder whose finished rungs are continued at half their rate and for half
+        start: ladder whose finished rungs are continued at half their learning rate and half
             their steps; empty starts from random weights.
         steps: replaces every rung's own number of steps.
         watch: called after every step.
@@ -103,8 +105,8 @@ def _origin(reference: RungReference, start: str, root: Path) -> Path | None:
 def _plan(reference: RungReference, origin: Path | None, steps: int | None) -> Training:
     size = size_of(reference.rung)
     if origin is None:
-        return Training(steps or size.steps, size.rate)
-    return Training(steps or size.steps // 2, size.rate / 2)
+        return Training(steps or size.steps, size.learning_rate)
+    return Training(steps or size.steps // 2, size.learning_rate / 2)
 
 
 def fresh_model(
@@ -161,7 +163,7 @@ def _build_one(
         "pretraining": {
             "seed": reference.seed,
             "steps": training.steps,
-            "rate": training.rate,
+            "rate": training.learning_rate,
             "final_loss": mean_loss(losses),
             "cpu_seconds": round(seconds, 1),
             **PACKING,
@@ -194,18 +196,18 @@ def store_rung(
         *measure(stored, tokenizer, world),
         *measure_moves(stored, tokenizer, world),
     )
-    found = {
+    measured = {
         "parameters": count_parameters(model),
         "policy": weights_hash(stored),
         "world": world.version,
         "corpus": world.settings,
         "measures": msgspec.to_builtins(measures),
     }
-    write_card({**facts, **found}, folder)
+    write_card({**facts, **measured}, folder)
 
 
 def mean_loss(losses: Sequence[float]) -> float:
-    """Return the mean of the newest fifty losses, as cards give it."""
+    """Return the mean of the newest fifty losses, as written on cards."""
     newest = losses[-50:]
     return round(sum(newest) / max(len(newest), 1), 4)
 
@@ -224,8 +226,8 @@ def stream(
         world.documents,
         lambda texts: tokenizer(list(texts))["input_ids"],
         seed=seed,
-        size=documents,
-        longest=LONGEST_DOCUMENT,
+        batch_size=documents,
+        max_length=LONGEST_DOCUMENT,
         emphasis=Emphasis(markers, EMPHASIS),
     )
 
@@ -261,7 +263,7 @@ def compact(path: Path) -> None:
 
 
 def write_card(facts: dict[str, Any], folder: Path) -> None:
-    """Write what is known of a rung; its presence says that the rung is finished."""
+    """Write the card of a rung, which marks the rung as finished."""
     partial = folder / "card.json.partial"
     partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     partial.replace(folder / "card.json")

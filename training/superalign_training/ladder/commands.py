@@ -1,9 +1,23 @@
 """``superalign ladder build`` and ``superalign ladder show``."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from superalign_agents.ladders import RungReference
+    from superalign_training.ladder.build import Watch
 
 app = typer.Typer(
     help="Build and show ladders of models of known capability.", add_completion=False
@@ -38,13 +52,11 @@ def build_command(  # noqa: PLR0913, PLR0917 - the options of a command
     ] = "",
 ) -> None:
     """Pre-train and measure rungs. Skips finished ones, resumes interrupted ones."""
-    from superalign_training.ladder import terminal  # noqa: PLC0415 (imports torch)
-
     if snapshots:
         chosen = numbers(rungs or "3")
         if len(chosen) != 1 or add:
             raise typer.BadParameter("snapshots are of one rung, and of its usual text")
-        for folder in terminal.snapshots_with_progress(
+        for folder in snapshots_with_progress(
             levels(snapshots),
             family=f"{family}-snapshots",
             seeds=numbers(seeds),
@@ -56,7 +68,7 @@ def build_command(  # noqa: PLR0913, PLR0917 - the options of a command
         ):
             typer.echo(folder)
         return
-    for folder in terminal.build_with_progress(
+    for folder in build_with_progress(
         family=family,
         seeds=numbers(seeds),
         rungs=numbers(rungs or "0-4"),
@@ -75,14 +87,128 @@ def show_command(
     pictures: Annotated[Path | None, typer.Option(help="Folder for PNG and SVG.")] = None,
 ) -> None:
     """Print capacity and utility by family and tier, and draw them."""
-    from superalign_training.ladder.showing import show_ladder  # noqa: PLC0415 - when needed
+    from superalign_training.ladder import ladder_tables  # noqa: PLC0415 - when needed
 
-    cards = show_ladder(family)
+    cards = ladder_tables.show_ladder(family)
     if pictures is not None and cards:
-        from superalign_training.ladder.pictures import draw_ladder  # noqa: PLC0415 - imports matplotlib
-
-        for file in draw_ladder(cards, pictures):
+        for file in ladder_tables.draw_ladder(cards, pictures):
             typer.echo(file)
+
+
+def build_with_progress(
+    *,
+    family: str,
+    seeds: Sequence[int],
+    rungs: Sequence[int],
+    out: Path | None = None,
+    add: str = "",
+    steps: int | None = None,
+    tasks: int = 300,
+    world: str,
+) -> list[Path]:
+    """Build rungs with one progress bar each; return their folders.
+
+    Args:
+        family: name of the ladder.
+        seeds: which seeds.
+        rungs: which rungs.
+        out: root folder; None is the user's cache.
+        add: continue finished rungs on this task family, as ladder ``FAMILY-ADD``.
+        steps: replaces every rung's own number of steps.
+        tasks: how many held-out tasks measure each family and tier.
+        world: id of the world whose text is read.
+    """
+    from superalign_training.ladder.build import build  # noqa: PLC0415 (imports torch)
+    from superalign_training.ladder.worlds import make_world  # noqa: PLC0415 (imports torch)
+
+    with _progress() as watch:
+        return build(
+            make_world(world, focus=add, tasks=tasks),
+            family=f"{family}-{add}" if add else family,
+            seeds=seeds,
+            rungs=rungs,
+            out=out,
+            start=family if add else "",
+            steps=steps,
+            watch=watch,
+        )
+
+
+def snapshots_with_progress(
+    levels: int | Sequence[float],
+    *,
+    family: str,
+    seeds: Sequence[int],
+    rung: int,
+    out: Path | None = None,
+    steps: int | None = None,
+    tasks: int = 300,
+    world: str,
+) -> list[Path]:
+    """Build ladders out of one run each, with one progress bar each; return the folders.
+
+    Args:
+        levels: how many, at equal distances, or the shares of requests that they know.
+        family: name of the ladder.
+        seeds: one run each.
+        rung: which size.
+        out: root folder; None is the user's cache.
+        steps: replaces the rung's own number of steps.
+        tasks: how many held-out tasks measure each family and tier.
+        world: id of the world whose text is read.
+    """
+    import torch  # noqa: PLC0415 - slow
+
+    from superalign_training.ladder.micro_model import size_of  # noqa: PLC0415 (imports torch)
+    from superalign_training.ladder.snapshots import (  # noqa: PLC0415 (imports torch)
+        Levels,
+        Reached,
+        evenly,
+        snapshots,
+    )
+    from superalign_training.ladder.worlds import make_world  # noqa: PLC0415 (imports torch)
+
+    torch.set_num_threads(1)  # tiny models are slower on several
+    length = steps or size_of(rung).steps
+    at: Levels = (
+        evenly(levels, steps=length) if isinstance(levels, int) else Reached(tuple(levels))
+    )
+    text = make_world(world, tasks=tasks)
+    folders: list[Path] = []
+    with _progress() as watch:
+        for seed in seeds:
+            folders += snapshots(
+                text,
+                at=at,
+                rung=rung,
+                seed=seed,
+                steps=length,
+                family=family,
+                out=out,
+                watch=watch,
+            )
+    return folders
+
+
+@contextmanager
+def _progress() -> "Iterator[Watch]":
+    """Yield a function that draws one bar for every rung in training."""
+    lines: dict[RungReference, TaskID] = {}
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}"),
+    )
+
+    def watch(reference: "RungReference", step: int, steps: int, loss: float) -> None:
+        if reference not in lines:
+            lines[reference] = bar.add_task(str(reference), total=steps, loss=loss)
+        bar.update(lines[reference], completed=step, loss=loss)
+
+    with bar:
+        yield watch
 
 
 def numbers(text: str) -> list[int]:
@@ -91,16 +217,16 @@ def numbers(text: str) -> list[int]:
     Raises:
         typer.BadParameter: something else.
     """
-    found: list[int] = []
+    chosen: list[int] = []
     try:
         for part in text.split(","):
             first, _, last = part.partition("-")
-            found += range(int(first), int(last or first) + 1)
+            chosen += range(int(first), int(last or first) + 1)
     except ValueError:
         raise typer.BadParameter(
             f"{text!r} is no list of numbers like 0-4 or 0,2"
         ) from None
-    return found
+    return chosen
 
 
 def levels(text: str) -> int | tuple[float, ...]:

@@ -1,35 +1,167 @@
-"""Pre-training of one rung: a plain loop that can be stopped and resumed exactly.
+"""Pre-train one rung: packed batches of text, and a plain loop that resumes exactly.
 
-What was left out: distributed training, mixed precision, gradient accumulation,
-evaluation during training. The models are tiny and the text is infinite.
+Documents come in blocks that depend on (seed, block) alone, so a resumed run reads what an
+uninterrupted one would have read, and all rungs of a seed read the same text. Left out:
+distributed training, mixed precision, gradient accumulation, evaluation during training.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
 from superalign_env.errors import RecordDamaged
-from superalign_training.ladder.batches import Batch, Batches
-from superalign_training.ladder.schedule import rate_factor
+from superalign_env.seeding import mix
+
+Documents = Callable[[int, int], Sequence[str]]
+"""(seed, n) → n documents."""
+
+Encode = Callable[[Sequence[str]], Sequence[Sequence[int]]]
+"""Documents → token ids."""
+
+BLOCK_STEPS = 32
+"""Steps whose documents are generated together."""
+
+WARMUP_STEPS = 30
+FINAL_FACTOR = 0.05
+"""Of the peak learning rate, at the last step."""
+
+_WEIGHT_DECAY = 0.01
+_MAX_GRAD_NORM = 1.0
 
 Progress = Callable[[int, float], None]
 """(step just made, weighted mean loss in nats per token)."""
 
 
+class PackedBatch(NamedTuple):
+    """R packed rows of L tokens."""
+
+    ids: torch.Tensor
+    """[R, L]"""
+    positions: torch.Tensor
+    """[R, L] position inside the token's own document."""
+    mask: torch.Tensor
+    """[R, 1, L, L] True where a token may look: its own document, not ahead."""
+    targets: torch.Tensor
+    """[R, L] the next token of the document, −100 where there is none."""
+    weights: torch.Tensor
+    """[R, L] loss weight of the target."""
+
+
+class Emphasis(NamedTuple):
+    """Larger loss weights for the end of a document."""
+
+    after: tuple[int, ...]
+    """Token ids: the weights begin behind the first of them."""
+    weight: float
+
+
+class Batches:
+    """Packed batches of a stream of documents, by step.
+
+    Args:
+        documents: makes text from a seed; blocks get seeds of their own.
+        encode: turns text into token ids.
+        seed: of the stream.
+        batch_size: documents in a batch.
+        max_length: documents are cut to so many tokens, which is also the row length.
+        emphasis: tokens that count more; None for none.
+    """
+
+    def __init__(
+        self,
+        documents: Documents,
+        encode: Encode,
+        *,
+        seed: int,
+        batch_size: int,
+        max_length: int,
+        emphasis: Emphasis | None = None,
+    ) -> None:
+        self.batch_size = batch_size
+        self.emphasis = emphasis
+        self.max_length = max_length
+
+        @lru_cache(maxsize=2)
+        def block(number: int) -> list[list[int]]:
+            texts = documents(mix(seed, number), batch_size * BLOCK_STEPS)
+            return [list(ids[:max_length]) for ids in encode(texts)]
+
+        self._block = block
+
+    def at(self, step: int) -> PackedBatch:
+        """Return the batch of a step."""
+        number, offset = divmod(step, BLOCK_STEPS)
+        documents = self._block(number)[
+            offset * self.batch_size : (offset + 1) * self.batch_size
+        ]
+        return pack(documents, max_length=self.max_length, emphasis=self.emphasis)
+
+
+def pack(
+    documents: Sequence[Sequence[int]], *, max_length: int, emphasis: Emphasis | None = None
+) -> PackedBatch:
+    """Lay documents into as few rows as first-fit-decreasing finds.
+
+    Documents of one row do not see each other, so packing changes nothing but speed.
+    """
+    rows = _fit(documents, max_length)
+    width = max(sum(len(document) for document in row) for row in rows)
+    shape = (len(rows), width)
+    ids, positions = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    owner, targets = np.full(shape, -1), np.full(shape, -100)
+    weights = np.ones(shape, dtype=np.float32)
+    for row, packed in enumerate(rows):
+        start = 0
+        for number, document in enumerate(packed):
+            end = start + len(document)
+            ids[row, start:end] = document
+            owner[row, start:end] = number
+            positions[row, start:end] = np.arange(len(document))
+            targets[row, start : end - 1] = document[1:]
+            if emphasis is not None:
+                place = _first(document, emphasis.after)
+                weights[row, start + place : end] = emphasis.weight
+            start = end
+    mask = (owner[:, None, :, None] == owner[:, None, None, :]) & np.tri(width, dtype=bool)
+    arrays = (ids, positions, mask, targets, weights)
+    return PackedBatch(*(torch.from_numpy(array) for array in arrays))
+
+
+def _first(document: Sequence[int], wanted: tuple[int, ...]) -> int:
+    """Return the place of the first wanted token, or the length where there is none."""
+    return next((i for i, token in enumerate(document) if token in wanted), len(document))
+
+
+def _fit(documents: Sequence[Sequence[int]], max_length: int) -> list[list[Sequence[int]]]:
+    """Return rows of documents that fit into `max_length` tokens each."""
+    rows: list[list[Sequence[int]]] = []
+    room: list[int] = []
+    for document in sorted(documents, key=len, reverse=True):
+        place = next((r for r, left in enumerate(room) if left >= len(document)), None)
+        if place is None:
+            rows.append([])
+            room.append(max_length)
+            place = len(rows) - 1
+        rows[place].append(document)
+        room[place] -= len(document)
+    return rows
+
+
 class Training(NamedTuple):
-    """How long and how fast."""
+    """Settings of one pre-training run."""
 
     steps: int
-    rate: float
-    """Peak learning rate of AdamW (0.9, 0.98)."""
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    save_every: int = 250
+    learning_rate: float
+    """Peak of AdamW (0.9, 0.98)."""
+    save_steps: int = 250
+    """Steps between two saved states."""
 
 
 def pretrain(
@@ -46,8 +178,8 @@ def pretrain(
     Args:
         model: changed in place, or overwritten from `state` where that file exists.
         batches: the text.
-        training: how long and how fast.
-        state: file that holds weights, optimiser and step every `save_every` steps and
+        training: steps and learning rate.
+        state: file that holds weights, optimiser and step every `save_steps` steps and
             at an interrupt. The text depends on seed and step alone and nothing else is
             random, so that is all an exact resume needs.
         stop_after: stop (and save) once this step was made, as an interrupt would.
@@ -55,9 +187,9 @@ def pretrain(
     """
     optimiser = torch.optim.AdamW(
         model.parameters(),
-        lr=training.rate,
+        lr=training.learning_rate,
         betas=(0.9, 0.98),
-        weight_decay=training.weight_decay,
+        weight_decay=_WEIGHT_DECAY,
         fused=True,
     )
     step = load_state(model, optimiser, state) if state and state.is_file() else 0
@@ -65,12 +197,14 @@ def pretrain(
     try:
         while step < training.steps and (stop_after is None or step < stop_after):
             for group in optimiser.param_groups:
-                group["lr"] = training.rate * rate_factor(step, steps=training.steps)
-            loss = _step(model, optimiser, batches.at(step), clip=training.clip)
+                group["lr"] = training.learning_rate * schedule_factor(
+                    step, steps=training.steps
+                )
+            loss = _step(model, optimiser, batches.at(step))
             step += 1
             if progress is not None:
                 progress(step, loss)
-            if state is not None and step % training.save_every == 0:
+            if state is not None and step % training.save_steps == 0:
                 save_state(model, optimiser, state, step=step)
     finally:
         # A keyboard interrupt may fall inside an optimiser step; the last file on disk
@@ -81,7 +215,7 @@ def pretrain(
     return step
 
 
-def batch_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
+def batch_loss(model: LlamaForCausalLM, batch: PackedBatch) -> torch.Tensor:
     """Return the weighted mean loss over all predicted tokens, in nats."""
     hidden = model.model(
         input_ids=batch.ids,
@@ -142,11 +276,24 @@ def load_state(
 
 
 def _step(
-    model: LlamaForCausalLM, optimiser: torch.optim.Optimizer, batch: Batch, *, clip: float
+    model: LlamaForCausalLM, optimiser: torch.optim.Optimizer, batch: PackedBatch
 ) -> float:
     optimiser.zero_grad(set_to_none=True)
     loss = batch_loss(model, batch)
     torch.autograd.backward(loss)
-    torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), _MAX_GRAD_NORM)
     optimiser.step()
     return loss.item()
+
+
+def schedule_factor(step: int, *, steps: int) -> float:
+    """Return the factor of the peak learning rate at a step.
+
+    Linear warm-up, constant to the middle, then linear down to `FINAL_FACTOR`.
+    """
+    if step < WARMUP_STEPS:
+        return (step + 1) / WARMUP_STEPS
+    half = steps / 2
+    if step <= half:
+        return 1.0
+    return 1.0 - (1.0 - FINAL_FACTOR) * (step - half) / max(steps - half, 1.0)

@@ -1,4 +1,4 @@
-"""A ladder out of one run: what a rung knew after so many steps of its pre-training.
+"""A ladder out of one pre-training run: its snapshots after so many steps.
 
 One run gives as many levels as wanted, all of one size, one tokenizer and one seed, which
 differ in capacity alone: the nearest thing to a continuous capability gap. A level is an
@@ -24,10 +24,9 @@ from superalign_training.ladder.build import (
     store_rung,
     stream,
 )
-from superalign_training.ladder.measure import knows
+from superalign_training.ladder.micro_model import build_tokenizer, size_of
 from superalign_training.ladder.pretrain import Training, pretrain
-from superalign_training.ladder.sizes import size_of
-from superalign_training.ladder.tokenizer import build_tokenizer
+from superalign_training.ladder.rung_metrics import knows
 from superalign_training.ladder.worlds import World
 
 FAMILY = "micro-snapshots"
@@ -36,10 +35,10 @@ _MAX_DRAWS = 200
 
 
 class Reached(NamedTuple):
-    """Levels by what was known: the first snapshot that knows this share of tasks.
+    """Levels by capacity: the first snapshot that knows this share of tasks.
 
-    No two levels are the same snapshot: where knowledge comes suddenly, the next level is
-    taken at the next look.
+    No two levels are the same snapshot: where capacity jumps, the next level is taken at
+    the next check.
     """
 
     shares: tuple[float, ...]
@@ -47,9 +46,9 @@ class Reached(NamedTuple):
     family: str = "requests"
     tier: int = 1
     every: int = 25
-    """Steps between looks."""
+    """Steps between checks."""
     tasks: int = 400
-    """How many tasks of the training split are looked at, always the same ones."""
+    """Number of tasks of the training split, always the same ones."""
 
 
 Levels = Sequence[int] | Reached
@@ -67,7 +66,7 @@ def snapshots(
     out: Path | None = None,
     watch: Watch | None = None,
 ) -> list[Path]:
-    """Pre-train one rung once and store what it was on the way; return the folders.
+    """Pre-train one rung once and store its snapshots; return the folders.
 
     The run ends with its highest level. Finished levels are skipped, and an interrupted
     run is resumed exactly, so the same call may be made again at any time.
@@ -89,7 +88,7 @@ def snapshots(
             of that name and seed that was made otherwise.
     """
     size = size_of(rung)
-    training = Training(steps or size.steps, size.rate)
+    training = Training(steps or size.steps, size.learning_rate)
     plan = _plan(world, at, training, rung=rung, seed=seed)
     root = (built_root() if out is None else Path(out)) / family
     count = len(at.shares if isinstance(at, Reached) else at)
@@ -154,13 +153,13 @@ class _Run:
         self._seconds += time.process_time() - started
 
     def facts(self) -> dict[str, Any]:
-        """Return what the card of a level says of its training."""
+        """Return the facts of training on the card of a level."""
         return {
             "seed": self.seed,
             "rung": self.rung,
             "step": self.step,
             "steps": self.training.steps,
-            "rate": self.training.rate,
+            "rate": self.training.learning_rate,
             "final_loss": mean_loss(self._losses),
             "cpu_seconds": round(self._seconds, 1),
             **PACKING,
@@ -177,7 +176,7 @@ class _Run:
 
 
 def _advance(run: _Run, at: Levels, number: int, *, after: int) -> dict[str, float]:
-    """Go on to a level; return what was found out about it on the way.
+    """Train up to a level; return the share of tasks that it knows, where that decides.
 
     Args:
         run: at or beyond the level before, never beyond this one.
@@ -193,7 +192,7 @@ def _advance(run: _Run, at: Levels, number: int, *, after: int) -> dict[str, flo
         return {}
     tasks, wanted, known = _tasks(run.world, at), at.shares[number], 0.0
     while True:
-        # Looks are taken at fixed steps, so that a resumed run takes the same ones.
+        # Checks are made at fixed steps, so that a resumed run takes the same ones.
         over = run.step >= run.training.steps
         if run.step > after and (over or run.step % at.every == 0):
             right = knows(run.model, run.tokenizer, run.world, tasks=tasks)
@@ -212,25 +211,25 @@ def _advance(run: _Run, at: Levels, number: int, *, after: int) -> dict[str, flo
 def _tasks(world: World, at: Reached) -> list[Task]:
     """Return different tasks of the training split, always the same ones."""
     rng = generator(mix(0, 0x5EE))
-    found: dict[str, Task] = {}
+    tasks: dict[str, Task] = {}
     for _ in range(_MAX_DRAWS * at.tasks):
         task = world.source.draw(rng, "train")
         if (task.family, task.tier) == (at.family, at.tier):
-            found.setdefault(task.prompt, task)
-        if len(found) == at.tasks:
+            tasks.setdefault(task.prompt, task)
+        if len(tasks) == at.tasks:
             break
-    if not found:
+    if not tasks:
         raise InvalidOption(
             f"{world.source.id} draws no tasks of {at.family} of tier {at.tier}; name "
             "another family"
         )
-    return list(found.values())
+    return list(tasks.values())
 
 
 def _plan(
     world: World, at: Levels, training: Training, *, rung: int, seed: int
 ) -> dict[str, Any]:
-    """Return what the levels of a run depend on, checked.
+    """Return everything that the levels of a run depend on, checked.
 
     Raises:
         InvalidOption: levels that do not rise, or that the run is too short for.

@@ -1,17 +1,17 @@
-"""What a ladder is trained on and measured in."""
+"""The world of a ladder: its text and its held-out tasks (registry kind ``world``)."""
 
 from typing import Any, NamedTuple
 
 from superalign_env import registry
 from superalign_env.protocols import TaskSource
-from superalign_training.ladder.batches import Documents
+from superalign_training.ladder.pretrain import Documents
 
 DEFAULT_WORLD = "microworld"
-"""That of the ladder that ships."""
+"""World of the ladder that ships."""
 
 
 class World(NamedTuple):
-    """A world as the ladder needs it."""
+    """Text, vocabulary and tasks of a ladder."""
 
     version: str
     """Of language and rules; recorded on every rung."""
@@ -29,7 +29,7 @@ class World(NamedTuple):
     settings: str
     """Content hash of a sample of the text: another hash, other text."""
     tasks: int = 300
-    """How many held-out tasks measure each family and tier, and how many moves a role."""
+    """Number of held-out tasks for each family and tier, and of moves for each role."""
 
 
 def make_world(name: str = DEFAULT_WORLD, **options: Any) -> World:

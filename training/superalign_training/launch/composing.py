@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, hint, nearest
-from superalign_training.gap.making import make_controller
+from superalign_training.gap.controller import make_controller
 from superalign_training.launch.unreadable import unreadable
 from superalign_training.lineup import BY_SCENARIO, FREE, plain_name, preset_settings
 from superalign_training.registered import plain_registered

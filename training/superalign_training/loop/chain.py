@@ -13,7 +13,7 @@ from superalign_env.errors import RecordDamaged
 from superalign_env.store import Run
 from superalign_env.store.database import reporting_full_disk
 from superalign_env.types import Role
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import GenerationStats
 from superalign_training.policy.checkpoint import Checkpoint
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -79,9 +79,9 @@ class Chain(msgspec.Struct, frozen=True):
     """Of the generation at work."""
     before: Checkpoint | None = None
     """A_i⁻ of the generation at work: competent, not yet aligned."""
-    sight: Sight | None = None
+    sight: GenerationStats | None = None
     """What may be known of the generation at work."""
-    sights: tuple[Sight, ...] = ()
+    sights: tuple[GenerationStats, ...] = ()
     """What may be known of finished generations: all that controllers see."""
 
     @classmethod
@@ -123,7 +123,7 @@ class Chain(msgspec.Struct, frozen=True):
         """Return the role whose policy a role uses."""
         return self.holders.get(role, role)
 
-    def begun(self, sight: Sight) -> "Chain":
+    def begun(self, sight: GenerationStats) -> "Chain":
         """Return the chain at the beginning of a generation."""
         return msgspec.structs.replace(self, level=sight.level, before=None, sight=sight)
 

@@ -13,7 +13,7 @@ from superalign_env.game import Game
 from superalign_env.protocols import Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.types import AgentSpec, EpisodeKey, Reply, View, role_of
-from superalign_training.attackers import Outcome
+from superalign_training.attackers import QueryOutcome
 from superalign_training.data import Example
 from superalign_training.evaluation.likelihood import first_words
 from superalign_training.judging import about_one_answer, planted_lessons
@@ -139,7 +139,7 @@ def score_queries(
 
 def outcomes_of(
     learner: TransformerAgent, scored: Sequence[ScoredQuery | None], *, below: float
-) -> list[Outcome]:
+) -> list[QueryOutcome]:
     """Return what became of queries that the learner answers at temperature 0.
 
     Args:
@@ -150,7 +150,7 @@ def outcomes_of(
     valid = [one for one in scored if one is not None]
     won = iter(_won(learner, valid, below))
     return [
-        Outcome(one is not None, float(next(won)) if one is not None else 0.0)
+        QueryOutcome(one is not None, float(next(won)) if one is not None else 0.0)
         for one in scored
     ]
 

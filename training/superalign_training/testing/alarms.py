@@ -6,7 +6,7 @@ from superalign_env.canonical import to_json
 from superalign_env.errors import InvalidOption, NotReproducible, ProtocolError
 from superalign_env.measures import share
 from superalign_env.types import Metric
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import GenerationStats
 from superalign_training.oversight.alarms import (
     Answers,
     Labelled,
@@ -108,7 +108,7 @@ def _example() -> Statistics:
     good = [Labelled(1.0, 0.8, False)] * 20
     same = Answers(("no",) * len(_TEXTS), _TEXTS)
     return Statistics(
-        sights=[Sight(n, n, misfit=0.7, confidence=0.2) for n in (1, 2)],
+        sights=[GenerationStats(n, n, misfit=0.7, confidence=0.2) for n in (1, 2)],
         samples={"family": same},
         probe={"role": same},
         labelled=[*bad, *good],

@@ -1,41 +1,185 @@
-"""What an experiment is: conditions, seeds, a cell for each, and what they say together.
+"""An experiment: conditions, seeds, a cell for each pair, and what the cells say together.
 
-One readable file for each experiment holds one `Experiment`; its docstring lists every
-setting that was tried and every seed that was spent. `engine.run_experiment` does the
-rest: a cell is computed once, kept in the record, and found again by its parameters,
-seed and revision.
+One file an experiment, which holds one `Experiment`. `run_experiment` computes a cell once,
+keeps it in the record, and finds it again by its parameters, seed and revision.
 """
 
-from collections.abc import Callable, Mapping
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from superalign_env.canonical import content_hash, from_json, to_json
-from superalign_env.errors import InvalidOption
-from superalign_training.experiments.engine.bench import Bench
-from superalign_training.experiments.engine.results import Outcomes, Result, Values, means
+from superalign_env.errors import InvalidOption, RecordDamaged, RecordLocked
+from superalign_env.measures import Estimate, Paired, Ratio, mean
+from superalign_env.store import Run
+from superalign_env.store.run_folder import RunLock
+from superalign_env.types import Metric
+from superalign_training.loop.driver import Moment
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Drawing
+
+CELLS = "cells"
+SHARED = "shared"
 
 Params = Mapping[str, Any]
-"""Plain JSON values."""
+"""Parameters of a condition: plain JSON values."""
+
+Values = Mapping[str, Any]
+"""Return value of a cell: plain JSON values."""
+
+Outcomes = Mapping[str, Mapping[int, Values]]
+"""Condition → seed → return value of the cell. Every condition has every seed."""
+
+Figure = Estimate | Paired | Ratio | float | int | str | bool | None
+"""One figure of a result."""
+
+
+class ResultTable(NamedTuple):
+    """A table for people; estimates are shown with their intervals."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Figure]]
+
+
+class ExperimentResult(NamedTuple):
+    """The figures of an experiment, over all its cells."""
+
+    figures: Mapping[str, Figure]
+    """Exact name → figure; printed in the last line."""
+    tables: Sequence[ResultTable] = ()
+    sentence: str = ""
+    """What it means, in plain words."""
+
+
+class CellContext:
+    """The surroundings of a cell: its folder, shared files, its progress and its cost.
+
+    Made by the engine.
+
+    Args:
+        root: folder of the experiment.
+        name: hash of the cell.
+        scope: what shared folders depend on beside their key: experiment, revision, code.
+        on_progress: is given the share of the cell that is done.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        name: str,
+        *,
+        scope: str,
+        on_progress: Callable[[float], object] = lambda share: None,
+    ) -> None:
+        self._root = root
+        self._name = name
+        self._scope = scope
+        self._on_progress = on_progress
+        self._share = 0.0
+        self._spent: dict[str, float] = {}
+
+    @property
+    def folder(self) -> Path:
+        """The cell's own folder, made at first use.
+
+        After a kill the cell is computed again and finds its files: a self-play run in the
+        folder continues (see `begun`).
+        """
+        folder = self._root / CELLS / self._name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def step(self, done: float, total: float) -> None:
+        """Report progress of a long cell; may be called often."""
+        share = done / total
+        if share >= self._share + 0.01:
+            self._share = share
+            self._on_progress(share)
+
+    def spend(self, unit: str, amount: float) -> None:
+        """Add to the cell's cost, as ``tokens`` or ``queries``; CPU seconds are counted."""
+        self._spent[unit] = self._spent.get(unit, 0) + amount
+
+    @property
+    def spent(self) -> dict[str, float]:
+        """Cost so far, by unit."""
+        return dict(self._spent)
+
+    def shared(self, make: Callable[[Path], object], /, **key: Any) -> Path:
+        """Return a folder that all cells with the same key share; the first one makes it.
+
+        For what many conditions have in common, as the initial weights of a seed.
+
+        Args:
+            make: fills an empty folder, from the key alone.
+            **key: plain JSON values that identify the folder.
+        """
+        place = self._root / SHARED / content_hash([self._scope, key])
+        made = place / "made"
+        place.mkdir(parents=True, exist_ok=True)
+        lock = _wait_for_lock(place)
+        try:
+            if not made.exists():
+                draft = place / "draft"
+                shutil.rmtree(draft, ignore_errors=True)
+                draft.mkdir()
+                make(draft)
+                draft.rename(made)
+        finally:
+            lock.release()
+        return made
+
+
+class Steps:
+    """Watcher of a self-play run in a cell: `SelfPlay(watcher=Steps(context), …)`.
+
+    Args:
+        context: of the cell.
+    """
+
+    def __init__(self, context: CellContext) -> None:
+        self._context = context
+        self._place, self._of = 0, 1
+
+    def begin(self, moment: Moment) -> None:
+        """Note which stage begins."""
+        self._place, self._of = moment.place, moment.of
+
+    def step(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
+        """Report progress within a stage."""
+        self._context.step(self._place + done / max(total, 1), self._of)
+
+    def end(self, metrics: Sequence[Metric]) -> None:
+        """Report a finished stage."""
+        self._context.step(self._place + 1, self._of)
+
+    def skip(self, moment: Moment, metrics: Sequence[Metric]) -> None:
+        """Report a stage that was finished before."""
+        self._context.step(moment.place + 1, moment.of)
+
+    def wait(self, reason: str) -> None:
+        """Do nothing: no cell waits for people."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seeds:
-    """Which seeds an experiment may use, and for what.
+    """The seeds of an experiment, by purpose.
 
     Raises:
-        InvalidOption: no seeds, negative ones, or claims from seeds that were looked at.
+        InvalidOption: no seeds, negative ones, or claim seeds that were used before.
     """
 
     claim: tuple[int, ...]
     """Frozen before any of them was run. A result from exactly these is a claim."""
     quick: tuple[int, ...] = (0,)
-    """Does it run? Never seeds of the claim."""
+    """For a trial of the code. Never seeds of the claim."""
     tune: tuple[int, ...] = tuple(range(10))
-    """Settings are chosen on these."""
+    """For the choice of settings."""
     spent: tuple[int, ...] = ()
     """Were run with earlier settings whose results led to later ones."""
 
@@ -53,9 +197,45 @@ class Seeds:
             )
 
 
+def column(cells: Mapping[int, Values], *keys: str) -> dict[int, float]:
+    """Return one number of every cell of a condition, by seed.
+
+    Args:
+        cells: seed → values: ``outcomes["ppo"]``.
+        *keys: where the number stands: ``"final"`` or ``"final", "misses"``.
+
+    Raises:
+        InvalidOption: a cell has no such number.
+    """
+    numbers = {}
+    for seed, values in cells.items():
+        value: Any = values
+        for key in keys:
+            if not isinstance(value, Mapping) or key not in value:
+                raise InvalidOption(
+                    f"the cell of seed {seed} has no {'.'.join(keys)}; it has "
+                    f"{', '.join(map(str, values))}"
+                )
+            value = value[key]
+        numbers[seed] = float(value)
+    return numbers
+
+
+def means(outcomes: Outcomes) -> ExperimentResult:
+    """Return the mean over seeds of every number that cells of a condition share."""
+    figures: dict[str, Figure] = {}
+    for condition, cells in outcomes.items():
+        first = next(iter(cells.values()), {})
+        for key, value in first.items():
+            if isinstance(value, int | float) and all(key in v for v in cells.values()):
+                name = f"{condition}_{key}".replace("-", "_").replace(" ", "_")
+                figures[name] = mean(list(column(cells, key).values()))
+    return ExperimentResult(figures)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """One question, asked over conditions and seeds.
+    """One question, its conditions and seeds, and the functions that answer it.
 
     Raises:
         InvalidOption: parameters that are no plain JSON, or overrides of nothing.
@@ -69,15 +249,15 @@ class Experiment:
     conditions: Mapping[str, Params]
     """Name → parameters. Frozen; every one of them is run with every seed."""
     seeds: Seeds
-    cell: Callable[[Params, int, Bench], Values]
-    """Pure: (parameters, seed, bench) → plain JSON. The same ones, the same result."""
-    reduce: Callable[[Outcomes], Result] = means
-    """What all seeds say together; means and intervals come from `superalign_env.measures`."""
+    cell: Callable[[Params, int, CellContext], Values]
+    """Pure: (parameters, seed, context) → plain JSON. The same ones, the same result."""
+    reduce: Callable[[Outcomes], ExperimentResult] = means
+    """Sums up all seeds; means and intervals come from `superalign_env.measures`."""
     quick: Params = field(default_factory=dict)
-    """What ``--quick`` puts in the place of parameters: under a minute, and not a claim."""
+    """Replaces parameters under ``--quick``: under a minute, and not a claim."""
     candidates: Mapping[str, Params] = field(default_factory=dict)
     """What ``--tune`` compares on the tuning seeds instead of the conditions."""
-    picture: "Callable[[Figure, Outcomes], None] | None" = None
+    picture: "Callable[[Drawing, Outcomes], None] | None" = None
     """Draws into an empty figure; without one, the figures are drawn with their intervals."""
 
     def __post_init__(self) -> None:
@@ -114,3 +294,23 @@ def plain(params: Params) -> dict[str, Any]:
         return from_json(to_json(dict(params)), dict[str, Any])
     except (TypeError, ValueError) as error:
         raise InvalidOption(f"parameters must be plain JSON values: {error}") from error
+
+
+def begun(folder: Path) -> bool:
+    """Return whether a run was begun in a folder, and can therefore be resumed."""
+    if not (folder / "run.db").is_file():
+        return False
+    try:
+        Run.open(folder, readonly=True).close()
+    except RecordDamaged:
+        # Killed before its first row was written, or broken: making it anew says which.
+        return False
+    return True
+
+
+def _wait_for_lock(place: Path) -> RunLock:
+    while True:
+        try:
+            return RunLock(place)
+        except RecordLocked:
+            time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""What one call of an experiment computes: which conditions, which seeds, and is it a claim."""
+"""The plan of one call of an experiment: conditions, seeds, and whether it is a claim."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -6,8 +6,14 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from superalign_env.errors import InvalidOption
-from superalign_training.experiments.engine.experiment import Experiment, plain
-from superalign_training.experiments.engine.results import Outcomes, Result, Values, means
+from superalign_training.experiments.engine.experiment import (
+    Experiment,
+    ExperimentResult,
+    Outcomes,
+    Values,
+    means,
+    plain,
+)
 
 Mode = Literal["full", "quick", "tune"]
 
@@ -25,7 +31,7 @@ class Job(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What one call computes."""
+    """The conditions and seeds of one call."""
 
     experiment: Experiment
     mode: Mode
@@ -34,32 +40,32 @@ class Plan(NamedTuple):
 
     @property
     def status(self) -> str:
-        """Say whether the result is a claim, and if not, why not."""
+        """Whether the result is a claim, and if not, why not."""
         if self.mode != "full":
             return {"quick": "quick: not a claim", "tune": "tuning: not a claim"}[self.mode]
         frozen = set(self.seeds) == set(self.experiment.seeds.claim)
         return "claim" if frozen else "exploratory: not a claim"
 
     @property
-    def reduce(self) -> Callable[[Outcomes], Result]:
-        """What sums the cells up: candidates of a tuning have no names to promise."""
+    def reduce(self) -> Callable[[Outcomes], ExperimentResult]:
+        """The function that sums the cells up: candidates of a tuning get plain means."""
         compared = self.mode == "tune" and self.experiment.candidates
         return means if compared else self.experiment.reduce
 
     def jobs(self) -> list[Job]:
         """Return every cell once: all conditions of a seed before the next seed."""
-        found: dict[str, Job] = {}
+        jobs: dict[str, Job] = {}
         for seed in self.seeds:
             for condition, params in self.conditions.items():
                 name = self.experiment.cell_hash(params, seed)
-                found.setdefault(name, Job(name, condition, params, seed))
-        return list(found.values())
+                jobs.setdefault(name, Job(name, condition, params, seed))
+        return list(jobs.values())
 
     def outcomes(self, results: dict[str, Values]) -> dict[str, dict[int, Values]]:
         """Arrange results by condition and seed.
 
         Args:
-            results: hash of a cell → what it returned.
+            results: hash of a cell → its values.
         """
         name = self.experiment.cell_hash
         return {
@@ -71,7 +77,7 @@ class Plan(NamedTuple):
 def plan(
     experiment: Experiment, *, mode: Mode = "full", seeds: Sequence[int] | None = None
 ) -> Plan:
-    """Return what a call computes.
+    """Return the plan of a call.
 
     Args:
         experiment: which.
@@ -82,8 +88,8 @@ def plan(
         InvalidOption: no seeds, or claim seeds where nothing may be claimed.
     """
     own = experiment.seeds
-    known = {"full": own.claim, "quick": own.quick, "tune": own.tune}[mode]
-    chosen = known if seeds is None else tuple(dict.fromkeys(seeds))
+    defaults = {"full": own.claim, "quick": own.quick, "tune": own.tune}[mode]
+    chosen = defaults if seeds is None else tuple(dict.fromkeys(seeds))
     if not chosen:
         raise InvalidOption(
             f"experiment {experiment.name} has no seeds to {mode}; name --seeds"
@@ -91,7 +97,7 @@ def plan(
     if mode != "full" and (spoiled := sorted(set(chosen) & set(own.claim))):
         raise InvalidOption(
             f"seeds {', '.join(map(str, spoiled))} of {experiment.name} are kept for its "
-            f"claim; a {mode} run takes others, by default {_shown(known)}"
+            f"claim; a {mode} run takes others, by default {_shown(defaults)}"
         )
     if mode == "quick":
         conditions = experiment.quickly()
@@ -103,7 +109,7 @@ def plan(
 
 
 def folder_of(name: str, mode: Mode) -> Path:
-    """Return where an experiment lies when nobody says where."""
+    """Return the default folder of an experiment."""
     return Path("runs") / (name if mode == "full" else f"{name}-{mode}")
 
 
@@ -113,7 +119,7 @@ def read_seeds(text: str) -> tuple[int, ...]:
     Raises:
         InvalidOption: it names none.
     """
-    found: list[int] = []
+    chosen: list[int] = []
     for part in text.split(","):
         fits = _SEEDS.fullmatch(part.strip())
         if not fits:
@@ -123,8 +129,8 @@ def read_seeds(text: str) -> tuple[int, ...]:
         first, last = int(fits[1]), int(fits[2] or int(fits[1]) + 1)
         if last <= first:
             raise InvalidOption(f"--seeds {text!r}: {part} holds no seed; write FIRST:END")
-        found += range(first, last)
-    return tuple(dict.fromkeys(found))
+        chosen += range(first, last)
+    return tuple(dict.fromkeys(chosen))
 
 
 def _shown(seeds: Sequence[int]) -> str:

@@ -1,27 +1,28 @@
-"""An experiment is run: what is known is read, the rest is computed, all of it summed up.
+"""Run an experiment: read the cells that are known, compute the others, sum all of them up.
 
-Who computes what: the process that runs an experiment holds the lock of its folder, and
-only it writes cells. It marks a cell ``running``, gives it to one worker, and writes what
-came back. A second process is turned away by the lock, so no cell is computed twice at a
-time; a cell found ``running`` belongs to a process that is gone, and is computed again, in
-the same folder, where a run within it continues.
+The process that runs an experiment holds the lock of its folder, and only it writes cells.
+It marks a cell ``running``, gives it to one worker, and writes the result. A second process
+is turned away by the lock, so no cell is computed twice at a time; a cell found ``running``
+belongs to a process that is gone, and is computed again, in the same folder, where a run
+within it continues.
 """
 
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 from superalign_env.errors import CellsFailed, RecordError
 from superalign_env.store import Run
-from superalign_training.experiments.engine.bench import begun
-from superalign_training.experiments.engine.experiment import Experiment
-from superalign_training.experiments.engine.ledger import Ledger
+from superalign_training.experiments.engine.cache import CellCache
+from superalign_training.experiments.engine.experiment import Experiment, begun
 from superalign_training.experiments.engine.plan import Job, Mode, Plan, folder_of, plan
-from superalign_training.experiments.engine.report import Report, summed_up
-from superalign_training.experiments.engine.watching import Silent, Watcher
-from superalign_training.experiments.engine.work import Answer, Task, complaint, in_turn
-from superalign_training.experiments.engine.workers import side_by_side
+from superalign_training.experiments.engine.pool import (
+    CellResult,
+    CellRunner,
+    compute_cells,
+)
+from superalign_training.experiments.engine.results import ExperimentReport, report_of
+from superalign_training.experiments.engine.watching import CellWatcher
 from superalign_training.loop.stopping import sigterm_as_interrupt
 
 KIND = "experiment"
@@ -37,9 +38,9 @@ def run_experiment(
     seeds: Sequence[int] | None = None,
     jobs: int = 1,
     recompute: bool = False,
-    watcher: Watcher | None = None,
-) -> Report:
-    """Compute the cells that are not known yet and return what all of them say.
+    watcher: CellWatcher | None = None,
+) -> ExperimentReport:
+    """Compute the cells that are not known yet and return the report over all of them.
 
     Args:
         experiment: which.
@@ -48,7 +49,7 @@ def run_experiment(
         seeds: other ones than the experiment's; the result is then no claim.
         jobs: processes. The result does not depend on it.
         recompute: compute again what other code computed.
-        watcher: is told how it goes; nobody when absent.
+        watcher: listens to the progress.
 
     Raises:
         InvalidOption: seeds that make no sense, a cell that other processes cannot import.
@@ -59,13 +60,12 @@ def run_experiment(
     """
     planned = plan(experiment, mode=mode, seeds=seeds)
     where = Path(folder) if folder is not None else folder_of(experiment.name, mode)
-    told = watcher or Silent()
     with _opened(where, planned) as run:
-        ledger = Ledger(run, planned)
+        cache = CellCache(run, planned)
         run.set_status("running")
         try:
-            _compute(ledger, jobs=jobs, recompute=recompute, watcher=told)
-            report = summed_up(planned, ledger.finished())
+            _compute(cache, jobs, recompute, watcher or CellWatcher())
+            report = report_of(planned, cache.finished())
         except KeyboardInterrupt:
             run.set_status("interrupted")
             raise
@@ -77,46 +77,35 @@ def run_experiment(
     return report
 
 
-def _compute(ledger: Ledger, *, jobs: int, recompute: bool, watcher: Watcher) -> None:
+def _compute(cache: CellCache, jobs: int, recompute: bool, watcher: CellWatcher) -> None:
     """Compute every cell that is not done.
 
     Raises:
         CellsFailed: some could not be computed.
     """
-    for text in ledger.remarks():
+
+    def begin(job: Job) -> None:
+        cache.begin(job)
+        watcher.begin(job)
+
+    for text in cache.remarks():
         watcher.say(text)
-    todo = ledger.todo(recompute=recompute)
-    cached = len(ledger.jobs) - len(todo)
-    workers = max(1, min(jobs, len(todo)))
-    watcher.start(todo, cached=cached, workers=workers)
-    task = Task(ledger.experiment.cell, str(ledger.folder), ledger.scope)
-    if workers > 1:
-        answers = side_by_side(task, todo, told=_Both(ledger, watcher), workers=workers)
-    else:
-        answers = in_turn(task, todo, told=_Both(ledger, watcher))
-    failed: list[tuple[Job, Answer]] = []
-    with sigterm_as_interrupt(), closing(answers):
-        for job, answer in answers:
-            ledger.end(job, answer)
-            watcher.end(job, answer)
-            failed += [(job, answer)] if answer.error else []
-    _write_errors(ledger.folder / ERRORS, failed)
+    missing = cache.missing(recompute=recompute)
+    workers = max(1, min(jobs, len(missing)))
+    watcher.start(missing, cached=len(cache.jobs) - len(missing), workers=workers)
+    runner = CellRunner(cache.experiment.cell, str(cache.folder), cache.scope)
+    results = compute_cells(
+        runner, missing, workers=workers, on_begin=begin, on_progress=watcher.step
+    )
+    failed: list[tuple[Job, CellResult]] = []
+    with sigterm_as_interrupt(), closing(results):
+        for job, result in results:
+            cache.end(job, result)
+            watcher.end(job, result)
+            failed += [(job, result)] if result.error else []
+    _write_errors(cache.folder / ERRORS, failed)
     if failed:
-        raise CellsFailed(_failures(failed, len(ledger.jobs), ledger.folder))
-
-
-class _Both(NamedTuple):
-    """A cell that begins is claimed, and shown."""
-
-    ledger: Ledger
-    watcher: Watcher
-
-    def begin(self, job: Job) -> None:
-        self.ledger.begin(job)
-        self.watcher.begin(job)
-
-    def step(self, job: Job, share: float) -> None:
-        self.watcher.step(job, share)
+        raise CellsFailed(_failures(failed, len(cache.jobs), cache.folder))
 
 
 def _opened(folder: Path, planned: Plan) -> Run:
@@ -142,10 +131,10 @@ def _opened(folder: Path, planned: Plan) -> Run:
     )
 
 
-def _failures(failed: list[tuple[Job, Answer]], total: int, folder: Path) -> str:
+def _failures(failed: list[tuple[Job, CellResult]], total: int, folder: Path) -> str:
     lines = [
-        f"  {job.condition} seed {job.seed}: {complaint(answer.error)}"
-        for job, answer in failed[:10]
+        f"  {job.condition} seed {job.seed}: {result.complaint}"
+        for job, result in failed[:10]
     ]
     lines += ["  …"] if len(failed) > 10 else []
     return "\n".join(
@@ -158,11 +147,11 @@ def _failures(failed: list[tuple[Job, Answer]], total: int, folder: Path) -> str
     )
 
 
-def _write_errors(path: Path, failed: list[tuple[Job, Answer]]) -> None:
+def _write_errors(path: Path, failed: list[tuple[Job, CellResult]]) -> None:
     """Write the traces of cells that failed; no file when none did."""
     path.unlink(missing_ok=True)
     if failed:
         parts = [
-            f"{job.condition} seed {job.seed}\n{answer.error}" for job, answer in failed
+            f"{job.condition} seed {job.seed}\n{result.error}" for job, result in failed
         ]
         path.write_text("\n".join(parts), encoding="utf-8")

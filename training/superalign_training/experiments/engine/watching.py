@@ -1,75 +1,40 @@
-"""How an experiment is watched: a bar at a terminal, a line a cell elsewhere."""
+"""Progress of an experiment: a bar at a terminal, a line a cell elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from superalign_env.measures import mean
 from superalign_env.plain_text import one_line, terminal
 from superalign_training.experiments.engine.plan import Job
-from superalign_training.experiments.engine.time_left import TimeLeft, span
-from superalign_training.experiments.engine.work import Answer
+from superalign_training.experiments.engine.pool import CellResult
 
 
-class Watcher(Protocol):
-    """Who is told how an experiment goes."""
-
-    def start(self, jobs: Sequence[Job], *, cached: int, workers: int) -> object:
-        """So many cells will be computed; others were found."""
-        ...
-
-    def begin(self, job: Job) -> object:
-        """A cell begins."""
-        ...
-
-    def step(self, job: Job, share: float) -> object:
-        """So much of a cell is done, in [0, 1]."""
-        ...
-
-    def end(self, job: Job, answer: Answer) -> object:
-        """A cell is done, or has failed."""
-        ...
-
-    def say(self, text: str) -> object:
-        """Something that a person should know."""
-        ...
-
-
-@contextmanager
-def watched() -> Iterator[Watcher]:
-    """Watch with a bar at a terminal, with lines elsewhere."""
-    console = Console()
-    if not console.is_terminal:
-        yield Lines()
-        return
-    with Bar(console) as bar:
-        yield bar
-
-
-class Silent:
-    """Tells nobody."""
+class CellWatcher:
+    """Listens to the progress of an experiment; this one does nothing."""
 
     def start(self, jobs: Sequence[Job], *, cached: int, workers: int) -> None:
-        """So many cells will be computed."""
+        """Take the cells that will be computed, and how many are known already."""
 
     def begin(self, job: Job) -> None:
-        """A cell begins."""
+        """Take a cell that begins."""
 
     def step(self, job: Job, share: float) -> None:
-        """So much of a cell is done."""
+        """Take the share of a cell that is done, in [0, 1]."""
 
-    def end(self, job: Job, answer: Answer) -> None:
-        """A cell is done."""
+    def end(self, job: Job, result: CellResult) -> None:
+        """Take a cell that is done, or has failed."""
 
     def say(self, text: str) -> None:
-        """Something that a person should know."""
+        """Take a remark for people."""
 
 
-class Lines:
+class CellLines(CellWatcher):
     """A line for every cell, for logs and pipes.
 
     Args:
@@ -82,33 +47,26 @@ class Lines:
         self._done = self._total = 0
 
     def start(self, jobs: Sequence[Job], *, cached: int, workers: int) -> None:
-        """So many cells will be computed."""
+        """Write how many cells will be computed."""
         self._time = TimeLeft(jobs, workers)
         self._total = len(jobs)
         self._write(f"{len(jobs)} cells to compute, {cached} found")
 
-    def begin(self, job: Job) -> None:
-        """A cell begins."""
-
-    def step(self, job: Job, share: float) -> None:
-        """So much of a cell is done."""
-
-    def end(self, job: Job, answer: Answer) -> None:
-        """A cell is done."""
-        self._time.take(job, answer.seconds)
+    def end(self, job: Job, result: CellResult) -> None:
+        """Write the numbers of a cell and the time that is left."""
+        self._time.take(job, result.seconds)
         self._done += 1
-        left = f", about {span(self._time.left())} left" if self._still() else ""
-        self._write(f"[{self._done}/{self._total}] {line_of(job, answer)}{left}")
+        left = ""
+        if self._done < self._total:
+            left = f", about {span(self._time.left())} left"
+        self._write(f"[{self._done}/{self._total}] {line_of(job, result)}{left}")
 
     def say(self, text: str) -> None:
-        """Something that a person should know."""
+        """Write a remark for people."""
         self._write(terminal(text))
 
-    def _still(self) -> bool:
-        return self._done < self._total
 
-
-class Bar:
+class CellBar(CellWatcher):
     """A bar over the cells, with a line for each that is done. Used as a context manager.
 
     Args:
@@ -147,7 +105,7 @@ class Bar:
         self._progress.stop()
 
     def start(self, jobs: Sequence[Job], *, cached: int, workers: int) -> None:
-        """So many cells will be computed."""
+        """Show the bar."""
         self._time = TimeLeft(jobs, workers)
         total = len(jobs) + cached
         self._task = self._progress.add_task(
@@ -155,27 +113,27 @@ class Bar:
         )
 
     def begin(self, job: Job) -> None:
-        """A cell begins."""
+        """Show a running cell."""
         self._running[job.hash] = f"{job.condition} {job.seed}"
         self._since[job.hash] = self._clock()
         self._show(advance=0)
 
     def step(self, job: Job, share: float) -> None:
-        """So much of a cell is done."""
+        """Show the share of a cell that is done."""
         self._running[job.hash] = f"{job.condition} {job.seed} {share:.0%}"
         self._time.step(job, share, self._clock() - self._since[job.hash])
         self._show(advance=0)
 
-    def end(self, job: Job, answer: Answer) -> None:
-        """A cell is done."""
-        self._time.take(job, answer.seconds)
+    def end(self, job: Job, result: CellResult) -> None:
+        """Print the numbers of a cell and advance the bar."""
+        self._time.take(job, result.seconds)
         self._running.pop(job.hash, None)
         self._since.pop(job.hash, None)
-        self.say(line_of(job, answer))
+        self.say(line_of(job, result))
         self._show(advance=1)
 
     def say(self, text: str) -> None:
-        """Something that a person should know."""
+        """Print a remark for people."""
         self._console.print(terminal(text), highlight=False, markup=False)
 
     def _show(self, *, advance: int) -> None:
@@ -190,13 +148,74 @@ class Bar:
         )
 
 
-def line_of(job: Job, answer: Answer) -> str:
+@contextmanager
+def watched() -> Iterator[CellWatcher]:
+    """Watch with a bar at a terminal, with lines elsewhere."""
+    console = Console()
+    if not console.is_terminal:
+        yield CellLines()
+        return
+    with CellBar(console) as bar:
+        yield bar
+
+
+class TimeLeft:
+    """Estimate of the time that unfinished cells take: as long as others of their condition.
+
+    Before any is done, one that reports its progress stands for them.
+    """
+
+    def __init__(self, jobs: Sequence[Job], workers: int) -> None:
+        self._left = {job.hash: job.condition for job in jobs}
+        self._workers = workers
+        self._seconds: dict[str, list[float]] = {}
+        self._shares: dict[str, float] = {}
+        self._guess: float | None = None
+
+    def take(self, job: Job, seconds: float) -> None:
+        """Take the time of a cell that is done."""
+        self._left.pop(job.hash, None)
+        self._shares.pop(job.hash, None)
+        self._seconds.setdefault(job.condition, []).append(seconds)
+
+    def step(self, job: Job, share: float, seconds: float) -> None:
+        """Take the time of a cell of which a share is done."""
+        self._shares[job.hash] = share
+        self._guess = seconds / share
+
+    def left(self) -> float | None:
+        """Return the seconds that are left; None before anything was measured."""
+        if not self._seconds and self._guess is None:
+            return None
+        measured = [s for seconds in self._seconds.values() for s in seconds]
+        overall = mean(measured).value if measured else self._guess or 0.0
+        expected: Mapping[str, float] = {
+            condition: mean(seconds).value for condition, seconds in self._seconds.items()
+        }
+        total = sum(
+            expected.get(condition, overall) * (1.0 - self._shares.get(name, 0.0))
+            for name, condition in self._left.items()
+        )
+        return total / max(1, min(self._workers, len(self._left)))
+
+
+def span(seconds: float | None) -> str:
+    """Return a time as a person says it."""
+    if seconds is None:
+        return "?"
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def line_of(job: Job, result: CellResult) -> str:
     """Return a cell that is done as a line: its numbers, or why it failed."""
     name = f"{job.condition} seed {job.seed}"
-    if answer.error:
-        return one_line(f"{name} FAILED: {answer.complaint}", 200)
-    numbers = ", ".join(f"{key} {value:.3g}" for key, value in _numbers(answer.result))
-    return one_line(f"{name} in {span(answer.seconds)}: {numbers}", 200)
+    if result.error:
+        return one_line(f"{name} FAILED: {result.complaint}", 200)
+    numbers = ", ".join(f"{key} {value:.3g}" for key, value in _numbers(result.values))
+    return one_line(f"{name} in {span(result.seconds)}: {numbers}", 200)
 
 
 def _numbers(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, float]]:

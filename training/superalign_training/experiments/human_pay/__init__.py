@@ -33,9 +33,15 @@ import numpy as np
 
 from superalign_env.store import Run
 from superalign_scenarios.microworld.words import DIMENSIONS
-from superalign_training.experiments.engine.bench import Bench, Steps, begun
-from superalign_training.experiments.engine.experiment import Experiment, Params, Seeds
-from superalign_training.experiments.engine.results import Values
+from superalign_training.experiments.engine.experiment import (
+    CellContext,
+    Experiment,
+    Params,
+    Seeds,
+    Steps,
+    Values,
+    begun,
+)
 from superalign_training.experiments.human_pay.flawed_critic import (
     HARMLESS,
     LIKED,
@@ -49,7 +55,7 @@ from superalign_training.experiments.human_pay.teaching import (
     by_writing,
     forbid,
 )
-from superalign_training.experiments.microworld.enumeration import Probed, probe
+from superalign_training.experiments.microworld.request_probe import Probed, probe
 from superalign_training.lineup import OBJECT
 from superalign_training.loop.cast import first_policies
 from superalign_training.loop.chain import first_chain
@@ -80,23 +86,27 @@ FROZEN: dict[str, Any] = {
 """``steps`` are those of the first round, ``later`` those of the rounds after it."""
 
 
-def cell(params: Params, seed: int, bench: Bench) -> Values:
+def cell(params: Params, seed: int, context: CellContext) -> Values:
     """Teach one learner, and count out what it answers to held-out requests."""
     labelled = None
     if params["permuted"] or params["taught"] != "pay":
         plain = dict(params) | {"permuted": False, "taught": "pay"}
-        folder = bench.shared(
-            lambda draft: _taught(plain, seed, draft, bench, None),
+        folder = context.shared(
+            lambda draft: _taught(plain, seed, draft, context, None),
             params=plain,
             seed=seed,
         )
         labelled = LabelledRun.of(folder)
-    found = _taught(params, seed, bench.folder / "run", bench, labelled)
+    found = _taught(params, seed, context.folder / "run", context, labelled)
     return found if labelled is None else found | {"labels": float(len(labelled.labels))}
 
 
 def _taught(
-    params: Params, seed: int, folder: Path, bench: Bench, labelled: LabelledRun | None
+    params: Params,
+    seed: int,
+    folder: Path,
+    context: CellContext,
+    labelled: LabelledRun | None,
 ) -> dict[str, float]:
     """Run all stages in a folder, or go on with them, and measure the learner."""
     settings = settings_of(params, seed, folder)
@@ -110,7 +120,7 @@ def _taught(
             run,
             _plan(params, settings, labelled),
             first=lambda: first_chain(run, policies),
-            watcher=Steps(bench),
+            watcher=Steps(context),
             residents=residents,
         )
         counts = {

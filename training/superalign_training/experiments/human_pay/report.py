@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from superalign_env.measures import difference, mean
-from superalign_training.experiments.engine.pictures import bands, estimates
-from superalign_training.experiments.engine.results import Figure as Number
-from superalign_training.experiments.engine.results import (
+from superalign_training.experiments.engine.experiment import (
+    ExperimentResult,
     Outcomes,
-    Result,
-    Table,
+    ResultTable,
     column,
 )
+from superalign_training.experiments.engine.experiment import Figure as Number
+from superalign_training.experiments.engine.results import bands, estimates
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +26,7 @@ USES = ("override", "add", "debias")
 VETO_RATES = ("liked act", "same kind", "other kinds", "placebo act")
 
 
-def reduce(outcomes: Outcomes) -> Result:
+def reduce(outcomes: Outcomes) -> ExperimentResult:
     """Return means over seeds, and differences paired by seed."""
     figures: dict[str, Any] = {
         _figure(name): mean(_values(outcomes, name)) for name in outcomes
@@ -53,7 +53,7 @@ def reduce(outcomes: Outcomes) -> Result:
         "vetoes",
         "late answers",
     )
-    return Result(figures, (Table("held-out requests", head, rows),))
+    return ExperimentResult(figures, (ResultTable("held-out requests", head, rows),))
 
 
 def _differences(outcomes: Outcomes) -> dict[str, Any]:

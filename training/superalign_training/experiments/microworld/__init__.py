@@ -1,4 +1,4 @@
-"""What measures the microworld itself: its requests counted out, its words varied.
+"""Evaluations and probes of the microworld: all its requests, and its words varied.
 
 `coverage.Survey` and `critic_report.CriticProbes` are evaluations (``evaluate.also=``),
 `ladder` is the world that the micro rungs were pre-trained in, and the experiments use the

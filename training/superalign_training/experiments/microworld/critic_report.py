@@ -1,4 +1,4 @@
-"""Everything that is measured of a critic on held-out requests of the microworld."""
+"""Evaluation of a critic on held-out requests of the microworld: id ``microworld-critics``."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, cast
@@ -12,20 +12,23 @@ from superalign_scenarios.grading import fault_kind
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_training.evaluation import critics
 from superalign_training.evaluation.evaluation import EvaluationContext
-from superalign_training.experiments.microworld import (
-    critic_probes,
-    critiques,
-    require_microworld,
+from superalign_training.experiments.microworld import require_microworld
+from superalign_training.experiments.microworld.critic_probes import (
+    ProbeViews,
+    bias_metrics,
+    critique_gain,
+    gain_metrics,
+    length_bias,
+    order_bias,
 )
-from superalign_training.experiments.microworld.scenes import Scenes
 from superalign_training.loop.parts import PLANTED, parts_of
 from superalign_training.sections import Plural, Section
 
 
 class CriticProbes(Section):
-    """What the final critic is worth: planted answers, and probes that vary one thing.
+    """Evaluate the final critic on planted answers and by probes that vary one thing.
 
-    Calibration, faults that are not there, order, length, and what its critiques are worth.
+    Calibration, false faults, bias by order and by length, and the worth of its critiques.
     """
 
     id: Literal["microworld-critics"] = "microworld-critics"
@@ -86,10 +89,10 @@ def critic_report(
     tags: dict[str, str],
     step: int = 0,
 ) -> list[Metric]:
-    """Return what a critic is worth on held-out requests of the microworld.
+    """Return the metrics of a critic on held-out requests of the microworld.
 
     Args:
-        pair: who is measured.
+        pair: the critic, and the learner that it judges.
         planted: episodes of the split with planted answers, judged by the critic.
         split: of the probes.
         cases: requests of each probe.
@@ -97,27 +100,25 @@ def critic_report(
         tags: of every metric.
         step: of every metric.
     """
-    scenes = Scenes(split, seed=seed)
+    views = ProbeViews(split, seed=seed)
     one, two = (_requests(tier, split, cases, seed) for tier in (1, 2))
     probes = {
-        "order": critic_probes.order_bias(pair.critic, scenes, [t.prompt for t in two]),
-        "length": critic_probes.length_bias(pair.critic, scenes, [t.prompt for t in one]),
+        "order": order_bias(pair.critic, views, [t.prompt for t in two]),
+        "length": length_bias(pair.critic, views, [t.prompt for t in one]),
     }
-    gain = critiques.critique_gain(pair.learner, pair.critic, scenes, one, seed=seed)
-    found = critiques.as_metrics(
+    gain = critique_gain(pair.learner, pair.critic, views, one, seed=seed)
+    metrics = gain_metrics(
         gain, learner=pair.learner_name, critic=pair.critic_name, tags=tags, step=step
     )
     for name, bias in probes.items():
-        found += critic_probes.as_metrics(
-            bias, name, agent=pair.critic_name, tags=tags, step=step
-        )
+        metrics += bias_metrics(bias, name, agent=pair.critic_name, tags=tags, step=step)
     measures = critics.measured(critics.judged(planted, fault_kind, MicroWorld()))
     if measures is not None:
         on_planted = {**tags, "on": "planted"}
-        found += critics.as_metrics(
+        metrics += critics.as_metrics(
             measures, agent=pair.critic_name, tags=on_planted, step=step
         )
-    return found
+    return metrics
 
 
 def _requests(tier: int, split: Split, cases: int, seed: int) -> list[Task]:

@@ -1,4 +1,4 @@
-"""The embedded microworld, as the ladder needs it."""
+"""The world ``microworld`` of the ladder: its text, words and tasks."""
 
 from superalign_env.canonical import content_hash
 from superalign_scenarios.microworld import pretraining, words

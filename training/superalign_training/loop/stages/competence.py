@@ -20,7 +20,7 @@ from superalign_env.measures import mean
 from superalign_env.types import Episode
 from superalign_training.algorithms.algorithm import Supervised, make_algorithm
 from superalign_training.data import Example
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import GenerationStats
 from superalign_training.loop.cast import keep_policy, policy_of
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.playing import lesson_scenario
@@ -83,7 +83,9 @@ def competence(bench: Bench, settings: Settings, *, effort: int = 1) -> Outcome:
         )
     marks = desk.labels(control, control.drawn, trust, drop=False)
     chain = keep_policy(bench, bench.chain, role, learner, side="-")
-    sight = _seen(chain.sight or Sight(bench.generation, chain.level), control, sat, marks)
+    sight = _seen(
+        chain.sight or GenerationStats(bench.generation, chain.level), control, sat, marks
+    )
     chain = msgspec.structs.replace(chain, before=chain.current, sight=sight)
     desk.record(labels)
     agent = chain.current.agent
@@ -116,11 +118,11 @@ def _teach(
 
 
 def _seen(
-    sight: Sight,
+    sight: GenerationStats,
     control: Sitting,
     sat: Sequence[Episode],
     labels: Sequence[Consensus],
-) -> Sight:
+) -> GenerationStats:
     """Return what may be known of a generation after it was taught."""
     said = {episode.task.id: final_answer(answer_of(episode).text) for episode in sat}
     task = {episode.id: episode.task.id for episode in control.episodes}

@@ -7,7 +7,7 @@ trained here.
 
 from superalign_env.store import declare
 from superalign_env.types import Metric
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import GenerationStats
 from superalign_training.loop.cast import keep_policy, level_policy
 from superalign_training.loop.driver import Bench, Outcome
 from superalign_training.loop.weighing.corrections import settled
@@ -23,7 +23,7 @@ def gap(bench: Bench, settings: Settings) -> Outcome:
         chain.sights, levels=len(settings.levels), generations=settings.generations
     )
     last = chain.aligned[-1].level if chain.aligned else -1
-    chain = chain.begun(Sight(generation=bench.generation, level=level))
+    chain = chain.begun(GenerationStats(generation=bench.generation, level=level))
     policy = level_policy(level, settings, bench.residents)
     chain = keep_policy(bench, chain, chain.raised, policy, side="-", parent="")
     agent = chain.current.agent

@@ -10,7 +10,7 @@ import msgspec
 from superalign_env.measures import Estimate, share
 from superalign_env.store import declare
 from superalign_env.types import Event, Metric
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import GenerationStats
 from superalign_training.loop.cast import deployed_agent
 from superalign_training.loop.chain import Aligned, Chain
 from superalign_training.loop.driver import Bench, Outcome
@@ -78,7 +78,7 @@ def gate(bench: Bench, settings: Settings) -> Outcome:
         *opponent_metrics(deployment, agent=agent, step=step),
         *residual(tried, side="+", agent=agent, step=step),
     ]
-    sight = bench.chain.sight or Sight(step, bench.chain.level)
+    sight = bench.chain.sight or GenerationStats(step, bench.chain.level)
     statistics = generation_statistics(
         bench, sight, competence, requests, deployment, metrics
     )
@@ -111,7 +111,7 @@ def _truth(bench: Bench) -> list[Metric]:
     return [row.metric for id in measured for row in bench.run.metrics.read(stage=id)]
 
 
-def _continued(bench: Bench, sight: Sight, decision: Decision) -> Chain:
+def _continued(bench: Bench, sight: GenerationStats, decision: Decision) -> Chain:
     """Return the chain with the generation, or without it."""
     chain = bench.chain
     checkpoint = chain.current

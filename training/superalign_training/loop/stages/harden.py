@@ -16,7 +16,13 @@ from superalign_env.seeding import generator
 from superalign_env.types import Metric, Role, View
 from superalign_training.algorithms.fitting import ExampleTensors, fit, loss_on
 from superalign_training.algorithms.supervision import FitSettings
-from superalign_training.attackers import WAVE, Attacker, Searcher, Speaker, openings
+from superalign_training.attackers import (
+    WAVE,
+    Attacker,
+    PolicyAttacker,
+    SearchAttacker,
+    opening_views,
+)
 from superalign_training.data import Example
 from superalign_training.loop.archive import keep_archive, searcher
 from superalign_training.loop.cast import keep_policy, policy_of
@@ -81,7 +87,7 @@ def imitate(bench: Bench, settings: Settings, rules: Hardening) -> Outcome:
     parts = stage_parts(settings)
     critic = policy_of(bench, parts.judges, settings)
     learner = policy_of(bench, parts.answers, settings)
-    views = openings(scenario, rules.seed_cases, run=bench.seed_of("seeds"))
+    views = opening_views(scenario, rules.seed_cases, run=bench.seed_of("seeds"))
     scored = score_queries(scenario, critic.agent, [_seed_of(view) for view in views])
     examples = [_example(learner, one, rules) for one in scored if one is not None]
     _teach(bench, parts.answers, learner, examples, rules, rules.learner_warmup)
@@ -96,9 +102,9 @@ def harden(bench: Bench, settings: Settings, rules: Hardening) -> Outcome:
     parts = stage_parts(settings)
     learner = policy_of(bench, parts.answers, settings)
     memory = read_memory(bench.run.path, bench.chain.memories[EXAMPLES])
-    attackers: list[Attacker] = [Searcher(searcher(bench).archive)]
+    attackers: list[Attacker] = [SearchAttacker(searcher(bench).archive)]
     if parts.asks in settings.learning and not settings.own(parts.asks):
-        attackers.append(Speaker(policy_of(bench, parts.asks, settings)))
+        attackers.append(PolicyAttacker(policy_of(bench, parts.asks, settings)))
     met, asked = _attacks(bench, settings, rules, learner, attackers)
     memory["queries"] += [
         [one.query, won, _plain(_example(learner, one, rules))] for one, won in met
@@ -109,9 +115,9 @@ def harden(bench: Bench, settings: Settings, rules: Hardening) -> Outcome:
     chain = _keep_examples(bench, bench.chain, memory)
     chain = keep_policy(bench, chain, parts.answers, learner)
     for attacker in attackers:
-        if isinstance(attacker, Searcher):
+        if isinstance(attacker, SearchAttacker):
             chain = keep_archive(bench, chain, Search(attacker.archive))
-        elif isinstance(attacker, Speaker):
+        elif isinstance(attacker, PolicyAttacker):
             chain = keep_policy(bench, chain, parts.asks, attacker.policy)
     return Outcome(
         chain, _attack_metrics(bench, parts.answers, met, asked), {"valid": len(met)}
@@ -132,7 +138,7 @@ def _attacks(
     """
     scenario = stage_scenario(settings, split="train", variant="attacked")
     critic = policy_of(bench, stage_parts(settings).judges, settings).agent
-    views = openings(scenario, rules.queries, run=bench.seed_of("attacks"))
+    views = opening_views(scenario, rules.queries, run=bench.seed_of("attacks"))
     met: list[tuple[ScoredQuery, bool]] = []
     for attacker in attackers:
         for start in range(0, rules.queries, WAVE):

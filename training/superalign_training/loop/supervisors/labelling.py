@@ -9,7 +9,7 @@ from superalign_env.store import declare
 from superalign_env.types import Episode, Event, Metric, Split
 from superalign_training.data import Example
 from superalign_training.evaluation.holdout import label_accuracy
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import GenerationStats
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.playing import first_view, lesson_scenario
 from superalign_training.loop.supervisors.panel import (
@@ -161,7 +161,7 @@ class Labelling:
         control: Sitting,
         *,
         labels: Sequence[Consensus],
-        sight: Sight,
+        sight: GenerationStats,
         trust: Mapping[str, float],
     ) -> tuple[Metric, ...]:
         """Return what there is to say about the signals; some of it knows the truth."""

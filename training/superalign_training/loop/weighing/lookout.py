@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from superalign_env.measures import Estimate
 from superalign_env.types import Event, Metric
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import GenerationStats
 from superalign_training.loop.driver import Bench
 from superalign_training.loop.weighing import Competence, Deployment, Requests
 from superalign_training.loop.weighing.corrections import halt_unless_told, propose
@@ -26,7 +26,7 @@ _SERIES: Tagged = (
 
 def generation_statistics(
     bench: Bench,
-    sight: Sight,
+    sight: GenerationStats,
     competence: Competence,
     requests: Requests,
     deployment: Deployment,

@@ -10,7 +10,7 @@ from superalign_env.errors import InvalidOption, SuperalignError
 from superalign_env.measures import Estimate
 from superalign_env.types import Metric, Role
 from superalign_training import PLUGINS
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import GenerationStats
 from superalign_training.registered import make_registered, plain_registered
 from superalign_training.sections import Section
 
@@ -44,7 +44,7 @@ class Labelled(NamedTuple):
 class Statistics(NamedTuple):
     """Statistics of one round or generation. What is not known stays empty."""
 
-    sights: Sequence[Sight] = ()
+    sights: Sequence[GenerationStats] = ()
     """Of all generations so far, the one at work last."""
     samples: Mapping[str, Answers] = {}
     """Family of tasks → sampled answers, after and before what was learned last."""

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import NonNegativeFloat
 
 from superalign_env.measures import Estimate, difference, share
-from superalign_training.gap.sight import Sight
+from superalign_training.gap.controller import GenerationStats
 from superalign_training.oversight.alarms.alarm import (
     Action,
     AlarmSettings,
@@ -163,7 +163,7 @@ class Imitation(AlarmSettings):
             },
         )
 
-    def _copied(self, sight: Sight) -> float | None:
+    def _copied(self, sight: GenerationStats) -> float | None:
         """Return the least share of a generation's mistakes that are those of its labels."""
         if sight.human_agreement is None or sight.human_labels < self.min_samples:
             return None

@@ -1,17 +1,17 @@
-"""What all seeds say: utilities, differences paired by seed, who beat whom, a picture."""
+"""Figures of the experiment on gaps: utilities, differences paired by seed, a picture."""
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from superalign_env.measures import Paired, holm_adjusted, mean, paired_difference
-from superalign_training.experiments.engine.results import (
+from superalign_training.experiments.engine.experiment import (
+    ExperimentResult,
     Figure,
     Outcomes,
-    Result,
-    Table,
+    ResultTable,
     column,
 )
-from superalign_training.experiments.gap.world import FAMILIES
+from superalign_training.experiments.gap.human_queries import FAMILIES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -20,16 +20,16 @@ DIRECT = ("direct", "direct-repeated")
 """Jumps to the highest level: all labels at once, and the same level again and again."""
 FIXED = ("fixed-small", "fixed-large", "linear", "reverse")
 RULES = ("adaptive", "probing", "learned")
-"""What shall beat them."""
+"""Controllers that are compared with them."""
 _ALL = "mean"
 """The mean of the three families."""
 _SURE = 0.05
 
 
-def reduce(outcomes: Outcomes) -> Result:
+def reduce(outcomes: Outcomes) -> ExperimentResult:
     """Return figures and tables of both kinds of queries."""
     figures: dict[str, Figure] = {}
-    tables: list[Table] = []
+    tables: list[ResultTable] = []
     sentences = []
     for mode, cells in {**outcomes, **_both(outcomes)}.items():
         chains = [name for name in next(iter(cells.values())) if name != "human"]
@@ -52,14 +52,11 @@ def reduce(outcomes: Outcomes) -> Result:
                 f"{len(won)} of {len(FAMILIES)} families."
             )
     figures |= _budgets(outcomes)
-    return Result(figures, tuple(tables), " ".join(sentences))
+    return ExperimentResult(figures, tuple(tables), " ".join(sentences))
 
 
 def _both(outcomes: Outcomes) -> dict[str, Any]:
-    """Return each seed's chains in the mean over kinds of queries.
-
-    What a rule is worth to who does not know whether queries will follow the student.
-    """
+    """Return each seed's chains in the mean over kinds of queries."""
     if len(outcomes) < 2:
         return {}
     kinds = list(outcomes.values())
@@ -108,8 +105,8 @@ def _levels_reached(mode: str, cells: Any, chains: list[str]) -> dict[str, Figur
     figures: dict[str, Figure] = {}
     for chain in chains:
         for family in (*FAMILIES, _ALL):
-            found = utilities(cells, chain, family)
-            figures[_key("utility", chain, family, mode)] = mean(list(found.values()))
+            by_seed = utilities(cells, chain, family)
+            figures[_key("utility", chain, family, mode)] = mean(list(by_seed.values()))
         imitated = _mean_of(cells, chain, "imitation")
         figures[_key("imitation", chain, mode)] = mean(list(imitated.values()))
         conforms = column(cells, chain, "conformity")
@@ -136,7 +133,7 @@ def _beats_all(pairs: dict[str, tuple[Paired, float]]) -> bool:
 def _differences(
     mode: str, cells: Any, rule: str, family: str, pairs: dict[str, tuple[Paired, float]]
 ) -> dict[str, Figure]:
-    """Return what a rule gains over the jumps and over the best fixed schedule."""
+    """Return the gain of a rule over the jumps and over the best fixed schedule."""
     schedules = [other for other in FIXED if other in pairs]
     best = max(
         schedules,
@@ -150,7 +147,7 @@ def _differences(
     return figures
 
 
-def _chains_table(mode: str, cells: Any, chains: list[str]) -> Table:
+def _chains_table(mode: str, cells: Any, chains: list[str]) -> ResultTable:
     rows: list[tuple[Figure, ...]] = []
     for chain in chains:
         paths = Counter(
@@ -170,25 +167,27 @@ def _chains_table(mode: str, cells: Any, chains: list[str]) -> Table:
             )
         )
     head = ("chain", "levels", *(f"U {family}" for family in FAMILIES), "U mean")
-    return Table(
+    return ResultTable(
         f"{_named(mode)}: the last student", (*head, "imitation", "conformity"), rows
     )
 
 
 def _differences_table(
     mode: str, rule: str, compared: dict[str, dict[str, tuple[Paired, float]]]
-) -> Table:
+) -> ResultTable:
     rows = [
         (family, other, pair.t, pair.wins, pair.p, holm)
         for family, pairs in compared.items()
         for other, (pair, holm) in pairs.items()
     ]
     head = ("family", "against", "difference of U", "seeds won", "p", "p by Holm")
-    return Table(f"{_named(mode)}: {rule} minus the others, paired by seed", head, rows)
+    return ResultTable(
+        f"{_named(mode)}: {rule} minus the others, paired by seed", head, rows
+    )
 
 
 def _budgets(outcomes: Outcomes) -> dict[str, Figure]:
-    """Return that every chain had as many labels and lessons, and how many tokens."""
+    """Return the labels, lessons and tokens of chains, and whether they are equal."""
     chains = [
         values
         for cells in outcomes.values()
@@ -224,10 +223,10 @@ def picture(canvas: "Canvas", outcomes: Outcomes) -> None:
         for row, what in enumerate(("utility", "imitation")):
             axes = grid[row][place]
             for height, chain in enumerate(reversed(chains)):
-                found = mean(list(_mean_of(cells, chain, what).values()))
+                estimate = mean(list(_mean_of(cells, chain, what).values()))
                 colour = "C1" if chain in RULES else "C0" if chain in FIXED else "0.4"
-                if found.low is not None and found.high is not None:
-                    axes.plot([found.low, found.high], [height, height], color=colour)
-                axes.plot([found.value], [height], "o", color=colour, markersize=4)
+                if estimate.low is not None and estimate.high is not None:
+                    axes.plot([estimate.low, estimate.high], [height, height], color=colour)
+                axes.plot([estimate.value], [height], "o", color=colour, markersize=4)
             axes.set_yticks(range(len(chains)), list(reversed(chains)))
             axes.set_xlabel(f"{what}, mean of three families ({mode} queries)")

@@ -1,4 +1,4 @@
-"""A learner before every request of one act: its failures counted, not estimated.
+"""Answers of a learner to every request of one act, and its exact failure rates.
 
 The microworld has 46,080 requests of one act, a tenth of them in the test split; a tiny
 policy reads them all in seconds. This is evaluation by the truth: no stage may train on it.
@@ -30,7 +30,7 @@ _COMPLY, _REFUSE = ANSWERS.index("comply"), ANSWERS.index("refuse")
 
 
 class Rates(NamedTuple):
-    """One rate over every request that it is about: exact, so its bounds equal its value."""
+    """An exact rate over all requests of a kind: its bounds equal its value."""
 
     greedy: Estimate
     """At temperature 0."""
@@ -39,7 +39,7 @@ class Rates(NamedTuple):
 
 
 class Probed(NamedTuple):
-    """A learner's answers to N requests, and what the truth says of them."""
+    """A learner's answers to N requests, and their truth."""
 
     requests: RequestTable
     """Which requests, as columns: act, polarity, dimension, severity, harmful."""
@@ -48,9 +48,9 @@ class Probed(NamedTuple):
     kind: npt.NDArray[np.str_]
     """``scary-but-benign`` and the like, as grades name them."""
     p_comply: Numbers
-    """[N] that an answer sampled at temperature 1 begins with ``comply``."""
+    """[N] probability that an answer sampled at temperature 1 begins with ``comply``."""
     p_refuse: Numbers
-    """[N] and with ``refuse``; what is left says neither."""
+    """[N] the same for ``refuse``; other answers have the rest."""
     complied: Mask
     """[N] whether the answer at temperature 0 complies."""
     refused: Mask
@@ -77,7 +77,7 @@ class Probed(NamedTuple):
         return self.missed | self.over_refused
 
     def misses(self, where: Mask | None = None) -> Rates:
-        """Return which share of harmful requests is complied with.
+        """Return the share of harmful requests that is complied with.
 
         Args:
             where: [N] counts only these.
@@ -88,11 +88,11 @@ class Probed(NamedTuple):
         return self._rates(self.harmful, where, self.complied, self.p_comply)
 
     def over_refusals(self, where: Mask | None = None) -> Rates:
-        """Return which share of benign requests is refused; arguments as `misses`."""
+        """Return the share of benign requests that is refused; arguments as `misses`."""
         return self._rates(~self.harmful, where, self.refused, self.p_refuse)
 
     def scary_over_refusals(self) -> Rates:
-        """Return which share of benign requests with a scary word is refused."""
+        """Return the share of benign requests with a scary word that is refused."""
         return self.over_refusals(self.kind == "scary-but-benign")
 
     def _rates(
@@ -117,10 +117,10 @@ def probe(
     renderer: str = "micro",
     batch: int = 512,
 ) -> Probed:
-    """Ask a learner every request of one act of a split.
+    """Return a learner's answers to every request of one act of a split.
 
-    A causal LM is read, one forward pass for each request; any other agent is asked once
-    and taken at its word, with probability 0 or 1.
+    Probabilities are read off a causal LM in one forward pass for each request; any other
+    agent answers once, with probability 0 or 1.
 
     Args:
         who: a policy, or an agent.
@@ -138,43 +138,45 @@ def probe(
     agent = who.agent if isinstance(who, Policy) else who
     table = every_request(split, group, drift)
     texts = tuple(table.prompts(name))
-    views = shown(texts, split, renderer=renderer)
-    said = begins(agent, views, ANSWERS, batch=batch)
+    views = request_views(texts, split, renderer=renderer)
+    answers = begins(agent, views, ANSWERS, batch=batch)
     return Probed(
         table,
         texts,
         _kinds(table),
-        said.probability[:, _COMPLY],
-        said.probability[:, _REFUSE],
-        said.greedy[:, _COMPLY],
-        said.greedy[:, _REFUSE],
+        answers.probability[:, _COMPLY],
+        answers.probability[:, _REFUSE],
+        answers.greedy[:, _COMPLY],
+        answers.greedy[:, _REFUSE],
     )
 
 
-def shown(texts: Sequence[str], split: Split, *, renderer: str = "micro") -> list[View]:
-    """Return the views in which an exam of the microworld shows requests to a learner.
+def request_views(
+    texts: Sequence[str], split: Split, *, renderer: str = "micro"
+) -> list[View]:
+    """Return a learner's views of requests in an exam of the microworld.
 
     Raises:
         UnknownId: no such renderer.
         InvalidOption: a text that is no request of the split.
     """
-    paper = Exam(
+    exam = Exam(
         source={"id": "microworld", "tiers": [1, 2, 3]}, split=split, renderer=renderer
     )
-    seat = paper.seats[0]
+    seat = exam.seats[0]
     rng = generator(0)  # an exam draws nothing once it has its task
     views = []
     for case, text in enumerate(texts):
-        task = paper.source.parse(text, split)
+        task = exam.source.parse(text, split)
         if task is None:
             raise InvalidOption(f"{text!r} is no request of the split {split!r}")
-        brief = paper.view(paper.reset(task, rng), seat)
+        brief = exam.view(exam.reset(task, rng), seat)
         views.append(view_of(brief, seat, case, seed=mix(0, case)))
     return views
 
 
 def _kinds(table: RequestTable) -> npt.NDArray[np.str_]:
-    """Return how requests look beside what they are, as their grades say it."""
+    """Return the kinds of requests, ``scary-but-benign`` and the like."""
     scary = np.frombuffer(acts.scary(), dtype=np.bool_)[table.acts]
     look = np.where(scary, "scary", "plain")
     tie = np.where(scary == table.harmful, "-and-", "-but-")

@@ -1,9 +1,7 @@
-"""A chain of generations: each a fresh student of some level, taught by all before it.
+"""Chains of generations: each a fresh student of some level, taught by all before it.
 
-The first generation learns what the human says, every later one what a vote of the human
-and all earlier generations says, in which the younger count more. Whoever chooses levels
-sees what `Sight` holds: how far sources and student differ on the control split, and
-nothing of the truth.
+The first generation learns the human's labels, every later one the vote of the human and
+all earlier generations, in which the younger count more. Controllers read `GenerationStats` only.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,23 +14,22 @@ from superalign_env.seeding import generator, label, mix
 from superalign_env.types import Split
 from superalign_scenarios.microworld.luck import Luck
 from superalign_training.algorithms.supervision import FitSettings
-from superalign_training.experiments.gap.snapshots import student_of
-from superalign_training.experiments.gap.student import Answer, Student
-from superalign_training.experiments.gap.world import (
+from superalign_training.experiments.gap.human_queries import (
     FAMILIES,
-    Query,
-    draw,
+    HumanQuery,
+    draw_queries,
     human_says,
     outcome,
 )
-from superalign_training.gap import Sight
+from superalign_training.experiments.gap.student import Student, StudentAnswer, student_of
+from superalign_training.gap import GenerationStats
 from superalign_training.oversight.labels import Statement, combine, disagreement
 
 _HUMAN = "human"
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What every chain of a condition has in common."""
+class ChainSetting(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters of a condition, the same for all of its chains."""
 
     at: tuple[int, ...]
     """Steps of pre-training at the levels."""
@@ -72,98 +69,98 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Labels(NamedTuple):
-    """What some queries are said to want."""
+    """Labels of some queries."""
 
     chosen: list[str]
     """By the vote."""
     human: list[str]
     """By the human alone."""
     disagreement: float
-    """How often two sources come to different things."""
+    """Share of queries on which two sources differ."""
 
 
-class Generation(NamedTuple):
+class TaughtStudent(NamedTuple):
     """One student after its lessons."""
 
     student: Student
-    sight: Sight
+    stats: GenerationStats
     right: dict[str, float]
-    """Family → share of its labels that were right; nobody who chooses sees it."""
+    """Family → share of its labels that were right; hidden from controllers."""
     tokens: int
     """Of labels that it learned from."""
 
 
 class Chains:
-    """All chains of one seed and one plan; equal beginnings are computed once.
+    """All chains of one seed and one setting; equal beginnings are computed once.
 
     Args:
-        plan: what they have in common.
+        setting: of the condition.
         snapshots: folder of the levels.
         seed: of queries, slips and lessons.
     """
 
-    def __init__(self, plan: Plan, snapshots: Path, *, seed: int) -> None:
-        self.plan = plan
+    def __init__(self, setting: ChainSetting, snapshots: Path, *, seed: int) -> None:
+        self.setting = setting
         self._snapshots = snapshots
         self._seed = seed
-        self._known: dict[tuple[tuple[int, ...], int], Generation] = {}
+        self._generations: dict[tuple[tuple[int, ...], int], TaughtStudent] = {}
 
-    def generation(self, levels: tuple[int, ...], of: int) -> Generation:
+    def generation(self, levels: tuple[int, ...], of: int) -> TaughtStudent:
         """Return the newest generation of a chain that went through these levels.
 
         Args:
             levels: of all generations so far, the newest included.
             of: how many generations the chain will have, which share its labels and steps.
         """
-        if (levels, of) not in self._known:
-            self._known[levels, of] = self._taught(levels, of)
-        return self._known[levels, of]
+        if (levels, of) not in self._generations:
+            self._generations[levels, of] = self._taught(levels, of)
+        return self._generations[levels, of]
 
     def ceiling(self) -> Student:
         """Return a student of the highest level that was taught the truth, all at once."""
-        top = len(self.plan.at) - 1
-        queries = self._draw(top, self.plan.labels, "train", 0)
+        top = len(self.setting.at) - 1
+        queries = self._draw(top, self.setting.labels, "train", 0)
         student = student_of(self._snapshots, top)
         truth = [query.truth for query in queries]
         seed = mix(self._seed, label("gap/lessons"), 0)
-        student.teach(queries, truth, self.plan.fit_settings(1), seed=seed)
+        student.teach(queries, truth, self.setting.fit_settings(1), seed=seed)
         return student
 
-    def sights(self, levels: tuple[int, ...], of: int) -> tuple[Sight, ...]:
-        """Return what may be seen of the generations of a chain, oldest first."""
-        return tuple(self.generation(levels[: n + 1], of).sight for n in range(len(levels)))
+    def history(self, levels: tuple[int, ...], of: int) -> tuple[GenerationStats, ...]:
+        """Return the statistics of a chain's generations, oldest first."""
+        return tuple(self.generation(levels[: n + 1], of).stats for n in range(len(levels)))
 
-    def _taught(self, levels: tuple[int, ...], of: int) -> Generation:
-        plan, number, level = self.plan, len(levels) - 1, levels[-1]
-        queries = self._draw(level, plan.labels // of, "train", number)
+    def _taught(self, levels: tuple[int, ...], of: int) -> TaughtStudent:
+        setting, number, level = self.setting, len(levels) - 1, levels[-1]
+        queries = self._draw(level, setting.labels // of, "train", number)
         labels = self._labels(queries, levels[:-1], of).chosen
         student = student_of(self._snapshots, level)
         seed = mix(self._seed, label("gap/lessons"), number)
-        tokens = student.teach(queries, labels, plan.fit_settings(of), seed=seed)
+        tokens = student.teach(queries, labels, setting.fit_settings(of), seed=seed)
         right = {
             family: _mean(
-                q.right(said)
-                for q, said in zip(queries, labels, strict=True)
+                q.right(answer)
+                for q, answer in zip(queries, labels, strict=True)
                 if q.family == family
             )
             for family in FAMILIES
         }
-        return Generation(student, self._sight(student, levels, of), right, tokens)
+        return TaughtStudent(student, self._stats(student, levels, of), right, tokens)
 
-    def _sight(self, student: Student, levels: tuple[int, ...], of: int) -> Sight:
+    def _stats(self, student: Student, levels: tuple[int, ...], of: int) -> GenerationStats:
         number, level = len(levels) - 1, levels[-1]
-        queries = self._draw(level, self.plan.control // of, "control", number)
+        queries = self._draw(level, self.setting.control // of, "control", number)
         labels = self._labels(queries, levels[:-1], of)
         answers = student.answers(queries)
         own = [outcome(q.family, a.text) for q, a in zip(queries, answers, strict=True)]
 
-        def agreement(said: Sequence[str]) -> float:
+        def agreement(answers: Sequence[str]) -> float:
             return _mean(
                 outcome(query.family, text) == mine
-                for query, text, mine in zip(queries, said, own, strict=True)
+                for query, text, mine in zip(queries, answers, own, strict=True)
             )
 
-        return Sight(
+        return GenerationStats(
             generation=number + 1,
             level=level,
             disagreement=labels.disagreement,
@@ -173,39 +170,40 @@ class Chains:
             human_labels=len(queries),
         )
 
-    def _draw(self, level: int, n: int, split: Split, number: int) -> list[Query]:
+    def _draw(self, level: int, n: int, split: Split, number: int) -> list[HumanQuery]:
         """Return n queries of each family; chains at one level ask the same ones."""
         seed = mix(self._seed, label("gap/queries"), number)
-        hardness = self.plan.hardness_at(level)
+        hardness = self.setting.hardness_at(level)
         return [
             query
             for family in FAMILIES
-            for query in draw(family, n, hardness=hardness, split=split, seed=seed)
+            for query in draw_queries(family, n, hardness=hardness, split=split, seed=seed)
         ]
 
     def _labels(
-        self, queries: Sequence[Query], ancestors: tuple[int, ...], of: int
+        self, queries: Sequence[HumanQuery], ancestors: tuple[int, ...], of: int
     ) -> Labels:
-        """Return what the human and all ancestors say together, and how far they differ."""
+        """Return the vote of the human and all ancestors, and how far they differ."""
         luck = Luck(generator(mix(self._seed, label("gap/human"), len(ancestors))), 512)
-        said = {
+        by_source = {
             _HUMAN: [
-                Answer(human_says(q, luck, slips=self.plan.slips), 1.0) for q in queries
+                StudentAnswer(human_says(q, luck, slips=self.setting.slips), 1.0)
+                for q in queries
             ]
         }
         for number in range(len(ancestors)):
             student = self.generation(ancestors[: number + 1], of).student
-            said[f"generation {number + 1}"] = student.answers(queries)
+            by_source[f"generation {number + 1}"] = student.answers(queries)
         statements = [
             Statement(str(row), source, answers[row].text, answers[row].confidence)
             for row in range(len(queries))
-            for source, answers in said.items()
+            for source, answers in by_source.items()
             if answers[row].text.strip()
         ]
-        found = combine(statements, "ancestors", order=list(said))
+        votes = combine(statements, "ancestors", order=list(by_source))
         return Labels(
-            [one.answer for one in found],
-            [answer.text for answer in said[_HUMAN]],
+            [vote.answer for vote in votes],
+            [answer.text for answer in by_source[_HUMAN]],
             disagreement(statements),
         )
 
