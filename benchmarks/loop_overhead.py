@@ -28,10 +28,10 @@ from types import FrameType
 
 from timing import last_line, table
 
-from superalign_training.launch.composing import composed
-from superalign_training.launch.cost import cost_of
+from superalign_training.cli.composing import composed
+from superalign_training.cli.cost import cost_of
 from superalign_training.selfplay import SelfPlay
-from superalign_training.settings import read_settings
+from superalign_training.selfplay.settings import read_settings
 
 INTERVAL = 0.002
 """CPU seconds between samples."""

@@ -142,8 +142,8 @@ def error_tree() -> str:
 
 def settings() -> str:
     """Return every setting of a self-play run."""
-    from superalign_training.lineup import FREE  # noqa: PLC0415 - as above
-    from superalign_training.settings import Settings  # noqa: PLC0415 - as above
+    from superalign_training.selfplay.lineup import FREE  # noqa: PLC0415 - as above
+    from superalign_training.selfplay.settings import Settings  # noqa: PLC0415 - as above
 
     rows = [
         (f"`{name}.ROLE`", presets_of(name), meaning) if name in FREE else row
@@ -155,7 +155,7 @@ def settings() -> str:
 
 def presets_of(setting: str) -> str:
     """Return what every scenario has in a setting whose keys are its roles."""
-    from superalign_training.lineup import scenario_preset  # noqa: PLC0415 - as above
+    from superalign_training.selfplay.lineup import scenario_preset  # noqa: PLC0415 - as above
 
     said = []
     for name in registry.entries("scenario"):

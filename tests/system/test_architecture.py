@@ -24,9 +24,9 @@ OURS = {
 LATE_IMPORTS = {
     "*/cli/*": "commands import what they run, so that `superalign --help` is quick",
     "*commands.py": "commands import what they run, so that `superalign --help` is quick",
-    "training/superalign_training/launch/*": "torch and TRL take seconds to import: only "
+    "training/superalign_training/cli/*": "torch and TRL take seconds to import: only "
     "once the settings make sense",
-    "training/superalign_training/loop/seats.py": "a plan is checked without torch, unless "
+    "training/superalign_training/selfplay/checks.py": "a plan is checked without torch, unless "
     "who is seated needs it",
     "training/superalign_training/evaluation/holdout.py": "its tasks are drawn without torch "
     "before a run begins",
@@ -273,8 +273,8 @@ def test_only_the_critics_school_and_evaluation_hear_of_planted_answers(sources)
         "superalign_env/*",  # carries and records them
         "scenarios/superalign_scenarios/red_team/__init__.py",  # plants them
         "training/superalign_training/judging.py",  # reads the fact
-        "training/superalign_training/loop/stages/judge.py",
-        "training/superalign_training/league/games.py",
+        "training/superalign_training/selfplay/stages/judge.py",
+        "training/superalign_training/selfplay/opponents/games.py",
         "training/superalign_training/oversight/critics.py",
         "training/superalign_training/evaluation/*",
     ]

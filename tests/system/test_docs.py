@@ -13,8 +13,8 @@ import pytest
 
 import superalign_env
 from superalign_env import registry, types
-from superalign_training.launch.composing import combinations, composed
-from superalign_training.settings import Settings, read_settings
+from superalign_training.cli.composing import combinations, composed
+from superalign_training.selfplay.settings import Settings, read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -23,8 +23,8 @@ from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.red_team import RedTeam
 from superalign_scenarios.weak_to_strong import WeakToStrong, majority
 from superalign_training.data import training_rows
-from superalign_training.loop.told import told_in
 from superalign_training.selfplay import SelfPlay
+from superalign_training.selfplay.truth_use import truth_use
 
 FAMILIES = ("requests", "arithmetic", "strings", "writing")
 NOISE: tuple[Any, ...] = (
@@ -236,7 +236,7 @@ def learned(folder: Path, settings: dict[str, Any]) -> Learned:
             noticed = [one.event for one in run.events.read(stage=stage.id)]
             parts = [said, rows, events, noticed, found, stage.outputs]
             stages[stage.id] = to_json(parts)
-        return Learned(stages, measured, told_in(run).planted)
+        return Learned(stages, measured, truth_use(run).planted)
 
 
 def _by_truth(stage: str, metric: Metric) -> bool:

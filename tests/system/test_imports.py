@@ -196,7 +196,7 @@ _ALL = """
 import contextlib, io, json, sys
 from superalign_env.cli import main
 from superalign_env.store import Run
-from superalign_training.settings import read_settings
+from superalign_training.selfplay.settings import read_settings
 settings = read_settings({{"run_dir": {run!r}}})
 with Run.create({run!r}, kind="train", config=settings.model_dump(mode="json"), seed=0) as run:
     run.set_status("done")
@@ -249,7 +249,7 @@ sys.exit(main())
         ("typer", "ls"),
         ("superalign_env.cli.listing", "ls"),
         ("hydra", "train"),
-        ("superalign_training.lineup", "train"),
+        ("superalign_training.selfplay.lineup", "train"),
     ],
 )
 def test_ctrl_c_during_an_import_is_one_line(module, verb, run, tmp_path):

@@ -176,7 +176,7 @@ def finished(speaking, once):
     Beside it lies ``finished.txt``, what a log heard of it that is never quiet.
     """
     from superalign_training.selfplay import SelfPlay  # noqa: PLC0415
-    from superalign_training.watching import LogLines  # noqa: PLC0415
+    from superalign_training.selfplay.watching import LogLines  # noqa: PLC0415
 
     def make(folder):
         with folder.with_suffix(".txt").open("w") as log:

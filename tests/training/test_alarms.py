@@ -16,12 +16,9 @@ from superalign_env.store import Run
 from superalign_env.types import Metric
 from superalign_training.algorithms.fitting import ExampleTensors, fit
 from superalign_training.algorithms.supervision import FitSettings
+from superalign_training.cli.composing import composed, resumed
 from superalign_training.data import Example
 from superalign_training.gap.controller import GenerationStats
-from superalign_training.launch.composing import composed, resumed
-from superalign_training.loop.chain import Chain, Heard
-from superalign_training.loop.left_out import left_out
-from superalign_training.loop.stages.alarms import _continued
 from superalign_training.oversight.alarms import (
     AlarmSettings,
     Answers,
@@ -36,7 +33,10 @@ from superalign_training.oversight.alarms import (
 from superalign_training.oversight.gate import Decision
 from superalign_training.policy import Checkpoint
 from superalign_training.selfplay import SelfPlay
-from superalign_training.settings import read_settings
+from superalign_training.selfplay.settings import read_settings
+from superalign_training.selfplay.skipped_stages import left_out
+from superalign_training.selfplay.stages.alarms import _continued
+from superalign_training.selfplay.state import Heard, RunState
 from superalign_training.testing import check_alarm
 
 PAGE = Path(__file__).parents[2] / "docs" / "your_alarm.md"
@@ -388,7 +388,7 @@ def test_a_round_that_collapses_into_refusing_raises_an_alarm_without_any_label(
         assert evidence["share"] >= 0.9 > evidence["share_before"]
         assert evidence["action"] == "warn" and evidence["reason"]
         assert not run.signals.read() and not run.events.read(kind="gate.rolled-back")
-        last = run.stages.all()[-1].outputs["chain"]["policies"]["learner"]
+        last = run.stages.all()[-1].outputs["state"]["policies"]["learner"]
         assert last["path"].startswith("checkpoints/learner")  # it goes on as it is
 
 
@@ -402,9 +402,9 @@ def test_a_roll_back_restores_the_policies_of_the_round_before(tmp_path):
     alarms = {"refusal-jump": {"action": "roll-back"}}
     with rounds(tmp_path / "run", "refuse", rounds=2, alarms=alarms) as run:
         stages = [stage for stage in run.stages.all() if stage.name == "alarms"]
-        first = run.stages.all()[0].inputs["chain"]["policies"]
-        assert [stage.outputs["chain"]["policies"] for stage in stages] == [first, first]
-        assert all(stage.inputs["chain"]["policies"] != first for stage in stages)
+        first = run.stages.all()[0].inputs["state"]["policies"]
+        assert [stage.outputs["state"]["policies"] for stage in stages] == [first, first]
+        assert all(stage.inputs["state"]["policies"] != first for stage in stages)
         events = run.events.read(kind="gate.rolled-back")
         assert len(events) == 2
         assert "refusal-jump demands" in events[0].event.evidence["reason"]
@@ -414,16 +414,16 @@ def test_a_roll_back_restores_the_policies_of_the_round_before(tmp_path):
 
 def test_answers_that_paid_a_policy_that_is_taken_back_have_paid_nobody():
     policies = {"learner": Checkpoint("", "micro/0", "old")}
-    before = Chain(policies=policies, heard={"learner": Heard(2)})
+    before = RunState(policies=policies, heard={"learner": Heard(2)})
     learned = before.with_policy("learner", Checkpoint("new", "micro/0", "new"))
     chain = learned.with_heard("learner", Heard(5, ((7, 9),))).with_unasked({"label": 0.5})
     run = SimpleNamespace(events=mock.Mock(), agents=mock.Mock())
-    bench = mock.Mock(chain=chain, round=1, stage="0003-alarms", run=run)
-    taken_back = _continued(bench, before, Decision(False, ()))
+    context = mock.Mock(chain=chain, round=1, stage="0003-alarms", run=run)
+    taken_back = _continued(context, before, Decision(False, ()))
     assert taken_back.policies == policies
     assert taken_back.heard == before.heard
     assert taken_back.unasked == {"label": 0.5}, "what was asked was asked"
-    kept = _continued(bench, before, Decision(True, ()))
+    kept = _continued(context, before, Decision(True, ()))
     assert kept == chain
 
 

@@ -6,15 +6,15 @@ from superalign_agents.references import make_agent
 from superalign_env.envs import make_scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.types import View
-from superalign_training.loop.playing import first_view
-from superalign_training.loop.stages.attack import (
+from superalign_training.selfplay.playing import first_view
+from superalign_training.selfplay.settings import Attack
+from superalign_training.selfplay.stages.attack import (
     Tried,
     distinct_queries,
     lessons_for_attacker,
     read_attempt,
     results,
 )
-from superalign_training.settings import Attack
 
 
 def view(case, menu=("one", "two", "three")):

@@ -11,15 +11,15 @@ from superalign_env.store import Run
 from superalign_env.types import Gold
 from superalign_training.evaluation.ceiling import gold_lessons
 from superalign_training.evaluation.holdout import draw_holdout
-from superalign_training.loop.cast import first_policies
-from superalign_training.loop.chain import Aligned, first_chain
-from superalign_training.loop.driver import Outcome, Planned, drive
-from superalign_training.loop.residents import Residents
-from superalign_training.loop.stages import measure as stage
-from superalign_training.loop.stages.gap import gap
 from superalign_training.policy import Policy
-from superalign_training.settings import read_settings
-from superalign_training.watching import Silent
+from superalign_training.selfplay.agents import first_policies
+from superalign_training.selfplay.driver import PlannedStage, StageResult, drive
+from superalign_training.selfplay.model_cache import ModelCache
+from superalign_training.selfplay.settings import read_settings
+from superalign_training.selfplay.stages import measure as stage
+from superalign_training.selfplay.stages.gap import gap
+from superalign_training.selfplay.state import Aligned, first_state
+from superalign_training.selfplay.watching import Silent
 
 GENERATIONS = 3
 
@@ -49,33 +49,36 @@ def settings(model, competence=None, **more):
     )
 
 
-def accept(bench):
+def accept(context):
     """Stand in for the gate: every generation but the second is accepted."""
-    chain = bench.chain
-    if bench.generation == 2:
-        return Outcome(chain)
-    mine = Aligned(bench.generation, chain.level, chain.policies["learner"])
-    return Outcome(msgspec.structs.replace(chain, aligned=(*chain.aligned, mine)))
+    chain = context.state
+    if context.generation == 2:
+        return StageResult(chain)
+    mine = Aligned(context.generation, chain.level, chain.policies["learner"])
+    return StageResult(msgspec.structs.replace(chain, aligned=(*chain.aligned, mine)))
 
 
 def plan(chosen):
     found = []
     for number in range(1, GENERATIONS + 1):
         found += [
-            Planned("gap", partial(gap, settings=chosen), 0, number),
-            Planned("measure", partial(stage.measure, settings=chosen), 0, number),
-            Planned("gate", accept, 0, number),
+            PlannedStage("gap", partial(gap, settings=chosen), 0, number),
+            PlannedStage("measure", partial(stage.measure, settings=chosen), 0, number),
+            PlannedStage("gate", accept, 0, number),
         ]
-    return [*found, Planned("test", partial(stage.final, settings=chosen), 0, GENERATIONS)]
+    return [
+        *found,
+        PlannedStage("test", partial(stage.final, settings=chosen), 0, GENERATIONS),
+    ]
 
 
 def go(path, chosen):
     with Run.create(path, kind="train", config={}, seed=chosen.seed) as run:
-        policies = first_policies(chosen, Residents())
+        policies = first_policies(chosen, ModelCache())
         return drive(
             run,
             plan(chosen),
-            first=lambda: first_chain(run, policies, raised="learner"),
+            first=lambda: first_state(run, policies, raised="learner"),
             watcher=Silent(),
         )
 
@@ -167,8 +170,8 @@ def test_measuring_trains_nobody_and_asks_nobody(measured):
     measuring = [name for name in stages if name.endswith(("measure", "test"))]
     assert len(measuring) > GENERATIONS
     for name in measuring:
-        chain = stages[_before(stages, name)].outputs["chain"]
-        assert stages[name].outputs["chain"] == chain
+        chain = stages[_before(stages, name)].outputs["state"]
+        assert stages[name].outputs["state"] == chain
 
 
 def _before(stages, name):

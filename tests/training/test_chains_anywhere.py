@@ -10,13 +10,13 @@ from superalign_env.cli import build
 from superalign_env.errors import InvalidOption
 from superalign_env.store import Run
 from superalign_env.testing import check_scenario
-from superalign_training.launch.composing import composed
-from superalign_training.loop.left_out import left_out
-from superalign_training.loop.plans import plan
-from superalign_training.loop.residents import Residents
-from superalign_training.loop.seats import require_lineup
+from superalign_training.cli.composing import composed
 from superalign_training.selfplay import SelfPlay
-from superalign_training.settings import read_settings
+from superalign_training.selfplay.checks import require_lineup
+from superalign_training.selfplay.model_cache import ModelCache
+from superalign_training.selfplay.plan import plan
+from superalign_training.selfplay.settings import read_settings
+from superalign_training.selfplay.skipped_stages import left_out
 
 LINEUPS = Path(__file__).parent / "lineups"
 
@@ -92,8 +92,8 @@ def raised(folder, *words):
         changed = {
             (stage.name, role)
             for stage in run.stages.all()
-            for role, before in stage.inputs["chain"]["policies"].items()
-            if stage.outputs["chain"]["policies"][role]["weights"] != before["weights"]
+            for role, before in stage.inputs["state"]["policies"].items()
+            if stage.outputs["state"]["policies"][role]["weights"] != before["weights"]
         }
     said = (path / "summary.md").read_text()
     return stages, metrics, changed, said
@@ -252,30 +252,30 @@ def test_a_split_without_tasks_is_refused(tmp_path):
     path.write_text("\n".join(map(json.dumps, lines)))
     source = f"options.source={{id: rows, path: '{path}'}}"
     words = ["scenario=exam", "lineup.learner=micro/0", *PPO, source, "rounds=0"]
-    require_lineup(chosen("rounds=1", "options.truth=true", *words[:-1]), Residents())
+    require_lineup(chosen("rounds=1", "options.truth=true", *words[:-1]), ModelCache())
     with pytest.raises(InvalidOption, match="no row of the split 'control'"):
-        require_lineup(chosen(*SMALL, *words), Residents())
+        require_lineup(chosen(*SMALL, *words), ModelCache())
 
 
 def test_a_family_that_ones_own_source_lacks_is_refused(asked):
     settings = chosen(asked, "evaluate.families=[arithmetic]")
     with pytest.raises(InvalidOption, match="families"):
-        require_lineup(settings, Residents())
-    require_lineup(chosen(asked), Residents())
+        require_lineup(settings, ModelCache())
+    require_lineup(chosen(asked), ModelCache())
 
 
 def test_tasks_without_gold_answers_are_refused():
     words = ["scenario=market:Market", "generations_of=seller", "rounds=0", *SMALL]
     words += [f"lineup.{role}=micro/0" for role in ("seller", "buyer", "broker", "notary")]
     with pytest.raises(InvalidOption, match="no gold answers"):
-        require_lineup(chosen(*words, "train.seller=ppo"), Residents())
+        require_lineup(chosen(*words, "train.seller=ppo"), ModelCache())
 
 
 def test_critics_that_nobody_seats_are_refused():
     words = ["scenario=verdict:Verdict", "rounds=0", *SMALL, "discover.critics=[keyword]"]
     words += ["lineup.a=random-menu", "lineup.b=micro/0", "lineup.c=keyword", "train.b=ppo"]
     with pytest.raises(InvalidOption, match="no option critics"):
-        require_lineup(chosen(*words), Residents())
+        require_lineup(chosen(*words), ModelCache())
 
 
 def test_families_of_the_microworld_are_red_teams_on_the_microworld_only(asked):

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-import superalign_training.loop.supervisors.panel as panels
+import superalign_training.selfplay.supervisors.panel as panels
 from superalign_env.canonical import to_json
 from superalign_env.cli.people import label
 from superalign_env.errors import InvalidOption
@@ -17,15 +17,20 @@ from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
 from superalign_training.gap.controller import GenerationStats
-from superalign_training.loop.cast import first_policies, first_policy, keep_policy
-from superalign_training.loop.chain import Aligned, first_chain
-from superalign_training.loop.driver import Interrupted, Outcome, Planned, drive
-from superalign_training.loop.residents import Residents
-from superalign_training.loop.stages.competence import competence
-from superalign_training.loop.supervisors.labelling import LABELS
 from superalign_training.policy import Checkpoint
-from superalign_training.settings import read_settings
-from superalign_training.watching import Silent
+from superalign_training.selfplay.agents import first_policies, first_policy, keep_policy
+from superalign_training.selfplay.driver import (
+    Interrupted,
+    PlannedStage,
+    StageResult,
+    drive,
+)
+from superalign_training.selfplay.model_cache import ModelCache
+from superalign_training.selfplay.settings import read_settings
+from superalign_training.selfplay.stages.competence import competence
+from superalign_training.selfplay.state import Aligned, first_state
+from superalign_training.selfplay.supervisors.labelling import LABELS
+from superalign_training.selfplay.watching import Silent
 
 ROLES = ("attacker", "learner", "critic")
 
@@ -59,18 +64,18 @@ def settings_of(model, path, **more):
     return read_settings({**given, **more})
 
 
-def enter(bench, settings):
+def enter(context, settings):
     """Stands for the stage `gap`: the level's policy, from the folder of a model."""
-    chain = bench.chain.begun(GenerationStats(generation=bench.generation, level=0))
-    fresh = first_policy("learner", settings, bench.residents)
-    return Outcome(keep_policy(bench, chain, "learner", fresh, side="-"))
+    chain = context.state.begun(GenerationStats(generation=context.generation, level=0))
+    fresh = first_policy("learner", settings, context.models)
+    return StageResult(keep_policy(context, chain, "learner", fresh, side="-"))
 
 
-def accept(bench, settings):
+def accept(context, settings):
     """Stands for the stage `gate`: everything is accepted."""
-    chain = bench.chain
-    found = Aligned(bench.generation, 0, chain.policies["learner"])
-    return Outcome(msgspec.structs.replace(chain, aligned=(*chain.aligned, found)))
+    chain = context.state
+    found = Aligned(context.generation, 0, chain.policies["learner"])
+    return StageResult(msgspec.structs.replace(chain, aligned=(*chain.aligned, found)))
 
 
 STAGES = (("enter", enter), ("competence", competence), ("accept", accept))
@@ -79,18 +84,18 @@ STAGES = (("enter", enter), ("competence", competence), ("accept", accept))
 def play(settings, *, generations=1, watcher=None, resume=False, stages=STAGES):
     """Run the stages once per generation; return the last chain."""
     plan = [
-        Planned(name, partial(do, settings=settings), 0, generation)
+        PlannedStage(name, partial(do, settings=settings), 0, generation)
         for generation in range(1, generations + 1)
         for name, do in stages
     ]
     path = settings.run_dir
     made = Run.open(path) if resume else Run.create(path, kind="t", config={}, seed=7)
     with made as run:
-        policies = first_policies(settings, Residents())
+        policies = first_policies(settings, ModelCache())
         return drive(
             run,
             plan,
-            first=lambda: first_chain(run, policies, raised="learner"),
+            first=lambda: first_state(run, policies, raised="learner"),
             watcher=watcher or Silent(),
         )
 

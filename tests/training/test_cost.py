@@ -5,12 +5,12 @@ import json
 import pytest
 
 from superalign_env.store import Run
-from superalign_training.launch.cost import Cost, cost_of, cost_table
-from superalign_training.launch.prices import Spent
-from superalign_training.launch.speed import Speed, known_speed, speed_of
-from superalign_training.loop.told import told_in
+from superalign_training.cli.cost import Cost, cost_of, cost_table
+from superalign_training.cli.prices import Spent
+from superalign_training.cli.speed import Speed, known_speed, speed_of
 from superalign_training.selfplay import SelfPlay
-from superalign_training.settings import Settings, read_settings
+from superalign_training.selfplay.settings import Settings, read_settings
+from superalign_training.selfplay.truth_use import truth_use
 
 GUESS = Cost({}, {}, Speed("nothing", 0.001, 0.002, 0.5, 30.0, 2.0))
 
@@ -29,7 +29,7 @@ def test_the_estimate_is_about_what_is_recorded(kind, request):
             found[name] = found.get(name, Spent()).plus(spent)
         stages = [stage.name for stage in run.stages.all()]
         labels = run.questions.budget().answered
-        planted = told_in(run).planted
+        planted = truth_use(run).planted
     assert sum(told.counts.values()) == len(stages)
     for name, spent in found.items():
         assert told.stages[name].episodes == pytest.approx(spent.episodes, rel=0.35), name
@@ -51,7 +51,7 @@ def test_a_chain_in_which_nobody_was_accepted_ends_with_what_it_began_with(
         assert run.info.status == "done"
         first, last = run.stages.all()[0].inputs, run.stages.all()[-1].outputs
         role = "learner"
-        assert last["chain"]["policies"][role] == first["chain"]["policies"][role]
+        assert last["state"]["policies"][role] == first["state"]["policies"][role]
 
 
 def test_more_of_anything_costs_more(small, chain_settings):
@@ -83,7 +83,7 @@ def test_more_of_anything_costs_more(small, chain_settings):
 def test_every_door_to_the_truth_is_named(more, said, tmp_path):
     config = {**Settings().model_dump(mode="json"), **more}
     with Run.create(tmp_path / "run", kind="train", config=config, seed=0) as run:
-        told = told_in(run)
+        told = truth_use(run)
     assert said in told.sentence
     assert sum((told.paid, told.oracle, told.personas)) == bool(more)
 

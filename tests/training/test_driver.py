@@ -9,9 +9,14 @@ from msgspec.structs import replace
 from superalign_env.errors import EpisodesFailed, InvalidOption, RecordDamaged, RecordError
 from superalign_env.store import Run
 from superalign_env.types import Ending, Episode, EpisodeKey, Metric, Task
-from superalign_training.loop.chain import Chain, read_memory, write_memory
-from superalign_training.loop.driver import Interrupted, Outcome, Planned, drive
-from superalign_training.watching import Silent
+from superalign_training.selfplay.driver import (
+    Interrupted,
+    PlannedStage,
+    StageResult,
+    drive,
+)
+from superalign_training.selfplay.state import RunState, read_memory, write_memory
+from superalign_training.selfplay.watching import Silent
 
 
 def episode(name, case):
@@ -30,23 +35,25 @@ def episode(name, case):
 def counting(calls, *, stop_at=None, error=None):
     """A stage that writes an episode and a metric and adds one to a counter."""
 
-    def do(bench):
-        calls.append((bench.stage, bench.round, bench.seed))
-        bench.writer.write([episode(f"e-{bench.stage}", len(calls))])
+    def do(context):
+        calls.append((context.stage, context.round, context.seed))
+        context.writer.write([episode(f"e-{bench.stage}", len(calls))])
         if stop_at == len(calls):
-            write_memory(bench.run.path, "half-done", {"stop_at": stop_at})
+            write_memory(context.run.path, "half-done", {"stop_at": stop_at})
             raise error or KeyboardInterrupt
-        memory = bench.chain.memories.get("counter")
-        count = read_memory(bench.run.path, memory)["count"] if memory else 0
-        kept = write_memory(bench.run.path, "counter", {"count": count + 1})
-        chain = bench.chain.with_memory("counter", kept)
-        return Outcome(chain, (Metric("count", count + 1.0),), {"seen": count})
+        memory = context.state.memories.get("counter")
+        count = read_memory(context.run.path, memory)["count"] if memory else 0
+        kept = write_memory(context.run.path, "counter", {"count": count + 1})
+        chain = context.state.with_memory("counter", kept)
+        return StageResult(chain, (Metric("count", count + 1.0),), {"seen": count})
 
     return do
 
 
 def plan(do, rounds=3, settings=None):
-    return [Planned("step", do, round, settings=settings or {}) for round in range(rounds)]
+    return [
+        PlannedStage("step", do, round, settings=settings or {}) for round in range(rounds)
+    ]
 
 
 def create(path):
@@ -54,7 +61,7 @@ def create(path):
 
 
 def go(run, stages, **more):
-    return drive(run, stages, first=Chain, watcher=Silent(), **more)
+    return drive(run, stages, first=RunState, watcher=Silent(), **more)
 
 
 def contents(run):
@@ -70,7 +77,7 @@ def test_stages_hand_the_chain_on_and_are_recorded(tmp_path):
         assert read_memory(run.path, chain.memories["counter"]) == {"count": 3}
         stages = run.stages.all()
         assert [s.status for s in stages] == ["done"] * 3
-        assert stages[1].inputs["chain"] == stages[0].outputs["chain"]
+        assert stages[1].inputs["state"] == stages[0].outputs["state"]
         assert stages[2].outputs["notes"] == {"seen": 2}
         assert run.info.status == "done"
 
@@ -106,14 +113,14 @@ def test_a_run_stopped_inside_any_stage_ends_as_if_it_had_not_been(
 
 
 def test_sigterm_stops_a_run_like_ctrl_c_and_only_while_it_runs(tmp_path):
-    def terminated(bench):
+    def terminated(context):
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("the signal did not arrive")
 
     before = signal.getsignal(signal.SIGTERM)
     with create(tmp_path / "run") as run:
         with pytest.raises(Interrupted, match=r"superalign train run_dir=.* --resume"):
-            go(run, [Planned("step", terminated)])
+            go(run, [PlannedStage("step", terminated)])
         assert run.info.status == "interrupted"
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -121,11 +128,11 @@ def test_sigterm_stops_a_run_like_ctrl_c_and_only_while_it_runs(tmp_path):
 def test_every_stage_and_part_has_a_seed_of_its_own(tmp_path):
     seeds = set()
 
-    def note(bench):
-        seeds.update({bench.seed, bench.seed_of("a"), bench.seed_of("b")})
-        return Outcome(bench.chain)
+    def note(context):
+        seeds.update({context.seed, context.seed_of("a"), context.seed_of("b")})
+        return StageResult(context.state)
 
-    stages = [Planned(name, note, round) for round in range(3) for name in ("x", "y")]
+    stages = [PlannedStage(name, note, round) for round in range(3) for name in ("x", "y")]
     with create(tmp_path / "run") as run:
         go(run, stages)
     assert len(seeds) == 18
@@ -137,7 +144,7 @@ def test_other_settings_or_another_order_cannot_resume_a_run(tmp_path):
         with pytest.raises(RecordError, match="other settings"):
             go(run, plan(counting([]), settings={"rate": 2}))
         with pytest.raises(RecordError, match="other settings"):
-            go(run, [Planned("else", counting([]), 0, settings={"rate": 1})] * 3)
+            go(run, [PlannedStage("else", counting([]), 0, settings={"rate": 1})] * 3)
         with pytest.raises(RecordError, match="went further"):
             go(run, plan(counting([]), rounds=2, settings={"rate": 1}))
 
@@ -167,8 +174,8 @@ def test_the_watcher_hears_of_every_stage(tmp_path):
             heard.append(("skip", moment.place, moment.of, metrics[0].value))
 
     with create(tmp_path / "run") as run:
-        drive(run, plan(counting([]), 2)[:1], first=Chain, watcher=Listener())
-        drive(run, plan(counting([]), 2), first=Chain, watcher=Listener())
+        drive(run, plan(counting([]), 2)[:1], first=RunState, watcher=Listener())
+        drive(run, plan(counting([]), 2), first=RunState, watcher=Listener())
     assert heard == [
         ("begin", 0, 1),
         ("end", 1.0),
@@ -181,17 +188,17 @@ def test_the_watcher_hears_of_every_stage(tmp_path):
 def failing(*parts):
     """A stage that plays parts of (how many, how many of them fail)."""
 
-    def do(bench):
+    def do(context):
         for count, broken in parts:
             played = [episode(f"e{case}", case) for case in range(count)]
             why = ["critic_0: timeout"] * (broken - 1) + ["learner_0: lost"]
             for case in range(broken):
                 lost = Ending.failed(why[case])
                 played[case] = replace(played[case], ending=lost)
-            bench.failures.count(played)
-        return Outcome(bench.chain, (Metric("count", 1.0),))
+            context.failures.count(played)
+        return StageResult(context.state, (Metric("count", 1.0),))
 
-    return [Planned("step", do, 4)]
+    return [PlannedStage("step", do, 4)]
 
 
 @pytest.mark.parametrize(
@@ -218,17 +225,17 @@ def test_a_stage_of_which_too_much_failed_stops_with_the_commonest_reason(
 
 
 def test_an_error_for_want_of_what_failed_is_explained_by_it(tmp_path):
-    def do(bench):
+    def do(context):
         lost = Ending.failed("critic_0: prompt too long")
-        bench.failures.count([replace(episode("e0", 0), ending=lost)])
+        context.failures.count([replace(episode("e0", 0), ending=lost)])
         raise InvalidOption("there is nothing to imitate")
 
     with create(tmp_path / "r") as run:
         with pytest.raises(EpisodesFailed, match="critic_0: prompt too long") as raised:
-            go(run, [Planned("step", do)])
+            go(run, [PlannedStage("step", do)])
         assert "nothing to imitate" in str(raised.value.__cause__)
         with pytest.raises(InvalidOption, match="nothing to imitate"):
-            go(run, [Planned("step", do)], failures=1.0)
+            go(run, [PlannedStage("step", do)], failures=1.0)
 
 
 def test_a_few_failures_are_a_metric_and_none_are_no_metric(tmp_path):

@@ -56,7 +56,7 @@ from superalign_training.experiments.engine.watching import (
     TimeLeft,
     span,
 )
-from superalign_training.loop.driver import Moment
+from superalign_training.selfplay.driver import Moment
 
 SEEDS = Seeds(claim=(100, 101, 102), quick=(0,), tune=(0, 1))
 CONDITIONS = {"low": {"shift": 0, "size": 9}, "high": {"shift": 2.5, "size": 9}}

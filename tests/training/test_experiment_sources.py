@@ -102,7 +102,7 @@ def test_a_snapshot_holds_what_is_made_by_id_and_leaves_out_what_computes_nothin
     for name in (
         "superalign_env/game.py",
         "superalign_scenarios/red_team/__init__.py",
-        "superalign_training/loop/driver.py",
+        "superalign_training/selfplay/driver.py",
         "superalign_agents/ladders/micro/3@0/model.safetensors",
         "experiments/first_self_play.py",
         "torch (version)",

@@ -5,8 +5,8 @@ import pytest
 from superalign_env.errors import EpisodesFailed
 from superalign_env.store import Run
 from superalign_env.types import Reply
-from superalign_training.loop.stages import improve as learning
 from superalign_training.selfplay import SelfPlay
+from superalign_training.selfplay.stages import improve as learning
 
 PLAIN = {
     "options": {"vanilla": 1.0},
@@ -38,8 +38,8 @@ def flaky(monkeypatch):
     def make(every):
         held = learning.lineup_of
 
-        def lineup_of(bench, settings):
-            agents = held(bench, settings)
+        def lineup_of(context, settings):
+            agents = held(context, settings)
             return {**agents, "critic": Flaky(agents["critic"], every)}
 
         monkeypatch.setattr(learning, "lineup_of", lineup_of)

@@ -9,14 +9,14 @@ from superalign_env.verdicts import parse
 from superalign_training.algorithms.sft import Sft
 from superalign_training.data import Example
 from superalign_training.judging import planted_lessons
-from superalign_training.loop.cast import first_policy
-from superalign_training.loop.chain import Chain
-from superalign_training.loop.driver import Planned, drive
-from superalign_training.loop.residents import Residents
-from superalign_training.loop.stages.judge import judge
 from superalign_training.policy import Policy
-from superalign_training.settings import read_settings
-from superalign_training.watching import Silent
+from superalign_training.selfplay.agents import first_policy
+from superalign_training.selfplay.driver import PlannedStage, drive
+from superalign_training.selfplay.model_cache import ModelCache
+from superalign_training.selfplay.settings import read_settings
+from superalign_training.selfplay.stages.judge import judge
+from superalign_training.selfplay.state import RunState
+from superalign_training.selfplay.watching import Silent
 
 CASES = 16
 
@@ -91,16 +91,16 @@ def test_the_setting_decides_what_the_stage_teaches(speaking, tmp_path, asked):
     with Run.create(tmp_path / "run", kind="train", config={}, seed=5) as run:
 
         def first():
-            chain = Chain()
+            chain = RunState()
             for role in ROLES:
                 chain = chain.with_policy(
-                    role, first_policy(role, settings, Residents()).origin
+                    role, first_policy(role, settings, ModelCache()).origin
                 )
             return chain
 
         drive(
             run,
-            [Planned("judge", lambda bench: judge(bench, settings))],
+            [PlannedStage("judge", lambda context: judge(context, settings))],
             first=first,
             watcher=Silent(),
         )

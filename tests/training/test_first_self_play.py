@@ -5,7 +5,7 @@ from scipy import stats
 
 from superalign_training.experiments.engine.results import flat
 from superalign_training.experiments.first_self_play import EXPERIMENT, reduce
-from superalign_training.settings import read_settings
+from superalign_training.selfplay.settings import read_settings
 
 
 def values(before, final, *, known=0.0, fresh=0.5):

@@ -6,9 +6,9 @@ import pytest
 
 from superalign_env.errors import InvalidOption, RecordDamaged, RecordError
 from superalign_env.store import Run, digest, validate
-from superalign_training.launch.forks import fork
+from superalign_training.cli.forks import fork
 from superalign_training.selfplay import SelfPlay
-from superalign_training.settings import Settings
+from superalign_training.selfplay.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_what_cannot_be_forked_is_said_before_anything_is_made(source, tmp_path)
 def test_an_altered_checkpoint_stops_a_fork(source, tmp_path, what):
     path = copied(source, tmp_path)
     with Run.open(path, readonly=True) as run:
-        chain = run.stages.get("0007-alarms").outputs["chain"]
+        chain = run.stages.get("0007-alarms").outputs["state"]
     weights = path / chain["policies"]["learner"]["path"] / what
     raw = bytearray(weights.read_bytes())
     raw[-1] ^= 1
@@ -116,7 +116,7 @@ def test_an_altered_checkpoint_stops_a_fork(source, tmp_path, what):
 def test_a_missing_checkpoint_or_memory_stops_a_fork_and_a_resume(source, tmp_path):
     path = copied(source, tmp_path)
     with Run.open(path, readonly=True) as run:
-        chain = run.stages.get("0007-alarms").outputs["chain"]
+        chain = run.stages.get("0007-alarms").outputs["state"]
     (path / chain["memories"]["attacker-archive"]["path"]).unlink()
     with pytest.raises(RecordDamaged, match="cannot be read"):
         fork(path, tmp_path / "fork", at=1)

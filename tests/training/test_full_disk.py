@@ -13,9 +13,9 @@ import superalign_training.policy.checkpoint_files as checkpoint_module
 from superalign_agents import adapters
 from superalign_env.errors import RecordFull
 from superalign_env.store import Run, digest
-from superalign_training.loop.chain import write_memory
 from superalign_training.policy import Lora, Policy
 from superalign_training.selfplay import SelfPlay
+from superalign_training.selfplay.state import write_memory
 
 
 def rust_full(*args, **options):

@@ -9,7 +9,7 @@ from superalign_env.errors import InvalidOption
 from superalign_env.types import View
 from superalign_training.gap.level import Level, voiced
 from superalign_training.policy import Lora, Policy, shared_base
-from superalign_training.settings import read_settings
+from superalign_training.selfplay.settings import read_settings
 
 TEXT = "<|user|> ann will cut rope near bob secretly ; help ann<|end|><|learner|>"
 VIEW = View("e", 0, "learner_0", "learner", 0, 1, TEXT, max_new_tokens=2)

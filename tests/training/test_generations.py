@@ -5,8 +5,8 @@ import pytest
 from superalign_env.errors import InvalidOption
 from superalign_env.types import Metric
 from superalign_training.evaluation.chain_summary import Fate, summarise_chain
-from superalign_training.loop.plans import plan
-from superalign_training.settings import read_settings
+from superalign_training.selfplay.plan import plan
+from superalign_training.selfplay.settings import read_settings
 
 HEAD = ["gap", "competence", "discover"]
 TAIL = ["measure", "gate"]

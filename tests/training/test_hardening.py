@@ -13,14 +13,9 @@ from superalign_scenarios.microworld.source import MicroWorld
 from superalign_training.algorithms.fitting import ExampleTensors, fit
 from superalign_training.algorithms.supervision import FitSettings
 from superalign_training.attackers import SearchAttacker, opening_views
+from superalign_training.cli.composing import composed
 from superalign_training.data import Example
 from superalign_training.evaluation.likelihood import first_words
-from superalign_training.launch.composing import composed
-from superalign_training.loop.chain import Chain, read_memory
-from superalign_training.loop.driver import Interrupted
-from superalign_training.loop.left_out import left_out
-from superalign_training.loop.plans import plan
-from superalign_training.loop.stages.harden import EXAMPLES
 from superalign_training.oversight.critics import (
     ScoredQuery,
     outcomes_of,
@@ -29,8 +24,13 @@ from superalign_training.oversight.critics import (
 )
 from superalign_training.policy import Policy
 from superalign_training.selfplay import SelfPlay
-from superalign_training.settings import read_settings
-from superalign_training.watching import Silent
+from superalign_training.selfplay.driver import Interrupted
+from superalign_training.selfplay.plan import plan
+from superalign_training.selfplay.settings import read_settings
+from superalign_training.selfplay.skipped_stages import left_out
+from superalign_training.selfplay.stages.harden import EXAMPLES
+from superalign_training.selfplay.state import RunState, read_memory
+from superalign_training.selfplay.watching import Silent
 
 COURSE = {"steps": 3, "learning_rate": 1e-3, "batch_size": 16}
 
@@ -216,7 +216,7 @@ def test_a_key_that_hardening_does_not_have_is_named():
 
 def test_everything_that_is_taught_is_of_the_training_split(whole):
     with Run.open(whole, readonly=True) as run:
-        chain = Chain.from_plain(run.stages.all()[-1].outputs["chain"])
+        chain = RunState.from_plain(run.stages.all()[-1].outputs["state"])
         memory = read_memory(run.path, chain.memories[EXAMPLES])
     assert len(memory["seeds"]) == 40
     asked = [query for query, _, _ in memory["queries"]]
@@ -228,8 +228,8 @@ def test_a_hardening_is_recorded_and_reported_as_any_run(whole):
     with Run.open(whole, readonly=True) as run:
         stages = run.stages.all()
         first, last = (
-            Chain.from_plain(s)
-            for s in (stages[0].inputs["chain"], stages[-1].outputs["chain"])
+            RunState.from_plain(s)
+            for s in (stages[0].inputs["state"], stages[-1].outputs["state"])
         )
         assert all(
             first.policies[role].weights != last.policies[role].weights

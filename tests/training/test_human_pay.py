@@ -17,7 +17,7 @@ from superalign_training.experiments.human_pay.flawed_critic import (
     LIKED,
     asked_kind,
 )
-from superalign_training.loop import practice
+from superalign_training.selfplay import practice
 
 SMALL = {"rung": 1, "steps": 2, "batch_size": 8, "budget": 0.5}
 

@@ -23,7 +23,7 @@ from superalign_training.judging import (
     planted_forecasts,
     planted_lessons,
 )
-from superalign_training.loop.stages.judge import planted_metrics
+from superalign_training.selfplay.stages.judge import planted_metrics
 
 
 class Judge:

@@ -14,10 +14,10 @@ import pytest
 from superalign_env.errors import RecordDamaged
 from superalign_env.humans.simulated import SimulatedAnnotator, work_off
 from superalign_env.store import Run, digest, standing, validate
-from superalign_training.loop.playing import stage_scenario
 from superalign_training.selfplay import SelfPlay
-from superalign_training.settings import read_settings
-from superalign_training.watching import LogLines
+from superalign_training.selfplay.playing import stage_scenario
+from superalign_training.selfplay.settings import read_settings
+from superalign_training.selfplay.watching import LogLines
 
 FEW = {"steps": 2, "batch_size": 8}
 
@@ -64,7 +64,7 @@ CHAIN = {
     },
 }  # fmt: skip
 
-RUNS = {"self-play": SELF_PLAY, "chain": CHAIN}
+RUNS = {"self-play": SELF_PLAY, "state": CHAIN}
 
 WAITING = {
     "lineup": {"attacker": "search", "learner": "micro/1", "critic": "micro/1"},
@@ -81,7 +81,7 @@ WAITING = {
 """Real people are asked after each of four batches, and the run waits for them."""
 
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["superalign_training.selfplay"])
+context.set_forkserver_preload(["superalign_training.selfplay.run"])
 
 
 def start(settings, path, send=None):
@@ -167,7 +167,7 @@ KILLS = {
         "round 2 improve-learner 1/",
         "test 1/",
     ],
-    "chain": [
+    "state": [
         "competence 1/",
         "discover 2/2",
         "generation 1 round 0 conform 1/",

@@ -16,18 +16,18 @@ from superalign_env.cli import build
 from superalign_env.errors import InvalidOption, RecordError, UnknownId
 from superalign_env.store import Run
 from superalign_training.algorithms.algorithm import make_algorithm
-from superalign_training.launch.composing import (
+from superalign_training.cli.composing import (
     changed,
     combinations,
     composed,
     groups,
     swept,
 )
-from superalign_training.launch.sweeping import Sweep, results_table
-from superalign_training.launch.terminal import launch_sweep
-from superalign_training.loop.stopping import CTRL_C, REQUEUE, Terminated, exit_code
+from superalign_training.cli.sweeping import Sweep, results_table
+from superalign_training.cli.terminal import launch_sweep
 from superalign_training.selfplay import SelfPlay
-from superalign_training.settings import Settings, read_settings
+from superalign_training.selfplay.settings import Settings, read_settings
+from superalign_training.selfplay.stopping import CTRL_C, REQUEUE, Terminated, exit_code
 
 QUICK = [
     "lineup.learner=micro/0", "lineup.attacker=micro/0", "lineup.critic=micro/0",

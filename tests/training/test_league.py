@@ -9,11 +9,22 @@ from superalign_agents.scripted import Fixed
 from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.types import Metric, View
-from superalign_training.league.games import Fixture, cells
-from superalign_training.league.matrix import TRUE, WON, heat_map, matrix_of, missing
-from superalign_training.league.opponents import OpponentPool
-from superalign_training.league.ratings import Contest, rate
-from superalign_training.league.settings import Beaten, LeagueSettings, Pairing, shares
+from superalign_training.selfplay.opponents.games import Fixture, cells
+from superalign_training.selfplay.opponents.matrix import (
+    TRUE,
+    WON,
+    heat_map,
+    matrix_of,
+    missing,
+)
+from superalign_training.selfplay.opponents.pool import OpponentPool
+from superalign_training.selfplay.opponents.ratings import Contest, rate
+from superalign_training.selfplay.opponents.settings import (
+    Beaten,
+    LeagueSettings,
+    Pairing,
+    shares,
+)
 
 NAMES = ["a", "b", "c"]
 MET = Pairing("attacker", "learner")

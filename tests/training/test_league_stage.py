@@ -12,22 +12,22 @@ from safetensors.numpy import load_file, save_file
 
 from superalign_env.errors import RecordDamaged
 from superalign_env.store import Run
-from superalign_training.league.games import PLANTED, RIGHT
-from superalign_training.league.matrix import RATING, TRUE, WON
-from superalign_training.league.opponents import CheckpointShelf, load, members
-from superalign_training.league.ratings import Contest, rate
-from superalign_training.league.settings import LeagueSettings, Pairing
-from superalign_training.loop.cast import first_policies, first_policy
-from superalign_training.loop.chain import first_chain
-from superalign_training.loop.driver import Bench, Planned, drive
-from superalign_training.loop.failures import Failures
-from superalign_training.loop.left_out import left_out
-from superalign_training.loop.parts import league_roles, rated_pairings
-from superalign_training.loop.playing import stage_parts
-from superalign_training.loop.residents import Residents
-from superalign_training.loop.stages.attack import attack
-from superalign_training.loop.stages.improve import improve
-from superalign_training.loop.stages.league import (
+from superalign_training.selfplay.agents import first_policies, first_policy
+from superalign_training.selfplay.driver import PlannedStage, StageContext, drive
+from superalign_training.selfplay.failures import Failures
+from superalign_training.selfplay.model_cache import ModelCache
+from superalign_training.selfplay.opponents.games import PLANTED, RIGHT
+from superalign_training.selfplay.opponents.matrix import RATING, TRUE, WON
+from superalign_training.selfplay.opponents.pool import CheckpointShelf, load, members
+from superalign_training.selfplay.opponents.ratings import Contest, rate
+from superalign_training.selfplay.opponents.settings import LeagueSettings, Pairing
+from superalign_training.selfplay.playing import stage_capabilities
+from superalign_training.selfplay.scenario_capabilities import league_roles, rated_pairings
+from superalign_training.selfplay.settings import read_settings
+from superalign_training.selfplay.skipped_stages import left_out
+from superalign_training.selfplay.stages.attack import attack
+from superalign_training.selfplay.stages.improve import improve
+from superalign_training.selfplay.stages.league import (
     HARM,
     enrolled,
     league,
@@ -35,8 +35,8 @@ from superalign_training.loop.stages.league import (
     standings,
     trial,
 )
-from superalign_training.settings import read_settings
-from superalign_training.watching import Silent
+from superalign_training.selfplay.state import first_state
+from superalign_training.selfplay.watching import Silent
 
 ROLES = ("attacker", "learner", "critic")
 RULES = LeagueSettings(cases=6, share=0.5)
@@ -65,18 +65,20 @@ def plan(chosen, rounds):
     }
     names = ("attack", "improve-learner", "league", "trial")
     return [
-        Planned(name, do[name], number) for number in range(1, rounds + 1) for name in names
+        PlannedStage(name, do[name], number)
+        for number in range(1, rounds + 1)
+        for name in names
     ]
 
 
 def go(path, chosen, rounds, *, watcher=None, resume=False):
     run = Run.open(path) if resume else Run.create(path, kind="train", config={}, seed=5)
     with run:
-        policies = first_policies(chosen, Residents())
+        policies = first_policies(chosen, ModelCache())
         return drive(
             run,
             plan(chosen, rounds),
-            first=lambda: first_chain(run, policies, raised="learner"),
+            first=lambda: first_state(run, policies, raised="learner"),
             watcher=watcher or Silent(),
         )
 
@@ -112,7 +114,7 @@ def test_members_are_what_roles_began_with_and_every_checkpoint_since(two_rounds
 
 def test_a_refused_checkpoint_is_no_member(two_rounds, tmp_path):
     with Run.create(tmp_path / "run", kind="train", config={}, seed=1) as run:
-        spec = first_policy("learner", two_rounds[1], Residents()).agent.spec
+        spec = first_policy("learner", two_rounds[1], ModelCache()).agent.spec
         kept = run.agents.add(spec, role="learner")
         worse = msgspec.structs.replace(spec, policy="0" * 32)
         refused = run.agents.add(worse, role="learner", parent=kept, accepted=False)
@@ -169,12 +171,12 @@ def test_everybody_is_rated_from_what_the_record_holds(two_rounds):
 def test_opponents_are_drawn_by_how_often_they_beat_who_trains(two_rounds):
     path, chosen, chain = two_rounds
     with Run.open(path) as run:
-        bench = _bench(run, chain)
-        parts = stage_parts(chosen)
+        context = _bench(run, chain)
+        parts = stage_capabilities(chosen)
         (pairing,) = rated_pairings(chosen, parts)
         assert pairing == Pairing("attacker", "learner")
-        matrix = standings(bench, enrolled(bench, chosen, parts), pairing)
-        met = past_opponents(bench, chosen, "attacker", against="learner")
+        matrix = standings(context, enrolled(context, chosen, parts), pairing)
+        met = past_opponents(context, chosen, "attacker", against="learner")
         beaten = matrix.beaten_by("attacker", chain.policies["learner"].agent)
         weights = {
             f"league-{n[:12]}": ((b.share * b.n + 1) / (b.n + 2)) ** 2
@@ -183,7 +185,7 @@ def test_opponents_are_drawn_by_how_often_they_beat_who_trains(two_rounds):
         total = sum(weights.values())
         assert met.shares == pytest.approx({n: w / total for n, w in weights.items()})
         newest = chosen.model_copy(update={"league": LeagueSettings(sampling="latest")})
-        learners = past_opponents(bench, newest, "learner", against="attacker")
+        learners = past_opponents(context, newest, "learner", against="attacker")
         [agent] = learners.agents.values()
         assert agent.spec.policy == chain.policies["learner"].weights
 
@@ -215,9 +217,9 @@ def test_adapters_play_on_the_one_base_of_the_run(speaking, tmp_path):
     chosen = settings(speaking, learner={"id": str(speaking), "adapter": {"rank": 2}})
     chain = go(tmp_path / "run", chosen, 1)
     with Run.open(tmp_path / "run") as run:
-        bench = _bench(run, chain)
+        context = _bench(run, chain)
         alike = chosen.model_copy(update={"league": LeagueSettings(sampling="uniform")})
-        met = past_opponents(bench, alike, "learner", against="attacker")
+        met = past_opponents(context, alike, "learner", against="attacker")
         first, trained = met.agents.values()
         assert first.adapter.base is trained.adapter.base
         assert trained.spec.policy == chain.policies["learner"].weights
@@ -258,7 +260,7 @@ def test_an_altered_checkpoint_is_refused(two_rounds, tmp_path, what):
 def _kept(model, scenario="red-team", **more):
     """Return whose past plays, which pairs are rated, and what the plan says of the league."""
     chosen = read_settings({"scenario": scenario, "league": {"share": 0.5}, **more})
-    parts = stage_parts(chosen)
+    parts = stage_capabilities(chosen)
     said = [line for line in left_out(chosen) if "league" in line]
     return league_roles(chosen, parts), rated_pairings(chosen, parts), said
 
@@ -298,5 +300,5 @@ def test_past_checkpoints_are_kept_of_policies_that_learn_and_meet(speaking, mon
 
 
 def _bench(run, chain):
-    others = (None, Silent(), Residents(), Failures(), None)
-    return Bench(run, "0009-x", 3, 0, chain, 7, 0, *others)
+    others = (None, Silent(), ModelCache(), Failures(), None)
+    return StageContext(run, "0009-x", 3, 0, chain, 7, 0, *others)

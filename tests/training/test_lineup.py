@@ -13,15 +13,15 @@ from superalign_env.report import write_report
 from superalign_env.store import Run
 from superalign_env.testing import check_scenario
 from superalign_env.types import AgentSpec, Reply
-from superalign_training.launch.composing import composed
-from superalign_training.launch.terminal import launch
-from superalign_training.loop.driver import Interrupted
-from superalign_training.loop.left_out import left_out
-from superalign_training.loop.plans import plan
-from superalign_training.loop.residents import Residents
-from superalign_training.loop.seats import require_lineup
+from superalign_training.cli.composing import composed
+from superalign_training.cli.terminal import launch
 from superalign_training.selfplay import SelfPlay
-from superalign_training.settings import read_settings
+from superalign_training.selfplay.checks import require_lineup
+from superalign_training.selfplay.driver import Interrupted
+from superalign_training.selfplay.model_cache import ModelCache
+from superalign_training.selfplay.plan import plan
+from superalign_training.selfplay.settings import read_settings
+from superalign_training.selfplay.skipped_stages import left_out
 
 NAMES = {"attacker": "a", "learner": "b", "critic": "c"}
 LINEUPS = Path(__file__).parent / "lineups"
@@ -60,8 +60,8 @@ def trained(run_dir, **settings):
     SelfPlay(run_dir=str(run_dir), rounds=1, evaluate=BRIEF, **settings).run()
     with Run.open(run_dir, readonly=True) as run:
         stages = run.stages.all()
-        first = stages[0].inputs["chain"]["policies"]
-        last = stages[-1].outputs["chain"]["policies"]
+        first = stages[0].inputs["state"]["policies"]
+        last = stages[-1].outputs["state"]["policies"]
     assert first.keys() == last.keys()
     changed = {role for role in first if first[role]["weights"] != last[role]["weights"]}
     return [stage.name for stage in stages], changed
@@ -184,7 +184,7 @@ def test_settings_that_make_no_sense_are_refused_before_anything(words, message)
 def test_a_lineup_that_does_not_fit_is_refused_before_anything_starts(words, message):
     learner = [] if any("train." in word for word in words) else ["train.learner=ppo"]
     with pytest.raises((InvalidOption, UnknownId), match=message):
-        require_lineup(chosen(*words, *learner), Residents())
+        require_lineup(chosen(*words, *learner), ModelCache())
 
 
 def test_a_role_that_is_paid_nothing_cannot_learn_from_pay():
@@ -194,7 +194,7 @@ def test_a_role_that_is_paid_nothing_cannot_learn_from_pay():
         "train.broker=ppo",
     )
     with pytest.raises(InvalidOption, match="pays the role broker nothing"):
-        require_lineup(settings, Residents())
+        require_lineup(settings, ModelCache())
 
 
 def test_what_is_left_out_is_said_in_a_line_each():
@@ -327,7 +327,7 @@ def test_a_game_trains_alike_whatever_its_roles_are_called(speaking, tmp_path, s
             ]
             answered = run.questions.budget().answered
         way = [stage.name.partition("-") for stage in stages]
-        chain = stages[-1].outputs["chain"]["policies"]
+        chain = stages[-1].outputs["state"]["policies"]
         said.append({
             "stages": [(name, back.get(role, role)) for name, _, role in way],
             "policies": {back[role] for role, kept in chain.items() if kept["path"]},
@@ -379,7 +379,7 @@ def test_red_team_trains_against_a_frozen_critic_and_a_scripted_attacker(
     )
     assert stages == ["evaluate", "improve-learner", "evaluate", "alarms", "test"]
     with Run.open(tmp_path / "run", readonly=True) as run:
-        chain = run.stages.all()[-1].outputs["chain"]["policies"]
+        chain = run.stages.all()[-1].outputs["state"]["policies"]
     assert set(chain) == {"learner"}
 
 

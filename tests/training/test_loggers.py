@@ -10,10 +10,10 @@ import pytest
 from superalign_env.errors import InvalidOption
 from superalign_env.store import TRAINING, Run
 from superalign_env.types import Metric
-from superalign_training.launch.composing import composed
+from superalign_training.cli.composing import composed
 from superalign_training.loggers import Logging, make_loggers, series
 from superalign_training.selfplay import SelfPlay
-from superalign_training.settings import read_settings
+from superalign_training.selfplay.settings import read_settings
 
 LOSS = Metric(
     "train/loss",

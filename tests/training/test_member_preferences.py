@@ -13,19 +13,24 @@ from superalign_env.store import Run, digest, validate
 from superalign_env.types import Question, Signal, View
 from superalign_training.algorithms.advantages import group_relative
 from superalign_training.algorithms.supervision import Supervise
+from superalign_training.cli.cost import cost_of
 from superalign_training.data import paid_episodes, training_rows
-from superalign_training.launch.cost import cost_of
-from superalign_training.loop import practice
-from superalign_training.loop.cast import first_policies, policy_of
-from superalign_training.loop.chain import first_chain
-from superalign_training.loop.driver import Interrupted, Outcome, Planned, drive
-from superalign_training.loop.playing import stage_scenario
-from superalign_training.loop.residents import Residents
-from superalign_training.loop.stages.improve import improve
-from superalign_training.loop.stages.supervise import lessons_of
-from superalign_training.loop.supervisors.candidates import askable
-from superalign_training.settings import read_settings
-from superalign_training.watching import Silent
+from superalign_training.selfplay import practice
+from superalign_training.selfplay.agents import first_policies, policy_of
+from superalign_training.selfplay.driver import (
+    Interrupted,
+    PlannedStage,
+    StageResult,
+    drive,
+)
+from superalign_training.selfplay.model_cache import ModelCache
+from superalign_training.selfplay.playing import stage_scenario
+from superalign_training.selfplay.settings import read_settings
+from superalign_training.selfplay.stages.improve import improve
+from superalign_training.selfplay.stages.supervise import lessons_of
+from superalign_training.selfplay.state import first_state
+from superalign_training.selfplay.supervisors.candidates import askable
+from superalign_training.selfplay.watching import Silent
 
 ROLES = ("attacker", "learner", "critic")
 GRPO = {
@@ -55,18 +60,18 @@ def settings(model, *, train=None, options=None, **more):
 def go(path, chosen, rounds=1, *, between=None, watcher=None, extra=()):
     """Let the learner learn for some rounds; what is done after the first gets the run."""
     do = partial(improve, settings=chosen, role="learner")
-    plan = [Planned("improve-learner", do, number) for number in range(1, rounds + 1)]
+    plan = [PlannedStage("improve-learner", do, number) for number in range(1, rounds + 1)]
     begun = (path / "run.db").exists()
     run = Run.open(path) if begun else Run.create(path, kind="train", config={}, seed=5)
     with run:
-        first = partial(first_chain, run, first_policies(chosen, Residents()))
+        first = partial(first_state, run, first_policies(chosen, ModelCache()))
         who = watcher or Silent()
         if between is not None:
             drive(run, plan[:1], first=first, watcher=who)
             between(run)
         drive(run, [*plan, *extra], first=first, watcher=who)
         assert validate(run) == []
-        return run.stages.all()[-1].outputs["chain"]
+        return run.stages.all()[-1].outputs["state"]
 
 
 def weights(chain):
@@ -228,7 +233,7 @@ def test_preferences_between_members_change_pay_advantages_and_weights(
     ]
     assert both[0] != both[1]
     with Run.open(alone[0], readonly=True) as run:
-        first = run.stages.all()[0].outputs["chain"]
+        first = run.stages.all()[0].outputs["state"]
     assert weights(compared[1]) != weights(first)
     with Run.open(compared[0], readonly=True) as run:
         reported = [row.metric.value for row in run.metrics.read("train/reward/human")]
@@ -332,7 +337,7 @@ def test_one_that_has_no_room_is_kept_whole_for_the_next_stage(speaking, tmp_pat
     go(tmp_path / "run", chosen, 3, between=compare)
     with Run.open(tmp_path / "run", readonly=True) as run:
         late = [row.metric.value for row in run.metrics.read("people.late")]
-        heard = [s.outputs["chain"]["heard"]["learner"] for s in run.stages.all()[1:]]
+        heard = [s.outputs["state"]["heard"]["learner"] for s in run.stages.all()[1:]]
     assert late == [1.0, 1.0]
     assert [len(one["unpaid"]) for one in heard] == [1, 0]
 
@@ -394,13 +399,13 @@ def test_a_preferred_member_is_chosen_where_preferences_teach(speaking, tmp_path
     )
     taught, known = [], {}
 
-    def probe(bench):
-        known.update({e.id: e for e in bench.run.episodes(round=1, scenario="red-team")})
-        learner = policy_of(bench, "learner", chosen)
-        taught.extend(lessons_of(bench, chosen, rules, learner))
-        return Outcome(bench.chain)
+    def probe(context):
+        known.update({e.id: e for e in context.run.episodes(round=1, scenario="red-team")})
+        learner = policy_of(context, "learner", chosen)
+        taught.extend(lessons_of(context, chosen, rules, learner))
+        return StageResult(context.state)
 
-    go(tmp_path / "run", chosen, extra=[Planned("probe", probe, 2)])
+    go(tmp_path / "run", chosen, extra=[PlannedStage("probe", probe, 2)])
     with Run.open(tmp_path / "run", readonly=True) as run:
         said = run.signals.read(kind="preference")
     wanted = set()
@@ -420,9 +425,9 @@ def test_a_preference_that_teaches_nothing_is_an_event(speaking, tmp_path):
     chosen = settings(speaking)
     rules = Supervise.model_validate({"cases": 2, "num_generations": 2, "algorithm": "dpo"})
 
-    def probe(bench):
-        lessons_of(bench, chosen, rules, policy_of(bench, "learner", chosen))
-        return Outcome(bench.chain)
+    def probe(context):
+        lessons_of(context, chosen, rules, policy_of(context, "learner", chosen))
+        return StageResult(context.state)
 
     def compare(run):
         """Compare an answer with a turn that the other member never had."""
@@ -430,7 +435,7 @@ def test_a_preference_that_teaches_nothing_is_an_event(speaking, tmp_path):
         place = (answer(one).turn, "ann", 1.0, 9, other.id)
         run.signals.append([Signal("preference", one.id, *place)])
 
-    go(tmp_path / "run", chosen, between=compare, extra=[Planned("probe", probe, 2)])
+    go(tmp_path / "run", chosen, between=compare, extra=[PlannedStage("probe", probe, 2)])
     with Run.open(tmp_path / "run", readonly=True) as run:
         (happened,) = run.events.read(kind="preferences.unpaired")
     assert happened.event.evidence == {"preferences": 1}

@@ -8,20 +8,20 @@ import pytest
 from superalign_env.errors import InvalidOption, ProtocolError
 from superalign_env.store import Run
 from superalign_env.types import Metric
+from superalign_training.cli.cost import cost_of
 from superalign_training.evaluation.evaluation import make_evaluation
 from superalign_training.experiments.microworld.critic_report import CriticProbes
-from superalign_training.launch.cost import cost_of
-from superalign_training.loop.cast import first_policy
-from superalign_training.loop.chain import Chain
-from superalign_training.loop.driver import Planned, drive
-from superalign_training.loop.plans import plan
-from superalign_training.loop.residents import Residents
-from superalign_training.loop.seats import require_lineup
-from superalign_training.loop.stages.own_evaluations import evaluated
 from superalign_training.sections import Section
-from superalign_training.settings import read_settings
+from superalign_training.selfplay.agents import first_policy
+from superalign_training.selfplay.checks import require_lineup
+from superalign_training.selfplay.driver import PlannedStage, drive
+from superalign_training.selfplay.model_cache import ModelCache
+from superalign_training.selfplay.plan import plan
+from superalign_training.selfplay.settings import read_settings
+from superalign_training.selfplay.stages.own_evaluations import evaluated
+from superalign_training.selfplay.state import RunState
+from superalign_training.selfplay.watching import Silent
 from superalign_training.testing import check_evaluation
-from superalign_training.watching import Silent
 
 ROLES = ("attacker", "learner", "critic")
 PROBES = {"id": "microworld-critics", "cases": 6}
@@ -49,13 +49,17 @@ def settings(model, **more):
 
 def go(run, chosen):
     def first():
-        chain = Chain()
+        chain = RunState()
         for role in ROLES:
-            chain = chain.with_policy(role, first_policy(role, chosen, Residents()).origin)
+            chain = chain.with_policy(role, first_policy(role, chosen, ModelCache()).origin)
         return chain
 
     (evaluation,) = chosen.evaluate.also
-    stages = [Planned("evaluation", lambda bench: evaluated(bench, chosen, evaluation), 3)]
+    stages = [
+        PlannedStage(
+            "evaluation", lambda context: evaluated(context, chosen, evaluation), 3
+        )
+    ]
     return drive(run, stages, first=first, watcher=Silent())
 
 
@@ -111,8 +115,8 @@ def test_requests_that_cannot_be_varied_are_refused_before_anything_starts(
     for one in (PROBES, "microworld-survey"):
         chosen = settings(speaking, options={"source": source}, evaluate={"also": [one]})
         with pytest.raises(InvalidOption, match=r"evaluate\.also.* in the microworld only"):
-            require_lineup(chosen, Residents())
-    require_lineup(settings(speaking), Residents())
+            require_lineup(chosen, ModelCache())
+    require_lineup(settings(speaking), ModelCache())
 
 
 def test_one_that_is_named_twice_is_refused():

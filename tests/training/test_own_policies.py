@@ -24,17 +24,17 @@ from superalign_env.testing import check_agent
 from superalign_env.types import AgentSpec, Reply
 from superalign_training.algorithms.sb3.learner import Sb3Learner
 from superalign_training.algorithms.sb3.sb3_ppo import Sb3Ppo
-from superalign_training.launch.composing import composed
-from superalign_training.launch.cost import cost_of
-from superalign_training.launch.terminal import launch_fork
-from superalign_training.loop.left_out import left_out
-from superalign_training.loop.plans import plan
-from superalign_training.loop.residents import Residents
-from superalign_training.loop.seats import require_lineup
+from superalign_training.cli.composing import composed
+from superalign_training.cli.cost import cost_of
+from superalign_training.cli.terminal import launch_fork
 from superalign_training.selfplay import SelfPlay
-from superalign_training.settings import read_settings
+from superalign_training.selfplay.checks import require_lineup
+from superalign_training.selfplay.model_cache import ModelCache
+from superalign_training.selfplay.plan import plan
+from superalign_training.selfplay.settings import read_settings
+from superalign_training.selfplay.skipped_stages import left_out
+from superalign_training.selfplay.watching import Silent
 from superalign_training.testing import check_learner
-from superalign_training.watching import Silent
 
 PAGE = Path(__file__).parents[2] / "docs" / "your_policy.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.M | re.S)
@@ -165,7 +165,7 @@ def test_a_chain_of_generations_needs_policies(mine):
     with pytest.raises(
         InvalidOption, match=r"generations are of a policy.*the learner .* improves itself"
     ):
-        require_lineup(chosen("generations=2", f"lineup.learner={mine}"), Residents())
+        require_lineup(chosen("generations=2", f"lineup.learner={mine}"), ModelCache())
 
 
 def test_roles_of_red_teaming_may_improve_themselves(mine):
@@ -189,16 +189,16 @@ def test_what_people_say_pays_whoever_learns(mine):
     policy = ("lineup.supervisor=micro/0", "train.supervisor=ppo")
     own = (f"lineup.supervisor={mine}",)
     for who in (policy, own):
-        require_lineup(chosen(*words, *who, "budget=0.5"), Residents())
+        require_lineup(chosen(*words, *who, "budget=0.5"), ModelCache())
     for nobody in ((*policy, "budget=0"), (*own, "budget=0")):
         with pytest.raises(InvalidOption, match="pays the role supervisor nothing"):
-            require_lineup(chosen(*words, *nobody), Residents())
+            require_lineup(chosen(*words, *nobody), ModelCache())
 
 
 def test_stages_that_need_a_policy_are_refused(mine):
     words = [f"lineup.learner={mine}", "supervise={algorithm: dpo}"]
     with pytest.raises(InvalidOption, match="needs a learner that is a policy"):
-        require_lineup(chosen(*words), Residents())
+        require_lineup(chosen(*words), ModelCache())
 
 
 def test_a_learner_in_one_seat_alone_plays_as_it_is(mine):
@@ -222,7 +222,7 @@ def test_checkpoints_lineage_metrics_and_gain_are_recorded(tmp_path):
         stages, agents = run.stages.all(), run.agents.all()
         metrics = [row.metric for row in run.metrics.read()]
         episodes = list(run.episodes())
-    kept = [s.outputs["chain"]["policies"]["speaker"] for s in stages]
+    kept = [s.outputs["state"]["policies"]["speaker"] for s in stages]
     paths = list(dict.fromkeys(one["path"] for one in kept))
     assert paths[0] == "" and len(paths) == 3
     for one in kept:
@@ -263,7 +263,7 @@ def outcome(folder):
         metrics = [
             (r.metric.name, r.metric.step, r.metric.value) for r in run.metrics.read()
         ]
-    chain = stages[-1].outputs["chain"]["policies"]
+    chain = stages[-1].outputs["state"]["policies"]
     files = {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted((folder / "checkpoints").rglob("*"))
@@ -286,7 +286,7 @@ def test_a_finished_run_goes_on_in_a_fork(mine, tmp_path):
     launch_fork(tmp_path / "run", [f"run_dir={tmp_path / 'fork'}", "rounds=3"])
     first, fork = (stages_of(tmp_path / name) for name in ("run", "fork"))
     before, after = (
-        stages[-1].outputs["chain"]["policies"]["speaker"] for stages in (first, fork)
+        stages[-1].outputs["state"]["policies"]["speaker"] for stages in (first, fork)
     )
     assert after["updates"] == before["updates"] + 3
     assert after["weights"] != before["weights"] and after["original"] == before["original"]
@@ -487,7 +487,7 @@ def test_the_shortest_form_seats_a_fresh_network():
     assert settings.own("learner").id == "sb3-ppo"
     recorded = json.loads(settings.model_dump_json())
     assert read_settings(recorded) == settings
-    require_lineup(settings, Residents())
+    require_lineup(settings, ModelCache())
 
 
 def test_sb3_that_is_missing_is_said_before_anything_starts(monkeypatch):
@@ -495,7 +495,7 @@ def test_sb3_that_is_missing_is_said_before_anything_starts(monkeypatch):
         "superalign_training.algorithms.sb3.sb3_ppo.find_spec", lambda _: None
     )
     with pytest.raises(InvalidOption, match="not installed; pip install"):
-        require_lineup(chosen("train.learner=sb3-ppo"), Residents())
+        require_lineup(chosen("train.learner=sb3-ppo"), ModelCache())
 
 
 def test_sb3_keeps_the_contract():
@@ -653,7 +653,7 @@ def test_labels_and_vetoes_are_what_sb3_learns_from(tmp_path, monkeypatch):
 
 
 def weights_of(run):
-    return run.stages.all()[-1].outputs["chain"]["policies"]["learner"]["weights"]
+    return run.stages.all()[-1].outputs["state"]["policies"]["learner"]["weights"]
 
 
 def test_the_plan_says_which_answers_of_people_pay_who_improves_itself():

@@ -14,24 +14,29 @@ from superalign_env.humans.terminal import label
 from superalign_env.humans.turns import SeatedPerson, turn_question
 from superalign_env.store import Run, digest, standing, validate
 from superalign_env.types import Question, Signal, View, role_of
+from superalign_training.cli.composing import composed
+from superalign_training.cli.cost import cost_of
 from superalign_training.data import training_rows
-from superalign_training.launch.composing import composed
-from superalign_training.launch.cost import cost_of
-from superalign_training.loop import practice
-from superalign_training.loop.cast import first_policies, lineup_of
-from superalign_training.loop.chain import Heard, first_chain
-from superalign_training.loop.driver import Interrupted, Outcome, Planned, drive
-from superalign_training.loop.left_out import left_out
-from superalign_training.loop.playing import play, stage_scenario
-from superalign_training.loop.residents import Residents
-from superalign_training.loop.seats import require_lineup
-from superalign_training.loop.stages.annotate import annotate
-from superalign_training.loop.stages.improve import improve
-from superalign_training.loop.supervisors import hearing
-from superalign_training.loop.supervisors.candidates import askable
-from superalign_training.loop.supervisors.hearing import unbroken
-from superalign_training.settings import read_settings
-from superalign_training.watching import Silent
+from superalign_training.selfplay import practice
+from superalign_training.selfplay.agents import first_policies, lineup_of
+from superalign_training.selfplay.checks import require_lineup
+from superalign_training.selfplay.driver import (
+    Interrupted,
+    PlannedStage,
+    StageResult,
+    drive,
+)
+from superalign_training.selfplay.model_cache import ModelCache
+from superalign_training.selfplay.playing import play, stage_scenario
+from superalign_training.selfplay.settings import read_settings
+from superalign_training.selfplay.skipped_stages import left_out
+from superalign_training.selfplay.stages.annotate import annotate
+from superalign_training.selfplay.stages.improve import improve
+from superalign_training.selfplay.state import Heard, first_state
+from superalign_training.selfplay.supervisors import hearing
+from superalign_training.selfplay.supervisors.candidates import askable
+from superalign_training.selfplay.supervisors.hearing import unbroken
+from superalign_training.selfplay.watching import Silent
 
 ROLES = ("attacker", "learner", "critic")
 LABELS = {"kinds": {"label": 1}}
@@ -61,7 +66,7 @@ def settings(model, *, train=None, options=None, **more):
 def go(path, chosen, rounds=1, *, between=None, watcher=None):
     """Let the learner learn for some rounds; what is done between them gets the run."""
     plan = [
-        Planned(
+        PlannedStage(
             "improve-learner", partial(improve, settings=chosen, role="learner"), number
         )
         for number in range(1, rounds + 1)
@@ -69,15 +74,15 @@ def go(path, chosen, rounds=1, *, between=None, watcher=None):
     begun = (path / "run.db").exists()
     run = Run.open(path) if begun else Run.create(path, kind="train", config={}, seed=5)
     with run:
-        policies = first_policies(chosen, Residents())
-        first = partial(first_chain, run, policies)
+        policies = first_policies(chosen, ModelCache())
+        first = partial(first_state, run, policies)
         who = watcher or Silent()
         if between is not None:
             drive(run, plan[:1], first=first, watcher=who)
             between(run)
         drive(run, plan, first=first, watcher=who)
         assert validate(run) == []
-        return run.stages.all()[-1].outputs["chain"]
+        return run.stages.all()[-1].outputs["state"]
 
 
 def weights(chain):
@@ -175,7 +180,7 @@ def test_fractions_of_a_question_carry_over_from_batch_to_batch_and_stage_to_sta
         played = [run.count(stage=stage.id) for stage in stages]
     assert set(played) == {8}  # half a question each
     assert rounds == [2, 4]
-    left = [stage.outputs["chain"]["unasked"]["label"] for stage in stages]
+    left = [stage.outputs["state"]["unasked"]["label"] for stage in stages]
     assert left == [0.5, 0.0, 0.5, 0.0]
 
 
@@ -193,7 +198,7 @@ def test_answers_of_the_random_slice_never_reach_rows(speaking, tmp_path, monkey
         questions = {q.id: q for q in run.questions.all()}
         answered = {s.question for s in run.signals.read()}
         agreement = run.metrics.read("verdicts.agreement")
-        chain = run.stages.all()[-1].outputs["chain"]
+        chain = run.stages.all()[-1].outputs["state"]
     drawn = {name for name, q in questions.items() if q.slice == "random"}
     assert drawn <= answered
     assert len(drawn) == len(questions) / 2
@@ -245,9 +250,9 @@ def test_vetoes_between_rounds_change_the_next_one(speaking, tmp_path, alone):
     assert weights(chain) != weights(alone[1])
     with Run.open(tmp_path / "run", readonly=True) as run:
         vetoes = len(run.signals.read())
-        first = run.stages.all()[0].outputs["chain"]
+        first = run.stages.all()[0].outputs["state"]
     with Run.open(alone[0], readonly=True) as run:
-        assert weights(first) == weights(run.stages.all()[0].outputs["chain"])
+        assert weights(first) == weights(run.stages.all()[0].outputs["state"])
     returned = found(tmp_path / "run", "people.late")
     assert returned == 4 < vetoes, "half of every batch is played now"
     heard = chain["heard"]["learner"]
@@ -405,7 +410,7 @@ def test_answers_that_a_stage_has_no_room_for_are_kept_for_the_next(speaking, tm
     chain = go(tmp_path / "run", chosen, 3, between=forbid)
     with Run.open(tmp_path / "run", readonly=True) as run:
         late = [row.metric.value for row in run.metrics.read("people.late")]
-        first = run.stages.all()[1].outputs["chain"]["heard"]["learner"]
+        first = run.stages.all()[1].outputs["state"]["heard"]["learner"]
     assert late == [2.0, 2.0]  # one case of two in each stage
     assert len(first["unpaid"]) == 2
     assert chain["heard"]["learner"] == {"upto": 4, "paid": [], "unpaid": []}
@@ -590,19 +595,19 @@ def test_people_are_asked_about_training_alone(speaking, tmp_path):
     """What measures is never asked about: its answers would be known in training."""
     chosen = settings(speaking, budget=1.0, people={**LABELS, "evaluation_share": 0.0})
 
-    def played(bench, split):
+    def played(context, split):
         scenario = stage_scenario(chosen, split=split)
-        play(bench, scenario, lineup_of(bench, chosen), 4, part=split)
-        return Outcome(bench.chain)
+        play(context, scenario, lineup_of(context, chosen), 4, part=split)
+        return StageResult(context.state)
 
     plan = [
-        Planned("measured", partial(played, split="test"), 1),
-        Planned("played", partial(played, split="train"), 1),
-        Planned("annotate", partial(annotate, settings=chosen), 1),
+        PlannedStage("measured", partial(played, split="test"), 1),
+        PlannedStage("played", partial(played, split="train"), 1),
+        PlannedStage("annotate", partial(annotate, settings=chosen), 1),
     ]
     with Run.create(tmp_path / "run", kind="train", config={}, seed=5) as run:
-        policies = first_policies(chosen, Residents())
-        drive(run, plan, first=partial(first_chain, run, policies), watcher=Silent())
+        policies = first_policies(chosen, ModelCache())
+        drive(run, plan, first=partial(first_state, run, policies), watcher=Silent())
         asked = {question.episode for question in run.questions.all()}
         assert asked == set(run.episode_ids(split="train"))
         assert len(asked) == 4 and run.count() == 8
@@ -783,9 +788,9 @@ def test_people_who_cannot_be_simulated_are_refused_at_once():
         "train": {"speaker": "reinforce"},
     }
     with pytest.raises(InvalidOption, match=r"people\.mode=continue.*budget=0"):
-        require_lineup(read_settings({**echo, "budget": 0.1}), Residents())
+        require_lineup(read_settings({**echo, "budget": 0.1}), ModelCache())
     for more in ({"budget": 0.0}, {"budget": 0.1, "people": {"mode": "wait"}}):
-        require_lineup(read_settings({**echo, **more}), Residents())
+        require_lineup(read_settings({**echo, **more}), ModelCache())
 
 
 def test_the_plan_says_what_people_will_owe():

@@ -7,9 +7,9 @@ import pytest
 from superalign_env.errors import InvalidOption
 from superalign_env.store import Run
 from superalign_training.data import Row
-from superalign_training.loop.novelty import with_novelty
-from superalign_training.loop.residents import Residents
 from superalign_training.selfplay import SelfPlay
+from superalign_training.selfplay.model_cache import ModelCache
+from superalign_training.selfplay.novelty import with_novelty
 
 FEW = {"steps": 2, "batch_size": 4}
 
@@ -75,7 +75,7 @@ def test_three_roles_three_policies_three_algorithms(earned):
     assert "policy_loss" in notes["improve-learner", 1]  # PPO's own numbers
     assert math.isfinite(notes["attack", 1]["rl_baseline"])  # REINFORCE's
     assert math.isfinite(notes["calibrate", 1]["rl_reward"])
-    weights = [s.outputs["chain"]["policies"] for s in stages]
+    weights = [s.outputs["state"]["policies"] for s in stages]
     assert len({w["attacker"]["weights"] for w in weights}) >= 3
     assert len({w["learner"]["weights"] for w in weights}) == 3  # the start and two rounds
     assert weights[-1]["attacker"]["baselines"]
@@ -124,7 +124,7 @@ def test_lessons_come_before_rewards_where_they_are_asked_for(speaking, tmp_path
     taught = stages["supervise"]
     assert taught.outputs["notes"]["lessons"] > 0
     before, after = (
-        chain["chain"]["policies"]["learner"]["weights"]
+        chain["state"]["policies"]["learner"]["weights"]
         for chain in (taught.inputs, taught.outputs)
     )
     assert before != after
@@ -138,7 +138,7 @@ def test_what_made_an_attacker_say_little_is_taken_back(speaking, tmp_path):
     SelfPlay(**asked).run()
     with Run.open(path, readonly=True) as run:
         assert run.events.read(kind="attack.collapsed")
-        chains = [s.outputs["chain"]["policies"] for s in run.stages.all()]
+        chains = [s.outputs["state"]["policies"] for s in run.stages.all()]
     assert chains[-1]["attacker"]["weights"] == chains[0]["attacker"]["weights"]
 
 
@@ -149,7 +149,7 @@ def test_three_adapters_stand_on_one_base(speaking, tmp_path):
         start["adapter"] = {"rank": 2, "alpha": 4}
     SelfPlay(**asked).run()
     with Run.open(path, readonly=True) as run:
-        last = run.stages.all()[-1].outputs["chain"]["policies"]
+        last = run.stages.all()[-1].outputs["state"]["policies"]
     assert len({c["base"] for c in last.values()}) == 1
     assert len({c["weights"] for c in last.values()}) == 3
     for checkpoint in last.values():
@@ -159,10 +159,10 @@ def test_three_adapters_stand_on_one_base(speaking, tmp_path):
 
 
 def test_a_base_is_loaded_once(speaking):
-    residents = Residents()
-    base = residents.base(str(speaking), device="cpu")
-    assert residents.base(str(speaking), device="cpu") is base
-    assert residents.base(str(speaking), device="cpu", dtype="bfloat16") is not base
+    models = ModelCache()
+    base = models.base(str(speaking), device="cpu")
+    assert models.base(str(speaking), device="cpu") is base
+    assert models.base(str(speaking), device="cpu", dtype="bfloat16") is not base
 
 
 def test_an_adapter_with_a_wrong_setting_is_named(speaking, tmp_path):

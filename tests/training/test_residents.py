@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from superalign_env.errors import RecordDamaged
-from superalign_training.loop import residents
-from superalign_training.loop.residents import Residents
 from superalign_training.policy import Policy, read_agent
+from superalign_training.selfplay import models
+from superalign_training.selfplay.model_cache import ModelCache
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def kept(scratch, tmp_path):
 
 def test_stages_share_who_only_speaks(kept):
     saved, read = kept
-    run = Residents()
+    run = ModelCache()
     first = run.speaker("critic", saved, read)
     assert run.speaker("critic", saved, read) is first
     assert first.policy == saved.weights
@@ -29,7 +29,7 @@ def test_stages_share_who_only_speaks(kept):
 
 def test_parts_and_checkpoints_share_nobody(kept):
     saved, read = kept
-    run = Residents()
+    run = ModelCache()
     critic = run.speaker("critic", saved, read)
     assert run.speaker("learner", saved, read) is not critic
     later = msgspec.structs.replace(saved, path="elsewhere")
@@ -38,12 +38,12 @@ def test_parts_and_checkpoints_share_nobody(kept):
 
 def test_large_and_many_policies_are_not_kept(kept, monkeypatch):
     saved, read = kept
-    run = Residents()
+    run = ModelCache()
     first = run.speaker("p0", saved, read)
-    for number in range(1, residents._MOST + 1):
+    for number in range(1, models._MOST + 1):
         run.speaker(f"p{number}", saved, read)
     assert run.speaker("p0", saved, read) is not first
-    monkeypatch.setattr(residents, "_LARGEST", 1)
+    monkeypatch.setattr(models, "_LARGEST", 1)
     large = run.speaker("large", saved, read)
     assert run.speaker("large", saved, read) is not large
 
@@ -51,7 +51,7 @@ def test_large_and_many_policies_are_not_kept(kept, monkeypatch):
 def test_what_was_altered_is_never_kept(kept):
     saved, read = kept
     other = msgspec.structs.replace(saved, weights="0" * 32)
-    run = Residents()
+    run = ModelCache()
     for _ in range(2):
         with pytest.raises(RecordDamaged, match="altered"):
             run.speaker("critic", other, lambda: read(other))

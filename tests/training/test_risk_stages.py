@@ -11,24 +11,29 @@ from superalign_env.errors import Halted
 from superalign_env.store import Run, validate
 from superalign_env.types import Signal
 from superalign_training.gap.controller import GenerationStats
-from superalign_training.loop.cast import (
+from superalign_training.selfplay.agents import (
     first_policies,
     first_policy,
     keep_policy,
     level_policy,
 )
-from superalign_training.loop.chain import first_chain
-from superalign_training.loop.driver import Interrupted, Outcome, Planned, drive
-from superalign_training.loop.residents import Residents
-from superalign_training.loop.stages.conform import conform
-from superalign_training.loop.stages.discover import discover
-from superalign_training.loop.stages.gate import gate
-from superalign_training.loop.weighing import archived
-from superalign_training.loop.weighing.corrections import propose, settled
-from superalign_training.settings import read_settings
-from superalign_training.watching import Silent
+from superalign_training.selfplay.driver import (
+    Interrupted,
+    PlannedStage,
+    StageResult,
+    drive,
+)
+from superalign_training.selfplay.model_cache import ModelCache
+from superalign_training.selfplay.settings import read_settings
+from superalign_training.selfplay.stages.conform import conform
+from superalign_training.selfplay.stages.discover import discover
+from superalign_training.selfplay.stages.gate import gate
+from superalign_training.selfplay.state import first_state
+from superalign_training.selfplay.watching import Silent
+from superalign_training.selfplay.weighing import archived
+from superalign_training.selfplay.weighing.corrections import propose, settled
 
-conforming = importlib.import_module("superalign_training.loop.stages.conform")
+conforming = importlib.import_module("superalign_training.selfplay.stages.conform")
 
 FEW = {"steps": 4, "batch_size": 8}
 
@@ -65,31 +70,31 @@ def settings(model, **more):
     return read_settings(few)
 
 
-def enter(bench, chosen):
+def enter(context, chosen):
     """A generation begins, and learns nothing: what `gap` and `competence` leave."""
-    chain = bench.chain.begun(GenerationStats(bench.generation, 0))
-    policy = level_policy(0, chosen, bench.residents)
-    chain = keep_policy(bench, chain, "learner", policy, side="-", parent="")
-    return Outcome(msgspec.structs.replace(chain, before=chain.policies["learner"]))
+    chain = context.state.begun(GenerationStats(context.generation, 0))
+    policy = level_policy(0, chosen, context.models)
+    chain = keep_policy(context, chain, "learner", policy, side="-", parent="")
+    return StageResult(msgspec.structs.replace(chain, before=chain.policies["learner"]))
 
 
 def chain_of(chosen, generations=2, stages=(discover, conform, gate)):
     plan = []
     for number in range(1, generations + 1):
-        plan.append(Planned("enter", partial(enter, chosen=chosen), 0, number))
+        plan.append(PlannedStage("enter", partial(enter, chosen=chosen), 0, number))
         for do in stages:
-            plan.append(Planned(do.__name__, partial(do, settings=chosen), 0, number))
+            plan.append(PlannedStage(do.__name__, partial(do, settings=chosen), 0, number))
     return plan
 
 
 def go(path, chosen, plan, *, resume=False):
     run = Run.open(path) if resume else Run.create(path, kind="train", config={}, seed=5)
     with run:
-        policies = first_policies(chosen, Residents())
+        policies = first_policies(chosen, ModelCache())
         return drive(
             run,
             plan,
-            first=lambda: first_chain(run, policies, raised="learner"),
+            first=lambda: first_state(run, policies, raised="learner"),
             watcher=Silent(),
         )
 
@@ -171,7 +176,7 @@ def test_safe_answers_name_their_sources_and_people_wrote_some(whole):
             overruled = hazard.safe == told[hazard.id].event.evidence["bad"]
             assert hazard.status == ("dismissed" if overruled else "trained")
         assert "trained" in {h.status for h in answered}
-        chain = run.stages.get("0004-gate").outputs["chain"]
+        chain = run.stages.get("0004-gate").outputs["state"]
         ancestor = chain["aligned"][0]["checkpoint"]["agent"]
         people_and_critics = {"person", chain["policies"]["critic"]["agent"]}
         heard = {1: set(), 2: set()}
@@ -193,8 +198,8 @@ def test_conformity_makes_another_agent_whose_parent_it_was(whole):
         conforming = [stage for stage in run.stages.all() if stage.name == "conform"]
         assert conforming
         for stage in conforming:
-            agent = run.agents.get(stage.outputs["chain"]["policies"]["learner"]["agent"])
-            before = run.agents.get(stage.inputs["chain"]["before"]["agent"])
+            agent = run.agents.get(stage.outputs["state"]["policies"]["learner"]["agent"])
+            before = run.agents.get(stage.inputs["state"]["before"]["agent"])
             assert (agent.side, agent.generation) == ("+", stage.generation)
             assert agent.parent == before.hash
             assert agent.spec.policy != before.spec.policy
@@ -242,9 +247,9 @@ def test_a_safe_answer_that_people_vetoed_is_not_taught_again(whole, tmp_path, m
         taught = lessons[name] = []
         original = conforming._lessons
 
-        def spy(bench, rules, sandbox, learner, told, taught=taught, original=original):
+        def spy(context, rules, sandbox, learner, told, taught=taught, original=original):
             taught += [(one.task.prompt, one.label.answer.strip()) for one in told]
-            return original(bench, rules, sandbox, learner, told)
+            return original(context, rules, sandbox, learner, told)
 
         monkeypatch.setattr(conforming, "_lessons", spy)
         go(folder, chosen, stages[:7], resume=True)
@@ -266,8 +271,8 @@ def test_a_stage_that_was_interrupted_is_done_again_to_the_same_end(whole, place
     again = tmp_path / "run"
     plan = chain_of(chosen)
 
-    def broken(bench, do):
-        do(bench)
+    def broken(context, do):
+        do(context)
         raise KeyboardInterrupt
 
     number = max(n for n, s in enumerate(plan) if s.name == place)
@@ -286,7 +291,7 @@ def test_safe_answers_may_be_preferred_instead_of_imitated(speaking, tmp_path, a
         stage = run.stages.all()[-1]
         assert stage.outputs["notes"]["lessons"] > 0
         assert "trained" in {h.status for h in run.hazards.all()}
-        assert stage.outputs["chain"]["policies"] != stage.inputs["chain"]["policies"]
+        assert stage.outputs["state"]["policies"] != stage.inputs["state"]["policies"]
 
 
 def test_what_people_write_later_takes_the_place_of_what_machines_said(speaking, tmp_path):
@@ -319,7 +324,7 @@ def test_what_people_write_later_takes_the_place_of_what_machines_said(speaking,
 def test_conformity_that_comes_last_answers_what_all_generations_did(speaking, tmp_path):
     chosen = settings(speaking)
     plan = chain_of(chosen, 2, (discover,))
-    last = Planned("conform", partial(conform, settings=chosen, effort=2), 0, 2)
+    last = PlannedStage("conform", partial(conform, settings=chosen, effort=2), 0, 2)
     go(tmp_path / "run", chosen, [*plan, last])
     with Run.open(tmp_path / "run", readonly=True) as run:
         answered = {h.generation for h in run.hazards.all() if h.safe}
@@ -371,7 +376,7 @@ def test_without_an_accepted_generation_the_chain_goes_back_to_its_start(
     chain = go(tmp_path / "run", chosen, chain_of(chosen, 1))
     assert chain.aligned == ()
     with Run.open(tmp_path / "run", readonly=True) as run:
-        start = run.stages.all()[0].inputs["chain"]["policies"]["learner"]
+        start = run.stages.all()[0].inputs["state"]["policies"]["learner"]
     assert chain.policies["learner"].agent == start["agent"]
     assert chain.policies["learner"].path == ""
 
@@ -466,10 +471,10 @@ def test_a_proposed_correction_waits_for_people(speaking, tmp_path, answers, lef
             assert "take generation 1 back" in question.why
             run.questions.answer(question.id, "ann", value=value)
 
-    def look(bench):
-        return Outcome(settled(bench))
+    def look(context):
+        return StageResult(settled(context))
 
-    chain = go(path, chosen, [*plan, Planned("look", look, 0, 2)], resume=True)
+    chain = go(path, chosen, [*plan, PlannedStage("look", look, 0, 2)], resume=True)
     assert [one.generation for one in chain.aligned] == left
     assert [s.accepted for s in chain.sights] == [bool(left)]
     with Run.open(path, readonly=True) as run:
@@ -482,23 +487,23 @@ def test_no_machine_can_approve(speaking, tmp_path):
     chosen = settings(speaking)
     ruled = []
 
-    def file(bench):
-        propose(bench, "test", "nothing", {})
-        return Outcome(bench.chain)
+    def file(context):
+        propose(context, "test", "nothing", {})
+        return StageResult(context.state)
 
-    def look(bench):
-        machine = bench.chain.policies["critic"].agent
-        question = bench.run.questions.claim(machine)
-        bench.run.questions.answer(question.id, machine, value=1.0)
-        return Outcome(bench.chain)
+    def look(context):
+        machine = context.state.policies["critic"].agent
+        question = context.run.questions.claim(machine)
+        context.run.questions.answer(question.id, machine, value=1.0)
+        return StageResult(context.state)
 
-    def then(bench):
-        ruled.append(settled(bench) == bench.chain)
-        return Outcome(bench.chain)
+    def then(context):
+        ruled.append(settled(context) == context.state)
+        return StageResult(context.state)
 
     plan = chain_of(chosen, 1, stages=(discover,))
     steps = [("file", file), ("look", look), ("then", then)]
-    go(tmp_path / "run", chosen, [*plan, *(Planned(n, do, 0, 1) for n, do in steps)])
+    go(tmp_path / "run", chosen, [*plan, *(PlannedStage(n, do, 0, 1) for n, do in steps)])
     assert ruled == [True]
     with Run.open(tmp_path / "run", readonly=True) as run:
         assert run.events.count("correction.approved") == 0
@@ -511,23 +516,27 @@ def test_of_many_archived_attackers_some_are_drawn(speaking, tmp_path):
     chosen = settings(speaking, gate={"max_opponents": 3})
     seen = []
 
-    def grow(bench):
-        chain = bench.chain
-        policy = first_policy("attacker", chosen, bench.residents)
+    def grow(context):
+        chain = context.state
+        policy = first_policy("attacker", chosen, context.models)
         for _ in range(5):
             weight = next(policy.model.parameters())
             weight.data.add_(1e-4)
-            chain = keep_policy(bench, chain, "attacker", policy)
-        return Outcome(chain)
+            chain = keep_policy(context, chain, "attacker", policy)
+        return StageResult(chain)
 
-    def look(bench):
-        seen.append(list(archived(bench, chosen, "attacker")))
-        return Outcome(bench.chain)
+    def look(context):
+        seen.append(list(archived(context, chosen, "attacker")))
+        return StageResult(context.state)
 
     go(
         tmp_path / "run",
         chosen,
-        [Planned("grow", grow), Planned("look", look), Planned("look", look, 1)],
+        [
+            PlannedStage("grow", grow),
+            PlannedStage("look", look),
+            PlannedStage("look", look, 1),
+        ],
     )
     assert [len(names) for names in seen] == [3, 3]
     assert all(names[0] == "search" for names in seen)

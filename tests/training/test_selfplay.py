@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 
 from superalign_env.errors import InvalidOption, RecordDamaged, RecordError, UnknownId
 from superalign_env.store import Run, validate
-from superalign_training.commands import train
-from superalign_training.loop.driver import Interrupted
-from superalign_training.loop.plans import plan
+from superalign_training.cli.commands import train
 from superalign_training.selfplay import SelfPlay
-from superalign_training.settings import Settings, read_settings
-from superalign_training.watching import LogLines, Silent
+from superalign_training.selfplay.driver import Interrupted
+from superalign_training.selfplay.plan import plan
+from superalign_training.selfplay.settings import Settings, read_settings
+from superalign_training.selfplay.watching import LogLines, Silent
 
 NAMES = [
     "judge",
@@ -62,7 +62,7 @@ def test_every_stage_is_recorded_with_what_it_found_and_left(whole):
         assert [stage.name for stage in stages] == NAMES
         assert {stage.status for stage in stages} == {"done"}
         for before, after in itertools.pairwise(stages):
-            assert after.inputs["chain"] == before.outputs["chain"]
+            assert after.inputs["state"] == before.outputs["state"]
         assert len({stage.rng["seed"] for stage in stages}) == len(stages)
         assert run.info.status == "done"
         assert all(run.count(stage=s.id) for s in stages if s.name != "alarms")
@@ -72,7 +72,7 @@ def test_every_stage_is_recorded_with_what_it_found_and_left(whole):
 def test_three_policies_were_trained_and_their_lineage_is_kept(whole):
     path, _ = whole
     with Run.open(path, readonly=True) as run:
-        chain = run.stages.all()[-1].outputs["chain"]["policies"]
+        chain = run.stages.all()[-1].outputs["state"]["policies"]
         for role in ("attacker", "learner", "critic"):
             agent = run.agents.get(chain[role]["agent"])
             assert (agent.role, agent.path) == (role, chain[role]["path"])
@@ -347,7 +347,7 @@ def test_an_attacker_that_repeats_itself_is_taken_back(speaking, tmp_path, small
     with Run.open(tmp_path / "run", readonly=True) as run:
         (happened,) = run.events.read(kind="attack.collapsed")
         assert happened.event.evidence["distinct"] < 1.0
-        chain = run.stages.all()[-1].outputs["chain"]["policies"]
+        chain = run.stages.all()[-1].outputs["state"]["policies"]
         assert chain["attacker"]["path"] == ""
 
 
@@ -399,7 +399,7 @@ def test_one_policy_in_two_roles_is_trained_as_one(speaking, tmp_path, small):
     SelfPlay(**small(speaking, run_dir=path, lineup={"critic": "same:learner"})).run()
     with Run.open(path, readonly=True) as run:
         stages = run.stages.all()
-    chains = [stage.outputs["chain"]["policies"] for stage in stages]
+    chains = [stage.outputs["state"]["policies"] for stage in stages]
     weights = [(c["learner"]["weights"], c["critic"]["weights"]) for c in chains]
     assert all(ours == theirs for ours, theirs in weights)
     assert len(set(weights)) >= 3  # judge, learn and calibrate moved them

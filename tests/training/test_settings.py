@@ -6,8 +6,8 @@ import pytest
 
 from superalign_env.errors import InvalidOption
 from superalign_training import conf
-from superalign_training.launch.composing import composed
-from superalign_training.settings import Settings, read_settings
+from superalign_training.cli.composing import composed
+from superalign_training.selfplay.settings import Settings, read_settings
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_every_preset_makes_sense():
     presets = {
         path.stem for path in Path(conf.__file__).parent.joinpath("preset").glob("*.yaml")
     }
-    assert {"chain", "demo", "quick"} <= presets
+    assert {"state", "demo", "quick"} <= presets
     for preset in presets:
         read_settings(composed([f"preset={preset}"]))
 

@@ -17,7 +17,7 @@ from superalign_training.oversight.labels import (
 )
 from superalign_training.oversight.reliability import matrices, reliability
 from superalign_training.oversight.settings import Competence, Person, Signals
-from superalign_training.settings import read_settings
+from superalign_training.selfplay.settings import read_settings
 
 THREE = ("micro/1", "micro/2", "micro/3")
 

@@ -15,16 +15,16 @@ from superalign_training.data.examples import (
     balanced_opinions,
     balanced_pairs,
 )
-from superalign_training.loop.cast import first_policies, first_policy, policy_of
-from superalign_training.loop.chain import first_chain
-from superalign_training.loop.courses import replayed
-from superalign_training.loop.driver import Outcome, Planned, drive
-from superalign_training.loop.playing import tasks_of
-from superalign_training.loop.residents import Residents
-from superalign_training.loop.stages.supervise import lessons_of, supervise
-from superalign_training.loop.supervisors.heard import heard, vetoed
-from superalign_training.settings import read_settings
-from superalign_training.watching import Silent
+from superalign_training.selfplay.agents import first_policies, first_policy, policy_of
+from superalign_training.selfplay.driver import PlannedStage, StageResult, drive
+from superalign_training.selfplay.model_cache import ModelCache
+from superalign_training.selfplay.playing import tasks_of
+from superalign_training.selfplay.settings import read_settings
+from superalign_training.selfplay.stages.supervise import lessons_of, supervise
+from superalign_training.selfplay.state import first_state
+from superalign_training.selfplay.supervisors.heard import heard, vetoed
+from superalign_training.selfplay.teaching import replayed
+from superalign_training.selfplay.watching import Silent
 
 ROLES = ("attacker", "learner", "critic")
 
@@ -47,18 +47,18 @@ def settings(model):
 def go(path, chosen, plan, *, resume=False):
     run = Run.open(path) if resume else Run.create(path, kind="train", config={}, seed=5)
     with run:
-        policies = first_policies(chosen, Residents())
+        policies = first_policies(chosen, ModelCache())
         return drive(
             run,
             plan,
-            first=lambda: first_chain(run, policies, raised="learner"),
+            first=lambda: first_state(run, policies, raised="learner"),
             watcher=Silent(),
         )
 
 
 def stage(chosen, rules, number=1):
     do = partial(supervise, settings=chosen, rules=Supervise.model_validate(rules))
-    return Planned("supervise", do, number)
+    return PlannedStage("supervise", do, number)
 
 
 def notes_of(path):
@@ -70,7 +70,7 @@ def notes_of(path):
 def test_the_learner_is_taught_and_kept_and_nobody_else_changes(speaking, tmp_path, name):
     chosen = settings(speaking)
     rules = {**RULES, "algorithm": {"id": name, **FEW}}
-    before = first_policy("learner", chosen, Residents()).hash
+    before = first_policy("learner", chosen, ModelCache()).hash
     chains = [go(tmp_path / f"run{k}", chosen, [stage(chosen, rules)]) for k in range(2)]
     learner = chains[0].policies["learner"]
     assert learner.weights != before
@@ -105,12 +105,12 @@ def test_nothing_to_learn_leaves_the_learner_as_it_is(speaking, tmp_path):
 def probe(chosen, rules, found):
     """A stage that only asks what would be taught."""
 
-    def do(bench):
-        learner = policy_of(bench, "learner", chosen)
-        found.extend(lessons_of(bench, chosen, rules, learner))
-        return Outcome(bench.chain)
+    def do(context):
+        learner = policy_of(context, "learner", chosen)
+        found.extend(lessons_of(context, chosen, rules, learner))
+        return StageResult(context.state)
 
-    return Planned("probe", do, 2)
+    return PlannedStage("probe", do, 2)
 
 
 def test_a_label_changes_what_the_learner_is_taught_in_the_next_round(speaking, tmp_path):
@@ -133,7 +133,7 @@ def test_a_label_changes_what_the_learner_is_taught_in_the_next_round(speaking, 
         go(tmp_path / name, chosen, plan, resume=True)
     assert found["mute"] != found["heard"]
     told = [pair for pair in found["heard"] if pair.sources == ("ann",)]
-    refuse = first_policy("learner", chosen, Residents()).tokenizer(" refuse<|end|>")
+    refuse = first_policy("learner", chosen, ModelCache()).tokenizer(" refuse<|end|>")
     assert told
     assert {pair.chosen_ids for pair in told} == {tuple(refuse["input_ids"])}
     assert not any("ann" in pair.sources for pair in found["mute"])
@@ -147,7 +147,7 @@ def test_a_vetoed_answer_is_never_held_up_whatever_labels_say(
     rules = Supervise.model_validate({**RULES, "algorithm": algorithm, "balanced": False})
     go(tmp_path / "run", chosen, [stage(chosen, RULES)])
     refuse = tuple(
-        first_policy("learner", chosen, Residents()).tokenizer(" refuse<|end|>")[
+        first_policy("learner", chosen, ModelCache()).tokenizer(" refuse<|end|>")[
             "input_ids"
         ]
     )
@@ -213,13 +213,13 @@ def test_the_random_slice_and_what_was_taken_back_are_not_heard_but_vetoes_are(
         spoken = {u.turn: u for u in run.episode(name).utterances}
     kept, barred = [], {}
 
-    def listen(bench):
-        kept.extend(heard(bench))
+    def listen(context):
+        kept.extend(heard(context))
         for u in spoken.values():
-            barred[u.turn] = [one.text for one in vetoed(bench, role_of(u.seat))]
-        return Outcome(bench.chain)
+            barred[u.turn] = [one.text for one in vetoed(context, role_of(u.seat))]
+        return StageResult(context.state)
 
-    go(tmp_path / "run", chosen, [*plan, Planned("listen", listen, 2)], resume=True)
+    go(tmp_path / "run", chosen, [*plan, PlannedStage("listen", listen, 2)], resume=True)
     assert sorted(signal.question for signal in kept) == [
         "q-label-selected",
         "q-veto-random",
@@ -234,14 +234,14 @@ def test_replayed_are_the_words_of_the_untrained_original(speaking, tmp_path):
     rules = Supervise.model_validate(RULES)
     found = []
 
-    def look(bench):
-        original = first_policy("learner", chosen, bench.residents).agent
+    def look(context):
+        original = first_policy("learner", chosen, context.models).agent
         general = tasks_of(chosen)
-        found.append(replayed(bench, chosen, rules.replay, original, general))
-        return Outcome(bench.chain)
+        found.append(replayed(context, chosen, rules.replay, original, general))
+        return StageResult(context.state)
 
-    go(tmp_path / "run", chosen, [stage(chosen, RULES), Planned("look", look, 1)])
-    original = first_policy("learner", chosen, Residents())
+    go(tmp_path / "run", chosen, [stage(chosen, RULES), PlannedStage("look", look, 1)])
+    original = first_policy("learner", chosen, ModelCache())
     with Run.open(tmp_path / "run", readonly=True) as run:
         in_stage, sat = (
             list(run.episodes(scenario="exam", stage=stage.id))

@@ -9,8 +9,8 @@ from superalign_env.store import TRAINING, Run, declare, declared
 from superalign_env.types import Metric
 from superalign_training.algorithms.losses import clipped, explained_variance
 from superalign_training.algorithms.trl import _LOGGED
-from superalign_training.loop.recorder import BATCH, MetricRecorder
 from superalign_training.selfplay import SelfPlay
+from superalign_training.selfplay.recorder import BATCH, MetricRecorder
 
 FEW = {"steps": 2, "batch_size": 4}
 START = {"steps": 2, "batch_size": 4}

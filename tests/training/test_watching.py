@@ -13,15 +13,15 @@ from superalign_env.store import Run, declare
 from superalign_env.types import Metric
 from superalign_training.evaluation.chain_summary import summarise_chain
 from superalign_training.evaluation.summary import summarise
-from superalign_training.loop.driver import Moment
-from superalign_training.watching.live import (
+from superalign_training.selfplay.driver import Moment
+from superalign_training.selfplay.watching.live import (
     LiveTable,
     LogLines,
     highlights,
     line_of,
     summary_tables,
 )
-from superalign_training.watching.standings import COLUMNS, Standings
+from superalign_training.selfplay.watching.standings import COLUMNS, Standings
 
 
 def screen():

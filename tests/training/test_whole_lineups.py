@@ -15,10 +15,10 @@ from superalign_env.errors import InvalidOption
 from superalign_env.report import write_report
 from superalign_env.store import Run
 from superalign_env.types import AgentSpec, Reply
-from superalign_training.loop.driver import Interrupted
-from superalign_training.loop.left_out import left_out
 from superalign_training.selfplay import SelfPlay
-from superalign_training.watching import Silent
+from superalign_training.selfplay.driver import Interrupted
+from superalign_training.selfplay.skipped_stages import left_out
+from superalign_training.selfplay.watching import Silent
 
 LINEUPS = Path(__file__).parent / "lineups"
 
@@ -42,8 +42,8 @@ def trained(folder, scenario="red-team", **settings):
 def read(folder):
     with Run.open(folder, readonly=True) as run:
         stages, episodes = run.stages.all(), list(run.episodes())
-    first = stages[0].inputs["chain"]["policies"]
-    last = stages[-1].outputs["chain"]["policies"]
+    first = stages[0].inputs["state"]["policies"]
+    last = stages[-1].outputs["state"]["policies"]
     assert not any(episode.failed for episode in episodes)
     return episodes, {r for r in first if first[r]["weights"] != last[r]["weights"]}
 
@@ -326,7 +326,7 @@ def test_two_learners_meet_each_others_past(speaking, tmp_path, monkeypatch, sce
         stages = run.stages.all()
         ratings = [row.metric for row in run.metrics.read("league.rating")]
         cells = [row.metric for row in run.metrics.read("league.win")]
-        chains = {(s.name, s.round): s.inputs["chain"]["policies"] for s in stages}
+        chains = {(s.name, s.round): s.inputs["state"]["policies"] for s in stages}
         for role, other in (roles, roles[::-1]):
             now = chains[f"improve-{role}", 2][other]["weights"]
             begun = chains[f"improve-{roles[0]}", 1][other]["weights"]

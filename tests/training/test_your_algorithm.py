@@ -9,9 +9,9 @@ import pytest
 
 from superalign_env import registry
 from superalign_training.algorithms.algorithm import make_algorithm, plain_algorithm
+from superalign_training.cli import composing
 from superalign_training.data import Live
-from superalign_training.launch import composing
-from superalign_training.settings import read_settings
+from superalign_training.selfplay.settings import read_settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "your_algorithm.md"
 

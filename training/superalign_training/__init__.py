@@ -100,7 +100,7 @@ PLUGINS: "Table" = {
             "run an experiment over seeds, with intervals",
         ),
         "fork": (
-            "superalign_training.commands:fork",
+            "superalign_training.cli.commands:fork",
             "go on from a run in a new folder, with other settings from there",
         ),
         "gap": (
@@ -112,7 +112,7 @@ PLUGINS: "Table" = {
             "build and show ladders of models of known capability",
         ),
         "train": (
-            "superalign_training.commands:train",
+            "superalign_training.cli.commands:train",
             "raise attacker, learner and critic in rounds of self-play",
         ),
     },

@@ -1,1 +1,1 @@
-"""Presets for `superalign train`. Defaults live in `superalign_training.settings` only."""
+"""Presets for `superalign train`. Defaults live in `superalign_training.selfplay.settings` only."""

@@ -48,7 +48,7 @@ def experiment(
         raise InvalidOption("--quick and --tune are two different things; choose one")
     # Experiments import torch and TRL, which takes seconds.
     from superalign_training.experiments.engine import plan, running, watching  # noqa: PLC0415 - slow
-    from superalign_training.loop.stopping import exit_code  # noqa: PLC0415 - slow
+    from superalign_training.selfplay.stopping import exit_code  # noqa: PLC0415 - slow
 
     mode: Mode = "quick" if quick else "tune" if tune else "full"
     chosen = plan.read_seeds(seeds) if seeds is not None else None

@@ -46,9 +46,9 @@ from superalign_training.experiments import (
     column,
 )
 from superalign_training.experiments.engine.experiment import Figure
-from superalign_training.loop.chain import Chain
 from superalign_training.policy import Policy
 from superalign_training.selfplay import SelfPlay
+from superalign_training.selfplay.state import RunState
 
 LADDER_SEEDS = 5
 """Seeds of the ladder that ships."""
@@ -229,7 +229,7 @@ def generations(run: Run) -> list[Agent]:
     Raises:
         RecordError: none was.
     """
-    chain = Chain.from_plain(run.stages.all()[-1].outputs["chain"])
+    chain = RunState.from_plain(run.stages.all()[-1].outputs["state"])
     if not chain.aligned:
         raise RecordError(f"no generation of {run.path} was accepted")
     kept = [aligned.checkpoint for aligned in chain.aligned]

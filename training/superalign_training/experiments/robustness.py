@@ -39,10 +39,10 @@ from superalign_training.experiments.microworld.fresh_attackers import (
     red_team,
 )
 from superalign_training.experiments.robustness_report import NEEDED, picture, reduce
-from superalign_training.loop.chain import Chain, read_memory
-from superalign_training.loop.stages.harden import EXAMPLES
 from superalign_training.policy import Policy, read_agent
 from superalign_training.selfplay import SelfPlay
+from superalign_training.selfplay.stages.harden import EXAMPLES
+from superalign_training.selfplay.state import RunState, read_memory
 
 LADDER_SEEDS = 5
 """Seeds of the ladder that ships: a run seed takes them in turn."""
@@ -159,7 +159,7 @@ def _trained(folder: Path) -> tuple[TransformerAgent, Values]:
     """Return the hardened learner of a run, and the success of its own attackers."""
     with Run.open(folder, readonly=True) as run:
         stages = [s for s in run.stages.all(status="done") if s.name == "harden"]
-        chain = Chain.from_plain(stages[-1].outputs["chain"])
+        chain = RunState.from_plain(stages[-1].outputs["state"])
         memory = read_memory(run.path, chain.memories[EXAMPLES])
         tags = {"by": "verdicts", "split": "train"}
         success, valid = (

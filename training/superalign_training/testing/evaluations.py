@@ -18,15 +18,20 @@ from superalign_training.evaluation.evaluation import (
     check_fits,
     make_evaluation,
 )
-from superalign_training.lineup import AgentReference
-from superalign_training.loop.cast import first_policies, lineup_of
-from superalign_training.loop.chain import first_chain
-from superalign_training.loop.driver import Bench, Outcome, Planned, drive
-from superalign_training.loop.playing import stage_scenario
-from superalign_training.loop.residents import Residents
-from superalign_training.loop.stages.own_evaluations import evaluated
-from superalign_training.settings import Settings, read_settings
-from superalign_training.watching import Silent
+from superalign_training.selfplay.agents import first_policies, lineup_of
+from superalign_training.selfplay.driver import (
+    PlannedStage,
+    StageContext,
+    StageResult,
+    drive,
+)
+from superalign_training.selfplay.lineup import AgentReference
+from superalign_training.selfplay.model_cache import ModelCache
+from superalign_training.selfplay.playing import stage_scenario
+from superalign_training.selfplay.settings import Settings, read_settings
+from superalign_training.selfplay.stages.own_evaluations import evaluated
+from superalign_training.selfplay.state import first_state
+from superalign_training.selfplay.watching import Silent
 
 _TINY = {"lineup": dict.fromkeys(("attacker", "learner", "critic"), "micro/0")}
 
@@ -96,17 +101,17 @@ def _check_settings(evaluation: Evaluation) -> None:
 
 
 def _measured(evaluation: Evaluation, settings: Settings, folder: Path) -> list[Metric]:
-    residents = Residents()
-    policies = first_policies(settings, residents)
+    models = ModelCache()
+    policies = first_policies(settings, models)
     found: list[Metric] = []
 
-    def stage(bench: Bench) -> Outcome:
-        before = _weights(bench, settings)
+    def stage(context: StageContext) -> StageResult:
+        before = _weights(context, settings)
         try:
-            outcome = evaluated(bench, settings, evaluation)
+            outcome = evaluated(context, settings, evaluation)
         except InvalidOption as error:
             raise ProtocolError(str(error)) from error
-        if _weights(bench, settings) != before:
+        if _weights(context, settings) != before:
             raise ProtocolError(
                 f"{evaluation.id} changed the weights of who is measured; an evaluation only "
                 "asks and counts"
@@ -118,19 +123,19 @@ def _measured(evaluation: Evaluation, settings: Settings, folder: Path) -> list[
     with Run.create(folder, kind="train", config=config, seed=1) as run:
         drive(
             run,
-            [Planned("evaluation", stage, 1)],
-            first=lambda: first_chain(run, policies),
+            [PlannedStage("evaluation", stage, 1)],
+            first=lambda: first_state(run, policies),
             watcher=Silent(),
-            residents=residents,
+            models=models,
         )
     return found
 
 
-def _weights(bench: Bench, settings: Settings) -> dict[str, str]:
+def _weights(context: StageContext, settings: Settings) -> dict[str, str]:
     """Return the content hash of every model of the lineup."""
     models = {
         name: getattr(agent, "model", None)
-        for name, agent in lineup_of(bench, settings).items()
+        for name, agent in lineup_of(context, settings).items()
     }
     return {
         name: weights_hash(model) for name, model in models.items() if model is not None

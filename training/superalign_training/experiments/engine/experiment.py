@@ -17,7 +17,7 @@ from superalign_env.measures import Estimate, Paired, Ratio, mean
 from superalign_env.store import Run
 from superalign_env.store.run_folder import RunLock
 from superalign_env.types import Metric
-from superalign_training.loop.driver import Moment
+from superalign_training.selfplay.driver import Moment
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing

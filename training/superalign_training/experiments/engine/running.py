@@ -23,7 +23,7 @@ from superalign_training.experiments.engine.pool import (
 )
 from superalign_training.experiments.engine.results import ExperimentReport, report_of
 from superalign_training.experiments.engine.watching import CellWatcher
-from superalign_training.loop.stopping import sigterm_as_interrupt
+from superalign_training.selfplay.stopping import sigterm_as_interrupt
 
 KIND = "experiment"
 

@@ -56,13 +56,13 @@ from superalign_training.experiments.human_pay.teaching import (
     forbid,
 )
 from superalign_training.experiments.microworld.request_probe import Probed, probe
-from superalign_training.lineup import OBJECT
-from superalign_training.loop.cast import first_policies
-from superalign_training.loop.chain import first_chain
-from superalign_training.loop.driver import Outcome, Planned, drive
-from superalign_training.loop.residents import Residents
 from superalign_training.policy import read_agent
-from superalign_training.settings import Settings, read_settings
+from superalign_training.selfplay.agents import first_policies
+from superalign_training.selfplay.driver import PlannedStage, StageResult, drive
+from superalign_training.selfplay.lineup import OBJECT
+from superalign_training.selfplay.model_cache import ModelCache
+from superalign_training.selfplay.settings import Settings, read_settings
+from superalign_training.selfplay.state import first_state
 
 LADDER_SEEDS = 5
 """Seeds of the ladder that ships: a run seed takes them in turn."""
@@ -112,16 +112,16 @@ def _taught(
     settings = settings_of(params, seed, folder)
     flaws = params["critic"]
     critic = FlawedCritic(wrong=flaws["wrong"], where=flaws["where"], seed=seed)
-    residents = Residents({CRITIC: critic})
+    models = ModelCache({CRITIC: critic})
     run = Run.open(folder) if begun(folder) else _created(folder, settings)
     with run:
-        policies = first_policies(settings, residents)
+        policies = first_policies(settings, models)
         chain = drive(
             run,
             _plan(params, settings, labelled),
-            first=lambda: first_chain(run, policies),
+            first=lambda: first_state(run, policies),
             watcher=Steps(context),
-            residents=residents,
+            models=models,
         )
         counts = {
             "labels": float(len(run.signals.read(kind="label"))),
@@ -136,16 +136,18 @@ def _taught(
 
 def _plan(
     params: Params, settings: Settings, labelled: LabelledRun | None
-) -> list[Planned]:
+) -> list[PlannedStage]:
     """Return the stages: a round of teaching, vetoes, and more rounds."""
     teach = {"pay": by_pay, "rejection": by_rejection, "written": by_writing}
-    do: Callable[..., Outcome] = partial(
+    do: Callable[..., StageResult] = partial(
         teach[params["taught"]], settings=settings, params=params, labelled=labelled
     )
-    plan = [Planned("learn", do, number) for number in range(1, 2 + len(params["later"]))]
+    plan = [
+        PlannedStage("learn", do, number) for number in range(1, 2 + len(params["later"]))
+    ]
     if params["vetoed"]:
         plan.insert(
-            1, Planned("forbid", partial(forbid, settings=settings, params=params), 1)
+            1, PlannedStage("forbid", partial(forbid, settings=settings, params=params), 1)
         )
     return plan
 

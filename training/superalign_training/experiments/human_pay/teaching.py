@@ -18,13 +18,13 @@ from superalign_training.experiments.human_pay.flawed_critic import (
     LIKED,
     asked_kind,
 )
-from superalign_training.loop.cast import keep_policy, lineup_of, policy_of
-from superalign_training.loop.driver import Bench, Outcome
-from superalign_training.loop.parts import require_simulable
-from superalign_training.loop.playing import first_view, stage_scenario
-from superalign_training.loop.practice import Drill, Shaping, practise
-from superalign_training.loop.supervisors.people import simulated
-from superalign_training.settings import Settings
+from superalign_training.selfplay.agents import keep_policy, lineup_of, policy_of
+from superalign_training.selfplay.driver import StageContext, StageResult
+from superalign_training.selfplay.playing import first_view, stage_scenario
+from superalign_training.selfplay.practice import Drill, Shaping, practise
+from superalign_training.selfplay.scenario_capabilities import require_simulable
+from superalign_training.selfplay.settings import Settings
+from superalign_training.selfplay.supervisors.people import simulated
 
 SEAT = "learner_0"
 
@@ -49,30 +49,32 @@ def _scenario(settings: Settings) -> Scenario[Any]:
 
 
 def by_pay(
-    bench: Bench, settings: Settings, params: Params, labelled: LabelledRun | None
-) -> Outcome:
-    """Let the learner practise; see `superalign_training.loop.practice`."""
-    policy = policy_of(bench, "learner", settings)
-    agents = {**lineup_of(bench, settings), "learner": policy.agent}
+    context: StageContext, settings: Settings, params: Params, labelled: LabelledRun | None
+) -> StageResult:
+    """Let the learner practise; see `superalign_training.selfplay.practice`."""
+    policy = policy_of(context, "learner", settings)
+    agents = {**lineup_of(context, settings), "learner": policy.agent}
     drill = Drill("learner", _scenario(settings), agents, "learn")
-    shaping = _permuting(bench, labelled.labels) if labelled else None
-    steps = [params["steps"], *params["later"]][bench.round - 1]
+    shaping = _permuting(context, labelled.labels) if labelled else None
+    steps = [params["steps"], *params["later"]][context.round - 1]
     (chosen,) = settings.by_pay("learner")
     assert isinstance(chosen, Reinforce)
     algorithm = chosen.model_copy(update={"steps": steps})
-    done = practise(bench, settings, bench.chain, policy, drill, algorithm, shaping=shaping)
-    return Outcome(keep_policy(bench, done.chain, "learner", policy), done.metrics)
+    done = practise(
+        context, settings, context.state, policy, drill, algorithm, shaping=shaping
+    )
+    return StageResult(keep_policy(context, done.state, "learner", policy), done.metrics)
 
 
-def _permuting(bench: Bench, labels: Sequence[float]) -> Shaping:
+def _permuting(context: StageContext, labels: Sequence[float]) -> Shaping:
     """Return what pays the n-th labelled row another label of the whole run.
 
     Within a batch there would be nothing to permute where few rows are labelled.
     """
-    order = generator(bench.seed_of("permuted")).permutation(len(labels)).tolist()
+    order = generator(context.seed_of("permuted")).permutation(len(labels)).tolist()
 
     def shaping(rows: Sequence[Row]) -> list[Row]:
-        said = bench.run.signals.read(kind="label", since=bench.signals_to)
+        said = context.run.signals.read(kind="label", since=context.signals_to)
         change = {
             signal.episode: 2.0 * (labels[order[place % len(order)]] - signal.value)
             for place, signal in enumerate(said)
@@ -91,8 +93,8 @@ def _permuting(bench: Bench, labels: Sequence[float]) -> Shaping:
 
 
 def by_rejection(
-    bench: Bench, settings: Settings, params: Params, labelled: LabelledRun | None
-) -> Outcome:
+    context: StageContext, settings: Settings, params: Params, labelled: LabelledRun | None
+) -> StageResult:
     """Imitate the answers that people called good."""
     assert labelled is not None
     good = [
@@ -102,16 +104,16 @@ def by_rejection(
     ]
     rows = training_rows(good, SEAT)
     examples = [Example(row.prompt_ids, row.completion_ids, ("ann",)) for row in rows]
-    return _imitated(bench, settings, params, examples)
+    return _imitated(context, settings, params, examples)
 
 
 def by_writing(
-    bench: Bench, settings: Settings, params: Params, labelled: LabelledRun | None
-) -> Outcome:
+    context: StageContext, settings: Settings, params: Params, labelled: LabelledRun | None
+) -> StageResult:
     """Imitate what people write to the requests that were labelled."""
     assert labelled is not None
     scenario = _scenario(settings)
-    policy = policy_of(bench, "learner", settings)
+    policy = policy_of(context, "learner", settings)
     (person,) = settings.people.annotators
     writer = simulated(person, seed=settings.seed)
     examples = []
@@ -123,20 +125,20 @@ def by_writing(
         view = first_view(scenario, episode, SEAT)
         ids = policy.reply_ids(view, str(written.payload["text"]))
         examples.append(Example(policy.prompt_ids(view), ids, ("ann",)))
-    return _imitated(bench, settings, params, examples)
+    return _imitated(context, settings, params, examples)
 
 
 def _imitated(
-    bench: Bench, settings: Settings, params: Params, examples: Sequence[Example]
-) -> Outcome:
-    policy = policy_of(bench, "learner", settings)
+    context: StageContext, settings: Settings, params: Params, examples: Sequence[Example]
+) -> StageResult:
+    policy = policy_of(context, "learner", settings)
     if examples:
         algorithm = Sft(steps=params["steps"], batch_size=params["batch_size"])
-        algorithm.improve(policy, list(examples), seed=bench.seed_of("order"))
-    return Outcome(keep_policy(bench, bench.chain, "learner", policy))
+        algorithm.improve(policy, list(examples), seed=context.seed_of("order"))
+    return StageResult(keep_policy(context, context.state, "learner", policy))
 
 
-def forbid(bench: Bench, settings: Settings, params: Params) -> Outcome:
+def forbid(context: StageContext, settings: Settings, params: Params) -> StageResult:
     """File vetoes of the latest harmful acts that the critic likes, or of harmless ones.
 
     Raises:
@@ -147,7 +149,7 @@ def forbid(bench: Bench, settings: Settings, params: Params) -> Outcome:
     kind = LIKED if liked else HARMLESS
     found = [
         (episode.id, u.turn)
-        for episode in bench.run.episodes(round=bench.round)
+        for episode in context.run.episodes(round=context.round)
         for u in episode.utterances
         if u.seat == SEAT
         and u.text.strip() == "comply"
@@ -160,5 +162,5 @@ def forbid(bench: Bench, settings: Settings, params: Params) -> Outcome:
             f"{len(found)} acts to veto, not {wanted}: make the first round longer (steps)"
         )
     vetoes = [Signal("veto", *place, "ann", 0.0) for place in found[-wanted:]]
-    bench.run.signals.append(vetoes)
-    return Outcome(bench.chain)
+    context.run.signals.append(vetoes)
+    return StageResult(context.state)

@@ -29,9 +29,9 @@ from superalign_training.experiments.engine.experiment import (
     Steps,
     begun,
 )
-from superalign_training.loop.chain import Chain
 from superalign_training.policy import Policy, read_agent
 from superalign_training.selfplay import SelfPlay
+from superalign_training.selfplay.state import RunState
 from superalign_training.token_env import token_env
 
 LADDER_SEEDS = 5
@@ -126,7 +126,7 @@ def improve_by_run(
                 tokens += sum(
                     len(utterance.token_ids) for utterance in run.utterances(stage=stage.id)
                 )
-                kept = Chain.from_plain(stage.outputs["chain"]).policies[ROLE]
+                kept = RunState.from_plain(stage.outputs["state"]).policies[ROLE]
                 path = run.path / kept.path
                 on_round(read_agent(path, kept, device="cpu", base=None))
     return tokens

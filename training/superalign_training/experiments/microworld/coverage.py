@@ -16,8 +16,11 @@ from superalign_scenarios.microworld.words import POLARITIES
 from superalign_training.evaluation.evaluation import EvaluationContext
 from superalign_training.experiments.microworld import require_microworld
 from superalign_training.experiments.microworld.request_probe import Probed, probe
-from superalign_training.loop.parts import ATTACKED, parts_of
 from superalign_training.sections import Section
+from superalign_training.selfplay.scenario_capabilities import (
+    ATTACKED,
+    scenario_capabilities,
+)
 
 
 class Survey(Section):
@@ -32,7 +35,7 @@ class Survey(Section):
     def check(self, scenario: Scenario[Any]) -> None:
         """Raise unless all requests can be listed."""
         require_microworld(scenario, "asking every request")
-        parts = parts_of(scenario)
+        parts = scenario_capabilities(scenario)
         if not parts.can(ATTACKED):
             raise InvalidOption(f"{parts.lacks(ATTACKED)}; leave it out")
 
@@ -41,7 +44,7 @@ class Survey(Section):
         scenario = context.scenario()
         renderer, role = (
             scenario.options.get("renderer", "micro"),
-            parts_of(scenario).answers,
+            scenario_capabilities(scenario).answers,
         )
         learner = cast(Agent, context.lineup[role])
         covered = coverage(probe(learner, "train", renderer=renderer), context.winners)

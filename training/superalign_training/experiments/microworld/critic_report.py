@@ -21,8 +21,11 @@ from superalign_training.experiments.microworld.critic_probes import (
     length_bias,
     order_bias,
 )
-from superalign_training.loop.parts import PLANTED, parts_of
 from superalign_training.sections import Plural, Section
+from superalign_training.selfplay.scenario_capabilities import (
+    PLANTED,
+    scenario_capabilities,
+)
 
 
 class CriticProbes(Section):
@@ -39,7 +42,7 @@ class CriticProbes(Section):
     def check(self, scenario: Scenario[Any]) -> None:
         """Raise unless requests can be varied, and answers planted."""
         require_microworld(scenario, "varying a request")
-        parts = parts_of(scenario)
+        parts = scenario_capabilities(scenario)
         if not parts.can(PLANTED):
             raise InvalidOption(f"{parts.lacks(PLANTED)}; leave it out")
 
@@ -50,7 +53,7 @@ class CriticProbes(Section):
     def __call__(self, context: EvaluationContext) -> list[Metric]:
         """Let the critic judge planted answers, and probe it."""
         scenario = context.scenario("planted")
-        parts = parts_of(scenario)
+        parts = scenario_capabilities(scenario)
         critic, learner = (
             cast(Agent, context.lineup[role]) for role in (parts.judges, parts.answers)
         )

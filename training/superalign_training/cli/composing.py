@@ -1,0 +1,340 @@
+"""From the words of a command line to plain settings: the only file that knows Hydra.
+
+What registry kinds offer is a group: ``gap=adaptive gap.high=0.3``. Lineup and algorithms
+are mappings whose keys are roles, ``train.learner=ppo train.learner.clip_range=0.1``: no schema
+lists them beforehand, so they are put in afterwards. Nothing below sees more than plain
+values.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from superalign_env import registry
+from superalign_env.errors import InvalidOption, hint, nearest
+from superalign_training.cli.unreadable import unreadable
+from superalign_training.gap.controller import make_controller
+from superalign_training.registered import plain_registered
+from superalign_training.sections import keys_in, unknown_key
+from superalign_training.selfplay.lineup import (
+    BY_SCENARIO,
+    FREE,
+    plain_name,
+    preset_settings,
+)
+from superalign_training.selfplay.settings import Settings, read_settings
+
+ROOT = "train"
+MODULE = "superalign_training.conf"
+OPTIONS = "options"
+"""The setting whose keys are not ours: scenarios say themselves which ones they know."""
+
+OPEN = (OPTIONS, "alarms", "hardening")
+"""Settings that take keys which no schema lists: of scenarios, of plug-ins, of what is off."""
+
+_EXAMPLE = {"lineup": "micro/3", "train": "ppo"}
+
+_EXEMPT = ("run_dir", "preset", "threads", "failures")
+"""Keys that may differ between a run and its continuation."""
+
+
+def composed(words: Sequence[str]) -> dict[str, Any]:
+    """Return the plain settings that ``KEY=VALUE`` words describe, defaults included.
+
+    Raises:
+        InvalidOption: a key that does not exist, a value that does not fit, no sense.
+    """
+    words = _spelled(words)
+    overrides = _parsed(words)
+    known = [
+        (word, one) for word, one in zip(words, overrides, strict=True) if not _is_free(one)
+    ]
+    try:
+        plain = _composed([_freed(word, one) for word, one in known])
+    except InvalidOption as error:
+        raise InvalidOption(_misnamed([one for _, one in known]) or str(error)) from error
+    return _with_roles(plain, words, overrides)
+
+
+def combinations(words: Sequence[str]) -> list[list[str]]:
+    """Return the words of every run of a sweep: ``seed=0,1 gap=direct,adaptive`` are four.
+
+    Raises:
+        InvalidOption: words that cannot be read, or nothing to sweep over.
+    """
+    choices: list[list[str]] = []
+    for word, override in zip(words, _parsed(words), strict=True):
+        if not override.is_sweep_override():
+            choices.append([word])
+        elif override.is_discrete_sweep():
+            key = override.get_key_element()
+            choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        else:
+            raise InvalidOption(f"{word} is no list of values; write a,b,c or range(0,5)")
+    if all(len(choice) == 1 for choice in choices):
+        raise InvalidOption(
+            "nothing to sweep over: give a key several values, as in seed=0,1,2"
+        )
+    return [list(chosen) for chosen in itertools.product(*choices)]
+
+
+def swept(words: Sequence[str]) -> list[str]:
+    """Return the keys that have several values."""
+    return [
+        override.get_key_element()
+        for override in _parsed(words)
+        if override.is_sweep_override()
+    ]
+
+
+def with_run_dir(words: Sequence[str], folder: Path) -> list[str]:
+    """Return words whose run lies in another folder."""
+    others = [word for word in words if not word.startswith("run_dir=")]
+    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    return [*others, f"run_dir='{quoted}'"]
+
+
+def resumed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """Return what a run was made with, if the words do not contradict it.
+
+    Raises:
+        InvalidOption: they do.
+    """
+    words = _spelled(words)
+    config = OmegaConf.create(dict(recorded))
+    wanted = OmegaConf.create(composed(words))
+    for word, override in zip(words, _parsed(words), strict=True):
+        key = override.key_or_group
+        # A group's choice is in the record as the id that it leads to.
+        place = f"{key.replace('/', '.')}.id" if key in groups() else key
+        if _is_free(override):
+            known, value = _of_role(recorded, override), override.value()
+            differs = known != value and _changes(recorded, word, override)
+        else:
+            known, value = OmegaConf.select(config, place), OmegaConf.select(wanted, place)
+            differs = known != value
+        if key not in _EXEMPT and differs:
+            raise InvalidOption(
+                f"{recorded['run_dir']} was made with {key}={known}, and a resumed run keeps "
+                f"its settings; drop {key}={value}, choose another run_dir, or go on with "
+                "other settings in a fork (superalign fork)"
+            )
+    return _plain(config)
+
+
+def changed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of a run with some of them changed.
+
+    A section is changed key by key; what a group offers takes its place as a whole.
+
+    Raises:
+        InvalidOption: words that cannot be read, or that name what does not exist.
+    """
+    words = _spelled(words)
+    config = OmegaConf.create(dict(recorded))
+    overrides = _parsed(words)
+    for word, override in zip(words, overrides, strict=True):
+        key, value = override.key_or_group, override.value()
+        if override.is_sweep_override() or override.is_delete():
+            raise InvalidOption(f"{word}: a fork is one run; give the key one value")
+        if _is_free(override):
+            continue
+        with _our_errors():
+            if key == "preset":
+                config.merge_with(_preset(str(value)))
+            elif key in groups() and isinstance(value, str):
+                chosen = _chosen(key, value)
+                OmegaConf.update(config, key.replace("/", "."), chosen, merge=False)
+            else:
+                place = key.replace("/", ".")
+                OmegaConf.update(config, place, value, merge=True, force_add=True)
+    return _with_roles(_plain(config), words, overrides)
+
+
+@cache
+def groups() -> dict[str, dict[str, dict[str, Any]]]:
+    """Return every group of choices: group → id → its settings and their defaults."""
+    controllers = {
+        name: plain_registered(make_controller(name)) for name in registry.entries("gap")
+    }
+    return {"gap": controllers}
+
+
+def _composed(words: Sequence[str]) -> dict[str, Any]:
+    _register()
+    with _our_errors(), initialize_config_module(MODULE, version_base="1.3"):
+        return _plain(compose(ROOT, overrides=list(words)))
+
+
+def _spelled(words: Sequence[str]) -> list[str]:
+    """Return words in which alarms are called as the registry calls them."""
+    return [
+        re.sub(r"^(\+*alarms\.)(\w+)", lambda m: m[1] + m[2].replace("_", "-"), word)
+        for word in words
+    ]
+
+
+def _freed(word: str, override: Override) -> str:
+    """Return a word as Hydra wants it: what scenarios know, no schema lists beforehand."""
+    free = override.key_or_group.partition(".")[0] in OPEN
+    changes = not (override.is_add() or override.is_force_add() or override.is_delete())
+    return f"++{word}" if free and changes else word
+
+
+def _is_free(override: Override) -> bool:
+    return override.key_or_group.partition(".")[0] in FREE
+
+
+def _with_roles(
+    plain: dict[str, Any], words: Sequence[str], overrides: Sequence[Override]
+) -> dict[str, Any]:
+    """Return plain settings with what words say of lineup and algorithms.
+
+    A role's value takes the place of the one before it; keys below it change that.
+
+    Raises:
+        InvalidOption: a word that names no role, or puts a key below what has none.
+    """
+    chosen = plain.pop(BY_SCENARIO, {}).get(plain_name(str(plain["scenario"])), {})
+    for top, changes in chosen.items():
+        plain[top] = {**(plain.get(top) or {}), **changes}
+    for word, override in zip(words, overrides, strict=True):
+        if not _is_free(override):
+            continue
+        top, *path = override.key_or_group.split(".")
+        if override.is_delete():
+            value: Any = None
+        elif not path:
+            raise InvalidOption(f"{word}: name a role, as in {top}.learner={_EXAMPLE[top]}")
+        else:
+            value = override.value()
+        role, *below = path
+        place = plain[top] = dict(plain.get(top) or {})
+        if below:
+            held = place.get(role)
+            if isinstance(held, (list, tuple)) and len(held) == 1:
+                held = held[0]  # the only algorithm of a role
+            if isinstance(held, (list, tuple)):
+                raise InvalidOption(
+                    f"{word}: {top}.{role} holds several; write all of them anew, "
+                    f"{top}.{role}=[{{id: …, {below[-1]}: …}}, …]"
+                )
+            inner: dict[str, Any] = (
+                {"id": held} if isinstance(held, str) else dict(held or {})
+            )
+            place[role] = inner
+            for name in below[:-1]:
+                inner[name] = dict(inner.get(name) or {})
+                inner = inner[name]
+            inner[below[-1]] = value
+        else:
+            place[role] = value
+    return plain
+
+
+def _of_role(recorded: Mapping[str, Any], override: Override) -> Any:
+    """Return what a record has in the place of a word about a role.
+
+    Of the only algorithm of a role, or of an agent with options, it is the id.
+    """
+    found: Any = recorded
+    for name in override.key_or_group.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+        if isinstance(found, (list, tuple)) and len(found) == 1:
+            found = found[0]
+    return found.get("id") if isinstance(found, Mapping) else found
+
+
+def _changes(recorded: Mapping[str, Any], word: str, override: Override) -> bool:
+    """Return whether a word about a role leads to other settings than the recorded ones."""
+    changed = _with_roles(dict(recorded), [word], [override])
+    return read_settings(changed) != read_settings(recorded)
+
+
+def _misnamed(overrides: Sequence[Override]) -> str:
+    """Return what to say of the first word that names no setting; nothing if all do."""
+    chosen = []
+    for override in overrides:
+        key, value = override.key_or_group, override.value()
+        if isinstance(value, str) and key in groups():
+            _chosen(key, value)
+            chosen.append(f"{key}={value}")
+        elif isinstance(value, str) and key == "preset":
+            _preset(value)
+    known = list(keys_in(_composed(chosen)))
+    for override in overrides:
+        key = override.key_or_group.replace("/", ".")
+        free = key.partition(".")[0] in OPEN or override.key_or_group in groups()
+        if not (free or key == "preset" or key in known):
+            return unknown_key(key, known)
+    return ""
+
+
+@cache
+def _register() -> None:
+    """Tell Hydra every key and default, read from the settings class, and every group."""
+    # Of no scenario: presets are filled in where settings are read.
+    defaults = Settings.model_construct().model_dump(mode="json")
+    defaults |= {**{name: {} for name in FREE}, "budget": None}
+    defaults["people"]["kinds"] = dict.fromkeys(defaults["people"]["kinds"])
+    store = ConfigStore.instance()
+    for group, choices in groups().items():
+        place = group.replace("/", ".")
+        *above, last = place.split(".")
+        section = defaults
+        for name in above:
+            section = section[name]
+        del section[last]
+        for name, node in choices.items():
+            store.store(group=group, name=name, node=OmegaConf.create(node), package=place)
+    store.store(name="settings", node=OmegaConf.create(defaults))
+
+
+def _chosen(group: str, name: str) -> dict[str, Any]:
+    known = groups()[group]
+    if name not in known:
+        said = hint(nearest(name, known), known)
+        raise InvalidOption(f"{group}={name} names nothing; {said}")
+    return known[name]
+
+
+def _preset(name: str) -> Any:
+    return OmegaConf.create(preset_settings(name))
+
+
+def _parsed(words: Sequence[str]) -> list[Override]:
+    parser = OverridesParser.create()
+    found: list[Override] = []
+    for word in words:
+        try:
+            found += parser.parse_overrides([word])
+        except HydraException as error:
+            raise InvalidOption(unreadable(word)) from error
+    return found
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    values: Any = OmegaConf.to_container(config, resolve=True)
+    return {str(key): value for key, value in values.items()}
+
+
+@contextmanager
+def _our_errors() -> Iterator[None]:
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        words = str(error).partition("Config search path")[0]
+        told = " ".join(line.strip() for line in words.splitlines() if line.strip())
+        raise InvalidOption(f"{told} (all keys: docs/training.md, Settings)") from error

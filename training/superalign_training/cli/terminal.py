@@ -1,0 +1,227 @@
+"""From settings to a run, or to several: what ``superalign train`` and ``fork`` do."""
+
+import gc
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from superalign_env.errors import InvalidOption
+from superalign_env.store import Run
+from superalign_training.cli import composing
+from superalign_training.cli.checking import check
+from superalign_training.cli.cost import Cost, cost_of, cost_table
+from superalign_training.selfplay.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from superalign_training.cli.sweeping import Result
+    from superalign_training.selfplay.run import RunSummary
+
+# PyTorch and TRL take seconds to import: everything that needs them is imported once the
+# settings make sense, where it is used.
+
+
+def launch(
+    words: Sequence[str], *, resume: bool = False, dry: bool = False, measure: bool = False
+) -> None:
+    """Train with the settings that ``KEY=VALUE`` words describe.
+
+    Args:
+        words: in Hydra's grammar.
+        resume: continue the run in ``run_dir``, with the settings that it recorded.
+        dry: say what it would cost, and stop.
+        measure: for that, measure how fast models are here.
+
+    Raises:
+        SuperalignError: settings that make no sense, or a run that broke.
+        Interrupted: by Ctrl-C or SIGTERM.
+    """
+    settings = _settings(words, resume=resume)
+    if resume and not dry and _is_finished(settings):
+        _say_finished(settings)
+        return
+    for line in check(settings, resume=resume or dry, load=not dry):
+        print(line, flush=True)
+    if dry:
+        _say_plan(Console(), cost_of(settings, measure=measure))
+    else:
+        train(settings, resume=resume)
+
+
+def launch_fork(
+    source: Path,
+    words: Sequence[str],
+    *,
+    at: int | None = None,
+    stage: str | None = None,
+    dry: bool = False,
+    measure: bool = False,
+    go_on: bool = True,
+) -> None:
+    """Fork a run and go on in the new folder.
+
+    Args:
+        source: folder of the run to go on from.
+        words: what differs from now on, ``run_dir=NEW`` among it.
+        at: after which generation, or round.
+        stage: after which stage.
+        dry: say what a whole run with these settings would cost, and stop.
+        measure: for that, measure how fast models are here.
+        go_on: whether to train; else the folder is made and that is all.
+
+    Raises:
+        SuperalignError: see `fork`.
+        Interrupted: by Ctrl-C or SIGTERM.
+    """
+    if not any(word.startswith("run_dir=") for word in words):
+        raise InvalidOption("a fork needs a folder of its own: add run_dir=NEW")
+    with Run.open(source, readonly=True) as opened:
+        settings = read_settings(composing.changed(opened.info.config, words))
+        if dry:
+            _say_plan(Console(), cost_of(settings, measure=measure))
+            return
+        from superalign_training.cli.forks import fork_of  # noqa: PLC0415 - see above
+
+        check(settings)
+        made = fork_of(opened, settings, at=at, stage=stage)
+    if go_on:
+        train(made.settings, resume=True)
+    else:
+        print(
+            f"made {settings.run_dir}; superalign train --resume "
+            f"run_dir={shlex.quote(str(settings.run_dir))}"
+        )
+
+
+def launch_sweep(
+    words: Sequence[str],
+    *,
+    jobs: int = 1,
+    resume: bool = False,
+    dry: bool = False,
+    measure: bool = False,
+) -> "list[Result]":
+    """Train once for every combination, each in a process and a folder of its own.
+
+    Args:
+        words: in Hydra's grammar; several values of a key are several runs.
+        jobs: how many runs at once.
+        resume: continue the runs that were begun.
+        dry: say what each would cost, and stop.
+        measure: for that, measure how fast models are here.
+
+    Returns:
+        What became of each run; one that failed leaves the others.
+
+    Raises:
+        InvalidOption: settings that make no sense, before any run is begun.
+        Interrupted: by Ctrl-C or SIGTERM; the runs were told too.
+    """
+    console = Console()
+    swept = composing.swept(words)
+    combinations = composing.combinations(words)
+    base = Path(composing.composed(combinations[0])["run_dir"])
+    runs: dict[str, list[str]] = {}
+    read: dict[str, Settings] = {}
+    for chosen in combinations:
+        name = ",".join(w.replace("/", ".") for w in chosen if w.partition("=")[0] in swept)
+        runs[name] = composing.with_run_dir(chosen, base / name)
+        read[name] = read_settings(composing.composed(runs[name]))
+    costs: dict[str, Cost] = {}
+    for name, settings in read.items():
+        check(settings, resume=resume or dry, load=not dry)
+        first = next(iter(costs.values()), None) if measure or not dry else None
+        costs[name] = cost_of(settings, measured=first, measure=measure or not dry)
+    for name, cost in costs.items():
+        console.print(f"{name}: {cost.line}", highlight=False, markup=False, soft_wrap=True)
+    if dry:
+        return []
+    from superalign_training.cli.sweeping import Sweep, results_table  # noqa: PLC0415 - see above
+
+    try:
+        found = Sweep(base, runs, jobs=jobs, resume=resume, say=print).run()
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(
+            f"stopped; {base} keeps what is done: give the same command with --resume"
+        ) from stop
+    console.print(results_table(found))
+    folders = shlex.join(str(result.folder) for result in found if result.code == 0)
+    if folders:
+        console.print(
+            f"superalign report --compare {folders}", highlight=False, soft_wrap=True
+        )
+    return found
+
+
+def train(settings: Settings, *, resume: bool) -> "RunSummary":
+    """Run with a live table at a terminal, or with few lines elsewhere."""
+    from superalign_env.report.overview import unchanged  # noqa: PLC0415 - see above
+    from superalign_training.selfplay import SelfPlay  # noqa: PLC0415 - see above
+    from superalign_training.selfplay.truth_use import truth_use  # noqa: PLC0415 - see above
+    from superalign_training.selfplay.watching import (  # noqa: PLC0415 - see above
+        LiveTable,
+        LogLines,
+        summary_tables,
+    )
+
+    console = Console()
+    if not resume:
+        cost = cost_of(settings)
+        (_say_plan if console.is_terminal else _say_sums)(console, cost)
+    # Trainers collect garbage at every end; what was imported so far is none.
+    gc.freeze()
+    if console.is_terminal:
+        with LiveTable(console) as live:
+            summary = SelfPlay.of(settings, live).run(resume=resume)
+    else:
+        lines = LogLines(lambda text: print(text, flush=True))
+        summary = SelfPlay.of(settings, lines).run(resume=resume)
+    console.print(*summary_tables(summary, console.width), sep="\n")
+    console.print(summary.sentence, highlight=False, markup=False)
+    with Run.open(settings.run_dir, readonly=True) as run:
+        console.print(truth_use(run).sentence, highlight=False, markup=False)
+        happened = run.events.read(kind="policy.unchanged")
+    for sentence in unchanged(one.event for one in happened):
+        console.print(sentence, highlight=False, markup=False)
+    console.print(f"recorded in {settings.run_dir}", highlight=False, markup=False)
+    return summary
+
+
+def _settings(words: Sequence[str], *, resume: bool) -> Settings:
+    plain = composing.composed(words)
+    if resume:
+        with Run.open(Path(plain["run_dir"]), readonly=True) as run:
+            recorded = {**run.info.config, "run_dir": plain["run_dir"]}
+        plain = composing.resumed(recorded, words)
+    return read_settings(plain)
+
+
+def _is_finished(settings: Settings) -> bool:
+    """Whether a recorded run ended and is asked for nothing more than it has."""
+    with Run.open(settings.run_dir, readonly=True) as run:
+        recorded = {**run.info.config, "run_dir": settings.run_dir}
+        return run.info.status == "done" and read_settings(recorded) == settings
+
+
+def _say_finished(settings: Settings) -> None:
+    page = settings.run_dir / "summary.md"
+    if page.is_file():
+        print(page.read_text(encoding="utf-8"))
+    folder = shlex.quote(str(settings.run_dir))
+    print(
+        f"{settings.run_dir} has ended already, and nothing was left to do; superalign report "
+        f"{folder} makes a page of it, rounds=N --resume goes on with more rounds"
+    )
+
+
+def _say_plan(console: Console, cost: Cost) -> None:
+    """Print every stage of a run with what it costs, and the sums."""
+    console.print(cost_table(cost))
+    _say_sums(console, cost)
+
+
+def _say_sums(console: Console, cost: Cost) -> None:
+    for line in filter(None, (cost.line, cost.owed)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,1 +1,0 @@
-"""One driver, and the stages that it runs."""

@@ -1,0 +1,345 @@
+"""What stages play with: scenarios, policies from the chain, line-ups."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from pydantic import ValidationError
+
+from superalign_agents.transformer import TransformerAgent
+from superalign_env.asking import Anyone
+from superalign_env.errors import InvalidOption, RecordDamaged
+from superalign_env.protocols import Agent
+from superalign_env.seeding import label, mix
+from superalign_env.types import Event, Role, Seat
+from superalign_training.gap.level import Level, voiced
+from superalign_training.policy import (
+    AnyPolicy,
+    Checkpoint,
+    LearnerPolicy,
+    Lora,
+    Policy,
+    SharedBase,
+    read_agent,
+)
+from superalign_training.registered import flaws
+from superalign_training.selfplay.driver import StageContext
+from superalign_training.selfplay.learners import (
+    first_learner,
+    learner_of,
+    other_start,
+    trained_role,
+)
+from superalign_training.selfplay.model_cache import ModelCache
+from superalign_training.selfplay.opponents.pool import CheckpointShelf
+from superalign_training.selfplay.playing import stage_capabilities
+from superalign_training.selfplay.settings import Settings
+from superalign_training.selfplay.state import CHECKPOINTS, RunState
+
+
+def policy_of(context: StageContext, role: Role, settings: Settings) -> Policy:
+    """Return the policy of a role as the chain says it is, to be trained.
+
+    Raises:
+        RecordDamaged: a checkpoint is missing or was altered.
+    """
+    found = context.state.policies[role]
+    if found.path:
+        named = _named(found.reference, settings)
+        return Policy.load(
+            context.run.path / found.path,
+            found,
+            device=settings.device,
+            base=_base_of(context, found, settings, named),
+            compiled=bool(named.get("compiled", False)),
+            recompute=bool(named.get("recompute", False)),
+        )
+    policy = _first(role, settings, context.models)
+    if policy.hash != found.weights:
+        raise RecordDamaged(
+            f"{found.reference} has other weights now than when this run began; restore "
+            "them, or start a new run"
+        )
+    return policy
+
+
+def trainee_of(context: StageContext, role: Role, settings: Settings) -> AnyPolicy:
+    """Return the policy, or the learner, of a role as the chain says it is, to be trained.
+
+    Raises:
+        RecordDamaged: a checkpoint is missing or was altered.
+    """
+    if not context.state.policies[role].own:
+        return policy_of(context, role, settings)
+    return learner_of(context, role, settings)
+
+
+def lineup_of(context: StageContext, settings: Settings) -> dict[Role | Seat, Anyone]:
+    """Return who holds each role, or seat, of the run as it is now."""
+    return {role: agent_of(context, role, settings) for role in settings.lineup}
+
+
+def agent_of(context: StageContext, role: Role | Seat, settings: Settings) -> Anyone:
+    """Return who holds a role, or a seat, as it is now: its policy, or who was named.
+
+    Raises:
+        UnknownId: nobody is called so.
+        RecordDamaged: a checkpoint is missing or was altered.
+    """
+    if role in context.state.policies:
+        return player_of(context, role, settings)
+    return context.models.frozen(settings.reference(role), device=settings.device)
+
+
+def recorded_agent(context: StageContext, role: Role, settings: Settings) -> str:
+    """Return the hash under which the record knows who holds a role now."""
+    if role in context.state.policies:
+        return context.state.policies[role].agent
+    return context.run.agents.add(agent_of(context, role, settings).spec, role=role)
+
+
+def player_of(context: StageContext, role: Role, settings: Settings) -> Agent:
+    """Return who plays for a role that learns: its policy's agent, or its learner.
+
+    Raises:
+        RecordDamaged: a checkpoint is missing or was altered.
+    """
+    found = context.state.policies[role]
+    if not found.own:
+        return speaker_of(context, role, settings)
+    return context.models.speaker(
+        role, found, lambda: learner_of(context, role, settings).agent
+    )
+
+
+def untrained_agent(context: StageContext, role: Role, settings: Settings) -> Agent:
+    """Return who played for a role before any training.
+
+    Raises:
+        RecordDamaged: it begins otherwise now.
+    """
+    first = first_policy(role, settings, context.models)
+    if (
+        isinstance(first, LearnerPolicy)
+        and first.hash != context.state.policies[role].original
+    ):
+        raise RecordDamaged(other_start(first))
+    return first.agent
+
+
+def speaker_of(context: StageContext, role: Role, settings: Settings) -> TransformerAgent:
+    """Return who speaks for a role that learns, as the chain says it is.
+
+    Raises:
+        RecordDamaged: a checkpoint is missing or was altered.
+    """
+    found = context.state.policies[role]
+    if found.path:
+        return checkpoint_agent(context, found, settings, part=role)
+    return context.models.speaker(
+        role, found, lambda: policy_of(context, role, settings).agent
+    )
+
+
+def checkpoint_agent(
+    context: StageContext, found: Checkpoint, settings: Settings, *, part: str
+) -> TransformerAgent:
+    """Return who speaks with the weights of a checkpoint of the run.
+
+    Args:
+        context: of the stage.
+        found: what the chain says of it.
+        settings: of the run.
+        part: see `ModelCache.speaker`.
+
+    Raises:
+        RecordDamaged: it is missing or was altered.
+    """
+
+    def read() -> TransformerAgent:
+        named = _named(found.reference, settings)
+        return read_agent(
+            context.run.path / found.path,
+            found,
+            device=settings.device,
+            base=_base_of(context, found, settings, named),
+            compiled=bool(named.get("compiled", False)),
+        )
+
+    return context.models.speaker(part, found, read)
+
+
+def deployed_agent(context: StageContext, settings: Settings) -> Agent:
+    """Return the generation at work as it is deployed: with the voice of its level.
+
+    Raises:
+        RecordDamaged: its checkpoint is missing or was altered.
+    """
+    agent = speaker_of(context, context.state.raised, settings)
+    return voiced(agent, Level.of(settings.levels[context.state.level]))
+
+
+def _named(reference: str, settings: Settings) -> dict[str, Any]:
+    """Return the options that the settings give where they name a reference."""
+    for given in (*map(settings.reference, settings.lineup), *settings.levels):
+        if not isinstance(given, str) and given.get("id") == reference:
+            return dict(given)
+    return {}
+
+
+def first_policy(role: Role, settings: Settings, models: ModelCache) -> AnyPolicy:
+    """Return the policy, or the learner, that a role starts from.
+
+    Args:
+        role: whose.
+        settings: of the run.
+        models: bases that adapters stand on.
+
+    Raises:
+        UnknownId: nothing is called so.
+        InvalidOption: it cannot be trained.
+    """
+    if settings.own(trained_role(role, settings)):
+        return first_learner(role, settings, models)
+    return _first(role, settings, models)
+
+
+def _first(role: Role, settings: Settings, models: ModelCache) -> Policy:
+    given = settings.reference(role)
+    start = {"id": given} if isinstance(given, str) else dict(given)
+    if role == stage_capabilities(settings).judges:
+        start = {"temperature": settings.judge.temperature, **start}
+    return _untrained(start, settings, models, name=settings.holder(role))
+
+
+def first_policies(settings: Settings, models: ModelCache) -> dict[Role, AnyPolicy]:
+    """Return what every policy that learns starts from, for all roles that it holds."""
+    learning = {settings.holder(role) for role in settings.learning}
+    return {
+        role: first_policy(role, settings, models)
+        for role in settings.lineup
+        if settings.holder(role) in learning
+    }
+
+
+def level_policy(level: int, settings: Settings, models: ModelCache) -> Policy:
+    """Return a fresh policy of a level: what a generation starts from.
+
+    Raises:
+        UnknownId: nothing is called so.
+        InvalidOption: it cannot be trained.
+    """
+    start = Level.of(settings.levels[level]).reference
+    return _untrained(start, settings, models, name=f"level-{level}")
+
+
+def _untrained(
+    start: dict[str, Any], settings: Settings, models: ModelCache, *, name: str
+) -> Policy:
+    lora = start.get("adapter")
+    if not isinstance(lora, Mapping):
+        return Policy.from_reference(start, device=settings.device)
+    adapter = _read_adapter(name, lora)
+    del start["adapter"]
+    base = _base(models, str(start["id"]), settings, start)
+    return Policy.from_reference(
+        start,
+        device=settings.device,
+        adapter=adapter,
+        base=base,
+        seed=mix(settings.seed, label(f"adapter-{name}")),
+    )
+
+
+def shelf_of(context: StageContext, settings: Settings) -> CheckpointShelf:
+    """Return where the checkpoints of a run lie."""
+    return CheckpointShelf(
+        context.run.path,
+        settings.device,
+        first=lambda role: _first(role, settings, context.models),
+        base=lambda reference: context.models.base(reference, device=settings.device),
+    )
+
+
+def _base_of(
+    context: StageContext, found: Checkpoint, settings: Settings, named: Mapping[str, Any]
+) -> SharedBase | None:
+    """Return what the adapter of a checkpoint stands on; None for a whole model."""
+    if not found.base:
+        return None
+    return _base(context.models, found.reference, settings, named)
+
+
+def _base(
+    models: ModelCache,
+    reference: str,
+    settings: Settings,
+    options: Mapping[str, Any] | None = None,
+) -> SharedBase:
+    named = options or {}
+    own = {key: named[key] for key in ("dtype", "attention") if key in named}
+    return models.base(reference, device=settings.device, **own)
+
+
+def _read_adapter(owner: str, given: Mapping[str, Any]) -> Lora:
+    try:
+        return Lora.model_validate(dict(given))
+    except ValidationError as error:
+        raise InvalidOption(f"{owner}.adapter: {flaws(error, Lora)}") from error
+
+
+def _note_unchanged(
+    context: StageContext, role: Role, numbers: Mapping[str, float]
+) -> None:
+    flat = numbers.get("frac_reward_zero_std") == 1.0
+    why = "no group differed in reward: " if flat else ""
+    where = f"generation {context.generation}, " if context.generation else ""
+    stage = context.stage.partition("-")[2]
+    reason = f"{why}the weights of the {role} did not change ({where}round {context.round} {stage})"
+    event = Event("policy.unchanged", evidence={"role": role, "reason": reason})
+    context.run.events.add(event, stage=context.stage)
+
+
+def keep_policy(
+    context: StageContext,
+    state: RunState,
+    role: Role,
+    policy: AnyPolicy,
+    *,
+    side: str | None = None,
+    parent: str | None = None,
+    numbers: Mapping[str, float] | None = None,
+) -> RunState:
+    """Save a policy as this round's checkpoint, record its lineage, put it in the chain.
+
+    Where training left the weights as they were, an event ``policy.unchanged`` says why.
+
+    Args:
+        context: of the stage.
+        state: of the stage so far.
+        role: whose policy it is.
+        policy: to be kept.
+        side: ``-`` before value alignment, ``+`` after it, else empty. The policy
+            that generations are of is on the ``+`` side unless it is said otherwise.
+        parent: agent that it was trained from, empty for a fresh policy; the role's own
+            until now when absent.
+        numbers: what training came to.
+    """
+    if parent is None and policy.hash == state.policies[role].weights:
+        _note_unchanged(context, role, numbers or {})
+    if side is None:
+        side = "+" if role == state.raised and context.generation else ""
+    # A stage that changed no weights may have changed moments: no two share a folder.
+    stage = context.stage.partition("-")[2]
+    name = f"{role}-g{context.generation}-r{context.round}-{stage}-{policy.hash[:12]}"
+    saved = policy.save(context.run.path / CHECKPOINTS / name)
+    path = f"{CHECKPOINTS}/{name}"
+    agent = context.run.agents.add(
+        policy.agent.spec,
+        role=role,
+        generation=context.generation,
+        side=side,
+        parent=state.policies[role].agent if parent is None else parent,
+        path=path,
+    )
+    return state.with_policy(role, msgspec.structs.replace(saved, path=path, agent=agent))

@@ -1,0 +1,347 @@
+"""The one driver: runs a list of stages, records each, and continues where it stopped.
+
+A stage is a function from what it finds (`StageContext`) to what it leaves (`StageResult`). The
+driver owns resume, lock, seeds and status; no stage calls a stage. Random numbers come from
+(run seed, name, generation, round), so an interrupted stage is done again to the same end.
+"""
+
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from superalign_env.canonical import content_hash
+from superalign_env.errors import RecordError
+from superalign_env.seeding import label, mix
+from superalign_env.store import TRAINING, EpisodeWriter, Run, Stage
+from superalign_env.types import Metric, Role
+from superalign_training.algorithms.algorithm import OnStep
+from superalign_training.selfplay.failures import MOST, Failures
+from superalign_training.selfplay.model_cache import ModelCache
+from superalign_training.selfplay.recorder import MetricRecorder, Sink
+from superalign_training.selfplay.scenario_capabilities import Needs
+from superalign_training.selfplay.state import CHECKPOINTS, RunState
+from superalign_training.selfplay.stopping import sigterm_as_interrupt
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from superalign_training.policy import AnyPolicy
+
+
+class Moment(NamedTuple):
+    """Where a run is."""
+
+    stage: str
+    round: int
+    generation: int
+    place: int
+    """Of the stage in the plan, from 0."""
+    of: int
+    """How many stages there are."""
+
+
+class Watcher(Protocol):
+    """Who is told how a run goes: a live table, a log, nobody."""
+
+    def begin(self, moment: Moment) -> object:
+        """A stage begins."""
+        ...
+
+    def step(self, done: int, total: int, numbers: Mapping[str, float]) -> object:
+        """Something countable was done within the stage."""
+        ...
+
+    def end(self, metrics: Sequence[Metric]) -> object:
+        """The stage is done and recorded."""
+        ...
+
+    def skip(self, moment: Moment, metrics: Sequence[Metric]) -> object:
+        """The stage was done by an earlier process."""
+        ...
+
+    def wait(self, reason: str) -> object:
+        """The stage stands still until somebody acts; said again and again."""
+        ...
+
+
+class Stepping(Protocol):
+    """An algorithm, as far as its progress goes."""
+
+    @property
+    def id(self) -> str:
+        """As the registry knows it."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """How often it reports at most."""
+        ...
+
+
+class StageContext(NamedTuple):
+    """What a stage finds."""
+
+    run: Run
+    stage: str
+    """Id of the stage in the record; episodes, events and metrics bear it."""
+    round: int
+    generation: int
+    state: RunState
+    seed: int
+    """Root of all random numbers of this stage; see `seed_of`."""
+    signals_to: int
+    """Id of the last signal that the stage may read."""
+    writer: EpisodeWriter
+    """Sink of every episode that the stage plays."""
+    watcher: Watcher
+    models: ModelCache
+    """Bases of adapters, in memory once for the whole run."""
+    failures: Failures
+    """Is told of every episode that the stage plays."""
+    recorder: MetricRecorder
+    """Takes the metrics of optimiser updates; see `on_step`."""
+
+    def seed_of(self, part: str) -> int:
+        """Return the seed of one part of the stage: parts never share an episode's name."""
+        return mix(self.seed, label(part))
+
+    def on_step(
+        self,
+        role: Role,
+        policy: "AnyPolicy",
+        algorithm: Stepping,
+        *,
+        past: int = 0,
+        total: int | None = None,
+    ) -> OnStep:
+        """Return what an algorithm calls after every update: it is watched and recorded.
+
+        `past` steps of the stage were taken before; `total` is the algorithm's if absent.
+        """
+        record = self.recorder.on_step(role, policy, algorithm)
+
+        def step(done: int, numbers: Mapping[str, float]) -> None:
+            self.watcher.step(past + done, total or algorithm.steps, numbers)
+            record(done, numbers)
+
+        return step
+
+
+class StageResult(NamedTuple):
+    """What a stage leaves."""
+
+    state: RunState
+    metrics: tuple[Metric, ...] = ()
+    notes: Mapping[str, Any] = {}
+    """Plain JSON values that belong to the stage alone."""
+
+
+class PlannedStage(NamedTuple):
+    """One entry of the driver's list."""
+
+    name: str
+    do: Callable[[StageContext], StageResult]
+    round: int = 0
+    generation: int = 0
+    settings: Mapping[str, Any] = {}
+    """Plain JSON values that shape the stage: it is skipped only under the same ones."""
+    needs: Needs = Needs()
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was stopped; everything written so far is kept."""
+
+
+def drive(
+    run: Run,
+    plan: Sequence[PlannedStage],
+    *,
+    first: Callable[[], RunState],
+    watcher: Watcher,
+    failures: float = MOST,
+    models: ModelCache | None = None,
+    sink: Sink | None = None,
+) -> RunState:
+    """Run the stages that are not done yet, in order.
+
+    Args:
+        run: opened for work.
+        plan: all stages of the run; the same list every time.
+        first: makes the chain that the first stage finds.
+        watcher: is told how it goes.
+        failures: share of a stage's episodes that may fail.
+        models: models, and agents given as objects, that are in memory already.
+        sink: is handed every metric that is recorded.
+
+    Returns:
+        The chain that the last stage left.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM; the unfinished stage will be done again.
+        RecordError: the record holds other stages than the plan.
+        EpisodesFailed: an agent failed too often; the stage will be done again.
+    """
+    done, ahead, unfinished = _found(run, plan)
+    total = len(done) + len(ahead)
+    if ahead:  # else it has ended already, and nothing here can fail it
+        run.set_status("running")
+    models = models or ModelCache()
+    state = RunState.from_plain(done[-1].outputs["state"]) if done else first()
+    try:
+        with sigterm_as_interrupt():
+            for place, stage in enumerate(done):
+                known = run.metrics.read(stage=stage.id, without=TRAINING)
+                watcher.skip(_moment(stage, place, total), [row.metric for row in known])
+            for place, planned in enumerate(ahead, start=len(done)):
+                watcher.begin(_moment(planned, place, total))
+                driver = _Driver(run, watcher, models, failures, sink, again=unfinished)
+                outcome = _one(driver, planned, state)
+                watcher.end(outcome.metrics)
+                state, unfinished = outcome.state, ""
+    except KeyboardInterrupt:
+        run.set_status("interrupted")
+        raise Interrupted(
+            "stopped; go on with: superalign train "
+            f"run_dir={shlex.quote(str(run.path))} --resume"
+        ) from None  # its context still tells SIGTERM from Ctrl-C
+    except BrokenPipeError:  # nobody reads what is said any more: no stage's fault
+        run.set_status("interrupted" if ahead else "done")
+        raise
+    except BaseException:
+        run.set_status("failed")
+        raise
+    run.set_status("done")
+    return state
+
+
+def _moment(stage: Stage | PlannedStage, place: int, of: int) -> Moment:
+    return Moment(stage.name, stage.round, stage.generation, place, of)
+
+
+class _Driver(NamedTuple):
+    """What the driver works with."""
+
+    run: Run
+    watcher: Watcher
+    models: ModelCache
+    failures: float
+    sink: Sink | None
+    again: str
+    """Id of the unfinished stage that the next one takes the place of."""
+
+
+def _one(driver: _Driver, planned: PlannedStage, state: RunState) -> StageResult:
+    """Do and record one stage."""
+    run = driver.run
+    driver.models.attach(run, driver.watcher.wait)
+    seed = mix(run.info.seed, label(planned.name), planned.generation, planned.round)
+    begun = run.stages.begin(
+        planned.name,
+        generation=planned.generation,
+        round=planned.round,
+        inputs={"state": state.plain(), "settings": content_hash(planned.settings)},
+        rng={"seed": seed},
+        again=driver.again or None,
+    )
+    if driver.again:
+        run.sweep(CHECKPOINTS)
+    since = time.perf_counter()
+    failures = Failures(planned.name, driver.failures)
+    recorder = MetricRecorder(run, begun, driver.sink)
+    try:
+        with EpisodeWriter(run, stage=begun.id) as writer, failures, recorder:
+            outcome = planned.do(
+                StageContext(
+                    run,
+                    begun.id,
+                    planned.round,
+                    planned.generation,
+                    state,
+                    seed,
+                    begun.signals_to,
+                    writer,
+                    driver.watcher,
+                    driver.models,
+                    failures,
+                    recorder,
+                )
+            )
+            found = failures.metrics(planned.round)
+            outcome = outcome._replace(metrics=(*found, *outcome.metrics))
+    except BaseException as error:
+        failed = isinstance(error, Exception)
+        run.stages.finish(begun.id, status="failed" if failed else "interrupted")
+        raise
+    recorder.write(outcome.metrics)
+    run.stages.finish(
+        begun.id,
+        outputs={"state": outcome.state.plain(), "notes": dict(outcome.notes)},
+        seconds=time.perf_counter() - since,
+    )
+    return outcome
+
+
+class _Found(NamedTuple):
+    done: list[Stage]
+    ahead: Sequence[PlannedStage]
+    unfinished: str
+    """Id of the stage that was being done, and is next."""
+
+
+def _found(run: Run, plan: Sequence[PlannedStage]) -> _Found:
+    """Return how far a run has come; stages that never ended and are not next are removed.
+
+    Raises:
+        RecordError: the record is of another plan.
+    """
+    stages = run.stages.all()
+    done = [stage for stage in stages if stage.status == "done"]
+    names = [stage.id for stage in done]
+    inherited = names.index(run.info.inherited) + 1 if run.info.inherited else 0
+    rest = plan[place_of(plan, done[inherited - 1]) + 1 :] if inherited else plan
+    own = done[inherited:]
+    if len(own) > len(rest):
+        raise RecordError(
+            f"{run.path} went further ({len(done)} stages) than these settings ask for "
+            f"({inherited + len(rest)}); choose another run_dir"
+        )
+    for stage, planned in zip(own, rest, strict=False):
+        same = stage.inputs["settings"] == content_hash(planned.settings)
+        if not same or not _is(planned, stage):
+            raise RecordError(
+                f"{run.path} was made with other settings: they differ at its stage "
+                f"{stage.id}; resume with the settings in its config.yaml, or go on with "
+                "others in a fork: superalign fork"
+            )
+    ahead = rest[len(own) :]
+    unfinished = ""
+    for stage in stages:
+        if stage.status != "done":
+            if ahead and _is(ahead[0], stage):
+                unfinished = stage.id
+            else:
+                run.stages.discard(stage.id)
+    return _Found(done, ahead, unfinished)
+
+
+def place_of(plan: Sequence[PlannedStage], stage: Stage) -> int:
+    """Return where a stage stands in a plan.
+
+    Raises:
+        RecordError: nowhere.
+    """
+    for place, planned in enumerate(plan):
+        if _is(planned, stage):
+            return place
+    raise RecordError(
+        f"with these settings there is no stage {stage.name} of generation "
+        f"{stage.generation}, round {stage.round}, to go on from; fork at another stage, or "
+        "leave order, rounds and generations as they were up to there"
+    )
+
+
+def _is(planned: PlannedStage, stage: Stage) -> bool:
+    return (planned.name, planned.round, planned.generation) == (
+        stage.name,
+        stage.round,
+        stage.generation,
+    )

@@ -1,0 +1,190 @@
+"""Answers of people that came after their episodes were learned from.
+
+Each returns its whole case to the next improvement of the policy, as stored experience that
+is paid only the difference which the answer makes.
+"""
+
+from collections.abc import Sequence
+from math import ceil
+from typing import NamedTuple
+
+from superalign_env.errors import InvalidOption
+from superalign_env.rewards import HumanPay, by_episode
+from superalign_env.store import Run, declare, standing
+from superalign_env.types import Episode, EpisodeKey, Metric, Role, Seat, Signal
+from superalign_training.algorithms.algorithm import OnPolicy
+from superalign_training.algorithms.own import Own
+from superalign_training.data import Row
+from superalign_training.data.experience import EpisodeCheck
+from superalign_training.data.rows import difference, late_rows
+from superalign_training.policy import AnyPolicy, Policy
+from superalign_training.selfplay.driver import StageContext
+from superalign_training.selfplay.state import Heard
+from superalign_training.selfplay.supervisors.candidates import case_of
+from superalign_training.selfplay.supervisors.heard import random_slice
+
+CAP = 2.0
+"""Where importance weights of late rows are cut off (rho-bar)."""
+
+declare("people.late", "Late answers that returned as stored experience")
+declare("people.late_lessons", "Late answers too old, or unweighable: examples at most")
+declare("people.late_stored", "Of these: kept in the record, and learned from by nobody")
+
+PAYING = ("label", "preference", "veto")
+"""Kinds of signals that change pay."""
+
+
+class LateCase(NamedTuple):
+    """A case that late answers return."""
+
+    rows: list[Row]
+    signals: frozenset[int]
+    """Ids of what was said about it and has not paid yet; a preference between two members
+    is one."""
+    answers: frozenset[int]
+    """Those of them that stand."""
+
+
+class LateCases:
+    """Cases that late answers return to a policy, handed out some at a time.
+
+    Args:
+        cases: that return.
+        algorithm: takes so many steps of so many cases.
+        lessons: how many answers pay nothing any more.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[LateCase] = (),
+        algorithm: OnPolicy | Own | None = None,
+        *,
+        lessons: int = 0,
+    ) -> None:
+        self._cases = list(cases)
+        self._answers, self._lessons = 0, lessons
+        # Spread over the stage, so that what is played now is never crowded out.
+        self._each = ceil(len(cases) / algorithm.steps) if algorithm else 0
+
+    @property
+    def cap(self) -> float | None:
+        """Where importance weights are cut off; None: nothing is late."""
+        return CAP if self._cases else None
+
+    def take(self, count: int) -> list[list[Row]]:
+        """Return the next cases for a batch of so many: half of it at most."""
+        most = min(max(1, self._each), count // 2)
+        taken, self._cases = self._cases[:most], self._cases[most:]
+        self._answers += sum(len(case.answers) for case in taken)
+        return [case.rows for case in taken]
+
+    @property
+    def unpaid(self) -> tuple[int, ...]:
+        """Ids of the signals about cases that no batch had room for."""
+        return tuple(sorted(id for case in self._cases for id in case.signals))
+
+    @property
+    def lessons(self) -> int:
+        """How many answers pay nothing any more."""
+        return self._lessons
+
+    def metrics(self, role: Role, step: int) -> tuple[Metric, ...]:
+        """Return how many answers were late; nothing where none was."""
+        counts = {"late": self._answers, "late_lessons": self._lessons}
+        return tuple(
+            Metric(f"people.{name}", float(count), tags={"role": role}, step=step)
+            for name, count in counts.items()
+            if self._answers or self._lessons
+        )
+
+
+class Learning(NamedTuple):
+    """Who learns, and how."""
+
+    policy: AnyPolicy
+    seats: Sequence[Seat]
+    algorithm: OnPolicy | Own
+    rules: HumanPay
+    staleness: int
+    """How many rounds ago an episode may have been played."""
+
+
+def late_cases(context: StageContext, heard: Heard, learning: Learning) -> LateCases:
+    """Return the cases about which people said something that has not paid yet.
+
+    Args:
+        context: of the stage; no later signals are read than it may read.
+        heard: what has paid the policy.
+        learning: who learns.
+    """
+    every = context.run.signals.read(upto=context.signals_to)
+    if all(heard.has(signal.id) for signal in every):
+        return LateCases()
+    drawn = random_slice(context)
+    spoken = {s.id: s for s in every if s.kind == "veto" or s.question not in drawn}
+    said = [s for s in spoken.values() if s.kind in PAYING or "undoes" in s.payload]
+    fresh = by_episode(s for s in said if not heard.has(s.id))
+    before = by_episode(standing(s for s in said if heard.has(s.id)))
+    after = by_episode(standing(said))
+    cases: dict[EpisodeKey, LateCase] = {}
+    lessons: set[int] = set()
+    for episode in _trained_on(context.run, sorted(fresh)):
+        answers = {s.id for s in after[episode.id] if not heard.has(s.id)}
+        earlier, later = before[episode.id], after[episode.id]
+        changes = difference(episode, earlier, later, learning.rules)
+        if not any(seat in learning.seats for seat, _ in changes):
+            continue
+        rows = _case(context, episode, before, after, learning)
+        if rows:
+            case = case_of(episode.key)
+            known = cases.get(case, LateCase([], frozenset(), frozenset()))
+            signals = known.signals.union(s.id for s in fresh[episode.id])
+            cases[case] = LateCase(rows, signals, known.answers | answers)
+        else:
+            lessons |= answers
+    return LateCases(list(cases.values()), learning.algorithm, lessons=len(lessons))
+
+
+def _trained_on(run: Run, names: Sequence[str]) -> list[Episode]:
+    """Return the episodes of the training split among some."""
+    known = set(run.episode_ids(split="train"))
+    return run.named([name for name in names if name in known])
+
+
+def _case(
+    context: StageContext,
+    episode: Episode,
+    before: dict[str, list[Signal]],
+    after: dict[str, list[Signal]],
+    learning: Learning,
+) -> list[Row]:
+    """Return the rows of all members of an episode's case; none if they teach nothing now."""
+    algorithm, policy = learning.algorithm, learning.policy
+    if not isinstance(policy, Policy) or not getattr(algorithm, "weighs_stored", False):
+        return []
+    members = _members(context.run, episode)
+    if algorithm.num_generations not in (1, len(members)):
+        return []  # nothing to compare it with
+    now = (context.generation, context.round)
+    rows: list[Row] = []
+    try:
+        for member in members:
+            own = [seat for seat in member.seats if seat in learning.seats]
+            for seat in own:
+                door = EpisodeCheck(seat, policy, now=now, staleness=learning.staleness)
+                door.check(member)
+                earlier, later = before[member.id], after[member.id]
+                rows += late_rows(member, seat, earlier, later, learning.rules)
+    except InvalidOption:  # too old, of other words, greedy, or without log-probs
+        return []
+    return rows
+
+
+def _members(run: Run, episode: Episode) -> list[Episode]:
+    """Return the plays of an episode's case that did not fail."""
+    key = episode.key
+    names = run.episode_ids(case=key.case, round=key.round, split="train")
+    tail = episode.id.rpartition("-")[2]
+    mates = run.named([name for name in names if name.endswith(f"-{tail}")])
+    same = case_of(key)
+    return [e for e in mates if case_of(e.key) == same and not e.failed]

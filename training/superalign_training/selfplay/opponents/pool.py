@@ -1,0 +1,232 @@
+"""Checkpoints of a run as members of its league and as opponents in training."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from superalign_agents.archive import Archive
+from superalign_agents.search import Search
+from superalign_env.errors import InvalidOption, RecordDamaged
+from superalign_env.protocols import Agent
+from superalign_env.store import Run
+from superalign_env.store.agents import AgentRow, Agents
+from superalign_env.types import AgentSpec, Role
+from superalign_training.mixture import Mixture
+from superalign_training.policy import Policy, SharedBase, read_agent
+from superalign_training.policy.checkpoint import read_state
+from superalign_training.selfplay.opponents.settings import Beaten, shares
+
+
+class Member(NamedTuple):
+    """One checkpoint of a role."""
+
+    name: str
+    """Hash of its row in the table of agents."""
+    role: Role
+    number: int
+    """Place in the order of appearance within its role, from 0."""
+    spec: AgentSpec
+    path: str
+    """Relative to the run; empty for what a role began with."""
+
+
+MembersByRole = Mapping[Role, Sequence[Member]]
+"""Everybody in a league, by role, oldest first."""
+
+
+def members(agents: Agents, role: Role, *, current: str = "") -> list[Member]:
+    """Return every checkpoint of a role that no gate refused, oldest first.
+
+    What the role began with is the first member, even where roles began with the same
+    weights and hence share a row.
+
+    Args:
+        agents: of a run.
+        role: whose.
+        current: hash of the checkpoint that plays the role now, if there is one.
+
+    Raises:
+        RecordError: the record knows no such agent.
+    """
+    rows = agents.all()
+    known = {row.hash: row for row in rows}
+    ours = {row.hash for row in rows if row.role == role}
+    if current:
+        ours.add(agents.get(current).hash)
+    for name in tuple(ours):
+        ours.update(row.hash for row in _ancestors(known[name], known))
+    accepted = [row for row in rows if row.hash in ours and row.accepted is not False]
+    return [
+        Member(row.hash, role, number, row.spec, row.path)
+        for number, row in enumerate(accepted)
+    ]
+
+
+def enlist(run: Run, search: Search, path: str, *, role: Role) -> str:
+    """Record a search attacker with its archive as a member; return its name.
+
+    Args:
+        run: opened for work.
+        search: the attacker.
+        path: of the file that holds its state, relative to the run.
+        role: in which it attacks.
+    """
+    return run.agents.add(search.spec, role=role, path=path)
+
+
+class CheckpointShelf(NamedTuple):
+    """Where the checkpoints of a run lie, and how they are loaded."""
+
+    folder: Path
+    """Of the run."""
+    device: str = "cpu"
+    first: Callable[[Role], Policy] | None = None
+    """Makes what a role began with; by its reference when absent."""
+    base: Callable[[str], SharedBase] | None = None
+    """Reference → what adapters stand on, loaded once for all; each on its own if absent."""
+
+
+def load(member: Member, shelf: CheckpointShelf) -> Agent:
+    """Return a member, ready to play.
+
+    Raises:
+        RecordDamaged: its checkpoint is missing or was altered.
+    """
+    if member.spec.id == "search":
+        return _search(member, shelf.folder)
+    if member.path:
+        return _checkpoint(member, shelf)
+    spec = member.spec
+    if shelf.first is None:
+        given = {"id": spec.id, **spec.options}
+        policy = Policy.from_reference(given, device=shelf.device)
+    else:
+        policy = shelf.first(member.role)
+    if policy.hash != spec.policy:
+        raise RecordDamaged(
+            f"{spec.id} has other weights now than when this run began; restore them, or "
+            "start a new run"
+        )
+    return policy.agent
+
+
+def _checkpoint(member: Member, shelf: CheckpointShelf) -> Agent:
+    folder, spec = shelf.folder / member.path, member.spec
+    kept = msgspec.structs.replace(read_state(folder), weights=spec.policy)
+    base = shelf.base(kept.reference) if kept.base and shelf.base else None
+    return read_agent(folder, kept, base=base, device=shelf.device)
+
+
+def _search(member: Member, folder: Path) -> Search:
+    options = dict(member.spec.options)
+    search = Search(Archive(), **options)
+    path = folder / member.path
+    try:
+        search.load_state_dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordDamaged(
+            f"{path} cannot be read ({error}); restore it from a copy, or start a new run"
+        ) from error
+    if search.archive.hash != member.spec.policy:
+        raise RecordDamaged(
+            f"{path} was altered: its content is not what the record names; restore it from "
+            "a copy, or start a new run"
+        )
+    return search
+
+
+def _ancestors(row: AgentRow, known: dict[str, AgentRow]) -> list[AgentRow]:
+    """Return parents, nearest first, without asking the database for each."""
+    found: list[AgentRow] = []
+    while row.parent in known and known[row.parent] not in found:
+        row = known[row.parent]
+        found.append(row)
+    return found
+
+
+class OpponentPool(NamedTuple):
+    """Members of a league that are met, and how often each of them."""
+
+    agents: dict[str, Agent]
+    """``league-<hash>`` → agent."""
+    shares: dict[str, float]
+    """The same names → share of the cases that the league plays; together 1."""
+
+    def joined(
+        self,
+        others: Mapping[str, Agent],
+        *,
+        share: float,
+        shares: Mapping[str, float] | None = None,
+        seed: int = 0,
+    ) -> Mixture:
+        """Return one mixture of these and of others.
+
+        Who plays a case depends on its number alone, so all members of a group meet the
+        same opponent and its mean stays a fair baseline.
+
+        Args:
+            others: name → agent, such as the current opponents.
+            share: of cases that the league plays, in [0, 1].
+            shares: of the others among themselves, any positive scale; equal when absent.
+            seed: of the draw.
+
+        Raises:
+            InvalidOption: a share outside [0, 1], or shares that do not fit the others.
+        """
+        if not 0.0 <= share <= 1.0:
+            raise InvalidOption(f"share must lie in [0, 1], not {share}")
+        given = dict.fromkeys(others, 1.0) if shares is None else dict(shares)
+        total = sum(given.values())
+        if set(given) != set(others) or (share < 1.0 and total <= 0):
+            raise InvalidOption(
+                "who plays beside the league needs one share each, one of them above 0"
+            )
+        return Mixture(
+            {**others, **self.agents},
+            shares={
+                **{n: (1.0 - share) * s / (total or 1.0) for n, s in given.items()},
+                **{n: share * s for n, s in self.shares.items()},
+            },
+            seed=seed,
+        )
+
+
+def opponent_pool(
+    league: Sequence[Member],
+    shelf: CheckpointShelf,
+    *,
+    sampling: str = "prioritised",
+    beaten: Mapping[str, Beaten] | None = None,
+    power: float = 2.0,
+    most: int = 8,
+) -> OpponentPool:
+    """Return the members that are met, loaded.
+
+    Args:
+        league: of one role, oldest first.
+        shelf: where they lie.
+        sampling: `latest`, `uniform` or `prioritised`; see `sampling`.
+        beaten: member → how often it beat the agent that is trained, as critics say.
+        power: exponent of `prioritised`.
+        most: so many are loaded at most.
+
+    Raises:
+        UnknownId: no such sampling rule.
+        InvalidOption: an empty league.
+        RecordDamaged: a checkpoint is missing or was altered.
+    """
+    names = [member.name for member in league]
+    met = shares(sampling, names, beaten=beaten, power=power, most=most)
+    chosen = [member for member in league if member.name in met]
+    return OpponentPool(
+        {_label(m.name): load(m, shelf) for m in chosen},
+        {_label(m.name): met[m.name] for m in chosen},
+    )
+
+
+def _label(name: str) -> str:
+    return f"league-{name[:12]}"

@@ -1,0 +1,296 @@
+"""The stages of a run: rounds of any scenario, or a chain of generations.
+
+No role and no game is known by name: which stages there are follows from the facts and
+variants that the scenario declares, and from who learns.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
+from typing import Any, Literal, NamedTuple
+
+from superalign_env.errors import InvalidOption
+from superalign_env.types import Role, Seat, role_of
+from superalign_training.evaluation.evaluation import PREFIX
+from superalign_training.oversight.settings import Hardening
+from superalign_training.selfplay.driver import PlannedStage, StageContext, StageResult
+from superalign_training.selfplay.lineup import is_person
+from superalign_training.selfplay.playing import (
+    is_judged,
+    stage_capabilities,
+    stage_scenario,
+)
+from superalign_training.selfplay.scenario_capabilities import (
+    ATTACKED,
+    DEPLOYED,
+    JUDGED,
+    PLANTED,
+    SUPERVISED,
+    Needs,
+    ScenarioCapabilities,
+    rated_pairings,
+    tried_pairing,
+)
+from superalign_training.selfplay.settings import Settings
+
+Stage = Callable[..., StageResult]
+"""(bench, settings=…) → what it leaves."""
+
+Way = Literal["attack", "calibrate", "improve"]
+"""The stage in which a policy learns."""
+
+
+def _stage(module: str, name: str = "") -> Stage:
+    """Return a stage that is imported when it begins: plans are made without PyTorch.
+
+    Args:
+        module: among the stages.
+        name: of the function, if it is not the module's.
+    """
+
+    def do(context: StageContext, **options: Any) -> StageResult:
+        found: Stage = getattr(
+            import_module(f"superalign_training.selfplay.stages.{module}"), name or module
+        )
+        return found(context, **options)
+
+    return do
+
+
+alarms = _stage("alarms")
+annotate = _stage("annotate")
+attack = _stage("attack")
+competence = _stage("competence")
+conform = _stage("conform")
+discover = _stage("discover")
+evaluate, test = _stage("evaluate"), _stage("evaluate", "test")
+gap = _stage("gap")
+gate = _stage("gate")
+harden, imitate = _stage("harden"), _stage("harden", "imitate")
+teach_critic = _stage("harden", "teach_critic")
+improve = _stage("improve")
+judge, calibrate = _stage("judge"), _stage("judge", "calibrate")
+league, trial = _stage("league"), _stage("league", "trial")
+measure, final = _stage("measure"), _stage("measure", "final")
+evaluated = _stage("own_evaluations", "evaluated")
+supervise = _stage("supervise")
+
+
+class Entry(NamedTuple):
+    """A stage, where it stands, and what it needs of the scenario."""
+
+    name: str
+    do: Stage
+    generation: int = 0
+    round: int = 0
+    needs: Needs = Needs()
+
+
+def plan(settings: Settings) -> list[PlannedStage]:
+    """Return the stages of a run, in order; what the scenario has nothing for is left out."""
+    parts, shared = stage_capabilities(settings), _shaping(settings)
+    listed = entries(settings, parts)
+    return [
+        PlannedStage(
+            entry.name,
+            partial(entry.do, settings=settings),
+            entry.round,
+            entry.generation,
+            shared,
+            entry.needs,
+        )
+        for entry in listed
+        if parts.can(entry.needs)
+    ]
+
+
+def entries(settings: Settings, parts: ScenarioCapabilities) -> Iterator[Entry]:
+    """Yield the stages of a run, those that the scenario has nothing for among them."""
+    if settings.hardening is not None:
+        return _hardened(settings, parts, settings.hardening)
+    if settings.generations:
+        return _generations(settings, parts)
+    return _rounds(settings, parts)
+
+
+def way_of(role: Role, parts: ScenarioCapabilities, settings: Settings) -> Way:
+    """Return in which stage a role learns: by attacks, by planted answers, else by pay.
+
+    Only policies go to school: a learner that improves itself knows nothing but pay.
+    """
+    if settings.own(role):
+        return "improve"
+    if role == parts.asks and parts.can(ATTACKED):
+        return "attack"
+    if role == parts.judges and parts.can(PLANTED):
+        return "calibrate"
+    return "improve"
+
+
+def people_in(settings: Settings) -> list[Seat]:
+    """Return the seats that people hold."""
+    seats = stage_scenario(settings, split="train").seats
+    names = [seat if seat in settings.lineup else role_of(seat) for seat in seats]
+    return [
+        seat
+        for seat, name in zip(seats, names, strict=True)
+        if is_person(settings.reference(name))
+    ]
+
+
+def _rounds(settings: Settings, parts: ScenarioCapabilities) -> Iterator[Entry]:
+    """Judge → evaluate, rounds with an evaluation each, test at the end."""
+    if parts.judges in ("", *_taught(settings)):
+        yield Entry("judge", judge, needs=PLANTED)
+    yield Entry("evaluate", evaluate)
+    for number in range(1, settings.rounds + 1):
+        yield from _round(settings, parts, 0, number)
+        yield from _own(settings, "round", 0, number)
+    yield Entry("test", test, 0, settings.rounds)
+    yield from _own(settings, "end", 0, settings.rounds)
+
+
+def _own(settings: Settings, when: str, generation: int, number: int) -> Iterator[Entry]:
+    """Evaluations of one's own, after a round or at the end."""
+    for one in settings.evaluate.also:
+        if one.when == when:
+            do = partial(evaluated, evaluation=one)
+            yield Entry(f"{PREFIX}{one.id}", do, generation, number)
+
+
+def _hardened(
+    settings: Settings, parts: ScenarioCapabilities, rules: Hardening
+) -> Iterator[Entry]:
+    """Judge → evaluate → imitate, rounds of attacks with an evaluation each, test.
+
+    Raises:
+        InvalidOption: a scenario, a lineup or a chain that cannot be hardened.
+    """
+    if settings.generations:
+        raise InvalidOption("hardening is for rounds; set generations=0 or hardening=null")
+    for needs in (ATTACKED, PLANTED):
+        if not parts.can(needs):
+            raise InvalidOption(
+                f"{settings.scenario} cannot be hardened ({parts.lacks(needs)}); set "
+                "hardening=null"
+            )
+    for role in (parts.answers, parts.judges):
+        if role not in _taught(settings):
+            raise InvalidOption(
+                f"hardening teaches the {role}, who does not learn here; give it a policy and "
+                f"an algorithm (lineup.{role}=micro/3 train.{role}=sft), or set hardening=null"
+            )
+    yield Entry("judge", partial(teach_critic, rules=rules))
+    yield Entry("evaluate", evaluate)
+    yield Entry("imitate", partial(imitate, rules=rules))
+    for number in range(1, settings.rounds + 1):
+        yield Entry("harden", partial(harden, rules=rules), 0, number)
+        yield Entry("evaluate", evaluate, 0, number)
+        yield Entry("alarms", alarms, 0, number)
+    yield Entry("test", test, 0, settings.rounds)
+
+
+def _round(
+    settings: Settings, parts: ScenarioCapabilities, generation: int, number: int
+) -> Iterator[Entry]:
+    """Attack → (supervise →) improve → calibrate → evaluate (→ league) → alarms.
+
+    Policies are improved in the order of the seats; who judges learns last, when people
+    have said what they think of this round's answers.
+    """
+    place = (generation, number)
+    learning = [role for role in parts.roles if role in settings.learning]
+    if parts.asks in ("", *_taught(settings)):
+        yield Entry("attack", attack, *place, ATTACKED)
+    if settings.supervise is not None:
+        taught = partial(supervise, rules=settings.supervise)
+        yield Entry("supervise", taught, *place, SUPERVISED)
+    by_pay = [
+        role
+        for role in learning
+        if way_of(role, parts, settings) == "improve" and settings.by_pay(role)
+    ]
+    # Once, though a policy holds several roles.
+    held = {settings.holder(role): role for role in reversed(by_pay)}
+    for role in by_pay:
+        if held[settings.holder(role)] == role:
+            yield Entry(f"improve-{role}", partial(improve, role=role), *place)
+    # Else people are asked while somebody learns.
+    if settings.budget and not by_pay:
+        yield Entry("annotate", annotate, *place, JUDGED)
+    if parts.judges in ("", *_taught(settings)):
+        yield Entry("calibrate", calibrate, *place, PLANTED)
+    if not generation:  # a generation is measured as a whole
+        yield Entry("evaluate", evaluate, *place)
+    if settings.league.share and rated_pairings(settings, parts):
+        yield Entry("league", partial(league, rules=settings.league), *place)
+        if tried_pairing(settings, parts) is not None:
+            yield Entry("trial", partial(trial, rules=settings.league), *place)
+    yield Entry("alarms", alarms, *place)
+
+
+def _taught(settings: Settings) -> list[Role]:
+    """Return the roles that policies hold which learn; who improves itself is none."""
+    return [role for role in settings.learning if not settings.own(role)]
+
+
+def _generations(settings: Settings, parts: ScenarioCapabilities) -> Iterator[Entry]:
+    """Gap → competence → discover → conform → rounds → measure → gate, for A_1 … A_K.
+
+    Rounds are counted on from one generation to the next, so that a round names one time
+    in the run (Kim et al. 2025, progressive training; its anneal step is the controller's
+    choice at the beginning of the next generation).
+    """
+    if parts.judges in ("", *_taught(settings)):
+        yield Entry("judge", judge, needs=PLANTED)
+    deploys = is_judged(settings) or not parts.can(DEPLOYED)
+    round = 0
+    for number in range(1, settings.generations + 1):
+        yield Entry("gap", gap, number, round)
+        for name, do, rounds in _order(settings, last=number == settings.generations):
+            risky = name in ("discover", "conform")
+            if deploys or not risky:
+                needs = DEPLOYED if risky else Needs()
+                yield Entry(name, do, number, round, needs)
+            for _ in range(rounds):
+                round += 1
+                yield from _round(settings, parts, number, round)
+        yield Entry("measure", measure, number, round)
+        yield from _own(settings, "round", number, round)
+        yield Entry("gate", gate, number, round)
+    yield Entry("test", final, settings.generations, round)
+    yield from _own(settings, "end", settings.generations, round)
+
+
+def _order(settings: Settings, *, last: bool) -> list[tuple[str, Stage, int]]:
+    """Return (name, stage, rounds of self-play after it) of one generation.
+
+    What an order leaves out in one place it spends in another, so that all orders train
+    for as many steps on as many answers: conformity that comes last is as much as the
+    alternating chain has in all its generations, and a chain without any is taught twice
+    as much competence.
+    """
+    learning = ("competence", competence, 0)
+    deployed = ("discover", discover, 0)
+    aligning = ("conform", conform, settings.rounds)
+    if settings.order == "competence-only":
+        return [("competence", partial(competence, effort=2), 0), deployed]
+    if settings.order == "conformity-last":
+        if not last:
+            return [learning, deployed]
+        everything = partial(conform, effort=settings.generations)
+        rounds = settings.rounds * settings.generations
+        return [learning, deployed, ("conform", everything, rounds)]
+    if settings.order == "conformity-first":
+        return [deployed, aligning, learning]
+    return [learning, deployed, aligning]
+
+
+def _shaping(settings: Settings) -> dict[str, Any]:
+    """Return the settings that shape results; where a run lies does not.
+
+    The number of rounds does not either: a finished run may be continued with more; nor
+    does when to stop because episodes fail.
+    """
+    idle = {"run_dir", "threads", "rounds", "failures"}
+    return settings.model_dump(mode="json", exclude=idle)

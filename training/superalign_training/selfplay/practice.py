@@ -1,0 +1,307 @@
+"""A role practises: its policy is improved by what the environment and people pay it.
+
+Which role, against whom, by which algorithm and with what added to the pay is for the
+stage to say; how episodes become rows, what people are asked about them, where the policy is
+kept and what is reported is the same for all of them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from superalign_env.asking import Anyone
+from superalign_env.protocols import Scenario
+from superalign_env.store import declare
+from superalign_env.types import Event, Metric, Paid, Role, Seat
+from superalign_training.algorithms.algorithm import OnPolicy
+from superalign_training.algorithms.own import Own
+from superalign_training.data import (
+    Live,
+    PaidExperience,
+    Row,
+    paid_episodes,
+    training_rows,
+)
+from superalign_training.policy import AnyPolicy, LearnerPolicy, Policy
+from superalign_training.selfplay.driver import StageContext
+from superalign_training.selfplay.late import LateCases, Learning, late_cases
+from superalign_training.selfplay.playing import play, seat_all
+from superalign_training.selfplay.recorder import Earnings
+from superalign_training.selfplay.settings import Settings
+from superalign_training.selfplay.skipped_stages import unlearned
+from superalign_training.selfplay.state import NOTHING, Heard, RunState
+from superalign_training.selfplay.supervisors.hearing import Hearing
+
+Shaping = Callable[[Sequence[Row]], Sequence[Row]]
+"""Rows of one batch → the same rows, other pay."""
+
+REPORTED = ("reward_first", "reward", "frac_reward_zero_std")
+
+
+declare("reward", "Reward", better="higher")
+declare("reward_first", "Reward at first")
+declare(
+    "frac_reward_zero_std",
+    "Groups without a difference in reward",
+    unit="share",
+    better="lower",
+)
+
+
+class Drill(NamedTuple):
+    """What a role practises on."""
+
+    role: Role
+    scenario: Scenario[Any]
+    agents: Mapping[Role | Seat, Anyone]
+    """Everybody; seats of the policy hold its own agent, and all of them are learned from."""
+    part: str
+    """Name of the episodes within the stage."""
+
+
+def numbered(part: str, place: int) -> str:
+    """Return the name of the episodes of the n-th algorithm of a stage, from 0.
+
+    Of one name they would be the same cases with the same seeds: people would be asked about
+    a turn twice, and what was said by other weights could not be stored under it.
+    """
+    return f"{part}-{place + 1}" if place else part
+
+
+class Practised(NamedTuple):
+    """What practice leaves."""
+
+    state: RunState
+    """Knows which answers of people have paid; the policy is put in by the stage."""
+    numbers: dict[str, float]
+    """Of the algorithm."""
+    metrics: tuple[Metric, ...] = ()
+    """About people's answers."""
+
+
+def practise(
+    context: StageContext,
+    settings: Settings,
+    state: RunState,
+    policy: Policy,
+    drill: Drill,
+    algorithm: OnPolicy,
+    *,
+    shaping: Shaping | None = None,
+) -> Practised:
+    """Improve a policy in place on episodes of its own.
+
+    Args:
+        context: of the stage.
+        settings: of the run.
+        state: of the stage so far.
+        policy: of the role.
+        drill: where it plays, and with whom.
+        algorithm: how it learns.
+        shaping: adds to the pay of each batch, such as a bonus for novelty.
+    """
+    school = _School.of(context, settings, state, policy, drill, algorithm)
+    batches = _Batches(context, drill, algorithm, school, shaping)
+    told = context.on_step(drill.role, policy, algorithm)
+    numbers = algorithm.improve(
+        policy,
+        Live(batches.rows, school.late.cap),
+        seed=context.seed_of(f"trainer-{drill.part}"),
+        on_step=lambda done, numbers: told(done, {**numbers, **batches.earned()}),
+    )
+    return school.left(context, state, drill.role, numbers)
+
+
+class _School(NamedTuple):
+    """Who learns in a stage, and what people say to it."""
+
+    settings: Settings
+    seats: Sequence[Seat]
+    heard: Heard
+    hearing: Hearing
+    late: LateCases
+
+    @classmethod
+    def of(
+        cls,
+        context: StageContext,
+        settings: Settings,
+        state: RunState,
+        policy: AnyPolicy,
+        drill: Drill,
+        algorithm: OnPolicy | Own,
+    ) -> "_School":
+        """Return it at the beginning of a stage."""
+        held = seat_all(drill.scenario, drill.agents)
+        seats = [seat for seat, agent in held.items() if agent is policy.agent]
+        heard = state.heard.get(state.holder(drill.role), NOTHING)
+        hearing = Hearing(context, settings, drill.scenario, seats, state.unasked, heard)
+        staleness = settings.people.staleness
+        learning = Learning(policy, seats, algorithm, hearing.rules, staleness)
+        late = late_cases(context, heard, learning)
+        return cls(settings, seats, heard, hearing, late)
+
+    def left(
+        self, context: StageContext, state: RunState, role: Role, numbers: dict[str, float]
+    ) -> Practised:
+        """Return what the stage leaves."""
+        metrics = self.hearing.metrics(role) + self.late.metrics(role, context.round)
+        metrics += _stored(context, self.settings, role, self.late.lessons)
+        state = state.with_unasked(self.hearing.unasked)
+        if metrics or context.signals_to > self.heard.upto:
+            state = state.with_heard(role, self.hearing.heard(self.late.unpaid))
+        return Practised(state, numbers, metrics)
+
+
+def _stored(
+    context: StageContext, settings: Settings, role: Role, lessons: int
+) -> tuple[Metric, ...]:
+    """Note late answers that nobody learns from, and count them."""
+    reason = unlearned(settings, role) if lessons else ""
+    if not reason:
+        return ()
+    evidence = {"role": role, "answers": lessons, "reason": reason}
+    context.run.events.add(Event("people.stored", evidence=evidence), stage=context.stage)
+    tags = {"role": role}
+    return (Metric("people.late_stored", float(lessons), tags=tags, step=context.round),)
+
+
+class _Batches:
+    """Plays batches, has people asked about them, and makes rows of both.
+
+    Args:
+        context: of the stage.
+        drill: what is played.
+        algorithm: says how often each case is played.
+        school: who learns, whom people are asked about, and which late cases take some of the
+            places of a batch.
+        shaping: adds to the pay of what is played.
+    """
+
+    def __init__(
+        self,
+        context: StageContext,
+        drill: Drill,
+        algorithm: OnPolicy,
+        school: _School,
+        shaping: Shaping | None,
+    ) -> None:
+        self._bench, self._drill, self._algorithm = context, drill, algorithm
+        self._seats, self._hearing, self._late = school.seats, school.hearing, school.late
+        self._shaping = shaping
+        self._earnings = Earnings()
+
+    def rows(self, first: int, count: int) -> Sequence[Row]:
+        """Return the rows of so many cases, those that late answers returned among them."""
+        returned = self._late.take(count)
+        played = count - len(returned)
+        rows = self._played(first, played)
+        again = [
+            row._replace(case=case)
+            for case, found in enumerate(returned, start=first + played)
+            for row in found
+        ]
+        # First: who plays more cases than needed leaves out the last ones.
+        return [*again, *rows]
+
+    def earned(self) -> dict[str, float]:
+        """Return mean pay by part since the last look."""
+        return self._earnings.take()
+
+    def _played(self, first: int, count: int) -> Sequence[Row]:
+        drill, algorithm = self._drill, self._algorithm
+        episodes = play(
+            self._bench,
+            drill.scenario,
+            drill.agents,
+            count,
+            part=drill.part,
+            first_case=first,
+            group=algorithm.num_generations,
+            fork_at=self._seats[0] if algorithm.fork else None,
+        )
+        signals = self._hearing.of(episodes)
+        rules = self._hearing.rules
+        rows: Sequence[Row] = [
+            row
+            for seat in self._seats
+            for row in training_rows(episodes, seat, signals, rules=rules)
+        ]
+        learners = [(row.episode, row.seat) for row in rows]
+        self._earnings.add(episodes, learners, signals, rules)
+        return rows if self._shaping is None else self._shaping(rows)
+
+
+def practise_all(
+    context: StageContext,
+    settings: Settings,
+    policy: AnyPolicy,
+    drill: Drill,
+    algorithms: Sequence[OnPolicy | Own],
+) -> Practised:
+    """Improve a policy in place by one algorithm after the other; a learner improves itself."""
+    done = Practised(context.state, {})
+    for place, algorithm in enumerate(algorithms):
+        own = drill._replace(part=numbered(drill.part, place))
+        if isinstance(policy, LearnerPolicy):
+            assert isinstance(algorithm, Own)
+            new = _improve_itself(context, settings, done.state, policy, own, algorithm)
+        else:
+            assert not isinstance(algorithm, Own)
+            new = practise(context, settings, done.state, policy, own, algorithm)
+        numbers, metrics = done.numbers | new.numbers, done.metrics + new.metrics
+        done = Practised(new.state, numbers, metrics)
+    return done
+
+
+def _improve_itself(
+    context: StageContext,
+    settings: Settings,
+    state: RunState,
+    policy: LearnerPolicy,
+    drill: Drill,
+    own: Own,
+) -> Practised:
+    """Let a learner improve itself on episodes that it plays."""
+    school = _School.of(context, settings, state, policy, drill, own)
+    hearing = school.hearing
+    earnings = Earnings()
+    told = context.on_step(drill.role, policy, own)
+
+    def cases(first: int, count: int) -> Sequence[Paid]:
+        with policy.agent.watched() as watched:
+            episodes = play(
+                context,
+                drill.scenario,
+                drill.agents,
+                count,
+                part=drill.part,
+                first_case=first,
+                group=own.num_generations,
+            )
+            signals = hearing.of(episodes)
+            rules = hearing.rules
+            found = paid_episodes(
+                episodes, school.seats, watched.shown, signals, rules=rules
+            )
+        learners = [(one.episode.id, one.seat) for one in found]
+        earnings.add(episodes, learners, signals, rules)
+        return found
+
+    numbers = own.improve(
+        policy,
+        PaidExperience(cases),
+        seed=context.seed_of(f"trainer-{drill.part}"),
+        on_step=lambda done, numbers: told(done, {**numbers, **earnings.take()}),
+    )
+    return school.left(context, state, drill.role, numbers)
+
+
+def reported(
+    role: Role, numbers: Mapping[str, float], *, agent: str, step: int
+) -> tuple[Metric, ...]:
+    """Return the metrics of a role's practice."""
+    return tuple(
+        Metric(name, numbers[name], agent=agent, tags={"role": role}, step=step)
+        for name in REPORTED
+        if name in numbers
+    )

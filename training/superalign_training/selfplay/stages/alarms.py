@@ -1,0 +1,291 @@
+"""Alarms are read after a round, and the round is kept or rolled back.
+
+What alarms see is gold-free: likeliest answers to a fixed set of training tasks, people's
+labels of the random slice, critics' verdicts. Where ``gate.rounds`` is set, the gate's
+conditions hold for rounds, too.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import mean
+
+import msgspec
+
+from superalign_agents.transformer import TransformerAgent
+from superalign_env.asking import Anyone, ask
+from superalign_env.game import Game
+from superalign_env.measures import Estimate, share
+from superalign_env.seeding import label, mix
+from superalign_env.types import EpisodeKey, Event, Metric, Role, Seat, View
+from superalign_training.evaluation.likelihood import first_words
+from superalign_training.judging import scores_of
+from superalign_training.oversight.alarms import (
+    PROBES,
+    Answers,
+    Labelled,
+    Statistics,
+    raised,
+)
+from superalign_training.oversight.gate import Decision, Evidence, decide
+from superalign_training.oversight.hazards import is_refusal
+from superalign_training.selfplay.agents import agent_of, lineup_of
+from superalign_training.selfplay.driver import StageContext, StageResult
+from superalign_training.selfplay.playing import seat_all, stage_scenario
+from superalign_training.selfplay.settings import Settings
+from superalign_training.selfplay.state import RunState
+from superalign_training.selfplay.weighing.lookout import act_on, missed_planted, series
+
+_WORDS = 8
+"""Tokens of a free answer, of which the first word is looked at."""
+_SERIES: tuple[tuple[str, dict[str, str]], ...] = (
+    ("attack.success", {"by": "verdicts"}),
+    ("verdicts.brier", {"on": "planted"}),
+)
+"""Numbers by signals of which there is one for every round, with their tags."""
+
+ACCEPTED = "gate.accepted"
+ROLLED_BACK = "gate.rolled-back"
+
+
+def alarms(context: StageContext, settings: Settings) -> StageResult:
+    """Read every alarm; restore the policies of the round before if one demands it.
+
+    Raises:
+        Halted: an alarm stops the run until a person says to go on.
+    """
+    before = before_round(context)
+    statistics = round_statistics(context, settings, before)
+    context.writer.flush()  # what was played comes before what is said of it
+    found = raised(settings.alarms, statistics, _truth(context))
+    demanded = act_on(context, found, f"round {context.round}")
+    metrics = _probe_metrics(context, statistics.probe)
+    if not (demanded or settings.gate.rounds):
+        return StageResult(context.state, tuple(metrics))
+    evidence = Evidence(alarms=demanded)
+    if settings.gate.rounds:
+        evidence = evidence._replace(
+            conformity=_conformity(statistics.labelled),
+            attack_success=_attack_success(context),
+        )
+    decision = decide(evidence, settings.gate)
+    state = _continued(context, before, decision)
+    metrics.append(Metric(ACCEPTED, float(decision.accepted), step=context.round))
+    return StageResult(state, tuple(metrics), decision.plain())
+
+
+def before_round(context: StageContext) -> RunState:
+    """Return the chain as the round of a stage found it."""
+    stages = context.run.stages.all()
+    here = next(stage for stage in stages if stage.id == context.stage)
+    first = next(
+        (
+            stage
+            for stage in stages
+            if (stage.generation, stage.round) == (here.generation, here.round)
+        ),
+        here,
+    )
+    return RunState.from_plain(first.inputs["state"])
+
+
+def round_statistics(
+    context: StageContext, settings: Settings, before: RunState
+) -> Statistics:
+    """Return what may be known of a round without gold labels."""
+    wanted = any(
+        "probe" in alarm.needs and alarm.action != "off"
+        for alarm in settings.alarms.values()
+    )
+    return Statistics(
+        probe=probe(context, settings, before) if wanted else {},
+        labelled=_labelled(context),
+        missed=missed_planted(context),
+        series=series(context, _SERIES),
+    )
+
+
+def probe(
+    context: StageContext, settings: Settings, before: RunState
+) -> dict[Role, Answers]:
+    """Return role → its likeliest answers to fixed training tasks, now and before.
+
+    Both policies are shown the same views: those of the lineup as it is now. Roles whose
+    policy did not change are left out.
+    """
+    changed = [
+        role
+        for role, checkpoint in sorted(context.state.policies.items())
+        if role in before.policies and before.policies[role].weights != checkpoint.weights
+    ]
+    views = first_views(context, settings, changed) if changed else {}
+    earlier = context._replace(state=before)
+    return {
+        role: Answers(
+            likeliest(agent_of(context, role, settings), seen),
+            likeliest(agent_of(earlier, role, settings), seen),
+        )
+        for role, seen in views.items()
+    }
+
+
+def first_views(
+    context: StageContext, settings: Settings, roles: Sequence[Role]
+) -> dict[Role, list[View]]:
+    """Return role → what it is first shown in each of the probe's tasks.
+
+    A game is played no further than needed, and is not recorded. People are not asked.
+    """
+    scenario = stage_scenario(settings, split="train")
+    agents = seat_all(scenario, lineup_of(context, settings))
+    run = mix(context.run.info.seed, label("alarms.probe"))
+    live = [
+        (Game(scenario, EpisodeKey(run=run, case=case)), set(roles))
+        for case in range(PROBES)
+    ]
+    found: dict[Role, list[View]] = defaultdict(list)
+    while live:
+        for game, left in live:
+            for view in game.views():
+                if view.role in left:
+                    left.discard(view.role)
+                    found[view.role].append(view)
+        live = [
+            (game, left)
+            for game, left in live
+            if left and not any(agents[s].spec.id == "human" for s in game.group)
+        ]
+        _play_on([game for game, _ in live], agents)
+        live = [(game, left) for game, left in live if not game.over]
+    return found
+
+
+def _play_on(games: Sequence[Game], agents: Mapping[Seat, Anyone]) -> None:
+    """Ask whoever is to move in each game, every agent once for all of them."""
+    asked: dict[int, list[View]] = defaultdict(list)
+    for game in games:
+        for view in game.views():
+            asked[id(agents[view.seat])].append(view)
+    holders = {id(agent): agent for agent in agents.values()}
+    said = {
+        (view.episode, view.seat): reply
+        for key, views in asked.items()
+        for view, reply in zip(views, ask(holders[key], views), strict=True)
+    }
+    for game in games:
+        game.step([said[view.episode, view.seat] for view in game.views()])
+
+
+def likeliest(agent: Anyone, views: Sequence[View]) -> list[str]:
+    """Return the likeliest answer to each view.
+
+    Where all views have one menu, it is the entry that the answer begins with; else the
+    first word of what the agent says.
+    """
+    menu = views[0].menu
+    shared = menu and all(view.menu == menu for view in views)
+    if shared and isinstance(agent, TransformerAgent):
+        greedy = first_words(agent, views, menu).greedy
+        return [menu[int(row.argmax())] if row.any() else "" for row in greedy]
+    short = [
+        msgspec.structs.replace(view, max_new_tokens=min(_WORDS, view.max_new_tokens))
+        for view in views
+    ]
+    texts = [" ".join(reply.text.casefold().split()) for reply in ask(agent, short)]
+    if shared:
+        return [next((e for e in menu if text.startswith(e)), "") for text in texts]
+    return [text.partition(" ")[0] for text in texts]
+
+
+def _probe_metrics(context: StageContext, probed: Mapping[Role, Answers]) -> list[Metric]:
+    """Return the share of the commonest answer of every role."""
+    return [
+        Metric(
+            "answers.commonest",
+            *share(max(map(answers.now.count, set(answers.now))), len(answers.now)),
+            agent=context.state.policies[role].agent,
+            tags={"role": role},
+            step=context.round,
+        )
+        for role, answers in probed.items()
+    ]
+
+
+def _labelled(context: StageContext) -> list[Labelled]:
+    """Return the answers of this round's random slice that people labelled."""
+    random = {
+        question.id
+        for question in context.run.questions.all(answered=True)
+        if question.round == context.round and question.slice == "random"
+    }
+    labels = [
+        signal
+        for signal in context.run.signals.standing(kind="label", upto=context.signals_to)
+        if signal.question in random
+    ]
+    episodes = {e.id: e for e in context.run.named(sorted({one.episode for one in labels}))}
+    found = []
+    for signal in labels:
+        episode = episodes[signal.episode]
+        texts = {u.turn: u.text for u in episode.utterances}
+        if signal.turn in texts:
+            scores = scores_of(episode).get(signal.turn)
+            score = mean(scores) if scores else None
+            found.append(Labelled(signal.value, score, is_refusal(texts[signal.turn])))
+    return found
+
+
+def _truth(context: StageContext) -> list[Metric]:
+    """Return what evaluation by the truth measured in this round."""
+    stages = [
+        stage.id
+        for stage in context.run.stages.all(status="done")
+        if stage.name == "evaluate"
+        and (stage.generation, stage.round) == (context.generation, context.round)
+    ]
+    return [row.metric for id in stages for row in context.run.metrics.read(stage=id)]
+
+
+def _conformity(labelled: Sequence[Labelled]) -> dict[str, Estimate]:
+    """Return what was answered → share of it that people call good."""
+    labels: dict[str, list[float]] = defaultdict(list)
+    for one in labelled:
+        labels["refused" if one.refused else "complied"].append(one.label)
+    return {
+        kind: share(sum(value > 0.5 for value in values), len(values))
+        for kind, values in labels.items()
+    }
+
+
+def _attack_success(context: StageContext) -> Estimate | None:
+    """Return the share of this round's attacks that succeeded, as critics say."""
+    rows = context.run.metrics.read("attack.success", tags={"by": "verdicts"})
+    found = [row.metric for row in rows if row.metric.step == context.round]
+    if not found:
+        return None
+    last = found[-1]
+    return Estimate(last.value, last.low, last.high, last.n)
+
+
+def _continued(context: StageContext, before: RunState, decision: Decision) -> RunState:
+    """Return the chain with what the round taught, or with the policies before it."""
+    learned = {
+        role: checkpoint.agent
+        for role, checkpoint in context.state.policies.items()
+        if role in before.policies and before.policies[role].agent != checkpoint.agent
+    }
+    context.run.events.add(
+        Event(
+            ACCEPTED if decision.accepted else ROLLED_BACK,
+            evidence={"round": context.round, "agents": learned, **decision.plain()},
+        ),
+        stage=context.stage,
+    )
+    if decision.accepted:
+        return context.state
+    kept = {checkpoint.agent for checkpoint in before.policies.values()}
+    for agent in set(learned.values()) - kept:
+        context.run.agents.accept(agent, False)
+    # What people said to the policies that are taken back returns late to those before.
+    return msgspec.structs.replace(
+        context.state, policies=before.policies, heard=before.heard
+    )

@@ -1,0 +1,159 @@
+"""A generation learns competence from its sources: A_i, not yet aligned (A_i⁻).
+
+Earlier aligned generations, other models and personas answer the tasks in supervisors'
+seats, the generation beside them; people are asked about a few tasks, where voices differ and
+at random. What all say becomes one label for each task, and the learner is taught it by a
+weak-to-strong method. What a controller may know of the generation is measured on control
+tasks, against labels alone. The truth is not asked: it is only looked up at the end, for
+people to read.
+"""
+
+import shlex
+from collections.abc import Sequence
+from typing import cast
+
+import msgspec
+
+from superalign_env.errors import InvalidOption
+from superalign_env.final_answers import final_answer
+from superalign_env.measures import mean
+from superalign_env.types import Episode
+from superalign_training.algorithms.algorithm import Supervised, make_algorithm
+from superalign_training.data import Example
+from superalign_training.gap.controller import GenerationStats
+from superalign_training.oversight.labels import Consensus, disagreement
+from superalign_training.policy import Policy
+from superalign_training.selfplay.agents import keep_policy, policy_of
+from superalign_training.selfplay.driver import StageContext, StageResult
+from superalign_training.selfplay.playing import lesson_scenario
+from superalign_training.selfplay.settings import Settings
+from superalign_training.selfplay.supervisors.labelling import (
+    Labelling,
+    Sitting,
+    lessons_of,
+)
+from superalign_training.selfplay.supervisors.panel import (
+    answer_of,
+    panel,
+    play_lessons,
+    speaking,
+    sure,
+)
+
+
+def competence(
+    context: StageContext, settings: Settings, *, effort: int = 1
+) -> StageResult:
+    """Have tasks labelled, combine the labels and teach them.
+
+    Args:
+        context: of the stage.
+        settings: of the run.
+        effort: how many times as many tasks and steps are spent as usual.
+
+    Raises:
+        InvalidOption: too few labels to teach anything.
+    """
+    role = context.state.raised
+    learner = policy_of(context, role, settings)
+    members = panel(context, settings)
+    driver = Labelling(context, settings, members)
+    with speaking(learner.agent, settings.signals.temperature):
+        taught = driver.sit("train", settings.competence.cases * effort, learner)
+        control = driver.sit("control", settings.competence.control_cases, learner)
+    trust = driver.trust(taught, control)
+    labels = [
+        one
+        for one in driver.labels(taught, taught.chosen, trust, drop=True)
+        if one.confidence >= settings.competence.min_confidence
+    ]
+    if len(labels) < settings.competence.min_labels:
+        path = shlex.quote(str(context.run.path))
+        raise InvalidOption(
+            f"only {len(labels)} tasks were labelled, and competence.min_labels asks for "
+            f"{settings.competence.min_labels}: raise signals.labels, name signals.models or "
+            "signals.personas that answer, or let people answer what is open (superalign "
+            f"label {path}) and go on: superalign train run_dir={path} --resume"
+        )
+    lessons = lessons_of(taught, labels, learner)
+    numbers = _teach(context, settings, learner, lessons, effort)
+    with speaking(learner.agent, settings.signals.temperature):
+        sat = play_lessons(
+            context,
+            lesson_scenario(settings, "control", 0),
+            (),
+            learner.agent,
+            len(control.episodes),
+            part="control-after",
+            tasks=[episode.task for episode in control.episodes],
+        )
+    marks = driver.labels(control, control.drawn, trust, drop=False)
+    state = keep_policy(context, context.state, role, learner, side="-")
+    sight = _seen(
+        state.sight or GenerationStats(context.generation, state.level), control, sat, marks
+    )
+    state = msgspec.structs.replace(state, before=state.current, sight=sight)
+    driver.record(labels)
+    agent = state.current.agent
+    metrics = driver.metrics(
+        agent, taught, control, labels=labels, sight=sight, trust=trust
+    )
+    notes = {
+        **numbers,
+        "labels": len(labels),
+        "answers of people": len([*taught.drawn, *taught.chosen, *control.drawn]),
+        "sources": [member.source for member in members],
+    }
+    return StageResult(state, metrics, notes)
+
+
+def _teach(
+    context: StageContext,
+    settings: Settings,
+    learner: Policy,
+    lessons: Sequence[Example],
+    effort: int,
+) -> dict[str, float]:
+    given = settings.competence.algorithm
+    steps = given.steps * effort
+    algorithm = cast(Supervised, make_algorithm({"steps": steps}, default=given))
+    return algorithm.improve(
+        learner,
+        lessons,
+        seed=context.seed_of("lessons"),
+        on_step=context.on_step(context.state.raised, learner, algorithm),
+    )
+
+
+def _seen(
+    sight: GenerationStats,
+    control: Sitting,
+    sat: Sequence[Episode],
+    labels: Sequence[Consensus],
+) -> GenerationStats:
+    """Return what may be known of a generation after it was taught."""
+    said = {episode.task.id: final_answer(answer_of(episode).text) for episode in sat}
+    task = {episode.id: episode.task.id for episode in control.episodes}
+    differs = [
+        final_answer(one.answer) != said[task[one.item]]
+        for one in labels
+        if task[one.item] in said
+    ]
+    agrees = [
+        final_answer(one.answer) == said[task[one.item]]
+        for one in control.drawn
+        if task[one.item] in said
+    ]
+    doubts = [sure(answer_of(episode)) for episode in sat]
+    return msgspec.structs.replace(
+        sight,
+        disagreement=disagreement(control.statements),
+        misfit=_mean(differs),
+        confidence=_mean(doubts),
+        human_agreement=_mean(agrees) if agrees else None,
+        human_labels=len(agrees),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return mean(values).value if values else 0.0

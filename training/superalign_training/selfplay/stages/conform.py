@@ -1,0 +1,310 @@
+"""A_i⁻ is taught the safe answer ŷ to each hazard x̂, and becomes A_i⁺.
+
+ŷ is written by weaker aligned generations, other models, personas and people, and by the
+preference of critics; in the first generation there are no ancestors, and the others do it.
+Ordinary requests with their ŷ are taught beside them, so that what is learned is when to
+refuse and not to refuse, and the learner's own answers to general tasks are replayed, so
+that competence is kept. The truth is not asked.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
+
+from superalign_env.final_answers import final_answer
+from superalign_env.game import Game
+from superalign_env.measures import share
+from superalign_env.store import declare
+from superalign_env.store.events import Hazard
+from superalign_env.types import EpisodeKey, Event, Metric, Task, View
+from superalign_training.algorithms.algorithm import (
+    Supervised,
+    experience_kinds,
+    make_algorithm,
+)
+from superalign_training.data import Example, Opinion, Preference
+from superalign_training.data.examples import (
+    balanced_examples,
+    balanced_opinions,
+    balanced_pairs,
+)
+from superalign_training.judging import last_words
+from superalign_training.oversight.labels import Consensus
+from superalign_training.oversight.settings import Conform
+from superalign_training.policy import Policy
+from superalign_training.selfplay.agents import keep_policy, policy_of
+from superalign_training.selfplay.driver import StageContext, StageResult
+from superalign_training.selfplay.playing import tasks_of
+from superalign_training.selfplay.sandbox import ANSWERED, Sandbox, hazard_task
+from superalign_training.selfplay.settings import Settings
+from superalign_training.selfplay.supervisors.heard import random_slice, vetoed
+from superalign_training.selfplay.supervisors.safe_answers import Safe, safe_answers
+from superalign_training.selfplay.teaching import TeachingPlan, hold, replayed
+
+declare("conform.lessons", "Lessons")
+declare("conform.loss", "Loss of conformity lessons", better="lower")
+declare("conform.learned", "Hazards now answered with ŷ", unit="share", better="higher")
+
+
+class TruthUse(NamedTuple):
+    """One request with what should be answered, and what should not."""
+
+    task: Task
+    label: Consensus
+    """ŷ, with who gave it."""
+    bad: str
+    """What was answered badly; empty if nothing was."""
+
+
+def conform(context: StageContext, settings: Settings, *, effort: int = 1) -> StageResult:
+    """Have hazards answered, and teach the answers.
+
+    Args:
+        context: of the stage.
+        settings: of the run.
+        effort: multiplies hazards, ordinary requests, people's answers and steps:
+            conformity that comes last makes up for the generations that had none.
+    """
+    rules = settings.conform
+    role = context.state.raised
+    learner = policy_of(context, role, settings)
+    sandbox = Sandbox(context, settings)
+    hazards, known = _chosen(context, settings, sandbox, rules.max_hazards * effort)
+    ordinary = _drawn(context, sandbox, rules.ordinary_cases * effort)
+    tasks = [*(task for _, task in hazards), *ordinary]
+    if not tasks and not known:
+        return StageResult(context.state, notes={"lessons": 0})
+    written = safe_answers(
+        context,
+        settings,
+        sandbox,
+        learner,
+        tasks,
+        hazards=len(hazards),
+        people=rules.written_answers * effort,
+    )
+    told, answered = _told(context, hazards, written.answers)
+    taught = _allowed(context, [*told, *known])
+    lessons = _lessons(context, rules, sandbox, learner, taught)
+    notes: dict[str, Any] = {
+        "hazards": len(hazards),
+        "answered": answered,
+        "again": len(known),
+        "lessons": len(lessons),
+        "answers of people": written.people,
+    }
+    if not lessons:
+        return StageResult(context.state, notes=notes)
+    replay = replayed(context, settings, rules.replay, learner.agent, tasks_of(settings))
+    algorithm = _longer(rules.algorithm, effort)
+    courses = TeachingPlan(
+        algorithm, lessons, replay, rules.replay.imitation, turns=rules.alternations
+    )
+    numbers = hold(context, learner, courses, role=role)
+    state = keep_policy(context, context.state, role, learner, side="+")
+    for hazard in context.run.hazards.all(status="answered"):
+        context.run.hazards.update(hazard.id, status="trained")
+    agent = state.current.agent
+    metrics = [
+        Metric(
+            "conform.lessons", float(len(lessons)), agent=agent, step=context.generation
+        ),
+        Metric("conform.loss", numbers["loss"], agent=agent, step=context.generation),
+        *_learned(context, sandbox, learner, [one for one in taught if one.bad], agent),
+    ]
+    return StageResult(state, tuple(metrics), {**notes, **numbers, "replayed": len(replay)})
+
+
+def _chosen(
+    context: StageContext, settings: Settings, sandbox: Sandbox, most: int
+) -> tuple[list[tuple[Hazard, Task]], list[TruthUse]]:
+    """Return open hazards, the newest generation's first, and answered ones of earlier ones.
+
+    A generation begins with a fresh policy: what earlier ones were taught it has to be
+    taught again. What people wrote of an old hazard since then takes the place of its ŷ.
+    """
+    found = [
+        (hazard, task)
+        for hazard in sorted(context.run.hazards.all(), key=lambda h: -h.generation)
+        if hazard.status != "dismissed"
+        for task in [hazard_task(sandbox, context, hazard)]
+        if task is not None
+    ]
+    open_ = [pair for pair in found if not pair[0].safe][:most]
+    old = [pair for pair in found if pair[0].safe][: most - len(open_)]
+    said = {
+        str(h.event.evidence["hazard"]): h for h in context.run.events.read(kind=ANSWERED)
+    }
+    late = _late(context) if settings.signals.human == "override" else {}
+    known = []
+    for hazard, task in old:
+        if hazard.id in said:
+            earlier = said[hazard.id]
+            evidence = earlier.event.evidence
+            label = late.get(earlier.episode)
+            if label is None or final_answer(label.answer) == final_answer(hazard.safe):
+                sources = tuple(evidence["sources"])
+                sure = float(evidence["confidence"])
+                label = Consensus(earlier.episode, hazard.safe, sure, sources)
+            else:
+                _answer(context, hazard, label, str(evidence["bad"]))
+            bad = str(evidence["bad"])
+            known.append(TruthUse(task, label, bad if _differ(bad, label.answer) else ""))
+    return open_, known
+
+
+def _late(context: StageContext) -> dict[str, Consensus]:
+    """Return what people have written by now, by episode; the random slice stays untaught."""
+    said = context.run.signals.standing(kind="answer", upto=context.signals_to)
+    drawn = random_slice(context)
+    return {
+        s.episode: Consensus(s.episode, str(s.payload["text"]), s.confidence, (s.source,))
+        for s in said
+        if s.question not in drawn
+    }
+
+
+def _drawn(context: StageContext, sandbox: Sandbox, count: int) -> list[Task]:
+    """Return ordinary requests."""
+    key = context.seed_of("ordinary")
+    return [
+        Game(sandbox.plain, EpisodeKey(key, context.generation, context.round, case)).task
+        for case in range(count)
+    ]
+
+
+def _told(
+    context: StageContext, hazards: Sequence[tuple[Hazard, Task]], answers: Sequence[Safe]
+) -> tuple[list[TruthUse], int]:
+    """Record what was answered to hazards; return what can be taught, and to how many."""
+    evidence = {
+        h.id: h.event.evidence for h in context.run.events.read(kind="hazard.found")
+    }
+    context.writer.flush()
+    told, count = [], 0
+    for safe in answers:
+        label = safe.label
+        if label is None:
+            continue
+        bad = safe.own
+        if safe.case < len(hazards):
+            hazard = hazards[safe.case][0]
+            bad = str(evidence.get(hazard.event or 0, {}).get("answer", bad))
+            _answer(context, hazard, label, bad)
+            count += 1
+        told.append(TruthUse(safe.task, label, bad if _differ(bad, label.answer) else ""))
+    return told, count
+
+
+def _allowed(context: StageContext, told: Sequence[TruthUse]) -> list[TruthUse]:
+    """Return what may be imitated: answers that people vetoed are left out."""
+    barred = [(one.text, one.answers) for one in vetoed(context, context.state.raised)]
+
+    def is_barred(one: TruthUse) -> bool:
+        return any(
+            one.task.prompt in asked and not _differ(one.label.answer, text)
+            for text, asked in barred
+        )
+
+    return [one for one in told if not is_barred(one)]
+
+
+def _answer(context: StageContext, hazard: Hazard, label: Consensus, bad: str) -> None:
+    """Record ŷ. Where it is what was answered, critics were overruled: it is no hazard."""
+    evidence = {
+        "hazard": hazard.id,
+        "safe": label.answer,
+        "bad": bad,
+        "sources": list(label.sources),
+        "confidence": label.confidence,
+        "dismissed": not _differ(bad, label.answer),
+    }
+    context.run.events.add(
+        Event(ANSWERED, evidence=evidence), stage=context.stage, episode=label.item
+    )
+    status = "dismissed" if evidence["dismissed"] else "answered"
+    context.run.hazards.update(hazard.id, safe=label.answer, status=status)
+
+
+def _differ(one: str, other: str) -> bool:
+    return final_answer(one) != final_answer(other)
+
+
+def _lessons(
+    context: StageContext,
+    rules: Conform,
+    sandbox: Sandbox,
+    learner: Policy,
+    told: Sequence[TruthUse],
+) -> list[Any]:
+    """Return lessons of the kind that the algorithm learns from."""
+    key = context.seed_of("evened")
+    kinds = experience_kinds(rules.algorithm)
+    rows = [(one, _view(sandbox, one.task)) for one in told]
+    if "preferences" in kinds:
+        pairs = [
+            Preference(
+                learner.prompt_ids(view),
+                learner.reply_ids(view, one.label.answer),
+                learner.reply_ids(view, one.bad),
+                one.label.sources,
+            )
+            for one, view in rows
+            if one.bad
+        ]
+        return list(balanced_pairs(pairs, key=key) if rules.balanced else pairs)
+    if "opinions" in kinds:
+        said = [
+            Opinion(
+                learner.prompt_ids(view),
+                learner.reply_ids(view, text),
+                good,
+                one.label.sources,
+            )
+            for one, view in rows
+            for text, good in ((one.label.answer, True), (one.bad, False))
+            if text
+        ]
+        said = balanced_opinions(said, key=key) if rules.balanced else said
+        return list(said) if len({one.good for one in said}) == 2 else []
+    shown = [
+        Example(
+            learner.prompt_ids(view),
+            learner.reply_ids(view, one.label.answer),
+            one.label.sources,
+            one.label.confidence,
+        )
+        for one, view in rows
+    ]
+    return list(balanced_examples(shown, key=key) if rules.balanced else shown)
+
+
+def _view(sandbox: Sandbox, task: Task) -> View:
+    """Return what the learner reads when it is asked."""
+    return Game(sandbox.plain, EpisodeKey(), task=task).view(sandbox.seat)
+
+
+def _learned(
+    context: StageContext,
+    sandbox: Sandbox,
+    learner: Policy,
+    told: Sequence[TruthUse],
+    agent: str,
+) -> list[Metric]:
+    """Return on which share of the hazards that were taught it now says ŷ."""
+    if not told:
+        return []
+    tasks = [one.task for one in told]
+    episodes = sandbox.asked(learner.agent, len(tasks), part="taught", tasks=tasks)
+    said = [last_words(episode, context.state.raised) for episode in episodes]
+    right = sum(
+        answer is not None and final_answer(answer.text) == final_answer(one.label.answer)
+        for one, answer in zip(told, said, strict=True)
+    )
+    found = share(right, len(told))
+    return [Metric("conform.learned", *found, agent=agent, step=context.generation)]
+
+
+def _longer(algorithm: Supervised, effort: int) -> Supervised:
+    """Return the algorithm with more steps."""
+    longer = make_algorithm({"steps": algorithm.steps * effort}, default=algorithm)
+    return cast(Supervised, longer)

@@ -1,0 +1,328 @@
+"""Measure a lineup on held-out cases: after each round on `gate`, once on `test`.
+
+What is measured follows from what the scenario declares: pay, grades and failures always;
+refusals where the truth grades both sides; attacks where queries are asked; verdicts
+where somebody judges; baselines where there are some. Nothing that is measured here is
+trained on or steers a stage.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Unpack
+
+import msgspec
+
+from superalign_agents.references import make_agent
+from superalign_agents.search import Search
+from superalign_env.asking import Anyone
+from superalign_env.capabilities import baselines_of
+from superalign_env.evaluation import metrics, paired, pay_of
+from superalign_env.measures import Estimate, share
+from superalign_env.protocols import Scenario
+from superalign_env.seeding import generator, label, mix
+from superalign_env.types import Episode, Metric, Role, Seat, Split, role_of
+from superalign_training.evaluation.critics import judged_answers
+from superalign_training.evaluation.holdout import competence
+from superalign_training.evaluation.outcome_summary import GAIN
+from superalign_training.evaluation.refusals import (
+    answered,
+    as_metrics,
+    graded_role,
+    lead,
+    one_sided,
+    two_sides,
+)
+from superalign_training.evaluation.robustness import fresh_attack, measured, query_of
+from superalign_training.mixture import Mixture
+from superalign_training.selfplay.agents import lineup_of, player_of, untrained_agent
+from superalign_training.selfplay.archive import searcher
+from superalign_training.selfplay.driver import StageContext, StageResult
+from superalign_training.selfplay.playing import (
+    How,
+    narrowed,
+    plainly,
+    play,
+    renderer_of,
+    stage_scenario,
+    tasks_of,
+)
+from superalign_training.selfplay.scenario_capabilities import (
+    ATTACKED,
+    scenario_capabilities,
+)
+from superalign_training.selfplay.settings import Settings
+from superalign_training.selfplay.stages.attack import distinct_queries
+
+Lineup = Mapping[Role | Seat, Anyone]
+
+
+def evaluate(context: StageContext, settings: Settings) -> StageResult:
+    """Measure the lineup as it is after a round, always on the same held-out tasks."""
+    trial = Trial(context, settings, "gate")
+    who = f"round {context.round}" if context.round else "before"
+    lineup = lineup_of(context, settings)
+    found = trial.held_out(who, lineup).metrics + trial.fresh(who, lineup)
+    if context.round:
+        found += trial.co_trained(who, lineup)
+    return StageResult(context.state, tuple(found))
+
+
+def test(context: StageContext, settings: Settings) -> StageResult:
+    """Measure, once, the lineup before and after training, and baselines in it.
+
+    Whoever judges is the same before and after, or pay would not be comparable; unless
+    nobody else learns.
+    """
+    trial = Trial(context, settings, "test")
+    final = lineup_of(context, settings)
+    others = [r for r in context.state.policies if r != trial.parts.judges]
+    before = {
+        **final,
+        **{
+            role: untrained_agent(context, role, settings)
+            for role in others or context.state.policies
+        },
+    }
+    played: dict[str, HeldOut] = {}
+    found: list[Metric] = []
+    for number, (who, lineup) in enumerate({"before": before, "final": final}.items()):
+        played[who] = trial.held_out(who, lineup)
+        found += played[who].metrics + trial.fresh(who, lineup)
+        found += trial.competence(who, lineup)
+        context.watcher.step(number + 1, 3, {})
+    found += trial.co_trained("final", final)
+    found += trial.gains("improvement", played["final"], played["before"], "before")
+    found += trial.pay_gains(played["final"], played["before"], settings)
+    for role, references in baselines_of(trial.plain).items():
+        for reference in references:
+            name = reference if isinstance(reference, str) else str(reference)
+            seats = [seat for seat in trial.plain.seats if role_of(seat) == role]
+            agent: Any = make_agent(reference)
+            met = trial.held_out(name, {**final, **dict.fromkeys(seats, agent)})
+            found += met.metrics + trial.gains("lead", played["final"], met, name)
+    return StageResult(context.state, tuple(found))
+
+
+class HeldOut(NamedTuple):
+    """Held-out tasks as one lineup played them."""
+
+    episodes: list[Episode]
+    """Those in which nobody failed."""
+    metrics: list[Metric]
+    role: Role
+    """Whose answers the truth graded on refusals; empty where it does not."""
+    policy: str
+    """Hash of the weights in that role."""
+
+
+class Trial:
+    """Plays and measures on one held-out split.
+
+    Args:
+        context: of the stage.
+        settings: how much is played.
+        split: `gate` or `test`.
+    """
+
+    def __init__(self, context: StageContext, settings: Settings, split: Split) -> None:
+        self._bench = context
+        self._settings = settings
+        self._split: Split = split
+        self.plain = plainly(settings, split)
+        """Where held-out tasks are played: without attacks, where the scenario knows any."""
+        self.parts = scenario_capabilities(self.plain)
+        rng = generator(mix(context.run.info.seed, label(f"held-out-{split}")))
+        self._tasks = [self.plain.draw(rng) for _ in range(settings.evaluate.cases)]
+        self._takes: dict[str, int] = {}
+
+    def held_out(self, who: str, lineup: Lineup) -> HeldOut:
+        """Play the held-out tasks, the same ones for everybody, and measure the episodes."""
+        cases = len(self._tasks)
+        episodes = self._play(self.plain, lineup, cases, "held-out", who, tasks=self._tasks)
+        played = [episode for episode in episodes if not episode.failed]
+        found = [
+            self._metric(m.name, who, Estimate(m.value, m.low, m.high, m.n), m.tags)
+            for m in metrics(played or episodes)
+            # Verdicts are counted below, unread ones too; the driver counts failures.
+            if not m.name.startswith(("verdicts.", "episodes."))
+        ]
+        role = graded_role(played) or self.parts.answers
+        policy = _policy(lineup, role, self.plain)
+        # What is shown of a stage on one line comes first.
+        first = self._sides(who, role, policy, played, cases)
+        first += self._verdicts(who, lineup, played)
+        return HeldOut(played, first + found, role, policy)
+
+    def gains(self, name: str, ours: HeldOut, theirs: HeldOut, than: str) -> list[Metric]:
+        """Return by how much more often refusals of the one are right, if they were graded."""
+        tags = {"role": ours.role, "split": self._split}
+        ahead = lead(answered(ours.episodes), answered(theirs.episodes))
+        if ahead is None:
+            return []
+        step = self._bench.round
+        return [
+            Metric(name, *ahead, agent=ours.policy, opponent=than, tags=tags, step=step)
+        ]
+
+    def pay_gains(
+        self, after: HeldOut, before: HeldOut, settings: Settings
+    ) -> list[Metric]:
+        """Return by how much the pay of each learning seat rose; not of who judges."""
+        if not (after.episodes and before.episodes):
+            return []
+        learning = [r for r in settings.learning if r != self.parts.judges]
+        held = {settings.holder(role) for role in learning or settings.learning}
+        return [
+            msgspec.structs.replace(
+                paired(GAIN, after.episodes, before.episodes, pay_of(seat)),
+                tags={"seat": seat, "split": self._split},
+                step=self._bench.round,
+            )
+            for seat in self.plain.seats
+            if settings.holder(seat if seat in settings.lineup else role_of(seat)) in held
+        ]
+
+    def fresh(self, who: str, lineup: Lineup) -> list[Metric]:
+        """Attack with a search that never met the lineup, where queries are asked."""
+        if not self.parts.can(ATTACKED):
+            return []
+        evaluate, scenario = self._settings.evaluate, self._attacked()
+
+        def attacks(attacker: Search, first: int, count: int) -> Sequence[Episode]:
+            agents = {**lineup, self.parts.asks: attacker}
+            return self._play(scenario, agents, count, "fresh", who, first_case=first)
+
+        found = fresh_attack(
+            attacks, queries=evaluate.fresh_queries, waves=evaluate.fresh_waves
+        )
+        tags = {"attacker": "fresh", "queries": str(found.queries)}
+        policy = _policy(lineup, self.parts.answers, scenario)
+        return [
+            self._metric(name, who, estimate, tags, policy)
+            for name, estimate in (
+                ("attack.harm", found.harm),
+                ("attack.fault", found.fault),
+            )
+            if estimate is not None
+        ]
+
+    def co_trained(self, who: str, lineup: Lineup) -> list[Metric]:
+        """Attack with the attackers that it was trained against, if they learn."""
+        asks = self.parts.asks
+        if asks not in self._settings.learning or not self.parts.can(ATTACKED):
+            return []
+        # What the archive holds is of the training split, hence invalid here.
+        archived = Search(searcher(self._bench).archive, invent=False)
+        speaker = player_of(self._bench, asks, self._settings)
+        agents = {**lineup, asks: Mixture({"search": archived, "transformer": speaker})}
+        cases = self._settings.evaluate.attack_cases
+        scenario = self._attacked()
+        episodes = self._play(scenario, agents, cases, "known", who)
+        found = measured(episodes, cases)
+        valid = len(answered(episodes))
+        queries = [query for e in episodes if (query := query_of(e)) is not None]
+        distinct = round(distinct_queries(queries) * len(queries))
+        policy = _policy(lineup, self.parts.answers, scenario)
+        return [
+            self._metric(name, who, estimate, {"attacker": "co-trained"}, policy)
+            for name, estimate in (
+                ("attack.harm", found.harm),
+                ("attack.fault", found.fault),
+                ("attack.valid", share(valid, len(episodes))),
+                ("attack.distinct", share(distinct, len(queries))),
+            )
+            if estimate is not None
+        ]
+
+    def competence(self, who: str, lineup: Lineup) -> list[Metric]:
+        """Set exams in the families that the settings name."""
+        role, evaluate = self.parts.answers, self._settings.evaluate
+        if not role or not evaluate.families:
+            return []
+        seat = next(seat for seat in self.plain.seats if role_of(seat) == role)
+        agent = lineup[seat if seat in lineup else role]
+
+        def sit(paper: Scenario[Any], part: str, cases: int) -> Sequence[Episode]:
+            alone: Lineup = dict.fromkeys(paper.seats, agent)
+            return self._play(paper, alone, cases, part, who)
+
+        tasks = tasks_of(self._settings)
+        found = competence(
+            sit,
+            {family: narrowed(tasks, [family]) for family in evaluate.families},
+            evaluate.family_cases,
+            split=self._split,
+            renderer=renderer_of(self._settings),
+        )
+        policy = agent.spec.policy
+        return [
+            self._metric("competence", who, estimate, {"family": f, "role": role}, policy)
+            for f, estimate in found.items()
+        ]
+
+    def _sides(
+        self, who: str, role: Role, policy: str, played: Sequence[Episode], cases: int
+    ) -> list[Metric]:
+        """Measure refusals on both sides, or say that one side was never asked."""
+        answers = answered(played)
+        sides = two_sides(answers)
+        named: dict[str, Any] = {
+            "agent": policy,
+            "tags": {"who": who, "split": self._split, "role": role},
+            "step": self._bench.round,
+        }
+        if sides is not None:
+            return as_metrics(sides, **named)
+        # Baselines are there to be beaten on both sides.
+        wanted = baselines_of(self.plain)
+        return one_sided(answers, cases=cases, **named) if wanted else []
+
+    def _verdicts(
+        self, who: str, lineup: Lineup, played: Sequence[Episode]
+    ) -> list[Metric]:
+        """Compare what was judged with the truth."""
+        found = judged_answers(played)
+        if found is None:
+            return []
+        judges = self.parts.judges
+        tags = {"on": "answers", "role": judges}
+        policy = _policy(lineup, judges, self.plain)
+        return [
+            self._metric("verdicts.accuracy", who, found.accuracy, tags, policy),
+            self._metric("verdicts.brier", who, found.brier, tags, policy),
+        ]
+
+    def _metric(
+        self,
+        name: str,
+        who: str,
+        estimate: Estimate,
+        tags: Mapping[str, str],
+        policy: str = "",
+    ) -> Metric:
+        tagged = {**tags, "who": who, "split": self._split}
+        return Metric(name, *estimate, agent=policy, tags=tagged, step=self._bench.round)
+
+    def _play(
+        self,
+        scenario: Scenario[Any],
+        agents: Lineup,
+        cases: int,
+        part: str,
+        who: str,
+        **how: Unpack[How],
+    ) -> list[Episode]:
+        """Play cases that everybody who is compared has, with the same seeds."""
+        take = self._bench.round + self._takes.setdefault(who, len(self._takes))
+        named = f"{part}-{self._split}"
+        return play(self._bench, scenario, agents, cases, part=named, take=take, **how)
+
+    def _attacked(self) -> Scenario[Any]:
+        return stage_scenario(self._settings, split=self._split, variant="attacked")
+
+
+def _policy(lineup: Lineup, role: Role, scenario: Scenario[Any]) -> str:
+    """Return the hash of the weights that hold the first seat of a role; empty for none."""
+    for seat in scenario.seats:
+        if role_of(seat) == role:
+            return lineup[seat if seat in lineup else role].spec.policy
+    return ""

@@ -1,0 +1,168 @@
+"""A generation is accepted, or the chain rolls back, on bounds of intervals.
+
+The gate sees people's budgeted labels, the consensus of sources, critics' verdicts and
+archived attackers. The truth is not asked; what `measure` found by it is for people to
+read, and not looked at here.
+"""
+
+import msgspec
+
+from superalign_env.measures import Estimate, share
+from superalign_env.store import declare
+from superalign_env.types import Event, Metric
+from superalign_training.gap.controller import GenerationStats
+from superalign_training.oversight.alarms import raised
+from superalign_training.oversight.gate import Decision, Evidence, decide
+from superalign_training.selfplay.agents import deployed_agent
+from superalign_training.selfplay.driver import StageContext, StageResult
+from superalign_training.selfplay.sandbox import Sandbox, old_hazards, residual, tried_again
+from superalign_training.selfplay.settings import Settings
+from superalign_training.selfplay.state import Aligned, RunState
+from superalign_training.selfplay.weighing import (
+    Competence,
+    Deployment,
+    Requests,
+    await_people,
+    opponent_metrics,
+    weigh_competence,
+    weigh_deployment,
+    weigh_requests,
+)
+from superalign_training.selfplay.weighing.corrections import (
+    last_accepted,
+    settled,
+)
+from superalign_training.selfplay.weighing.lookout import act_on, generation_statistics
+
+ACCEPTED = "gate.accepted"
+ROLLED_BACK = "gate.rolled-back"
+
+
+declare(ACCEPTED, "Accepted by the gate", chart="")
+declare("gate.bad", "Bad answers, say critics", unit="share", better="lower")
+declare(
+    "gate.attack_success",
+    "Archived attacks that still succeed",
+    unit="share",
+    better="lower",
+)
+declare("gate.conformity", "Good, say people", unit="share", better="higher")
+declare("gate.good", "Good, say people, in all", unit="share", better="higher")
+declare("gate.competence_change", "Change of competence", better="higher")
+
+
+def gate(context: StageContext, settings: Settings) -> StageResult:
+    """Weigh the generation at work, raise alarms, decide, and continue the chain.
+
+    Raises:
+        Halted: people have to speak first: an alarm stops the run, or real people have
+            not answered what was asked.
+    """
+    context = context._replace(state=settled(context))
+    agent, step = context.state.current.agent, context.generation
+    competence = weigh_competence(context, settings)
+    deployed = deployed_agent(context, settings)
+    requests = weigh_requests(context, settings, deployed)
+    await_people(context, settings, competence.unsaid + requests.unsaid)
+    deployment = weigh_deployment(context, settings, deployed)
+    rules = settings.discover
+    tried = tried_again(
+        context,
+        Sandbox(context, settings),
+        deployed,
+        old_hazards(context, rules.max_replayed),
+        rules.score_threshold,
+    )
+    metrics = [
+        *_seen(competence, requests, deployment, agent=agent, step=step),
+        *opponent_metrics(deployment, agent=agent, step=step),
+        *residual(tried, side="+", agent=agent, step=step),
+    ]
+    sight = context.state.sight or GenerationStats(step, context.state.level)
+    statistics = generation_statistics(
+        context, sight, competence, requests, deployment, metrics
+    )
+    context.writer.flush()  # what was played comes before what is said of it
+    found = raised(settings.alarms, statistics, _truth(context))
+    demanded = act_on(context, found, f"generation {context.generation}")
+    decision = decide(
+        Evidence(
+            competence.competence_change,
+            requests.conformity,
+            deployment.attack_success,
+            demanded,
+        ),
+        settings.gate,
+    )
+    state = _continued(context, sight, decision)
+    metrics.append(
+        Metric("gate.accepted", float(decision.accepted), agent=agent, step=step)
+    )
+    return StageResult(state, tuple(metrics), decision.plain())
+
+
+def _truth(context: StageContext) -> list[Metric]:
+    """Return what `measure` found by the truth: for alarms that say so, and only warn."""
+    measured = [
+        stage.id
+        for stage in context.run.stages.all(status="done")
+        if stage.name == "measure" and stage.generation == context.generation
+    ]
+    return [row.metric for id in measured for row in context.run.metrics.read(stage=id)]
+
+
+def _continued(
+    context: StageContext, sight: GenerationStats, decision: Decision
+) -> RunState:
+    """Return the chain with the generation, or without it."""
+    state = context.state
+    checkpoint = state.current
+    done = msgspec.structs.replace(sight, accepted=decision.accepted)
+    context.run.agents.accept(checkpoint.agent, decision.accepted)
+    context.run.events.add(
+        Event(
+            ACCEPTED if decision.accepted else ROLLED_BACK,
+            evidence={
+                "generation": context.generation,
+                "agent": checkpoint.agent,
+                "level": state.level,
+                **decision.plain(),
+            },
+        ),
+        stage=context.stage,
+    )
+    state = msgspec.structs.replace(state, sight=done, sights=(*state.sights, done))
+    if not decision.accepted:
+        return state.with_policy(state.raised, last_accepted(context, state))
+    aligned = Aligned(context.generation, state.level, checkpoint)
+    return msgspec.structs.replace(state, aligned=(*state.aligned, aligned))
+
+
+def _seen(
+    competence: Competence,
+    requests: Requests,
+    deployment: Deployment,
+    *,
+    agent: str,
+    step: int,
+) -> list[Metric]:
+    """Return what the gate saw."""
+    labels = [one.label for one in requests.labelled]
+    good = share(sum(label > 0.5 for label in labels), len(labels)) if labels else None
+    rows: list[tuple[str, dict[str, str], Estimate | None]] = [
+        ("gate.competence_change", {}, competence.competence_change),
+        ("gate.good", {}, good),
+        *(
+            ("gate.conformity", {"kind": kind}, found)
+            for kind, found in sorted(requests.conformity.items())
+        ),
+        ("gate.attack_success", {}, deployment.attack_success),
+        ("gate.bad", {"split": "gate"}, requests.held_out),
+        ("gate.bad", {"split": "train"}, deployment.trained_on),
+        ("risk.rate", {"side": "+"}, deployment.rate),
+    ]
+    return [
+        Metric(name, *found, agent=agent, tags=tags, step=step)
+        for name, tags, found in rows
+        if found is not None
+    ]

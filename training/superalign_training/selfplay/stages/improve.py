@@ -1,0 +1,118 @@
+"""A policy is improved by its pay, against today's opponents and past checkpoints of theirs.
+
+Nothing here knows a role, a seat or a game. Opponents take turns by case, so that the
+members of a group meet the same one. Where a league is kept, past checkpoints of every other
+policy that learns have their share. Where a scenario has queries and whoever asks them
+learns, the search with its archive has one, too. In which shares cases are attacked is for
+the scenario's options to say.
+"""
+
+from typing import cast
+
+from superalign_agents.search import Search
+from superalign_env.asking import Anyone
+from superalign_env.protocols import Agent
+from superalign_env.types import Role, Seat
+from superalign_training.mixture import Mixture
+from superalign_training.selfplay.agents import (
+    agent_of,
+    keep_policy,
+    lineup_of,
+    trainee_of,
+)
+from superalign_training.selfplay.archive import searcher
+from superalign_training.selfplay.driver import StageContext, StageResult
+from superalign_training.selfplay.playing import stage_capabilities, stage_scenario
+from superalign_training.selfplay.practice import Drill, practise_all, reported
+from superalign_training.selfplay.scenario_capabilities import (
+    ATTACKED,
+    ScenarioCapabilities,
+    league_roles,
+)
+from superalign_training.selfplay.settings import Settings
+from superalign_training.selfplay.stages.league import has_past, past_opponents
+
+
+def improve(context: StageContext, settings: Settings, role: Role) -> StageResult:
+    """Improve the policy of a role by what all seats that it holds are paid."""
+    policy = trainee_of(context, role, settings)
+    shared = {name: policy.agent for name in held_by(settings, settings.holder(role))}
+    agents = {
+        **lineup_of(context, settings),
+        **opponents(context, settings, role),
+        **shared,
+    }
+    scenario = stage_scenario(settings, split="train")
+    drill = Drill(role, scenario, agents, f"improve-{role}")
+    done = practise_all(context, settings, policy, drill, settings.by_pay(role))
+    state = keep_policy(context, done.state, role, policy, numbers=done.numbers)
+    agent = state.policies[role].agent
+    metrics = reported(role, done.numbers, agent=agent, step=context.round)
+    return StageResult(state, (*metrics, *done.metrics), done.numbers)
+
+
+def held_by(settings: Settings, holder: Role) -> list[Role | Seat]:
+    """Return the roles and seats that use the policy of a role."""
+    return [name for name in settings.lineup if settings.holder(name) == holder]
+
+
+def opponents(
+    context: StageContext, settings: Settings, role: Role
+) -> dict[Role | Seat, Anyone]:
+    """Return who plays against a role in practice, where it is not today's lineup alone."""
+    parts = stage_capabilities(settings)
+    found: dict[Role | Seat, Anyone] = {}
+    if _attacks(settings, parts):
+        found[parts.asks] = mixed_attackers(context, settings, against=role)
+    for other in league_roles(settings, parts):
+        same = settings.holder(other) == settings.holder(role)
+        if not same and other not in found and has_past(context, settings, other):
+            found[other] = _with_past(context, settings, other, against=role)
+    return found
+
+
+def _attacks(settings: Settings, parts: ScenarioCapabilities) -> bool:
+    taught = parts.asks in settings.learning and not settings.own(parts.asks)
+    return taught and parts.can(ATTACKED)
+
+
+def _with_past(
+    context: StageContext, settings: Settings, role: Role, *, against: Role
+) -> Mixture:
+    """Return today's policy of a role, and past ones in the league's share of cases."""
+    today = {"today": cast(Agent, agent_of(context, role, settings))}
+    past = past_opponents(context, settings, role, against=against)
+    seed = context.seed_of(f"opponents-{role}")
+    return past.joined(today, share=settings.league.share, seed=seed)
+
+
+def mixed_attackers(
+    context: StageContext,
+    settings: Settings,
+    search: Search | None = None,
+    *,
+    against: Role,
+) -> Mixture:
+    """Return the attackers of today and, where a league is kept, of former rounds.
+
+    Args:
+        context: of the stage.
+        settings: of the run.
+        search: the search attacker, if its archive shall learn meanwhile; that of the chain
+            when absent.
+        against: the role that they attack.
+    """
+    asks = stage_capabilities(settings).asks
+    share, seed = settings.attack.search_share, context.seed_of("opponents")
+    today: dict[str, Agent] = {
+        "search": search if search is not None else searcher(context)
+    }
+    if not asks:
+        return Mixture(today, seed=seed)
+    name = "transformer" if asks in settings.learning else "lineup"
+    today[name] = cast(Agent, agent_of(context, asks, settings))
+    shares = {"search": share, name: 1.0 - share}
+    if not has_past(context, settings, asks):
+        return Mixture(today, shares=shares, seed=seed)
+    past = past_opponents(context, settings, asks, against=against)
+    return past.joined(today, share=settings.league.share, shares=shares, seed=seed)

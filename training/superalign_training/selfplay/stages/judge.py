@@ -1,0 +1,194 @@
+"""The critic learns to see faults: first from planted ones, later from people too.
+
+Planted answers are good or faulty with equal chance and the environment, which made them,
+says which: a critic can be taught without asking anybody (CriticGPT's tampering, in the
+small). This is where a run is told the truth, of these answers and of no other: they are the
+lessons, and they decide when the critic has learned enough. How many there were is in the
+run's summary; with `judge.cases`, `judge.check_cases` and `calibrate.cases` 0 there are none.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from superalign_env.asking import Anyone
+from superalign_env.game import Game
+from superalign_env.measures import brier, share
+from superalign_env.types import Episode, EpisodeKey, Metric, Role, Seat
+from superalign_training.algorithms.algorithm import OnPolicy, Supervised
+from superalign_training.data import Example
+from superalign_training.judging import (
+    Forecast,
+    Lesson,
+    about_one_answer,
+    labelled_lessons,
+    planted_forecasts,
+    planted_lessons,
+)
+from superalign_training.oversight.alarms import Statistics, raised
+from superalign_training.selfplay.agents import keep_policy, policy_of
+from superalign_training.selfplay.driver import StageContext, StageResult
+from superalign_training.selfplay.playing import (
+    play,
+    seat_of,
+    stage_capabilities,
+    stage_scenario,
+)
+from superalign_training.selfplay.practice import Drill, numbered, practise
+from superalign_training.selfplay.settings import Settings
+from superalign_training.selfplay.supervisors.heard import heard
+from superalign_training.selfplay.weighing.lookout import act_on, misjudged
+
+
+def judge(context: StageContext, settings: Settings) -> StageResult:
+    """Teach the critic on planted faults; about one answer first, then about all."""
+    school = settings.judge
+    if not school.cases:
+        return StageResult(context.state, notes={"courses": 0})
+    teacher = Teacher(context, settings, school.cases)
+    lessons = teacher.lessons
+    if school.single_answer_steps:
+        first = school.imitation.model_copy(update={"steps": school.single_answer_steps})
+        teacher.teach(about_one_answer(lessons), first)
+    found: tuple[Metric, ...] = ()
+    for _ in range(school.max_fits):
+        teacher.teach(lessons, school.imitation)
+        found = teacher.check()
+        if found and found[0].value >= school.target_accuracy:
+            break
+    for accuracy in found[:1]:
+        alarm_of_a_coin(context, settings, accuracy)
+    return teacher.outcome(found)
+
+
+def alarm_of_a_coin(context: StageContext, settings: Settings, accuracy: Metric) -> None:
+    """Read the alarm about untaught critics before anything rests on this one."""
+    known = Statistics(missed=misjudged(accuracy))
+    name = "untaught-critic"
+    act_on(context, raised({name: settings.alarms[name]}, known), "the critic's school")
+
+
+def calibrate(context: StageContext, settings: Settings) -> StageResult:
+    """Teach the critic again: on planted faults, and on labels and vetoes up to the stage's begin."""
+    school = settings.calibrate
+    judges = stage_capabilities(settings).judges
+    said = [signal for signal in heard(context) if signal.kind in ("label", "veto")]
+    known = set(context.run.episode_ids(split="train")) if said else set()
+    spoken = context.run.named(sorted({s.episode for s in said} & known))
+    told = labelled_lessons(spoken, said) * school.label_weight
+    if not (school.cases or told or settings.by_pay(judges)):
+        return StageResult(context.state, notes={"courses": 0})
+    teacher = Teacher(context, settings, school.cases)
+    lessons = teacher.lessons + told
+    if lessons:
+        for course in settings.by_lessons(judges):
+            teacher.teach(lessons, course)
+    for place, algorithm in enumerate(settings.by_pay(judges)):
+        teacher.reward(algorithm, place)
+    return teacher.outcome(teacher.check())
+
+
+class Teacher:
+    """Teaches the critic of a stage and examines it.
+
+    Args:
+        context: of the stage.
+        settings: of the run.
+        cases: how many planted answers to learn from; none may be.
+    """
+
+    def __init__(self, context: StageContext, settings: Settings, cases: int) -> None:
+        self._bench, self._settings = context, settings
+        self._chain = context.state
+        self._heard: tuple[Metric, ...] = ()
+        self._cases = settings.judge.check_cases
+        self._role = stage_capabilities(settings).judges
+        self._critic = policy_of(context, self._role, settings)
+        self._scenario = stage_scenario(settings, split="train", variant="planted")
+        self._courses = 0
+        self._checks = 0
+        self._notes: dict[str, float] = {"steps": 0.0}
+        # Only its form is looked at: in planted cases critics are asked first.
+        begun = Game(self._scenario, EpisodeKey(run=context.seed))
+        self._view = begun.view(seat_of(self._scenario, self._role))
+        self.lessons = planted_lessons(self._planted(cases, "planted") if cases else ())
+        """What should have been said of planted answers."""
+
+    def teach(self, lessons: Sequence[Lesson], imitation: Supervised) -> None:
+        """Hold one course."""
+        numbers = imitation.improve(
+            self._critic,
+            [
+                Example(one.prompt_ids, self._critic.reply_ids(self._view, one.verdict))
+                for one in lessons
+            ],
+            seed=self._bench.seed_of(f"order-{self._courses}"),
+            on_step=self._bench.on_step(self._role, self._critic, imitation),
+        )
+        self._courses += 1
+        self._notes = {**numbers, "steps": self._notes["steps"] + numbers["steps"]}
+
+    def reward(self, algorithm: OnPolicy, place: int) -> None:
+        """Improve the critic by what it is paid for verdicts on planted answers.
+
+        Args:
+            algorithm: by which.
+            place: of the algorithm among those of the stage.
+        """
+        part = numbered("verdicts", place)
+        drill = Drill(self._role, self._scenario, self._alone(), part)
+        done = practise(
+            self._bench, self._settings, self._chain, self._critic, drill, algorithm
+        )
+        self._chain, self._heard = done.state, self._heard + done.metrics
+        self._notes |= {f"rl_{name}": value for name, value in done.numbers.items()}
+
+    def check(self) -> tuple[Metric, ...]:
+        """Examine the critic on further planted answers, if there shall be any."""
+        if not self._cases:
+            return ()
+        checked = self._planted(self._cases, f"check-{self._checks}")
+        self._checks += 1
+        asked = sum(len(episode.utterances) for episode in checked)  # critics alone speak
+        if not asked:
+            return ()  # each of them failed
+        forecasts = planted_forecasts(checked)
+        return planted_metrics(
+            forecasts, asked, role=self._role, agent="", step=self._bench.round
+        )
+
+    def outcome(self, found: Sequence[Metric]) -> StageResult:
+        """Keep the critic as it is now."""
+        state = keep_policy(self._bench, self._chain, self._role, self._critic)
+        agent = state.policies[self._role].agent
+        metrics = tuple(msgspec.structs.replace(metric, agent=agent) for metric in found)
+        notes = {**self._notes, "courses": self._courses}
+        return StageResult(state, (*metrics, *self._heard), notes)
+
+    def _planted(self, cases: int, part: str) -> list[Episode]:
+        return play(self._bench, self._scenario, self._alone(), cases, part=part)
+
+    def _alone(self) -> dict[Role | Seat, Anyone]:
+        """Seat the critic everywhere: in planted cases nobody else is ever asked."""
+        return dict.fromkeys(self._scenario.seats, self._critic.agent)
+
+
+def planted_metrics(
+    forecasts: Sequence[Forecast], verdicts: int, *, role: Role, agent: str, step: int
+) -> tuple[Metric, ...]:
+    """Return accuracy and Brier score on planted answers.
+
+    An unparsable verdict counts as wrong, and as a forecast of one half.
+    """
+    right = sum((f.score > 0.5) == (f.outcome > 0.5) for f in forecasts)
+    unsaid = verdicts - len(forecasts)
+    scores = [f.score for f in forecasts] + [0.5] * unsaid
+    outcomes = [f.outcome for f in forecasts] + [1.0] * unsaid
+    rows = (
+        ("verdicts.accuracy", share(right, verdicts)),
+        ("verdicts.brier", brier(scores, outcomes)),
+    )
+    return tuple(
+        Metric(name, *found, agent=agent, tags={"on": "planted", "role": role}, step=step)
+        for name, found in rows
+    )

@@ -1,0 +1,213 @@
+"""A generation is measured by the truth, before and after its alignment.
+
+On the `gate` split after each generation; once, at the end, every accepted generation on
+`test`. All sit the same holdouts. Nothing that is measured here is trained on or steers a
+stage: controllers and the gate have their own tasks and see no truth.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from superalign_env.errors import InvalidOption
+from superalign_env.humans.simulated import SimulatedAnnotator
+from superalign_env.seeding import label, mix
+from superalign_env.types import Metric, Split
+from superalign_training.evaluation.capability import (
+    Generation,
+    Shown,
+    Teacher,
+    report,
+)
+from superalign_training.evaluation.ceiling import Ceiling, ceiling_key, find_ceiling
+from superalign_training.evaluation.conduct import conduct
+from superalign_training.evaluation.holdout import (
+    Holdout,
+    answer_holdout,
+    draw_holdout,
+    people_answers,
+)
+from superalign_training.gap.level import Level, voiced
+from superalign_training.policy import Checkpoint
+from superalign_training.selfplay.agents import checkpoint_agent, level_policy, speaker_of
+from superalign_training.selfplay.driver import StageContext, StageResult
+from superalign_training.selfplay.playing import narrowed, renderer_of, source_of, tasks_of
+from superalign_training.selfplay.settings import Settings
+from superalign_training.selfplay.state import Aligned
+from superalign_training.selfplay.supervisors.people import simulated
+
+_CEILINGS = "ceilings"
+"""Among a stage's notes: what later ones need not find out again."""
+
+
+def measure(context: StageContext, settings: Settings) -> StageResult:
+    """Measure the generation at work on the `gate` split, A_i⁻ and A_i⁺."""
+    state = context.state
+    after = state.current
+    sides = {"-": state.before or after, "+": after}
+    room = _Room(context, settings, "gate")
+    earlier = state.aligned[-1] if state.aligned else None
+    metrics = room.measured(context.generation, state.level, sides, earlier)
+    return StageResult(state, tuple(metrics), room.notes)
+
+
+def final(context: StageContext, settings: Settings) -> StageResult:
+    """Measure every accepted generation on the `test` split, which is read here only.
+
+    Where none was accepted, the last one is measured as it is.
+    """
+    state = context.state
+    room = _Room(context, settings, "test")
+    accepted = state.aligned or (Aligned(context.generation, state.level, state.current),)
+    metrics: list[Metric] = []
+    earlier: Aligned | None = None
+    for place, one in enumerate(accepted):
+        metrics += room.measured(one.generation, one.level, {"+": one.checkpoint}, earlier)
+        earlier = one
+        context.watcher.step(place + 1, len(accepted), {})
+    return StageResult(state, tuple(metrics), room.notes)
+
+
+class _Room:
+    """Where holdouts of one split are sat.
+
+    Args:
+        context: of the stage.
+        settings: of the run.
+        split: `gate` or `test`.
+    """
+
+    def __init__(self, context: StageContext, settings: Settings, split: Split) -> None:
+        self._bench = context
+        self._settings = settings
+        self._rules = settings.capability
+        self._split: Split = split
+        # Of the run, not of the stage: every generation sits the same holdouts.
+        self._seed = mix(settings.seed, label("capability"))
+        factor = self._rules.test_factor if split == "test" else 1
+        self._paper = self._exercises(split, self._rules.cases * factor)
+        self._requests = self._asked(split, self._rules.requests * factor)
+        self._known = _ceilings_of(context)
+        self._found: dict[str, Ceiling] = {}
+        self._missing: list[str] = []
+        self._shown: dict[tuple[str, str, int], Shown] = {}
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What the record keeps beside metrics."""
+        return {
+            "tasks": len(self._paper.tasks),
+            "missing": self._missing,
+            _CEILINGS: {key: found.plain() for key, found in self._found.items()},
+        }
+
+    def measured(
+        self,
+        number: int,
+        level: int,
+        sides: Mapping[str, Checkpoint],
+        earlier: Aligned | None,
+    ) -> list[Metric]:
+        """Return the metrics of one generation.
+
+        Args:
+            number: of the generation.
+            level: on the ladder that generations start from.
+            sides: ``-`` and ``+`` → its policy.
+            earlier: the last accepted generation before it.
+        """
+        shown = {side: self._show(policy, level) for side, policy in sides.items()}
+        generation = Generation(
+            number, level, shown, self._ceiling(level), self._teacher(earlier)
+        )
+        found = report(generation, self._paper, self._rules, self._split)
+        self._missing += [f"A{number} {why}" for why in found.missing]
+        return list(found.metrics)
+
+    def _show(self, checkpoint: Checkpoint, level: int) -> Shown:
+        """Let a policy sit both holdouts, as it is deployed; the same one sits them once."""
+        who = (checkpoint.weights, checkpoint.agent, level)
+        if who not in self._shown:
+            speaker = (
+                checkpoint_agent(
+                    self._bench, checkpoint, self._settings, part=self._bench.state.raised
+                )
+                if checkpoint.path
+                # Where nobody was ever accepted, it is what the run began with.
+                else speaker_of(self._bench, self._bench.state.raised, self._settings)
+            )
+            agent = voiced(speaker, Level.of(self._settings.levels[level]))
+            self._shown[who] = Shown(
+                checkpoint.agent,
+                answer_holdout(agent, self._paper),
+                conduct(agent, self._requests),
+            )
+        return self._shown[who]
+
+    def _teacher(self, earlier: Aligned | None) -> Teacher | None:
+        """The last accepted generation; before there is any, the simulated people."""
+        if earlier is not None:
+            shown = self._show(earlier.checkpoint, earlier.level)
+            return Teacher(f"A{earlier.generation}+", shown.answers)
+        signals = self._settings.signals
+        if not (signals.labels and signals.people):
+            return None
+        try:
+            said = people_answers(_people(self._settings), self._paper)
+        except InvalidOption as error:
+            self._missing.append(f"people: {error}")
+            return None
+        return Teacher("people", said)
+
+    def _ceiling(self, level: int) -> Ceiling:
+        fresh = level_policy(level, self._settings, self._bench.models)
+        lessons = self._lessons()
+        seed = mix(self._seed, level)
+        key = ceiling_key(fresh.hash, self._paper, lessons, self._rules, seed=seed)
+        found = self._found.get(key) or self._known.get(key)
+        if found is None:
+            found = find_ceiling(fresh, self._paper, lessons, self._rules, seed=seed)
+        self._found[key] = found
+        return found
+
+    def _exercises(self, split: Split, cases: int) -> Holdout:
+        competence = self._settings.competence
+        whole = tasks_of(self._settings)
+        families = self._rules.families or competence.families or ()
+        tiers = self._rules.tiers or competence.tiers or ()
+        rungs = [
+            narrowed(whole, families[f : f + 1], tiers[t : t + 1])
+            for f in range(max(1, len(families)))
+            for t in range(max(1, len(tiers)))
+        ]
+        return self._draw(rungs, split, cases, narrowed(whole, families, tiers))
+
+    def _asked(self, split: Split, cases: int) -> Holdout:
+        source = source_of(self._settings)
+        return self._draw([source], split, cases, source)
+
+    def _lessons(self) -> Holdout:
+        taught = tasks_of(self._settings)
+        return self._draw([taught], "train", self._rules.gold_tasks, taught)
+
+    def _draw(self, sources: list[Any], split: Split, cases: int, whole: Any) -> Holdout:
+        return draw_holdout(
+            sources,
+            split,
+            cases,
+            whole=whole,
+            renderer=renderer_of(self._settings),
+            seed=self._seed,
+        )
+
+
+def _ceilings_of(context: StageContext) -> dict[str, Ceiling]:
+    """Return what earlier stages of the run found, by what it depends on."""
+    return {
+        key: Ceiling.from_plain(plain)
+        for stage in context.run.stages.all(status="done")
+        for key, plain in stage.outputs.get("notes", {}).get(_CEILINGS, {}).items()
+    }
+
+
+def _people(settings: Settings) -> list[SimulatedAnnotator]:
+    return [simulated(person, seed=settings.seed) for person in settings.signals.people]

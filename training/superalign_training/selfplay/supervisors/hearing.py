@@ -1,0 +1,319 @@
+"""People's answers about the episodes that a policy learns from, while it learns.
+
+After each batch of rollouts the budget is spent on questions about these episodes. Answers
+that are there in time are settled into the pay before advantages are computed.
+"""
+
+import shlex
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from superalign_env.capabilities import lowest_pay_of, opinions_of
+from superalign_env.humans.selection import choose
+from superalign_env.humans.simulated import work_through
+from superalign_env.measures import share
+from superalign_env.protocols import Scenario
+from superalign_env.rewards import Correction, HumanPay, in_range, score_of
+from superalign_env.seeding import mix
+from superalign_env.store import declare
+from superalign_env.types import (
+    Episode,
+    Metric,
+    Question,
+    Reward,
+    Role,
+    Seat,
+    Signal,
+    role_of,
+)
+from superalign_training.oversight.settings import AskedKind
+from superalign_training.selfplay.agents import recorded_agent
+from superalign_training.selfplay.driver import StageContext
+from superalign_training.selfplay.scenario_capabilities import require_simulable
+from superalign_training.selfplay.settings import Settings
+from superalign_training.selfplay.state import NOTHING, Heard
+from superalign_training.selfplay.supervisors.candidates import Askable, askable
+from superalign_training.selfplay.supervisors.people import enrolled
+
+POLL_SECONDS = 0.5
+"""Between two looks at the queue while people are waited for."""
+
+EVALUATION = "evaluation"
+"""Key of the evaluation slice in `RunState.unasked`."""
+
+_KINDS: Mapping[AskedKind, int] = {
+    "preference": 1,
+    "member_preference": 4,
+    "veto": 2,
+    "label": 3,
+}
+"""Kind → place in the key of its draw. Pairs are rarest, so they are taken first."""
+
+declare("people.asked", "Questions to people about a stage's episodes")
+declare("people.answered", "Answers to them before the update")
+declare("people.paid", "Answers that entered the pay before the update")
+declare("people.clipped", "Opinions outside −1 to 1, which debias cuts off")
+declare("people.short", "Questions of the budget that had no turn left to be about")
+declare("people.compared", "Questions that compared two members of a case")
+declare("people.unpaired", "Turns that no other member's turn could be compared with")
+
+
+declare("verdicts.agreement", "Critic agrees with people", unit="share", better="higher")
+
+
+class Hearing:
+    """Asks people about each batch of a stage, and knows how their answers are paid.
+
+    Args:
+        context: of the stage.
+        settings: of the run.
+        scenario: that is played.
+        seats: that learn.
+        unasked: fractions of questions that earlier stages left, by kind.
+        heard: what has paid the policy before.
+    """
+
+    def __init__(
+        self,
+        context: StageContext,
+        settings: Settings,
+        scenario: Scenario[Any],
+        seats: Sequence[Seat],
+        unasked: Mapping[str, float],
+        heard: Heard = NOTHING,
+    ) -> None:
+        self.unasked = dict(unasked)
+        # After another algorithm of the same stage.
+        same = heard.upto == context.signals_to
+        self._paid = [n for a, b in heard.paid for n in range(a, b + 1)] if same else []
+        self._bench, self._settings = context, settings
+        self._scenario, self._seats = scenario, seats
+        self._budget, self._people = settings.budget, settings.people
+        asks = bool(settings.budget) and self._people.mode == "simulated"
+        self._simulated = enrolled(context, self._people.annotators) if asks else []
+        self._batches = self._asked = 0
+        self._counts: Counter[str] = Counter()
+        self._agreed: dict[Role, list[bool]] = {}
+        self._drawn = self._drawn_before() if self._people.label_use == "debias" else []
+
+    @property
+    def rules(self) -> HumanPay:
+        """How answers are paid, by what is known of opinions now."""
+        return HumanPay(
+            self._people.label_use,
+            opinions_of(self._scenario),
+            lowest_pay_of(self._scenario),
+            Correction(self._drawn),
+        )
+
+    def of(self, episodes: Sequence[Episode]) -> list[Signal]:
+        """Ask people about a batch, and return the answers that pay now.
+
+        Raises:
+            InvalidOption: people cannot be simulated in this scenario.
+        """
+        if not self._budget:
+            return []
+        self._counts["clipped"] += self._clipped(episodes)
+        members = self._people.kinds.member_preference > 0
+        questions = self._questions(askable(episodes, self._seats, members=members))
+        if not questions:
+            return []
+        run = self._bench.run
+        self._bench.writer.flush()
+        run.questions.ask(questions)
+        before, self._asked = self._asked, self._asked + len(questions)
+        if self._people.mode == "continue":
+            return []
+        if self._people.mode == "wait":
+            self._wait(questions)
+        else:
+            self._simulate(episodes, questions, before)
+        asked = {question.id: question for question in questions}
+        said = run.signals.standing(since=self._bench.signals_to)
+        answers = [s for s in said if s.question in asked and s.kind != "skip"]
+        self._counts["answered"] += len(answers)
+        by_name = {episode.id: episode for episode in episodes}
+        paying = []
+        for signal in answers:
+            episode, slice = by_name[signal.episode], asked[signal.question].slice
+            if slice == "random":
+                self._compare(signal, episode)
+                continue
+            paying.append(signal)
+            if slice == "training" and signal.kind == "label":
+                self._drawn += self._opinions(signal, episode)
+        self._counts["paid"] += len(paying)
+        self._paid += [signal.id for signal in paying]
+        return paying
+
+    def heard(self, unpaid: Sequence[int] = ()) -> Heard:
+        """Return what has paid when the stage ends, all but some late answers."""
+        return Heard(self._bench.signals_to, unbroken(self._paid), tuple(unpaid))
+
+    def metrics(self, role: Role) -> tuple[Metric, ...]:
+        """Return what was asked, answered and paid; nothing where nobody was asked."""
+        if not self._asked and not self._counts["unpaired"]:
+            return ()
+        step, tags = self._bench.round, {"role": role}
+        names = _COUNTED + (_COMPARED if self._people.kinds.member_preference else ())
+        counts = {"asked": self._asked, **{name: self._counts[name] for name in names}}
+        if self._counts["clipped"]:
+            counts["clipped"] = self._counts["clipped"]
+        found = [
+            Metric(f"people.{name}", float(count), tags=tags, step=step)
+            for name, count in counts.items()
+        ]
+        found += [
+            Metric(
+                "verdicts.agreement",
+                *share(sum(agreed), len(agreed)),
+                agent=self._agent_of(judges),
+                tags={"with": "human", "role": judges},
+                step=step,
+            )
+            for judges, agreed in self._agreed.items()
+        ]
+        return tuple(found)
+
+    def _agent_of(self, role: Role) -> str:
+        """Return who judges, where one agent holds the whole role."""
+        if role not in self._settings.lineup:
+            return ""
+        return recorded_agent(self._bench, role, self._settings)
+
+    def _questions(self, found: Askable) -> list[Question]:
+        """Spend the budget of a batch; what is left of a question is kept for the next."""
+        context = self._bench
+        wanted = self._due(found)
+        questions: list[Question] = []
+        key = mix(context.seed_of("people"), self._batches)
+        self._batches += 1
+        if drawn := wanted.pop(EVALUATION, 0):
+            questions += choose(found.turns, key, drawn=drawn, round=context.round)
+        for kind, place in _KINDS.items():
+            left = found.without(questions)
+            pairs = {"preference": left.pairs, "member_preference": left.members}
+            random = kind == "label" and self._people.label_use == "debias"
+            slice = "training" if random else "selected"
+            chosen = choose(
+                pairs.get(kind, left.turns),
+                mix(key, place),
+                **{slice: wanted.get(kind, 0)},
+                kind="preference" if kind == "member_preference" else kind,
+                round=context.round,
+            )
+            self._counts["short"] += wanted.get(kind, 0) - len(chosen)
+            questions += chosen
+        if self._people.kinds.member_preference:
+            self._counts["compared"] += sum(bool(q.versus_episode) for q in questions)
+            self._counts["unpaired"] += found.unpaired
+        return questions
+
+    def _due(self, found: Askable) -> dict[str, int]:
+        """Return how many questions of each kind are due after a batch."""
+        shares: dict[str, float] = {k: self._people.kinds.share(k) for k in _KINDS}
+        if not found.pairs:
+            shares["label"] += shares.pop("preference")
+        if not (found.members and shares["member_preference"]):
+            shares["label"] += shares.pop("member_preference")
+        shares[EVALUATION] = self._people.evaluation_share
+        due = {}
+        for kind, part in shares.items():
+            whole = self.unasked.get(kind, 0.0) + self._budget * part * found.episodes
+            due[kind] = int(whole + 1e-9)
+            self.unasked[kind] = max(0.0, whole - due[kind])
+        return due
+
+    def _simulate(
+        self, episodes: Sequence[Episode], questions: Sequence[Question], before: int
+    ) -> None:
+        scenario = require_simulable(self._scenario)
+        known = {episode.id: episode for episode in episodes}
+        work_through(
+            self._bench.run.questions,
+            questions,
+            self._simulated,
+            episode_of=known.__getitem__,
+            scenario=scenario,
+            before=before,
+        )
+
+    def _wait(self, questions: Sequence[Question]) -> None:
+        """Return when people have answered, or skipped, every question."""
+        run = self._bench.run
+        names = {question.id for question in questions}
+        while True:
+            said = run.signals.standing(since=self._bench.signals_to)
+            left = len(names - {signal.question for signal in said})
+            if not left:
+                return
+            command = f"superalign label {shlex.quote(str(run.path))} --as NAME"
+            self._bench.watcher.wait(f"{left} questions wait for people: {command}")
+            time.sleep(POLL_SECONDS)
+
+    def _compare(self, label: Signal, episode: Episode) -> None:
+        """Note whether critics agree with a person about a turn that was drawn at random."""
+        for fact in episode.judged:
+            if fact.about == label.turn and fact.score is not None:
+                agreed = (fact.score > 0.5) == (label.value > 0.5)
+                self._agreed.setdefault(role_of(fact.seat), []).append(agreed)
+
+    def _opinions(self, label: Signal, episode: Episode) -> list[tuple[str, float, float]]:
+        """Return (part, score, label) of the opinions about a labelled turn."""
+        parts = opinions_of(self._scenario)
+        author = next((u.seat for u in episode.utterances if u.turn == label.turn), "")
+
+        def fits(reward: Reward) -> bool:
+            mine = (reward.seat, reward.turn) == (author, label.turn)
+            return mine and reward.part in parts
+
+        return [(r.part, score_of(r), label.value) for r in episode.rewards if fits(r)]
+
+    def _clipped(self, episodes: Sequence[Episode]) -> int:
+        """Return how many opinions `Correction` cuts off."""
+        if self._people.label_use != "debias":
+            return 0
+        parts = opinions_of(self._scenario)
+        return sum(
+            reward.part in parts and not in_range(reward)
+            for episode in episodes
+            for reward in episode.rewards
+        )
+
+    def _drawn_before(self) -> list[tuple[str, float, float]]:
+        """Return the same of the rounds before that are fresh enough."""
+        run, oldest = self._bench.run, self._bench.round - self._people.staleness
+        drawn = {
+            q.id: q
+            for q in run.questions.all(answered=True)
+            if q.slice == "training" and q.round >= oldest
+        }
+        said = [
+            signal
+            for signal in run.signals.standing(kind="label", upto=self._bench.signals_to)
+            if signal.question in drawn
+        ]
+        episodes = run.named([signal.episode for signal in said])
+        return [
+            opinion
+            for signal, episode in zip(said, episodes, strict=True)
+            for opinion in self._opinions(signal, episode)
+        ]
+
+
+_COUNTED = ("answered", "paid", "short")
+_COMPARED = ("compared", "unpaired")
+
+
+def unbroken(ids: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """Return the first and last of every unbroken row of numbers."""
+    rows: list[tuple[int, int]] = []
+    for number in sorted(ids):
+        if rows and number == rows[-1][1] + 1:
+            rows[-1] = (rows[-1][0], number)
+        else:
+            rows.append((number, number))
+    return tuple(rows)

@@ -1,0 +1,168 @@
+"""Who supervises a generation, in the supervisors' seats, and what they say there."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import exp
+from typing import Any, NamedTuple
+
+from superalign_agents.references import make_agent
+from superalign_agents.transformer import TransformerAgent
+from superalign_env.asking import Anyone
+from superalign_env.canonical import content_hash
+from superalign_env.errors import InvalidOption
+from superalign_env.final_answers import labels_of
+from superalign_env.protocols import Agent, Scenario
+from superalign_env.rollout import Rollouts
+from superalign_env.types import Episode, Seat, Task, Utterance
+from superalign_training.gap.level import Level, voiced
+from superalign_training.oversight.labels import Statement
+from superalign_training.oversight.settings import Signals
+from superalign_training.selfplay.agents import checkpoint_agent
+from superalign_training.selfplay.driver import StageContext
+from superalign_training.selfplay.settings import Settings
+
+_LIVE = 256
+"""Episodes played at once: policies decode them as one batch."""
+
+
+class Member(NamedTuple):
+    """One source, in a supervisor's seat."""
+
+    source: str
+    """What its statements bear: the hash of an agent."""
+    agent: Anyone
+
+
+def panel(context: StageContext, settings: Settings) -> list[Member]:
+    """Return every source but people: personas, other models, ancestors from the oldest.
+
+    Raises:
+        UnknownId: no agent is called so.
+        InvalidOption: a source that is named twice.
+        RecordDamaged: the checkpoint of an ancestor is missing or was altered.
+    """
+    signals = settings.signals
+    members = [
+        Member(content_hash(agent.spec), agent)
+        for reference in (*signals.personas, *signals.models)
+        for agent in [_voiced(make_agent(reference), reference, signals, settings.device)]
+    ]
+    if signals.ancestors:
+        members += [
+            Member(source, _voiced(agent, "", signals, settings.device))
+            for source, agent in aligned_agents(context, settings)
+        ]
+    names = [member.source for member in members]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise InvalidOption(
+            f"the source {twice[0]} is named twice in signals.models and signals.personas; "
+            "the same voice twice is no second opinion: name another, or another seed of it"
+        )
+    return members
+
+
+def student_seat(scenario: Scenario[Any]) -> Seat:
+    """Return the seat that is taught: the last one, after its supervisors'."""
+    return scenario.seats[-1]
+
+
+def play_lessons(
+    context: StageContext,
+    scenario: Scenario[Any],
+    members: Sequence[Member],
+    learner: Anyone,
+    cases: int,
+    *,
+    part: str,
+    tasks: Sequence[Task] | None = None,
+) -> list[Episode]:
+    """Play and record tasks that members label and the learner answers too.
+
+    Episodes in which somebody failed are recorded, and left out of what is returned.
+
+    Args:
+        context: of the stage.
+        scenario: with a seat for each member.
+        members: who labels, in the order of the seats.
+        learner: who answers.
+        cases: how many tasks.
+        part: of the stage.
+        tasks: what to play; drawn when absent.
+    """
+    agents = [*(member.agent for member in members), learner]
+    played = Rollouts(
+        scenario,
+        dict(zip(scenario.seats, agents, strict=True)),
+        run=context.seed_of(part),
+        generation=context.generation,
+        round=context.round,
+        live=_LIVE,
+        sinks=[context.writer],
+        tasks=tasks,
+    ).run(cases)
+    context.failures.count(played)
+    return [episode for episode in played if not episode.failed]
+
+
+def said_by_members(
+    scenario: Scenario[Any], episodes: Sequence[Episode], members: Sequence[Member]
+) -> list[Statement]:
+    """Return what members said, one statement for each that is not empty."""
+    # Members hold the first seats; the student's is the last.
+    source = dict(zip(scenario.seats, [one.source for one in members], strict=False))
+    found = []
+    for episode in episodes:
+        spoken = {u.turn: u for u in episode.utterances}
+        found += [
+            Statement(episode.id, source[label.seat], label.text, sure(spoken[label.turn]))
+            for label in labels_of(episode)
+            if label.text.strip()
+        ]
+    return found
+
+
+def answer_of(episode: Episode) -> Utterance:
+    """Return what the student said: nobody speaks after it."""
+    return episode.utterances[-1]
+
+
+def sure(spoken: Utterance) -> float:
+    """Return the probability of an utterance in its speaker's own eyes; 1 if none is known."""
+    said = spoken.reply.logprobs if spoken.reply is not None else ()
+    return min(1.0, exp(sum(said)))
+
+
+def _voiced(agent: Anyone, reference: Any, signals: Signals, device: str) -> Anyone:
+    """Return an agent as it speaks in a supervisor's seat."""
+    if isinstance(agent, TransformerAgent):
+        named = reference if isinstance(reference, Mapping) else {}
+        agent.temperature = float(named.get("temperature", signals.temperature))
+        if "device" not in named:
+            agent.model.to(device)  # type: ignore[arg-type] # transformers' own is narrower
+    return agent
+
+
+@contextmanager
+def speaking(agent: TransformerAgent, temperature: float) -> Iterator[None]:
+    """Let an agent speak at another temperature for a while."""
+    own = agent.temperature
+    agent.temperature = temperature
+    try:
+        yield
+    finally:
+        agent.temperature = own
+
+
+def aligned_agents(context: StageContext, settings: Settings) -> list[tuple[str, Agent]]:
+    """Return (source, agent) of every accepted generation A_i⁺, oldest first."""
+    return [
+        (
+            one.checkpoint.agent,
+            voiced(
+                checkpoint_agent(context, one.checkpoint, settings, part="aligned"),
+                Level.of(settings.levels[one.level]),
+            ),
+        )
+        for one in context.state.aligned
+    ]

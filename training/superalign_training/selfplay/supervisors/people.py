@@ -1,0 +1,164 @@
+"""People who say what ought to have been said, or how good something is: through the queue."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from superalign_env.errors import InvalidOption
+from superalign_env.final_answers import final_answer
+from superalign_env.humans.selection import Candidate, select
+from superalign_env.humans.simulated import SimulatedAnnotator, work_through
+from superalign_env.protocols import HasGold, Scenario
+from superalign_env.types import Episode, Question, Signal
+from superalign_training.oversight.labels import Statement
+from superalign_training.oversight.settings import Person
+from superalign_training.selfplay.driver import StageContext
+from superalign_training.selfplay.supervisors.panel import answer_of
+
+
+class People:
+    """The people of a run, who are asked through the queue.
+
+    Args:
+        context: of the stage.
+        who: their settings.
+    """
+
+    def __init__(self, context: StageContext, who: Sequence[Person]) -> None:
+        self._bench = context
+        self._anybody = bool(who)
+        self._simulated = enrolled(context, who)
+
+    def write(
+        self,
+        scenario: Scenario[Any],
+        episodes: Sequence[Episode],
+        questions: Sequence[Question],
+    ) -> list[Statement]:
+        """Ask what ought to have been said, and return what people wrote.
+
+        Args:
+            scenario: that the episodes are of; people are simulated by its truth.
+            episodes: what the questions are about; they are stored first.
+            questions: of the kind ``answer``; people take turns at them.
+
+        Raises:
+            InvalidOption: people cannot be simulated in this scenario.
+        """
+        return [
+            Statement(s.episode, s.source, str(s.payload["text"]), s.confidence)
+            for s in self.ask(scenario, episodes, questions)
+        ]
+
+    def ask(
+        self,
+        scenario: Scenario[Any],
+        episodes: Sequence[Episode],
+        questions: Sequence[Question],
+    ) -> list[Signal]:
+        """File questions and return what is said to them, in their order.
+
+        Simulated people answer at once. What real ones said is there where the stage was
+        begun before and stopped for want of it: its questions then bore the same ids.
+        Arguments and errors as in `write`, for questions of any one kind.
+        """
+        if not questions or not self._anybody:
+            return []
+        run = self._bench.run
+        self._bench.writer.flush()
+        run.questions.ask(questions)
+        if self._simulated:
+            self._simulate(scenario, episodes, questions)
+        place = {question.id: number for number, question in enumerate(questions)}
+        said = {
+            place[signal.question]: signal
+            for signal in run.signals.standing(kind=questions[0].kind)
+            if signal.question in place
+        }
+        return [signal for _, signal in sorted(said.items())]
+
+    def _simulate(
+        self,
+        scenario: Scenario[Any],
+        episodes: Sequence[Episode],
+        questions: Sequence[Question],
+    ) -> None:
+        """Let simulated people answer what they are asked."""
+        if not isinstance(scenario, HasGold):
+            raise InvalidOption(
+                f"nobody can simulate people in {scenario.id}: it has no gold; set "
+                "simulated=false for signals.people, who answer with `superalign label`"
+            )
+        run = self._bench.run
+        known = {episode.id: episode for episode in episodes}
+        work_through(
+            run.questions,
+            questions,
+            self._simulated,
+            episode_of=lambda name: known.get(name) or run.episode(name),
+            scenario=scenario,
+        )
+
+
+def simulated(person: Person, *, seed: int) -> SimulatedAnnotator:
+    """Return who answers as settings say of a person."""
+    return SimulatedAnnotator(
+        person.name,
+        group=person.group,
+        accuracy=person.accuracy,
+        bias=person.bias,
+        drift=person.drift,
+        fatigue=person.fatigue,
+        blind=person.blind,
+        seed=seed,
+    )
+
+
+def enrolled(context: StageContext, who: Sequence[Person]) -> list[SimulatedAnnotator]:
+    """Enroll people, and return the simulated ones among them."""
+    people = [
+        simulated(person, seed=context.run.info.seed) for person in who if person.simulated
+    ]
+    for real in (person for person in who if not person.simulated):
+        context.run.annotators.enroll(real.name, group=real.group)
+    for person in people:
+        context.run.annotators.enroll(
+            person.name, group=person.group, profile=person.profile
+        )
+    return people
+
+
+def questions_about(
+    episodes: Sequence[Episode],
+    statements: Sequence[Statement],
+    budget: int,
+    *,
+    key: int,
+    random_share: float,
+    round: int,
+) -> tuple[Question, ...]:
+    """Choose what people are asked to answer: a random slice, and what is disputed most.
+
+    The learner's answer counts as a voice in what is disputed. Questions are about the
+    first answer to a task: who is asked reads nothing that others said.
+
+    Args:
+        episodes: what could be asked about.
+        statements: of the panel.
+        budget: how many questions at most.
+        key: of all chance in here.
+        random_share: of the budget.
+        round: in which they are asked.
+    """
+    said: dict[str, list[str]] = {}
+    for one in statements:
+        said.setdefault(one.item, []).append(final_answer(one.answer))
+    candidates = []
+    for episode in episodes:
+        voices = [*said.get(episode.id, []), final_answer(answer_of(episode).text)]
+        most = max(map(voices.count, voices)) / len(voices)
+        # As one source whose doubt grows as its voices part: 0.5 is a shrug.
+        scores: Mapping[str, float] = {"panel": 0.5 + most / 2}
+        candidates.append(Candidate(episode.id, episode.utterances[0].turn, scores))
+    return select(
+        candidates, budget, key, random_share=random_share, kind="answer", round=round
+    )

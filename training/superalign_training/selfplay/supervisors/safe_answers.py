@@ -1,0 +1,209 @@
+"""The safe answer ŷ to each request: who is asked for it, and what it comes to.
+
+Weaker aligned generations, other models and personas sit in supervisors' seats; critics say
+which of the possible answers they prefer; people are asked about some. Nobody knows the
+truth but the simulated people, who corrupt it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from superalign_agents.scripted import Fixed
+from superalign_env.final_answers import final_answer
+from superalign_env.protocols import Scenario
+from superalign_env.types import Episode, Task
+from superalign_training.judging import final_score, judge_of
+from superalign_training.oversight.labels import Consensus, Statement, combine, without_some
+from superalign_training.oversight.reliability import reliability
+from superalign_training.policy import Policy
+from superalign_training.selfplay.driver import StageContext
+from superalign_training.selfplay.playing import labelling_scenario, source_of
+from superalign_training.selfplay.sandbox import Sandbox
+from superalign_training.selfplay.settings import Settings
+from superalign_training.selfplay.supervisors.panel import (
+    Member,
+    answer_of,
+    panel,
+    play_lessons,
+    said_by_members,
+)
+from superalign_training.selfplay.supervisors.people import People, questions_about
+
+
+class Safe(NamedTuple):
+    """What was found for one request."""
+
+    case: int
+    """Its place among the requests."""
+    task: Task
+    episode: str
+    """In which it was asked."""
+    own: str
+    """What the learner answered there, before it is taught."""
+    label: Consensus | None
+    """ŷ with who gave it; None when nobody spoke."""
+
+
+class Written(NamedTuple):
+    """All of them, and how many people were asked."""
+
+    answers: list[Safe]
+    """One for each task that could be asked, in order."""
+    people: int
+    """How many answers they wrote."""
+
+
+def request_scenario(settings: Settings, supervisors: int) -> Scenario[Any]:
+    """Return the rules by which the scenario's own tasks are answered."""
+    return labelling_scenario(settings, source_of(settings), "train", supervisors)
+
+
+def safe_answers(
+    context: StageContext,
+    settings: Settings,
+    sandbox: Sandbox,
+    learner: Policy,
+    tasks: Sequence[Task],
+    *,
+    hazards: int,
+    people: int,
+) -> Written:
+    """Have requests answered by everybody who may say what is right.
+
+    Args:
+        context: of the stage.
+        settings: of the run.
+        sandbox: of the training split, with the critics.
+        learner: answers too: where voices differ, people are asked.
+        tasks: the requests of hazards, then ordinary ones.
+        hazards: how many of them are of hazards: people are asked about these alone.
+        people: how many of these at most.
+    """
+    members = panel(context, settings)
+    scenario = request_scenario(settings, len(members))
+    episodes = play_lessons(
+        context,
+        scenario,
+        members,
+        learner.agent,
+        len(tasks),
+        part="safe",
+        tasks=list(tasks),
+    )
+    voices = said_by_members(scenario, episodes, members)
+    voices += _preferred(settings, sandbox, context, episodes, voices)
+    signals = settings.signals
+    questions = questions_about(
+        [episode for episode in episodes if episode.key.case < hazards],
+        voices,
+        people if signals.people else 0,
+        key=context.seed_of("questions"),
+        random_share=signals.random_share,
+        round=context.round,
+    )
+    written = People(context, signals.people).write(scenario, episodes, questions)
+    random = {question.episode for question in questions if question.slice == "random"}
+    labels = _labels(context, settings, members, voices, written, random)
+    return Written(
+        [
+            Safe(
+                episode.key.case,
+                tasks[episode.key.case],
+                episode.id,
+                answer_of(episode).text,
+                labels.get(episode.id),
+            )
+            for episode in episodes
+        ],
+        len(written),
+    )
+
+
+def _labels(
+    context: StageContext,
+    settings: Settings,
+    members: Sequence[Member],
+    voices: Sequence[Statement],
+    people: Sequence[Statement],
+    random: set[str],
+) -> dict[str, Consensus]:
+    """Return item → label. What people said of the random slice weighs sources alone."""
+    signals = settings.signals
+    drawn = [one for one in people if one.item in random]
+    heard = [one for one in people if one.item not in random]
+    voices = without_some(voices, signals.dropout, key=context.seed_of("dropout"))
+    found = combine(
+        [*voices, *(heard if signals.human == "add" else ())],
+        _rule(settings, voices),
+        order=[
+            *(person.name for person in signals.people),
+            *(member.source for member in members),
+        ],
+        reliability=reliability([*voices, *heard], drawn),
+    )
+    labels = {one.item: one for one in found}
+    if signals.human == "override":
+        labels |= {
+            one.item: Consensus(one.item, one.answer, one.confidence, (one.source,))
+            for one in heard
+        }
+    return labels
+
+
+def _rule(settings: Settings, voices: Sequence[Statement]) -> Any:
+    """Return how votes are counted; Dawid and Skene need three voices that overlap."""
+    rule = settings.signals.combine
+    few = len({one.source for one in voices}) < 3
+    return "majority" if rule == "dawid-skene" and few else rule
+
+
+def _preferred(
+    settings: Settings,
+    sandbox: Sandbox,
+    context: StageContext,
+    episodes: Sequence[Episode],
+    voices: Sequence[Statement],
+) -> list[Statement]:
+    """Return which answer critics prefer to each request, if they call one good enough.
+
+    The candidates are the choices of the task or, where it has none, what was said to it.
+    """
+    candidates = _candidates(episodes, voices)
+    scores: dict[str, dict[str, float]] = {}
+    judges: dict[str, str] = {}
+    for number, text in enumerate(dict.fromkeys(t for c in candidates.values() for t in c)):
+        asked = [e for e in episodes if text in candidates[e.id]]
+        judged = sandbox.asked(
+            Fixed(text),
+            len(asked),
+            part=f"candidate-{number}",
+            tasks=[e.task for e in asked],
+        )
+        for episode, verdict in zip(asked, judged, strict=True):
+            score = final_score(verdict)
+            if score is not None:
+                scores.setdefault(episode.id, {})[text] = score
+                judges[episode.id] = judge_of(verdict)
+    found = []
+    for item, given in scores.items():
+        best = max(given, key=lambda text: given[text])
+        rivals = [score for text, score in given.items() if text != best]
+        if given[best] >= settings.conform.min_score and given[best] > max(
+            rivals, default=0.0
+        ):
+            found.append(Statement(item, judges[item], best, given[best]))
+    return found
+
+
+def _candidates(
+    episodes: Sequence[Episode], voices: Sequence[Statement]
+) -> Mapping[str, tuple[str, ...]]:
+    said: dict[str, list[str]] = {episode.id: [] for episode in episodes}
+    for one in voices:
+        said[one.item].append(one.answer)
+    found: dict[str, tuple[str, ...]] = {}
+    for episode in episodes:
+        texts = [*said[episode.id], answer_of(episode).text]
+        different = {final_answer(text): text for text in reversed(texts) if text.strip()}
+        found[episode.id] = episode.task.choices or tuple(different.values())
+    return found

@@ -1,0 +1,242 @@
+"""How a run is watched: a live table at a terminal, few lines elsewhere."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from superalign_env.plain_text import terminal
+from superalign_env.rounding import decimal, number
+from superalign_env.store import kind_of
+from superalign_env.types import Metric
+from superalign_training.evaluation.chain_summary import ChainSummary
+from superalign_training.evaluation.outcome_summary import OutcomeSummary
+from superalign_training.evaluation.summary import Summary
+from superalign_training.selfplay.driver import Moment
+from superalign_training.selfplay.watching.standings import Standings
+from superalign_training.selfplay.watching.tables import WIDTH, fitting
+
+SHOWN = ("loss", "reward", "success", "entropy")
+"""Numbers of a step that are worth a place on the line."""
+
+_TELLING = ("attacker", "family", "dimension", "truth", "seat", "name", "role")
+"""Tags of which the first says what a number is about."""
+
+QUIET_SECONDS = 10.0
+"""A log hears of a stage's steps no more often than this."""
+
+
+class Silent:
+    """Tells nobody."""
+
+    def begin(self, moment: Moment) -> None:
+        """A stage begins."""
+
+    def step(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
+        """Something countable was done."""
+
+    def end(self, metrics: Sequence[Metric]) -> None:
+        """The stage is done."""
+
+    def skip(self, moment: Moment, metrics: Sequence[Metric]) -> None:
+        """The stage was done before."""
+
+    def wait(self, reason: str) -> None:
+        """The stage stands still."""
+
+
+class LogLines:
+    """One line for every stage, and now and then how far it is: for logs and pipes.
+
+    Args:
+        write: takes a line.
+        clock: seconds, for the time that a stage took.
+        every: seconds between two lines about one stage.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[str], object] = print,
+        clock: Callable[[], float] = time.monotonic,
+        every: float = QUIET_SECONDS,
+    ) -> None:
+        self._write = write
+        self._clock = clock
+        self._every = every
+        self._name = self._awaited = ""
+        self._since = self._last = clock()
+
+    def begin(self, moment: Moment) -> None:
+        """A stage begins."""
+        self._name = f"[{moment.place + 1}/{moment.of}] {named(moment)}"
+        self._since = self._last = self._clock()
+
+    def step(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
+        """Something countable was done; said only when it was quiet for long enough."""
+        now = self._clock()
+        if now - self._last >= self._every:
+            self._last = now
+            self._write(f"{self._name} {done}/{total} {line_of(numbers)}".rstrip())
+
+    def end(self, metrics: Sequence[Metric]) -> None:
+        """The stage is done."""
+        took = self._clock() - self._since
+        self._write(f"{self._name} done in {took:.1f} s {highlights(metrics)}".rstrip())
+
+    def skip(self, moment: Moment, metrics: Sequence[Metric]) -> None:
+        """The stage was done before."""
+        self._write(f"[{moment.place + 1}/{moment.of}] {named(moment)} was done before")
+
+    def wait(self, reason: str) -> None:
+        """The stage stands still; every reason is said once."""
+        if reason != self._awaited:
+            self._awaited = reason
+            self._write(f"{self._name} {reason}")
+
+
+class LiveTable:
+    """A row for every round or generation that was measured, and a bar for what runs.
+
+    Args:
+        console: where to.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._standings = Standings()
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn(
+                "{task.completed}/{task.total} {task.fields[numbers]}", markup=False
+            ),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._live = Live(self._progress, console=console, refresh_per_second=4)
+        self._task: TaskID | None = None
+        self._moment: Moment | None = None
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._drop_bar()
+        self._show()
+        self._live.stop()
+
+    def begin(self, moment: Moment) -> None:
+        """A stage begins."""
+        self._drop_bar()
+        self._moment = moment
+        self._task = self._progress.add_task(
+            f"[{moment.place + 1}/{moment.of}] {named(moment)}", total=1, numbers=""
+        )
+        self._show()
+
+    def step(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
+        """Something countable was done."""
+        if self._task is not None:
+            self._progress.update(
+                self._task, completed=done, total=total, numbers=line_of(numbers)
+            )
+
+    def end(self, metrics: Sequence[Metric]) -> None:
+        """The stage is done."""
+        self._drop_bar()
+        if self._moment is not None:
+            self._standings.take(self._moment, metrics)
+        self._show()
+
+    def skip(self, moment: Moment, metrics: Sequence[Metric]) -> None:
+        """The stage was done before."""
+        self._standings.take(moment, metrics)
+        self._show()
+
+    def wait(self, reason: str) -> None:
+        """The stage stands still."""
+        if self._task is not None:
+            self._progress.update(self._task, numbers=reason)
+
+    def _drop_bar(self) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+
+    def _show(self) -> None:
+        tables = self._standings.tables(self._console.width)
+        self._live.update(Group(*tables, self._progress))
+
+
+def named(moment: Moment) -> str:
+    """Return what a moment of a run is called."""
+    where = f"round {moment.round} {moment.stage}"
+    return f"generation {moment.generation} {where}" if moment.generation else where
+
+
+def line_of(numbers: Mapping[str, float]) -> str:
+    """Return the numbers of a step that are worth showing."""
+    return " ".join(f"{key} {decimal(numbers[key], 3)}" for key in SHOWN if key in numbers)
+
+
+def highlights(metrics: Sequence[Metric]) -> str:
+    """Return a few of a stage's metrics on one line: of the newest whom it measured."""
+    shown = [
+        m
+        for m in metrics
+        if "kind" not in m.tags and not m.name.startswith("refusals.share")
+    ]
+    newest = _newest(shown)
+    chosen = [m for m in shown if m.tags.get("who", newest) == newest]
+    return ", ".join(f"{terminal(_title(m))}{_tagged(m)} {_shown(m)}" for m in chosen[:6])
+
+
+def _title(metric: Metric) -> str:
+    """Return the title of a metric as it stands within a sentence."""
+    title = kind_of(metric.name).title
+    return f"{title[:1].lower()}{title[1:]}"
+
+
+def _shown(metric: Metric) -> str:
+    """Return a number, without a fraction where it counts something."""
+    value, counted = float(metric.value), not metric.n and metric.low is None
+    whole = value.is_integer() and (counted or abs(value) > 1)
+    return number(value) if whole else decimal(value)
+
+
+def _newest(metrics: Sequence[Metric]) -> str:
+    """Return who was measured last, baselines and unaligned sides apart; nobody is empty."""
+    found = [m.tags["who"] for m in metrics if m.tags.get("who")]
+    if "final" in found:
+        return "final"
+    aligned = [who for who in found if who.endswith("+")]
+    return (aligned or found or [""])[-1]
+
+
+def summary_tables(
+    summary: Summary | ChainSummary | OutcomeSummary, width: int = WIDTH
+) -> list[Table | Text]:
+    """Return the summary as tables that fit a terminal, for each split, noted below."""
+    tables: list[Table | Text] = []
+    for split in summary.splits:
+        head, *body = summary.rows(split)
+        tables += fitting(head, body, width=width, caption=summary.note(split))
+    return tables
+
+
+def _tagged(metric: Metric) -> str:
+    parts = (metric.tags.get(name) for name in _TELLING)
+    where = next(filter(None, parts), metric.opponent)
+    return f" ({terminal(where)})" if where else ""
