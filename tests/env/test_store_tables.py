@@ -15,8 +15,8 @@ from superalign_env.store import (
     StageCost,
     database,
     declare,
+    provenance,
     validate,
-    versions,
 )
 from superalign_env.store.database import Database, on_network
 from superalign_env.types import (
@@ -226,16 +226,16 @@ def test_the_revision_is_the_commit_of_the_checkout(monkeypatch, tmp_path):
     package = tmp_path / "superalign_env"
     git = tmp_path / ".git"
     (git / "refs" / "heads").mkdir(parents=True)
-    monkeypatch.setattr(versions.superalign_env, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(provenance.superalign_env, "__file__", str(package / "__init__.py"))
     (git / "HEAD").write_text("ref: refs/heads/main\n")
-    assert versions.revision() == f"v{superalign_env.__version__}"
+    assert provenance.revision() == f"v{superalign_env.__version__}"
     (git / "packed-refs").write_text("# pack-refs\n1111 refs/heads/main\n")
-    assert versions.revision() == "1111"
+    assert provenance.revision() == "1111"
     (git / "refs" / "heads" / "main").write_text("2222\n")
-    assert versions.revision() == "2222"
+    assert provenance.revision() == "2222"
     (git / "HEAD").write_text("3333\n")
-    assert versions.revision() == "3333"
-    assert versions.versions()["superalign-env"] == superalign_env.__version__
+    assert provenance.revision() == "3333"
+    assert provenance.versions()["superalign-env"] == superalign_env.__version__
 
 
 def test_events_of_the_run_are_told_from_those_of_episodes(run):
