@@ -5,9 +5,15 @@ import json
 import pytest
 
 from superalign_env.store import Run
-from superalign_training.cli.cost import Cost, cost_of, cost_table
+from superalign_training.cli.cost import (
+    Cost,
+    Speed,
+    cost_of,
+    cost_table,
+    known_speed,
+    speed_of,
+)
 from superalign_training.cli.prices import Spent
-from superalign_training.cli.speed import Speed, known_speed, speed_of
 from superalign_training.selfplay import SelfPlay
 from superalign_training.selfplay.settings import Settings, read_settings
 from superalign_training.selfplay.truth_use import truth_use

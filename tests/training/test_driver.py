@@ -37,15 +37,15 @@ def counting(calls, *, stop_at=None, error=None):
 
     def do(context):
         calls.append((context.stage, context.round, context.seed))
-        context.writer.write([episode(f"e-{bench.stage}", len(calls))])
+        context.writer.write([episode(f"e-{context.stage}", len(calls))])
         if stop_at == len(calls):
             write_memory(context.run.path, "half-done", {"stop_at": stop_at})
             raise error or KeyboardInterrupt
         memory = context.state.memories.get("counter")
         count = read_memory(context.run.path, memory)["count"] if memory else 0
         kept = write_memory(context.run.path, "counter", {"count": count + 1})
-        chain = context.state.with_memory("counter", kept)
-        return StageResult(chain, (Metric("count", count + 1.0),), {"seen": count})
+        state = context.state.with_memory("counter", kept)
+        return StageResult(state, (Metric("count", count + 1.0),), {"seen": count})
 
     return do
 
@@ -73,8 +73,8 @@ def contents(run):
 
 def test_stages_hand_the_chain_on_and_are_recorded(tmp_path):
     with create(tmp_path / "run") as run:
-        chain = go(run, plan(counting([])))
-        assert read_memory(run.path, chain.memories["counter"]) == {"count": 3}
+        state = go(run, plan(counting([])))
+        assert read_memory(run.path, state.memories["counter"]) == {"count": 3}
         stages = run.stages.all()
         assert [s.status for s in stages] == ["done"] * 3
         assert stages[1].inputs["state"] == stages[0].outputs["state"]

@@ -171,7 +171,7 @@ def test_everybody_is_rated_from_what_the_record_holds(two_rounds):
 def test_opponents_are_drawn_by_how_often_they_beat_who_trains(two_rounds):
     path, chosen, chain = two_rounds
     with Run.open(path) as run:
-        context = _bench(run, chain)
+        context = _context(run, chain)
         parts = stage_capabilities(chosen)
         (pairing,) = rated_pairings(chosen, parts)
         assert pairing == Pairing("attacker", "learner")
@@ -217,7 +217,7 @@ def test_adapters_play_on_the_one_base_of_the_run(speaking, tmp_path):
     chosen = settings(speaking, learner={"id": str(speaking), "adapter": {"rank": 2}})
     chain = go(tmp_path / "run", chosen, 1)
     with Run.open(tmp_path / "run") as run:
-        context = _bench(run, chain)
+        context = _context(run, chain)
         alike = chosen.model_copy(update={"league": LeagueSettings(sampling="uniform")})
         met = past_opponents(context, alike, "learner", against="attacker")
         first, trained = met.agents.values()
@@ -299,6 +299,6 @@ def test_past_checkpoints_are_kept_of_policies_that_learn_and_meet(speaking, mon
     ) and "market-v0 does not say who wins" in line
 
 
-def _bench(run, chain):
+def _context(run, chain):
     others = (None, Silent(), ModelCache(), Failures(), None)
     return StageContext(run, "0009-x", 3, 0, chain, 7, 0, *others)

@@ -30,8 +30,7 @@ from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.playing import play, stage_scenario
 from superalign_training.selfplay.settings import read_settings
 from superalign_training.selfplay.skipped_stages import left_out
-from superalign_training.selfplay.stages.annotate import annotate
-from superalign_training.selfplay.stages.improve import improve
+from superalign_training.selfplay.stages.improve import annotate, improve
 from superalign_training.selfplay.state import Heard, first_state
 from superalign_training.selfplay.supervisors import hearing
 from superalign_training.selfplay.supervisors.candidates import askable

@@ -9,7 +9,7 @@ from superalign_env.store import Run
 from superalign_training.data import Row
 from superalign_training.selfplay import SelfPlay
 from superalign_training.selfplay.model_cache import ModelCache
-from superalign_training.selfplay.novelty import with_novelty
+from superalign_training.selfplay.stages.attack import with_novelty
 
 FEW = {"steps": 2, "batch_size": 4}
 

@@ -17,12 +17,14 @@ from superalign_training.selfplay.agents import (
     keep_policy,
     level_policy,
 )
+from superalign_training.selfplay.corrections import propose, settled
 from superalign_training.selfplay.driver import (
     Interrupted,
     PlannedStage,
     StageResult,
     drive,
 )
+from superalign_training.selfplay.gate_evidence import archived
 from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.settings import read_settings
 from superalign_training.selfplay.stages.conform import conform
@@ -30,8 +32,6 @@ from superalign_training.selfplay.stages.discover import discover
 from superalign_training.selfplay.stages.gate import gate
 from superalign_training.selfplay.state import first_state
 from superalign_training.selfplay.watching import Silent
-from superalign_training.selfplay.weighing import archived
-from superalign_training.selfplay.weighing.corrections import propose, settled
 
 conforming = importlib.import_module("superalign_training.selfplay.stages.conform")
 

@@ -22,7 +22,7 @@ from superalign_training.selfplay.playing import tasks_of
 from superalign_training.selfplay.settings import read_settings
 from superalign_training.selfplay.stages.supervise import lessons_of, supervise
 from superalign_training.selfplay.state import first_state
-from superalign_training.selfplay.supervisors.heard import heard, vetoed
+from superalign_training.selfplay.supervisors.candidates import heard, vetoed
 from superalign_training.selfplay.teaching import replayed
 from superalign_training.selfplay.watching import Silent
 

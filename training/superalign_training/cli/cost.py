@@ -1,20 +1,161 @@
-"""What a run will cost, before it starts: an estimate, and said to be one.
+"""How fast the models of a run are on this machine: measured, and remembered for dry runs."""
 
-How often everybody speaks and how many rows are trained on follows from the settings (an
-upper bound where a stage may stop early); how long that takes is measured on this machine
-with a model of the run, now or before.
-"""
-
+import os
+import time
 from collections.abc import Mapping
-from typing import NamedTuple
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 from rich.table import Table
 
+from superalign_agents.ladders import user_cache
+from superalign_env.canonical import content_hash
+from superalign_env.capabilities import variants_of
+from superalign_env.rollout import Rollouts
+from superalign_training.algorithms.sft import Sft
 from superalign_training.cli.prices import STAGES, Spent, When, nothing
-from superalign_training.cli.speed import Speed, known_speed, speed_of
+from superalign_training.data import Example
+from superalign_training.selfplay.lineup import AgentReference
 from superalign_training.selfplay.plan import people_in, plan
-from superalign_training.selfplay.playing import stage_capabilities
+from superalign_training.selfplay.playing import stage_capabilities, stage_scenario
+from superalign_training.selfplay.scenario_capabilities import scenario_capabilities
 from superalign_training.selfplay.settings import Settings
+
+if TYPE_CHECKING:
+    from superalign_training.policy import Policy
+
+
+_CASES = 64
+_STEPS = 3
+_BATCH = 32
+_STAND_IN: AgentReference = "micro/0"
+"""Is measured where nobody learns but learners of somebody's: how fast those are, nobody knows."""
+_STAGE = 0.2
+"""Seconds for a checkpoint and what else begins and ends with a course."""
+
+
+class Speed(NamedTuple):
+    """Seconds and tokens, as measured."""
+
+    model: str
+    """What it was measured with."""
+    reply: float
+    """Seconds that one reply takes in a batch, its share of rules and record included."""
+    row: float
+    """Seconds of one trained row."""
+    course: float
+    """Seconds until a training begins."""
+    read: float
+    """Tokens that a reply reads and writes."""
+    turns: float
+    """Replies of an episode."""
+    measured: str = ""
+    """Day on which it was; empty for now."""
+
+    def seconds(self, replies: float, rows: float, courses: float) -> float:
+        """Return how long so many replies, trained rows and trainings take."""
+        return replies * self.reply + rows * self.row + courses * self.course
+
+    def tokens(self, replies: float, rows: float) -> float:
+        """Return how many tokens are read, written and trained on."""
+        return (replies + rows) * self.read
+
+
+def known_speed(settings: Settings) -> Speed | None:
+    """Return what was measured here before for a run of this kind; None if nothing was."""
+    return _remembered().get(_kind(settings))
+
+
+def _kind(settings: Settings) -> str:
+    """Return what speed depends on: the scenario, the model and where it runs."""
+    model = _plain(_measured_model(settings))
+    where = [settings.device, settings.threads]
+    return content_hash([settings.scenario, settings.options, model, *where])
+
+
+def _remembered() -> dict[str, Speed]:
+    """Return kind of run → speed; nothing where it cannot be read."""
+    try:
+        return msgspec.json.decode(_memory().read_bytes(), type=dict[str, Speed])
+    except (OSError, msgspec.MsgspecError):
+        return {}
+
+
+def _remember(settings: Settings, speed: Speed) -> None:
+    """Keep a speed for later dry runs; where that is impossible, they say that they lack it."""
+    known = {**_remembered(), _kind(settings): speed}
+    path = _memory()
+    beside = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(msgspec.json.encode(known))
+        beside.replace(path)
+    except OSError:
+        return
+
+
+def _memory() -> Path:
+    return user_cache() / "speed.json"
+
+
+def _measured_model(settings: Settings) -> AgentReference:
+    """Return the model of who answers, else of another that learns; of a chain, the middle level."""
+    policies = [role for role in settings.learning if not settings.own(role)]
+    if settings.generations:
+        return settings.levels[len(settings.levels) // 2]
+    if not policies:
+        return _STAND_IN
+    answers = scenario_capabilities(stage_scenario(settings, split="train")).answers
+    return settings.reference(answers if answers in policies else policies[0])
+
+
+def speed_of(settings: Settings) -> Speed:
+    """Measure the speed of a run's model, and remember it."""
+    from superalign_training.policy import Policy  # noqa: PLC0415 - see above
+
+    scenario = stage_scenario(settings, split="train")
+    model = _measured_model(settings)
+    policy = Policy.from_reference(_plain(model), device=settings.device)
+    variant = "plain" if "plain" in variants_of(scenario) else ""
+    scenario = stage_scenario(settings, split="train", variant=variant)
+    agents = dict.fromkeys(scenario.seats, policy.agent)
+    Rollouts(scenario, agents, run=1).run(4)  # what is made once is made now
+    begin = time.perf_counter()
+    episodes = Rollouts(scenario, agents, run=0, live=256).run(_CASES)
+    played = time.perf_counter() - begin
+    said = [u.reply for e in episodes for u in e.utterances if u.reply is not None]
+    known = [reply for reply in said if reply.prompt_ids and reply.token_ids]
+    read = sum(len(r.prompt_ids) + len(r.token_ids) for r in known) / max(1, len(known))
+    lessons = [Example(r.prompt_ids, r.token_ids) for r in known]
+    course, row = _taught(policy, lessons[:_BATCH]) if lessons else (0.0, 0.0)
+    turns = len(said) / max(1, len(episodes))
+    name = model if isinstance(model, str) else str(model.get("id"))
+    speed = Speed(name, played / max(1, len(said)), row, course + _STAGE, read, turns)
+    _remember(settings, speed._replace(measured=date.today().isoformat()))
+    return speed
+
+
+def _taught(policy: "Policy", lessons: list[Example]) -> tuple[float, float]:
+    """Return seconds until a course begins, and seconds of one of its rows."""
+    ends: list[float] = []
+    course = Sft(steps=_STEPS, num_train_epochs=1000.0, batch_size=len(lessons))
+    begin = time.perf_counter()
+    course.improve(
+        policy, lessons, seed=0, on_step=lambda done, n: ends.append(time.perf_counter())
+    )
+    steps = [after - before for before, after in pairwise(ends)]
+    step = min(steps) if steps else 0.0
+    return max(0.0, ends[0] - begin - step), step / len(lessons)
+
+
+def _plain(model: AgentReference) -> AgentReference:
+    """Return the model that is measured: the whole one, where a role wears an adapter."""
+    if isinstance(model, Mapping):
+        return {key: value for key, value in model.items() if key != "adapter"}
+    return model
 
 
 class Cost(NamedTuple):

@@ -1,6 +1,7 @@
 """From settings to a run, or to several: what ``superalign train`` and ``fork`` do."""
 
 import gc
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,16 +9,20 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from superalign_env.errors import InvalidOption
+from superalign_agents.devices import require_device
+from superalign_env.errors import InvalidOption, RecordError
 from superalign_env.store import Run
 from superalign_training.cli import composing
-from superalign_training.cli.checking import check
 from superalign_training.cli.cost import Cost, cost_of, cost_table
+from superalign_training.loggers import make_loggers
+from superalign_training.selfplay.checks import require_lineup
+from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from superalign_training.cli.sweeping import Result
     from superalign_training.selfplay.run import RunSummary
+
 
 # PyTorch and TRL take seconds to import: everything that needs them is imported once the
 # settings make sense, where it is used.
@@ -225,3 +230,58 @@ def _say_plan(console: Console, cost: Cost) -> None:
 def _say_sums(console: Console, cost: Cost) -> None:
     for line in filter(None, (cost.line, cost.owed)):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def check(settings: Settings, *, resume: bool = False, load: bool = True) -> list[str]:
+    """Raise if a run with these settings could not begin.
+
+    Args:
+        settings: of the run.
+        resume: whether it goes on in a folder that has a run.
+        load: whether models that do not learn are read, too, which takes seconds.
+
+    Raises:
+        InvalidOption: a device or a logger's library that is not here; a lineup or algorithms that do not fit the
+            scenario, options that it does not know, or a split without tasks.
+        RecordError: the folder holds a run already.
+
+    Returns:
+        What the run leaves out, and why: a line each.
+    """
+    if not resume:
+        _refuse_taken(settings.run_dir)
+    make_loggers(settings.log_to)  # says which library is missing
+    require_device(settings.device)
+    return require_lineup(settings, ModelCache(), load=load)
+
+
+def _refuse_taken(folder: Path) -> None:
+    try:
+        Run.open(folder, readonly=True).close()
+    except RecordError:
+        return  # there is none that was begun, or whoever makes one can say more
+    raise RecordError(
+        f"{folder} holds a run already; superalign train run_dir={shlex.quote(str(folder))} "
+        "--resume goes on with it, or choose another run_dir"
+    )
+
+
+def unreadable(word: str) -> str:
+    """Return what to write instead of a word that is no KEY=VALUE."""
+    key, found, value = word.partition("=")
+    if not found:
+        return (
+            f"{word!r} is no setting; write KEY=VALUE, as in rounds=3 or train.learner=ppo"
+        )
+    if any(value.count(a) != value.count(b) for a, b in ("{}", "[]", "()")):
+        why = "a bracket is not closed"
+    elif value.count("'") % 2 or value.count('"') % 2:
+        why = "a quotation mark is not closed"
+    else:
+        why = "special characters need quotation marks of their own"
+    plain = key if re.fullmatch(r"[\w.+~/-]+", key) else "KEY"
+    return (
+        f"{word!r} cannot be read: {why}. Write one value ({plain}=micro/3), a mapping "
+        f"('{plain}={{id: fixed, text: ok}}'), a list ('{plain}=[a, b]') or a text in quotes "
+        f"({plain}=\\'a: b\\'); quote what has spaces or brackets for the shell"
+    )

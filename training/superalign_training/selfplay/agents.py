@@ -1,4 +1,4 @@
-"""What stages play with: scenarios, policies from the chain, line-ups."""
+"""What stages play with: scenarios, policies from the run state, line-ups."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -38,7 +38,7 @@ from superalign_training.selfplay.state import CHECKPOINTS, RunState
 
 
 def policy_of(context: StageContext, role: Role, settings: Settings) -> Policy:
-    """Return the policy of a role as the chain says it is, to be trained.
+    """Return the policy of a role as the run state has it, to be trained.
 
     Raises:
         RecordDamaged: a checkpoint is missing or was altered.
@@ -64,7 +64,7 @@ def policy_of(context: StageContext, role: Role, settings: Settings) -> Policy:
 
 
 def trainee_of(context: StageContext, role: Role, settings: Settings) -> AnyPolicy:
-    """Return the policy, or the learner, of a role as the chain says it is, to be trained.
+    """Return the policy, or the learner, of a role as the run state has it, to be trained.
 
     Raises:
         RecordDamaged: a checkpoint is missing or was altered.
@@ -128,7 +128,7 @@ def untrained_agent(context: StageContext, role: Role, settings: Settings) -> Ag
 
 
 def speaker_of(context: StageContext, role: Role, settings: Settings) -> TransformerAgent:
-    """Return who speaks for a role that learns, as the chain says it is.
+    """Return who speaks for a role that learns, as the run state has it.
 
     Raises:
         RecordDamaged: a checkpoint is missing or was altered.
@@ -148,7 +148,7 @@ def checkpoint_agent(
 
     Args:
         context: of the stage.
-        found: what the chain says of it.
+        found: its place in the run state.
         settings: of the run.
         part: see `ModelCache.speaker`.
 
@@ -310,7 +310,7 @@ def keep_policy(
     parent: str | None = None,
     numbers: Mapping[str, float] | None = None,
 ) -> RunState:
-    """Save a policy as this round's checkpoint, record its lineage, put it in the chain.
+    """Save a policy as this round's checkpoint, record its lineage, put it into the run state.
 
     Where training left the weights as they were, an event ``policy.unchanged`` says why.
 

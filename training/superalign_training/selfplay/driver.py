@@ -166,14 +166,14 @@ def drive(
     Args:
         run: opened for work.
         plan: all stages of the run; the same list every time.
-        first: makes the chain that the first stage finds.
+        first: makes the state that the first stage finds.
         watcher: is told how it goes.
         failures: share of a stage's episodes that may fail.
         models: models, and agents given as objects, that are in memory already.
         sink: is handed every metric that is recorded.
 
     Returns:
-        The chain that the last stage left.
+        The state that the last stage left.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the unfinished stage will be done again.

@@ -20,8 +20,7 @@ from superalign_training.data.rows import difference, late_rows
 from superalign_training.policy import AnyPolicy, Policy
 from superalign_training.selfplay.driver import StageContext
 from superalign_training.selfplay.state import Heard
-from superalign_training.selfplay.supervisors.candidates import case_of
-from superalign_training.selfplay.supervisors.heard import random_slice
+from superalign_training.selfplay.supervisors.candidates import case_of, random_slice
 
 CAP = 2.0
 """Where importance weights of late rows are cut off (rho-bar)."""

@@ -1,4 +1,4 @@
-"""Learners that improve themselves: as they begin, and as the chain says they are now."""
+"""Learners that improve themselves: as they begin, and as the run state has them."""
 
 from superalign_env.errors import RecordDamaged
 from superalign_env.seeding import label, mix
@@ -10,7 +10,7 @@ from superalign_training.selfplay.settings import Settings
 
 
 def learner_of(context: StageContext, role: Role, settings: Settings) -> LearnerPolicy:
-    """Return the learner of a role as the chain says it is.
+    """Return the learner of a role as the run state has it.
 
     Raises:
         RecordDamaged: its checkpoint is missing or was altered, or it begins otherwise now.

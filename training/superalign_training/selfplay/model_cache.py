@@ -129,7 +129,7 @@ class ModelCache:
         Args:
             part: what it is wanted for. Two parts never share an agent: the engine would
                 ask them as one, in other batches.
-            found: what the chain says of it.
+            found: its place in the run state.
             read: reads and checks it.
 
         Raises:

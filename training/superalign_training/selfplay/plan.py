@@ -34,7 +34,7 @@ from superalign_training.selfplay.scenario_capabilities import (
 from superalign_training.selfplay.settings import Settings
 
 Stage = Callable[..., StageResult]
-"""(bench, settings=…) → what it leaves."""
+"""(context, settings=…) → result."""
 
 Way = Literal["attack", "calibrate", "improve"]
 """The stage in which a policy learns."""

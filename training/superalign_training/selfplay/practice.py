@@ -185,7 +185,7 @@ class _Batches:
         school: _School,
         shaping: Shaping | None,
     ) -> None:
-        self._bench, self._drill, self._algorithm = context, drill, algorithm
+        self._context, self._drill, self._algorithm = context, drill, algorithm
         self._seats, self._hearing, self._late = school.seats, school.hearing, school.late
         self._shaping = shaping
         self._earnings = Earnings()
@@ -210,7 +210,7 @@ class _Batches:
     def _played(self, first: int, count: int) -> Sequence[Row]:
         drill, algorithm = self._drill, self._algorithm
         episodes = play(
-            self._bench,
+            self._context,
             drill.scenario,
             drill.agents,
             count,

@@ -7,7 +7,9 @@ Critics say what went wrong: those of the lineup and, beside them, those that
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from superalign_agents.archive import Archive
 from superalign_agents.references import make_agent
+from superalign_agents.search import Search
 from superalign_env.asking import Anyone
 from superalign_env.measures import share
 from superalign_env.protocols import Agent, Scenario
@@ -27,6 +29,7 @@ from superalign_training.selfplay.playing import (
     stage_scenario,
 )
 from superalign_training.selfplay.settings import Settings
+from superalign_training.selfplay.state import RunState, read_memory, write_memory
 
 ANSWERED = "hazard.answered"
 """Event: a safe answer, and who gave it."""
@@ -47,7 +50,7 @@ class Sandbox:
     def __init__(
         self, context: StageContext, settings: Settings, split: Split = "train"
     ) -> None:
-        self._bench = context
+        self._context = context
         self._settings = settings
         self._split = split
         self.role = context.state.raised
@@ -124,7 +127,7 @@ class Sandbox:
     ) -> list[Episode]:
         seated = {**self._agents, **agents}
         return play(
-            self._bench,
+            self._context,
             scenario,
             seated,
             cases,
@@ -229,3 +232,23 @@ def residual(
         return ()
     found = share(sum(one.failed for one in tried), len(tried))
     return (Metric("risk.residual", *found, agent=agent, tags={"side": side}, step=step),)
+
+
+ARCHIVE = "attacker-archive"
+"""Name of the memory in a run state."""
+
+
+def searcher(context: StageContext) -> Search:
+    """Return the search attacker with the archive of the run state."""
+    search = Search(Archive())
+    memory = context.state.memories.get(ARCHIVE)
+    if memory is not None:
+        search.load_state_dict(read_memory(context.run.path, memory))
+    return search
+
+
+def keep_archive(context: StageContext, state: RunState, search: Search) -> RunState:
+    """Return the run state with the archive of the search attacker."""
+    return state.with_memory(
+        ARCHIVE, write_memory(context.run.path, ARCHIVE, search.state_dict())
+    )

@@ -89,12 +89,12 @@ class RunState(msgspec.Struct, frozen=True):
         """Read what `plain` returned.
 
         Raises:
-            RecordDamaged: it is no chain.
+            RecordDamaged: it is no run state.
         """
         try:
             return msgspec.convert(dict(plain), cls)
         except msgspec.ValidationError as error:
-            raise RecordDamaged(f"a stage recorded no usable chain: {error}") from error
+            raise RecordDamaged(f"a stage recorded no usable run state: {error}") from error
 
     def plain(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -107,7 +107,7 @@ class RunState(msgspec.Struct, frozen=True):
         return self.policies[self.raised]
 
     def with_policy(self, role: Role, checkpoint: Checkpoint) -> "RunState":
-        """Return the chain with another policy in a role, and in all that share it.
+        """Return the run state with another policy in a role, and in all that share it.
 
         Each role goes on speaking in its own way (temperature and the like).
         """
@@ -124,20 +124,20 @@ class RunState(msgspec.Struct, frozen=True):
         return self.holders.get(role, role)
 
     def begun(self, sight: GenerationStats) -> "RunState":
-        """Return the chain at the beginning of a generation."""
+        """Return the run state at the beginning of a generation."""
         return msgspec.structs.replace(self, level=sight.level, before=None, sight=sight)
 
     def with_heard(self, role: Role, heard: Heard) -> "RunState":
-        """Return the chain after answers of people have paid the policy of a role."""
+        """Return the run state after answers of people have paid the policy of a role."""
         held = {**self.heard, self.holder(role): heard}
         return msgspec.structs.replace(self, heard=held)
 
     def with_unasked(self, unasked: Mapping[str, float]) -> "RunState":
-        """Return the chain with other fractions of questions left; see `RunState.unasked`."""
+        """Return the run state with other fractions of questions left; see `RunState.unasked`."""
         return msgspec.structs.replace(self, unasked=dict(unasked))
 
     def with_memory(self, name: str, memory: Memory) -> "RunState":
-        """Return the chain with another memory."""
+        """Return the run state with another memory."""
         return msgspec.structs.replace(self, memories={**self.memories, name: memory})
 
 
@@ -148,7 +148,7 @@ def first_state(
     holders: Mapping[Role, Role] | None = None,
     raised: Role = "",
 ) -> RunState:
-    """Return the chain that a run begins with, its policies registered as agents of the run.
+    """Return the run state that a run begins with, its policies registered as agents of the run.
 
     Args:
         run: of the chain.

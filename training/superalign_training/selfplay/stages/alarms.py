@@ -29,11 +29,11 @@ from superalign_training.oversight.alarms import (
 from superalign_training.oversight.gate import Decision, Evidence, decide
 from superalign_training.oversight.hazards import is_refusal
 from superalign_training.selfplay.agents import agent_of, lineup_of
+from superalign_training.selfplay.alarm_statistics import act_on, missed_planted, series
 from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.playing import seat_all, stage_scenario
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.state import RunState
-from superalign_training.selfplay.weighing.lookout import act_on, missed_planted, series
 
 _WORDS = 8
 """Tokens of a free answer, of which the first word is looked at."""
@@ -74,7 +74,7 @@ def alarms(context: StageContext, settings: Settings) -> StageResult:
 
 
 def before_round(context: StageContext) -> RunState:
-    """Return the chain as the round of a stage found it."""
+    """Return the run state that the round of a stage began with."""
     stages = context.run.stages.all()
     here = next(stage for stage in stages if stage.id == context.stage)
     first = next(
@@ -267,7 +267,7 @@ def _attack_success(context: StageContext) -> Estimate | None:
 
 
 def _continued(context: StageContext, before: RunState, decision: Decision) -> RunState:
-    """Return the chain with what the round taught, or with the policies before it."""
+    """Return the run state with what the round taught, or with the policies before it."""
     learned = {
         role: checkpoint.agent
         for role, checkpoint in context.state.policies.items()

@@ -4,8 +4,10 @@ Half of the queries come from the search with its archive, half from the transfo
 attacker. What succeeded is for the critics to say, never for the truth.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
+from math import log
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +19,7 @@ from superalign_env.seeding import generator, mix
 from superalign_env.store import declare
 from superalign_env.types import Episode, Event, Metric, Role, View
 from superalign_training.algorithms.algorithm import OnPolicy, Supervised
-from superalign_training.data import Example
+from superalign_training.data import Example, Row
 from superalign_training.evaluation.robustness import query_of
 from superalign_training.judging import final_score
 from superalign_training.mixture import Mixture
@@ -28,9 +30,7 @@ from superalign_training.selfplay.agents import (
     policy_of,
     recorded_agent,
 )
-from superalign_training.selfplay.archive import keep_archive, searcher
 from superalign_training.selfplay.driver import StageContext, StageResult
-from superalign_training.selfplay.novelty import with_novelty
 from superalign_training.selfplay.playing import (
     first_view,
     play,
@@ -44,9 +44,10 @@ from superalign_training.selfplay.practice import (
     practise,
     reported,
 )
+from superalign_training.selfplay.sandbox import keep_archive, searcher
 from superalign_training.selfplay.settings import Attack, Settings
 from superalign_training.selfplay.state import RunState
-from superalign_training.selfplay.supervisors.heard import vetoed
+from superalign_training.selfplay.supervisors.candidates import vetoed
 
 _PROBES = 64
 """Queries that say whether an attacker still says different, valid things."""
@@ -262,3 +263,32 @@ def _reseeded(view: View, key: int) -> View:
 
 def _rate(tried: Sequence[Tried]) -> float:
     return sum(t.success for t in tried) / len(tried) if tried else 0.0
+
+
+def with_novelty(rows: Sequence[Row], weight: float) -> list[Row]:
+    """Return rows whose pay has a bonus for rare completions.
+
+    A completion that all rows of the batch share earns nothing, one that is alone among
+    n rows earns the whole weight: weight · (−log share) / log n, the surprise of the
+    batch's own distribution.
+
+    Args:
+        rows: of one batch.
+        weight: of the bonus, in units of pay.
+    """
+    if weight == 0 or len(rows) < 2:
+        return list(rows)
+    counts = Counter(row.completion_ids for row in rows)
+    most = log(len(rows))
+    return [
+        _paid(row, weight * -log(counts[row.completion_ids] / len(rows)) / most)
+        for row in rows
+    ]
+
+
+def _paid(row: Row, bonus: float) -> Row:
+    *earlier, last = row.turn_rewards
+    return row._replace(
+        turn_rewards=(*earlier, last + bonus),
+        to_go=row.to_go + bonus,
+    )

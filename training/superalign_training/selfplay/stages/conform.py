@@ -36,7 +36,7 @@ from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.playing import tasks_of
 from superalign_training.selfplay.sandbox import ANSWERED, Sandbox, hazard_task
 from superalign_training.selfplay.settings import Settings
-from superalign_training.selfplay.supervisors.heard import random_slice, vetoed
+from superalign_training.selfplay.supervisors.candidates import random_slice, vetoed
 from superalign_training.selfplay.supervisors.safe_answers import Safe, safe_answers
 from superalign_training.selfplay.teaching import TeachingPlan, hold, replayed
 

@@ -24,9 +24,15 @@ from superalign_training.oversight.hazards import (
     new_hazards,
 )
 from superalign_training.selfplay.agents import deployed_agent
-from superalign_training.selfplay.archive import keep_archive, searcher
 from superalign_training.selfplay.driver import StageContext, StageResult
-from superalign_training.selfplay.sandbox import Sandbox, old_hazards, residual, tried_again
+from superalign_training.selfplay.sandbox import (
+    Sandbox,
+    keep_archive,
+    old_hazards,
+    residual,
+    searcher,
+    tried_again,
+)
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.stages.improve import mixed_attackers
 

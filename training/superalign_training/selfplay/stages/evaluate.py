@@ -34,7 +34,6 @@ from superalign_training.evaluation.refusals import (
 from superalign_training.evaluation.robustness import fresh_attack, measured, query_of
 from superalign_training.mixture import Mixture
 from superalign_training.selfplay.agents import lineup_of, player_of, untrained_agent
-from superalign_training.selfplay.archive import searcher
 from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.playing import (
     How,
@@ -45,6 +44,7 @@ from superalign_training.selfplay.playing import (
     stage_scenario,
     tasks_of,
 )
+from superalign_training.selfplay.sandbox import searcher
 from superalign_training.selfplay.scenario_capabilities import (
     ATTACKED,
     scenario_capabilities,
@@ -124,7 +124,7 @@ class Trial:
     """
 
     def __init__(self, context: StageContext, settings: Settings, split: Split) -> None:
-        self._bench = context
+        self._context = context
         self._settings = settings
         self._split: Split = split
         self.plain = plainly(settings, split)
@@ -158,7 +158,7 @@ class Trial:
         ahead = lead(answered(ours.episodes), answered(theirs.episodes))
         if ahead is None:
             return []
-        step = self._bench.round
+        step = self._context.round
         return [
             Metric(name, *ahead, agent=ours.policy, opponent=than, tags=tags, step=step)
         ]
@@ -175,7 +175,7 @@ class Trial:
             msgspec.structs.replace(
                 paired(GAIN, after.episodes, before.episodes, pay_of(seat)),
                 tags={"seat": seat, "split": self._split},
-                step=self._bench.round,
+                step=self._context.round,
             )
             for seat in self.plain.seats
             if settings.holder(seat if seat in settings.lineup else role_of(seat)) in held
@@ -211,8 +211,8 @@ class Trial:
         if asks not in self._settings.learning or not self.parts.can(ATTACKED):
             return []
         # What the archive holds is of the training split, hence invalid here.
-        archived = Search(searcher(self._bench).archive, invent=False)
-        speaker = player_of(self._bench, asks, self._settings)
+        archived = Search(searcher(self._context).archive, invent=False)
+        speaker = player_of(self._context, asks, self._settings)
         agents = {**lineup, asks: Mixture({"search": archived, "transformer": speaker})}
         cases = self._settings.evaluate.attack_cases
         scenario = self._attacked()
@@ -268,7 +268,7 @@ class Trial:
         named: dict[str, Any] = {
             "agent": policy,
             "tags": {"who": who, "split": self._split, "role": role},
-            "step": self._bench.round,
+            "step": self._context.round,
         }
         if sides is not None:
             return as_metrics(sides, **named)
@@ -300,7 +300,7 @@ class Trial:
         policy: str = "",
     ) -> Metric:
         tagged = {**tags, "who": who, "split": self._split}
-        return Metric(name, *estimate, agent=policy, tags=tagged, step=self._bench.round)
+        return Metric(name, *estimate, agent=policy, tags=tagged, step=self._context.round)
 
     def _play(
         self,
@@ -312,9 +312,9 @@ class Trial:
         **how: Unpack[How],
     ) -> list[Episode]:
         """Play cases that everybody who is compared has, with the same seeds."""
-        take = self._bench.round + self._takes.setdefault(who, len(self._takes))
+        take = self._context.round + self._takes.setdefault(who, len(self._takes))
         named = f"{part}-{self._split}"
-        return play(self._bench, scenario, agents, cases, part=named, take=take, **how)
+        return play(self._context, scenario, agents, cases, part=named, take=take, **how)
 
     def _attacked(self) -> Scenario[Any]:
         return stage_scenario(self._settings, split=self._split, variant="attacked")

@@ -9,9 +9,9 @@ from superalign_env.store import declare
 from superalign_env.types import Metric
 from superalign_training.gap.controller import GenerationStats
 from superalign_training.selfplay.agents import keep_policy, level_policy
+from superalign_training.selfplay.corrections import settled
 from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.settings import Settings
-from superalign_training.selfplay.weighing.corrections import settled
 
 declare("gap.steps", "Steps up the ladder")
 

@@ -5,8 +5,11 @@ archived attackers. The truth is not asked; what `measure` found by it is for pe
 read, and not looked at here.
 """
 
+import shlex
+
 import msgspec
 
+from superalign_env.errors import Halted
 from superalign_env.measures import Estimate, share
 from superalign_env.store import declare
 from superalign_env.types import Event, Metric
@@ -14,25 +17,24 @@ from superalign_training.gap.controller import GenerationStats
 from superalign_training.oversight.alarms import raised
 from superalign_training.oversight.gate import Decision, Evidence, decide
 from superalign_training.selfplay.agents import deployed_agent
+from superalign_training.selfplay.alarm_statistics import act_on, generation_statistics
+from superalign_training.selfplay.corrections import (
+    last_accepted,
+    settled,
+)
 from superalign_training.selfplay.driver import StageContext, StageResult
-from superalign_training.selfplay.sandbox import Sandbox, old_hazards, residual, tried_again
-from superalign_training.selfplay.settings import Settings
-from superalign_training.selfplay.state import Aligned, RunState
-from superalign_training.selfplay.weighing import (
+from superalign_training.selfplay.gate_evidence import (
     Competence,
     Deployment,
     Requests,
-    await_people,
     opponent_metrics,
     weigh_competence,
     weigh_deployment,
     weigh_requests,
 )
-from superalign_training.selfplay.weighing.corrections import (
-    last_accepted,
-    settled,
-)
-from superalign_training.selfplay.weighing.lookout import act_on, generation_statistics
+from superalign_training.selfplay.sandbox import Sandbox, old_hazards, residual, tried_again
+from superalign_training.selfplay.settings import Settings
+from superalign_training.selfplay.state import Aligned, RunState
 
 ACCEPTED = "gate.accepted"
 ROLLED_BACK = "gate.rolled-back"
@@ -63,7 +65,7 @@ def gate(context: StageContext, settings: Settings) -> StageResult:
     competence = weigh_competence(context, settings)
     deployed = deployed_agent(context, settings)
     requests = weigh_requests(context, settings, deployed)
-    await_people(context, settings, competence.unsaid + requests.unsaid)
+    _await_people(context, settings, competence.unsaid + requests.unsaid)
     deployment = weigh_deployment(context, settings, deployed)
     rules = settings.discover
     tried = tried_again(
@@ -114,7 +116,7 @@ def _truth(context: StageContext) -> list[Metric]:
 def _continued(
     context: StageContext, sight: GenerationStats, decision: Decision
 ) -> RunState:
-    """Return the chain with the generation, or without it."""
+    """Return the run state with the generation, or without it."""
     state = context.state
     checkpoint = state.current
     done = msgspec.structs.replace(sight, accepted=decision.accepted)
@@ -166,3 +168,19 @@ def _seen(
         for name, tags, found in rows
         if found is not None
     ]
+
+
+def _await_people(context: StageContext, settings: Settings, unsaid: int) -> None:
+    """Stop where only real people are asked, until they have answered what was asked.
+
+    Raises:
+        Halted: says how they answer, and how the run goes on.
+    """
+    who = settings.signals.people
+    if unsaid and who and not any(person.simulated for person in who):
+        path = shlex.quote(str(context.run.path))
+        raise Halted(
+            f"the gate of generation {context.generation} waits for {unsaid} answers of "
+            f"people: `superalign label {path} --as NAME`, then continue with --resume "
+            f"run_dir={path} (gate.request_labels=0 gate.disagreement_labels=0 would ask nobody)"
+        )

@@ -33,9 +33,9 @@ from superalign_training.oversight.critics import (
 from superalign_training.oversight.settings import Hardening
 from superalign_training.policy import Policy
 from superalign_training.selfplay.agents import keep_policy, policy_of
-from superalign_training.selfplay.archive import keep_archive, searcher
 from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.playing import stage_capabilities, stage_scenario
+from superalign_training.selfplay.sandbox import keep_archive, searcher
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.stages.judge import Teacher, alarm_of_a_coin
 from superalign_training.selfplay.state import RunState, read_memory, write_memory

@@ -12,7 +12,7 @@ from typing import cast
 from superalign_agents.search import Search
 from superalign_env.asking import Anyone
 from superalign_env.protocols import Agent
-from superalign_env.types import Role, Seat
+from superalign_env.types import Role, Seat, role_of
 from superalign_training.mixture import Mixture
 from superalign_training.selfplay.agents import (
     agent_of,
@@ -20,10 +20,10 @@ from superalign_training.selfplay.agents import (
     lineup_of,
     trainee_of,
 )
-from superalign_training.selfplay.archive import searcher
 from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.playing import stage_capabilities, stage_scenario
 from superalign_training.selfplay.practice import Drill, practise_all, reported
+from superalign_training.selfplay.sandbox import searcher
 from superalign_training.selfplay.scenario_capabilities import (
     ATTACKED,
     ScenarioCapabilities,
@@ -31,6 +31,7 @@ from superalign_training.selfplay.scenario_capabilities import (
 )
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.stages.league import has_past, past_opponents
+from superalign_training.selfplay.supervisors.hearing import Hearing
 
 
 def improve(context: StageContext, settings: Settings, role: Role) -> StageResult:
@@ -98,7 +99,7 @@ def mixed_attackers(
     Args:
         context: of the stage.
         settings: of the run.
-        search: the search attacker, if its archive shall learn meanwhile; that of the chain
+        search: the search attacker, if its archive shall learn meanwhile; that of the run state
             when absent.
         against: the role that they attack.
     """
@@ -116,3 +117,20 @@ def mixed_attackers(
         return Mixture(today, shares=shares, seed=seed)
     past = past_opponents(context, settings, asks, against=against)
     return past.joined(today, share=settings.league.share, shares=shares, seed=seed)
+
+
+def annotate(context: StageContext, settings: Settings) -> StageResult:
+    """Ask about the judged answers that were given in training in this round."""
+    scenario = stage_scenario(settings, split="train")
+    role = stage_capabilities(settings).judges
+    seats = [seat for seat in scenario.seats if role_of(seat) == role]
+    hearing = Hearing(context, settings, scenario, seats, context.state.unasked)
+    names = context.run.episode_ids(
+        generation=context.generation,
+        round=context.round,
+        split="train",
+        scenario=scenario.id,
+    )
+    hearing.of(context.run.named(names))
+    state = context.state.with_unasked(hearing.unasked)
+    return StageResult(state, hearing.metrics(role))

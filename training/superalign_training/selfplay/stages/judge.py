@@ -27,6 +27,7 @@ from superalign_training.judging import (
 )
 from superalign_training.oversight.alarms import Statistics, raised
 from superalign_training.selfplay.agents import keep_policy, policy_of
+from superalign_training.selfplay.alarm_statistics import act_on, misjudged
 from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.playing import (
     play,
@@ -36,8 +37,7 @@ from superalign_training.selfplay.playing import (
 )
 from superalign_training.selfplay.practice import Drill, numbered, practise
 from superalign_training.selfplay.settings import Settings
-from superalign_training.selfplay.supervisors.heard import heard
-from superalign_training.selfplay.weighing.lookout import act_on, misjudged
+from superalign_training.selfplay.supervisors.candidates import heard
 
 
 def judge(context: StageContext, settings: Settings) -> StageResult:
@@ -98,7 +98,7 @@ class Teacher:
     """
 
     def __init__(self, context: StageContext, settings: Settings, cases: int) -> None:
-        self._bench, self._settings = context, settings
+        self._context, self._settings = context, settings
         self._chain = context.state
         self._heard: tuple[Metric, ...] = ()
         self._cases = settings.judge.check_cases
@@ -122,8 +122,8 @@ class Teacher:
                 Example(one.prompt_ids, self._critic.reply_ids(self._view, one.verdict))
                 for one in lessons
             ],
-            seed=self._bench.seed_of(f"order-{self._courses}"),
-            on_step=self._bench.on_step(self._role, self._critic, imitation),
+            seed=self._context.seed_of(f"order-{self._courses}"),
+            on_step=self._context.on_step(self._role, self._critic, imitation),
         )
         self._courses += 1
         self._notes = {**numbers, "steps": self._notes["steps"] + numbers["steps"]}
@@ -138,7 +138,7 @@ class Teacher:
         part = numbered("verdicts", place)
         drill = Drill(self._role, self._scenario, self._alone(), part)
         done = practise(
-            self._bench, self._settings, self._chain, self._critic, drill, algorithm
+            self._context, self._settings, self._chain, self._critic, drill, algorithm
         )
         self._chain, self._heard = done.state, self._heard + done.metrics
         self._notes |= {f"rl_{name}": value for name, value in done.numbers.items()}
@@ -154,19 +154,19 @@ class Teacher:
             return ()  # each of them failed
         forecasts = planted_forecasts(checked)
         return planted_metrics(
-            forecasts, asked, role=self._role, agent="", step=self._bench.round
+            forecasts, asked, role=self._role, agent="", step=self._context.round
         )
 
     def outcome(self, found: Sequence[Metric]) -> StageResult:
         """Keep the critic as it is now."""
-        state = keep_policy(self._bench, self._chain, self._role, self._critic)
+        state = keep_policy(self._context, self._chain, self._role, self._critic)
         agent = state.policies[self._role].agent
         metrics = tuple(msgspec.structs.replace(metric, agent=agent) for metric in found)
         notes = {**self._notes, "courses": self._courses}
         return StageResult(state, (*metrics, *self._heard), notes)
 
     def _planted(self, cases: int, part: str) -> list[Episode]:
-        return play(self._bench, self._scenario, self._alone(), cases, part=part)
+        return play(self._context, self._scenario, self._alone(), cases, part=part)
 
     def _alone(self) -> dict[Role | Seat, Anyone]:
         """Seat the critic everywhere: in planted cases nobody else is ever asked."""

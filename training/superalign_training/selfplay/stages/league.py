@@ -17,7 +17,6 @@ from superalign_env.types import Episode, Metric, Role, Split, role_of
 from superalign_training.evaluation.refusals import answered
 from superalign_training.judging import final_score
 from superalign_training.selfplay.agents import lineup_of, recorded_agent, shelf_of
-from superalign_training.selfplay.archive import ARCHIVE, searcher
 from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.opponents.games import Fixture, Won, cells, rate_critics
 from superalign_training.selfplay.opponents.matrix import (
@@ -40,6 +39,7 @@ from superalign_training.selfplay.opponents.pool import (
 )
 from superalign_training.selfplay.opponents.settings import LeagueSettings, Pairing
 from superalign_training.selfplay.playing import stage_capabilities, stage_scenario
+from superalign_training.selfplay.sandbox import ARCHIVE, searcher
 from superalign_training.selfplay.scenario_capabilities import (
     PLANTED,
     ScenarioCapabilities,

@@ -77,7 +77,7 @@ class _Room:
     """
 
     def __init__(self, context: StageContext, settings: Settings, split: Split) -> None:
-        self._bench = context
+        self._context = context
         self._settings = settings
         self._rules = settings.capability
         self._split: Split = split
@@ -129,11 +129,14 @@ class _Room:
         if who not in self._shown:
             speaker = (
                 checkpoint_agent(
-                    self._bench, checkpoint, self._settings, part=self._bench.state.raised
+                    self._context,
+                    checkpoint,
+                    self._settings,
+                    part=self._context.state.raised,
                 )
                 if checkpoint.path
                 # Where nobody was ever accepted, it is what the run began with.
-                else speaker_of(self._bench, self._bench.state.raised, self._settings)
+                else speaker_of(self._context, self._context.state.raised, self._settings)
             )
             agent = voiced(speaker, Level.of(self._settings.levels[level]))
             self._shown[who] = Shown(
@@ -159,7 +162,7 @@ class _Room:
         return Teacher("people", said)
 
     def _ceiling(self, level: int) -> Ceiling:
-        fresh = level_policy(level, self._settings, self._bench.models)
+        fresh = level_policy(level, self._settings, self._context.models)
         lessons = self._lessons()
         seed = mix(self._seed, level)
         key = ceiling_key(fresh.hash, self._paper, lessons, self._rules, seed=seed)

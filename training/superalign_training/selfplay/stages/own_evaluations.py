@@ -15,9 +15,9 @@ from superalign_env.protocols import Scenario
 from superalign_env.types import Episode, Metric, Role, Seat, Split, Task
 from superalign_training.evaluation.evaluation import Evaluation
 from superalign_training.selfplay.agents import lineup_of, recorded_agent
-from superalign_training.selfplay.archive import searcher
 from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.playing import play, stage_scenario
+from superalign_training.selfplay.sandbox import searcher
 from superalign_training.selfplay.settings import Settings
 
 
@@ -56,7 +56,7 @@ class Context:
     """
 
     def __init__(self, context: StageContext, settings: Settings, split: Split) -> None:
-        self._bench = context
+        self._context = context
         self._settings = settings
         self.split: Split = split
         self.generation = context.generation
@@ -66,11 +66,11 @@ class Context:
     @property
     def winners(self) -> list[str]:
         """Queries in the attackers' archive that succeeded."""
-        return [winner.text for winner in searcher(self._bench).archive.winners]
+        return [winner.text for winner in searcher(self._context).archive.winners]
 
     def recorded(self, role: Role) -> str:
         """Return the hash under which the record knows who holds a role."""
-        return recorded_agent(self._bench, role, self._settings)
+        return recorded_agent(self._context, role, self._settings)
 
     def scenario(self, variant: str = "", **options: Any) -> Scenario[Any]:
         """Return the run's scenario on the split."""
@@ -85,8 +85,8 @@ class Context:
         tasks: Sequence[Task] | None = None,
     ) -> list[Episode]:
         """Play and record cases."""
-        return play(self._bench, scenario, agents, cases, part="played", tasks=tasks)
+        return play(self._context, scenario, agents, cases, part="played", tasks=tasks)
 
     def seed(self, part: str) -> int:
         """Return the seed of one part of the stage."""
-        return self._bench.seed_of(part)
+        return self._context.seed_of(part)

@@ -29,7 +29,7 @@ from superalign_training.selfplay.playing import (
 )
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.stages.improve import opponents
-from superalign_training.selfplay.supervisors.heard import heard
+from superalign_training.selfplay.supervisors.candidates import heard
 from superalign_training.selfplay.teaching import TeachingPlan, hold, replayed
 
 

@@ -88,7 +88,7 @@ class Hearing:
         # After another algorithm of the same stage.
         same = heard.upto == context.signals_to
         self._paid = [n for a, b in heard.paid for n in range(a, b + 1)] if same else []
-        self._bench, self._settings = context, settings
+        self._context, self._settings = context, settings
         self._scenario, self._seats = scenario, seats
         self._budget, self._people = settings.budget, settings.people
         asks = bool(settings.budget) and self._people.mode == "simulated"
@@ -121,8 +121,8 @@ class Hearing:
         questions = self._questions(askable(episodes, self._seats, members=members))
         if not questions:
             return []
-        run = self._bench.run
-        self._bench.writer.flush()
+        run = self._context.run
+        self._context.writer.flush()
         run.questions.ask(questions)
         before, self._asked = self._asked, self._asked + len(questions)
         if self._people.mode == "continue":
@@ -132,7 +132,7 @@ class Hearing:
         else:
             self._simulate(episodes, questions, before)
         asked = {question.id: question for question in questions}
-        said = run.signals.standing(since=self._bench.signals_to)
+        said = run.signals.standing(since=self._context.signals_to)
         answers = [s for s in said if s.question in asked and s.kind != "skip"]
         self._counts["answered"] += len(answers)
         by_name = {episode.id: episode for episode in episodes}
@@ -151,13 +151,13 @@ class Hearing:
 
     def heard(self, unpaid: Sequence[int] = ()) -> Heard:
         """Return what has paid when the stage ends, all but some late answers."""
-        return Heard(self._bench.signals_to, unbroken(self._paid), tuple(unpaid))
+        return Heard(self._context.signals_to, unbroken(self._paid), tuple(unpaid))
 
     def metrics(self, role: Role) -> tuple[Metric, ...]:
         """Return what was asked, answered and paid; nothing where nobody was asked."""
         if not self._asked and not self._counts["unpaired"]:
             return ()
-        step, tags = self._bench.round, {"role": role}
+        step, tags = self._context.round, {"role": role}
         names = _COUNTED + (_COMPARED if self._people.kinds.member_preference else ())
         counts = {"asked": self._asked, **{name: self._counts[name] for name in names}}
         if self._counts["clipped"]:
@@ -182,11 +182,11 @@ class Hearing:
         """Return who judges, where one agent holds the whole role."""
         if role not in self._settings.lineup:
             return ""
-        return recorded_agent(self._bench, role, self._settings)
+        return recorded_agent(self._context, role, self._settings)
 
     def _questions(self, found: Askable) -> list[Question]:
         """Spend the budget of a batch; what is left of a question is kept for the next."""
-        context = self._bench
+        context = self._context
         wanted = self._due(found)
         questions: list[Question] = []
         key = mix(context.seed_of("people"), self._batches)
@@ -233,7 +233,7 @@ class Hearing:
         scenario = require_simulable(self._scenario)
         known = {episode.id: episode for episode in episodes}
         work_through(
-            self._bench.run.questions,
+            self._context.run.questions,
             questions,
             self._simulated,
             episode_of=known.__getitem__,
@@ -243,15 +243,15 @@ class Hearing:
 
     def _wait(self, questions: Sequence[Question]) -> None:
         """Return when people have answered, or skipped, every question."""
-        run = self._bench.run
+        run = self._context.run
         names = {question.id for question in questions}
         while True:
-            said = run.signals.standing(since=self._bench.signals_to)
+            said = run.signals.standing(since=self._context.signals_to)
             left = len(names - {signal.question for signal in said})
             if not left:
                 return
             command = f"superalign label {shlex.quote(str(run.path))} --as NAME"
-            self._bench.watcher.wait(f"{left} questions wait for people: {command}")
+            self._context.watcher.wait(f"{left} questions wait for people: {command}")
             time.sleep(POLL_SECONDS)
 
     def _compare(self, label: Signal, episode: Episode) -> None:
@@ -285,7 +285,7 @@ class Hearing:
 
     def _drawn_before(self) -> list[tuple[str, float, float]]:
         """Return the same of the rounds before that are fresh enough."""
-        run, oldest = self._bench.run, self._bench.round - self._people.staleness
+        run, oldest = self._context.run, self._context.round - self._people.staleness
         drawn = {
             q.id: q
             for q in run.questions.all(answered=True)
@@ -293,7 +293,7 @@ class Hearing:
         }
         said = [
             signal
-            for signal in run.signals.standing(kind="label", upto=self._bench.signals_to)
+            for signal in run.signals.standing(kind="label", upto=self._context.signals_to)
             if signal.question in drawn
         ]
         episodes = run.named([signal.episode for signal in said])

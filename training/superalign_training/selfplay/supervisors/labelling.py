@@ -68,7 +68,7 @@ class Labelling:
     def __init__(
         self, context: StageContext, settings: Settings, members: Sequence[Member]
     ) -> None:
-        self._bench = context
+        self._context = context
         self._signals = settings.signals
         self._settings = settings
         self._members = members
@@ -82,7 +82,7 @@ class Labelling:
         """Have tasks of a split answered, and people asked about some of them."""
         scenario = lesson_scenario(self._settings, split, len(self._members))
         episodes = play_lessons(
-            self._bench, scenario, self._members, learner.agent, cases, part=split
+            self._context, scenario, self._members, learner.agent, cases, part=split
         )
         statements = said_by_members(scenario, episodes, self._members)
         budget = labels_on_control(self._signals)
@@ -93,9 +93,9 @@ class Labelling:
             episodes,
             statements,
             budget,
-            key=self._bench.seed_of(f"questions-{split}"),
+            key=self._context.seed_of(f"questions-{split}"),
             random_share=random_share,
-            round=self._bench.round,
+            round=self._context.round,
         )
         said = self._people.write(scenario, episodes, questions)
         random = {q.episode for q in questions if q.slice == "random"}
@@ -133,7 +133,7 @@ class Labelling:
         signals = self._signals
         voices = sat.statements
         if drop:
-            key = self._bench.seed_of("dropout")
+            key = self._context.seed_of("dropout")
             voices = without_some(voices, signals.dropout, key=key)
         found = combine(
             [*voices, *(people if signals.human == "add" else ())],
@@ -152,8 +152,8 @@ class Labelling:
     def record(self, labels: Sequence[Consensus]) -> None:
         """Keep every label and who gave it."""
         rows = [[one.item, one.answer, one.confidence, list(one.sources)] for one in labels]
-        self._bench.run.events.add(
-            Event(LABELS, evidence={"labels": rows}), stage=self._bench.stage
+        self._context.run.events.add(
+            Event(LABELS, evidence={"labels": rows}), stage=self._context.stage
         )
 
     def metrics(
@@ -167,7 +167,7 @@ class Labelling:
         trust: Mapping[str, float],
     ) -> tuple[Metric, ...]:
         """Return what there is to say about the signals; some of it knows the truth."""
-        step = self._bench.generation
+        step = self._context.generation
         task = {episode.id: episode.task for episode in taught.episodes}
         right = label_accuracy(
             taught.scenario.source, [(task[one.item], one.answer) for one in labels]
@@ -197,7 +197,7 @@ class Labelling:
             [*taught.drawn, *control.drawn],
             options={e.id: taught.scenario.source.answers(e.task) for e in sat},
             step=step,
-            seed=self._bench.seed_of("matrices"),
+            seed=self._context.seed_of("matrices"),
         )
         return tuple(found)
 

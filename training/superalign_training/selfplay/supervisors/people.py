@@ -24,7 +24,7 @@ class People:
     """
 
     def __init__(self, context: StageContext, who: Sequence[Person]) -> None:
-        self._bench = context
+        self._context = context
         self._anybody = bool(who)
         self._simulated = enrolled(context, who)
 
@@ -63,8 +63,8 @@ class People:
         """
         if not questions or not self._anybody:
             return []
-        run = self._bench.run
-        self._bench.writer.flush()
+        run = self._context.run
+        self._context.writer.flush()
         run.questions.ask(questions)
         if self._simulated:
             self._simulate(scenario, episodes, questions)
@@ -88,7 +88,7 @@ class People:
                 f"nobody can simulate people in {scenario.id}: it has no gold; set "
                 "simulated=false for signals.people, who answer with `superalign label`"
             )
-        run = self._bench.run
+        run = self._context.run
         known = {episode.id: episode for episode in episodes}
         work_through(
             run.questions,

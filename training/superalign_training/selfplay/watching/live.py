@@ -19,8 +19,7 @@ from superalign_training.evaluation.chain_summary import ChainSummary
 from superalign_training.evaluation.outcome_summary import OutcomeSummary
 from superalign_training.evaluation.summary import Summary
 from superalign_training.selfplay.driver import Moment
-from superalign_training.selfplay.watching.standings import Standings
-from superalign_training.selfplay.watching.tables import WIDTH, fitting
+from superalign_training.selfplay.watching.standings import WIDTH, Standings, fitting
 
 SHOWN = ("loss", "reward", "success", "entropy")
 """Numbers of a step that are worth a place on the line."""

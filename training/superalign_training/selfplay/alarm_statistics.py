@@ -6,9 +6,9 @@ from superalign_env.measures import Estimate
 from superalign_env.types import Event, Metric
 from superalign_training.gap.controller import GenerationStats
 from superalign_training.oversight.alarms import Raised, Statistics
+from superalign_training.selfplay.corrections import halt_unless_told, propose
 from superalign_training.selfplay.driver import StageContext
-from superalign_training.selfplay.weighing import Competence, Deployment, Requests
-from superalign_training.selfplay.weighing.corrections import halt_unless_told, propose
+from superalign_training.selfplay.gate_evidence import Competence, Deployment, Requests
 
 Tagged = Sequence[tuple[str, Mapping[str, str]]]
 """(name of a metric, tags that it must have)."""

@@ -48,7 +48,7 @@ def propose(context: StageContext, name: str, what: str, evidence: dict[str, Any
 
 
 def settled(context: StageContext) -> RunState:
-    """Return the chain after what people have decided since: yes takes effect, a veto never.
+    """Return the run state after what people have decided since: yes takes effect, a veto never.
 
     Signals count up to the begin of the stage, as everywhere.
     """
@@ -76,7 +76,7 @@ def settled(context: StageContext) -> RunState:
 
 
 def without(context: StageContext, state: RunState, generation: int) -> RunState:
-    """Return the chain without an accepted generation; who it was stays in the record."""
+    """Return the run state without an accepted generation; who it was stays in the record."""
     gone = [one for one in state.aligned if one.generation == generation]
     for one in gone:
         context.run.agents.accept(one.checkpoint.agent, False)

@@ -1,0 +1,336 @@
+"""Evidence for the gate: competence, conformity and attack success of a generation.
+
+By labels of sources and people and scores of critics; the truth is not asked.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeVar, cast
+
+from superalign_agents.archive import normalised
+from superalign_env.final_answers import final_answer
+from superalign_env.measures import Estimate, share
+from superalign_env.protocols import Agent
+from superalign_env.seeding import generator
+from superalign_env.store import declare
+from superalign_env.store.questions import question_id
+from superalign_env.types import Episode, Metric, Question, Role, Signal
+from superalign_training.judging import last_words
+from superalign_training.mixture import Mixture
+from superalign_training.oversight.alarms import Answers, Labelled
+from superalign_training.oversight.gate import (
+    AnswerPair,
+    PairLabels,
+    competence_change,
+    disagreements,
+)
+from superalign_training.oversight.hazards import (
+    PLAIN,
+    JudgedAnswer,
+    hazards_in,
+    is_refusal,
+    judged_answers,
+)
+from superalign_training.oversight.labels import combine
+from superalign_training.oversight.reliability import reliability
+from superalign_training.selfplay.agents import (
+    agent_of,
+    checkpoint_agent,
+    recorded_agent,
+    shelf_of,
+    speaker_of,
+)
+from superalign_training.selfplay.driver import StageContext
+from superalign_training.selfplay.opponents.pool import load, members
+from superalign_training.selfplay.playing import is_judged, lesson_scenario
+from superalign_training.selfplay.sandbox import Sandbox, searcher
+from superalign_training.selfplay.settings import Settings
+from superalign_training.selfplay.supervisors.panel import (
+    answer_of,
+    panel,
+    play_lessons,
+    said_by_members,
+    speaking,
+)
+from superalign_training.selfplay.supervisors.people import People
+
+
+class Competence(NamedTuple):
+    """Whether what was learned before conformity is still there."""
+
+    competence_change: Estimate | None
+    speech: Mapping[str, Answers]
+    """Family → what was said by both sides."""
+    unsaid: int = 0
+    """Questions to people that are still open."""
+
+
+def weigh_competence(context: StageContext, settings: Settings) -> Competence:
+    """Compare A_i⁺ with A_i⁻ on tasks of the gate split, by people's and sources' labels."""
+    before = context.state.before
+    if before is None:
+        return Competence(None, {})
+    if before.weights == context.state.current.weights:
+        return Competence(Estimate(0.0, 0.0, 0.0, 0), {})
+    rules, voice = settings.gate, settings.signals.temperature
+    sources = panel(context, settings)
+    scenario = lesson_scenario(settings, "gate", len(sources))
+    after = speaker_of(context, context.state.raised, settings)
+    with speaking(after, voice):
+        now = play_lessons(
+            context, scenario, sources, after, rules.cases, part="competence-after"
+        )
+    tasks = [episode.task for episode in now]
+    earlier = checkpoint_agent(context, before, settings, part=context.state.raised)
+    paper = lesson_scenario(settings, "gate", 0)
+    with speaking(earlier, voice):
+        then = play_lessons(
+            context,
+            paper,
+            (),
+            earlier,
+            len(tasks),
+            part="competence-before",
+            tasks=tasks,
+        )
+    pairs = _pairs(now, then)
+    sat = [
+        AnswerPair(
+            one.id, final_answer(answer_of(two).text), final_answer(answer_of(one).text)
+        )
+        for one, two in pairs
+    ]
+    voices = said_by_members(scenario, now, sources)
+    rule = settings.signals.combine if sources else "majority"
+    found = combine(voices, rule, reliability=reliability(voices))
+    opinions = {one.item: PairLabels(consensus=final_answer(one.answer)) for one in found}
+    open_ = {one.item for one in disagreements(sat)}
+    asked = some_of(
+        [p for p in pairs if p[0].id in open_],
+        rules.disagreement_labels // 2,
+        context,
+        "disputes",
+    )
+    people = People(context, settings.signals.people)
+    about_new = [_label_of(one, context.round) for one, _ in asked]
+    about_old = [_label_of(two, context.round) for _, two in asked]
+    new = people.ask(scenario, now, about_new)
+    old = people.ask(paper, then, about_old)
+    on_new, on_old = ({s.episode: s.value for s in said} for said in (new, old))
+    for one, two in asked:
+        known = opinions.get(one.id, PairLabels())
+        opinions[one.id] = known._replace(
+            before=on_old.get(two.id), after=on_new.get(one.id)
+        )
+    unsaid = unsaid_of(context, [*about_new, *about_old], [*new, *old])
+    return Competence(competence_change(sat, opinions), _speech(pairs), unsaid)
+
+
+def _pairs(
+    now: Sequence[Episode], then: Sequence[Episode]
+) -> list[tuple[Episode, Episode]]:
+    """Return the episodes of both sides, task by task; who failed is left out."""
+    by_place = {episode.key.case: episode for episode in then}
+    return [(one, by_place[place]) for place, one in enumerate(now) if place in by_place]
+
+
+def _speech(pairs: Sequence[tuple[Episode, Episode]]) -> dict[str, Answers]:
+    families = sorted({one.task.family for one, _ in pairs})
+    return {
+        family: Answers(
+            [answer_of(one).text for one, _ in pairs if one.task.family == family],
+            [answer_of(two).text for one, two in pairs if one.task.family == family],
+        )
+        for family in families
+    }
+
+
+def _label_of(episode: Episode, round: int) -> Question:
+    return label_question(episode.id, answer_of(episode).turn, round)
+
+
+class Requests(NamedTuple):
+    """How plain requests of the gate split are answered."""
+
+    conformity: Mapping[str, Estimate]
+    labelled: Sequence[Labelled]
+    held_out: Estimate | None
+    """Share that critics call bad."""
+    unsaid: int = 0
+    """Questions to people that are still open."""
+
+
+def weigh_requests(context: StageContext, settings: Settings, learner: Agent) -> Requests:
+    """Have plain requests of the gate split answered; people label some of the answers."""
+    rules = settings.gate
+    sandbox = Sandbox(context, settings, "gate")
+    episodes = sandbox.asked(learner, rules.request_cases, part="requests")
+    judged = judged_answers(episodes, lambda case: PLAIN, sandbox.role)
+    score = {one.episode: one.score for one in judged}
+    spoken = {
+        episode.id: answer
+        for episode in episodes
+        if not episode.failed and (answer := last_words(episode, sandbox.role)) is not None
+    }
+    chosen = some_of(list(spoken), rules.request_labels, context, "requests")
+    questions = [label_question(name, spoken[name].turn, context.round) for name in chosen]
+    people = People(context, settings.signals.people)
+    said = people.ask(sandbox.plain, episodes, questions)
+    refused = {name: is_refusal(one.text) for name, one in spoken.items()}
+    labelled = [Labelled(s.value, score.get(s.episode), refused[s.episode]) for s in said]
+    bad = len(hazards_in(judged, settings.discover.score_threshold))
+    return Requests(
+        _by_kind(said, refused),
+        labelled,
+        share(bad, len(judged)) if judged else None,
+        unsaid_of(context, questions, said),
+    )
+
+
+def _by_kind(said: Sequence[Signal], refused: Mapping[str, bool]) -> dict[str, Estimate]:
+    """Return kind → share that people call good.
+
+    The kind is what was answered; where people name a dimension, that counts besides.
+    """
+    values: dict[str, list[float]] = {}
+    for signal in said:
+        kind = "refused" if refused[signal.episode] else "answered"
+        values.setdefault(kind, []).append(signal.value)
+        named = normalised(str(signal.payload.get("dimension", "")))
+        if named:
+            values.setdefault(named, []).append(signal.value)
+    return {
+        kind: share(sum(value > 0.5 for value in found), len(found))
+        for kind, found in values.items()
+    }
+
+
+SEARCH = "search"
+"""Name of the archive of attacks among the opponents."""
+
+
+declare(
+    "gate.attacked",
+    "Attacks that succeeded at the gate, say critics",
+    unit="share",
+    better="lower",
+    chart="matrix",
+)
+
+
+class Deployment(NamedTuple):
+    """How the finished generation stands archived attackers, on the training split."""
+
+    attack_success: Estimate | None
+    rate: Estimate | None
+    """Of bad answers, plain requests included."""
+    trained_on: Estimate | None
+    """Of bad answers to plain requests."""
+    opponents: Mapping[str, Estimate]
+
+
+def weigh_deployment(
+    context: StageContext, settings: Settings, learner: Agent
+) -> Deployment:
+    """Deploy the learner once more: plain requests, and every archived attacker."""
+    cases = settings.gate.deployment_cases
+    if not cases or not is_judged(settings):
+        return Deployment(None, None, None, {})
+    sandbox = Sandbox(context, settings)
+    field = archived(context, settings, sandbox.attacker)
+    mixture = Mixture(field, seed=context.seed_of("opponents"))
+    episodes = sandbox.deployed(
+        learner, mixture, cases, part="deployed", plain=settings.discover.plain_share
+    )
+    answers = judged_answers(episodes, mixture.chosen, sandbox.role)
+    below = settings.discover.score_threshold
+    attacked = [one for one in answers if one.asked_by != PLAIN]
+    return Deployment(
+        _bad(attacked, below),
+        _bad(answers, below),
+        _bad([one for one in answers if one.asked_by == PLAIN], below),
+        {
+            name: found
+            for name in field
+            for found in [_bad([one for one in attacked if one.asked_by == name], below)]
+            if found is not None
+        },
+    )
+
+
+def archived(context: StageContext, settings: Settings, role: Role) -> dict[str, Agent]:
+    """Return the attackers that a generation has to stand: name → agent.
+
+    The search with its archive, and the checkpoints that attackers have had; of more than
+    ``gate.max_opponents`` the others are drawn. An attacker that does not learn is one.
+
+    Args:
+        context: of the stage.
+        settings: of the run.
+        role: that attacks; empty where nobody does but the search.
+    """
+    if not role:
+        return {SEARCH: searcher(context)}
+    if role not in settings.learning:
+        frozen = cast(Agent, agent_of(context, role, settings))
+        return {SEARCH: searcher(context), recorded_agent(context, role, settings): frozen}
+    current = context.state.policies[role].agent
+    league = [
+        member
+        for member in members(context.run.agents, role, current=current)
+        if member.spec.id != SEARCH
+    ]
+    drawn = some_of(league, settings.gate.max_opponents - 1, context, "opponents")
+    shelf = shelf_of(context, settings)
+    field: dict[str, Agent] = {SEARCH: searcher(context)}
+    for member in drawn:
+        now = member.name == current
+        field[member.name] = (
+            speaker_of(context, role, settings) if now else load(member, shelf)
+        )
+    return field
+
+
+def opponent_metrics(found: Deployment, *, agent: str, step: int) -> list[Metric]:
+    """Return how often each archived attacker succeeded, as critics say."""
+    return [
+        Metric("gate.attacked", *estimate, agent=agent, opponent=name, step=step)
+        for name, estimate in found.opponents.items()
+    ]
+
+
+def _bad(answers: Sequence[JudgedAnswer], below: float) -> Estimate | None:
+    return share(len(hazards_in(answers, below)), len(answers)) if answers else None
+
+
+Item = TypeVar("Item")
+
+
+def label_question(episode: str, turn: int, round: int) -> Question:
+    """Return the question how good an answer is; its label is never trained on."""
+    return Question(
+        question_id("label", episode, turn),
+        "label",
+        episode,
+        turn,
+        slice="random",
+        priority=2.0,
+        why="random slice",
+        round=round,
+    )
+
+
+def unsaid_of(
+    context: StageContext, asked: Sequence[Question], said: Sequence[Signal]
+) -> int:
+    """Return how many questions nobody answered, nor skipped."""
+    skips = context.run.signals.standing(kind="skip")
+    closed = {signal.question for signal in (*said, *skips)}
+    return sum(question.id not in closed for question in asked)
+
+
+def some_of(
+    items: Sequence[Item], count: int, context: StageContext, part: str
+) -> list[Item]:
+    """Return so many items, or all, drawn at random, in their order."""
+    order = generator(context.seed_of(f"some-{part}")).permutation(len(items)).tolist()
+    return [items[place] for place in sorted(order[: max(0, count)])]
