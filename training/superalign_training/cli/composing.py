@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, hint, nearest
-from superalign_training.cli.terminal import unreadable
+from superalign_training.cli.unreadable import unreadable
 from superalign_training.gap.controller import make_controller
 from superalign_training.registered import plain_registered
 from superalign_training.sections import keys_in, unknown_key

@@ -165,7 +165,7 @@ def scenario_preset(scenario: str) -> Mapping[str, Any]:
     Raises:
         UnknownId: with the nearest ids.
     """
-    path = Path(__file__).parent / "conf" / "scenarios" / f"{plain_name(scenario)}.yaml"
+    path = Path(__file__).parents[1] / "conf" / "scenarios" / f"{plain_name(scenario)}.yaml"
     if not path.is_file():
         return {}
     found: dict[str, Any] = msgspec.yaml.decode(path.read_bytes())
@@ -183,7 +183,7 @@ def preset_settings(name: str, scenario: str = "") -> dict[str, Any]:
         InvalidOption: there is no such preset.
         UnknownId: there is no such scenario.
     """
-    path = Path(__file__).parent / "conf" / "preset" / f"{name}.yaml"
+    path = Path(__file__).parents[1] / "conf" / "preset" / f"{name}.yaml"
     if not path.is_file():
         known = sorted(p.stem for p in path.parent.glob("*.yaml"))
         said = hint(nearest(name, known), known)

@@ -57,24 +57,17 @@ def competence(
     role = context.state.raised
     learner = policy_of(context, role, settings)
     members = panel(context, settings)
-    driver = Labelling(context, settings, members)
+    labelling = Labelling(context, settings, members)
     with speaking(learner.agent, settings.signals.temperature):
-        taught = driver.sit("train", settings.competence.cases * effort, learner)
-        control = driver.sit("control", settings.competence.control_cases, learner)
-    trust = driver.trust(taught, control)
+        taught = labelling.sit("train", settings.competence.cases * effort, learner)
+        control = labelling.sit("control", settings.competence.control_cases, learner)
+    trust = labelling.trust(taught, control)
     labels = [
         one
-        for one in driver.labels(taught, taught.chosen, trust, drop=True)
+        for one in labelling.labels(taught, taught.chosen, trust, drop=True)
         if one.confidence >= settings.competence.min_confidence
     ]
-    if len(labels) < settings.competence.min_labels:
-        path = shlex.quote(str(context.run.path))
-        raise InvalidOption(
-            f"only {len(labels)} tasks were labelled, and competence.min_labels asks for "
-            f"{settings.competence.min_labels}: raise signals.labels, name signals.models or "
-            "signals.personas that answer, or let people answer what is open (superalign "
-            f"label {path}) and go on: superalign train run_dir={path} --resume"
-        )
+    _require_labels(context, settings, len(labels))
     lessons = lessons_of(taught, labels, learner)
     numbers = _teach(context, settings, learner, lessons, effort)
     with speaking(learner.agent, settings.signals.temperature):
@@ -87,15 +80,15 @@ def competence(
             part="control-after",
             tasks=[episode.task for episode in control.episodes],
         )
-    marks = driver.labels(control, control.drawn, trust, drop=False)
+    marks = labelling.labels(control, control.drawn, trust, drop=False)
     state = keep_policy(context, context.state, role, learner, side="-")
     sight = _seen(
         state.sight or GenerationStats(context.generation, state.level), control, sat, marks
     )
     state = msgspec.structs.replace(state, before=state.current, sight=sight)
-    driver.record(labels)
+    labelling.record(labels)
     agent = state.current.agent
-    metrics = driver.metrics(
+    metrics = labelling.metrics(
         agent, taught, control, labels=labels, sight=sight, trust=trust
     )
     notes = {
@@ -105,6 +98,18 @@ def competence(
         "sources": [member.source for member in members],
     }
     return StageResult(state, metrics, notes)
+
+
+def _require_labels(context: StageContext, settings: Settings, labels: int) -> None:
+    """Raise where too few tasks were labelled to teach anything."""
+    if labels < settings.competence.min_labels:
+        path = shlex.quote(str(context.run.path))
+        raise InvalidOption(
+            f"only {labels} tasks were labelled, and competence.min_labels asks for "
+            f"{settings.competence.min_labels}: raise signals.labels, name signals.models or "
+            "signals.personas that answer, or let people answer what is open (superalign "
+            f"label {path}) and go on: superalign train run_dir={path} --resume"
+        )
 
 
 def _teach(

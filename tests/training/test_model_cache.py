@@ -5,7 +5,7 @@ import pytest
 
 from superalign_env.errors import RecordDamaged
 from superalign_training.policy import Policy, read_agent
-from superalign_training.selfplay import models
+from superalign_training.selfplay import model_cache
 from superalign_training.selfplay.model_cache import ModelCache
 
 
@@ -40,10 +40,10 @@ def test_large_and_many_policies_are_not_kept(kept, monkeypatch):
     saved, read = kept
     run = ModelCache()
     first = run.speaker("p0", saved, read)
-    for number in range(1, models._MOST + 1):
+    for number in range(1, model_cache._MOST + 1):
         run.speaker(f"p{number}", saved, read)
     assert run.speaker("p0", saved, read) is not first
-    monkeypatch.setattr(models, "_LARGEST", 1)
+    monkeypatch.setattr(model_cache, "_LARGEST", 1)
     large = run.speaker("large", saved, read)
     assert run.speaker("large", saved, read) is not large
 
