@@ -39,10 +39,10 @@ TINY = {
     "seed_cases": 40,
     "queries": 32,
     "critic_warmup": COURSE,
-    "critic_course": COURSE,
-    "max_courses": 1,
+    "critic_fit": COURSE,
+    "max_critic_fits": 1,
     "learner_warmup": COURSE,
-    "learner_courses": [COURSE],
+    "learner_fits": [COURSE],
 }
 
 
