@@ -58,7 +58,7 @@ def _stage(module: str, name: str = "") -> Stage:
 
 
 alarms = _stage("alarms")
-annotate = _stage("annotate")
+annotate = _stage("improve", "annotate")
 attack = _stage("attack")
 competence = _stage("competence")
 conform = _stage("conform")
