@@ -1,6 +1,9 @@
 """What a run is said to cost is about what its record says that it cost."""
 
+import inspect
 import json
+import pkgutil
+from importlib import import_module
 
 import pytest
 
@@ -13,8 +16,9 @@ from superalign_training.cli.cost import (
     known_speed,
     speed_of,
 )
-from superalign_training.cli.prices import Spent
-from superalign_training.selfplay import SelfPlay
+from superalign_training.selfplay import SelfPlay, plan, stages
+from superalign_training.selfplay.costs import StageCounts
+from superalign_training.selfplay.driver import StageResult
 from superalign_training.selfplay.settings import Settings, read_settings
 from superalign_training.selfplay.truth_use import truth_use
 
@@ -31,8 +35,8 @@ def test_the_estimate_is_about_what_is_recorded(kind, request):
     with Run.open(path, readonly=True) as run:
         for cost in run.stages.costs():
             name = cost.stage[5:]
-            spent = Spent(cost.episodes, cost.utterances)
-            found[name] = found.get(name, Spent()).plus(spent)
+            spent = StageCounts(cost.episodes, cost.utterances)
+            found[name] = found.get(name, StageCounts()).plus(spent)
         stages = [stage.name for stage in run.stages.all()]
         labels = run.questions.budget().answered
         planted = truth_use(run).planted
@@ -99,6 +103,47 @@ def test_a_run_that_shall_be_told_nothing_is_said_to_be_told_nothing(small):
     told = cost_of(read_settings(small("micro/0", **shut)), measured=GUESS)
     assert (told.whole.planted, told.whole.labels) == (0, 0)
     assert "0 labels by people, 0 planted answers" in told.line
+
+
+def definitions():
+    return [d for d in vars(plan).values() if isinstance(d, plan.StageDefinition)]
+
+
+def stage_functions():
+    """Return the functions of the stages' modules that return a stage's result."""
+    names = [found.name for found in pkgutil.iter_modules(stages.__path__)]
+    modules = [import_module(f"{stages.__name__}.{name}") for name in names]
+    functions = {f for m in modules for f in vars(m).values() if inspect.isfunction(f)}
+    return {
+        f
+        for f in functions
+        if f.__module__.startswith(stages.__name__)
+        and not f.__name__.startswith("_")
+        and inspect.signature(f).return_annotation is StageResult
+    }
+
+
+def test_every_stage_function_is_defined_with_its_cost():
+    defined = [definition.function() for definition in definitions()]
+    assert len(defined) == len(set(defined))
+    assert set(defined) == stage_functions()
+    with pytest.raises(TypeError, match="cost"):
+        plan.StageDefinition("gap:gap")
+
+
+@pytest.mark.parametrize("definition", definitions(), ids=lambda d: d.target)
+def test_a_cost_takes_the_options_of_its_stage(definition):
+    asked, taken = (
+        inspect.signature(f).parameters for f in (definition.cost, definition.function())
+    )
+    required = {n for n, p in taken.items() if p.default is p.empty} - {"settings"}
+    assert required <= set(asked) <= set(taken)
+
+
+def test_a_planned_stage_bears_the_cost_of_its_definition():
+    listed = plan.plan(Settings(generations=1, budget=0.1))
+    assert {s.name: s.cost.func.__name__ for s in listed}["test"] == "final"
+    assert [s.name for s in listed if s.cost.func.__name__ == "free"] == ["gap"]
 
 
 def test_every_stage_of_a_plan_is_in_the_table():

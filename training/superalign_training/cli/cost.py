@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import date
 from itertools import pairwise
@@ -16,8 +17,8 @@ from superalign_env.canonical import content_hash
 from superalign_env.capabilities import variants_of
 from superalign_env.rollout import Rollouts
 from superalign_training.algorithms.sft import Sft
-from superalign_training.cli.prices import STAGES, Spent, When, nothing
 from superalign_training.data import Example
+from superalign_training.selfplay.costs import CostContext, StageCounts
 from superalign_training.selfplay.lineup import AgentReference
 from superalign_training.selfplay.plan import people_in, plan
 from superalign_training.selfplay.playing import stage_capabilities, stage_scenario
@@ -161,7 +162,7 @@ def _plain(model: AgentReference) -> AgentReference:
 class Cost(NamedTuple):
     """What a run will use up."""
 
-    stages: Mapping[str, Spent]
+    stages: Mapping[str, StageCounts]
     """Name of a stage → all of its kind together."""
     counts: Mapping[str, int]
     """Name of a stage → how often it is done."""
@@ -192,9 +193,9 @@ class Cost(NamedTuple):
         )
 
     @property
-    def whole(self) -> Spent:
+    def whole(self) -> StageCounts:
         """The sum over all stages."""
-        found = Spent()
+        found = StageCounts()
         for spent in self.stages.values():
             found = found.plus(spent)
         return found
@@ -209,13 +210,13 @@ class Cost(NamedTuple):
         """Read and written by models, and trained on, if that is known."""
         return self.tokens_of(self.whole)
 
-    def seconds_of(self, spent: Spent) -> float | None:
+    def seconds_of(self, spent: StageCounts) -> float | None:
         """How long something takes, if that is known."""
         if self.speed is None:
             return None
         return self.speed.seconds(spent.replies, spent.rows, spent.courses)
 
-    def tokens_of(self, spent: Spent) -> float | None:
+    def tokens_of(self, spent: StageCounts) -> float | None:
         """How many tokens are read, written and trained on, if that is known."""
         return None if self.speed is None else self.speed.tokens(spent.replies, spent.rows)
 
@@ -252,33 +253,21 @@ def cost_of(
         measure: whether models are loaded and timed now, which takes seconds; else it is
             taken what was measured before, if anything was.
     """
-    counts: dict[str, int] = {}
-    stages: dict[str, Spent] = {}
-    played: dict[tuple[int, int], float] = {}
     if measured:
         speed = measured.speed
     else:
         speed = speed_of(settings) if measure else known_speed(settings)
+    turns = speed.turns if speed else 1.0  # replies are not shown then
     parts = stage_capabilities(settings)
+    counts: dict[str, int] = defaultdict(int)
+    stages: dict[str, StageCounts] = defaultdict(StageCounts)
+    played: dict[tuple[int, int], float] = defaultdict(float)
     for planned in plan(settings):
         place = (planned.generation, planned.round)
-        options = getattr(planned.do, "keywords", {})
-        when = When(
-            settings,
-            *place,
-            options.get("effort", 1),
-            played.get(place, 0.0),
-            speed.turns if speed else 1.0,  # replies are not shown then
-            options.get("role", ""),
-            parts,
-        )
-        kind = planned.name.partition("-")[0]
-        own = getattr(options.get("evaluation"), "cost", dict)
-        spent = STAGES.get(kind, nothing)(when).plus(Spent(**own()))
-        if kind in ("attack", "improve", "supervise", "calibrate"):
-            played[place] = played.get(place, 0.0) + spent.episodes
-        counts[planned.name] = counts.get(planned.name, 0) + 1
-        stages[planned.name] = stages.get(planned.name, Spent()).plus(spent)
+        spent = planned.cost(CostContext(settings, *place, played[place], turns, parts))
+        played[place] += spent.episodes
+        counts[planned.name] += 1
+        stages[planned.name] = stages[planned.name].plus(spent)
     real = settings.people.mode != "simulated"
     return Cost(stages, counts, speed, len(people_in(settings)), real)
 

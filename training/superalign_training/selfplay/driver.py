@@ -16,6 +16,7 @@ from superalign_env.seeding import label, mix
 from superalign_env.store import TRAINING, EpisodeWriter, Run, Stage
 from superalign_env.types import Metric, Role
 from superalign_training.algorithms.algorithm import OnStep
+from superalign_training.selfplay.costs import CostContext, StageCounts, free
 from superalign_training.selfplay.failures import MOST, Failures
 from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.recorder import MetricRecorder, Sink
@@ -145,6 +146,7 @@ class PlannedStage(NamedTuple):
     settings: Mapping[str, Any] = {}
     """Plain JSON values that shape the stage: it is skipped only under the same ones."""
     needs: Needs = Needs()
+    cost: Callable[[CostContext], StageCounts] = free
 
 
 class Interrupted(KeyboardInterrupt):

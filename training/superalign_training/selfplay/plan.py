@@ -4,7 +4,7 @@ No role and no game is known by name: which stages there are follows from the fa
 variants that the scenario declares, and from who learns.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
 from typing import Any, Literal, NamedTuple
@@ -13,6 +13,8 @@ from superalign_env.errors import InvalidOption
 from superalign_env.types import Role, Seat, role_of
 from superalign_training.evaluation.evaluation import PREFIX
 from superalign_training.oversight.settings import Hardening
+from superalign_training.selfplay import costs
+from superalign_training.selfplay.costs import StageCounts
 from superalign_training.selfplay.driver import PlannedStage, StageContext, StageResult
 from superalign_training.selfplay.lineup import is_person
 from superalign_training.selfplay.playing import (
@@ -33,57 +35,67 @@ from superalign_training.selfplay.scenario_capabilities import (
 )
 from superalign_training.selfplay.settings import Settings
 
-Stage = Callable[..., StageResult]
-"""(context, settings=…) → result."""
-
 Way = Literal["attack", "calibrate", "improve"]
 """The stage in which a policy learns."""
 
 
-def _stage(module: str, name: str = "") -> Stage:
-    """Return a stage that is imported when it begins: plans are made without PyTorch.
+class StageDefinition(NamedTuple):
+    """A stage: the function that runs it, its cost and its needs of the scenario."""
 
-    Args:
-        module: among the stages.
-        name: of the function, if it is not the module's.
-    """
+    target: str
+    """Module among the stages, and the function there: ``judge:calibrate``."""
+    cost: Callable[..., StageCounts]
+    """Upper bound in counts; takes the same options as the function."""
+    needs: Needs = Needs()
+    options: Mapping[str, Any] = {}
 
-    def do(context: StageContext, **options: Any) -> StageResult:
-        found: Stage = getattr(
-            import_module(f"superalign_training.selfplay.stages.{module}"), name or module
-        )
-        return found(context, **options)
+    def given(self, **options: Any) -> "StageDefinition":
+        """Return the stage with options of its function and its cost."""
+        return self._replace(options={**self.options, **options})
 
-    return do
+    def function(self) -> Callable[..., StageResult]:
+        """Import the function: not before it is called, since plans are made without PyTorch."""
+        module, _, name = self.target.partition(":")
+        found = import_module(f"superalign_training.selfplay.stages.{module}")
+        function: Callable[..., StageResult] = getattr(found, name)
+        return function
+
+    def run(self, context: StageContext, **options: Any) -> StageResult:
+        """Run the stage."""
+        return self.function()(context, **options)
 
 
-alarms = _stage("alarms")
-annotate = _stage("improve", "annotate")
-attack = _stage("attack")
-competence = _stage("competence")
-conform = _stage("conform")
-discover = _stage("discover")
-evaluate, test = _stage("evaluate"), _stage("evaluate", "test")
-gap = _stage("gap")
-gate = _stage("gate")
-harden, imitate = _stage("harden"), _stage("harden", "imitate")
-teach_critic = _stage("harden", "teach_critic")
-improve = _stage("improve")
-judge, calibrate = _stage("judge"), _stage("judge", "calibrate")
-league, trial = _stage("league"), _stage("league", "trial")
-measure, final = _stage("measure"), _stage("measure", "final")
-evaluated = _stage("own_evaluations", "evaluated")
-supervise = _stage("supervise")
+alarms = StageDefinition("alarms:alarms", costs.alarms)
+annotate = StageDefinition("improve:annotate", costs.annotate, JUDGED)
+attack = StageDefinition("attack:attack", costs.attack, ATTACKED)
+calibrate = StageDefinition("judge:calibrate", costs.calibrate, PLANTED)
+competence = StageDefinition("competence:competence", costs.competence)
+conform = StageDefinition("conform:conform", costs.conform, DEPLOYED)
+discover = StageDefinition("discover:discover", costs.discover, DEPLOYED)
+evaluate = StageDefinition("evaluate:evaluate", costs.evaluate)
+evaluated = StageDefinition("own_evaluations:evaluated", costs.evaluated)
+final = StageDefinition("measure:final", costs.final)
+gap = StageDefinition("gap:gap", costs.free)
+gate = StageDefinition("gate:gate", costs.gate)
+harden = StageDefinition("harden:harden", costs.harden)
+imitate = StageDefinition("harden:imitate", costs.imitate)
+improve = StageDefinition("improve:improve", costs.improve)
+judge = StageDefinition("judge:judge", costs.judge, PLANTED)
+league = StageDefinition("league:league", costs.league)
+measure = StageDefinition("measure:measure", costs.measure)
+supervise = StageDefinition("supervise:supervise", costs.supervise, SUPERVISED)
+teach_critic = StageDefinition("harden:teach_critic", costs.teach_critic)
+test = StageDefinition("evaluate:test", costs.test)
+trial = StageDefinition("league:trial", costs.trial)
 
 
 class Entry(NamedTuple):
-    """A stage, where it stands, and what it needs of the scenario."""
+    """A stage, and where it stands."""
 
     name: str
-    do: Stage
+    stage: StageDefinition
     generation: int = 0
     round: int = 0
-    needs: Needs = Needs()
 
 
 def plan(settings: Settings) -> list[PlannedStage]:
@@ -93,14 +105,15 @@ def plan(settings: Settings) -> list[PlannedStage]:
     return [
         PlannedStage(
             entry.name,
-            partial(entry.do, settings=settings),
+            partial(entry.stage.run, **entry.stage.options, settings=settings),
             entry.round,
             entry.generation,
             shared,
-            entry.needs,
+            entry.stage.needs,
+            partial(entry.stage.cost, **entry.stage.options),
         )
         for entry in listed
-        if parts.can(entry.needs)
+        if parts.can(entry.stage.needs)
     ]
 
 
@@ -141,7 +154,7 @@ def people_in(settings: Settings) -> list[Seat]:
 def _rounds(settings: Settings, parts: ScenarioCapabilities) -> Iterator[Entry]:
     """Judge → evaluate, rounds with an evaluation each, test at the end."""
     if parts.judges in ("", *_taught(settings)):
-        yield Entry("judge", judge, needs=PLANTED)
+        yield Entry("judge", judge)
     yield Entry("evaluate", evaluate)
     for number in range(1, settings.rounds + 1):
         yield from _round(settings, parts, 0, number)
@@ -154,8 +167,8 @@ def _own(settings: Settings, when: str, generation: int, number: int) -> Iterato
     """Evaluations of one's own, after a round or at the end."""
     for one in settings.evaluate.also:
         if one.when == when:
-            do = partial(evaluated, evaluation=one)
-            yield Entry(f"{PREFIX}{one.id}", do, generation, number)
+            stage = evaluated.given(evaluation=one)
+            yield Entry(f"{PREFIX}{one.id}", stage, generation, number)
 
 
 def _hardened(
@@ -180,11 +193,11 @@ def _hardened(
                 f"hardening teaches the {role}, who does not learn here; give it a policy and "
                 f"an algorithm (lineup.{role}=micro/3 train.{role}=sft), or set hardening=null"
             )
-    yield Entry("judge", partial(teach_critic, rules=rules))
+    yield Entry("judge", teach_critic.given(rules=rules))
     yield Entry("evaluate", evaluate)
-    yield Entry("imitate", partial(imitate, rules=rules))
+    yield Entry("imitate", imitate.given(rules=rules))
     for number in range(1, settings.rounds + 1):
-        yield Entry("harden", partial(harden, rules=rules), 0, number)
+        yield Entry("harden", harden.given(rules=rules), 0, number)
         yield Entry("evaluate", evaluate, 0, number)
         yield Entry("alarms", alarms, 0, number)
     yield Entry("test", test, 0, settings.rounds)
@@ -201,10 +214,9 @@ def _round(
     place = (generation, number)
     learning = [role for role in parts.roles if role in settings.learning]
     if parts.asks in ("", *_taught(settings)):
-        yield Entry("attack", attack, *place, ATTACKED)
+        yield Entry("attack", attack, *place)
     if settings.supervise is not None:
-        taught = partial(supervise, rules=settings.supervise)
-        yield Entry("supervise", taught, *place, SUPERVISED)
+        yield Entry("supervise", supervise.given(rules=settings.supervise), *place)
     by_pay = [
         role
         for role in learning
@@ -214,18 +226,18 @@ def _round(
     held = {settings.holder(role): role for role in reversed(by_pay)}
     for role in by_pay:
         if held[settings.holder(role)] == role:
-            yield Entry(f"improve-{role}", partial(improve, role=role), *place)
+            yield Entry(f"improve-{role}", improve.given(role=role), *place)
     # Else people are asked while somebody learns.
     if settings.budget and not by_pay:
-        yield Entry("annotate", annotate, *place, JUDGED)
+        yield Entry("annotate", annotate, *place)
     if parts.judges in ("", *_taught(settings)):
-        yield Entry("calibrate", calibrate, *place, PLANTED)
+        yield Entry("calibrate", calibrate, *place)
     if not generation:  # a generation is measured as a whole
         yield Entry("evaluate", evaluate, *place)
     if settings.league.share and rated_pairings(settings, parts):
-        yield Entry("league", partial(league, rules=settings.league), *place)
+        yield Entry("league", league.given(rules=settings.league), *place)
         if tried_pairing(settings, parts) is not None:
-            yield Entry("trial", partial(trial, rules=settings.league), *place)
+            yield Entry("trial", trial.given(rules=settings.league), *place)
     yield Entry("alarms", alarms, *place)
 
 
@@ -242,16 +254,14 @@ def _generations(settings: Settings, parts: ScenarioCapabilities) -> Iterator[En
     choice at the beginning of the next generation).
     """
     if parts.judges in ("", *_taught(settings)):
-        yield Entry("judge", judge, needs=PLANTED)
+        yield Entry("judge", judge)
     deploys = is_judged(settings) or not parts.can(DEPLOYED)
     round = 0
     for number in range(1, settings.generations + 1):
         yield Entry("gap", gap, number, round)
-        for name, do, rounds in _order(settings, last=number == settings.generations):
-            risky = name in ("discover", "conform")
-            if deploys or not risky:
-                needs = DEPLOYED if risky else Needs()
-                yield Entry(name, do, number, round, needs)
+        for name, stage, rounds in _order(settings, last=number == settings.generations):
+            if deploys or stage.needs != DEPLOYED:
+                yield Entry(name, stage, number, round)
             for _ in range(rounds):
                 round += 1
                 yield from _round(settings, parts, number, round)
@@ -262,7 +272,7 @@ def _generations(settings: Settings, parts: ScenarioCapabilities) -> Iterator[En
     yield from _own(settings, "end", settings.generations, round)
 
 
-def _order(settings: Settings, *, last: bool) -> list[tuple[str, Stage, int]]:
+def _order(settings: Settings, *, last: bool) -> list[tuple[str, StageDefinition, int]]:
     """Return (name, stage, rounds of self-play after it) of one generation.
 
     What an order leaves out in one place it spends in another, so that all orders train
@@ -274,11 +284,11 @@ def _order(settings: Settings, *, last: bool) -> list[tuple[str, Stage, int]]:
     deployed = ("discover", discover, 0)
     aligning = ("conform", conform, settings.rounds)
     if settings.order == "competence-only":
-        return [("competence", partial(competence, effort=2), 0), deployed]
+        return [("competence", competence.given(effort=2), 0), deployed]
     if settings.order == "conformity-last":
         if not last:
             return [learning, deployed]
-        everything = partial(conform, effort=settings.generations)
+        everything = conform.given(effort=settings.generations)
         rounds = settings.rounds * settings.generations
         return [learning, deployed, ("conform", everything, rounds)]
     if settings.order == "conformity-first":

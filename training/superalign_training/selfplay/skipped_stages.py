@@ -106,8 +106,8 @@ def _lacking(settings: Settings, parts: ScenarioCapabilities) -> Iterator[str]:
     """Yield a line for each capability that the scenario lacks, with the stages that need it."""
     lacking: dict[Needs, dict[str, None]] = {}
     for entry in entries(settings, parts):
-        if not parts.can(entry.needs):
-            lacking.setdefault(entry.needs, {})[entry.name] = None
+        if not parts.can(entry.stage.needs):
+            lacking.setdefault(entry.stage.needs, {})[entry.name] = None
     for needs, missing in lacking.items():
         yield f"{_listed(list(missing))} left out: {parts.lacks(needs)}"
 
