@@ -69,7 +69,7 @@ def mean(values: Sequence[float]) -> Estimate:
     """
     n = len(values)
     if not n:
-        raise ValueError("no observations, no mean")
+        raise ValueError("no observations, no mean; count at least one observation")
     middle = sum(values) / n
     if n == 1:
         return Estimate(middle, None, None, 1)

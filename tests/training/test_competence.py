@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-import superalign_training.selfplay.supervisors.panel as panels
+import superalign_training.selfplay.playing as playing
 from superalign_env.canonical import to_json
 from superalign_env.cli.people import label
 from superalign_env.errors import InvalidOption
@@ -334,11 +334,11 @@ def test_a_stage_that_was_interrupted_ends_as_if_nothing_had_happened(
 
 def flipped(monkeypatch):
     source = FlippedGold(MicroWorld(families=("requests",)))
-    monkeypatch.setattr(panels, "tasks_of", lambda settings: source)
+    monkeypatch.setattr(playing, "tasks_of", lambda settings: source)
 
 
 def honest(monkeypatch):
-    monkeypatch.setattr(panels, "tasks_of", lambda s: MicroWorld(families=("requests",)))
+    monkeypatch.setattr(playing, "tasks_of", lambda s: MicroWorld(families=("requests",)))
 
 
 @pytest.mark.parametrize("asked", [False, True])

@@ -64,7 +64,7 @@ CHAIN = {
     },
 }  # fmt: skip
 
-RUNS = {"self-play": SELF_PLAY, "state": CHAIN}
+RUNS = {"self-play": SELF_PLAY, "chain": CHAIN}
 
 WAITING = {
     "lineup": {"attacker": "search", "learner": "micro/1", "critic": "micro/1"},
@@ -167,7 +167,7 @@ KILLS = {
         "round 2 improve-learner 1/",
         "test 1/",
     ],
-    "state": [
+    "chain": [
         "competence 1/",
         "discover 2/2",
         "generation 1 round 0 conform 1/",

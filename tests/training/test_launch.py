@@ -15,6 +15,7 @@ from superalign_env import registry
 from superalign_env.cli import build
 from superalign_env.errors import InvalidOption, RecordError, UnknownId
 from superalign_env.store import Run
+from superalign_env.types import Event
 from superalign_training.algorithms.algorithm import make_algorithm
 from superalign_training.cli.composing import (
     changed,
@@ -24,7 +25,7 @@ from superalign_training.cli.composing import (
     swept,
 )
 from superalign_training.cli.sweeping import Sweep, results_table
-from superalign_training.cli.terminal import launch_sweep
+from superalign_training.cli.terminal import alarm_sentences, launch_sweep
 from superalign_training.selfplay import SelfPlay
 from superalign_training.selfplay.settings import Settings, read_settings
 from superalign_training.selfplay.stopping import CTRL_C, REQUEUE, Terminated, exit_code
@@ -385,3 +386,17 @@ def test_sigterm_saves_and_ends_with_the_code_for_requeueing(tmp_path):
     with Run.open(path, readonly=True) as run:
         assert run.info.status == "interrupted"
         assert run.stages.all()[0].status == "done"
+
+
+def test_raised_alarms_are_named_at_the_end(tmp_path):
+    with Run.create(tmp_path / "run", kind="train", config={}, seed=0) as run:
+        assert alarm_sentences(run) == []
+        for kind in (
+            "alarm.collapse",
+            "gate.rolled-back",
+            "alarm.refusal-jump",
+            "alarm.collapse",
+        ):
+            run.events.add(Event(kind))
+        (sentence,) = alarm_sentences(run)
+    assert sentence.startswith("alarms raised: collapse (2), refusal-jump (1);")

@@ -82,7 +82,7 @@ def test_every_preset_makes_sense():
     presets = {
         path.stem for path in Path(conf.__file__).parent.joinpath("preset").glob("*.yaml")
     }
-    assert {"state", "demo", "quick"} <= presets
+    assert {"chain", "demo", "quick"} <= presets
     for preset in presets:
         read_settings(composed([f"preset={preset}"]))
 

@@ -1,6 +1,6 @@
 """From the words of a command line to plain settings: the only file that knows Hydra.
 
-What registry kinds offer is a group: ``gap=adaptive gap.high=0.3``. Lineup and algorithms
+What registry kinds offer is a group: ``gap=adaptive gap.max_noise=0.3``. Lineup and algorithms
 are mappings whose keys are roles, ``train.learner=ppo train.learner.clip_range=0.1``: no schema
 lists them beforehand, so they are put in afterwards. Nothing below sees more than plain
 values.

@@ -2,6 +2,7 @@
 
 import gc
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -187,10 +188,19 @@ def train(settings: Settings, *, resume: bool) -> "RunSummary":
     with Run.open(settings.run_dir, readonly=True) as run:
         console.print(truth_use(run).sentence, highlight=False, markup=False)
         happened = run.events.read(kind="policy.unchanged")
-    for sentence in unchanged(one.event for one in happened):
+        alarms = alarm_sentences(run)
+    for sentence in (*unchanged(one.event for one in happened), *alarms):
         console.print(sentence, highlight=False, markup=False)
     console.print(f"recorded in {settings.run_dir}", highlight=False, markup=False)
     return summary
+
+
+def alarm_sentences(run: Run) -> list[str]:
+    """Return which alarms a run raised, and where to read why; nothing where none was."""
+    events = run.events.read(kind="alarm")
+    raised = Counter(row.event.kind.removeprefix("alarm.") for row in events)
+    named = ", ".join(f"{name} ({count})" for name, count in sorted(raised.items()))
+    return [f"alarms raised: {named}; superalign report says why"] if raised else []
 
 
 def _settings(words: Sequence[str], *, resume: bool) -> Settings:

@@ -136,7 +136,7 @@ def require_simulable(scenario: Scenario[Any]) -> HasGold:
     if isinstance(scenario, HasGold):
         return scenario
     raise InvalidOption(
-        f"nobody can simulate people in {scenario.id}: it has no gold; set "
-        "people.mode=continue (or wait) and answer with `superalign label RUN`, or budget=0 "
-        "to ask nobody"
+        f"nobody can simulate people in {scenario.id}: it has no method gold(episode, turn, "
+        "group), which says what an ideal label is; add it, or set people.mode=continue (or "
+        "wait) and answer with `superalign label RUN`, or budget=0 to ask nobody"
     )

@@ -84,7 +84,8 @@ class _Trial:
         if len({episode.total for episode in episodes}) < 2:
             raise ProtocolError(
                 f"all {len(episodes)} plays of {self._scenario.id} were paid alike, so nothing "
-                "could be learned; check it in another scenario, or with more cases"
+                "could be learned (it holds every seat there); check it in another scenario, or "
+                "with more cases"
             )
         numbers, again = (
             self._improved(one, episodes, 1),

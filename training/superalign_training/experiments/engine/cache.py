@@ -42,6 +42,7 @@ _IDLE = (
     "superalign_env/cli/",
     "superalign_env/report/",
     "superalign_env/testing/",
+    "superalign_training/cli/",
     "superalign_training/testing/",
     "superalign_env/web/",
     f"{_EXPERIMENTS}engine/",

@@ -85,8 +85,9 @@ class People:
         """Let simulated people answer what they are asked."""
         if not isinstance(scenario, HasGold):
             raise InvalidOption(
-                f"nobody can simulate people in {scenario.id}: it has no gold; set "
-                "simulated=false for signals.people, who answer with `superalign label`"
+                f"nobody can simulate people in {scenario.id}: it has no method gold(episode, "
+                "turn, group); add it, or set simulated=false for signals.people, who answer "
+                "with `superalign label`"
             )
         run = self._context.run
         known = {episode.id: episode for episode in episodes}
