@@ -145,7 +145,7 @@ def _calibrate(when: When) -> Spent:
 def _attack(when: When) -> Spent:
     rules = when.settings.attack
     replies = rules.cases * (0.5 + when.judged) + rules.cases  # probed afterwards
-    courses = when.settings.by_lessons(when.parts.asks)
+    courses = when.settings.by_examples(when.parts.asks)
     rows = sum(_rows(course, rules.cases) for course in courses)
     found = Spent(rules.cases, replies, rows, len(courses))
     for drill in when.settings.by_pay(when.parts.asks):
@@ -167,7 +167,7 @@ def _improve(when: When) -> Spent:
 
 def _learnt(when: When, role: Role) -> tuple[Sequence[Any], Sequence[Any]]:
     """Return the courses and the drills of a role."""
-    return when.settings.by_lessons(role), when.settings.by_pay(role)
+    return when.settings.by_examples(role), when.settings.by_pay(role)
 
 
 def _supervise(when: When) -> Spent:
