@@ -422,7 +422,7 @@ def test_answers_that_paid_a_policy_that_is_taken_back_have_paid_nobody():
         "learner", PaidAnswers(5, ((7, 9),))
     ).with_question_remainders({"label": 0.5})
     run = SimpleNamespace(events=mock.Mock(), agents=mock.Mock())
-    context = mock.Mock(chain=chain, round=1, stage="0003-alarms", run=run)
+    context = mock.Mock(state=chain, round=1, stage="0003-alarms", run=run)
     taken_back = _continued(context, before, Decision(False, ()))
     assert taken_back.policies == policies
     assert taken_back.paid_answers == before.paid_answers

@@ -60,7 +60,8 @@ NO_PAID_ANSWERS = PaidAnswers(0)
 """No answer has entered a reward."""
 
 
-class RunState(msgspec.Struct, frozen=True):
+# Unknown fields are refused: a renamed one would silently be at its default after resume.
+class RunState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The state of a run between two stages."""
 
     policies: dict[Role, Checkpoint] = {}
