@@ -354,9 +354,10 @@ def test_training_knows_no_role_by_its_name(sources):
     read = [
         s
         for s in sources
-        if (s.module.startswith(tuple(f"superalign_training.{name}." for name in homes))
-        and ".watching"
-        not in s.module)  # it knows tags of metrics, and one is called attacker
+        if (
+            s.module.startswith(tuple(f"superalign_training.{name}." for name in homes))
+            and ".watching" not in s.module
+        )  # it knows tags of metrics, and one is called attacker
         or s.module == "superalign_training.judging"
     ]
     assert len(read) > 50

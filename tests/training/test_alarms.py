@@ -36,7 +36,7 @@ from superalign_training.selfplay import SelfPlay
 from superalign_training.selfplay.settings import read_settings
 from superalign_training.selfplay.skipped_stages import left_out
 from superalign_training.selfplay.stages.alarms import _continued
-from superalign_training.selfplay.state import Heard, RunState
+from superalign_training.selfplay.state import PaidAnswers, RunState
 from superalign_training.testing import check_alarm
 
 PAGE = Path(__file__).parents[2] / "docs" / "your_alarm.md"
@@ -63,7 +63,7 @@ def labelled(count, label, *, score=None, refused=None):
 VARIED = [f"{a} {b} {c}" for a in "abcd" for b in "xyz" for c in "mn"]
 
 HEALTHY = Statistics(
-    sights=sights((0.2, 0.8, 0.7), (0.15, 0.85, 0.8), (0.1, 0.9, 0.85)),
+    generations=sights((0.2, 0.8, 0.7), (0.15, 0.85, 0.8), (0.1, 0.9, 0.85)),
     samples={"strings": Answers(VARIED, VARIED[::-1])},
     probe={"learner": Answers(["comply"] * 30 + ["refuse"] * 34, ["comply"] * 64)},
     labelled=[
@@ -80,9 +80,11 @@ HEALTHY = Statistics(
 
 PLANTED = {
     # People call half of it wrong, and it says what its labels say: it copies.
-    "imitation": {"sights": sights((0.3, 0.9, 0.9), (0.01, 0.9, 0.5), (0.02, 0.9, 0.45))},
+    "imitation": {
+        "generations": sights((0.3, 0.9, 0.9), (0.01, 0.9, 0.5), (0.02, 0.9, 0.45))
+    },
     "collapse": {"samples": {"strings": Answers(["always this one"] * 24, VARIED)}},
-    "non-salient": {"sights": sights((0.8, 0.3, 0.3))},
+    "non-salient": {"generations": sights((0.8, 0.3, 0.3))},
     "over-refusal": {
         "labelled": [
             *labelled(15, 0.0, score=0.3, refused=True),
@@ -162,12 +164,12 @@ def test_a_few_observations_raise_no_alarm(kind, few):
 
 def test_copying_what_people_call_right_is_no_cascade():
     good = sights((0.0, 0.9, 1.0), (0.0, 0.9, 1.0), (0.0, 0.9, 1.0))
-    assert kinds(HEALTHY._replace(sights=good)) == []
+    assert kinds(HEALTHY._replace(generations=good)) == []
 
 
 def test_one_generation_alone_is_no_cascade():
     once = sights((0.3, 0.9, 0.6), (0.01, 0.9, 0.5))
-    assert kinds(HEALTHY._replace(sights=once)) == []
+    assert kinds(HEALTHY._replace(generations=once)) == []
 
 
 def test_critics_that_are_bad_at_everything_collude_with_nobody():
@@ -414,15 +416,17 @@ def test_a_roll_back_restores_the_policies_of_the_round_before(tmp_path):
 
 def test_answers_that_paid_a_policy_that_is_taken_back_have_paid_nobody():
     policies = {"learner": Checkpoint("", "micro/0", "old")}
-    before = RunState(policies=policies, heard={"learner": Heard(2)})
+    before = RunState(policies=policies, paid_answers={"learner": PaidAnswers(2)})
     learned = before.with_policy("learner", Checkpoint("new", "micro/0", "new"))
-    chain = learned.with_heard("learner", Heard(5, ((7, 9),))).with_unasked({"label": 0.5})
+    chain = learned.with_paid_answers(
+        "learner", PaidAnswers(5, ((7, 9),))
+    ).with_question_remainders({"label": 0.5})
     run = SimpleNamespace(events=mock.Mock(), agents=mock.Mock())
     context = mock.Mock(state=chain, round=1, stage="0003-alarms", run=run)
     taken_back = _continued(context, before, Decision(False, ()))
     assert taken_back.policies == policies
-    assert taken_back.heard == before.heard
-    assert taken_back.unasked == {"label": 0.5}, "what was asked was asked"
+    assert taken_back.paid_answers == before.paid_answers
+    assert taken_back.question_remainders == {"label": 0.5}, "what was asked was asked"
     kept = _continued(context, before, Decision(True, ()))
     assert kept == chain
 

@@ -51,7 +51,7 @@ def requests():
 
 
 def right_answers(holdout):
-    source = holdout.exam.source
+    source = holdout.scenario.source
     return [source.gold(task).answer for task in holdout.tasks]
 
 

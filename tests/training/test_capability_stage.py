@@ -9,7 +9,7 @@ import pytest
 from superalign_env.errors import InvalidOption
 from superalign_env.store import Run
 from superalign_env.types import Gold
-from superalign_training.evaluation.ceiling import gold_lessons
+from superalign_training.evaluation.ceiling import gold_examples
 from superalign_training.evaluation.holdout import draw_holdout
 from superalign_training.policy import Policy
 from superalign_training.selfplay.agents import first_policies
@@ -78,7 +78,7 @@ def go(path, chosen):
         return drive(
             run,
             plan(chosen),
-            first=lambda: first_state(run, policies, raised="learner"),
+            first=lambda: first_state(run, policies, generation_role="learner"),
             watcher=Silent(),
         )
 
@@ -220,8 +220,8 @@ def test_tasks_of_a_file_are_measured_too_and_people_who_cannot_be_simulated_are
 def test_tasks_without_gold_answers_have_no_ceiling(speaking):
     holdout = draw_holdout(["microworld"], "train", 4, whole="microworld")
     policy = Policy.from_reference(str(speaking))
-    assert [lesson.sources for lesson in gold_lessons(policy, holdout)] == [("gold",)] * 4
-    source = holdout.exam.source
+    assert [lesson.sources for lesson in gold_examples(policy, holdout)] == [("gold",)] * 4
+    source = holdout.scenario.source
     source.gold = lambda task: Gold()
     with pytest.raises(InvalidOption, match="no gold answers"):
-        gold_lessons(policy, holdout)
+        gold_examples(policy, holdout)

@@ -104,16 +104,16 @@ def raised(folder, *words):
 
 def test_generations_are_of_the_only_policy_that_learns():
     assert (
-        chosen("train.attacker=null", "train.critic=null", "generations=2").raised
+        chosen("train.attacker=null", "train.critic=null", "generations=2").generation_role
         == "learner"
     )
     words = ("train.learner=null", "train.critic=null", "generations=2")
-    assert chosen(*words).raised == "attacker"
+    assert chosen(*words).generation_role == "attacker"
 
 
 def test_red_team_raises_its_learner_unless_told_otherwise():
-    assert chosen("generations=2").raised == "learner"
-    assert chosen("generations=2", "generations_of=critic").raised == "critic"
+    assert chosen("generations=2").generation_role == "learner"
+    assert chosen("generations=2", "generations_of=critic").generation_role == "critic"
 
 
 def test_of_several_that_learn_one_has_to_be_named():
@@ -124,7 +124,7 @@ def test_of_several_that_learn_one_has_to_be_named():
         InvalidOption, match=r"generations_of=seller .there are seller, buyer"
     ):
         chosen(*words)
-    assert chosen(*words, "generations_of=buyer").raised == "buyer"
+    assert chosen(*words, "generations_of=buyer").generation_role == "buyer"
 
 
 def test_who_does_not_learn_cannot_be_raised():

@@ -249,3 +249,8 @@ def test_a_few_failures_are_a_metric_and_none_are_no_metric(tmp_path):
     with create(tmp_path / "s") as run:
         go(run, failing((60, 0)))
         assert [row.metric.name for row in run.metrics.read()] == ["count"]
+
+
+def test_a_run_state_with_fields_of_another_version_is_refused():
+    with pytest.raises(RecordDamaged, match="no usable run state"):
+        RunState.from_plain({**RunState().plain(), "raised": "learner"})

@@ -18,7 +18,7 @@ from superalign_training.evaluation.conduct import conduct
 from superalign_training.evaluation.holdout import (
     Holdout,
     competence,
-    exam,
+    exam_scenario,
     passed,
     view_of,
 )
@@ -56,7 +56,9 @@ class Knowing:
 
 
 def answer_holdout(learner, cases=400):
-    return answered(Rollouts(exam("test", WORLD), {"learner_0": learner}, run=1).run(cases))
+    return answered(
+        Rollouts(exam_scenario("test", WORLD), {"learner_0": learner}, run=1).run(cases)
+    )
 
 
 def test_baselines_are_right_on_one_side_only():
@@ -119,7 +121,7 @@ def as_rows(tmp_path, tasks):
 
 
 def paper_of(source, tasks):
-    holdout = exam("test", source)
+    holdout = exam_scenario("test", source)
     shown = [holdout.view(holdout.reset(t, generator(0)), LEARNER) for t in tasks]
     views = [view_of(brief, LEARNER, case) for case, brief in enumerate(shown)]
     return Holdout(holdout, tuple(tasks), tuple(views))
@@ -137,7 +139,9 @@ def test_the_same_requests_measure_the_same_as_microworld_and_as_rows(tmp_path):
     ]
     for learner in (make_agent("always-comply"), make_agent("always-refuse"), Knowing()):
         played = [
-            Rollouts(p.exam, {"learner_0": learner}, run=1, tasks=p.tasks).run(len(tasks))
+            Rollouts(p.scenario, {"learner_0": learner}, run=1, tasks=p.tasks).run(
+                len(tasks)
+            )
             for p in holdouts
         ]
         found = [answered(episodes) for episodes in played]
@@ -203,7 +207,7 @@ def test_competence_is_measured_by_family():
     assert found["arithmetic"].n == 30
     assert 0.0 <= found["strings"].value < 0.5
     assert competence(play, sources, 0, split="test") == {}
-    assert passed(play(exam("test", WORLD), "x", 20)).value == 0.0
+    assert passed(play(exam_scenario("test", WORLD), "x", 20)).value == 0.0
 
 
 def metrics_of(learner, who="final"):

@@ -75,8 +75,8 @@ def test_red_team_has_a_preset_in_which_all_three_learn():
     assert settings.lineup == dict.fromkeys(("attacker", "learner", "critic"), "micro/3")
     assert settings.learning == ("attacker", "learner", "critic")
     assert [one.id for one in settings.by_pay("learner")] == ["grpo"]
-    assert [one.id for one in settings.by_lessons("attacker")] == ["sft"]
-    assert settings.by_lessons("critic")[0].steps == 20
+    assert [one.id for one in settings.by_examples("attacker")] == ["sft"]
+    assert settings.by_examples("critic")[0].steps == 20
 
 
 def test_the_command_line_says_it_all():

@@ -317,7 +317,7 @@ def test_a_late_one_returns_both_differences_and_counts_once(
     for row in late:
         assert row.reward == pytest.approx(told.get(row.episode, 0.0))
     assert total(tmp_path / "run", "people.late") == 1
-    assert chain["heard"]["learner"] == {"upto": 1, "paid": [], "unpaid": []}
+    assert chain["paid_answers"]["learner"] == {"upto": 1, "paid": [], "unpaid": []}
 
 
 def test_one_that_has_no_room_is_kept_whole_for_the_next_stage(speaking, tmp_path):
@@ -337,7 +337,9 @@ def test_one_that_has_no_room_is_kept_whole_for_the_next_stage(speaking, tmp_pat
     go(tmp_path / "run", chosen, 3, between=compare)
     with Run.open(tmp_path / "run", readonly=True) as run:
         late = [row.metric.value for row in run.metrics.read("people.late")]
-        heard = [s.outputs["state"]["heard"]["learner"] for s in run.stages.all()[1:]]
+        heard = [
+            s.outputs["state"]["paid_answers"]["learner"] for s in run.stages.all()[1:]
+        ]
     assert late == [1.0, 1.0]
     assert [len(one["unpaid"]) for one in heard] == [1, 0]
 

@@ -31,10 +31,10 @@ from superalign_training.selfplay.playing import play, stage_scenario
 from superalign_training.selfplay.settings import read_settings
 from superalign_training.selfplay.skipped_stages import left_out
 from superalign_training.selfplay.stages.improve import annotate, improve
-from superalign_training.selfplay.state import Heard, first_state
-from superalign_training.selfplay.supervisors import hearing
+from superalign_training.selfplay.state import PaidAnswers, first_state
+from superalign_training.selfplay.supervisors import feedback
 from superalign_training.selfplay.supervisors.candidates import askable
-from superalign_training.selfplay.supervisors.hearing import unbroken
+from superalign_training.selfplay.supervisors.feedback import unbroken
 from superalign_training.selfplay.watching import Silent
 
 ROLES = ("attacker", "learner", "critic")
@@ -153,7 +153,7 @@ def test_opinions_that_debias_cuts_off_are_counted(speaking, tmp_path, monkeypat
     assert found(tmp_path / "run", "people.asked") > 0
     assert found(tmp_path / "run", "people.clipped") == 0
     # As of a scenario that pays more than its contract allows.
-    monkeypatch.setattr(hearing, "in_range", lambda reward: reward.value < 0.0)
+    monkeypatch.setattr(feedback, "in_range", lambda reward: reward.value < 0.0)
     go(tmp_path / "large", chosen)
     with Run.open(tmp_path / "large", readonly=True) as run:
         large = sum(
@@ -179,7 +179,7 @@ def test_fractions_of_a_question_carry_over_from_batch_to_batch_and_stage_to_sta
         played = [run.count(stage=stage.id) for stage in stages]
     assert set(played) == {8}  # half a question each
     assert rounds == [2, 4]
-    left = [stage.outputs["state"]["unasked"]["label"] for stage in stages]
+    left = [stage.outputs["state"]["question_remainders"]["label"] for stage in stages]
     assert left == [0.5, 0.0, 0.5, 0.0]
 
 
@@ -203,7 +203,7 @@ def test_answers_of_the_random_slice_never_reach_rows(speaking, tmp_path, monkey
     assert len(drawn) == len(questions) / 2
     assert seen and not drawn & {signal.question for signal in seen}
     assert agreement and sum(row.metric.n for row in agreement) > 0
-    assert "learner" in chain["heard"]
+    assert "learner" in chain["paid_answers"]
 
 
 def test_permuted_labels_change_only_the_pairing(speaking, tmp_path):
@@ -254,7 +254,7 @@ def test_vetoes_between_rounds_change_the_next_one(speaking, tmp_path, alone):
         assert weights(first) == weights(run.stages.all()[0].outputs["state"])
     returned = found(tmp_path / "run", "people.late")
     assert returned == 4 < vetoes, "half of every batch is played now"
-    heard = chain["heard"]["learner"]
+    heard = chain["paid_answers"]["learner"]
     assert (heard["upto"], heard["paid"]) == (vetoes, [])
     assert len(heard["unpaid"]) == vetoes - returned
 
@@ -409,10 +409,10 @@ def test_answers_that_a_stage_has_no_room_for_are_kept_for_the_next(speaking, tm
     chain = go(tmp_path / "run", chosen, 3, between=forbid)
     with Run.open(tmp_path / "run", readonly=True) as run:
         late = [row.metric.value for row in run.metrics.read("people.late")]
-        first = run.stages.all()[1].outputs["state"]["heard"]["learner"]
+        first = run.stages.all()[1].outputs["state"]["paid_answers"]["learner"]
     assert late == [2.0, 2.0]  # one case of two in each stage
     assert len(first["unpaid"]) == 2
-    assert chain["heard"]["learner"] == {"upto": 4, "paid": [], "unpaid": []}
+    assert chain["paid_answers"]["learner"] == {"upto": 4, "paid": [], "unpaid": []}
     # Else they are too old, and counted.
     chosen = settings(speaking, train=few)
     go(tmp_path / "stale", chosen, 3, between=forbid)
@@ -523,7 +523,7 @@ def test_what_a_kill_leaves_while_people_are_waited_for_ends_as_if_nothing_had_b
     speaking, tmp_path, monkeypatch
 ):
     """A copy of the folder is what a kill at that moment leaves on the disk."""
-    monkeypatch.setattr(hearing, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(feedback, "POLL_SECONDS", 0.0)
     path = tmp_path / "run"
     chosen = settings(
         speaking, budget=0.5, people={"kinds": {"label": 1, "veto": 1}, "mode": "wait"}
@@ -675,7 +675,7 @@ def test_several_people_take_turns_and_tire(speaking, tmp_path):
 
 def test_signals_are_known_by_unbroken_rows():
     assert unbroken([5, 1, 2, 3, 9]) == ((1, 3), (5, 5), (9, 9))
-    heard = Heard(10, ((12, 14), (20, 20)))
+    heard = PaidAnswers(10, ((12, 14), (20, 20)))
     assert [n for n in range(9, 22) if heard.has(n)] == [9, 10, 12, 13, 14, 20]
 
 

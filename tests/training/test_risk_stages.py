@@ -94,7 +94,7 @@ def go(path, chosen, plan, *, resume=False):
         return drive(
             run,
             plan,
-            first=lambda: first_state(run, policies, raised="learner"),
+            first=lambda: first_state(run, policies, generation_role="learner"),
             watcher=Silent(),
         )
 
@@ -210,7 +210,7 @@ def test_conformity_makes_another_agent_whose_parent_it_was(whole):
 
 def test_the_gate_completes_what_controllers_see(whole):
     path, _, chain = whole
-    assert [(s.generation, s.accepted) for s in chain.sights] == [(1, True), (2, True)]
+    assert [(s.generation, s.accepted) for s in chain.history] == [(1, True), (2, True)]
     assert [one.generation for one in chain.aligned] == [1, 2]
     with Run.open(path, readonly=True) as run:
         events = run.events.read(kind="gate")
@@ -349,7 +349,7 @@ def test_a_generation_that_archived_attackers_break_is_rolled_back(whole, tmp_pa
     plan[-1] = plan[-1]._replace(do=partial(gate, settings=strict))
     chain = go(again, chosen, plan)
     assert [one.generation for one in chain.aligned] == [1]
-    assert [s.accepted for s in chain.sights] == [True, False]
+    assert [s.accepted for s in chain.history] == [True, False]
     assert chain.policies["learner"] == chain.aligned[0].checkpoint
     with Run.open(again, readonly=True) as run:
         (event,) = run.events.read(kind="gate.rolled-back")
@@ -476,7 +476,7 @@ def test_a_proposed_correction_waits_for_people(speaking, tmp_path, answers, lef
 
     chain = go(path, chosen, [*plan, PlannedStage("look", look, 0, 2)], resume=True)
     assert [one.generation for one in chain.aligned] == left
-    assert [s.accepted for s in chain.sights] == [bool(left)]
+    assert [s.accepted for s in chain.history] == [bool(left)]
     with Run.open(path, readonly=True) as run:
         assert [h.event.kind for h in run.events.read(kind="correction")] == kinds
         if not left:

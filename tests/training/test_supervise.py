@@ -22,7 +22,7 @@ from superalign_training.selfplay.playing import tasks_of
 from superalign_training.selfplay.settings import read_settings
 from superalign_training.selfplay.stages.supervise import lessons_of, supervise
 from superalign_training.selfplay.state import first_state
-from superalign_training.selfplay.supervisors.candidates import heard, vetoed
+from superalign_training.selfplay.supervisors.candidates import training_signals, vetoed
 from superalign_training.selfplay.teaching import replayed
 from superalign_training.selfplay.watching import Silent
 
@@ -51,7 +51,7 @@ def go(path, chosen, plan, *, resume=False):
         return drive(
             run,
             plan,
-            first=lambda: first_state(run, policies, raised="learner"),
+            first=lambda: first_state(run, policies, generation_role="learner"),
             watcher=Silent(),
         )
 
@@ -214,7 +214,7 @@ def test_the_random_slice_and_what_was_taken_back_are_not_heard_but_vetoes_are(
     kept, barred = [], {}
 
     def listen(context):
-        kept.extend(heard(context))
+        kept.extend(training_signals(context))
         for u in spoken.values():
             barred[u.turn] = [one.text for one in vetoed(context, role_of(u.seat))]
         return StageResult(context.state)

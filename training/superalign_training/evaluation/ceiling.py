@@ -63,46 +63,46 @@ class Ceiling(msgspec.Struct, frozen=True):
 
 
 def ceiling_key(
-    weights: str, holdout: Holdout, lessons: Holdout, rules: Capability, *, seed: int
+    weights: str, holdout: Holdout, train: Holdout, rules: Capability, *, seed: int
 ) -> str:
     """Return what a ceiling depends on, as one hash: with it, it need not be found twice.
 
     Args:
         weights: content hash of the fresh model.
         holdout: that it answers.
-        lessons: that it is taught.
+        train: tasks whose gold labels it is taught.
         rules: how.
-        seed: of the order of the lessons.
+        seed: of the order of the examples.
     """
     return content_hash(
         {
             "seed": seed,
             "weights": weights,
             "asked": [task.id for task in holdout.tasks],
-            "taught": [task.id for task in lessons.tasks],
+            "taught": [task.id for task in train.tasks],
             "rules": rules.model_dump(mode="json"),
         }
     )
 
 
 def find_ceiling(
-    fresh: Policy, holdout: Holdout, lessons: Holdout, rules: Capability, *, seed: int
+    fresh: Policy, holdout: Holdout, train: Holdout, rules: Capability, *, seed: int
 ) -> Ceiling:
     """Teach a fresh model gold labels and see how far it gets.
 
     Args:
         fresh: taught in place, and of no use afterwards.
         holdout: held-out tasks.
-        lessons: tasks of the training split.
+        train: tasks of the training split.
         rules: how it is taught.
-        seed: of the order of the lessons and of sampled answers.
+        seed: of the order of the examples and of sampled answers.
 
     Raises:
         InvalidOption: tasks without a gold answer.
     """
     before = answer_holdout(fresh.agent, holdout)
     best = best_of(fresh, holdout, rules.best_of, seed=seed) if rules.best_of else ()
-    rows = ExampleTensors(gold_lessons(fresh, lessons))
+    rows = ExampleTensors(gold_examples(fresh, train))
     first, rest = _halves(rules.ceiling, rules.salient_steps)
     fit(fresh, rows, first, seed=mix(seed, 1))
     salient = answer_holdout(fresh.agent, holdout)
@@ -113,16 +113,16 @@ def find_ceiling(
     return Ceiling(before.scores, salient.scores, after.scores, after.keys, best)
 
 
-def gold_lessons(policy: Policy, lessons: Holdout) -> list[Example]:
+def gold_examples(policy: Policy, train: Holdout) -> list[Example]:
     """Return the gold answers to tasks as a policy would say them.
 
     Raises:
         InvalidOption: nobody knows an answer to any of them.
     """
-    source = lessons.exam.source
+    source = train.scenario.source
     known = [
         (view, answer)
-        for task, view in zip(lessons.tasks, lessons.views, strict=True)
+        for task, view in zip(train.tasks, train.views, strict=True)
         if (answer := source.gold(task).answer)
     ]
     if not known:
@@ -150,7 +150,7 @@ def best_of(
 
 
 def _best(holdout: Holdout, place: int, texts: Sequence[str]) -> float:
-    source, task = holdout.exam.source, holdout.tasks[place]
+    source, task = holdout.scenario.source, holdout.tasks[place]
     return max(solved(source, task, text) for text in dict.fromkeys(texts))
 
 

@@ -53,7 +53,7 @@ def conduct(agent: Agent, holdout: Holdout) -> Conduct:
             doubts.append(entropy([*row, max(0.0, 1.0 - sum(row))]))
     else:
         said = [reply.text for reply in greedy(agent).act(holdout.views)]
-    source = holdout.exam.source
+    source = holdout.scenario.source
     grades = [source.grade(t, text) for t, text in zip(holdout.tasks, said, strict=True)]
     right = [solved(source, t, text) for t, text in zip(holdout.tasks, said, strict=True)]
     return Conduct(

@@ -49,7 +49,7 @@ declare("competence", "Competence", unit="share", better="higher")
 class Holdout(NamedTuple):
     """N different tasks of one split and their views."""
 
-    exam: Scenario[Any]
+    scenario: Scenario[Any]
     tasks: tuple[Task, ...]
     views: tuple[View, ...]
 
@@ -96,11 +96,11 @@ def draw_holdout(
     """
     tasks: dict[str, Task] = {}
     for number, spec in enumerate(sources):
-        source = exam(split, spec).source
+        source = exam_scenario(split, spec).source
         tasks |= _drawn(source, split, cases, mix(seed, label(split), number))
     if not tasks:
         raise InvalidOption(f"there is no task of the split {split!r} to measure with")
-    holdout = exam(split, whole, renderer=renderer)
+    holdout = exam_scenario(split, whole, renderer=renderer)
     (seat,) = holdout.seats
     rng = generator(0)  # an exam draws nothing once it has its task
     views = [
@@ -120,7 +120,7 @@ def answer_holdout(agent: Agent, holdout: Holdout) -> HoldoutAnswers:
 
 def grade_answers(holdout: Holdout, texts: Sequence[str]) -> HoldoutAnswers:
     """Grade answers to a holdout by the truth."""
-    source = holdout.exam.source
+    source = holdout.scenario.source
     return HoldoutAnswers(
         tuple(final_answer(text) for text in texts),
         tuple(
@@ -171,11 +171,11 @@ def _drawn(source: TaskSource, split: Split, cases: int, seed: int) -> dict[str,
 
 
 PlayExam = Callable[[Scenario[Any], str, int], Sequence[Episode]]
-"""(exam, name of the part, how many tasks) → episodes."""
+"""(scenario, name of the part, how many tasks) → episodes."""
 
 
-def exam(split: Split, source: Any, *, renderer: str = "micro") -> Scenario[Any]:
-    """Return an exam over the tasks of a source."""
+def exam_scenario(split: Split, source: Any, *, renderer: str = "micro") -> Scenario[Any]:
+    """Return the scenario `exam` over the tasks of a source."""
     return make_scenario("exam", source=source, split=split, renderer=renderer)
 
 
@@ -199,15 +199,15 @@ def competence(
     """Return the share of held-out exercises solved, by family.
 
     Args:
-        play: plays an exam.
+        play: plays a scenario.
         sources: family → source of its tasks.
-        cases: tasks of each; 0 sets no exam.
+        cases: tasks of each; 0 measures nothing.
         split: of the tasks.
         renderer: how they are shown.
     """
     found = {}
     for family, source in sources.items() if cases else ():
-        holdout = exam(split, source, renderer=renderer)
+        holdout = exam_scenario(split, source, renderer=renderer)
         found[family] = passed(play(holdout, f"exam-{family}", cases))
     return found
 
@@ -241,17 +241,17 @@ def _answer(person: SimulatedAnnotator, holdout: Holdout, place: int) -> str:
     # Who cannot tell words apart takes a task for one that looks the same; those are looked
     # for in the task's own split, and a held-out one has next to none.
     task = msgspec.structs.replace(holdout.tasks[place], split="train")
-    candidates = holdout.exam.source.answers(task)
+    candidates = holdout.scenario.source.answers(task)
     if not candidates:
         raise InvalidOption(
-            f"{holdout.exam.source.id} names no candidate answers, so nobody can be simulated"
+            f"{holdout.scenario.source.id} names no candidate answers, so nobody can be simulated"
         )
-    game = Game(holdout.exam, EpisodeKey(case=place), task=task)
+    game = Game(holdout.scenario, EpisodeKey(case=place), task=task)
     # What is said here only holds the place of what the person writes.
     game.step([Reply(text=candidates[0])])
     question = Question(f"measured-{task.id}", "answer", game.episode_id, 0)
-    assert isinstance(holdout.exam, HasGold)  # an exam is
-    said = person.answer(question, game.episode(), holdout.exam)
+    assert isinstance(holdout.scenario, HasGold)  # the scenario `exam` has
+    said = person.answer(question, game.episode(), holdout.scenario)
     if said is None:
         raise InvalidOption(f"{person.name} has no answer to {task.id}")
     return str(said.payload["text"])

@@ -29,7 +29,7 @@ from superalign_env.rollout import Rollouts
 from superalign_env.seeding import label, mix
 from superalign_env.store import Run
 from superalign_env.types import Episode, Task
-from superalign_training.evaluation.holdout import exam, passed
+from superalign_training.evaluation.holdout import exam_scenario, passed
 from superalign_training.evaluation.refusals import Answered, answered
 from superalign_training.experiments import (
     CellContext,
@@ -209,7 +209,7 @@ def _play(
     seed: int,
     tasks: Sequence[Task] | None = None,
 ) -> list[Episode]:
-    scenario = exam("test", source)
+    scenario = exam_scenario("test", source)
     seats = {"learner_0": agent}
     return Rollouts(scenario, seats, run=seed, live=_LIVE, tasks=tasks).run(cases)
 

@@ -175,7 +175,7 @@ def deployed_agent(context: StageContext, settings: Settings) -> Agent:
     Raises:
         RecordDamaged: its checkpoint is missing or was altered.
     """
-    agent = speaker_of(context, context.state.raised, settings)
+    agent = speaker_of(context, context.state.generation_role, settings)
     return voiced(agent, Level.of(settings.levels[context.state.level]))
 
 
@@ -328,7 +328,7 @@ def keep_policy(
     if parent is None and policy.hash == state.policies[role].weights:
         _note_unchanged(context, role, numbers or {})
     if side is None:
-        side = "+" if role == state.raised and context.generation else ""
+        side = "+" if role == state.generation_role and context.generation else ""
     # A stage that changed no weights may have changed moments: no two share a folder.
     stage = context.stage.partition("-")[2]
     name = f"{role}-g{context.generation}-r{context.round}-{stage}-{policy.hash[:12]}"

@@ -26,7 +26,7 @@ _SERIES: Tagged = (
 
 def generation_statistics(
     context: StageContext,
-    sight: GenerationStats,
+    stats: GenerationStats,
     competence: Competence,
     requests: Requests,
     deployment: Deployment,
@@ -36,14 +36,14 @@ def generation_statistics(
 
     Args:
         context: of the gate.
-        sight: of the generation at work.
+        stats: of the generation at work.
         competence: as the gate found it.
         requests: as the gate found them.
         deployment: as the gate found it.
         metrics: of the gate, which are not in the record yet.
     """
     return Statistics(
-        sights=(*context.state.sights, sight),
+        generations=(*context.state.history, stats),
         samples=competence.speech,
         labelled=requests.labelled,
         missed=missed_planted(context),

@@ -12,13 +12,13 @@ from superalign_env.rewards import HUMAN
 from superalign_env.seeding import generator
 from superalign_env.types import Role, Split, role_of
 from superalign_training.evaluation.evaluation import check_fits
-from superalign_training.evaluation.holdout import exam, require_gold
+from superalign_training.evaluation.holdout import exam_scenario, require_gold
 from superalign_training.selfplay.lineup import LEARNER, OBJECT, has_weights, is_somebodys
 from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.plan import way_of
 from superalign_training.selfplay.playing import (
+    competence_scenario,
     further_critics,
-    lesson_scenario,
     narrowed,
     stage_scenario,
     tasks_of,
@@ -164,13 +164,13 @@ def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
     A policy to raise, its tasks in every split, gold answers for the ceiling, seats for
     further critics, and a truth to simulate people by.
     """
-    if settings.own(settings.raised):
+    if settings.own(settings.generation_role):
         raise InvalidOption(
-            f"generations are of a policy (micro/3, a folder), and the {settings.raised} "
-            f"({settings.lineup[settings.raised]}) improves itself; play rounds instead "
+            f"generations are of a policy (micro/3, a folder), and the {settings.generation_role} "
+            f"({settings.lineup[settings.generation_role]}) improves itself; play rounds instead "
             "(generations=0 rounds=3)"
         )
-    lessons = lesson_scenario(settings, "train", 0).source
+    lessons = competence_scenario(settings, "train", 0).source
     for split in SPLITS_LABELLED:
         lessons.draw(generator(0), split)
     require_gold(lessons)
@@ -193,7 +193,7 @@ def _require_exams(settings: Settings, scenario: Scenario[Any]) -> None:
     answers = scenario_capabilities(scenario).answers
     for family in (settings.evaluate.families or ()) if answers else ():
         source = narrowed(tasks_of(settings), [family])
-        exam("test", source).source.draw(generator(0), "test")
+        exam_scenario("test", source).source.draw(generator(0), "test")
 
 
 def _require_taught(settings: Settings, answers: Role) -> None:
@@ -218,7 +218,7 @@ def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
                 f"train.{role}: {role} and {other} share one policy, which learns from the "
                 f"seats of both by one algorithm; drop train.{role} (train.{other} has it)"
             )
-        for algorithm in settings.by_lessons(role):
+        for algorithm in settings.by_examples(role):
             raise InvalidOption(
                 f"train.{role}={algorithm.id} learns from lessons, and the stage "
                 f"improve-{role} of {scenario.id} has only pay; choose one that learns from "

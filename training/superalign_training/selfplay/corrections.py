@@ -83,16 +83,16 @@ def without(context: StageContext, state: RunState, generation: int) -> RunState
     rest = msgspec.structs.replace(
         state,
         aligned=tuple(one for one in state.aligned if one.generation != generation),
-        sights=tuple(
-            msgspec.structs.replace(sight, accepted=False)
-            if sight.generation == generation
-            else sight
-            for sight in state.sights
+        history=tuple(
+            msgspec.structs.replace(stats, accepted=False)
+            if stats.generation == generation
+            else stats
+            for stats in state.history
         ),
     )
     agents = {one.checkpoint.agent for one in gone}
     if rest.current.agent in agents:
-        return rest.with_policy(rest.raised, last_accepted(context, rest))
+        return rest.with_policy(rest.generation_role, last_accepted(context, rest))
     return rest
 
 
@@ -157,9 +157,9 @@ def _shown(context: StageContext) -> tuple[str, int]:
     stages = [stage for stage in run.stages.all() if stage.id != context.stage]
     for stage in sorted(stages, key=lambda s: s.generation == context.generation)[::-1]:
         for name in reversed(
-            run.episode_ids(stage=stage.id, seat=f"{context.state.raised}_0")
+            run.episode_ids(stage=stage.id, seat=f"{context.state.generation_role}_0")
         ):
             for said in run.episode(name).utterances:
-                if role_of(said.seat) == context.state.raised:
+                if role_of(said.seat) == context.state.generation_role:
                     return name, said.turn
     return "", -1

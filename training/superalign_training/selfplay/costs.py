@@ -151,7 +151,7 @@ def attack(context: CostContext) -> StageCounts:
     """Search for queries, and courses and practice of who asks."""
     rules = context.settings.attack
     replies = rules.cases * (0.5 + context.replies) + rules.cases  # probed afterwards
-    courses = context.settings.by_lessons(context.parts.asks)
+    courses = context.settings.by_examples(context.parts.asks)
     rows = sum(_rows(course, rules.cases) for course in courses)
     found = StageCounts(rules.cases, replies, rows, len(courses))
     for drill in context.settings.by_pay(context.parts.asks):
@@ -178,7 +178,7 @@ def improve(context: CostContext, role: Role) -> StageCounts:
 
 def _learnt(context: CostContext, role: Role) -> tuple[Sequence[Any], Sequence[Any]]:
     """Return the courses and the drills of a role."""
-    return context.settings.by_lessons(role), context.settings.by_pay(role)
+    return context.settings.by_examples(role), context.settings.by_pay(role)
 
 
 def supervise(context: CostContext, rules: Supervise) -> StageCounts:

@@ -41,26 +41,26 @@ from superalign_training.selfplay.agents import (
 )
 from superalign_training.selfplay.driver import StageContext
 from superalign_training.selfplay.opponents.pool import load, members
-from superalign_training.selfplay.playing import is_judged, lesson_scenario
+from superalign_training.selfplay.playing import competence_scenario, is_judged
 from superalign_training.selfplay.sandbox import Sandbox, searcher
 from superalign_training.selfplay.settings import Settings
-from superalign_training.selfplay.supervisors.panel import (
-    answer_of,
-    panel,
-    play_lessons,
-    said_by_members,
-    speaking,
-)
 from superalign_training.selfplay.supervisors.people import People
+from superalign_training.selfplay.supervisors.sources import (
+    answer_of,
+    play_tasks,
+    speaking,
+    statements_of,
+    supervisors_of,
+)
 
 
 class Competence(NamedTuple):
-    """Whether what was learned before conformity is still there."""
+    """Change of competence during alignment, from A_i⁻ to A_i⁺."""
 
     competence_change: Estimate | None
     speech: Mapping[str, Answers]
-    """Family → what was said by both sides."""
-    unsaid: int = 0
+    """Family → answers of both sides."""
+    open_questions: int = 0
     """Questions to people that are still open."""
 
 
@@ -72,18 +72,20 @@ def weigh_competence(context: StageContext, settings: Settings) -> Competence:
     if before.weights == context.state.current.weights:
         return Competence(Estimate(0.0, 0.0, 0.0, 0), {})
     rules, voice = settings.gate, settings.signals.temperature
-    sources = panel(context, settings)
-    scenario = lesson_scenario(settings, "gate", len(sources))
-    after = speaker_of(context, context.state.raised, settings)
+    sources = supervisors_of(context, settings)
+    scenario = competence_scenario(settings, "gate", len(sources))
+    after = speaker_of(context, context.state.generation_role, settings)
     with speaking(after, voice):
-        now = play_lessons(
+        now = play_tasks(
             context, scenario, sources, after, rules.cases, part="competence-after"
         )
     tasks = [episode.task for episode in now]
-    earlier = checkpoint_agent(context, before, settings, part=context.state.raised)
-    paper = lesson_scenario(settings, "gate", 0)
+    earlier = checkpoint_agent(
+        context, before, settings, part=context.state.generation_role
+    )
+    paper = competence_scenario(settings, "gate", 0)
     with speaking(earlier, voice):
-        then = play_lessons(
+        then = play_tasks(
             context,
             paper,
             (),
@@ -99,7 +101,7 @@ def weigh_competence(context: StageContext, settings: Settings) -> Competence:
         )
         for one, two in pairs
     ]
-    voices = said_by_members(scenario, now, sources)
+    voices = statements_of(scenario, now, sources)
     rule = settings.signals.combine if sources else "majority"
     found = combine(voices, rule, reliability=reliability(voices))
     opinions = {one.item: PairLabels(consensus=final_answer(one.answer)) for one in found}
@@ -121,14 +123,14 @@ def weigh_competence(context: StageContext, settings: Settings) -> Competence:
         opinions[one.id] = known._replace(
             before=on_old.get(two.id), after=on_new.get(one.id)
         )
-    unsaid = unsaid_of(context, [*about_new, *about_old], [*new, *old])
-    return Competence(competence_change(sat, opinions), _speech(pairs), unsaid)
+    open_questions = count_open(context, [*about_new, *about_old], [*new, *old])
+    return Competence(competence_change(sat, opinions), _speech(pairs), open_questions)
 
 
 def _pairs(
     now: Sequence[Episode], then: Sequence[Episode]
 ) -> list[tuple[Episode, Episode]]:
-    """Return the episodes of both sides, task by task; who failed is left out."""
+    """Return the episodes of both sides, task by task, without failed ones."""
     by_place = {episode.key.case: episode for episode in then}
     return [(one, by_place[place]) for place, one in enumerate(now) if place in by_place]
 
@@ -149,18 +151,18 @@ def _label_of(episode: Episode, round: int) -> Question:
 
 
 class Requests(NamedTuple):
-    """How plain requests of the gate split are answered."""
+    """Answers to plain requests of the gate split."""
 
     conformity: Mapping[str, Estimate]
     labelled: Sequence[Labelled]
     held_out: Estimate | None
-    """Share that critics call bad."""
-    unsaid: int = 0
+    """Share of bad answers, by critics."""
+    open_questions: int = 0
     """Questions to people that are still open."""
 
 
 def weigh_requests(context: StageContext, settings: Settings, learner: Agent) -> Requests:
-    """Have plain requests of the gate split answered; people label some of the answers."""
+    """Play plain requests of the gate split; people label some of the answers."""
     rules = settings.gate
     sandbox = Sandbox(context, settings, "gate")
     episodes = sandbox.asked(learner, rules.request_cases, part="requests")
@@ -182,12 +184,12 @@ def weigh_requests(context: StageContext, settings: Settings, learner: Agent) ->
         _by_kind(said, refused),
         labelled,
         share(bad, len(judged)) if judged else None,
-        unsaid_of(context, questions, said),
+        count_open(context, questions, said),
     )
 
 
 def _by_kind(said: Sequence[Signal], refused: Mapping[str, bool]) -> dict[str, Estimate]:
-    """Return kind → share that people call good.
+    """Return kind → share of good answers, by people's labels.
 
     The kind is what was answered; where people name a dimension, that counts besides.
     """
@@ -218,7 +220,7 @@ declare(
 
 
 class Deployment(NamedTuple):
-    """How the finished generation stands archived attackers, on the training split."""
+    """Attack success of archived attackers against the finished generation, training split."""
 
     attack_success: Estimate | None
     rate: Estimate | None
@@ -258,7 +260,7 @@ def weigh_deployment(
 
 
 def archived(context: StageContext, settings: Settings, role: Role) -> dict[str, Agent]:
-    """Return the attackers that a generation has to stand: name → agent.
+    """Return the attackers for the gate of a generation: name → agent.
 
     The search with its archive, and the checkpoints that attackers have had; of more than
     ``gate.max_opponents`` the others are drawn. An attacker that does not learn is one.
@@ -291,7 +293,7 @@ def archived(context: StageContext, settings: Settings, role: Role) -> dict[str,
 
 
 def opponent_metrics(found: Deployment, *, agent: str, step: int) -> list[Metric]:
-    """Return how often each archived attacker succeeded, as critics say."""
+    """Return the attack success rate of each archived attacker, by critics."""
     return [
         Metric("gate.attacked", *estimate, agent=agent, opponent=name, step=step)
         for name, estimate in found.opponents.items()
@@ -306,7 +308,7 @@ Item = TypeVar("Item")
 
 
 def label_question(episode: str, turn: int, round: int) -> Question:
-    """Return the question how good an answer is; its label is never trained on."""
+    """Return a question for an answer's label; the label is never trained on."""
     return Question(
         question_id("label", episode, turn),
         "label",
@@ -319,10 +321,10 @@ def label_question(episode: str, turn: int, round: int) -> Question:
     )
 
 
-def unsaid_of(
+def count_open(
     context: StageContext, asked: Sequence[Question], said: Sequence[Signal]
 ) -> int:
-    """Return how many questions nobody answered, nor skipped."""
+    """Return the number of questions neither answered nor skipped."""
     skips = context.run.signals.standing(kind="skip")
     closed = {signal.question for signal in (*said, *skips)}
     return sum(question.id not in closed for question in asked)
@@ -331,6 +333,6 @@ def unsaid_of(
 def some_of(
     items: Sequence[Item], count: int, context: StageContext, part: str
 ) -> list[Item]:
-    """Return so many items, or all, drawn at random, in their order."""
+    """Draw `count` items, or all, at random; keep their order."""
     order = generator(context.seed_of(f"some-{part}")).permutation(len(items)).tolist()
     return [items[place] for place in sorted(order[: max(0, count)])]

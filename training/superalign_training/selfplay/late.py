@@ -1,4 +1,4 @@
-"""Answers of people that came after their episodes were learned from.
+"""Late answers of people: given after the update on their episodes.
 
 Each returns its whole case to the next improvement of the policy, as stored experience that
 is paid only the difference which the answer makes.
@@ -19,11 +19,11 @@ from superalign_training.data.experience import EpisodeCheck
 from superalign_training.data.rows import difference, late_rows
 from superalign_training.policy import AnyPolicy, Policy
 from superalign_training.selfplay.driver import StageContext
-from superalign_training.selfplay.state import Heard
+from superalign_training.selfplay.state import PaidAnswers
 from superalign_training.selfplay.supervisors.candidates import case_of, random_slice
 
 CAP = 2.0
-"""Where importance weights of late rows are cut off (rho-bar)."""
+"""Clip of the importance weights of late rows (rho-bar)."""
 
 declare("people.late", "Late answers that returned as stored experience")
 declare("people.late_lessons", "Late answers too old, or unweighable: examples at most")
@@ -34,7 +34,7 @@ PAYING = ("label", "preference", "veto")
 
 
 class LateCase(NamedTuple):
-    """A case that late answers return."""
+    """A case returned to training by late answers."""
 
     rows: list[Row]
     signals: frozenset[int]
@@ -45,12 +45,12 @@ class LateCase(NamedTuple):
 
 
 class LateCases:
-    """Cases that late answers return to a policy, handed out some at a time.
+    """Cases returned to training by late answers, spread over the steps of a stage.
 
     Args:
         cases: that return.
         algorithm: takes so many steps of so many cases.
-        lessons: how many answers pay nothing any more.
+        expired: number of answers too late to enter a reward.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class LateCases:
         cases: Sequence[LateCase] = (),
         algorithm: OnPolicy | Own | None = None,
         *,
-        lessons: int = 0,
+        expired: int = 0,
     ) -> None:
         self._cases = list(cases)
-        self._answers, self._lessons = 0, lessons
+        self._answers, self._expired = 0, expired
         # Spread over the stage, so that what is played now is never crowded out.
         self._each = ceil(len(cases) / algorithm.steps) if algorithm else 0
 
@@ -83,22 +83,22 @@ class LateCases:
         return tuple(sorted(id for case in self._cases for id in case.signals))
 
     @property
-    def lessons(self) -> int:
-        """How many answers pay nothing any more."""
-        return self._lessons
+    def expired(self) -> int:
+        """Number of answers too late to enter a reward."""
+        return self._expired
 
     def metrics(self, role: Role, step: int) -> tuple[Metric, ...]:
         """Return how many answers were late; nothing where none was."""
-        counts = {"late": self._answers, "late_lessons": self._lessons}
+        counts = {"late": self._answers, "late_lessons": self._expired}
         return tuple(
             Metric(f"people.{name}", float(count), tags={"role": role}, step=step)
             for name, count in counts.items()
-            if self._answers or self._lessons
+            if self._answers or self._expired
         )
 
 
 class Learning(NamedTuple):
-    """Who learns, and how."""
+    """The policy that learns, its seats and its algorithm."""
 
     policy: AnyPolicy
     seats: Sequence[Seat]
@@ -108,27 +108,29 @@ class Learning(NamedTuple):
     """How many rounds ago an episode may have been played."""
 
 
-def late_cases(context: StageContext, heard: Heard, learning: Learning) -> LateCases:
-    """Return the cases about which people said something that has not paid yet.
+def late_cases(
+    context: StageContext, paid_answers: PaidAnswers, learning: Learning
+) -> LateCases:
+    """Return the cases with answers of people that are in no reward yet.
 
     Args:
         context: of the stage; no later signals are read than it may read.
-        heard: what has paid the policy.
-        learning: who learns.
+        paid_answers: answers already in the policy's reward.
+        learning: policy, seats and algorithm.
     """
     every = context.run.signals.read(upto=context.signals_to)
-    if all(heard.has(signal.id) for signal in every):
+    if all(paid_answers.has(signal.id) for signal in every):
         return LateCases()
     drawn = random_slice(context)
     spoken = {s.id: s for s in every if s.kind == "veto" or s.question not in drawn}
     said = [s for s in spoken.values() if s.kind in PAYING or "undoes" in s.payload]
-    fresh = by_episode(s for s in said if not heard.has(s.id))
-    before = by_episode(standing(s for s in said if heard.has(s.id)))
+    fresh = by_episode(s for s in said if not paid_answers.has(s.id))
+    before = by_episode(standing(s for s in said if paid_answers.has(s.id)))
     after = by_episode(standing(said))
     cases: dict[EpisodeKey, LateCase] = {}
-    lessons: set[int] = set()
+    expired: set[int] = set()
     for episode in _trained_on(context.run, sorted(fresh)):
-        answers = {s.id for s in after[episode.id] if not heard.has(s.id)}
+        answers = {s.id for s in after[episode.id] if not paid_answers.has(s.id)}
         earlier, later = before[episode.id], after[episode.id]
         changes = difference(episode, earlier, later, learning.rules)
         if not any(seat in learning.seats for seat, _ in changes):
@@ -140,8 +142,8 @@ def late_cases(context: StageContext, heard: Heard, learning: Learning) -> LateC
             signals = known.signals.union(s.id for s in fresh[episode.id])
             cases[case] = LateCase(rows, signals, known.answers | answers)
         else:
-            lessons |= answers
-    return LateCases(list(cases.values()), learning.algorithm, lessons=len(lessons))
+            expired |= answers
+    return LateCases(list(cases.values()), learning.algorithm, expired=len(expired))
 
 
 def _trained_on(run: Run, names: Sequence[str]) -> list[Episode]:
@@ -157,7 +159,7 @@ def _case(
     after: dict[str, list[Signal]],
     learning: Learning,
 ) -> list[Row]:
-    """Return the rows of all members of an episode's case; none if they teach nothing now."""
+    """Return the rows of all members of an episode's case; none if stale or unweighable."""
     algorithm, policy = learning.algorithm, learning.policy
     if not isinstance(policy, Policy) or not getattr(algorithm, "weighs_stored", False):
         return []
@@ -180,7 +182,7 @@ def _case(
 
 
 def _members(run: Run, episode: Episode) -> list[Episode]:
-    """Return the plays of an episode's case that did not fail."""
+    """Return all members of an episode's case that did not fail."""
     key = episode.key
     names = run.episode_ids(case=key.case, round=key.round, split="train")
     tail = episode.id.rpartition("-")[2]

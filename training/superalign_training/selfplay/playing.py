@@ -207,7 +207,9 @@ def narrowed(
     return {**({"id": source} if isinstance(source, str) else source), **kinds}
 
 
-def lesson_scenario(settings: Settings, split: Split, supervisors: int) -> Scenario[Any]:
+def competence_scenario(
+    settings: Settings, split: Split, supervisors: int
+) -> Scenario[Any]:
     """Return the rules by which competence tasks are labelled."""
     return labelling_scenario(settings, tasks_of(settings), split, supervisors)
 
@@ -248,11 +250,13 @@ def further_critics(
 def attacker_of(settings: Settings) -> Role:
     """Return the role whose queries reach the policy of generations; empty for none."""
     parts = stage_capabilities(settings)
-    return parts.asks if parts.can(ATTACKED) and parts.asks != settings.raised else ""
+    return (
+        parts.asks if parts.can(ATTACKED) and parts.asks != settings.generation_role else ""
+    )
 
 
 def is_judged(settings: Settings) -> bool:
     """Whether the policy of generations is asked in the variant plain, and judged there."""
     if not stage_capabilities(settings).can(DEPLOYED):
         return False
-    return opening_role(plainly(settings, "train")) == settings.raised
+    return opening_role(plainly(settings, "train")) == settings.generation_role

@@ -1,4 +1,4 @@
-"""A role practises: its policy is improved by what the environment and people pay it.
+"""Practice of a role: RL on its own episodes, with rewards of the environment and of people.
 
 Which role, against whom, by which algorithm and with what added to the pay is for the
 stage to say; how episodes become rows, what people are asked about them, where the policy is
@@ -28,8 +28,8 @@ from superalign_training.selfplay.playing import play, seat_all
 from superalign_training.selfplay.recorder import Earnings
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.skipped_stages import unlearned
-from superalign_training.selfplay.state import NOTHING, Heard, RunState
-from superalign_training.selfplay.supervisors.hearing import Hearing
+from superalign_training.selfplay.state import NO_PAID_ANSWERS, PaidAnswers, RunState
+from superalign_training.selfplay.supervisors.feedback import HumanFeedback
 
 Shaping = Callable[[Sequence[Row]], Sequence[Row]]
 """Rows of one batch → the same rows, other pay."""
@@ -48,7 +48,7 @@ declare(
 
 
 class Drill(NamedTuple):
-    """What a role practises on."""
+    """Scenario and agents for the practice of a role."""
 
     role: Role
     scenario: Scenario[Any]
@@ -68,7 +68,7 @@ def numbered(part: str, place: int) -> str:
 
 
 class Practised(NamedTuple):
-    """What practice leaves."""
+    """Run state, numbers and metrics after practice."""
 
     state: RunState
     """Knows which answers of people have paid; the policy is put in by the stage."""
@@ -99,25 +99,25 @@ def practise(
         algorithm: how it learns.
         shaping: adds to the pay of each batch, such as a bonus for novelty.
     """
-    school = _School.of(context, settings, state, policy, drill, algorithm)
-    batches = _Batches(context, drill, algorithm, school, shaping)
+    practice = _Practice.of(context, settings, state, policy, drill, algorithm)
+    batches = _Batches(context, drill, algorithm, practice, shaping)
     told = context.on_step(drill.role, policy, algorithm)
     numbers = algorithm.improve(
         policy,
-        Live(batches.rows, school.late.cap),
+        Live(batches.rows, practice.late.cap),
         seed=context.seed_of(f"trainer-{drill.part}"),
         on_step=lambda done, numbers: told(done, {**numbers, **batches.earned()}),
     )
-    return school.left(context, state, drill.role, numbers)
+    return practice.left(context, state, drill.role, numbers)
 
 
-class _School(NamedTuple):
-    """Who learns in a stage, and what people say to it."""
+class _Practice(NamedTuple):
+    """Learning seats of a stage, with human feedback and late answers."""
 
     settings: Settings
     seats: Sequence[Seat]
-    heard: Heard
-    hearing: Hearing
+    paid_answers: PaidAnswers
+    feedback: HumanFeedback
     late: LateCases
 
     @classmethod
@@ -129,50 +129,59 @@ class _School(NamedTuple):
         policy: AnyPolicy,
         drill: Drill,
         algorithm: OnPolicy | Own,
-    ) -> "_School":
-        """Return it at the beginning of a stage."""
+    ) -> "_Practice":
+        """Build it at the beginning of a stage."""
         held = seat_all(drill.scenario, drill.agents)
         seats = [seat for seat, agent in held.items() if agent is policy.agent]
-        heard = state.heard.get(state.holder(drill.role), NOTHING)
-        hearing = Hearing(context, settings, drill.scenario, seats, state.unasked, heard)
+        paid_answers = state.paid_answers.get(state.holder(drill.role), NO_PAID_ANSWERS)
+        feedback = HumanFeedback(
+            context,
+            settings,
+            drill.scenario,
+            seats,
+            state.question_remainders,
+            paid_answers,
+        )
         staleness = settings.people.staleness
-        learning = Learning(policy, seats, algorithm, hearing.rules, staleness)
-        late = late_cases(context, heard, learning)
-        return cls(settings, seats, heard, hearing, late)
+        learning = Learning(policy, seats, algorithm, feedback.rules, staleness)
+        late = late_cases(context, paid_answers, learning)
+        return cls(settings, seats, paid_answers, feedback, late)
 
     def left(
         self, context: StageContext, state: RunState, role: Role, numbers: dict[str, float]
     ) -> Practised:
-        """Return what the stage leaves."""
-        metrics = self.hearing.metrics(role) + self.late.metrics(role, context.round)
-        metrics += _stored(context, self.settings, role, self.late.lessons)
-        state = state.with_unasked(self.hearing.unasked)
-        if metrics or context.signals_to > self.heard.upto:
-            state = state.with_heard(role, self.hearing.heard(self.late.unpaid))
+        """Return run state and metrics at the end of the stage."""
+        metrics = self.feedback.metrics(role) + self.late.metrics(role, context.round)
+        metrics += _stored(context, self.settings, role, self.late.expired)
+        state = state.with_question_remainders(self.feedback.question_remainders)
+        if metrics or context.signals_to > self.paid_answers.upto:
+            state = state.with_paid_answers(
+                role, self.feedback.paid_answers(self.late.unpaid)
+            )
         return Practised(state, numbers, metrics)
 
 
 def _stored(
-    context: StageContext, settings: Settings, role: Role, lessons: int
+    context: StageContext, settings: Settings, role: Role, expired: int
 ) -> tuple[Metric, ...]:
-    """Note late answers that nobody learns from, and count them."""
-    reason = unlearned(settings, role) if lessons else ""
+    """Record and count late answers without a use in training."""
+    reason = unlearned(settings, role) if expired else ""
     if not reason:
         return ()
-    evidence = {"role": role, "answers": lessons, "reason": reason}
+    evidence = {"role": role, "answers": expired, "reason": reason}
     context.run.events.add(Event("people.stored", evidence=evidence), stage=context.stage)
     tags = {"role": role}
-    return (Metric("people.late_stored", float(lessons), tags=tags, step=context.round),)
+    return (Metric("people.late_stored", float(expired), tags=tags, step=context.round),)
 
 
 class _Batches:
-    """Plays batches, has people asked about them, and makes rows of both.
+    """Training rows of batches: plays cases, asks people about them, settles rewards.
 
     Args:
         context: of the stage.
         drill: what is played.
         algorithm: says how often each case is played.
-        school: who learns, whom people are asked about, and which late cases take some of the
+        practice: learning seats, human feedback, and late cases that take some of the
             places of a batch.
         shaping: adds to the pay of what is played.
     """
@@ -182,16 +191,20 @@ class _Batches:
         context: StageContext,
         drill: Drill,
         algorithm: OnPolicy,
-        school: _School,
+        practice: _Practice,
         shaping: Shaping | None,
     ) -> None:
         self._context, self._drill, self._algorithm = context, drill, algorithm
-        self._seats, self._hearing, self._late = school.seats, school.hearing, school.late
+        self._seats, self._feedback, self._late = (
+            practice.seats,
+            practice.feedback,
+            practice.late,
+        )
         self._shaping = shaping
         self._earnings = Earnings()
 
     def rows(self, first: int, count: int) -> Sequence[Row]:
-        """Return the rows of so many cases, those that late answers returned among them."""
+        """Return the rows of `count` cases, those of late answers included."""
         returned = self._late.take(count)
         played = count - len(returned)
         rows = self._played(first, played)
@@ -204,7 +217,7 @@ class _Batches:
         return [*again, *rows]
 
     def earned(self) -> dict[str, float]:
-        """Return mean pay by part since the last look."""
+        """Return mean reward by part since the last call."""
         return self._earnings.take()
 
     def _played(self, first: int, count: int) -> Sequence[Row]:
@@ -219,8 +232,8 @@ class _Batches:
             group=algorithm.num_generations,
             fork_at=self._seats[0] if algorithm.fork else None,
         )
-        signals = self._hearing.of(episodes)
-        rules = self._hearing.rules
+        signals = self._feedback.of(episodes)
+        rules = self._feedback.rules
         rows: Sequence[Row] = [
             row
             for seat in self._seats
@@ -238,7 +251,7 @@ def practise_all(
     drill: Drill,
     algorithms: Sequence[OnPolicy | Own],
 ) -> Practised:
-    """Improve a policy in place by one algorithm after the other; a learner improves itself."""
+    """Improve a policy in place by one algorithm after the other."""
     done = Practised(context.state, {})
     for place, algorithm in enumerate(algorithms):
         own = drill._replace(part=numbered(drill.part, place))
@@ -261,9 +274,9 @@ def _improve_itself(
     drill: Drill,
     own: Own,
 ) -> Practised:
-    """Let a learner improve itself on episodes that it plays."""
-    school = _School.of(context, settings, state, policy, drill, own)
-    hearing = school.hearing
+    """Run a learner's own update on episodes that it plays."""
+    practice = _Practice.of(context, settings, state, policy, drill, own)
+    feedback = practice.feedback
     earnings = Earnings()
     told = context.on_step(drill.role, policy, own)
 
@@ -278,10 +291,10 @@ def _improve_itself(
                 first_case=first,
                 group=own.num_generations,
             )
-            signals = hearing.of(episodes)
-            rules = hearing.rules
+            signals = feedback.of(episodes)
+            rules = feedback.rules
             found = paid_episodes(
-                episodes, school.seats, watched.shown, signals, rules=rules
+                episodes, practice.seats, watched.shown, signals, rules=rules
             )
         learners = [(one.episode.id, one.seat) for one in found]
         earnings.add(episodes, learners, signals, rules)
@@ -293,7 +306,7 @@ def _improve_itself(
         seed=context.seed_of(f"trainer-{drill.part}"),
         on_step=lambda done, numbers: told(done, {**numbers, **earnings.take()}),
     )
-    return school.left(context, state, drill.role, numbers)
+    return practice.left(context, state, drill.role, numbers)
 
 
 def reported(

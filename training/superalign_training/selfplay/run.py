@@ -145,14 +145,16 @@ class SelfPlay:
         require_lineup(settings, models)  # before any folder
         stages = plan(settings)
         policies = first_policies(settings, models)
-        raised = settings.raised if settings.generations else ""
+        generation_role = settings.generation_role if settings.generations else ""
         shared = {r: settings.holder(r) for r in policies if settings.holder(r) != r}
         with _opened(settings, resume) as run, Logging(run, loggers) as logging:
             try:
                 drive(
                     run,
                     stages,
-                    first=lambda: first_state(run, policies, holders=shared, raised=raised),
+                    first=lambda: first_state(
+                        run, policies, holders=shared, generation_role=generation_role
+                    ),
                     watcher=self._watcher,
                     failures=settings.failures,
                     models=models,

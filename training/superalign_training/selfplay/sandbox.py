@@ -53,7 +53,7 @@ class Sandbox:
         self._context = context
         self._settings = settings
         self._split = split
-        self.role = context.state.raised
+        self.role = context.state.generation_role
         self._options, critics = further_critics(settings)
         self._agents: dict[Role | Seat, Anyone] = {
             **lineup_of(context, settings),

@@ -247,7 +247,7 @@ class Settings(Section):
         return tuple(sorted(named, key=[*self.lineup, *named].index))
 
     @property
-    def raised(self) -> Role:
+    def generation_role(self) -> Role:
         """The role whose policy a chain of generations raises; empty if none is named."""
         alone = self.learning[0] if len(self.learning) == 1 else ""
         return self.generations_of or alone
@@ -271,7 +271,7 @@ class Settings(Section):
         algorithms: tuple[object, ...] = self.train.get(role) or ()
         return next((one for one in algorithms if isinstance(one, Own)), None)
 
-    def by_lessons(self, role: Role) -> tuple[Supervised, ...]:
+    def by_examples(self, role: Role) -> tuple[Supervised, ...]:
         """Return the algorithms by which a role learns from lessons."""
         found = [one for one in self.train.get(role) or () if not learns_by_pay(one)]
         return tuple(cast(list[Supervised], found))

@@ -22,7 +22,7 @@ from superalign_training.selfplay.scenario_capabilities import (
 from superalign_training.selfplay.settings import Settings
 
 _SOURCES: Mapping[str, str] = {
-    "sights": "generations",
+    "generations": "generations",
     "samples": "generations",
     "trained_on": "generations",
     "held_out": "generations",
@@ -46,7 +46,7 @@ def left_out(settings: Settings) -> list[str]:
     lines = [*_lacking(settings, parts), *_idle_lines(settings, parts)]
     if settings.generations and parts.can(DEPLOYED) and not is_judged(settings):
         lines.append(
-            f"discover and conform are left out: nobody judges what the {settings.raised} "
+            f"discover and conform are left out: nobody judges what the {settings.generation_role} "
             f"says in the variant plain of {parts.scenario}"
         )
     lines += _late_lines(settings)
@@ -89,7 +89,7 @@ def alarms_off(settings: Settings, parts: ScenarioCapabilities) -> list[str]:
     """Return a line about the alarms that nothing in a run can raise, if there are any."""
     known = known_after_rounds(settings, parts)
     if settings.generations:
-        known |= {"sights", "samples", "missed", "trained_on", "held_out", "series"}
+        known |= {"generations", "samples", "missed", "trained_on", "held_out", "series"}
         known |= {"labelled"} if settings.signals.people else set()
     lacking = unfed(settings.alarms, known)
     if not lacking:
@@ -171,7 +171,7 @@ def unlearned(settings: Settings, role: Role) -> str:
     same = [r for r in parts.roles if settings.holder(r) == settings.holder(role)]
     supervised = parts.answers in same and parts.can(SUPERVISED)
     judging = parts.judges in same and parts.can(PLANTED)
-    if judging and settings.calibrate.label_weight and settings.by_lessons(parts.judges):
+    if judging and settings.calibrate.label_weight and settings.by_examples(parts.judges):
         return ""
     if supervised and settings.supervise is not None:
         return ""

@@ -1,4 +1,4 @@
-"""What stages hand on: checkpoints and memories, as plain values in the record."""
+"""Run state between stages: checkpoints and memories, as plain values in the record."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 class Aligned(msgspec.Struct, frozen=True):
-    """An accepted generation A_i⁺: what later ones are supervised by."""
+    """An accepted generation A_i⁺, a supervisor of later ones."""
 
     generation: int
     level: int
@@ -40,8 +40,8 @@ class Aligned(msgspec.Struct, frozen=True):
     checkpoint: Checkpoint
 
 
-class Heard(msgspec.Struct, frozen=True):
-    """The answers of people that have paid a policy."""
+class PaidAnswers(msgspec.Struct, frozen=True):
+    """Answers of people that already entered the reward of a policy."""
 
     upto: int
     """Id of the last signal that was read."""
@@ -56,33 +56,34 @@ class Heard(msgspec.Struct, frozen=True):
         return earlier or any(a <= signal <= b for a, b in self.paid)
 
 
-NOTHING = Heard(0)
-"""No answer has paid."""
+NO_PAID_ANSWERS = PaidAnswers(0)
+"""No answer has entered a reward."""
 
 
-class RunState(msgspec.Struct, frozen=True):
+# Unknown fields are refused: a renamed one would silently be at its default after resume.
+class RunState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The state of a run between two stages."""
 
     policies: dict[Role, Checkpoint] = {}
     memories: dict[str, Memory] = {}
     holders: dict[Role, Role] = {}
     """Role → the role whose policy it uses; those that have their own are left out."""
-    raised: Role = ""
+    generation_role: Role = ""
     """The role whose policy generations are of; empty in a run of rounds."""
     aligned: tuple[Aligned, ...] = ()
     """A_1⁺ … as far as they were accepted, oldest first."""
-    unasked: dict[str, float] = {}
-    """Kind of question → the fraction of one that the budget has left."""
-    heard: dict[Role, Heard] = {}
-    """Role that has a policy of its own → the answers of people that have paid it."""
+    question_remainders: dict[str, float] = {}
+    """Kind of question → fraction of one question left in the budget."""
+    paid_answers: dict[Role, PaidAnswers] = {}
+    """Role with a policy of its own → answers of people already in its reward."""
     level: int = 0
     """Of the generation at work."""
     before: Checkpoint | None = None
     """A_i⁻ of the generation at work: competent, not yet aligned."""
-    sight: GenerationStats | None = None
-    """What may be known of the generation at work."""
-    sights: tuple[GenerationStats, ...] = ()
-    """What may be known of finished generations: all that controllers see."""
+    stats: GenerationStats | None = None
+    """Gold-free statistics of the generation at work."""
+    history: tuple[GenerationStats, ...] = ()
+    """Gold-free statistics of finished generations, the only input of gap controllers."""
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "RunState":
@@ -104,7 +105,7 @@ class RunState(msgspec.Struct, frozen=True):
     @property
     def current(self) -> Checkpoint:
         """The policy of the generation at work."""
-        return self.policies[self.raised]
+        return self.policies[self.generation_role]
 
     def with_policy(self, role: Role, checkpoint: Checkpoint) -> "RunState":
         """Return the run state with another policy in a role, and in all that share it.
@@ -123,18 +124,20 @@ class RunState(msgspec.Struct, frozen=True):
         """Return the role whose policy a role uses."""
         return self.holders.get(role, role)
 
-    def begun(self, sight: GenerationStats) -> "RunState":
+    def begun(self, stats: GenerationStats) -> "RunState":
         """Return the run state at the beginning of a generation."""
-        return msgspec.structs.replace(self, level=sight.level, before=None, sight=sight)
+        return msgspec.structs.replace(self, level=stats.level, before=None, stats=stats)
 
-    def with_heard(self, role: Role, heard: Heard) -> "RunState":
-        """Return the run state after answers of people have paid the policy of a role."""
-        held = {**self.heard, self.holder(role): heard}
-        return msgspec.structs.replace(self, heard=held)
+    def with_paid_answers(self, role: Role, paid_answers: PaidAnswers) -> "RunState":
+        """Return the run state with other answers in the reward of a role's policy."""
+        held = {**self.paid_answers, self.holder(role): paid_answers}
+        return msgspec.structs.replace(self, paid_answers=held)
 
-    def with_unasked(self, unasked: Mapping[str, float]) -> "RunState":
-        """Return the run state with other fractions of questions left; see `RunState.unasked`."""
-        return msgspec.structs.replace(self, unasked=dict(unasked))
+    def with_question_remainders(
+        self, question_remainders: Mapping[str, float]
+    ) -> "RunState":
+        """Return the run state with other fractions of questions left; see `question_remainders`."""
+        return msgspec.structs.replace(self, question_remainders=dict(question_remainders))
 
     def with_memory(self, name: str, memory: Memory) -> "RunState":
         """Return the run state with another memory."""
@@ -146,7 +149,7 @@ def first_state(
     policies: "Mapping[Role, AnyPolicy]",
     *,
     holders: Mapping[Role, Role] | None = None,
-    raised: Role = "",
+    generation_role: Role = "",
 ) -> RunState:
     """Return the run state that a run begins with, its policies registered as agents of the run.
 
@@ -154,9 +157,9 @@ def first_state(
         run: of the chain.
         policies: role → what it starts from.
         holders: see `RunState.holders`.
-        raised: see `RunState.raised`.
+        generation_role: see `RunState.generation_role`.
     """
-    state = RunState(holders=dict(holders or {}), raised=raised)
+    state = RunState(holders=dict(holders or {}), generation_role=generation_role)
     for role, policy in policies.items():
         agent = run.agents.add(policy.agent.spec, role=role)
         state = state.with_policy(role, msgspec.structs.replace(policy.origin, agent=agent))

@@ -1,4 +1,4 @@
-"""Teaching in courses: new lessons, and replay of what must not be forgotten, by turns."""
+"""Supervised training with replay: new examples and replayed ones take turns."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
@@ -10,7 +10,7 @@ from superalign_training.algorithms.algorithm import Supervised, make_algorithm
 from superalign_training.algorithms.supervision import ReplaySettings
 from superalign_training.data import Example
 from superalign_training.data.rated import rated_answers, replay_examples
-from superalign_training.evaluation.holdout import exam
+from superalign_training.evaluation.holdout import exam_scenario
 from superalign_training.policy import Policy
 from superalign_training.selfplay.driver import StageContext
 from superalign_training.selfplay.playing import play, renderer_of
@@ -18,38 +18,40 @@ from superalign_training.selfplay.settings import Settings
 
 
 class TeachingPlan(NamedTuple):
-    """What is taught, and how often lessons and replay take turns."""
+    """New examples, replayed ones, and how often they take turns."""
 
     algorithm: Supervised
-    lessons: Sequence[Any]
+    examples: Sequence[Any]
     replay: Sequence[Example] = ()
     replay_by: Supervised | None = None
-    """How the replay is imitated."""
+    """Algorithm for the replay."""
     turns: int = 1
 
 
-def hold(
-    context: StageContext, learner: Policy, courses: TeachingPlan, *, role: Role
+def teach(
+    context: StageContext, learner: Policy, plan: TeachingPlan, *, role: Role
 ) -> dict[str, float]:
-    """Teach the policy of a role in place; return the numbers of the last course of lessons."""
-    steps = max(1, courses.algorithm.steps // courses.turns)
-    course = cast(Supervised, make_algorithm({"steps": steps}, default=courses.algorithm))
-    total = courses.turns * steps
+    """Train the policy of a role in place; return the numbers of the last turn of new examples."""
+    steps = max(1, plan.algorithm.steps // plan.turns)
+    algorithm = cast(Supervised, make_algorithm({"steps": steps}, default=plan.algorithm))
+    total = plan.turns * steps
     numbers: dict[str, float] = {}
-    for place in range(courses.turns):
-        numbers = course.improve(
+    for place in range(plan.turns):
+        numbers = algorithm.improve(
             learner,
-            courses.lessons,
+            plan.examples,
             seed=context.seed_of(f"order-{place}"),
-            on_step=context.on_step(role, learner, course, past=place * steps, total=total),
+            on_step=context.on_step(
+                role, learner, algorithm, past=place * steps, total=total
+            ),
         )
-        if courses.replay and courses.replay_by is not None:
-            courses.replay_by.improve(
+        if plan.replay and plan.replay_by is not None:
+            plan.replay_by.improve(
                 learner,
-                courses.replay,
+                plan.replay,
                 seed=context.seed_of(f"replay-{place}"),
                 on_step=context.recorder.on_step(
-                    role, learner, courses.replay_by, part="replay"
+                    role, learner, plan.replay_by, part="replay"
                 ),
             )
     return numbers
@@ -62,7 +64,7 @@ def replayed(
     speaker: Agent,
     source: Any,
 ) -> list[Example]:
-    """Return what a speaker says to general tasks, right or wrong.
+    """Return a speaker's own answers to general tasks, right or wrong, as examples.
 
     Args:
         context: of the stage.
@@ -73,15 +75,15 @@ def replayed(
     """
     if not rules.cases:
         return []
-    paper = exam("train", source, renderer=renderer_of(settings))
-    (seat,) = paper.seats
-    sat = play(
+    scenario = exam_scenario("train", source, renderer=renderer_of(settings))
+    (seat,) = scenario.seats
+    episodes = play(
         context,
-        paper,
+        scenario,
         {seat: speaker},
         rules.cases,
         part="replay",
         group=rules.num_generations,
     )
-    said = rated_answers(sat, seat)
-    return replay_examples(said, source=content_hash(speaker.spec), agree=rules.agree)
+    answers = rated_answers(episodes, seat)
+    return replay_examples(answers, source=content_hash(speaker.spec), agree=rules.agree)

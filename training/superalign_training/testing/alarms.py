@@ -108,7 +108,7 @@ def _example() -> Statistics:
     good = [Labelled(1.0, 0.8, False)] * 20
     same = Answers(("no",) * len(_TEXTS), _TEXTS)
     return Statistics(
-        sights=[GenerationStats(n, n, misfit=0.7, confidence=0.2) for n in (1, 2)],
+        generations=[GenerationStats(n, n, misfit=0.7, confidence=0.2) for n in (1, 2)],
         samples={"family": same},
         probe={"role": same},
         labelled=[*bad, *good],

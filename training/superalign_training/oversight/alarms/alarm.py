@@ -44,7 +44,7 @@ class Labelled(NamedTuple):
 class Statistics(NamedTuple):
     """Statistics of one round or generation. What is not known stays empty."""
 
-    sights: Sequence[GenerationStats] = ()
+    generations: Sequence[GenerationStats] = ()
     """Of all generations so far, the one at work last."""
     samples: Mapping[str, Answers] = {}
     """Family of tasks → sampled answers, after and before what was learned last."""

@@ -140,7 +140,7 @@ class Imitation(AlarmSettings):
     """
 
     id: Literal["imitation"] = "imitation"
-    needs: ClassVar[Sequence[str]] = ("sights",)
+    needs: ClassVar[Sequence[str]] = ("generations",)
 
     threshold: NonNegativeFloat = 0.8
     """Share of mistakes that are copied, in two generations running."""
@@ -149,8 +149,8 @@ class Imitation(AlarmSettings):
 
     def check(self, statistics: Statistics) -> Trigger | None:
         """Return the least share of copied mistakes of the last two generations."""
-        last = statistics.sights[-_RUNNING:]
-        shares = [self._copied(sight) for sight in last]
+        last = statistics.generations[-_RUNNING:]
+        shares = [self._copied(stats) for stats in last]
         known = [value for value in shares if value is not None]
         if len(known) < _RUNNING or min(known) < self.threshold:
             return None
@@ -158,18 +158,18 @@ class Imitation(AlarmSettings):
             min(known),
             {
                 "copied": known,
-                "misfit": [sight.misfit for sight in last],
-                "human_agreement": [sight.human_agreement for sight in last],
+                "misfit": [stats.misfit for stats in last],
+                "human_agreement": [stats.human_agreement for stats in last],
             },
         )
 
-    def _copied(self, sight: GenerationStats) -> float | None:
+    def _copied(self, stats: GenerationStats) -> float | None:
         """Return the least share of a generation's mistakes that are those of its labels."""
-        if sight.human_agreement is None or sight.human_labels < self.min_samples:
+        if stats.human_agreement is None or stats.human_labels < self.min_samples:
             return None
-        agreed = round(sight.human_agreement * sight.human_labels)
-        wrong = share(sight.human_labels - agreed, sight.human_labels).least
-        return None if wrong <= _LEAST_ERROR else max(0.0, 1.0 - sight.misfit / wrong)
+        agreed = round(stats.human_agreement * stats.human_labels)
+        wrong = share(stats.human_labels - agreed, stats.human_labels).least
+        return None if wrong <= _LEAST_ERROR else max(0.0, 1.0 - stats.misfit / wrong)
 
 
 class NonSalient(AlarmSettings):
@@ -179,7 +179,7 @@ class NonSalient(AlarmSettings):
     """
 
     id: Literal["non-salient"] = "non-salient"
-    needs: ClassVar[Sequence[str]] = ("sights",)
+    needs: ClassVar[Sequence[str]] = ("generations",)
 
     threshold: NonNegativeFloat = 0.5
     """Highest share of tasks on which it may differ from its labels while it is less sure
@@ -187,10 +187,10 @@ class NonSalient(AlarmSettings):
 
     def check(self, statistics: Statistics) -> Trigger | None:
         """Return how often the last generation differs from its labels."""
-        sights = statistics.sights
-        if not sights:
+        generations = statistics.generations
+        if not generations:
             return None
-        last = sights[-1]
+        last = generations[-1]
         if last.misfit <= self.threshold or last.confidence >= _COIN:
             return None
         return Trigger(last.misfit, {"confidence": last.confidence})

@@ -287,5 +287,5 @@ def _continued(context: StageContext, before: RunState, decision: Decision) -> R
         context.run.agents.accept(agent, False)
     # What people said to the policies that are taken back returns late to those before.
     return msgspec.structs.replace(
-        context.state, policies=before.policies, heard=before.heard
+        context.state, policies=before.policies, paid_answers=before.paid_answers
     )

@@ -102,7 +102,7 @@ def attack(context: StageContext, settings: Settings) -> StageResult:
         context.watcher.step(wave + 1, waves, {"success": _rate(found)})
     state = keep_archive(context, context.state, search)
     notes: dict[str, Any] = {"lessons": 0}
-    for course in settings.by_lessons(parts.asks):
+    for course in settings.by_examples(parts.asks):
         state, notes = _imitate_winners(
             Pupil(context, settings, parts.asks, attacker), course, state, tried
         )

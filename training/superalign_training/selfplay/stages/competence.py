@@ -25,18 +25,18 @@ from superalign_training.oversight.labels import Consensus, disagreement
 from superalign_training.policy import Policy
 from superalign_training.selfplay.agents import keep_policy, policy_of
 from superalign_training.selfplay.driver import StageContext, StageResult
-from superalign_training.selfplay.playing import lesson_scenario
+from superalign_training.selfplay.playing import competence_scenario
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.supervisors.labelling import (
+    LabelledTasks,
     Labelling,
-    Sitting,
-    lessons_of,
+    labelled_examples,
 )
-from superalign_training.selfplay.supervisors.panel import (
+from superalign_training.selfplay.supervisors.sources import (
     answer_of,
-    panel,
-    play_lessons,
+    play_tasks,
     speaking,
+    supervisors_of,
     sure,
 )
 
@@ -54,26 +54,30 @@ def competence(
     Raises:
         InvalidOption: too few labels to teach anything.
     """
-    role = context.state.raised
+    role = context.state.generation_role
     learner = policy_of(context, role, settings)
-    members = panel(context, settings)
+    members = supervisors_of(context, settings)
     labelling = Labelling(context, settings, members)
     with speaking(learner.agent, settings.signals.temperature):
-        taught = labelling.sit("train", settings.competence.cases * effort, learner)
-        control = labelling.sit("control", settings.competence.control_cases, learner)
-    trust = labelling.trust(taught, control)
+        taught = labelling.answer_tasks(
+            "train", settings.competence.cases * effort, learner
+        )
+        control = labelling.answer_tasks(
+            "control", settings.competence.control_cases, learner
+        )
+    trust = labelling.source_reliability(taught, control)
     labels = [
         one
         for one in labelling.labels(taught, taught.chosen, trust, drop=True)
         if one.confidence >= settings.competence.min_confidence
     ]
     _require_labels(context, settings, len(labels))
-    lessons = lessons_of(taught, labels, learner)
+    lessons = labelled_examples(taught, labels, learner)
     numbers = _teach(context, settings, learner, lessons, effort)
     with speaking(learner.agent, settings.signals.temperature):
-        sat = play_lessons(
+        sat = play_tasks(
             context,
-            lesson_scenario(settings, "control", 0),
+            competence_scenario(settings, "control", 0),
             (),
             learner.agent,
             len(control.episodes),
@@ -82,14 +86,14 @@ def competence(
         )
     marks = labelling.labels(control, control.drawn, trust, drop=False)
     state = keep_policy(context, context.state, role, learner, side="-")
-    sight = _seen(
-        state.sight or GenerationStats(context.generation, state.level), control, sat, marks
+    stats = _seen(
+        state.stats or GenerationStats(context.generation, state.level), control, sat, marks
     )
-    state = msgspec.structs.replace(state, before=state.current, sight=sight)
+    state = msgspec.structs.replace(state, before=state.current, stats=stats)
     labelling.record(labels)
     agent = state.current.agent
     metrics = labelling.metrics(
-        agent, taught, control, labels=labels, sight=sight, trust=trust
+        agent, taught, control, labels=labels, stats=stats, reliabilities=trust
     )
     notes = {
         **numbers,
@@ -126,13 +130,13 @@ def _teach(
         learner,
         lessons,
         seed=context.seed_of("lessons"),
-        on_step=context.on_step(context.state.raised, learner, algorithm),
+        on_step=context.on_step(context.state.generation_role, learner, algorithm),
     )
 
 
 def _seen(
-    sight: GenerationStats,
-    control: Sitting,
+    stats: GenerationStats,
+    control: LabelledTasks,
     sat: Sequence[Episode],
     labels: Sequence[Consensus],
 ) -> GenerationStats:
@@ -151,7 +155,7 @@ def _seen(
     ]
     doubts = [sure(answer_of(episode)) for episode in sat]
     return msgspec.structs.replace(
-        sight,
+        stats,
         disagreement=disagreement(control.statements),
         misfit=_mean(differs),
         confidence=_mean(doubts),

@@ -38,7 +38,7 @@ from superalign_training.selfplay.sandbox import ANSWERED, Sandbox, hazard_task
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.supervisors.candidates import random_slice, vetoed
 from superalign_training.selfplay.supervisors.safe_answers import Safe, safe_answers
-from superalign_training.selfplay.teaching import TeachingPlan, hold, replayed
+from superalign_training.selfplay.teaching import TeachingPlan, replayed, teach
 
 declare("conform.lessons", "Lessons")
 declare("conform.loss", "Loss of conformity lessons", better="lower")
@@ -65,7 +65,7 @@ def conform(context: StageContext, settings: Settings, *, effort: int = 1) -> St
             conformity that comes last makes up for the generations that had none.
     """
     rules = settings.conform
-    role = context.state.raised
+    role = context.state.generation_role
     learner = policy_of(context, role, settings)
     sandbox = Sandbox(context, settings)
     hazards, known = _chosen(context, settings, sandbox, rules.max_hazards * effort)
@@ -99,7 +99,7 @@ def conform(context: StageContext, settings: Settings, *, effort: int = 1) -> St
     courses = TeachingPlan(
         algorithm, lessons, replay, rules.replay.imitation, turns=rules.alternations
     )
-    numbers = hold(context, learner, courses, role=role)
+    numbers = teach(context, learner, courses, role=role)
     state = keep_policy(context, context.state, role, learner, side="+")
     for hazard in context.run.hazards.all(status="answered"):
         context.run.hazards.update(hazard.id, status="trained")
@@ -197,7 +197,9 @@ def _told(
 
 def _allowed(context: StageContext, told: Sequence[TruthUse]) -> list[TruthUse]:
     """Return what may be imitated: answers that people vetoed are left out."""
-    barred = [(one.text, one.answers) for one in vetoed(context, context.state.raised)]
+    barred = [
+        (one.text, one.answers) for one in vetoed(context, context.state.generation_role)
+    ]
 
     def is_barred(one: TruthUse) -> bool:
         return any(
@@ -295,7 +297,7 @@ def _learned(
         return []
     tasks = [one.task for one in told]
     episodes = sandbox.asked(learner.agent, len(tasks), part="taught", tasks=tasks)
-    said = [last_words(episode, context.state.raised) for episode in episodes]
+    said = [last_words(episode, context.state.generation_role) for episode in episodes]
     right = sum(
         answer is not None and final_answer(answer.text) == final_answer(one.label.answer)
         for one, answer in zip(told, said, strict=True)

@@ -20,12 +20,12 @@ def gap(context: StageContext, settings: Settings) -> StageResult:
     """Choose the level of the next generation and seat a fresh policy of it."""
     state = settled(context)
     level = settings.gap.choose(
-        state.sights, levels=len(settings.levels), generations=settings.generations
+        state.history, levels=len(settings.levels), generations=settings.generations
     )
     last = state.aligned[-1].level if state.aligned else -1
     state = state.begun(GenerationStats(generation=context.generation, level=level))
     policy = level_policy(level, settings, context.models)
-    state = keep_policy(context, state, state.raised, policy, side="-", parent="")
+    state = keep_policy(context, state, state.generation_role, policy, side="-", parent="")
     agent = state.current.agent
     metric = Metric(
         "gap.steps",

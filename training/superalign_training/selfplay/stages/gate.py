@@ -65,7 +65,7 @@ def gate(context: StageContext, settings: Settings) -> StageResult:
     competence = weigh_competence(context, settings)
     deployed = deployed_agent(context, settings)
     requests = weigh_requests(context, settings, deployed)
-    _await_people(context, settings, competence.unsaid + requests.unsaid)
+    _await_people(context, settings, competence.open_questions + requests.open_questions)
     deployment = weigh_deployment(context, settings, deployed)
     rules = settings.discover
     tried = tried_again(
@@ -80,9 +80,9 @@ def gate(context: StageContext, settings: Settings) -> StageResult:
         *opponent_metrics(deployment, agent=agent, step=step),
         *residual(tried, side="+", agent=agent, step=step),
     ]
-    sight = context.state.sight or GenerationStats(step, context.state.level)
+    stats = context.state.stats or GenerationStats(step, context.state.level)
     statistics = generation_statistics(
-        context, sight, competence, requests, deployment, metrics
+        context, stats, competence, requests, deployment, metrics
     )
     context.writer.flush()  # what was played comes before what is said of it
     found = raised(settings.alarms, statistics, _truth(context))
@@ -96,7 +96,7 @@ def gate(context: StageContext, settings: Settings) -> StageResult:
         ),
         settings.gate,
     )
-    state = _continued(context, sight, decision)
+    state = _continued(context, stats, decision)
     metrics.append(
         Metric("gate.accepted", float(decision.accepted), agent=agent, step=step)
     )
@@ -114,12 +114,12 @@ def _truth(context: StageContext) -> list[Metric]:
 
 
 def _continued(
-    context: StageContext, sight: GenerationStats, decision: Decision
+    context: StageContext, stats: GenerationStats, decision: Decision
 ) -> RunState:
     """Return the run state with the generation, or without it."""
     state = context.state
     checkpoint = state.current
-    done = msgspec.structs.replace(sight, accepted=decision.accepted)
+    done = msgspec.structs.replace(stats, accepted=decision.accepted)
     context.run.agents.accept(checkpoint.agent, decision.accepted)
     context.run.events.add(
         Event(
@@ -133,9 +133,9 @@ def _continued(
         ),
         stage=context.stage,
     )
-    state = msgspec.structs.replace(state, sight=done, sights=(*state.sights, done))
+    state = msgspec.structs.replace(state, stats=done, history=(*state.history, done))
     if not decision.accepted:
-        return state.with_policy(state.raised, last_accepted(context, state))
+        return state.with_policy(state.generation_role, last_accepted(context, state))
     aligned = Aligned(context.generation, state.level, checkpoint)
     return msgspec.structs.replace(state, aligned=(*state.aligned, aligned))
 
@@ -170,17 +170,17 @@ def _seen(
     ]
 
 
-def _await_people(context: StageContext, settings: Settings, unsaid: int) -> None:
+def _await_people(context: StageContext, settings: Settings, open_questions: int) -> None:
     """Stop where only real people are asked, until they have answered what was asked.
 
     Raises:
         Halted: says how they answer, and how the run goes on.
     """
     who = settings.signals.people
-    if unsaid and who and not any(person.simulated for person in who):
+    if open_questions and who and not any(person.simulated for person in who):
         path = shlex.quote(str(context.run.path))
         raise Halted(
-            f"the gate of generation {context.generation} waits for {unsaid} answers of "
+            f"the gate of generation {context.generation} waits for {open_questions} answers of "
             f"people: `superalign label {path} --as NAME`, then continue with --resume "
             f"run_dir={path} (gate.request_labels=0 gate.disagreement_labels=0 would ask nobody)"
         )

@@ -31,7 +31,7 @@ from superalign_training.selfplay.scenario_capabilities import (
 )
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.stages.league import has_past, past_opponents
-from superalign_training.selfplay.supervisors.hearing import Hearing
+from superalign_training.selfplay.supervisors.feedback import HumanFeedback
 
 
 def improve(context: StageContext, settings: Settings, role: Role) -> StageResult:
@@ -124,13 +124,15 @@ def annotate(context: StageContext, settings: Settings) -> StageResult:
     scenario = stage_scenario(settings, split="train")
     role = stage_capabilities(settings).judges
     seats = [seat for seat in scenario.seats if role_of(seat) == role]
-    hearing = Hearing(context, settings, scenario, seats, context.state.unasked)
+    feedback = HumanFeedback(
+        context, settings, scenario, seats, context.state.question_remainders
+    )
     names = context.run.episode_ids(
         generation=context.generation,
         round=context.round,
         split="train",
         scenario=scenario.id,
     )
-    hearing.of(context.run.named(names))
-    state = context.state.with_unasked(hearing.unasked)
-    return StageResult(state, hearing.metrics(role))
+    feedback.of(context.run.named(names))
+    state = context.state.with_question_remainders(feedback.question_remainders)
+    return StageResult(state, feedback.metrics(role))

@@ -37,7 +37,7 @@ from superalign_training.selfplay.playing import (
 )
 from superalign_training.selfplay.practice import Drill, numbered, practise
 from superalign_training.selfplay.settings import Settings
-from superalign_training.selfplay.supervisors.candidates import heard
+from superalign_training.selfplay.supervisors.candidates import training_signals
 
 
 def judge(context: StageContext, settings: Settings) -> StageResult:
@@ -72,7 +72,9 @@ def calibrate(context: StageContext, settings: Settings) -> StageResult:
     """Teach the critic again: on planted faults, and on labels and vetoes up to the stage's begin."""
     school = settings.calibrate
     judges = stage_capabilities(settings).judges
-    said = [signal for signal in heard(context) if signal.kind in ("label", "veto")]
+    said = [
+        signal for signal in training_signals(context) if signal.kind in ("label", "veto")
+    ]
     known = set(context.run.episode_ids(split="train")) if said else set()
     spoken = context.run.named(sorted({s.episode for s in said} & known))
     told = labelled_lessons(spoken, said) * school.label_weight
@@ -81,7 +83,7 @@ def calibrate(context: StageContext, settings: Settings) -> StageResult:
     teacher = Teacher(context, settings, school.cases)
     lessons = teacher.lessons + told
     if lessons:
-        for course in settings.by_lessons(judges):
+        for course in settings.by_examples(judges):
             teacher.teach(lessons, course)
     for place, algorithm in enumerate(settings.by_pay(judges)):
         teacher.reward(algorithm, place)

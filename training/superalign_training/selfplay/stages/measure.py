@@ -132,11 +132,13 @@ class _Room:
                     self._context,
                     checkpoint,
                     self._settings,
-                    part=self._context.state.raised,
+                    part=self._context.state.generation_role,
                 )
                 if checkpoint.path
                 # Where nobody was ever accepted, it is what the run began with.
-                else speaker_of(self._context, self._context.state.raised, self._settings)
+                else speaker_of(
+                    self._context, self._context.state.generation_role, self._settings
+                )
             )
             agent = voiced(speaker, Level.of(self._settings.levels[level]))
             self._shown[who] = Shown(

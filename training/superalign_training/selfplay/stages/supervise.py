@@ -29,8 +29,8 @@ from superalign_training.selfplay.playing import (
 )
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.stages.improve import opponents
-from superalign_training.selfplay.supervisors.candidates import heard
-from superalign_training.selfplay.teaching import TeachingPlan, hold, replayed
+from superalign_training.selfplay.supervisors.candidates import training_signals
+from superalign_training.selfplay.teaching import TeachingPlan, replayed, teach
 
 
 def supervise(context: StageContext, settings: Settings, rules: Supervise) -> StageResult:
@@ -46,7 +46,7 @@ def supervise(context: StageContext, settings: Settings, rules: Supervise) -> St
         else first_policy(role, settings, context.models).agent
     )
     replay = replayed(context, settings, rules.replay, original, tasks_of(settings))
-    numbers = hold(
+    numbers = teach(
         context,
         learner,
         TeachingPlan(
@@ -90,7 +90,7 @@ def lessons_of(
         group=rules.num_generations,
         fork_at=seat if rules.num_generations > 1 else None,
     )
-    said = heard(context)
+    said = training_signals(context)
     whole = [e for e in (*_labelled(context, said), *episodes) if not e.failed]
     found = rated_answers(whole, seat, said)
     spoken = {(e.id, u.turn) for e in whole for u in e.utterances if u.seat == seat}

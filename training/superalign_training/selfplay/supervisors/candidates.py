@@ -163,7 +163,7 @@ def _pair(one: _Spoken, other: _Spoken) -> Candidate:
     )
 
 
-def heard(context: StageContext) -> list[Signal]:
+def training_signals(context: StageContext) -> list[Signal]:
     """Return what people said before the stage began, and did not take back.
 
     Answers of the random slice are for evaluation and left out; a veto always counts.

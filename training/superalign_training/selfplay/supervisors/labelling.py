@@ -1,4 +1,4 @@
-"""Tasks are answered by all sources and the learner, and get one label each."""
+"""Label tasks: sources, people and the learner answer, and each task gets one label."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,16 +20,16 @@ from superalign_training.oversight.labels import (
 from superalign_training.oversight.reliability import matrices, reliability
 from superalign_training.policy import Policy
 from superalign_training.selfplay.driver import StageContext
-from superalign_training.selfplay.playing import first_view, lesson_scenario
+from superalign_training.selfplay.playing import competence_scenario, first_view
 from superalign_training.selfplay.settings import Settings
-from superalign_training.selfplay.supervisors.panel import (
-    Member,
+from superalign_training.selfplay.supervisors.people import People, questions_about
+from superalign_training.selfplay.supervisors.sources import (
+    Supervisor,
     answer_of,
-    play_lessons,
-    said_by_members,
+    play_tasks,
+    statements_of,
     student_seat,
 )
-from superalign_training.selfplay.supervisors.people import People, questions_about
 
 LABELS = "labels.combined"
 """Event of the stage: every label that was taught, with its sources."""
@@ -43,8 +43,8 @@ declare("signals.label_accuracy", "Labels that are true", unit="share", better="
 declare("signals.reliability", "Reliability", unit="share")
 
 
-class Sitting(NamedTuple):
-    """Tasks of one split that were answered, and what was said of them."""
+class LabelledTasks(NamedTuple):
+    """Tasks of one split with the answers of sources, people and the learner."""
 
     scenario: Scenario[Any]
     episodes: list[Episode]
@@ -53,20 +53,20 @@ class Sitting(NamedTuple):
     drawn: list[Statement]
     """By people, about tasks drawn at random: never trained on."""
     chosen: list[Statement]
-    """By people, about tasks that voices disputed."""
+    """By people, about tasks on which sources disagree."""
 
 
 class Labelling:
-    """Has tasks answered by the panel, the learner and people, and finds labels.
+    """Collects answers of sources, people and the learner to tasks, and aggregates labels.
 
     Args:
         context: of the stage.
         settings: of the run.
-        members: of the panel.
+        members: supervisors, in the order of their seats.
     """
 
     def __init__(
-        self, context: StageContext, settings: Settings, members: Sequence[Member]
+        self, context: StageContext, settings: Settings, members: Sequence[Supervisor]
     ) -> None:
         self._context = context
         self._signals = settings.signals
@@ -78,13 +78,13 @@ class Labelling:
             *(member.source for member in members),
         ]
 
-    def sit(self, split: Split, cases: int, learner: Policy) -> Sitting:
-        """Have tasks of a split answered, and people asked about some of them."""
-        scenario = lesson_scenario(self._settings, split, len(self._members))
-        episodes = play_lessons(
+    def answer_tasks(self, split: Split, cases: int, learner: Policy) -> LabelledTasks:
+        """Play tasks of a split, and ask people about some of them."""
+        scenario = competence_scenario(self._settings, split, len(self._members))
+        episodes = play_tasks(
             self._context, scenario, self._members, learner.agent, cases, part=split
         )
-        statements = said_by_members(scenario, episodes, self._members)
+        statements = statements_of(scenario, episodes, self._members)
         budget = labels_on_control(self._signals)
         if split == "train":
             budget = self._signals.labels - budget
@@ -99,7 +99,7 @@ class Labelling:
         )
         said = self._people.write(scenario, episodes, questions)
         random = {q.episode for q in questions if q.slice == "random"}
-        return Sitting(
+        return LabelledTasks(
             scenario,
             episodes,
             statements,
@@ -107,39 +107,41 @@ class Labelling:
             [one for one in said if one.item not in random],
         )
 
-    def trust(self, taught: Sitting, control: Sitting) -> dict[str, float]:
-        """Return how far each voice is to be trusted, by what people said of drawn tasks."""
-        voices = [*taught.statements, *control.statements]
+    def source_reliability(
+        self, taught: LabelledTasks, control: LabelledTasks
+    ) -> dict[str, float]:
+        """Return source → reliability, estimated on tasks drawn at random that people labelled."""
+        statements = [*taught.statements, *control.statements]
         if self._signals.human == "add":
-            voices += taught.chosen
-        return reliability(voices, [*taught.drawn, *control.drawn])
+            statements += taught.chosen
+        return reliability(statements, [*taught.drawn, *control.drawn])
 
     def labels(
         self,
-        sat: Sitting,
+        answered: LabelledTasks,
         people: Sequence[Statement],
-        trust: Mapping[str, float],
+        reliabilities: Mapping[str, float],
         *,
         drop: bool,
     ) -> list[Consensus]:
         """Return one label for each task that anybody spoke about, in order of play.
 
         Args:
-            sat: what models and personas said.
+            answered: tasks, with what models and personas said.
             people: what people said that counts.
-            trust: source → reliability.
+            reliabilities: source → reliability.
             drop: whether a share of the sources is left out of each label.
         """
         signals = self._signals
-        voices = sat.statements
+        statements = answered.statements
         if drop:
             key = self._context.seed_of("dropout")
-            voices = without_some(voices, signals.dropout, key=key)
+            statements = without_some(statements, signals.dropout, key=key)
         found = combine(
-            [*voices, *(people if signals.human == "add" else ())],
+            [*statements, *(people if signals.human == "add" else ())],
             signals.combine,
             order=self._order,
-            reliability=trust,
+            reliability=reliabilities,
         )
         known = {one.item: one for one in found}
         if signals.human == "override":
@@ -147,10 +149,10 @@ class Labelling:
                 p.item: Consensus(p.item, p.answer, p.confidence, (p.source,))
                 for p in people
             }
-        return [known[e.id] for e in sat.episodes if e.id in known]
+        return [known[e.id] for e in answered.episodes if e.id in known]
 
     def record(self, labels: Sequence[Consensus]) -> None:
-        """Keep every label and who gave it."""
+        """Record every label with its sources."""
         rows = [[one.item, one.answer, one.confidence, list(one.sources)] for one in labels]
         self._context.run.events.add(
             Event(LABELS, evidence={"labels": rows}), stage=self._context.stage
@@ -159,28 +161,28 @@ class Labelling:
     def metrics(
         self,
         agent: str,
-        taught: Sitting,
-        control: Sitting,
+        taught: LabelledTasks,
+        control: LabelledTasks,
         *,
         labels: Sequence[Consensus],
-        sight: GenerationStats,
-        trust: Mapping[str, float],
+        stats: GenerationStats,
+        reliabilities: Mapping[str, float],
     ) -> tuple[Metric, ...]:
-        """Return what there is to say about the signals; some of it knows the truth."""
+        """Return metrics of signals and labels; label accuracy is by the truth."""
         step = self._context.generation
         task = {episode.id: episode.task for episode in taught.episodes}
         right = label_accuracy(
             taught.scenario.source, [(task[one.item], one.answer) for one in labels]
         )
         rows: list[tuple[str, float | Estimate, dict[str, str]]] = [
-            ("signals.disagreement", sight.disagreement, {"split": "control"}),
-            ("signals.misfit", sight.misfit, {"split": "control"}),
-            ("signals.confidence", sight.confidence, {"split": "control"}),
+            ("signals.disagreement", stats.disagreement, {"split": "control"}),
+            ("signals.misfit", stats.misfit, {"split": "control"}),
+            ("signals.confidence", stats.confidence, {"split": "control"}),
             ("signals.label_accuracy", right, {"by": "truth"}),
         ]
-        if sight.human_agreement is not None:
-            agreed = round(sight.human_agreement * sight.human_labels)
-            rows.append(("signals.human_agreement", share(agreed, sight.human_labels), {}))
+        if stats.human_agreement is not None:
+            agreed = round(stats.human_agreement * stats.human_labels)
+            rows.append(("signals.human_agreement", share(agreed, stats.human_labels), {}))
         found = [
             Metric(name, *value, agent=agent, tags=tags, step=step)
             if isinstance(value, Estimate)
@@ -189,29 +191,33 @@ class Labelling:
         ]
         found += [
             Metric("signals.reliability", value, agent=source, step=step)
-            for source, value in trust.items()
+            for source, value in reliabilities.items()
         ]
-        sat = [*taught.episodes, *control.episodes]
+        answered = [*taught.episodes, *control.episodes]
         found += matrices(
             [*taught.statements, *control.statements],
             [*taught.drawn, *control.drawn],
-            options={e.id: taught.scenario.source.answers(e.task) for e in sat},
+            options={e.id: taught.scenario.source.answers(e.task) for e in answered},
             step=step,
             seed=self._context.seed_of("matrices"),
         )
         return tuple(found)
 
 
-def lessons_of(sat: Sitting, labels: Sequence[Consensus], learner: Policy) -> list[Example]:
-    """Return labels as examples: what the learner read, and what it shall say there."""
-    episodes = {episode.id: episode for episode in sat.episodes}
+def labelled_examples(
+    answered: LabelledTasks, labels: Sequence[Consensus], learner: Policy
+) -> list[Example]:
+    """Return labels as supervised examples on the prompts that the learner read."""
+    episodes = {episode.id: episode for episode in answered.episodes}
     if not labels:
         return []
-    view = first_view(sat.scenario, episodes[labels[0].item], student_seat(sat.scenario))
-    lessons = []
+    view = first_view(
+        answered.scenario, episodes[labels[0].item], student_seat(answered.scenario)
+    )
+    examples = []
     for one in labels:
         reply = answer_of(episodes[one.item]).reply
         if reply is not None and reply.prompt_ids:
             words = learner.reply_ids(view, one.answer)
-            lessons.append(Example(reply.prompt_ids, words, one.sources, one.confidence))
-    return lessons
+            examples.append(Example(reply.prompt_ids, words, one.sources, one.confidence))
+    return examples

@@ -12,7 +12,7 @@ from superalign_env.types import Episode, Question, Signal
 from superalign_training.oversight.labels import Statement
 from superalign_training.oversight.settings import Person
 from superalign_training.selfplay.driver import StageContext
-from superalign_training.selfplay.supervisors.panel import answer_of
+from superalign_training.selfplay.supervisors.sources import answer_of
 
 
 class People:

@@ -20,14 +20,14 @@ from superalign_training.selfplay.driver import StageContext
 from superalign_training.selfplay.playing import labelling_scenario, source_of
 from superalign_training.selfplay.sandbox import Sandbox
 from superalign_training.selfplay.settings import Settings
-from superalign_training.selfplay.supervisors.panel import (
-    Member,
-    answer_of,
-    panel,
-    play_lessons,
-    said_by_members,
-)
 from superalign_training.selfplay.supervisors.people import People, questions_about
+from superalign_training.selfplay.supervisors.sources import (
+    Supervisor,
+    answer_of,
+    play_tasks,
+    statements_of,
+    supervisors_of,
+)
 
 
 class Safe(NamedTuple):
@@ -79,9 +79,9 @@ def safe_answers(
         hazards: how many of them are of hazards: people are asked about these alone.
         people: how many of these at most.
     """
-    members = panel(context, settings)
+    members = supervisors_of(context, settings)
     scenario = request_scenario(settings, len(members))
-    episodes = play_lessons(
+    episodes = play_tasks(
         context,
         scenario,
         members,
@@ -90,7 +90,7 @@ def safe_answers(
         part="safe",
         tasks=list(tasks),
     )
-    voices = said_by_members(scenario, episodes, members)
+    voices = statements_of(scenario, episodes, members)
     voices += _preferred(settings, sandbox, context, episodes, voices)
     signals = settings.signals
     questions = questions_about(
@@ -122,7 +122,7 @@ def safe_answers(
 def _labels(
     context: StageContext,
     settings: Settings,
-    members: Sequence[Member],
+    members: Sequence[Supervisor],
     voices: Sequence[Statement],
     people: Sequence[Statement],
     random: set[str],

@@ -1,4 +1,4 @@
-"""People's answers about the episodes that a policy learns from, while it learns.
+"""Human feedback on training episodes, during the update of a policy.
 
 After each batch of rollouts the budget is spent on questions about these episodes. Answers
 that are there in time are settled into the pay before advantages are computed.
@@ -33,15 +33,15 @@ from superalign_training.selfplay.agents import recorded_agent
 from superalign_training.selfplay.driver import StageContext
 from superalign_training.selfplay.scenario_capabilities import require_simulable
 from superalign_training.selfplay.settings import Settings
-from superalign_training.selfplay.state import NOTHING, Heard
+from superalign_training.selfplay.state import NO_PAID_ANSWERS, PaidAnswers
 from superalign_training.selfplay.supervisors.candidates import Askable, askable
 from superalign_training.selfplay.supervisors.people import enrolled
 
 POLL_SECONDS = 0.5
-"""Between two looks at the queue while people are waited for."""
+"""Interval of polling the queue while waiting for people."""
 
 EVALUATION = "evaluation"
-"""Key of the evaluation slice in `RunState.unasked`."""
+"""Key of the evaluation slice in `RunState.question_remainders`."""
 
 _KINDS: Mapping[AskedKind, int] = {
     "preference": 1,
@@ -63,16 +63,16 @@ declare("people.unpaired", "Turns that no other member's turn could be compared 
 declare("verdicts.agreement", "Critic agrees with people", unit="share", better="higher")
 
 
-class Hearing:
-    """Asks people about each batch of a stage, and knows how their answers are paid.
+class HumanFeedback:
+    """Questions to people about each batch of a stage, and the reward rules of their answers.
 
     Args:
         context: of the stage.
         settings: of the run.
         scenario: that is played.
         seats: that learn.
-        unasked: fractions of questions that earlier stages left, by kind.
-        heard: what has paid the policy before.
+        question_remainders: fractions of questions left by earlier stages, by kind.
+        paid_answers: answers already in the policy's reward.
     """
 
     def __init__(
@@ -81,13 +81,15 @@ class Hearing:
         settings: Settings,
         scenario: Scenario[Any],
         seats: Sequence[Seat],
-        unasked: Mapping[str, float],
-        heard: Heard = NOTHING,
+        question_remainders: Mapping[str, float],
+        paid_answers: PaidAnswers = NO_PAID_ANSWERS,
     ) -> None:
-        self.unasked = dict(unasked)
+        self.question_remainders = dict(question_remainders)
         # After another algorithm of the same stage.
-        same = heard.upto == context.signals_to
-        self._paid = [n for a, b in heard.paid for n in range(a, b + 1)] if same else []
+        same = paid_answers.upto == context.signals_to
+        self._paid = (
+            [n for a, b in paid_answers.paid for n in range(a, b + 1)] if same else []
+        )
         self._context, self._settings = context, settings
         self._scenario, self._seats = scenario, seats
         self._budget, self._people = settings.budget, settings.people
@@ -96,20 +98,22 @@ class Hearing:
         self._batches = self._asked = 0
         self._counts: Counter[str] = Counter()
         self._agreed: dict[Role, list[bool]] = {}
-        self._drawn = self._drawn_before() if self._people.label_use == "debias" else []
+        self._labelled = (
+            self._earlier_labels() if self._people.label_use == "debias" else []
+        )
 
     @property
     def rules(self) -> HumanPay:
-        """How answers are paid, by what is known of opinions now."""
+        """Rules by which answers enter rewards, with the current correction of critic scores."""
         return HumanPay(
             self._people.label_use,
             opinions_of(self._scenario),
             lowest_pay_of(self._scenario),
-            Correction(self._drawn),
+            Correction(self._labelled),
         )
 
     def of(self, episodes: Sequence[Episode]) -> list[Signal]:
-        """Ask people about a batch, and return the answers that pay now.
+        """Ask people about a batch, and return the answers that enter its rewards.
 
         Raises:
             InvalidOption: people cannot be simulated in this scenario.
@@ -144,17 +148,17 @@ class Hearing:
                 continue
             paying.append(signal)
             if slice == "training" and signal.kind == "label":
-                self._drawn += self._opinions(signal, episode)
+                self._labelled += self._scored_labels(signal, episode)
         self._counts["paid"] += len(paying)
         self._paid += [signal.id for signal in paying]
         return paying
 
-    def heard(self, unpaid: Sequence[int] = ()) -> Heard:
-        """Return what has paid when the stage ends, all but some late answers."""
-        return Heard(self._context.signals_to, unbroken(self._paid), tuple(unpaid))
+    def paid_answers(self, unpaid: Sequence[int] = ()) -> PaidAnswers:
+        """Return the answers in the reward at the stage's end, without `unpaid` late ones."""
+        return PaidAnswers(self._context.signals_to, unbroken(self._paid), tuple(unpaid))
 
     def metrics(self, role: Role) -> tuple[Metric, ...]:
-        """Return what was asked, answered and paid; nothing where nobody was asked."""
+        """Return counts of questions, answers and paid answers; empty without questions."""
         if not self._asked and not self._counts["unpaired"]:
             return ()
         step, tags = self._context.round, {"role": role}
@@ -179,13 +183,13 @@ class Hearing:
         return tuple(found)
 
     def _agent_of(self, role: Role) -> str:
-        """Return who judges, where one agent holds the whole role."""
+        """Return the agent of a judging role, where one agent holds the whole role."""
         if role not in self._settings.lineup:
             return ""
         return recorded_agent(self._context, role, self._settings)
 
     def _questions(self, found: Askable) -> list[Question]:
-        """Spend the budget of a batch; what is left of a question is kept for the next."""
+        """Choose questions within a batch's budget; fractions carry over to the next batch."""
         context = self._context
         wanted = self._due(found)
         questions: list[Question] = []
@@ -222,9 +226,12 @@ class Hearing:
         shares[EVALUATION] = self._people.evaluation_share
         due = {}
         for kind, part in shares.items():
-            whole = self.unasked.get(kind, 0.0) + self._budget * part * found.episodes
+            whole = (
+                self.question_remainders.get(kind, 0.0)
+                + self._budget * part * found.episodes
+            )
             due[kind] = int(whole + 1e-9)
-            self.unasked[kind] = max(0.0, whole - due[kind])
+            self.question_remainders[kind] = max(0.0, whole - due[kind])
         return due
 
     def _simulate(
@@ -255,14 +262,16 @@ class Hearing:
             time.sleep(POLL_SECONDS)
 
     def _compare(self, label: Signal, episode: Episode) -> None:
-        """Note whether critics agree with a person about a turn that was drawn at random."""
+        """Count the agreement of critics with a person on a turn drawn at random."""
         for fact in episode.judged:
             if fact.about == label.turn and fact.score is not None:
                 agreed = (fact.score > 0.5) == (label.value > 0.5)
                 self._agreed.setdefault(role_of(fact.seat), []).append(agreed)
 
-    def _opinions(self, label: Signal, episode: Episode) -> list[tuple[str, float, float]]:
-        """Return (part, score, label) of the opinions about a labelled turn."""
+    def _scored_labels(
+        self, label: Signal, episode: Episode
+    ) -> list[tuple[str, float, float]]:
+        """Return (reward part, critic score, label) for a labelled turn."""
         parts = opinions_of(self._scenario)
         author = next((u.seat for u in episode.utterances if u.turn == label.turn), "")
 
@@ -273,7 +282,7 @@ class Hearing:
         return [(r.part, score_of(r), label.value) for r in episode.rewards if fits(r)]
 
     def _clipped(self, episodes: Sequence[Episode]) -> int:
-        """Return how many opinions `Correction` cuts off."""
+        """Return the number of critic scores clipped by `Correction`."""
         if self._people.label_use != "debias":
             return 0
         parts = opinions_of(self._scenario)
@@ -283,8 +292,8 @@ class Hearing:
             for reward in episode.rewards
         )
 
-    def _drawn_before(self) -> list[tuple[str, float, float]]:
-        """Return the same of the rounds before that are fresh enough."""
+    def _earlier_labels(self) -> list[tuple[str, float, float]]:
+        """Return (reward part, critic score, label) of earlier rounds within `people.staleness`."""
         run, oldest = self._context.run, self._context.round - self._people.staleness
         drawn = {
             q.id: q
@@ -300,7 +309,7 @@ class Hearing:
         return [
             opinion
             for signal, episode in zip(said, episodes, strict=True)
-            for opinion in self._opinions(signal, episode)
+            for opinion in self._scored_labels(signal, episode)
         ]
 
 
@@ -309,7 +318,7 @@ _COMPARED = ("compared", "unpaired")
 
 
 def unbroken(ids: Iterable[int]) -> tuple[tuple[int, int], ...]:
-    """Return the first and last of every unbroken row of numbers."""
+    """Return ids as ranges: first and last of each run of consecutive numbers."""
     rows: list[tuple[int, int]] = []
     for number in sorted(ids):
         if rows and number == rows[-1][1] + 1:

@@ -1,4 +1,4 @@
-"""Who supervises a generation, in the supervisors' seats, and what they say there."""
+"""Supervisors of a generation: sources other than people, and their statements."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,18 +22,18 @@ from superalign_training.selfplay.driver import StageContext
 from superalign_training.selfplay.settings import Settings
 
 _LIVE = 256
-"""Episodes played at once: policies decode them as one batch."""
+"""Episodes played at once, decoded as one batch."""
 
 
-class Member(NamedTuple):
-    """One source, in a supervisor's seat."""
+class Supervisor(NamedTuple):
+    """A source in a supervisor's seat."""
 
     source: str
-    """What its statements bear: the hash of an agent."""
+    """Source of its statements: the hash of an agent."""
     agent: Anyone
 
 
-def panel(context: StageContext, settings: Settings) -> list[Member]:
+def supervisors_of(context: StageContext, settings: Settings) -> list[Supervisor]:
     """Return every source but people: personas, other models, ancestors from the oldest.
 
     Raises:
@@ -43,13 +43,15 @@ def panel(context: StageContext, settings: Settings) -> list[Member]:
     """
     signals = settings.signals
     members = [
-        Member(content_hash(agent.spec), agent)
+        Supervisor(content_hash(agent.spec), agent)
         for reference in (*signals.personas, *signals.models)
-        for agent in [_voiced(make_agent(reference), reference, signals, settings.device)]
+        for agent in [
+            _at_own_temperature(make_agent(reference), reference, signals, settings.device)
+        ]
     ]
     if signals.ancestors:
         members += [
-            Member(source, _voiced(agent, "", signals, settings.device))
+            Supervisor(source, _at_own_temperature(agent, "", signals, settings.device))
             for source, agent in aligned_agents(context, settings)
         ]
     names = [member.source for member in members]
@@ -63,28 +65,28 @@ def panel(context: StageContext, settings: Settings) -> list[Member]:
 
 
 def student_seat(scenario: Scenario[Any]) -> Seat:
-    """Return the seat that is taught: the last one, after its supervisors'."""
+    """Return the student's seat: the last one, after its supervisors'."""
     return scenario.seats[-1]
 
 
-def play_lessons(
+def play_tasks(
     context: StageContext,
     scenario: Scenario[Any],
-    members: Sequence[Member],
+    members: Sequence[Supervisor],
     learner: Anyone,
     cases: int,
     *,
     part: str,
     tasks: Sequence[Task] | None = None,
 ) -> list[Episode]:
-    """Play and record tasks that members label and the learner answers too.
+    """Play and record tasks that supervisors label and the learner answers.
 
     Episodes in which somebody failed are recorded, and left out of what is returned.
 
     Args:
         context: of the stage.
-        scenario: with a seat for each member.
-        members: who labels, in the order of the seats.
+        scenario: with a seat for each supervisor.
+        members: supervisors, in the order of the seats.
         learner: who answers.
         cases: how many tasks.
         part: of the stage.
@@ -105,10 +107,10 @@ def play_lessons(
     return [episode for episode in played if not episode.failed]
 
 
-def said_by_members(
-    scenario: Scenario[Any], episodes: Sequence[Episode], members: Sequence[Member]
+def statements_of(
+    scenario: Scenario[Any], episodes: Sequence[Episode], members: Sequence[Supervisor]
 ) -> list[Statement]:
-    """Return what members said, one statement for each that is not empty."""
+    """Return one statement for each answer of a supervisor that is not empty."""
     # Members hold the first seats; the student's is the last.
     source = dict(zip(scenario.seats, [one.source for one in members], strict=False))
     found = []
@@ -123,18 +125,20 @@ def said_by_members(
 
 
 def answer_of(episode: Episode) -> Utterance:
-    """Return what the student said: nobody speaks after it."""
+    """Return the student's answer: the last utterance."""
     return episode.utterances[-1]
 
 
 def sure(spoken: Utterance) -> float:
-    """Return the probability of an utterance in its speaker's own eyes; 1 if none is known."""
+    """Return the probability of an utterance under its own policy; 1 without log-probs."""
     said = spoken.reply.logprobs if spoken.reply is not None else ()
     return min(1.0, exp(sum(said)))
 
 
-def _voiced(agent: Anyone, reference: Any, signals: Signals, device: str) -> Anyone:
-    """Return an agent as it speaks in a supervisor's seat."""
+def _at_own_temperature(
+    agent: Anyone, reference: Any, signals: Signals, device: str
+) -> Anyone:
+    """Set temperature and device of a supervisor's agent."""
     if isinstance(agent, TransformerAgent):
         named = reference if isinstance(reference, Mapping) else {}
         agent.temperature = float(named.get("temperature", signals.temperature))
@@ -145,7 +149,7 @@ def _voiced(agent: Anyone, reference: Any, signals: Signals, device: str) -> Any
 
 @contextmanager
 def speaking(agent: TransformerAgent, temperature: float) -> Iterator[None]:
-    """Let an agent speak at another temperature for a while."""
+    """Set an agent's temperature within the context."""
     own = agent.temperature
     agent.temperature = temperature
     try:
