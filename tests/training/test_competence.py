@@ -95,7 +95,7 @@ def play(settings, *, generations=1, watcher=None, resume=False, stages=STAGES):
         return drive(
             run,
             plan,
-            first=lambda: first_state(run, policies, raised="learner"),
+            first=lambda: first_state(run, policies, generation_role="learner"),
             watcher=watcher or Silent(),
         )
 
@@ -122,11 +122,11 @@ def test_the_stage_leaves_what_the_next_ones_read(whole):
     path, _, chain = whole
     assert isinstance(chain.before, Checkpoint)
     assert chain.before == chain.policies["learner"]
-    sight = chain.sight
-    assert (sight.generation, sight.level) == (2, 0)
-    assert 0 < sight.disagreement <= 1 and 0 <= sight.misfit <= 1
-    assert 0 < sight.confidence <= 1
-    assert sight.human_labels == 4 and 0 <= sight.human_agreement <= 1
+    stats = chain.stats
+    assert (stats.generation, stats.level) == (2, 0)
+    assert 0 < stats.disagreement <= 1 and 0 <= stats.misfit <= 1
+    assert 0 < stats.confidence <= 1
+    assert stats.human_labels == 4 and 0 <= stats.human_agreement <= 1
     with Run.open(path, readonly=True) as run:
         row = run.agents.get(chain.before.agent)
         assert (row.role, row.side, row.generation) == ("learner", "-", 2)
@@ -212,15 +212,15 @@ def test_a_first_generation_can_live_on_people_alone(speaking, tmp_path):
         labels = taught_of(run)
         assert len(labels) == 9  # 12 on the training split, 3 of them drawn at random
         assert {tuple(sources) for *_, sources in labels} == {("person",)}
-    assert chain.sight.disagreement == 0.0
+    assert chain.stats.disagreement == 0.0
 
 
 def test_a_first_generation_can_do_without_people(speaking, tmp_path):
     signals = {"labels": 0, "personas": [PERSONA, {**PERSONA, "group": "elders"}]}
     settings = settings_of(speaking, tmp_path / "run", signals=signals)
     chain = play(settings)
-    assert chain.sight.human_agreement is None and chain.sight.human_labels == 0
-    assert 0 < chain.sight.disagreement < 1
+    assert chain.stats.human_agreement is None and chain.stats.human_labels == 0
+    assert 0 < chain.stats.disagreement < 1
     with Run.open(settings.run_dir, readonly=True) as run:
         assert run.questions.all() == [] and len(taught_of(run)) == 24
 
@@ -357,7 +357,7 @@ def test_flipping_all_gold_changes_no_label_and_no_row_unless_a_person_is_asked(
         with Run.open(settings.run_dir, readonly=True) as run:
             labels = to_json(taught_of(run))
             rows = [to_json(m) for m in metric(run, "signals.reliability")]
-        found.append((labels, rows, chain.before.weights, to_json(chain.sight)))
+        found.append((labels, rows, chain.before.weights, to_json(chain.stats)))
     differ = [one != other for one, other in zip(*found, strict=True)]
     assert differ == [asked] * 4
 

@@ -83,11 +83,11 @@ def weigh_competence(context: StageContext, settings: Settings) -> Competence:
     earlier = checkpoint_agent(
         context, before, settings, part=context.state.generation_role
     )
-    paper = competence_scenario(settings, "gate", 0)
+    alone = competence_scenario(settings, "gate", 0)
     with speaking(earlier, voice):
         then = play_tasks(
             context,
-            paper,
+            alone,
             (),
             earlier,
             len(tasks),
@@ -95,19 +95,21 @@ def weigh_competence(context: StageContext, settings: Settings) -> Competence:
             tasks=tasks,
         )
     pairs = _pairs(now, then)
-    sat = [
+    answers = [
         AnswerPair(
             one.id, final_answer(answer_of(two).text), final_answer(answer_of(one).text)
         )
         for one, two in pairs
     ]
-    voices = statements_of(scenario, now, sources)
+    statements = statements_of(scenario, now, sources)
     rule = settings.signals.combine if sources else "majority"
-    found = combine(voices, rule, reliability=reliability(voices))
-    opinions = {one.item: PairLabels(consensus=final_answer(one.answer)) for one in found}
-    open_ = {one.item for one in disagreements(sat)}
+    combined = combine(statements, rule, reliability=reliability(statements))
+    labels = {
+        label.item: PairLabels(consensus=final_answer(label.answer)) for label in combined
+    }
+    disputed = {pair.item for pair in disagreements(answers)}
     asked = some_of(
-        [p for p in pairs if p[0].id in open_],
+        [pair for pair in pairs if pair[0].id in disputed],
         rules.disagreement_labels // 2,
         context,
         "disputes",
@@ -116,15 +118,28 @@ def weigh_competence(context: StageContext, settings: Settings) -> Competence:
     about_new = [_label_of(one, context.round) for one, _ in asked]
     about_old = [_label_of(two, context.round) for _, two in asked]
     new = people.ask(scenario, now, about_new)
-    old = people.ask(paper, then, about_old)
-    on_new, on_old = ({s.episode: s.value for s in said} for said in (new, old))
-    for one, two in asked:
-        known = opinions.get(one.id, PairLabels())
-        opinions[one.id] = known._replace(
-            before=on_old.get(two.id), after=on_new.get(one.id)
-        )
+    old = people.ask(alone, then, about_old)
+    labels |= _labelled_by_people(asked, new, old, labels)
     open_questions = count_open(context, [*about_new, *about_old], [*new, *old])
-    return Competence(competence_change(sat, opinions), _speech(pairs), open_questions)
+    return Competence(competence_change(answers, labels), _speech(pairs), open_questions)
+
+
+def _labelled_by_people(
+    asked: Sequence[tuple[Episode, Episode]],
+    new: Sequence[Signal],
+    old: Sequence[Signal],
+    labels: Mapping[str, PairLabels],
+) -> dict[str, PairLabels]:
+    """Return item → its labels, with those that people gave both sides."""
+    after, before = (
+        {signal.episode: signal.value for signal in side} for side in (new, old)
+    )
+    return {
+        one.id: labels.get(one.id, PairLabels())._replace(
+            before=before.get(two.id), after=after.get(one.id)
+        )
+        for one, two in asked
+    }
 
 
 def _pairs(

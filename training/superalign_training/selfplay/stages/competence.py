@@ -58,18 +58,15 @@ def competence(
     learner = policy_of(context, role, settings)
     members = supervisors_of(context, settings)
     labelling = Labelling(context, settings, members)
+    rules = settings.competence
     with speaking(learner.agent, settings.signals.temperature):
-        taught = labelling.answer_tasks(
-            "train", settings.competence.cases * effort, learner
-        )
-        control = labelling.answer_tasks(
-            "control", settings.competence.control_cases, learner
-        )
+        taught = labelling.answer_tasks("train", rules.cases * effort, learner)
+        control = labelling.answer_tasks("control", rules.control_cases, learner)
     trust = labelling.source_reliability(taught, control)
     labels = [
         one
         for one in labelling.labels(taught, taught.chosen, trust, drop=True)
-        if one.confidence >= settings.competence.min_confidence
+        if one.confidence >= rules.min_confidence
     ]
     _require_labels(context, settings, len(labels))
     lessons = labelled_examples(taught, labels, learner)
