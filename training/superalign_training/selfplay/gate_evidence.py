@@ -12,7 +12,6 @@ from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Agent
 from superalign_env.seeding import generator
 from superalign_env.store import declare
-from superalign_env.store.questions import question_id
 from superalign_env.types import Episode, Metric, Question, Role, Signal
 from superalign_training.judging import last_words
 from superalign_training.mixture import Mixture
@@ -44,7 +43,7 @@ from superalign_training.selfplay.opponents.pool import load, members
 from superalign_training.selfplay.playing import competence_scenario, is_judged
 from superalign_training.selfplay.sandbox import Sandbox, searcher
 from superalign_training.selfplay.settings import Settings
-from superalign_training.selfplay.supervisors.people import People
+from superalign_training.selfplay.supervisors.people import People, label_question
 from superalign_training.selfplay.supervisors.sources import (
     answer_of,
     play_tasks,
@@ -320,20 +319,6 @@ def _bad(answers: Sequence[JudgedAnswer], below: float) -> Estimate | None:
 
 
 Item = TypeVar("Item")
-
-
-def label_question(episode: str, turn: int, round: int) -> Question:
-    """Return a question for an answer's label; the label is never trained on."""
-    return Question(
-        question_id("label", episode, turn),
-        "label",
-        episode,
-        turn,
-        slice="random",
-        priority=2.0,
-        why="random slice",
-        round=round,
-    )
 
 
 def count_open(

@@ -8,6 +8,7 @@ from superalign_env.final_answers import final_answer
 from superalign_env.humans.selection import Candidate, select
 from superalign_env.humans.simulated import SimulatedAnnotator, work_through
 from superalign_env.protocols import HasGold, Scenario
+from superalign_env.store.questions import question_id
 from superalign_env.types import Episode, Question, Signal
 from superalign_training.oversight.labels import Statement
 from superalign_training.oversight.settings import Person
@@ -162,4 +163,18 @@ def questions_about(
         candidates.append(Candidate(episode.id, episode.utterances[0].turn, scores))
     return select(
         candidates, budget, key, random_share=random_share, kind="answer", round=round
+    )
+
+
+def label_question(episode: str, turn: int, round: int) -> Question:
+    """Return a question for an answer's label; the label is never trained on."""
+    return Question(
+        question_id("label", episode, turn),
+        "label",
+        episode,
+        turn,
+        slice="random",
+        priority=2.0,
+        why="random slice",
+        round=round,
     )
