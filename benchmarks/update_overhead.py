@@ -228,7 +228,7 @@ def main() -> None:
     )
     last_line(
         {
-            "update_ratio": statistics.median([a / b for a, b in pairs]),
+            "trl_ratio": statistics.median([a / b for a, b in pairs]),
             "rebuild_share": statistics.median([r.building / r.whole for r in rounds]),
         }
     )

@@ -101,7 +101,7 @@ NAMES = {
     ),
     "update_overhead": (
         ["--steps", "2", "--repeats", "1", "--rung", "0", "--cases", "2"],
-        {"update_ratio", "rebuild_share"},
+        {"trl_ratio", "rebuild_share"},
     ),
     "startup": ([], {"import_s", "help_s", "import_loads_torch"}),
 }
