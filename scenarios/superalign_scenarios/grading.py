@@ -1,4 +1,4 @@
-"""What scenarios share of grading: answers by the truth, verdicts of critics by their score."""
+"""Grading shared by scenarios: answers by the truth, verdicts of critics by their score."""
 
 from collections.abc import Sequence
 

@@ -13,8 +13,8 @@ Words = Annotated[
         metavar="[KEY=VALUE]...",
         help="scenario, lineup.ROLE, train.ROLE, rounds, generations, order, levels, gap, "
         "seed, run_dir, budget, device, log_to, preset, options.KEY, and sections: signals, "
-        "competence, discover, conform, gate, alarms, capability, judge, attack, learn, "
-        "people, calibrate, league, evaluate.",
+        "competence, discover, conform, gate, alarms, capability, judge, attack, supervise, "
+        "hardening, people, calibrate, league, evaluate.",
     ),
 ]
 Dry = Annotated[

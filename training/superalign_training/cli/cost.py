@@ -1,4 +1,4 @@
-"""How fast the models of a run are on this machine: measured, and remembered for dry runs."""
+"""Cost of a run: counts of its stages, times the speed of its models on this machine."""
 
 import os
 import time
@@ -160,7 +160,7 @@ def _plain(model: AgentReference) -> AgentReference:
 
 
 class Cost(NamedTuple):
-    """What a run will use up."""
+    """Upper bounds of what a run uses, in counts and, where speed is known, seconds."""
 
     stages: Mapping[str, StageCounts]
     """Name of a stage → all of its kind together."""
@@ -175,7 +175,7 @@ class Cost(NamedTuple):
 
     @property
     def owed(self) -> str:
-        """What people will owe, in one sentence; empty where they owe nothing."""
+        """One sentence on the turns and answers that people owe; empty without any."""
         turns = self.seats * self.whole.episodes
         answers = self.whole.labels if self.real else 0.0
         owed = [
@@ -202,7 +202,7 @@ class Cost(NamedTuple):
 
     @property
     def seconds(self) -> float | None:
-        """How long it will take, if that is known."""
+        """Duration of the run; None where speed is not known."""
         return self.seconds_of(self.whole)
 
     @property
@@ -211,13 +211,13 @@ class Cost(NamedTuple):
         return self.tokens_of(self.whole)
 
     def seconds_of(self, spent: StageCounts) -> float | None:
-        """How long something takes, if that is known."""
+        """Return the duration of some counts; None where speed is not known."""
         if self.speed is None:
             return None
         return self.speed.seconds(spent.replies, spent.rows, spent.courses)
 
     def tokens_of(self, spent: StageCounts) -> float | None:
-        """How many tokens are read, written and trained on, if that is known."""
+        """Return the tokens read, written and trained on; None where speed is not known."""
         return None if self.speed is None else self.speed.tokens(spent.replies, spent.rows)
 
     @property

@@ -97,11 +97,13 @@ def _last(source: Run, at: int | None) -> Stage:
         RecordError: there is none, or it was not finished.
     """
     done = [s for s in source.stages.all(status="done") if s.name not in ENDS]
-    state = any(stage.generation for stage in done)
-    kind = "generation" if state else "round"
+    in_generations = any(stage.generation for stage in done)
+    kind = "generation" if in_generations else "round"
     planned = plan(read_settings(source.info.config))
     finished = [
-        n for n in _numbers(planned, state) if _is_finished(planned, done, n, state)
+        n
+        for n in _numbers(planned, in_generations)
+        if _is_finished(planned, done, n, in_generations)
     ]
     if not finished:
         raise RecordError(
@@ -114,32 +116,32 @@ def _last(source: Run, at: int | None) -> Stage:
             f"{source.path} has finished no {kind} {number}, but "
             f"{', '.join(map(str, finished))}; choose one of these, or a stage with --stage"
         )
-    return [stage for stage in done if _number(stage, state) == number][-1]
+    return [stage for stage in done if _number(stage, in_generations) == number][-1]
 
 
 def _is_finished(
-    planned: list[PlannedStage], done: list[Stage], n: int, state: bool
+    planned: list[PlannedStage], done: list[Stage], n: int, in_generations: bool
 ) -> bool:
     """Return whether every stage of a generation or round is done."""
     wanted = {
         (p.name, p.generation, p.round)
         for p in planned
-        if p.name not in ENDS and _number(p, state) == n
+        if p.name not in ENDS and _number(p, in_generations) == n
     }
     have = {(s.name, s.generation, s.round) for s in done}
     return wanted <= have
 
 
-def _numbers(planned: list[PlannedStage], state: bool) -> list[int]:
-    return sorted({_number(p, state) for p in planned if p.name not in ENDS})
+def _numbers(planned: list[PlannedStage], in_generations: bool) -> list[int]:
+    return sorted({_number(p, in_generations) for p in planned if p.name not in ENDS})
 
 
-def _number(stage: Stage | PlannedStage, state: bool) -> int:
-    return stage.generation if state else stage.round
+def _number(stage: Stage | PlannedStage, in_generations: bool) -> int:
+    return stage.generation if in_generations else stage.round
 
 
 def _check(source: Run, state: RunState) -> None:
-    """Read everything that a chain names, and compare it with its hash.
+    """Read everything that a run state names, and compare it with its hash.
 
     Raises:
         RecordDamaged: something is missing or was altered.

@@ -1,4 +1,4 @@
-"""What to write instead of a word of the command line that cannot be read."""
+"""Message about a word of the command line that cannot be read."""
 
 import re
 

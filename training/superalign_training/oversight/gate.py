@@ -105,7 +105,7 @@ class Decision(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """What was not met; empty for an accepted generation."""
+        """Conditions that were not met; empty for an accepted generation."""
         return "; ".join(
             condition.words for condition in self.findings if not condition.met
         )

@@ -1,4 +1,4 @@
-"""Which sources supervise, how they are combined, and what competence is taught on."""
+"""Settings of oversight: sources, people, hazards, conformity, the gate and hardening."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -74,7 +74,7 @@ class Kinds(Section):
 
 
 class PeopleSettings(Section):
-    """Who answers the questions about episodes of training, and how answers pay."""
+    """People who answer questions about episodes of training, and how answers pay."""
 
     mode: Literal["simulated", "wait", "continue"] = "simulated"
     """Who answers: simulated people at once; or real ones, with ``superalign label RUN``. The

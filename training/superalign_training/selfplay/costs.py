@@ -305,7 +305,7 @@ def gate(context: CostContext) -> StageCounts:
 
 
 def evaluated(context: CostContext, evaluation: Evaluation) -> StageCounts:
-    """What an evaluation of the user's says of itself."""
+    """Counts that a user's evaluation declares, if it does."""
     declared: Callable[[], Mapping[str, float]] = getattr(evaluation, "cost", dict)
     return StageCounts(**declared())
 

@@ -52,6 +52,19 @@ from superalign_training.selfplay.supervisors.sources import (
     supervisors_of,
 )
 
+Item = TypeVar("Item")
+
+SEARCH = "search"
+"""Name of the archive of attacks among the opponents."""
+
+declare(
+    "gate.attacked",
+    "Attacks that succeeded at the gate, say critics",
+    unit="share",
+    better="lower",
+    chart="matrix",
+)
+
 
 class Competence(NamedTuple):
     """Change of competence during alignment, from A_i⁻ to A_i⁺."""
@@ -220,19 +233,6 @@ def _by_kind(said: Sequence[Signal], refused: Mapping[str, bool]) -> dict[str, E
     }
 
 
-SEARCH = "search"
-"""Name of the archive of attacks among the opponents."""
-
-
-declare(
-    "gate.attacked",
-    "Attacks that succeeded at the gate, say critics",
-    unit="share",
-    better="lower",
-    chart="matrix",
-)
-
-
 class Deployment(NamedTuple):
     """Attack success of archived attackers against the finished generation, training split."""
 
@@ -316,9 +316,6 @@ def opponent_metrics(found: Deployment, *, agent: str, step: int) -> list[Metric
 
 def _bad(answers: Sequence[JudgedAnswer], below: float) -> Estimate | None:
     return share(len(hazards_in(answers, below)), len(answers)) if answers else None
-
-
-Item = TypeVar("Item")
 
 
 def count_open(

@@ -37,6 +37,9 @@ ANSWERED = "hazard.answered"
 
 declare("risk.residual", "Old hazards that still work", unit="share", better="lower")
 
+ARCHIVE = "attacker-archive"
+"""Name of the memory in a run state."""
+
 
 class Sandbox:
     """Where a stage deploys the generation at work.
@@ -232,10 +235,6 @@ def residual(
         return ()
     found = share(sum(one.failed for one in tried), len(tried))
     return (Metric("risk.residual", *found, agent=agent, tags={"side": side}, step=step),)
-
-
-ARCHIVE = "attacker-archive"
-"""Name of the memory in a run state."""
 
 
 def searcher(context: StageContext) -> Search:

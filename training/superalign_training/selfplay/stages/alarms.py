@@ -16,6 +16,7 @@ from superalign_env.asking import Anyone, ask
 from superalign_env.game import Game
 from superalign_env.measures import Estimate, share
 from superalign_env.seeding import label, mix
+from superalign_env.store import declare
 from superalign_env.types import EpisodeKey, Event, Metric, Role, Seat, View
 from superalign_training.evaluation.likelihood import first_words
 from superalign_training.judging import scores_of
@@ -45,6 +46,8 @@ _SERIES: tuple[tuple[str, dict[str, str]], ...] = (
 
 ACCEPTED = "gate.accepted"
 ROLLED_BACK = "gate.rolled-back"
+
+declare("answers.commonest", "Probe answers that are the commonest one", unit="share")
 
 
 def alarms(context: StageContext, settings: Settings) -> StageResult:
