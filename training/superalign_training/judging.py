@@ -11,8 +11,11 @@ from statistics import mean
 from typing import NamedTuple
 
 from superalign_env.canonical import content_hash
+from superalign_env.store import declare
 from superalign_env.types import Episode, Fault, Role, Signal, Utterance, Verdict, role_of
 from superalign_env.verdicts import to_words
+
+declare("verdicts.accuracy", "Critic right", unit="share", better="higher")
 
 
 class Lesson(NamedTuple):

@@ -17,15 +17,11 @@ from superalign_env.measures import (
     share,
 )
 from superalign_env.protocols import TaskSource
-from superalign_env.store import declare
 from superalign_env.types import Episode, Grade, Judged, Metric, Seat, Verdict
 from superalign_training.judging import scores_of
 
 KindOf = Callable[[Sequence[Grade]], str]
 """Grades of a turn → kind of its fault."""
-
-
-declare("verdicts.accuracy", "Critic right", unit="share", better="higher")
 
 
 class Examined(NamedTuple):
