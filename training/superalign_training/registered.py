@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, hint, nearest
+from superalign_training.sections import expected
 
 
 def make_registered(kind: str, given: Mapping[str, Any], *, noun: str, example: str) -> Any:
@@ -92,8 +93,7 @@ def flaws(error: ValidationError, kind: type[BaseModel]) -> str:
 def _flaw(flaw: Any, known: list[str]) -> str:
     key = ".".join(map(str, flaw["loc"]))
     if flaw["type"] == "extra_forbidden":
-        said = hint(nearest(key, known), known)
-        return f"there is no setting {key!r} (={flaw['input']!r}); {said}"
-    if not key:  # what fits only together
-        return str(flaw["msg"]).removeprefix("Value error, ")
-    return f"{key}={flaw['input']!r}: {flaw['msg']}"
+        known_names = hint(nearest(key, known), known)
+        return f"there is no setting {key!r} (={flaw['input']!r}); {known_names}"
+    # Without a key: what fits only together.
+    return f"{key}={flaw['input']!r}: {expected(flaw)}" if key else expected(flaw)

@@ -14,6 +14,7 @@ from superalign_env.errors import InvalidOption, RecordError
 from superalign_env.store import Run
 from superalign_training.cli import composing
 from superalign_training.cli.cost import Cost, cost_of, cost_table
+from superalign_training.cli.words import with_run_dir
 from superalign_training.loggers import make_loggers
 from superalign_training.selfplay.checks import require_lineup
 from superalign_training.selfplay.model_cache import ModelCache
@@ -132,7 +133,7 @@ def launch_sweep(
     read: dict[str, Settings] = {}
     for chosen in combinations:
         name = ",".join(w.replace("/", ".") for w in chosen if w.partition("=")[0] in swept)
-        runs[name] = composing.with_run_dir(chosen, base / name)
+        runs[name] = with_run_dir(chosen, base / name)
         read[name] = read_settings(composing.composed(runs[name]))
     costs: dict[str, Cost] = {}
     for name, settings in read.items():

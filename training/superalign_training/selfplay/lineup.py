@@ -31,6 +31,13 @@ FREE = ("lineup", "train")
 PRESET = (*FREE, "budget", "people")
 """Settings whose defaults are a scenario's: None stands for these."""
 
+_MAPPINGS = {
+    "lineup": "{learner: micro/3}",
+    "train": "{learner: ppo}",
+    "options": "{refine: 1}",
+}
+"""Setting → an example of what has to be a mapping before presets are filled in."""
+
 PERSON = "human"
 """``lineup.critic=human``: a person takes the turns of a seat."""
 
@@ -216,12 +223,9 @@ def filled(given: Mapping[str, Any]) -> dict[str, Any]:
     `Learner` improves itself unless it is frozen. An algorithm that trains one kind of agent
     alone names it, for roles that hold whatever the preset says.
     """
+    _require_mappings(given)
     preset, absent = _preset(given)
     named, wanted = given.get("lineup") or {}, given.get("train") or {}
-    if not isinstance(named, Mapping) or not isinstance(wanted, Mapping):
-        raise ValueError(
-            "lineup and train are mappings: {learner: micro/3} and {learner: ppo}"
-        )
     lineup = {**preset.get("lineup", {}), **named}
     train: dict[str, Any] = {}
     for role, algorithms in preset.get("train", {}).items():
@@ -247,6 +251,23 @@ def filled(given: Mapping[str, Any]) -> dict[str, Any]:
         or (raised if train.get(raised) else ""),
     }
     return found | _of_source(preset, given) | _asked(given, preset)
+
+
+def _require_mappings(given: Mapping[str, Any]) -> None:
+    """Raise where lineup, algorithms or options have no form that presets can be filled into.
+
+    Raises:
+        ValueError: says what to write.
+    """
+    for name, example in _MAPPINGS.items():
+        if not isinstance(given.get(name) or {}, Mapping):
+            raise ValueError(f"{name}={given[name]!r}: write a mapping, as in {example}")
+    for role, held in (given.get("lineup") or {}).items():
+        if not isinstance(held, (str, Mapping)):
+            raise ValueError(
+                f"lineup.{role}={held!r} is no agent; write lineup.{role}=micro/3, or "
+                f"train.{role}=null for one that does not learn"
+            )
 
 
 def _preset(given: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Role]]:

@@ -43,6 +43,7 @@ from superalign_training.sections import (
     Plural,
     Section,
     Share,
+    expected,
     keys_in,
     unknown_key,
 )
@@ -313,10 +314,9 @@ def _flaw(flaw: Any) -> str:
     """Return key, value and what is allowed; a whole section is not spelled out."""
     key = ".".join(map(str, flaw["loc"]))
     value = "" if isinstance(flaw["input"], (Mapping, Section)) else f"={flaw['input']!r}"
-    said = str(flaw["msg"]).removeprefix("Value error, ")
-    if flaw["type"] == "extra_forbidden":
-        said = unknown_key(key, keys())
-    return f"{key}{value}: {said}" if key else said
+    unknown = flaw["type"] == "extra_forbidden"
+    message = unknown_key(key, keys()) if unknown else expected(flaw)
+    return f"{key}{value}: {message}" if key else message
 
 
 @cache
