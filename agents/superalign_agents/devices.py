@@ -17,16 +17,16 @@ def require_device(name: str) -> None:
     import torch  # noqa: PLC0415 - see above
 
     try:
-        torch.device(name)
+        kind = torch.device(name).type
     except RuntimeError as error:  # which lists two dozen kinds that nobody has
         reason = "no device: these are cpu, cuda, cuda:1 for one of several GPUs, and mps"
         raise _unusable(name, reason) from error
     try:
         torch.empty(1, device=name)
-    except NotImplementedError as error:
-        raise _unusable(name, "this PyTorch was built without it") from error
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        reason = "this PyTorch cannot"
+        if kind == "cuda":  # of others it lists the kernels that there are
+            reason = str(error).strip().partition("\n")[0].rstrip(".") or reason
         raise _unusable(name, reason) from error
 
 

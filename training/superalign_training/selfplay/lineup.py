@@ -31,13 +31,6 @@ FREE = ("lineup", "train")
 PRESET = (*FREE, "budget", "people")
 """Settings whose defaults are a scenario's: None stands for these."""
 
-_MAPPINGS = {
-    "lineup": "{learner: micro/3}",
-    "train": "{learner: ppo}",
-    "options": "{refine: 1}",
-}
-"""Setting → an example of what has to be a mapping before presets are filled in."""
-
 PERSON = "human"
 """``lineup.critic=human``: a person takes the turns of a seat."""
 
@@ -244,30 +237,23 @@ def filled(given: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(algorithm, Own) and algorithm.agent and role not in named:
                 lineup[role] = algorithm.agent
     raised = preset.get("generations_of", "")
-    found = {
+    whole = {
         "lineup": lineup,
-        "train": {r: one for r, one in train.items() if one or r not in absent},
+        "train": {r: chosen for r, chosen in train.items() if chosen or r not in absent},
         "generations_of": given.get("generations_of")
         or (raised if train.get(raised) else ""),
     }
-    return found | _of_source(preset, given) | _asked(given, preset)
+    return whole | _of_source(preset, given) | _asked(given, preset)
 
 
 def _require_mappings(given: Mapping[str, Any]) -> None:
-    """Raise where lineup, algorithms or options have no form that presets can be filled into.
-
-    Raises:
-        ValueError: says what to write.
-    """
-    for name, example in _MAPPINGS.items():
+    """Raise a ValueError where presets cannot be filled into lineup, algorithms or options."""
+    for name in (*FREE, "options"):
         if not isinstance(given.get(name) or {}, Mapping):
-            raise ValueError(f"{name}={given[name]!r}: write a mapping, as in {example}")
-    for role, held in (given.get("lineup") or {}).items():
-        if not isinstance(held, (str, Mapping)):
-            raise ValueError(
-                f"lineup.{role}={held!r} is no agent; write lineup.{role}=micro/3, or "
-                f"train.{role}=null for one that does not learn"
-            )
+            raise ValueError(f"{name}={given[name]!r}: write a mapping, {{key: value}}")
+    for role, holder in (given.get("lineup") or {}).items():
+        if not isinstance(holder, (str, Mapping)):
+            raise ValueError(f"lineup.{role}={holder!r}: write lineup.{role}=micro/3")
 
 
 def _preset(given: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Role]]:
