@@ -114,14 +114,14 @@ def resumed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
         # A group's choice is in the record as the id that it leads to.
         place = f"{key.replace('/', '.')}.id" if key in groups() else key
         if _is_free(override):
-            known, value = _of_role(recorded, override), override.value()
-            differs = known != value and _changes(recorded, word, override)
+            before, value = _of_role(recorded, override), override.value()
+            differs = before != value and _changes(recorded, word, override)
         else:
-            known, value = OmegaConf.select(config, place), OmegaConf.select(wanted, place)
-            differs = known != value
+            before, value = OmegaConf.select(config, place), OmegaConf.select(wanted, place)
+            differs = before != value
         if key not in _EXEMPT and differs:
             raise InvalidOption(
-                f"{recorded['run_dir']} was made with {key}={known}, and a resumed run keeps "
+                f"{recorded['run_dir']} was made with {key}={before}, and a resumed run keeps "
                 f"its settings; drop {key}={value}, choose another run_dir, or go on with "
                 "other settings in a fork (superalign fork)"
             )
@@ -226,7 +226,8 @@ def _changed_below(old: Any, below: Sequence[str], value: Any, word: str) -> dic
             f"{role}=[{{id: …, {below[-1]}: …}}, …]"
         )
     *sections, last = below
-    changed = inner = {"id": old} if isinstance(old, str) else dict(old or {})
+    changed: dict[str, Any] = {"id": old} if isinstance(old, str) else dict(old or {})
+    inner = changed
     for name in sections:
         inner[name] = dict(inner.get(name) or {})
         inner = inner[name]
@@ -263,12 +264,12 @@ def _misnamed(overrides: Sequence[Override]) -> str:
             chosen.append(f"{key}={value}")
         elif key == "preset":
             _preset(str(value))
-    known = list(keys_in(_composed(chosen)))
+    keys = list(keys_in(_composed(chosen)))
     for override in overrides:
         key = override.key_or_group.replace("/", ".")
         free = key.partition(".")[0] in OPEN or override.key_or_group in groups()
-        if not (free or key == "preset" or key in known):
-            return unknown_key(key, known)
+        if not (free or key == "preset" or key in keys):
+            return unknown_key(key, keys)
     return ""
 
 
@@ -293,11 +294,11 @@ def _register() -> None:
 
 
 def _chosen(group: str, name: Any) -> dict[str, Any]:
-    known = groups()[group]
-    if not isinstance(name, str) or name not in known:
-        near = nearest(str(name), known)
-        raise InvalidOption(f"{group}={name} names nothing; {hint(near, known)}")
-    return known[name]
+    choices = groups()[group]
+    if not isinstance(name, str) or name not in choices:
+        near = nearest(str(name), choices)
+        raise InvalidOption(f"{group}={name} names nothing; {hint(near, choices)}")
+    return choices[name]
 
 
 def _preset(name: str) -> Any:
