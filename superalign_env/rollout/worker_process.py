@@ -149,14 +149,14 @@ def ending(process: BaseProcess, remedy: str, *, otherwise: str = "see above") -
     return f"ended with exit code {process.exitcode} ({why})"
 
 
-class _Started(Protocol):
+class _Piped(Protocol):
     @property
     def process(self) -> BaseProcess: ...
     @property
     def pipe(self) -> Connection: ...
 
 
-def end(workers: Collection[_Started], *, at_once: bool) -> None:
+def end(workers: Collection[_Piped], *, at_once: bool) -> None:
     """End processes: at once, or when they are done with what they do."""
     for worker in workers:
         worker.pipe.close()

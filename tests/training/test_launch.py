@@ -26,9 +26,9 @@ from superalign_training.cli.composing import (
     groups,
     swept,
 )
+from superalign_training.cli.spelling import with_run_dir
 from superalign_training.cli.sweeping import Sweep, results_table
 from superalign_training.cli.terminal import alarm_sentences, launch_sweep
-from superalign_training.cli.words import with_run_dir
 from superalign_training.selfplay import SelfPlay
 from superalign_training.selfplay.settings import Settings, read_settings
 from superalign_training.selfplay.stopping import CTRL_C, REQUEUE, Terminated, exit_code

@@ -22,7 +22,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, hint, nearest
-from superalign_training.cli.words import severally, spelled, unreadable
+from superalign_training.cli.spelling import severally, spelled, unreadable
 from superalign_training.gap.controller import make_controller
 from superalign_training.registered import plain_registered
 from superalign_training.sections import keys_in, unknown_key

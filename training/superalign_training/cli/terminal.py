@@ -14,7 +14,7 @@ from superalign_env.errors import InvalidOption, RecordError
 from superalign_env.store import Run
 from superalign_training.cli import composing
 from superalign_training.cli.cost import Cost, cost_of, cost_table
-from superalign_training.cli.words import with_run_dir
+from superalign_training.cli.spelling import with_run_dir
 from superalign_training.loggers import make_loggers
 from superalign_training.selfplay.checks import require_lineup
 from superalign_training.selfplay.model_cache import ModelCache
