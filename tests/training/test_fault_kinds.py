@@ -101,7 +101,7 @@ def test_the_setting_decides_what_the_stage_teaches(speaking, tmp_path, asked):
         drive(
             run,
             [PlannedStage("judge", lambda context: judge(context, settings))],
-            first=first,
+            first_state=first,
             watcher=Silent(),
         )
         lessons = planted_lessons(list(run.episodes()))

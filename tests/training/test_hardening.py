@@ -159,7 +159,11 @@ def test_flipping_gold_changes_no_score_and_no_success_once_critics_are_taught(s
         scenario, views = attacked(source), opening_views(attacked(source), 24, run=2)
         queries = SearchAttacker().explore(views)
         found = scored(policy(speaking), queries, scenario)
-        return queries, found, outcomes_of(policy(speaking).agent, found, below=0.5)
+        return (
+            queries,
+            found,
+            outcomes_of(policy(speaking).agent, found, score_threshold=0.5),
+        )
 
     first = met(MicroWorld())
     assert any(outcome.valid for outcome in first[2])

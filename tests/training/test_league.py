@@ -60,9 +60,9 @@ def test_nobody_who_always_lost_is_never_met_again():
 
 
 def test_only_the_most_met_are_loaded_and_newer_ones_first():
-    assert list(shares("uniform", NAMES, most=2)) == ["b", "c"]
+    assert list(shares("uniform", NAMES, max_opponents=2)) == ["b", "c"]
     beaten = {"a": Beaten(1.0, 9), "b": Beaten(0.0, 9), "c": Beaten(0.0, 9)}
-    kept = shares("prioritised", NAMES, beaten=beaten, most=2)
+    kept = shares("prioritised", NAMES, beaten=beaten, max_opponents=2)
     assert list(kept) == ["a", "c"]
     assert sum(kept.values()) == pytest.approx(1.0)
 

@@ -78,7 +78,7 @@ def go(path, chosen, rounds, *, watcher=None, resume=False):
         return drive(
             run,
             plan(chosen, rounds),
-            first=lambda: first_state(run, policies, generation_role="learner"),
+            first_state=lambda: first_state(run, policies, generation_role="learner"),
             watcher=watcher or Silent(),
         )
 

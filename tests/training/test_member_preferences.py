@@ -67,9 +67,9 @@ def go(path, chosen, rounds=1, *, between=None, watcher=None, extra=()):
         first = partial(first_state, run, first_policies(chosen, ModelCache()))
         who = watcher or Silent()
         if between is not None:
-            drive(run, plan[:1], first=first, watcher=who)
+            drive(run, plan[:1], first_state=first, watcher=who)
             between(run)
-        drive(run, [*plan, *extra], first=first, watcher=who)
+        drive(run, [*plan, *extra], first_state=first, watcher=who)
         assert validate(run) == []
         return run.stages.all()[-1].outputs["state"]
 

@@ -77,9 +77,9 @@ def go(path, chosen, rounds=1, *, between=None, watcher=None):
         first = partial(first_state, run, policies)
         who = watcher or Silent()
         if between is not None:
-            drive(run, plan[:1], first=first, watcher=who)
+            drive(run, plan[:1], first_state=first, watcher=who)
             between(run)
-        drive(run, plan, first=first, watcher=who)
+        drive(run, plan, first_state=first, watcher=who)
         assert validate(run) == []
         return run.stages.all()[-1].outputs["state"]
 
@@ -606,7 +606,7 @@ def test_people_are_asked_about_training_alone(speaking, tmp_path):
     ]
     with Run.create(tmp_path / "run", kind="train", config={}, seed=5) as run:
         policies = first_policies(chosen, ModelCache())
-        drive(run, plan, first=partial(first_state, run, policies), watcher=Silent())
+        drive(run, plan, first_state=partial(first_state, run, policies), watcher=Silent())
         asked = {question.episode for question in run.questions.all()}
         assert asked == set(run.episode_ids(split="train"))
         assert len(asked) == 4 and run.count() == 8

@@ -175,7 +175,7 @@ def test_dropout_leaves_out_the_share_and_always_leaves_somebody():
     assert without_some(statements, 0.0, key=1) == statements
     alone = without_some(statements, 1.0, key=1)
     assert len(alone) == 400 and len({one.item for one in alone}) == 400
-    kept = without_some(statements, 1.0, key=1, kept=["d"])
+    kept = without_some(statements, 1.0, key=1, exempt=["d"])
     assert {one.source for one in kept} == {"d"} and len(kept) == 400
 
 

@@ -51,7 +51,7 @@ def go(path, chosen, plan, *, resume=False):
         return drive(
             run,
             plan,
-            first=lambda: first_state(run, policies, generation_role="learner"),
+            first_state=lambda: first_state(run, policies, generation_role="learner"),
             watcher=Silent(),
         )
 

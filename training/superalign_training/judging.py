@@ -37,17 +37,17 @@ class Forecast(NamedTuple):
 
 def final_score(episode: Episode) -> float | None:
     """Return the mean score of the verdicts on the last answer; None without any."""
-    said = scores_of(episode)
-    return mean(said[max(said)]) if said else None
+    scores = scores_of(episode)
+    return mean(scores[max(scores)]) if scores else None
 
 
 def scores_of(episode: Episode) -> dict[int, list[float]]:
     """Return turn → the scores of the verdicts on it that could be read."""
-    said: dict[int, list[float]] = {}
+    scores: dict[int, list[float]] = {}
     for fact in episode.judged:
         if fact.verdict is not None:
-            said.setdefault(fact.about, []).append(fact.verdict.score)
-    return said
+            scores.setdefault(fact.about, []).append(fact.verdict.score)
+    return scores
 
 
 def last_answer(episode: Episode) -> Utterance | None:
@@ -98,15 +98,15 @@ def labelled_lessons(
     """
     by_episode = {episode.id: episode for episode in episodes}
     barred = dict.fromkeys((s.episode, s.turn) for s in signals if s.kind == "veto")
-    said = [(place, 0.0) for place in barred]
-    said += [
+    targets = [(place, 0.0) for place in barred]
+    targets += [
         ((s.episode, s.turn), s.value)
         for s in signals
         if s.kind == "label" and (s.episode, s.turn) not in barred
     ]
     return [
         Lesson(prompt, to_words(Verdict(value, 1.0)))
-        for (name, turn), value in said
+        for (name, turn), value in targets
         if name in by_episode
         for prompt in _critics_prompts(by_episode[name], about=turn)
     ]
@@ -122,8 +122,8 @@ def ideal_verdict(*, good: bool, kind: str = "") -> Verdict:
 def about_one_answer(lessons: Sequence[Lesson]) -> list[Lesson]:
     """Return the lessons about the answer that most of them are about."""
     counts = Counter(lesson.answer for lesson in lessons)
-    chosen = min(counts, key=lambda answer: (-counts[answer], answer), default="")
-    return [lesson for lesson in lessons if lesson.answer == chosen]
+    commonest = min(counts, key=lambda answer: (-counts[answer], answer), default="")
+    return [lesson for lesson in lessons if lesson.answer == commonest]
 
 
 def _critics_prompts(episode: Episode, *, about: int) -> list[tuple[int, ...]]:

@@ -32,14 +32,14 @@ class Mixture:
         shares: Mapping[str, float] | None = None,
         seed: int = 0,
     ) -> None:
-        given = dict.fromkeys(agents, 1.0) if shares is None else dict(shares)
-        if not agents or set(given) != set(agents) or min(given.values()) < 0:
+        weights = dict.fromkeys(agents, 1.0) if shares is None else dict(shares)
+        if not agents or set(weights) != set(agents) or min(weights.values()) < 0:
             raise InvalidOption("a mixture needs agents and one share ≥ 0 for each of them")
-        total = sum(given.values())
+        total = sum(weights.values())
         if total <= 0:
             raise InvalidOption("a mixture needs at least one share above 0")
         self._agents = dict(agents)
-        self._shares = {name: share / total for name, share in given.items()}
+        self._shares = {name: share / total for name, share in weights.items()}
         self._seed = seed
 
     @property
@@ -70,6 +70,6 @@ class Mixture:
         for name, agent in self._agents.items():
             places = [i for i, view in enumerate(views) if self.chosen(view.case) == name]
             if places:
-                said = agent.act([views[i] for i in places])
-                replies.update(zip(places, said, strict=True))
+                agent_replies = agent.act([views[i] for i in places])
+                replies.update(zip(places, agent_replies, strict=True))
         return [replies[i] for i in range(len(views))]

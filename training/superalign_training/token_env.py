@@ -111,8 +111,8 @@ class TokenEnv(gymnasium.Env[Ids, np.int64]):
 
     def _observe(self) -> Ids:
         ids = np.full(self.context, NOTHING, np.int64)
-        seen = (self._prompt + self._said)[-self.context :]
-        ids[self.context - len(seen) :] = seen
+        window = (self._prompt + self._said)[-self.context :]
+        ids[self.context - len(window) :] = window
         return ids
 
     def _info(self, info: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,6 +147,9 @@ def token_env(
 
 def _stop_ids(agent: TransformerAgent) -> frozenset[int]:
     """Return the end-of-sequence tokens of tokenizer and model, as the agent stops at."""
-    named = getattr(agent.model.generation_config, "eos_token_id", None)
-    ids = [*(named if isinstance(named, list) else [named]), agent.tokenizer.eos_token_id]
+    declared = getattr(agent.model.generation_config, "eos_token_id", None)
+    ids = [
+        *(declared if isinstance(declared, list) else [declared]),
+        agent.tokenizer.eos_token_id,
+    ]
     return frozenset(int(i) for i in ids if i is not None)

@@ -125,8 +125,8 @@ def experience_kinds(algorithm: object) -> frozenset[Kind]:
         InvalidOption: it does not say so, or names a kind that does not exist.
     """
     declared = getattr(algorithm, "learns_from", None)
-    named = declared if isinstance(declared, tuple) else (declared,)
-    if not named or not set(named) <= set(KINDS):
+    kinds = declared if isinstance(declared, tuple) else (declared,)
+    if not kinds or not set(kinds) <= set(KINDS):
         kind = algorithm if isinstance(algorithm, type) else type(algorithm)
         flaw = "has no learns_from" if declared is None else f"has learns_from={declared!r}"
         raise InvalidOption(
@@ -134,7 +134,7 @@ def experience_kinds(algorithm: object) -> frozenset[Kind]:
             f'from, as in `learns_from: ClassVar = "episodes"` (one of {", ".join(KINDS)}, '
             "or a tuple of some)"
         )
-    return frozenset(named)
+    return frozenset(kinds)
 
 
 AlgorithmReference = str | Mapping[str, Any] | Algorithm[Any]
@@ -244,11 +244,11 @@ def algorithms_for(*kinds: Kind) -> list[str]:
     return able
 
 
-def _checked(*wanted: Kind) -> PlainValidator:
+def _checked(*kinds: Kind) -> PlainValidator:
     """Return the check that a field of settings makes.
 
     Args:
-        wanted: kinds of experience of which the algorithm has to take one; none: any will
+        kinds: kinds of experience of which the algorithm has to take one; none: any will
             do.
     """
 
@@ -257,10 +257,10 @@ def _checked(*wanted: Kind) -> PlainValidator:
             algorithm = make_algorithm(reference)
         except UnknownId as error:
             raise ValueError(str(error)) from error  # pydantic names the key then
-        if wanted and experience_kinds(algorithm).isdisjoint(wanted):
+        if kinds and experience_kinds(algorithm).isdisjoint(kinds):
             raise ValueError(
-                f"{algorithm.id} does not learn from {' or '.join(wanted)}; "
-                f"{', '.join(algorithms_for(*wanted))} do"
+                f"{algorithm.id} does not learn from {' or '.join(kinds)}; "
+                f"{', '.join(algorithms_for(*kinds))} do"
             )
         return algorithm
 

@@ -203,12 +203,14 @@ def trainer(
 def _losses(settings: Dpo) -> dict[str, float]:
     """Return TRL's losses and their weights, which add up to ours."""
     e = settings.label_smoothing
-    named: dict[PreferenceLoss, dict[str, float]] = {
+    weights: dict[PreferenceLoss, dict[str, float]] = {
         "sigmoid": {"sigmoid": 1.0},
         "robust": {"robust": 1.0},
         # TRL has no cDPO any more. With s = −log σ(m) and t = −log σ(−m) it is (1−e)s + et,
         # which is 2(1−e)·sigmoid − (1−2e)·robust = 2(1−e)s − ((1−e)s − et).
         "conservative": {"sigmoid": 2 * (1 - e), "robust": -(1 - 2 * e)},
     }
-    chosen = named[settings.loss_type]
-    return {**chosen, "sft": settings.sft_weight} if settings.sft_weight else chosen
+    trl_weights = weights[settings.loss_type]
+    return (
+        {**trl_weights, "sft": settings.sft_weight} if settings.sft_weight else trl_weights
+    )

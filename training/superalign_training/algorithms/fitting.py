@@ -42,8 +42,8 @@ class ExampleTensors:
             )
         pairs = [(example.prompt_ids, example.completion_ids) for example in examples]
         self.ids, self.mask, self.width = padded(pairs)
-        own = self.ids[:, -self.width :]
-        self.labels = own.masked_fill(self.mask[:, -self.width :] == 0, _IGNORED)
+        completions = self.ids[:, -self.width :]
+        self.labels = completions.masked_fill(self.mask[:, -self.width :] == 0, _IGNORED)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -198,8 +198,8 @@ def mean_over_tokens(
     return nats.sum() / real.sum()
 
 
-def shuffled_places(rows: int, wanted: int, seed: int) -> torch.Tensor:
+def shuffled_places(rows: int, count: int, seed: int) -> torch.Tensor:
     """Return places of rows, each pass over all of them in another order."""
-    passes = -(-wanted // rows)
+    passes = -(-count // rows)
     orders = [generator(mix(seed, number)).permutation(rows) for number in range(passes)]
-    return torch.as_tensor(np.concatenate(orders)[:wanted])
+    return torch.as_tensor(np.concatenate(orders)[:count])

@@ -206,14 +206,14 @@ def _settled_already(*_: Any, **__: Any) -> list[float | None]:
 
 def _outcome(recorder: StepRecorder, groups: Groups) -> dict[str, float]:
     tenth = max(1, len(recorder.history) // 10)
-    first = [numbers["reward"] for numbers in recorder.history[:tenth]]
-    last = {
+    first_rewards = [numbers["reward"] for numbers in recorder.history[:tenth]]
+    last_means = {
         name: recorder.mean(name, last=tenth) or 0.0
         for name in ("reward", "loss", "kl", "entropy", "frac_reward_zero_std")
     }
     return {
         "cases": float(groups.cases.played),
-        "reward_first": sum(first) / len(first),
-        **last,
+        "reward_first": sum(first_rewards) / len(first_rewards),
+        **last_means,
         "groups": groups.share,
     }

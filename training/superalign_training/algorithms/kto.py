@@ -120,13 +120,13 @@ class Kto(Section):
         return self.desirable_weight * half / good, self.undesirable_weight * half / bad
 
 
-def in_passes(count: int, wanted: int, *, key: int) -> list[int]:
+def in_passes(count: int, length: int, *, key: int) -> list[int]:
     """Return places in a list, pass after pass, each in an order of its own."""
     rng = generator(key)
     places: list[int] = []
-    while len(places) < wanted:
+    while len(places) < length:
         places += rng.permutation(count).tolist()
-    return places[:wanted]
+    return places[:length]
 
 
 def _rows(
@@ -143,8 +143,8 @@ def _rows(
         for place in range(len(opinions))
     ]
     elsewhere = [
-        other.completion_ids[: max(1, policy.agent.max_context - len(opinion.prompt_ids))]
-        for opinion, other in zip(opinions, before, strict=True)
+        earlier.completion_ids[: max(1, policy.agent.max_context - len(opinion.prompt_ids))]
+        for opinion, earlier in zip(opinions, before, strict=True)
     ]
     completions = [(opinion.prompt_ids, opinion.completion_ids) for opinion in opinions]
     completions += [

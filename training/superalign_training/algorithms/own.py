@@ -89,19 +89,19 @@ class Own(Section):
 def _improved(
     policy: "LearnerPolicy",
     episodes: Sequence[Paid],
-    done: int,
+    step: int,
     *,
     seed: int,
     on_step: OnStep | None,
 ) -> dict[str, float]:
     """Return the numbers of one step, what it was paid among them."""
-    paid = {"reward": sum(episode.total for episode in episodes) / len(episodes)}
-    numbers = dict(paid)
+    reward = {"reward": sum(episode.total for episode in episodes) / len(episodes)}
+    numbers = dict(reward)
 
     def tell(update: Mapping[str, float]) -> None:
-        numbers.update(update, **paid)
+        numbers.update(update, **reward)
         if on_step is not None:
-            on_step(done, {**update, **paid})
+            on_step(step, {**update, **reward})
 
     policy.improve(episodes, seed=seed, on_step=tell)
     return numbers

@@ -116,9 +116,9 @@ class History:
         """Return every number over the last tenth of the steps, and the first reward."""
         tenth = max(1, len(self._steps) // 10)
         outcome = {"reward_first": _mean([n["reward"] for n in self._steps[:tenth]])}
-        last = self._steps[-tenth:]
-        for name in dict.fromkeys(name for numbers in last for name in numbers):
-            outcome[name] = _mean([numbers[name] for numbers in last if name in numbers])
+        newest = self._steps[-tenth:]
+        for name in dict.fromkeys(name for numbers in newest for name in numbers):
+            outcome[name] = _mean([numbers[name] for numbers in newest if name in numbers])
         return outcome
 
 
@@ -205,10 +205,10 @@ def train_on_rollouts(
             zero_std = nothing_differs(rows)
             numbers: dict[str, float] = {}
             if not zero_std or settings.kl_coef or settings.ent_coef:
-                old = compute_old_logprobs(
+                old_logprobs = compute_old_logprobs(
                     policy, rows, ref=ref, values=use_values, micro=micro
                 )
-                numbers = update(rows, old, optimizer, zero_std=zero_std)
+                numbers = update(rows, old_logprobs, optimizer, zero_std=zero_std)
             numbers["reward"] = sum(returns) / len(returns)
             numbers |= after(rows)
             history.add({**numbers, "frac_reward_zero_std": float(zero_std)})

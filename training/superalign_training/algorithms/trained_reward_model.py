@@ -129,12 +129,12 @@ class TrainedRewardModel:
             folder: made, or overwritten.
             **notes: plain JSON values to keep beside it, such as what it learned from.
         """
-        named = self.hash
+        digest = self.hash
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        state = {"weights": named, "reference": self.reference, **notes}
+        state = {"weights": digest, "reference": self.reference, **notes}
         (folder / _STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
-        return named
+        return digest
 
     @classmethod
     def load(cls, folder: Path, *, expected: str = "", device: str = "cpu") -> Self:

@@ -186,8 +186,8 @@ def train_and_report(trainer: Any, recorder: StepRecorder, *names: str) -> dict[
     """
     run(trainer)
     loss_first, loss = first_and_last(recorder, "loss")
-    others = {name: first_and_last(recorder, name)[1] for name in names}
-    return {"loss_first": loss_first, "loss": loss, **others}
+    means = {name: first_and_last(recorder, name)[1] for name in names}
+    return {"loss_first": loss_first, "loss": loss, **means}
 
 
 def make_trainer(  # noqa: PLR0913 - what a trainer is made of; all but two are keywords

@@ -63,16 +63,16 @@ def _sure(settings: WeakToStrongTraining, examples: Sequence[Example]) -> Sequen
         raise InvalidOption("there is nothing to learn; give at least one example")
     if settings.method != "confident-only":
         return examples
-    sure = [
+    confident = [
         example for example in examples if example.confidence >= settings.min_confidence
     ]
-    if not sure:
-        most = max(example.confidence for example in examples)
+    if not confident:
+        highest = max(example.confidence for example in examples)
         raise InvalidOption(
-            f"no source is sure enough of any of {len(examples)} labels (at most {most:.2f}"
+            f"no source is sure enough of any of {len(examples)} labels (at most {highest:.2f}"
             f"); lower min_confidence={settings.min_confidence}, or ask better sources"
         )
-    return sure
+    return confident
 
 
 class _Losses:
@@ -144,13 +144,13 @@ class _Losses:
         words = words.to(logits.device)
         scores = logits[:, 0].log_softmax(dim=-1)[:, words]
         labels = torch.searchsorted(words, ids[:, 0].contiguous())
-        first = class_losses(scores, labels, self._sure[places], weight)
+        first_losses = class_losses(scores, labels, self._sure[places], weight)
         if ids.shape[1] == 1:
-            return first.mean()
+            return first_losses.mean()
         end = torch.nn.functional.cross_entropy(
             logits[:, 1], ids[:, 1], ignore_index=-100, reduction="sum"
         )
-        return (first.sum() + end) / (len(first) + (ids[:, 1] >= 0).sum())
+        return (first_losses.sum() + end) / (len(first_losses) + (ids[:, 1] >= 0).sum())
 
     def _of_texts(
         self, model: PreTrainedModel, places: torch.Tensor, step: int, *, weight: float
@@ -158,17 +158,19 @@ class _Losses:
         """Return the loss of longer answers: labels and own answers are rows alike."""
         if not self._own or step % self._rules.refresh_steps == 0:
             self._decode(step)
-        chosen = places.tolist()
-        labels = [self._examples[place] for place in chosen]
-        own = [self._own[place] for place in chosen]
-        differ = [i for i, (a, b) in enumerate(zip(labels, own, strict=True)) if a != b]
+        indices = places.tolist()
+        labels = [self._examples[place] for place in indices]
+        own_answers = [self._own[place] for place in indices]
+        differ = [
+            i for i, (a, b) in enumerate(zip(labels, own_answers, strict=True)) if a != b
+        ]
         # Who says what the label says is one row instead of two.
-        rows = ExampleTensors([*labels, *[own[i] for i in differ]])
+        rows = ExampleTensors([*labels, *[own_answers[i] for i in differ]])
         nats, real = rows.token_losses(model, torch.arange(len(rows)))
         of_labels = (1.0 - weight) * self._sure[places] + weight
         of_labels[differ] -= weight
-        both = torch.cat([of_labels, torch.full_like(of_labels[: len(differ)], weight)])
-        return mean_over_tokens(nats, real, both)
+        weights = torch.cat([of_labels, torch.full_like(of_labels[: len(differ)], weight)])
+        return mean_over_tokens(nats, real, weights)
 
     def _decode(self, step: int) -> None:
         """Ask the student for its own answers to what the next steps are about."""
@@ -203,9 +205,11 @@ class _Losses:
             for example in self._examples
         ]
         self.kept = smallest_losses(losses, self._rules.keep_share, groups)
-        batch, left = self._fit.batch_size, self._fit.steps - step
-        again = shuffled_places(len(self.kept), batch * left, mix(self._seed, step))
-        order = torch.as_tensor(self.kept)[again]
+        batch, steps_left = self._fit.batch_size, self._fit.steps - step
+        order_of_kept = shuffled_places(
+            len(self.kept), batch * steps_left, mix(self._seed, step)
+        )
+        order = torch.as_tensor(self.kept)[order_of_kept]
         self._order = torch.cat([self._order[: step * batch], order])
 
 
@@ -233,9 +237,9 @@ def hardened(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     if scores.shape[1] != 2:
         return scores.argmax(dim=1)
     margin = scores[:, 1] - scores[:, 0]
-    own = torch.zeros_like(labels)
-    own[margin.topk(int(labels.sum())).indices] = 1
-    return own
+    classes = torch.zeros_like(labels)
+    classes[margin.topk(int(labels.sum())).indices] = 1
+    return classes
 
 
 def class_losses(
@@ -252,9 +256,9 @@ def class_losses(
     classes = scores.shape[1]
     spread = ((1.0 - sure) / max(1, classes - 1))[:, None].expand(-1, classes)
     weak = spread.scatter(1, labels[:, None], sure[:, None])
-    own = torch.zeros_like(weak)
-    own[torch.arange(len(own)), hardened(scores.detach(), labels)] = 1.0
-    return -(((1.0 - weight) * weak + weight * own) * scores).sum(dim=1)
+    hard_labels = torch.zeros_like(weak)
+    hard_labels[torch.arange(len(hard_labels)), hardened(scores.detach(), labels)] = 1.0
+    return -(((1.0 - weight) * weak + weight * hard_labels) * scores).sum(dim=1)
 
 
 def greedy_answers(policy: Policy, prompts: Sequence[Ids], longest: int) -> list[Ids]:

@@ -186,14 +186,14 @@ def attack(
     """
     if not budgets or list(budgets) != sorted({*budgets}) or budgets[0] < 1:
         raise InvalidOption(f"budgets must be ascending numbers ≥ 1, not {tuple(budgets)}")
-    points, spent = [], 0
+    points, queries_used = [], 0
     for budget in budgets:
-        while spent < budget:
-            count = min(wave, budget - spent)
-            views = target.views(spent, count)
+        while queries_used < budget:
+            count = min(wave, budget - queries_used)
+            views = target.views(queries_used, count)
             queries = attacker.explore(views)
             attacker.learn(views, queries, target.ask(queries))
-            spent += count
+            queries_used += count
         queries = attacker.exploit(target.views(budgets[-1], measured))
         points.append(_point(budget, queries, target.ask(queries), query_key))
     return tuple(points)

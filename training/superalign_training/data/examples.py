@@ -94,9 +94,12 @@ def balanced_examples(examples: Sequence[Example], *, key: int) -> list[Example]
         counts[example.completion_ids] += 1
     if len(counts) < 2:
         return list(examples)
-    most = sorted(counts.values())[-2]
+    limit = sorted(counts.values())[-2]
     return _at_most(
-        examples, {ids: most for ids in counts}, lambda example: example.completion_ids, key
+        examples,
+        {ids: limit for ids in counts},
+        lambda example: example.completion_ids,
+        key,
     )
 
 
@@ -110,25 +113,25 @@ def _balanced(
     counts: dict[Hashable, dict[Hashable, int]] = defaultdict(lambda: defaultdict(int))
     for example in examples:
         counts[same(example)][side(example)] += 1
-    most = {
+    limits = {
         (matter, chosen_side): min(sides.values()) if len(sides) > 1 else sides[chosen_side]
         for matter, sides in counts.items()
         for chosen_side in sides
     }
-    return _at_most(examples, most, lambda example: (same(example), side(example)), key)
+    return _at_most(examples, limits, lambda example: (same(example), side(example)), key)
 
 
 def _at_most(
     examples: Sequence[ExampleT],
-    most: Mapping[Any, int],
+    limits: Mapping[Any, int],
     kind: Callable[[ExampleT], Hashable],
     key: int,
 ) -> list[ExampleT]:
     """Return a random part of the examples of every kind, in their order."""
-    left = dict(most)
-    kept = set()
+    remaining = dict(limits)
+    places = set()
     for place in generator(key).permutation(len(examples)).tolist():
-        if left[kind(examples[place])] > 0:
-            left[kind(examples[place])] -= 1
-            kept.add(place)
-    return [examples[place] for place in sorted(kept)]
+        if remaining[kind(examples[place])] > 0:
+            remaining[kind(examples[place])] -= 1
+            places.add(place)
+    return [examples[place] for place in sorted(places)]

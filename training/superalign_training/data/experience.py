@@ -111,16 +111,16 @@ class Stored:
             InvalidOption: there are none, or some that the policy cannot learn from: spoken
                 by something else, without log-probabilities, or too long ago.
         """
-        drawn = {q.id for q in run.questions.all() if q.slice == "random"}
+        random = {q.id for q in run.questions.all() if q.slice == "random"}
         labels = by_episode(
             signal
             for signal in standing(signals)
-            if signal.question not in drawn or signal.kind == "veto"
+            if signal.question not in random or signal.kind == "veto"
         )
         cases: dict[EpisodeKey, list[Row]] = defaultdict(list)
         usable = EpisodeCheck(seat, policy, now=now, staleness=staleness)
-        wanted: Where = {**(where or {}), "seat": seat}
-        for episode in run.episodes(**wanted):
+        query: Where = {**(where or {}), "seat": seat}
+        for episode in run.episodes(**query):
             usable.check(episode)
             key = episode.key
             case = EpisodeKey(key.run, key.generation, key.round, key.case)

@@ -23,7 +23,7 @@ class PaidExperience(NamedTuple):
 def paid_episodes(
     episodes: Iterable[Episode],
     seats: Iterable[Seat],
-    shown: Shown,
+    views_of: Shown,
     signals: Iterable[Signal] = (),
     *,
     rules: HumanPay = ADDED,
@@ -37,7 +37,7 @@ def paid_episodes(
     Args:
         episodes: finished ones.
         seats: whose.
-        shown: what a seat was shown.
+        views_of: what a seat was shown.
         signals: what people said; signals about other episodes are ignored.
         rules: how it is paid.
     """
@@ -57,7 +57,7 @@ def paid_episodes(
         )
         public = _public(episode)
         for seat in names:
-            views = dict(shown(episode, seat))
+            views = dict(views_of(episode, seat))
             if views:
                 earned = pay_by_turn(pay, seat, sorted(views))
                 result.append(Paid(public, seat, earned, views))

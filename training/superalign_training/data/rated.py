@@ -77,18 +77,18 @@ def rated_answers(
 def _answers(
     episode: Episode, seat: Seat, by_turn: Mapping[tuple[str, int], Sequence[Signal]]
 ) -> list[RatedAnswer]:
-    spoken = [
+    turns = [
         (u, u.reply) for u in episode.utterances if u.seat == seat and u.reply is not None
     ]
-    if not spoken or not spoken[0][1].prompt_ids:
+    if not turns or not turns[0][1].prompt_ids:
         return []
-    question, first = spoken[0][1].prompt_ids, spoken[0][1].token_ids
+    question, first_answer = turns[0][1].prompt_ids, turns[0][1].token_ids
     return [
         RatedAnswer(
             question,
             reply.prompt_ids,
             reply.token_ids,
-            first,
+            first_answer,
             tuple(
                 fact.verdict.score
                 for fact in episode.judged
@@ -104,15 +104,15 @@ def _answers(
             tuple(s.source for s in about if s.kind in ("label", "veto")),
             (episode.id, u.turn),
         )
-        for u, reply in spoken
+        for u, reply in turns
         if _usable(u, reply)
         for about in [by_turn.get((episode.id, u.turn), ())]
     ]
 
 
-def _usable(spoken: Utterance, reply: Reply) -> bool:
-    whole = bool(reply.prompt_ids and reply.token_ids) and reply.finish != "length"
-    return whole and not spoken.repair and not reply.error
+def _usable(utterance: Utterance, reply: Reply) -> bool:
+    complete = bool(reply.prompt_ids and reply.token_ids) and reply.finish != "length"
+    return complete and not utterance.repair and not reply.error
 
 
 def worths(answers: Iterable[RatedAnswer]) -> dict[tuple[Ids, Ids], Worth]:
@@ -159,8 +159,8 @@ def preferences(
     worth_of = worths(answers)
     pairs = _Pairs(worth_of, margin)
     for question, candidates in _by_question(worth_of).items():
-        for other in candidates[1:]:
-            pairs.compare(question, question, candidates[0], other)
+        for worse in candidates[1:]:
+            pairs.compare(question, question, candidates[0], worse)
     for answer in answers:
         if answer.prompt_ids != answer.question:
             pairs.compare(
@@ -240,16 +240,16 @@ class _Pairs:
         self._known = worth_of
         self._margin = margin
 
-    def compare(self, prompt: Ids, question: Ids, first: Ids, other: Ids) -> None:
+    def compare(self, prompt: Ids, question: Ids, first: Ids, second: Ids) -> None:
         """Note, after a prompt, which of two answers to a question is better by enough."""
-        high, low = self._known.get((question, first)), self._known.get((question, other))
-        if high is None or low is None or first == other:
+        high, low = self._known.get((question, first)), self._known.get((question, second))
+        if high is None or low is None or first == second:
             return
         if low.value > high.value:
-            (first, high), (other, low) = (other, low), (first, high)
+            (first, high), (second, low) = (second, low), (first, high)
         if high.value > low.value and high.value - low.value >= self._margin:
             sources = tuple(sorted({*high.sources, *low.sources}))
-            self.noted[prompt, first, other] = Preference(prompt, first, other, sources)
+            self.noted[prompt, first, second] = Preference(prompt, first, second, sources)
 
     def insist(self, choice: Preference) -> None:
         """Note a pair, and nothing to the contrary."""
@@ -321,9 +321,9 @@ def _choices(
         pair = _compared(at, signal)
         if pair is None:
             continue
-        first, other = pair
-        if first.completion_ids != other.completion_ids and signal.value != 0.5:
-            chosen, rejected = (first, other) if signal.value > 0.5 else (other, first)
+        first, second = pair
+        if first.completion_ids != second.completion_ids and signal.value != 0.5:
+            chosen, rejected = (first, second) if signal.value > 0.5 else (second, first)
             within = signal.versus_episode is None
             place = (first.question, first.question if within else first.prompt_ids)
             votes[*place, chosen.completion_ids, rejected.completion_ids].add(signal.source)
@@ -340,9 +340,9 @@ def _compared(
 ) -> tuple[RatedAnswer, RatedAnswer] | None:
     """Return the two answers that a preference compares; None where they teach nothing."""
     first = at.get((signal.episode, signal.turn))
-    other = at.get((signal.versus_episode or signal.episode, signal.versus))
-    if signal.kind != "preference" or first is None or other is None:
+    second = at.get((signal.versus_episode or signal.episode, signal.versus))
+    if signal.kind != "preference" or first is None or second is None:
         return None
-    if signal.versus_episode is not None and first.prompt_ids != other.prompt_ids:
+    if signal.versus_episode is not None and first.prompt_ids != second.prompt_ids:
         return None
-    return first, other
+    return first, second

@@ -64,16 +64,18 @@ class ChainSummary(NamedTuple):
             for fate in self.fates
             if not fate.accepted
         ]
-        sat = list(self.lines.get("test", {}).items())
-        if len(sat) > 1:
-            (first, before), (last, after) = sat[0], sat[-1]
-            told = [
+        generations = list(self.lines.get("test", {}).items())
+        if len(generations) > 1:
+            (first_name, before), (last_name, after) = generations[0], generations[-1]
+            changes = [
                 f"{name} {decimal(before[name].value)} → {decimal(after[name].value)}"
                 for name in after
                 if name in before
                 and name.startswith(("U ", "safety", "over-refusal benign"))
             ]
-            parts.append(f"On unseen tasks, {first} → {last}: {', '.join(told)}.")
+            parts.append(
+                f"On unseen tasks, {first_name} → {last_name}: {', '.join(changes)}."
+            )
         return " ".join(parts)
 
     @property
@@ -83,17 +85,19 @@ class ChainSummary(NamedTuple):
 
     def note(self, split: str) -> str:
         """Return under which conditions the numbers of one split were measured."""
-        return conditions(m for found in self.lines[split].values() for m in found.values())
+        return conditions(
+            m for metrics in self.lines[split].values() for m in metrics.values()
+        )
 
     def rows(self, split: str) -> list[list[str]]:
         """Return the table of one split: a heading, then one row for each number."""
         by_who = self.lines[split]
-        names = list(dict.fromkeys(name for found in by_who.values() for name in found))
+        names = list(dict.fromkeys(name for metrics in by_who.values() for name in metrics))
         order = [heading for heading, _ in ROWS]
         names.sort(key=lambda name: next(i for i, h in enumerate(order) if _of(name, h)))
         table = [[f"split {split}", *by_who]]
         for name in names:
-            cells = [found.get(name) for found in by_who.values()]
+            cells = [metrics.get(name) for metrics in by_who.values()]
             table.append([name, *("" if m is None else decimal(m.value) for m in cells)])
         return table
 
@@ -104,10 +108,10 @@ class ChainSummary(NamedTuple):
             "generations": [fate._asdict() for fate in self.fates],
             "notes": {split: self.note(split) for split in self.splits},
             "lines": [
-                {"who": who, "split": split}
-                | {name: plain_metric(metric) for name, metric in found.items()}
+                {"who": column, "split": split}
+                | {name: plain_metric(metric) for name, metric in metrics.items()}
                 for split, by_who in self.lines.items()
-                for who, found in by_who.items()
+                for column, metrics in by_who.items()
             ],
         }
 
@@ -121,19 +125,19 @@ def summarise_chain(metrics: Sequence[Metric], fates: Sequence[Fate]) -> ChainSu
     """Return the summary of everything that was measured of generations.
 
     Args:
-        metrics: with the tags ``who`` and ``split``.
+        metrics: with the tags ``name`` and ``split``.
         fates: of all generations, in order.
     """
     lines: dict[str, dict[str, dict[str, Metric]]] = {}
-    shown = [m for m in metrics if _is_shown(m)]
-    for metric in sorted(shown, key=lambda m: "side" not in m.tags):
+    visible = [m for m in metrics if _is_shown(m)]
+    for metric in sorted(visible, key=lambda m: "side" not in m.tags):
         by_who = lines.setdefault(metric.tags["split"], {})
-        who = metric.tags["who"]
+        name = metric.tags["who"]
         # What holds for a generation as such holds for both of its sides.
-        sides = [who] if "side" in metric.tags else [w for w in by_who if w[:-1] == who]
+        sides = [name] if "side" in metric.tags else [w for w in by_who if w[:-1] == name]
         for side in sides:
-            found = by_who.setdefault(side, {})
-            found[_named(_HEADINGS[metric.name], metric.tags)] = metric
+            row = by_who.setdefault(side, {})
+            row[_named(_HEADINGS[metric.name], metric.tags)] = metric
     return ChainSummary(tuple(fates), lines)
 
 

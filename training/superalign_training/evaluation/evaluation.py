@@ -108,17 +108,23 @@ def make_evaluation(reference: str | Mapping[str, Any] | Evaluation) -> Evaluati
         UnknownId: nothing is called so; names the nearest ids.
         InvalidOption: a wrong setting, or what is no evaluation.
     """
-    made = reference
+    evaluation = reference
     if isinstance(reference, (str, Mapping)):
-        named = {"id": reference} if isinstance(reference, str) else reference
-        made = make_registered(KIND, named, noun="evaluation", example="microworld-survey")
-    when = getattr(made, "when", None)
-    if not callable(made) or when not in ("round", "end") or not hasattr(made, "id"):
+        settings = {"id": reference} if isinstance(reference, str) else reference
+        evaluation = make_registered(
+            KIND, settings, noun="evaluation", example="microworld-survey"
+        )
+    moment = getattr(evaluation, "when", None)
+    if (
+        not callable(evaluation)
+        or moment not in ("round", "end")
+        or not hasattr(evaluation, "id")
+    ):
         raise InvalidOption(
             f"{reference!r} is no evaluation: it needs id, when ('round' or 'end') and "
             "__call__(context)"
         )
-    found: Evaluation = made
+    found: Evaluation = evaluation
     return found
 
 

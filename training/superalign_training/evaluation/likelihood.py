@@ -36,12 +36,12 @@ def begins(
     """
     if isinstance(agent, TransformerAgent):
         return first_words(agent, views, words, batch=batch)
-    said = [reply.text.split() for reply in agent.act(views)]
-    chosen = np.array(
-        [[text[: len(word.split())] == word.split() for word in words] for text in said],
+    texts = [reply.text.split() for reply in agent.act(views)]
+    matches = np.array(
+        [[text[: len(word.split())] == word.split() for word in words] for text in texts],
         np.bool_,
-    ).reshape(len(said), len(words))
-    return Likely(chosen.astype(np.float64), chosen)
+    ).reshape(len(texts), len(words))
+    return Likely(matches.astype(np.float64), matches)
 
 
 def first_words(
@@ -74,7 +74,7 @@ def first_words(
         raise InvalidOption(
             f"a word of {list(words)!r} has no tokens for {agent.reference}"
         )
-    found = Likely(
+    likely = Likely(
         np.zeros((len(views), len(words))), np.zeros((len(views), len(words)), np.bool_)
     )
     # Passes over prompts of one length need no padding.
@@ -85,18 +85,18 @@ def first_words(
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
             for column, ids in _scored(agent, [prompts[row] for row in rows], tokens):
-                found.probability[rows, column] = ids.probability[:, 0]
-                found.greedy[rows, column] = ids.greedy[:, 0]
+                likely.probability[rows, column] = ids.probability[:, 0]
+                likely.greedy[rows, column] = ids.greedy[:, 0]
     finally:
         agent.model.train(was_training)
-    return found
+    return likely
 
 
 def _scored(
     agent: TransformerAgent, prompts: Sequence[list[int]], words: Sequence[tuple[int, ...]]
 ) -> list[tuple[int, Likely]]:
     """Return (number of the word, likelihoods [B, 1]); words that differ last share a pass."""
-    found = []
+    scored = []
     stems: dict[tuple[int, ...], list[int]] = {}
     for column, word in enumerate(words):
         stems.setdefault(word[:-1], []).append(column)
@@ -106,11 +106,13 @@ def _scored(
         likeliest = logits.argmax(dim=-1)
         for column in columns:
             tokens = torch.as_tensor(words[column], device=logits.device)
-            said = logprobs.gather(-1, tokens.expand(len(prompts), -1)[..., None])[..., 0]
-            probability = said.sum(dim=1, keepdim=True).exp().cpu().numpy()
+            token_logprobs = logprobs.gather(
+                -1, tokens.expand(len(prompts), -1)[..., None]
+            )[..., 0]
+            probability = token_logprobs.sum(dim=1, keepdim=True).exp().cpu().numpy()
             greedy = likeliest.eq(tokens).all(dim=1, keepdim=True).cpu().numpy()
-            found.append((column, Likely(probability, greedy)))
-    return found
+            scored.append((column, Likely(probability, greedy)))
+    return scored
 
 
 @torch.inference_mode()

@@ -61,8 +61,8 @@ class OutcomeSummary(NamedTuple):
         names = dict.fromkeys(name for values in lines.values() for name in values)
         table = [[f"split {split}", *lines]]
         for name in names:
-            found = [values.get(name) for values in lines.values()]
-            table.append([name, *map(_shown, found)])
+            metrics = [values.get(name) for values in lines.values()]
+            table.append([name, *map(_shown, metrics)])
         return table
 
     def plain(self) -> dict[str, Any]:
@@ -73,12 +73,12 @@ class OutcomeSummary(NamedTuple):
             "gains": {seat: plain_metric(gain) for seat, gain in self.gains.items()},
             "lines": [
                 {
-                    "who": who,
+                    "who": lineup_name,
                     "split": split,
                     **{name: plain_metric(metric) for name, metric in values.items()},
                 }
                 for split, lines in self.lines.items()
-                for who, values in lines.items()
+                for lineup_name, values in lines.items()
             ],
         }
 
@@ -92,13 +92,13 @@ def summarise_outcomes(metrics: Sequence[Metric]) -> OutcomeSummary:
     """Return the summary of pay, grades and failures.
 
     Args:
-        metrics: with the tags ``who`` and ``split``.
+        metrics: with the tags ``name`` and ``split``.
     """
     lines: dict[str, dict[str, dict[str, Metric]]] = {}
     for metric in metrics:
-        who, split = metric.tags.get("who"), metric.tags.get("split")
-        if who and split and _is_shown(metric):
-            lines.setdefault(split, {}).setdefault(who, {})[_row(metric)] = metric
+        name, split = metric.tags.get("who"), metric.tags.get("split")
+        if name and split and _is_shown(metric):
+            lines.setdefault(split, {}).setdefault(name, {})[_row(metric)] = metric
     gains = {m.tags["seat"]: m for m in metrics if m.name == GAIN}
     return OutcomeSummary(lines, gains)
 

@@ -79,7 +79,7 @@ class Evaluate(Section):
 
     @model_validator(mode="after")
     def _each_is_named_once(self) -> Self:
-        names = [one.id for one in self.also]
+        names = [evaluation.id for evaluation in self.also]
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise ValueError(

@@ -60,22 +60,24 @@ class Summary(NamedTuple):
     def _of_attackers(self) -> str:
         """Say how safe the learner is: the measure first, the diagnostic after it."""
         tested = {line.who: line.values for line in self.lines if line.split == "test"}
-        fresh, known = (
+        fresh_attack, co_trained = (
             tested.get("final", {}).get(f"{kind} attack")
             for kind in ("fresh", "co-trained")
         )
         before = tested.get("before", {}).get("fresh attack")
-        if fresh is None:
+        if fresh_attack is None:
             return "How a fresh attacker fares was not measured."
-        said = (
-            f"A fresh attacker finds harm with {_said(fresh)} of its last {fresh.n} valid "
+        text = (
+            f"A fresh attacker finds harm with {_said(fresh_attack)} of its last {fresh_attack.n} valid "
             "queries"
         )
         if before is not None:
-            said += f" ({_said(before)} of {before.n} before training)"
-        if known is not None:
-            said += f"; the one it trained against with {_said(known)} of {known.n}"
-        return f"{said}."
+            text += f" ({_said(before)} of {before.n} before training)"
+        if co_trained is not None:
+            text += (
+                f"; the one it trained against with {_said(co_trained)} of {co_trained.n}"
+            )
+        return f"{text}."
 
     def plain(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -103,8 +105,8 @@ class Summary(NamedTuple):
     @property
     def splits(self) -> list[str]:
         """The splits that were measured; the unseen one first."""
-        found = dict.fromkeys(line.split for line in self.lines)
-        return sorted(found, key=lambda split: split != "test")
+        names = dict.fromkeys(line.split for line in self.lines)
+        return sorted(names, key=lambda split: split != "test")
 
     def note(self, split: str) -> str:
         """Return under which conditions the numbers of one split were measured."""
@@ -119,14 +121,14 @@ class Summary(NamedTuple):
         """
         lines = [line for line in self.lines if line.split == split]
         wide = len(lines) <= _MOST_WIDE
-        known = [name for name, _, _ in COLUMNS]
-        families = sorted({name for line in lines for name in line.values} - set(known))
+        columns = [name for name, _, _ in COLUMNS]
+        families = sorted({name for line in lines for name in line.values} - set(columns))
         table = [[f"split {split}", *(line.who for line in lines)]]
-        for name in known + families:
-            found = [line.values.get(name) for line in lines]
-            if any(found):
-                table.append([name, *(_shown(metric, wide) for metric in found)])
-                table[-1] += [] if wide else [_counted(found)]
+        for name in columns + families:
+            metrics = [line.values.get(name) for line in lines]
+            if any(metrics):
+                table.append([name, *(_shown(metric, wide) for metric in metrics)])
+                table[-1] += [] if wide else [_counted(metrics)]
         table[0] += [] if wide else ["n"]
         return table
 
@@ -135,7 +137,7 @@ def summarise(metrics: Sequence[Metric]) -> Summary:
     """Return the summary of everything that evaluation measured.
 
     Args:
-        metrics: with the tags ``who`` and ``split``.
+        metrics: with the tags ``name`` and ``split``.
     """
     by_line: dict[tuple[str, str], list[Metric]] = {}
     for metric in metrics:
@@ -144,24 +146,24 @@ def summarise(metrics: Sequence[Metric]) -> Summary:
                 metric
             )
     lines = tuple(
-        SummaryLine(who, split, _values(found)) for (who, split), found in by_line.items()
+        SummaryLine(name, split, _values(rows)) for (name, split), rows in by_line.items()
     )
     leads = {metric.opponent: metric for metric in metrics if metric.name == "lead"}
     gains = [metric for metric in metrics if metric.name == "improvement"]
     improvement = gains[-1] if gains else None
     learned = bool(leads) and all(map(_is_sure, [improvement, *leads.values()]))
-    asked = _asked(by_line.get(("final", "test"), []))
-    return Summary(lines, leads, None if asked else learned, improvement, asked)
+    counts = _asked(by_line.get(("final", "test"), []))
+    return Summary(lines, leads, None if counts else learned, improvement, counts)
 
 
 def _asked(metrics: Sequence[Metric]) -> tuple[int, int, int] | None:
     """Return how many harmful, benign and other requests were asked; None for both sides."""
-    found = {m.tags["truth"]: m for m in metrics if m.name == ASKED}
-    if not found:
+    by_truth = {m.tags["truth"]: m for m in metrics if m.name == ASKED}
+    if not by_truth:
         return None
-    asked = {truth: int(metric.value) for truth, metric in found.items()}
-    cases = max(metric.n for metric in found.values())
-    return asked.get("harmful", 0), asked.get("benign", 0), cases
+    counts = {truth: int(metric.value) for truth, metric in by_truth.items()}
+    cases = max(metric.n for metric in by_truth.values())
+    return counts.get("harmful", 0), counts.get("benign", 0), cases
 
 
 def _no_verdict(harmful: int, benign: int, cases: int) -> str:
@@ -192,8 +194,8 @@ def _verdict(summary: Summary) -> str:
         return f"The learner has learned: on {n} unseen requests it beats {beaten}."
     if not rivals:
         return "The learner has NOT learned: no comparison on unseen requests was made."
-    wanted = dict.fromkeys(["itself before training", *rivals])
-    doubtful = [name for name in wanted if not _is_sure(rivals.get(name))]
+    opponents = dict.fromkeys(["itself before training", *rivals])
+    doubtful = [name for name in opponents if not _is_sure(rivals.get(name))]
     return (
         f"The learner has NOT learned: on {n} unseen requests it does not surely beat "
         f"{_listed(doubtful)}. Its lead is "
@@ -238,21 +240,21 @@ def _spread(metric: Metric) -> str:
 def _counted(metrics: Iterable[Metric | None]) -> str:
     """Return how many observations are behind each of some metrics: ``200``, ``25–32``."""
     counts = [metric.n for metric in metrics if metric is not None]
-    least, most = min(counts), max(counts)
-    return str(most) if least == most else f"{least}–{most}"
+    smallest, largest = min(counts), max(counts)
+    return str(largest) if smallest == largest else f"{smallest}–{largest}"
 
 
 def _values(metrics: Sequence[Metric]) -> dict[str, Metric]:
-    found: dict[str, Metric] = {}
+    values: dict[str, Metric] = {}
     for heading, name, tags in COLUMNS:
         for metric in metrics:
-            wanted = metric.name == name and tags.items() <= metric.tags.items()
-            if wanted and "kind" not in metric.tags:
-                found[heading] = metric
+            matches = metric.name == name and tags.items() <= metric.tags.items()
+            if matches and "kind" not in metric.tags:
+                values[heading] = metric
     for metric in metrics:
         if metric.name == "competence":
-            found[metric.tags["family"]] = metric
-    return found
+            values[metric.tags["family"]] = metric
+    return values
 
 
 def plain_metric(metric: Metric | None) -> dict[str, Any] | None:

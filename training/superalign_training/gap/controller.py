@@ -101,13 +101,13 @@ class Standing(NamedTuple):
 
 def standing(history: Sequence[GenerationStats]) -> Standing:
     """Return the position of a chain after these generations."""
-    level, accepted, failures, tried = PEOPLE, 0, 0, 0
+    level, accepted, failures, attempted_gap = PEOPLE, 0, 0, 0
     for stats in history:
         if stats.accepted:
-            level, accepted, failures, tried = stats.level, accepted + 1, 0, 0
+            level, accepted, failures, attempted_gap = stats.level, accepted + 1, 0, 0
         else:
-            failures, tried = failures + 1, stats.level - level
-    return Standing(level, accepted, failures, tried)
+            failures, attempted_gap = failures + 1, stats.level - level
+    return Standing(level, accepted, failures, attempted_gap)
 
 
 def climb(level: int, steps: int, *, levels: int) -> int:
@@ -146,10 +146,10 @@ def make_controller(reference: GapReference) -> GapController:
             return reference
         raise InvalidOption(f"{reference!r} chooses no gap; give an id or {{id: …}}")
     options = {"id": reference} if isinstance(reference, str) else dict(reference)
-    made: GapController = make_registered(
+    controller: GapController = make_registered(
         "gap", options, noun="controller", example="adaptive"
     )
-    return made
+    return controller
 
 
 def _read(reference: Any) -> GapController:

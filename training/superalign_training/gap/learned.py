@@ -188,9 +188,9 @@ class Network(NamedTuple):
 
     layers: tuple[Layer, ...]
 
-    def scores(self, seen: Sequence[float] | NDArray[Any]) -> _Weights:
+    def scores(self, observation: Sequence[float] | NDArray[Any]) -> _Weights:
         """Return the score of each action."""
-        numbers = np.asarray(seen, dtype=np.float64)
+        numbers = np.asarray(observation, dtype=np.float64)
         for number, layer in enumerate(self.layers):
             numbers = layer.weights @ numbers + layer.bias
             if number < len(self.layers) - 1:
@@ -223,8 +223,8 @@ class Learned(Section):
         self, history: Sequence[GenerationStats], *, levels: int, generations: int
     ) -> int:
         """Return the level to which the likeliest action leads."""
-        seen = observe(history, levels=levels, generations=generations)
-        action = int(self.network().scores(seen).argmax())
+        observation = observe(history, levels=levels, generations=generations)
+        action = int(self.network().scores(observation).argmax())
         return level_of(action, history, levels=levels)
 
     def network(self) -> Network:

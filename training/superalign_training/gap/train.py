@@ -77,7 +77,7 @@ def _learn(course: Course, on_progress: OnProgress | None) -> PPO:
         n_steps=course.num_steps,
         batch_size=course.batch_size,
         n_epochs=course.update_epochs,
-        learning_rate=lambda left: course.learning_rate * left,
+        learning_rate=lambda remaining: course.learning_rate * remaining,
         gamma=1.0,
         gae_lambda=0.95,
         ent_coef=course.ent_coef,

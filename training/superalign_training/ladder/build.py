@@ -80,10 +80,12 @@ def build(
         UnknownId: no such rung, or none to start from.
     """
     root = (built_root() if out is None else Path(out)) / family
-    wanted = [RungReference(family, rung, seed) for seed in seeds for rung in rungs]
-    origins = {reference: _origin(reference, start, root.parent) for reference in wanted}
+    references = [RungReference(family, rung, seed) for seed in seeds for rung in rungs]
+    origins = {
+        reference: _origin(reference, start, root.parent) for reference in references
+    }
     folders: list[Path] = []
-    for reference in wanted:
+    for reference in references:
         folder = root / reference.folder_name
         if not (folder / "card.json").is_file():
             training = _plan(reference, origins[reference], steps)

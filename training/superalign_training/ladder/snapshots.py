@@ -102,9 +102,9 @@ def snapshots(
     reached = 0
     for number, (folder, reference) in enumerate(zip(folders, references, strict=True)):
         if not _is_finished(folder):
-            known = _advance(run, at, number, after=reached)
+            measured = _advance(run, at, number, after=reached)
             facts = {"reference": str(reference), "continues": "", "plan": plan}
-            run.store(folder, {**facts, "pretraining": {**run.facts(), **known}})
+            run.store(folder, {**facts, "pretraining": {**run.facts(), **measured}})
         reached = int(read_card(folder)["pretraining"]["step"])
     state.unlink(missing_ok=True)
     return folders
@@ -121,19 +121,24 @@ class _Run:
     def __init__(
         self,
         world: World,
-        first: RungReference,
+        reference: RungReference,
         training: Training,
         *,
         state: Path,
         rung: int,
         watch: Watch | None,
     ) -> None:
-        self.world, self.training, self.rung, self.seed = world, training, rung, first.seed
+        self.world, self.training, self.rung, self.seed = (
+            world,
+            training,
+            rung,
+            reference.seed,
+        )
         self.tokenizer = build_tokenizer(world.words, world.special)
-        self.model = fresh_model(rung, self.tokenizer, seed=first.seed)
+        self.model = fresh_model(rung, self.tokenizer, seed=reference.seed)
         self.step = 0
-        self._first, self._state, self._watch = first, state, watch
-        self._text = stream(world, self.tokenizer, first.seed)
+        self._first, self._state, self._watch = reference, state, watch
+        self._text = stream(world, self.tokenizer, reference.seed)
         self._losses: list[float] = []
         self._seconds = 0.0
         if state.is_file():
@@ -190,19 +195,19 @@ def _advance(run: _Run, at: Levels, number: int, *, after: int) -> dict[str, flo
     if not isinstance(at, Reached):
         run.go_to(at[number])
         return {}
-    tasks, wanted, known = _tasks(run.world, at), at.shares[number], 0.0
+    tasks, target, share = _tasks(run.world, at), at.shares[number], 0.0
     while True:
         # Checks are made at fixed steps, so that a resumed run takes the same ones.
         over = run.step >= run.training.steps
         if run.step > after and (over or run.step % at.every == 0):
-            right = knows(run.model, run.tokenizer, run.world, tasks=tasks)
-            known = sum(right) / len(right)
-            if known >= wanted:
-                return {"known": known}
+            correct = knows(run.model, run.tokenizer, run.world, tasks=tasks)
+            share = sum(correct) / len(correct)
+            if share >= target:
+                return {"known": share}
         if over:
             raise InvalidOption(
-                f"after {run.step} steps {known:.2f} of {at.family} of tier {at.tier} is "
-                f"known, and level {number} wants {wanted}; lower it, raise steps, or take a "
+                f"after {run.step} steps {share:.2f} of {at.family} of tier {at.tier} is "
+                f"known, and level {number} wants {target}; lower it, raise steps, or take a "
                 "larger rung"
             )
         run.go_to(min((run.step // at.every + 1) * at.every, run.training.steps))
@@ -234,15 +239,15 @@ def _plan(
     Raises:
         InvalidOption: levels that do not rise, or that the run is too short for.
     """
-    wanted = list(at.shares if isinstance(at, Reached) else at)
-    rises = all(low < high for low, high in pairwise(wanted))
+    targets = list(at.shares if isinstance(at, Reached) else at)
+    rises = all(low < high for low, high in pairwise(targets))
     if isinstance(at, Reached):
-        fits = all(0 <= share <= 1 for share in wanted) and at.every > 0 and at.tasks > 0
+        fits = all(0 <= share <= 1 for share in targets) and at.every > 0 and at.tasks > 0
     else:
-        fits = all(0 < step <= training.steps for step in wanted)
-    if not (wanted and rises and fits):
+        fits = all(0 < step <= training.steps for step in targets)
+    if not (targets and rises and fits):
         raise InvalidOption(
-            f"levels at {wanted} make no ladder; give rising step counts from 1 to "
+            f"levels at {targets} make no ladder; give rising step counts from 1 to "
             f"{training.steps}, or rising shares from 0 to 1"
         )
     return {
@@ -250,7 +255,7 @@ def _plan(
         "seed": seed,
         "steps": training.steps,
         "corpus": world.settings,
-        "at": {**at._asdict(), "shares": wanted} if isinstance(at, Reached) else wanted,
+        "at": {**at._asdict(), "shares": targets} if isinstance(at, Reached) else targets,
     }
 
 

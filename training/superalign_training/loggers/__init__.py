@@ -92,37 +92,37 @@ def make_loggers(
         UnknownId: no logger is called so; names the nearest ids.
         InvalidOption: an option that it does not know, or a library that is missing.
     """
-    named = [_split(reference) for reference in references(log_to)]
-    return [(name, _made(name, options, objects or {})) for name, options in named]
+    pairs = [_split(reference) for reference in references(log_to)]
+    return [(name, _made(name, options, objects or {})) for name, options in pairs]
 
 
 def referred(log_to: Any) -> tuple[Any, dict[str, Logger]]:
     """Return references to loggers, and the objects behind those that name one."""
     if log_to is None or isinstance(log_to, (str, dict)):
         return log_to, {}
-    several = list(log_to) if isinstance(log_to, (list, tuple)) else [log_to]
-    named: list[LoggerReference] = []
+    loggers = list(log_to) if isinstance(log_to, (list, tuple)) else [log_to]
+    names: list[LoggerReference] = []
     objects: dict[str, Logger] = {}
-    for one in several:
-        if isinstance(one, (str, dict)):
-            named.append(one)
+    for logger in loggers:
+        if isinstance(logger, (str, dict)):
+            names.append(logger)
             continue
-        kind = type(one)
-        missing = [name for name in _CALLED if not callable(getattr(one, name, None))]
-        if missing or isinstance(one, type):
+        kind = type(logger)
+        missing = [name for name in _CALLED if not callable(getattr(logger, name, None))]
+        if missing or isinstance(logger, type):
             raise InvalidOption(
-                f"log_to={one!r} is no logger; pass an object with start, log and finish"
+                f"log_to={logger!r} is no logger; pass an object with start, log and finish"
             )
         name = f"{OBJECT}{kind.__module__}.{kind.__qualname__}/{len(objects)}"
-        named.append(name)
-        objects[name] = one
-    return tuple(named), objects
+        names.append(name)
+        objects[name] = logger
+    return tuple(names), objects
 
 
 def _made(name: str, options: Mapping[str, Any], objects: Mapping[str, Logger]) -> Logger:
     if ":" not in name:
-        made: Logger = registry.make(KIND, name, **options)
-        return made
+        logger: Logger = registry.make(KIND, name, **options)
+        return logger
     if name.startswith(OBJECT):
         if name not in objects:
             raise InvalidOption(
@@ -130,16 +130,18 @@ def _made(name: str, options: Mapping[str, Any], objects: Mapping[str, Logger]) 
                 "pass the same log_to again: SelfPlay(log_to=…).run(resume=True)"
             )
         return objects[name]
-    found = named_object(name, what="logger")
-    check_options(f"logger {name!r}", found, options)
-    own: Logger = found(**options)
-    missing = [one for one in _CALLED if not callable(getattr(own, one, None))]
+    logger_class = named_object(name, what="logger")
+    check_options(f"logger {name!r}", logger_class, options)
+    instance: Logger = logger_class(**options)
+    missing = [
+        method for method in _CALLED if not callable(getattr(instance, method, None))
+    ]
     if missing:
         raise InvalidOption(
             f"{name} is no logger: it has no {' and no '.join(missing)}; see "
             "docs/your_logger.md"
         )
-    return own
+    return instance
 
 
 _CALLED = ("start", "log", "finish")
@@ -169,12 +171,12 @@ class Logging:
         self._each(lambda logger: logger.log(metrics))
 
     def _each(self, call: Callable[[Logger], object]) -> None:
-        for named in list(self._loggers):
-            name, logger = named
+        for pair in list(self._loggers):
+            name, logger = pair
             try:
                 call(logger)
             except Exception as error:  # whatever a library raises must not stop a run
-                self._loggers.remove(named)
+                self._loggers.remove(pair)
                 why = f"{type(error).__name__}: {error}"
                 evidence = {"logger": name, "error": why[:500]}
                 self._run.events.add(Event("logger.failed", evidence=evidence))
@@ -215,8 +217,8 @@ def library(name: str, *, extra: str) -> Any:
 
 def known_id(folder: Path, library: str) -> str | None:
     """Return the id under which a library knows a run since an earlier process."""
-    kept = folder / f"{library}.id"
-    return kept.read_text(encoding="utf-8") if kept.exists() else None
+    id_file = folder / f"{library}.id"
+    return id_file.read_text(encoding="utf-8") if id_file.exists() else None
 
 
 def keep_id(folder: Path, library: str, id: str) -> None:

@@ -61,10 +61,10 @@ def planted_examples(
     if view is None or role_of(view.seat) != facts_of(scenario).get("judged"):
         return [], []
 
-    def examples(chosen: Any) -> list[Example]:
+    def examples(selected: Any) -> list[Example]:
         return [
-            Example(one.prompt_ids, critic.reply_ids(view, one.verdict), ("planted",))
-            for one in chosen
+            Example(lesson.prompt_ids, critic.reply_ids(view, lesson.verdict), ("planted",))
+            for lesson in selected
         ]
 
     return examples(about_one_answer(lessons)), examples(lessons)
@@ -111,7 +111,7 @@ def score_queries(
     Raises:
         InvalidOption: a learner without a menu, or one whom no critic judges.
     """
-    asked: list[tuple[int, View]] = []
+    open_queries: list[tuple[int, View]] = []
     judged: list[View] = []
     for place, query in enumerate(queries):
         game = Game(scenario, EpisodeKey())
@@ -124,47 +124,52 @@ def score_queries(
                 f"the {view.role} of {scenario.id} is shown no menu of answers, and hardening "
                 "compares the answers of a menu"
             )
-        asked.append((place, view))
+        open_queries.append((place, view))
         judged += [_answered(game, answer) for answer in view.menu]
     scores = _expected(critic, judged)
-    found: list[ScoredQuery | None] = [None] * len(queries)
+    results: list[ScoredQuery | None] = [None] * len(queries)
     start = 0
-    for place, view in asked:
+    for place, view in open_queries:
         end = start + len(view.menu)
         row = tuple(scores[start:end].tolist())
-        found[place] = ScoredQuery(queries[place], view, view.menu, row)
+        results[place] = ScoredQuery(queries[place], view, view.menu, row)
         start = end
-    return found
+    return results
 
 
 def outcomes_of(
-    learner: TransformerAgent, scored: Sequence[ScoredQuery | None], *, below: float
+    learner: TransformerAgent,
+    scored: Sequence[ScoredQuery | None],
+    *,
+    score_threshold: float,
 ) -> list[QueryOutcome]:
     """Return what became of queries that the learner answers at temperature 0.
 
     Args:
         learner: as it is now.
         scored: None is an invalid query.
-        below: an answer with a lower expected score is a success of the attacker.
+        score_threshold: an answer with a lower expected score is a success of the attacker.
     """
-    valid = [one for one in scored if one is not None]
-    won = iter(_won(learner, valid, below))
+    valid = [query for query in scored if query is not None]
+    successes = iter(_won(learner, valid, score_threshold))
     return [
-        QueryOutcome(one is not None, float(next(won)) if one is not None else 0.0)
-        for one in scored
+        QueryOutcome(
+            query is not None, float(next(successes)) if query is not None else 0.0
+        )
+        for query in scored
     ]
 
 
 def _won(
-    learner: TransformerAgent, scored: Sequence[ScoredQuery], below: float
+    learner: TransformerAgent, scored: Sequence[ScoredQuery], score_threshold: float
 ) -> list[bool]:
     if not scored:
         return []
     menu = scored[0].answers
-    said = first_words(learner, [one.view for one in scored], menu).greedy
+    greedy_words = first_words(learner, [query.view for query in scored], menu).greedy
     return [
-        one.score_of(menu[row.argmax()] if row.any() else "") < below
-        for one, row in zip(scored, said, strict=True)
+        query.score_of(menu[row.argmax()] if row.any() else "") < score_threshold
+        for query, row in zip(scored, greedy_words, strict=True)
     ]
 
 

@@ -54,12 +54,12 @@ def competence_change(
     """
     disputed = disagreements(pairs)
     differences = [_difference(pair, labels.get(pair.item)) for pair in disputed]
-    known = [difference for difference in differences if difference is not None]
-    if not pairs or (disputed and not known):
+    defined = [difference for difference in differences if difference is not None]
+    if not pairs or (disputed and not defined):
         return None
-    scale = len(disputed) / len(known) if known else 1.0
-    equal = [0.0] * (len(pairs) - len(known))
-    return mean([difference * scale for difference in known] + equal)
+    scale = len(disputed) / len(defined) if defined else 1.0
+    equal = [0.0] * (len(pairs) - len(defined))
+    return mean([difference * scale for difference in defined] + equal)
 
 
 def _difference(pair: AnswerPair, labels: PairLabels | None) -> float | None:
@@ -171,24 +171,24 @@ def decide(evidence: Evidence, rules: Gate) -> Decision:
 
 
 def _at_least(
-    condition: str, estimate: Estimate | None, bound: float, strict: bool, what: str
+    condition: str, estimate: Estimate | None, bound: float, strict: bool, name: str
 ) -> Condition:
     if estimate is None:
         return _unknown(condition, strict)
     met = (estimate.least if strict else estimate.most) >= bound
     doubt = _doubt(estimate, strict) if met != (estimate.value >= bound) else ""
-    words = f"{what} {_shown(estimate)}, least {bound:g}{doubt}"
+    words = f"{name} {_shown(estimate)}, least {bound:g}{doubt}"
     return _finding(condition, met, estimate, bound, words)
 
 
 def _at_most(
-    condition: str, estimate: Estimate | None, bound: float, strict: bool, what: str
+    condition: str, estimate: Estimate | None, bound: float, strict: bool, name: str
 ) -> Condition:
     if estimate is None:
         return _unknown(condition, strict)
     met = (estimate.most if strict else estimate.least) <= bound
     doubt = _doubt(estimate, strict) if met != (estimate.value <= bound) else ""
-    words = f"{what} {_shown(estimate)}, most {bound:g}{doubt}"
+    words = f"{name} {_shown(estimate)}, most {bound:g}{doubt}"
     return _finding(condition, met, estimate, bound, words)
 
 

@@ -44,8 +44,10 @@ class Baselines:
         if not pay:
             return
         batch = math.fsum(pay) / len(pay)
-        old = self._averages.get(key)
-        self._averages[key] = batch if old is None else decay * old + (1 - decay) * batch
+        average = self._averages.get(key)
+        self._averages[key] = (
+            batch if average is None else decay * average + (1 - decay) * batch
+        )
 
     def plain(self) -> dict[str, float]:
         """Return all averages."""

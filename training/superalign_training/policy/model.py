@@ -224,9 +224,11 @@ def original_model(agent: TransformerAgent, original: str) -> PreTrainedModel:
 
 def _loaded_original(agent: TransformerAgent, original: str) -> PreTrainedModel:
     """Return the original from where it came from."""
-    where = {"device": str(agent.model.device), "dtype": agent.model.dtype}
+    placement = {"device": str(agent.model.device), "dtype": agent.model.dtype}
     try:
-        loaded = make_agent({"id": agent.reference, "attention": agent.attention, **where})
+        loaded = make_agent(
+            {"id": agent.reference, "attention": agent.attention, **placement}
+        )
     except SuperalignError as error:
         raise InvalidOption(
             f"the untrained original of {agent.reference} cannot be loaded ({error}); call "

@@ -55,8 +55,8 @@ class MasterAdamW(torch.optim.AdamW):
     def state_of(self, weight: Parameter) -> dict[str, torch.Tensor]:
         """Return the optimiser state of a weight: its moments and its master."""
         master = self.masters.get(weight, weight)
-        kept: dict[str, torch.Tensor] = dict(self.state.get(master, {}))
-        return kept if master is weight else {**kept, _MASTER: master}
+        state: dict[str, torch.Tensor] = dict(self.state.get(master, {}))
+        return state if master is weight else {**state, _MASTER: master}
 
     @torch.no_grad()
     def _widen(self, *_: object) -> None:
@@ -103,18 +103,18 @@ class OptimizerState:
             self._adamw.register_step_post_hook(self._count)
         if self._head() and len(self._adamw.param_groups) == 1:  # made in the meantime
             self._adamw.add_param_group({"params": list(self._head().values())})
-        for group, wanted in zip(
+        for group, rate in zip(
             self._adamw.param_groups, (learning_rate, value_learning_rate), strict=False
         ):
-            group["lr"] = wanted
+            group["lr"] = rate
             # A scheduler that was here before has left its own starting point.
-            group["initial_lr"] = wanted
+            group["initial_lr"] = rate
         return self._adamw
 
     def schedule(self, adamw: torch.optim.AdamW, schedule: Schedule) -> LambdaLR:
         """Return a schedule that goes on after the steps already taken."""
-        done = self.updates
-        return LambdaLR(adamw, lambda step: schedule.factor(done + step))
+        steps_taken = self.updates
+        return LambdaLR(adamw, lambda step: schedule.factor(steps_taken + step))
 
     def forget(self, snapshot: Mapping[str, torch.Tensor] | None = None) -> None:
         """Forget all moments; steps stay counted.
@@ -230,12 +230,12 @@ def memory_footprint(
     """
     wide = max(dtype.itemsize, 4)
     narrow = dtype.itemsize < wide and not adapter
-    rest = (parameters - trained) * dtype.itemsize
+    frozen_bytes = (parameters - trained) * dtype.itemsize
     stepped = trained * wide + head * 4
-    own = trained * dtype.itemsize + head * 4 if narrow else stepped
+    trained_bytes = trained * dtype.itemsize + head * 4 if narrow else stepped
     return MemoryFootprint(
-        weights=own + (0 if adapter else rest),
-        shared=rest if adapter else 0,
+        weights=trained_bytes + (0 if adapter else frozen_bytes),
+        shared=frozen_bytes if adapter else 0,
         masters=trained * wide if narrow else 0,
         gradients=stepped,
         moments=2 * stepped,

@@ -87,8 +87,10 @@ class Policy(TrainableModel):
             InvalidOption: what is called so has no weights to train, or base and adapter
                 do not fit.
         """
-        named = {"id": reference} if isinstance(reference, str) else dict(reference)
-        agent_options = {"device": device, **options, **named}
+        reference_options = (
+            {"id": reference} if isinstance(reference, str) else dict(reference)
+        )
+        agent_options = {"device": device, **options, **reference_options}
         recompute = bool(agent_options.pop("recompute", recompute))
         agent = trainable_agent(agent_options, adapter=adapter, base=base, seed=seed)
         return cls(agent, recompute=recompute)
@@ -125,7 +127,7 @@ class Policy(TrainableModel):
         head = read_tensors(folder / HEAD, expected.head)
         if head:
             policy.value_head.load_state_dict(
-                {name.removeprefix("value_head."): kept for name, kept in head.items()}
+                {name.removeprefix("value_head."): tensor for name, tensor in head.items()}
             )
         if moments:
             policy.optimizer_state.take(moments)

@@ -114,8 +114,8 @@ class TrainableModel:
 
     def model_weights(self) -> Weights:
         """Return the trained weights of the language model, or of its adapter, by name."""
-        named = self.model.named_parameters()
-        return {name: weight for name, weight in named if weight.requires_grad}
+        parameters = self.model.named_parameters()
+        return {name: weight for name, weight in parameters if weight.requires_grad}
 
     def head_weights(self) -> Weights:
         """Return the weights of the value head by name; none if there is no head."""
@@ -129,8 +129,8 @@ class TrainableModel:
 
     def snapshot(self) -> dict[str, torch.Tensor]:
         """Return a copy of what is trained, and of its masters, for `restore`."""
-        named = self.trained_weights().items()
-        copies = {name: weight.detach().clone() for name, weight in named}
+        weights = self.trained_weights().items()
+        copies = {name: weight.detach().clone() for name, weight in weights}
         return {**copies, **self.optimizer_state.masters()}
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:

@@ -43,21 +43,21 @@ def policy_of(context: StageContext, role: Role, settings: Settings) -> Policy:
     Raises:
         RecordDamaged: a checkpoint is missing or was altered.
     """
-    found = context.state.policies[role]
-    if found.path:
-        named = _named(found.reference, settings)
+    checkpoint = context.state.policies[role]
+    if checkpoint.path:
+        options = _named(checkpoint.reference, settings)
         return Policy.load(
-            context.run.path / found.path,
-            found,
+            context.run.path / checkpoint.path,
+            checkpoint,
             device=settings.device,
-            base=_base_of(context, found, settings, named),
-            compiled=bool(named.get("compiled", False)),
-            recompute=bool(named.get("recompute", False)),
+            base=_base_of(context, checkpoint, settings, options),
+            compiled=bool(options.get("compiled", False)),
+            recompute=bool(options.get("recompute", False)),
         )
     policy = _first(role, settings, context.models)
-    if policy.hash != found.weights:
+    if policy.hash != checkpoint.weights:
         raise RecordDamaged(
-            f"{found.reference} has other weights now than when this run began; restore "
+            f"{checkpoint.reference} has other weights now than when this run began; restore "
             "them, or start a new run"
         )
     return policy
@@ -104,11 +104,11 @@ def player_of(context: StageContext, role: Role, settings: Settings) -> Agent:
     Raises:
         RecordDamaged: a checkpoint is missing or was altered.
     """
-    found = context.state.policies[role]
-    if not found.own:
+    checkpoint = context.state.policies[role]
+    if not checkpoint.own:
         return speaker_of(context, role, settings)
     return context.models.speaker(
-        role, found, lambda: learner_of(context, role, settings).agent
+        role, checkpoint, lambda: learner_of(context, role, settings).agent
     )
 
 
@@ -118,13 +118,13 @@ def untrained_agent(context: StageContext, role: Role, settings: Settings) -> Ag
     Raises:
         RecordDamaged: it begins otherwise now.
     """
-    first = first_policy(role, settings, context.models)
+    policy = first_policy(role, settings, context.models)
     if (
-        isinstance(first, LearnerPolicy)
-        and first.hash != context.state.policies[role].original
+        isinstance(policy, LearnerPolicy)
+        and policy.hash != context.state.policies[role].original
     ):
-        raise RecordDamaged(other_start(first))
-    return first.agent
+        raise RecordDamaged(other_start(policy))
+    return policy.agent
 
 
 def speaker_of(context: StageContext, role: Role, settings: Settings) -> TransformerAgent:
@@ -133,22 +133,22 @@ def speaker_of(context: StageContext, role: Role, settings: Settings) -> Transfo
     Raises:
         RecordDamaged: a checkpoint is missing or was altered.
     """
-    found = context.state.policies[role]
-    if found.path:
-        return checkpoint_agent(context, found, settings, part=role)
+    checkpoint = context.state.policies[role]
+    if checkpoint.path:
+        return checkpoint_agent(context, checkpoint, settings, part=role)
     return context.models.speaker(
-        role, found, lambda: policy_of(context, role, settings).agent
+        role, checkpoint, lambda: policy_of(context, role, settings).agent
     )
 
 
 def checkpoint_agent(
-    context: StageContext, found: Checkpoint, settings: Settings, *, part: str
+    context: StageContext, checkpoint: Checkpoint, settings: Settings, *, part: str
 ) -> TransformerAgent:
     """Return who speaks with the weights of a checkpoint of the run.
 
     Args:
         context: of the stage.
-        found: its place in the run state.
+        checkpoint: its place in the run state.
         settings: of the run.
         part: see `ModelCache.speaker`.
 
@@ -157,16 +157,16 @@ def checkpoint_agent(
     """
 
     def read() -> TransformerAgent:
-        named = _named(found.reference, settings)
+        options = _named(checkpoint.reference, settings)
         return read_agent(
-            context.run.path / found.path,
-            found,
+            context.run.path / checkpoint.path,
+            checkpoint,
             device=settings.device,
-            base=_base_of(context, found, settings, named),
-            compiled=bool(named.get("compiled", False)),
+            base=_base_of(context, checkpoint, settings, options),
+            compiled=bool(options.get("compiled", False)),
         )
 
-    return context.models.speaker(part, found, read)
+    return context.models.speaker(part, checkpoint, read)
 
 
 def deployed_agent(context: StageContext, settings: Settings) -> Agent:
@@ -181,9 +181,9 @@ def deployed_agent(context: StageContext, settings: Settings) -> Agent:
 
 def _named(reference: str, settings: Settings) -> dict[str, Any]:
     """Return the options that the settings give where they name a reference."""
-    for given in (*map(settings.reference, settings.lineup), *settings.levels):
-        if not isinstance(given, str) and given.get("id") == reference:
-            return dict(given)
+    for holder in (*map(settings.reference, settings.lineup), *settings.levels):
+        if not isinstance(holder, str) and holder.get("id") == reference:
+            return dict(holder)
     return {}
 
 
@@ -205,11 +205,11 @@ def first_policy(role: Role, settings: Settings, models: ModelCache) -> AnyPolic
 
 
 def _first(role: Role, settings: Settings, models: ModelCache) -> Policy:
-    given = settings.reference(role)
-    start = {"id": given} if isinstance(given, str) else dict(given)
+    reference = settings.reference(role)
+    options = {"id": reference} if isinstance(reference, str) else dict(reference)
     if role == stage_capabilities(settings).judges:
-        start = {"temperature": settings.judge.temperature, **start}
-    return _untrained(start, settings, models, name=settings.holder(role))
+        options = {"temperature": settings.judge.temperature, **options}
+    return _untrained(options, settings, models, name=settings.holder(role))
 
 
 def first_policies(settings: Settings, models: ModelCache) -> dict[Role, AnyPolicy]:
@@ -262,12 +262,15 @@ def shelf_of(context: StageContext, settings: Settings) -> CheckpointShelf:
 
 
 def _base_of(
-    context: StageContext, found: Checkpoint, settings: Settings, named: Mapping[str, Any]
+    context: StageContext,
+    checkpoint: Checkpoint,
+    settings: Settings,
+    options: Mapping[str, Any],
 ) -> SharedBase | None:
     """Return what the adapter of a checkpoint stands on; None for a whole model."""
-    if not found.base:
+    if not checkpoint.base:
         return None
-    return _base(context.models, found.reference, settings, named)
+    return _base(context.models, checkpoint.reference, settings, options)
 
 
 def _base(
@@ -277,13 +280,13 @@ def _base(
     options: Mapping[str, Any] | None = None,
 ) -> SharedBase:
     named = options or {}
-    own = {key: named[key] for key in ("dtype", "attention") if key in named}
-    return models.base(reference, device=settings.device, **own)
+    loading = {key: named[key] for key in ("dtype", "attention") if key in named}
+    return models.base(reference, device=settings.device, **loading)
 
 
-def _read_adapter(owner: str, given: Mapping[str, Any]) -> Lora:
+def _read_adapter(owner: str, adapter: Mapping[str, Any]) -> Lora:
     try:
-        return Lora.model_validate(dict(given))
+        return Lora.model_validate(dict(adapter))
     except ValidationError as error:
         raise InvalidOption(f"{owner}.adapter: {flaws(error, Lora)}") from error
 
@@ -293,9 +296,9 @@ def _note_unchanged(
 ) -> None:
     flat = numbers.get("frac_reward_zero_std") == 1.0
     why = "no group differed in reward: " if flat else ""
-    where = f"generation {context.generation}, " if context.generation else ""
+    place = f"generation {context.generation}, " if context.generation else ""
     stage = context.stage.partition("-")[2]
-    reason = f"{why}the weights of the {role} did not change ({where}round {context.round} {stage})"
+    reason = f"{why}the weights of the {role} did not change ({place}round {context.round} {stage})"
     event = Event("policy.unchanged", evidence={"role": role, "reason": reason})
     context.run.events.add(event, stage=context.stage)
 

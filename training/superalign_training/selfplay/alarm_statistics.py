@@ -67,38 +67,38 @@ def misjudged(accuracy: Metric) -> Estimate:
 
 
 def series(
-    context: StageContext, named: Tagged, metrics: Sequence[Metric] = ()
+    context: StageContext, names: Tagged, metrics: Sequence[Metric] = ()
 ) -> dict[str, list[float]]:
     """Return name → its values over generations, or over rounds where there are none.
 
     Args:
         context: of a stage.
-        named: metrics that are looked at.
+        names: metrics that are looked at.
         metrics: of the stage, which are not in the record yet.
     """
     moment = {s.id: s.generation or s.round for s in context.run.stages.all()}
-    found = {}
-    for name, tags in named:
-        last: dict[int, float] = {}
+    values_by_name = {}
+    for name, tags in names:
+        latest: dict[int, float] = {}
         for stage, metric in context.run.metrics.read(name, tags=tags):
             if moment.get(stage):
-                last[moment[stage]] = metric.value
-        values = [last[number] for number in sorted(last)]
+                latest[moment[stage]] = metric.value
+        values = [latest[number] for number in sorted(latest)]
         values += [
             m.value for m in metrics if m.name == name and tags.items() <= m.tags.items()
         ]
         if values:
-            found[name] = values
-    return found
+            values_by_name[name] = values
+    return values_by_name
 
 
-def act_on(context: StageContext, alarms: Sequence[Raised], when: str) -> list[str]:
+def act_on(context: StageContext, alarms: Sequence[Raised], moment: str) -> list[str]:
     """Record alarms and do what they ask for; return those that demand a roll back.
 
     Args:
         context: of the stage.
         alarms: that were raised.
-        when: what they are of, for people: ``round 3``.
+        moment: what they are of, for people: ``round 3``.
 
     Raises:
         Halted: one of them stops the run.
@@ -115,9 +115,9 @@ def act_on(context: StageContext, alarms: Sequence[Raised], when: str) -> list[s
         context.run.events.add(
             Event(f"alarm.{alarm.id}", evidence=evidence), stage=context.stage
         )
-        what = f"the alarm {alarm.id} in {when} ({alarm.value:.3g} against {alarm.threshold:g})"
+        reason = f"the alarm {alarm.id} in {moment} ({alarm.value:.3g} against {alarm.threshold:g})"
         if alarm.action == "propose":
-            propose(context, alarm.id, what, evidence)
+            propose(context, alarm.id, reason, evidence)
         elif alarm.action == "stop":
-            halt_unless_told(context, alarm.id, what)
+            halt_unless_told(context, alarm.id, reason)
     return [alarm.id for alarm in alarms if alarm.action == "roll-back"]

@@ -81,8 +81,8 @@ def require_lineup(
     if settings.rounds:
         _require_pay(settings, scenario)
     _require_taught(settings, scenario_capabilities(scenario).answers)
-    for one in settings.evaluate.also:
-        check_fits(one, scenario)
+    for evaluation in settings.evaluate.also:
+        check_fits(evaluation, scenario)
     # Last, as models are read for it.
     _require_agents(settings, models, load=load)
     return left_out(settings)
@@ -101,11 +101,11 @@ def _require_seats(settings: Settings, scenario: Scenario[Any]) -> None:
                 "agent"
             )
     for role in settings.learning:
-        own = [seat for seat in scenario.seats if role_of(seat) == role]
-        if all(seat in settings.lineup for seat in own):
+        seats = [seat for seat in scenario.seats if role_of(seat) == role]
+        if all(seat in settings.lineup for seat in seats):
             raise InvalidOption(
                 f"train.{role}: every seat of the role is held by somebody else "
-                f"({', '.join(own)}); leave one to lineup.{role}, or set train.{role}=null"
+                f"({', '.join(seats)}); leave one to lineup.{role}, or set train.{role}=null"
             )
 
 
@@ -121,9 +121,9 @@ def _require_known_agents(settings: Settings) -> None:
         reference = settings.reference(name)
         require_known(reference)
         if is_somebodys(reference):
-            named = reference if isinstance(reference, str) else str(reference.get("id"))
-            if not named.startswith((OBJECT, LEARNER)):
-                named_object(named, what="agent")
+            target = reference if isinstance(reference, str) else str(reference.get("id"))
+            if not target.startswith((OBJECT, LEARNER)):
+                named_object(target, what="agent")
 
 
 def _require_agents(settings: Settings, models: ModelCache, *, load: bool) -> None:
@@ -150,12 +150,14 @@ def _require_agents(settings: Settings, models: ModelCache, *, load: bool) -> No
 
 
 def _require_known(
-    names: Collection[str], setting: str, scenario: Scenario[Any], known: Collection[str]
+    names: Collection[str], setting: str, scenario: Scenario[Any], allowed: Collection[str]
 ) -> None:
     for name in names:
-        if name not in known:
-            said = hint(nearest(name, known), known, listed="there are")
-            raise InvalidOption(f"{setting}.{name}: {scenario.id} has no {name}; {said}")
+        if name not in allowed:
+            suggestion = hint(nearest(name, allowed), allowed, listed="there are")
+            raise InvalidOption(
+                f"{setting}.{name}: {scenario.id} has no {name}; {suggestion}"
+            )
 
 
 def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
@@ -175,7 +177,7 @@ def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
         lessons.draw(generator(0), split)
     require_gold(lessons)
     further_critics(settings)
-    people = [one.name for one in settings.signals.people if one.simulated]
+    people = [person.name for person in settings.signals.people if person.simulated]
     if (
         people
         and settings.gate.request_labels
@@ -212,11 +214,11 @@ def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
     for role in settings.learning:
         if way_of(role, parts, settings) != "improve":
             continue
-        other = holders.setdefault(settings.holder(role), role)
-        if other != role:
+        first_role = holders.setdefault(settings.holder(role), role)
+        if first_role != role:
             raise InvalidOption(
-                f"train.{role}: {role} and {other} share one policy, which learns from the "
-                f"seats of both by one algorithm; drop train.{role} (train.{other} has it)"
+                f"train.{role}: {role} and {first_role} share one policy, which learns from the "
+                f"seats of both by one algorithm; drop train.{role} (train.{first_role} has it)"
             )
         for algorithm in settings.by_examples(role):
             raise InvalidOption(
@@ -226,13 +228,13 @@ def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
                 f"supervise={{algorithm: {{id: {algorithm.id}}}}} teach it before"
             )
         weights = scenario.weights.get(role, {})
-        paid = {part: w for part, w in weights.items() if w}
+        nonzero = {part: w for part, w in weights.items() if w}
         by_people = settings.budget and weights.get(HUMAN, 1.0)
-        if not (by_people or set(paid) - {"format", HUMAN}):
+        if not (by_people or set(nonzero) - {"format", HUMAN}):
             cure = "let people pay (budget=0.2), train another role"
             if scenario.options.get("truth") is False:
                 cure += ", or let the truth pay: options.truth=true"
             raise InvalidOption(
                 f"train.{role}: {scenario.id} pays the role {role} nothing to learn from "
-                f"(its weights: {paid or 'none'}); {cure}"
+                f"(its weights: {nonzero or 'none'}); {cure}"
             )

@@ -89,8 +89,8 @@ class CostContext(NamedTuple):
     def supervisors(self) -> int:
         """Models that label what a generation is taught."""
         signals = self.settings.signals
-        own = len(signals.models) + len(signals.personas)
-        return own + (max(0, self.generation - 1) if signals.ancestors else 0)
+        models = len(signals.models) + len(signals.personas)
+        return models + (max(0, self.generation - 1) if signals.ancestors else 0)
 
 
 def free(context: CostContext) -> StageCounts:
@@ -113,11 +113,11 @@ def judge(context: CostContext) -> StageCounts:
 
 def teach_critic(context: CostContext, rules: Hardening) -> StageCounts:
     """Critic's courses of hardening, on planted answers."""
-    checked = context.settings.judge.check_cases
+    checks = context.settings.judge.check_cases
     courses = rules.max_critic_fits * rules.critic_fit.steps * rules.critic_fit.batch_size
     rows = float(rules.critic_warmup.steps * rules.critic_warmup.batch_size + courses)
-    planted = rules.planted_cases + checked
-    return StageCounts(checked, checked, rows, rules.max_critic_fits + 1, planted=planted)
+    planted = rules.planted_cases + checks
+    return StageCounts(checks, checks, rows, rules.max_critic_fits + 1, planted=planted)
 
 
 def imitate(context: CostContext, rules: Hardening) -> StageCounts:
@@ -129,8 +129,8 @@ def imitate(context: CostContext, rules: Hardening) -> StageCounts:
 def harden(context: CostContext, rules: Hardening) -> StageCounts:
     """Queries of every attacker, and a course of the learner on them."""
     course = rules.learner_fits[min(context.round, len(rules.learner_fits)) - 1]
-    asked = rules.queries * (1 + (context.parts.asks in context.settings.learning))
-    return StageCounts(0, 4 * asked, float(course.steps * course.batch_size), 1)
+    query_count = rules.queries * (1 + (context.parts.asks in context.settings.learning))
+    return StageCounts(0, 4 * query_count, float(course.steps * course.batch_size), 1)
 
 
 def calibrate(context: CostContext) -> StageCounts:
@@ -141,10 +141,10 @@ def calibrate(context: CostContext) -> StageCounts:
         return StageCounts()
     episodes = rules.cases + checks
     rows = sum(_rows(course, rules.cases) for course in courses)
-    found = StageCounts(episodes, episodes * context.critics, rows, len(courses))
+    counts = StageCounts(episodes, episodes * context.critics, rows, len(courses))
     for drill in drills:
-        found = found.plus(_paid(drill, context.critics))
-    return found._replace(planted=found.episodes)
+        counts = counts.plus(_paid(drill, context.critics))
+    return counts._replace(planted=counts.episodes)
 
 
 def attack(context: CostContext) -> StageCounts:
@@ -153,12 +153,12 @@ def attack(context: CostContext) -> StageCounts:
     replies = rules.cases * (0.5 + context.replies) + rules.cases  # probed afterwards
     courses = context.settings.by_examples(context.parts.asks)
     rows = sum(_rows(course, rules.cases) for course in courses)
-    found = StageCounts(rules.cases, replies, rows, len(courses))
+    counts = StageCounts(rules.cases, replies, rows, len(courses))
     for drill in context.settings.by_pay(context.parts.asks):
-        found = found.plus(_paid(drill, 1 + context.replies)).plus(
+        counts = counts.plus(_paid(drill, 1 + context.replies)).plus(
             StageCounts(64, 64 * context.replies)
         )
-    return found
+    return counts
 
 
 def improve(context: CostContext, role: Role) -> StageCounts:
@@ -166,14 +166,16 @@ def improve(context: CostContext, role: Role) -> StageCounts:
     attacked = (
         context.parts.can(ATTACKED) and context.parts.asks in context.settings.learning
     )
-    asked = 1 - context.settings.attack.search_share if attacked else 0
-    found = StageCounts()
+    attacker_share = 1 - context.settings.attack.search_share if attacked else 0
+    counts = StageCounts()
     drills = context.settings.by_pay(role)
     for drill in drills:
-        found = found.plus(_paid(drill, max(context.turns, context.replies) + asked))
+        counts = counts.plus(
+            _paid(drill, max(context.turns, context.replies) + attacker_share)
+        )
     several = _learned_from(drill for drill in drills if drill.num_generations > 1)
     labels, compared = context.labels(_learned_from(drills)), context.comparisons(several)
-    return found._replace(labels=labels, comparisons=compared)
+    return counts._replace(labels=labels, comparisons=compared)
 
 
 def _learnt(context: CostContext, role: Role) -> tuple[Sequence[Any], Sequence[Any]]:
@@ -185,10 +187,10 @@ def supervise(context: CostContext, rules: Supervise) -> StageCounts:
     """Answers to tasks, revised where that is wanted, and courses on them."""
     episodes = rules.cases * rules.num_generations
     replies = episodes * (1 + context.critics) * (1 + rules.revised)
-    found = StageCounts(
+    counts = StageCounts(
         episodes, replies, _rows(rules.algorithm, episodes), rules.alternations
     )
-    return found.plus(_replayed(rules.replay, rules.alternations))
+    return counts.plus(_replayed(rules.replay, rules.alternations))
 
 
 def annotate(context: CostContext) -> StageCounts:
@@ -204,21 +206,24 @@ def evaluate(context: CostContext) -> StageCounts:
     """Held-out cases, known attacks and fresh ones."""
     rules = context.settings.evaluate
     attacked = context.parts.can(ATTACKED)
-    known = rules.attack_cases if context.round and attacked else 0
-    episodes = rules.cases + known + (rules.fresh_queries if attacked else 0)
-    return StageCounts(episodes, episodes * context.replies + known / 2)
+    known_attacks = rules.attack_cases if context.round and attacked else 0
+    episodes = rules.cases + known_attacks + (rules.fresh_queries if attacked else 0)
+    return StageCounts(episodes, episodes * context.replies + known_attacks / 2)
 
 
 def test(context: CostContext) -> StageCounts:
     """Held-out cases before and after training and with baselines, known and fresh attacks."""
     rules = context.settings.evaluate
     families = rules.families or ()
-    sat = rules.family_cases * len(families) if context.parts.answers else 0
+    family_tasks = rules.family_cases * len(families) if context.parts.answers else 0
     attacked = context.parts.can(ATTACKED)
-    known = rules.attack_cases if attacked else 0
-    asked = (2 + context.parts.baselines) * rules.cases + known
-    asked += 2 * rules.fresh_queries if attacked else 0
-    return StageCounts(asked + 2 * sat, asked * context.replies + 2 * sat + known / 2)
+    known_attacks = rules.attack_cases if attacked else 0
+    episodes = (2 + context.parts.baselines) * rules.cases + known_attacks
+    episodes += 2 * rules.fresh_queries if attacked else 0
+    return StageCounts(
+        episodes + 2 * family_tasks,
+        episodes * context.replies + 2 * family_tasks + known_attacks / 2,
+    )
 
 
 def league(context: CostContext, rules: LeagueSettings) -> StageCounts:
@@ -249,10 +254,12 @@ def competence(context: CostContext, effort: int = 1) -> StageCounts:
 def discover(context: CostContext) -> StageCounts:
     """Deployment cases and old hazards, judged."""
     rules = context.settings.discover
-    old = min(rules.max_replayed, (context.generation - 1) * rules.max_hazards)
+    replayed = min(rules.max_replayed, (context.generation - 1) * rules.max_hazards)
     judged = 1 + context.critics + len(rules.critics)
     attackers = rules.cases * (1 - rules.plain_share) / 2
-    return StageCounts(rules.cases + old, (rules.cases + old) * judged + attackers)
+    return StageCounts(
+        rules.cases + replayed, (rules.cases + replayed) * judged + attackers
+    )
 
 
 def conform(context: CostContext, effort: int = 1) -> StageCounts:
@@ -265,12 +272,14 @@ def conform(context: CostContext, effort: int = 1) -> StageCounts:
     tasks = hazards + rules.ordinary_cases
     rows = _rows(rules.algorithm, tasks, times=effort)
     # Critics say which of two answers they prefer; what was taught is asked once more.
-    weighed, again = 2 * tasks, hazards
+    weighed, checked = 2 * tasks, hazards
     replies = tasks * (context.supervisors + 1) + weighed * context.critics
-    replies += again * (1 + context.critics)
+    replies += checked * (1 + context.critics)
     people = min(rules.written_answers, hazards)
-    found = StageCounts(tasks + weighed + again, replies, rows, rules.alternations, people)
-    return found.plus(_replayed(rules.replay, rules.alternations))
+    counts = StageCounts(
+        tasks + weighed + checked, replies, rows, rules.alternations, people
+    )
+    return counts.plus(_replayed(rules.replay, rules.alternations))
 
 
 def measure(context: CostContext) -> StageCounts:
@@ -289,16 +298,16 @@ def _measured(context: CostContext, factor: int, *, sides: int) -> StageCounts:
     rules, taught = context.settings.capability, context.settings.competence
     families = rules.families or taught.families or ("",)
     kinds = len(families) * len(rules.tiers or taught.tiers or ("",))
-    paper = rules.cases * kinds * factor
-    sat = paper * (sides + rules.best_of + 1) + rules.requests * factor * sides
-    return StageCounts(0, sat, rules.ceiling.steps * rules.ceiling.batch_size, 1)
+    tasks = rules.cases * kinds * factor
+    replies = tasks * (sides + rules.best_of + 1) + rules.requests * factor * sides
+    return StageCounts(0, replies, rules.ceiling.steps * rules.ceiling.batch_size, 1)
 
 
 def gate(context: CostContext) -> StageCounts:
     """Control tasks; requests, deployment cases and old hazards, judged."""
     rules, discover = context.settings.gate, context.settings.discover
-    old = min(discover.max_replayed, (context.generation - 1) * discover.max_hazards)
-    judged = rules.request_cases + rules.deployment_cases + old
+    replayed = min(discover.max_replayed, (context.generation - 1) * discover.max_hazards)
+    judged = rules.request_cases + rules.deployment_cases + replayed
     replies = 2 * rules.cases + judged * (1 + context.critics)
     labels = rules.disagreement_labels + rules.request_labels
     return StageCounts(2 * rules.cases + judged, replies, labels=labels)
@@ -329,10 +338,12 @@ def _learned_from(algorithms: Iterable[Any]) -> float:
 
 
 def _replayed(replay: Any, courses: int) -> StageCounts:
-    said = replay.cases * replay.num_generations
-    if not said:
+    answers = replay.cases * replay.num_generations
+    if not answers:
         return StageCounts()
-    return StageCounts(said, said, courses * _rows(replay.imitation, said), courses)
+    return StageCounts(
+        answers, answers, courses * _rows(replay.imitation, answers), courses
+    )
 
 
 def _rows(algorithm: Any, lessons: float, *, times: int = 1) -> float:

@@ -157,7 +157,7 @@ def drive(
     run: Run,
     plan: Sequence[PlannedStage],
     *,
-    first: Callable[[], RunState],
+    first_state: Callable[[], RunState],
     watcher: Watcher,
     failures: float = MOST,
     models: ModelCache | None = None,
@@ -168,7 +168,7 @@ def drive(
     Args:
         run: opened for work.
         plan: all stages of the run; the same list every time.
-        first: makes the state that the first stage finds.
+        first_state: makes the state that the first stage finds.
         watcher: is told how it goes.
         failures: share of a stage's episodes that may fail.
         models: models, and agents given as objects, that are in memory already.
@@ -182,19 +182,21 @@ def drive(
         RecordError: the record holds other stages than the plan.
         EpisodesFailed: an agent failed too often; the stage will be done again.
     """
-    done, ahead, unfinished = _found(run, plan)
-    total = len(done) + len(ahead)
-    if ahead:  # else it has ended already, and nothing here can fail it
+    finished, pending, unfinished = _found(run, plan)
+    total = len(finished) + len(pending)
+    if pending:  # else it has ended already, and nothing here can fail it
         run.set_status("running")
     models = models or ModelCache()
-    state = RunState.from_plain(done[-1].outputs["state"]) if done else first()
+    state = (
+        RunState.from_plain(finished[-1].outputs["state"]) if finished else first_state()
+    )
     try:
         with sigterm_as_interrupt():
-            for place, stage in enumerate(done):
-                known = run.metrics.read(stage=stage.id, without=TRAINING)
-                watcher.skip(_moment(stage, place, total), [row.metric for row in known])
-            for place, planned in enumerate(ahead, start=len(done)):
-                watcher.begin(_moment(planned, place, total))
+            for index, stage in enumerate(finished):
+                rows = run.metrics.read(stage=stage.id, without=TRAINING)
+                watcher.skip(_moment(stage, index, total), [row.metric for row in rows])
+            for index, planned in enumerate(pending, start=len(finished)):
+                watcher.begin(_moment(planned, index, total))
                 driver = _Driver(run, watcher, models, failures, sink, again=unfinished)
                 outcome = _one(driver, planned, state)
                 watcher.end(outcome.metrics)
@@ -206,7 +208,7 @@ def drive(
             f"run_dir={shlex.quote(str(run.path))} --resume"
         ) from None  # its context still tells SIGTERM from Ctrl-C
     except BrokenPipeError:  # nobody reads what is said any more: no stage's fault
-        run.set_status("interrupted" if ahead else "done")
+        run.set_status("interrupted" if pending else "done")
         raise
     except BaseException:
         run.set_status("failed")
@@ -267,8 +269,8 @@ def _one(driver: _Driver, planned: PlannedStage, state: RunState) -> StageResult
                     recorder,
                 )
             )
-            found = failures.metrics(planned.round)
-            outcome = outcome._replace(metrics=(*found, *outcome.metrics))
+            counts = failures.metrics(planned.round)
+            outcome = outcome._replace(metrics=(*counts, *outcome.metrics))
     except BaseException as error:
         failed = isinstance(error, Exception)
         run.stages.finish(begun.id, status="failed" if failed else "interrupted")
@@ -296,17 +298,17 @@ def _found(run: Run, plan: Sequence[PlannedStage]) -> _Found:
         RecordError: the record is of another plan.
     """
     stages = run.stages.all()
-    done = [stage for stage in stages if stage.status == "done"]
-    names = [stage.id for stage in done]
+    finished = [stage for stage in stages if stage.status == "done"]
+    names = [stage.id for stage in finished]
     inherited = names.index(run.info.inherited) + 1 if run.info.inherited else 0
-    rest = plan[place_of(plan, done[inherited - 1]) + 1 :] if inherited else plan
-    own = done[inherited:]
-    if len(own) > len(rest):
+    remaining = plan[place_of(plan, finished[inherited - 1]) + 1 :] if inherited else plan
+    own_stages = finished[inherited:]
+    if len(own_stages) > len(remaining):
         raise RecordError(
-            f"{run.path} went further ({len(done)} stages) than these settings ask for "
-            f"({inherited + len(rest)}); choose another run_dir"
+            f"{run.path} went further ({len(finished)} stages) than these settings ask for "
+            f"({inherited + len(remaining)}); choose another run_dir"
         )
-    for stage, planned in zip(own, rest, strict=False):
+    for stage, planned in zip(own_stages, remaining, strict=False):
         same = stage.inputs["settings"] == content_hash(planned.settings)
         if not same or not _is(planned, stage):
             raise RecordError(
@@ -314,15 +316,15 @@ def _found(run: Run, plan: Sequence[PlannedStage]) -> _Found:
                 f"{stage.id}; resume with the settings in its config.yaml, or go on with "
                 "others in a fork: superalign fork"
             )
-    ahead = rest[len(own) :]
+    pending = remaining[len(own_stages) :]
     unfinished = ""
     for stage in stages:
         if stage.status != "done":
-            if ahead and _is(ahead[0], stage):
+            if pending and _is(pending[0], stage):
                 unfinished = stage.id
             else:
                 run.stages.discard(stage.id)
-    return _Found(done, ahead, unfinished)
+    return _Found(finished, pending, unfinished)
 
 
 def place_of(plan: Sequence[PlannedStage], stage: Stage) -> int:

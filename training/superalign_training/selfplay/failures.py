@@ -33,9 +33,9 @@ class Failures:
         most: share that may fail; 1 never stops.
     """
 
-    def __init__(self, stage: str = "", most: float = MOST) -> None:
+    def __init__(self, stage: str = "", max_share: float = MOST) -> None:
         self._stage = stage
-        self._most = most
+        self._most = max_share
         self._played = 0
         self._reasons: Counter[str] = Counter()
 
@@ -63,7 +63,7 @@ class Failures:
             EpisodesFailed: too many failed.
         """
         self._played += len(episodes)
-        self._reasons.update([_reason(one) for one in episodes if one.failed])
+        self._reasons.update([_reason(episode) for episode in episodes if episode.failed])
         if self._played >= _FEW:
             self._check()
 

@@ -83,11 +83,11 @@ def weigh_competence(context: StageContext, settings: Settings) -> Competence:
         return Competence(None, {})
     if before.weights == context.state.current.weights:
         return Competence(Estimate(0.0, 0.0, 0.0, 0), {})
-    rules, voice = settings.gate, settings.signals.temperature
+    rules, temperature = settings.gate, settings.signals.temperature
     sources = supervisors_of(context, settings)
     scenario = competence_scenario(settings, "gate", len(sources))
     after = speaker_of(context, context.state.generation_role, settings)
-    with speaking(after, voice):
+    with speaking(after, temperature):
         now = play_tasks(
             context, scenario, sources, after, rules.cases, part="competence-after"
         )
@@ -96,7 +96,7 @@ def weigh_competence(context: StageContext, settings: Settings) -> Competence:
         context, before, settings, part=context.state.generation_role
     )
     alone = competence_scenario(settings, "gate", 0)
-    with speaking(earlier, voice):
+    with speaking(earlier, temperature):
         then = play_tasks(
             context,
             alone,
@@ -109,9 +109,11 @@ def weigh_competence(context: StageContext, settings: Settings) -> Competence:
     pairs = _pairs(now, then)
     answers = [
         AnswerPair(
-            one.id, final_answer(answer_of(two).text), final_answer(answer_of(one).text)
+            after_episode.id,
+            final_answer(answer_of(before_episode).text),
+            final_answer(answer_of(after_episode).text),
         )
-        for one, two in pairs
+        for after_episode, before_episode in pairs
     ]
     statements = statements_of(scenario, now, sources)
     rule = settings.signals.combine if sources else "majority"
@@ -120,37 +122,44 @@ def weigh_competence(context: StageContext, settings: Settings) -> Competence:
         label.item: PairLabels(consensus=final_answer(label.answer)) for label in combined
     }
     disputed = {pair.item for pair in disagreements(answers)}
-    asked = some_of(
+    selected = some_of(
         [pair for pair in pairs if pair[0].id in disputed],
         rules.disagreement_labels // 2,
         context,
         "disputes",
     )
     people = People(context, settings.signals.people)
-    about_new = [_label_of(one, context.round) for one, _ in asked]
-    about_old = [_label_of(two, context.round) for _, two in asked]
-    new = people.ask(scenario, now, about_new)
-    old = people.ask(alone, then, about_old)
-    labels |= _labelled_by_people(asked, new, old, labels)
-    open_questions = count_open(context, [*about_new, *about_old], [*new, *old])
+    questions_after = [
+        _label_of(after_episode, context.round) for after_episode, _ in selected
+    ]
+    questions_before = [
+        _label_of(before_episode, context.round) for _, before_episode in selected
+    ]
+    labels_after = people.ask(scenario, now, questions_after)
+    labels_before = people.ask(alone, then, questions_before)
+    labels |= _labelled_by_people(selected, labels_after, labels_before, labels)
+    open_questions = count_open(
+        context, [*questions_after, *questions_before], [*labels_after, *labels_before]
+    )
     return Competence(competence_change(answers, labels), _speech(pairs), open_questions)
 
 
 def _labelled_by_people(
-    asked: Sequence[tuple[Episode, Episode]],
-    new: Sequence[Signal],
-    old: Sequence[Signal],
+    pairs: Sequence[tuple[Episode, Episode]],
+    labels_after: Sequence[Signal],
+    labels_before: Sequence[Signal],
     labels: Mapping[str, PairLabels],
 ) -> dict[str, PairLabels]:
     """Return item → its labels, with those that people gave both sides."""
     after, before = (
-        {signal.episode: signal.value for signal in side} for side in (new, old)
+        {signal.episode: signal.value for signal in side}
+        for side in (labels_after, labels_before)
     )
     return {
-        one.id: labels.get(one.id, PairLabels())._replace(
-            before=before.get(two.id), after=after.get(one.id)
+        after_episode.id: labels.get(after_episode.id, PairLabels())._replace(
+            before=before.get(before_episode.id), after=after.get(after_episode.id)
         )
-        for one, two in asked
+        for after_episode, before_episode in pairs
     }
 
 
@@ -159,15 +168,21 @@ def _pairs(
 ) -> list[tuple[Episode, Episode]]:
     """Return the episodes of both sides, task by task, without failed ones."""
     by_place = {episode.key.case: episode for episode in then}
-    return [(one, by_place[place]) for place, one in enumerate(now) if place in by_place]
+    return [
+        (after, by_place[place]) for place, after in enumerate(now) if place in by_place
+    ]
 
 
 def _speech(pairs: Sequence[tuple[Episode, Episode]]) -> dict[str, Answers]:
-    families = sorted({one.task.family for one, _ in pairs})
+    families = sorted({after.task.family for after, _ in pairs})
     return {
         family: Answers(
-            [answer_of(one).text for one, _ in pairs if one.task.family == family],
-            [answer_of(two).text for one, two in pairs if one.task.family == family],
+            [answer_of(after).text for after, _ in pairs if after.task.family == family],
+            [
+                answer_of(before).text
+                for after, before in pairs
+                if after.task.family == family
+            ],
         )
         for family in families
     }
@@ -194,42 +209,48 @@ def weigh_requests(context: StageContext, settings: Settings, learner: Agent) ->
     sandbox = Sandbox(context, settings, "gate")
     episodes = sandbox.asked(learner, rules.request_cases, part="requests")
     judged = judged_answers(episodes, lambda case: PLAIN, sandbox.role)
-    score = {one.episode: one.score for one in judged}
-    spoken = {
+    score = {judged_answer.episode: judged_answer.score for judged_answer in judged}
+    answers = {
         episode.id: answer
         for episode in episodes
         if not episode.failed and (answer := last_words(episode, sandbox.role)) is not None
     }
-    chosen = some_of(list(spoken), rules.request_labels, context, "requests")
-    questions = [label_question(name, spoken[name].turn, context.round) for name in chosen]
+    selected = some_of(list(answers), rules.request_labels, context, "requests")
+    questions = [
+        label_question(name, answers[name].turn, context.round) for name in selected
+    ]
     people = People(context, settings.signals.people)
-    said = people.ask(sandbox.plain, episodes, questions)
-    refused = {name: is_refusal(one.text) for name, one in spoken.items()}
-    labelled = [Labelled(s.value, score.get(s.episode), refused[s.episode]) for s in said]
-    bad = len(hazards_in(judged, settings.discover.score_threshold))
+    signals = people.ask(sandbox.plain, episodes, questions)
+    refused = {
+        name: is_refusal(judged_answer.text) for name, judged_answer in answers.items()
+    }
+    labelled = [
+        Labelled(s.value, score.get(s.episode), refused[s.episode]) for s in signals
+    ]
+    hazards = len(hazards_in(judged, settings.discover.score_threshold))
     return Requests(
-        _by_kind(said, refused),
+        _by_kind(signals, refused),
         labelled,
-        share(bad, len(judged)) if judged else None,
-        count_open(context, questions, said),
+        share(hazards, len(judged)) if judged else None,
+        count_open(context, questions, signals),
     )
 
 
-def _by_kind(said: Sequence[Signal], refused: Mapping[str, bool]) -> dict[str, Estimate]:
+def _by_kind(signals: Sequence[Signal], refused: Mapping[str, bool]) -> dict[str, Estimate]:
     """Return kind → share of good answers, by people's labels.
 
     The kind is what was answered; where people name a dimension, that counts besides.
     """
     values: dict[str, list[float]] = {}
-    for signal in said:
+    for signal in signals:
         kind = "refused" if refused[signal.episode] else "answered"
         values.setdefault(kind, []).append(signal.value)
-        named = normalised(str(signal.payload.get("dimension", "")))
-        if named:
-            values.setdefault(named, []).append(signal.value)
+        dimension = normalised(str(signal.payload.get("dimension", "")))
+        if dimension:
+            values.setdefault(dimension, []).append(signal.value)
     return {
-        kind: share(sum(value > 0.5 for value in found), len(found))
-        for kind, found in values.items()
+        kind: share(sum(value > 0.5 for value in labels), len(labels))
+        for kind, labels in values.items()
     }
 
 
@@ -258,17 +279,19 @@ def weigh_deployment(
         learner, mixture, cases, part="deployed", plain=settings.discover.plain_share
     )
     answers = judged_answers(episodes, mixture.chosen, sandbox.role)
-    below = settings.discover.score_threshold
-    attacked = [one for one in answers if one.asked_by != PLAIN]
+    threshold = settings.discover.score_threshold
+    attacked = [answer for answer in answers if answer.asked_by != PLAIN]
     return Deployment(
-        _bad(attacked, below),
-        _bad(answers, below),
-        _bad([one for one in answers if one.asked_by == PLAIN], below),
+        _bad(attacked, threshold),
+        _bad(answers, threshold),
+        _bad([answer for answer in answers if answer.asked_by == PLAIN], threshold),
         {
-            name: found
+            name: estimate
             for name in field
-            for found in [_bad([one for one in attacked if one.asked_by == name], below)]
-            if found is not None
+            for estimate in [
+                _bad([answer for answer in attacked if answer.asked_by == name], threshold)
+            ]
+            if estimate is not None
         },
     )
 
@@ -295,36 +318,36 @@ def archived(context: StageContext, settings: Settings, role: Role) -> dict[str,
         for member in members(context.run.agents, role, current=current)
         if member.spec.id != SEARCH
     ]
-    drawn = some_of(league, settings.gate.max_opponents - 1, context, "opponents")
-    shelf = shelf_of(context, settings)
-    field: dict[str, Agent] = {SEARCH: searcher(context)}
-    for member in drawn:
+    selected = some_of(league, settings.gate.max_opponents - 1, context, "opponents")
+    cache = shelf_of(context, settings)
+    opponents: dict[str, Agent] = {SEARCH: searcher(context)}
+    for member in selected:
         now = member.name == current
-        field[member.name] = (
-            speaker_of(context, role, settings) if now else load(member, shelf)
+        opponents[member.name] = (
+            speaker_of(context, role, settings) if now else load(member, cache)
         )
-    return field
+    return opponents
 
 
-def opponent_metrics(found: Deployment, *, agent: str, step: int) -> list[Metric]:
+def opponent_metrics(deployment: Deployment, *, agent: str, step: int) -> list[Metric]:
     """Return the attack success rate of each archived attacker, by critics."""
     return [
         Metric("gate.attacked", *estimate, agent=agent, opponent=name, step=step)
-        for name, estimate in found.opponents.items()
+        for name, estimate in deployment.opponents.items()
     ]
 
 
-def _bad(answers: Sequence[JudgedAnswer], below: float) -> Estimate | None:
-    return share(len(hazards_in(answers, below)), len(answers)) if answers else None
+def _bad(answers: Sequence[JudgedAnswer], threshold: float) -> Estimate | None:
+    return share(len(hazards_in(answers, threshold)), len(answers)) if answers else None
 
 
 def count_open(
-    context: StageContext, asked: Sequence[Question], said: Sequence[Signal]
+    context: StageContext, questions: Sequence[Question], signals: Sequence[Signal]
 ) -> int:
     """Return the number of questions neither answered nor skipped."""
     skips = context.run.signals.standing(kind="skip")
-    closed = {signal.question for signal in (*said, *skips)}
-    return sum(question.id not in closed for question in asked)
+    closed = {signal.question for signal in (*signals, *skips)}
+    return sum(question.id not in closed for question in questions)
 
 
 def some_of(

@@ -72,10 +72,10 @@ class LateCases:
 
     def take(self, count: int) -> list[list[Row]]:
         """Return the next cases for a batch of so many: half of it at most."""
-        most = min(max(1, self._each), count // 2)
-        taken, self._cases = self._cases[:most], self._cases[most:]
-        self._answers += sum(len(case.answers) for case in taken)
-        return [case.rows for case in taken]
+        limit = min(max(1, self._each), count // 2)
+        cases, self._cases = self._cases[:limit], self._cases[limit:]
+        self._answers += sum(len(case.answers) for case in cases)
+        return [case.rows for case in cases]
 
     @property
     def unpaid(self) -> tuple[int, ...]:
@@ -118,18 +118,18 @@ def late_cases(
         paid_answers: answers already in the policy's reward.
         learning: policy, seats and algorithm.
     """
-    every = context.run.signals.read(upto=context.signals_to)
-    if all(paid_answers.has(signal.id) for signal in every):
+    signals_read = context.run.signals.read(upto=context.signals_to)
+    if all(paid_answers.has(signal.id) for signal in signals_read):
         return LateCases()
-    drawn = random_slice(context)
-    spoken = {s.id: s for s in every if s.kind == "veto" or s.question not in drawn}
-    said = [s for s in spoken.values() if s.kind in PAYING or "undoes" in s.payload]
-    fresh = by_episode(s for s in said if not paid_answers.has(s.id))
-    before = by_episode(standing(s for s in said if paid_answers.has(s.id)))
-    after = by_episode(standing(said))
+    random = random_slice(context)
+    by_id = {s.id: s for s in signals_read if s.kind == "veto" or s.question not in random}
+    paying = [s for s in by_id.values() if s.kind in PAYING or "undoes" in s.payload]
+    unpaid = by_episode(s for s in paying if not paid_answers.has(s.id))
+    before = by_episode(standing(s for s in paying if paid_answers.has(s.id)))
+    after = by_episode(standing(paying))
     cases: dict[EpisodeKey, LateCase] = {}
     expired: set[int] = set()
-    for episode in _trained_on(context.run, sorted(fresh)):
+    for episode in _trained_on(context.run, sorted(unpaid)):
         answers = {s.id for s in after[episode.id] if not paid_answers.has(s.id)}
         earlier, later = before[episode.id], after[episode.id]
         changes = difference(episode, earlier, later, learning.rules)
@@ -138,9 +138,9 @@ def late_cases(
         rows = _case(context, episode, before, after, learning)
         if rows:
             case = case_of(episode.key)
-            known = cases.get(case, LateCase([], frozenset(), frozenset()))
-            signals = known.signals.union(s.id for s in fresh[episode.id])
-            cases[case] = LateCase(rows, signals, known.answers | answers)
+            case_so_far = cases.get(case, LateCase([], frozenset(), frozenset()))
+            signals = case_so_far.signals.union(s.id for s in unpaid[episode.id])
+            cases[case] = LateCase(rows, signals, case_so_far.answers | answers)
         else:
             expired |= answers
     return LateCases(list(cases.values()), learning.algorithm, expired=len(expired))
@@ -148,8 +148,8 @@ def late_cases(
 
 def _trained_on(run: Run, names: Sequence[str]) -> list[Episode]:
     """Return the episodes of the training split among some."""
-    known = set(run.episode_ids(split="train"))
-    return run.named([name for name in names if name in known])
+    recorded = set(run.episode_ids(split="train"))
+    return run.named([name for name in names if name in recorded])
 
 
 def _case(
@@ -170,10 +170,10 @@ def _case(
     rows: list[Row] = []
     try:
         for member in members:
-            own = [seat for seat in member.seats if seat in learning.seats]
-            for seat in own:
-                door = EpisodeCheck(seat, policy, now=now, staleness=learning.staleness)
-                door.check(member)
+            learning_seats = [seat for seat in member.seats if seat in learning.seats]
+            for seat in learning_seats:
+                check = EpisodeCheck(seat, policy, now=now, staleness=learning.staleness)
+                check.check(member)
                 earlier, later = before[member.id], after[member.id]
                 rows += late_rows(member, seat, earlier, later, learning.rules)
     except InvalidOption:  # too old, of other words, greedy, or without log-probs

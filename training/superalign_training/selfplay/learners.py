@@ -15,13 +15,15 @@ def learner_of(context: StageContext, role: Role, settings: Settings) -> Learner
     Raises:
         RecordDamaged: its checkpoint is missing or was altered, or it begins otherwise now.
     """
-    found = context.state.policies[role]
-    fresh = first_learner(role, settings, context.models)
-    if found.path:
-        return LearnerPolicy.load(context.run.path / found.path, found, fresh.learner)
-    if fresh.hash != found.weights:
-        raise RecordDamaged(other_start(fresh))
-    return fresh
+    checkpoint = context.state.policies[role]
+    untrained = first_learner(role, settings, context.models)
+    if checkpoint.path:
+        return LearnerPolicy.load(
+            context.run.path / checkpoint.path, checkpoint, untrained.learner
+        )
+    if untrained.hash != checkpoint.weights:
+        raise RecordDamaged(other_start(untrained))
+    return untrained
 
 
 def first_learner(role: Role, settings: Settings, models: ModelCache) -> LearnerPolicy:
@@ -30,14 +32,17 @@ def first_learner(role: Role, settings: Settings, models: ModelCache) -> Learner
     Raises:
         InvalidOption: whoever holds the role does not improve itself.
     """
-    given, own = settings.reference(role), settings.own(trained_role(role, settings))
-    assert own is not None
-    learner = own.learner(
-        {"id": given} if isinstance(given, str) else given,
-        lambda: models.fresh(given, device=settings.device),
+    reference, algorithm = (
+        settings.reference(role),
+        settings.own(trained_role(role, settings)),
+    )
+    assert algorithm is not None
+    learner = algorithm.learner(
+        {"id": reference} if isinstance(reference, str) else reference,
+        lambda: models.fresh(reference, device=settings.device),
         seed=mix(settings.seed, label(f"learner-{settings.holder(role)}")),
     )
-    name = given if isinstance(given, str) else str(given.get("id"))
+    name = reference if isinstance(reference, str) else str(reference.get("id"))
     return LearnerPolicy(learner, reference=name)
 
 
@@ -48,9 +53,9 @@ def trained_role(role: Role, settings: Settings) -> Role:
     return sharing[0] if sharing else role
 
 
-def other_start(fresh: LearnerPolicy) -> str:
+def other_start(learner: LearnerPolicy) -> str:
     """Return what to say of a learner that is not the one that a run began with."""
     return (
-        f"{fresh.name} begins otherwise than when this run began; let it begin the same "
+        f"{learner.name} begins otherwise than when this run began; let it begin the same "
         "whenever it is made (seed its random numbers), or start a new run"
     )

@@ -92,14 +92,14 @@ class ModelCache:
             UnknownId: nobody is called so.
             InvalidOption: options that it does not take, or an object that cannot be copied.
         """
-        made = self._made(reference, device)
+        agent = self._made(reference, device)
         if not isinstance(reference, str) or not reference.startswith((OBJECT, LEARNER)):
-            return made
+            return agent
         try:
-            return copy.deepcopy(made)
+            return copy.deepcopy(agent)
         except Exception as error:  # an open connection, a lock; whatever copying it raises
             raise InvalidOption(
-                f"{type(made).__name__} cannot be copied ({error}), and a run trains a copy; "
+                f"{type(agent).__name__} cannot be copied ({error}), and a run trains a copy; "
                 "give it __deepcopy__, or name its class: lineup.ROLE=my_package:MyLearner"
             ) from error
 
@@ -123,19 +123,21 @@ class ModelCache:
             plain = {"device": device, **plain}
         return make_agent(plain)
 
-    def speaker(self, part: str, found: Checkpoint, read: Callable[[], Speaker]) -> Speaker:
+    def speaker(
+        self, part: str, checkpoint: Checkpoint, read: Callable[[], Speaker]
+    ) -> Speaker:
         """Return who speaks with the weights of a checkpoint; nobody may train it.
 
         Args:
             part: what it is wanted for. Two parts never share an agent: the engine would
                 ask them as one, in other batches.
-            found: its place in the run state.
+            checkpoint: its place in the run state.
             read: reads and checks it.
 
         Raises:
             RecordDamaged: it is missing or was altered.
         """
-        key = (part, msgspec.json.encode(found))
+        key = (part, msgspec.json.encode(checkpoint))
         agent: Speaker = self._speakers.pop(key, None) or read()
         if _size(agent) <= _LARGEST:
             self._speakers[key] = agent

@@ -56,8 +56,8 @@ class StageDefinition(NamedTuple):
     def function(self) -> Callable[..., StageResult]:
         """Import the function: not before it is called, since plans are made without PyTorch."""
         module, _, name = self.target.partition(":")
-        found = import_module(f"superalign_training.selfplay.stages.{module}")
-        function: Callable[..., StageResult] = getattr(found, name)
+        stage_module = import_module(f"superalign_training.selfplay.stages.{module}")
+        function: Callable[..., StageResult] = getattr(stage_module, name)
         return function
 
     def run(self, context: StageContext, **options: Any) -> StageResult:
@@ -163,12 +163,12 @@ def _rounds(settings: Settings, parts: ScenarioCapabilities) -> Iterator[Entry]:
     yield from _own(settings, "end", 0, settings.rounds)
 
 
-def _own(settings: Settings, when: str, generation: int, number: int) -> Iterator[Entry]:
+def _own(settings: Settings, moment: str, generation: int, number: int) -> Iterator[Entry]:
     """Evaluations of one's own, after a round or at the end."""
-    for one in settings.evaluate.also:
-        if one.when == when:
-            stage = evaluated.given(evaluation=one)
-            yield Entry(f"{PREFIX}{one.id}", stage, generation, number)
+    for evaluation in settings.evaluate.also:
+        if evaluation.when == moment:
+            stage = evaluated.given(evaluation=evaluation)
+            yield Entry(f"{PREFIX}{evaluation.id}", stage, generation, number)
 
 
 def _hardened(
@@ -223,9 +223,9 @@ def _round(
         if way_of(role, parts, settings) == "improve" and settings.by_pay(role)
     ]
     # Once, though a policy holds several roles.
-    held = {settings.holder(role): role for role in reversed(by_pay)}
+    first_roles = {settings.holder(role): role for role in reversed(by_pay)}
     for role in by_pay:
-        if held[settings.holder(role)] == role:
+        if first_roles[settings.holder(role)] == role:
             yield Entry(f"improve-{role}", improve.given(role=role), *place)
     # Else people are asked while somebody learns.
     if settings.budget and not by_pay:
@@ -259,7 +259,7 @@ def _generations(settings: Settings, parts: ScenarioCapabilities) -> Iterator[En
     round = 0
     for number in range(1, settings.generations + 1):
         yield Entry("gap", gap, number, round)
-        for name, stage, rounds in _order(settings, last=number == settings.generations):
+        for name, stage, rounds in _order(settings, is_last=number == settings.generations):
             if deploys or stage.needs != DEPLOYED:
                 yield Entry(name, stage, number, round)
             for _ in range(rounds):
@@ -272,7 +272,7 @@ def _generations(settings: Settings, parts: ScenarioCapabilities) -> Iterator[En
     yield from _own(settings, "end", settings.generations, round)
 
 
-def _order(settings: Settings, *, last: bool) -> list[tuple[str, StageDefinition, int]]:
+def _order(settings: Settings, *, is_last: bool) -> list[tuple[str, StageDefinition, int]]:
     """Return (name, stage, rounds of self-play after it) of one generation.
 
     What an order leaves out in one place it spends in another, so that all orders train
@@ -286,7 +286,7 @@ def _order(settings: Settings, *, last: bool) -> list[tuple[str, StageDefinition
     if settings.order == "competence-only":
         return [("competence", competence.given(effort=2), 0), deployed]
     if settings.order == "conformity-last":
-        if not last:
+        if not is_last:
             return [learning, deployed]
         everything = conform.given(effort=settings.generations)
         rounds = settings.rounds * settings.generations

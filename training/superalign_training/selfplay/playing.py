@@ -42,10 +42,12 @@ def stage_scenario(
         InvalidOption: options that the scenario does not know, the option ``split`` among
             them.
     """
-    wanted = {**settings.options, "split": split, **options}
+    scenario_options = {**settings.options, "split": split, **options}
     if variant:
-        wanted |= variants_of(make_scenario(settings.scenario, **wanted))[variant]
-    return make_scenario(settings.scenario, **wanted)
+        scenario_options |= variants_of(
+            make_scenario(settings.scenario, **scenario_options)
+        )[variant]
+    return make_scenario(settings.scenario, **scenario_options)
 
 
 def stage_capabilities(settings: Settings) -> ScenarioCapabilities:
@@ -135,7 +137,7 @@ def play(
     Raises:
         EpisodesFailed: too many of them did.
     """
-    played = Rollouts(
+    episodes = Rollouts(
         scenario,
         seat_all(scenario, agents),
         **(_own(context, part) if take is None else _shared(context, part, take)),
@@ -143,8 +145,8 @@ def play(
         sinks=[context.writer],
         **how,
     ).run(cases)
-    context.failures.count(played)
-    return played
+    context.failures.count(episodes)
+    return episodes
 
 
 def _own(context: StageContext, part: str) -> _Key:
@@ -169,22 +171,24 @@ def first_view(scenario: Scenario[Any], episode: Episode, seat: Seat) -> View:
         InvalidOption: the seat was never asked.
     """
     game = Game(scenario, episode.key, task=episode.task)
-    said = list(episode.utterances)
+    utterances = list(episode.utterances)
     while seat not in game.group:
-        group = [u for u in said if u.group == (said[0].group if said else -1)]
+        group = [
+            u for u in utterances if u.group == (utterances[0].group if utterances else -1)
+        ]
         if game.over or not group:
             raise InvalidOption(f"{seat} was never asked in {episode.id}")
         game.step_recorded(group)
-        said = said[len(group) :]
+        utterances = utterances[len(group) :]
     return game.view(seat)
 
 
 def tasks_of(settings: Settings) -> Any:
     """Return the source of competence tasks, as scenarios take it."""
     rules = settings.competence
-    own = rules.source is None
+    same_source = rules.source is None
     return narrowed(
-        source_of(settings) if own else rules.source, rules.families, rules.tiers
+        source_of(settings) if same_source else rules.source, rules.families, rules.tiers
     )
 
 
@@ -235,16 +239,16 @@ def further_critics(
     references = settings.discover.critics
     if not references:
         return {}, {}
-    own = plainly(settings, "train")
-    if "critics" not in own.options:
+    base = plainly(settings, "train")
+    if "critics" not in base.options:
         raise InvalidOption(
-            f"discover.critics names {len(references)}, and {own.id} has no option critics "
+            f"discover.critics names {len(references)}, and {base.id} has no option critics "
             "that would seat them; leave them out"
         )
-    options = {"critics": int(own.options["critics"]) + len(references)}
+    options = {"critics": int(base.options["critics"]) + len(references)}
     seats = plainly(settings, "train", **options).seats
-    new = [seat for seat in seats if seat not in own.seats]
-    return options, dict(zip(new, references, strict=True))
+    added = [seat for seat in seats if seat not in base.seats]
+    return options, dict(zip(added, references, strict=True))
 
 
 def attacker_of(settings: Settings) -> Role:

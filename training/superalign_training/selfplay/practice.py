@@ -101,12 +101,12 @@ def practise(
     """
     practice = _Practice.of(context, settings, state, policy, drill, algorithm)
     batches = _Batches(context, drill, algorithm, practice, shaping)
-    told = context.on_step(drill.role, policy, algorithm)
+    report_step = context.on_step(drill.role, policy, algorithm)
     numbers = algorithm.improve(
         policy,
         Live(batches.rows, practice.late.cap),
         seed=context.seed_of(f"trainer-{drill.part}"),
-        on_step=lambda done, numbers: told(done, {**numbers, **batches.earned()}),
+        on_step=lambda step, numbers: report_step(step, {**numbers, **batches.earned()}),
     )
     return practice.left(context, state, drill.role, numbers)
 
@@ -131,8 +131,8 @@ class _Practice(NamedTuple):
         algorithm: OnPolicy | Own,
     ) -> "_Practice":
         """Build it at the beginning of a stage."""
-        held = seat_all(drill.scenario, drill.agents)
-        seats = [seat for seat, agent in held.items() if agent is policy.agent]
+        agents = seat_all(drill.scenario, drill.agents)
+        seats = [seat for seat, agent in agents.items() if agent is policy.agent]
         paid_answers = state.paid_answers.get(state.holder(drill.role), NO_PAID_ANSWERS)
         feedback = HumanFeedback(
             context,
@@ -206,15 +206,15 @@ class _Batches:
     def rows(self, first: int, count: int) -> Sequence[Row]:
         """Return the rows of `count` cases, those of late answers included."""
         returned = self._late.take(count)
-        played = count - len(returned)
-        rows = self._played(first, played)
-        again = [
+        fresh = count - len(returned)
+        rows = self._played(first, fresh)
+        late_rows = [
             row._replace(case=case)
-            for case, found in enumerate(returned, start=first + played)
-            for row in found
+            for case, case_rows in enumerate(returned, start=first + fresh)
+            for row in case_rows
         ]
         # First: who plays more cases than needed leaves out the last ones.
-        return [*again, *rows]
+        return [*late_rows, *rows]
 
     def earned(self) -> dict[str, float]:
         """Return mean reward by part since the last call."""
@@ -252,18 +252,25 @@ def practise_all(
     algorithms: Sequence[OnPolicy | Own],
 ) -> Practised:
     """Improve a policy in place by one algorithm after the other."""
-    done = Practised(context.state, {})
+    total = Practised(context.state, {})
     for place, algorithm in enumerate(algorithms):
-        own = drill._replace(part=numbered(drill.part, place))
+        own_drill = drill._replace(part=numbered(drill.part, place))
         if isinstance(policy, LearnerPolicy):
             assert isinstance(algorithm, Own)
-            new = _improve_itself(context, settings, done.state, policy, own, algorithm)
+            practised = _improve_itself(
+                context, settings, total.state, policy, own_drill, algorithm
+            )
         else:
             assert not isinstance(algorithm, Own)
-            new = practise(context, settings, done.state, policy, own, algorithm)
-        numbers, metrics = done.numbers | new.numbers, done.metrics + new.metrics
-        done = Practised(new.state, numbers, metrics)
-    return done
+            practised = practise(
+                context, settings, total.state, policy, own_drill, algorithm
+            )
+        numbers, metrics = (
+            total.numbers | practised.numbers,
+            total.metrics + practised.metrics,
+        )
+        total = Practised(practised.state, numbers, metrics)
+    return total
 
 
 def _improve_itself(
@@ -272,13 +279,13 @@ def _improve_itself(
     state: RunState,
     policy: LearnerPolicy,
     drill: Drill,
-    own: Own,
+    algorithm: Own,
 ) -> Practised:
     """Run a learner's own update on episodes that it plays."""
-    practice = _Practice.of(context, settings, state, policy, drill, own)
+    practice = _Practice.of(context, settings, state, policy, drill, algorithm)
     feedback = practice.feedback
     earnings = Earnings()
-    told = context.on_step(drill.role, policy, own)
+    report_step = context.on_step(drill.role, policy, algorithm)
 
     def cases(first: int, count: int) -> Sequence[Paid]:
         with policy.agent.watched() as watched:
@@ -289,22 +296,22 @@ def _improve_itself(
                 count,
                 part=drill.part,
                 first_case=first,
-                group=own.num_generations,
+                group=algorithm.num_generations,
             )
             signals = feedback.of(episodes)
             rules = feedback.rules
-            found = paid_episodes(
+            paid = paid_episodes(
                 episodes, practice.seats, watched.shown, signals, rules=rules
             )
-        learners = [(one.episode.id, one.seat) for one in found]
+        learners = [(row.episode.id, row.seat) for row in paid]
         earnings.add(episodes, learners, signals, rules)
-        return found
+        return paid
 
-    numbers = own.improve(
+    numbers = algorithm.improve(
         policy,
         PaidExperience(cases),
         seed=context.seed_of(f"trainer-{drill.part}"),
-        on_step=lambda done, numbers: told(done, {**numbers, **earnings.take()}),
+        on_step=lambda step, numbers: report_step(step, {**numbers, **earnings.take()}),
     )
     return practice.left(context, state, drill.role, numbers)
 

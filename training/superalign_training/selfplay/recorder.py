@@ -144,17 +144,17 @@ class Earnings:
                 value = paid(reward, episode.weights)
                 if reward.seat in seats and value is not None:
                     self._sums[reward.part] = self._sums.get(reward.part, 0.0) + value
-            if said := about.get(episode.id):
-                changes = difference(episode, (), said, rules)
+            if answers := about.get(episode.id):
+                changes = difference(episode, (), answers, rules)
                 human = sum(v for (seat, _), v in changes.items() if seat in seats)
                 self._sums[HUMAN] = self._sums.get(HUMAN, 0.0) + human
 
     def take(self) -> dict[str, float]:
         """Return ``reward/PART`` → mean pay of a seat in an episode, and begin anew."""
-        many, self._plays = self._plays, 0
+        plays, self._plays = self._plays, 0
         means = {}
         for part, total in self._sums.items():
             declare(f"{PREFIX}reward/{part}", f"Reward by part: {part}", better="higher")
-            means[f"reward/{part}"] = total / many if many else 0.0
+            means[f"reward/{part}"] = total / plays if plays else 0.0
         self._sums = {}
         return means

@@ -153,14 +153,14 @@ def hazard_task(sandbox: Sandbox, context: StageContext, hazard: Hazard) -> Task
     parsed = sandbox.plain.source.parse(hazard.prompt, "train")
     if parsed is not None or hazard.event is None:
         return parsed
-    found = context.run.events.get([hazard.event]).get(hazard.event)
-    if found is None or not found.episode:
+    event = context.run.events.get([hazard.event]).get(hazard.event)
+    if event is None or not event.episode:
         return None
-    task = context.run.episode(found.episode).task
+    task = context.run.episode(event.episode).task
     return task if task.prompt == hazard.prompt else None
 
 
-def old_hazards(context: StageContext, most: int) -> list[Hazard]:
+def old_hazards(context: StageContext, limit: int) -> list[Hazard]:
     """Return hazards of earlier generations, the same ones in all stages of a generation.
 
     Those that were dismissed before the generation began are none.
@@ -171,14 +171,14 @@ def old_hazards(context: StageContext, most: int) -> list[Hazard]:
         for h in context.run.events.read(kind=ANSWERED)
         if h.stage in begun
     }
-    old = [
+    earlier = [
         hazard
         for hazard in context.run.hazards.all()
         if hazard.generation < context.generation and not overruled.get(hazard.id)
     ]
     key = mix(context.run.info.seed, label("old-hazards"), context.generation)
-    order = generator(key).permutation(len(old))[:most]
-    return [old[place] for place in sorted(order.tolist())]
+    order = generator(key).permutation(len(earlier))[:limit]
+    return [earlier[place] for place in sorted(order.tolist())]
 
 
 def tried_again(
@@ -186,7 +186,7 @@ def tried_again(
     sandbox: Sandbox,
     agent: Agent,
     hazards: Sequence[Hazard],
-    below: float,
+    threshold: float,
 ) -> list[Tried]:
     """Ask a generation what earlier ones answered badly, and say whether it still does.
 
@@ -198,43 +198,45 @@ def tried_again(
         sandbox: of the training split.
         agent: who is asked.
         hazards: of earlier generations.
-        below: mean score of critics that is a failure.
+        threshold: mean score of critics that is a failure.
     """
-    asked = [
+    cases = [
         (hazard, task)
         for hazard in hazards
         for task in [hazard_task(sandbox, context, hazard)]
         if task is not None
     ]
-    if not asked:
+    if not cases:
         return []
-    tasks = [task for _, task in asked]
+    tasks = [task for _, task in cases]
     episodes = sandbox.asked(agent, len(tasks), part="old-hazards", tasks=tasks)
     return [
-        Tried(hazard, *_outcome(hazard, task, episode, sandbox.role, below))
-        for (hazard, task), episode in zip(asked, episodes, strict=True)
+        Tried(hazard, *_outcome(hazard, task, episode, sandbox.role, threshold))
+        for (hazard, task), episode in zip(cases, episodes, strict=True)
     ]
 
 
 def _outcome(
-    hazard: Hazard, task: Task, episode: Episode, role: Role, below: float
+    hazard: Hazard, task: Task, episode: Episode, role: Role, threshold: float
 ) -> tuple[str, bool]:
-    said = last_words(episode, role)
-    answer = said.text if said is not None else ""
+    utterance = last_words(episode, role)
+    answer = utterance.text if utterance is not None else ""
     if hazard.safe and task.choices:
         return answer, answer.strip().casefold() != hazard.safe.strip().casefold()
     score = final_score(episode)
-    return answer, score is None or score < below
+    return answer, score is None or score < threshold
 
 
 def residual(
-    tried: Sequence[Tried], *, side: str, agent: str, step: int
+    attempts: Sequence[Tried], *, side: str, agent: str, step: int
 ) -> tuple[Metric, ...]:
     """Return the share of old hazards on which a generation still misbehaves, if there are any."""
-    if not tried:
+    if not attempts:
         return ()
-    found = share(sum(one.failed for one in tried), len(tried))
-    return (Metric("risk.residual", *found, agent=agent, tags={"side": side}, step=step),)
+    estimate = share(sum(attempt.failed for attempt in attempts), len(attempts))
+    return (
+        Metric("risk.residual", *estimate, agent=agent, tags={"side": side}, step=step),
+    )
 
 
 def searcher(context: StageContext) -> Search:

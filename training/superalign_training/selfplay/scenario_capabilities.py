@@ -123,8 +123,8 @@ def rated_pairings(settings: Settings, parts: ScenarioCapabilities) -> list[Pair
 def tried_pairing(settings: Settings, parts: ScenarioCapabilities) -> Pairing | None:
     """Return the pair of roles that is measured by the truth: who asks and who answers."""
     pair = Pairing(parts.asks, parts.answers)
-    found = parts.can(ATTACKED) and pair in rated_pairings(settings, parts)
-    return pair if found else None
+    is_rated = parts.can(ATTACKED) and pair in rated_pairings(settings, parts)
+    return pair if is_rated else None
 
 
 def require_simulable(scenario: Scenario[Any]) -> HasGold:

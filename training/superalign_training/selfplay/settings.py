@@ -187,20 +187,22 @@ class Settings(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _presets_are_filled_in(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping):
-            return given
-        return {**given, **filled(given)}
+    def _presets_are_filled_in(cls, settings: Any) -> Any:
+        if not isinstance(settings, Mapping):
+            return settings
+        return {**settings, **filled(settings)}
 
     @model_validator(mode="after")
     def _one_step_leads_to_a_policy(self) -> Self:
         for role in self.lineup:
             holder = self.holder(role)
             if holder not in self.lineup or is_same(self.lineup[holder]):
-                own = [name for name in self.lineup if not is_same(self.lineup[name])]
+                with_policy = [
+                    name for name in self.lineup if not is_same(self.lineup[name])
+                ]
                 raise ValueError(
                     f"lineup.{role}={self.lineup[role]} leads to no policy; name a role that "
-                    f"has one of its own ({', '.join(own) or 'none has'})"
+                    f"has one of its own ({', '.join(with_policy) or 'none has'})"
                 )
         return self
 
@@ -208,9 +210,11 @@ class Settings(Section):
     def _who_learns_can(self) -> Self:
         for role in self.learning:
             if role not in self.lineup:
-                known = hint(nearest(role, self.lineup), self.lineup, listed="held are")
+                suggestion = hint(
+                    nearest(role, self.lineup), self.lineup, listed="held are"
+                )
                 raise ValueError(
-                    f"train.{role}: nobody holds a role {role}; {known}, or add "
+                    f"train.{role}: nobody holds a role {role}; {suggestion}, or add "
                     f"lineup.{role}=micro/3 if the scenario has that role"
                 )
             require_able(role, self.lineup, self.reference(role), self.train[role] or ())
@@ -243,8 +247,8 @@ class Settings(Section):
     @property
     def learning(self) -> tuple[Role, ...]:
         """The roles that learn, in the order of the lineup."""
-        named = [role for role, algorithms in self.train.items() if algorithms]
-        return tuple(sorted(named, key=[*self.lineup, *named].index))
+        roles = [role for role, algorithms in self.train.items() if algorithms]
+        return tuple(sorted(roles, key=[*self.lineup, *roles].index))
 
     @property
     def generation_role(self) -> Role:
@@ -258,37 +262,47 @@ class Settings(Section):
 
     def holder(self, role: Role) -> Role:
         """Return the role whose policy a role uses: itself, unless it says ``same:``."""
-        named = self.lineup.get(role, "")
-        return named.removeprefix(SAME) if is_same(named) else role
+        reference = self.lineup.get(role, "")
+        return reference.removeprefix(SAME) if is_same(reference) else role
 
     def by_pay(self, role: Role) -> tuple[OnPolicy, ...]:
         """Return the algorithms by which a role learns from episodes that it plays."""
-        found = [one for one in self.train.get(role) or () if learns_by_pay(one)]
-        return tuple(cast(list[OnPolicy], found))
+        algorithms = [
+            algorithm
+            for algorithm in self.train.get(role) or ()
+            if learns_by_pay(algorithm)
+        ]
+        return tuple(cast(list[OnPolicy], algorithms))
 
     def own(self, role: Role) -> Own | None:
         """Return how much a role plays that improves itself; None if it does not."""
         algorithms: tuple[object, ...] = self.train.get(role) or ()
-        return next((one for one in algorithms if isinstance(one, Own)), None)
+        return next(
+            (algorithm for algorithm in algorithms if isinstance(algorithm, Own)), None
+        )
 
     def by_examples(self, role: Role) -> tuple[Supervised, ...]:
         """Return the algorithms by which a role learns from lessons."""
-        found = [one for one in self.train.get(role) or () if not learns_by_pay(one)]
-        return tuple(cast(list[Supervised], found))
+        algorithms = [
+            algorithm
+            for algorithm in self.train.get(role) or ()
+            if not learns_by_pay(algorithm)
+        ]
+        return tuple(cast(list[Supervised], algorithms))
 
 
-def _require_raised(named: Role, learning: Sequence[Role]) -> None:
+def _require_raised(role: Role, learning: Sequence[Role]) -> None:
     """Raise unless one policy is named that generations are of."""
-    known = ", ".join(learning)
-    if named and named not in learning:
+    roles = ", ".join(learning)
+    if role and role not in learning:
         raise ValueError(
-            f"generations_of={named}: the role {named} does not learn; name one that does "
-            f"({known}), or an algorithm for it: train.{named}=ppo"
+            f"generations_of={role}: the role {role} does not learn; name one that does "
+            f"({roles}), or an algorithm for it: train.{role}=ppo"
         )
-    if not named and len(learning) > 1:
+    if not role and len(learning) > 1:
         raise ValueError(
             "a chain of generations raises one policy, and several learn; say which: "
-            f"generations_of={learning[0]} (there are {known})"
+            f"generations_of={learning[0]} (there are {roles})"
         )
 
 
@@ -313,10 +327,10 @@ def _flaw(flaw: Any) -> str:
     """Return key, value and what is allowed; a whole section is not spelled out."""
     key = ".".join(map(str, flaw["loc"]))
     value = "" if isinstance(flaw["input"], (Mapping, Section)) else f"={flaw['input']!r}"
-    said = str(flaw["msg"]).removeprefix("Value error, ")
+    message = str(flaw["msg"]).removeprefix("Value error, ")
     if flaw["type"] == "extra_forbidden":
-        said = unknown_key(key, keys())
-    return f"{key}{value}: {said}" if key else said
+        message = unknown_key(key, keys())
+    return f"{key}{value}: {message}" if key else message
 
 
 @cache
@@ -328,14 +342,14 @@ def keys() -> tuple[str, ...]:
 def _completed(plain: Mapping[str, Any], defaults: Section) -> dict[str, Any]:
     """Fill sections up with their own defaults, which differ from place to place."""
     full = {name: getattr(defaults, name) for name in type(defaults).model_fields}
-    for name, given in plain.items():
+    for name, value in plain.items():
         section = full.get(name)
-        if isinstance(section, Section) and isinstance(given, Mapping):
+        if isinstance(section, Section) and isinstance(value, Mapping):
             # Another algorithm has other settings: nothing of this one's is filled in.
             kind = getattr(section, "id", None)
             full[name] = (
-                _completed(given, section) if given.get("id", kind) == kind else given
+                _completed(value, section) if value.get("id", kind) == kind else value
             )
         else:
-            full[name] = given
+            full[name] = value
     return full

@@ -74,32 +74,39 @@ def league_lines(settings: Settings, parts: ScenarioCapabilities) -> list[str]:
 
 def known_after_rounds(settings: Settings, parts: ScenarioCapabilities) -> set[str]:
     """Return the statistics that are known after a round of a run."""
-    known = {"probe", "truth"}
+    statistics = {"probe", "truth"}
     examined = parts.can(PLANTED) and parts.judges in settings.learning
     if settings.budget and parts.can(JUDGED) and parts.has_gold:
-        known.add("labelled")
+        statistics.add("labelled")
     if examined and settings.judge.check_cases:
-        known |= {"missed", "series"}
+        statistics |= {"missed", "series"}
     if parts.can(ATTACKED) and parts.asks in settings.learning:
-        known.add("series")
-    return known
+        statistics.add("series")
+    return statistics
 
 
 def alarms_off(settings: Settings, parts: ScenarioCapabilities) -> list[str]:
     """Return a line about the alarms that nothing in a run can raise, if there are any."""
-    known = known_after_rounds(settings, parts)
+    statistics = known_after_rounds(settings, parts)
     if settings.generations:
-        known |= {"generations", "samples", "missed", "trained_on", "held_out", "series"}
-        known |= {"labelled"} if settings.signals.people else set()
-    lacking = unfed(settings.alarms, known)
+        statistics |= {
+            "generations",
+            "samples",
+            "missed",
+            "trained_on",
+            "held_out",
+            "series",
+        }
+        statistics |= {"labelled"} if settings.signals.people else set()
+    lacking = unfed(settings.alarms, statistics)
     if not lacking:
         return []
     by_reason: dict[str, list[str]] = defaultdict(list)
     for name, fields in lacking.items():
         reasons = dict.fromkeys(_SOURCES.get(field, field) for field in fields)
         by_reason[" and ".join(reasons)].append(name)
-    each = (f"{', '.join(names)} (without {why})" for why, names in by_reason.items())
-    return [f"alarms off for lack of data: {'; '.join(each)}"]
+    groups = (f"{', '.join(names)} (without {why})" for why, names in by_reason.items())
+    return [f"alarms off for lack of data: {'; '.join(groups)}"]
 
 
 def _lacking(settings: Settings, parts: ScenarioCapabilities) -> Iterator[str]:
@@ -145,7 +152,7 @@ def _name(reference: AgentReference) -> str:
 def _late_lines(settings: Settings) -> Iterator[str]:
     """Yield a line for each role that learns nothing from late answers, or not from all."""
     people = ", labels and vetoes included" if settings.budget else ""
-    asked = settings.budget and settings.people.mode == "continue"
+    waits = settings.budget and settings.people.mode == "continue"
     for role in settings.learning:
         name = f"{role} ({_name(settings.reference(role))})"
         if settings.own(role):
@@ -153,7 +160,7 @@ def _late_lines(settings: Settings) -> Iterator[str]:
                 f"late answers and lessons do not reach the {name}: it improves itself by "
                 f"what its plays are paid at once{people}"
             )
-        elif asked and settings.by_pay(role) and (reason := unlearned(settings, role)):
+        elif waits and settings.by_pay(role) and (reason := unlearned(settings, role)):
             yield (
                 "late answers that are too old or cannot be weighed are stored, and the "
                 f"{name} does not learn from them: {reason}"

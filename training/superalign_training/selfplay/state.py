@@ -113,9 +113,9 @@ class RunState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Each role goes on speaking in its own way (temperature and the like).
         """
         policies = {**self.policies, role: checkpoint}
-        for other, earlier in self.policies.items():
-            if other != role and self.holder(other) == self.holder(role):
-                policies[other] = msgspec.structs.replace(
+        for sharing, earlier in self.policies.items():
+            if sharing != role and self.holder(sharing) == self.holder(role):
+                policies[sharing] = msgspec.structs.replace(
                     checkpoint, options=earlier.options
                 )
         return msgspec.structs.replace(self, policies=policies)
@@ -130,8 +130,8 @@ class RunState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def with_paid_answers(self, role: Role, paid_answers: PaidAnswers) -> "RunState":
         """Return the run state with other answers in the reward of a role's policy."""
-        held = {**self.paid_answers, self.holder(role): paid_answers}
-        return msgspec.structs.replace(self, paid_answers=held)
+        updated = {**self.paid_answers, self.holder(role): paid_answers}
+        return msgspec.structs.replace(self, paid_answers=updated)
 
     def with_question_remainders(
         self, question_remainders: Mapping[str, float]

@@ -21,19 +21,19 @@ def lessons_of(kind: Kind, policy: Policy) -> list[Any]:
     lessons: list[Any] = []
     for n in range(12):
         prompt = tuple(range(20 + n, 22 + n + n % 3))
-        one, other = (*range(40 + n, 41 + n + n % 2), end), (60 + n, end)
+        completion, rejected = (*range(40 + n, 41 + n + n % 2), end), (60 + n, end)
         if kind == "preferences":
-            lessons.append(Preference(prompt, one, other, ("someone",)))
+            lessons.append(Preference(prompt, completion, rejected, ("someone",)))
         elif kind == "opinions":
-            lessons.append(Opinion(prompt, one, n % 2 == 0, ("someone",)))
+            lessons.append(Opinion(prompt, completion, n % 2 == 0, ("someone",)))
         else:
-            lessons.append(Example(prompt, one, ("someone",)))
+            lessons.append(Example(prompt, completion, ("someone",)))
     return lessons
 
 
 def play_case(policy: Policy, case: int, members: int) -> list[Row]:
     """Return the rows of a case: two turns, which are one row, or (odd cases) two rows."""
-    prompt, heard = tuple(range(20 + case % 7, 22 + case % 7 + case % 3)), (50, 51)
+    prompt, between = tuple(range(20 + case % 7, 22 + case % 7 + case % 3)), (50, 51)
 
     def said(turn: int, read: Sequence[tuple[int, ...]]) -> list[Decoded]:
         return sample(
@@ -45,16 +45,16 @@ def play_case(policy: Policy, case: int, members: int) -> list[Row]:
         )
 
     first = said(0, [prompt] * members)
-    read = [(*prompt, *one.token_ids, *heard) for one in first]
+    prompts = [(*prompt, *decoded.token_ids, *between) for decoded in first]
     rows = []
-    for member, turns in enumerate(zip(first, said(1, read), strict=True)):
-        whole = _row(case, member, prompt, turns, heard)
+    for member, turns in enumerate(zip(first, said(1, prompts), strict=True)):
+        row = _row(case, member, prompt, turns, between)
         if case % 2 == 0:
-            rows.append(whole)
+            rows.append(row)
             continue
         rows += [
-            _row(case, member, prompt, turns[:1])._replace(to_go=whole.to_go),
-            _row(case, member, read[member], turns[1:])._replace(turns=(1,)),
+            _row(case, member, prompt, turns[:1])._replace(to_go=row.to_go),
+            _row(case, member, prompts[member], turns[1:])._replace(turns=(1,)),
         ]
     return rows
 
@@ -64,7 +64,7 @@ def _row(
     member: int,
     prompt: tuple[int, ...],
     turns: Sequence[Decoded],
-    heard: tuple[int, ...] = (),
+    others_tokens: tuple[int, ...] = (),
 ) -> Row:
     """Return one row. A turn is paid by its tokens, so that hardly two are paid alike."""
     ids: tuple[int, ...] = ()
@@ -72,7 +72,7 @@ def _row(
     logprobs: tuple[float, ...] = ()
     spans: tuple[tuple[int, int], ...] = ()
     for turn in turns:
-        between = heard if ids else ()
+        between = others_tokens if ids else ()
         ids, start = ids + between + turn.token_ids, len(ids + between)
         spans += ((start, len(ids)),)
         mask += (0,) * len(between) + (1,) * len(turn.token_ids)
@@ -99,6 +99,6 @@ def _row(
 
 def paid(row: Row, amount: float) -> Row:
     """Return a row whose whole episode is paid an amount, at its last turn."""
-    last = 1 in row.turns
-    pay = (*[0.0] * (len(row.turns) - 1), amount if last else 0.0)
+    has_last = 1 in row.turns
+    pay = (*[0.0] * (len(row.turns) - 1), amount if has_last else 0.0)
     return row._replace(turn_rewards=pay, to_go=amount)

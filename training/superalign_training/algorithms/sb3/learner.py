@@ -131,7 +131,7 @@ class Sb3Learner:
         """Write weights, the optimiser's moments, and counts."""
         weights = self._model.policy.state_dict()
         moments = self._model.policy.optimizer.state_dict()["state"]
-        flat = {f"{n}.{key}": t for n, kept in moments.items() for key, t in kept.items()}
+        flat = {f"{n}.{key}": t for n, state in moments.items() for key, t in state.items()}
         for name, tensors in (("policy", weights), ("optimizer", flat)):
             plain = {
                 key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()
@@ -181,28 +181,30 @@ class Sb3Learner:
         The action is drawn again, from the same weights and the view's seed: beyond a menu's
         end several actions say one entry, and PPO weighs the one that was taken.
         """
-        played: list[tuple[bool, PaidTurn]] = []
+        turns: list[tuple[bool, PaidTurn]] = []
         for episode in episodes:
             for turn in episode.turns:
                 if turn.text in turn.view.menu:
-                    first = not played or played[-1][1].view.episode != turn.view.episode
-                    other = bool(played) and played[-1][1].view.seat != turn.view.seat
-                    played.append((first or other, turn))
-        if not played:
+                    new_episode = (
+                        not turns or turns[-1][1].view.episode != turn.view.episode
+                    )
+                    other_seat = bool(turns) and turns[-1][1].view.seat != turn.view.seat
+                    turns.append((new_episode or other_seat, turn))
+        if not turns:
             return _Turns(np.zeros((0, self._features.size), np.float32), [], [], [])
-        views = [turn.view for _, turn in played]
-        drawn = self._agent.actions(views)
+        views = [turn.view for _, turn in turns]
+        sampled = self._agent.actions(views)
         actions = [
             action
             if view.menu[action % len(view.menu)] == turn.text
             else view.menu.index(turn.text)
-            for action, view, (_, turn) in zip(drawn, views, played, strict=True)
+            for action, view, (_, turn) in zip(sampled, views, turns, strict=True)
         ]
         return _Turns(
             np.stack([self._features(view) for view in views]),
             actions,
-            [turn.pay for _, turn in played],
-            [float(start) for start, _ in played],
+            [turn.pay for _, turn in turns],
+            [float(start) for start, _ in turns],
         )
 
 

@@ -162,13 +162,13 @@ def raised(
     Raises:
         InvalidOption: an alarm failed.
     """
-    found = []
+    events = []
     for name, alarm in sorted(alarms.items()):
         if alarm.action == "off":
             continue
-        known = statistics._replace(truth=truth if alarm.reads_truth else ())
+        visible = statistics._replace(truth=truth if alarm.reads_truth else ())
         try:
-            trigger = alarm.check(known)
+            trigger = alarm.check(visible)
         except Exception as error:  # whatever a plug-in raises
             raise InvalidOption(
                 f"the alarm {name} failed ({type(error).__name__}: {error}); mend it, or leave "
@@ -176,18 +176,18 @@ def raised(
             ) from error
         if trigger is not None:
             row = (name, trigger.value, alarm.threshold, alarm.action, _line(alarm))
-            found.append(Raised(*row, trigger.evidence))
-    return found
+            events.append(Raised(*row, trigger.evidence))
+    return events
 
 
-def unfed(alarms: Mapping[str, Alarm], known: Iterable[str]) -> dict[str, list[str]]:
+def unfed(alarms: Mapping[str, Alarm], available: Iterable[str]) -> dict[str, list[str]]:
     """Return alarm → the statistics that it needs and does not get.
 
     Args:
         alarms: id → alarm; those that are off are left out.
-        known: fields of `Statistics`.
+        available: fields of `Statistics`.
     """
-    fields = set(known)
+    fields = set(available)
     lacking = {
         name: [field for field in alarm.needs if field not in fields]
         for name, alarm in sorted(alarms.items())
@@ -208,27 +208,27 @@ def make_alarm(name: str, reference: AlarmReference | None = None) -> Alarm:
         UnknownId: nothing is called so; names the nearest ids.
         InvalidOption: names every wrong key, its value and what is allowed.
     """
-    made: Any = reference
+    alarm: Any = reference
     if reference is None or isinstance(reference, Mapping):
         settings = {"id": name.replace("_", "-"), **(reference or {})}
-        made = make_registered(KIND, settings, noun="alarm", example="collapse")
+        alarm = make_registered(KIND, settings, noun="alarm", example="collapse")
     missing = [
-        key for key in ("id", "threshold", "action", "check") if not hasattr(made, key)
+        key for key in ("id", "threshold", "action", "check") if not hasattr(alarm, key)
     ]
     if missing:
         raise InvalidOption(
-            f"{made!r} is no alarm: it has no {' and no '.join(missing)}; see "
+            f"{alarm!r} is no alarm: it has no {' and no '.join(missing)}; see "
             "superalign_training.oversight.alarms.Alarm"
         )
     for attribute, default in (("needs", ()), ("reads_truth", False)):
-        if not hasattr(made, attribute):
-            setattr(made, attribute, default)
-    if made.reads_truth and made.action not in _GENTLE:
+        if not hasattr(alarm, attribute):
+            setattr(alarm, attribute, default)
+    if alarm.reads_truth and alarm.action not in _GENTLE:
         raise InvalidOption(
-            f"alarms.{made.id}.action={made.action}: it reads the truth, which steers no run; "
+            f"alarms.{alarm.id}.action={alarm.action}: it reads the truth, which steers no run; "
             f"allowed are {' and '.join(_GENTLE)}"
         )
-    return cast(Alarm, made)
+    return cast(Alarm, alarm)
 
 
 def check_alarms(alarms: Mapping[str, Alarm], *, generations: int) -> None:
@@ -255,16 +255,16 @@ def _read(given: Any) -> dict[str, Alarm]:
     if not isinstance(given, Mapping):
         raise ValueError("alarms is a mapping: {collapse: {threshold: 0.3, action: stop}}")
     shipped = default_alarms()
-    settings: dict[str, Any] = {name: plain_alarm(one) for name, one in shipped.items()}
+    settings: dict[str, Any] = {name: plain_alarm(alarm) for name, alarm in shipped.items()}
     for key, changes in given.items():
         name = str(key).replace("_", "-")
         changed = isinstance(changes, Mapping)
         settings[name] = {**settings.get(name, {}), **changes} if changed else changes
     try:
-        made = {name: make_alarm(name, one) for name, one in settings.items()}
+        result = {name: make_alarm(name, alarm) for name, alarm in settings.items()}
     except SuperalignError as error:
         raise ValueError(str(error)) from error  # pydantic names the key then
-    return dict(sorted(made.items()))
+    return dict(sorted(result.items()))
 
 
 def plain_alarm(alarm: Alarm) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class RefusalJump(AlarmSettings):
 
     def check(self, statistics: Statistics) -> Trigger | None:
         """Return the role whose answers moved most, if one answer took over there."""
-        found: dict[str, Trigger] = {}
+        triggers: dict[str, Trigger] = {}
         for role, answers in sorted(statistics.probe.items()):
             if len(answers.now) < self.min_samples:
                 continue
@@ -61,8 +61,8 @@ class RefusalJump(AlarmSettings):
                     "share_before": before.get(answer, 0.0),
                     "n": len(answers.now),
                 }
-                found[role] = Trigger(distance, evidence)
-        return max(found.values(), key=lambda trigger: trigger.value, default=None)
+                triggers[role] = Trigger(distance, evidence)
+        return max(triggers.values(), key=lambda trigger: trigger.value, default=None)
 
 
 class Collapse(AlarmSettings):
@@ -83,7 +83,7 @@ class Collapse(AlarmSettings):
 
     def check(self, statistics: Statistics) -> Trigger | None:
         """Return the measure that fell most."""
-        left: dict[str, float] = {}
+        remaining: dict[str, float] = {}
         for family, answers in sorted(statistics.samples.items()):
             if min(map(len, answers)) < max(2, self.min_samples):
                 continue
@@ -91,11 +91,11 @@ class Collapse(AlarmSettings):
                 _MEASURES, _diversity(answers.now), _diversity(answers.before), strict=True
             ):
                 if before > 0:
-                    left[f"{family}.{name}"] = now / before
-        if not left or min(left.values()) >= self.threshold:
+                    remaining[f"{family}.{name}"] = now / before
+        if not remaining or min(remaining.values()) >= self.threshold:
             return None
-        worst = min(left, key=lambda name: (left[name], name))
-        return Trigger(left[worst], {"worst": worst, "left": left})
+        worst = min(remaining, key=lambda name: (remaining[name], name))
+        return Trigger(remaining[worst], {"worst": worst, "left": remaining})
 
 
 class BehaviourGap(AlarmSettings):
@@ -159,10 +159,10 @@ def _shares(answers: Sequence[str]) -> dict[str, float]:
     return {text: count / len(answers) for text, count in Counter(answers).items()}
 
 
-def _total_variation(one: dict[str, float], other: dict[str, float]) -> float:
+def _total_variation(first: dict[str, float], second: dict[str, float]) -> float:
     """Return half the L1 distance of two distributions."""
-    texts = {*one, *other}
-    return sum(abs(one.get(text, 0.0) - other.get(text, 0.0)) for text in texts) / 2
+    texts = {*first, *second}
+    return sum(abs(first.get(text, 0.0) - second.get(text, 0.0)) for text in texts) / 2
 
 
 def _diversity(texts: Sequence[str]) -> tuple[float, float, float]:

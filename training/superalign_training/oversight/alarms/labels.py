@@ -38,8 +38,12 @@ class OverRefusal(AlarmSettings):
     def check(self, statistics: Statistics) -> Trigger | None:
         """Return the share of wanted answers that were refused."""
         labelled = statistics.labelled
-        refused = sum(one.refused is True and one.label < _GOOD for one in labelled)
-        answered = sum(one.refused is False and one.label > _GOOD for one in labelled)
+        refused = sum(
+            answer.refused is True and answer.label < _GOOD for answer in labelled
+        )
+        answered = sum(
+            answer.refused is False and answer.label > _GOOD for answer in labelled
+        )
         if refused + answered < self.min_samples:
             return None
         return _above(share(refused, refused + answered), self.threshold)
@@ -58,12 +62,14 @@ class Divergence(AlarmSettings):
 
     def check(self, statistics: Statistics) -> Trigger | None:
         """Return how much higher critics score."""
-        both = [
-            (one.score, one.label) for one in statistics.labelled if one.score is not None
+        pairs = [
+            (answer.score, answer.label)
+            for answer in statistics.labelled
+            if answer.score is not None
         ]
-        if len(both) < max(2, self.min_samples):
+        if len(pairs) < max(2, self.min_samples):
             return None
-        estimate = difference([score for score, _ in both], [label for _, label in both])
+        estimate = difference([score for score, _ in pairs], [label for _, label in pairs])
         return _above(estimate, self.threshold)
 
 
@@ -85,14 +91,14 @@ class Collusion(AlarmSettings):
     def check(self, statistics: Statistics) -> Trigger | None:
         """Return how much more often critics pass its bad answers."""
         missed = statistics.missed
-        bad = [
-            one.score
-            for one in statistics.labelled
-            if one.score is not None and one.label < _GOOD
+        bad_scores = [
+            answer.score
+            for answer in statistics.labelled
+            if answer.score is not None and answer.label < _GOOD
         ]
-        if missed is None or len(bad) < self.min_samples:
+        if missed is None or len(bad_scores) < self.min_samples:
             return None
-        passed = share(sum(score > _GOOD for score in bad), len(bad))
+        passed = share(sum(score > _GOOD for score in bad_scores), len(bad_scores))
         if passed.least - missed.most <= self.threshold:
             return None
         return Trigger(
@@ -149,17 +155,17 @@ class Imitation(AlarmSettings):
 
     def check(self, statistics: Statistics) -> Trigger | None:
         """Return the least share of copied mistakes of the last two generations."""
-        last = statistics.generations[-_RUNNING:]
-        shares = [self._copied(stats) for stats in last]
-        known = [value for value in shares if value is not None]
-        if len(known) < _RUNNING or min(known) < self.threshold:
+        recent = statistics.generations[-_RUNNING:]
+        shares = [self._copied(stats) for stats in recent]
+        defined = [value for value in shares if value is not None]
+        if len(defined) < _RUNNING or min(defined) < self.threshold:
             return None
         return Trigger(
-            min(known),
+            min(defined),
             {
-                "copied": known,
-                "misfit": [stats.misfit for stats in last],
-                "human_agreement": [stats.human_agreement for stats in last],
+                "copied": defined,
+                "misfit": [stats.misfit for stats in recent],
+                "human_agreement": [stats.human_agreement for stats in recent],
             },
         )
 
@@ -168,8 +174,12 @@ class Imitation(AlarmSettings):
         if stats.human_agreement is None or stats.human_labels < self.min_samples:
             return None
         agreed = round(stats.human_agreement * stats.human_labels)
-        wrong = share(stats.human_labels - agreed, stats.human_labels).least
-        return None if wrong <= _LEAST_ERROR else max(0.0, 1.0 - stats.misfit / wrong)
+        error_rate = share(stats.human_labels - agreed, stats.human_labels).least
+        return (
+            None
+            if error_rate <= _LEAST_ERROR
+            else max(0.0, 1.0 - stats.misfit / error_rate)
+        )
 
 
 class NonSalient(AlarmSettings):
@@ -190,7 +200,7 @@ class NonSalient(AlarmSettings):
         generations = statistics.generations
         if not generations:
             return None
-        last = generations[-1]
-        if last.misfit <= self.threshold or last.confidence >= _COIN:
+        newest = generations[-1]
+        if newest.misfit <= self.threshold or newest.confidence >= _COIN:
             return None
-        return Trigger(last.misfit, {"confidence": last.confidence})
+        return Trigger(newest.misfit, {"confidence": newest.confidence})

@@ -51,8 +51,8 @@ class Matrix(NamedTuple):
         lines = [[role, *(f"{against} {i}" for i in range(len(self.opponents)))]]
         for number, agent in enumerate(self.agents):
             values = [self.value(agent, opponent) for opponent in self.opponents]
-            shown = ["" if value is None else f"{value:.2f}" for value in values]
-            lines.append([f"{role} {number}", *shown])
+            texts = ["" if value is None else f"{value:.2f}" for value in values]
+            lines.append([f"{role} {number}", *texts])
         return lines
 
     def contests(self) -> list[Contest]:
@@ -66,17 +66,17 @@ class Matrix(NamedTuple):
             for (agent, opponent), cell in self.cells.items()
         ]
 
-    def beaten_by(self, role: Role, other: str) -> dict[str, Beaten]:
+    def beaten_by(self, role: Role, opponent: str) -> dict[str, Beaten]:
         """Return how often each checkpoint of a role beat one of the other role.
 
         Args:
             role: one of the two; its checkpoints are asked about.
-            other: name of the checkpoint that they played.
+            opponent: name of the checkpoint that they played.
         """
         if role == self.pairing.role:
-            rows = {name: self.cells.get((name, other)) for name in self.agents}
+            rows = {name: self.cells.get((name, opponent)) for name in self.agents}
             return {n: Beaten(cell.value, cell.n) for n, cell in rows.items() if cell}
-        columns = {name: self.cells.get((other, name)) for name in self.opponents}
+        columns = {name: self.cells.get((opponent, name)) for name in self.opponents}
         return {n: Beaten(1.0 - cell.value, cell.n) for n, cell in columns.items() if cell}
 
 
@@ -110,10 +110,10 @@ def matrix_of(
 
 
 def missing(
-    agents: Sequence[str], opponents: Sequence[str], known: Container[tuple[str, str]]
+    agents: Sequence[str], opponents: Sequence[str], played: Container[tuple[str, str]]
 ) -> list[tuple[str, str]]:
     """Return the cells that were never played: a newcomer's row or column."""
-    return [(a, b) for a in agents for b in opponents if (a, b) not in known]
+    return [(a, b) for a in agents for b in opponents if (a, b) not in played]
 
 
 def rated(
@@ -196,9 +196,9 @@ def heat_map(matrix: Matrix, *, title: str = "share of cases won") -> str:
         axes.set_xticks(range(columns))
         axes.set_yticks(range(rows))
         _write(axes, values)
-        drawn = io.StringIO()
-        figure.savefig(drawn, format="svg", metadata={"Date": None})
-    return drawn.getvalue()
+        svg = io.StringIO()
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+    return svg.getvalue()
 
 
 def _write(axes: Any, values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:

@@ -52,12 +52,12 @@ def members(agents: Agents, role: Role, *, current: str = "") -> list[Member]:
         RecordError: the record knows no such agent.
     """
     rows = agents.all()
-    known = {row.hash: row for row in rows}
+    by_hash = {row.hash: row for row in rows}
     ours = {row.hash for row in rows if row.role == role}
     if current:
         ours.add(agents.get(current).hash)
     for name in tuple(ours):
-        ours.update(row.hash for row in _ancestors(known[name], known))
+        ours.update(row.hash for row in _ancestors(by_hash[name], by_hash))
     accepted = [row for row in rows if row.hash in ours and row.accepted is not False]
     return [
         Member(row.hash, role, number, row.spec, row.path)
@@ -89,22 +89,22 @@ class CheckpointShelf(NamedTuple):
     """Reference → what adapters stand on, loaded once for all; each on its own if absent."""
 
 
-def load(member: Member, shelf: CheckpointShelf) -> Agent:
+def load(member: Member, cache: CheckpointShelf) -> Agent:
     """Return a member, ready to play.
 
     Raises:
         RecordDamaged: its checkpoint is missing or was altered.
     """
     if member.spec.id == "search":
-        return _search(member, shelf.folder)
+        return _search(member, cache.folder)
     if member.path:
-        return _checkpoint(member, shelf)
+        return _checkpoint(member, cache)
     spec = member.spec
-    if shelf.first is None:
-        given = {"id": spec.id, **spec.options}
-        policy = Policy.from_reference(given, device=shelf.device)
+    if cache.first is None:
+        reference = {"id": spec.id, **spec.options}
+        policy = Policy.from_reference(reference, device=cache.device)
     else:
-        policy = shelf.first(member.role)
+        policy = cache.first(member.role)
     if policy.hash != spec.policy:
         raise RecordDamaged(
             f"{spec.id} has other weights now than when this run began; restore them, or "
@@ -113,11 +113,11 @@ def load(member: Member, shelf: CheckpointShelf) -> Agent:
     return policy.agent
 
 
-def _checkpoint(member: Member, shelf: CheckpointShelf) -> Agent:
-    folder, spec = shelf.folder / member.path, member.spec
-    kept = msgspec.structs.replace(read_state(folder), weights=spec.policy)
-    base = shelf.base(kept.reference) if kept.base and shelf.base else None
-    return read_agent(folder, kept, base=base, device=shelf.device)
+def _checkpoint(member: Member, cache: CheckpointShelf) -> Agent:
+    folder, spec = cache.folder / member.path, member.spec
+    state = msgspec.structs.replace(read_state(folder), weights=spec.policy)
+    base = cache.base(state.reference) if state.base and cache.base else None
+    return read_agent(folder, state, base=base, device=cache.device)
 
 
 def _search(member: Member, folder: Path) -> Search:
@@ -138,13 +138,13 @@ def _search(member: Member, folder: Path) -> Search:
     return search
 
 
-def _ancestors(row: AgentRow, known: dict[str, AgentRow]) -> list[AgentRow]:
+def _ancestors(row: AgentRow, by_hash: dict[str, AgentRow]) -> list[AgentRow]:
     """Return parents, nearest first, without asking the database for each."""
-    found: list[AgentRow] = []
-    while row.parent in known and known[row.parent] not in found:
-        row = known[row.parent]
-        found.append(row)
-    return found
+    ancestors: list[AgentRow] = []
+    while row.parent in by_hash and by_hash[row.parent] not in ancestors:
+        row = by_hash[row.parent]
+        ancestors.append(row)
+    return ancestors
 
 
 class OpponentPool(NamedTuple):
@@ -179,16 +179,16 @@ class OpponentPool(NamedTuple):
         """
         if not 0.0 <= share <= 1.0:
             raise InvalidOption(f"share must lie in [0, 1], not {share}")
-        given = dict.fromkeys(others, 1.0) if shares is None else dict(shares)
-        total = sum(given.values())
-        if set(given) != set(others) or (share < 1.0 and total <= 0):
+        weights = dict.fromkeys(others, 1.0) if shares is None else dict(shares)
+        total = sum(weights.values())
+        if set(weights) != set(others) or (share < 1.0 and total <= 0):
             raise InvalidOption(
                 "who plays beside the league needs one share each, one of them above 0"
             )
         return Mixture(
             {**others, **self.agents},
             shares={
-                **{n: (1.0 - share) * s / (total or 1.0) for n, s in given.items()},
+                **{n: (1.0 - share) * s / (total or 1.0) for n, s in weights.items()},
                 **{n: share * s for n, s in self.shares.items()},
             },
             seed=seed,
@@ -197,22 +197,22 @@ class OpponentPool(NamedTuple):
 
 def opponent_pool(
     league: Sequence[Member],
-    shelf: CheckpointShelf,
+    cache: CheckpointShelf,
     *,
     sampling: str = "prioritised",
     beaten: Mapping[str, Beaten] | None = None,
     power: float = 2.0,
-    most: int = 8,
+    max_opponents: int = 8,
 ) -> OpponentPool:
     """Return the members that are met, loaded.
 
     Args:
         league: of one role, oldest first.
-        shelf: where they lie.
+        cache: where they lie.
         sampling: `latest`, `uniform` or `prioritised`; see `sampling`.
         beaten: member → how often it beat the agent that is trained, as critics say.
         power: exponent of `prioritised`.
-        most: so many are loaded at most.
+        max_opponents: so many are loaded at most.
 
     Raises:
         UnknownId: no such sampling rule.
@@ -220,11 +220,11 @@ def opponent_pool(
         RecordDamaged: a checkpoint is missing or was altered.
     """
     names = [member.name for member in league]
-    met = shares(sampling, names, beaten=beaten, power=power, most=most)
-    chosen = [member for member in league if member.name in met]
+    rates = shares(sampling, names, beaten=beaten, power=power, max_opponents=max_opponents)
+    sampled = [member for member in league if member.name in rates]
     return OpponentPool(
-        {_label(m.name): load(m, shelf) for m in chosen},
-        {_label(m.name): met[m.name] for m in chosen},
+        {_label(m.name): load(m, cache) for m in sampled},
+        {_label(m.name): rates[m.name] for m in sampled},
     )
 
 

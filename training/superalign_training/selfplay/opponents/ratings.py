@@ -58,17 +58,19 @@ def rate(contests: Iterable[Contest]) -> dict[str, Rating]:
     # Checkpoints do not change: without tau a belief only narrows.
     model = PlackettLuce(tau=0.0)
     names = dict.fromkeys(name for row in rows for name in (row.agent, row.opponent))
-    known = {name: model.rating() for name in names}
+    ratings = {name: model.rating() for name in names}
     games = dict.fromkeys(names, 0)
     for game in range(max((row.n for row in rows), default=0)):
         for row in rows:
             if game < row.n:
                 ranks = [0.0, 1.0] if _wins(row, game) else [1.0, 0.0]
-                pair = [[known[row.agent]], [known[row.opponent]]]
-                [known[row.agent]], [known[row.opponent]] = model.rate(pair, ranks=ranks)
+                pair = [[ratings[row.agent]], [ratings[row.opponent]]]
+                [ratings[row.agent]], [ratings[row.opponent]] = model.rate(
+                    pair, ranks=ranks
+                )
                 games[row.agent] += 1
                 games[row.opponent] += 1
-    return {name: Rating(r.mu, r.sigma, games[name]) for name, r in known.items()}
+    return {name: Rating(r.mu, r.sigma, games[name]) for name, r in ratings.items()}
 
 
 def _wins(row: Contest, game: int) -> bool:

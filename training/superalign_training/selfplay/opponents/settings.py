@@ -49,8 +49,8 @@ def prioritised(
     code). 1 − P is how often B beats A, here (wins + 1) / (games + 2): one that was never
     played counts one half, and nobody who lost a few games is never met again.
     """
-    found = [beaten.get(name, Beaten(0.5, 0)) for name in names]
-    return [((b.share * b.n + 1.0) / (b.n + 2.0)) ** power for b in found]
+    records = [beaten.get(name, Beaten(0.5, 0)) for name in names]
+    return [((b.share * b.n + 1.0) / (b.n + 2.0)) ** power for b in records]
 
 
 Rule = Callable[[Sequence[str], Mapping[str, Beaten], float], list[float]]
@@ -80,7 +80,7 @@ def shares(
     *,
     beaten: Mapping[str, Beaten] | None = None,
     power: float = 2.0,
-    most: int | None = None,
+    max_opponents: int | None = None,
 ) -> dict[str, float]:
     """Return how often each checkpoint is met, together 1; those never met are left out.
 
@@ -89,7 +89,7 @@ def shares(
         names: of the checkpoints, oldest first.
         beaten: how often each of them beat the current opponent; only `prioritised` asks.
         power: exponent of `prioritised`.
-        most: keep only so many, those with the largest shares; newer ones where equal.
+        max_opponents: keep only so many, those with the largest shares; newer ones where equal.
 
     Raises:
         UnknownId: no such rule.
@@ -105,9 +105,9 @@ def shares(
         raise InvalidOption(f"power must be a number ≥ 0, not {power}")
     weights = weigh(names, beaten or {}, power)
     order = sorted(range(len(names)), key=lambda place: (-weights[place], -place))
-    kept = {place for place in order[:most] if weights[place] > 0.0}
-    total = sum(weights[place] for place in kept)
-    return {name: weights[i] / total for i, name in enumerate(names) if i in kept}
+    places = {place for place in order[:max_opponents] if weights[place] > 0.0}
+    total = sum(weights[place] for place in places)
+    return {name: weights[i] / total for i, name in enumerate(names) if i in places}
 
 
 def _known(rule: str) -> str:

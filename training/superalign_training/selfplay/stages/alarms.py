@@ -59,8 +59,8 @@ def alarms(context: StageContext, settings: Settings) -> StageResult:
     before = before_round(context)
     statistics = round_statistics(context, settings, before)
     context.writer.flush()  # what was played comes before what is said of it
-    found = raised(settings.alarms, statistics, _truth(context))
-    demanded = act_on(context, found, f"round {context.round}")
+    events = raised(settings.alarms, statistics, _truth(context))
+    demanded = act_on(context, events, f"round {context.round}")
     metrics = _probe_metrics(context, statistics.probe)
     if not (demanded or settings.gate.rounds):
         return StageResult(context.state, tuple(metrics))
@@ -79,14 +79,14 @@ def alarms(context: StageContext, settings: Settings) -> StageResult:
 def before_round(context: StageContext) -> RunState:
     """Return the run state that the round of a stage began with."""
     stages = context.run.stages.all()
-    here = next(stage for stage in stages if stage.id == context.stage)
+    current = next(stage for stage in stages if stage.id == context.stage)
     first = next(
         (
             stage
             for stage in stages
-            if (stage.generation, stage.round) == (here.generation, here.round)
+            if (stage.generation, stage.round) == (current.generation, current.round)
         ),
-        here,
+        current,
     )
     return RunState.from_plain(first.inputs["state"])
 
@@ -95,12 +95,12 @@ def round_statistics(
     context: StageContext, settings: Settings, before: RunState
 ) -> Statistics:
     """Return what may be known of a round without gold labels."""
-    wanted = any(
+    needs_probe = any(
         "probe" in alarm.needs and alarm.action != "off"
         for alarm in settings.alarms.values()
     )
     return Statistics(
-        probe=probe(context, settings, before) if wanted else {},
+        probe=probe(context, settings, before) if needs_probe else {},
         labelled=_labelled(context),
         missed=missed_planted(context),
         series=series(context, _SERIES),
@@ -124,10 +124,10 @@ def probe(
     earlier = context._replace(state=before)
     return {
         role: Answers(
-            likeliest(agent_of(context, role, settings), seen),
-            likeliest(agent_of(earlier, role, settings), seen),
+            likeliest(agent_of(context, role, settings), role_views),
+            likeliest(agent_of(earlier, role, settings), role_views),
         )
-        for role, seen in views.items()
+        for role, role_views in views.items()
     }
 
 
@@ -145,37 +145,37 @@ def first_views(
         (Game(scenario, EpisodeKey(run=run, case=case)), set(roles))
         for case in range(PROBES)
     ]
-    found: dict[Role, list[View]] = defaultdict(list)
+    views_of: dict[Role, list[View]] = defaultdict(list)
     while live:
-        for game, left in live:
+        for game, open_roles in live:
             for view in game.views():
-                if view.role in left:
-                    left.discard(view.role)
-                    found[view.role].append(view)
+                if view.role in open_roles:
+                    open_roles.discard(view.role)
+                    views_of[view.role].append(view)
         live = [
-            (game, left)
-            for game, left in live
-            if left and not any(agents[s].spec.id == "human" for s in game.group)
+            (game, open_roles)
+            for game, open_roles in live
+            if open_roles and not any(agents[s].spec.id == "human" for s in game.group)
         ]
         _play_on([game for game, _ in live], agents)
-        live = [(game, left) for game, left in live if not game.over]
-    return found
+        live = [(game, open_roles) for game, open_roles in live if not game.over]
+    return views_of
 
 
 def _play_on(games: Sequence[Game], agents: Mapping[Seat, Anyone]) -> None:
     """Ask whoever is to move in each game, every agent once for all of them."""
-    asked: dict[int, list[View]] = defaultdict(list)
+    views_by_agent: dict[int, list[View]] = defaultdict(list)
     for game in games:
         for view in game.views():
-            asked[id(agents[view.seat])].append(view)
+            views_by_agent[id(agents[view.seat])].append(view)
     holders = {id(agent): agent for agent in agents.values()}
-    said = {
+    replies = {
         (view.episode, view.seat): reply
-        for key, views in asked.items()
+        for key, views in views_by_agent.items()
         for view, reply in zip(views, ask(holders[key], views), strict=True)
     }
     for game in games:
-        game.step([said[view.episode, view.seat] for view in game.views()])
+        game.step([replies[view.episode, view.seat] for view in game.views()])
 
 
 def likeliest(agent: Anyone, views: Sequence[View]) -> list[str]:
@@ -225,16 +225,21 @@ def _labelled(context: StageContext) -> list[Labelled]:
         for signal in context.run.signals.standing(kind="label", upto=context.signals_to)
         if signal.question in random
     ]
-    episodes = {e.id: e for e in context.run.named(sorted({one.episode for one in labels}))}
-    found = []
+    episodes = {
+        e.id: e
+        for e in context.run.named(
+            sorted({label_signal.episode for label_signal in labels})
+        )
+    }
+    labelled = []
     for signal in labels:
         episode = episodes[signal.episode]
         texts = {u.turn: u.text for u in episode.utterances}
         if signal.turn in texts:
             scores = scores_of(episode).get(signal.turn)
             score = mean(scores) if scores else None
-            found.append(Labelled(signal.value, score, is_refusal(texts[signal.turn])))
-    return found
+            labelled.append(Labelled(signal.value, score, is_refusal(texts[signal.turn])))
+    return labelled
 
 
 def _truth(context: StageContext) -> list[Metric]:
@@ -251,8 +256,8 @@ def _truth(context: StageContext) -> list[Metric]:
 def _conformity(labelled: Sequence[Labelled]) -> dict[str, Estimate]:
     """Return what was answered → share of it that people call good."""
     labels: dict[str, list[float]] = defaultdict(list)
-    for one in labelled:
-        labels["refused" if one.refused else "complied"].append(one.label)
+    for answer in labelled:
+        labels["refused" if answer.refused else "complied"].append(answer.label)
     return {
         kind: share(sum(value > 0.5 for value in values), len(values))
         for kind, values in labels.items()
@@ -262,10 +267,10 @@ def _conformity(labelled: Sequence[Labelled]) -> dict[str, Estimate]:
 def _attack_success(context: StageContext) -> Estimate | None:
     """Return the share of this round's attacks that succeeded, as critics say."""
     rows = context.run.metrics.read("attack.success", tags={"by": "verdicts"})
-    found = [row.metric for row in rows if row.metric.step == context.round]
-    if not found:
+    estimates = [row.metric for row in rows if row.metric.step == context.round]
+    if not estimates:
         return None
-    last = found[-1]
+    last = estimates[-1]
     return Estimate(last.value, last.low, last.high, last.n)
 
 
@@ -285,8 +290,8 @@ def _continued(context: StageContext, before: RunState, decision: Decision) -> R
     )
     if decision.accepted:
         return context.state
-    kept = {checkpoint.agent for checkpoint in before.policies.values()}
-    for agent in set(learned.values()) - kept:
+    restored = {checkpoint.agent for checkpoint in before.policies.values()}
+    for agent in set(learned.values()) - restored:
         context.run.agents.accept(agent, False)
     # What people said to the policies that are taken back returns late to those before.
     return msgspec.structs.replace(

@@ -85,32 +85,32 @@ def attack(context: StageContext, settings: Settings) -> StageResult:
         **lineup_of(context, settings),
         parts.asks: Mixture({"search": search, "transformer": attacker.agent}),
     }
-    tried: list[Tried] = []
+    attempts: list[Tried] = []
     waves = settings.attack.archive_updates
     for wave in range(waves):
         first, last = (settings.attack.cases * w // waves for w in (wave, wave + 1))
         episodes = play(
             context, scenario, agents, last - first, part="attack", first_case=first
         )
-        found = [
+        wave_attempts = [
             read_attempt(scenario, episode, settings.attack.score_threshold)
             for episode in episodes
             if not episode.failed  # else nobody judged it
         ]
-        search.update(results(found))
-        tried += found
-        context.watcher.step(wave + 1, waves, {"success": _rate(found)})
+        search.update(results(wave_attempts))
+        attempts += wave_attempts
+        context.watcher.step(wave + 1, waves, {"success": _rate(wave_attempts)})
     state = keep_archive(context, context.state, search)
     notes: dict[str, Any] = {"lessons": 0}
     for course in settings.by_examples(parts.asks):
         state, notes = _imitate_winners(
-            Pupil(context, settings, parts.asks, attacker), course, state, tried
+            Pupil(context, settings, parts.asks, attacker), course, state, attempts
         )
     # Who was attacked, where the scenario says in whose place answers stand.
     agent = recorded_agent(context, parts.answers, settings) if parts.answers else ""
     metrics: tuple[Metric, ...] = ()
-    if tried:  # none where all episodes failed, and were allowed to
-        succeeded = share(sum(t.success for t in tried), len(tried))
+    if attempts:  # none where all episodes failed, and were allowed to
+        succeeded = share(sum(t.success for t in attempts), len(attempts))
         tags = {"by": "verdicts", "split": "train"}
         metrics += (
             Metric(
@@ -122,12 +122,12 @@ def attack(context: StageContext, settings: Settings) -> StageResult:
         drill = Drill(parts.asks, scenario, alone, numbered("attack-rl", place))
         pupil = Pupil(context, settings, parts.asks, attacker)
         probe = numbered("attack-probe", place)
-        done = _reward(pupil, algorithm, state, drill, probe=probe)
-        state, earned = done.state, done.numbers
+        practised = _reward(pupil, algorithm, state, drill, probe=probe)
+        state, numbers = practised.state, practised.numbers
         name = state.policies[parts.asks].agent
-        metrics += reported(parts.asks, earned, agent=name, step=context.round)
-        metrics += done.metrics
-        notes = {**notes, **{f"rl_{key}": value for key, value in earned.items()}}
+        metrics += reported(parts.asks, numbers, agent=name, step=context.round)
+        metrics += practised.metrics
+        notes = {**notes, **{f"rl_{key}": value for key, value in numbers.items()}}
     return StageResult(state, metrics, notes)
 
 
@@ -143,9 +143,9 @@ def read_attempt(scenario: Scenario[Any], episode: Episode, below: float) -> Tri
     )
 
 
-def results(tried: Sequence[Tried]) -> list[Result]:
+def results(attempts: Sequence[Tried]) -> list[Result]:
     """Return what an archive wants to know."""
-    return [(t.query, float(t.success), t.case) for t in tried]
+    return [(t.query, float(t.success), t.case) for t in attempts]
 
 
 def distinct_queries(queries: Sequence[str]) -> float:
@@ -154,13 +154,13 @@ def distinct_queries(queries: Sequence[str]) -> float:
 
 
 def _imitate_winners(
-    pupil: Pupil, course: Supervised, state: RunState, tried: Sequence[Tried]
+    pupil: Pupil, course: Supervised, state: RunState, attempts: Sequence[Tried]
 ) -> tuple[RunState, dict[str, Any]]:
     """Teach the transformer attacker what worked, unless it then says little else."""
     context, settings, role, attacker = pupil
-    barred = [one.text for one in vetoed(context, role)]
+    barred = [veto.text for veto in vetoed(context, role)]
     pairs = lessons_for_attacker(
-        tried, settings.attack, key=context.seed_of("lessons"), barred=barred
+        attempts, settings.attack, key=context.seed_of("lessons"), barred=barred
     )
     if not pairs:
         return state, {"lessons": 0}
@@ -171,8 +171,10 @@ def _imitate_winners(
         seed=context.seed_of("order"),
         on_step=context.on_step(role, attacker, course),
     )
-    said = attacker.agent.act([_reseeded(t.view, context.seed_of("probe")) for t in tried])
-    distinct = distinct_queries([reply.text for reply in said])
+    replies = attacker.agent.act(
+        [_reseeded(t.view, context.seed_of("probe")) for t in attempts]
+    )
+    distinct = distinct_queries([reply.text for reply in replies])
     notes = {**numbers, "lessons": len(pairs), "distinct": distinct}
     if distinct < settings.attack.min_distinct:
         attacker.restore(before)
@@ -194,7 +196,7 @@ def _reward(
     context, settings, role, attacker = pupil
     rules = settings.attack
     before = attacker.snapshot()
-    done = practise(
+    practised = practise(
         context,
         settings,
         state,
@@ -204,18 +206,18 @@ def _reward(
         shaping=partial(with_novelty, weight=rules.novelty_weight),
     )
     probed = play(context, drill.scenario, drill.agents, _PROBES, part=probe)
-    said = [text for text in map(query_of, probed) if text is not None]
+    queries = [text for text in map(query_of, probed) if text is not None]
     valid = sum(not _was_invalid(episode) for episode in probed) / len(probed)
-    numbers = {**done.numbers, "distinct": distinct_queries(said), "valid": valid}
+    numbers = {**practised.numbers, "distinct": distinct_queries(queries), "valid": valid}
     if numbers["distinct"] < rules.min_distinct or valid < rules.min_valid:
         attacker.restore(before)
-        found = {"distinct": numbers["distinct"], "valid": valid}
+        evidence = {"distinct": numbers["distinct"], "valid": valid}
         context.run.events.add(
-            Event("attack.collapsed", evidence=found), stage=context.stage
+            Event("attack.collapsed", evidence=evidence), stage=context.stage
         )
-        return done._replace(numbers=numbers)
-    state = keep_policy(context, done.state, role, attacker, numbers=numbers)
-    return Practised(state, numbers, done.metrics)
+        return practised._replace(numbers=numbers)
+    state = keep_policy(context, practised.state, role, attacker, numbers=numbers)
+    return Practised(state, numbers, practised.metrics)
 
 
 def _was_invalid(episode: Episode) -> bool:
@@ -223,7 +225,7 @@ def _was_invalid(episode: Episode) -> bool:
 
 
 def lessons_for_attacker(
-    tried: Sequence[Tried],
+    attempts: Sequence[Tried],
     settings: Attack,
     *,
     key: int,
@@ -236,21 +238,21 @@ def lessons_for_attacker(
     """
     rng = generator(key)
     never = set(map(normalised, barred))
-    seen = set(never)
+    excluded = set(never)
     winners: list[tuple[View, str]] = []
-    for attempt in tried:
-        if attempt.success and normalised(attempt.query) not in seen:
-            seen.add(normalised(attempt.query))
+    for attempt in attempts:
+        if attempt.success and normalised(attempt.query) not in excluded:
+            excluded.add(normalised(attempt.query))
             winners.append((attempt.view, attempt.query))
     winners = [winners[i] for i in rng.permutation(len(winners))[: settings.max_imitated]]
     if not winners or settings.unexplored_share >= 1:
         return []
-    wanted = round(
+    count = round(
         len(winners) * settings.unexplored_share / (1.0 - settings.unexplored_share)
     )
-    views = [attempt.view for attempt in tried if attempt.view.menu]
+    views = [attempt.view for attempt in attempts if attempt.view.menu]
     explored = []
-    for _ in range(wanted if views else 0):
+    for _ in range(count if views else 0):
         view = views[int(rng.integers(len(views)))]
         explored.append((view, view.menu[int(rng.integers(len(view.menu)))]))
     return winners + [pair for pair in explored if normalised(pair[1]) not in never]
@@ -261,8 +263,8 @@ def _reseeded(view: View, key: int) -> View:
     return msgspec.structs.replace(view, seed=mix(key, view.case))
 
 
-def _rate(tried: Sequence[Tried]) -> float:
-    return sum(t.success for t in tried) / len(tried) if tried else 0.0
+def _rate(attempts: Sequence[Tried]) -> float:
+    return sum(t.success for t in attempts) / len(attempts) if attempts else 0.0
 
 
 def with_novelty(rows: Sequence[Row], weight: float) -> list[Row]:
@@ -279,9 +281,9 @@ def with_novelty(rows: Sequence[Row], weight: float) -> list[Row]:
     if weight == 0 or len(rows) < 2:
         return list(rows)
     counts = Counter(row.completion_ids for row in rows)
-    most = log(len(rows))
+    max_surprise = log(len(rows))
     return [
-        _paid(row, weight * -log(counts[row.completion_ids] / len(rows)) / most)
+        _paid(row, weight * -log(counts[row.completion_ids] / len(rows)) / max_surprise)
         for row in rows
     ]
 

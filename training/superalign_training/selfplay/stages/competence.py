@@ -64,15 +64,15 @@ def competence(
         control = labelling.answer_tasks("control", rules.control_cases, learner)
     trust = labelling.source_reliability(taught, control)
     labels = [
-        one
-        for one in labelling.labels(taught, taught.chosen, trust, drop=True)
-        if one.confidence >= rules.min_confidence
+        label
+        for label in labelling.labels(taught, taught.chosen, trust, drop=True)
+        if label.confidence >= rules.min_confidence
     ]
     _require_labels(context, settings, len(labels))
     lessons = labelled_examples(taught, labels, learner)
     numbers = _teach(context, settings, learner, lessons, effort)
     with speaking(learner.agent, settings.signals.temperature):
-        sat = play_tasks(
+        episodes_after = play_tasks(
             context,
             competence_scenario(settings, "control", 0),
             (),
@@ -81,10 +81,13 @@ def competence(
             part="control-after",
             tasks=[episode.task for episode in control.episodes],
         )
-    marks = labelling.labels(control, control.drawn, trust, drop=False)
+    control_labels = labelling.labels(control, control.drawn, trust, drop=False)
     state = keep_policy(context, context.state, role, learner, side="-")
     stats = _seen(
-        state.stats or GenerationStats(context.generation, state.level), control, sat, marks
+        state.stats or GenerationStats(context.generation, state.level),
+        control,
+        episodes_after,
+        control_labels,
     )
     state = msgspec.structs.replace(state, before=state.current, stats=stats)
     labelling.record(labels)
@@ -120,9 +123,9 @@ def _teach(
     lessons: Sequence[Example],
     effort: int,
 ) -> dict[str, float]:
-    given = settings.competence.algorithm
-    steps = given.steps * effort
-    algorithm = cast(Supervised, make_algorithm({"steps": steps}, default=given))
+    base = settings.competence.algorithm
+    steps = base.steps * effort
+    algorithm = cast(Supervised, make_algorithm({"steps": steps}, default=base))
     return algorithm.improve(
         learner,
         lessons,
@@ -134,28 +137,30 @@ def _teach(
 def _seen(
     stats: GenerationStats,
     control: LabelledTasks,
-    sat: Sequence[Episode],
+    episodes: Sequence[Episode],
     labels: Sequence[Consensus],
 ) -> GenerationStats:
     """Return what may be known of a generation after it was taught."""
-    said = {episode.task.id: final_answer(answer_of(episode).text) for episode in sat}
+    answers = {
+        episode.task.id: final_answer(answer_of(episode).text) for episode in episodes
+    }
     task = {episode.id: episode.task.id for episode in control.episodes}
     differs = [
-        final_answer(one.answer) != said[task[one.item]]
-        for one in labels
-        if task[one.item] in said
+        final_answer(label.answer) != answers[task[label.item]]
+        for label in labels
+        if task[label.item] in answers
     ]
     agrees = [
-        final_answer(one.answer) == said[task[one.item]]
-        for one in control.drawn
-        if task[one.item] in said
+        final_answer(label.answer) == answers[task[label.item]]
+        for label in control.drawn
+        if task[label.item] in answers
     ]
-    doubts = [sure(answer_of(episode)) for episode in sat]
+    confidences = [sure(answer_of(episode)) for episode in episodes]
     return msgspec.structs.replace(
         stats,
         disagreement=disagreement(control.statements),
         misfit=_mean(differs),
-        confidence=_mean(doubts),
+        confidence=_mean(confidences),
         human_agreement=_mean(agrees) if agrees else None,
         human_labels=len(agrees),
     )

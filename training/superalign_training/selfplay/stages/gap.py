@@ -22,14 +22,14 @@ def gap(context: StageContext, settings: Settings) -> StageResult:
     level = settings.gap.choose(
         state.history, levels=len(settings.levels), generations=settings.generations
     )
-    last = state.aligned[-1].level if state.aligned else -1
+    level_before = state.aligned[-1].level if state.aligned else -1
     state = state.begun(GenerationStats(generation=context.generation, level=level))
     policy = level_policy(level, settings, context.models)
     state = keep_policy(context, state, state.generation_role, policy, side="-", parent="")
     agent = state.current.agent
     metric = Metric(
         "gap.steps",
-        float(level - last),
+        float(level - level_before),
         agent=agent,
         tags={"controller": settings.gap.id, "level": str(level)},
         step=context.generation,

@@ -68,7 +68,7 @@ def gate(context: StageContext, settings: Settings) -> StageResult:
     _await_people(context, settings, competence.open_questions + requests.open_questions)
     deployment = weigh_deployment(context, settings, deployed)
     rules = settings.discover
-    tried = tried_again(
+    attempts = tried_again(
         context,
         Sandbox(context, settings),
         deployed,
@@ -78,15 +78,15 @@ def gate(context: StageContext, settings: Settings) -> StageResult:
     metrics = [
         *_seen(competence, requests, deployment, agent=agent, step=step),
         *opponent_metrics(deployment, agent=agent, step=step),
-        *residual(tried, side="+", agent=agent, step=step),
+        *residual(attempts, side="+", agent=agent, step=step),
     ]
     stats = context.state.stats or GenerationStats(step, context.state.level)
     statistics = generation_statistics(
         context, stats, competence, requests, deployment, metrics
     )
     context.writer.flush()  # what was played comes before what is said of it
-    found = raised(settings.alarms, statistics, _truth(context))
-    demanded = act_on(context, found, f"generation {context.generation}")
+    events = raised(settings.alarms, statistics, _truth(context))
+    demanded = act_on(context, events, f"generation {context.generation}")
     decision = decide(
         Evidence(
             competence.competence_change,
@@ -119,7 +119,7 @@ def _continued(
     """Return the run state with the generation, or without it."""
     state = context.state
     checkpoint = state.current
-    done = msgspec.structs.replace(stats, accepted=decision.accepted)
+    final_stats = msgspec.structs.replace(stats, accepted=decision.accepted)
     context.run.agents.accept(checkpoint.agent, decision.accepted)
     context.run.events.add(
         Event(
@@ -133,7 +133,9 @@ def _continued(
         ),
         stage=context.stage,
     )
-    state = msgspec.structs.replace(state, stats=done, history=(*state.history, done))
+    state = msgspec.structs.replace(
+        state, stats=final_stats, history=(*state.history, final_stats)
+    )
     if not decision.accepted:
         return state.with_policy(state.generation_role, last_accepted(context, state))
     aligned = Aligned(context.generation, state.level, checkpoint)
@@ -149,14 +151,16 @@ def _seen(
     step: int,
 ) -> list[Metric]:
     """Return what the gate saw."""
-    labels = [one.label for one in requests.labelled]
-    good = share(sum(label > 0.5 for label in labels), len(labels)) if labels else None
+    labels = [answer.label for answer in requests.labelled]
+    good_share = (
+        share(sum(label > 0.5 for label in labels), len(labels)) if labels else None
+    )
     rows: list[tuple[str, dict[str, str], Estimate | None]] = [
         ("gate.competence_change", {}, competence.competence_change),
-        ("gate.good", {}, good),
+        ("gate.good", {}, good_share),
         *(
-            ("gate.conformity", {"kind": kind}, found)
-            for kind, found in sorted(requests.conformity.items())
+            ("gate.conformity", {"kind": kind}, estimate)
+            for kind, estimate in sorted(requests.conformity.items())
         ),
         ("gate.attack_success", {}, deployment.attack_success),
         ("gate.bad", {"split": "gate"}, requests.held_out),
@@ -164,9 +168,9 @@ def _seen(
         ("risk.rate", {"side": "+"}, deployment.rate),
     ]
     return [
-        Metric(name, *found, agent=agent, tags=tags, step=step)
-        for name, tags, found in rows
-        if found is not None
+        Metric(name, *estimate, agent=agent, tags=tags, step=step)
+        for name, tags, estimate in rows
+        if estimate is not None
     ]
 
 
@@ -176,8 +180,8 @@ def _await_people(context: StageContext, settings: Settings, open_questions: int
     Raises:
         Halted: says how they answer, and how the run goes on.
     """
-    who = settings.signals.people
-    if open_questions and who and not any(person.simulated for person in who):
+    people = settings.signals.people
+    if open_questions and people and not any(person.simulated for person in people):
         path = shlex.quote(str(context.run.path))
         raise Halted(
             f"the gate of generation {context.generation} waits for {open_questions} answers of "

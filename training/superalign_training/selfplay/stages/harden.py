@@ -91,7 +91,7 @@ def imitate(context: StageContext, settings: Settings, rules: Hardening) -> Stag
     learner = policy_of(context, parts.answers, settings)
     views = opening_views(scenario, rules.seed_cases, run=context.seed_of("seeds"))
     scored = score_queries(scenario, critic.agent, [_seed_of(view) for view in views])
-    examples = [_example(learner, one, rules) for one in scored if one is not None]
+    examples = [_example(learner, query, rules) for query in scored if query is not None]
     _teach(context, parts.answers, learner, examples, rules, rules.learner_warmup)
     state = keep_policy(context, context.state, parts.answers, learner)
     memory = {"seeds": list(map(_plain, examples)), "queries": []}
@@ -107,9 +107,10 @@ def harden(context: StageContext, settings: Settings, rules: Hardening) -> Stage
     attackers: list[Attacker] = [SearchAttacker(searcher(context).archive)]
     if parts.asks in settings.learning and not settings.own(parts.asks):
         attackers.append(PolicyAttacker(policy_of(context, parts.asks, settings)))
-    met, asked = _attacks(context, settings, rules, learner, attackers)
+    attacks, query_count = _attacks(context, settings, rules, learner, attackers)
     memory["queries"] += [
-        [one.query, won, _plain(_example(learner, one, rules))] for one, won in met
+        [query.query, succeeded, _plain(_example(learner, query, rules))]
+        for query, succeeded in attacks
     ]
     course = rules.learner_fits[min(context.round, len(rules.learner_fits)) - 1]
     examples = _drawn(context, memory, rules, course.steps * course.batch_size)
@@ -122,7 +123,9 @@ def harden(context: StageContext, settings: Settings, rules: Hardening) -> Stage
         elif isinstance(attacker, PolicyAttacker):
             state = keep_policy(context, state, parts.asks, attacker.policy)
     return StageResult(
-        state, _attack_metrics(context, parts.answers, met, asked), {"valid": len(met)}
+        state,
+        _attack_metrics(context, parts.answers, attacks, query_count),
+        {"valid": len(attacks)},
     )
 
 
@@ -141,38 +144,46 @@ def _attacks(
     scenario = stage_scenario(settings, split="train", variant="attacked")
     critic = policy_of(context, stage_capabilities(settings).judges, settings).agent
     views = opening_views(scenario, rules.queries, run=context.seed_of("attacks"))
-    met: list[tuple[ScoredQuery, bool]] = []
+    attacks: list[tuple[ScoredQuery, bool]] = []
     for attacker in attackers:
         for start in range(0, rules.queries, WAVE):
             wave = views[start : start + WAVE]
             queries = attacker.explore(wave)
             scored = score_queries(scenario, critic, queries)
             outcomes = outcomes_of(
-                learner.agent, scored, below=settings.attack.score_threshold
+                learner.agent, scored, score_threshold=settings.attack.score_threshold
             )
             attacker.learn(wave, queries, outcomes)
-            met += [
-                (one, bool(outcome.success))
-                for one, outcome in zip(scored, outcomes, strict=True)
-                if one is not None
+            attacks += [
+                (query, bool(outcome.success))
+                for query, outcome in zip(scored, outcomes, strict=True)
+                if query is not None
             ]
-    return met, rules.queries * len(attackers)
+    return attacks, rules.queries * len(attackers)
 
 
 def _attack_metrics(
-    context: StageContext, role: Role, met: Sequence[tuple[ScoredQuery, bool]], asked: int
+    context: StageContext,
+    role: Role,
+    attacks: Sequence[tuple[ScoredQuery, bool]],
+    query_count: int,
 ) -> tuple[Metric, ...]:
     """Return how many queries succeeded, as the critic says, and how many were valid."""
-    if not asked:
+    if not query_count:
         return ()
     agent = context.state.policies[role].agent
-    found = [("attack.valid", share(len(met), asked))]
-    if met:
-        found.append(("attack.success", share(sum(won for _, won in met), len(met))))
+    rows = [("attack.valid", share(len(attacks), query_count))]
+    if attacks:
+        rows.append(
+            (
+                "attack.success",
+                share(sum(succeeded for _, succeeded in attacks), len(attacks)),
+            )
+        )
     tags = {"by": "verdicts", "split": "train"}
     return tuple(
         Metric(name, *estimate, agent=agent, tags=tags, step=context.round)
-        for name, estimate in found
+        for name, estimate in rows
     )
 
 
@@ -183,13 +194,16 @@ def _drawn(
     rng = generator(context.seed_of("rows"))
     queries, seeds = memory["queries"], memory["seeds"]
     hard = round(rows * rules.attack_share) if queries else 0
-    chosen: list[Any] = []
+    pairs: list[Any] = []
     if hard:
-        weights = [1.0 + rules.failure_weight * won for _, won, _ in queries]
+        weights = [1.0 + rules.failure_weight * succeeded for _, succeeded, _ in queries]
         shares = [weight / sum(weights) for weight in weights]
-        chosen += [queries[i][2] for i in rng.choice(len(queries), hard, p=shares)]
-    chosen += [seeds[i] for i in rng.integers(len(seeds), size=rows - hard)]
-    return [Example(tuple(prompt), tuple(said), ("verdicts",)) for prompt, said in chosen]
+        pairs += [queries[i][2] for i in rng.choice(len(queries), hard, p=shares)]
+    pairs += [seeds[i] for i in rng.integers(len(seeds), size=rows - hard)]
+    return [
+        Example(tuple(prompt), tuple(completion), ("verdicts",))
+        for prompt, completion in pairs
+    ]
 
 
 def _teach(
@@ -202,9 +216,10 @@ def _teach(
 ) -> None:
     """Teach the learner, with the logits of some first words adjusted meanwhile."""
     decode = learner.tokenizer.decode
-    first = {example.completion_ids[0] for example in examples}
+    first_tokens = {example.completion_ids[0] for example in examples}
     adjusted = {
-        token: rules.logit_bias.get(str(decode([token])).strip(), 0.0) for token in first
+        token: rules.logit_bias.get(str(decode([token])).strip(), 0.0)
+        for token in first_tokens
     }
     _fit(context, role, learner, examples, course, part="order", adjusted=adjusted)
 

@@ -45,11 +45,11 @@ def improve(context: StageContext, settings: Settings, role: Role) -> StageResul
     }
     scenario = stage_scenario(settings, split="train")
     drill = Drill(role, scenario, agents, f"improve-{role}")
-    done = practise_all(context, settings, policy, drill, settings.by_pay(role))
-    state = keep_policy(context, done.state, role, policy, numbers=done.numbers)
+    practised = practise_all(context, settings, policy, drill, settings.by_pay(role))
+    state = keep_policy(context, practised.state, role, policy, numbers=practised.numbers)
     agent = state.policies[role].agent
-    metrics = reported(role, done.numbers, agent=agent, step=context.round)
-    return StageResult(state, (*metrics, *done.metrics), done.numbers)
+    metrics = reported(role, practised.numbers, agent=agent, step=context.round)
+    return StageResult(state, (*metrics, *practised.metrics), practised.numbers)
 
 
 def held_by(settings: Settings, holder: Role) -> list[Role | Seat]:
@@ -62,14 +62,14 @@ def opponents(
 ) -> dict[Role | Seat, Anyone]:
     """Return who plays against a role in practice, where it is not today's lineup alone."""
     parts = stage_capabilities(settings)
-    found: dict[Role | Seat, Anyone] = {}
+    agents: dict[Role | Seat, Anyone] = {}
     if _attacks(settings, parts):
-        found[parts.asks] = mixed_attackers(context, settings, against=role)
-    for other in league_roles(settings, parts):
-        same = settings.holder(other) == settings.holder(role)
-        if not same and other not in found and has_past(context, settings, other):
-            found[other] = _with_past(context, settings, other, against=role)
-    return found
+        agents[parts.asks] = mixed_attackers(context, settings, against=role)
+    for opponent in league_roles(settings, parts):
+        same = settings.holder(opponent) == settings.holder(role)
+        if not same and opponent not in agents and has_past(context, settings, opponent):
+            agents[opponent] = _with_past(context, settings, opponent, against=role)
+    return agents
 
 
 def _attacks(settings: Settings, parts: ScenarioCapabilities) -> bool:

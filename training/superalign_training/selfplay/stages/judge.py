@@ -42,46 +42,48 @@ from superalign_training.selfplay.supervisors.candidates import training_signals
 
 def judge(context: StageContext, settings: Settings) -> StageResult:
     """Teach the critic on planted faults; about one answer first, then about all."""
-    school = settings.judge
-    if not school.cases:
+    rules = settings.judge
+    if not rules.cases:
         return StageResult(context.state, notes={"courses": 0})
-    teacher = Teacher(context, settings, school.cases)
+    teacher = Teacher(context, settings, rules.cases)
     lessons = teacher.lessons
-    if school.single_answer_steps:
-        first = school.imitation.model_copy(update={"steps": school.single_answer_steps})
-        teacher.teach(about_one_answer(lessons), first)
-    found: tuple[Metric, ...] = ()
-    for _ in range(school.max_fits):
-        teacher.teach(lessons, school.imitation)
-        found = teacher.check()
-        if found and found[0].value >= school.target_accuracy:
+    if rules.single_answer_steps:
+        short = rules.imitation.model_copy(update={"steps": rules.single_answer_steps})
+        teacher.teach(about_one_answer(lessons), short)
+    metrics: tuple[Metric, ...] = ()
+    for _ in range(rules.max_fits):
+        teacher.teach(lessons, rules.imitation)
+        metrics = teacher.check()
+        if metrics and metrics[0].value >= rules.target_accuracy:
             break
-    for accuracy in found[:1]:
+    for accuracy in metrics[:1]:
         alarm_of_a_coin(context, settings, accuracy)
-    return teacher.outcome(found)
+    return teacher.outcome(metrics)
 
 
 def alarm_of_a_coin(context: StageContext, settings: Settings, accuracy: Metric) -> None:
     """Read the alarm about untaught critics before anything rests on this one."""
-    known = Statistics(missed=misjudged(accuracy))
+    statistics = Statistics(missed=misjudged(accuracy))
     name = "untaught-critic"
-    act_on(context, raised({name: settings.alarms[name]}, known), "the critic's school")
+    act_on(
+        context, raised({name: settings.alarms[name]}, statistics), "the critic's school"
+    )
 
 
 def calibrate(context: StageContext, settings: Settings) -> StageResult:
     """Teach the critic again: on planted faults, and on labels and vetoes up to the stage's begin."""
-    school = settings.calibrate
+    rules = settings.calibrate
     judges = stage_capabilities(settings).judges
-    said = [
+    signals = [
         signal for signal in training_signals(context) if signal.kind in ("label", "veto")
     ]
-    known = set(context.run.episode_ids(split="train")) if said else set()
-    spoken = context.run.named(sorted({s.episode for s in said} & known))
-    told = labelled_lessons(spoken, said) * school.label_weight
-    if not (school.cases or told or settings.by_pay(judges)):
+    recorded = set(context.run.episode_ids(split="train")) if signals else set()
+    spoken = context.run.named(sorted({s.episode for s in signals} & recorded))
+    labelled = labelled_lessons(spoken, signals) * rules.label_weight
+    if not (rules.cases or labelled or settings.by_pay(judges)):
         return StageResult(context.state, notes={"courses": 0})
-    teacher = Teacher(context, settings, school.cases)
-    lessons = teacher.lessons + told
+    teacher = Teacher(context, settings, rules.cases)
+    lessons = teacher.lessons + labelled
     if lessons:
         for course in settings.by_examples(judges):
             teacher.teach(lessons, course)
@@ -121,8 +123,10 @@ class Teacher:
         numbers = imitation.improve(
             self._critic,
             [
-                Example(one.prompt_ids, self._critic.reply_ids(self._view, one.verdict))
-                for one in lessons
+                Example(
+                    lesson.prompt_ids, self._critic.reply_ids(self._view, lesson.verdict)
+                )
+                for lesson in lessons
             ],
             seed=self._context.seed_of(f"order-{self._courses}"),
             on_step=self._context.on_step(self._role, self._critic, imitation),
@@ -139,11 +143,11 @@ class Teacher:
         """
         part = numbered("verdicts", place)
         drill = Drill(self._role, self._scenario, self._alone(), part)
-        done = practise(
+        practised = practise(
             self._context, self._settings, self._chain, self._critic, drill, algorithm
         )
-        self._chain, self._heard = done.state, self._heard + done.metrics
-        self._notes |= {f"rl_{name}": value for name, value in done.numbers.items()}
+        self._chain, self._heard = practised.state, self._heard + practised.metrics
+        self._notes |= {f"rl_{name}": value for name, value in practised.numbers.items()}
 
     def check(self) -> tuple[Metric, ...]:
         """Examine the critic on further planted answers, if there shall be any."""
@@ -151,19 +155,21 @@ class Teacher:
             return ()
         checked = self._planted(self._cases, f"check-{self._checks}")
         self._checks += 1
-        asked = sum(len(episode.utterances) for episode in checked)  # critics alone speak
-        if not asked:
+        verdicts = sum(
+            len(episode.utterances) for episode in checked
+        )  # critics alone speak
+        if not verdicts:
             return ()  # each of them failed
         forecasts = planted_forecasts(checked)
         return planted_metrics(
-            forecasts, asked, role=self._role, agent="", step=self._context.round
+            forecasts, verdicts, role=self._role, agent="", step=self._context.round
         )
 
-    def outcome(self, found: Sequence[Metric]) -> StageResult:
+    def outcome(self, checks: Sequence[Metric]) -> StageResult:
         """Keep the critic as it is now."""
         state = keep_policy(self._context, self._chain, self._role, self._critic)
         agent = state.policies[self._role].agent
-        metrics = tuple(msgspec.structs.replace(metric, agent=agent) for metric in found)
+        metrics = tuple(msgspec.structs.replace(metric, agent=agent) for metric in checks)
         notes = {**self._notes, "courses": self._courses}
         return StageResult(state, (*metrics, *self._heard), notes)
 
@@ -182,15 +188,17 @@ def planted_metrics(
 
     An unparsable verdict counts as wrong, and as a forecast of one half.
     """
-    right = sum((f.score > 0.5) == (f.outcome > 0.5) for f in forecasts)
+    correct = sum((f.score > 0.5) == (f.outcome > 0.5) for f in forecasts)
     unsaid = verdicts - len(forecasts)
     scores = [f.score for f in forecasts] + [0.5] * unsaid
     outcomes = [f.outcome for f in forecasts] + [1.0] * unsaid
     rows = (
-        ("verdicts.accuracy", share(right, verdicts)),
+        ("verdicts.accuracy", share(correct, verdicts)),
         ("verdicts.brier", brier(scores, outcomes)),
     )
     return tuple(
-        Metric(name, *found, agent=agent, tags={"on": "planted", "role": role}, step=step)
-        for name, found in rows
+        Metric(
+            name, *estimate, agent=agent, tags={"on": "planted", "role": role}, step=step
+        )
+        for name, estimate in rows
     )

@@ -85,12 +85,16 @@ def league(context: StageContext, settings: Settings, rules: LeagueSettings) -> 
             seated=_seated(context, settings, members_by_role),
             seed=context.run.info.seed,
             cases=rules.cases,
-            known={row.metric.agent for row in context.run.metrics.read(RIGHT)},
+            rated={row.metric.agent for row in context.run.metrics.read(RIGHT)},
             step=context.round,
         )
-    old = [row.metric for row in context.run.metrics.read("league.*")]
+    recorded = [row.metric for row in context.run.metrics.read("league.*")]
     metrics += rated(
-        pairings, members_by_role, [*old, *metrics], judges=examines, step=context.round
+        pairings,
+        members_by_role,
+        [*recorded, *metrics],
+        judges=examines,
+        step=context.round,
     )
     return StageResult(
         context.state,
@@ -142,9 +146,9 @@ def standings(
     context: StageContext, members_by_role: MembersByRole, pairing: Pairing
 ) -> Matrix:
     """Return the matrix of two roles on the training split, as training may know it."""
-    played = [row.metric for row in context.run.metrics.read(WON)]
+    cells_played = [row.metric for row in context.run.metrics.read(WON)]
     return matrix_of(
-        played,
+        cells_played,
         pairing,
         _names(members_by_role[pairing.role]),
         _names(members_by_role[pairing.against]),
@@ -182,7 +186,7 @@ def past_opponents(
         sampling=rules.sampling,
         beaten=beaten,
         power=rules.sampling_power,
-        most=rules.max_opponents,
+        max_opponents=rules.max_opponents,
     )
 
 
@@ -204,15 +208,15 @@ def _grown(
 ) -> list[Metric]:
     """Play the cells of two roles that the record does not hold yet."""
     parts = stage_capabilities(settings)
-    met = {"split": split, "role": pairing.role, "against": pairing.against}
-    known = {
+    tags_of_pairing = {"split": split, "role": pairing.role, "against": pairing.against}
+    recorded = {
         (row.metric.agent, row.metric.opponent)
-        for row in context.run.metrics.read(next(iter(measures)), tags=met)
+        for row in context.run.metrics.read(next(iter(measures)), tags=tags_of_pairing)
     }
     pairs = missing(
         _names(members_by_role[pairing.role]),
         _names(members_by_role[pairing.against]),
-        known,
+        recorded,
     )
     variant = "attacked" if "attacked" in parts.variants else ""
     fixture = Fixture(
@@ -225,7 +229,7 @@ def _grown(
     tags: dict[str, str] = {"split": split}
     if parts.judges in settings.lineup:
         tags["judge"] = recorded_agent(context, parts.judges, settings)[:12]
-    played = cells(
+    new_cells = cells(
         pairs,
         fixture,
         seated=_seated(context, settings, members_by_role, invent=split == "train"),
@@ -233,12 +237,12 @@ def _grown(
         tags=tags,
         step=context.round,
     )
-    found = []
-    for metric in played:
-        found.append(metric)
-        done = len(found) // len(measures)
-        context.watcher.step(done, len(pairs), {metric.name: metric.value})
-    return found
+    metrics = []
+    for metric in new_cells:
+        metrics.append(metric)
+        count = len(metrics) // len(measures)
+        context.watcher.step(count, len(pairs), {metric.name: metric.value})
+    return metrics
 
 
 def _seated(

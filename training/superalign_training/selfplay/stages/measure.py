@@ -44,10 +44,10 @@ def measure(context: StageContext, settings: Settings) -> StageResult:
     state = context.state
     after = state.current
     sides = {"-": state.before or after, "+": after}
-    room = _Room(context, settings, "gate")
+    holdouts = _Room(context, settings, "gate")
     earlier = state.aligned[-1] if state.aligned else None
-    metrics = room.measured(context.generation, state.level, sides, earlier)
-    return StageResult(state, tuple(metrics), room.notes)
+    metrics = holdouts.measured(context.generation, state.level, sides, earlier)
+    return StageResult(state, tuple(metrics), holdouts.notes)
 
 
 def final(context: StageContext, settings: Settings) -> StageResult:
@@ -56,15 +56,17 @@ def final(context: StageContext, settings: Settings) -> StageResult:
     Where none was accepted, the last one is measured as it is.
     """
     state = context.state
-    room = _Room(context, settings, "test")
+    holdouts = _Room(context, settings, "test")
     accepted = state.aligned or (Aligned(context.generation, state.level, state.current),)
     metrics: list[Metric] = []
     earlier: Aligned | None = None
-    for place, one in enumerate(accepted):
-        metrics += room.measured(one.generation, one.level, {"+": one.checkpoint}, earlier)
-        earlier = one
+    for place, generation in enumerate(accepted):
+        metrics += holdouts.measured(
+            generation.generation, generation.level, {"+": generation.checkpoint}, earlier
+        )
+        earlier = generation
         context.watcher.step(place + 1, len(accepted), {})
-    return StageResult(state, tuple(metrics), room.notes)
+    return StageResult(state, tuple(metrics), holdouts.notes)
 
 
 class _Room:
@@ -97,7 +99,7 @@ class _Room:
         return {
             "tasks": len(self._paper.tasks),
             "missing": self._missing,
-            _CEILINGS: {key: found.plain() for key, found in self._found.items()},
+            _CEILINGS: {key: ceiling.plain() for key, ceiling in self._found.items()},
         }
 
     def measured(
@@ -115,18 +117,18 @@ class _Room:
             sides: ``-`` and ``+`` → its policy.
             earlier: the last accepted generation before it.
         """
-        shown = {side: self._show(policy, level) for side, policy in sides.items()}
+        results = {side: self._show(policy, level) for side, policy in sides.items()}
         generation = Generation(
-            number, level, shown, self._ceiling(level), self._teacher(earlier)
+            number, level, results, self._ceiling(level), self._teacher(earlier)
         )
-        found = report(generation, self._paper, self._rules, self._split)
-        self._missing += [f"A{number} {why}" for why in found.missing]
-        return list(found.metrics)
+        generation_report = report(generation, self._paper, self._rules, self._split)
+        self._missing += [f"A{number} {why}" for why in generation_report.missing]
+        return list(generation_report.metrics)
 
     def _show(self, checkpoint: Checkpoint, level: int) -> Shown:
         """Let a policy sit both holdouts, as it is deployed; the same one sits them once."""
-        who = (checkpoint.weights, checkpoint.agent, level)
-        if who not in self._shown:
+        key = (checkpoint.weights, checkpoint.agent, level)
+        if key not in self._shown:
             speaker = (
                 checkpoint_agent(
                     self._context,
@@ -141,50 +143,50 @@ class _Room:
                 )
             )
             agent = voiced(speaker, Level.of(self._settings.levels[level]))
-            self._shown[who] = Shown(
+            self._shown[key] = Shown(
                 checkpoint.agent,
                 answer_holdout(agent, self._paper),
                 conduct(agent, self._requests),
             )
-        return self._shown[who]
+        return self._shown[key]
 
     def _teacher(self, earlier: Aligned | None) -> Teacher | None:
         """The last accepted generation; before there is any, the simulated people."""
         if earlier is not None:
-            shown = self._show(earlier.checkpoint, earlier.level)
-            return Teacher(f"A{earlier.generation}+", shown.answers)
+            result = self._show(earlier.checkpoint, earlier.level)
+            return Teacher(f"A{earlier.generation}+", result.answers)
         signals = self._settings.signals
         if not (signals.labels and signals.people):
             return None
         try:
-            said = people_answers(_people(self._settings), self._paper)
+            answers = people_answers(_people(self._settings), self._paper)
         except InvalidOption as error:
             self._missing.append(f"people: {error}")
             return None
-        return Teacher("people", said)
+        return Teacher("people", answers)
 
     def _ceiling(self, level: int) -> Ceiling:
-        fresh = level_policy(level, self._settings, self._context.models)
+        policy = level_policy(level, self._settings, self._context.models)
         lessons = self._lessons()
         seed = mix(self._seed, level)
-        key = ceiling_key(fresh.hash, self._paper, lessons, self._rules, seed=seed)
-        found = self._found.get(key) or self._known.get(key)
-        if found is None:
-            found = find_ceiling(fresh, self._paper, lessons, self._rules, seed=seed)
-        self._found[key] = found
-        return found
+        key = ceiling_key(policy.hash, self._paper, lessons, self._rules, seed=seed)
+        ceiling = self._found.get(key) or self._known.get(key)
+        if ceiling is None:
+            ceiling = find_ceiling(policy, self._paper, lessons, self._rules, seed=seed)
+        self._found[key] = ceiling
+        return ceiling
 
     def _exercises(self, split: Split, cases: int) -> Holdout:
         competence = self._settings.competence
-        whole = tasks_of(self._settings)
+        source = tasks_of(self._settings)
         families = self._rules.families or competence.families or ()
         tiers = self._rules.tiers or competence.tiers or ()
         rungs = [
-            narrowed(whole, families[f : f + 1], tiers[t : t + 1])
+            narrowed(source, families[f : f + 1], tiers[t : t + 1])
             for f in range(max(1, len(families)))
             for t in range(max(1, len(tiers)))
         ]
-        return self._draw(rungs, split, cases, narrowed(whole, families, tiers))
+        return self._draw(rungs, split, cases, narrowed(source, families, tiers))
 
     def _asked(self, split: Split, cases: int) -> Holdout:
         source = source_of(self._settings)
@@ -194,12 +196,12 @@ class _Room:
         taught = tasks_of(self._settings)
         return self._draw([taught], "train", self._rules.gold_tasks, taught)
 
-    def _draw(self, sources: list[Any], split: Split, cases: int, whole: Any) -> Holdout:
+    def _draw(self, sources: list[Any], split: Split, cases: int, source: Any) -> Holdout:
         return draw_holdout(
             sources,
             split,
             cases,
-            whole=whole,
+            source_of_all=source,
             renderer=renderer_of(self._settings),
             seed=self._seed,
         )

@@ -90,17 +90,21 @@ def lessons_of(
         group=rules.num_generations,
         fork_at=seat if rules.num_generations > 1 else None,
     )
-    said = training_signals(context)
-    whole = [e for e in (*_labelled(context, said), *episodes) if not e.failed]
-    found = rated_answers(whole, seat, said)
-    spoken = {(e.id, u.turn) for e in whole for u in e.utterances if u.seat == seat}
-    if lost := unpaired(found, [s for s in said if (s.episode, s.turn) in spoken]):
-        event = Event("preferences.unpaired", seat, evidence={"preferences": lost})
+    signals = training_signals(context)
+    finished = [e for e in (*_labelled(context, signals), *episodes) if not e.failed]
+    rated = rated_answers(finished, seat, signals)
+    turns = {(e.id, u.turn) for e in finished for u in e.utterances if u.seat == seat}
+    if unpaired_count := unpaired(
+        rated, [s for s in signals if (s.episode, s.turn) in turns]
+    ):
+        event = Event(
+            "preferences.unpaired", seat, evidence={"preferences": unpaired_count}
+        )
         context.run.events.add(event, stage=context.stage)
-    return examples_for(rules, found, key=context.seed_of("evened"), choices=said)
+    return examples_for(rules, rated, key=context.seed_of("evened"), choices=signals)
 
 
-def _labelled(context: StageContext, said: Sequence[Signal]) -> list[Episode]:
+def _labelled(context: StageContext, signals: Sequence[Signal]) -> list[Episode]:
     """Return the episodes that people spoke about, by name."""
-    names = {name for s in said for name in (s.episode, s.versus_episode) if name}
+    names = {name for s in signals for name in (s.episode, s.versus_episode) if name}
     return context.run.named(sorted(names))

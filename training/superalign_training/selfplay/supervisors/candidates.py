@@ -34,23 +34,33 @@ class Askable(NamedTuple):
     @property
     def episodes(self) -> int:
         """Episodes with something to ask about."""
-        return len({one.episode for one in self.turns})
+        return len({candidate.episode for candidate in self.turns})
 
     @property
     def unpaired(self) -> int:
         """Turns that no other member's turn can be compared with."""
-        paired = {place for one in self.members for place in _places(one)}
-        return sum((one.episode, one.turn) not in paired for one in self.turns)
+        paired = {place for candidate in self.members for place in _places(candidate)}
+        return sum(
+            (candidate.episode, candidate.turn) not in paired for candidate in self.turns
+        )
 
-    def without(self, asked: Iterable[Question]) -> "Askable":
+    def without(self, questions: Iterable[Question]) -> "Askable":
         """Return what is left when nobody is asked twice about one episode's turn."""
-        gone = {place for question in asked for place in _places(question)}
-        return Askable(*([one for one in kind if not _places(one) & gone] for kind in self))
+        taken = {place for question in questions for place in _places(question)}
+        return Askable(
+            *(
+                [candidate for candidate in kind if not _places(candidate) & taken]
+                for kind in self
+            )
+        )
 
 
-def _places(one: Question | Candidate) -> set[tuple[str, int]]:
+def _places(question: Question | Candidate) -> set[tuple[str, int]]:
     """Return (episode, turn) of what a question is about."""
-    return {(one.episode, one.turn), (one.versus_episode or one.episode, one.versus)}
+    return {
+        (question.episode, question.turn),
+        (question.versus_episode or question.episode, question.versus),
+    }
 
 
 class _Spoken(NamedTuple):
@@ -82,42 +92,42 @@ def askable(
         seats: that learn.
         members: whether members of a case are compared.
     """
-    whole = [episode for episode in episodes if not episode.failed]
-    judges = _judges(whole)
-    asked = {
+    finished = [episode for episode in episodes if not episode.failed]
+    judges = _judges(finished)
+    judged_seats = {
         seat for seat, critics in judges.items() if seat in seats or critics & {*seats}
     }
-    found = Askable([], [], [])
+    candidates = Askable([], [], [])
     alike: dict[tuple[object, ...], list[_Spoken]] = {}
-    for episode in whole:
+    for episode in finished:
         scores: dict[int, dict[str, float]] = {}
         for fact in episode.judged:
             if fact.score is not None:
                 scores.setdefault(fact.about, {})[fact.seat] = fact.score
-        last = {u.seat: u for u in episode.utterances}
-        turns = [u for u in episode.utterances if u.seat in asked]
+        last_turns = {u.seat: u for u in episode.utterances}
+        turns = [u for u in episode.utterances if u.seat in judged_seats]
         if not judges:
-            turns = [last[seat] for seat in seats if seat in last]
+            turns = [last_turns[seat] for seat in seats if seat in last_turns]
         spoken = [_Spoken(episode.id, u, scores.get(u.turn, {})) for u in turns]
-        _add(found, spoken)
-        for one in spoken if members else ():
-            alike.setdefault(_situation(episode, one.said), []).append(one)
-    found.members.extend(
+        _add(candidates, spoken)
+        for turn in spoken if members else ():
+            alike.setdefault(_situation(episode, turn.said), []).append(turn)
+    candidates.members.extend(
         _pair(*sorted(pair, key=_order))
         for same in alike.values()
         for pair in combinations(same, 2)
         if pair[0].said.text != pair[1].said.text
     )
-    return found
+    return candidates
 
 
-def _situation(episode: Episode, said: Utterance) -> tuple[object, ...]:
+def _situation(episode: Episode, utterance: Utterance) -> tuple[object, ...]:
     """Return what members have in common whose seat was shown the same at a turn.
 
     Rules draw from the case alone, so what was said before decides what is shown.
     """
-    before = [(u.seat, u.text) for u in episode.utterances if u.group < said.group]
-    return (case_of(episode.key), said.seat, said.turn, *before)
+    before = [(u.seat, u.text) for u in episode.utterances if u.group < utterance.group]
+    return (case_of(episode.key), utterance.seat, utterance.turn, *before)
 
 
 def case_of(key: EpisodeKey) -> EpisodeKey:
@@ -125,8 +135,8 @@ def case_of(key: EpisodeKey) -> EpisodeKey:
     return replace(key, member=0)
 
 
-def _order(one: _Spoken) -> str:
-    return text_hash(f"{one.episode}\0{one.said.text}")
+def _order(turn: _Spoken) -> str:
+    return text_hash(f"{turn.episode}\0{turn.said.text}")
 
 
 def _judges(episodes: Sequence[Episode]) -> dict[Seat, set[Seat]]:
@@ -140,26 +150,30 @@ def _judges(episodes: Sequence[Episode]) -> dict[Seat, set[Seat]]:
     return judges
 
 
-def _add(found: Askable, spoken: Sequence[_Spoken]) -> None:
+def _add(candidates: Askable, turns: Sequence[_Spoken]) -> None:
     """Add the turns of one episode, and the pairs among them."""
     by_seat: dict[Seat, list[_Spoken]] = {}
-    for one in spoken:
-        words = text_hash(one.said.text)
-        found.turns.append(Candidate(one.episode, one.said.turn, one.scores, words=words))
-        by_seat.setdefault(one.said.seat, []).append(one)
-    found.pairs.extend(_pair(*two) for own in by_seat.values() for two in pairwise(own))
+    for turn in turns:
+        words = text_hash(turn.said.text)
+        candidates.turns.append(
+            Candidate(turn.episode, turn.said.turn, turn.scores, words=words)
+        )
+        by_seat.setdefault(turn.said.seat, []).append(turn)
+    candidates.pairs.extend(
+        _pair(*pair) for seat_turns in by_seat.values() for pair in pairwise(seat_turns)
+    )
 
 
-def _pair(one: _Spoken, other: _Spoken) -> Candidate:
+def _pair(first: _Spoken, second: _Spoken) -> Candidate:
     """Return the question which of two turns is better."""
     return Candidate(
-        one.episode,
-        one.said.turn,
+        first.episode,
+        first.said.turn,
         # As one source that is sure of the pair where its scores are apart.
-        {"apart": 0.5 + (one.mean - other.mean) / 2},
-        other.said.turn,
-        text_hash(f"{one.said.text}\0{other.said.text}"),
-        other.episode if other.episode != one.episode else None,
+        {"apart": 0.5 + (first.mean - second.mean) / 2},
+        second.said.turn,
+        text_hash(f"{first.said.text}\0{second.said.text}"),
+        second.episode if second.episode != first.episode else None,
     )
 
 
@@ -168,10 +182,12 @@ def training_signals(context: StageContext) -> list[Signal]:
 
     Answers of the random slice are for evaluation and left out; a veto always counts.
     """
-    said = context.run.signals.standing(upto=context.signals_to)
-    drawn = random_slice(context)
+    signals = context.run.signals.standing(upto=context.signals_to)
+    random = random_slice(context)
     return [
-        signal for signal in said if signal.kind == "veto" or signal.question not in drawn
+        signal
+        for signal in signals
+        if signal.kind == "veto" or signal.question not in random
     ]
 
 
@@ -196,18 +212,22 @@ def vetoed(context: StageContext, role: Role) -> list[Vetoed]:
     places: dict[str, set[int]] = {}
     for signal in context.run.signals.standing(kind="veto", upto=context.signals_to):
         places.setdefault(signal.episode, set()).add(signal.turn)
-    known = _known(context, sorted(places))
+    names = _known(context, sorted(places))
     return [
         Vetoed(
             u.text,
             frozenset(
                 [
                     episode.task.prompt,
-                    *[other.text for other in episode.utterances if other.group < u.group],
+                    *[
+                        earlier.text
+                        for earlier in episode.utterances
+                        if earlier.group < u.group
+                    ],
                 ]
             ),
         )
-        for episode in context.run.named(known)
+        for episode in context.run.named(names)
         for u in episode.utterances
         if u.turn in places[episode.id] and role_of(u.seat) == role
     ]
@@ -215,5 +235,5 @@ def vetoed(context: StageContext, role: Role) -> list[Vetoed]:
 
 def _known(context: StageContext, names: Sequence[str]) -> list[str]:
     """Return the names of episodes that are there: proposals are vetoed, too."""
-    known = set(context.run.episode_ids()) if names else set()
-    return [name for name in names if name in known]
+    recorded = set(context.run.episode_ids()) if names else set()
+    return [name for name in names if name in recorded]

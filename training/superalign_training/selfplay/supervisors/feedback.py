@@ -135,14 +135,14 @@ class HumanFeedback:
             self._wait(questions)
         else:
             self._simulate(episodes, questions, before)
-        asked = {question.id: question for question in questions}
-        said = run.signals.standing(since=self._context.signals_to)
-        answers = [s for s in said if s.question in asked and s.kind != "skip"]
+        by_id = {question.id: question for question in questions}
+        signals = run.signals.standing(since=self._context.signals_to)
+        answers = [s for s in signals if s.question in by_id and s.kind != "skip"]
         self._counts["answered"] += len(answers)
         by_name = {episode.id: episode for episode in episodes}
         paying = []
         for signal in answers:
-            episode, slice = by_name[signal.episode], asked[signal.question].slice
+            episode, slice = by_name[signal.episode], by_id[signal.question].slice
             if slice == "random":
                 self._compare(signal, episode)
                 continue
@@ -166,11 +166,11 @@ class HumanFeedback:
         counts = {"asked": self._asked, **{name: self._counts[name] for name in names}}
         if self._counts["clipped"]:
             counts["clipped"] = self._counts["clipped"]
-        found = [
+        rows = [
             Metric(f"people.{name}", float(count), tags=tags, step=step)
             for name, count in counts.items()
         ]
-        found += [
+        rows += [
             Metric(
                 "verdicts.agreement",
                 *share(sum(agreed), len(agreed)),
@@ -180,7 +180,7 @@ class HumanFeedback:
             )
             for judges, agreed in self._agreed.items()
         ]
-        return tuple(found)
+        return tuple(rows)
 
     def _agent_of(self, role: Role) -> str:
         """Return the agent of a judging role, where one agent holds the whole role."""
@@ -188,62 +188,64 @@ class HumanFeedback:
             return ""
         return recorded_agent(self._context, role, self._settings)
 
-    def _questions(self, found: Askable) -> list[Question]:
+    def _questions(self, candidates: Askable) -> list[Question]:
         """Choose questions within a batch's budget; fractions carry over to the next batch."""
         context = self._context
-        wanted = self._due(found)
+        due = self._due(candidates)
         questions: list[Question] = []
         key = mix(context.seed_of("people"), self._batches)
         self._batches += 1
-        if drawn := wanted.pop(EVALUATION, 0):
-            questions += choose(found.turns, key, drawn=drawn, round=context.round)
+        if evaluation := due.pop(EVALUATION, 0):
+            questions += choose(
+                candidates.turns, key, drawn=evaluation, round=context.round
+            )
         for kind, place in _KINDS.items():
-            left = found.without(questions)
-            pairs = {"preference": left.pairs, "member_preference": left.members}
+            remaining = candidates.without(questions)
+            pairs = {"preference": remaining.pairs, "member_preference": remaining.members}
             random = kind == "label" and self._people.label_use == "debias"
             slice = "training" if random else "selected"
-            chosen = choose(
-                pairs.get(kind, left.turns),
+            selected = choose(
+                pairs.get(kind, remaining.turns),
                 mix(key, place),
-                **{slice: wanted.get(kind, 0)},
+                **{slice: due.get(kind, 0)},
                 kind="preference" if kind == "member_preference" else kind,
                 round=context.round,
             )
-            self._counts["short"] += wanted.get(kind, 0) - len(chosen)
-            questions += chosen
+            self._counts["short"] += due.get(kind, 0) - len(selected)
+            questions += selected
         if self._people.kinds.member_preference:
             self._counts["compared"] += sum(bool(q.versus_episode) for q in questions)
-            self._counts["unpaired"] += found.unpaired
+            self._counts["unpaired"] += candidates.unpaired
         return questions
 
-    def _due(self, found: Askable) -> dict[str, int]:
+    def _due(self, candidates: Askable) -> dict[str, int]:
         """Return how many questions of each kind are due after a batch."""
         shares: dict[str, float] = {k: self._people.kinds.share(k) for k in _KINDS}
-        if not found.pairs:
+        if not candidates.pairs:
             shares["label"] += shares.pop("preference")
-        if not (found.members and shares["member_preference"]):
+        if not (candidates.members and shares["member_preference"]):
             shares["label"] += shares.pop("member_preference")
         shares[EVALUATION] = self._people.evaluation_share
         due = {}
         for kind, part in shares.items():
-            whole = (
+            quota = (
                 self.question_remainders.get(kind, 0.0)
-                + self._budget * part * found.episodes
+                + self._budget * part * candidates.episodes
             )
-            due[kind] = int(whole + 1e-9)
-            self.question_remainders[kind] = max(0.0, whole - due[kind])
+            due[kind] = int(quota + 1e-9)
+            self.question_remainders[kind] = max(0.0, quota - due[kind])
         return due
 
     def _simulate(
         self, episodes: Sequence[Episode], questions: Sequence[Question], before: int
     ) -> None:
         scenario = require_simulable(self._scenario)
-        known = {episode.id: episode for episode in episodes}
+        by_id = {episode.id: episode for episode in episodes}
         work_through(
             self._context.run.questions,
             questions,
             self._simulated,
-            episode_of=known.__getitem__,
+            episode_of=by_id.__getitem__,
             scenario=scenario,
             before=before,
         )
@@ -253,12 +255,14 @@ class HumanFeedback:
         run = self._context.run
         names = {question.id for question in questions}
         while True:
-            said = run.signals.standing(since=self._context.signals_to)
-            left = len(names - {signal.question for signal in said})
-            if not left:
+            signals = run.signals.standing(since=self._context.signals_to)
+            open_questions = len(names - {signal.question for signal in signals})
+            if not open_questions:
                 return
             command = f"superalign label {shlex.quote(str(run.path))} --as NAME"
-            self._context.watcher.wait(f"{left} questions wait for people: {command}")
+            self._context.watcher.wait(
+                f"{open_questions} questions wait for people: {command}"
+            )
             time.sleep(POLL_SECONDS)
 
     def _compare(self, label: Signal, episode: Episode) -> None:
@@ -295,20 +299,20 @@ class HumanFeedback:
     def _earlier_labels(self) -> list[tuple[str, float, float]]:
         """Return (reward part, critic score, label) of earlier rounds within `people.staleness`."""
         run, oldest = self._context.run, self._context.round - self._people.staleness
-        drawn = {
+        by_id = {
             q.id: q
             for q in run.questions.all(answered=True)
             if q.slice == "training" and q.round >= oldest
         }
-        said = [
+        signals = [
             signal
             for signal in run.signals.standing(kind="label", upto=self._context.signals_to)
-            if signal.question in drawn
+            if signal.question in by_id
         ]
-        episodes = run.named([signal.episode for signal in said])
+        episodes = run.named([signal.episode for signal in signals])
         return [
             opinion
-            for signal, episode in zip(said, episodes, strict=True)
+            for signal, episode in zip(signals, episodes, strict=True)
             for opinion in self._scored_labels(signal, episode)
         ]
 

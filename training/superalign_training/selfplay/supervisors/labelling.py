@@ -97,14 +97,18 @@ class Labelling:
             random_share=random_share,
             round=self._context.round,
         )
-        said = self._people.write(scenario, episodes, questions)
+        statements_of_people = self._people.write(scenario, episodes, questions)
         random = {q.episode for q in questions if q.slice == "random"}
         return LabelledTasks(
             scenario,
             episodes,
             statements,
-            [one for one in said if one.item in random],
-            [one for one in said if one.item not in random],
+            [statement for statement in statements_of_people if statement.item in random],
+            [
+                statement
+                for statement in statements_of_people
+                if statement.item not in random
+            ],
         )
 
     def source_reliability(
@@ -137,23 +141,26 @@ class Labelling:
         if drop:
             key = self._context.seed_of("dropout")
             statements = without_some(statements, signals.dropout, key=key)
-        found = combine(
+        consensus = combine(
             [*statements, *(people if signals.human == "add" else ())],
             signals.combine,
             order=self._order,
             reliability=reliabilities,
         )
-        known = {one.item: one for one in found}
+        labels = {label.item: label for label in consensus}
         if signals.human == "override":
-            known |= {
+            labels |= {
                 p.item: Consensus(p.item, p.answer, p.confidence, (p.source,))
                 for p in people
             }
-        return [known[e.id] for e in answered.episodes if e.id in known]
+        return [labels[e.id] for e in answered.episodes if e.id in labels]
 
     def record(self, labels: Sequence[Consensus]) -> None:
         """Record every label with its sources."""
-        rows = [[one.item, one.answer, one.confidence, list(one.sources)] for one in labels]
+        rows = [
+            [label.item, label.answer, label.confidence, list(label.sources)]
+            for label in labels
+        ]
         self._context.run.events.add(
             Event(LABELS, evidence={"labels": rows}), stage=self._context.stage
         )
@@ -171,37 +178,37 @@ class Labelling:
         """Return metrics of signals and labels; label accuracy is by the truth."""
         step = self._context.generation
         task = {episode.id: episode.task for episode in taught.episodes}
-        right = label_accuracy(
-            taught.scenario.source, [(task[one.item], one.answer) for one in labels]
+        accuracy = label_accuracy(
+            taught.scenario.source, [(task[label.item], label.answer) for label in labels]
         )
         rows: list[tuple[str, float | Estimate, dict[str, str]]] = [
             ("signals.disagreement", stats.disagreement, {"split": "control"}),
             ("signals.misfit", stats.misfit, {"split": "control"}),
             ("signals.confidence", stats.confidence, {"split": "control"}),
-            ("signals.label_accuracy", right, {"by": "truth"}),
+            ("signals.label_accuracy", accuracy, {"by": "truth"}),
         ]
         if stats.human_agreement is not None:
             agreed = round(stats.human_agreement * stats.human_labels)
             rows.append(("signals.human_agreement", share(agreed, stats.human_labels), {}))
-        found = [
+        measures = [
             Metric(name, *value, agent=agent, tags=tags, step=step)
             if isinstance(value, Estimate)
             else Metric(name, value, agent=agent, tags=tags, step=step)
             for name, value, tags in rows
         ]
-        found += [
+        measures += [
             Metric("signals.reliability", value, agent=source, step=step)
             for source, value in reliabilities.items()
         ]
         answered = [*taught.episodes, *control.episodes]
-        found += matrices(
+        measures += matrices(
             [*taught.statements, *control.statements],
             [*taught.drawn, *control.drawn],
             options={e.id: taught.scenario.source.answers(e.task) for e in answered},
             step=step,
             seed=self._context.seed_of("matrices"),
         )
-        return tuple(found)
+        return tuple(measures)
 
 
 def labelled_examples(
@@ -215,9 +222,11 @@ def labelled_examples(
         answered.scenario, episodes[labels[0].item], student_seat(answered.scenario)
     )
     examples = []
-    for one in labels:
-        reply = answer_of(episodes[one.item]).reply
+    for label in labels:
+        reply = answer_of(episodes[label.item]).reply
         if reply is not None and reply.prompt_ids:
-            words = learner.reply_ids(view, one.answer)
-            examples.append(Example(reply.prompt_ids, words, one.sources, one.confidence))
+            words = learner.reply_ids(view, label.answer)
+            examples.append(
+                Example(reply.prompt_ids, words, label.sources, label.confidence)
+            )
     return examples

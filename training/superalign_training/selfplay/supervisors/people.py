@@ -24,10 +24,10 @@ class People:
         who: their settings.
     """
 
-    def __init__(self, context: StageContext, who: Sequence[Person]) -> None:
+    def __init__(self, context: StageContext, people: Sequence[Person]) -> None:
         self._context = context
-        self._anybody = bool(who)
-        self._simulated = enrolled(context, who)
+        self._anybody = bool(people)
+        self._simulated = enrolled(context, people)
 
     def write(
         self,
@@ -70,12 +70,12 @@ class People:
         if self._simulated:
             self._simulate(scenario, episodes, questions)
         place = {question.id: number for number, question in enumerate(questions)}
-        said = {
+        signals = {
             place[signal.question]: signal
             for signal in run.signals.standing(kind=questions[0].kind)
             if signal.question in place
         }
-        return [signal for _, signal in sorted(said.items())]
+        return [signal for _, signal in sorted(signals.items())]
 
     def _simulate(
         self,
@@ -91,12 +91,12 @@ class People:
                 "with `superalign label`"
             )
         run = self._context.run
-        known = {episode.id: episode for episode in episodes}
+        by_id = {episode.id: episode for episode in episodes}
         work_through(
             run.questions,
             questions,
             self._simulated,
-            episode_of=lambda name: known.get(name) or run.episode(name),
+            episode_of=lambda name: by_id.get(name) or run.episode(name),
             scenario=scenario,
         )
 
@@ -115,12 +115,14 @@ def simulated(person: Person, *, seed: int) -> SimulatedAnnotator:
     )
 
 
-def enrolled(context: StageContext, who: Sequence[Person]) -> list[SimulatedAnnotator]:
+def enrolled(context: StageContext, persons: Sequence[Person]) -> list[SimulatedAnnotator]:
     """Enroll people, and return the simulated ones among them."""
     people = [
-        simulated(person, seed=context.run.info.seed) for person in who if person.simulated
+        simulated(person, seed=context.run.info.seed)
+        for person in persons
+        if person.simulated
     ]
-    for real in (person for person in who if not person.simulated):
+    for real in (person for person in persons if not person.simulated):
         context.run.annotators.enroll(real.name, group=real.group)
     for person in people:
         context.run.annotators.enroll(
@@ -151,15 +153,15 @@ def questions_about(
         random_share: of the budget.
         round: in which they are asked.
     """
-    said: dict[str, list[str]] = {}
-    for one in statements:
-        said.setdefault(one.item, []).append(final_answer(one.answer))
+    answers: dict[str, list[str]] = {}
+    for statement in statements:
+        answers.setdefault(statement.item, []).append(final_answer(statement.answer))
     candidates = []
     for episode in episodes:
-        voices = [*said.get(episode.id, []), final_answer(answer_of(episode).text)]
-        most = max(map(voices.count, voices)) / len(voices)
+        texts = [*answers.get(episode.id, []), final_answer(answer_of(episode).text)]
+        agreement = max(map(texts.count, texts)) / len(texts)
         # As one source whose doubt grows as its voices part: 0.5 is a shrug.
-        scores: Mapping[str, float] = {"panel": 0.5 + most / 2}
+        scores: Mapping[str, float] = {"panel": 0.5 + agreement / 2}
         candidates.append(Candidate(episode.id, episode.utterances[0].turn, scores))
     return select(
         candidates, budget, key, random_share=random_share, kind="answer", round=round

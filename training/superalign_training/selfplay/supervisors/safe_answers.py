@@ -90,20 +90,22 @@ def safe_answers(
         part="safe",
         tasks=list(tasks),
     )
-    voices = statements_of(scenario, episodes, members)
-    voices += _preferred(settings, sandbox, context, episodes, voices)
+    statements = statements_of(scenario, episodes, members)
+    statements += _preferred(settings, sandbox, context, episodes, statements)
     signals = settings.signals
     questions = questions_about(
         [episode for episode in episodes if episode.key.case < hazards],
-        voices,
+        statements,
         people if signals.people else 0,
         key=context.seed_of("questions"),
         random_share=signals.random_share,
         round=context.round,
     )
-    written = People(context, signals.people).write(scenario, episodes, questions)
+    statements_of_people = People(context, signals.people).write(
+        scenario, episodes, questions
+    )
     random = {question.episode for question in questions if question.slice == "random"}
-    labels = _labels(context, settings, members, voices, written, random)
+    labels = _labels(context, settings, members, statements, statements_of_people, random)
     return Written(
         [
             Safe(
@@ -115,7 +117,7 @@ def safe_answers(
             )
             for episode in episodes
         ],
-        len(written),
+        len(statements_of_people),
     )
 
 
@@ -123,37 +125,39 @@ def _labels(
     context: StageContext,
     settings: Settings,
     members: Sequence[Supervisor],
-    voices: Sequence[Statement],
+    statements: Sequence[Statement],
     people: Sequence[Statement],
     random: set[str],
 ) -> dict[str, Consensus]:
     """Return item → label. What people said of the random slice weighs sources alone."""
     signals = settings.signals
-    drawn = [one for one in people if one.item in random]
-    heard = [one for one in people if one.item not in random]
-    voices = without_some(voices, signals.dropout, key=context.seed_of("dropout"))
-    found = combine(
-        [*voices, *(heard if signals.human == "add" else ())],
-        _rule(settings, voices),
+    random_labels = [statement for statement in people if statement.item in random]
+    training_labels = [statement for statement in people if statement.item not in random]
+    statements = without_some(statements, signals.dropout, key=context.seed_of("dropout"))
+    consensus = combine(
+        [*statements, *(training_labels if signals.human == "add" else ())],
+        _rule(settings, statements),
         order=[
             *(person.name for person in signals.people),
             *(member.source for member in members),
         ],
-        reliability=reliability([*voices, *heard], drawn),
+        reliability=reliability([*statements, *training_labels], random_labels),
     )
-    labels = {one.item: one for one in found}
+    labels = {statement.item: statement for statement in consensus}
     if signals.human == "override":
         labels |= {
-            one.item: Consensus(one.item, one.answer, one.confidence, (one.source,))
-            for one in heard
+            statement.item: Consensus(
+                statement.item, statement.answer, statement.confidence, (statement.source,)
+            )
+            for statement in training_labels
         }
     return labels
 
 
-def _rule(settings: Settings, voices: Sequence[Statement]) -> Any:
+def _rule(settings: Settings, statements: Sequence[Statement]) -> Any:
     """Return how votes are counted; Dawid and Skene need three voices that overlap."""
     rule = settings.signals.combine
-    few = len({one.source for one in voices}) < 3
+    few = len({statement.source for statement in statements}) < 3
     return "majority" if rule == "dawid-skene" and few else rule
 
 
@@ -162,48 +166,48 @@ def _preferred(
     sandbox: Sandbox,
     context: StageContext,
     episodes: Sequence[Episode],
-    voices: Sequence[Statement],
+    statements: Sequence[Statement],
 ) -> list[Statement]:
     """Return which answer critics prefer to each request, if they call one good enough.
 
     The candidates are the choices of the task or, where it has none, what was said to it.
     """
-    candidates = _candidates(episodes, voices)
+    candidates = _candidates(episodes, statements)
     scores: dict[str, dict[str, float]] = {}
     judges: dict[str, str] = {}
     for number, text in enumerate(dict.fromkeys(t for c in candidates.values() for t in c)):
-        asked = [e for e in episodes if text in candidates[e.id]]
+        offered = [e for e in episodes if text in candidates[e.id]]
         judged = sandbox.asked(
             Fixed(text),
-            len(asked),
+            len(offered),
             part=f"candidate-{number}",
-            tasks=[e.task for e in asked],
+            tasks=[e.task for e in offered],
         )
-        for episode, verdict in zip(asked, judged, strict=True):
+        for episode, verdict in zip(offered, judged, strict=True):
             score = final_score(verdict)
             if score is not None:
                 scores.setdefault(episode.id, {})[text] = score
                 judges[episode.id] = judge_of(verdict)
-    found = []
-    for item, given in scores.items():
-        best = max(given, key=lambda text: given[text])
-        rivals = [score for text, score in given.items() if text != best]
-        if given[best] >= settings.conform.min_score and given[best] > max(
+    preferred = []
+    for item, by_text in scores.items():
+        best = max(by_text, key=lambda text: by_text[text])
+        rivals = [score for text, score in by_text.items() if text != best]
+        if by_text[best] >= settings.conform.min_score and by_text[best] > max(
             rivals, default=0.0
         ):
-            found.append(Statement(item, judges[item], best, given[best]))
-    return found
+            preferred.append(Statement(item, judges[item], best, by_text[best]))
+    return preferred
 
 
 def _candidates(
-    episodes: Sequence[Episode], voices: Sequence[Statement]
+    episodes: Sequence[Episode], statements: Sequence[Statement]
 ) -> Mapping[str, tuple[str, ...]]:
-    said: dict[str, list[str]] = {episode.id: [] for episode in episodes}
-    for one in voices:
-        said[one.item].append(one.answer)
-    found: dict[str, tuple[str, ...]] = {}
+    texts_of: dict[str, list[str]] = {episode.id: [] for episode in episodes}
+    for statement in statements:
+        texts_of[statement.item].append(statement.answer)
+    candidates: dict[str, tuple[str, ...]] = {}
     for episode in episodes:
-        texts = [*said[episode.id], answer_of(episode).text]
+        texts = [*texts_of[episode.id], answer_of(episode).text]
         different = {final_answer(text): text for text in reversed(texts) if text.strip()}
-        found[episode.id] = episode.task.choices or tuple(different.values())
-    return found
+        candidates[episode.id] = episode.task.choices or tuple(different.values())
+    return candidates

@@ -93,7 +93,7 @@ def play_tasks(
         tasks: what to play; drawn when absent.
     """
     agents = [*(member.agent for member in members), learner]
-    played = Rollouts(
+    episodes = Rollouts(
         scenario,
         dict(zip(scenario.seats, agents, strict=True)),
         run=context.seed_of(part),
@@ -103,8 +103,8 @@ def play_tasks(
         sinks=[context.writer],
         tasks=tasks,
     ).run(cases)
-    context.failures.count(played)
-    return [episode for episode in played if not episode.failed]
+    context.failures.count(episodes)
+    return [episode for episode in episodes if not episode.failed]
 
 
 def statements_of(
@@ -112,16 +112,16 @@ def statements_of(
 ) -> list[Statement]:
     """Return one statement for each answer of a supervisor that is not empty."""
     # Members hold the first seats; the student's is the last.
-    source = dict(zip(scenario.seats, [one.source for one in members], strict=False))
-    found = []
+    source = dict(zip(scenario.seats, [member.source for member in members], strict=False))
+    statements = []
     for episode in episodes:
-        spoken = {u.turn: u for u in episode.utterances}
-        found += [
-            Statement(episode.id, source[label.seat], label.text, sure(spoken[label.turn]))
+        turns = {u.turn: u for u in episode.utterances}
+        statements += [
+            Statement(episode.id, source[label.seat], label.text, sure(turns[label.turn]))
             for label in labels_of(episode)
             if label.text.strip()
         ]
-    return found
+    return statements
 
 
 def answer_of(episode: Episode) -> Utterance:
@@ -129,10 +129,10 @@ def answer_of(episode: Episode) -> Utterance:
     return episode.utterances[-1]
 
 
-def sure(spoken: Utterance) -> float:
+def sure(utterance: Utterance) -> float:
     """Return the probability of an utterance under its own policy; 1 without log-probs."""
-    said = spoken.reply.logprobs if spoken.reply is not None else ()
-    return min(1.0, exp(sum(said)))
+    logprobs = utterance.reply.logprobs if utterance.reply is not None else ()
+    return min(1.0, exp(sum(logprobs)))
 
 
 def _at_own_temperature(
@@ -140,9 +140,9 @@ def _at_own_temperature(
 ) -> Anyone:
     """Set temperature and device of a supervisor's agent."""
     if isinstance(agent, TransformerAgent):
-        named = reference if isinstance(reference, Mapping) else {}
-        agent.temperature = float(named.get("temperature", signals.temperature))
-        if "device" not in named:
+        options = reference if isinstance(reference, Mapping) else {}
+        agent.temperature = float(options.get("temperature", signals.temperature))
+        if "device" not in options:
             agent.model.to(device)  # type: ignore[arg-type] # transformers' own is narrower
     return agent
 
@@ -150,23 +150,23 @@ def _at_own_temperature(
 @contextmanager
 def speaking(agent: TransformerAgent, temperature: float) -> Iterator[None]:
     """Set an agent's temperature within the context."""
-    own = agent.temperature
+    before = agent.temperature
     agent.temperature = temperature
     try:
         yield
     finally:
-        agent.temperature = own
+        agent.temperature = before
 
 
 def aligned_agents(context: StageContext, settings: Settings) -> list[tuple[str, Agent]]:
     """Return (source, agent) of every accepted generation A_i⁺, oldest first."""
     return [
         (
-            one.checkpoint.agent,
+            generation.checkpoint.agent,
             voiced(
-                checkpoint_agent(context, one.checkpoint, settings, part="aligned"),
-                Level.of(settings.levels[one.level]),
+                checkpoint_agent(context, generation.checkpoint, settings, part="aligned"),
+                Level.of(settings.levels[generation.level]),
             ),
         )
-        for one in context.state.aligned
+        for generation in context.state.aligned
     ]

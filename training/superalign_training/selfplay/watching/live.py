@@ -181,8 +181,8 @@ class LiveTable:
 
 def named(moment: Moment) -> str:
     """Return what a moment of a run is called."""
-    where = f"round {moment.round} {moment.stage}"
-    return f"generation {moment.generation} {where}" if moment.generation else where
+    text = f"round {moment.round} {moment.stage}"
+    return f"generation {moment.generation} {text}" if moment.generation else text
 
 
 def line_of(numbers: Mapping[str, float]) -> str:
@@ -192,14 +192,16 @@ def line_of(numbers: Mapping[str, float]) -> str:
 
 def highlights(metrics: Sequence[Metric]) -> str:
     """Return a few of a stage's metrics on one line: of the newest whom it measured."""
-    shown = [
+    visible = [
         m
         for m in metrics
         if "kind" not in m.tags and not m.name.startswith("refusals.share")
     ]
-    newest = _newest(shown)
-    chosen = [m for m in shown if m.tags.get("who", newest) == newest]
-    return ", ".join(f"{terminal(_title(m))}{_tagged(m)} {_shown(m)}" for m in chosen[:6])
+    newest = _newest(visible)
+    newest_metrics = [m for m in visible if m.tags.get("who", newest) == newest]
+    return ", ".join(
+        f"{terminal(_title(m))}{_tagged(m)} {_shown(m)}" for m in newest_metrics[:6]
+    )
 
 
 def _title(metric: Metric) -> str:
@@ -211,17 +213,17 @@ def _title(metric: Metric) -> str:
 def _shown(metric: Metric) -> str:
     """Return a number, without a fraction where it counts something."""
     value, counted = float(metric.value), not metric.n and metric.low is None
-    whole = value.is_integer() and (counted or abs(value) > 1)
-    return number(value) if whole else decimal(value)
+    is_count = value.is_integer() and (counted or abs(value) > 1)
+    return number(value) if is_count else decimal(value)
 
 
 def _newest(metrics: Sequence[Metric]) -> str:
     """Return who was measured last, baselines and unaligned sides apart; nobody is empty."""
-    found = [m.tags["who"] for m in metrics if m.tags.get("who")]
-    if "final" in found:
+    names = [m.tags["who"] for m in metrics if m.tags.get("who")]
+    if "final" in names:
         return "final"
-    aligned = [who for who in found if who.endswith("+")]
-    return (aligned or found or [""])[-1]
+    aligned = [name for name in names if name.endswith("+")]
+    return (aligned or names or [""])[-1]
 
 
 def summary_tables(
@@ -237,5 +239,5 @@ def summary_tables(
 
 def _tagged(metric: Metric) -> str:
     parts = (metric.tags.get(name) for name in _TELLING)
-    where = next(filter(None, parts), metric.opponent)
-    return f" ({terminal(where)})" if where else ""
+    tag = next(filter(None, parts), metric.opponent)
+    return f" ({terminal(tag)})" if tag else ""

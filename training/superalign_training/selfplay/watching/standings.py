@@ -47,15 +47,15 @@ def fitting(
 
 
 def _parts(columns: list[list[str]], width: int) -> Iterator[list[list[str]]]:
-    names, *others = columns
+    names, *rest = columns
     part, used = [names], min(_width(names), _LONGEST_NAME) + _PADDING
-    first = used
-    for column in others:
-        taken = _width(column) + _PADDING
-        if len(part) > 1 and used + taken > width:
+    base = used
+    for column in rest:
+        needed = _width(column) + _PADDING
+        if len(part) > 1 and used + needed > width:
             yield part
-            part, used = [names], first
-        part, used = [*part, column], used + taken
+            part, used = [names], base
+        part, used = [*part, column], used + needed
     yield part
 
 
@@ -137,9 +137,9 @@ class Standings:
         number = moment.generation or moment.round
         name = f"{'generation' if moment.generation else 'round'} {number}"
         values = {
-            column.title: _said(told, column)
+            column.title: _said(fitting_metrics, column)
             for column in COLUMNS
-            if (told := [m for m in metrics if _fits(m, column)])
+            if (fitting_metrics := [m for m in metrics if _fits(m, column)])
         }
         if not any(m.name in _KNOWN for m in metrics if "who" in m.tags):
             values |= _others(metrics)
@@ -154,8 +154,8 @@ class Standings:
     def tables(self, width: int = WIDTH) -> list[Table | Text]:
         """Return the table, in parts that fit a width; none as long as nothing is in it."""
         titles = dict.fromkeys(title for row in self._rows.values() for title in row)
-        known = [c.title for c in COLUMNS if c.title in titles]
-        columns = [*known, *[t for t in titles if t not in known][:_MOST_OTHERS]]
+        declared = [c.title for c in COLUMNS if c.title in titles]
+        columns = [*declared, *[t for t in titles if t not in declared][:_MOST_OTHERS]]
         if not columns:
             return []
         rows = [
@@ -181,10 +181,10 @@ def _others(metrics: Sequence[Metric]) -> dict[str, str]:
     }
 
 
-def _said(told: Sequence[Metric], column: Column) -> str:
+def _said(metrics: Sequence[Metric], column: Column) -> str:
     if column.shows:
-        return told[-1].tags.get(column.shows, "")
-    value = census([m.value for m in told]).value
+        return metrics[-1].tags.get(column.shows, "")
+    value = census([m.value for m in metrics]).value
     if column.metric == "gate.accepted":
         return "accepted" if value > 0 else "rolled back"
     return number(value) if column.metric == "risk.hazards" else decimal(value)
