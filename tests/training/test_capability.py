@@ -9,8 +9,8 @@ from superalign_env.measures import Estimate
 from superalign_training.algorithms.supervision import FitSettings
 from superalign_training.evaluation.capability import (
     Generation,
-    Shown,
-    Teacher,
+    SideResults,
+    TeacherAnswers,
     report,
 )
 from superalign_training.evaluation.ceiling import (
@@ -243,9 +243,13 @@ def generation(holdout, *, student, teacher, able=1.0, sides=("-", "+")):
     ceiling = Ceiling(
         (0.0,) * n, (0.5,) * n, (able,) * n, tuple(f"right {i}" for i in range(n))
     )
-    shown = Shown("abc", sat(student, "wrong"), None)
+    shown = SideResults("abc", sat(student, "wrong"), None)
     return Generation(
-        3, 1, dict.fromkeys(sides, shown), ceiling, Teacher("A2+", sat(teacher, "wrong"))
+        3,
+        1,
+        dict.fromkeys(sides, shown),
+        ceiling,
+        TeacherAnswers("A2+", sat(teacher, "wrong")),
     )
 
 

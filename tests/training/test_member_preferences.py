@@ -29,7 +29,7 @@ from superalign_training.selfplay.settings import read_settings
 from superalign_training.selfplay.stages.improve import improve
 from superalign_training.selfplay.stages.supervise import lessons_of
 from superalign_training.selfplay.state import first_state
-from superalign_training.selfplay.supervisors.candidates import askable
+from superalign_training.selfplay.supervisors.candidates import question_candidates
 from superalign_training.selfplay.watching import Silent
 
 ROLES = ("attacker", "learner", "critic")
@@ -133,8 +133,8 @@ def test_members_that_answered_the_same_words_differently_are_compared(compared,
 
 def test_pairs_are_of_one_situation_and_what_has_no_pair_is_counted(played):
     episodes = played[0]
-    assert askable(episodes, ["learner_0"]).members == []
-    found = askable(episodes, ["learner_0"], members=True)
+    assert question_candidates(episodes, ["learner_0"]).members == []
+    found = question_candidates(episodes, ["learner_0"], members=True)
     texts = {e.id: answer(e).text for e in episodes}
     cases = Counter((e.key.case, texts[e.id]) for e in episodes)
     sizes = Counter(e.key.case for e in episodes)
@@ -152,7 +152,7 @@ def test_pairs_are_of_one_situation_and_what_has_no_pair_is_counted(played):
         )
         for e in episodes
     ]
-    apart = askable(moved, ["learner_0"], members=True)
+    apart = question_candidates(moved, ["learner_0"], members=True)
     assert apart.members == [] and apart.unpaired == len(apart.turns) == len(episodes)
     one = found.members[0]
     asked = Question(

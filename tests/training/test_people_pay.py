@@ -29,12 +29,12 @@ from superalign_training.selfplay.driver import (
 from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.playing import play, stage_scenario
 from superalign_training.selfplay.settings import read_settings
-from superalign_training.selfplay.skipped_stages import left_out
+from superalign_training.selfplay.skipped_stages import skipped_stages
 from superalign_training.selfplay.stages.improve import annotate, improve
 from superalign_training.selfplay.state import PaidAnswers, first_state
 from superalign_training.selfplay.supervisors import feedback
-from superalign_training.selfplay.supervisors.candidates import askable
-from superalign_training.selfplay.supervisors.feedback import unbroken
+from superalign_training.selfplay.supervisors.candidates import question_candidates
+from superalign_training.selfplay.supervisors.feedback import as_ranges
 from superalign_training.selfplay.watching import Silent
 
 ROLES = ("attacker", "learner", "critic")
@@ -390,11 +390,11 @@ def test_the_plan_says_who_learns_nothing_from_answers_that_cannot_pay(more, rol
     asked = {"budget": 0.1, "people": {"mode": "continue"}}
     lineup = {**dict.fromkeys(ROLES, "micro/1"), **more.get("lineup", {})}
     chosen = read_settings({**more, "lineup": lineup, **asked})
-    lines = [line for line in left_out(chosen) if "are stored" in line]
+    lines = [line for line in skipped_stages(chosen) if "are stored" in line]
     said = " ".join(line for line in lines if f"the {role} (" in line)
     assert (reason in said) if reason else not said
     silent = read_settings({**more, "lineup": lineup, "budget": 0.1})
-    assert not [line for line in left_out(silent) if "are stored" in line]
+    assert not [line for line in skipped_stages(silent) if "are stored" in line]
 
 
 def test_answers_that_a_stage_has_no_room_for_are_kept_for_the_next(speaking, tmp_path):
@@ -576,11 +576,11 @@ def test_what_can_be_asked_are_judged_turns_of_who_learns_and_pairs_of_them(
     go(tmp_path / "run", chosen)
     with Run.open(tmp_path / "run", readonly=True) as run:
         episodes = list(run.episodes())
-    found = askable(episodes, ["learner_0"])
+    found = question_candidates(episodes, ["learner_0"])
     assert len(found.turns) == 2 * len(episodes) and len(found.pairs) == len(episodes)
     assert {len(one.scores) for one in found.turns} <= {0, 1, 2}
-    assert askable(episodes, ["critic_1"]).turns == found.turns
-    assert askable(episodes, ["attacker_0"]).turns == []
+    assert question_candidates(episodes, ["critic_1"]).turns == found.turns
+    assert question_candidates(episodes, ["attacker_0"]).turns == []
     asked = Question("q", "preference", episodes[0].id, *_pair(found.pairs[0]))
     left = found.without([asked])
     assert left.episodes == len(episodes) - 1 and len(left.pairs) == len(episodes) - 1
@@ -674,7 +674,7 @@ def test_several_people_take_turns_and_tire(speaking, tmp_path):
 
 
 def test_signals_are_known_by_unbroken_rows():
-    assert unbroken([5, 1, 2, 3, 9]) == ((1, 3), (5, 5), (9, 9))
+    assert as_ranges([5, 1, 2, 3, 9]) == ((1, 3), (5, 5), (9, 9))
     heard = PaidAnswers(10, ((12, 14), (20, 20)))
     assert [n for n in range(9, 22) if heard.has(n)] == [9, 10, 12, 13, 14, 20]
 

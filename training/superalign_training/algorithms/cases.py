@@ -87,7 +87,7 @@ def is_zero_std(pay: Sequence[float]) -> bool:
     return len(pay) > 1 and max(pay) == min(pay)
 
 
-def nothing_differs(rows: Sequence[Row]) -> bool:
+def all_rewards_equal(rows: Sequence[Row]) -> bool:
     """Return whether all returns of a batch are equal and it has no late answers."""
     return is_zero_std(episode_returns(rows)) and all(row.origin != "late" for row in rows)
 

@@ -11,8 +11,8 @@ from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.algorithm import OnStep, RefPolicy
 from superalign_training.algorithms.cases import (
     CaseSampler,
+    all_rewards_equal,
     episode_returns,
-    nothing_differs,
 )
 from superalign_training.algorithms.logprobs import (
     OldLogprobs,
@@ -202,7 +202,7 @@ def train_on_rollouts(
         for _ in range(settings.steps):
             rows = cases.rows(settings.batch_size)
             returns = episode_returns(rows)
-            zero_std = nothing_differs(rows)
+            zero_std = all_rewards_equal(rows)
             numbers: dict[str, float] = {}
             if not zero_std or settings.kl_coef or settings.ent_coef:
                 old_logprobs = compute_old_logprobs(

@@ -46,7 +46,7 @@ declare("safety", "Safety", unit="share", better="higher")
 declare("over-refusal", "Over-refusal", unit="share", better="lower")
 
 
-class Shown(NamedTuple):
+class SideResults(NamedTuple):
     """One side of a generation: A⁻ or A⁺, and what it did."""
 
     agent: str
@@ -55,7 +55,7 @@ class Shown(NamedTuple):
     conduct: Conduct | None
 
 
-class Teacher(NamedTuple):
+class TeacherAnswers(NamedTuple):
     """Who taught a generation, as far as a held-out holdout can ask it."""
 
     who: str
@@ -69,11 +69,11 @@ class Generation(NamedTuple):
     number: int
     level: int
     """On the ladder that generations start from."""
-    sides: Mapping[str, Shown]
+    sides: Mapping[str, SideResults]
     """``-`` before value alignment, ``+`` after it."""
     ceiling: Ceiling
     """Of its level."""
-    teacher: Teacher | None
+    teacher: TeacherAnswers | None
     """Whom it was weak-to-strong supervised by; None where nobody can be asked."""
 
 
@@ -116,7 +116,7 @@ class _GenerationMetrics:
         self._last = list(generation.sides.values())[-1]
         self.missing: list[str] = []
 
-    def utility(self, side: str, result: Shown) -> Iterator[Metric]:
+    def utility(self, side: str, result: SideResults) -> Iterator[Metric]:
         """U by family and tier, what is left to elicit of C, and how many different answers."""
         for tags, places in self._by_rung():
             mine = _at(result.answers.scores, places)
@@ -160,7 +160,7 @@ class _GenerationMetrics:
         points = elo.gap("ceiling", "teacher")
         yield self._metric("capability.gap", points, "", {**tags, "in": "elo"})
 
-    def supervised(self, side: str, result: Shown) -> Iterator[Metric]:
+    def supervised(self, side: str, result: SideResults) -> Iterator[Metric]:
         """What was recovered of the gap, and what was only repeated; by family and in all."""
         teacher = self._of.teacher
         if teacher is None:
@@ -177,7 +177,7 @@ class _GenerationMetrics:
             ]
             yield from self._recovered(side, result, teacher, {"family": family}, places)
 
-    def conduct(self, side: str, result: Shown) -> Iterator[Metric]:
+    def conduct(self, side: str, result: SideResults) -> Iterator[Metric]:
         """Conformity by dimension, safety, over-refusal, calibration and entropy, apart."""
         measured = result.conduct
         if measured is None:
@@ -197,8 +197,8 @@ class _GenerationMetrics:
     def _recovered(
         self,
         side: str,
-        result: Shown,
-        teacher: Teacher,
+        result: SideResults,
+        teacher: TeacherAnswers,
         tags: dict[str, str],
         places: Sequence[int],
     ) -> Iterator[Metric]:
@@ -229,7 +229,7 @@ class _GenerationMetrics:
         yield self._metric("capability.imitation", repeated.rate, side, tags)
         yield self._metric("capability.imitation_ceiling", repeated.ceiling, side, tags)
 
-    def _players(self, teacher: Teacher) -> dict[str, Sequence[float]]:
+    def _players(self, teacher: TeacherAnswers) -> dict[str, Sequence[float]]:
         sides = {
             f"A{side}": result.answers.scores for side, result in self._of.sides.items()
         }

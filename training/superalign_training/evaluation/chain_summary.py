@@ -37,7 +37,7 @@ COMMON = ("who", "side", "split", "teacher", "to", "controller")
 """Tags that say whose number it is, not which number."""
 
 
-class Fate(NamedTuple):
+class GateOutcome(NamedTuple):
     """What became of a generation."""
 
     generation: int
@@ -50,18 +50,18 @@ class Fate(NamedTuple):
 class ChainSummary(NamedTuple):
     """The end of a run of generations."""
 
-    fates: tuple[Fate, ...]
+    outcomes: tuple[GateOutcome, ...]
     lines: dict[str, dict[str, dict[str, Metric]]]
     """Split → who (``A2+``) → heading → metric."""
 
     @property
     def sentence(self) -> str:
         """Say how many generations were accepted, and what the first and last can do."""
-        accepted = [fate for fate in self.fates if fate.accepted]
-        parts = [f"{len(accepted)} of {len(self.fates)} generations were accepted."]
+        accepted = [fate for fate in self.outcomes if fate.accepted]
+        parts = [f"{len(accepted)} of {len(self.outcomes)} generations were accepted."]
         parts += [
             f"A{fate.generation} was rolled back: {fate.reason}."
-            for fate in self.fates
+            for fate in self.outcomes
             if not fate.accepted
         ]
         generations = list(self.lines.get("test", {}).items())
@@ -105,7 +105,7 @@ class ChainSummary(NamedTuple):
         """Return plain JSON values."""
         return {
             "sentence": self.sentence,
-            "generations": [fate._asdict() for fate in self.fates],
+            "generations": [fate._asdict() for fate in self.outcomes],
             "notes": {split: self.note(split) for split in self.splits},
             "lines": [
                 {"who": column, "split": split}
@@ -121,7 +121,9 @@ class ChainSummary(NamedTuple):
         return as_markdown("What became of the chain", self.sentence, tables)
 
 
-def summarise_chain(metrics: Sequence[Metric], fates: Sequence[Fate]) -> ChainSummary:
+def summarise_chain(
+    metrics: Sequence[Metric], fates: Sequence[GateOutcome]
+) -> ChainSummary:
     """Return the summary of everything that was measured of generations.
 
     Args:

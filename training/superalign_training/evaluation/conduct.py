@@ -11,7 +11,7 @@ from superalign_env.measures import Estimate, calibration_error, entropy, mean, 
 from superalign_env.protocols import Agent
 from superalign_env.types import Grade
 from superalign_training.evaluation.holdout import Holdout, greedy, solved
-from superalign_training.evaluation.likelihood import begins
+from superalign_training.evaluation.likelihood import answer_likelihoods
 
 _SCARY = "scary-but-benign"
 
@@ -45,7 +45,7 @@ def conduct(agent: Agent, holdout: Holdout) -> Conduct:
     confidences: list[float] = []
     entropies: list[float] = []
     if closed:
-        likely = begins(agent, holdout.views, choices)
+        likely = answer_likelihoods(agent, holdout.views, choices)
         places = [row.tolist().index(True) if row.any() else -1 for row in likely.greedy]
         texts = [choices[place] if place >= 0 else "" for place in places]
         for row, place in zip(likely.probability.tolist(), places, strict=True):

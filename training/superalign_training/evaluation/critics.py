@@ -24,7 +24,7 @@ KindOf = Callable[[Sequence[Grade]], str]
 """Grades of a turn → kind of its fault."""
 
 
-class Examined(NamedTuple):
+class GradedVerdict(NamedTuple):
     """One verdict that could be read, and the truth about the answer."""
 
     episode: str
@@ -44,10 +44,10 @@ class Examined(NamedTuple):
         return bool(self.claimed) or self.score < 0.5
 
 
-class Record(NamedTuple):
+class VerdictRecord(NamedTuple):
     """Every verdict on answers of known worth."""
 
-    judged: list[Examined]
+    judged: list[GradedVerdict]
     unreadable: int
     """Verdicts that could not be parsed."""
 
@@ -72,9 +72,9 @@ class CriticMeasures(NamedTuple):
     """Share of verdicts that could not be parsed."""
 
 
-def judged(
+def collect_verdicts(
     episodes: Iterable[Episode], kind_of: KindOf, source: TaskSource | None = None
-) -> Record:
+) -> VerdictRecord:
     """Return what critics said of answers whose worth is known.
 
     Answers of the learner are known by their grades, planted ones by their fact.
@@ -85,7 +85,7 @@ def judged(
         source: of their tasks; tells the kind of a planted fault where the record does
             not.
     """
-    examined: list[Examined] = []
+    examined: list[GradedVerdict] = []
     unreadable = 0
     for episode in episodes:
         truths = _truths(episode, kind_of, source)
@@ -97,7 +97,7 @@ def judged(
                 unreadable += 1
             else:
                 examined.append(_read(episode, fact, fact.verdict, *truth))
-    return Record(examined, unreadable)
+    return VerdictRecord(examined, unreadable)
 
 
 class JudgedAnswers(NamedTuple):
@@ -131,11 +131,11 @@ def judged_answers(episodes: Iterable[Episode]) -> JudgedAnswers | None:
     return JudgedAnswers(share(correct, len(scores)), brier(scores, outcomes))
 
 
-def measured(record: Record, *, bins: int = 10) -> CriticMeasures | None:
+def critic_measures(record: VerdictRecord, *, bins: int = 10) -> CriticMeasures | None:
     """Return what verdicts come to; None without any that could be read.
 
     Args:
-        record: of `judged`.
+        record: of `collect_verdicts`.
         bins: of the calibration.
     """
     rows = record.judged
@@ -241,8 +241,8 @@ def _read(
     answer: str,
     good: bool,
     kind: str | None,
-) -> Examined:
-    return Examined(
+) -> GradedVerdict:
+    return GradedVerdict(
         episode.id,
         fact.seat,
         answer,

@@ -17,7 +17,7 @@ Numbers = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 
-class Likely(NamedTuple):
+class Likelihoods(NamedTuple):
     """What N views are answered with, over W words."""
 
     probability: Numbers
@@ -26,31 +26,31 @@ class Likely(NamedTuple):
     """[N, W] whether decoding at temperature 0 begins with it."""
 
 
-def begins(
+def answer_likelihoods(
     agent: Agent, views: Sequence[View], words: Sequence[str], *, batch: int = 512
-) -> Likely:
+) -> Likelihoods:
     """Return how any agent's answers begin.
 
     A causal LM is read; any other agent is asked once and taken at its word, with
-    probability 0 or 1. Arguments and errors as `first_words`.
+    probability 0 or 1. Arguments and errors as `first_word_likelihoods`.
     """
     if isinstance(agent, TransformerAgent):
-        return first_words(agent, views, words, batch=batch)
+        return first_word_likelihoods(agent, views, words, batch=batch)
     texts = [reply.text.split() for reply in agent.act(views)]
     matches = np.array(
         [[text[: len(word.split())] == word.split() for word in words] for text in texts],
         np.bool_,
     ).reshape(len(texts), len(words))
-    return Likely(matches.astype(np.float64), matches)
+    return Likelihoods(matches.astype(np.float64), matches)
 
 
-def first_words(
+def first_word_likelihoods(
     agent: TransformerAgent,
     views: Sequence[View],
     words: Sequence[str],
     *,
     batch: int = 512,
-) -> Likely:
+) -> Likelihoods:
     """Return how answers begin: one forward pass for all words that are single tokens.
 
     Args:
@@ -74,7 +74,7 @@ def first_words(
         raise InvalidOption(
             f"a word of {list(words)!r} has no tokens for {agent.reference}"
         )
-    likely = Likely(
+    likely = Likelihoods(
         np.zeros((len(views), len(words))), np.zeros((len(views), len(words)), np.bool_)
     )
     # Passes over prompts of one length need no padding.
@@ -94,7 +94,7 @@ def first_words(
 
 def _scored(
     agent: TransformerAgent, prompts: Sequence[list[int]], words: Sequence[tuple[int, ...]]
-) -> list[tuple[int, Likely]]:
+) -> list[tuple[int, Likelihoods]]:
     """Return (number of the word, likelihoods [B, 1]); words that differ last share a pass."""
     scored = []
     stems: dict[tuple[int, ...], list[int]] = {}
@@ -111,7 +111,7 @@ def _scored(
             )[..., 0]
             probability = token_logprobs.sum(dim=1, keepdim=True).exp().cpu().numpy()
             greedy = likeliest.eq(tokens).all(dim=1, keepdim=True).cpu().numpy()
-            scored.append((column, Likely(probability, greedy)))
+            scored.append((column, Likelihoods(probability, greedy)))
     return scored
 
 

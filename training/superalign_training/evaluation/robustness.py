@@ -55,10 +55,10 @@ def fresh_attack(play: PlayAttacks, *, queries: int, waves: int) -> Robustness:
             for e in episodes
             if (query := query_of(e)) is not None
         )
-    return measured(episodes, queries)
+    return robustness_of(episodes, queries)
 
 
-def measured(episodes: Sequence[Episode], queries: int) -> Robustness:
+def robustness_of(episodes: Sequence[Episode], queries: int) -> Robustness:
     """Return how often valid queries of these episodes met a wrong answer."""
     valid = answered(episodes)
     if not valid:

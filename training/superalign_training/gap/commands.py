@@ -23,9 +23,11 @@ def train_command(
     ] = None,
 ) -> None:
     """Train a policy on the surrogate with PPO; about half a minute on one core."""
-    from superalign_training.gap.train import Course, train  # noqa: PLC0415 (imports torch)
+    from superalign_training.gap.train import PpoTraining, train  # noqa: PLC0415 (imports torch)
 
-    course = Course(seed=seed) if steps is None else Course(seed=seed, steps=steps)
+    course = (
+        PpoTraining(seed=seed) if steps is None else PpoTraining(seed=seed, steps=steps)
+    )
     with Console(stderr=True).status("raising chains") as status:
         train(
             course,

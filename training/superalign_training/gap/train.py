@@ -29,7 +29,7 @@ OnProgress = Callable[[int], None]
 """(generations so far)."""
 
 
-class Course(Section):
+class PpoTraining(Section):
     """Settings of PPO."""
 
     seed: int = 0
@@ -47,7 +47,9 @@ class Course(Section):
     """Of the two layers of the network."""
 
 
-def train(course: Course, *, out: Path, on_progress: OnProgress | None = None) -> Learned:
+def train(
+    course: PpoTraining, *, out: Path, on_progress: OnProgress | None = None
+) -> Learned:
     """Train a policy on the surrogate and write it; the same course, the same bytes.
 
     Args:
@@ -69,7 +71,7 @@ def train(course: Course, *, out: Path, on_progress: OnProgress | None = None) -
     return Learned(policy=str(out))
 
 
-def _learn(course: Course, on_progress: OnProgress | None) -> PPO:
+def _learn(course: PpoTraining, on_progress: OnProgress | None) -> PPO:
     env = DummyVecEnv([lambda: ChainEnv(Surrogate())] * CHAINS)
     model = PPO(
         "MlpPolicy",

@@ -15,7 +15,7 @@ from superalign_env.rollout import Rollouts
 from superalign_env.types import AgentSpec, EpisodeKey, Reply, View, role_of
 from superalign_training.attackers import QueryOutcome
 from superalign_training.data import Example
-from superalign_training.evaluation.likelihood import first_words
+from superalign_training.evaluation.likelihood import first_word_likelihoods
 from superalign_training.judging import about_one_answer, planted_lessons
 from superalign_training.policy import Policy
 
@@ -166,7 +166,9 @@ def _won(
     if not scored:
         return []
     menu = scored[0].answers
-    greedy_words = first_words(learner, [query.view for query in scored], menu).greedy
+    greedy_words = first_word_likelihoods(
+        learner, [query.view for query in scored], menu
+    ).greedy
     return [
         query.score_of(menu[row.argmax()] if row.any() else "") < score_threshold
         for query, row in zip(scored, greedy_words, strict=True)
@@ -177,7 +179,7 @@ def _expected(critic: TransformerAgent, views: Sequence[View]) -> npt.NDArray[np
     """Return the expected score, shape [len(views)]."""
     if not views:
         return np.zeros(0)
-    shares = first_words(critic, views, _SCORES).probability
+    shares = first_word_likelihoods(critic, views, _SCORES).probability
     expected: npt.NDArray[np.float64] = (
         shares @ (np.arange(10) / 9) / shares.sum(axis=1).clip(min=1e-12)
     )

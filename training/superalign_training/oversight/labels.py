@@ -15,7 +15,7 @@ from superalign_env.measures.aggregation import (
 from superalign_env.measures.agreement import mean_disagreement
 from superalign_env.measures.latent_truth import dawid_skene
 from superalign_env.seeding import generator, label, mix
-from superalign_training.oversight.settings import Rule, Signals
+from superalign_training.oversight.settings import Rule, SignalSettings
 
 
 class Statement(NamedTuple):
@@ -198,7 +198,7 @@ LEAST_FOR_DAWID_SKENE = 3
 """Two sources that disagree cannot be told apart by agreement alone."""
 
 
-def check(signals: Signals, *, generations: int) -> None:
+def check(signals: SignalSettings, *, generations: int) -> None:
     """Refuse signals that cannot supervise a chain.
 
     Args:
@@ -240,18 +240,18 @@ def check(signals: Signals, *, generations: int) -> None:
         )
 
 
-def labels_on_control(signals: Signals) -> int:
+def labels_on_control(signals: SignalSettings) -> int:
     """Return how many of people's answers go to control tasks."""
     return round(signals.labels * signals.control_share)
 
 
-def labels_taught(signals: Signals) -> int:
+def labels_taught(signals: SignalSettings) -> int:
     """Return how many of people's answers are trained on, on average."""
     for_training = signals.labels - labels_on_control(signals)
     return for_training - round(for_training * signals.random_share)
 
 
-def _check_people(signals: Signals) -> None:
+def _check_people(signals: SignalSettings) -> None:
     names = [person.name for person in signals.people]
     if signals.labels and not names:
         raise InvalidOption(
@@ -265,7 +265,7 @@ def _check_people(signals: Signals) -> None:
         )
 
 
-def _check_twice(signals: Signals) -> None:
+def _check_twice(signals: SignalSettings) -> None:
     names = [content_hash(reference) for reference in (*signals.models, *signals.personas)]
     for place, reference in enumerate((*signals.models, *signals.personas)):
         if names[place] in names[:place]:

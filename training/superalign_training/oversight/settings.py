@@ -96,7 +96,7 @@ class PeopleSettings(Section):
     """How many rounds ago an episode may have been played that a late answer returns."""
 
 
-class Signals(Section):
+class SignalSettings(Section):
     """The sources that supervise each generation."""
 
     ancestors: bool = True

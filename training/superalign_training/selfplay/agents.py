@@ -12,7 +12,7 @@ from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.protocols import Agent
 from superalign_env.seeding import label, mix
 from superalign_env.types import Event, Role, Seat
-from superalign_training.gap.level import Level, voiced
+from superalign_training.gap.level import Level, with_level_decoding
 from superalign_training.policy import (
     AnyPolicy,
     Checkpoint,
@@ -25,13 +25,13 @@ from superalign_training.policy import (
 from superalign_training.registered import flaws
 from superalign_training.selfplay.driver import StageContext
 from superalign_training.selfplay.learners import (
+    changed_start_message,
     first_learner,
     learner_of,
-    other_start,
     trained_role,
 )
 from superalign_training.selfplay.model_cache import ModelCache
-from superalign_training.selfplay.opponents.pool import CheckpointShelf
+from superalign_training.selfplay.opponents.pool import CheckpointLoader
 from superalign_training.selfplay.playing import stage_capabilities
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.state import CHECKPOINTS, RunState
@@ -123,7 +123,7 @@ def untrained_agent(context: StageContext, role: Role, settings: Settings) -> Ag
         isinstance(policy, LearnerPolicy)
         and policy.hash != context.state.policies[role].original
     ):
-        raise RecordDamaged(other_start(policy))
+        raise RecordDamaged(changed_start_message(policy))
     return policy.agent
 
 
@@ -176,7 +176,7 @@ def deployed_agent(context: StageContext, settings: Settings) -> Agent:
         RecordDamaged: its checkpoint is missing or was altered.
     """
     agent = speaker_of(context, context.state.generation_role, settings)
-    return voiced(agent, Level.of(settings.levels[context.state.level]))
+    return with_level_decoding(agent, Level.of(settings.levels[context.state.level]))
 
 
 def _named(reference: str, settings: Settings) -> dict[str, Any]:
@@ -251,9 +251,9 @@ def _untrained(
     )
 
 
-def shelf_of(context: StageContext, settings: Settings) -> CheckpointShelf:
+def checkpoint_loader(context: StageContext, settings: Settings) -> CheckpointLoader:
     """Return where the checkpoints of a run lie."""
-    return CheckpointShelf(
+    return CheckpointLoader(
         context.run.path,
         settings.device,
         first=lambda role: _first(role, settings, context.models),

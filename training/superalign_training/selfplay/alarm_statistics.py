@@ -6,9 +6,13 @@ from superalign_env.measures import Estimate
 from superalign_env.types import Event, Metric
 from superalign_training.gap.controller import GenerationStats
 from superalign_training.oversight.alarms import Raised, Statistics
-from superalign_training.selfplay.corrections import halt_unless_told, propose
+from superalign_training.selfplay.corrections import halt_until_approved, propose
 from superalign_training.selfplay.driver import StageContext
-from superalign_training.selfplay.gate_evidence import Competence, Deployment, Requests
+from superalign_training.selfplay.gate_evidence import (
+    CompetenceEvidence,
+    DeploymentEvidence,
+    RequestEvidence,
+)
 
 Tagged = Sequence[tuple[str, Mapping[str, str]]]
 """(name of a metric, tags that it must have)."""
@@ -27,9 +31,9 @@ _SERIES: Tagged = (
 def generation_statistics(
     context: StageContext,
     stats: GenerationStats,
-    competence: Competence,
-    requests: Requests,
-    deployment: Deployment,
+    competence: CompetenceEvidence,
+    requests: RequestEvidence,
+    deployment: DeploymentEvidence,
     metrics: Sequence[Metric],
 ) -> Statistics:
     """Return what may be known of the generation at work without gold labels.
@@ -119,5 +123,5 @@ def act_on(context: StageContext, alarms: Sequence[Raised], moment: str) -> list
         if alarm.action == "propose":
             propose(context, alarm.id, reason, evidence)
         elif alarm.action == "stop":
-            halt_unless_told(context, alarm.id, reason)
+            halt_until_approved(context, alarm.id, reason)
     return [alarm.id for alarm in alarms if alarm.action == "roll-back"]

@@ -13,13 +13,13 @@ from superalign_env.seeding import generator
 from superalign_env.types import Role, Split, role_of
 from superalign_training.evaluation.evaluation import check_fits
 from superalign_training.evaluation.holdout import exam_scenario, require_gold
-from superalign_training.selfplay.lineup import LEARNER, OBJECT, has_weights, is_somebodys
+from superalign_training.selfplay.lineup import LEARNER, OBJECT, has_weights, is_user_object
 from superalign_training.selfplay.model_cache import ModelCache
-from superalign_training.selfplay.plan import way_of
+from superalign_training.selfplay.plan import training_stage
 from superalign_training.selfplay.playing import (
     competence_scenario,
+    filtered_source,
     further_critics,
-    narrowed,
     stage_scenario,
     tasks_of,
 )
@@ -28,7 +28,7 @@ from superalign_training.selfplay.scenario_capabilities import (
     scenario_capabilities,
 )
 from superalign_training.selfplay.settings import Settings
-from superalign_training.selfplay.skipped_stages import left_out
+from superalign_training.selfplay.skipped_stages import skipped_stages
 
 SPLITS_PLAYED: tuple[Split, ...] = ("train", "gate", "test")
 """Splits that the stages of self-play draw from."""
@@ -85,7 +85,7 @@ def require_lineup(
         check_fits(evaluation, scenario)
     # Last, as models are read for it.
     _require_agents(settings, models, load=load)
-    return left_out(settings)
+    return skipped_stages(settings)
 
 
 def _require_seats(settings: Settings, scenario: Scenario[Any]) -> None:
@@ -120,7 +120,7 @@ def _require_known_agents(settings: Settings) -> None:
     for name in settings.lineup:
         reference = settings.reference(name)
         require_known(reference)
-        if is_somebodys(reference):
+        if is_user_object(reference):
             target = reference if isinstance(reference, str) else str(reference.get("id"))
             if not target.startswith((OBJECT, LEARNER)):
                 named_object(target, what="agent")
@@ -194,7 +194,7 @@ def _require_exams(settings: Settings, scenario: Scenario[Any]) -> None:
     """Raise unless the tasks of competence have every family that is examined."""
     answers = scenario_capabilities(scenario).answers
     for family in (settings.evaluate.families or ()) if answers else ():
-        source = narrowed(tasks_of(settings), [family])
+        source = filtered_source(tasks_of(settings), [family])
         exam_scenario("test", source).source.draw(generator(0), "test")
 
 
@@ -209,10 +209,10 @@ def _require_taught(settings: Settings, answers: Role) -> None:
 
 def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
     """Raise where a role shall learn by pay alone and cannot."""
-    parts = scenario_capabilities(scenario)
+    capabilities = scenario_capabilities(scenario)
     holders: dict[Role, Role] = {}
     for role in settings.learning:
-        if way_of(role, parts, settings) != "improve":
+        if training_stage(role, capabilities, settings) != "improve":
             continue
         first_role = holders.setdefault(settings.holder(role), role)
         if first_role != role:
@@ -220,7 +220,7 @@ def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
                 f"train.{role}: {role} and {first_role} share one policy, which learns from the "
                 f"seats of both by one algorithm; drop train.{role} (train.{first_role} has it)"
             )
-        for algorithm in settings.by_examples(role):
+        for algorithm in settings.supervised_algorithms(role):
             raise InvalidOption(
                 f"train.{role}={algorithm.id} learns from lessons, and the stage "
                 f"improve-{role} of {scenario.id} has only pay; choose one that learns from "

@@ -1,7 +1,7 @@
 """What only people decide: taking a generation back, and going on after an alarm.
 
 A proposal is filed as a question and does nothing. It takes effect at the next stage that
-looks (`settled`), once somebody said yes and nobody said no.
+looks (`apply_decisions`), once somebody said yes and nobody said no.
 """
 
 import shlex
@@ -47,7 +47,7 @@ def propose(context: StageContext, name: str, reason: str, evidence: dict[str, A
     return question
 
 
-def settled(context: StageContext) -> RunState:
+def apply_decisions(context: StageContext) -> RunState:
     """Return the run state after what people have decided since: yes takes effect, a veto never.
 
     Signals count up to the begin of the stage, as everywhere.
@@ -64,7 +64,7 @@ def settled(context: StageContext) -> RunState:
         question, generation = str(proposed["question"]), int(proposed["generation"])
         if question in closed:
             continue
-        decision = _ruled(context, question, signals)
+        decision = _decision(context, question, signals)
         if decision == "open":
             continue
         kind = APPROVED if decision == "approved" else VETOED
@@ -75,11 +75,11 @@ def settled(context: StageContext) -> RunState:
         }
         context.run.events.add(Event(kind, evidence=evidence), stage=context.stage)
         if decision == "approved":
-            state = without(context, state, generation)
+            state = without_generation(context, state, generation)
     return state
 
 
-def without(context: StageContext, state: RunState, generation: int) -> RunState:
+def without_generation(context: StageContext, state: RunState, generation: int) -> RunState:
     """Return the run state without an accepted generation; who it was stays in the record."""
     gone = [aligned for aligned in state.aligned if aligned.generation == generation]
     for aligned in gone:
@@ -112,7 +112,7 @@ def last_accepted(context: StageContext, state: RunState) -> Checkpoint:
     return RunState.from_plain(plain).current
 
 
-def halt_unless_told(context: StageContext, name: str, reason: str) -> None:
+def halt_until_approved(context: StageContext, name: str, reason: str) -> None:
     """Stop the run until a person says that it shall go on; do nothing once they said so.
 
     Args:
@@ -131,7 +131,7 @@ def halt_unless_told(context: StageContext, name: str, reason: str) -> None:
     proposal_text = f"let the run go on after {moment} in spite of {reason}"
     question = _file(context, f"go-on-{name}-{moment.replace(' ', '-')}", proposal_text)
     # Also later ones: the yes is given while the run stands still.
-    decision = _ruled(context, question, context.run.signals.read())
+    decision = _decision(context, question, context.run.signals.read())
     if decision == "approved":
         return
     path = shlex.quote(str(context.run.path))
@@ -153,7 +153,7 @@ def _file(context: StageContext, name: str, text: str) -> str:
     return question.id
 
 
-def _ruled(context: StageContext, question: str, signals: list[Signal]) -> Ruling:
+def _decision(context: StageContext, question: str, signals: list[Signal]) -> Ruling:
     machines = simulated(context.run.annotators)
     machines |= {row.hash for row in context.run.agents.all()}
     return ruling(question, signals, machines=machines)

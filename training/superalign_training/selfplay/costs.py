@@ -59,7 +59,7 @@ class CostContext(NamedTuple):
     """Episodes of this round so far."""
     turns: float
     """Replies of an episode, as they were counted in a few."""
-    parts: ScenarioCapabilities
+    capabilities: ScenarioCapabilities
     """Of the scenario."""
 
     @property
@@ -70,7 +70,7 @@ class CostContext(NamedTuple):
     @property
     def replies(self) -> float:
         """Replies of an episode that nobody attacks."""
-        if not self.parts.can(PLANTED):
+        if not self.capabilities.can(PLANTED):
             return self.turns
         refine = int(self.settings.options.get("refine", 0))
         return (1 + self.critics) * (1 + refine)
@@ -129,14 +129,16 @@ def imitate(context: CostContext, rules: Hardening) -> StageCounts:
 def harden(context: CostContext, rules: Hardening) -> StageCounts:
     """Queries of every attacker, and a course of the learner on them."""
     course = rules.learner_fits[min(context.round, len(rules.learner_fits)) - 1]
-    query_count = rules.queries * (1 + (context.parts.asks in context.settings.learning))
+    query_count = rules.queries * (
+        1 + (context.capabilities.asks in context.settings.learning)
+    )
     return StageCounts(0, 4 * query_count, float(course.steps * course.batch_size), 1)
 
 
 def calibrate(context: CostContext) -> StageCounts:
     """Courses and practice of who judges, on planted answers."""
     rules, checks = context.settings.calibrate, context.settings.judge.check_cases
-    courses, drills = _learnt(context, context.parts.judges)
+    courses, drills = _learnt(context, context.capabilities.judges)
     if not (rules.cases or context.settings.budget or drills):
         return StageCounts()
     episodes = rules.cases + checks
@@ -151,10 +153,10 @@ def attack(context: CostContext) -> StageCounts:
     """Search for queries, and courses and practice of who asks."""
     rules = context.settings.attack
     replies = rules.cases * (0.5 + context.replies) + rules.cases  # probed afterwards
-    courses = context.settings.by_examples(context.parts.asks)
+    courses = context.settings.supervised_algorithms(context.capabilities.asks)
     rows = sum(_rows(course, rules.cases) for course in courses)
     counts = StageCounts(rules.cases, replies, rows, len(courses))
-    for drill in context.settings.by_pay(context.parts.asks):
+    for drill in context.settings.rl_algorithms(context.capabilities.asks):
         counts = counts.plus(_paid(drill, 1 + context.replies)).plus(
             StageCounts(64, 64 * context.replies)
         )
@@ -164,11 +166,12 @@ def attack(context: CostContext) -> StageCounts:
 def improve(context: CostContext, role: Role) -> StageCounts:
     """Practice of one role, and people's answers about its episodes."""
     attacked = (
-        context.parts.can(ATTACKED) and context.parts.asks in context.settings.learning
+        context.capabilities.can(ATTACKED)
+        and context.capabilities.asks in context.settings.learning
     )
     attacker_share = 1 - context.settings.attack.search_share if attacked else 0
     counts = StageCounts()
-    drills = context.settings.by_pay(role)
+    drills = context.settings.rl_algorithms(role)
     for drill in drills:
         counts = counts.plus(
             _paid(drill, max(context.turns, context.replies) + attacker_share)
@@ -180,7 +183,9 @@ def improve(context: CostContext, role: Role) -> StageCounts:
 
 def _learnt(context: CostContext, role: Role) -> tuple[Sequence[Any], Sequence[Any]]:
     """Return the courses and the drills of a role."""
-    return context.settings.by_examples(role), context.settings.by_pay(role)
+    return context.settings.supervised_algorithms(role), context.settings.rl_algorithms(
+        role
+    )
 
 
 def supervise(context: CostContext, rules: Supervise) -> StageCounts:
@@ -205,7 +210,7 @@ def annotate(context: CostContext) -> StageCounts:
 def evaluate(context: CostContext) -> StageCounts:
     """Held-out cases, known attacks and fresh ones."""
     rules = context.settings.evaluate
-    attacked = context.parts.can(ATTACKED)
+    attacked = context.capabilities.can(ATTACKED)
     known_attacks = rules.attack_cases if context.round and attacked else 0
     episodes = rules.cases + known_attacks + (rules.fresh_queries if attacked else 0)
     return StageCounts(episodes, episodes * context.replies + known_attacks / 2)
@@ -215,10 +220,10 @@ def test(context: CostContext) -> StageCounts:
     """Held-out cases before and after training and with baselines, known and fresh attacks."""
     rules = context.settings.evaluate
     families = rules.families or ()
-    family_tasks = rules.family_cases * len(families) if context.parts.answers else 0
-    attacked = context.parts.can(ATTACKED)
+    family_tasks = rules.family_cases * len(families) if context.capabilities.answers else 0
+    attacked = context.capabilities.can(ATTACKED)
     known_attacks = rules.attack_cases if attacked else 0
-    episodes = (2 + context.parts.baselines) * rules.cases + known_attacks
+    episodes = (2 + context.capabilities.baselines) * rules.cases + known_attacks
     episodes += 2 * rules.fresh_queries if attacked else 0
     return StageCounts(
         episodes + 2 * family_tasks,
@@ -228,7 +233,7 @@ def test(context: CostContext) -> StageCounts:
 
 def league(context: CostContext, rules: LeagueSettings) -> StageCounts:
     """New pairs of checkpoints, for every pairing that is rated."""
-    trials = len(rated_pairings(context.settings, context.parts))
+    trials = len(rated_pairings(context.settings, context.capabilities))
     return trial(context, rules).times(trials)
 
 

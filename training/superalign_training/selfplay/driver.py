@@ -182,7 +182,7 @@ def drive(
         RecordError: the record holds other stages than the plan.
         EpisodesFailed: an agent failed too often; the stage will be done again.
     """
-    finished, pending, unfinished = _found(run, plan)
+    finished, pending, unfinished = _progress_of(run, plan)
     total = len(finished) + len(pending)
     if pending:  # else it has ended already, and nothing here can fail it
         run.set_status("running")
@@ -198,7 +198,7 @@ def drive(
             for index, planned in enumerate(pending, start=len(finished)):
                 watcher.begin(_moment(planned, index, total))
                 driver = _Driver(run, watcher, models, failures, sink, again=unfinished)
-                outcome = _one(driver, planned, state)
+                outcome = _run_stage(driver, planned, state)
                 watcher.end(outcome.metrics)
                 state, unfinished = outcome.state, ""
     except KeyboardInterrupt:
@@ -233,7 +233,7 @@ class _Driver(NamedTuple):
     """Id of the unfinished stage that the next one takes the place of."""
 
 
-def _one(driver: _Driver, planned: PlannedStage, state: RunState) -> StageResult:
+def _run_stage(driver: _Driver, planned: PlannedStage, state: RunState) -> StageResult:
     """Do and record one stage."""
     run = driver.run
     driver.models.attach(run, driver.watcher.wait)
@@ -284,14 +284,14 @@ def _one(driver: _Driver, planned: PlannedStage, state: RunState) -> StageResult
     return outcome
 
 
-class _Found(NamedTuple):
+class _Progress(NamedTuple):
     done: list[Stage]
     ahead: Sequence[PlannedStage]
     unfinished: str
     """Id of the stage that was being done, and is next."""
 
 
-def _found(run: Run, plan: Sequence[PlannedStage]) -> _Found:
+def _progress_of(run: Run, plan: Sequence[PlannedStage]) -> _Progress:
     """Return how far a run has come; stages that never ended and are not next are removed.
 
     Raises:
@@ -324,7 +324,7 @@ def _found(run: Run, plan: Sequence[PlannedStage]) -> _Found:
                 unfinished = stage.id
             else:
                 run.stages.discard(stage.id)
-    return _Found(finished, pending, unfinished)
+    return _Progress(finished, pending, unfinished)
 
 
 def place_of(plan: Sequence[PlannedStage], stage: Stage) -> int:

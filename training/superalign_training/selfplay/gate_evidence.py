@@ -14,7 +14,6 @@ from superalign_env.seeding import generator
 from superalign_env.store import declare
 from superalign_env.types import Episode, Metric, Question, Role, Signal
 from superalign_training.judging import last_words
-from superalign_training.mixture import Mixture
 from superalign_training.oversight.alarms import Answers, Labelled
 from superalign_training.oversight.gate import (
     AnswerPair,
@@ -34,22 +33,22 @@ from superalign_training.oversight.reliability import reliability
 from superalign_training.selfplay.agents import (
     agent_of,
     checkpoint_agent,
+    checkpoint_loader,
     recorded_agent,
-    shelf_of,
     speaker_of,
 )
 from superalign_training.selfplay.driver import StageContext
-from superalign_training.selfplay.opponents.pool import load, members
+from superalign_training.selfplay.opponents.pool import OpponentPool, load, members
 from superalign_training.selfplay.playing import competence_scenario, is_judged
-from superalign_training.selfplay.sandbox import Sandbox, searcher
+from superalign_training.selfplay.sandbox import Sandbox, search_attacker
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.supervisors.people import People, label_question
 from superalign_training.selfplay.supervisors.sources import (
     answer_of,
     play_tasks,
-    speaking,
     statements_of,
     supervisors_of,
+    temperature_set,
 )
 
 Item = TypeVar("Item")
@@ -66,7 +65,7 @@ declare(
 )
 
 
-class Competence(NamedTuple):
+class CompetenceEvidence(NamedTuple):
     """Change of competence during alignment, from A_i⁻ to A_i⁺."""
 
     competence_change: Estimate | None
@@ -76,18 +75,18 @@ class Competence(NamedTuple):
     """Questions to people that are still open."""
 
 
-def weigh_competence(context: StageContext, settings: Settings) -> Competence:
+def competence_evidence(context: StageContext, settings: Settings) -> CompetenceEvidence:
     """Compare A_i⁺ with A_i⁻ on tasks of the gate split, by people's and sources' labels."""
     before = context.state.before
     if before is None:
-        return Competence(None, {})
+        return CompetenceEvidence(None, {})
     if before.weights == context.state.current.weights:
-        return Competence(Estimate(0.0, 0.0, 0.0, 0), {})
+        return CompetenceEvidence(Estimate(0.0, 0.0, 0.0, 0), {})
     rules, temperature = settings.gate, settings.signals.temperature
     sources = supervisors_of(context, settings)
     scenario = competence_scenario(settings, "gate", len(sources))
     after = speaker_of(context, context.state.generation_role, settings)
-    with speaking(after, temperature):
+    with temperature_set(after, temperature):
         now = play_tasks(
             context, scenario, sources, after, rules.cases, part="competence-after"
         )
@@ -96,7 +95,7 @@ def weigh_competence(context: StageContext, settings: Settings) -> Competence:
         context, before, settings, part=context.state.generation_role
     )
     alone = competence_scenario(settings, "gate", 0)
-    with speaking(earlier, temperature):
+    with temperature_set(earlier, temperature):
         then = play_tasks(
             context,
             alone,
@@ -122,7 +121,7 @@ def weigh_competence(context: StageContext, settings: Settings) -> Competence:
         label.item: PairLabels(consensus=final_answer(label.answer)) for label in combined
     }
     disputed = {pair.item for pair in disagreements(answers)}
-    selected = some_of(
+    selected = draw_some(
         [pair for pair in pairs if pair[0].id in disputed],
         rules.disagreement_labels // 2,
         context,
@@ -141,7 +140,9 @@ def weigh_competence(context: StageContext, settings: Settings) -> Competence:
     open_questions = count_open(
         context, [*questions_after, *questions_before], [*labels_after, *labels_before]
     )
-    return Competence(competence_change(answers, labels), _speech(pairs), open_questions)
+    return CompetenceEvidence(
+        competence_change(answers, labels), _answers_by_family(pairs), open_questions
+    )
 
 
 def _labelled_by_people(
@@ -173,7 +174,7 @@ def _pairs(
     ]
 
 
-def _speech(pairs: Sequence[tuple[Episode, Episode]]) -> dict[str, Answers]:
+def _answers_by_family(pairs: Sequence[tuple[Episode, Episode]]) -> dict[str, Answers]:
     families = sorted({after.task.family for after, _ in pairs})
     return {
         family: Answers(
@@ -192,7 +193,7 @@ def _label_of(episode: Episode, round: int) -> Question:
     return label_question(episode.id, answer_of(episode).turn, round)
 
 
-class Requests(NamedTuple):
+class RequestEvidence(NamedTuple):
     """Answers to plain requests of the gate split."""
 
     conformity: Mapping[str, Estimate]
@@ -203,7 +204,9 @@ class Requests(NamedTuple):
     """Questions to people that are still open."""
 
 
-def weigh_requests(context: StageContext, settings: Settings, learner: Agent) -> Requests:
+def request_evidence(
+    context: StageContext, settings: Settings, learner: Agent
+) -> RequestEvidence:
     """Play plain requests of the gate split; people label some of the answers."""
     rules = settings.gate
     sandbox = Sandbox(context, settings, "gate")
@@ -215,7 +218,7 @@ def weigh_requests(context: StageContext, settings: Settings, learner: Agent) ->
         for episode in episodes
         if not episode.failed and (answer := last_words(episode, sandbox.role)) is not None
     }
-    selected = some_of(list(answers), rules.request_labels, context, "requests")
+    selected = draw_some(list(answers), rules.request_labels, context, "requests")
     questions = [
         label_question(name, answers[name].turn, context.round) for name in selected
     ]
@@ -228,7 +231,7 @@ def weigh_requests(context: StageContext, settings: Settings, learner: Agent) ->
         Labelled(s.value, score.get(s.episode), refused[s.episode]) for s in signals
     ]
     hazards = len(hazards_in(judged, settings.discover.score_threshold))
-    return Requests(
+    return RequestEvidence(
         _by_kind(signals, refused),
         labelled,
         share(hazards, len(judged)) if judged else None,
@@ -254,7 +257,7 @@ def _by_kind(signals: Sequence[Signal], refused: Mapping[str, bool]) -> dict[str
     }
 
 
-class Deployment(NamedTuple):
+class DeploymentEvidence(NamedTuple):
     """Attack success of archived attackers against the finished generation, training split."""
 
     attack_success: Estimate | None
@@ -265,38 +268,42 @@ class Deployment(NamedTuple):
     opponents: Mapping[str, Estimate]
 
 
-def weigh_deployment(
+def deployment_evidence(
     context: StageContext, settings: Settings, learner: Agent
-) -> Deployment:
+) -> DeploymentEvidence:
     """Deploy the learner once more: plain requests, and every archived attacker."""
     cases = settings.gate.deployment_cases
     if not cases or not is_judged(settings):
-        return Deployment(None, None, None, {})
+        return DeploymentEvidence(None, None, None, {})
     sandbox = Sandbox(context, settings)
-    field = archived(context, settings, sandbox.attacker)
-    mixture = Mixture(field, seed=context.seed_of("opponents"))
+    field = archived_attackers(context, settings, sandbox.attacker)
+    mixture = OpponentPool(field, seed=context.seed_of("opponents"))
     episodes = sandbox.deployed(
         learner, mixture, cases, part="deployed", plain=settings.discover.plain_share
     )
     answers = judged_answers(episodes, mixture.chosen, sandbox.role)
     threshold = settings.discover.score_threshold
     attacked = [answer for answer in answers if answer.asked_by != PLAIN]
-    return Deployment(
-        _bad(attacked, threshold),
-        _bad(answers, threshold),
-        _bad([answer for answer in answers if answer.asked_by == PLAIN], threshold),
+    return DeploymentEvidence(
+        _bad_share(attacked, threshold),
+        _bad_share(answers, threshold),
+        _bad_share([answer for answer in answers if answer.asked_by == PLAIN], threshold),
         {
             name: estimate
             for name in field
             for estimate in [
-                _bad([answer for answer in attacked if answer.asked_by == name], threshold)
+                _bad_share(
+                    [answer for answer in attacked if answer.asked_by == name], threshold
+                )
             ]
             if estimate is not None
         },
     )
 
 
-def archived(context: StageContext, settings: Settings, role: Role) -> dict[str, Agent]:
+def archived_attackers(
+    context: StageContext, settings: Settings, role: Role
+) -> dict[str, Agent]:
     """Return the attackers for the gate of a generation: name → agent.
 
     The search with its archive, and the checkpoints that attackers have had; of more than
@@ -308,19 +315,22 @@ def archived(context: StageContext, settings: Settings, role: Role) -> dict[str,
         role: that attacks; empty where nobody does but the search.
     """
     if not role:
-        return {SEARCH: searcher(context)}
+        return {SEARCH: search_attacker(context)}
     if role not in settings.learning:
         frozen = cast(Agent, agent_of(context, role, settings))
-        return {SEARCH: searcher(context), recorded_agent(context, role, settings): frozen}
+        return {
+            SEARCH: search_attacker(context),
+            recorded_agent(context, role, settings): frozen,
+        }
     current = context.state.policies[role].agent
     league = [
         member
         for member in members(context.run.agents, role, current=current)
         if member.spec.id != SEARCH
     ]
-    selected = some_of(league, settings.gate.max_opponents - 1, context, "opponents")
-    cache = shelf_of(context, settings)
-    opponents: dict[str, Agent] = {SEARCH: searcher(context)}
+    selected = draw_some(league, settings.gate.max_opponents - 1, context, "opponents")
+    cache = checkpoint_loader(context, settings)
+    opponents: dict[str, Agent] = {SEARCH: search_attacker(context)}
     for member in selected:
         now = member.name == current
         opponents[member.name] = (
@@ -329,7 +339,9 @@ def archived(context: StageContext, settings: Settings, role: Role) -> dict[str,
     return opponents
 
 
-def opponent_metrics(deployment: Deployment, *, agent: str, step: int) -> list[Metric]:
+def opponent_metrics(
+    deployment: DeploymentEvidence, *, agent: str, step: int
+) -> list[Metric]:
     """Return the attack success rate of each archived attacker, by critics."""
     return [
         Metric("gate.attacked", *estimate, agent=agent, opponent=name, step=step)
@@ -337,7 +349,7 @@ def opponent_metrics(deployment: Deployment, *, agent: str, step: int) -> list[M
     ]
 
 
-def _bad(answers: Sequence[JudgedAnswer], threshold: float) -> Estimate | None:
+def _bad_share(answers: Sequence[JudgedAnswer], threshold: float) -> Estimate | None:
     return share(len(hazards_in(answers, threshold)), len(answers)) if answers else None
 
 
@@ -350,7 +362,7 @@ def count_open(
     return sum(question.id not in closed for question in questions)
 
 
-def some_of(
+def draw_some(
     items: Sequence[Item], count: int, context: StageContext, part: str
 ) -> list[Item]:
     """Draw `count` items, or all, at random; keep their order."""

@@ -97,7 +97,7 @@ class LateCases:
         )
 
 
-class Learning(NamedTuple):
+class LearningPolicy(NamedTuple):
     """The policy that learns, its seats and its algorithm."""
 
     policy: AnyPolicy
@@ -109,7 +109,7 @@ class Learning(NamedTuple):
 
 
 def late_cases(
-    context: StageContext, paid_answers: PaidAnswers, learning: Learning
+    context: StageContext, paid_answers: PaidAnswers, learning: LearningPolicy
 ) -> LateCases:
     """Return the cases with answers of people that are in no reward yet.
 
@@ -157,7 +157,7 @@ def _case(
     episode: Episode,
     before: dict[str, list[Signal]],
     after: dict[str, list[Signal]],
-    learning: Learning,
+    learning: LearningPolicy,
 ) -> list[Row]:
     """Return the rows of all members of an episode's case; none if stale or unweighable."""
     algorithm, policy = learning.algorithm, learning.policy

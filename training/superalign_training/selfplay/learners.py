@@ -22,7 +22,7 @@ def learner_of(context: StageContext, role: Role, settings: Settings) -> Learner
             context.run.path / checkpoint.path, checkpoint, untrained.learner
         )
     if untrained.hash != checkpoint.weights:
-        raise RecordDamaged(other_start(untrained))
+        raise RecordDamaged(changed_start_message(untrained))
     return untrained
 
 
@@ -53,7 +53,7 @@ def trained_role(role: Role, settings: Settings) -> Role:
     return sharing[0] if sharing else role
 
 
-def other_start(learner: LearnerPolicy) -> str:
+def changed_start_message(learner: LearnerPolicy) -> str:
     """Return what to say of a learner that is not the one that a run began with."""
     return (
         f"{learner.name} begins otherwise than when this run began; let it begin the same "

@@ -61,7 +61,7 @@ def is_person(reference: AgentReference) -> bool:
     return name == PERSON
 
 
-def is_somebodys(reference: AgentReference) -> bool:
+def is_user_object(reference: AgentReference) -> bool:
     """Whether a reference names a class, a function or an object of somebody's."""
     name = reference if isinstance(reference, str) else str(reference.get("id"))
     kind, _, attribute = name.partition(":")
@@ -83,19 +83,19 @@ def is_learner(reference: AgentReference) -> bool:
         if entry.package.startswith("superalign_"):
             return False  # none of ours; looking would import torch
         loaded: Any = registry.load("agent", name)
-    elif is_somebodys(reference) and not name.startswith(OBJECT):
+    elif is_user_object(reference) and not name.startswith(OBJECT):
         loaded = named_object(name, what="agent")
     else:
         return False
     return all(callable(getattr(loaded, do, None)) for do in ("improve", "save", "load"))
 
 
-def learns_by_pay(algorithm: Algorithm[Any]) -> bool:
+def learns_from_rewards(algorithm: Algorithm[Any]) -> bool:
     """Whether an algorithm learns from episodes, and not from lessons."""
     return not experience_kinds(algorithm).isdisjoint(("episodes", "paid"))
 
 
-def require_able(
+def require_trainable(
     role: Role,
     lineup: Mapping[Role, AgentReference],
     reference: AgentReference,
@@ -112,12 +112,12 @@ def require_able(
     Raises:
         ValueError: says why not, and what to do.
     """
-    flaw = _inability(f"lineup.{role}={lineup[role]}", reference, algorithms)
+    flaw = _reason_not_trainable(f"lineup.{role}={lineup[role]}", reference, algorithms)
     if flaw:
         raise ValueError(f"train.{role}: {flaw}, or freeze it with train.{role}=null")
 
 
-def _inability(
+def _reason_not_trainable(
     holder: str, reference: AgentReference, algorithms: Sequence[Algorithm[Any]]
 ) -> str:
     """Return why an agent cannot learn by algorithms, and what to do; empty if it can."""
@@ -139,7 +139,7 @@ def _inability(
     if self_improving or has_weights(reference):
         return ""
     cure = "give it a policy (micro/3, a folder, hf:org/name)"
-    if is_somebodys(reference):
+    if is_user_object(reference):
         return (
             f"{holder} has no weights that {ids} can train: implement Learner (act, improve, "
             f"save, load: docs/your_policy.md), {cure}"
@@ -209,7 +209,7 @@ def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
     }
 
 
-def filled(settings: Mapping[str, Any]) -> dict[str, Any]:
+def with_preset(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was given of lineup, algorithms, tasks and people, filled up from the preset.
 
     A preset's algorithm is left out where whoever was named instead has no weights. A

@@ -55,7 +55,7 @@ def stage_capabilities(settings: Settings) -> ScenarioCapabilities:
     return scenario_capabilities(stage_scenario(settings, split="train"))
 
 
-def plainly(settings: Settings, split: Split, **options: Any) -> Scenario[Any]:
+def plain_scenario(settings: Settings, split: Split, **options: Any) -> Scenario[Any]:
     """Return the run's scenario as it is without attacks, where it knows any."""
     scenario = stage_scenario(settings, split=split, **options)
     if "plain" not in variants_of(scenario):
@@ -82,7 +82,7 @@ def opening_role(scenario: Scenario[Any]) -> Role:
     return role_of(Game(scenario, EpisodeKey()).group[0])
 
 
-def seat_all(
+def agents_by_seat(
     scenario: Scenario[Any], agents: Mapping[Role | Seat, Anyone]
 ) -> dict[Seat, Anyone]:
     """Return an agent for every seat: its own if it is named, else that of its role."""
@@ -103,7 +103,7 @@ class _Key(TypedDict):
     take: int
 
 
-class How(TypedDict, total=False):
+class RolloutOptions(TypedDict, total=False):
     """Arguments of `play` that `Rollouts` takes."""
 
     first_case: int
@@ -120,7 +120,7 @@ def play(
     *,
     part: str,
     take: int | None = None,
-    **how: Unpack[How],
+    **how: Unpack[RolloutOptions],
 ) -> list[Episode]:
     """Play and record episodes of one part of a stage.
 
@@ -139,7 +139,7 @@ def play(
     """
     episodes = Rollouts(
         scenario,
-        seat_all(scenario, agents),
+        agents_by_seat(scenario, agents),
         **(_own(context, part) if take is None else _shared(context, part, take)),
         live=_LIVE,
         sinks=[context.writer],
@@ -187,12 +187,12 @@ def tasks_of(settings: Settings) -> Any:
     """Return the source of competence tasks, as scenarios take it."""
     rules = settings.competence
     same_source = rules.source is None
-    return narrowed(
+    return filtered_source(
         source_of(settings) if same_source else rules.source, rules.families, rules.tiers
     )
 
 
-def narrowed(
+def filtered_source(
     source: Any, families: Sequence[str] | None = (), tiers: Sequence[int] | None = ()
 ) -> Any:
     """Return a source with some of its families and tiers; as it is where none is named."""
@@ -239,23 +239,25 @@ def further_critics(
     references = settings.discover.critics
     if not references:
         return {}, {}
-    base = plainly(settings, "train")
+    base = plain_scenario(settings, "train")
     if "critics" not in base.options:
         raise InvalidOption(
             f"discover.critics names {len(references)}, and {base.id} has no option critics "
             "that would seat them; leave them out"
         )
     options = {"critics": int(base.options["critics"]) + len(references)}
-    seats = plainly(settings, "train", **options).seats
+    seats = plain_scenario(settings, "train", **options).seats
     added = [seat for seat in seats if seat not in base.seats]
     return options, dict(zip(added, references, strict=True))
 
 
 def attacker_of(settings: Settings) -> Role:
     """Return the role whose queries reach the policy of generations; empty for none."""
-    parts = stage_capabilities(settings)
+    capabilities = stage_capabilities(settings)
     return (
-        parts.asks if parts.can(ATTACKED) and parts.asks != settings.generation_role else ""
+        capabilities.asks
+        if capabilities.can(ATTACKED) and capabilities.asks != settings.generation_role
+        else ""
     )
 
 
@@ -263,4 +265,4 @@ def is_judged(settings: Settings) -> bool:
     """Whether the policy of generations is asked in the variant plain, and judged there."""
     if not stage_capabilities(settings).can(DEPLOYED):
         return False
-    return opening_role(plainly(settings, "train")) == settings.generation_role
+    return opening_role(plain_scenario(settings, "train")) == settings.generation_role

@@ -23,11 +23,11 @@ from superalign_training.data import (
 )
 from superalign_training.policy import AnyPolicy, LearnerPolicy, Policy
 from superalign_training.selfplay.driver import StageContext
-from superalign_training.selfplay.late import LateCases, Learning, late_cases
-from superalign_training.selfplay.playing import play, seat_all
-from superalign_training.selfplay.recorder import Earnings
+from superalign_training.selfplay.late import LateCases, LearningPolicy, late_cases
+from superalign_training.selfplay.playing import agents_by_seat, play
+from superalign_training.selfplay.recorder import RewardMeans
 from superalign_training.selfplay.settings import Settings
-from superalign_training.selfplay.skipped_stages import unlearned
+from superalign_training.selfplay.skipped_stages import unused_answers_reason
 from superalign_training.selfplay.state import NO_PAID_ANSWERS, PaidAnswers, RunState
 from superalign_training.selfplay.supervisors.feedback import HumanFeedback
 
@@ -47,7 +47,7 @@ declare(
 )
 
 
-class Drill(NamedTuple):
+class RolloutSetup(NamedTuple):
     """Scenario and agents for the practice of a role."""
 
     role: Role
@@ -58,7 +58,7 @@ class Drill(NamedTuple):
     """Name of the episodes within the stage."""
 
 
-def numbered(part: str, place: int) -> str:
+def episodes_name(part: str, place: int) -> str:
     """Return the name of the episodes of the n-th algorithm of a stage, from 0.
 
     Of one name they would be the same cases with the same seeds: people would be asked about
@@ -67,7 +67,7 @@ def numbered(part: str, place: int) -> str:
     return f"{part}-{place + 1}" if place else part
 
 
-class Practised(NamedTuple):
+class TrainingResult(NamedTuple):
     """Run state, numbers and metrics after practice."""
 
     state: RunState
@@ -78,16 +78,16 @@ class Practised(NamedTuple):
     """About people's answers."""
 
 
-def practise(
+def train_on_rewards(
     context: StageContext,
     settings: Settings,
     state: RunState,
     policy: Policy,
-    drill: Drill,
+    drill: RolloutSetup,
     algorithm: OnPolicy,
     *,
     shaping: Shaping | None = None,
-) -> Practised:
+) -> TrainingResult:
     """Improve a policy in place on episodes of its own.
 
     Args:
@@ -112,7 +112,7 @@ def practise(
 
 
 class _Practice(NamedTuple):
-    """Learning seats of a stage, with human feedback and late answers."""
+    """LearningPolicy seats of a stage, with human feedback and late answers."""
 
     settings: Settings
     seats: Sequence[Seat]
@@ -127,11 +127,11 @@ class _Practice(NamedTuple):
         settings: Settings,
         state: RunState,
         policy: AnyPolicy,
-        drill: Drill,
+        drill: RolloutSetup,
         algorithm: OnPolicy | Own,
     ) -> "_Practice":
         """Build it at the beginning of a stage."""
-        agents = seat_all(drill.scenario, drill.agents)
+        agents = agents_by_seat(drill.scenario, drill.agents)
         seats = [seat for seat, agent in agents.items() if agent is policy.agent]
         paid_answers = state.paid_answers.get(state.holder(drill.role), NO_PAID_ANSWERS)
         feedback = HumanFeedback(
@@ -143,13 +143,13 @@ class _Practice(NamedTuple):
             paid_answers,
         )
         staleness = settings.people.staleness
-        learning = Learning(policy, seats, algorithm, feedback.rules, staleness)
+        learning = LearningPolicy(policy, seats, algorithm, feedback.rules, staleness)
         late = late_cases(context, paid_answers, learning)
         return cls(settings, seats, paid_answers, feedback, late)
 
     def left(
         self, context: StageContext, state: RunState, role: Role, numbers: dict[str, float]
-    ) -> Practised:
+    ) -> TrainingResult:
         """Return run state and metrics at the end of the stage."""
         metrics = self.feedback.metrics(role) + self.late.metrics(role, context.round)
         metrics += _stored(context, self.settings, role, self.late.expired)
@@ -158,14 +158,14 @@ class _Practice(NamedTuple):
             state = state.with_paid_answers(
                 role, self.feedback.paid_answers(self.late.unpaid)
             )
-        return Practised(state, numbers, metrics)
+        return TrainingResult(state, numbers, metrics)
 
 
 def _stored(
     context: StageContext, settings: Settings, role: Role, expired: int
 ) -> tuple[Metric, ...]:
     """Record and count late answers without a use in training."""
-    reason = unlearned(settings, role) if expired else ""
+    reason = unused_answers_reason(settings, role) if expired else ""
     if not reason:
         return ()
     evidence = {"role": role, "answers": expired, "reason": reason}
@@ -189,7 +189,7 @@ class _Batches:
     def __init__(
         self,
         context: StageContext,
-        drill: Drill,
+        drill: RolloutSetup,
         algorithm: OnPolicy,
         practice: _Practice,
         shaping: Shaping | None,
@@ -201,7 +201,7 @@ class _Batches:
             practice.late,
         )
         self._shaping = shaping
-        self._earnings = Earnings()
+        self._earnings = RewardMeans()
 
     def rows(self, first: int, count: int) -> Sequence[Row]:
         """Return the rows of `count` cases, those of late answers included."""
@@ -244,17 +244,17 @@ class _Batches:
         return rows if self._shaping is None else self._shaping(rows)
 
 
-def practise_all(
+def train_by_all(
     context: StageContext,
     settings: Settings,
     policy: AnyPolicy,
-    drill: Drill,
+    drill: RolloutSetup,
     algorithms: Sequence[OnPolicy | Own],
-) -> Practised:
+) -> TrainingResult:
     """Improve a policy in place by one algorithm after the other."""
-    total = Practised(context.state, {})
+    total = TrainingResult(context.state, {})
     for place, algorithm in enumerate(algorithms):
-        own_drill = drill._replace(part=numbered(drill.part, place))
+        own_drill = drill._replace(part=episodes_name(drill.part, place))
         if isinstance(policy, LearnerPolicy):
             assert isinstance(algorithm, Own)
             practised = _improve_itself(
@@ -262,14 +262,14 @@ def practise_all(
             )
         else:
             assert not isinstance(algorithm, Own)
-            practised = practise(
+            practised = train_on_rewards(
                 context, settings, total.state, policy, own_drill, algorithm
             )
         numbers, metrics = (
             total.numbers | practised.numbers,
             total.metrics + practised.metrics,
         )
-        total = Practised(practised.state, numbers, metrics)
+        total = TrainingResult(practised.state, numbers, metrics)
     return total
 
 
@@ -278,13 +278,13 @@ def _improve_itself(
     settings: Settings,
     state: RunState,
     policy: LearnerPolicy,
-    drill: Drill,
+    drill: RolloutSetup,
     algorithm: Own,
-) -> Practised:
+) -> TrainingResult:
     """Run a learner's own update on episodes that it plays."""
     practice = _Practice.of(context, settings, state, policy, drill, algorithm)
     feedback = practice.feedback
-    earnings = Earnings()
+    earnings = RewardMeans()
     report_step = context.on_step(drill.role, policy, algorithm)
 
     def cases(first: int, count: int) -> Sequence[Paid]:
@@ -316,7 +316,7 @@ def _improve_itself(
     return practice.left(context, state, drill.role, numbers)
 
 
-def reported(
+def reward_metrics(
     role: Role, numbers: Mapping[str, float], *, agent: str, step: int
 ) -> tuple[Metric, ...]:
     """Return the metrics of a role's practice."""

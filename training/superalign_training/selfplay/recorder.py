@@ -111,7 +111,7 @@ class MetricRecorder:
         self.flush()
 
 
-class Earnings:
+class RewardMeans:
     """Mean pay of a seat by the parts of its reward, over the episodes since the last look."""
 
     def __init__(self) -> None:

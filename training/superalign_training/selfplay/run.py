@@ -28,7 +28,7 @@ from superalign_env.store.database import reporting_full_disk
 from superalign_env.types import Role, Seat
 from superalign_training.evaluation.chain_summary import (
     ChainSummary,
-    Fate,
+    GateOutcome,
     summarise_chain,
 )
 from superalign_training.evaluation.outcome_summary import (
@@ -195,7 +195,7 @@ def write_summary(run: Run) -> RunSummary:
     metrics = [row.metric for row in run.metrics.read(without=TRAINING)]
     summary: RunSummary
     if run.info.config.get("generations"):
-        summary = summarise_chain(metrics, fates(run))
+        summary = summarise_chain(metrics, gate_outcomes(run))
     elif {metric.name for metric in metrics} & {"lead", ASKED}:
         summary = summarise(metrics)
     else:
@@ -209,7 +209,7 @@ def write_summary(run: Run) -> RunSummary:
     return summary
 
 
-def fates(run: Run) -> list[Fate]:
+def gate_outcomes(run: Run) -> list[GateOutcome]:
     """Return what became of every generation of a run that its gate has judged."""
     results = []
     for stage in run.stages.all(status="done"):
@@ -217,7 +217,9 @@ def fates(run: Run) -> list[Fate]:
             decision = stage.outputs["notes"]
             level = RunState.from_plain(stage.inputs["state"]).level
             results.append(
-                Fate(stage.generation, level, decision["accepted"], decision["reason"])
+                GateOutcome(
+                    stage.generation, level, decision["accepted"], decision["reason"]
+                )
             )
     return results
 

@@ -23,7 +23,7 @@ from superalign_training.selfplay.driver import StageContext
 from superalign_training.selfplay.playing import (
     attacker_of,
     further_critics,
-    plainly,
+    plain_scenario,
     play,
     seat_of,
     stage_scenario,
@@ -62,7 +62,7 @@ class Sandbox:
             **lineup_of(context, settings),
             **{seat: make_agent(reference) for seat, reference in critics.items()},
         }
-        self.plain = plainly(settings, split, **self._options)
+        self.plain = plain_scenario(settings, split, **self._options)
         """Where requests reach the generation as they are."""
         self.seat = seat_of(self.plain, self.role)
         self.attacker = attacker_of(settings)
@@ -140,7 +140,7 @@ class Sandbox:
         )
 
 
-class Tried(NamedTuple):
+class HazardReplay(NamedTuple):
     """An old hazard, and what became of it now."""
 
     hazard: Hazard
@@ -181,13 +181,13 @@ def old_hazards(context: StageContext, limit: int) -> list[Hazard]:
     return [earlier[place] for place in sorted(order.tolist())]
 
 
-def tried_again(
+def replay_hazards(
     context: StageContext,
     sandbox: Sandbox,
     agent: Agent,
     hazards: Sequence[Hazard],
     threshold: float,
-) -> list[Tried]:
+) -> list[HazardReplay]:
     """Ask a generation what earlier ones answered badly, and say whether it still does.
 
     Where the safe answer is known and the request is a choice between answers, another
@@ -211,7 +211,7 @@ def tried_again(
     tasks = [task for _, task in cases]
     episodes = sandbox.asked(agent, len(tasks), part="old-hazards", tasks=tasks)
     return [
-        Tried(hazard, *_outcome(hazard, task, episode, sandbox.role, threshold))
+        HazardReplay(hazard, *_outcome(hazard, task, episode, sandbox.role, threshold))
         for (hazard, task), episode in zip(cases, episodes, strict=True)
     ]
 
@@ -227,8 +227,8 @@ def _outcome(
     return answer, score is None or score < threshold
 
 
-def residual(
-    attempts: Sequence[Tried], *, side: str, agent: str, step: int
+def residual_metrics(
+    attempts: Sequence[HazardReplay], *, side: str, agent: str, step: int
 ) -> tuple[Metric, ...]:
     """Return the share of old hazards on which a generation still misbehaves, if there are any."""
     if not attempts:
@@ -239,7 +239,7 @@ def residual(
     )
 
 
-def searcher(context: StageContext) -> Search:
+def search_attacker(context: StageContext) -> Search:
     """Return the search attacker with the archive of the run state."""
     search = Search(Archive())
     memory = context.state.memories.get(ARCHIVE)

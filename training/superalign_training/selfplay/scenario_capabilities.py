@@ -87,7 +87,7 @@ def scenario_capabilities(scenario: Scenario[Any]) -> ScenarioCapabilities:
     )
 
 
-def league_roles(settings: Settings, parts: ScenarioCapabilities) -> list[Role]:
+def league_roles(settings: Settings, capabilities: ScenarioCapabilities) -> list[Role]:
     """Return the roles whose past checkpoints play, in seat order; none for fewer than two.
 
     Whoever judges is no opponent, and an agent that improves itself keeps no past.
@@ -95,35 +95,37 @@ def league_roles(settings: Settings, parts: ScenarioCapabilities) -> list[Role]:
     learning = {settings.holder(role) for role in settings.learning}
     roles = [
         role
-        for role in parts.roles
-        if role != parts.judges
+        for role in capabilities.roles
+        if role != capabilities.judges
         and settings.holder(role) in learning
         and not settings.own(settings.holder(role))
     ]
     return roles if len(set(map(settings.holder, roles))) > 1 else []
 
 
-def rated_pairings(settings: Settings, parts: ScenarioCapabilities) -> list[Pairing]:
+def rated_pairings(settings: Settings, capabilities: ScenarioCapabilities) -> list[Pairing]:
     """Return the pairs of roles that a league rates; whoever asks stands first in its pairs.
 
     Every pair of different policies where the scenario says who wins; whoever asks against
     the others where critics say what became of queries; else nobody.
     """
-    roles = sorted(league_roles(settings, parts), key=lambda role: role != parts.asks)
+    roles = sorted(
+        league_roles(settings, capabilities), key=lambda role: role != capabilities.asks
+    )
     pairs = [
         Pairing(*pair)
         for pair in combinations(roles, 2)
         if settings.holder(pair[0]) != settings.holder(pair[1])
     ]
-    if parts.wins:
+    if capabilities.wins:
         return pairs
-    return [p for p in pairs if p.role == parts.asks and parts.can(ATTACKED)]
+    return [p for p in pairs if p.role == capabilities.asks and capabilities.can(ATTACKED)]
 
 
-def tried_pairing(settings: Settings, parts: ScenarioCapabilities) -> Pairing | None:
+def tried_pairing(settings: Settings, capabilities: ScenarioCapabilities) -> Pairing | None:
     """Return the pair of roles that is measured by the truth: who asks and who answers."""
-    pair = Pairing(parts.asks, parts.answers)
-    is_rated = parts.can(ATTACKED) and pair in rated_pairings(settings, parts)
+    pair = Pairing(capabilities.asks, capabilities.answers)
+    is_rated = capabilities.can(ATTACKED) and pair in rated_pairings(settings, capabilities)
     return pair if is_rated else None
 
 

@@ -36,7 +36,7 @@ from superalign_training.oversight.settings import (
     Gate,
     Hardening,
     PeopleSettings,
-    Signals,
+    SignalSettings,
 )
 from superalign_training.sections import (
     Count,
@@ -50,10 +50,10 @@ from superalign_training.selfplay.lineup import (
     PRESET,
     SAME,
     AgentReference,
-    filled,
     is_same,
-    learns_by_pay,
-    require_able,
+    learns_from_rewards,
+    require_trainable,
+    with_preset,
 )
 from superalign_training.selfplay.opponents.settings import LeagueSettings
 
@@ -166,7 +166,7 @@ class Settings(Section):
     """Share of a stage's episodes that may fail, because an endpoint is down or a prompt too
     long; more stop it, and the commonest reason is said. 1 never stops. What failed is
     recorded, but never learned from."""
-    signals: Signals = Signals()
+    signals: SignalSettings = SignalSettings()
     competence: Competence = Competence()
     discover: Discover = Discover()
     conform: Conform = Conform()
@@ -190,7 +190,7 @@ class Settings(Section):
     def _presets_are_filled_in(cls, settings: Any) -> Any:
         if not isinstance(settings, Mapping):
             return settings
-        return {**settings, **filled(settings)}
+        return {**settings, **with_preset(settings)}
 
     @model_validator(mode="after")
     def _one_step_leads_to_a_policy(self) -> Self:
@@ -217,7 +217,9 @@ class Settings(Section):
                     f"train.{role}: nobody holds a role {role}; {suggestion}, or add "
                     f"lineup.{role}=micro/3 if the scenario has that role"
                 )
-            require_able(role, self.lineup, self.reference(role), self.train[role] or ())
+            require_trainable(
+                role, self.lineup, self.reference(role), self.train[role] or ()
+            )
         if not self.learning:
             raise ValueError(
                 "nobody learns; name an algorithm for a role that holds a policy, as in "
@@ -265,12 +267,12 @@ class Settings(Section):
         reference = self.lineup.get(role, "")
         return reference.removeprefix(SAME) if is_same(reference) else role
 
-    def by_pay(self, role: Role) -> tuple[OnPolicy, ...]:
+    def rl_algorithms(self, role: Role) -> tuple[OnPolicy, ...]:
         """Return the algorithms by which a role learns from episodes that it plays."""
         algorithms = [
             algorithm
             for algorithm in self.train.get(role) or ()
-            if learns_by_pay(algorithm)
+            if learns_from_rewards(algorithm)
         ]
         return tuple(cast(list[OnPolicy], algorithms))
 
@@ -281,12 +283,12 @@ class Settings(Section):
             (algorithm for algorithm in algorithms if isinstance(algorithm, Own)), None
         )
 
-    def by_examples(self, role: Role) -> tuple[Supervised, ...]:
+    def supervised_algorithms(self, role: Role) -> tuple[Supervised, ...]:
         """Return the algorithms by which a role learns from lessons."""
         algorithms = [
             algorithm
             for algorithm in self.train.get(role) or ()
-            if not learns_by_pay(algorithm)
+            if not learns_from_rewards(algorithm)
         ]
         return tuple(cast(list[Supervised], algorithms))
 

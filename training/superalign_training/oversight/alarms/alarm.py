@@ -180,7 +180,9 @@ def raised(
     return events
 
 
-def unfed(alarms: Mapping[str, Alarm], available: Iterable[str]) -> dict[str, list[str]]:
+def missing_statistics(
+    alarms: Mapping[str, Alarm], available: Iterable[str]
+) -> dict[str, list[str]]:
     """Return alarm → the statistics that it needs and does not get.
 
     Args:

@@ -26,7 +26,7 @@ Seated = Callable[[str], Agent]
 """Name of a member → the agent, loaded."""
 
 
-class Fixture(NamedTuple):
+class MatchSettings(NamedTuple):
     """What every cell of one matrix has in common."""
 
     scenario: Scenario[Any]
@@ -59,7 +59,7 @@ class Fixture(NamedTuple):
 
 def cells(
     pairs: Sequence[tuple[str, str]],
-    fixture: Fixture,
+    fixture: MatchSettings,
     *,
     seated: Seated,
     measures: Mapping[str, Won],

@@ -9,8 +9,8 @@ import numpy as np
 from superalign_env.store import declare
 from superalign_env.types import Metric, Role
 from superalign_training.selfplay.opponents.pool import MembersByRole
-from superalign_training.selfplay.opponents.ratings import Contest, rate
-from superalign_training.selfplay.opponents.settings import Beaten, Pairing
+from superalign_training.selfplay.opponents.ratings import MatchResult, rate
+from superalign_training.selfplay.opponents.settings import Pairing, WinRate
 
 WON = "league.win"
 """Metric: share of cases that the agent won against the opponent, as the scenario or critics
@@ -55,18 +55,18 @@ class Matrix(NamedTuple):
             lines.append([f"{role} {number}", *texts])
         return lines
 
-    def contests(self) -> list[Contest]:
+    def contests(self) -> list[MatchResult]:
         """Return the played cells, for ratings; names bear their role.
 
         One policy may be a member in two roles and is not equally strong in both.
         """
         role, against = self.pairing
         return [
-            Contest(f"{role}/{agent}", f"{against}/{opponent}", cell.value, cell.n)
+            MatchResult(f"{role}/{agent}", f"{against}/{opponent}", cell.value, cell.n)
             for (agent, opponent), cell in self.cells.items()
         ]
 
-    def beaten_by(self, role: Role, opponent: str) -> dict[str, Beaten]:
+    def win_rates(self, role: Role, opponent: str) -> dict[str, WinRate]:
         """Return how often each checkpoint of a role beat one of the other role.
 
         Args:
@@ -75,9 +75,9 @@ class Matrix(NamedTuple):
         """
         if role == self.pairing.role:
             rows = {name: self.cells.get((name, opponent)) for name in self.agents}
-            return {n: Beaten(cell.value, cell.n) for n, cell in rows.items() if cell}
+            return {n: WinRate(cell.value, cell.n) for n, cell in rows.items() if cell}
         columns = {name: self.cells.get((opponent, name)) for name in self.opponents}
-        return {n: Beaten(1.0 - cell.value, cell.n) for n, cell in columns.items() if cell}
+        return {n: WinRate(1.0 - cell.value, cell.n) for n, cell in columns.items() if cell}
 
 
 def matrix_of(
@@ -148,7 +148,8 @@ def rated(
     ]
     accuracies = {m.agent: m for m in metrics if m.name == RIGHT} if judges else {}
     judged = [
-        Contest(f"{judges}/{m.agent}", PLANTED, m.value, m.n) for m in accuracies.values()
+        MatchResult(f"{judges}/{m.agent}", PLANTED, m.value, m.n)
+        for m in accuracies.values()
     ]
     ratings = rate([*contests, *judged])
     return [

@@ -11,13 +11,15 @@ from superalign_agents.archive import Archive
 from superalign_agents.search import Search
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.protocols import Agent
+from superalign_env.seeding import mix
 from superalign_env.store import Run
 from superalign_env.store.agents import AgentRow, Agents
-from superalign_env.types import AgentSpec, Role
-from superalign_training.mixture import Mixture
+from superalign_env.types import AgentSpec, Reply, Role, View
 from superalign_training.policy import Policy, SharedBase, read_agent
 from superalign_training.policy.checkpoint import read_state
-from superalign_training.selfplay.opponents.settings import Beaten, shares
+from superalign_training.selfplay.opponents.settings import WinRate, shares
+
+_FINE = 1 << 20
 
 
 class Member(NamedTuple):
@@ -65,7 +67,7 @@ def members(agents: Agents, role: Role, *, current: str = "") -> list[Member]:
     ]
 
 
-def enlist(run: Run, search: Search, path: str, *, role: Role) -> str:
+def record_searcher(run: Run, search: Search, path: str, *, role: Role) -> str:
     """Record a search attacker with its archive as a member; return its name.
 
     Args:
@@ -77,8 +79,8 @@ def enlist(run: Run, search: Search, path: str, *, role: Role) -> str:
     return run.agents.add(search.spec, role=role, path=path)
 
 
-class CheckpointShelf(NamedTuple):
-    """Where the checkpoints of a run lie, and how they are loaded."""
+class CheckpointLoader(NamedTuple):
+    """Folder, device and shared bases for loading the checkpoints of a run."""
 
     folder: Path
     """Of the run."""
@@ -89,7 +91,7 @@ class CheckpointShelf(NamedTuple):
     """Reference → what adapters stand on, loaded once for all; each on its own if absent."""
 
 
-def load(member: Member, cache: CheckpointShelf) -> Agent:
+def load(member: Member, cache: CheckpointLoader) -> Agent:
     """Return a member, ready to play.
 
     Raises:
@@ -113,7 +115,7 @@ def load(member: Member, cache: CheckpointShelf) -> Agent:
     return policy.agent
 
 
-def _checkpoint(member: Member, cache: CheckpointShelf) -> Agent:
+def _checkpoint(member: Member, cache: CheckpointLoader) -> Agent:
     folder, spec = cache.folder / member.path, member.spec
     state = msgspec.structs.replace(read_state(folder), weights=spec.policy)
     base = cache.base(state.reference) if state.base and cache.base else None
@@ -147,8 +149,75 @@ def _ancestors(row: AgentRow, by_hash: dict[str, AgentRow]) -> list[AgentRow]:
     return ancestors
 
 
-class OpponentPool(NamedTuple):
-    """Members of a league that are met, and how often each of them."""
+class OpponentPool:
+    """An agent that plays each case as one of several agents, drawn by the number of the case.
+
+    All members of a case therefore meet the same opponent, and which one it is does not
+    depend on what else is played. Reply by reply the record names who spoke.
+
+    Args:
+        agents: name → agent that answers in batches.
+        shares: name → how often, any positive scale; equal when absent.
+        seed: of the draw.
+
+    Raises:
+        InvalidOption: nobody, or shares that do not fit the agents.
+    """
+
+    def __init__(
+        self,
+        agents: Mapping[str, Agent],
+        *,
+        shares: Mapping[str, float] | None = None,
+        seed: int = 0,
+    ) -> None:
+        weights = dict.fromkeys(agents, 1.0) if shares is None else dict(shares)
+        if not agents or set(weights) != set(agents) or min(weights.values()) < 0:
+            raise InvalidOption(
+                "an opponent pool needs agents, and one share ≥ 0 for each of them"
+            )
+        total = sum(weights.values())
+        if total <= 0:
+            raise InvalidOption("an opponent pool needs at least one share above 0")
+        self._agents = dict(agents)
+        self._shares = {name: share / total for name, share in weights.items()}
+        self._seed = seed
+
+    @property
+    def spec(self) -> AgentSpec:
+        """The members and their shares."""
+        members = {
+            name: {
+                "id": agent.spec.id,
+                "policy": agent.spec.policy,
+                "share": self._shares[name],
+            }
+            for name, agent in self._agents.items()
+        }
+        return AgentSpec("opponent-pool", {"members": members, "seed": self._seed})
+
+    def chosen(self, case: int) -> str:
+        """Return the name of the agent that plays a case."""
+        point = mix(self._seed, case) % _FINE / _FINE
+        for name, share in self._shares.items():
+            point -= share
+            if point < 0:
+                return name
+        return next(reversed(self._shares))
+
+    def act(self, views: Sequence[View]) -> list[Reply]:
+        """Return each chosen agent's replies, in the order of the views."""
+        replies: dict[int, Reply] = {}
+        for name, agent in self._agents.items():
+            places = [i for i, view in enumerate(views) if self.chosen(view.case) == name]
+            if places:
+                agent_replies = agent.act([views[i] for i in places])
+                replies.update(zip(places, agent_replies, strict=True))
+        return [replies[i] for i in range(len(views))]
+
+
+class PastOpponents(NamedTuple):
+    """Sampled members of a league, loaded, and the share of cases of each."""
 
     agents: dict[str, Agent]
     """``league-<hash>`` → agent."""
@@ -162,8 +231,8 @@ class OpponentPool(NamedTuple):
         share: float,
         shares: Mapping[str, float] | None = None,
         seed: int = 0,
-    ) -> Mixture:
-        """Return one mixture of these and of others.
+    ) -> OpponentPool:
+        """Return an opponent pool of these and of others.
 
         Who plays a case depends on its number alone, so all members of a group meet the
         same opponent and its mean stays a fair baseline.
@@ -185,7 +254,7 @@ class OpponentPool(NamedTuple):
             raise InvalidOption(
                 "who plays beside the league needs one share each, one of them above 0"
             )
-        return Mixture(
+        return OpponentPool(
             {**others, **self.agents},
             shares={
                 **{n: (1.0 - share) * s / (total or 1.0) for n, s in weights.items()},
@@ -195,16 +264,16 @@ class OpponentPool(NamedTuple):
         )
 
 
-def opponent_pool(
+def load_past_opponents(
     league: Sequence[Member],
-    cache: CheckpointShelf,
+    cache: CheckpointLoader,
     *,
     sampling: str = "prioritised",
-    beaten: Mapping[str, Beaten] | None = None,
+    beaten: Mapping[str, WinRate] | None = None,
     power: float = 2.0,
     max_opponents: int = 8,
-) -> OpponentPool:
-    """Return the members that are met, loaded.
+) -> PastOpponents:
+    """Sample members of a league, and load them.
 
     Args:
         league: of one role, oldest first.
@@ -222,7 +291,7 @@ def opponent_pool(
     names = [member.name for member in league]
     rates = shares(sampling, names, beaten=beaten, power=power, max_opponents=max_opponents)
     sampled = [member for member in league if member.name in rates]
-    return OpponentPool(
+    return PastOpponents(
         {_label(m.name): load(m, cache) for m in sampled},
         {_label(m.name): rates[m.name] for m in sampled},
     )

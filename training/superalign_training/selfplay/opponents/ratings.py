@@ -13,7 +13,7 @@ from superalign_env.errors import InvalidOption
 from superalign_env.measures import Estimate, normal
 
 
-class Contest(NamedTuple):
+class MatchResult(NamedTuple):
     """One cell: an agent against an opponent, over some queries."""
 
     agent: str
@@ -39,7 +39,7 @@ class Rating(NamedTuple):
         return normal(self.mu, self.sigma, self.games)
 
 
-def rate(contests: Iterable[Contest]) -> dict[str, Rating]:
+def rate(contests: Iterable[MatchResult]) -> dict[str, Rating]:
     """Return everybody's rating, by name.
 
     Ratings are updated game by game and hence depend on their order. To make the result a
@@ -73,6 +73,6 @@ def rate(contests: Iterable[Contest]) -> dict[str, Rating]:
     return {name: Rating(r.mu, r.sigma, games[name]) for name, r in ratings.items()}
 
 
-def _wins(row: Contest, game: int) -> bool:
+def _wins(row: MatchResult, game: int) -> bool:
     won = round(row.won * row.n)
     return (game + 1) * won // row.n > game * won // row.n

@@ -19,7 +19,7 @@ class Pairing(NamedTuple):
     """The columns."""
 
 
-class Beaten(NamedTuple):
+class WinRate(NamedTuple):
     """How often one checkpoint beat the current opponent."""
 
     share: float
@@ -27,20 +27,22 @@ class Beaten(NamedTuple):
     """Games behind it."""
 
 
-def latest(names: Sequence[str], beaten: Mapping[str, Beaten], power: float) -> list[float]:
+def latest(
+    names: Sequence[str], beaten: Mapping[str, WinRate], power: float
+) -> list[float]:
     """Only the newest one."""
     return [0.0] * (len(names) - 1) + [1.0]
 
 
 def uniform(
-    names: Sequence[str], beaten: Mapping[str, Beaten], power: float
+    names: Sequence[str], beaten: Mapping[str, WinRate], power: float
 ) -> list[float]:
     """All equally often."""
     return [1.0] * len(names)
 
 
 def prioritised(
-    names: Sequence[str], beaten: Mapping[str, Beaten], power: float
+    names: Sequence[str], beaten: Mapping[str, WinRate], power: float
 ) -> list[float]:
     """The harder one is for the current opponent, the more often.
 
@@ -49,11 +51,11 @@ def prioritised(
     code). 1 − P is how often B beats A, here (wins + 1) / (games + 2): one that was never
     played counts one half, and nobody who lost a few games is never met again.
     """
-    records = [beaten.get(name, Beaten(0.5, 0)) for name in names]
+    records = [beaten.get(name, WinRate(0.5, 0)) for name in names]
     return [((b.share * b.n + 1.0) / (b.n + 2.0)) ** power for b in records]
 
 
-Rule = Callable[[Sequence[str], Mapping[str, Beaten], float], list[float]]
+Rule = Callable[[Sequence[str], Mapping[str, WinRate], float], list[float]]
 
 RULES: dict[str, Rule] = {
     "latest": latest,
@@ -78,7 +80,7 @@ def shares(
     rule: str,
     names: Sequence[str],
     *,
-    beaten: Mapping[str, Beaten] | None = None,
+    beaten: Mapping[str, WinRate] | None = None,
     power: float = 2.0,
     max_opponents: int | None = None,
 ) -> dict[str, float]:

@@ -18,7 +18,7 @@ from superalign_env.measures import Estimate, share
 from superalign_env.seeding import label, mix
 from superalign_env.store import declare
 from superalign_env.types import EpisodeKey, Event, Metric, Role, Seat, View
-from superalign_training.evaluation.likelihood import first_words
+from superalign_training.evaluation.likelihood import first_word_likelihoods
 from superalign_training.judging import scores_of
 from superalign_training.oversight.alarms import (
     PROBES,
@@ -32,7 +32,7 @@ from superalign_training.oversight.hazards import is_refusal
 from superalign_training.selfplay.agents import agent_of, lineup_of
 from superalign_training.selfplay.alarm_statistics import act_on, missed_planted, series
 from superalign_training.selfplay.driver import StageContext, StageResult
-from superalign_training.selfplay.playing import seat_all, stage_scenario
+from superalign_training.selfplay.playing import agents_by_seat, stage_scenario
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.state import RunState
 
@@ -139,7 +139,7 @@ def first_views(
     A game is played no further than needed, and is not recorded. People are not asked.
     """
     scenario = stage_scenario(settings, split="train")
-    agents = seat_all(scenario, lineup_of(context, settings))
+    agents = agents_by_seat(scenario, lineup_of(context, settings))
     run = mix(context.run.info.seed, label("alarms.probe"))
     live = [
         (Game(scenario, EpisodeKey(run=run, case=case)), set(roles))
@@ -187,7 +187,7 @@ def likeliest(agent: Anyone, views: Sequence[View]) -> list[str]:
     menu = views[0].menu
     shared = menu and all(view.menu == menu for view in views)
     if shared and isinstance(agent, TransformerAgent):
-        greedy = first_words(agent, views, menu).greedy
+        greedy = first_word_likelihoods(agent, views, menu).greedy
         return [menu[int(row.argmax())] if row.any() else "" for row in greedy]
     short = [
         msgspec.structs.replace(view, max_new_tokens=min(_WORDS, view.max_new_tokens))

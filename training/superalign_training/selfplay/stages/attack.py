@@ -22,7 +22,6 @@ from superalign_training.algorithms.algorithm import OnPolicy, Supervised
 from superalign_training.data import Example, Row
 from superalign_training.evaluation.robustness import query_of
 from superalign_training.judging import final_score
-from superalign_training.mixture import Mixture
 from superalign_training.policy import Policy
 from superalign_training.selfplay.agents import (
     keep_policy,
@@ -31,6 +30,7 @@ from superalign_training.selfplay.agents import (
     recorded_agent,
 )
 from superalign_training.selfplay.driver import StageContext, StageResult
+from superalign_training.selfplay.opponents.pool import OpponentPool
 from superalign_training.selfplay.playing import (
     first_view,
     play,
@@ -38,13 +38,13 @@ from superalign_training.selfplay.playing import (
     stage_scenario,
 )
 from superalign_training.selfplay.practice import (
-    Drill,
-    Practised,
-    numbered,
-    practise,
-    reported,
+    RolloutSetup,
+    TrainingResult,
+    episodes_name,
+    reward_metrics,
+    train_on_rewards,
 )
-from superalign_training.selfplay.sandbox import keep_archive, searcher
+from superalign_training.selfplay.sandbox import keep_archive, search_attacker
 from superalign_training.selfplay.settings import Attack, Settings
 from superalign_training.selfplay.state import RunState
 from superalign_training.selfplay.supervisors.candidates import vetoed
@@ -56,7 +56,7 @@ _PROBES = 64
 declare("attack.success", "Attacks that critics call successful", unit="share")
 
 
-class Tried(NamedTuple):
+class Attempt(NamedTuple):
     """One query, and what became of it."""
 
     query: str
@@ -66,7 +66,7 @@ class Tried(NamedTuple):
     """What the attacker was shown."""
 
 
-class Pupil(NamedTuple):
+class AttackerTraining(NamedTuple):
     """The policy that asks, while it is taught."""
 
     context: StageContext
@@ -78,14 +78,14 @@ class Pupil(NamedTuple):
 def attack(context: StageContext, settings: Settings) -> StageResult:
     """Play attacks in waves, teach the archive, then the transformer attacker."""
     scenario = stage_scenario(settings, split="train", variant="attacked")
-    parts = stage_capabilities(settings)
-    search = searcher(context)
-    attacker = policy_of(context, parts.asks, settings)
+    capabilities = stage_capabilities(settings)
+    search = search_attacker(context)
+    attacker = policy_of(context, capabilities.asks, settings)
     agents = {
         **lineup_of(context, settings),
-        parts.asks: Mixture({"search": search, "transformer": attacker.agent}),
+        capabilities.asks: OpponentPool({"search": search, "transformer": attacker.agent}),
     }
-    attempts: list[Tried] = []
+    attempts: list[Attempt] = []
     waves = settings.attack.archive_updates
     for wave in range(waves):
         first, last = (settings.attack.cases * w // waves for w in (wave, wave + 1))
@@ -97,17 +97,24 @@ def attack(context: StageContext, settings: Settings) -> StageResult:
             for episode in episodes
             if not episode.failed  # else nobody judged it
         ]
-        search.update(results(wave_attempts))
+        search.update(archive_updates_of(wave_attempts))
         attempts += wave_attempts
         context.watcher.step(wave + 1, waves, {"success": _rate(wave_attempts)})
     state = keep_archive(context, context.state, search)
     notes: dict[str, Any] = {"lessons": 0}
-    for course in settings.by_examples(parts.asks):
+    for course in settings.supervised_algorithms(capabilities.asks):
         state, notes = _imitate_winners(
-            Pupil(context, settings, parts.asks, attacker), course, state, attempts
+            AttackerTraining(context, settings, capabilities.asks, attacker),
+            course,
+            state,
+            attempts,
         )
     # Who was attacked, where the scenario says in whose place answers stand.
-    agent = recorded_agent(context, parts.answers, settings) if parts.answers else ""
+    agent = (
+        recorded_agent(context, capabilities.answers, settings)
+        if capabilities.answers
+        else ""
+    )
     metrics: tuple[Metric, ...] = ()
     if attempts:  # none where all episodes failed, and were allowed to
         succeeded = share(sum(t.success for t in attempts), len(attempts))
@@ -117,25 +124,29 @@ def attack(context: StageContext, settings: Settings) -> StageResult:
                 "attack.success", *succeeded, agent=agent, tags=tags, step=context.round
             ),
         )
-    alone = {**agents, parts.asks: attacker.agent}
-    for place, algorithm in enumerate(settings.by_pay(parts.asks)):
-        drill = Drill(parts.asks, scenario, alone, numbered("attack-rl", place))
-        pupil = Pupil(context, settings, parts.asks, attacker)
-        probe = numbered("attack-probe", place)
+    alone = {**agents, capabilities.asks: attacker.agent}
+    for place, algorithm in enumerate(settings.rl_algorithms(capabilities.asks)):
+        drill = RolloutSetup(
+            capabilities.asks, scenario, alone, episodes_name("attack-rl", place)
+        )
+        pupil = AttackerTraining(context, settings, capabilities.asks, attacker)
+        probe = episodes_name("attack-probe", place)
         practised = _reward(pupil, algorithm, state, drill, probe=probe)
         state, numbers = practised.state, practised.numbers
-        name = state.policies[parts.asks].agent
-        metrics += reported(parts.asks, numbers, agent=name, step=context.round)
+        name = state.policies[capabilities.asks].agent
+        metrics += reward_metrics(
+            capabilities.asks, numbers, agent=name, step=context.round
+        )
         metrics += practised.metrics
         notes = {**notes, **{f"rl_{key}": value for key, value in numbers.items()}}
     return StageResult(state, metrics, notes)
 
 
-def read_attempt(scenario: Scenario[Any], episode: Episode, below: float) -> Tried:
+def read_attempt(scenario: Scenario[Any], episode: Episode, below: float) -> Attempt:
     """Return what became of an attack, as the critics say; an invalid query failed."""
     score = final_score(episode)
     query = episode.queries[0]
-    return Tried(
+    return Attempt(
         query.text,
         score is not None and score < below,
         episode.key.case,
@@ -143,7 +154,7 @@ def read_attempt(scenario: Scenario[Any], episode: Episode, below: float) -> Tri
     )
 
 
-def results(attempts: Sequence[Tried]) -> list[Result]:
+def archive_updates_of(attempts: Sequence[Attempt]) -> list[Result]:
     """Return what an archive wants to know."""
     return [(t.query, float(t.success), t.case) for t in attempts]
 
@@ -154,12 +165,15 @@ def distinct_queries(queries: Sequence[str]) -> float:
 
 
 def _imitate_winners(
-    pupil: Pupil, course: Supervised, state: RunState, attempts: Sequence[Tried]
+    pupil: AttackerTraining,
+    course: Supervised,
+    state: RunState,
+    attempts: Sequence[Attempt],
 ) -> tuple[RunState, dict[str, Any]]:
     """Teach the transformer attacker what worked, unless it then says little else."""
     context, settings, role, attacker = pupil
     barred = [veto.text for veto in vetoed(context, role)]
-    pairs = lessons_for_attacker(
+    pairs = attacker_examples(
         attempts, settings.attack, key=context.seed_of("lessons"), barred=barred
     )
     if not pairs:
@@ -186,8 +200,13 @@ def _imitate_winners(
 
 
 def _reward(
-    pupil: Pupil, algorithm: OnPolicy, state: RunState, drill: Drill, *, probe: str
-) -> Practised:
+    pupil: AttackerTraining,
+    algorithm: OnPolicy,
+    state: RunState,
+    drill: RolloutSetup,
+    *,
+    probe: str,
+) -> TrainingResult:
     """Improve the transformer attacker by its pay, with a bonus for novelty.
 
     What it learned is taken back if it then says little else, or little that is valid: in
@@ -196,7 +215,7 @@ def _reward(
     context, settings, role, attacker = pupil
     rules = settings.attack
     before = attacker.snapshot()
-    practised = practise(
+    practised = train_on_rewards(
         context,
         settings,
         state,
@@ -217,15 +236,15 @@ def _reward(
         )
         return practised._replace(numbers=numbers)
     state = keep_policy(context, practised.state, role, attacker, numbers=numbers)
-    return Practised(state, numbers, practised.metrics)
+    return TrainingResult(state, numbers, practised.metrics)
 
 
 def _was_invalid(episode: Episode) -> bool:
     return any(not query.valid for query in episode.queries)
 
 
-def lessons_for_attacker(
-    attempts: Sequence[Tried],
+def attacker_examples(
+    attempts: Sequence[Attempt],
     settings: Attack,
     *,
     key: int,
@@ -263,7 +282,7 @@ def _reseeded(view: View, key: int) -> View:
     return msgspec.structs.replace(view, seed=mix(key, view.case))
 
 
-def _rate(attempts: Sequence[Tried]) -> float:
+def _rate(attempts: Sequence[Attempt]) -> float:
     return sum(t.success for t in attempts) / len(attempts) if attempts else 0.0
 
 

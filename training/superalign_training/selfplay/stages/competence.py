@@ -35,9 +35,9 @@ from superalign_training.selfplay.supervisors.labelling import (
 from superalign_training.selfplay.supervisors.sources import (
     answer_of,
     play_tasks,
-    speaking,
+    probability_of,
     supervisors_of,
-    sure,
+    temperature_set,
 )
 
 
@@ -59,7 +59,7 @@ def competence(
     members = supervisors_of(context, settings)
     labelling = Labelling(context, settings, members)
     rules = settings.competence
-    with speaking(learner.agent, settings.signals.temperature):
+    with temperature_set(learner.agent, settings.signals.temperature):
         taught = labelling.answer_tasks("train", rules.cases * effort, learner)
         control = labelling.answer_tasks("control", rules.control_cases, learner)
     trust = labelling.source_reliability(taught, control)
@@ -71,7 +71,7 @@ def competence(
     _require_labels(context, settings, len(labels))
     lessons = labelled_examples(taught, labels, learner)
     numbers = _teach(context, settings, learner, lessons, effort)
-    with speaking(learner.agent, settings.signals.temperature):
+    with temperature_set(learner.agent, settings.signals.temperature):
         episodes_after = play_tasks(
             context,
             competence_scenario(settings, "control", 0),
@@ -155,7 +155,7 @@ def _seen(
         for label in control.drawn
         if task[label.item] in answers
     ]
-    confidences = [sure(answer_of(episode)) for episode in episodes]
+    confidences = [probability_of(answer_of(episode)) for episode in episodes]
     return msgspec.structs.replace(
         stats,
         disagreement=disagreement(control.statements),

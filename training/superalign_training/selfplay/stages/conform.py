@@ -37,7 +37,7 @@ from superalign_training.selfplay.playing import tasks_of
 from superalign_training.selfplay.sandbox import ANSWERED, Sandbox, hazard_task
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.supervisors.candidates import random_slice, vetoed
-from superalign_training.selfplay.supervisors.safe_answers import Safe, safe_answers
+from superalign_training.selfplay.supervisors.safe_answers import SafeAnswer, safe_answers
 from superalign_training.selfplay.teaching import TeachingPlan, replayed, teach
 
 declare("conform.lessons", "Lessons")
@@ -45,7 +45,7 @@ declare("conform.loss", "Loss of conformity lessons", better="lower")
 declare("conform.learned", "Hazards now answered with ŷ", unit="share", better="higher")
 
 
-class TruthUse(NamedTuple):
+class LabelledRequest(NamedTuple):
     """One request with what should be answered, and what should not."""
 
     task: Task
@@ -68,8 +68,10 @@ def conform(context: StageContext, settings: Settings, *, effort: int = 1) -> St
     role = context.state.generation_role
     learner = policy_of(context, role, settings)
     sandbox = Sandbox(context, settings)
-    hazards, retaught = _chosen(context, settings, sandbox, rules.max_hazards * effort)
-    ordinary = _drawn(context, sandbox, rules.ordinary_cases * effort)
+    hazards, retaught = _select_hazards(
+        context, settings, sandbox, rules.max_hazards * effort
+    )
+    ordinary = _ordinary_requests(context, sandbox, rules.ordinary_cases * effort)
     tasks = [*(task for _, task in hazards), *ordinary]
     if not tasks and not retaught:
         return StageResult(context.state, notes={"lessons": 0})
@@ -82,9 +84,9 @@ def conform(context: StageContext, settings: Settings, *, effort: int = 1) -> St
         hazards=len(hazards),
         people=rules.written_answers * effort,
     )
-    new_requests, answered = _told(context, hazards, safe.answers)
-    requests = _allowed(context, [*new_requests, *retaught])
-    lessons = _lessons(context, rules, sandbox, learner, requests)
+    new_requests, answered = _record_answers(context, hazards, safe.answers)
+    requests = _without_vetoed(context, [*new_requests, *retaught])
+    lessons = _training_examples(context, rules, sandbox, learner, requests)
     notes: dict[str, Any] = {
         "hazards": len(hazards),
         "answered": answered,
@@ -95,7 +97,7 @@ def conform(context: StageContext, settings: Settings, *, effort: int = 1) -> St
     if not lessons:
         return StageResult(context.state, notes=notes)
     replay = replayed(context, settings, rules.replay, learner.agent, tasks_of(settings))
-    algorithm = _longer(rules.algorithm, effort)
+    algorithm = _with_more_steps(rules.algorithm, effort)
     plan = TeachingPlan(
         algorithm, lessons, replay, rules.replay.imitation, turns=rules.alternations
     )
@@ -109,14 +111,16 @@ def conform(context: StageContext, settings: Settings, *, effort: int = 1) -> St
             "conform.lessons", float(len(lessons)), agent=agent, step=context.generation
         ),
         Metric("conform.loss", numbers["loss"], agent=agent, step=context.generation),
-        *_learned(context, sandbox, learner, [one for one in requests if one.bad], agent),
+        *_learned_metrics(
+            context, sandbox, learner, [one for one in requests if one.bad], agent
+        ),
     ]
     return StageResult(state, tuple(metrics), {**notes, **numbers, "replayed": len(replay)})
 
 
-def _chosen(
+def _select_hazards(
     context: StageContext, settings: Settings, sandbox: Sandbox, limit: int
-) -> tuple[list[tuple[Hazard, Task]], list[TruthUse]]:
+) -> tuple[list[tuple[Hazard, Task]], list[LabelledRequest]]:
     """Return open hazards, the newest generation's first, and answered ones of earlier ones.
 
     A generation begins with a fresh policy: what earlier ones were taught it has to be
@@ -134,7 +138,7 @@ def _chosen(
     answers = {
         str(h.event.evidence["hazard"]): h for h in context.run.events.read(kind=ANSWERED)
     }
-    late_labels = _late(context) if settings.signals.human == "override" else {}
+    late_labels = _late_labels(context) if settings.signals.human == "override" else {}
     retaught = []
     for hazard, task in answered:
         if hazard.id in answers:
@@ -146,15 +150,15 @@ def _chosen(
                 confidence = float(evidence["confidence"])
                 label = Consensus(earlier.episode, hazard.safe, confidence, sources)
             else:
-                _answer(context, hazard, label, str(evidence["bad"]))
+                _record_answer(context, hazard, label, str(evidence["bad"]))
             bad = str(evidence["bad"])
             retaught.append(
-                TruthUse(task, label, bad if _differ(bad, label.answer) else "")
+                LabelledRequest(task, label, bad if _differ(bad, label.answer) else "")
             )
     return open_, retaught
 
 
-def _late(context: StageContext) -> dict[str, Consensus]:
+def _late_labels(context: StageContext) -> dict[str, Consensus]:
     """Return what people have written by now, by episode; the random slice stays untaught."""
     signals = context.run.signals.standing(kind="answer", upto=context.signals_to)
     random = random_slice(context)
@@ -165,7 +169,7 @@ def _late(context: StageContext) -> dict[str, Consensus]:
     }
 
 
-def _drawn(context: StageContext, sandbox: Sandbox, count: int) -> list[Task]:
+def _ordinary_requests(context: StageContext, sandbox: Sandbox, count: int) -> list[Task]:
     """Return ordinary requests."""
     key = context.seed_of("ordinary")
     return [
@@ -174,9 +178,11 @@ def _drawn(context: StageContext, sandbox: Sandbox, count: int) -> list[Task]:
     ]
 
 
-def _told(
-    context: StageContext, hazards: Sequence[tuple[Hazard, Task]], answers: Sequence[Safe]
-) -> tuple[list[TruthUse], int]:
+def _record_answers(
+    context: StageContext,
+    hazards: Sequence[tuple[Hazard, Task]],
+    answers: Sequence[SafeAnswer],
+) -> tuple[list[LabelledRequest], int]:
     """Record what was answered to hazards; return what can be taught, and to how many."""
     evidence = {
         h.id: h.event.evidence for h in context.run.events.read(kind="hazard.found")
@@ -191,21 +197,25 @@ def _told(
         if safe.case < len(hazards):
             hazard = hazards[safe.case][0]
             rejected = str(evidence.get(hazard.event or 0, {}).get("answer", rejected))
-            _answer(context, hazard, label, rejected)
+            _record_answer(context, hazard, label, rejected)
             count += 1
         requests.append(
-            TruthUse(safe.task, label, rejected if _differ(rejected, label.answer) else "")
+            LabelledRequest(
+                safe.task, label, rejected if _differ(rejected, label.answer) else ""
+            )
         )
     return requests, count
 
 
-def _allowed(context: StageContext, requests: Sequence[TruthUse]) -> list[TruthUse]:
+def _without_vetoed(
+    context: StageContext, requests: Sequence[LabelledRequest]
+) -> list[LabelledRequest]:
     """Return what may be imitated: answers that people vetoed are left out."""
     barred = [
         (veto.text, veto.answers) for veto in vetoed(context, context.state.generation_role)
     ]
 
-    def is_barred(request: TruthUse) -> bool:
+    def is_barred(request: LabelledRequest) -> bool:
         return any(
             request.task.prompt in prompts and not _differ(request.label.answer, text)
             for text, prompts in barred
@@ -214,7 +224,9 @@ def _allowed(context: StageContext, requests: Sequence[TruthUse]) -> list[TruthU
     return [veto for veto in requests if not is_barred(veto)]
 
 
-def _answer(context: StageContext, hazard: Hazard, label: Consensus, rejected: str) -> None:
+def _record_answer(
+    context: StageContext, hazard: Hazard, label: Consensus, rejected: str
+) -> None:
     """Record ŷ. Where it is what was answered, critics were overruled: it is no hazard."""
     evidence = {
         "hazard": hazard.id,
@@ -235,12 +247,12 @@ def _differ(first: str, second: str) -> bool:
     return final_answer(first) != final_answer(second)
 
 
-def _lessons(
+def _training_examples(
     context: StageContext,
     rules: Conform,
     sandbox: Sandbox,
     learner: Policy,
-    requests: Sequence[TruthUse],
+    requests: Sequence[LabelledRequest],
 ) -> list[Any]:
     """Return lessons of the kind that the algorithm learns from."""
     key = context.seed_of("evened")
@@ -289,11 +301,11 @@ def _view(sandbox: Sandbox, task: Task) -> View:
     return Game(sandbox.plain, EpisodeKey(), task=task).view(sandbox.seat)
 
 
-def _learned(
+def _learned_metrics(
     context: StageContext,
     sandbox: Sandbox,
     learner: Policy,
-    requests: Sequence[TruthUse],
+    requests: Sequence[LabelledRequest],
     agent: str,
 ) -> list[Metric]:
     """Return on which share of the hazards that were taught it now says ŷ."""
@@ -313,7 +325,7 @@ def _learned(
     return [Metric("conform.learned", *estimate, agent=agent, step=context.generation)]
 
 
-def _longer(algorithm: Supervised, effort: int) -> Supervised:
+def _with_more_steps(algorithm: Supervised, effort: int) -> Supervised:
     """Return the algorithm with more steps."""
     longer = make_algorithm({"steps": algorithm.steps * effort}, default=algorithm)
     return cast(Supervised, longer)

@@ -29,9 +29,9 @@ from superalign_training.selfplay.sandbox import (
     Sandbox,
     keep_archive,
     old_hazards,
-    residual,
-    searcher,
-    tried_again,
+    replay_hazards,
+    residual_metrics,
+    search_attacker,
 )
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.stages.improve import mixed_attackers
@@ -53,7 +53,7 @@ def discover(context: StageContext, settings: Settings) -> StageResult:
     learner = deployed_agent(context, settings)
     agent = context.state.current.agent
     sandbox = Sandbox(context, settings)
-    search = searcher(context)
+    search = search_attacker(context)
     answers = _deployed(context, settings, sandbox, learner, search)
     failures = hazards_in(answers, rules.score_threshold)
     recorded = [(hazard.kind, hazard.prompt) for hazard in context.run.hazards.all()]
@@ -64,7 +64,7 @@ def discover(context: StageContext, settings: Settings) -> StageResult:
         max_hazards=len(failures),
     )
     hazards = distinct[: rules.max_hazards]
-    replayed = tried_again(
+    replayed = replay_hazards(
         context,
         sandbox,
         learner,
@@ -84,7 +84,7 @@ def discover(context: StageContext, settings: Settings) -> StageResult:
             agent=agent,
             step=context.generation,
         ),
-        *residual(replayed, side="-", agent=agent, step=context.generation),
+        *residual_metrics(replayed, side="-", agent=agent, step=context.generation),
     ]
     notes = {
         "deployed": len(answers),

@@ -31,20 +31,20 @@ from superalign_training.evaluation.refusals import (
     one_sided,
     two_sides,
 )
-from superalign_training.evaluation.robustness import fresh_attack, measured, query_of
-from superalign_training.mixture import Mixture
+from superalign_training.evaluation.robustness import fresh_attack, query_of, robustness_of
 from superalign_training.selfplay.agents import lineup_of, player_of, untrained_agent
 from superalign_training.selfplay.driver import StageContext, StageResult
+from superalign_training.selfplay.opponents.pool import OpponentPool
 from superalign_training.selfplay.playing import (
-    How,
-    narrowed,
-    plainly,
+    RolloutOptions,
+    filtered_source,
+    plain_scenario,
     play,
     renderer_of,
     stage_scenario,
     tasks_of,
 )
-from superalign_training.selfplay.sandbox import searcher
+from superalign_training.selfplay.sandbox import search_attacker
 from superalign_training.selfplay.scenario_capabilities import (
     ATTACKED,
     scenario_capabilities,
@@ -74,7 +74,7 @@ def test(context: StageContext, settings: Settings) -> StageResult:
     """
     trial = Trial(context, settings, "test")
     final = lineup_of(context, settings)
-    not_judging = [r for r in context.state.policies if r != trial.parts.judges]
+    not_judging = [r for r in context.state.policies if r != trial.capabilities.judges]
     before = {
         **final,
         **{
@@ -129,9 +129,9 @@ class Trial:
         self._context = context
         self._settings = settings
         self._split: Split = split
-        self.plain = plainly(settings, split)
+        self.plain = plain_scenario(settings, split)
         """Where held-out tasks are played: without attacks, where the scenario knows any."""
-        self.parts = scenario_capabilities(self.plain)
+        self.capabilities = scenario_capabilities(self.plain)
         rng = generator(mix(context.run.info.seed, label(f"held-out-{split}")))
         self._tasks = [self.plain.draw(rng) for _ in range(settings.evaluate.cases)]
         self._takes: dict[str, int] = {}
@@ -149,7 +149,7 @@ class Trial:
             # Verdicts are counted below, unread ones too; the driver counts failures.
             if not m.name.startswith(("verdicts.", "episodes."))
         ]
-        role = graded_role(finished) or self.parts.answers
+        role = graded_role(finished) or self.capabilities.answers
         policy = _policy(lineup, role, self.plain)
         # What is shown of a stage on one line comes first.
         headline = self._sides(name, role, policy, finished, cases)
@@ -173,7 +173,7 @@ class Trial:
         """Return by how much the pay of each learning seat rose; not of who judges."""
         if not (after.episodes and before.episodes):
             return []
-        learning = [r for r in settings.learning if r != self.parts.judges]
+        learning = [r for r in settings.learning if r != self.capabilities.judges]
         holders = {settings.holder(role) for role in learning or settings.learning}
         return [
             msgspec.structs.replace(
@@ -188,12 +188,12 @@ class Trial:
 
     def fresh(self, lineup_name: str, lineup: Lineup) -> list[Metric]:
         """Attack with a search that never met the lineup, where queries are asked."""
-        if not self.parts.can(ATTACKED):
+        if not self.capabilities.can(ATTACKED):
             return []
         evaluate, scenario = self._settings.evaluate, self._attacked()
 
         def attacks(attacker: Search, first: int, count: int) -> Sequence[Episode]:
-            agents = {**lineup, self.parts.asks: attacker}
+            agents = {**lineup, self.capabilities.asks: attacker}
             return self._play(
                 scenario, agents, count, "fresh", lineup_name, first_case=first
             )
@@ -202,7 +202,7 @@ class Trial:
             attacks, queries=evaluate.fresh_queries, waves=evaluate.fresh_waves
         )
         tags = {"attacker": "fresh", "queries": str(attack.queries)}
-        policy = _policy(lineup, self.parts.answers, scenario)
+        policy = _policy(lineup, self.capabilities.answers, scenario)
         return [
             self._metric(name, lineup_name, estimate, tags, policy)
             for name, estimate in (
@@ -214,21 +214,24 @@ class Trial:
 
     def co_trained(self, lineup_name: str, lineup: Lineup) -> list[Metric]:
         """Attack with the attackers that it was trained against, if they learn."""
-        asks = self.parts.asks
-        if asks not in self._settings.learning or not self.parts.can(ATTACKED):
+        asks = self.capabilities.asks
+        if asks not in self._settings.learning or not self.capabilities.can(ATTACKED):
             return []
         # What the archive holds is of the training split, hence invalid here.
-        archived = Search(searcher(self._context).archive, invent=False)
+        archived = Search(search_attacker(self._context).archive, invent=False)
         speaker = player_of(self._context, asks, self._settings)
-        agents = {**lineup, asks: Mixture({"search": archived, "transformer": speaker})}
+        agents = {
+            **lineup,
+            asks: OpponentPool({"search": archived, "transformer": speaker}),
+        }
         cases = self._settings.evaluate.attack_cases
         scenario = self._attacked()
         episodes = self._play(scenario, agents, cases, "known", lineup_name)
-        attack = measured(episodes, cases)
+        attack = robustness_of(episodes, cases)
         valid = len(answered(episodes))
         queries = [query for e in episodes if (query := query_of(e)) is not None]
         distinct = round(distinct_queries(queries) * len(queries))
-        policy = _policy(lineup, self.parts.answers, scenario)
+        policy = _policy(lineup, self.capabilities.answers, scenario)
         return [
             self._metric(name, lineup_name, estimate, {"attacker": "co-trained"}, policy)
             for name, estimate in (
@@ -242,7 +245,7 @@ class Trial:
 
     def competence(self, lineup_name: str, lineup: Lineup) -> list[Metric]:
         """Set exams in the families that the settings name."""
-        role, evaluate = self.parts.answers, self._settings.evaluate
+        role, evaluate = self.capabilities.answers, self._settings.evaluate
         if not role or not evaluate.families:
             return []
         seat = next(seat for seat in self.plain.seats if role_of(seat) == role)
@@ -255,7 +258,7 @@ class Trial:
         tasks = tasks_of(self._settings)
         estimates = competence(
             play_exam,
-            {family: narrowed(tasks, [family]) for family in evaluate.families},
+            {family: filtered_source(tasks, [family]) for family in evaluate.families},
             evaluate.family_cases,
             split=self._split,
             renderer=renderer_of(self._settings),
@@ -292,7 +295,7 @@ class Trial:
         verdicts = judged_answers(episodes)
         if verdicts is None:
             return []
-        judges = self.parts.judges
+        judges = self.capabilities.judges
         tags = {"on": "answers", "role": judges}
         policy = _policy(lineup, judges, self.plain)
         return [
@@ -318,7 +321,7 @@ class Trial:
         cases: int,
         part: str,
         name: str,
-        **how: Unpack[How],
+        **how: Unpack[RolloutOptions],
     ) -> list[Episode]:
         """Play cases that everybody who is compared has, with the same seeds."""
         take = self._context.round + self._takes.setdefault(name, len(self._takes))

@@ -9,7 +9,7 @@ from superalign_env.store import declare
 from superalign_env.types import Metric
 from superalign_training.gap.controller import GenerationStats
 from superalign_training.selfplay.agents import keep_policy, level_policy
-from superalign_training.selfplay.corrections import settled
+from superalign_training.selfplay.corrections import apply_decisions
 from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.settings import Settings
 
@@ -18,7 +18,7 @@ declare("gap.steps", "Steps up the ladder")
 
 def gap(context: StageContext, settings: Settings) -> StageResult:
     """Choose the level of the next generation and seat a fresh policy of it."""
-    state = settled(context)
+    state = apply_decisions(context)
     level = settings.gap.choose(
         state.history, levels=len(settings.levels), generations=settings.generations
     )

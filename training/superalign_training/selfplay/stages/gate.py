@@ -19,20 +19,25 @@ from superalign_training.oversight.gate import Decision, Evidence, decide
 from superalign_training.selfplay.agents import deployed_agent
 from superalign_training.selfplay.alarm_statistics import act_on, generation_statistics
 from superalign_training.selfplay.corrections import (
+    apply_decisions,
     last_accepted,
-    settled,
 )
 from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.gate_evidence import (
-    Competence,
-    Deployment,
-    Requests,
+    CompetenceEvidence,
+    DeploymentEvidence,
+    RequestEvidence,
+    competence_evidence,
+    deployment_evidence,
     opponent_metrics,
-    weigh_competence,
-    weigh_deployment,
-    weigh_requests,
+    request_evidence,
 )
-from superalign_training.selfplay.sandbox import Sandbox, old_hazards, residual, tried_again
+from superalign_training.selfplay.sandbox import (
+    Sandbox,
+    old_hazards,
+    replay_hazards,
+    residual_metrics,
+)
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.state import Aligned, RunState
 
@@ -60,15 +65,15 @@ def gate(context: StageContext, settings: Settings) -> StageResult:
         Halted: people have to speak first: an alarm stops the run, or real people have
             not answered what was asked.
     """
-    context = context._replace(state=settled(context))
+    context = context._replace(state=apply_decisions(context))
     agent, step = context.state.current.agent, context.generation
-    competence = weigh_competence(context, settings)
+    competence = competence_evidence(context, settings)
     deployed = deployed_agent(context, settings)
-    requests = weigh_requests(context, settings, deployed)
+    requests = request_evidence(context, settings, deployed)
     _await_people(context, settings, competence.open_questions + requests.open_questions)
-    deployment = weigh_deployment(context, settings, deployed)
+    deployment = deployment_evidence(context, settings, deployed)
     rules = settings.discover
-    attempts = tried_again(
+    attempts = replay_hazards(
         context,
         Sandbox(context, settings),
         deployed,
@@ -78,7 +83,7 @@ def gate(context: StageContext, settings: Settings) -> StageResult:
     metrics = [
         *_seen(competence, requests, deployment, agent=agent, step=step),
         *opponent_metrics(deployment, agent=agent, step=step),
-        *residual(attempts, side="+", agent=agent, step=step),
+        *residual_metrics(attempts, side="+", agent=agent, step=step),
     ]
     stats = context.state.stats or GenerationStats(step, context.state.level)
     statistics = generation_statistics(
@@ -143,9 +148,9 @@ def _continued(
 
 
 def _seen(
-    competence: Competence,
-    requests: Requests,
-    deployment: Deployment,
+    competence: CompetenceEvidence,
+    requests: RequestEvidence,
+    deployment: DeploymentEvidence,
     *,
     agent: str,
     step: int,

@@ -35,9 +35,9 @@ from superalign_training.policy import Policy
 from superalign_training.selfplay.agents import keep_policy, policy_of
 from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.playing import stage_capabilities, stage_scenario
-from superalign_training.selfplay.sandbox import keep_archive, searcher
+from superalign_training.selfplay.sandbox import keep_archive, search_attacker
 from superalign_training.selfplay.settings import Settings
-from superalign_training.selfplay.stages.judge import Teacher, alarm_of_a_coin
+from superalign_training.selfplay.stages.judge import CriticTraining, check_untaught_critic
 from superalign_training.selfplay.state import RunState, read_memory, write_memory
 
 EXAMPLES = "hardening-examples"
@@ -76,9 +76,9 @@ def teach_critic(
         if loss <= rules.target_loss:
             break
     state = keep_policy(context, context.state, role, critic)
-    checked = Teacher(context._replace(state=state), settings, 0).check()
+    checked = CriticTraining(context._replace(state=state), settings, 0).check()
     for accuracy in checked[:1]:
-        alarm_of_a_coin(context, settings, accuracy)
+        check_untaught_critic(context, settings, accuracy)
     notes = {"planted": rules.planted_cases, "loss": loss}
     return StageResult(state, checked, notes)
 
@@ -86,14 +86,14 @@ def teach_critic(
 def imitate(context: StageContext, settings: Settings, rules: Hardening) -> StageResult:
     """Teach the learner on seed requests what the critic approves of."""
     scenario = stage_scenario(settings, split="train", variant="attacked")
-    parts = stage_capabilities(settings)
-    critic = policy_of(context, parts.judges, settings)
-    learner = policy_of(context, parts.answers, settings)
+    capabilities = stage_capabilities(settings)
+    critic = policy_of(context, capabilities.judges, settings)
+    learner = policy_of(context, capabilities.answers, settings)
     views = opening_views(scenario, rules.seed_cases, run=context.seed_of("seeds"))
     scored = score_queries(scenario, critic.agent, [_seed_of(view) for view in views])
     examples = [_example(learner, query, rules) for query in scored if query is not None]
-    _teach(context, parts.answers, learner, examples, rules, rules.learner_warmup)
-    state = keep_policy(context, context.state, parts.answers, learner)
+    _teach(context, capabilities.answers, learner, examples, rules, rules.learner_warmup)
+    state = keep_policy(context, context.state, capabilities.answers, learner)
     memory = {"seeds": list(map(_plain, examples)), "queries": []}
     state = _keep_examples(context, state, memory)
     return StageResult(state, notes={"examples": len(examples)})
@@ -101,12 +101,12 @@ def imitate(context: StageContext, settings: Settings, rules: Hardening) -> Stag
 
 def harden(context: StageContext, settings: Settings, rules: Hardening) -> StageResult:
     """Let attackers attack the learner, then teach it on their queries and seed requests."""
-    parts = stage_capabilities(settings)
-    learner = policy_of(context, parts.answers, settings)
+    capabilities = stage_capabilities(settings)
+    learner = policy_of(context, capabilities.answers, settings)
     memory = read_memory(context.run.path, context.state.memories[EXAMPLES])
-    attackers: list[Attacker] = [SearchAttacker(searcher(context).archive)]
-    if parts.asks in settings.learning and not settings.own(parts.asks):
-        attackers.append(PolicyAttacker(policy_of(context, parts.asks, settings)))
+    attackers: list[Attacker] = [SearchAttacker(search_attacker(context).archive)]
+    if capabilities.asks in settings.learning and not settings.own(capabilities.asks):
+        attackers.append(PolicyAttacker(policy_of(context, capabilities.asks, settings)))
     attacks, query_count = _attacks(context, settings, rules, learner, attackers)
     memory["queries"] += [
         [query.query, succeeded, _plain(_example(learner, query, rules))]
@@ -114,17 +114,17 @@ def harden(context: StageContext, settings: Settings, rules: Hardening) -> Stage
     ]
     course = rules.learner_fits[min(context.round, len(rules.learner_fits)) - 1]
     examples = _drawn(context, memory, rules, course.steps * course.batch_size)
-    _teach(context, parts.answers, learner, examples, rules, course)
+    _teach(context, capabilities.answers, learner, examples, rules, course)
     state = _keep_examples(context, context.state, memory)
-    state = keep_policy(context, state, parts.answers, learner)
+    state = keep_policy(context, state, capabilities.answers, learner)
     for attacker in attackers:
         if isinstance(attacker, SearchAttacker):
             state = keep_archive(context, state, Search(attacker.archive))
         elif isinstance(attacker, PolicyAttacker):
-            state = keep_policy(context, state, parts.asks, attacker.policy)
+            state = keep_policy(context, state, capabilities.asks, attacker.policy)
     return StageResult(
         state,
-        _attack_metrics(context, parts.answers, attacks, query_count),
+        _attack_metrics(context, capabilities.answers, attacks, query_count),
         {"valid": len(attacks)},
     )
 

@@ -13,7 +13,6 @@ from superalign_agents.search import Search
 from superalign_env.asking import Anyone
 from superalign_env.protocols import Agent
 from superalign_env.types import Role, Seat, role_of
-from superalign_training.mixture import Mixture
 from superalign_training.selfplay.agents import (
     agent_of,
     keep_policy,
@@ -21,9 +20,10 @@ from superalign_training.selfplay.agents import (
     trainee_of,
 )
 from superalign_training.selfplay.driver import StageContext, StageResult
+from superalign_training.selfplay.opponents.pool import OpponentPool
 from superalign_training.selfplay.playing import stage_capabilities, stage_scenario
-from superalign_training.selfplay.practice import Drill, practise_all, reported
-from superalign_training.selfplay.sandbox import searcher
+from superalign_training.selfplay.practice import RolloutSetup, reward_metrics, train_by_all
+from superalign_training.selfplay.sandbox import search_attacker
 from superalign_training.selfplay.scenario_capabilities import (
     ATTACKED,
     ScenarioCapabilities,
@@ -44,11 +44,11 @@ def improve(context: StageContext, settings: Settings, role: Role) -> StageResul
         **shared,
     }
     scenario = stage_scenario(settings, split="train")
-    drill = Drill(role, scenario, agents, f"improve-{role}")
-    practised = practise_all(context, settings, policy, drill, settings.by_pay(role))
+    drill = RolloutSetup(role, scenario, agents, f"improve-{role}")
+    practised = train_by_all(context, settings, policy, drill, settings.rl_algorithms(role))
     state = keep_policy(context, practised.state, role, policy, numbers=practised.numbers)
     agent = state.policies[role].agent
-    metrics = reported(role, practised.numbers, agent=agent, step=context.round)
+    metrics = reward_metrics(role, practised.numbers, agent=agent, step=context.round)
     return StageResult(state, (*metrics, *practised.metrics), practised.numbers)
 
 
@@ -61,25 +61,25 @@ def opponents(
     context: StageContext, settings: Settings, role: Role
 ) -> dict[Role | Seat, Anyone]:
     """Return who plays against a role in practice, where it is not today's lineup alone."""
-    parts = stage_capabilities(settings)
+    capabilities = stage_capabilities(settings)
     agents: dict[Role | Seat, Anyone] = {}
-    if _attacks(settings, parts):
-        agents[parts.asks] = mixed_attackers(context, settings, against=role)
-    for opponent in league_roles(settings, parts):
+    if _attacks(settings, capabilities):
+        agents[capabilities.asks] = mixed_attackers(context, settings, against=role)
+    for opponent in league_roles(settings, capabilities):
         same = settings.holder(opponent) == settings.holder(role)
         if not same and opponent not in agents and has_past(context, settings, opponent):
             agents[opponent] = _with_past(context, settings, opponent, against=role)
     return agents
 
 
-def _attacks(settings: Settings, parts: ScenarioCapabilities) -> bool:
-    taught = parts.asks in settings.learning and not settings.own(parts.asks)
-    return taught and parts.can(ATTACKED)
+def _attacks(settings: Settings, capabilities: ScenarioCapabilities) -> bool:
+    taught = capabilities.asks in settings.learning and not settings.own(capabilities.asks)
+    return taught and capabilities.can(ATTACKED)
 
 
 def _with_past(
     context: StageContext, settings: Settings, role: Role, *, against: Role
-) -> Mixture:
+) -> OpponentPool:
     """Return today's policy of a role, and past ones in the league's share of cases."""
     today = {"today": cast(Agent, agent_of(context, role, settings))}
     past = past_opponents(context, settings, role, against=against)
@@ -93,7 +93,7 @@ def mixed_attackers(
     search: Search | None = None,
     *,
     against: Role,
-) -> Mixture:
+) -> OpponentPool:
     """Return the attackers of today and, where a league is kept, of former rounds.
 
     Args:
@@ -106,15 +106,15 @@ def mixed_attackers(
     asks = stage_capabilities(settings).asks
     share, seed = settings.attack.search_share, context.seed_of("opponents")
     today: dict[str, Agent] = {
-        "search": search if search is not None else searcher(context)
+        "search": search if search is not None else search_attacker(context)
     }
     if not asks:
-        return Mixture(today, seed=seed)
+        return OpponentPool(today, seed=seed)
     name = "transformer" if asks in settings.learning else "lineup"
     today[name] = cast(Agent, agent_of(context, asks, settings))
     shares = {"search": share, name: 1.0 - share}
     if not has_past(context, settings, asks):
-        return Mixture(today, shares=shares, seed=seed)
+        return OpponentPool(today, shares=shares, seed=seed)
     past = past_opponents(context, settings, asks, against=against)
     return past.joined(today, share=settings.league.share, shares=shares, seed=seed)
 

@@ -35,7 +35,11 @@ from superalign_training.selfplay.playing import (
     stage_capabilities,
     stage_scenario,
 )
-from superalign_training.selfplay.practice import Drill, numbered, practise
+from superalign_training.selfplay.practice import (
+    RolloutSetup,
+    episodes_name,
+    train_on_rewards,
+)
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.supervisors.candidates import training_signals
 
@@ -45,7 +49,7 @@ def judge(context: StageContext, settings: Settings) -> StageResult:
     rules = settings.judge
     if not rules.cases:
         return StageResult(context.state, notes={"courses": 0})
-    teacher = Teacher(context, settings, rules.cases)
+    teacher = CriticTraining(context, settings, rules.cases)
     lessons = teacher.lessons
     if rules.single_answer_steps:
         short = rules.imitation.model_copy(update={"steps": rules.single_answer_steps})
@@ -57,11 +61,13 @@ def judge(context: StageContext, settings: Settings) -> StageResult:
         if metrics and metrics[0].value >= rules.target_accuracy:
             break
     for accuracy in metrics[:1]:
-        alarm_of_a_coin(context, settings, accuracy)
+        check_untaught_critic(context, settings, accuracy)
     return teacher.outcome(metrics)
 
 
-def alarm_of_a_coin(context: StageContext, settings: Settings, accuracy: Metric) -> None:
+def check_untaught_critic(
+    context: StageContext, settings: Settings, accuracy: Metric
+) -> None:
     """Read the alarm about untaught critics before anything rests on this one."""
     statistics = Statistics(missed=misjudged(accuracy))
     name = "untaught-critic"
@@ -80,19 +86,19 @@ def calibrate(context: StageContext, settings: Settings) -> StageResult:
     recorded = set(context.run.episode_ids(split="train")) if signals else set()
     spoken = context.run.named(sorted({s.episode for s in signals} & recorded))
     labelled = labelled_lessons(spoken, signals) * rules.label_weight
-    if not (rules.cases or labelled or settings.by_pay(judges)):
+    if not (rules.cases or labelled or settings.rl_algorithms(judges)):
         return StageResult(context.state, notes={"courses": 0})
-    teacher = Teacher(context, settings, rules.cases)
+    teacher = CriticTraining(context, settings, rules.cases)
     lessons = teacher.lessons + labelled
     if lessons:
-        for course in settings.by_examples(judges):
+        for course in settings.supervised_algorithms(judges):
             teacher.teach(lessons, course)
-    for place, algorithm in enumerate(settings.by_pay(judges)):
+    for place, algorithm in enumerate(settings.rl_algorithms(judges)):
         teacher.reward(algorithm, place)
     return teacher.outcome(teacher.check())
 
 
-class Teacher:
+class CriticTraining:
     """Teaches the critic of a stage and examines it.
 
     Args:
@@ -103,8 +109,8 @@ class Teacher:
 
     def __init__(self, context: StageContext, settings: Settings, cases: int) -> None:
         self._context, self._settings = context, settings
-        self._chain = context.state
-        self._heard: tuple[Metric, ...] = ()
+        self._state = context.state
+        self._people_metrics: tuple[Metric, ...] = ()
         self._cases = settings.judge.check_cases
         self._role = stage_capabilities(settings).judges
         self._critic = policy_of(context, self._role, settings)
@@ -141,12 +147,15 @@ class Teacher:
             algorithm: by which.
             place: of the algorithm among those of the stage.
         """
-        part = numbered("verdicts", place)
-        drill = Drill(self._role, self._scenario, self._alone(), part)
-        practised = practise(
-            self._context, self._settings, self._chain, self._critic, drill, algorithm
+        part = episodes_name("verdicts", place)
+        drill = RolloutSetup(self._role, self._scenario, self._alone(), part)
+        practised = train_on_rewards(
+            self._context, self._settings, self._state, self._critic, drill, algorithm
         )
-        self._chain, self._heard = practised.state, self._heard + practised.metrics
+        self._state, self._people_metrics = (
+            practised.state,
+            self._people_metrics + practised.metrics,
+        )
         self._notes |= {f"rl_{name}": value for name, value in practised.numbers.items()}
 
     def check(self) -> tuple[Metric, ...]:
@@ -167,11 +176,11 @@ class Teacher:
 
     def outcome(self, checks: Sequence[Metric]) -> StageResult:
         """Keep the critic as it is now."""
-        state = keep_policy(self._context, self._chain, self._role, self._critic)
+        state = keep_policy(self._context, self._state, self._role, self._critic)
         agent = state.policies[self._role].agent
         metrics = tuple(msgspec.structs.replace(metric, agent=agent) for metric in checks)
         notes = {**self._notes, "courses": self._courses}
-        return StageResult(state, (*metrics, *self._heard), notes)
+        return StageResult(state, (*metrics, *self._people_metrics), notes)
 
     def _planted(self, cases: int, part: str) -> list[Episode]:
         return play(self._context, self._scenario, self._alone(), cases, part=part)

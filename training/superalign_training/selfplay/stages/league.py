@@ -16,9 +16,14 @@ from superalign_env.protocols import Agent, Scenario
 from superalign_env.types import Episode, Metric, Role, Split, role_of
 from superalign_training.evaluation.refusals import answered
 from superalign_training.judging import final_score
-from superalign_training.selfplay.agents import lineup_of, recorded_agent, shelf_of
+from superalign_training.selfplay.agents import checkpoint_loader, lineup_of, recorded_agent
 from superalign_training.selfplay.driver import StageContext, StageResult
-from superalign_training.selfplay.opponents.games import Fixture, Won, cells, rate_critics
+from superalign_training.selfplay.opponents.games import (
+    MatchSettings,
+    Won,
+    cells,
+    rate_critics,
+)
 from superalign_training.selfplay.opponents.matrix import (
     RIGHT,
     TRUE,
@@ -31,15 +36,15 @@ from superalign_training.selfplay.opponents.matrix import (
 from superalign_training.selfplay.opponents.pool import (
     Member,
     MembersByRole,
-    OpponentPool,
-    enlist,
+    PastOpponents,
     load,
+    load_past_opponents,
     members,
-    opponent_pool,
+    record_searcher,
 )
 from superalign_training.selfplay.opponents.settings import LeagueSettings, Pairing
 from superalign_training.selfplay.playing import stage_capabilities, stage_scenario
-from superalign_training.selfplay.sandbox import ARCHIVE, searcher
+from superalign_training.selfplay.sandbox import ARCHIVE, search_attacker
 from superalign_training.selfplay.scenario_capabilities import (
     PLANTED,
     ScenarioCapabilities,
@@ -58,15 +63,15 @@ def league(context: StageContext, settings: Settings, rules: LeagueSettings) -> 
 
     A cell is judged by the critic of the round in which it was played; its tag says whom.
     """
-    parts = stage_capabilities(settings)
+    capabilities = stage_capabilities(settings)
     members_by_role, pairings = (
-        enrolled(context, settings, parts),
-        rated_pairings(settings, parts),
+        league_members(context, settings, capabilities),
+        rated_pairings(settings, capabilities),
     )
     scenario = stage_scenario(settings, split="train")
     metrics: list[Metric] = []
     for pairing in pairings:
-        won = _won(scenario, pairing, parts.asks, settings.attack.score_threshold)
+        won = _won(scenario, pairing, capabilities.asks, settings.attack.score_threshold)
         metrics += _grown(
             context,
             settings,
@@ -76,7 +81,7 @@ def league(context: StageContext, settings: Settings, rules: LeagueSettings) -> 
             split="train",
             measures={WON: won},
         )
-    examines = parts.judges if parts.judges in members_by_role else ""
+    examines = capabilities.judges if capabilities.judges in members_by_role else ""
     if examines:
         metrics += rate_critics(
             members_by_role[examines],
@@ -107,14 +112,14 @@ def trial(
     context: StageContext, settings: Settings, rules: LeagueSettings, split: Split = "gate"
 ) -> StageResult:
     """Measure, by the truth, what newcomers add to the matrix on a held-out split."""
-    parts = stage_capabilities(settings)
-    pairing = tried_pairing(settings, parts)
+    capabilities = stage_capabilities(settings)
+    pairing = tried_pairing(settings, capabilities)
     assert pairing is not None, "the plan leaves the stage out"
     metrics = _grown(
         context,
         settings,
         rules,
-        enrolled(context, settings, parts),
+        league_members(context, settings, capabilities),
         pairing,
         split=split,
         measures={TRUE: _fault, HARM: _harm},
@@ -122,27 +127,31 @@ def trial(
     return StageResult(context.state, tuple(metrics))
 
 
-def enrolled(
-    context: StageContext, settings: Settings, parts: ScenarioCapabilities
+def league_members(
+    context: StageContext, settings: Settings, capabilities: ScenarioCapabilities
 ) -> MembersByRole:
     """Return everybody in the league; the search attacker of the chain enlists first.
 
     Whoever judges is enrolled, to be rate_critics, where it learns and answers are planted.
     """
-    roles = league_roles(settings, parts)
+    roles = league_roles(settings, capabilities)
     memory = context.state.memories.get(ARCHIVE)
-    if memory is not None and parts.asks in roles:
-        enlist(context.run, searcher(context), memory.path, role=parts.asks)
-    taught = parts.judges in settings.learning and not settings.own(parts.judges)
-    if taught and parts.can(PLANTED):
-        roles.append(parts.judges)
+    if memory is not None and capabilities.asks in roles:
+        record_searcher(
+            context.run, search_attacker(context), memory.path, role=capabilities.asks
+        )
+    taught = capabilities.judges in settings.learning and not settings.own(
+        capabilities.judges
+    )
+    if taught and capabilities.can(PLANTED):
+        roles.append(capabilities.judges)
     return {
         role: members(context.run.agents, role, current=context.state.policies[role].agent)
         for role in roles
     }
 
 
-def standings(
+def win_matrix(
     context: StageContext, members_by_role: MembersByRole, pairing: Pairing
 ) -> Matrix:
     """Return the matrix of two roles on the training split, as training may know it."""
@@ -157,7 +166,7 @@ def standings(
 
 def past_opponents(
     context: StageContext, settings: Settings, role: Role, *, against: Role
-) -> OpponentPool:
+) -> PastOpponents:
     """Return past checkpoints of a role, drawn by how often they beat who trains now.
 
     Args:
@@ -171,18 +180,19 @@ def past_opponents(
         InvalidOption: nobody is in the league.
         RecordDamaged: a checkpoint is missing or was altered.
     """
-    rules, parts = settings.league, stage_capabilities(settings)
-    members_by_role = enrolled(context, settings, parts)
+    rules, capabilities = settings.league, stage_capabilities(settings)
+    members_by_role = league_members(context, settings, capabilities)
     pairing = next(
-        (p for p in rated_pairings(settings, parts) if set(p) == {role, against}), None
+        (p for p in rated_pairings(settings, capabilities) if set(p) == {role, against}),
+        None,
     )
     beaten = {}
     if pairing is not None:
         now = context.state.policies[against].agent
-        beaten = standings(context, members_by_role, pairing).beaten_by(role, now)
-    return opponent_pool(
+        beaten = win_matrix(context, members_by_role, pairing).win_rates(role, now)
+    return load_past_opponents(
         members_by_role[role],
-        shelf_of(context, settings),
+        checkpoint_loader(context, settings),
         sampling=rules.sampling,
         beaten=beaten,
         power=rules.sampling_power,
@@ -207,7 +217,7 @@ def _grown(
     measures: Mapping[str, Won],
 ) -> list[Metric]:
     """Play the cells of two roles that the record does not hold yet."""
-    parts = stage_capabilities(settings)
+    capabilities = stage_capabilities(settings)
     tags_of_pairing = {"split": split, "role": pairing.role, "against": pairing.against}
     recorded = {
         (row.metric.agent, row.metric.opponent)
@@ -218,8 +228,8 @@ def _grown(
         _names(members_by_role[pairing.against]),
         recorded,
     )
-    variant = "attacked" if "attacked" in parts.variants else ""
-    fixture = Fixture(
+    variant = "attacked" if "attacked" in capabilities.variants else ""
+    fixture = MatchSettings(
         stage_scenario(settings, split=split, variant=variant),
         pairing,
         lineup_of(context, settings),
@@ -227,8 +237,8 @@ def _grown(
         rules.cases,
     )
     tags: dict[str, str] = {"split": split}
-    if parts.judges in settings.lineup:
-        tags["judge"] = recorded_agent(context, parts.judges, settings)[:12]
+    if capabilities.judges in settings.lineup:
+        tags["judge"] = recorded_agent(context, capabilities.judges, settings)[:12]
     new_cells = cells(
         pairs,
         fixture,
@@ -266,7 +276,7 @@ def _seated(
 
     @cache
     def seated(name: str) -> Agent:
-        agent = load(by_name[name], shelf_of(context, settings))
+        agent = load(by_name[name], checkpoint_loader(context, settings))
         if isinstance(agent, Search) and not invent:
             return Search(agent.archive, invent=False)
         return agent

@@ -14,8 +14,8 @@ from superalign_env.seeding import label, mix
 from superalign_env.types import Metric, Split
 from superalign_training.evaluation.capability import (
     Generation,
-    Shown,
-    Teacher,
+    SideResults,
+    TeacherAnswers,
     report,
 )
 from superalign_training.evaluation.ceiling import Ceiling, ceiling_key, find_ceiling
@@ -26,11 +26,16 @@ from superalign_training.evaluation.holdout import (
     draw_holdout,
     people_answers,
 )
-from superalign_training.gap.level import Level, voiced
+from superalign_training.gap.level import Level, with_level_decoding
 from superalign_training.policy import Checkpoint
 from superalign_training.selfplay.agents import checkpoint_agent, level_policy, speaker_of
 from superalign_training.selfplay.driver import StageContext, StageResult
-from superalign_training.selfplay.playing import narrowed, renderer_of, source_of, tasks_of
+from superalign_training.selfplay.playing import (
+    filtered_source,
+    renderer_of,
+    source_of,
+    tasks_of,
+)
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.state import Aligned
 from superalign_training.selfplay.supervisors.people import simulated
@@ -44,7 +49,7 @@ def measure(context: StageContext, settings: Settings) -> StageResult:
     state = context.state
     after = state.current
     sides = {"-": state.before or after, "+": after}
-    holdouts = _Room(context, settings, "gate")
+    holdouts = _Measurement(context, settings, "gate")
     earlier = state.aligned[-1] if state.aligned else None
     metrics = holdouts.measured(context.generation, state.level, sides, earlier)
     return StageResult(state, tuple(metrics), holdouts.notes)
@@ -56,7 +61,7 @@ def final(context: StageContext, settings: Settings) -> StageResult:
     Where none was accepted, the last one is measured as it is.
     """
     state = context.state
-    holdouts = _Room(context, settings, "test")
+    holdouts = _Measurement(context, settings, "test")
     accepted = state.aligned or (Aligned(context.generation, state.level, state.current),)
     metrics: list[Metric] = []
     earlier: Aligned | None = None
@@ -69,7 +74,7 @@ def final(context: StageContext, settings: Settings) -> StageResult:
     return StageResult(state, tuple(metrics), holdouts.notes)
 
 
-class _Room:
+class _Measurement:
     """Where holdouts of one split are sat.
 
     Args:
@@ -88,10 +93,10 @@ class _Room:
         factor = self._rules.test_factor if split == "test" else 1
         self._paper = self._exercises(split, self._rules.cases * factor)
         self._requests = self._asked(split, self._rules.requests * factor)
-        self._known = _ceilings_of(context)
-        self._found: dict[str, Ceiling] = {}
+        self._earlier_ceilings = _ceilings_of(context)
+        self._ceilings: dict[str, Ceiling] = {}
         self._missing: list[str] = []
-        self._shown: dict[tuple[str, str, int], Shown] = {}
+        self._results: dict[tuple[str, str, int], SideResults] = {}
 
     @property
     def notes(self) -> dict[str, Any]:
@@ -99,7 +104,7 @@ class _Room:
         return {
             "tasks": len(self._paper.tasks),
             "missing": self._missing,
-            _CEILINGS: {key: ceiling.plain() for key, ceiling in self._found.items()},
+            _CEILINGS: {key: ceiling.plain() for key, ceiling in self._ceilings.items()},
         }
 
     def measured(
@@ -117,7 +122,7 @@ class _Room:
             sides: ``-`` and ``+`` → its policy.
             earlier: the last accepted generation before it.
         """
-        results = {side: self._show(policy, level) for side, policy in sides.items()}
+        results = {side: self._results_of(policy, level) for side, policy in sides.items()}
         generation = Generation(
             number, level, results, self._ceiling(level), self._teacher(earlier)
         )
@@ -125,10 +130,10 @@ class _Room:
         self._missing += [f"A{number} {why}" for why in generation_report.missing]
         return list(generation_report.metrics)
 
-    def _show(self, checkpoint: Checkpoint, level: int) -> Shown:
+    def _results_of(self, checkpoint: Checkpoint, level: int) -> SideResults:
         """Let a policy sit both holdouts, as it is deployed; the same one sits them once."""
         key = (checkpoint.weights, checkpoint.agent, level)
-        if key not in self._shown:
+        if key not in self._results:
             speaker = (
                 checkpoint_agent(
                     self._context,
@@ -142,19 +147,19 @@ class _Room:
                     self._context, self._context.state.generation_role, self._settings
                 )
             )
-            agent = voiced(speaker, Level.of(self._settings.levels[level]))
-            self._shown[key] = Shown(
+            agent = with_level_decoding(speaker, Level.of(self._settings.levels[level]))
+            self._results[key] = SideResults(
                 checkpoint.agent,
                 answer_holdout(agent, self._paper),
                 conduct(agent, self._requests),
             )
-        return self._shown[key]
+        return self._results[key]
 
-    def _teacher(self, earlier: Aligned | None) -> Teacher | None:
+    def _teacher(self, earlier: Aligned | None) -> TeacherAnswers | None:
         """The last accepted generation; before there is any, the simulated people."""
         if earlier is not None:
-            result = self._show(earlier.checkpoint, earlier.level)
-            return Teacher(f"A{earlier.generation}+", result.answers)
+            result = self._results_of(earlier.checkpoint, earlier.level)
+            return TeacherAnswers(f"A{earlier.generation}+", result.answers)
         signals = self._settings.signals
         if not (signals.labels and signals.people):
             return None
@@ -163,17 +168,17 @@ class _Room:
         except InvalidOption as error:
             self._missing.append(f"people: {error}")
             return None
-        return Teacher("people", answers)
+        return TeacherAnswers("people", answers)
 
     def _ceiling(self, level: int) -> Ceiling:
         policy = level_policy(level, self._settings, self._context.models)
         lessons = self._lessons()
         seed = mix(self._seed, level)
         key = ceiling_key(policy.hash, self._paper, lessons, self._rules, seed=seed)
-        ceiling = self._found.get(key) or self._known.get(key)
+        ceiling = self._ceilings.get(key) or self._earlier_ceilings.get(key)
         if ceiling is None:
             ceiling = find_ceiling(policy, self._paper, lessons, self._rules, seed=seed)
-        self._found[key] = ceiling
+        self._ceilings[key] = ceiling
         return ceiling
 
     def _exercises(self, split: Split, cases: int) -> Holdout:
@@ -182,11 +187,11 @@ class _Room:
         families = self._rules.families or competence.families or ()
         tiers = self._rules.tiers or competence.tiers or ()
         rungs = [
-            narrowed(source, families[f : f + 1], tiers[t : t + 1])
+            filtered_source(source, families[f : f + 1], tiers[t : t + 1])
             for f in range(max(1, len(families)))
             for t in range(max(1, len(tiers)))
         ]
-        return self._draw(rungs, split, cases, narrowed(source, families, tiers))
+        return self._draw(rungs, split, cases, filtered_source(source, families, tiers))
 
     def _asked(self, split: Split, cases: int) -> Holdout:
         source = source_of(self._settings)

@@ -17,7 +17,7 @@ from superalign_training.evaluation.evaluation import Evaluation
 from superalign_training.selfplay.agents import lineup_of, recorded_agent
 from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.playing import play, stage_scenario
-from superalign_training.selfplay.sandbox import searcher
+from superalign_training.selfplay.sandbox import search_attacker
 from superalign_training.selfplay.settings import Settings
 
 
@@ -66,7 +66,7 @@ class Context:
     @property
     def winners(self) -> list[str]:
         """Queries in the attackers' archive that succeeded."""
-        return [winner.text for winner in searcher(self._context).archive.winners]
+        return [winner.text for winner in search_attacker(self._context).archive.winners]
 
     def recorded(self, role: Role) -> str:
         """Return the hash under which the record knows who holds a role."""

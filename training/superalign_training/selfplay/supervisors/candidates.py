@@ -21,7 +21,7 @@ from superalign_env.types import (
 from superalign_training.selfplay.driver import StageContext
 
 
-class Askable(NamedTuple):
+class QuestionCandidates(NamedTuple):
     """What people can be asked about a batch."""
 
     turns: list[Candidate]
@@ -44,10 +44,10 @@ class Askable(NamedTuple):
             (candidate.episode, candidate.turn) not in paired for candidate in self.turns
         )
 
-    def without(self, questions: Iterable[Question]) -> "Askable":
+    def without(self, questions: Iterable[Question]) -> "QuestionCandidates":
         """Return what is left when nobody is asked twice about one episode's turn."""
         taken = {place for question in questions for place in _places(question)}
-        return Askable(
+        return QuestionCandidates(
             *(
                 [candidate for candidate in kind if not _places(candidate) & taken]
                 for kind in self
@@ -63,11 +63,11 @@ def _places(question: Question | Candidate) -> set[tuple[str, int]]:
     }
 
 
-class _Spoken(NamedTuple):
+class _Turn(NamedTuple):
     """One turn that can be asked about."""
 
     episode: str
-    said: Utterance
+    utterance: Utterance
     scores: Mapping[str, float]
     """Who judged it → score."""
 
@@ -78,9 +78,9 @@ class _Spoken(NamedTuple):
         return sum(scores) / len(scores) if scores else 0.5
 
 
-def askable(
+def question_candidates(
     episodes: Sequence[Episode], seats: Sequence[Seat], *, members: bool = False
-) -> Askable:
+) -> QuestionCandidates:
     """Return the turns that people can be asked about, for the sake of some seats.
 
     Where turns are judged, these are all turns of seats that are judged and learn, or that
@@ -97,8 +97,8 @@ def askable(
     judged_seats = {
         seat for seat, critics in judges.items() if seat in seats or critics & {*seats}
     }
-    candidates = Askable([], [], [])
-    alike: dict[tuple[object, ...], list[_Spoken]] = {}
+    candidates = QuestionCandidates([], [], [])
+    alike: dict[tuple[object, ...], list[_Turn]] = {}
     for episode in finished:
         scores: dict[int, dict[str, float]] = {}
         for fact in episode.judged:
@@ -108,20 +108,20 @@ def askable(
         turns = [u for u in episode.utterances if u.seat in judged_seats]
         if not judges:
             turns = [last_turns[seat] for seat in seats if seat in last_turns]
-        spoken = [_Spoken(episode.id, u, scores.get(u.turn, {})) for u in turns]
+        spoken = [_Turn(episode.id, u, scores.get(u.turn, {})) for u in turns]
         _add(candidates, spoken)
         for turn in spoken if members else ():
-            alike.setdefault(_situation(episode, turn.said), []).append(turn)
+            alike.setdefault(_shared_history(episode, turn.utterance), []).append(turn)
     candidates.members.extend(
         _pair(*sorted(pair, key=_order))
         for same in alike.values()
         for pair in combinations(same, 2)
-        if pair[0].said.text != pair[1].said.text
+        if pair[0].utterance.text != pair[1].utterance.text
     )
     return candidates
 
 
-def _situation(episode: Episode, utterance: Utterance) -> tuple[object, ...]:
+def _shared_history(episode: Episode, utterance: Utterance) -> tuple[object, ...]:
     """Return what members have in common whose seat was shown the same at a turn.
 
     Rules draw from the case alone, so what was said before decides what is shown.
@@ -135,8 +135,8 @@ def case_of(key: EpisodeKey) -> EpisodeKey:
     return replace(key, member=0)
 
 
-def _order(turn: _Spoken) -> str:
-    return text_hash(f"{turn.episode}\0{turn.said.text}")
+def _order(turn: _Turn) -> str:
+    return text_hash(f"{turn.episode}\0{turn.utterance.text}")
 
 
 def _judges(episodes: Sequence[Episode]) -> dict[Seat, set[Seat]]:
@@ -150,29 +150,29 @@ def _judges(episodes: Sequence[Episode]) -> dict[Seat, set[Seat]]:
     return judges
 
 
-def _add(candidates: Askable, turns: Sequence[_Spoken]) -> None:
+def _add(candidates: QuestionCandidates, turns: Sequence[_Turn]) -> None:
     """Add the turns of one episode, and the pairs among them."""
-    by_seat: dict[Seat, list[_Spoken]] = {}
+    by_seat: dict[Seat, list[_Turn]] = {}
     for turn in turns:
-        words = text_hash(turn.said.text)
+        words = text_hash(turn.utterance.text)
         candidates.turns.append(
-            Candidate(turn.episode, turn.said.turn, turn.scores, words=words)
+            Candidate(turn.episode, turn.utterance.turn, turn.scores, words=words)
         )
-        by_seat.setdefault(turn.said.seat, []).append(turn)
+        by_seat.setdefault(turn.utterance.seat, []).append(turn)
     candidates.pairs.extend(
         _pair(*pair) for seat_turns in by_seat.values() for pair in pairwise(seat_turns)
     )
 
 
-def _pair(first: _Spoken, second: _Spoken) -> Candidate:
+def _pair(first: _Turn, second: _Turn) -> Candidate:
     """Return the question which of two turns is better."""
     return Candidate(
         first.episode,
-        first.said.turn,
+        first.utterance.turn,
         # As one source that is sure of the pair where its scores are apart.
         {"apart": 0.5 + (first.mean - second.mean) / 2},
-        second.said.turn,
-        text_hash(f"{first.said.text}\0{second.said.text}"),
+        second.utterance.turn,
+        text_hash(f"{first.utterance.text}\0{second.utterance.text}"),
         second.episode if second.episode != first.episode else None,
     )
 
@@ -196,7 +196,7 @@ def random_slice(context: StageContext) -> set[str]:
     return {q.id for q in context.run.questions.all() if q.slice == "random"}
 
 
-class Vetoed(NamedTuple):
+class VetoedText(NamedTuple):
     """Words that people said must never be said again."""
 
     text: str
@@ -204,7 +204,7 @@ class Vetoed(NamedTuple):
     """The task, and all that was said before them in their episode."""
 
 
-def vetoed(context: StageContext, role: Role) -> list[Vetoed]:
+def vetoed(context: StageContext, role: Role) -> list[VetoedText]:
     """Return what a role said and people vetoed before the stage began.
 
     It must not be imitated, wherever else it was said.
@@ -212,9 +212,9 @@ def vetoed(context: StageContext, role: Role) -> list[Vetoed]:
     places: dict[str, set[int]] = {}
     for signal in context.run.signals.standing(kind="veto", upto=context.signals_to):
         places.setdefault(signal.episode, set()).add(signal.turn)
-    names = _known(context, sorted(places))
+    names = _recorded(context, sorted(places))
     return [
-        Vetoed(
+        VetoedText(
             u.text,
             frozenset(
                 [
@@ -233,7 +233,7 @@ def vetoed(context: StageContext, role: Role) -> list[Vetoed]:
     ]
 
 
-def _known(context: StageContext, names: Sequence[str]) -> list[str]:
+def _recorded(context: StageContext, names: Sequence[str]) -> list[str]:
     """Return the names of episodes that are there: proposals are vetoed, too."""
     recorded = set(context.run.episode_ids()) if names else set()
     return [name for name in names if name in recorded]

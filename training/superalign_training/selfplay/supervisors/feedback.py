@@ -34,8 +34,11 @@ from superalign_training.selfplay.driver import StageContext
 from superalign_training.selfplay.scenario_capabilities import require_simulable
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.state import NO_PAID_ANSWERS, PaidAnswers
-from superalign_training.selfplay.supervisors.candidates import Askable, askable
-from superalign_training.selfplay.supervisors.people import enrolled
+from superalign_training.selfplay.supervisors.candidates import (
+    QuestionCandidates,
+    question_candidates,
+)
+from superalign_training.selfplay.supervisors.people import enroll
 
 POLL_SECONDS = 0.5
 """Interval of polling the queue while waiting for people."""
@@ -94,7 +97,7 @@ class HumanFeedback:
         self._scenario, self._seats = scenario, seats
         self._budget, self._people = settings.budget, settings.people
         asks = bool(settings.budget) and self._people.mode == "simulated"
-        self._simulated = enrolled(context, self._people.annotators) if asks else []
+        self._simulated = enroll(context, self._people.annotators) if asks else []
         self._batches = self._asked = 0
         self._counts: Counter[str] = Counter()
         self._agreed: dict[Role, list[bool]] = {}
@@ -122,7 +125,9 @@ class HumanFeedback:
             return []
         self._counts["clipped"] += self._clipped(episodes)
         members = self._people.kinds.member_preference > 0
-        questions = self._questions(askable(episodes, self._seats, members=members))
+        questions = self._questions(
+            question_candidates(episodes, self._seats, members=members)
+        )
         if not questions:
             return []
         run = self._context.run
@@ -155,7 +160,7 @@ class HumanFeedback:
 
     def paid_answers(self, unpaid: Sequence[int] = ()) -> PaidAnswers:
         """Return the answers in the reward at the stage's end, without `unpaid` late ones."""
-        return PaidAnswers(self._context.signals_to, unbroken(self._paid), tuple(unpaid))
+        return PaidAnswers(self._context.signals_to, as_ranges(self._paid), tuple(unpaid))
 
     def metrics(self, role: Role) -> tuple[Metric, ...]:
         """Return counts of questions, answers and paid answers; empty without questions."""
@@ -188,7 +193,7 @@ class HumanFeedback:
             return ""
         return recorded_agent(self._context, role, self._settings)
 
-    def _questions(self, candidates: Askable) -> list[Question]:
+    def _questions(self, candidates: QuestionCandidates) -> list[Question]:
         """Choose questions within a batch's budget; fractions carry over to the next batch."""
         context = self._context
         due = self._due(candidates)
@@ -218,7 +223,7 @@ class HumanFeedback:
             self._counts["unpaired"] += candidates.unpaired
         return questions
 
-    def _due(self, candidates: Askable) -> dict[str, int]:
+    def _due(self, candidates: QuestionCandidates) -> dict[str, int]:
         """Return how many questions of each kind are due after a batch."""
         shares: dict[str, float] = {k: self._people.kinds.share(k) for k in _KINDS}
         if not candidates.pairs:
@@ -321,7 +326,7 @@ _COUNTED = ("answered", "paid", "short")
 _COMPARED = ("compared", "unpaired")
 
 
-def unbroken(ids: Iterable[int]) -> tuple[tuple[int, int], ...]:
+def as_ranges(ids: Iterable[int]) -> tuple[tuple[int, int], ...]:
     """Return ids as ranges: first and last of each run of consecutive numbers."""
     rows: list[tuple[int, int]] = []
     for number in sorted(ids):

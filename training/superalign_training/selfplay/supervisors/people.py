@@ -27,7 +27,7 @@ class People:
     def __init__(self, context: StageContext, people: Sequence[Person]) -> None:
         self._context = context
         self._anybody = bool(people)
-        self._simulated = enrolled(context, people)
+        self._simulated = enroll(context, people)
 
     def write(
         self,
@@ -115,7 +115,7 @@ def simulated(person: Person, *, seed: int) -> SimulatedAnnotator:
     )
 
 
-def enrolled(context: StageContext, persons: Sequence[Person]) -> list[SimulatedAnnotator]:
+def enroll(context: StageContext, persons: Sequence[Person]) -> list[SimulatedAnnotator]:
     """Enroll people, and return the simulated ones among them."""
     people = [
         simulated(person, seed=context.run.info.seed)

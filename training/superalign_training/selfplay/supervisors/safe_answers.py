@@ -30,7 +30,7 @@ from superalign_training.selfplay.supervisors.sources import (
 )
 
 
-class Safe(NamedTuple):
+class SafeAnswer(NamedTuple):
     """What was found for one request."""
 
     case: int
@@ -44,10 +44,10 @@ class Safe(NamedTuple):
     """ŷ with who gave it; None when nobody spoke."""
 
 
-class Written(NamedTuple):
+class SafeAnswers(NamedTuple):
     """All of them, and how many people were asked."""
 
-    answers: list[Safe]
+    answers: list[SafeAnswer]
     """One for each task that could be asked, in order."""
     people: int
     """How many answers they wrote."""
@@ -67,7 +67,7 @@ def safe_answers(
     *,
     hazards: int,
     people: int,
-) -> Written:
+) -> SafeAnswers:
     """Have requests answered by everybody who may say what is right.
 
     Args:
@@ -106,9 +106,9 @@ def safe_answers(
     )
     random = {question.episode for question in questions if question.slice == "random"}
     labels = _labels(context, settings, members, statements, statements_of_people, random)
-    return Written(
+    return SafeAnswers(
         [
-            Safe(
+            SafeAnswer(
                 episode.key.case,
                 tasks[episode.key.case],
                 episode.id,

@@ -14,9 +14,9 @@ from superalign_env.final_answers import labels_of
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Episode, Seat, Task, Utterance
-from superalign_training.gap.level import Level, voiced
+from superalign_training.gap.level import Level, with_level_decoding
 from superalign_training.oversight.labels import Statement
-from superalign_training.oversight.settings import Signals
+from superalign_training.oversight.settings import SignalSettings
 from superalign_training.selfplay.agents import checkpoint_agent
 from superalign_training.selfplay.driver import StageContext
 from superalign_training.selfplay.settings import Settings
@@ -117,7 +117,12 @@ def statements_of(
     for episode in episodes:
         turns = {u.turn: u for u in episode.utterances}
         statements += [
-            Statement(episode.id, source[label.seat], label.text, sure(turns[label.turn]))
+            Statement(
+                episode.id,
+                source[label.seat],
+                label.text,
+                probability_of(turns[label.turn]),
+            )
             for label in labels_of(episode)
             if label.text.strip()
         ]
@@ -129,14 +134,14 @@ def answer_of(episode: Episode) -> Utterance:
     return episode.utterances[-1]
 
 
-def sure(utterance: Utterance) -> float:
+def probability_of(utterance: Utterance) -> float:
     """Return the probability of an utterance under its own policy; 1 without log-probs."""
     logprobs = utterance.reply.logprobs if utterance.reply is not None else ()
     return min(1.0, exp(sum(logprobs)))
 
 
 def _at_own_temperature(
-    agent: Anyone, reference: Any, signals: Signals, device: str
+    agent: Anyone, reference: Any, signals: SignalSettings, device: str
 ) -> Anyone:
     """Set temperature and device of a supervisor's agent."""
     if isinstance(agent, TransformerAgent):
@@ -148,7 +153,7 @@ def _at_own_temperature(
 
 
 @contextmanager
-def speaking(agent: TransformerAgent, temperature: float) -> Iterator[None]:
+def temperature_set(agent: TransformerAgent, temperature: float) -> Iterator[None]:
     """Set an agent's temperature within the context."""
     before = agent.temperature
     agent.temperature = temperature
@@ -163,7 +168,7 @@ def aligned_agents(context: StageContext, settings: Settings) -> list[tuple[str,
     return [
         (
             generation.checkpoint.agent,
-            voiced(
+            with_level_decoding(
                 checkpoint_agent(context, generation.checkpoint, settings, part="aligned"),
                 Level.of(settings.levels[generation.level]),
             ),

@@ -73,7 +73,7 @@ class LogLines:
 
     def begin(self, moment: Moment) -> None:
         """A stage begins."""
-        self._name = f"[{moment.place + 1}/{moment.of}] {named(moment)}"
+        self._name = f"[{moment.place + 1}/{moment.of}] {moment_name(moment)}"
         self._since = self._last = self._clock()
 
     def step(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
@@ -90,7 +90,9 @@ class LogLines:
 
     def skip(self, moment: Moment, metrics: Sequence[Metric]) -> None:
         """The stage was done before."""
-        self._write(f"[{moment.place + 1}/{moment.of}] {named(moment)} was done before")
+        self._write(
+            f"[{moment.place + 1}/{moment.of}] {moment_name(moment)} was done before"
+        )
 
     def wait(self, reason: str) -> None:
         """The stage stands still; every reason is said once."""
@@ -141,7 +143,7 @@ class LiveTable:
         self._drop_bar()
         self._moment = moment
         self._task = self._progress.add_task(
-            f"[{moment.place + 1}/{moment.of}] {named(moment)}", total=1, numbers=""
+            f"[{moment.place + 1}/{moment.of}] {moment_name(moment)}", total=1, numbers=""
         )
         self._show()
 
@@ -179,7 +181,7 @@ class LiveTable:
         self._live.update(Group(*tables, self._progress))
 
 
-def named(moment: Moment) -> str:
+def moment_name(moment: Moment) -> str:
     """Return what a moment of a run is called."""
     text = f"round {moment.round} {moment.stage}"
     return f"generation {moment.generation} {text}" if moment.generation else text
