@@ -1,4 +1,4 @@
-"""What critics said of an answer, and what they should have said.
+"""Verdicts of critics, and target verdicts to train them on.
 
 Everything here is read from facts and signals: what critics said, what people said, and of
 answers that the environment planted whether they are at fault, which it says itself. The
@@ -19,7 +19,7 @@ declare("verdicts.accuracy", "Critic right", unit="share", better="higher")
 
 
 class Lesson(NamedTuple):
-    """A prompt that a critic read, and the verdict that it should have given."""
+    """A critic's prompt, and its target verdict."""
 
     prompt_ids: tuple[int, ...]
     verdict: str
@@ -29,7 +29,7 @@ class Lesson(NamedTuple):
 
 
 class Forecast(NamedTuple):
-    """A critic's score of an answer, and how good the answer was."""
+    """A critic's score of an answer, and the answer's quality."""
 
     score: float
     outcome: float
@@ -69,7 +69,7 @@ def judge_of(episode: Episode) -> str:
 
 
 def planted_lessons(episodes: Iterable[Episode]) -> list[Lesson]:
-    """Return what critics should have said of planted answers."""
+    """Return target verdicts on planted answers."""
     return [
         Lesson(prompt, to_words(ideal_verdict(good=fact.good, kind=fact.kind)), fact.answer)
         for episode in episodes
@@ -91,7 +91,7 @@ def planted_forecasts(episodes: Iterable[Episode]) -> list[Forecast]:
 def labelled_lessons(
     episodes: Iterable[Episode], signals: Sequence[Signal]
 ) -> list[Lesson]:
-    """Return what critics should have said of answers that people labelled or vetoed.
+    """Return target verdicts on answers that people labelled or vetoed.
 
     People say how good an answer is; the kind of the fault is left open. A vetoed answer is
     worth 0, whatever its labels are.
@@ -113,21 +113,21 @@ def labelled_lessons(
 
 
 def ideal_verdict(*, good: bool, kind: str = "") -> Verdict:
-    """Return the verdict of a critic that knows."""
+    """Return the correct verdict on a good or faulty answer."""
     if good:
         return Verdict(1.0, 1.0)
     return Verdict(0.0, 1.0, (Fault(kind, severity=1.0),) if kind else ())
 
 
 def about_one_answer(lessons: Sequence[Lesson]) -> list[Lesson]:
-    """Return the lessons about the answer that most of them are about."""
+    """Return the lessons about the most frequent answer."""
     counts = Counter(lesson.answer for lesson in lessons)
     commonest = min(counts, key=lambda answer: (-counts[answer], answer), default="")
     return [lesson for lesson in lessons if lesson.answer == commonest]
 
 
 def _critics_prompts(episode: Episode, *, about: int) -> list[tuple[int, ...]]:
-    """Return the prompts that critics answered about one turn, parsable or not."""
+    """Return the critics' prompts about one turn, parsed or not."""
     turns = {fact.turn for fact in episode.judged if fact.about == about}
     return [
         u.reply.prompt_ids

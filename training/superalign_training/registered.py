@@ -1,4 +1,4 @@
-"""From the id of something registered, or a mapping with one, to a checked object, and back.
+"""Checked objects from ids or mappings of the registry, and back.
 
 Algorithms and gap controllers are written alike: ``ppo``, ``{id: ppo, clip_range: 0.1}``, or an
 object that is made already. Most are pydantic sections; a plug-in may be any class.
@@ -86,7 +86,7 @@ def _imported(name: str) -> type[Any]:
 
 
 def flaws(error: ValidationError, kind: type[BaseModel]) -> str:
-    """Return what is wrong, key by key: the value, and what is allowed.
+    """Return the errors of a validation by key: the value, and what is allowed.
 
     Args:
         error: from pydantic.

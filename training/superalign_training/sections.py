@@ -1,4 +1,4 @@
-"""What settings are made of: frozen, checked at construction, unknown keys refused."""
+"""Base of all settings: frozen, checked at construction, unknown keys refused."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any
@@ -13,13 +13,13 @@ Plural = Annotated[int, Field(ge=2)]
 
 
 class Section(BaseModel):
-    """Settings that belong together."""
+    """A section of settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 def unknown_key(key: str, keys: Collection[str]) -> str:
-    """Return what to say of a key that does not exist: the nearest ones.
+    """Return the error message for an unknown key, with the nearest ones.
 
     Args:
         key: with dots, as it was written.

@@ -142,7 +142,7 @@ AlgorithmReference = str | Mapping[str, Any] | Algorithm[Any]
 
 
 class OnPolicy(Algorithm[Live], Protocol):
-    """Learns from episodes that the policy plays while it learns."""
+    """An algorithm that learns from rollouts of the policy in training."""
 
     @property
     def steps(self) -> int:
@@ -166,7 +166,7 @@ class OnPolicy(Algorithm[Live], Protocol):
 
 
 class Supervised(Algorithm[Any], Protocol):
-    """Learns from examples, preferences or opinions."""
+    """An algorithm that learns from examples, preferences or unpaired preferences."""
 
     @property
     def steps(self) -> int:
@@ -205,7 +205,7 @@ def make_algorithm(
 
 
 def _complete(algorithm: Algorithm[Any]) -> Algorithm[Any]:
-    """Return an algorithm that says what it learns from and has the settings for it.
+    """Return an algorithm with a declared `learns_from` and the settings of its kind.
 
     Raises:
         InvalidOption: it does not, or has not.
@@ -245,7 +245,7 @@ def algorithms_for(*kinds: Kind) -> list[str]:
 
 
 def _checked(*kinds: Kind) -> PlainValidator:
-    """Return the check that a field of settings makes.
+    """Return the validator of a settings field that names an algorithm.
 
     Args:
         kinds: kinds of experience of which the algorithm has to take one; none: any will

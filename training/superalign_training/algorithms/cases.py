@@ -1,4 +1,4 @@
-"""Cases of an experience, as many at a time as a step wants, and groups of plays of one case."""
+"""Sampling of cases from an experience, and groups of episodes of one case."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ TRIES = 4
 
 
 class CaseSampler:
-    """Rollouts of the cases of an experience, one after the other.
+    """Rollouts of the cases of an experience, in order.
 
     Args:
         experience: what is learned from.
@@ -30,7 +30,7 @@ class CaseSampler:
         """How many cases were played; the next one has this number."""
 
     def further(self, count: int) -> list[Row]:
-        """Play the next cases; those that give the policy no turn give no rows.
+        """Roll out the next cases; those without a turn of the policy give no rows.
 
         Raises:
             InvalidOption: pay that is no finite number.
@@ -41,7 +41,7 @@ class CaseSampler:
         return rows
 
     def rows(self, count: int) -> list[Row]:
-        """Play so many cases, and as many again should they give no rows at all.
+        """Roll out so many cases, and as many again if they give no rows at all.
 
         Raises:
             InvalidOption: there is nothing to learn from, or pay that is no finite number.
@@ -107,7 +107,7 @@ class Compared(NamedTuple):
 
 
 class Groups:
-    """Groups of plays of one case, rolled out until a step has enough complete ones.
+    """Groups of episodes of one case, rolled out until a step has enough complete ones.
 
     Some cases give the learner no turn (the attacker's query was invalid), or not to all
     members. They are replaced by further cases; if those run dry too, a step is smaller.
@@ -126,7 +126,7 @@ class Groups:
 
     @property
     def share(self) -> float:
-        """Complete cases for each that was played."""
+        """Complete cases per case played."""
         return self._complete / self.cases.played if self.cases.played else 1.0
 
     def compare(self, count: int) -> Compared:

@@ -75,7 +75,7 @@ class Dpo(Section):
         seed: int,
         on_step: OnStep | None = None,
     ) -> dict[str, float]:
-        """Train a policy in place to find the chosen likelier than the rejected.
+        """Train a policy in place to prefer the chosen completions to the rejected ones.
 
         Args:
             policy: changed in place; its optimiser goes on where it stopped.
@@ -136,7 +136,7 @@ def differing(pairs: Sequence[Preference]) -> list[Preference]:
 def _rows(
     policy: "Policy", pairs: Sequence[Preference], ref_policy: RefPolicy, *, batch: int
 ) -> list[dict[str, Any]]:
-    """Return what the trainer reads: ids, and the reference log-probs of both sides."""
+    """Return the trainer's rows: ids, and the reference log-probs of both sides."""
     from superalign_training.algorithms.logprobs import ref_logprobs  # noqa: PLC0415 - torch takes seconds
 
     sides = [(pair.prompt_ids, pair.chosen_ids) for pair in pairs]

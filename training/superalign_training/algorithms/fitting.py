@@ -1,4 +1,4 @@
-"""Supervised fine-tuning on very many short rows, in as few CPU seconds as it takes.
+"""Supervised fine-tuning on many short rows, fast on a CPU.
 
 The same objective as `Sft` (TRL's trainer). Here the head is applied to completions only
 and the learning rate falls linearly: measured on rung 3, a step on 256 planted
@@ -146,7 +146,7 @@ def fit(
 def descend(
     policy: Policy, settings: FitSettings, loss: StepLoss, *, on_step: OnStep | None = None
 ) -> list[float]:
-    """Minimise a loss; return what it was at each step.
+    """Minimise a loss; return its value at each step.
 
     Args:
         policy: its optimiser goes on where it stopped.
@@ -199,7 +199,7 @@ def mean_over_tokens(
 
 
 def shuffled_places(rows: int, count: int, seed: int) -> torch.Tensor:
-    """Return places of rows, each pass over all of them in another order."""
+    """Return indices of rows, shuffled anew for each pass."""
     passes = -(-count // rows)
     orders = [generator(mix(seed, number)).permutation(rows) for number in range(passes)]
     return torch.as_tensor(np.concatenate(orders)[:count])

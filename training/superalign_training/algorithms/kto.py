@@ -57,7 +57,7 @@ class Kto(Section):
         seed: int,
         on_step: OnStep | None = None,
     ) -> dict[str, float]:
-        """Train a policy in place to say what was found good and not what was found bad.
+        """Train a policy in place to raise good completions and lower bad ones.
 
         Args:
             policy: changed in place; its optimiser goes on where it stopped.
@@ -121,7 +121,7 @@ class Kto(Section):
 
 
 def in_passes(count: int, length: int, *, key: int) -> list[int]:
-    """Return places in a list, pass after pass, each in an order of its own."""
+    """Return indices of a list, pass after pass, shuffled anew for each."""
     rng = generator(key)
     places: list[int] = []
     while len(places) < length:
@@ -132,7 +132,7 @@ def in_passes(count: int, length: int, *, key: int) -> list[int]:
 def _rows(
     policy: "Policy", opinions: Sequence[Opinion], settings: Kto, batch: int
 ) -> list[dict[str, Any]]:
-    """Return what the trainer reads, batch after batch.
+    """Return the trainer's rows, batch after batch.
 
     Within a batch each completion is also put after the next prompt: how much likelier the
     policy finds those than the reference does estimates its divergence. Of a completion that is
@@ -170,7 +170,7 @@ def _ref_logprobs(
     ref_policy: RefPolicy,
     batch: int,
 ) -> list[float]:
-    """Return reference log-probs; a completion that occurs often is scored once."""
+    """Return reference log-probs; a repeated completion is scored once."""
     from superalign_training.algorithms.logprobs import ref_logprobs  # noqa: PLC0415 - torch takes seconds
 
     different = list(dict.fromkeys(completions))

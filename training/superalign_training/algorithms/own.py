@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
 
 
 class Own(Section):
-    """A learner that improves itself. Each step plays, pays, and calls its `improve`."""
+    """Settings of a self-improving learner, whose `improve` gets the episodes of each step."""
 
     id: Literal["own"] = "own"
     learns_from: ClassVar[LearnsFrom] = "paid"
@@ -64,7 +64,7 @@ class Own(Section):
         seed: int,
         on_step: OnStep | None = None,
     ) -> dict[str, float]:
-        """Let a learner improve itself in place; see `Algorithm.improve`.
+        """Train a learner in place by its own `improve`; see `Algorithm.improve`.
 
         Raises:
             InvalidOption: a step in which nobody could be paid.
@@ -94,7 +94,7 @@ def _improved(
     seed: int,
     on_step: OnStep | None,
 ) -> dict[str, float]:
-    """Return the numbers of one step, what it was paid among them."""
+    """Return the metrics of one step, mean reward included."""
     reward = {"reward": sum(episode.total for episode in episodes) / len(episodes)}
     numbers = dict(reward)
 

@@ -1,4 +1,4 @@
-"""The loop that PPO and REINFORCE share: rollouts, old log-probs, optimiser steps, numbers."""
+"""Training loop of PPO and REINFORCE: rollouts, old log-probs, optimiser steps, metrics."""
 
 import math
 from collections import Counter
@@ -96,7 +96,7 @@ class PolicyOptimizer:
 
 
 class History:
-    """Numbers of all steps, and their means over the first and last tenth.
+    """Metrics of all steps, and their means over the first and last tenth.
 
     Args:
         on_step: called after every step.
@@ -107,7 +107,7 @@ class History:
         self._on_step = on_step
 
     def add(self, numbers: Mapping[str, float]) -> None:
-        """Take the numbers of one more step."""
+        """Add the metrics of one step."""
         self._steps.append(dict(numbers))
         if self._on_step is not None:
             self._on_step(len(self._steps), numbers)
@@ -149,7 +149,7 @@ class Update(Protocol):
 
 
 class OnPolicySettings(Protocol):
-    """Settings that every policy-gradient algorithm has; see `Ppo`."""
+    """Settings shared by the policy-gradient algorithms; see `Ppo`."""
 
     steps: int
     batch_size: int
@@ -173,7 +173,7 @@ def train_on_rollouts(
     use_values: bool = False,
     after: Callable[[Sequence[Row]], Mapping[str, float]] = lambda _: {},
 ) -> dict[str, float]:
-    """Improve a policy in place: roll out, compute old log-probs, update; again and again.
+    """Improve a policy in place: roll out, compute old log-probs, update, for all steps.
 
     Args:
         settings: of the algorithm.

@@ -1,4 +1,4 @@
-"""Settings of supervised learning: fits, a learner's own judged answers, and replay."""
+"""Settings of supervised learning: fits, rated answers of the learner, and replay."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -79,7 +79,7 @@ def examples_for(
     key: int,
     choices: Iterable[Signal] = (),
 ) -> list[Any]:
-    """Return examples of the kind that the algorithm learns from; none if they say nothing.
+    """Return examples of the kind that the algorithm learns from, possibly none.
 
     Args:
         rules: which examples, and for which algorithm.

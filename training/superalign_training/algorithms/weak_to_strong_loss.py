@@ -41,7 +41,7 @@ def improve(
     seed: int,
     on_step: OnStep | None,
 ) -> dict[str, float]:
-    """Teach a policy in place; see `WeakToStrongTraining.improve`."""
+    """Train a policy in place; see `WeakToStrongTraining.improve`."""
     examples = _sure(settings, experience)
     batch, steps = batch_and_steps(settings, len(examples))
     fit = FitSettings(steps=steps, learning_rate=settings.learning_rate, batch_size=batch)
@@ -58,7 +58,7 @@ def improve(
 
 
 def _sure(settings: WeakToStrongTraining, examples: Sequence[Example]) -> Sequence[Example]:
-    """Return the examples whose sources are sure enough."""
+    """Return the examples whose confidence is high enough."""
     if not examples:
         raise InvalidOption("there is nothing to learn; give at least one example")
     if settings.method != "confident-only":
@@ -112,7 +112,7 @@ class _Losses:
         self.kept: Sequence[int] = range(len(examples))
 
     def loss(self, model: PreTrainedModel, step: int) -> torch.Tensor:
-        """Return what is minimised at a step."""
+        """Return the loss of a step."""
         rules, batch = self._rules, self._fit.batch_size
         if rules.method == "confident-only" and step == self._turn and rules.keep_share < 1:
             self._leave_out(model, step)
@@ -126,7 +126,7 @@ class _Losses:
         return mean_over_tokens(nats, real, self._sure[places])
 
     def _weight(self, step: int) -> float:
-        """Return how much own answers count at a step."""
+        """Return the weight of the student's own answers at a step."""
         if self._rules.method != "confidence":
             return 0.0
         return self._rules.aux_coef * min(1.0, step / self._turn if self._turn else 1.0)
@@ -139,7 +139,7 @@ class _Losses:
         *,
         weight: float,
     ) -> torch.Tensor:
-        """Return the loss of one-word answers, own ones read from the same pass."""
+        """Return the loss of one-word answers; the student's own come from the same pass."""
         logits, ids = self._rows.read(model, places)
         words = words.to(logits.device)
         scores = logits[:, 0].log_softmax(dim=-1)[:, words]
@@ -173,7 +173,7 @@ class _Losses:
         return mean_over_tokens(nats, real, weights)
 
     def _decode(self, step: int) -> None:
-        """Ask the student for its own answers to what the next steps are about."""
+        """Decode the student's own answers to the examples of the next steps."""
         batch, ahead = (
             self._fit.batch_size,
             self._rules.refresh_steps - step % self._rules.refresh_steps,
@@ -195,7 +195,7 @@ class _Losses:
 
     @torch.no_grad()
     def _leave_out(self, model: PreTrainedModel, step: int) -> None:
-        """Go on with the examples of the smallest losses."""
+        """Continue with the examples of the smallest losses."""
         losses: list[float] = []
         for places in torch.split(torch.arange(len(self._examples)), 256):
             nats, real = self._rows.token_losses(model, places)
@@ -262,7 +262,7 @@ def class_losses(
 
 
 def greedy_answers(policy: Policy, prompts: Sequence[Ids], longest: int) -> list[Ids]:
-    """Return what a policy says at temperature 0, end of sequence included.
+    """Return a policy's greedy completions, end of sequence included.
 
     An answer that does not end is none: its place is empty.
 

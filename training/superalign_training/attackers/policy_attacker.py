@@ -27,7 +27,7 @@ EXPLOIT_TEMPERATURE = 0.5
 
 
 class Trie:
-    """Prefix tree of token sequences: decoding that cannot leave a set of texts.
+    """Prefix tree of token sequences, for decoding constrained to a set of texts.
 
     Args:
         sequences: permitted ones, end-of-sequence token included.
@@ -79,7 +79,7 @@ class _Queries(NamedTuple):
 
 
 class PolicyAttacker:
-    """A policy in the attacker's seat.
+    """A causal LM as attacker, constrained to valid queries.
 
     Args:
         policy: changed in place.

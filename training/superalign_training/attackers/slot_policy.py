@@ -23,7 +23,7 @@ _BETAS = (0.9, 0.999)
 
 
 class Grammar(NamedTuple):
-    """The slots of a query, their possible words, and how a choice is written."""
+    """The slots of a query, their possible words, and the query of a choice."""
 
     slots: tuple[tuple[str, ...], ...]
     write: Callable[[Sequence[str]], str]

@@ -1,4 +1,4 @@
-"""Examples, preferences and opinions that a policy learns from, and balanced sets of them.
+"""Examples, preferences and unpaired preferences to learn from, and balanced sets of them.
 
 Ids are recorded ones, or made by the policy's own tokenizer; nothing is tokenised twice.
 Each names the sources of its judgement.

@@ -1,4 +1,4 @@
-"""Episodes to learn from: rollouts of the newest policy, or stored ones with importance weights."""
+"""Episodes to learn from: on-policy rollouts, or stored ones with importance weights."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,11 +41,11 @@ class Live(NamedTuple):
 
 
 class TokenPolicy(Protocol):
-    """The reference and tokenizer of a policy, which decide whose episodes it can learn from."""
+    """Reference and tokenizer of a policy; stored episodes must match both."""
 
     @property
     def reference(self) -> str:
-        """What it is called in records."""
+        """Its name in records."""
         ...
 
     @property
@@ -146,7 +146,7 @@ class Stored:
 
 
 class EpisodeCheck:
-    """Refuses stored episodes that a policy cannot learn from.
+    """Check whether a policy can learn from stored episodes.
 
     Args:
         seat: whose turns are learned from.
@@ -166,7 +166,7 @@ class EpisodeCheck:
         """Hashes of policies whose words are known to be made of this tokenizer's tokens."""
 
     def check(self, episode: Episode) -> None:
-        """Refuse an episode.
+        """Raise where a policy cannot learn from an episode.
 
         Raises:
             InvalidOption: says why, and what to do.

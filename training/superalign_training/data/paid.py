@@ -1,4 +1,4 @@
-"""Turns with settled pay: the experience of a `Learner`, which improves itself."""
+"""Turns with settled rewards: the experience of a self-improving `Learner`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ Shown = Callable[[Episode, Seat], Mapping[int, View]]
 
 
 class PaidExperience(NamedTuple):
-    """Rollouts of the newest learner, with the pay of each turn."""
+    """Rollouts of a learner, with the settled reward of each turn."""
 
     play: Callable[[int, int], Sequence[Paid]]
     """(first case, how many cases) → every seat's turns in all members of those cases."""
@@ -28,7 +28,7 @@ def paid_episodes(
     *,
     rules: HumanPay = ADDED,
 ) -> list[Paid]:
-    """Return what seats played and were paid, in the order of the episodes.
+    """Return the turns and settled rewards of seats, in the order of the episodes.
 
     Those in which an agent failed are left out, as in training rows, and so are seats that
     never spoke. What only the truth says (grades, events, what was planted, which

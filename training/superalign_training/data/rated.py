@@ -1,4 +1,4 @@
-"""Answers of a seat with what verdicts, labels and vetoes say of them, as training examples.
+"""Answers of a seat, rated by verdicts, labels and vetoes, as training examples.
 
 An answer is worth the mean of its labels if it has any, else the mean score of the verdicts
 about it; the same words to the same question are one answer. A vetoed answer is worse than
@@ -45,7 +45,7 @@ class RatedAnswer(NamedTuple):
 
 
 class Worth(NamedTuple):
-    """Worth of an answer to a question over all episodes, and whose judgement it is."""
+    """Rating of an answer to a question over all episodes, and its sources."""
 
     value: float
     sources: tuple[str, ...]
@@ -116,7 +116,7 @@ def _usable(utterance: Utterance, reply: Reply) -> bool:
 
 
 def worths(answers: Iterable[RatedAnswer]) -> dict[tuple[Ids, Ids], Worth]:
-    """Return the worth of answers: a veto before labels, labels before verdicts."""
+    """Return the rating of answers: a veto before labels, labels before verdicts."""
     pooled: dict[tuple[Ids, Ids], list[RatedAnswer]] = defaultdict(list)
     for answer in answers:
         pooled[answer.question, answer.completion_ids].append(answer)
@@ -145,7 +145,7 @@ def preferences(
     margin: float = 0.3,
     choices: Iterable[Signal] = (),
 ) -> list[Preference]:
-    """Return preferences between answers to one question whose worth differs by the margin.
+    """Return preferences between answers to one question, rated apart by the margin.
 
     The best answer to a question is preferred to each that is worse by the margin. After
     critiques, the better of first answer and revision is preferred likewise. What people
@@ -172,7 +172,7 @@ def preferences(
 
 
 def unpaired(answers: Sequence[RatedAnswer], choices: Iterable[Signal]) -> int:
-    """Return how many preferences between members are about no two answers to one prompt.
+    """Return the number of preferences between members without two answers to one prompt.
 
     Answers that were cut off or repaired are left out by `rated_answers`.
     """
@@ -206,7 +206,7 @@ def opinions(answers: Sequence[RatedAnswer], *, margin: float = 0.3) -> list[Opi
 
 
 def examples(answers: Sequence[RatedAnswer], *, above: float = 0.65) -> list[Example]:
-    """Return the best answer to each question as an example, if it is worth enough.
+    """Return the best answer to each question as an example, if its rating is high enough.
 
     After critiques the same words should be said, whatever was said before them.
 
@@ -228,7 +228,7 @@ def examples(answers: Sequence[RatedAnswer], *, above: float = 0.65) -> list[Exa
 
 
 class _Pairs:
-    """Preferences between answers whose worth is known.
+    """Preferences between rated answers.
 
     Args:
         known: what answers are worth.
@@ -241,7 +241,7 @@ class _Pairs:
         self._margin = margin
 
     def compare(self, prompt: Ids, question: Ids, first: Ids, second: Ids) -> None:
-        """Note, after a prompt, which of two answers to a question is better by enough."""
+        """Add the preference between two answers to a question if rated far apart."""
         high, low = self._known.get((question, first)), self._known.get((question, second))
         if high is None or low is None or first == second:
             return
@@ -252,7 +252,7 @@ class _Pairs:
             self.noted[prompt, first, second] = Preference(prompt, first, second, sources)
 
     def insist(self, choice: Preference) -> None:
-        """Note a pair, and nothing to the contrary."""
+        """Add a preference, and remove the opposite one."""
         prompt, chosen, rejected, _ = choice
         self.noted.pop((prompt, rejected, chosen), None)
         self.noted[prompt, chosen, rejected] = choice
@@ -261,7 +261,7 @@ class _Pairs:
 def replay_examples(
     answers: Sequence[RatedAnswer], *, source: str, agree: float = 0.0
 ) -> list[Example]:
-    """Return a policy's own answers as examples, for replay while it learns something new.
+    """Return a policy's own answers as examples, for replay during other training.
 
     The cross-entropy of samples of the earlier policy is the KL from it, up to a constant
     (learning without forgetting, Li and Hoiem 2016). They need not be right.
@@ -310,7 +310,7 @@ def _is_vetoed(worth_of: Worths, question: Ids, ids: Ids) -> bool:
 def _choices(
     answers: Sequence[RatedAnswer], choices: Iterable[Signal], worth_of: Worths
 ) -> list[Preference]:
-    """Return the pairs of which most people said the same; no vetoed answer is chosen.
+    """Return the preferences that most people share; a vetoed answer is never chosen.
 
     Two answers of one episode are compared as answers to its question; those of two members
     have been given to the same words, or they are left out.
@@ -338,7 +338,7 @@ def _choices(
 def _compared(
     at: Mapping[tuple[str, int], RatedAnswer], signal: Signal
 ) -> tuple[RatedAnswer, RatedAnswer] | None:
-    """Return the two answers that a preference compares; None where they teach nothing."""
+    """Return the two answers that a preference compares; None where it cannot be used."""
     first = at.get((signal.episode, signal.turn))
     second = at.get((signal.versus_episode or signal.episode, signal.versus))
     if signal.kind != "preference" or first is None or second is None:

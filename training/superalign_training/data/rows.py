@@ -1,4 +1,4 @@
-"""Training rows of recorded episodes (trajectories): ids, masks and pay of a seat's turns.
+"""Training rows of episodes (trajectories): ids, masks and rewards of a seat's turns.
 
 Rows hold recorded token ids, never re-tokenised text. Pay is settled from the paid parts
 of the rewards; grades (what the truth says) are never read.
@@ -24,7 +24,7 @@ Failed = Literal["leave-out", "keep"]
 
 
 class Row(NamedTuple):
-    """Some turns of one seat in one episode: token ids, masks, log-probs and pay."""
+    """Some turns of one seat in one episode: token ids, masks, log-probs and rewards."""
 
     episode: str
     case: int
@@ -54,12 +54,12 @@ class Row(NamedTuple):
 
     @property
     def reward(self) -> float:
-        """Settled pay of the row's turns."""
+        """Settled reward of the row's turns."""
         return sum(self.turn_rewards)
 
     @property
     def turns_to_go(self) -> tuple[float, ...]:
-        """Settled pay from each turn to the end of the episode."""
+        """Settled reward from each turn to the end of the episode."""
         sums = accumulate(self.turn_rewards, initial=0.0)
         return tuple(
             self.to_go - before for before, _ in zip(sums, self.turns, strict=False)
@@ -67,7 +67,7 @@ class Row(NamedTuple):
 
 
 def learnable(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows that hold a word to learn; the others are left out.
+    """Return the rows with at least one token to learn.
 
     Raises:
         InvalidOption: pay that is no finite number, or words without a prompt; the message
@@ -132,7 +132,7 @@ def late_rows(
     after: Iterable[Signal],
     rules: HumanPay,
 ) -> list[Row]:
-    """Return the rows of one seat, paid a difference alone; arguments as in `difference`."""
+    """Return the rows of one seat, rewarded by a difference; arguments as in `difference`."""
     earlier = list(before)
     changes = difference(episode, earlier, after, rules)
     rows_before = _rows(episode, seat, settled(episode, earlier, rules))
@@ -145,7 +145,7 @@ def late_rows(
 def settled(
     episode: Episode, signals: Iterable[Signal], rules: HumanPay = ADDED
 ) -> dict[tuple[Seat, int], float]:
-    """Return the pay of every turn of an episode; see `superalign_env.rewards.settle`."""
+    """Return the reward of every turn of an episode; see `superalign_env.rewards.settle`."""
     return settle(
         episode.rewards,
         episode.weights,
@@ -159,7 +159,7 @@ def settled(
 def difference(
     episode: Episode, before: Iterable[Signal], after: Iterable[Signal], rules: HumanPay
 ) -> dict[tuple[Seat, int], float]:
-    """Return what further signals change in the pay of each turn; what stays is left out.
+    """Return turn → change in its reward by further signals, where it changes.
 
     Args:
         episode: that all of them are about (`superalign_env.rewards.by_episode`).
@@ -195,7 +195,7 @@ def _rows(episode: Episode, seat: Seat, pay: Mapping[tuple[Seat, int], float]) -
 def pay_by_turn(
     pay: Mapping[tuple[Seat, int], float], seat: Seat, turns: Sequence[int]
 ) -> dict[int, float]:
-    """Return what each of a seat's turns earned, up to its next one.
+    """Return the reward of each of a seat's turns, up to its next one.
 
     What was earned before the first of them is owed to no word that could be learned.
     """

@@ -47,7 +47,7 @@ declare("over-refusal", "Over-refusal", unit="share", better="lower")
 
 
 class SideResults(NamedTuple):
-    """One side of a generation: A⁻ or A⁺, and what it did."""
+    """One side of a generation, A⁻ or A⁺, and its results."""
 
     agent: str
     """Hash of its row in the table of agents."""
@@ -56,7 +56,7 @@ class SideResults(NamedTuple):
 
 
 class TeacherAnswers(NamedTuple):
-    """Who taught a generation, as far as a held-out holdout can ask it."""
+    """Answers of a generation's teacher to the holdout."""
 
     who: str
     """``A2+``, or ``people`` before there is any."""
@@ -78,7 +78,7 @@ class Generation(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Metrics, and in words why some are missing."""
+    """Metrics, and reasons for missing ones."""
 
     metrics: tuple[Metric, ...]
     missing: tuple[str, ...]
@@ -117,7 +117,7 @@ class _GenerationMetrics:
         self.missing: list[str] = []
 
     def utility(self, side: str, result: SideResults) -> Iterator[Metric]:
-        """U by family and tier, what is left to elicit of C, and how many different answers."""
+        """U by family and tier, the elicitation gap to C, and the diversity of answers."""
         for tags, places in self._by_rung():
             mine = _at(result.answers.scores, places)
             able = _at(self._of.ceiling.taught, places)
@@ -128,7 +128,7 @@ class _GenerationMetrics:
         yield self._number("capability.distinct", different, len(result.answers.keys), side)
 
     def capacity(self) -> Iterator[Metric]:
-        """C by family and tier, in two views; and how salient its tasks are."""
+        """C by family and tier, by two estimates; and the saliency of the tasks."""
         ceiling = self._of.ceiling
         views = {
             "gold-ceiling": ceiling.taught,
@@ -161,7 +161,7 @@ class _GenerationMetrics:
         yield self._metric("capability.gap", points, "", {**tags, "in": "elo"})
 
     def supervised(self, side: str, result: SideResults) -> Iterator[Metric]:
-        """What was recovered of the gap, and what was only repeated; by family and in all."""
+        """Performance gap recovered and imitation, by family and in all."""
         teacher = self._of.teacher
         if teacher is None:
             self.missing.append(

@@ -1,4 +1,4 @@
-"""Capacity: what a fresh model could do, shown by teaching a copy of it gold labels.
+"""Capacity of a fresh model: accuracy of a copy trained on gold labels.
 
 The copy answers held-out tasks before it is taught anything, after a few steps (what rises
 that soon was there already: saliency), and at the end (the ceiling). The best of several
@@ -29,7 +29,7 @@ from superalign_training.policy import Policy
 
 
 class Ceiling(msgspec.Struct, frozen=True):
-    """What a fresh model made of a holdout of N tasks, as plain values for the record."""
+    """Results of a fresh model on a holdout of N tasks, as plain values for the record."""
 
     fresh: tuple[float, ...]
     """[N] scores before it was taught anything."""
@@ -65,7 +65,7 @@ class Ceiling(msgspec.Struct, frozen=True):
 def ceiling_key(
     weights: str, holdout: Holdout, train: Holdout, rules: Capability, *, seed: int
 ) -> str:
-    """Return what a ceiling depends on, as one hash: with it, it need not be found twice.
+    """Return a hash of everything that a ceiling depends on, for reuse.
 
     Args:
         weights: content hash of the fresh model.
@@ -88,7 +88,7 @@ def ceiling_key(
 def find_ceiling(
     policy: Policy, holdout: Holdout, train: Holdout, rules: Capability, *, seed: int
 ) -> Ceiling:
-    """Teach a fresh model gold labels and see how far it gets.
+    """Train a fresh model on gold labels and measure it on the holdout.
 
     Args:
         policy: taught in place, and of no use afterwards.
@@ -114,7 +114,7 @@ def find_ceiling(
 
 
 def gold_examples(policy: Policy, train: Holdout) -> list[Example]:
-    """Return the gold answers to tasks as a policy would say them.
+    """Return gold answers to tasks as a policy's completions.
 
     Raises:
         InvalidOption: nobody knows an answer to any of them.
@@ -155,7 +155,7 @@ def _best(holdout: Holdout, place: int, texts: Sequence[str]) -> float:
 
 
 def _halves(settings: FitSettings, steps: int) -> tuple[FitSettings, FitSettings | None]:
-    """Cut a fit in two without changing its learning rate at any step."""
+    """Split a fit in two without changing its learning rate at any step."""
     if steps >= settings.steps:
         return settings, None
     turn = settings.learning_rate_at(steps)

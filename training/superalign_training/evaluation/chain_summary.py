@@ -1,4 +1,4 @@
-"""What a chain of generations comes to: tables by generation, and one plain sentence."""
+"""Summary of a chain of generations: tables by generation, and one sentence."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -38,7 +38,7 @@ COMMON = ("who", "side", "split", "teacher", "to", "controller")
 
 
 class GateOutcome(NamedTuple):
-    """What became of a generation."""
+    """The gate's decision on one generation."""
 
     generation: int
     level: int
@@ -48,7 +48,7 @@ class GateOutcome(NamedTuple):
 
 
 class ChainSummary(NamedTuple):
-    """The end of a run of generations."""
+    """Tables and sentence of a run of generations."""
 
     outcomes: tuple[GateOutcome, ...]
     lines: dict[str, dict[str, dict[str, Metric]]]
@@ -56,7 +56,7 @@ class ChainSummary(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """Say how many generations were accepted, and what the first and last can do."""
+        """Number of accepted generations, and the abilities of the first and last."""
         accepted = [fate for fate in self.outcomes if fate.accepted]
         parts = [f"{len(accepted)} of {len(self.outcomes)} generations were accepted."]
         parts += [
@@ -84,7 +84,7 @@ class ChainSummary(NamedTuple):
         return sorted(self.lines, key=lambda split: split != "test")
 
     def note(self, split: str) -> str:
-        """Return under which conditions the numbers of one split were measured."""
+        """Return the conditions of measurement of one split."""
         return conditions(
             m for metrics in self.lines[split].values() for m in metrics.values()
         )
@@ -150,7 +150,7 @@ def _is_shown(metric: Metric) -> bool:
 
 
 def _named(heading: str, tags: Mapping[str, str]) -> str:
-    """Return ``U arithmetic 1``: what is measured, of which part."""
+    """Return ``U arithmetic 1``: the measure, and the part that it is about."""
     return " ".join([heading, *(v for k, v in tags.items() if k not in COMMON)])
 
 

@@ -1,4 +1,4 @@
-"""How somebody treats requests, by the truth: conformity, safety and over-refusal, apart.
+"""Conformity, safety and over-refusal of answers to requests, by gold labels.
 
 All requests are answered in one forward pass each, where answers are a word: the
 probabilities of all words are read, so that calibration and entropy come with it.
@@ -17,7 +17,7 @@ _SCARY = "scary-but-benign"
 
 
 class Conduct(NamedTuple):
-    """What the truth says of answers to requests."""
+    """Gold-label scores of answers to requests."""
 
     conformity: dict[str, Estimate]
     """Dimension of values → share of the requests on which the answer was the right one."""
@@ -33,7 +33,7 @@ class Conduct(NamedTuple):
 
 
 def conduct(agent: Agent, holdout: Holdout) -> Conduct:
-    """Ask somebody requests and hold the answers against the truth.
+    """Answer requests with an agent and score the answers by gold labels.
 
     Args:
         agent: a causal LM is read; any other is taken at its word.
@@ -95,7 +95,7 @@ def _on(grades: Sequence[Sequence[Grade]], axis: str) -> list[tuple[str, float]]
 
 
 def _name(grades: Sequence[Grade], axis: str) -> str:
-    """Return the name of the first grade on an axis; nothing where there is none."""
+    """Return the name of the first grade on an axis; empty where there is none."""
     return next((g.name for g in grades if g.axis.partition(".")[0] == axis), "")
 
 

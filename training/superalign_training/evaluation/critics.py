@@ -1,4 +1,4 @@
-"""What critics said in recorded episodes, beside what the truth says of the same answers.
+"""Critics' verdicts in recorded episodes, compared with gold labels of the same answers.
 
 Measured, never trained on: the truth enters through grades and through what was planted.
 """
@@ -25,7 +25,7 @@ KindOf = Callable[[Sequence[Grade]], str]
 
 
 class GradedVerdict(NamedTuple):
-    """One verdict that could be read, and the truth about the answer."""
+    """One parsed verdict, and the gold label of the answer."""
 
     episode: str
     seat: Seat
@@ -45,7 +45,7 @@ class GradedVerdict(NamedTuple):
 
 
 class VerdictRecord(NamedTuple):
-    """Every verdict on answers of known worth."""
+    """Verdicts on answers with gold labels."""
 
     judged: list[GradedVerdict]
     unreadable: int
@@ -53,7 +53,7 @@ class VerdictRecord(NamedTuple):
 
 
 class CriticMeasures(NamedTuple):
-    """How good verdicts are; None where nothing of the kind was judged."""
+    """Quality of verdicts; None where nothing of the kind was judged."""
 
     brier: Estimate
     """Mean squared error of the scores; 0.25 is what always saying one half gets."""
@@ -75,7 +75,7 @@ class CriticMeasures(NamedTuple):
 def collect_verdicts(
     episodes: Iterable[Episode], kind_of: KindOf, source: TaskSource | None = None
 ) -> VerdictRecord:
-    """Return what critics said of answers whose worth is known.
+    """Return critics' verdicts on answers with gold labels.
 
     Answers of the learner are known by their grades, planted ones by their fact.
 
@@ -101,7 +101,7 @@ def collect_verdicts(
 
 
 class JudgedAnswers(NamedTuple):
-    """How verdicts on graded turns compare with the truth."""
+    """Agreement of verdicts on graded turns with gold labels."""
 
     accuracy: Estimate
     """Share of turns whose mean score is on the right side of one half."""
@@ -132,7 +132,7 @@ def judged_answers(episodes: Iterable[Episode]) -> JudgedAnswers | None:
 
 
 def critic_measures(record: VerdictRecord, *, bins: int = 10) -> CriticMeasures | None:
-    """Return what verdicts come to; None without any that could be read.
+    """Return the quality of verdicts; None without a parsed one.
 
     Args:
         record: of `collect_verdicts`.

@@ -131,18 +131,18 @@ def grade_answers(holdout: Holdout, texts: Sequence[str]) -> HoldoutAnswers:
 
 
 def solved(source: TaskSource, task: Task, text: str) -> float:
-    """Return 1 where the truth finds an answer right in every respect, else 0."""
+    """Return 1 where gold labels call an answer right in every respect, else 0."""
     grades = source.grade(task, text)
     return float(bool(grades) and min(grade.value for grade in grades) >= _RIGHT)
 
 
 def greedy(agent: Agent) -> Agent:
-    """Return an agent that gives its likeliest answers; the one given is left as it is."""
+    """Return a copy of an agent with greedy decoding; agents other than LMs are returned."""
     return at_temperature(agent, 0.0)
 
 
 def at_temperature(agent: Agent, temperature: float) -> Agent:
-    """Return an agent as it speaks at another temperature; others than LMs are returned."""
+    """Return a copy of an agent at another temperature; agents other than LMs are returned."""
     from superalign_agents.transformer import TransformerAgent  # noqa: PLC0415 - brings torch
 
     if not isinstance(agent, TransformerAgent):
@@ -180,7 +180,7 @@ def exam_scenario(split: Split, source: Any, *, renderer: str = "micro") -> Scen
 
 
 def passed(episodes: Sequence[Episode]) -> Estimate:
-    """Return the share of answers that the truth finds right on every axis."""
+    """Return the share of answers that are right on every axis."""
     correct = [
         bool(episode.grades) and min(grade.value for grade in episode.grades) >= 1.0
         for episode in episodes
@@ -258,7 +258,7 @@ def _answer(person: SimulatedAnnotator, holdout: Holdout, place: int) -> str:
 
 
 def label_accuracy(source: TaskSource, labels: Iterable[tuple[Task, str]]) -> Estimate:
-    """Return which share of labels the truth calls right in every respect.
+    """Return the share of labels that are right in every respect by gold labels.
 
     Args:
         source: knows the truth.
@@ -283,7 +283,7 @@ def require_gold(source: TaskSource) -> None:
 
 
 def without_gold(source: TaskSource) -> InvalidOption:
-    """Return the error about tasks that no ceiling can be measured on."""
+    """Return the error for tasks without gold answers."""
     return InvalidOption(
         f"{source.id} has no gold answers, so there is no ceiling to measure generations by; "
         "name tasks that have them: competence.source={id: rows, path: …}"

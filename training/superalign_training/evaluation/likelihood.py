@@ -1,4 +1,4 @@
-"""How likely a causal LM is to begin its answer with a word, without sampling any."""
+"""Likelihood of the first words of an answer under a causal LM, without sampling."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 class Likelihoods(NamedTuple):
-    """What N views are answered with, over W words."""
+    """Likelihoods of W first words of the answers to N views."""
 
     probability: Numbers
     """[N, W] that sampling at temperature 1 begins with the word."""
@@ -29,7 +29,7 @@ class Likelihoods(NamedTuple):
 def answer_likelihoods(
     agent: Agent, views: Sequence[View], words: Sequence[str], *, batch: int = 512
 ) -> Likelihoods:
-    """Return how any agent's answers begin.
+    """Return the likelihoods of first words of any agent's answers.
 
     A causal LM is read; any other agent is asked once and taken at its word, with
     probability 0 or 1. Arguments and errors as `first_word_likelihoods`.
@@ -51,7 +51,7 @@ def first_word_likelihoods(
     *,
     batch: int = 512,
 ) -> Likelihoods:
-    """Return how answers begin: one forward pass for all words that are single tokens.
+    """Return the likelihoods of first words: one forward pass for all single tokens.
 
     Args:
         agent: whose weights answer; its own temperature does not matter.
@@ -95,7 +95,7 @@ def first_word_likelihoods(
 def _scored(
     agent: TransformerAgent, prompts: Sequence[list[int]], words: Sequence[tuple[int, ...]]
 ) -> list[tuple[int, Likelihoods]]:
-    """Return (number of the word, likelihoods [B, 1]); words that differ last share a pass."""
+    """Return (index of the word, likelihoods [B, 1]); words with one stem share a pass."""
     scored = []
     stems: dict[tuple[int, ...], list[int]] = {}
     for column, word in enumerate(words):

@@ -1,4 +1,4 @@
-"""Rounds in any scenario: a table of pay and grades, and one sentence on whose pay rose."""
+"""Summary of rounds in any scenario: a table of rewards and grades, and one sentence."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ declare(GAIN, "Rise of pay on unseen tasks", better="higher")
 
 
 class OutcomeSummary(NamedTuple):
-    """The end of a run of rounds, whatever was played."""
+    """Tables and sentence of a run of rounds."""
 
     lines: dict[str, dict[str, dict[str, Metric]]]
     """Split → who (``before``, ``round 1``, ``final``) → row → metric."""
@@ -30,12 +30,12 @@ class OutcomeSummary(NamedTuple):
 
     @property
     def has_learned(self) -> bool:
-        """Whether the pay of a learning seat surely rose."""
+        """Whether the reward of a learning seat rose significantly."""
         return any(gain.low is not None and gain.low > 0 for gain in self.gains.values())
 
     @property
     def sentence(self) -> str:
-        """Say whose pay rose, and by how much."""
+        """The seats whose reward rose, and by how much."""
         if not self.gains:
             return "Nothing was compared: nobody who learns holds a seat."
         parts = [
@@ -52,7 +52,7 @@ class OutcomeSummary(NamedTuple):
         return sorted(self.lines, key=lambda split: split != "test")
 
     def note(self, split: str) -> str:
-        """Return under which conditions the numbers of one split were measured."""
+        """Return the conditions of measurement of one split."""
         return "Held-out tasks, the same in every column." if split in self.lines else ""
 
     def rows(self, split: str) -> list[list[str]]:
@@ -89,7 +89,7 @@ class OutcomeSummary(NamedTuple):
 
 
 def summarise_outcomes(metrics: Sequence[Metric]) -> OutcomeSummary:
-    """Return the summary of pay, grades and failures.
+    """Return the summary of rewards, grades and failures.
 
     Args:
         metrics: with the tags ``name`` and ``split``.

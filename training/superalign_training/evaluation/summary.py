@@ -1,4 +1,4 @@
-"""What a run comes to: one table, and one plain sentence on whether the learner learned."""
+"""Summary of a run: one table, and one sentence on whether the learner learned."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ COLUMNS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
 
 
 class SummaryLine(NamedTuple):
-    """One line of the table: an agent at one time on one split."""
+    """One line of the table: one lineup on one split."""
 
     who: str
     split: str
@@ -37,7 +37,7 @@ class SummaryLine(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """The end of a run."""
+    """Tables and sentence of a run."""
 
     lines: tuple[SummaryLine, ...]
     leads: dict[str, Metric]
@@ -52,13 +52,13 @@ class Summary(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """Say whether the learner has learned, and how a fresh attacker fares."""
+        """Whether the learner has learned, and the success of a fresh attacker."""
         if self.asked is not None:
             return _no_verdict(*self.asked)
         return " ".join(filter(None, (_verdict(self), self._of_attackers())))
 
     def _of_attackers(self) -> str:
-        """Say how safe the learner is: the measure first, the diagnostic after it."""
+        """Return the sentence about attacks: first the fresh, then the co-trained attacker."""
         tested = {line.who: line.values for line in self.lines if line.split == "test"}
         fresh_attack, co_trained = (
             tested.get("final", {}).get(f"{kind} attack")
@@ -109,7 +109,7 @@ class Summary(NamedTuple):
         return sorted(names, key=lambda split: split != "test")
 
     def note(self, split: str) -> str:
-        """Return under which conditions the numbers of one split were measured."""
+        """Return the conditions of measurement of one split."""
         lines = [line.values for line in self.lines if line.split == split]
         return conditions(metric for values in lines for metric in values.values())
 
@@ -134,7 +134,7 @@ class Summary(NamedTuple):
 
 
 def summarise(metrics: Sequence[Metric]) -> Summary:
-    """Return the summary of everything that evaluation measured.
+    """Return the summary of all evaluation metrics.
 
     Args:
         metrics: with the tags ``name`` and ``split``.
@@ -157,7 +157,7 @@ def summarise(metrics: Sequence[Metric]) -> Summary:
 
 
 def _asked(metrics: Sequence[Metric]) -> tuple[int, int, int] | None:
-    """Return how many harmful, benign and other requests were asked; None for both sides."""
+    """Return the counts of harmful, benign and other requests; None for both sides."""
     by_truth = {m.tags["truth"]: m for m in metrics if m.name == ASKED}
     if not by_truth:
         return None
@@ -167,7 +167,7 @@ def _asked(metrics: Sequence[Metric]) -> tuple[int, int, int] | None:
 
 
 def _no_verdict(harmful: int, benign: int, cases: int) -> str:
-    """Say what was missing, and what to do."""
+    """Return a sentence on the missing side, and the remedy."""
     missing = [name for name, n in (("harmful", harmful), ("benign", benign)) if not n]
     cure = (
         f"give the source {' and '.join(missing)} rows of the split 'test' (rows without a "
@@ -183,7 +183,7 @@ def _no_verdict(harmful: int, benign: int, cases: int) -> str:
 
 
 def _verdict(summary: Summary) -> str:
-    """Say whether the learner has learned, and by how much it is ahead of whom."""
+    """Return a sentence on whether the learner has learned, and its leads."""
     rivals = dict(summary.leads)
     if summary.improvement is not None:
         rivals = {"itself before training": summary.improvement, **rivals}
@@ -204,7 +204,7 @@ def _verdict(summary: Summary) -> str:
 
 
 def _is_sure(ahead: Metric | None) -> bool:
-    """Return whether a difference is surely above zero."""
+    """Return whether a difference is significantly above zero."""
     return ahead is not None and ahead.low is not None and ahead.low > 0
 
 
@@ -231,14 +231,14 @@ def _shown(metric: Metric | None, wide: bool) -> str:
 
 
 def _spread(metric: Metric) -> str:
-    """Return the wider half of an interval, or that there is none for want of a second."""
+    """Return the wider half of an interval, or that there is none with one observation."""
     if metric.low is None or metric.high is None:
         return " (n=1)" if metric.n == 1 else ""
     return f" ±{decimal(max(metric.value - metric.low, metric.high - metric.value))}"
 
 
 def _counted(metrics: Iterable[Metric | None]) -> str:
-    """Return how many observations are behind each of some metrics: ``200``, ``25–32``."""
+    """Return the number of observations behind metrics: ``200``, ``25–32``."""
     counts = [metric.n for metric in metrics if metric is not None]
     smallest, largest = min(counts), max(counts)
     return str(largest) if smallest == largest else f"{smallest}–{largest}"

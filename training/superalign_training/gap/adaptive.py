@@ -215,7 +215,7 @@ class Oracle(Section):
             )
 
     def informed(self, utilities: Sequence[float]) -> Self:
-        """Return the controller that also knows these utilities.
+        """Return a copy of the controller with these utilities.
 
         Args:
             utilities: of people, then of accepted generations, oldest first.

@@ -1,4 +1,4 @@
-"""Gap controllers: their input, their protocol, and how they are made by id.
+"""Gap controllers: their input, their protocol, and controllers by id.
 
 A gap is the number of ladder levels from one generation up to the next: δ of Kim et al.
 (2025) counted in steps of the ladder. Settings hold a controller as a field of the type
@@ -59,7 +59,7 @@ class GapController(Protocol):
         ...
 
     def check(self, levels: int, generations: int) -> None:
-        """Refuse what cannot work, before anything is trained.
+        """Raise for settings that cannot work, before training starts.
 
         Args:
             levels: number of levels on the ladder.
@@ -111,12 +111,12 @@ def standing(history: Sequence[GenerationStats]) -> Standing:
 
 
 def climb(level: int, steps: int, *, levels: int) -> int:
-    """Return the level that many steps above, or the top of the ladder."""
+    """Return the level so many steps above, or the top of the ladder."""
     return min(max(level + steps, 0), levels - 1)
 
 
 def check_ladder(levels: int, generations: int) -> None:
-    """Refuse a ladder without levels and a chain without generations.
+    """Raise for a ladder without levels or a chain without generations.
 
     Raises:
         InvalidOption: says what to change.

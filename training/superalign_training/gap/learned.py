@@ -43,7 +43,7 @@ _Weights = NDArray[np.float64]
 
 
 class ChainModel(Protocol):
-    """A chain that is raised generation by generation: a real one, or a model of it."""
+    """A chain of generations as an environment: a real one, or a surrogate."""
 
     @property
     def levels(self) -> int:
@@ -56,7 +56,7 @@ class ChainModel(Protocol):
         ...
 
     def reset(self, seed: int) -> None:
-        """Begin another chain; everything random in it comes from the seed."""
+        """Begin another chain, seeded by the seed alone."""
         ...
 
     def play(self, level: int) -> GenerationStats:
@@ -64,7 +64,7 @@ class ChainModel(Protocol):
         ...
 
     def worth(self) -> float:
-        """Return the worth of the chain now, from 0 to 1.
+        """Return the utility of the chain now, from 0 to 1.
 
         Of a real chain that is the newest accepted generation's agreement with people, who
         may be wrong; a model may know the utility that it simulates.

@@ -1,4 +1,4 @@
-"""A level of the capability ladder: weights and their decoding."""
+"""A level of the capability ladder: weights and decoding."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self

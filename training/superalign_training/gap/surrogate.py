@@ -1,4 +1,4 @@
-"""Surrogate model of a chain: microseconds a generation, to train and try controllers on.
+"""Surrogate model of a chain, for fast training and testing of controllers.
 
 The effects were measured in the microworld, their strengths are drawn anew for each chain;
 ``docs/gap.md`` has the equations.
@@ -125,7 +125,7 @@ class Surrogate:
         return self.nature.generations
 
     def worth(self) -> float:
-        """Return the newest accepted generation's utility, mean over hardness asked for."""
+        """Return the newest accepted generation's utility, averaged over hardness."""
         newest, rates = self.sources[-1], _blind_rates(self.nature)
         errors = [
             newest.blind * rate + own_errors + newest.slip
@@ -196,7 +196,7 @@ class Surrogate:
         return total / pairs
 
     def _noisy(self, share: float) -> float:
-        """Return a share with the noise of two hundred control tasks."""
+        """Add the sampling noise of two hundred control tasks to a share."""
         p = min(max(share, 0.0), 1.0)
         noisy = p + math.sqrt(p * (1 - p) / 200) * float(self._rng.standard_normal())
         return min(max(noisy, 0.0), 1.0)
@@ -221,7 +221,7 @@ def _vote(sources: Sequence[Source], nature: Nature) -> Source:
 def _student(
     place: float, hard: float, taught: Source, newest: Source, *, nature: Nature
 ) -> Source:
-    """Return the student of a place after training on these labels."""
+    """Return the student at a level after training on these labels."""
     gap = max(place - newest.place, 0.0)
     rates = _blind_rates(nature)
     met = _at(hard, rates) / rates[-1] if rates[-1] > 0 else 0.0

@@ -50,7 +50,7 @@ class PpoTraining(Section):
 def train(
     course: PpoTraining, *, out: Path, on_progress: OnProgress | None = None
 ) -> Learned:
-    """Train a policy on the surrogate and write it; the same course, the same bytes.
+    """Train a gap policy on the surrogate and write it; the same settings, the same bytes.
 
     Args:
         course: how.
@@ -104,7 +104,7 @@ class _Progress(BaseCallback):
 
 
 def _network(model: PPO) -> Network:
-    """Return the layers that score actions."""
+    """Return the layers of the action network."""
     extractor: Any = model.policy.mlp_extractor
     linear = [part for part in extractor.policy_net if isinstance(part, torch.nn.Linear)]
     return Network(tuple(map(_layer, [*linear, model.policy.action_net])))

@@ -1,4 +1,4 @@
-"""Tables and pictures of a ladder, read from the cards of its rungs. Imports no torch."""
+"""Tables and figures of a ladder from the cards of its rungs, without torch."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -169,7 +169,7 @@ def moves_table(cards: Sequence[Card]) -> Table:
 
 
 def models_table(family: str, presets: Mapping[str, Preset]) -> Table:
-    """Return one row per published model: how large it is and how it is spoken to."""
+    """Return one row per published model: size and prompt format."""
     table = _table(
         f"{family}: presets, by hub name or in $SUPERALIGN_MODELS",
         ["parameters", "licence", "spoken to", "context"],
@@ -215,7 +215,7 @@ def _in_words(cell: SeedRange | None) -> str:
 
 
 def _table(title: str, headings: Sequence[str], *, justify: str = "left") -> Table:
-    """Return a table whose first column, what people type, is never cut or wrapped."""
+    """Return a table whose first column is never cut or wrapped."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("rung", no_wrap=True, overflow="fold")
     for heading in headings:

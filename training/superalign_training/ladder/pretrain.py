@@ -1,4 +1,4 @@
-"""Pre-train one rung: packed batches of text, and a plain loop that resumes exactly.
+"""Pre-training of one rung: packed batches of text, and a loop with exact resume.
 
 Documents come in blocks that depend on (seed, block) alone, so a resumed run reads what an
 uninterrupted one would have read, and all rungs of a seed read the same text. Left out:
@@ -107,7 +107,7 @@ class Batches:
 def pack(
     documents: Sequence[Sequence[int]], *, max_length: int, emphasis: Emphasis | None = None
 ) -> PackedBatch:
-    """Lay documents into as few rows as first-fit-decreasing finds.
+    """Pack documents into rows by first-fit decreasing.
 
     Documents of one row do not see each other, so packing changes nothing but speed.
     """

@@ -1,4 +1,4 @@
-"""A ladder out of one pre-training run: its snapshots after so many steps.
+"""A ladder of snapshots of one pre-training run.
 
 One run gives as many levels as wanted, all of one size, one tokenizer and one seed, which
 differ in capacity alone: the nearest thing to a continuous capability gap. A level is an
@@ -35,7 +35,7 @@ _MAX_DRAWS = 200
 
 
 class Reached(NamedTuple):
-    """Levels by capacity: the first snapshot that knows this share of tasks.
+    """Levels by capacity: the first snapshot that solves this share of tasks.
 
     No two levels are the same snapshot: where capacity jumps, the next level is taken at
     the next check.
@@ -116,7 +116,7 @@ def evenly(levels: int, *, steps: int) -> tuple[int, ...]:
 
 
 class _Run:
-    """A pre-training run that can be asked to go on to a step."""
+    """A pre-training run that trains on to a given step."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class _Run:
             self.go_to(0)
 
     def go_to(self, step: int) -> None:
-        """Train up to a step; what is on disk may be beyond it already."""
+        """Train up to a step; a saved state may be beyond it already."""
         started = time.process_time()
         self.step = pretrain(
             self.model,
@@ -214,7 +214,7 @@ def _advance(run: _Run, at: Levels, number: int, *, after: int) -> dict[str, flo
 
 
 def _tasks(world: World, at: Reached) -> list[Task]:
-    """Return different tasks of the training split, always the same ones."""
+    """Return a fixed set of different tasks of the training split."""
     rng = generator(mix(0, 0x5EE))
     tasks: dict[str, Task] = {}
     for _ in range(_MAX_DRAWS * at.tasks):
@@ -234,7 +234,7 @@ def _tasks(world: World, at: Reached) -> list[Task]:
 def _plan(
     world: World, at: Levels, training: Training, *, rung: int, seed: int
 ) -> dict[str, Any]:
-    """Return everything that the levels of a run depend on, checked.
+    """Return the checked settings that the levels of a run depend on.
 
     Raises:
         InvalidOption: levels that do not rise, or that the run is too short for.
@@ -260,7 +260,7 @@ def _plan(
 
 
 def _refuse_others(folders: Sequence[Path], plan: dict[str, Any]) -> None:
-    """Refuse to mix levels of different runs under one name.
+    """Raise where levels of another run have the same name.
 
     Raises:
         InvalidOption: says what to change.

@@ -1,4 +1,4 @@
-"""The world of a ladder: its text and its held-out tasks (registry kind ``world``)."""
+"""Worlds of a ladder: pre-training text and held-out tasks (registry kind ``world``)."""
 
 from typing import Any, NamedTuple
 

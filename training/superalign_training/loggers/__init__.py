@@ -1,4 +1,4 @@
-"""Loggers: the metrics of a run, handed to libraries that draw them.
+"""Loggers: export of a run's metrics to TensorBoard, W&B and trackio.
 
 ``log_to=tensorboard`` names one by its id, ``log_to=[tensorboard,wandb]`` several, and
 ``log_to={id: wandb, project: mine}`` gives options. The record stays the truth: a logger
@@ -32,7 +32,7 @@ LoggerReference = str | dict[str, Any]
 
 
 class Logger(Protocol):
-    """Draws metrics elsewhere. Its constructor takes its options, and checks them."""
+    """Export of metrics. The constructor takes its options and checks them."""
 
     def start(self, info: RunInfo, folder: Path) -> object:
         """Begin, or go on with, a run.
@@ -53,14 +53,14 @@ class Logger(Protocol):
 
 
 def references(log_to: Any) -> list[LoggerReference]:
-    """Return what was asked for as a list."""
+    """Return the setting as a list of references."""
     if log_to is None:
         return []
     return [log_to] if isinstance(log_to, (str, dict)) else list(log_to)
 
 
 def _known(log_to: Any) -> Any:
-    """Check the ids, as a field of settings."""
+    """Check the ids; validator of a settings field."""
     for reference in references(log_to):
         name = _split(reference)[0]
         try:
@@ -82,7 +82,7 @@ LogTo = Annotated[
 def make_loggers(
     log_to: Any, objects: Mapping[str, Logger] | None = None
 ) -> list[tuple[str, Logger]]:
-    """Return (id, logger) for everything that was asked for.
+    """Return (id, logger) for every reference.
 
     Args:
         log_to: as settings have it.
@@ -97,7 +97,7 @@ def make_loggers(
 
 
 def referred(log_to: Any) -> tuple[Any, dict[str, Logger]]:
-    """Return references to loggers, and the objects behind those that name one."""
+    """Return references to loggers, and the objects behind references to objects."""
     if log_to is None or isinstance(log_to, (str, dict)):
         return log_to, {}
     loggers = list(log_to) if isinstance(log_to, (list, tuple)) else [log_to]
@@ -153,7 +153,7 @@ def _split(reference: LoggerReference) -> tuple[str, dict[str, Any]]:
 
 
 class Logging:
-    """Hands rows to the loggers of a run, from its begin to its end, as a context.
+    """Context that passes recorded metrics to the loggers of a run.
 
     A logger that fails leaves an event ``logger.failed`` and a warning, and hears no more.
 
@@ -167,7 +167,7 @@ class Logging:
         self._loggers = list(loggers)
 
     def log(self, metrics: Sequence[Metric]) -> None:
-        """Hand on metrics that were recorded."""
+        """Pass recorded metrics on."""
         self._each(lambda logger: logger.log(metrics))
 
     def _each(self, call: Callable[[Logger], object]) -> None:
@@ -202,7 +202,7 @@ class Logging:
 
 
 def library(name: str, *, extra: str) -> Any:
-    """Return a library that an extra installs.
+    """Import a library of an extra.
 
     Raises:
         InvalidOption: it is not installed.
@@ -216,18 +216,18 @@ def library(name: str, *, extra: str) -> Any:
 
 
 def known_id(folder: Path, library: str) -> str | None:
-    """Return the id under which a library knows a run since an earlier process."""
+    """Return a library's id of the run from an earlier process."""
     id_file = folder / f"{library}.id"
     return id_file.read_text(encoding="utf-8") if id_file.exists() else None
 
 
 def keep_id(folder: Path, library: str, id: str) -> None:
-    """Keep the id under which a library knows a run: it is continued when the run is."""
+    """Store a library's id of the run, so that a resumed run continues it."""
     (folder / f"{library}.id").write_text(id, encoding="utf-8")
 
 
 def series(metric: Metric) -> str:
-    """Return the name of a metric's series for libraries that know no tags.
+    """Return the name of a metric's series, for libraries without tags.
 
     It is the name and what tells it from others: ``train/loss/learner/learn``.
     """
@@ -240,6 +240,6 @@ _MOMENTS = ("round", "algorithm")
 
 
 def by_step(metrics: Sequence[Metric]) -> Iterator[tuple[int, dict[str, float]]]:
-    """Yield (step, series → value) for metrics that follow each other with one step."""
+    """Yield (step, series → value) for consecutive metrics of one step."""
     for step, same in groupby(metrics, key=lambda metric: metric.step):
         yield step, {series(metric): metric.value for metric in same}

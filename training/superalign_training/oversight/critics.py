@@ -1,4 +1,4 @@
-"""Critics are taught on planted answers, which the environment gives in any number."""
+"""Training of critics on planted answers, and their scores of queries."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ _LIVE = 256
 
 
 class _Listener:
-    """Sits in a critic's seat to hear what a policy would read there; it has no opinion.
+    """Agent in a critic's seat that records the prompts of a policy there.
 
     The policy itself would have to speak, which costs ten times as much and is not used.
     """
@@ -35,7 +35,7 @@ class _Listener:
         self.view: View | None = None
 
     def act(self, views: Sequence[View]) -> list[Reply]:
-        """Say nothing of interest."""
+        """Record the views and give empty replies."""
         self.view = views[0]
         return [
             Reply("score 5 sure 0", prompt_ids=self._policy.prompt_ids(view))
@@ -46,7 +46,7 @@ class _Listener:
 def planted_examples(
     scenario: Scenario[Any], critic: Policy, cases: int, *, run: int
 ) -> tuple[list[Example], list[Example]]:
-    """Return what a critic should say of planted answers: of one answer, and of all.
+    """Return examples of verdicts on planted answers: on one answer, and on all.
 
     Args:
         scenario: every case has a planted answer (plant=1).
@@ -84,14 +84,14 @@ class ScoredQuery(NamedTuple):
     """Of each answer, in [0, 1]."""
 
     def best(self, penalty: Mapping[str, float]) -> str:
-        """Return the best answer after the scores of some were lowered."""
+        """Return the best answer after a bias on the scores of some."""
         return max(
             zip(self.answers, self.scores, strict=True),
             key=lambda pair: (pair[1] - penalty.get(pair[0], 0.0), pair[0]),
         )[0]
 
     def score_of(self, answer: str) -> float:
-        """Return the expected score of an answer; 0 for one that is not on the menu."""
+        """Return the expected score of an answer; 0 for one outside the menu."""
         return dict(zip(self.answers, self.scores, strict=True)).get(answer, 0.0)
 
 
@@ -143,7 +143,7 @@ def outcomes_of(
     *,
     score_threshold: float,
 ) -> list[QueryOutcome]:
-    """Return what became of queries that the learner answers at temperature 0.
+    """Return the outcomes of queries against greedy answers of the learner.
 
     Args:
         learner: as it is now.
@@ -187,7 +187,7 @@ def _expected(critic: TransformerAgent, views: Sequence[View]) -> npt.NDArray[np
 
 
 def _answered(game: Game, answer: str) -> View:
-    """Return what the first critic is shown once the learner has given an answer."""
+    """Return the first critic's view after an answer of the learner."""
     judge = facts_of(game.scenario).get("judged")
     twin = game.fork(game.key)
     twin.step([Reply(answer)])

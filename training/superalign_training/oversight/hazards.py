@@ -1,4 +1,4 @@
-"""What went wrong in a deployment, as critics see it. The truth is not asked."""
+"""Hazards: answers of a deployment that critics score low. No gold labels."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +19,7 @@ AttackerOf = Callable[[int], str]
 
 
 class JudgedAnswer(NamedTuple):
-    """One request that was answered and judged."""
+    """One request with its judged answer."""
 
     episode: str
     turn: int
@@ -37,20 +37,20 @@ class JudgedAnswer(NamedTuple):
 
 
 def is_refusal(text: str) -> bool:
-    """Return whether an answer begins as refusals do."""
+    """Return whether an answer begins like a refusal."""
     words = text.casefold().replace("’", "'").split()
     return any(" ".join(words).startswith(opening) for opening in _REFUSALS)
 
 
 def query_of(episode: Episode) -> str:
-    """Return the request that was answered."""
+    """Return the answered request."""
     return episode.queries[-1].text if episode.queries else episode.task.prompt
 
 
 def judged_answers(
     episodes: Iterable[Episode], attacker_of: AttackerOf, role: Role
 ) -> list[JudgedAnswer]:
-    """Return every answer that at least one critic judged, in the order of the episodes.
+    """Return every judged answer, in the order of the episodes.
 
     Args:
         episodes: without planted answers.
@@ -70,7 +70,7 @@ def judged_answers(
 def hazards_in(
     answers: Iterable[JudgedAnswer], score_threshold: float
 ) -> list[JudgedAnswer]:
-    """Return the answers that critics call bad."""
+    """Return the answers with a score below the threshold."""
     return [answer for answer in answers if answer.score < score_threshold]
 
 
@@ -81,7 +81,7 @@ def new_hazards(
     similarity_threshold: float = 0.9,
     max_hazards: int = 48,
 ) -> list[JudgedAnswer]:
-    """Return different new hazards, the worst of each kind by turns.
+    """Return hazards that differ from recorded ones, the worst of each kind in turns.
 
     Two hazards are the same if they are of one kind and say the same (case, width and
     spaces aside) or nearly so: the words they share are at least `similarity_threshold` of all their words.
@@ -111,7 +111,7 @@ def new_hazards(
 
 
 def task_of(episode: Episode, parse: Callable[[str], Task | None]) -> Task | None:
-    """Return the request of an episode as a task; None where it is not one by itself.
+    """Return the request of an episode as a task; None where it is not a task of its own.
 
     Args:
         episode: in which it was asked.
@@ -147,7 +147,7 @@ def _judged(
 
 
 def _verdicts(episode: Episode, answer: Utterance) -> list[tuple[Seat, Verdict]]:
-    """Return who said what of an answer, as far as it could be read."""
+    """Return (seat, verdict) of every parsed verdict on an answer."""
     return [
         (fact.seat, fact.verdict)
         for fact in episode.judged

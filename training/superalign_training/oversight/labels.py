@@ -1,4 +1,4 @@
-"""What one source says of one item, and what all of them come to."""
+"""Statements of sources, and their aggregation to labels."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -31,7 +31,7 @@ class Statement(NamedTuple):
 
 
 class Consensus(NamedTuple):
-    """The label of one item."""
+    """The aggregated label of one item."""
 
     item: str
     answer: str
@@ -54,7 +54,7 @@ def combine(
     reliability: Mapping[str, float] | None = None,
     choices: int | None = None,
 ) -> list[Consensus]:
-    """Return one label for each item that anybody spoke about, in order of appearance.
+    """Aggregate statements to one label per item, in order of appearance.
 
     Args:
         statements: at most one of each source about each item.
@@ -108,7 +108,7 @@ class Table:
         ]
 
     def agreeing(self, item: str, key: str) -> list[Statement]:
-        """Return who gave an answer to an item, oldest first."""
+        """Return the statements with an answer to an item, oldest source first."""
         row = self._said[item]
         return [
             row[s] for s in self.sources if s in row and final_answer(row[s].answer) == key
@@ -118,7 +118,7 @@ class Table:
 def without_some(
     statements: Sequence[Statement], share: float, *, key: int, exempt: Sequence[str] = ()
 ) -> list[Statement]:
-    """Return statements without a share of the sources of each item, drawn by key.
+    """Drop a share of the sources of each item, drawn by key.
 
     Which ones depends on the key and the item's name alone. Somebody is always left.
 
@@ -149,7 +149,7 @@ def without_some(
 
 
 def disagreement(statements: Sequence[Statement]) -> float:
-    """Return on which share of the items that both answered two sources differ, on average.
+    """Return the mean disagreement rate of pairs of sources on shared items.
 
     0 for a single source.
     """
@@ -199,7 +199,7 @@ LEAST_FOR_DAWID_SKENE = 3
 
 
 def check(signals: SignalSettings, *, generations: int) -> None:
-    """Refuse signals that cannot supervise a chain.
+    """Raise for signals that cannot supervise a chain.
 
     Args:
         signals: the settings.

@@ -1,4 +1,4 @@
-"""How far to trust a source when nobody knows the truth."""
+"""Reliability of sources without gold labels."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ LEAST = 5
 def reliability(
     statements: Sequence[Statement], people: Sequence[Statement] = ()
 ) -> dict[str, float]:
-    """Return source → how often it is right, as far as that can be known without gold.
+    """Return source → estimated accuracy, without gold labels.
 
     It is the share of (other) people's labels that a source agrees with; for one that met
     fewer than `LEAST` of them, the share of items on which it says what most of the others
@@ -62,7 +62,7 @@ def _votes(answers_of: Mapping[str, Mapping[str, str]]) -> dict[str, Counter[str
 
 
 def _among_peers(answers: Mapping[str, str], votes: Mapping[str, Counter[str]]) -> float:
-    """Return how often a source says what most others say; ties among them count in part."""
+    """Return the agreement rate with the majority of the others; ties count in part."""
     agreed, shared = 0.0, 0
     for item, answer in answers.items():
         peer_votes = votes[item].copy()
@@ -167,7 +167,7 @@ def _kappa(
 def _belief(
     keys: Sequence[str | None], vote: str | None, confidence: float | None
 ) -> tuple[float, ...]:
-    """Return the probability of every answer in a source's eyes."""
+    """Return a source's probability of every answer."""
     probability = 1.0 if confidence is None else confidence
     remainder = (1.0 - probability) / (len(keys) - 1)
     return tuple(probability if key == vote else remainder for key in keys)

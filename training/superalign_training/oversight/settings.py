@@ -16,7 +16,7 @@ Rule = Literal["majority", "weighted", "dawid-skene", "ancestors"]
 
 
 class Person(Section):
-    """A person who writes what ought to be said, through the people's queue."""
+    """A person who writes answers, through the people's queue."""
 
     name: Annotated[str, Field(min_length=1)] = "person"
     """Source of what they say."""
@@ -74,7 +74,7 @@ class Kinds(Section):
 
 
 class PeopleSettings(Section):
-    """People who answer questions about episodes of training, and how answers pay."""
+    """Questions to people about training episodes, and the use of their answers in rewards."""
 
     mode: Literal["simulated", "wait", "continue"] = "simulated"
     """Who answers: simulated people at once; or real ones, with ``superalign label RUN``. The
@@ -129,7 +129,7 @@ class SignalSettings(Section):
 
 
 class Competence(Section):
-    """Teaching a generation tasks of the competence families: A_i⁻."""
+    """Competence training of each generation: A_i⁻."""
 
     source: str | dict[str, Any] | None = None
     """Where its tasks come from; the scenario's own source when null."""
@@ -152,7 +152,7 @@ class Competence(Section):
 
 
 class Discover(Section):
-    """Deploying A_i⁻ in the sandbox, and keeping what goes wrong."""
+    """Deployment of A_i⁻ in the sandbox, and recording of hazards."""
 
     cases: Plural = 128
     """Requests that it is deployed on: plain ones, searched ones, and those of the
@@ -174,7 +174,7 @@ class Discover(Section):
 
 
 class Conform(Section):
-    """Teaching the safe answer ŷ to every hazard x̂: A_i⁻ → A_i⁺."""
+    """Conformity training on the safe answer ŷ to every hazard x̂: A_i⁻ → A_i⁺."""
 
     algorithm: SupervisedAlgorithm = Sft(steps=50, learning_rate=1e-3)
     """How it is taught: ``sft`` imitates ŷ, ``dpo`` prefers it to what was answered."""
@@ -198,7 +198,7 @@ class Conform(Section):
 
 
 class Gate(Section):
-    """Accepting a generation, or rolling it back. Bounds of intervals decide."""
+    """Acceptance or roll back of a generation, by bounds of intervals."""
 
     rounds: bool = False
     """Whether rounds are accepted or rolled back, too: by people's labels of the round's

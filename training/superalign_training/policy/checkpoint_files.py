@@ -1,4 +1,4 @@
-"""Tensors and agents of checkpoints, written, and read back against their recorded hashes."""
+"""Tensors and agents of checkpoints: written, and read with a check of their hashes."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""AdamW with float32 masters, its state across checkpoints, and the memory that both take."""
+"""AdamW with float32 masters, its state across checkpoints, and memory estimates."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -47,7 +47,7 @@ class MasterAdamW(torch.optim.AdamW):
         super().add_param_group({**param_group, "params": masters})
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop the gradients of all weights, those of narrower ones in any case."""
+        """Drop the gradients of all weights and masters."""
         super().zero_grad(set_to_none)
         for weight in self.masters:
             weight.grad = None
@@ -75,7 +75,7 @@ class MasterAdamW(torch.optim.AdamW):
 
 
 class OptimizerState:
-    """AdamW of a policy, made when first needed, and its state in checkpoints.
+    """AdamW of a policy, created on first use, and its state in checkpoints.
 
     Args:
         weights: gives the LM's trained weights by name.
@@ -112,12 +112,12 @@ class OptimizerState:
         return self._adamw
 
     def schedule(self, adamw: torch.optim.AdamW, schedule: Schedule) -> LambdaLR:
-        """Return a schedule that goes on after the steps already taken."""
+        """Return a schedule that continues after the steps taken so far."""
         steps_taken = self.updates
         return LambdaLR(adamw, lambda step: schedule.factor(steps_taken + step))
 
     def forget(self, snapshot: Mapping[str, torch.Tensor] | None = None) -> None:
-        """Forget all moments; steps stay counted.
+        """Drop all moments; the step count stays.
 
         Args:
             snapshot: whose masters are taken; without them weights start as they are.
@@ -156,7 +156,7 @@ class OptimizerState:
         }
 
     def take(self, moments: Mapping[str, torch.Tensor]) -> None:
-        """Put Adam's moments and the masters back.
+        """Restore Adam's moments and the masters.
 
         Raises:
             RecordDamaged: memory of weights that the policy does not have.
@@ -188,7 +188,7 @@ class OptimizerState:
 
 
 class MemoryFootprint(NamedTuple):
-    """Bytes on the policy's device; activations, which batches decide, come on top."""
+    """Bytes on the policy's device, without activations."""
 
     weights: int
     """Of the LM and the value head, those that other policies share not counted."""

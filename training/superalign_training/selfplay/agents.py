@@ -1,4 +1,4 @@
-"""What stages play with: scenarios, policies from the run state, line-ups."""
+"""Agents of stages: policies from the run state, and lineups."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -38,7 +38,7 @@ from superalign_training.selfplay.state import CHECKPOINTS, RunState
 
 
 def policy_of(context: StageContext, role: Role, settings: Settings) -> Policy:
-    """Return the policy of a role as the run state has it, to be trained.
+    """Return the policy of a role from the run state, for training.
 
     Raises:
         RecordDamaged: a checkpoint is missing or was altered.
@@ -64,7 +64,7 @@ def policy_of(context: StageContext, role: Role, settings: Settings) -> Policy:
 
 
 def trainee_of(context: StageContext, role: Role, settings: Settings) -> AnyPolicy:
-    """Return the policy, or the learner, of a role as the run state has it, to be trained.
+    """Return the policy, or the learner, of a role from the run state, for training.
 
     Raises:
         RecordDamaged: a checkpoint is missing or was altered.
@@ -75,12 +75,12 @@ def trainee_of(context: StageContext, role: Role, settings: Settings) -> AnyPoli
 
 
 def lineup_of(context: StageContext, settings: Settings) -> dict[Role | Seat, Anyone]:
-    """Return who holds each role, or seat, of the run as it is now."""
+    """Return the current agent of each role or seat."""
     return {role: agent_of(context, role, settings) for role in settings.lineup}
 
 
 def agent_of(context: StageContext, role: Role | Seat, settings: Settings) -> Anyone:
-    """Return who holds a role, or a seat, as it is now: its policy, or who was named.
+    """Return the current agent of a role or a seat: its policy's, or the named one.
 
     Raises:
         UnknownId: nobody is called so.
@@ -92,14 +92,14 @@ def agent_of(context: StageContext, role: Role | Seat, settings: Settings) -> An
 
 
 def recorded_agent(context: StageContext, role: Role, settings: Settings) -> str:
-    """Return the hash under which the record knows who holds a role now."""
+    """Return the recorded hash of a role's current agent."""
     if role in context.state.policies:
         return context.state.policies[role].agent
     return context.run.agents.add(agent_of(context, role, settings).spec, role=role)
 
 
 def player_of(context: StageContext, role: Role, settings: Settings) -> Agent:
-    """Return who plays for a role that learns: its policy's agent, or its learner.
+    """Return the agent of a learning role: its policy's, or its learner.
 
     Raises:
         RecordDamaged: a checkpoint is missing or was altered.
@@ -113,7 +113,7 @@ def player_of(context: StageContext, role: Role, settings: Settings) -> Agent:
 
 
 def untrained_agent(context: StageContext, role: Role, settings: Settings) -> Agent:
-    """Return who played for a role before any training.
+    """Return the agent of a role before any training.
 
     Raises:
         RecordDamaged: it begins otherwise now.
@@ -128,7 +128,7 @@ def untrained_agent(context: StageContext, role: Role, settings: Settings) -> Ag
 
 
 def speaker_of(context: StageContext, role: Role, settings: Settings) -> TransformerAgent:
-    """Return who speaks for a role that learns, as the run state has it.
+    """Return the agent of a learning policy, from the run state.
 
     Raises:
         RecordDamaged: a checkpoint is missing or was altered.
@@ -144,7 +144,7 @@ def speaker_of(context: StageContext, role: Role, settings: Settings) -> Transfo
 def checkpoint_agent(
     context: StageContext, checkpoint: Checkpoint, settings: Settings, *, part: str
 ) -> TransformerAgent:
-    """Return who speaks with the weights of a checkpoint of the run.
+    """Return the agent with the weights of a checkpoint of the run.
 
     Args:
         context: of the stage.
@@ -170,7 +170,7 @@ def checkpoint_agent(
 
 
 def deployed_agent(context: StageContext, settings: Settings) -> Agent:
-    """Return the generation at work as it is deployed: with the voice of its level.
+    """Return the generation at work as deployed: with the decoding of its level.
 
     Raises:
         RecordDamaged: its checkpoint is missing or was altered.
@@ -180,7 +180,7 @@ def deployed_agent(context: StageContext, settings: Settings) -> Agent:
 
 
 def _named(reference: str, settings: Settings) -> dict[str, Any]:
-    """Return the options that the settings give where they name a reference."""
+    """Return the options of a reference in the settings."""
     for holder in (*map(settings.reference, settings.lineup), *settings.levels):
         if not isinstance(holder, str) and holder.get("id") == reference:
             return dict(holder)
@@ -188,7 +188,7 @@ def _named(reference: str, settings: Settings) -> dict[str, Any]:
 
 
 def first_policy(role: Role, settings: Settings, models: ModelCache) -> AnyPolicy:
-    """Return the policy, or the learner, that a role starts from.
+    """Return the initial policy, or learner, of a role.
 
     Args:
         role: whose.
@@ -213,7 +213,7 @@ def _first(role: Role, settings: Settings, models: ModelCache) -> Policy:
 
 
 def first_policies(settings: Settings, models: ModelCache) -> dict[Role, AnyPolicy]:
-    """Return what every policy that learns starts from, for all roles that it holds."""
+    """Return the initial policy of every learning role and of the roles that share it."""
     learning = {settings.holder(role) for role in settings.learning}
     return {
         role: first_policy(role, settings, models)
@@ -223,7 +223,7 @@ def first_policies(settings: Settings, models: ModelCache) -> dict[Role, AnyPoli
 
 
 def level_policy(level: int, settings: Settings, models: ModelCache) -> Policy:
-    """Return a fresh policy of a level: what a generation starts from.
+    """Return a fresh policy of a level, the start of a generation.
 
     Raises:
         UnknownId: nothing is called so.
@@ -252,7 +252,7 @@ def _untrained(
 
 
 def checkpoint_loader(context: StageContext, settings: Settings) -> CheckpointLoader:
-    """Return where the checkpoints of a run lie."""
+    """Return the loader of the run's checkpoints."""
     return CheckpointLoader(
         context.run.path,
         settings.device,
@@ -267,7 +267,7 @@ def _base_of(
     settings: Settings,
     options: Mapping[str, Any],
 ) -> SharedBase | None:
-    """Return what the adapter of a checkpoint stands on; None for a whole model."""
+    """Return the base of a checkpoint's adapter; None for a whole model."""
     if not checkpoint.base:
         return None
     return _base(context.models, checkpoint.reference, settings, options)
@@ -313,7 +313,7 @@ def keep_policy(
     parent: str | None = None,
     numbers: Mapping[str, float] | None = None,
 ) -> RunState:
-    """Save a policy as this round's checkpoint, record its lineage, put it into the run state.
+    """Save a policy as this round's checkpoint, record its lineage, and update the run state.
 
     Where training left the weights as they were, an event ``policy.unchanged`` says why.
 

@@ -1,4 +1,4 @@
-"""Alarms of a stage: what they look at, gathered from the record, and what follows them."""
+"""Alarm statistics of a stage, gathered from the record, and the actions of alarms."""
 
 from collections.abc import Mapping, Sequence
 
@@ -36,7 +36,7 @@ def generation_statistics(
     deployment: DeploymentEvidence,
     metrics: Sequence[Metric],
 ) -> Statistics:
-    """Return what may be known of the generation at work without gold labels.
+    """Return the statistics of the generation at work, without gold labels.
 
     Args:
         context: of the gate.
@@ -58,13 +58,13 @@ def generation_statistics(
 
 
 def missed_planted(context: StageContext) -> Estimate | None:
-    """Return the share of planted answers that the critic misjudged when last examined."""
+    """Return the critic's error rate on planted answers in its last check."""
     rows = context.run.metrics.read("verdicts.accuracy", tags={"on": "planted"})
     return misjudged(rows[-1].metric) if rows else None
 
 
 def misjudged(accuracy: Metric) -> Estimate:
-    """Return the share of errors from an accuracy."""
+    """Return the error rate of an accuracy."""
     low = accuracy.value if accuracy.low is None else accuracy.low
     high = accuracy.value if accuracy.high is None else accuracy.high
     return Estimate(1.0 - accuracy.value, 1.0 - high, 1.0 - low, accuracy.n)
@@ -97,7 +97,7 @@ def series(
 
 
 def act_on(context: StageContext, alarms: Sequence[Raised], moment: str) -> list[str]:
-    """Record alarms and do what they ask for; return those that demand a roll back.
+    """Record alarms and take their actions; return the ids that demand a roll back.
 
     Args:
         context: of the stage.

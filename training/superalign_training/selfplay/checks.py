@@ -1,4 +1,4 @@
-"""Whether a run's lineup and algorithms fit its scenario: said before anything starts."""
+"""Checks of a run's lineup and algorithms against its scenario, before it starts."""
 
 from collections.abc import Collection
 from typing import Any
@@ -40,7 +40,7 @@ SPLITS_LABELLED: tuple[Split, ...] = ("train", "control", "gate", "test")
 def require_lineup(
     settings: Settings, models: ModelCache, *, load: bool = True
 ) -> list[str]:
-    """Raise unless a run can begin: its seats are held, its tasks are there.
+    """Raise unless every seat has an agent and every split has tasks.
 
     Who does not learn is made now, so that a reference to nobody is an error here.
 
@@ -89,7 +89,7 @@ def require_lineup(
 
 
 def _require_seats(settings: Settings, scenario: Scenario[Any]) -> None:
-    """Raise unless every seat is held, and every role named is one of the scenario's."""
+    """Raise unless every seat has an agent and every named role exists."""
     roles = list(dict.fromkeys(map(role_of, scenario.seats)))
     _require_known(settings.lineup, "lineup", scenario, [*roles, *scenario.seats])
     _require_known(settings.train, "train", scenario, roles)
@@ -110,13 +110,13 @@ def _require_seats(settings: Settings, scenario: Scenario[Any]) -> None:
 
 
 def _require_people(settings: Settings, scenario: Scenario[Any]) -> None:
-    """Raise where people shall be asked, nobody can be simulated and nobody is there."""
+    """Raise where people are asked, and are neither simulated nor enrolled."""
     if settings.budget and settings.people.mode == "simulated":
         require_simulable(scenario)
 
 
 def _require_known_agents(settings: Settings) -> None:
-    """Raise where a reference names nobody; nothing is made."""
+    """Raise for references to unknown agents, without making any."""
     for name in settings.lineup:
         reference = settings.reference(name)
         require_known(reference)
@@ -127,7 +127,7 @@ def _require_known_agents(settings: Settings) -> None:
 
 
 def _require_agents(settings: Settings, models: ModelCache, *, load: bool) -> None:
-    """Raise where an agent cannot be made as it is named; who does not learn is made."""
+    """Raise for agents that cannot be made; make those that do not learn."""
     learning = {settings.holder(role) for role in settings.learning}
     for name in settings.lineup:
         reference = settings.reference(name)
@@ -161,7 +161,7 @@ def _require_known(
 
 
 def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
-    """Raise unless every stage of a chain of generations finds what it needs.
+    """Raise unless every stage of a chain of generations has what it needs.
 
     A policy to raise, its tasks in every split, gold answers for the ceiling, seats for
     further critics, and a truth to simulate people by.
@@ -191,7 +191,7 @@ def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
 
 
 def _require_exams(settings: Settings, scenario: Scenario[Any]) -> None:
-    """Raise unless the tasks of competence have every family that is examined."""
+    """Raise unless the tasks of competence have every evaluated family."""
     answers = scenario_capabilities(scenario).answers
     for family in (settings.evaluate.families or ()) if answers else ():
         source = filtered_source(tasks_of(settings), [family])
@@ -199,7 +199,7 @@ def _require_exams(settings: Settings, scenario: Scenario[Any]) -> None:
 
 
 def _require_taught(settings: Settings, answers: Role) -> None:
-    """Raise where the stage supervise shall teach weights that only a policy has."""
+    """Raise where the stage supervise would train an agent without weights."""
     if settings.supervise is not None and settings.own(answers):
         raise InvalidOption(
             f"supervise needs a {answers} that is a policy (micro/3, a folder), and "
@@ -208,7 +208,7 @@ def _require_taught(settings: Settings, answers: Role) -> None:
 
 
 def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
-    """Raise where a role shall learn by pay alone and cannot."""
+    """Raise where a role cannot learn from its rewards."""
     capabilities = scenario_capabilities(scenario)
     holders: dict[Role, Role] = {}
     for role in settings.learning:

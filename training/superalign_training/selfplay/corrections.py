@@ -1,4 +1,4 @@
-"""What only people decide: taking a generation back, and going on after an alarm.
+"""Decisions of people: taking a generation back, and continuing after an alarm.
 
 A proposal is filed as a question and does nothing. It takes effect at the next stage that
 looks (`apply_decisions`), once somebody said yes and nobody said no.
@@ -22,7 +22,7 @@ VETOED = "correction.vetoed"
 
 
 def propose(context: StageContext, name: str, reason: str, evidence: dict[str, Any]) -> str:
-    """Propose to take the generation at work back; return the question's id.
+    """File a proposal to take the generation at work back; return the question's id.
 
     Args:
         context: of the stage.
@@ -48,7 +48,7 @@ def propose(context: StageContext, name: str, reason: str, evidence: dict[str, A
 
 
 def apply_decisions(context: StageContext) -> RunState:
-    """Return the run state after what people have decided since: yes takes effect, a veto never.
+    """Return the run state after people's decisions: approvals take effect, vetoes never.
 
     Signals count up to the begin of the stage, as everywhere.
     """
@@ -80,7 +80,7 @@ def apply_decisions(context: StageContext) -> RunState:
 
 
 def without_generation(context: StageContext, state: RunState, generation: int) -> RunState:
-    """Return the run state without an accepted generation; who it was stays in the record."""
+    """Return the run state without an accepted generation; its record stays."""
     gone = [aligned for aligned in state.aligned if aligned.generation == generation]
     for aligned in gone:
         context.run.agents.accept(aligned.checkpoint.agent, False)
@@ -113,7 +113,7 @@ def last_accepted(context: StageContext, state: RunState) -> Checkpoint:
 
 
 def halt_until_approved(context: StageContext, name: str, reason: str) -> None:
-    """Stop the run until a person says that it shall go on; do nothing once they said so.
+    """Stop the run until a person approves its continuation.
 
     Args:
         context: of the stage, which will be done again.
@@ -160,7 +160,7 @@ def _decision(context: StageContext, question: str, signals: list[Signal]) -> Ru
 
 
 def _shown(context: StageContext) -> tuple[str, int]:
-    """Return an answer of the generation, by an earlier stage: it stays if this one fails."""
+    """Return an answer of the generation from an earlier stage, which outlives a failed one."""
     run = context.run
     stages = [stage for stage in run.stages.all() if stage.id != context.stage]
     for stage in sorted(stages, key=lambda s: s.generation == context.generation)[::-1]:

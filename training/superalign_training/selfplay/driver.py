@@ -1,4 +1,4 @@
-"""The one driver: runs a list of stages, records each, and continues where it stopped.
+"""The driver: runs a list of stages, records each, and resumes after the last finished one.
 
 A stage is a function from what it finds (`StageContext`) to what it leaves (`StageResult`). The
 driver owns resume, lock, seeds and status; no stage calls a stage. Random numbers come from
@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 
 class Moment(NamedTuple):
-    """Where a run is."""
+    """Position in a run."""
 
     stage: str
     round: int
@@ -41,14 +41,14 @@ class Moment(NamedTuple):
 
 
 class Watcher(Protocol):
-    """Who is told how a run goes: a live table, a log, nobody."""
+    """Progress display of a run: a live table, a log, or none."""
 
     def begin(self, moment: Moment) -> object:
         """A stage begins."""
         ...
 
     def step(self, done: int, total: int, numbers: Mapping[str, float]) -> object:
-        """Something countable was done within the stage."""
+        """Progress within the stage."""
         ...
 
     def end(self, metrics: Sequence[Metric]) -> object:
@@ -60,12 +60,12 @@ class Watcher(Protocol):
         ...
 
     def wait(self, reason: str) -> object:
-        """The stage stands still until somebody acts; said again and again."""
+        """The stage waits for people; called again and again."""
         ...
 
 
 class Stepping(Protocol):
-    """An algorithm, as far as its progress goes."""
+    """An algorithm with an id and a number of steps, for progress."""
 
     @property
     def id(self) -> str:
@@ -79,7 +79,7 @@ class Stepping(Protocol):
 
 
 class StageContext(NamedTuple):
-    """What a stage finds."""
+    """Input of a stage."""
 
     run: Run
     stage: str
@@ -102,7 +102,7 @@ class StageContext(NamedTuple):
     """Takes the metrics of optimiser updates; see `on_step`."""
 
     def seed_of(self, part: str) -> int:
-        """Return the seed of one part of the stage: parts never share an episode's name."""
+        """Return the seed of one part of the stage; episodes of parts have different names."""
         return mix(self.seed, label(part))
 
     def on_step(
@@ -114,7 +114,7 @@ class StageContext(NamedTuple):
         past: int = 0,
         total: int | None = None,
     ) -> OnStep:
-        """Return what an algorithm calls after every update: it is watched and recorded.
+        """Return the callback of an algorithm's updates: progress display and record.
 
         `past` steps of the stage were taken before; `total` is the algorithm's if absent.
         """
@@ -128,7 +128,7 @@ class StageContext(NamedTuple):
 
 
 class StageResult(NamedTuple):
-    """What a stage leaves."""
+    """Output of a stage."""
 
     state: RunState
     metrics: tuple[Metric, ...] = ()
@@ -163,7 +163,7 @@ def drive(
     models: ModelCache | None = None,
     sink: Sink | None = None,
 ) -> RunState:
-    """Run the stages that are not done yet, in order.
+    """Run the remaining stages in order.
 
     Args:
         run: opened for work.
@@ -182,20 +182,18 @@ def drive(
         RecordError: the record holds other stages than the plan.
         EpisodesFailed: an agent failed too often; the stage will be done again.
     """
-    finished, pending, unfinished = _progress_of(run, plan)
-    total = len(finished) + len(pending)
+    done, pending, unfinished = _progress_of(run, plan)
+    total = len(done) + len(pending)
     if pending:  # else it has ended already, and nothing here can fail it
         run.set_status("running")
     models = models or ModelCache()
-    state = (
-        RunState.from_plain(finished[-1].outputs["state"]) if finished else first_state()
-    )
+    state = RunState.from_plain(done[-1].outputs["state"]) if done else first_state()
     try:
         with sigterm_as_interrupt():
-            for index, stage in enumerate(finished):
+            for index, stage in enumerate(done):
                 rows = run.metrics.read(stage=stage.id, without=TRAINING)
                 watcher.skip(_moment(stage, index, total), [row.metric for row in rows])
-            for index, planned in enumerate(pending, start=len(finished)):
+            for index, planned in enumerate(pending, start=len(done)):
                 watcher.begin(_moment(planned, index, total))
                 driver = _Driver(run, watcher, models, failures, sink, again=unfinished)
                 outcome = _run_stage(driver, planned, state)
@@ -222,7 +220,7 @@ def _moment(stage: Stage | PlannedStage, place: int, of: int) -> Moment:
 
 
 class _Driver(NamedTuple):
-    """What the driver works with."""
+    """Arguments of the driver for every stage."""
 
     run: Run
     watcher: Watcher
@@ -234,7 +232,7 @@ class _Driver(NamedTuple):
 
 
 def _run_stage(driver: _Driver, planned: PlannedStage, state: RunState) -> StageResult:
-    """Do and record one stage."""
+    """Run and record one stage."""
     run = driver.run
     driver.models.attach(run, driver.watcher.wait)
     seed = mix(run.info.seed, label(planned.name), planned.generation, planned.round)
@@ -292,7 +290,7 @@ class _Progress(NamedTuple):
 
 
 def _progress_of(run: Run, plan: Sequence[PlannedStage]) -> _Progress:
-    """Return how far a run has come; stages that never ended and are not next are removed.
+    """Return the progress of a run; remove unfinished stages that are not next.
 
     Raises:
         RecordError: the record is of another plan.
@@ -328,7 +326,7 @@ def _progress_of(run: Run, plan: Sequence[PlannedStage]) -> _Progress:
 
 
 def place_of(plan: Sequence[PlannedStage], stage: Stage) -> int:
-    """Return where a stage stands in a plan.
+    """Return the index of a stage in a plan.
 
     Raises:
         RecordError: nowhere.

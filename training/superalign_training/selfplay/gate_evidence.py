@@ -77,42 +77,33 @@ class CompetenceEvidence(NamedTuple):
 
 def competence_evidence(context: StageContext, settings: Settings) -> CompetenceEvidence:
     """Compare A_i⁺ with A_i⁻ on tasks of the gate split, by people's and sources' labels."""
-    before = context.state.before
-    if before is None:
+    start = context.state.before
+    if start is None:
         return CompetenceEvidence(None, {})
-    if before.weights == context.state.current.weights:
+    if start.weights == context.state.current.weights:
         return CompetenceEvidence(Estimate(0.0, 0.0, 0.0, 0), {})
     rules, temperature = settings.gate, settings.signals.temperature
     sources = supervisors_of(context, settings)
     scenario = competence_scenario(settings, "gate", len(sources))
-    after = speaker_of(context, context.state.generation_role, settings)
-    with temperature_set(after, temperature):
+    aligned_agent = speaker_of(context, context.state.generation_role, settings)
+    with temperature_set(aligned_agent, temperature):
         now = play_tasks(
-            context, scenario, sources, after, rules.cases, part="competence-after"
+            context, scenario, sources, aligned_agent, rules.cases, part="competence-after"
         )
     tasks = [episode.task for episode in now]
-    earlier = checkpoint_agent(
-        context, before, settings, part=context.state.generation_role
+    start_agent = checkpoint_agent(
+        context, start, settings, part=context.state.generation_role
     )
     alone = competence_scenario(settings, "gate", 0)
-    with temperature_set(earlier, temperature):
+    with temperature_set(start_agent, temperature):
+        part = "competence-before"
         then = play_tasks(
-            context,
-            alone,
-            (),
-            earlier,
-            len(tasks),
-            part="competence-before",
-            tasks=tasks,
+            context, alone, (), start_agent, len(tasks), part=part, tasks=tasks
         )
     pairs = _pairs(now, then)
     answers = [
-        AnswerPair(
-            after_episode.id,
-            final_answer(answer_of(before_episode).text),
-            final_answer(answer_of(after_episode).text),
-        )
-        for after_episode, before_episode in pairs
+        AnswerPair(after.id, *(final_answer(answer_of(e).text) for e in (before, after)))
+        for after, before in pairs
     ]
     statements = statements_of(scenario, now, sources)
     rule = settings.signals.combine if sources else "majority"
@@ -128,12 +119,8 @@ def competence_evidence(context: StageContext, settings: Settings) -> Competence
         "disputes",
     )
     people = People(context, settings.signals.people)
-    questions_after = [
-        _label_of(after_episode, context.round) for after_episode, _ in selected
-    ]
-    questions_before = [
-        _label_of(before_episode, context.round) for _, before_episode in selected
-    ]
+    questions_after = [_label_of(after, context.round) for after, _ in selected]
+    questions_before = [_label_of(before, context.round) for _, before in selected]
     labels_after = people.ask(scenario, now, questions_after)
     labels_before = people.ask(alone, then, questions_before)
     labels |= _labelled_by_people(selected, labels_after, labels_before, labels)
@@ -151,23 +138,23 @@ def _labelled_by_people(
     labels_before: Sequence[Signal],
     labels: Mapping[str, PairLabels],
 ) -> dict[str, PairLabels]:
-    """Return item → its labels, with those that people gave both sides."""
-    after, before = (
+    """Return item → labels, people's labels of both sides included."""
+    values_after, values_before = (
         {signal.episode: signal.value for signal in side}
         for side in (labels_after, labels_before)
     )
     return {
-        after_episode.id: labels.get(after_episode.id, PairLabels())._replace(
-            before=before.get(before_episode.id), after=after.get(after_episode.id)
+        after.id: labels.get(after.id, PairLabels())._replace(
+            before=values_before.get(before.id), after=values_after.get(after.id)
         )
-        for after_episode, before_episode in pairs
+        for after, before in pairs
     }
 
 
 def _pairs(
     now: Sequence[Episode], then: Sequence[Episode]
 ) -> list[tuple[Episode, Episode]]:
-    """Return the episodes of both sides, task by task, without failed ones."""
+    """Return the pairs of episodes of one task, without failed ones."""
     by_place = {episode.key.case: episode for episode in then}
     return [
         (after, by_place[place]) for place, after in enumerate(now) if place in by_place
@@ -179,11 +166,7 @@ def _answers_by_family(pairs: Sequence[tuple[Episode, Episode]]) -> dict[str, An
     return {
         family: Answers(
             [answer_of(after).text for after, _ in pairs if after.task.family == family],
-            [
-                answer_of(before).text
-                for after, before in pairs
-                if after.task.family == family
-            ],
+            [answer_of(before).text for a, before in pairs if a.task.family == family],
         )
         for family in families
     }
@@ -207,26 +190,23 @@ class RequestEvidence(NamedTuple):
 def request_evidence(
     context: StageContext, settings: Settings, learner: Agent
 ) -> RequestEvidence:
-    """Play plain requests of the gate split; people label some of the answers."""
+    """Play plain requests of the gate split, and have people label some answers."""
     rules = settings.gate
     sandbox = Sandbox(context, settings, "gate")
     episodes = sandbox.asked(learner, rules.request_cases, part="requests")
     judged = judged_answers(episodes, lambda case: PLAIN, sandbox.role)
-    score = {judged_answer.episode: judged_answer.score for judged_answer in judged}
+    score = {answer.episode: answer.score for answer in judged}
     answers = {
         episode.id: answer
         for episode in episodes
         if not episode.failed and (answer := last_words(episode, sandbox.role)) is not None
     }
     selected = draw_some(list(answers), rules.request_labels, context, "requests")
-    questions = [
-        label_question(name, answers[name].turn, context.round) for name in selected
-    ]
+    turns = [(name, answers[name].turn) for name in selected]
+    questions = [label_question(name, turn, context.round) for name, turn in turns]
     people = People(context, settings.signals.people)
     signals = people.ask(sandbox.plain, episodes, questions)
-    refused = {
-        name: is_refusal(judged_answer.text) for name, judged_answer in answers.items()
-    }
+    refused = {name: is_refusal(answer.text) for name, answer in answers.items()}
     labelled = [
         Labelled(s.value, score.get(s.episode), refused[s.episode]) for s in signals
     ]
@@ -271,40 +251,35 @@ class DeploymentEvidence(NamedTuple):
 def deployment_evidence(
     context: StageContext, settings: Settings, learner: Agent
 ) -> DeploymentEvidence:
-    """Deploy the learner once more: plain requests, and every archived attacker."""
+    """Deploy the learner on plain requests and against every archived attacker."""
     cases = settings.gate.deployment_cases
     if not cases or not is_judged(settings):
         return DeploymentEvidence(None, None, None, {})
     sandbox = Sandbox(context, settings)
-    field = archived_attackers(context, settings, sandbox.attacker)
-    mixture = OpponentPool(field, seed=context.seed_of("opponents"))
+    attackers = archived_attackers(context, settings, sandbox.attacker)
+    pool = OpponentPool(attackers, seed=context.seed_of("opponents"))
     episodes = sandbox.deployed(
-        learner, mixture, cases, part="deployed", plain=settings.discover.plain_share
+        learner, pool, cases, part="deployed", plain=settings.discover.plain_share
     )
-    answers = judged_answers(episodes, mixture.chosen, sandbox.role)
+    answers = judged_answers(episodes, pool.chosen, sandbox.role)
     threshold = settings.discover.score_threshold
-    attacked = [answer for answer in answers if answer.asked_by != PLAIN]
+    attacked = [a for a in answers if a.asked_by != PLAIN]
+    by_attacker = {
+        name: _bad_share([a for a in attacked if a.asked_by == name], threshold)
+        for name in attackers
+    }
     return DeploymentEvidence(
         _bad_share(attacked, threshold),
         _bad_share(answers, threshold),
-        _bad_share([answer for answer in answers if answer.asked_by == PLAIN], threshold),
-        {
-            name: estimate
-            for name in field
-            for estimate in [
-                _bad_share(
-                    [answer for answer in attacked if answer.asked_by == name], threshold
-                )
-            ]
-            if estimate is not None
-        },
+        _bad_share([a for a in answers if a.asked_by == PLAIN], threshold),
+        {name: estimate for name, estimate in by_attacker.items() if estimate is not None},
     )
 
 
 def archived_attackers(
     context: StageContext, settings: Settings, role: Role
 ) -> dict[str, Agent]:
-    """Return the attackers for the gate of a generation: name → agent.
+    """Return the attackers of the gate: name → agent.
 
     The search with its archive, and the checkpoints that attackers have had; of more than
     ``gate.max_opponents`` the others are drawn. An attacker that does not learn is one.

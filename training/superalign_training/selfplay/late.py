@@ -67,11 +67,11 @@ class LateCases:
 
     @property
     def cap(self) -> float | None:
-        """Where importance weights are cut off; None: nothing is late."""
+        """Limit of importance weights; None without late rows."""
         return CAP if self._cases else None
 
     def take(self, count: int) -> list[list[Row]]:
-        """Return the next cases for a batch of so many: half of it at most."""
+        """Return the next cases for a batch of so many: at most half of it."""
         limit = min(max(1, self._each), count // 2)
         cases, self._cases = self._cases[:limit], self._cases[limit:]
         self._answers += sum(len(case.answers) for case in cases)
@@ -79,7 +79,7 @@ class LateCases:
 
     @property
     def unpaid(self) -> tuple[int, ...]:
-        """Ids of the signals about cases that no batch had room for."""
+        """Ids of the signals about cases that entered no batch."""
         return tuple(sorted(id for case in self._cases for id in case.signals))
 
     @property
@@ -88,7 +88,7 @@ class LateCases:
         return self._expired
 
     def metrics(self, role: Role, step: int) -> tuple[Metric, ...]:
-        """Return how many answers were late; nothing where none was."""
+        """Return the number of late answers; empty without any."""
         counts = {"late": self._answers, "late_lessons": self._expired}
         return tuple(
             Metric(f"people.{name}", float(count), tags={"role": role}, step=step)
@@ -147,7 +147,7 @@ def late_cases(
 
 
 def _trained_on(run: Run, names: Sequence[str]) -> list[Episode]:
-    """Return the episodes of the training split among some."""
+    """Return those of the named episodes that are of the training split."""
     recorded = set(run.episode_ids(split="train"))
     return run.named([name for name in names if name in recorded])
 
@@ -182,7 +182,7 @@ def _case(
 
 
 def _members(run: Run, episode: Episode) -> list[Episode]:
-    """Return all members of an episode's case that did not fail."""
+    """Return all members of an episode's case without failed ones."""
     key = episode.key
     names = run.episode_ids(case=key.case, round=key.round, split="train")
     tail = episode.id.rpartition("-")[2]

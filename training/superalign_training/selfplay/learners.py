@@ -1,4 +1,4 @@
-"""Learners that improve themselves: as they begin, and as the run state has them."""
+"""Self-improving learners, untrained and from the run state."""
 
 from superalign_env.errors import RecordDamaged
 from superalign_env.seeding import label, mix
@@ -10,7 +10,7 @@ from superalign_training.selfplay.settings import Settings
 
 
 def learner_of(context: StageContext, role: Role, settings: Settings) -> LearnerPolicy:
-    """Return the learner of a role as the run state has it.
+    """Return the learner of a role from the run state.
 
     Raises:
         RecordDamaged: its checkpoint is missing or was altered, or it begins otherwise now.
@@ -27,7 +27,7 @@ def learner_of(context: StageContext, role: Role, settings: Settings) -> Learner
 
 
 def first_learner(role: Role, settings: Settings, models: ModelCache) -> LearnerPolicy:
-    """Return the learner of a role as it is before any training.
+    """Return the untrained learner of a role.
 
     Raises:
         InvalidOption: whoever holds the role does not improve itself.
@@ -47,14 +47,14 @@ def first_learner(role: Role, settings: Settings, models: ModelCache) -> Learner
 
 
 def trained_role(role: Role, settings: Settings) -> Role:
-    """Return the role by whose algorithms the holder of a role learns."""
+    """Return the role whose algorithms train the policy of a role."""
     holder = settings.holder(role)
     sharing = [name for name in settings.learning if settings.holder(name) == holder]
     return sharing[0] if sharing else role
 
 
 def changed_start_message(learner: LearnerPolicy) -> str:
-    """Return what to say of a learner that is not the one that a run began with."""
+    """Return the error message for a learner that starts otherwise than before."""
     return (
         f"{learner.name} begins otherwise than when this run began; let it begin the same "
         "whenever it is made (seed its random numbers), or start a new run"

@@ -45,7 +45,7 @@ LEARNER = "learner:"
 
 
 def has_weights(reference: AgentReference) -> bool:
-    """Whether a reference can name something that is trained.
+    """Whether a reference can name an agent with weights to train.
 
     It is read, not followed: a rung, a folder and a name on the hub can be trained.
     """
@@ -56,13 +56,13 @@ def has_weights(reference: AgentReference) -> bool:
 
 
 def is_person(reference: AgentReference) -> bool:
-    """Whether a person holds the seat, who is asked through the run's queue."""
+    """Whether a person holds the seat, through the run's queue."""
     name = reference if isinstance(reference, str) else reference.get("id")
     return name == PERSON
 
 
 def is_user_object(reference: AgentReference) -> bool:
-    """Whether a reference names a class, a function or an object of somebody's."""
+    """Whether a reference names a user's class, function or object."""
     name = reference if isinstance(reference, str) else str(reference.get("id"))
     kind, _, attribute = name.partition(":")
     dotted = all(part.isidentifier() for part in kind.split("."))
@@ -70,7 +70,7 @@ def is_user_object(reference: AgentReference) -> bool:
 
 
 def is_learner(reference: AgentReference) -> bool:
-    """Whether a reference names a `Learner`: an agent that improves itself.
+    """Whether a reference names a `Learner`, an agent with its own `improve`.
 
     Raises:
         InvalidOption: ``module:attribute`` that cannot be imported.
@@ -91,7 +91,7 @@ def is_learner(reference: AgentReference) -> bool:
 
 
 def learns_from_rewards(algorithm: Algorithm[Any]) -> bool:
-    """Whether an algorithm learns from episodes, and not from lessons."""
+    """Whether an algorithm learns from episodes instead of examples."""
     return not experience_kinds(algorithm).isdisjoint(("episodes", "paid"))
 
 
@@ -101,7 +101,7 @@ def require_trainable(
     reference: AgentReference,
     algorithms: Sequence[Algorithm[Any]],
 ) -> None:
-    """Raise unless who holds a role can learn by its algorithms.
+    """Raise unless a role's agent can be trained by its algorithms.
 
     Args:
         role: that shall learn.
@@ -120,23 +120,23 @@ def require_trainable(
 def _reason_not_trainable(
     holder: str, reference: AgentReference, algorithms: Sequence[Algorithm[Any]]
 ) -> str:
-    """Return why an agent cannot learn by algorithms, and what to do; empty if it can."""
+    """Return why an agent cannot be trained by algorithms, and a remedy; empty if it can."""
     ids = ", ".join(algorithm.id for algorithm in algorithms)
     candidates: Sequence[object] = algorithms
-    self_improving = [algorithm for algorithm in candidates if isinstance(algorithm, Own)]
+    owns = [algorithm for algorithm in candidates if isinstance(algorithm, Own)]
     improves = is_learner(reference)
-    if self_improving and len(algorithms) > 1:
-        return f"[{ids}]: {self_improving[0].id} has its learner to itself; name it alone"
-    if improves and not self_improving:
+    if owns and len(algorithms) > 1:
+        return f"[{ids}]: {owns[0].id} has its learner to itself; name it alone"
+    if improves and not owns:
         return (
             f"{holder} improves itself, {ids} cannot; leave the algorithm out (or say own)"
         )
-    if self_improving and not self_improving[0].agent and not improves:
+    if owns and not owns[0].agent and not improves:
         return (
             f"{holder} does not improve itself; name a Learner (my_package:MyLearner, "
             "docs/your_policy.md), or an algorithm for a policy (ppo, grpo, rloo, reinforce)"
         )
-    if self_improving or has_weights(reference):
+    if owns or has_weights(reference):
         return ""
     cure = "give it a policy (micro/3, a folder, hf:org/name)"
     if is_user_object(reference):
@@ -148,7 +148,7 @@ def _reason_not_trainable(
 
 
 def plain_name(scenario: str) -> str:
-    """Return the id of a scenario without its version; a class of somebody's as it is named.
+    """Return the id of a scenario without its version; a user's class by its name.
 
     Raises:
         UnknownId: with the nearest ids.
@@ -160,7 +160,7 @@ def plain_name(scenario: str) -> str:
 
 @cache
 def scenario_preset(scenario: str) -> Mapping[str, Any]:
-    """Return the lineup and the algorithms that a scenario has unless it is told others.
+    """Return a scenario's default lineup, algorithms and options.
 
     Raises:
         UnknownId: with the nearest ids.
@@ -173,7 +173,7 @@ def scenario_preset(scenario: str) -> Mapping[str, Any]:
 
 
 def preset_settings(name: str, scenario: str = "") -> dict[str, Any]:
-    """Return what a preset sets, with what it sets for a scenario alone.
+    """Return the settings of a preset, with those for one scenario.
 
     Args:
         name: of a file in ``conf/preset``.
@@ -196,7 +196,7 @@ def preset_settings(name: str, scenario: str = "") -> dict[str, Any]:
 
 
 def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with changes: sections key by key, all else as a whole."""
+    """Return settings with changes: sections merged key by key, all else replaced."""
     shared = {key: settings[key] for key in changes if key in settings}
     return {
         **settings,
@@ -210,29 +210,26 @@ def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
 
 
 def with_preset(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was given of lineup, algorithms, tasks and people, filled up from the preset.
+    """Return lineup, algorithms, tasks and people, completed from the scenario's preset.
 
     A preset's algorithm is left out where whoever was named instead has no weights. A
     `Learner` improves itself unless it is frozen. An algorithm that trains one kind of agent
     alone names it, for roles that hold whatever the preset says.
     """
     preset, absent = _preset(settings)
-    lineup_settings, train_settings = (
-        settings.get("lineup") or {},
-        settings.get("train") or {},
-    )
-    if not isinstance(lineup_settings, Mapping) or not isinstance(train_settings, Mapping):
+    lineups, trained = (settings.get("lineup") or {}, settings.get("train") or {})
+    if not isinstance(lineups, Mapping) or not isinstance(trained, Mapping):
         raise ValueError(
             "lineup and train are mappings: {learner: micro/3} and {learner: ppo}"
         )
-    lineup = {**preset.get("lineup", {}), **lineup_settings}
+    lineup = {**preset.get("lineup", {}), **lineups}
     train: dict[str, Any] = {}
     for role, algorithms in preset.get("train", {}).items():
         train[role] = _algorithms(algorithms, role) if _can_learn(role, lineup) else None
     for role, holder in lineup.items():
-        if role not in train_settings and role_of(role) == role and is_learner(holder):
+        if role not in trained and role_of(role) == role and is_learner(holder):
             train[role] = (Own(),)
-    for role, setting in train_settings.items():
+    for role, setting in trained.items():
         if isinstance(setting, Mapping) and is_learner(lineup.get(role, "")):
             train[role] = train.get(role) or (Own(),)
         changes = isinstance(setting, Mapping) and "id" not in setting
@@ -240,11 +237,7 @@ def with_preset(settings: Mapping[str, Any]) -> dict[str, Any]:
             continue  # changes what was left out
         train[role] = _algorithms(setting, role, default=train.get(role) or ())
         for algorithm in train[role] or ():
-            if (
-                isinstance(algorithm, Own)
-                and algorithm.agent
-                and role not in lineup_settings
-            ):
+            if isinstance(algorithm, Own) and algorithm.agent and role not in lineups:
                 lineup[role] = algorithm.agent
     raised_role = preset.get("generations_of", "")
     sections = {
@@ -257,7 +250,7 @@ def with_preset(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _preset(settings: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Role]]:
-    """Return the scenario's preset, and its roles that options leave without a seat."""
+    """Return the scenario's preset, and its roles without a seat under these options."""
     preset = scenario_preset(str(settings.get("scenario", "red-team")))
     options, counted = settings.get("options") or {}, preset.get("counted", {})
     absent = [role for role, option in counted.items() if options.get(option, 1) == 0]
@@ -269,7 +262,7 @@ def _preset(settings: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Role]]
 
 
 def _of_source(preset: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return sections with what the preset says for the tasks that they are about.
+    """Return sections completed from the preset for their tasks.
 
     Only what was left open is filled in, and nothing where other tasks are named.
     """
@@ -301,7 +294,7 @@ def source_id(source: Any) -> str:
 
 
 def _asked(settings: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what people are asked: as given, else as the preset has it."""
+    """Return the settings of people, completed from the preset."""
     budget = settings.get("budget")
     people = settings.get("people") or {}
     if isinstance(people, Mapping):
@@ -313,7 +306,7 @@ def _asked(settings: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, 
 
 
 def _set(people: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of people without kinds of questions that nobody set."""
+    """Return the settings of people without unset kinds of questions."""
     kinds = people.get("kinds")
     if not isinstance(kinds, Mapping):
         return dict(people)
@@ -332,7 +325,7 @@ def _can_learn(role: Role, lineup: Mapping[str, AgentReference]) -> bool:
 def _algorithms(
     setting: Any, role: Role, *, default: Sequence[Algorithm[Any]] = ()
 ) -> tuple[Algorithm[Any], ...] | None:
-    """Return the algorithms that a setting names; a mapping without an id changes the preset's."""
+    """Return the algorithms of a setting; a mapping without an id changes the preset's."""
     if setting is None:
         return None
     several = setting if isinstance(setting, (list, tuple)) else [setting]

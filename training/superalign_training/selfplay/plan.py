@@ -40,7 +40,7 @@ TrainingStage = Literal["attack", "calibrate", "improve"]
 
 
 class StageDefinition(NamedTuple):
-    """A stage: the function that runs it, its cost and its needs of the scenario."""
+    """A stage: its function, its cost, and its requirements of the scenario."""
 
     target: str
     """Module among the stages, and the function there: ``judge:calibrate``."""
@@ -54,7 +54,7 @@ class StageDefinition(NamedTuple):
         return self._replace(options={**self.options, **options})
 
     def function(self) -> Callable[..., StageResult]:
-        """Import the function: not before it is called, since plans are made without PyTorch."""
+        """Import the function on first call, so that plans need no PyTorch."""
         module, _, name = self.target.partition(":")
         stage_module = import_module(f"superalign_training.selfplay.stages.{module}")
         function: Callable[..., StageResult] = getattr(stage_module, name)
@@ -90,7 +90,7 @@ trial = StageDefinition("league:trial", costs.trial)
 
 
 class StageEntry(NamedTuple):
-    """A stage, and where it stands."""
+    """A stage with its position in the run."""
 
     name: str
     stage: StageDefinition
@@ -99,7 +99,7 @@ class StageEntry(NamedTuple):
 
 
 def plan(settings: Settings) -> list[PlannedStage]:
-    """Return the stages of a run, in order; what the scenario has nothing for is left out."""
+    """Return the stages of a run in order, without those that the scenario does not support."""
     capabilities, shared = stage_capabilities(settings), _shaping(settings)
     listed = entries(settings, capabilities)
     return [
@@ -118,7 +118,7 @@ def plan(settings: Settings) -> list[PlannedStage]:
 
 
 def entries(settings: Settings, capabilities: ScenarioCapabilities) -> Iterator[StageEntry]:
-    """Yield the stages of a run, those that the scenario has nothing for among them."""
+    """Yield the stages of a run, unsupported ones included."""
     if settings.hardening is not None:
         return _hardened(settings, capabilities, settings.hardening)
     if settings.generations:
@@ -129,7 +129,7 @@ def entries(settings: Settings, capabilities: ScenarioCapabilities) -> Iterator[
 def training_stage(
     role: Role, capabilities: ScenarioCapabilities, settings: Settings
 ) -> TrainingStage:
-    """Return in which stage a role learns: by attacks, by planted answers, else by pay.
+    """Return the stage that trains a role: attack, calibrate, else improve.
 
     Only policies go to school: a learner that improves itself knows nothing but pay.
     """
@@ -168,7 +168,7 @@ def _rounds(settings: Settings, capabilities: ScenarioCapabilities) -> Iterator[
 def _own(
     settings: Settings, moment: str, generation: int, number: int
 ) -> Iterator[StageEntry]:
-    """Evaluations of one's own, after a round or at the end."""
+    """Custom evaluations, after a round or at the end."""
     for evaluation in settings.evaluate.also:
         if evaluation.when == moment:
             stage = evaluated.with_options(evaluation=evaluation)
@@ -249,7 +249,7 @@ def _round(
 
 
 def _taught(settings: Settings) -> list[Role]:
-    """Return the roles that policies hold which learn; who improves itself is none."""
+    """Return the learning roles with a policy; self-improving learners are left out."""
     return [role for role in settings.learning if not settings.own(role)]
 
 
@@ -306,7 +306,7 @@ def _order(settings: Settings, *, is_last: bool) -> list[tuple[str, StageDefinit
 
 
 def _shaping(settings: Settings) -> dict[str, Any]:
-    """Return the settings that shape results; where a run lies does not.
+    """Return the settings that can change results.
 
     The number of rounds does not either: a finished run may be continued with more; nor
     does when to stop because episodes fail.

@@ -1,4 +1,4 @@
-"""Playing in a stage: the run's scenario, who sits where, and recorded episodes."""
+"""Rollouts of a stage: scenario variants, agents by seat, recorded episodes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
@@ -29,7 +29,7 @@ _LIVE = 256
 def stage_scenario(
     settings: Settings, *, split: Split, variant: str = "", **options: Any
 ) -> Scenario[Any]:
-    """Return the run's scenario as a stage wants it.
+    """Return the run's scenario on a split, or one of its variants.
 
     Args:
         settings: of the run.
@@ -56,7 +56,7 @@ def stage_capabilities(settings: Settings) -> ScenarioCapabilities:
 
 
 def plain_scenario(settings: Settings, split: Split, **options: Any) -> Scenario[Any]:
-    """Return the run's scenario as it is without attacks, where it knows any."""
+    """Return the run's scenario in its variant without attacks, if it has one."""
     scenario = stage_scenario(settings, split=split, **options)
     if "plain" not in variants_of(scenario):
         return scenario
@@ -64,7 +64,7 @@ def plain_scenario(settings: Settings, split: Split, **options: Any) -> Scenario
 
 
 def source_of(settings: Settings) -> Any:
-    """Return the source of the scenario's own tasks, as other scenarios take it."""
+    """Return the scenario's task source, as an option of other scenarios."""
     scenario = stage_scenario(settings, split="train")
     spec = scenario.options.get("source")
     remade = isinstance(spec, str) or (isinstance(spec, Mapping) and "id" in spec)
@@ -72,20 +72,20 @@ def source_of(settings: Settings) -> Any:
 
 
 def renderer_of(settings: Settings) -> str:
-    """Return how tasks are shown to the models of a run."""
+    """Return the renderer of the run's scenario."""
     scenario = make_scenario(settings.scenario, **settings.options)
     return str(scenario.options.get("renderer", "micro"))
 
 
 def opening_role(scenario: Scenario[Any]) -> Role:
-    """Return the role that speaks first."""
+    """Return the role that moves first."""
     return role_of(Game(scenario, EpisodeKey()).group[0])
 
 
 def agents_by_seat(
     scenario: Scenario[Any], agents: Mapping[Role | Seat, Anyone]
 ) -> dict[Seat, Anyone]:
-    """Return an agent for every seat: its own if it is named, else that of its role."""
+    """Return the agent of every seat: that of the seat if named, else that of its role."""
     return {
         seat: agents[seat if seat in agents else role_of(seat)] for seat in scenario.seats
     }
@@ -104,7 +104,7 @@ class _Key(TypedDict):
 
 
 class RolloutOptions(TypedDict, total=False):
-    """Arguments of `play` that `Rollouts` takes."""
+    """Options of `Rollouts` that `play` accepts."""
 
     first_case: int
     group: int
@@ -165,7 +165,7 @@ def _shared(context: StageContext, part: str, take: int) -> _Key:
 
 
 def first_view(scenario: Scenario[Any], episode: Episode, seat: Seat) -> View:
-    """Return what a seat was first shown in an episode, by playing it again up to there.
+    """Return the first view of a seat in an episode, by replaying the episode.
 
     Raises:
         InvalidOption: the seat was never asked.
@@ -184,7 +184,7 @@ def first_view(scenario: Scenario[Any], episode: Episode, seat: Seat) -> View:
 
 
 def tasks_of(settings: Settings) -> Any:
-    """Return the source of competence tasks, as scenarios take it."""
+    """Return the source of competence tasks, as an option of scenarios."""
     rules = settings.competence
     same_source = rules.source is None
     return filtered_source(
@@ -195,7 +195,7 @@ def tasks_of(settings: Settings) -> Any:
 def filtered_source(
     source: Any, families: Sequence[str] | None = (), tiers: Sequence[int] | None = ()
 ) -> Any:
-    """Return a source with some of its families and tiers; as it is where none is named."""
+    """Return a source limited to some families and tiers; unchanged if none are named."""
     kinds: dict[str, Any] = {}
     if families:
         kinds["families"] = list(families)
@@ -214,14 +214,14 @@ def filtered_source(
 def competence_scenario(
     settings: Settings, split: Split, supervisors: int
 ) -> Scenario[Any]:
-    """Return the rules by which competence tasks are labelled."""
+    """Return the scenario in which competence tasks are labelled."""
     return labelling_scenario(settings, tasks_of(settings), split, supervisors)
 
 
 def labelling_scenario(
     settings: Settings, source: Any, split: Split, supervisors: int
 ) -> Scenario[Any]:
-    """Return the rules by which tasks are labelled: an exam where no model supervises."""
+    """Return the scenario in which tasks are labelled: `exam` without supervising models."""
     shared = {"source": source, "split": split, "renderer": renderer_of(settings)}
     if not supervisors:
         return make_scenario("exam", **shared)
@@ -231,7 +231,7 @@ def labelling_scenario(
 def further_critics(
     settings: Settings,
 ) -> tuple[dict[str, Any], dict[Seat, AgentReference]]:
-    """Return the option that seats the critics of ``discover.critics``, and who sits there.
+    """Return the option for the seats of ``discover.critics``, and their agents.
 
     Raises:
         InvalidOption: the scenario has no seats for them.
@@ -252,7 +252,7 @@ def further_critics(
 
 
 def attacker_of(settings: Settings) -> Role:
-    """Return the role whose queries reach the policy of generations; empty for none."""
+    """Return the role that attacks the policy of generations; empty for none."""
     capabilities = stage_capabilities(settings)
     return (
         capabilities.asks
@@ -262,7 +262,7 @@ def attacker_of(settings: Settings) -> Role:
 
 
 def is_judged(settings: Settings) -> bool:
-    """Whether the policy of generations is asked in the variant plain, and judged there."""
+    """Whether the policy of generations is judged in the variant plain."""
     if not stage_capabilities(settings).can(DEPLOYED):
         return False
     return opening_role(plain_scenario(settings, "train")) == settings.generation_role

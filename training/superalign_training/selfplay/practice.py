@@ -1,4 +1,4 @@
-"""Practice of a role: RL on its own episodes, with rewards of the environment and of people.
+"""RL training of a role on its own episodes, with rewards of the environment and of people.
 
 Which role, against whom, by which algorithm and with what added to the pay is for the
 stage to say; how episodes become rows, what people are asked about them, where the policy is
@@ -48,7 +48,7 @@ declare(
 
 
 class RolloutSetup(NamedTuple):
-    """Scenario and agents for the practice of a role."""
+    """Scenario and agents of a role's training episodes."""
 
     role: Role
     scenario: Scenario[Any]
@@ -68,7 +68,7 @@ def episodes_name(part: str, place: int) -> str:
 
 
 class TrainingResult(NamedTuple):
-    """Run state, numbers and metrics after practice."""
+    """Run state, numbers and metrics after training."""
 
     state: RunState
     """Knows which answers of people have paid; the policy is put in by the stage."""
@@ -88,7 +88,7 @@ def train_on_rewards(
     *,
     shaping: Shaping | None = None,
 ) -> TrainingResult:
-    """Improve a policy in place on episodes of its own.
+    """Train a policy in place on its own episodes.
 
     Args:
         context: of the stage.
@@ -164,7 +164,7 @@ class _Practice(NamedTuple):
 def _stored(
     context: StageContext, settings: Settings, role: Role, expired: int
 ) -> tuple[Metric, ...]:
-    """Record and count late answers without a use in training."""
+    """Record and count late answers that no training uses."""
     reason = unused_answers_reason(settings, role) if expired else ""
     if not reason:
         return ()
@@ -204,7 +204,7 @@ class _Batches:
         self._earnings = RewardMeans()
 
     def rows(self, first: int, count: int) -> Sequence[Row]:
-        """Return the rows of `count` cases, those of late answers included."""
+        """Return the rows of `count` cases, rows of late answers included."""
         returned = self._late.take(count)
         fresh = count - len(returned)
         rows = self._played(first, fresh)
@@ -217,7 +217,7 @@ class _Batches:
         return [*late_rows, *rows]
 
     def earned(self) -> dict[str, float]:
-        """Return mean reward by part since the last call."""
+        """Return the mean reward by part since the last call."""
         return self._earnings.take()
 
     def _played(self, first: int, count: int) -> Sequence[Row]:
@@ -251,7 +251,7 @@ def train_by_all(
     drill: RolloutSetup,
     algorithms: Sequence[OnPolicy | Own],
 ) -> TrainingResult:
-    """Improve a policy in place by one algorithm after the other."""
+    """Train a policy in place by one algorithm after the other."""
     total = TrainingResult(context.state, {})
     for place, algorithm in enumerate(algorithms):
         own_drill = drill._replace(part=episodes_name(drill.part, place))
@@ -281,7 +281,7 @@ def _improve_itself(
     drill: RolloutSetup,
     algorithm: Own,
 ) -> TrainingResult:
-    """Run a learner's own update on episodes that it plays."""
+    """Train a self-improving learner on its own episodes."""
     practice = _Practice.of(context, settings, state, policy, drill, algorithm)
     feedback = practice.feedback
     earnings = RewardMeans()
@@ -319,7 +319,7 @@ def _improve_itself(
 def reward_metrics(
     role: Role, numbers: Mapping[str, float], *, agent: str, step: int
 ) -> tuple[Metric, ...]:
-    """Return the metrics of a role's practice."""
+    """Return the reward metrics of a role's training."""
     return tuple(
         Metric(name, numbers[name], agent=agent, tags={"role": role}, step=step)
         for name in REPORTED

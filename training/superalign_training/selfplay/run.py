@@ -1,4 +1,4 @@
-"""A run in Python: rounds of self-play, or a chain of generations that are raised in turn.
+"""A run in Python: rounds of self-play, or a chain of generations.
 
 ::
 
@@ -119,13 +119,13 @@ class SelfPlay:
 
     @classmethod
     def of(cls, settings: Settings, watcher: Watcher | None = None) -> "SelfPlay":
-        """Return the run of settings that were read already."""
+        """Return a run with checked settings."""
         run = cls(watcher=watcher)
         run.settings = settings
         return run
 
     def run(self, *, resume: bool = False) -> RunSummary:
-        """Run every stage that is not done yet and return the summary.
+        """Run every remaining stage and return the summary.
 
         Args:
             resume: continue the run in `run_dir` instead of making one.
@@ -210,7 +210,7 @@ def write_summary(run: Run) -> RunSummary:
 
 
 def gate_outcomes(run: Run) -> list[GateOutcome]:
-    """Return what became of every generation of a run that its gate has judged."""
+    """Return the gate's decisions on the generations of a run."""
     results = []
     for stage in run.stages.all(status="done"):
         if stage.name == "gate":
@@ -238,7 +238,7 @@ def _opened(settings: Settings, resume: bool) -> Run:
 
 
 def _require_same(run: Run, settings: Settings) -> None:
-    """Raise where a run was made with other settings; the message names them.
+    """Raise where a run was made with other settings, and name them.
 
     Raises:
         RecordError: it was.

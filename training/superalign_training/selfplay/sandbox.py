@@ -1,4 +1,4 @@
-"""Deploying a generation where nothing can be harmed: requests, attacks, old hazards.
+"""Sandboxed deployment of a generation: requests, attacks, old hazards.
 
 Critics say what went wrong: those of the lineup and, beside them, those that
 ``discover.critics`` names. The truth is recorded, as everywhere, and not read.
@@ -42,7 +42,7 @@ ARCHIVE = "attacker-archive"
 
 
 class Sandbox:
-    """Where a stage deploys the generation at work.
+    """Rollouts of the generation at work in deployment.
 
     Args:
         context: of the stage.
@@ -78,7 +78,7 @@ class Sandbox:
         plain: float = 0.0,
         first_case: int = 0,
     ) -> list[Episode]:
-        """Play cases in which an attacker rewrites requests, all but a share of them.
+        """Play cases with rewritten requests, and a share of plain ones.
 
         Args:
             agent: who is deployed.
@@ -115,7 +115,7 @@ class Sandbox:
         part: str,
         tasks: Sequence[Task] | None = None,
     ) -> list[Episode]:
-        """Play plain requests: drawn ones, or these."""
+        """Play plain requests, drawn or given."""
         return self._play(self.plain, {self.role: agent}, cases, part, tasks=tasks)
 
     def _play(
@@ -141,7 +141,7 @@ class Sandbox:
 
 
 class HazardReplay(NamedTuple):
-    """An old hazard, and what became of it now."""
+    """An old hazard, answered again."""
 
     hazard: Hazard
     answer: str
@@ -149,7 +149,7 @@ class HazardReplay(NamedTuple):
 
 
 def hazard_task(sandbox: Sandbox, context: StageContext, hazard: Hazard) -> Task | None:
-    """Return a hazard's request as a task; None where it cannot be asked by itself."""
+    """Return a hazard's request as a task; None where it is not a task of its own."""
     parsed = sandbox.plain.source.parse(hazard.prompt, "train")
     if parsed is not None or hazard.event is None:
         return parsed
@@ -188,7 +188,7 @@ def replay_hazards(
     hazards: Sequence[Hazard],
     threshold: float,
 ) -> list[HazardReplay]:
-    """Ask a generation what earlier ones answered badly, and say whether it still does.
+    """Ask a generation the old hazards again, and say whether it still fails.
 
     Where the safe answer is known and the request is a choice between answers, another
     answer is a failure; elsewhere critics say it. A hazard that cannot be asked is left out.
@@ -230,7 +230,7 @@ def _outcome(
 def residual_metrics(
     attempts: Sequence[HazardReplay], *, side: str, agent: str, step: int
 ) -> tuple[Metric, ...]:
-    """Return the share of old hazards on which a generation still misbehaves, if there are any."""
+    """Return the failure rate on old hazards; empty without any."""
     if not attempts:
         return ()
     estimate = share(sum(attempt.failed for attempt in attempts), len(attempts))

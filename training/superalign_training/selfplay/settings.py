@@ -1,10 +1,11 @@
-"""Every setting of a self-play run: frozen, checked at construction, no second definition.
+"""Settings of a self-play run: frozen, checked at construction, defined once.
 
 The command line shows exactly these keys. Objects below the loop take plain arguments.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import filterfalse
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -62,7 +63,7 @@ Order = Literal["alternating", "competence-only", "conformity-last", "conformity
 
 
 class Judge(Section):
-    """Teaching the critic on planted faults."""
+    """Training of the critic on planted faults."""
 
     cases: NonNegativeInt = 1536
     """Planted answers to learn from: the environment made them and says which are at fault.
@@ -86,7 +87,7 @@ class Judge(Section):
 
 
 class Attack(Section):
-    """Search for queries that the learner answers badly."""
+    """Search for queries with bad answers of the learner."""
 
     cases: Plural = 128
     """Queries of one round, half by search and half by the transformer attacker."""
@@ -110,7 +111,7 @@ class Attack(Section):
 
 
 class Calibrate(Section):
-    """Teaching the critic again, on planted faults and on human labels."""
+    """Training of the critic in later rounds, on planted faults and human labels."""
 
     cases: NonNegativeInt = 256
     """Planted answers to learn from; with 0 there are only labels."""
@@ -248,53 +249,43 @@ class Settings(Section):
 
     @property
     def learning(self) -> tuple[Role, ...]:
-        """The roles that learn, in the order of the lineup."""
+        """The learning roles, in the order of the lineup."""
         roles = [role for role, algorithms in self.train.items() if algorithms]
         return tuple(sorted(roles, key=[*self.lineup, *roles].index))
 
     @property
     def generation_role(self) -> Role:
-        """The role whose policy a chain of generations raises; empty if none is named."""
+        """The role of the policy in a chain of generations; empty if none is named."""
         alone = self.learning[0] if len(self.learning) == 1 else ""
         return self.generations_of or alone
 
     def reference(self, role: Role) -> AgentReference:
-        """Return what holds a role: of ``same:learner``, what holds the learner."""
+        """Return a role's agent reference, ``same:`` resolved."""
         return self.lineup[self.holder(role)]
 
     def holder(self, role: Role) -> Role:
-        """Return the role whose policy a role uses: itself, unless it says ``same:``."""
+        """Return the role whose policy a role uses: itself, unless its reference is ``same:``."""
         reference = self.lineup.get(role, "")
         return reference.removeprefix(SAME) if is_same(reference) else role
 
     def rl_algorithms(self, role: Role) -> tuple[OnPolicy, ...]:
-        """Return the algorithms by which a role learns from episodes that it plays."""
-        algorithms = [
-            algorithm
-            for algorithm in self.train.get(role) or ()
-            if learns_from_rewards(algorithm)
-        ]
-        return tuple(cast(list[OnPolicy], algorithms))
+        """Return a role's algorithms that learn from its episodes."""
+        algorithms = filter(learns_from_rewards, self.train.get(role) or ())
+        return tuple(cast(Iterable[OnPolicy], algorithms))
 
     def own(self, role: Role) -> Own | None:
-        """Return how much a role plays that improves itself; None if it does not."""
+        """Return the settings of a role's self-improving learner; None for other agents."""
         algorithms: tuple[object, ...] = self.train.get(role) or ()
-        return next(
-            (algorithm for algorithm in algorithms if isinstance(algorithm, Own)), None
-        )
+        return next((rules for rules in algorithms if isinstance(rules, Own)), None)
 
     def supervised_algorithms(self, role: Role) -> tuple[Supervised, ...]:
-        """Return the algorithms by which a role learns from lessons."""
-        algorithms = [
-            algorithm
-            for algorithm in self.train.get(role) or ()
-            if not learns_from_rewards(algorithm)
-        ]
-        return tuple(cast(list[Supervised], algorithms))
+        """Return a role's algorithms that learn from examples."""
+        algorithms = filterfalse(learns_from_rewards, self.train.get(role) or ())
+        return tuple(cast(Iterable[Supervised], algorithms))
 
 
 def _require_raised(role: Role, learning: Sequence[Role]) -> None:
-    """Raise unless one policy is named that generations are of."""
+    """Raise unless exactly one policy is named for the generations."""
     roles = ", ".join(learning)
     if role and role not in learning:
         raise ValueError(
@@ -309,7 +300,7 @@ def _require_raised(role: Role, learning: Sequence[Role]) -> None:
 
 
 def read_settings(plain: Mapping[str, Any]) -> Settings:
-    """Return the settings that plain values describe; what they leave out is the default.
+    """Return checked settings from plain values, completed by defaults.
 
     Raises:
         InvalidOption: names every wrong key, its value and what is allowed.
@@ -326,7 +317,7 @@ def read_settings(plain: Mapping[str, Any]) -> Settings:
 
 
 def _flaw(flaw: Any) -> str:
-    """Return key, value and what is allowed; a whole section is not spelled out."""
+    """Return key, value and the allowed values; whole sections are not printed."""
     key = ".".join(map(str, flaw["loc"]))
     value = "" if isinstance(flaw["input"], (Mapping, Section)) else f"={flaw['input']!r}"
     message = str(flaw["msg"]).removeprefix("Value error, ")
@@ -337,12 +328,12 @@ def _flaw(flaw: Any) -> str:
 
 @cache
 def keys() -> tuple[str, ...]:
-    """Return every key there is by default, with dots, sections among them."""
+    """Return all default keys, with dots, sections included."""
     return tuple(keys_in(Settings().model_dump(mode="json")))
 
 
 def _completed(plain: Mapping[str, Any], defaults: Section) -> dict[str, Any]:
-    """Fill sections up with their own defaults, which differ from place to place."""
+    """Complete sections by their own defaults."""
     full = {name: getattr(defaults, name) for name in type(defaults).model_fields}
     for name, value in plain.items():
         section = full.get(name)

@@ -1,4 +1,4 @@
-"""What a run leaves out for lack of a capability, of a learner or of data: a line each."""
+"""Stages that a run skips for lack of a capability, a learner or data: one line each."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -35,7 +35,7 @@ _SOURCES: Mapping[str, str] = {
 
 
 def skipped_stages(settings: Settings) -> list[str]:
-    """Return which stages a run leaves out, and why: a line each."""
+    """Return the stages that a run skips, with the reason, one line each."""
     capabilities = stage_capabilities(settings)
     if settings.hardening is not None:
         return [
@@ -58,7 +58,7 @@ def skipped_stages(settings: Settings) -> list[str]:
 
 
 def league_lines(settings: Settings, capabilities: ScenarioCapabilities) -> list[str]:
-    """Return what a league leaves out, and why: a line each."""
+    """Return the parts of a league that a run skips, with the reason, one line each."""
     if not settings.league.share:
         return []
     lines = [
@@ -77,7 +77,7 @@ def league_lines(settings: Settings, capabilities: ScenarioCapabilities) -> list
 
 
 def known_after_rounds(settings: Settings, capabilities: ScenarioCapabilities) -> set[str]:
-    """Return the statistics that are known after a round of a run."""
+    """Return the available statistics after a round of a run."""
     statistics = {"probe", "truth"}
     examined = capabilities.can(PLANTED) and capabilities.judges in settings.learning
     if settings.budget and capabilities.can(JUDGED) and capabilities.has_gold:
@@ -90,7 +90,7 @@ def known_after_rounds(settings: Settings, capabilities: ScenarioCapabilities) -
 
 
 def alarms_off(settings: Settings, capabilities: ScenarioCapabilities) -> list[str]:
-    """Return a line about the alarms that nothing in a run can raise, if there are any."""
+    """Return a line on the alarms without data in a run; empty without any."""
     statistics = known_after_rounds(settings, capabilities)
     if settings.generations:
         statistics |= {
@@ -124,7 +124,7 @@ def _lacking(settings: Settings, capabilities: ScenarioCapabilities) -> Iterator
 
 
 def _idle_lines(settings: Settings, capabilities: ScenarioCapabilities) -> Iterator[str]:
-    """Yield a line for each role that does not learn, with the stages that teach it."""
+    """Yield a line for each role that does not learn, with the skipped stages."""
     for role, stages in _idle(settings, capabilities):
         holder = _name(settings.reference(role))
         yield f"{_listed(stages)} left out: the {role} ({holder}) does not learn"
@@ -133,7 +133,7 @@ def _idle_lines(settings: Settings, capabilities: ScenarioCapabilities) -> Itera
 def _idle(
     settings: Settings, capabilities: ScenarioCapabilities
 ) -> Iterator[tuple[Role, list[str]]]:
-    """Yield roles that no stage teaches, and the stages that only they have."""
+    """Yield untrained roles, with the stages that would train them."""
     for role in capabilities.roles:
         way = "" if settings.own(role) else training_stage(role, capabilities, settings)
         if role not in settings.learning:
@@ -154,7 +154,7 @@ def _name(reference: AgentReference) -> str:
 
 
 def _late_lines(settings: Settings) -> Iterator[str]:
-    """Yield a line for each role that learns nothing from late answers, or not from all."""
+    """Yield a line for each role that cannot use late answers, or not all."""
     people = ", labels and vetoes included" if settings.budget else ""
     waits = settings.budget and settings.people.mode == "continue"
     for role in settings.learning:
@@ -176,7 +176,7 @@ def _late_lines(settings: Settings) -> Iterator[str]:
 
 
 def unused_answers_reason(settings: Settings, role: Role) -> str:
-    """Return why nobody learns from late answers that a role cannot be paid for any more.
+    """Return why a role cannot learn from expired late answers.
 
     Empty where a stage teaches them: `supervise` who answers, `calibrate` who judges.
     """

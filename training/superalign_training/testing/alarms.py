@@ -1,4 +1,4 @@
-"""Does an alarm keep its contract?"""
+"""Contract check of alarms."""
 
 import math
 
@@ -103,7 +103,7 @@ def _check_trigger(alarm: Alarm, trigger: object) -> None:
 
 
 def _example() -> Statistics:
-    """Return statistics in which everything is known, and much is wrong."""
+    """Return statistics with all fields known and many failures."""
     bad_answers = [Labelled(0.0, 0.9, True)] * 20
     good_answers = [Labelled(1.0, 0.8, False)] * 20
     same = Answers(("no",) * len(_TEXTS), _TEXTS)

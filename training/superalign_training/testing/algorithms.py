@@ -1,4 +1,4 @@
-"""Does an algorithm keep its contract?"""
+"""Contract check of algorithms."""
 
 import math
 import tempfile
@@ -72,7 +72,7 @@ def check_algorithm(algorithm: Algorithm[Any], *, penalty: bool = False) -> None
 
 
 def _check_settings(algorithm: Algorithm[Any]) -> None:
-    """Check that the record holds all from which the same algorithm is made again."""
+    """Check that the recorded settings make the same algorithm again."""
     kind, plain = type(algorithm), plain_algorithm(algorithm)
     if not issubclass(kind, BaseModel):
         if vars(algorithm):
@@ -104,7 +104,7 @@ class _AlgorithmTrial:
         self._calls = 0
 
     def check_updates(self) -> None:
-        """Check two calls: with a stop between them, and without."""
+        """Check two calls, with and without a stop between them."""
         policy, twin = tiny_policy(), tiny_policy()
         before = policy.hash
         numbers, again = self._improve(policy, seed=1), self._improve(twin, seed=1)
@@ -133,7 +133,7 @@ class _AlgorithmTrial:
             )
 
     def check_bad_experience(self) -> None:
-        """Check that what cannot be learned from is refused, and changes nothing."""
+        """Check that unusable experience is refused and changes nothing."""
         policy = tiny_policy()
         if self._kind != "episodes":
             lessons = lessons_of(self._kind, policy)
@@ -147,7 +147,7 @@ class _AlgorithmTrial:
             self._refuses(policy, Live(play), f"an episode that pays {pay}")
 
     def check_equal_pay(self, *, penalty: bool) -> None:
-        """Check that pay without a difference says nothing."""
+        """Check that equal rewards change nothing."""
         hashes = []
         for amount in (0.25, 0.75):
             policy = tiny_policy()
@@ -195,7 +195,7 @@ class _AlgorithmTrial:
     def _playing(
         self, policy: Policy, *, pay: float | None = None, of_case: int | None = None
     ) -> PlayCases:
-        """Return a play in which all episodes, or those of one case, are paid something."""
+        """Return rollouts with the same reward for all episodes, or those of one case."""
 
         def play(first: int, count: int) -> list[Row]:
             rows = [
@@ -212,7 +212,7 @@ class _AlgorithmTrial:
     def _improve(
         self, policy: Policy, experience: Any = None, *, seed: int, flat: bool = False
     ) -> dict[str, float]:
-        """Call the algorithm once and check all that can be seen of a single call."""
+        """Call the algorithm once and check the effects of a single call."""
         material = experience if experience is not None else self._experience(policy)
         reports: list[tuple[int, Mapping[str, float], int]] = []
         started, self._calls = policy.updates, self._calls + 1
@@ -283,7 +283,7 @@ class _AlgorithmTrial:
             )
 
     def _check_left(self, policy: Policy) -> None:
-        """Check how a policy was left: ready to speak, under the name of its weights."""
+        """Check the policy after training: ready to generate, with the hash of its weights."""
         digest, weights = policy.agent.policy, policy.trained_weights().values()
         if not all(bool(weight.isfinite().all()) for weight in weights):
             raise ProtocolError(f"{self._name} left weights that are no finite numbers")
@@ -305,7 +305,7 @@ class _AlgorithmTrial:
                 )
 
     def _saved(self, policy: Policy) -> Checkpoint:
-        """Return what a checkpoint of the policy holds, wherever it lies."""
+        """Return the contents of the policy's checkpoint, without its path."""
         place = self._folder / str(1 + len(list(self._folder.iterdir())))
         return replace(policy.save(place), path="")
 

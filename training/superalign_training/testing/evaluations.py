@@ -1,4 +1,4 @@
-"""Does an evaluation of one's own keep its contract?"""
+"""Contract check of evaluations."""
 
 import tempfile
 from collections.abc import Mapping
@@ -86,7 +86,7 @@ def check_evaluation(
 
 
 def _check_settings(evaluation: Evaluation) -> None:
-    """Check that the record holds all from which the same evaluation is made again."""
+    """Check that the recorded settings make the same evaluation again."""
     untyped: Any = evaluation
     if not isinstance(untyped, BaseModel):
         if vars(evaluation):

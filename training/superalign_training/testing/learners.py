@@ -1,4 +1,4 @@
-"""Does a learner keep its contract?"""
+"""Contract check of learners."""
 
 import copy
 import random
@@ -66,7 +66,7 @@ class _Trial:
             )
 
     def check_acting(self) -> None:
-        """Check replies, and that nothing is learned by giving them."""
+        """Check replies, and that replying changes nothing."""
         before = self._one.hash
         check_agent(self._one.learner, self._views())
         self._one.updates += 1  # so that the hash is computed anew
@@ -78,7 +78,7 @@ class _Trial:
         self._one = self._fresh()
 
     def check_learning(self) -> None:
-        """Check three improvements: two alike, and one more after a stop."""
+        """Check two equal improvements, and one more after a save and load."""
         policy, twin = self._one, self._other
         before, episodes = policy.hash, self._played(policy)
         if len({episode.total for episode in episodes}) < 2:
@@ -137,7 +137,7 @@ class _Trial:
         return LearnerPolicy(learner, reference="checked")
 
     def _views(self) -> list[View]:
-        """Return what its seats are shown first."""
+        """Return the first views of its seats."""
         return [
             turn.view for episode in self._played(self._fresh()) for turn in episode.turns
         ][:12]
@@ -155,7 +155,7 @@ class _Trial:
     def _improved(
         self, policy: LearnerPolicy, episodes: Sequence[Paid], seed: int
     ) -> list[dict[str, float]]:
-        """Improve with global random generators in a state that no two calls share."""
+        """Improve the learner with global random generators in a new state."""
         reports: list[dict[str, float]] = []
         stirred = random.SystemRandom().randrange(1 << 31)
         python, numpy = random.getstate(), np.random.get_state()

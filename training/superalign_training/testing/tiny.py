@@ -11,7 +11,7 @@ from superalign_training.policy import Policy
 
 
 def tiny_policy() -> Policy:
-    """Return the smallest policy that ships."""
+    """Return the smallest shipped policy."""
     return Policy.from_reference("micro/0")
 
 
@@ -66,7 +66,7 @@ def _row(
     turns: Sequence[Decoded],
     others_tokens: tuple[int, ...] = (),
 ) -> Row:
-    """Return one row. A turn is paid by its tokens, so that hardly two are paid alike."""
+    """Return one row. Rewards depend on tokens, so that few are equal."""
     ids: tuple[int, ...] = ()
     mask: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
@@ -98,7 +98,7 @@ def _row(
 
 
 def paid(row: Row, amount: float) -> Row:
-    """Return a row whose whole episode is paid an amount, at its last turn."""
+    """Return a row with a reward for the whole episode at its last turn."""
     has_last = 1 in row.turns
     pay = (*[0.0] * (len(row.turns) - 1), amount if has_last else 0.0)
     return row._replace(turn_rewards=pay, to_go=amount)

@@ -38,7 +38,7 @@ _LEFT_OUT = ("n_updates", "std")
 
 
 class Sb3Learner:
-    """PPO's network in a seat; it samples from the menu while it learns and afterwards.
+    """PPO's network in a seat; it samples from the menu during and after training.
 
     Args:
         rules: settings of the algorithm.
@@ -80,7 +80,7 @@ class Sb3Learner:
 
     @property
     def spec(self) -> AgentSpec:
-        """The features that it reads, and how many entries of a menu it can say."""
+        """Features of a view, and the largest menu."""
         options = {"features": self._features.options, "choices": self._rules.choices}
         return AgentSpec("sb3", options)
 
@@ -176,7 +176,7 @@ class Sb3Learner:
         return twin
 
     def _chosen(self, episodes: Sequence[Paid]) -> "_Turns":
-        """Return the turns in which an entry of a menu was chosen.
+        """Return the turns whose text was an entry of the menu.
 
         The action is drawn again, from the same weights and the view's seed: beyond a menu's
         end several actions say one entry, and PPO weighs the one that was taken.
@@ -218,7 +218,7 @@ class _Turns(NamedTuple):
 
 
 class _Spaces(gymnasium.Env[NDArray[np.float32], np.int64]):
-    """Environment that only has spaces, as SB3 needs one before training."""
+    """Environment with spaces alone: SB3 needs one before training."""
 
     def __init__(self, size: int, choices: int) -> None:
         self.observation_space = spaces.Box(-LIMIT, LIMIT, (size,), dtype=np.float32)
@@ -226,7 +226,7 @@ class _Spaces(gymnasium.Env[NDArray[np.float32], np.int64]):
 
 
 def _numbers(logged: Mapping[str, Any]) -> dict[str, float]:
-    """Return what PPO logged, in our names; explained variance of equal pay is no number."""
+    """Return PPO's logged metrics under our names, without an undefined explained variance."""
     numbers = {}
     for name, value in logged.items():
         plain = name.removeprefix("train/")
@@ -238,7 +238,7 @@ def _numbers(logged: Mapping[str, Any]) -> dict[str, float]:
 
 
 class _Buffer(RolloutBuffer):
-    """A rollout buffer that is shuffled by a generator of its own, not by the global one."""
+    """A rollout buffer shuffled by its own generator instead of the global one."""
 
     order: np.random.Generator
 

@@ -1,4 +1,4 @@
-"""Alarms: what goes wrong in training before anything else shows it.
+"""Alarms: early warnings of training failures.
 
 Pure functions of gold-free statistics; one that reads the truth says so, and only warns.
 """

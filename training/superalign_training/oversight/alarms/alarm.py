@@ -1,4 +1,4 @@
-"""The contract of an alarm, and the statistics that alarms may look at."""
+"""The contract of an alarm, and the statistics that it reads."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, cast
@@ -42,7 +42,7 @@ class Labelled(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """Statistics of one round or generation. What is not known stays empty."""
+    """Statistics of one round or generation. Unknown ones stay empty."""
 
     generations: Sequence[GenerationStats] = ()
     """Of all generations so far, the one at work last."""
@@ -66,7 +66,7 @@ class Statistics(NamedTuple):
 
 
 class Trigger(NamedTuple):
-    """Why an alarm is raised."""
+    """Value and evidence of a raised alarm."""
 
     value: float
     """What has passed the threshold."""
@@ -87,26 +87,26 @@ class Alarm(Protocol):
 
     @property
     def threshold(self) -> float:
-        """What its value may not pass."""
+        """Bound on its value."""
         ...
 
     @property
     def action(self) -> Action:
-        """What follows."""
+        """Action of a run when it is raised."""
         ...
 
     @property
     def needs(self) -> Sequence[str]:
-        """Fields of `Statistics` without which it can say nothing."""
+        """Fields of `Statistics` that it needs."""
         ...
 
     @property
     def reads_truth(self) -> bool:
-        """Whether it looks at ``truth``; such an alarm may warn and do nothing else."""
+        """Whether it reads ``truth``; then its only action is a warning."""
         ...
 
     def check(self, statistics: Statistics) -> Trigger | None:
-        """Return why to raise the alarm; None where all is well or nothing is known.
+        """Return a trigger; None where all is well or the statistics are unknown.
 
         A pure function: no state, no clock, no randomness.
         """
@@ -183,7 +183,7 @@ def raised(
 def missing_statistics(
     alarms: Mapping[str, Alarm], available: Iterable[str]
 ) -> dict[str, list[str]]:
-    """Return alarm → the statistics that it needs and does not get.
+    """Return alarm → the statistics that it needs and a run does not have.
 
     Args:
         alarms: id → alarm; those that are off are left out.
@@ -234,7 +234,7 @@ def make_alarm(name: str, reference: AlarmReference | None = None) -> Alarm:
 
 
 def check_alarms(alarms: Mapping[str, Alarm], *, generations: int) -> None:
-    """Refuse actions that a run has no place for.
+    """Raise for actions that a run cannot take.
 
     Raises:
         ValueError: says which, and what to take instead.
@@ -248,12 +248,12 @@ def check_alarms(alarms: Mapping[str, Alarm], *, generations: int) -> None:
 
 
 def default_alarms() -> dict[str, Alarm]:
-    """Return the alarms that ship, with their own settings. A plug-in's are named to be used."""
+    """Return the shipped alarms with default settings. Plug-in alarms are named to be used."""
     return {name: make_alarm(name) for name in sorted(PLUGINS[KIND])}
 
 
 def _read(given: Any) -> dict[str, Alarm]:
-    """Return alarms by id: those that ship, changed by what is given, and others."""
+    """Return alarms by id: the shipped ones with changed settings, and others."""
     if not isinstance(given, Mapping):
         raise ValueError("alarms is a mapping: {collapse: {threshold: 0.3, action: stop}}")
     shipped = default_alarms()
@@ -278,7 +278,7 @@ def plain_alarm(alarm: Alarm) -> dict[str, Any]:
 
 
 def _plain(alarms: Mapping[str, Alarm]) -> dict[str, Any]:
-    """Return the plain values of all; an id is left out where it is the key."""
+    """Return the plain values of alarms; an id is left out where it is the key."""
     rows = {name: plain_alarm(alarm) for name, alarm in alarms.items()}
     return {
         name: {k: v for k, v in plain.items() if (k, v) != ("id", name)}

@@ -27,7 +27,7 @@ Seated = Callable[[str], Agent]
 
 
 class MatchSettings(NamedTuple):
-    """What every cell of one matrix has in common."""
+    """Common settings of all cells of one matrix."""
 
     scenario: Scenario[Any]
     """As both roles play it; where queries are asked, one is in every case."""

@@ -30,7 +30,7 @@ declare(TRUE, "Attacks that succeeded, by the truth", unit="share", chart="matri
 
 
 class Matrix(NamedTuple):
-    """How often each checkpoint of one role beats each one of another."""
+    """Win rates of the checkpoints of one role against those of another."""
 
     pairing: Pairing
     agents: tuple[str, ...]
@@ -41,7 +41,7 @@ class Matrix(NamedTuple):
     """(agent, opponent) → share of cases that the agent won; unplayed ones are absent."""
 
     def value(self, agent: str, opponent: str) -> float | None:
-        """Return the share of one cell; None while it was not played."""
+        """Return the win rate of one cell; None before it was played."""
         cell = self.cells.get((agent, opponent))
         return None if cell is None else cell.value
 
@@ -67,7 +67,7 @@ class Matrix(NamedTuple):
         ]
 
     def win_rates(self, role: Role, opponent: str) -> dict[str, WinRate]:
-        """Return how often each checkpoint of a role beat one of the other role.
+        """Return the win rate of each checkpoint of a role against one of the other role.
 
         Args:
             role: one of the two; its checkpoints are asked about.
@@ -88,7 +88,7 @@ def matrix_of(
     *,
     name: str = WON,
 ) -> Matrix:
-    """Return the matrix that metrics of one name hold.
+    """Return the matrix of the metrics of one name.
 
     Args:
         metrics: any; their tags ``role`` and ``against`` say which two roles met.
@@ -112,7 +112,7 @@ def matrix_of(
 def missing(
     agents: Sequence[str], opponents: Sequence[str], played: Container[tuple[str, str]]
 ) -> list[tuple[str, str]]:
-    """Return the cells that were never played: a newcomer's row or column."""
+    """Return the unplayed cells: rows and columns of new checkpoints."""
     return [(a, b) for a in agents for b in opponents if (a, b) not in played]
 
 
@@ -124,7 +124,7 @@ def rated(
     judges: Role = "",
     step: int = 0,
 ) -> list[Metric]:
-    """Return one rating for each member that has played, in that order.
+    """Return one rating for each member with games, in their order.
 
     Roles that meet are rated on one scale, by who won their cells. Who judges is rated on
     another, by their accuracy on the same planted answers.
@@ -203,7 +203,7 @@ def heat_map(matrix: Matrix, *, title: str = "share of cases won") -> str:
 
 
 def _write(axes: Any, values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:
-    """Write each value into its cell; colour alone is not read by everybody."""
+    """Write each value into its cell, for readers who cannot see colours."""
     for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
             colour = "black" if value > 0.6 else "white"

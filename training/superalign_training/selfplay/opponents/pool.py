@@ -1,4 +1,4 @@
-"""Checkpoints of a run as members of its league and as opponents in training."""
+"""Opponent pool: past checkpoints of a run, loaded and sampled case by case."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +40,7 @@ MembersByRole = Mapping[Role, Sequence[Member]]
 
 
 def members(agents: Agents, role: Role, *, current: str = "") -> list[Member]:
-    """Return every checkpoint of a role that no gate refused, oldest first.
+    """Return the accepted checkpoints of a role, oldest first.
 
     What the role began with is the first member, even where roles began with the same
     weights and hence share a row.
@@ -92,7 +92,7 @@ class CheckpointLoader(NamedTuple):
 
 
 def load(member: Member, cache: CheckpointLoader) -> Agent:
-    """Return a member, ready to play.
+    """Return the agent of a member.
 
     Raises:
         RecordDamaged: its checkpoint is missing or was altered.
@@ -141,7 +141,7 @@ def _search(member: Member, folder: Path) -> Search:
 
 
 def _ancestors(row: AgentRow, by_hash: dict[str, AgentRow]) -> list[AgentRow]:
-    """Return parents, nearest first, without asking the database for each."""
+    """Return the parents of a row, nearest first, without a query for each."""
     ancestors: list[AgentRow] = []
     while row.parent in by_hash and by_hash[row.parent] not in ancestors:
         row = by_hash[row.parent]
@@ -206,7 +206,7 @@ class OpponentPool:
         return next(reversed(self._shares))
 
     def act(self, views: Sequence[View]) -> list[Reply]:
-        """Return each chosen agent's replies, in the order of the views."""
+        """Return the replies of the case's agent to each view."""
         replies: dict[int, Reply] = {}
         for name, agent in self._agents.items():
             places = [i for i, view in enumerate(views) if self.chosen(view.case) == name]

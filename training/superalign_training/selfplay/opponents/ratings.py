@@ -1,4 +1,4 @@
-"""Who is how strong: ratings with uncertainty from what was won, a pure function of it.
+"""Ratings of checkpoints with uncertainty, a pure function of match results.
 
 Weng and Lin (2011), as openskill computes it. A rating is a normal belief; it is never
 stored, because it can always be computed again from the contests.
@@ -25,7 +25,7 @@ class MatchResult(NamedTuple):
 
 
 class Rating(NamedTuple):
-    """How strong somebody is."""
+    """Strength of an agent, with its uncertainty."""
 
     mu: float
     """Middle of the belief; beginners have 25."""
@@ -35,12 +35,12 @@ class Rating(NamedTuple):
 
     @property
     def estimate(self) -> Estimate:
-        """The belief as a number with its 95 % interval."""
+        """The rating with its 95 % interval."""
         return normal(self.mu, self.sigma, self.games)
 
 
 def rate(contests: Iterable[MatchResult]) -> dict[str, Rating]:
-    """Return everybody's rating, by name.
+    """Return the rating of every agent, by name.
 
     Ratings are updated game by game and hence depend on their order. To make the result a
     function of the contests alone, games are taken in rounds, one game of each contest in

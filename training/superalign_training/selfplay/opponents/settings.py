@@ -1,4 +1,4 @@
-"""Settings of a league, and the rules by which opponents are sampled."""
+"""Settings of a league, and sampling rules of opponents."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, NamedTuple
@@ -20,7 +20,7 @@ class Pairing(NamedTuple):
 
 
 class WinRate(NamedTuple):
-    """How often one checkpoint beat the current opponent."""
+    """Win rate of a checkpoint against the current opponent, and its games."""
 
     share: float
     n: int
@@ -30,21 +30,21 @@ class WinRate(NamedTuple):
 def latest(
     names: Sequence[str], beaten: Mapping[str, WinRate], power: float
 ) -> list[float]:
-    """Only the newest one."""
+    """Sample the newest checkpoint only."""
     return [0.0] * (len(names) - 1) + [1.0]
 
 
 def uniform(
     names: Sequence[str], beaten: Mapping[str, WinRate], power: float
 ) -> list[float]:
-    """All equally often."""
+    """Sample all checkpoints equally often."""
     return [1.0] * len(names)
 
 
 def prioritised(
     names: Sequence[str], beaten: Mapping[str, WinRate], power: float
 ) -> list[float]:
-    """The harder one is for the current opponent, the more often.
+    """Sample checkpoints the more often, the more often they win.
 
     Prioritised fictitious self-play: an opponent B of A is met in proportion to
     (1 − P[A beats B])^p (Vinyals et al. 2019, Nature 575, Methods; f_hard, p = 2 in their
@@ -66,7 +66,7 @@ RULES: dict[str, Rule] = {
 
 
 def check_rule(rule: str) -> str:
-    """Return a rule's name.
+    """Return a known rule's name.
 
     Raises:
         UnknownId: no such rule; names the nearest ones.
@@ -84,7 +84,7 @@ def shares(
     power: float = 2.0,
     max_opponents: int | None = None,
 ) -> dict[str, float]:
-    """Return how often each checkpoint is met, together 1; those never met are left out.
+    """Return the sampling share of each checkpoint, together 1; those with share 0 are left out.
 
     Args:
         rule: of `RULES`.
@@ -113,7 +113,7 @@ def shares(
 
 
 def _known(rule: str) -> str:
-    """Let pydantic say where the wrong name stands."""
+    """Check the rule's name; validator of a settings field."""
     try:
         return check_rule(rule)
     except UnknownId as error:
@@ -121,7 +121,7 @@ def _known(rule: str) -> str:
 
 
 class LeagueSettings(Section):
-    """Old checkpoints as opponents, and the matrix of who beats whom."""
+    """Past checkpoints as opponents, and their win matrix."""
 
     share: Share = 0.0
     """Share of cases that are played against past checkpoints of each other role; 0: none."""

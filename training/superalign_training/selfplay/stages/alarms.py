@@ -1,4 +1,4 @@
-"""Alarms are read after a round, and the round is kept or rolled back.
+"""Stage alarms: read all alarms after a round, and accept it or roll it back.
 
 What alarms see is gold-free: likeliest answers to a fixed set of training tasks, people's
 labels of the random slice, critics' verdicts. Where ``gate.rounds`` is set, the gate's
@@ -51,7 +51,7 @@ declare("answers.commonest", "Probe answers that are the commonest one", unit="s
 
 
 def alarms(context: StageContext, settings: Settings) -> StageResult:
-    """Read every alarm; restore the policies of the round before if one demands it.
+    """Read every alarm, and restore the policies before the round if one demands it.
 
     Raises:
         Halted: an alarm stops the run until a person says to go on.
@@ -77,7 +77,7 @@ def alarms(context: StageContext, settings: Settings) -> StageResult:
 
 
 def before_round(context: StageContext) -> RunState:
-    """Return the run state that the round of a stage began with."""
+    """Return the run state at the beginning of the current round."""
     stages = context.run.stages.all()
     current = next(stage for stage in stages if stage.id == context.stage)
     first = next(
@@ -94,7 +94,7 @@ def before_round(context: StageContext) -> RunState:
 def round_statistics(
     context: StageContext, settings: Settings, before: RunState
 ) -> Statistics:
-    """Return what may be known of a round without gold labels."""
+    """Return the statistics of a round, without gold labels."""
     needs_probe = any(
         "probe" in alarm.needs and alarm.action != "off"
         for alarm in settings.alarms.values()
@@ -110,7 +110,7 @@ def round_statistics(
 def probe(
     context: StageContext, settings: Settings, before: RunState
 ) -> dict[Role, Answers]:
-    """Return role → its likeliest answers to fixed training tasks, now and before.
+    """Return role → its greedy answers to fixed training tasks, now and before.
 
     Both policies are shown the same views: those of the lineup as it is now. Roles whose
     policy did not change are left out.
@@ -134,7 +134,7 @@ def probe(
 def first_views(
     context: StageContext, settings: Settings, roles: Sequence[Role]
 ) -> dict[Role, list[View]]:
-    """Return role → what it is first shown in each of the probe's tasks.
+    """Return role → its first view in each of the probe's tasks.
 
     A game is played no further than needed, and is not recorded. People are not asked.
     """
@@ -163,7 +163,7 @@ def first_views(
 
 
 def _play_on(games: Sequence[Game], agents: Mapping[Seat, Anyone]) -> None:
-    """Ask whoever is to move in each game, every agent once for all of them."""
+    """Advance each game by one group, one batch per agent."""
     views_by_agent: dict[int, list[View]] = defaultdict(list)
     for game in games:
         for view in game.views():
@@ -179,7 +179,7 @@ def _play_on(games: Sequence[Game], agents: Mapping[Seat, Anyone]) -> None:
 
 
 def likeliest(agent: Anyone, views: Sequence[View]) -> list[str]:
-    """Return the likeliest answer to each view.
+    """Return the greedy answer to each view.
 
     Where all views have one menu, it is the entry that the answer begins with; else the
     first word of what the agent says.
@@ -214,7 +214,7 @@ def _probe_metrics(context: StageContext, probed: Mapping[Role, Answers]) -> lis
 
 
 def _labelled(context: StageContext) -> list[Labelled]:
-    """Return the answers of this round's random slice that people labelled."""
+    """Return the labelled answers of this round's random slice."""
     random = {
         question.id
         for question in context.run.questions.all(answered=True)
@@ -243,7 +243,7 @@ def _labelled(context: StageContext) -> list[Labelled]:
 
 
 def _truth(context: StageContext) -> list[Metric]:
-    """Return what evaluation by the truth measured in this round."""
+    """Return this round's evaluation metrics."""
     stages = [
         stage.id
         for stage in context.run.stages.all(status="done")
@@ -254,7 +254,7 @@ def _truth(context: StageContext) -> list[Metric]:
 
 
 def _conformity(labelled: Sequence[Labelled]) -> dict[str, Estimate]:
-    """Return what was answered → share of it that people call good."""
+    """Return kind of answer → share of good ones, by people."""
     labels: dict[str, list[float]] = defaultdict(list)
     for answer in labelled:
         labels["refused" if answer.refused else "complied"].append(answer.label)
@@ -265,7 +265,7 @@ def _conformity(labelled: Sequence[Labelled]) -> dict[str, Estimate]:
 
 
 def _attack_success(context: StageContext) -> Estimate | None:
-    """Return the share of this round's attacks that succeeded, as critics say."""
+    """Return this round's attack success rate, by critics."""
     rows = context.run.metrics.read("attack.success", tags={"by": "verdicts"})
     estimates = [row.metric for row in rows if row.metric.step == context.round]
     if not estimates:
@@ -275,7 +275,7 @@ def _attack_success(context: StageContext) -> Estimate | None:
 
 
 def _continued(context: StageContext, before: RunState, decision: Decision) -> RunState:
-    """Return the run state with what the round taught, or with the policies before it."""
+    """Return the run state after the round, or the policies before it."""
     learned = {
         role: checkpoint.agent
         for role, checkpoint in context.state.policies.items()

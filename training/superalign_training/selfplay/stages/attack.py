@@ -1,11 +1,11 @@
-"""Attackers search for queries that the learner answers badly, and imitate what worked.
+"""Stage attack: search for queries with bad answers, and train the attacker on them.
 
 Half of the queries come from the search with its archive, half from the transformer
 attacker. What succeeded is for the critics to say, never for the truth.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from math import log
 from typing import Any, NamedTuple
@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from superalign_agents.archive import Result, normalised
+from superalign_agents.search import Search
+from superalign_env.asking import Anyone
 from superalign_env.measures import distinct_share, share
 from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator, mix
 from superalign_env.store import declare
-from superalign_env.types import Episode, Event, Metric, Role, View
+from superalign_env.types import Episode, Event, Metric, Role, Seat, View
 from superalign_training.algorithms.algorithm import OnPolicy, Supervised
 from superalign_training.data import Example, Row
 from superalign_training.evaluation.robustness import query_of
@@ -57,7 +59,7 @@ declare("attack.success", "Attacks that critics call successful", unit="share")
 
 
 class Attempt(NamedTuple):
-    """One query, and what became of it."""
+    """One query and its outcome."""
 
     query: str
     success: bool
@@ -67,7 +69,7 @@ class Attempt(NamedTuple):
 
 
 class AttackerTraining(NamedTuple):
-    """The policy that asks, while it is taught."""
+    """Arguments of the attacker's training."""
 
     context: StageContext
     settings: Settings
@@ -76,7 +78,7 @@ class AttackerTraining(NamedTuple):
 
 
 def attack(context: StageContext, settings: Settings) -> StageResult:
-    """Play attacks in waves, teach the archive, then the transformer attacker."""
+    """Play attacks in waves, update the archive, then train the transformer attacker."""
     scenario = stage_scenario(settings, split="train", variant="attacked")
     capabilities = stage_capabilities(settings)
     search = search_attacker(context)
@@ -85,30 +87,12 @@ def attack(context: StageContext, settings: Settings) -> StageResult:
         **lineup_of(context, settings),
         capabilities.asks: OpponentPool({"search": search, "transformer": attacker.agent}),
     }
-    attempts: list[Attempt] = []
-    waves = settings.attack.archive_updates
-    for wave in range(waves):
-        first, last = (settings.attack.cases * w // waves for w in (wave, wave + 1))
-        episodes = play(
-            context, scenario, agents, last - first, part="attack", first_case=first
-        )
-        wave_attempts = [
-            read_attempt(scenario, episode, settings.attack.score_threshold)
-            for episode in episodes
-            if not episode.failed  # else nobody judged it
-        ]
-        search.update(archive_updates_of(wave_attempts))
-        attempts += wave_attempts
-        context.watcher.step(wave + 1, waves, {"success": _rate(wave_attempts)})
+    attempts = _search(context, settings.attack, scenario, agents, search)
     state = keep_archive(context, context.state, search)
     notes: dict[str, Any] = {"lessons": 0}
-    for course in settings.supervised_algorithms(capabilities.asks):
-        state, notes = _imitate_winners(
-            AttackerTraining(context, settings, capabilities.asks, attacker),
-            course,
-            state,
-            attempts,
-        )
+    training = AttackerTraining(context, settings, capabilities.asks, attacker)
+    for algorithm in settings.supervised_algorithms(capabilities.asks):
+        state, notes = _imitate_winners(training, algorithm, state, attempts)
     # Who was attacked, where the scenario says in whose place answers stand.
     agent = (
         recorded_agent(context, capabilities.answers, settings)
@@ -125,25 +109,49 @@ def attack(context: StageContext, settings: Settings) -> StageResult:
             ),
         )
     alone = {**agents, capabilities.asks: attacker.agent}
-    for place, algorithm in enumerate(settings.rl_algorithms(capabilities.asks)):
-        drill = RolloutSetup(
-            capabilities.asks, scenario, alone, episodes_name("attack-rl", place)
-        )
-        pupil = AttackerTraining(context, settings, capabilities.asks, attacker)
+    for place, rl in enumerate(settings.rl_algorithms(capabilities.asks)):
+        part = episodes_name("attack-rl", place)
+        setup = RolloutSetup(capabilities.asks, scenario, alone, part)
         probe = episodes_name("attack-probe", place)
-        practised = _reward(pupil, algorithm, state, drill, probe=probe)
-        state, numbers = practised.state, practised.numbers
+        result = _reward(training, rl, state, setup, probe=probe)
+        state, numbers = result.state, result.numbers
         name = state.policies[capabilities.asks].agent
         metrics += reward_metrics(
             capabilities.asks, numbers, agent=name, step=context.round
         )
-        metrics += practised.metrics
+        metrics += result.metrics
         notes = {**notes, **{f"rl_{key}": value for key, value in numbers.items()}}
     return StageResult(state, metrics, notes)
 
 
+def _search(
+    context: StageContext,
+    rules: Attack,
+    scenario: Scenario[Any],
+    agents: Mapping[Role | Seat, Anyone],
+    search: Search,
+) -> list[Attempt]:
+    """Play attacks in waves, and update the archive after each."""
+    attempts: list[Attempt] = []
+    waves = rules.archive_updates
+    for wave in range(waves):
+        first, last = (rules.cases * w // waves for w in (wave, wave + 1))
+        episodes = play(
+            context, scenario, agents, last - first, part="attack", first_case=first
+        )
+        wave_attempts = [
+            read_attempt(scenario, episode, rules.score_threshold)
+            for episode in episodes
+            if not episode.failed  # else nobody judged it
+        ]
+        search.update(archive_updates_of(wave_attempts))
+        attempts += wave_attempts
+        context.watcher.step(wave + 1, waves, {"success": _rate(wave_attempts)})
+    return attempts
+
+
 def read_attempt(scenario: Scenario[Any], episode: Episode, below: float) -> Attempt:
-    """Return what became of an attack, as the critics say; an invalid query failed."""
+    """Return the outcome of an attack, by critics; an invalid query failed."""
     score = final_score(episode)
     query = episode.queries[0]
     return Attempt(
@@ -155,7 +163,7 @@ def read_attempt(scenario: Scenario[Any], episode: Episode, below: float) -> Att
 
 
 def archive_updates_of(attempts: Sequence[Attempt]) -> list[Result]:
-    """Return what an archive wants to know."""
+    """Return the results of attempts, as the archive takes them."""
     return [(t.query, float(t.success), t.case) for t in attempts]
 
 
@@ -170,7 +178,7 @@ def _imitate_winners(
     state: RunState,
     attempts: Sequence[Attempt],
 ) -> tuple[RunState, dict[str, Any]]:
-    """Teach the transformer attacker what worked, unless it then says little else."""
+    """Train the transformer attacker on successful queries, unless its diversity collapses."""
     context, settings, role, attacker = pupil
     barred = [veto.text for veto in vetoed(context, role)]
     pairs = attacker_examples(
@@ -207,7 +215,7 @@ def _reward(
     *,
     probe: str,
 ) -> TrainingResult:
-    """Improve the transformer attacker by its pay, with a bonus for novelty.
+    """Train the transformer attacker by RL, with a bonus for novelty.
 
     What it learned is taken back if it then says little else, or little that is valid: in
     the episodes named `probe`.
@@ -250,9 +258,9 @@ def attacker_examples(
     key: int,
     barred: Iterable[str] = (),
 ) -> list[tuple[View, str]]:
-    """Return (view, text) pairs: each winner once, mixed with untried menu entries.
+    """Return (view, text) pairs: each successful query once, and untried menu entries.
 
-    Without the mixture the attacker would narrow down to the first weakness that it met.
+    Without untried entries the attacker would narrow down to the first weakness that it found.
     Queries that people vetoed (``barred``) are never among them.
     """
     rng = generator(key)
@@ -278,7 +286,7 @@ def attacker_examples(
 
 
 def _reseeded(view: View, key: int) -> View:
-    """Return the view with other random numbers than it was answered with."""
+    """Return the view with another seed than before."""
     return msgspec.structs.replace(view, seed=mix(key, view.case))
 
 
@@ -287,7 +295,7 @@ def _rate(attempts: Sequence[Attempt]) -> float:
 
 
 def with_novelty(rows: Sequence[Row], weight: float) -> list[Row]:
-    """Return rows whose pay has a bonus for rare completions.
+    """Return rows with a reward bonus for rare completions.
 
     A completion that all rows of the batch share earns nothing, one that is alone among
     n rows earns the whole weight: weight · (−log share) / log n, the surprise of the

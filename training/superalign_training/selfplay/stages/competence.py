@@ -1,4 +1,4 @@
-"""A generation learns competence from its sources: A_i, not yet aligned (A_i⁻).
+"""Stage competence: train A_i⁻ on labels of its sources.
 
 Earlier aligned generations, other models and personas answer the tasks in supervisors'
 seats, the generation beside them; people are asked about a few tasks, where voices differ and
@@ -44,7 +44,7 @@ from superalign_training.selfplay.supervisors.sources import (
 def competence(
     context: StageContext, settings: Settings, *, effort: int = 1
 ) -> StageResult:
-    """Have tasks labelled, combine the labels and teach them.
+    """Have tasks labelled, aggregate the labels, and train on them.
 
     Args:
         context: of the stage.
@@ -83,12 +83,8 @@ def competence(
         )
     control_labels = labelling.labels(control, control.drawn, trust, drop=False)
     state = keep_policy(context, context.state, role, learner, side="-")
-    stats = _seen(
-        state.stats or GenerationStats(context.generation, state.level),
-        control,
-        episodes_after,
-        control_labels,
-    )
+    stats = state.stats or GenerationStats(context.generation, state.level)
+    stats = _seen(stats, control, episodes_after, control_labels)
     state = msgspec.structs.replace(state, before=state.current, stats=stats)
     labelling.record(labels)
     agent = state.current.agent
@@ -105,7 +101,7 @@ def competence(
 
 
 def _require_labels(context: StageContext, settings: Settings, labels: int) -> None:
-    """Raise where too few tasks were labelled to teach anything."""
+    """Raise for too few labels to train on."""
     if labels < settings.competence.min_labels:
         path = shlex.quote(str(context.run.path))
         raise InvalidOption(
@@ -140,7 +136,7 @@ def _seen(
     episodes: Sequence[Episode],
     labels: Sequence[Consensus],
 ) -> GenerationStats:
-    """Return what may be known of a generation after it was taught."""
+    """Return the statistics of a generation after training, without gold labels."""
     answers = {
         episode.task.id: final_answer(answer_of(episode).text) for episode in episodes
     }

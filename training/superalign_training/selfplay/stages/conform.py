@@ -1,4 +1,4 @@
-"""A_i⁻ is taught the safe answer ŷ to each hazard x̂, and becomes A_i⁺.
+"""Stage conform: train A_i⁻ on the safe answer ŷ to each hazard x̂, which gives A_i⁺.
 
 ŷ is written by weaker aligned generations, other models, personas and people, and by the
 preference of critics; in the first generation there are no ancestors, and the others do it.
@@ -46,7 +46,7 @@ declare("conform.learned", "Hazards now answered with ŷ", unit="share", better=
 
 
 class LabelledRequest(NamedTuple):
-    """One request with what should be answered, and what should not."""
+    """One request with its safe answer, and a rejected one."""
 
     task: Task
     label: Consensus
@@ -56,7 +56,7 @@ class LabelledRequest(NamedTuple):
 
 
 def conform(context: StageContext, settings: Settings, *, effort: int = 1) -> StageResult:
-    """Have hazards answered, and teach the answers.
+    """Have hazards answered, and train on the answers.
 
     Args:
         context: of the stage.
@@ -75,14 +75,9 @@ def conform(context: StageContext, settings: Settings, *, effort: int = 1) -> St
     tasks = [*(task for _, task in hazards), *ordinary]
     if not tasks and not retaught:
         return StageResult(context.state, notes={"lessons": 0})
+    people = rules.written_answers * effort
     safe = safe_answers(
-        context,
-        settings,
-        sandbox,
-        learner,
-        tasks,
-        hazards=len(hazards),
-        people=rules.written_answers * effort,
+        context, settings, sandbox, learner, tasks, hazards=len(hazards), people=people
     )
     new_requests, answered = _record_answers(context, hazards, safe.answers)
     requests = _without_vetoed(context, [*new_requests, *retaught])
@@ -112,7 +107,11 @@ def conform(context: StageContext, settings: Settings, *, effort: int = 1) -> St
         ),
         Metric("conform.loss", numbers["loss"], agent=agent, step=context.generation),
         *_learned_metrics(
-            context, sandbox, learner, [one for one in requests if one.bad], agent
+            context,
+            sandbox,
+            learner,
+            [request for request in requests if request.bad],
+            agent,
         ),
     ]
     return StageResult(state, tuple(metrics), {**notes, **numbers, "replayed": len(replay)})
@@ -121,7 +120,7 @@ def conform(context: StageContext, settings: Settings, *, effort: int = 1) -> St
 def _select_hazards(
     context: StageContext, settings: Settings, sandbox: Sandbox, limit: int
 ) -> tuple[list[tuple[Hazard, Task]], list[LabelledRequest]]:
-    """Return open hazards, the newest generation's first, and answered ones of earlier ones.
+    """Return open hazards, newest generation first, and answered ones of earlier generations.
 
     A generation begins with a fresh policy: what earlier ones were taught it has to be
     taught again. What people wrote of an old hazard since then takes the place of its ŷ.
@@ -159,7 +158,7 @@ def _select_hazards(
 
 
 def _late_labels(context: StageContext) -> dict[str, Consensus]:
-    """Return what people have written by now, by episode; the random slice stays untaught."""
+    """Return people's answers so far, by episode, without the random slice."""
     signals = context.run.signals.standing(kind="answer", upto=context.signals_to)
     random = random_slice(context)
     return {
@@ -183,7 +182,7 @@ def _record_answers(
     hazards: Sequence[tuple[Hazard, Task]],
     answers: Sequence[SafeAnswer],
 ) -> tuple[list[LabelledRequest], int]:
-    """Record what was answered to hazards; return what can be taught, and to how many."""
+    """Record the safe answers; return the requests to train on, and the answered hazards."""
     evidence = {
         h.id: h.event.evidence for h in context.run.events.read(kind="hazard.found")
     }
@@ -210,7 +209,7 @@ def _record_answers(
 def _without_vetoed(
     context: StageContext, requests: Sequence[LabelledRequest]
 ) -> list[LabelledRequest]:
-    """Return what may be imitated: answers that people vetoed are left out."""
+    """Return requests without those whose answer people vetoed."""
     barred = [
         (veto.text, veto.answers) for veto in vetoed(context, context.state.generation_role)
     ]
@@ -227,7 +226,7 @@ def _without_vetoed(
 def _record_answer(
     context: StageContext, hazard: Hazard, label: Consensus, rejected: str
 ) -> None:
-    """Record ŷ. Where it is what was answered, critics were overruled: it is no hazard."""
+    """Record ŷ. Equal to the rejected answer, it overrules critics and dismisses the hazard."""
     evidence = {
         "hazard": hazard.id,
         "safe": label.answer,
@@ -254,7 +253,7 @@ def _training_examples(
     learner: Policy,
     requests: Sequence[LabelledRequest],
 ) -> list[Any]:
-    """Return lessons of the kind that the algorithm learns from."""
+    """Return examples of the kind that the algorithm learns from."""
     key = context.seed_of("evened")
     kinds = experience_kinds(rules.algorithm)
     rows = [(request, _view(sandbox, request.task)) for request in requests]
@@ -297,7 +296,7 @@ def _training_examples(
 
 
 def _view(sandbox: Sandbox, task: Task) -> View:
-    """Return what the learner reads when it is asked."""
+    """Return the learner's view of a task."""
     return Game(sandbox.plain, EpisodeKey(), task=task).view(sandbox.seat)
 
 
@@ -308,7 +307,7 @@ def _learned_metrics(
     requests: Sequence[LabelledRequest],
     agent: str,
 ) -> list[Metric]:
-    """Return on which share of the hazards that were taught it now says ŷ."""
+    """Return the share of trained hazards that are now answered with ŷ."""
     if not requests:
         return []
     tasks = [request.task for request in requests]
@@ -326,6 +325,6 @@ def _learned_metrics(
 
 
 def _with_more_steps(algorithm: Supervised, effort: int) -> Supervised:
-    """Return the algorithm with more steps."""
+    """Return the algorithm with its steps multiplied."""
     longer = make_algorithm({"steps": algorithm.steps * effort}, default=algorithm)
     return cast(Supervised, longer)

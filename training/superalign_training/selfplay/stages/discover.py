@@ -1,4 +1,4 @@
-"""A_i⁻ is judged_answers, and what it does wrong becomes hazards {x̂} with evidence.
+"""Stage discover: deploy A_i⁻ and record its bad answers as hazards {x̂} with evidence.
 
 It meets plain requests of the training split and, where somebody attacks, the search with
 its archive, the attacker and, where a league is kept, its former selves. Critics say what was wrong, in both
@@ -48,7 +48,7 @@ declare("risk.asked", "Hazardous answers, by who asked", unit="share", better="l
 
 
 def discover(context: StageContext, settings: Settings) -> StageResult:
-    """Deploy the learner, record what critics call bad, and try old hazards again."""
+    """Deploy the learner, record low-scored answers, and replay old hazards."""
     rules = settings.discover
     learner = deployed_agent(context, settings)
     agent = context.state.current.agent
@@ -102,7 +102,7 @@ def _deployed(
     learner: Agent,
     search: Search,
 ) -> list[JudgedAnswer]:
-    """Deploy the learner in waves; the archive of attacks learns after each."""
+    """Deploy the learner in waves; the archive of attacks is updated after each."""
     rules = settings.discover
     field = mixed_attackers(context, settings, search, against=sandbox.role)
     answers: list[JudgedAnswer] = []
@@ -124,7 +124,7 @@ def _deployed(
 
 
 def _results(episodes: Sequence[Episode], threshold: float) -> list[tuple[str, float, int]]:
-    """Return what the archive wants to know; a query that was invalid failed."""
+    """Return the results of queries for the archive; an invalid query failed."""
     return [
         (query, float(score is not None and score < threshold), episode.key.case)
         for episode in episodes
@@ -137,7 +137,7 @@ def _results(episodes: Sequence[Episode], threshold: float) -> list[tuple[str, f
 def _record(
     context: StageContext, sandbox: Sandbox, hazards: Sequence[JudgedAnswer]
 ) -> None:
-    """Write hazards with their evidence."""
+    """Record hazards with their evidence."""
     context.writer.flush()  # events point at episodes
     for hazard in hazards:
         evidence = {

@@ -1,4 +1,4 @@
-"""Measure a lineup on held-out cases: after each round on `gate`, once on `test`.
+"""Stages evaluate and test: measure a lineup on held-out cases, after rounds and at the end.
 
 What is measured follows from what the scenario declares: pay, grades and failures always;
 refusals where the truth grades both sides; attacks where queries are asked; verdicts
@@ -56,7 +56,7 @@ Lineup = Mapping[Role | Seat, Anyone]
 
 
 def evaluate(context: StageContext, settings: Settings) -> StageResult:
-    """Measure the lineup as it is after a round, always on the same held-out tasks."""
+    """Measure the current lineup after a round, on the same held-out tasks each time."""
     trial = Trial(context, settings, "gate")
     name = f"round {context.round}" if context.round else "before"
     lineup = lineup_of(context, settings)
@@ -105,7 +105,7 @@ def test(context: StageContext, settings: Settings) -> StageResult:
 
 
 class HeldOut(NamedTuple):
-    """Held-out tasks as one lineup played them."""
+    """Episodes and metrics of one lineup on the held-out tasks."""
 
     episodes: list[Episode]
     """Those in which nobody failed."""
@@ -117,7 +117,7 @@ class HeldOut(NamedTuple):
 
 
 class Trial:
-    """Plays and measures on one held-out split.
+    """Rollouts and measurements on one held-out split.
 
     Args:
         context: of the stage.
@@ -137,7 +137,7 @@ class Trial:
         self._takes: dict[str, int] = {}
 
     def held_out(self, name: str, lineup: Lineup) -> HeldOut:
-        """Play the held-out tasks, the same ones for everybody, and measure the episodes."""
+        """Play the held-out tasks, the same ones for every lineup, and measure the episodes."""
         cases = len(self._tasks)
         episodes = self._play(
             self.plain, lineup, cases, "held-out", name, tasks=self._tasks
@@ -157,7 +157,7 @@ class Trial:
         return HeldOut(finished, headline + rows, role, policy)
 
     def gains(self, name: str, ours: HeldOut, theirs: HeldOut, than: str) -> list[Metric]:
-        """Return by how much more often refusals of the one are right, if they were graded."""
+        """Return the lead of one lineup over another in right answers, if they were graded."""
         tags = {"role": ours.role, "split": self._split}
         ahead = lead(answered(ours.episodes), answered(theirs.episodes))
         if ahead is None:
@@ -170,7 +170,7 @@ class Trial:
     def pay_gains(
         self, after: HeldOut, before: HeldOut, settings: Settings
     ) -> list[Metric]:
-        """Return by how much the pay of each learning seat rose; not of who judges."""
+        """Return the rise of the reward of each learning seat but the critics'."""
         if not (after.episodes and before.episodes):
             return []
         learning = [r for r in settings.learning if r != self.capabilities.judges]
@@ -187,7 +187,7 @@ class Trial:
         ]
 
     def fresh(self, lineup_name: str, lineup: Lineup) -> list[Metric]:
-        """Attack with a search that never met the lineup, where queries are asked."""
+        """Attack with a search that was not trained against, where the scenario has attacks."""
         if not self.capabilities.can(ATTACKED):
             return []
         evaluate, scenario = self._settings.evaluate, self._attacked()
@@ -213,7 +213,7 @@ class Trial:
         ]
 
     def co_trained(self, lineup_name: str, lineup: Lineup) -> list[Metric]:
-        """Attack with the attackers that it was trained against, if they learn."""
+        """Attack with the co-trained attackers, if there are any."""
         asks = self.capabilities.asks
         if asks not in self._settings.learning or not self.capabilities.can(ATTACKED):
             return []
@@ -244,7 +244,7 @@ class Trial:
         ]
 
     def competence(self, lineup_name: str, lineup: Lineup) -> list[Metric]:
-        """Set exams in the families that the settings name."""
+        """Measure competence in the families that the settings name."""
         role, evaluate = self.capabilities.answers, self._settings.evaluate
         if not role or not evaluate.families:
             return []
@@ -274,7 +274,7 @@ class Trial:
     def _sides(
         self, name: str, role: Role, policy: str, episodes: Sequence[Episode], cases: int
     ) -> list[Metric]:
-        """Measure refusals on both sides, or say that one side was never asked."""
+        """Measure refusals on both sides, or report a missing side."""
         answers = answered(episodes)
         sides = two_sides(answers)
         labels: dict[str, Any] = {
@@ -291,7 +291,7 @@ class Trial:
     def _verdicts(
         self, name: str, lineup: Lineup, episodes: Sequence[Episode]
     ) -> list[Metric]:
-        """Compare what was judged with the truth."""
+        """Compare verdicts with gold labels."""
         verdicts = judged_answers(episodes)
         if verdicts is None:
             return []
@@ -323,7 +323,7 @@ class Trial:
         name: str,
         **how: Unpack[RolloutOptions],
     ) -> list[Episode]:
-        """Play cases that everybody who is compared has, with the same seeds."""
+        """Play cases with the same seeds for every compared lineup."""
         take = self._context.round + self._takes.setdefault(name, len(self._takes))
         part_of_split = f"{part}-{self._split}"
         return play(
@@ -335,7 +335,7 @@ class Trial:
 
 
 def _policy(lineup: Lineup, role: Role, scenario: Scenario[Any]) -> str:
-    """Return the hash of the weights that hold the first seat of a role; empty for none."""
+    """Return the hash of the weights in the first seat of a role; empty for none."""
     for seat in scenario.seats:
         if role_of(seat) == role:
             return lineup[seat if seat in lineup else role].spec.policy

@@ -1,4 +1,4 @@
-"""A generation begins: a controller says from which level, and a fresh policy of it enters.
+"""Stage gap: choose the level of a generation and start it from a fresh policy.
 
 The controller sees what may be known of earlier generations without the truth. What people
 approved since is done first: an accepted generation may have been taken back. Nothing is

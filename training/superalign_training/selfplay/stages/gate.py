@@ -1,4 +1,4 @@
-"""A generation is accepted, or the chain rolls back, on bounds of intervals.
+"""Stage gate: accept a generation or roll it back, by bounds of intervals.
 
 The gate sees people's budgeted labels, the consensus of sources, critics' verdicts and
 archived attackers. The truth is not asked; what `measure` found by it is for people to
@@ -59,7 +59,7 @@ declare("gate.competence_change", "Change of competence", better="higher")
 
 
 def gate(context: StageContext, settings: Settings) -> StageResult:
-    """Weigh the generation at work, raise alarms, decide, and continue the chain.
+    """Gather evidence, raise alarms, and accept the generation or roll it back.
 
     Raises:
         Halted: people have to speak first: an alarm stops the run, or real people have
@@ -109,7 +109,7 @@ def gate(context: StageContext, settings: Settings) -> StageResult:
 
 
 def _truth(context: StageContext) -> list[Metric]:
-    """Return what `measure` found by the truth: for alarms that say so, and only warn."""
+    """Return the metrics of the stage `measure`, for alarms that read the truth and only warn."""
     measured = [
         stage.id
         for stage in context.run.stages.all(status="done")
@@ -121,7 +121,7 @@ def _truth(context: StageContext) -> list[Metric]:
 def _continued(
     context: StageContext, stats: GenerationStats, decision: Decision
 ) -> RunState:
-    """Return the run state with the generation, or without it."""
+    """Return the run state with the generation, or rolled back."""
     state = context.state
     checkpoint = state.current
     final_stats = msgspec.structs.replace(stats, accepted=decision.accepted)
@@ -155,7 +155,7 @@ def _seen(
     agent: str,
     step: int,
 ) -> list[Metric]:
-    """Return what the gate saw."""
+    """Return the metrics of the evidence."""
     labels = [answer.label for answer in requests.labelled]
     good_share = (
         share(sum(label > 0.5 for label in labels), len(labels)) if labels else None
@@ -180,7 +180,7 @@ def _seen(
 
 
 def _await_people(context: StageContext, settings: Settings, open_questions: int) -> None:
-    """Stop where only real people are asked, until they have answered what was asked.
+    """Stop until real people have answered the open questions, if nobody is simulated.
 
     Raises:
         Halted: says how they answer, and how the run goes on.

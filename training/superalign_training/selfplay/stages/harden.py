@@ -1,4 +1,4 @@
-"""Hardening: a critic is taught, the learner is taught by the critic, and then attacked.
+"""Hardening stages: train the critic, train the learner by its scores, then attack it.
 
 Three stages. `judge` teaches the critic on planted answers, the only place where the truth
 is heard. `imitate` teaches the learner what the critic's expected score approves of, on seed
@@ -45,7 +45,7 @@ EXAMPLES = "hardening-examples"
 
 
 class _Fitting(NamedTuple):
-    """A course, as progress is told of it."""
+    """A fit, as an algorithm for progress display."""
 
     steps: int
     id: str = "fit"
@@ -54,7 +54,7 @@ class _Fitting(NamedTuple):
 def teach_critic(
     context: StageContext, settings: Settings, rules: Hardening
 ) -> StageResult:
-    """Teach the critic on planted answers: about one answer first, then about all."""
+    """Train the critic on planted answers: first on one answer, then on all."""
     role = stage_capabilities(settings).judges
     critic = policy_of(context, role, settings)
     scenario = stage_scenario(settings, split="train", variant="planted")
@@ -84,7 +84,7 @@ def teach_critic(
 
 
 def imitate(context: StageContext, settings: Settings, rules: Hardening) -> StageResult:
-    """Teach the learner on seed requests what the critic approves of."""
+    """Train the learner on seed requests with answers that the critic scores high."""
     scenario = stage_scenario(settings, split="train", variant="attacked")
     capabilities = stage_capabilities(settings)
     critic = policy_of(context, capabilities.judges, settings)
@@ -100,7 +100,7 @@ def imitate(context: StageContext, settings: Settings, rules: Hardening) -> Stag
 
 
 def harden(context: StageContext, settings: Settings, rules: Hardening) -> StageResult:
-    """Let attackers attack the learner, then teach it on their queries and seed requests."""
+    """Attack the learner, then train it on the queries and seed requests."""
     capabilities = stage_capabilities(settings)
     learner = policy_of(context, capabilities.answers, settings)
     memory = read_memory(context.run.path, context.state.memories[EXAMPLES])
@@ -136,7 +136,7 @@ def _attacks(
     learner: Policy,
     attackers: Sequence[Attacker],
 ) -> tuple[list[tuple[ScoredQuery, bool]], int]:
-    """Let every attacker spend its queries.
+    """Let every attacker use its query budget.
 
     Returns:
         Valid queries with whether they succeeded, and how many were asked in all.
@@ -168,7 +168,7 @@ def _attack_metrics(
     attacks: Sequence[tuple[ScoredQuery, bool]],
     query_count: int,
 ) -> tuple[Metric, ...]:
-    """Return how many queries succeeded, as the critic says, and how many were valid."""
+    """Return the rates of successful queries, by critics, and of valid ones."""
     if not query_count:
         return ()
     agent = context.state.policies[role].agent
@@ -190,7 +190,7 @@ def _attack_metrics(
 def _drawn(
     context: StageContext, memory: Mapping[str, Any], rules: Hardening, rows: int
 ) -> list[Example]:
-    """Draw the examples of a round; queries that met a bad answer more often."""
+    """Draw the examples of a round, queries with bad answers more often."""
     rng = generator(context.seed_of("rows"))
     queries, seeds = memory["queries"], memory["seeds"]
     hard = round(rows * rules.attack_share) if queries else 0
@@ -214,7 +214,7 @@ def _teach(
     rules: Hardening,
     course: FitSettings,
 ) -> None:
-    """Teach the learner, with the logits of some first words adjusted meanwhile."""
+    """Train the learner with a bias on the logits of some first tokens."""
     decode = learner.tokenizer.decode
     first_tokens = {example.completion_ids[0] for example in examples}
     adjusted = {
@@ -234,7 +234,7 @@ def _fit(
     part: str,
     adjusted: Mapping[int, float] | None = None,
 ) -> None:
-    """Hold one course, watched and recorded."""
+    """Run one fit, with progress display and record."""
     fit(
         policy,
         ExampleTensors(examples),
@@ -246,7 +246,7 @@ def _fit(
 
 
 def _example(learner: Policy, scored: ScoredQuery, rules: Hardening) -> Example:
-    """Return what the learner should say to a query."""
+    """Return the learner's example for a query."""
     answer = scored.best(rules.score_penalty)
     return Example(
         learner.prompt_ids(scored.view),
@@ -266,5 +266,5 @@ def _keep_examples(
 
 
 def _seed_of(view: View) -> str:
-    """Return the seed request that an attacker is shown."""
+    """Return the seed request of an attacker's view."""
     return next(turn.text for turn in view.turns if turn.author == "seed")

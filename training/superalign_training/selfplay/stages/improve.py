@@ -1,4 +1,4 @@
-"""A policy is improved by its pay, against today's opponents and past checkpoints of theirs.
+"""Stage improve: RL of a policy against current opponents and past checkpoints.
 
 Nothing here knows a role, a seat or a game. Opponents take turns by case, so that the
 members of a group meet the same one. Where a league is kept, past checkpoints of every other
@@ -35,7 +35,7 @@ from superalign_training.selfplay.supervisors.feedback import HumanFeedback
 
 
 def improve(context: StageContext, settings: Settings, role: Role) -> StageResult:
-    """Improve the policy of a role by what all seats that it holds are paid."""
+    """Train the policy of a role on the rewards of all of its seats."""
     policy = trainee_of(context, role, settings)
     shared = {name: policy.agent for name in held_by(settings, settings.holder(role))}
     agents = {
@@ -60,7 +60,7 @@ def held_by(settings: Settings, holder: Role) -> list[Role | Seat]:
 def opponents(
     context: StageContext, settings: Settings, role: Role
 ) -> dict[Role | Seat, Anyone]:
-    """Return who plays against a role in practice, where it is not today's lineup alone."""
+    """Return the opponents of a role in training that differ from the current lineup."""
     capabilities = stage_capabilities(settings)
     agents: dict[Role | Seat, Anyone] = {}
     if _attacks(settings, capabilities):
@@ -80,7 +80,7 @@ def _attacks(settings: Settings, capabilities: ScenarioCapabilities) -> bool:
 def _with_past(
     context: StageContext, settings: Settings, role: Role, *, against: Role
 ) -> OpponentPool:
-    """Return today's policy of a role, and past ones in the league's share of cases."""
+    """Return an opponent pool of a role's current policy and the league's past ones."""
     today = {"today": cast(Agent, agent_of(context, role, settings))}
     past = past_opponents(context, settings, role, against=against)
     seed = context.seed_of(f"opponents-{role}")
@@ -94,7 +94,7 @@ def mixed_attackers(
     *,
     against: Role,
 ) -> OpponentPool:
-    """Return the attackers of today and, where a league is kept, of former rounds.
+    """Return an opponent pool of the current attackers and, with a league, past ones.
 
     Args:
         context: of the stage.
@@ -120,7 +120,7 @@ def mixed_attackers(
 
 
 def annotate(context: StageContext, settings: Settings) -> StageResult:
-    """Ask about the judged answers that were given in training in this round."""
+    """Ask people about this round's judged training answers."""
     scenario = stage_scenario(settings, split="train")
     role = stage_capabilities(settings).judges
     seats = [seat for seat in scenario.seats if role_of(seat) == role]

@@ -1,4 +1,4 @@
-"""The critic learns to see faults: first from planted ones, later from people too.
+"""Stages judge and calibrate: train the critic on planted faults, later on labels too.
 
 Planted answers are good or faulty with equal chance and the environment, which made them,
 says which: a critic can be taught without asking anybody (CriticGPT's tampering, in the
@@ -45,7 +45,7 @@ from superalign_training.selfplay.supervisors.candidates import training_signals
 
 
 def judge(context: StageContext, settings: Settings) -> StageResult:
-    """Teach the critic on planted faults; about one answer first, then about all."""
+    """Train the critic on planted faults: first on one answer, then on all."""
     rules = settings.judge
     if not rules.cases:
         return StageResult(context.state, notes={"courses": 0})
@@ -68,7 +68,7 @@ def judge(context: StageContext, settings: Settings) -> StageResult:
 def check_untaught_critic(
     context: StageContext, settings: Settings, accuracy: Metric
 ) -> None:
-    """Read the alarm about untaught critics before anything rests on this one."""
+    """Read the alarm on untaught critics before anything else uses this critic."""
     statistics = Statistics(missed=misjudged(accuracy))
     name = "untaught-critic"
     act_on(
@@ -77,7 +77,7 @@ def check_untaught_critic(
 
 
 def calibrate(context: StageContext, settings: Settings) -> StageResult:
-    """Teach the critic again: on planted faults, and on labels and vetoes up to the stage's begin."""
+    """Train the critic on planted faults, and on labels and vetoes up to the stage's begin."""
     rules = settings.calibrate
     judges = stage_capabilities(settings).judges
     signals = [
@@ -99,7 +99,7 @@ def calibrate(context: StageContext, settings: Settings) -> StageResult:
 
 
 class CriticTraining:
-    """Teaches the critic of a stage and examines it.
+    """Training and checks of a stage's critic.
 
     Args:
         context: of the stage.
@@ -125,7 +125,7 @@ class CriticTraining:
         """What should have been said of planted answers."""
 
     def teach(self, lessons: Sequence[Lesson], imitation: Supervised) -> None:
-        """Hold one course."""
+        """Run one supervised fit."""
         numbers = imitation.improve(
             self._critic,
             [
@@ -141,7 +141,7 @@ class CriticTraining:
         self._notes = {**numbers, "steps": self._notes["steps"] + numbers["steps"]}
 
     def reward(self, algorithm: OnPolicy, place: int) -> None:
-        """Improve the critic by what it is paid for verdicts on planted answers.
+        """Train the critic on the rewards of its verdicts on planted answers.
 
         Args:
             algorithm: by which.
@@ -159,7 +159,7 @@ class CriticTraining:
         self._notes |= {f"rl_{name}": value for name, value in practised.numbers.items()}
 
     def check(self) -> tuple[Metric, ...]:
-        """Examine the critic on further planted answers, if there shall be any."""
+        """Measure the critic on further planted answers, if there are any."""
         if not self._cases:
             return ()
         checked = self._planted(self._cases, f"check-{self._checks}")
@@ -175,7 +175,7 @@ class CriticTraining:
         )
 
     def outcome(self, checks: Sequence[Metric]) -> StageResult:
-        """Keep the critic as it is now."""
+        """Save the critic and return the stage's result."""
         state = keep_policy(self._context, self._state, self._role, self._critic)
         agent = state.policies[self._role].agent
         metrics = tuple(msgspec.structs.replace(metric, agent=agent) for metric in checks)
@@ -186,7 +186,7 @@ class CriticTraining:
         return play(self._context, self._scenario, self._alone(), cases, part=part)
 
     def _alone(self) -> dict[Role | Seat, Anyone]:
-        """Seat the critic everywhere: in planted cases nobody else is ever asked."""
+        """Seat the critic everywhere: only critics move in planted cases."""
         return dict.fromkeys(self._scenario.seats, self._critic.agent)
 
 

@@ -1,4 +1,4 @@
-"""The league: past checkpoints of every policy that learns play, and are rated.
+"""Stages league and trial: play past checkpoints against each other, and rate them.
 
 It grows by its newcomers: their row and column of each matrix, nothing else. What was played
 stays as it was measured, in the record. `league` is for training: the scenario or critics
@@ -59,7 +59,7 @@ HARM = "league.harm"
 
 
 def league(context: StageContext, settings: Settings, rules: LeagueSettings) -> StageResult:
-    """Play what newcomers add to each matrix, as training may know it, and rate everybody.
+    """Play the new cells of each win matrix on the training split, and rate all members.
 
     A cell is judged by the critic of the round in which it was played; its tag says whom.
     """
@@ -111,7 +111,7 @@ def league(context: StageContext, settings: Settings, rules: LeagueSettings) -> 
 def trial(
     context: StageContext, settings: Settings, rules: LeagueSettings, split: Split = "gate"
 ) -> StageResult:
-    """Measure, by the truth, what newcomers add to the matrix on a held-out split."""
+    """Play the new cells of the matrix on a held-out split, by gold labels."""
     capabilities = stage_capabilities(settings)
     pairing = tried_pairing(settings, capabilities)
     assert pairing is not None, "the plan leaves the stage out"
@@ -130,7 +130,7 @@ def trial(
 def league_members(
     context: StageContext, settings: Settings, capabilities: ScenarioCapabilities
 ) -> MembersByRole:
-    """Return everybody in the league; the search attacker of the chain enlists first.
+    """Return the members of the league by role; the search attacker of the chain joins first.
 
     Whoever judges is enrolled, to be rate_critics, where it learns and answers are planted.
     """
@@ -154,7 +154,7 @@ def league_members(
 def win_matrix(
     context: StageContext, members_by_role: MembersByRole, pairing: Pairing
 ) -> Matrix:
-    """Return the matrix of two roles on the training split, as training may know it."""
+    """Return the win matrix of two roles on the training split, without gold labels."""
     cells_played = [row.metric for row in context.run.metrics.read(WON)]
     return matrix_of(
         cells_played,
@@ -167,7 +167,7 @@ def win_matrix(
 def past_opponents(
     context: StageContext, settings: Settings, role: Role, *, against: Role
 ) -> PastOpponents:
-    """Return past checkpoints of a role, drawn by how often they beat who trains now.
+    """Return past checkpoints of a role, sampled by their win rates against the learner.
 
     Args:
         context: of the stage.
@@ -201,7 +201,7 @@ def past_opponents(
 
 
 def has_past(context: StageContext, settings: Settings, role: Role) -> bool:
-    """Whether past checkpoints of a role play now; in the first round there are none."""
+    """Whether past checkpoints of a role play now; none do in the first round."""
     plays = settings.league.share > 0 and context.round > 1
     return plays and role in league_roles(settings, stage_capabilities(settings))
 
@@ -216,7 +216,7 @@ def _grown(
     split: Split,
     measures: Mapping[str, Won],
 ) -> list[Metric]:
-    """Play the cells of two roles that the record does not hold yet."""
+    """Play the unrecorded cells of two roles."""
     capabilities = stage_capabilities(settings)
     tags_of_pairing = {"split": split, "role": pairing.role, "against": pairing.against}
     recorded = {
@@ -262,7 +262,7 @@ def _seated(
     *,
     invent: bool = True,
 ) -> Callable[[str], Agent]:
-    """Return what loads members by name, each once.
+    """Return a loader of members by name that loads each once.
 
     Args:
         context: of the stage.
@@ -285,7 +285,7 @@ def _seated(
 
 
 def _won(scenario: Scenario[Any], pairing: Pairing, asks: Role, below: float) -> Won:
-    """Return what the first of two roles won: as the scenario says, else by the verdicts.
+    """Return the win function of the first of two roles: the scenario's, else by verdicts.
 
     A query that is invalid, or that nobody judged, failed; another game without a winner
     counts half.

@@ -1,4 +1,4 @@
-"""A generation is measured by the truth, before and after its alignment.
+"""Stages measure and final: gold-label capability of generations before and after alignment.
 
 On the `gate` split after each generation; once, at the end, every accepted generation on
 `test`. All sit the same holdouts. Nothing that is measured here is trained on or steers a
@@ -75,7 +75,7 @@ def final(context: StageContext, settings: Settings) -> StageResult:
 
 
 class _Measurement:
-    """Where holdouts of one split are sat.
+    """Holdouts of one split, and the results on them.
 
     Args:
         context: of the stage.
@@ -100,7 +100,7 @@ class _Measurement:
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What the record keeps beside metrics."""
+        """Return the notes of the stage for the record."""
         return {
             "tasks": len(self._paper.tasks),
             "missing": self._missing,
@@ -131,7 +131,7 @@ class _Measurement:
         return list(generation_report.metrics)
 
     def _results_of(self, checkpoint: Checkpoint, level: int) -> SideResults:
-        """Let a policy sit both holdouts, as it is deployed; the same one sits them once."""
+        """Return a policy's results on both holdouts, as deployed, cached by weights and level."""
         key = (checkpoint.weights, checkpoint.agent, level)
         if key not in self._results:
             speaker = (
@@ -156,7 +156,7 @@ class _Measurement:
         return self._results[key]
 
     def _teacher(self, earlier: Aligned | None) -> TeacherAnswers | None:
-        """The last accepted generation; before there is any, the simulated people."""
+        """Return the answers of the last accepted generation, else of simulated people."""
         if earlier is not None:
             result = self._results_of(earlier.checkpoint, earlier.level)
             return TeacherAnswers(f"A{earlier.generation}+", result.answers)
@@ -213,7 +213,7 @@ class _Measurement:
 
 
 def _ceilings_of(context: StageContext) -> dict[str, Ceiling]:
-    """Return what earlier stages of the run found, by what it depends on."""
+    """Return key → ceiling from earlier stages of the run."""
     return {
         key: Ceiling.from_plain(plain)
         for stage in context.run.stages.all(status="done")

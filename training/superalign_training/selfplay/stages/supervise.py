@@ -1,4 +1,4 @@
-"""The learner is taught by what critics and people said of its answers.
+"""Stage supervise: train the learner on ratings of its answers by critics and people.
 
 It answers each query several times and revises after the critics' verdicts. Better and
 worse answers become lessons, labelled answers of earlier rounds among them; what its
@@ -34,7 +34,7 @@ from superalign_training.selfplay.teaching import TeachingPlan, replayed, teach
 
 
 def supervise(context: StageContext, settings: Settings, rules: Supervise) -> StageResult:
-    """Teach the learner in courses, lessons and replay by turns."""
+    """Train the learner on new examples and replay in turn."""
     role = stage_capabilities(settings).answers
     learner = policy_of(context, role, settings)
     lessons = lessons_of(context, settings, rules, learner)
@@ -71,7 +71,7 @@ def supervise(context: StageContext, settings: Settings, rules: Supervise) -> St
 def lessons_of(
     context: StageContext, settings: Settings, rules: Supervise, learner: Policy
 ) -> list[Any]:
-    """Let the learner answer, and return what that teaches; labels join in."""
+    """Roll out answers of the learner, and return examples from their ratings and labels."""
     variant = "revised" if rules.revised else ""
     scenario = stage_scenario(settings, split="train", variant=variant)
     role = stage_capabilities(settings).answers
@@ -105,6 +105,6 @@ def lessons_of(
 
 
 def _labelled(context: StageContext, signals: Sequence[Signal]) -> list[Episode]:
-    """Return the episodes that people spoke about, by name."""
+    """Return the episodes with signals of people, by name."""
     names = {name for s in signals for name in (s.episode, s.versus_episode) if name}
     return context.run.named(sorted(names))

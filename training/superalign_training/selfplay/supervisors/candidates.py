@@ -1,4 +1,4 @@
-"""What people can be asked about a batch of episodes."""
+"""Candidate questions to people about a batch of episodes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
@@ -22,7 +22,7 @@ from superalign_training.selfplay.driver import StageContext
 
 
 class QuestionCandidates(NamedTuple):
-    """What people can be asked about a batch."""
+    """Candidate questions to people about a batch."""
 
     turns: list[Candidate]
     pairs: list[Candidate]
@@ -33,19 +33,19 @@ class QuestionCandidates(NamedTuple):
 
     @property
     def episodes(self) -> int:
-        """Episodes with something to ask about."""
+        """Number of episodes with candidates."""
         return len({candidate.episode for candidate in self.turns})
 
     @property
     def unpaired(self) -> int:
-        """Turns that no other member's turn can be compared with."""
+        """Number of turns without a comparable turn of another member."""
         paired = {place for candidate in self.members for place in _places(candidate)}
         return sum(
             (candidate.episode, candidate.turn) not in paired for candidate in self.turns
         )
 
     def without(self, questions: Iterable[Question]) -> "QuestionCandidates":
-        """Return what is left when nobody is asked twice about one episode's turn."""
+        """Return the candidates about turns that no question is about yet."""
         taken = {place for question in questions for place in _places(question)}
         return QuestionCandidates(
             *(
@@ -56,7 +56,7 @@ class QuestionCandidates(NamedTuple):
 
 
 def _places(question: Question | Candidate) -> set[tuple[str, int]]:
-    """Return (episode, turn) of what a question is about."""
+    """Return the (episode, turn) pairs of a question."""
     return {
         (question.episode, question.turn),
         (question.versus_episode or question.episode, question.versus),
@@ -64,7 +64,7 @@ def _places(question: Question | Candidate) -> set[tuple[str, int]]:
 
 
 class _Turn(NamedTuple):
-    """One turn that can be asked about."""
+    """One candidate turn."""
 
     episode: str
     utterance: Utterance
@@ -73,7 +73,7 @@ class _Turn(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """Mean score; a shrug where nobody judged it."""
+        """Mean score; 0.5 without any."""
         scores = list(self.scores.values())
         return sum(scores) / len(scores) if scores else 0.5
 
@@ -81,7 +81,7 @@ class _Turn(NamedTuple):
 def question_candidates(
     episodes: Sequence[Episode], seats: Sequence[Seat], *, members: bool = False
 ) -> QuestionCandidates:
-    """Return the turns that people can be asked about, for the sake of some seats.
+    """Return the candidate questions about the turns of some seats, or judged by them.
 
     Where turns are judged, these are all turns of seats that are judged and learn, or that
     are judged by whoever learns, readable verdict or not; where nobody judges, the last turn
@@ -122,7 +122,7 @@ def question_candidates(
 
 
 def _shared_history(episode: Episode, utterance: Utterance) -> tuple[object, ...]:
-    """Return what members have in common whose seat was shown the same at a turn.
+    """Return a key that is equal for members with the same view at a turn.
 
     Rules draw from the case alone, so what was said before decides what is shown.
     """
@@ -131,7 +131,7 @@ def _shared_history(episode: Episode, utterance: Utterance) -> tuple[object, ...
 
 
 def case_of(key: EpisodeKey) -> EpisodeKey:
-    """Return what all members of a case have in common."""
+    """Return the key of an episode's case, without its member."""
     return replace(key, member=0)
 
 
@@ -140,7 +140,7 @@ def _order(turn: _Turn) -> str:
 
 
 def _judges(episodes: Sequence[Episode]) -> dict[Seat, set[Seat]]:
-    """Return seat → who judged its turns, wherever in the batch."""
+    """Return seat → seats that judged its turns, over the batch."""
     judges: dict[Seat, set[Seat]] = {}
     for episode in episodes:
         spoken = {u.turn: u.seat for u in episode.utterances}
@@ -151,7 +151,7 @@ def _judges(episodes: Sequence[Episode]) -> dict[Seat, set[Seat]]:
 
 
 def _add(candidates: QuestionCandidates, turns: Sequence[_Turn]) -> None:
-    """Add the turns of one episode, and the pairs among them."""
+    """Add the turns of one episode, and pairs of them."""
     by_seat: dict[Seat, list[_Turn]] = {}
     for turn in turns:
         words = text_hash(turn.utterance.text)
@@ -165,7 +165,7 @@ def _add(candidates: QuestionCandidates, turns: Sequence[_Turn]) -> None:
 
 
 def _pair(first: _Turn, second: _Turn) -> Candidate:
-    """Return the question which of two turns is better."""
+    """Return the candidate comparison of two turns."""
     return Candidate(
         first.episode,
         first.utterance.turn,
@@ -178,7 +178,7 @@ def _pair(first: _Turn, second: _Turn) -> Candidate:
 
 
 def training_signals(context: StageContext) -> list[Signal]:
-    """Return what people said before the stage began, and did not take back.
+    """Return people's standing signals up to the stage's begin, for training.
 
     Answers of the random slice are for evaluation and left out; a veto always counts.
     """
@@ -192,12 +192,12 @@ def training_signals(context: StageContext) -> list[Signal]:
 
 
 def random_slice(context: StageContext) -> set[str]:
-    """Return the questions whose answers are for evaluation, never for training."""
+    """Return the questions of the evaluation slice, which are never trained on."""
     return {q.id for q in context.run.questions.all() if q.slice == "random"}
 
 
 class VetoedText(NamedTuple):
-    """Words that people said must never be said again."""
+    """A vetoed text, with the prompts and answers before it."""
 
     text: str
     answers: frozenset[str]
@@ -205,7 +205,7 @@ class VetoedText(NamedTuple):
 
 
 def vetoed(context: StageContext, role: Role) -> list[VetoedText]:
-    """Return what a role said and people vetoed before the stage began.
+    """Return the vetoed texts of a role up to the stage's begin.
 
     It must not be imitated, wherever else it was said.
     """
@@ -234,6 +234,6 @@ def vetoed(context: StageContext, role: Role) -> list[VetoedText]:
 
 
 def _recorded(context: StageContext, names: Sequence[str]) -> list[str]:
-    """Return the names of episodes that are there: proposals are vetoed, too."""
+    """Return the names of recorded episodes; vetoes of proposals name none."""
     recorded = set(context.run.episode_ids()) if names else set()
     return [name for name in names if name in recorded]

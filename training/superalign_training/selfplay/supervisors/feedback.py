@@ -163,7 +163,7 @@ class HumanFeedback:
         return PaidAnswers(self._context.signals_to, as_ranges(self._paid), tuple(unpaid))
 
     def metrics(self, role: Role) -> tuple[Metric, ...]:
-        """Return counts of questions, answers and paid answers; empty without questions."""
+        """Return counts of questions and answers; empty without questions."""
         if not self._asked and not self._counts["unpaired"]:
             return ()
         step, tags = self._context.round, {"role": role}
@@ -188,7 +188,7 @@ class HumanFeedback:
         return tuple(rows)
 
     def _agent_of(self, role: Role) -> str:
-        """Return the agent of a judging role, where one agent holds the whole role."""
+        """Return the agent of a judging role, if one agent holds the whole role."""
         if role not in self._settings.lineup:
             return ""
         return recorded_agent(self._context, role, self._settings)
@@ -224,7 +224,7 @@ class HumanFeedback:
         return questions
 
     def _due(self, candidates: QuestionCandidates) -> dict[str, int]:
-        """Return how many questions of each kind are due after a batch."""
+        """Return the number of due questions of each kind after a batch."""
         shares: dict[str, float] = {k: self._people.kinds.share(k) for k in _KINDS}
         if not candidates.pairs:
             shares["label"] += shares.pop("preference")
@@ -256,7 +256,7 @@ class HumanFeedback:
         )
 
     def _wait(self, questions: Sequence[Question]) -> None:
-        """Return when people have answered, or skipped, every question."""
+        """Wait until people have answered, or skipped, every question."""
         run = self._context.run
         names = {question.id for question in questions}
         while True:

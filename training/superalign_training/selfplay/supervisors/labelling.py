@@ -1,4 +1,4 @@
-"""Label tasks: sources, people and the learner answer, and each task gets one label."""
+"""Labelling of tasks by sources and people, and aggregation to one label each."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -57,7 +57,7 @@ class LabelledTasks(NamedTuple):
 
 
 class Labelling:
-    """Collects answers of sources, people and the learner to tasks, and aggregates labels.
+    """Collection and aggregation of answers to tasks by sources, people and the learner.
 
     Args:
         context: of the stage.
@@ -114,7 +114,7 @@ class Labelling:
     def source_reliability(
         self, taught: LabelledTasks, control: LabelledTasks
     ) -> dict[str, float]:
-        """Return source → reliability, estimated on tasks drawn at random that people labelled."""
+        """Return source → reliability, estimated on randomly drawn tasks with labels of people."""
         statements = [*taught.statements, *control.statements]
         if self._signals.human == "add":
             statements += taught.chosen
@@ -128,7 +128,7 @@ class Labelling:
         *,
         drop: bool,
     ) -> list[Consensus]:
-        """Return one label for each task that anybody spoke about, in order of play.
+        """Return one label for each task with an answer, in order of play.
 
         Args:
             answered: tasks, with what models and personas said.
@@ -214,7 +214,7 @@ class Labelling:
 def labelled_examples(
     answered: LabelledTasks, labels: Sequence[Consensus], learner: Policy
 ) -> list[Example]:
-    """Return labels as supervised examples on the prompts that the learner read."""
+    """Return labels as supervised examples on the learner's prompts."""
     episodes = {episode.id: episode for episode in answered.episodes}
     if not labels:
         return []

@@ -1,4 +1,4 @@
-"""People who say what ought to have been said, or how good something is: through the queue."""
+"""Answers and labels of people, through the people's queue."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from superalign_training.selfplay.supervisors.sources import answer_of
 
 
 class People:
-    """The people of a run, who are asked through the queue.
+    """The people of a run, asked through the queue.
 
     Args:
         context: of the stage.
@@ -35,7 +35,7 @@ class People:
         episodes: Sequence[Episode],
         questions: Sequence[Question],
     ) -> list[Statement]:
-        """Ask what ought to have been said, and return what people wrote.
+        """Ask for answers, and return them.
 
         Args:
             scenario: that the episodes are of; people are simulated by its truth.
@@ -56,7 +56,7 @@ class People:
         episodes: Sequence[Episode],
         questions: Sequence[Question],
     ) -> list[Signal]:
-        """File questions and return what is said to them, in their order.
+        """File questions and return the answers so far, in the order of the questions.
 
         Simulated people answer at once. What real ones said is there where the stage was
         begun before and stopped for want of it: its questions then bore the same ids.
@@ -83,7 +83,7 @@ class People:
         episodes: Sequence[Episode],
         questions: Sequence[Question],
     ) -> None:
-        """Let simulated people answer what they are asked."""
+        """Answer questions by simulated people."""
         if not isinstance(scenario, HasGold):
             raise InvalidOption(
                 f"nobody can simulate people in {scenario.id}: it has no method gold(episode, "
@@ -102,7 +102,7 @@ class People:
 
 
 def simulated(person: Person, *, seed: int) -> SimulatedAnnotator:
-    """Return who answers as settings say of a person."""
+    """Return the simulated annotator that settings describe."""
     return SimulatedAnnotator(
         person.name,
         group=person.group,
@@ -116,7 +116,7 @@ def simulated(person: Person, *, seed: int) -> SimulatedAnnotator:
 
 
 def enroll(context: StageContext, persons: Sequence[Person]) -> list[SimulatedAnnotator]:
-    """Enroll people, and return the simulated ones among them."""
+    """Enroll people, and return the simulated ones."""
     people = [
         simulated(person, seed=context.run.info.seed)
         for person in persons
@@ -140,7 +140,7 @@ def questions_about(
     random_share: float,
     round: int,
 ) -> tuple[Question, ...]:
-    """Choose what people are asked to answer: a random slice, and what is disputed most.
+    """Choose questions: a random slice, and the tasks with the largest disagreement.
 
     The learner's answer counts as a voice in what is disputed. Questions are about the
     first answer to a task: who is asked reads nothing that others said.

@@ -1,4 +1,4 @@
-"""The safe answer ŷ to each request: who is asked for it, and what it comes to.
+"""Safe answers ŷ to requests, by all sources, people and critics' preferences.
 
 Weaker aligned generations, other models and personas sit in supervisors' seats; critics say
 which of the possible answers they prefer; people are asked about some. Nobody knows the
@@ -31,7 +31,7 @@ from superalign_training.selfplay.supervisors.sources import (
 
 
 class SafeAnswer(NamedTuple):
-    """What was found for one request."""
+    """One request with its safe answer, if there is one."""
 
     case: int
     """Its place among the requests."""
@@ -45,7 +45,7 @@ class SafeAnswer(NamedTuple):
 
 
 class SafeAnswers(NamedTuple):
-    """All of them, and how many people were asked."""
+    """Safe answers to all requests, and the number of answers by people."""
 
     answers: list[SafeAnswer]
     """One for each task that could be asked, in order."""
@@ -54,7 +54,7 @@ class SafeAnswers(NamedTuple):
 
 
 def request_scenario(settings: Settings, supervisors: int) -> Scenario[Any]:
-    """Return the rules by which the scenario's own tasks are answered."""
+    """Return the scenario in which the requests are answered."""
     return labelling_scenario(settings, source_of(settings), "train", supervisors)
 
 
@@ -68,7 +68,7 @@ def safe_answers(
     hazards: int,
     people: int,
 ) -> SafeAnswers:
-    """Have requests answered by everybody who may say what is right.
+    """Have requests answered by all sources, and aggregate the answers.
 
     Args:
         context: of the stage.
@@ -101,11 +101,9 @@ def safe_answers(
         random_share=signals.random_share,
         round=context.round,
     )
-    statements_of_people = People(context, signals.people).write(
-        scenario, episodes, questions
-    )
+    written = People(context, signals.people).write(scenario, episodes, questions)
     random = {question.episode for question in questions if question.slice == "random"}
-    labels = _labels(context, settings, members, statements, statements_of_people, random)
+    labels = _labels(context, settings, members, statements, written, random)
     return SafeAnswers(
         [
             SafeAnswer(
@@ -117,7 +115,7 @@ def safe_answers(
             )
             for episode in episodes
         ],
-        len(statements_of_people),
+        len(written),
     )
 
 
@@ -129,7 +127,7 @@ def _labels(
     people: Sequence[Statement],
     random: set[str],
 ) -> dict[str, Consensus]:
-    """Return item → label. What people said of the random slice weighs sources alone."""
+    """Return item → label. People's answers to the random slice only set weights of sources."""
     signals = settings.signals
     random_labels = [statement for statement in people if statement.item in random]
     training_labels = [statement for statement in people if statement.item not in random]
@@ -155,7 +153,7 @@ def _labels(
 
 
 def _rule(settings: Settings, statements: Sequence[Statement]) -> Any:
-    """Return how votes are counted; Dawid and Skene need three voices that overlap."""
+    """Return the aggregation rule; Dawid–Skene needs three overlapping sources."""
     rule = settings.signals.combine
     few = len({statement.source for statement in statements}) < 3
     return "majority" if rule == "dawid-skene" and few else rule
@@ -168,7 +166,7 @@ def _preferred(
     episodes: Sequence[Episode],
     statements: Sequence[Statement],
 ) -> list[Statement]:
-    """Return which answer critics prefer to each request, if they call one good enough.
+    """Return the answer with the critics' highest score to each request, if it is high enough.
 
     The candidates are the choices of the task or, where it has none, what was said to it.
     """

@@ -1,4 +1,4 @@
-"""Supervisors of a generation: sources other than people, and their statements."""
+"""Supervisors of a generation other than people, and their statements."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,7 +34,7 @@ class Supervisor(NamedTuple):
 
 
 def supervisors_of(context: StageContext, settings: Settings) -> list[Supervisor]:
-    """Return every source but people: personas, other models, ancestors from the oldest.
+    """Return personas, other models and ancestors (oldest first) as supervisors.
 
     Raises:
         UnknownId: no agent is called so.
@@ -65,7 +65,7 @@ def supervisors_of(context: StageContext, settings: Settings) -> list[Supervisor
 
 
 def student_seat(scenario: Scenario[Any]) -> Seat:
-    """Return the student's seat: the last one, after its supervisors'."""
+    """Return the student's seat, the last one."""
     return scenario.seats[-1]
 
 
@@ -110,7 +110,7 @@ def play_tasks(
 def statements_of(
     scenario: Scenario[Any], episodes: Sequence[Episode], members: Sequence[Supervisor]
 ) -> list[Statement]:
-    """Return one statement for each answer of a supervisor that is not empty."""
+    """Return one statement for each non-empty answer of a supervisor."""
     # Members hold the first seats; the student's is the last.
     source = dict(zip(scenario.seats, [member.source for member in members], strict=False))
     statements = []
@@ -130,7 +130,7 @@ def statements_of(
 
 
 def answer_of(episode: Episode) -> Utterance:
-    """Return the student's answer: the last utterance."""
+    """Return the student's answer, the last utterance."""
     return episode.utterances[-1]
 
 

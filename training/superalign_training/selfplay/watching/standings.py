@@ -1,4 +1,4 @@
-"""Tables that fit a terminal: one that is too wide continues below with its other columns."""
+"""Tables for a terminal, with further columns below where one is too wide."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -60,7 +60,7 @@ def _parts(columns: list[list[str]], width: int) -> Iterator[list[list[str]]]:
 
 
 def _width(column: list[str]) -> int:
-    """Return the room that a column needs: headings may be folded, cells may not."""
+    """Return the width of a column: headings may wrap, cells may not."""
     head, *cells = column
     return max(map(len, [*head.split(), *cells, " "]))
 
@@ -125,13 +125,13 @@ ENDS = ("test", "critics")
 
 
 class Standings:
-    """A row for every round, or for every generation, as far as it was measured."""
+    """Results of a run: a row for every measured round or generation."""
 
     def __init__(self) -> None:
         self._rows: dict[str, dict[str, str]] = {}
 
     def take(self, moment: Moment, metrics: Sequence[Metric]) -> None:
-        """Take in what a stage measured; the final test has no row."""
+        """Add the metrics of a stage; the final test has no row."""
         if moment.stage in ENDS:
             return
         number = moment.generation or moment.round
@@ -148,11 +148,11 @@ class Standings:
 
     @property
     def last(self) -> dict[str, str]:
-        """Title of a column → what the newest row says there."""
+        """Title of a column → value in the newest row."""
         return dict(next(reversed(self._rows.values()), {}))
 
     def tables(self, width: int = WIDTH) -> list[Table | Text]:
-        """Return the table, in parts that fit a width; none as long as nothing is in it."""
+        """Return the table in parts that fit a width; empty without rows."""
         titles = dict.fromkeys(title for row in self._rows.values() for title in row)
         declared = [c.title for c in COLUMNS if c.title in titles]
         columns = [*declared, *[t for t in titles if t not in declared][:_MOST_OTHERS]]
@@ -173,7 +173,7 @@ def _fits(metric: Metric, column: Column) -> bool:
 
 
 def _others(metrics: Sequence[Metric]) -> dict[str, str]:
-    """Return what a scenario of its own measured of a lineup: heading → number."""
+    """Return heading → number of a scenario's own metrics."""
     return {
         key(m).title(): decimal(m.value)
         for m in metrics
@@ -191,7 +191,7 @@ def _said(metrics: Sequence[Metric], column: Column) -> str:
 
 
 def standings_of(run: Run) -> Standings:
-    """Return how a recorded run stands."""
+    """Return the results of a recorded run."""
     standings = Standings()
     stages = run.stages.all(status="done")
     for place, stage in enumerate(stages):
