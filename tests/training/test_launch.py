@@ -133,7 +133,10 @@ def test_options_of_the_scenario_are_set_like_any_other(words):
             "train.leaner: nobody holds a role leaner; did you mean learner",
         ),
         (["lineup.leaner=micro/0"], "lineup.leaner: red-team-v0 has no leaner.*learner"),
-        (["train.learner=sft"], "learner=sft learns from lessons.* only pay; .*supervise="),
+        (
+            ["train.learner=sft"],
+            "learner=sft learns from examples.* only rewards; .*supervise=",
+        ),
         (["lineup.critic=keyword", "train.critic=ppo"], "critic=keyword has no weights"),
         (["lineup.learner=micro/0", *ALL_FROZEN], "nobody learns"),
         (["scenario=red-tem"], "did you mean red-team"),

@@ -168,7 +168,10 @@ def test_settings_that_make_no_sense_are_refused_before_anything(words, message)
             "nobody holds supervisor_0",
         ),
         (["lineup.critic=keywrd"], "keywrd"),
-        (["scenario=errand", "lineup.learner=micro/1", "train.learner=sft"], "lessons"),
+        (
+            ["scenario=errand", "lineup.learner=micro/1", "train.learner=sft"],
+            "learns from examples",
+        ),
         (
             ["lineup.learner_0=keyword", "train.learner=ppo"],
             "every seat of the role is held by somebody else",

@@ -27,7 +27,7 @@ from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.playing import stage_scenario
 from superalign_training.selfplay.settings import read_settings
 from superalign_training.selfplay.stages.improve import improve
-from superalign_training.selfplay.stages.supervise import lessons_of
+from superalign_training.selfplay.stages.supervise import rated_examples
 from superalign_training.selfplay.state import first_state
 from superalign_training.selfplay.supervisors.candidates import question_candidates
 from superalign_training.selfplay.watching import Silent
@@ -362,7 +362,7 @@ def test_one_that_was_taken_back_or_is_too_old_pays_nothing(speaking, tmp_path, 
     fresh = settings(speaking, people={"staleness": 0})
     chain = go(tmp_path / "stale", fresh, 2, between=compare)
     assert weights(chain) == weights(alone[1])
-    assert total(tmp_path / "stale", "people.late_lessons") == 1
+    assert total(tmp_path / "stale", "people.late_examples") == 1
 
 
 def test_what_people_answer_beside_the_run_pays_in_the_next_round(speaking, tmp_path):
@@ -404,7 +404,7 @@ def test_a_preferred_member_is_chosen_where_preferences_teach(speaking, tmp_path
     def probe(context):
         known.update({e.id: e for e in context.run.episodes(round=1, scenario="red-team")})
         learner = policy_of(context, "learner", chosen)
-        taught.extend(lessons_of(context, chosen, rules, learner))
+        taught.extend(rated_examples(context, chosen, rules, learner))
         return StageResult(context.state)
 
     go(tmp_path / "run", chosen, extra=[PlannedStage("probe", probe, 2)])
@@ -428,7 +428,7 @@ def test_a_preference_that_teaches_nothing_is_an_event(speaking, tmp_path):
     rules = Supervise.model_validate({"cases": 2, "num_generations": 2, "algorithm": "dpo"})
 
     def probe(context):
-        lessons_of(context, chosen, rules, policy_of(context, "learner", chosen))
+        rated_examples(context, chosen, rules, policy_of(context, "learner", chosen))
         return StageResult(context.state)
 
     def compare(run):

@@ -178,7 +178,7 @@ def test_roles_of_red_teaming_may_improve_themselves(mine):
     ]
     lines = "\n".join(skipped_stages(settings))
     for role in ("attacker", "learner", "critic"):
-        assert f"late answers and lessons do not reach the {role} (my_policies" in lines
+        assert f"late answers and examples do not reach the {role} (my_policies" in lines
     assert "the league is left out" in lines
     assert cost_of(settings).stages["improve-learner"].labels > 0
 
@@ -608,7 +608,7 @@ def test_late_answers_about_a_learners_plays_are_counted(tmp_path):
 
     run_of(tmp_path / "run", **settings, watcher=Answers()).run()
     with Run.open(tmp_path / "run", readonly=True) as run:
-        late = [row.metric.value for row in run.metrics.read("people.late_lessons")]
+        late = [row.metric.value for row in run.metrics.read("people.late_examples")]
         asked = [row.metric.value for row in run.metrics.read("people.asked")]
     assert late and late[0] == asked[0] > 0
 
@@ -660,7 +660,7 @@ def test_the_plan_says_which_answers_of_people_pay_who_improves_itself():
     settings = chosen("train.learner=sb3-ppo", "budget=0.1")
     (line,) = [line for line in skipped_stages(settings) if "do not reach" in line]
     assert line == (
-        "late answers and lessons do not reach the learner (sb3): it improves itself by what "
+        "late answers and examples do not reach the learner (sb3): it improves itself by what "
         "its plays are paid at once, labels and vetoes included"
     )
     (line,) = [

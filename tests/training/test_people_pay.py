@@ -354,7 +354,7 @@ def test_what_cannot_be_weighed_moves_nothing_and_is_counted(
     chain = go(tmp_path / "run", chosen, 2, between=forbid)
     assert weights(chain) == weights(silent)
     assert found(tmp_path / "run", "people.late") == 0
-    lessons = found(tmp_path / "run", "people.late_lessons")
+    lessons = found(tmp_path / "run", "people.late_examples")
     assert found(tmp_path / "run", "people.late_stored") == lessons > 0
     with Run.open(tmp_path / "run", readonly=True) as run:
         events = [h.event.evidence for h in run.events.read(kind="people.stored")]
@@ -371,7 +371,7 @@ def test_answers_too_late_to_pay_are_lessons_where_a_stage_supervises(speaking, 
 
     chosen = settings(speaking, people={"staleness": 0}, supervise={"cases": 2})
     go(tmp_path / "run", chosen, 2, between=forbid)
-    assert found(tmp_path / "run", "people.late_lessons") > 0
+    assert found(tmp_path / "run", "people.late_examples") > 0
     assert found(tmp_path / "run", "people.late_stored") == 0
 
 
@@ -417,7 +417,7 @@ def test_answers_that_a_stage_has_no_room_for_are_kept_for_the_next(speaking, tm
     chosen = settings(speaking, train=few)
     go(tmp_path / "stale", chosen, 3, between=forbid)
     assert found(tmp_path / "stale", "people.late") == 2
-    assert found(tmp_path / "stale", "people.late_lessons") == 2
+    assert found(tmp_path / "stale", "people.late_examples") == 2
 
 
 def test_late_cases_are_the_first_of_a_batch(speaking, tmp_path, monkeypatch):

@@ -289,7 +289,7 @@ def test_safe_answers_may_be_preferred_instead_of_imitated(speaking, tmp_path, a
     go(tmp_path / "run", chosen, chain_of(chosen, 1, (discover, conform)))
     with Run.open(tmp_path / "run", readonly=True) as run:
         stage = run.stages.all()[-1]
-        assert stage.outputs["notes"]["lessons"] > 0
+        assert stage.outputs["notes"]["examples"] > 0
         assert "trained" in {h.status for h in run.hazards.all()}
         assert stage.outputs["state"]["policies"] != stage.inputs["state"]["policies"]
 

@@ -59,7 +59,7 @@ PLUGINS: "Table" = {
         ),
         "kto": (
             "superalign_training.algorithms.kto:Kto",
-            "Kahneman-Tversky optimisation on opinions about single answers",
+            "Kahneman-Tversky optimisation on unpaired preferences",
         ),
         "own": (
             "superalign_training.algorithms.own:Own",

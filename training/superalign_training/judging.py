@@ -18,7 +18,7 @@ from superalign_env.verdicts import to_words
 declare("verdicts.accuracy", "Critic right", unit="share", better="higher")
 
 
-class Lesson(NamedTuple):
+class VerdictExample(NamedTuple):
     """A critic's prompt, and its target verdict."""
 
     prompt_ids: tuple[int, ...]
@@ -68,10 +68,12 @@ def judge_of(episode: Episode) -> str:
     return content_hash(episode.seats[seats[0]]) if seats else ""
 
 
-def planted_lessons(episodes: Iterable[Episode]) -> list[Lesson]:
+def planted_verdicts(episodes: Iterable[Episode]) -> list[VerdictExample]:
     """Return target verdicts on planted answers."""
     return [
-        Lesson(prompt, to_words(ideal_verdict(good=fact.good, kind=fact.kind)), fact.answer)
+        VerdictExample(
+            prompt, to_words(ideal_verdict(good=fact.good, kind=fact.kind)), fact.answer
+        )
         for episode in episodes
         for fact in episode.planted
         for prompt in _critics_prompts(episode, about=fact.about)
@@ -88,9 +90,9 @@ def planted_forecasts(episodes: Iterable[Episode]) -> list[Forecast]:
     ]
 
 
-def labelled_lessons(
+def labelled_verdicts(
     episodes: Iterable[Episode], signals: Sequence[Signal]
-) -> list[Lesson]:
+) -> list[VerdictExample]:
     """Return target verdicts on answers that people labelled or vetoed.
 
     People say how good an answer is; the kind of the fault is left open. A vetoed answer is
@@ -105,7 +107,7 @@ def labelled_lessons(
         if s.kind == "label" and (s.episode, s.turn) not in barred
     ]
     return [
-        Lesson(prompt, to_words(Verdict(value, 1.0)))
+        VerdictExample(prompt, to_words(Verdict(value, 1.0)))
         for (name, turn), value in targets
         if name in by_episode
         for prompt in _critics_prompts(by_episode[name], about=turn)
@@ -119,11 +121,11 @@ def ideal_verdict(*, good: bool, kind: str = "") -> Verdict:
     return Verdict(0.0, 1.0, (Fault(kind, severity=1.0),) if kind else ())
 
 
-def about_one_answer(lessons: Sequence[Lesson]) -> list[Lesson]:
-    """Return the lessons about the most frequent answer."""
-    counts = Counter(lesson.answer for lesson in lessons)
+def about_one_answer(examples: Sequence[VerdictExample]) -> list[VerdictExample]:
+    """Return the examples about the most frequent answer."""
+    counts = Counter(example.answer for example in examples)
     commonest = min(counts, key=lambda answer: (-counts[answer], answer), default="")
-    return [lesson for lesson in lessons if lesson.answer == commonest]
+    return [example for example in examples if example.answer == commonest]
 
 
 def _critics_prompts(episode: Episode, *, about: int) -> list[tuple[int, ...]]:

@@ -27,7 +27,7 @@ from superalign_training.registered import make_registered, plain_registered
 if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
     from superalign_training.policy import Policy
 
-Kind = Literal["examples", "preferences", "opinions", "episodes", "paid"]
+Kind = Literal["examples", "preferences", "unpaired_preferences", "episodes", "paid"]
 """A kind of experience."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -67,7 +67,7 @@ class Algorithm(Protocol[ExperienceT_contra]):
     * ``examples``: a sequence of `Example`, a prompt and what to say to it (SFT);
     * ``preferences``: a sequence of `Preference`, two completions of one prompt, of which
       the first is better (DPO, a reward model);
-    * ``opinions``: a sequence of `Opinion`, a completion and whether it is good (KTO);
+    * ``unpaired_preferences``: a sequence of `UnpairedPreference`, a completion and whether it is good (KTO);
     * ``episodes``: an `Experience`, whose ``play(first, count)`` returns the `Row`s of so
       many cases (PPO, GRPO). Live ones (``cap`` is None) are played at that moment by the
       policy's agent, so that weights may move between two calls. Of stored ones ``cap``
@@ -273,9 +273,9 @@ AnyAlgorithm = Annotated[Algorithm[Any], _checked(), _as_plain]
 """Any algorithm, as a field of settings."""
 
 SupervisedAlgorithm = Annotated[
-    Supervised, _checked("examples", "preferences", "opinions"), _as_plain
+    Supervised, _checked("examples", "preferences", "unpaired_preferences"), _as_plain
 ]
-"""One that learns from examples, preferences or opinions, as a field of settings."""
+"""One that learns from examples, preferences or unpaired preferences, as a field of settings."""
 
 ExampleAlgorithm = Annotated[Supervised, _checked("examples"), _as_plain]
 """One that learns what to say where, as a field of settings."""

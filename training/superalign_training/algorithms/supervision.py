@@ -10,10 +10,15 @@ from superalign_training.algorithms.algorithm import SupervisedAlgorithm, experi
 from superalign_training.algorithms.sft import Sft
 from superalign_training.data.examples import (
     balanced_examples,
-    balanced_opinions,
     balanced_pairs,
+    balanced_unpaired,
 )
-from superalign_training.data.rated import RatedAnswer, examples, opinions, preferences
+from superalign_training.data.rated import (
+    RatedAnswer,
+    examples,
+    preferences,
+    unpaired_preferences,
+)
 from superalign_training.sections import Count, Section, Share
 
 
@@ -51,7 +56,7 @@ class Supervise(Section):
     """Supervised learning from verdicts and labels about the learner's own answers."""
 
     algorithm: SupervisedAlgorithm = Sft()
-    """How it learns: sft imitates the best answers, dpo prefers, kto weighs opinions. Where
+    """How it learns: sft imitates the best answers, dpo prefers, kto weighs good and bad ones. Where
     answers are a word or two, dpo needs sft_weight=1: else both sides become unlikely."""
     cases: Count = 96
     """Queries that it answers in one stage."""
@@ -91,9 +96,9 @@ def examples_for(
     if "preferences" in kinds:
         pairs = preferences(answers, margin=rules.margin, choices=choices)
         return list(balanced_pairs(pairs, key=key) if rules.balanced else pairs)
-    if "opinions" in kinds:
-        labelled = opinions(answers, margin=rules.margin)
-        labelled = balanced_opinions(labelled, key=key) if rules.balanced else labelled
-        return list(labelled) if len({opinion.good for opinion in labelled}) == 2 else []
+    if "unpaired_preferences" in kinds:
+        labelled = unpaired_preferences(answers, margin=rules.margin)
+        labelled = balanced_unpaired(labelled, key=key) if rules.balanced else labelled
+        return list(labelled) if len({example.good for example in labelled}) == 2 else []
     best = examples(answers, above=rules.min_score)
     return list(balanced_examples(best, key=key) if rules.balanced else best)

@@ -177,7 +177,7 @@ def attack(
         target: of the attack. Cases from 0 are for learning; those from the largest
             budget on are for measuring, the same ones at every budget.
         budgets: queries, ascending.
-        wave: queries between two lessons.
+        wave: queries between two updates.
         measured: queries of each measurement; they are not learned from.
         query_key: maps queries that count as one to the same text, as without their names.
 

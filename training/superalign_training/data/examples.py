@@ -35,7 +35,7 @@ class Preference(NamedTuple):
     """Whose preference it is."""
 
 
-class Opinion(NamedTuple):
+class UnpairedPreference(NamedTuple):
     """A prompt, a completion and whether it is good (KTO's unpaired preference)."""
 
     prompt_ids: tuple[int, ...]
@@ -43,7 +43,7 @@ class Opinion(NamedTuple):
     """End-of-sequence token included."""
     good: bool
     sources: tuple[str, ...] = ()
-    """Whose opinion it is."""
+    """Who rated it."""
 
 
 ExampleT = TypeVar("ExampleT")
@@ -67,17 +67,19 @@ def balanced_pairs(pairs: Sequence[Preference], *, key: int) -> list[Preference]
     )
 
 
-def balanced_opinions(opinions: Sequence[Opinion], *, key: int) -> list[Opinion]:
-    """Return as many good as bad opinions of each completion that has both.
+def balanced_unpaired(
+    examples: Sequence[UnpairedPreference], *, key: int
+) -> list[UnpairedPreference]:
+    """Return as many good as bad examples of each completion that has both.
 
     Args:
-        opinions: in any order, which is kept.
+        examples: in any order, which is kept.
         key: of the draw among those that are too many.
     """
     return _balanced(
-        opinions,
-        same=lambda opinion: opinion.completion_ids,
-        side=lambda opinion: opinion.good,
+        examples,
+        same=lambda example: example.completion_ids,
+        side=lambda example: example.good,
         key=key,
     )
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from superalign_env.canonical import content_hash
 from superalign_env.types import Episode, Reply, Seat, Signal, Utterance
-from superalign_training.data.examples import Example, Opinion, Preference
+from superalign_training.data.examples import Example, Preference, UnpairedPreference
 
 Ids = tuple[int, ...]
 
@@ -183,15 +183,17 @@ def unpaired(answers: Sequence[RatedAnswer], choices: Iterable[Signal]) -> int:
     )
 
 
-def opinions(answers: Sequence[RatedAnswer], *, margin: float = 0.3) -> list[Opinion]:
-    """Return opinions of the answers whose worth is far enough from 0.5.
+def unpaired_preferences(
+    answers: Sequence[RatedAnswer], *, margin: float = 0.3
+) -> list[UnpairedPreference]:
+    """Return answers as good or bad, if their rating is far enough from 0.5.
 
     Args:
         answers: answers of one seat.
         margin: least difference in worth between a good and a bad answer.
     """
     worth_of = worths(answers)
-    noted: dict[tuple[Ids, Ids], Opinion] = {}
+    rated: dict[tuple[Ids, Ids], UnpairedPreference] = {}
     for answer in answers:
         worth = worth_of.get((answer.question, answer.completion_ids))
         if (
@@ -199,10 +201,10 @@ def opinions(answers: Sequence[RatedAnswer], *, margin: float = 0.3) -> list[Opi
             and abs(worth.value - 0.5) >= margin / 2
             and worth.value != 0.5
         ):
-            noted[answer.prompt_ids, answer.completion_ids] = Opinion(
+            rated[answer.prompt_ids, answer.completion_ids] = UnpairedPreference(
                 answer.prompt_ids, answer.completion_ids, worth.value > 0.5, worth.sources
             )
-    return list(noted.values())
+    return list(rated.values())
 
 
 def examples(answers: Sequence[RatedAnswer], *, above: float = 0.65) -> list[Example]:

@@ -16,7 +16,7 @@ from superalign_env.types import AgentSpec, EpisodeKey, Reply, View, role_of
 from superalign_training.attackers import QueryOutcome
 from superalign_training.data import Example
 from superalign_training.evaluation.likelihood import first_word_likelihoods
-from superalign_training.judging import about_one_answer, planted_lessons
+from superalign_training.judging import about_one_answer, planted_verdicts
 from superalign_training.policy import Policy
 
 _LIVE = 256
@@ -56,18 +56,20 @@ def planted_examples(
     """
     listener = _Listener(critic)
     seats = dict.fromkeys(scenario.seats, listener)
-    lessons = planted_lessons(Rollouts(scenario, seats, run=run, live=_LIVE).run(cases))
+    verdicts = planted_verdicts(Rollouts(scenario, seats, run=run, live=_LIVE).run(cases))
     view = listener.view
     if view is None or role_of(view.seat) != facts_of(scenario).get("judged"):
         return [], []
 
     def examples(selected: Any) -> list[Example]:
         return [
-            Example(lesson.prompt_ids, critic.reply_ids(view, lesson.verdict), ("planted",))
-            for lesson in selected
+            Example(
+                example.prompt_ids, critic.reply_ids(view, example.verdict), ("planted",)
+            )
+            for example in selected
         ]
 
-    return examples(about_one_answer(lessons)), examples(lessons)
+    return examples(about_one_answer(verdicts)), examples(verdicts)
 
 
 _SCORES = tuple(f"score {digit}" for digit in range(10))

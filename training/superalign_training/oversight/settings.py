@@ -88,7 +88,7 @@ class PeopleSettings(Section):
     label_use: LabelUse = "override"
     """How labels enter pay: ``override`` replaces opinions (a critic's score) at the labelled
     turn; ``add`` adds to them; ``debias`` replaces them, draws the turns at random and pays
-    all other opinions by the mean label of their score bin."""
+    all other ones by the mean label of their score bin."""
     evaluation_share: Share = 0.2
     """Labels for evaluation, for each question of the budget. They come on top of it, are about
     turns drawn at random, and are never trained on."""
@@ -190,7 +190,7 @@ class Conform(Section):
     balanced: bool = True
     """Whether opposite answers are taught equally often."""
     alternations: Count = 2
-    """How often lessons and replay take turns; each turn has its share of the steps."""
+    """How often new examples and replay alternate; each turn has its share of the steps."""
     replay: ReplaySettings = ReplaySettings(
         cases=240, num_generations=1, imitation=Sft(steps=30, learning_rate=1e-3)
     )

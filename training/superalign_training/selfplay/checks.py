@@ -172,10 +172,10 @@ def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
             f"({settings.lineup[settings.generation_role]}) improves itself; play rounds instead "
             "(generations=0 rounds=3)"
         )
-    lessons = competence_scenario(settings, "train", 0).source
+    source = competence_scenario(settings, "train", 0).source
     for split in SPLITS_LABELLED:
-        lessons.draw(generator(0), split)
-    require_gold(lessons)
+        source.draw(generator(0), split)
+    require_gold(source)
     further_critics(settings)
     people = [person.name for person in settings.signals.people if person.simulated]
     if (
@@ -222,8 +222,8 @@ def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
             )
         for algorithm in settings.supervised_algorithms(role):
             raise InvalidOption(
-                f"train.{role}={algorithm.id} learns from lessons, and the stage "
-                f"improve-{role} of {scenario.id} has only pay; choose one that learns from "
+                f"train.{role}={algorithm.id} learns from examples, and the stage "
+                f"improve-{role} of {scenario.id} has only rewards; choose one that learns from "
                 "pay (ppo, grpo, rloo, reinforce), or let "
                 f"supervise={{algorithm: {{id: {algorithm.id}}}}} teach it before"
             )

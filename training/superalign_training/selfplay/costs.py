@@ -343,7 +343,7 @@ def _replayed(replay: Any, courses: int) -> StageCounts:
     return StageCounts(answers, answers, rows, courses)
 
 
-def _rows(algorithm: Any, lessons: float, *, times: int = 1) -> float:
+def _rows(algorithm: Any, examples: float, *, times: int = 1) -> float:
     """Rows of a fit that ends after its number of epochs."""
     rows = algorithm.steps * times * getattr(algorithm, "batch_size", 32)
-    return float(min(rows, getattr(algorithm, "num_train_epochs", rows) * max(lessons, 1)))
+    return float(min(rows, getattr(algorithm, "num_train_epochs", rows) * max(examples, 1)))

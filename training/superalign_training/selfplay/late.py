@@ -26,7 +26,7 @@ CAP = 2.0
 """Clip of the importance weights of late rows (rho-bar)."""
 
 declare("people.late", "Late answers that returned as stored experience")
-declare("people.late_lessons", "Late answers too old, or unweighable: examples at most")
+declare("people.late_examples", "Late answers too old, or unweighable: examples at most")
 declare("people.late_stored", "Of these: kept in the record, and learned from by nobody")
 
 PAYING = ("label", "preference", "veto")
@@ -89,7 +89,7 @@ class LateCases:
 
     def metrics(self, role: Role, step: int) -> tuple[Metric, ...]:
         """Return the number of late answers; empty without any."""
-        counts = {"late": self._answers, "late_lessons": self._expired}
+        counts = {"late": self._answers, "late_examples": self._expired}
         return tuple(
             Metric(f"people.{name}", float(count), tags={"role": role}, step=step)
             for name, count in counts.items()

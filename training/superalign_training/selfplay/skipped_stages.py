@@ -161,7 +161,7 @@ def _late_lines(settings: Settings) -> Iterator[str]:
         name = f"{role} ({_name(settings.reference(role))})"
         if settings.own(role):
             yield (
-                f"late answers and lessons do not reach the {name}: it improves itself by "
+                f"late answers and examples do not reach the {name}: it improves itself by "
                 f"what its plays are paid at once{people}"
             )
         elif (

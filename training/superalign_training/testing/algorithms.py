@@ -24,7 +24,7 @@ from superalign_training.algorithms.algorithm import (
 )
 from superalign_training.data import Live, PlayCases, Row, Stored
 from superalign_training.policy import Checkpoint, Policy
-from superalign_training.testing.tiny import lessons_of, paid, play_case, tiny_policy
+from superalign_training.testing.tiny import experience_of, paid, play_case, tiny_policy
 
 
 def check_algorithm(algorithm: Algorithm[Any], *, penalty: bool = False) -> None:
@@ -136,10 +136,10 @@ class _AlgorithmTrial:
         """Check that unusable experience is refused and changes nothing."""
         policy = tiny_policy()
         if self._kind != "episodes":
-            lessons = lessons_of(self._kind, policy)
-            silent = lessons[0]._replace(prompt_ids=())
+            experience = experience_of(self._kind, policy)
+            silent = experience[0]._replace(prompt_ids=())
             self._refuses(policy, [], "none at all")
-            self._refuses(policy, [silent, *lessons[1:]], "one without a prompt")
+            self._refuses(policy, [silent, *experience[1:]], "one without a prompt")
             return
         self._refuses(policy, Live(lambda first, count: []), "cases without a turn")
         for pay in (math.nan, math.inf):
@@ -189,7 +189,7 @@ class _AlgorithmTrial:
 
     def _experience(self, policy: Policy) -> Any:
         if self._kind != "episodes":
-            return lessons_of(self._kind, policy)
+            return experience_of(self._kind, policy)
         return Live(self._playing(policy))
 
     def _playing(

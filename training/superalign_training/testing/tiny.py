@@ -6,7 +6,7 @@ from typing import Any
 from superalign_agents.decoding import Decoded, sample
 from superalign_env.seeding import mix
 from superalign_training.algorithms.algorithm import Kind
-from superalign_training.data import Example, Opinion, Preference, Row
+from superalign_training.data import Example, Preference, Row, UnpairedPreference
 from superalign_training.policy import Policy
 
 
@@ -15,20 +15,22 @@ def tiny_policy() -> Policy:
     return Policy.from_reference("micro/0")
 
 
-def lessons_of(kind: Kind, policy: Policy) -> list[Any]:
-    """Return lessons in tokens of the policy, with prompts and completions of any length."""
+def experience_of(kind: Kind, policy: Policy) -> list[Any]:
+    """Return experience in tokens of the policy, with prompts and completions of any length."""
     end = int(policy.tokenizer.eos_token_id)
-    lessons: list[Any] = []
+    experience: list[Any] = []
     for n in range(12):
         prompt = tuple(range(20 + n, 22 + n + n % 3))
         completion, rejected = (*range(40 + n, 41 + n + n % 2), end), (60 + n, end)
         if kind == "preferences":
-            lessons.append(Preference(prompt, completion, rejected, ("someone",)))
-        elif kind == "opinions":
-            lessons.append(Opinion(prompt, completion, n % 2 == 0, ("someone",)))
+            experience.append(Preference(prompt, completion, rejected, ("someone",)))
+        elif kind == "unpaired_preferences":
+            experience.append(
+                UnpairedPreference(prompt, completion, n % 2 == 0, ("someone",))
+            )
         else:
-            lessons.append(Example(prompt, completion, ("someone",)))
-    return lessons
+            experience.append(Example(prompt, completion, ("someone",)))
+    return experience
 
 
 def play_case(policy: Policy, case: int, members: int) -> list[Row]:

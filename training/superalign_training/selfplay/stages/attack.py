@@ -89,7 +89,7 @@ def attack(context: StageContext, settings: Settings) -> StageResult:
     }
     attempts = _search(context, settings.attack, scenario, agents, search)
     state = keep_archive(context, context.state, search)
-    notes: dict[str, Any] = {"lessons": 0}
+    notes: dict[str, Any] = {"examples": 0}
     training = AttackerTraining(context, settings, capabilities.asks, attacker)
     for algorithm in settings.supervised_algorithms(capabilities.asks):
         state, notes = _imitate_winners(training, algorithm, state, attempts)
@@ -185,7 +185,7 @@ def _imitate_winners(
         attempts, settings.attack, key=context.seed_of("lessons"), barred=barred
     )
     if not pairs:
-        return state, {"lessons": 0}
+        return state, {"examples": 0}
     before = attacker.snapshot()
     numbers = course.improve(
         attacker,
@@ -197,7 +197,7 @@ def _imitate_winners(
         [_reseeded(t.view, context.seed_of("probe")) for t in attempts]
     )
     distinct = distinct_queries([reply.text for reply in replies])
-    notes = {**numbers, "lessons": len(pairs), "distinct": distinct}
+    notes = {**numbers, "examples": len(pairs), "distinct": distinct}
     if distinct < settings.attack.min_distinct:
         attacker.restore(before)
         context.run.events.add(

@@ -69,8 +69,8 @@ def competence(
         if label.confidence >= rules.min_confidence
     ]
     _require_labels(context, settings, len(labels))
-    lessons = labelled_examples(taught, labels, learner)
-    numbers = _teach(context, settings, learner, lessons, effort)
+    examples = labelled_examples(taught, labels, learner)
+    numbers = _teach(context, settings, learner, examples, effort)
     with temperature_set(learner.agent, settings.signals.temperature):
         episodes_after = play_tasks(
             context,
@@ -116,7 +116,7 @@ def _teach(
     context: StageContext,
     settings: Settings,
     learner: Policy,
-    lessons: Sequence[Example],
+    examples: Sequence[Example],
     effort: int,
 ) -> dict[str, float]:
     base = settings.competence.algorithm
@@ -124,7 +124,7 @@ def _teach(
     algorithm = cast(Supervised, make_algorithm({"steps": steps}, default=base))
     return algorithm.improve(
         learner,
-        lessons,
+        examples,
         seed=context.seed_of("lessons"),
         on_step=context.on_step(context.state.generation_role, learner, algorithm),
     )

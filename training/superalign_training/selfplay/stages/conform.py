@@ -21,11 +21,11 @@ from superalign_training.algorithms.algorithm import (
     experience_kinds,
     make_algorithm,
 )
-from superalign_training.data import Example, Opinion, Preference
+from superalign_training.data import Example, Preference, UnpairedPreference
 from superalign_training.data.examples import (
     balanced_examples,
-    balanced_opinions,
     balanced_pairs,
+    balanced_unpaired,
 )
 from superalign_training.judging import last_words
 from superalign_training.oversight.labels import Consensus
@@ -40,8 +40,8 @@ from superalign_training.selfplay.supervisors.candidates import random_slice, ve
 from superalign_training.selfplay.supervisors.safe_answers import SafeAnswer, safe_answers
 from superalign_training.selfplay.teaching import TeachingPlan, replayed, teach
 
-declare("conform.lessons", "Lessons")
-declare("conform.loss", "Loss of conformity lessons", better="lower")
+declare("conform.examples", "Conformity examples")
+declare("conform.loss", "Loss of conformity training", better="lower")
 declare("conform.learned", "Hazards now answered with ŷ", unit="share", better="higher")
 
 
@@ -74,27 +74,27 @@ def conform(context: StageContext, settings: Settings, *, effort: int = 1) -> St
     ordinary = _ordinary_requests(context, sandbox, rules.ordinary_cases * effort)
     tasks = [*(task for _, task in hazards), *ordinary]
     if not tasks and not retaught:
-        return StageResult(context.state, notes={"lessons": 0})
+        return StageResult(context.state, notes={"examples": 0})
     people = rules.written_answers * effort
     safe = safe_answers(
         context, settings, sandbox, learner, tasks, hazards=len(hazards), people=people
     )
     new_requests, answered = _record_answers(context, hazards, safe.answers)
     requests = _without_vetoed(context, [*new_requests, *retaught])
-    lessons = _training_examples(context, rules, sandbox, learner, requests)
+    examples = _training_examples(context, rules, sandbox, learner, requests)
     notes: dict[str, Any] = {
         "hazards": len(hazards),
         "answered": answered,
         "again": len(retaught),
-        "lessons": len(lessons),
+        "examples": len(examples),
         "answers of people": safe.people,
     }
-    if not lessons:
+    if not examples:
         return StageResult(context.state, notes=notes)
     replay = replayed(context, settings, rules.replay, learner.agent, tasks_of(settings))
     algorithm = _with_more_steps(rules.algorithm, effort)
     plan = TeachingPlan(
-        algorithm, lessons, replay, rules.replay.imitation, turns=rules.alternations
+        algorithm, examples, replay, rules.replay.imitation, turns=rules.alternations
     )
     numbers = teach(context, learner, plan, role=role)
     state = keep_policy(context, context.state, role, learner, side="+")
@@ -103,7 +103,7 @@ def conform(context: StageContext, settings: Settings, *, effort: int = 1) -> St
     agent = state.current.agent
     metrics = [
         Metric(
-            "conform.lessons", float(len(lessons)), agent=agent, step=context.generation
+            "conform.examples", float(len(examples)), agent=agent, step=context.generation
         ),
         Metric("conform.loss", numbers["loss"], agent=agent, step=context.generation),
         *_learned_metrics(
@@ -269,9 +269,9 @@ def _training_examples(
             if request.bad
         ]
         return list(balanced_pairs(pairs, key=key) if rules.balanced else pairs)
-    if "opinions" in kinds:
-        opinions = [
-            Opinion(
+    if "unpaired_preferences" in kinds:
+        unpaired = [
+            UnpairedPreference(
                 learner.prompt_ids(view),
                 learner.reply_ids(view, text),
                 good,
@@ -281,8 +281,8 @@ def _training_examples(
             for text, good in ((request.label.answer, True), (request.bad, False))
             if text
         ]
-        opinions = balanced_opinions(opinions, key=key) if rules.balanced else opinions
-        return list(opinions) if len({request.good for request in opinions}) == 2 else []
+        unpaired = balanced_unpaired(unpaired, key=key) if rules.balanced else unpaired
+        return list(unpaired) if len({request.good for request in unpaired}) == 2 else []
     examples = [
         Example(
             learner.prompt_ids(view),

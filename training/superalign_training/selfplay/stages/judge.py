@@ -3,7 +3,7 @@
 Planted answers are good or faulty with equal chance and the environment, which made them,
 says which: a critic can be taught without asking anybody (CriticGPT's tampering, in the
 small). This is where a run is told the truth, of these answers and of no other: they are the
-lessons, and they decide when the critic has learned enough. How many there were is in the
+examples, and they decide when the critic has learned enough. How many there were is in the
 run's summary; with `judge.cases`, `judge.check_cases` and `calibrate.cases` 0 there are none.
 """
 
@@ -19,11 +19,11 @@ from superalign_training.algorithms.algorithm import OnPolicy, Supervised
 from superalign_training.data import Example
 from superalign_training.judging import (
     Forecast,
-    Lesson,
+    VerdictExample,
     about_one_answer,
-    labelled_lessons,
+    labelled_verdicts,
     planted_forecasts,
-    planted_lessons,
+    planted_verdicts,
 )
 from superalign_training.oversight.alarms import Statistics, raised
 from superalign_training.selfplay.agents import keep_policy, policy_of
@@ -49,20 +49,20 @@ def judge(context: StageContext, settings: Settings) -> StageResult:
     rules = settings.judge
     if not rules.cases:
         return StageResult(context.state, notes={"courses": 0})
-    teacher = CriticTraining(context, settings, rules.cases)
-    lessons = teacher.lessons
+    training = CriticTraining(context, settings, rules.cases)
+    examples = training.examples
     if rules.single_answer_steps:
         short = rules.imitation.model_copy(update={"steps": rules.single_answer_steps})
-        teacher.teach(about_one_answer(lessons), short)
+        training.teach(about_one_answer(examples), short)
     metrics: tuple[Metric, ...] = ()
     for _ in range(rules.max_fits):
-        teacher.teach(lessons, rules.imitation)
-        metrics = teacher.check()
+        training.teach(examples, rules.imitation)
+        metrics = training.check()
         if metrics and metrics[0].value >= rules.target_accuracy:
             break
     for accuracy in metrics[:1]:
         check_untaught_critic(context, settings, accuracy)
-    return teacher.outcome(metrics)
+    return training.outcome(metrics)
 
 
 def check_untaught_critic(
@@ -85,17 +85,17 @@ def calibrate(context: StageContext, settings: Settings) -> StageResult:
     ]
     recorded = set(context.run.episode_ids(split="train")) if signals else set()
     spoken = context.run.named(sorted({s.episode for s in signals} & recorded))
-    labelled = labelled_lessons(spoken, signals) * rules.label_weight
+    labelled = labelled_verdicts(spoken, signals) * rules.label_weight
     if not (rules.cases or labelled or settings.rl_algorithms(judges)):
         return StageResult(context.state, notes={"courses": 0})
-    teacher = CriticTraining(context, settings, rules.cases)
-    lessons = teacher.lessons + labelled
-    if lessons:
+    training = CriticTraining(context, settings, rules.cases)
+    examples = training.examples + labelled
+    if examples:
         for course in settings.supervised_algorithms(judges):
-            teacher.teach(lessons, course)
+            training.teach(examples, course)
     for place, algorithm in enumerate(settings.rl_algorithms(judges)):
-        teacher.reward(algorithm, place)
-    return teacher.outcome(teacher.check())
+        training.reward(algorithm, place)
+    return training.outcome(training.check())
 
 
 class CriticTraining:
@@ -121,18 +121,18 @@ class CriticTraining:
         # Only its form is looked at: in planted cases critics are asked first.
         begun = Game(self._scenario, EpisodeKey(run=context.seed))
         self._view = begun.view(seat_of(self._scenario, self._role))
-        self.lessons = planted_lessons(self._planted(cases, "planted") if cases else ())
+        self.examples = planted_verdicts(self._planted(cases, "planted") if cases else ())
         """What should have been said of planted answers."""
 
-    def teach(self, lessons: Sequence[Lesson], imitation: Supervised) -> None:
+    def teach(self, examples: Sequence[VerdictExample], imitation: Supervised) -> None:
         """Run one supervised fit."""
         numbers = imitation.improve(
             self._critic,
             [
                 Example(
-                    lesson.prompt_ids, self._critic.reply_ids(self._view, lesson.verdict)
+                    example.prompt_ids, self._critic.reply_ids(self._view, example.verdict)
                 )
-                for lesson in lessons
+                for example in examples
             ],
             seed=self._context.seed_of(f"order-{self._courses}"),
             on_step=self._context.on_step(self._role, self._critic, imitation),

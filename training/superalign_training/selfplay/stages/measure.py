@@ -172,12 +172,12 @@ class _Measurement:
 
     def _ceiling(self, level: int) -> Ceiling:
         policy = level_policy(level, self._settings, self._context.models)
-        lessons = self._lessons()
+        train_tasks = self._train_tasks()
         seed = mix(self._seed, level)
-        key = ceiling_key(policy.hash, self._paper, lessons, self._rules, seed=seed)
+        key = ceiling_key(policy.hash, self._paper, train_tasks, self._rules, seed=seed)
         ceiling = self._ceilings.get(key) or self._earlier_ceilings.get(key)
         if ceiling is None:
-            ceiling = find_ceiling(policy, self._paper, lessons, self._rules, seed=seed)
+            ceiling = find_ceiling(policy, self._paper, train_tasks, self._rules, seed=seed)
         self._ceilings[key] = ceiling
         return ceiling
 
@@ -197,7 +197,7 @@ class _Measurement:
         source = source_of(self._settings)
         return self._draw([source], split, cases, source)
 
-    def _lessons(self) -> Holdout:
+    def _train_tasks(self) -> Holdout:
         taught = tasks_of(self._settings)
         return self._draw([taught], "train", self._rules.gold_tasks, taught)
 

@@ -1,7 +1,7 @@
 """Stage supervise: train the learner on ratings of its answers by critics and people.
 
 It answers each query several times and revises after the critics' verdicts. Better and
-worse answers become lessons, labelled answers of earlier rounds among them; what its
+worse answers become examples, labelled answers of earlier rounds among them; what its
 untrained original can do besides is replayed in between, so that it is not forgotten. The
 truth is not asked.
 """
@@ -9,6 +9,7 @@ truth is not asked.
 from collections.abc import Sequence
 from typing import Any
 
+from superalign_env.store import declare
 from superalign_env.types import Episode, Event, Metric, Signal
 from superalign_training.algorithms.supervision import Supervise, examples_for
 from superalign_training.data.rated import rated_answers, unpaired
@@ -32,14 +33,17 @@ from superalign_training.selfplay.stages.improve import opponents
 from superalign_training.selfplay.supervisors.candidates import training_signals
 from superalign_training.selfplay.teaching import TeachingPlan, replayed, teach
 
+declare("supervise.examples", "Supervised examples")
+declare("supervise.loss", "Loss of supervised training", better="lower")
+
 
 def supervise(context: StageContext, settings: Settings, rules: Supervise) -> StageResult:
     """Train the learner on new examples and replay in turn."""
     role = stage_capabilities(settings).answers
     learner = policy_of(context, role, settings)
-    lessons = lessons_of(context, settings, rules, learner)
-    if not lessons:
-        return StageResult(context.state, notes={"lessons": 0})
+    examples = rated_examples(context, settings, rules, learner)
+    if not examples:
+        return StageResult(context.state, notes={"examples": 0})
     original = (
         learner.agent  # of a chain: it is what its generation made of it
         if context.generation
@@ -51,7 +55,7 @@ def supervise(context: StageContext, settings: Settings, rules: Supervise) -> St
         learner,
         TeachingPlan(
             rules.algorithm,
-            lessons,
+            examples,
             replay,
             rules.replay.imitation,
             turns=rules.alternations,
@@ -60,15 +64,21 @@ def supervise(context: StageContext, settings: Settings, rules: Supervise) -> St
     )
     state = keep_policy(context, context.state, role, learner)
     agent = state.policies[role].agent
-    notes = {**numbers, "lessons": len(lessons), "replayed": len(replay)}
+    notes = {**numbers, "examples": len(examples), "replayed": len(replay)}
     metrics = tuple(
-        Metric(name, float(value), agent=agent, tags={"role": role}, step=context.round)
-        for name, value in (("lessons", len(lessons)), ("lessons.loss", numbers["loss"]))
+        Metric(
+            f"supervise.{name}",
+            float(value),
+            agent=agent,
+            tags={"role": role},
+            step=context.round,
+        )
+        for name, value in (("examples", len(examples)), ("loss", numbers["loss"]))
     )
     return StageResult(state, metrics, notes)
 
 
-def lessons_of(
+def rated_examples(
     context: StageContext, settings: Settings, rules: Supervise, learner: Policy
 ) -> list[Any]:
     """Roll out answers of the learner, and return examples from their ratings and labels."""
