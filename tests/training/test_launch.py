@@ -86,7 +86,7 @@ def test_a_choice_has_settings_of_its_own():
     [
         ("rouns=2", "rouns; did you mean rounds"),
         ("scenaro=red-team", "scenaro; did you mean scenario"),
-        ("attack.serch_share=0.5", "did you mean attack.search_share"),
+        ("attack.min_distint=0.5", "did you mean attack.min_distinct"),
         ("plain_share=0.5", "did you mean discover.plain_share"),
         ("calibrat.cases=3", "did you mean calibrate.cases"),
         ("gap=adaptiv", "did you mean adaptive"),

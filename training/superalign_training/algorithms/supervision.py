@@ -52,6 +52,10 @@ class ReplaySettings(Section):
     """How those answers are imitated."""
 
 
+ALTERNATIONS = 2
+"""How often new examples and replay alternate; each turn has its share of the steps."""
+
+
 class Supervise(Section):
     """Supervised learning from verdicts and labels about the learner's own answers."""
 
@@ -71,8 +75,6 @@ class Supervise(Section):
     balanced: bool = True
     """Whether opposite examples (here this over that, there that over this) are taken equally
     often: then the learner learns when to say something, and no habit of saying it."""
-    alternations: Count = 2
-    """How often examples and replay take turns; each turn has its share of the steps."""
     replay: ReplaySettings = ReplaySettings()
     """What is replayed after each course."""
 

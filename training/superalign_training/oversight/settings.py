@@ -189,8 +189,6 @@ class Conform(Section):
     """Where nobody else speaks: least score, by critics, of an answer that is taught."""
     balanced: bool = True
     """Whether opposite answers are taught equally often."""
-    alternations: Count = 2
-    """How often new examples and replay alternate; each turn has its share of the steps."""
     replay: ReplaySettings = ReplaySettings(
         cases=240, num_generations=1, imitation=Sft(steps=30, learning_rate=1e-3)
     )

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_env.types import Role
-from superalign_training.algorithms.supervision import Supervise
+from superalign_training.algorithms.supervision import ALTERNATIONS, Supervise
 from superalign_training.evaluation.evaluation import Evaluation
 from superalign_training.oversight.alarms import PROBES
 from superalign_training.oversight.settings import Hardening
-from superalign_training.selfplay.opponents.settings import LeagueSettings
+from superalign_training.selfplay.opponents.settings import SEARCH_SHARE, LeagueSettings
 from superalign_training.selfplay.scenario_capabilities import (
     ATTACKED,
     PLANTED,
@@ -167,7 +167,7 @@ def improve(context: CostContext, role: Role) -> StageCounts:
         context.capabilities.can(ATTACKED)
         and context.capabilities.asks in context.settings.learning
     )
-    extra = 1 - context.settings.attack.search_share if attacked else 0
+    extra = 1 - SEARCH_SHARE if attacked else 0
     counts = StageCounts()
     algorithms = context.settings.rl_algorithms(role)
     for algorithm in algorithms:
@@ -188,10 +188,8 @@ def supervise(context: CostContext, rules: Supervise) -> StageCounts:
     """Answers to tasks, revised where the settings say so, and fits on them."""
     episodes = rules.cases * rules.num_generations
     replies = episodes * (1 + context.critics) * (1 + rules.revised)
-    counts = StageCounts(
-        episodes, replies, _rows(rules.algorithm, episodes), rules.alternations
-    )
-    return counts.plus(_replayed(rules.replay, rules.alternations))
+    counts = StageCounts(episodes, replies, _rows(rules.algorithm, episodes), ALTERNATIONS)
+    return counts.plus(_replayed(rules.replay, ALTERNATIONS))
 
 
 def annotate(context: CostContext) -> StageCounts:
@@ -276,8 +274,8 @@ def conform(context: CostContext, effort: int = 1) -> StageCounts:
     replies += checked * (1 + context.critics)
     people = min(rules.written_answers, hazards)
     episodes = tasks + weighed + checked
-    counts = StageCounts(episodes, replies, rows, rules.alternations, people)
-    return counts.plus(_replayed(rules.replay, rules.alternations))
+    counts = StageCounts(episodes, replies, rows, ALTERNATIONS, people)
+    return counts.plus(_replayed(rules.replay, ALTERNATIONS))
 
 
 def measure(context: CostContext) -> StageCounts:

@@ -101,11 +101,6 @@ class Attack(Section):
     """Share of imitated texts that are unexplored menu entries instead of winners."""
     min_distinct: Share = 0.5
     """Below this share of distinct queries the imitation is taken back."""
-    novelty_weight: NonNegativeFloat = 0.3
-    """Added to its pay for a query that is alone in its batch; 0 for one that all share."""
-    search_share: Share = 0.5
-    """Share of attacked cases of others' practice whose attacker is the search; the rest is
-    the transformer. An attacker that does not learn has them all."""
     min_valid: Share = 0.5
     """Below this share of valid queries what rewards taught is taken back."""
 
@@ -115,8 +110,6 @@ class Calibrate(Section):
 
     cases: NonNegativeInt = 256
     """Planted answers to learn from; with 0 there are only labels."""
-    label_weight: NonNegativeInt = 1
-    """How often each human label is repeated among the rows; 0 ignores them."""
 
 
 class Settings(Section):

@@ -186,11 +186,7 @@ def unused_answers_reason(settings: Settings, role: Role) -> str:
     same = [r for r in capabilities.roles if settings.holder(r) == settings.holder(role)]
     supervised = capabilities.answers in same and capabilities.can(SUPERVISED)
     judging = capabilities.judges in same and capabilities.can(PLANTED)
-    if (
-        judging
-        and settings.calibrate.label_weight
-        and settings.supervised_algorithms(capabilities.judges)
-    ):
+    if judging and settings.supervised_algorithms(capabilities.judges):
         return ""
     if supervised and settings.supervise is not None:
         return ""

@@ -27,6 +27,10 @@ class WinRate(NamedTuple):
     """Games behind it."""
 
 
+SEARCH_SHARE = 0.5
+"""Share of the search in attacked training episodes of other roles; the rest is the attacker's."""
+
+
 def latest(
     names: Sequence[str], beaten: Mapping[str, WinRate], power: float
 ) -> list[float]:

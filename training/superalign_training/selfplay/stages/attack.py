@@ -51,6 +51,9 @@ from superalign_training.selfplay.settings import Attack, Settings
 from superalign_training.selfplay.state import RunState
 from superalign_training.selfplay.supervisors.candidates import vetoed
 
+NOVELTY_WEIGHT = 0.3
+"""Added to the reward of a query that is alone in its batch; 0 for one that all share."""
+
 _PROBES = 64
 """Queries that say whether an attacker still says different, valid things."""
 
@@ -230,7 +233,7 @@ def _reward(
         attacker,
         drill,
         algorithm,
-        shaping=partial(with_novelty, weight=rules.novelty_weight),
+        shaping=partial(with_novelty, weight=NOVELTY_WEIGHT),
     )
     probed = play(context, drill.scenario, drill.agents, _PROBES, part=probe)
     queries = [text for text in map(query_of, probed) if text is not None]

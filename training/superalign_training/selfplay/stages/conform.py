@@ -21,6 +21,7 @@ from superalign_training.algorithms.algorithm import (
     experience_kinds,
     make_algorithm,
 )
+from superalign_training.algorithms.supervision import ALTERNATIONS
 from superalign_training.data import Example, Preference, UnpairedPreference
 from superalign_training.data.examples import (
     balanced_examples,
@@ -94,7 +95,7 @@ def conform(context: StageContext, settings: Settings, *, effort: int = 1) -> St
     replay = replayed(context, settings, rules.replay, learner.agent, tasks_of(settings))
     algorithm = _with_more_steps(rules.algorithm, effort)
     plan = TeachingPlan(
-        algorithm, examples, replay, rules.replay.imitation, turns=rules.alternations
+        algorithm, examples, replay, rules.replay.imitation, turns=ALTERNATIONS
     )
     numbers = teach(context, learner, plan, role=role)
     state = keep_policy(context, context.state, role, learner, side="+")

@@ -21,6 +21,7 @@ from superalign_training.selfplay.agents import (
 )
 from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.opponents.pool import OpponentPool
+from superalign_training.selfplay.opponents.settings import SEARCH_SHARE
 from superalign_training.selfplay.playing import stage_capabilities, stage_scenario
 from superalign_training.selfplay.practice import RolloutSetup, reward_metrics, train_by_all
 from superalign_training.selfplay.sandbox import search_attacker
@@ -104,7 +105,7 @@ def mixed_attackers(
         against: the role that they attack.
     """
     asks = stage_capabilities(settings).asks
-    share, seed = settings.attack.search_share, context.seed_of("opponents")
+    seed = context.seed_of("opponents")
     today: dict[str, Agent] = {
         "search": search if search is not None else search_attacker(context)
     }
@@ -112,7 +113,7 @@ def mixed_attackers(
         return OpponentPool(today, seed=seed)
     name = "transformer" if asks in settings.learning else "lineup"
     today[name] = cast(Agent, agent_of(context, asks, settings))
-    shares = {"search": share, name: 1.0 - share}
+    shares = {"search": SEARCH_SHARE, name: 1.0 - SEARCH_SHARE}
     if not has_past(context, settings, asks):
         return OpponentPool(today, shares=shares, seed=seed)
     past = past_opponents(context, settings, asks, against=against)

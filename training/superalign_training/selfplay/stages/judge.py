@@ -85,7 +85,7 @@ def calibrate(context: StageContext, settings: Settings) -> StageResult:
     ]
     recorded = set(context.run.episode_ids(split="train")) if signals else set()
     spoken = context.run.named(sorted({s.episode for s in signals} & recorded))
-    labelled = labelled_verdicts(spoken, signals) * rules.label_weight
+    labelled = labelled_verdicts(spoken, signals)
     if not (rules.cases or labelled or settings.rl_algorithms(judges)):
         return StageResult(context.state, notes={"courses": 0})
     training = CriticTraining(context, settings, rules.cases)

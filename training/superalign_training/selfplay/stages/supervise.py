@@ -11,7 +11,11 @@ from typing import Any
 
 from superalign_env.store import declare
 from superalign_env.types import Episode, Event, Metric, Signal
-from superalign_training.algorithms.supervision import Supervise, examples_for
+from superalign_training.algorithms.supervision import (
+    ALTERNATIONS,
+    Supervise,
+    examples_for,
+)
 from superalign_training.data.rated import rated_answers, unpaired
 from superalign_training.policy import Policy
 from superalign_training.selfplay.agents import (
@@ -58,7 +62,7 @@ def supervise(context: StageContext, settings: Settings, rules: Supervise) -> St
             examples,
             replay,
             rules.replay.imitation,
-            turns=rules.alternations,
+            turns=ALTERNATIONS,
         ),
         role=role,
     )
