@@ -13,12 +13,13 @@ from superalign_training.selfplay.opponents.games import MatchSettings, cells
 from superalign_training.selfplay.opponents.matrix import (
     TRUE,
     WON,
+    MatchResult,
     heat_map,
     matrix_of,
     missing,
+    rate,
 )
 from superalign_training.selfplay.opponents.pool import PastOpponents
-from superalign_training.selfplay.opponents.ratings import MatchResult, rate
 from superalign_training.selfplay.opponents.settings import (
     LeagueSettings,
     Pairing,

@@ -17,9 +17,14 @@ from superalign_training.selfplay.driver import PlannedStage, StageContext, driv
 from superalign_training.selfplay.failures import Failures
 from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.opponents.games import PLANTED, RIGHT
-from superalign_training.selfplay.opponents.matrix import RATING, TRUE, WON
+from superalign_training.selfplay.opponents.matrix import (
+    RATING,
+    TRUE,
+    WON,
+    MatchResult,
+    rate,
+)
 from superalign_training.selfplay.opponents.pool import CheckpointLoader, load, members
-from superalign_training.selfplay.opponents.ratings import MatchResult, rate
 from superalign_training.selfplay.opponents.settings import LeagueSettings, Pairing
 from superalign_training.selfplay.playing import stage_capabilities
 from superalign_training.selfplay.scenario_capabilities import league_roles, rated_pairings

@@ -43,7 +43,7 @@ def test_one_update_runs_through_few_files(algorithm, most):
         Path(name).name
         for name in entered
         if name.endswith(".py")
-        and any(part.startswith("superalign_") for part in Path(name).capabilities)
+        and any(part.startswith("superalign_") for part in Path(name).parts)
     )
     assert {"logprobs.py", "cases.py", "optimizer.py"} <= set(ours)
     assert len(ours) <= most, ours

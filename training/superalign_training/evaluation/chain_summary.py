@@ -57,12 +57,12 @@ class ChainSummary(NamedTuple):
     @property
     def sentence(self) -> str:
         """Number of accepted generations, and the abilities of the first and last."""
-        accepted = [fate for fate in self.outcomes if fate.accepted]
+        accepted = [outcome for outcome in self.outcomes if outcome.accepted]
         parts = [f"{len(accepted)} of {len(self.outcomes)} generations were accepted."]
         parts += [
-            f"A{fate.generation} was rolled back: {fate.reason}."
-            for fate in self.outcomes
-            if not fate.accepted
+            f"A{outcome.generation} was rolled back: {outcome.reason}."
+            for outcome in self.outcomes
+            if not outcome.accepted
         ]
         generations = list(self.lines.get("test", {}).items())
         if len(generations) > 1:
@@ -105,7 +105,7 @@ class ChainSummary(NamedTuple):
         """Return plain JSON values."""
         return {
             "sentence": self.sentence,
-            "generations": [fate._asdict() for fate in self.outcomes],
+            "generations": [outcome._asdict() for outcome in self.outcomes],
             "notes": {split: self.note(split) for split in self.splits},
             "lines": [
                 {"who": column, "split": split}
@@ -122,13 +122,13 @@ class ChainSummary(NamedTuple):
 
 
 def summarise_chain(
-    metrics: Sequence[Metric], fates: Sequence[GateOutcome]
+    metrics: Sequence[Metric], outcomes: Sequence[GateOutcome]
 ) -> ChainSummary:
     """Return the summary of everything that was measured of generations.
 
     Args:
         metrics: with the tags ``name`` and ``split``.
-        fates: of all generations, in order.
+        outcomes: of all generations, in order.
     """
     lines: dict[str, dict[str, dict[str, Metric]]] = {}
     visible = [m for m in metrics if _is_shown(m)]
@@ -140,7 +140,7 @@ def summarise_chain(
         for side in sides:
             row = by_who.setdefault(side, {})
             row[_named(_HEADINGS[metric.name], metric.tags)] = metric
-    return ChainSummary(tuple(fates), lines)
+    return ChainSummary(tuple(outcomes), lines)
 
 
 def _is_shown(metric: Metric) -> bool:

@@ -282,14 +282,14 @@ def _run_stage(driver: _Driver, planned: PlannedStage, state: RunState) -> Stage
     return outcome
 
 
-class _Progress(NamedTuple):
+class _RunProgress(NamedTuple):
     done: list[Stage]
     ahead: Sequence[PlannedStage]
     unfinished: str
     """Id of the stage that was being done, and is next."""
 
 
-def _progress_of(run: Run, plan: Sequence[PlannedStage]) -> _Progress:
+def _progress_of(run: Run, plan: Sequence[PlannedStage]) -> _RunProgress:
     """Return the progress of a run; remove unfinished stages that are not next.
 
     Raises:
@@ -322,7 +322,7 @@ def _progress_of(run: Run, plan: Sequence[PlannedStage]) -> _Progress:
                 unfinished = stage.id
             else:
                 run.stages.discard(stage.id)
-    return _Progress(finished, pending, unfinished)
+    return _RunProgress(finished, pending, unfinished)
 
 
 def place_of(plan: Sequence[PlannedStage], stage: Stage) -> int:

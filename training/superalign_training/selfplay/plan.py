@@ -223,19 +223,19 @@ def _round(
         yield StageEntry(
             "supervise", supervise.with_options(rules=settings.supervise), *place
         )
-    by_pay = [
+    by_reward = [
         role
         for role in learning
         if training_stage(role, capabilities, settings) == "improve"
         and settings.rl_algorithms(role)
     ]
     # Once, though a policy holds several roles.
-    first_roles = {settings.holder(role): role for role in reversed(by_pay)}
-    for role in by_pay:
+    first_roles = {settings.holder(role): role for role in reversed(by_reward)}
+    for role in by_reward:
         if first_roles[settings.holder(role)] == role:
             yield StageEntry(f"improve-{role}", improve.with_options(role=role), *place)
     # Else people are asked while somebody learns.
-    if settings.budget and not by_pay:
+    if settings.budget and not by_reward:
         yield StageEntry("annotate", annotate, *place)
     if capabilities.judges in ("", *_taught(settings)):
         yield StageEntry("calibrate", calibrate, *place)
