@@ -15,7 +15,7 @@ from superalign_training.algorithms.advantages import group_relative
 from superalign_training.algorithms.supervision import Supervise
 from superalign_training.cli.cost import cost_of
 from superalign_training.data import paid_episodes, training_rows
-from superalign_training.selfplay import practice
+from superalign_training.selfplay import rl_training
 from superalign_training.selfplay.agents import first_policies, policy_of
 from superalign_training.selfplay.driver import (
     Interrupted,
@@ -293,7 +293,7 @@ def test_a_late_one_returns_both_differences_and_counts_once(
     speaking, tmp_path, monkeypatch
 ):
     batches, told = [], {}
-    original = practice.Live
+    original = rl_training.Live
 
     def spying(play, cap):
         def keep(first, count):
@@ -302,7 +302,7 @@ def test_a_late_one_returns_both_differences_and_counts_once(
 
         return original(keep, cap)
 
-    monkeypatch.setattr(practice, "Live", spying)
+    monkeypatch.setattr(rl_training, "Live", spying)
 
     def compare(run):
         batches.clear()

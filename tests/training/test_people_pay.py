@@ -17,7 +17,7 @@ from superalign_env.types import Question, Signal, View, role_of
 from superalign_training.cli.composing import composed
 from superalign_training.cli.cost import cost_of
 from superalign_training.data import training_rows
-from superalign_training.selfplay import practice
+from superalign_training.selfplay import rl_training
 from superalign_training.selfplay.agents import first_policies, lineup_of
 from superalign_training.selfplay.checks import require_lineup
 from superalign_training.selfplay.driver import (
@@ -190,7 +190,7 @@ def test_answers_of_the_random_slice_never_reach_rows(speaking, tmp_path, monkey
         seen.extend(signals)
         return training_rows(episodes, seat, signals, **options)
 
-    monkeypatch.setattr(practice, "training_rows", spy)
+    monkeypatch.setattr(rl_training, "training_rows", spy)
     people = {**LABELS, "evaluation_share": 1.0}
     go(tmp_path / "run", settings(speaking, budget=0.25, people=people), 2)
     with Run.open(tmp_path / "run", readonly=True) as run:
@@ -261,7 +261,7 @@ def test_vetoes_between_rounds_change_the_next_one(speaking, tmp_path, alone):
 
 def test_late_rows_are_paid_the_difference_alone(speaking, tmp_path, monkeypatch):
     batches = []
-    original = practice.Live
+    original = rl_training.Live
 
     def spying(play, cap):
         def keep(first, count):
@@ -270,7 +270,7 @@ def test_late_rows_are_paid_the_difference_alone(speaking, tmp_path, monkeypatch
 
         return original(keep, cap)
 
-    monkeypatch.setattr(practice, "Live", spying)
+    monkeypatch.setattr(rl_training, "Live", spying)
 
     def say(run):
         batches.clear()
@@ -423,7 +423,7 @@ def test_answers_that_a_stage_has_no_room_for_are_kept_for_the_next(speaking, tm
 def test_late_cases_are_the_first_of_a_batch(speaking, tmp_path, monkeypatch):
     """Who plays more cases than needed leaves the last ones out."""
     batches = []
-    original = practice.Live
+    original = rl_training.Live
 
     def spying(play, cap):
         def keep(first, count):
@@ -432,7 +432,7 @@ def test_late_cases_are_the_first_of_a_batch(speaking, tmp_path, monkeypatch):
 
         return original(keep, cap)
 
-    monkeypatch.setattr(practice, "Live", spying)
+    monkeypatch.setattr(rl_training, "Live", spying)
 
     def forbid(run):
         run.signals.append([Signal("veto", *answers_of(run)[0], "ann", 0.0)])

@@ -270,6 +270,6 @@ def _check_twice(signals: SignalSettings) -> None:
     for place, reference in enumerate((*signals.models, *signals.personas)):
         if names[place] in names[:place]:
             raise InvalidOption(
-                f"signals.models and signals.personas name {reference!r} twice; the same voice "
-                "twice is no second opinion: name another, or another seed of it"
+                f"signals.models and signals.personas name {reference!r} twice; the same source "
+                "twice adds no information: name another, or another seed of it"
             )

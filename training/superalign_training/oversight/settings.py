@@ -116,7 +116,7 @@ class SignalSettings(Section):
     """Share of the other labels that go to tasks drawn at random instead of disputed ones;
     they weigh sources and are never trained on."""
     human: Literal["override", "add"] = "override"
-    """Whether a person's answer is the label, or one voice among the others."""
+    """Whether a person's answer is the label, or one source among the others."""
     combine: Rule = "weighted"
     """How statements become a label: every source one vote; votes by reliability (agreement
     with people, else with each other); Dawid and Skene's estimate; or votes that double with

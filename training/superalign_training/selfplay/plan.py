@@ -131,7 +131,7 @@ def training_stage(
 ) -> TrainingStage:
     """Return the stage that trains a role: attack, calibrate, else improve.
 
-    Only policies go to school: a learner that improves itself knows nothing but pay.
+    Only policies learn in attack and calibrate; others learn from rewards.
     """
     if settings.own(role):
         return "improve"

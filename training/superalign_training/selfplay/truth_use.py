@@ -19,7 +19,7 @@ class TruthUse(NamedTuple):
     """Uses of gold labels in the training of a run."""
 
     planted: int
-    """Answers that the environment planted, knowing their truth: the critic's school."""
+    """Answers that the environment planted, knowing their truth: the critic's training."""
     labels: int
     """Answers of people; simulated ones know the truth, and corrupt it."""
     paid: bool
@@ -32,7 +32,7 @@ class TruthUse(NamedTuple):
     @property
     def sentence(self) -> str:
         """The uses in a sentence."""
-        planted = f"{self.planted:,} planted answers (the critic's school)"
+        planted = f"{self.planted:,} planted answers (the critic's training)"
         parts = [
             "While it learned, the run was told the truth of "
             f"{planted if self.planted else 'no planted answers'} and had {self.labels:,} "

@@ -21,7 +21,7 @@ from superalign_training.experiments.human_pay.flawed_critic import (
 from superalign_training.selfplay.agents import keep_policy, lineup_of, policy_of
 from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.playing import first_view, stage_scenario
-from superalign_training.selfplay.practice import RolloutSetup, Shaping, train_on_rewards
+from superalign_training.selfplay.rl_training import RolloutSetup, Shaping, train_on_rewards
 from superalign_training.selfplay.scenario_capabilities import require_simulable
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.supervisors.people import simulated
@@ -51,7 +51,7 @@ def _scenario(settings: Settings) -> Scenario[Any]:
 def by_pay(
     context: StageContext, settings: Settings, params: Params, labelled: LabelledRun | None
 ) -> StageResult:
-    """Let the learner practise; see `superalign_training.selfplay.practice`."""
+    """Let the learner practise; see `superalign_training.selfplay.rl_training`."""
     policy = policy_of(context, "learner", settings)
     agents = {**lineup_of(context, settings), "learner": policy.agent}
     drill = RolloutSetup("learner", _scenario(settings), agents, "learn")

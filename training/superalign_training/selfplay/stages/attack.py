@@ -39,7 +39,7 @@ from superalign_training.selfplay.playing import (
     stage_capabilities,
     stage_scenario,
 )
-from superalign_training.selfplay.practice import (
+from superalign_training.selfplay.rl_training import (
     RolloutSetup,
     TrainingResult,
     episodes_name,
@@ -176,13 +176,13 @@ def distinct_queries(queries: Sequence[str]) -> float:
 
 
 def _imitate_winners(
-    pupil: AttackerTraining,
+    training: AttackerTraining,
     course: Supervised,
     state: RunState,
     attempts: Sequence[Attempt],
 ) -> tuple[RunState, dict[str, Any]]:
     """Train the transformer attacker on successful queries, unless its diversity collapses."""
-    context, settings, role, attacker = pupil
+    context, settings, role, attacker = training
     barred = [veto.text for veto in vetoed(context, role)]
     pairs = attacker_examples(
         attempts, settings.attack, key=context.seed_of("lessons"), barred=barred
@@ -211,10 +211,10 @@ def _imitate_winners(
 
 
 def _reward(
-    pupil: AttackerTraining,
+    training: AttackerTraining,
     algorithm: OnPolicy,
     state: RunState,
-    drill: RolloutSetup,
+    setup: RolloutSetup,
     *,
     probe: str,
 ) -> TrainingResult:
@@ -223,7 +223,7 @@ def _reward(
     What it learned is taken back if it then says little else, or little that is valid: in
     the episodes named `probe`.
     """
-    context, settings, role, attacker = pupil
+    context, settings, role, attacker = training
     rules = settings.attack
     before = attacker.snapshot()
     practised = train_on_rewards(
@@ -231,11 +231,11 @@ def _reward(
         settings,
         state,
         attacker,
-        drill,
+        setup,
         algorithm,
         shaping=partial(with_novelty, weight=NOVELTY_WEIGHT),
     )
-    probed = play(context, drill.scenario, drill.agents, _PROBES, part=probe)
+    probed = play(context, setup.scenario, setup.agents, _PROBES, part=probe)
     queries = [text for text in map(query_of, probed) if text is not None]
     valid = sum(not _was_invalid(episode) for episode in probed) / len(probed)
     numbers = {**practised.numbers, "distinct": distinct_queries(queries), "valid": valid}

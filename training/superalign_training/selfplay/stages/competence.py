@@ -1,7 +1,7 @@
 """Stage competence: train A_i⁻ on labels of its sources.
 
 Earlier aligned generations, other models and personas answer the tasks in supervisors'
-seats, the generation beside them; people are asked about a few tasks, where voices differ and
+seats, the generation beside them; people are asked about a few tasks, where sources differ and
 at random. What all say becomes one label for each task, and the learner is taught it by a
 weak-to-strong method. What a controller may know of the generation is measured on control
 tasks, against labels alone. The truth is not asked: it is only looked up at the end, for

@@ -23,7 +23,11 @@ from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.opponents.pool import OpponentPool
 from superalign_training.selfplay.opponents.settings import SEARCH_SHARE
 from superalign_training.selfplay.playing import stage_capabilities, stage_scenario
-from superalign_training.selfplay.practice import RolloutSetup, reward_metrics, train_by_all
+from superalign_training.selfplay.rl_training import (
+    RolloutSetup,
+    reward_metrics,
+    train_by_all,
+)
 from superalign_training.selfplay.sandbox import search_attacker
 from superalign_training.selfplay.scenario_capabilities import (
     ATTACKED,
@@ -45,12 +49,12 @@ def improve(context: StageContext, settings: Settings, role: Role) -> StageResul
         **shared,
     }
     scenario = stage_scenario(settings, split="train")
-    drill = RolloutSetup(role, scenario, agents, f"improve-{role}")
-    practised = train_by_all(context, settings, policy, drill, settings.rl_algorithms(role))
-    state = keep_policy(context, practised.state, role, policy, numbers=practised.numbers)
+    setup = RolloutSetup(role, scenario, agents, f"improve-{role}")
+    result = train_by_all(context, settings, policy, setup, settings.rl_algorithms(role))
+    state = keep_policy(context, result.state, role, policy, numbers=result.numbers)
     agent = state.policies[role].agent
-    metrics = reward_metrics(role, practised.numbers, agent=agent, step=context.round)
-    return StageResult(state, (*metrics, *practised.metrics), practised.numbers)
+    metrics = reward_metrics(role, result.numbers, agent=agent, step=context.round)
+    return StageResult(state, (*metrics, *result.metrics), result.numbers)
 
 
 def held_by(settings: Settings, holder: Role) -> list[Role | Seat]:

@@ -35,7 +35,7 @@ from superalign_training.selfplay.playing import (
     stage_capabilities,
     stage_scenario,
 )
-from superalign_training.selfplay.practice import (
+from superalign_training.selfplay.rl_training import (
     RolloutSetup,
     episodes_name,
     train_on_rewards,
@@ -72,7 +72,7 @@ def check_untaught_critic(
     statistics = Statistics(missed=misjudged(accuracy))
     name = "untaught-critic"
     act_on(
-        context, raised({name: settings.alarms[name]}, statistics), "the critic's school"
+        context, raised({name: settings.alarms[name]}, statistics), "the critic's training"
     )
 
 
@@ -148,15 +148,15 @@ class CriticTraining:
             place: of the algorithm among those of the stage.
         """
         part = episodes_name("verdicts", place)
-        drill = RolloutSetup(self._role, self._scenario, self._alone(), part)
-        practised = train_on_rewards(
-            self._context, self._settings, self._state, self._critic, drill, algorithm
+        setup = RolloutSetup(self._role, self._scenario, self._alone(), part)
+        result = train_on_rewards(
+            self._context, self._settings, self._state, self._critic, setup, algorithm
         )
         self._state, self._people_metrics = (
-            practised.state,
-            self._people_metrics + practised.metrics,
+            result.state,
+            self._people_metrics + result.metrics,
         )
-        self._notes |= {f"rl_{name}": value for name, value in practised.numbers.items()}
+        self._notes |= {f"rl_{name}": value for name, value in result.numbers.items()}
 
     def check(self) -> tuple[Metric, ...]:
         """Measure the critic on further planted answers, if there are any."""

@@ -142,7 +142,7 @@ def questions_about(
 ) -> tuple[Question, ...]:
     """Choose questions: a random slice, and the tasks with the largest disagreement.
 
-    The learner's answer counts as a voice in what is disputed. Questions are about the
+    The learner's answer counts as a source in the disagreement. Questions are about the
     first answer to a task: who is asked reads nothing that others said.
 
     Args:
@@ -160,7 +160,7 @@ def questions_about(
     for episode in episodes:
         texts = [*answers.get(episode.id, []), final_answer(answer_of(episode).text)]
         agreement = max(map(texts.count, texts)) / len(texts)
-        # As one source whose doubt grows as its voices part: 0.5 is a shrug.
+        # One source, the less confident the more answers differ; 0.5 is no information.
         scores: Mapping[str, float] = {"panel": 0.5 + agreement / 2}
         candidates.append(Candidate(episode.id, episode.utterances[0].turn, scores))
     return select(

@@ -74,7 +74,7 @@ def safe_answers(
         context: of the stage.
         settings: of the run.
         sandbox: of the training split, with the critics.
-        learner: answers too: where voices differ, people are asked.
+        learner: answers too: where sources differ, people are asked.
         tasks: the requests of hazards, then ordinary ones.
         hazards: how many of them are of hazards: people are asked about these alone.
         people: how many of these at most.

@@ -59,7 +59,7 @@ def supervisors_of(context: StageContext, settings: Settings) -> list[Supervisor
     if twice:
         raise InvalidOption(
             f"the source {twice[0]} is named twice in signals.models and signals.personas; "
-            "the same voice twice is no second opinion: name another, or another seed of it"
+            "the same source twice adds no information: name another, or another seed of it"
         )
     return members
 

@@ -83,7 +83,7 @@ def train_on_rewards(
     settings: Settings,
     state: RunState,
     policy: Policy,
-    drill: RolloutSetup,
+    setup: RolloutSetup,
     algorithm: OnPolicy,
     *,
     shaping: Shaping | None = None,
@@ -95,23 +95,23 @@ def train_on_rewards(
         settings: of the run.
         state: of the stage so far.
         policy: of the role.
-        drill: where it plays, and with whom.
+        setup: where it plays, and with whom.
         algorithm: how it learns.
         shaping: adds to the pay of each batch, such as a bonus for novelty.
     """
-    practice = _Practice.of(context, settings, state, policy, drill, algorithm)
-    batches = _Batches(context, drill, algorithm, practice, shaping)
-    report_step = context.on_step(drill.role, policy, algorithm)
+    training = _RewardTraining.of(context, settings, state, policy, setup, algorithm)
+    batches = _Batches(context, setup, algorithm, training, shaping)
+    report_step = context.on_step(setup.role, policy, algorithm)
     numbers = algorithm.improve(
         policy,
-        Live(batches.rows, practice.late.cap),
-        seed=context.seed_of(f"trainer-{drill.part}"),
+        Live(batches.rows, training.late.cap),
+        seed=context.seed_of(f"trainer-{setup.part}"),
         on_step=lambda step, numbers: report_step(step, {**numbers, **batches.earned()}),
     )
-    return practice.left(context, state, drill.role, numbers)
+    return training.left(context, state, setup.role, numbers)
 
 
-class _Practice(NamedTuple):
+class _RewardTraining(NamedTuple):
     """LearningPolicy seats of a stage, with human feedback and late answers."""
 
     settings: Settings
@@ -127,17 +127,17 @@ class _Practice(NamedTuple):
         settings: Settings,
         state: RunState,
         policy: AnyPolicy,
-        drill: RolloutSetup,
+        setup: RolloutSetup,
         algorithm: OnPolicy | Own,
-    ) -> "_Practice":
+    ) -> "_RewardTraining":
         """Build it at the beginning of a stage."""
-        agents = agents_by_seat(drill.scenario, drill.agents)
+        agents = agents_by_seat(setup.scenario, setup.agents)
         seats = [seat for seat, agent in agents.items() if agent is policy.agent]
-        paid_answers = state.paid_answers.get(state.holder(drill.role), NO_PAID_ANSWERS)
+        paid_answers = state.paid_answers.get(state.holder(setup.role), NO_PAID_ANSWERS)
         feedback = HumanFeedback(
             context,
             settings,
-            drill.scenario,
+            setup.scenario,
             seats,
             state.question_remainders,
             paid_answers,
@@ -179,9 +179,9 @@ class _Batches:
 
     Args:
         context: of the stage.
-        drill: what is played.
+        setup: what is played.
         algorithm: says how often each case is played.
-        practice: learning seats, human feedback, and late cases that take some of the
+        training: learning seats, human feedback, and late cases that take some of the
             places of a batch.
         shaping: adds to the pay of what is played.
     """
@@ -189,16 +189,16 @@ class _Batches:
     def __init__(
         self,
         context: StageContext,
-        drill: RolloutSetup,
+        setup: RolloutSetup,
         algorithm: OnPolicy,
-        practice: _Practice,
+        training: _RewardTraining,
         shaping: Shaping | None,
     ) -> None:
-        self._context, self._drill, self._algorithm = context, drill, algorithm
+        self._context, self._setup, self._algorithm = context, setup, algorithm
         self._seats, self._feedback, self._late = (
-            practice.seats,
-            practice.feedback,
-            practice.late,
+            training.seats,
+            training.feedback,
+            training.late,
         )
         self._shaping = shaping
         self._earnings = RewardMeans()
@@ -221,13 +221,13 @@ class _Batches:
         return self._earnings.take()
 
     def _played(self, first: int, count: int) -> Sequence[Row]:
-        drill, algorithm = self._drill, self._algorithm
+        setup, algorithm = self._setup, self._algorithm
         episodes = play(
             self._context,
-            drill.scenario,
-            drill.agents,
+            setup.scenario,
+            setup.agents,
             count,
-            part=drill.part,
+            part=setup.part,
             first_case=first,
             group=algorithm.num_generations,
             fork_at=self._seats[0] if algorithm.fork else None,
@@ -248,22 +248,22 @@ def train_by_all(
     context: StageContext,
     settings: Settings,
     policy: AnyPolicy,
-    drill: RolloutSetup,
+    setup: RolloutSetup,
     algorithms: Sequence[OnPolicy | Own],
 ) -> TrainingResult:
     """Train a policy in place by one algorithm after the other."""
     total = TrainingResult(context.state, {})
     for place, algorithm in enumerate(algorithms):
-        own_drill = drill._replace(part=episodes_name(drill.part, place))
+        numbered_setup = setup._replace(part=episodes_name(setup.part, place))
         if isinstance(policy, LearnerPolicy):
             assert isinstance(algorithm, Own)
             practised = _improve_itself(
-                context, settings, total.state, policy, own_drill, algorithm
+                context, settings, total.state, policy, numbered_setup, algorithm
             )
         else:
             assert not isinstance(algorithm, Own)
             practised = train_on_rewards(
-                context, settings, total.state, policy, own_drill, algorithm
+                context, settings, total.state, policy, numbered_setup, algorithm
             )
         numbers, metrics = (
             total.numbers | practised.numbers,
@@ -278,30 +278,30 @@ def _improve_itself(
     settings: Settings,
     state: RunState,
     policy: LearnerPolicy,
-    drill: RolloutSetup,
+    setup: RolloutSetup,
     algorithm: Own,
 ) -> TrainingResult:
     """Train a self-improving learner on its own episodes."""
-    practice = _Practice.of(context, settings, state, policy, drill, algorithm)
-    feedback = practice.feedback
+    training = _RewardTraining.of(context, settings, state, policy, setup, algorithm)
+    feedback = training.feedback
     earnings = RewardMeans()
-    report_step = context.on_step(drill.role, policy, algorithm)
+    report_step = context.on_step(setup.role, policy, algorithm)
 
     def cases(first: int, count: int) -> Sequence[Paid]:
         with policy.agent.watched() as watched:
             episodes = play(
                 context,
-                drill.scenario,
-                drill.agents,
+                setup.scenario,
+                setup.agents,
                 count,
-                part=drill.part,
+                part=setup.part,
                 first_case=first,
                 group=algorithm.num_generations,
             )
             signals = feedback.of(episodes)
             rules = feedback.rules
             paid = paid_episodes(
-                episodes, practice.seats, watched.shown, signals, rules=rules
+                episodes, training.seats, watched.shown, signals, rules=rules
             )
         learners = [(row.episode.id, row.seat) for row in paid]
         earnings.add(episodes, learners, signals, rules)
@@ -310,10 +310,10 @@ def _improve_itself(
     numbers = algorithm.improve(
         policy,
         PaidExperience(cases),
-        seed=context.seed_of(f"trainer-{drill.part}"),
+        seed=context.seed_of(f"trainer-{setup.part}"),
         on_step=lambda step, numbers: report_step(step, {**numbers, **earnings.take()}),
     )
-    return practice.left(context, state, drill.role, numbers)
+    return training.left(context, state, setup.role, numbers)
 
 
 def reward_metrics(
