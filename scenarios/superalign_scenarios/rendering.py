@@ -8,7 +8,6 @@ study: nothing matters more). `EnglishRenderer` writes instructions for chat mod
 Markdown file per scenario and role in ``prompts/``.
 """
 
-from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -137,18 +136,23 @@ class MicroRenderer:
         max_new_tokens: int = 40,
     ) -> Brief:
         """Return the prompt of one seat; see `Renderer`."""
-        text = ""
+        marker = marker_of(seat)
+        pending = text = ""
         messages: list[Message] = []
-        for heard, reply in _exchanges(seat, turns):
-            prompt = _prompt(seat, heard)
-            messages.append(Message("user", prompt))
-            text += prompt
-            if reply is not None:
-                words = _words(reply.text)
+        for turn in turns:
+            if turn.author == seat:
+                words = _words(turn.text)
+                pending += marker
+                messages.append(Message("user", pending))
                 messages.append(Message("assistant", words))
-                text += f" {words}{END}"
+                text += f"{pending} {words}{END}"
+                pending = ""
+            else:
+                pending += _quoted(turn.author, turn.text)
+        pending += marker
+        messages.append(Message("user", pending))
         return Brief(
-            text,
+            text + pending,
             tuple(messages),
             turns,
             menu=menu,
@@ -158,7 +162,10 @@ class MicroRenderer:
     def continued(self, brief: Brief, seat: Seat, turns: tuple[Turn, ...]) -> Brief:
         """Return the prompt after a reply; see `Renderer`."""
         words = _words(turns[0].text)
-        prompt = _prompt(seat, turns[1:])
+        prompt = ""
+        for turn in turns[1:]:
+            prompt += _quoted(turn.author, turn.text)
+        prompt += marker_of(seat)
         return Brief(
             f"{brief.text} {words}{END}{prompt}",
             (*brief.messages, Message("assistant", words), Message("user", prompt)),
@@ -220,36 +227,20 @@ def marker_of(author: Seat) -> str:
     return f"<|{role if role in MARKED_ROLES else 'user'}|>"
 
 
-def _exchanges(
-    seat: Seat, turns: tuple[Turn, ...]
-) -> Iterator[tuple[list[Turn], Turn | None]]:
-    """Yield what others said before each reply of a seat, and the reply; None stands for the next."""
-    heard: list[Turn] = []
-    for turn in turns:
-        if turn.author == seat:
-            yield heard, turn
-            heard = []
-        else:
-            heard.append(turn)
-    yield heard, None
-
-
-def _prompt(seat: Seat, heard: Sequence[Turn]) -> str:
-    """Return what others said in the micro language, with the marker of the seat that replies."""
-    quotes = "".join([_quoted(turn.author, turn.text) for turn in heard])
-    return quotes + marker_of(seat)
+def _fenced(text: str) -> str:
+    return truncated(fence(text), _MICRO_QUOTE_LIMIT)
 
 
 @lru_cache(maxsize=1024)
 def _words(text: str) -> str:
-    """Return an author's text as a prompt in the micro language may hold it."""
-    return truncated(fence(text), _MICRO_QUOTE_LIMIT)
+    """Return an author's text as a prompt may hold it."""
+    return _fenced(text)
 
 
 @lru_cache(maxsize=1024)
 def _quoted(author: Seat, text: str) -> str:
     """Return another author's turn; it is shown to several seats, several times."""
-    return f"{marker_of(author)} {_words(text)}{END}"
+    return f"{marker_of(author)} {_fenced(text)}{END}"
 
 
 @cache
@@ -271,7 +262,7 @@ def _templates_hash() -> str:
 def _quote(turn: Turn) -> str:
     role = role_of(turn.author)
     heading = _HEADINGS.get(role, role.capitalize())
-    words = _english(turn.text)
+    words = truncated(fence(turn.text), _ENGLISH_QUOTE_LIMIT)
     # Every line is quoted, so that no text can forge a heading.
     body = "\n".join(f"> {line}" for line in words.splitlines() or [""])
     return f"{heading}:\n{body}"
@@ -279,22 +270,24 @@ def _quote(turn: Turn) -> str:
 
 def _messages(seat: Seat, turns: tuple[Turn, ...]) -> list[Message]:
     """Return turns as chat: what others said between two replies is one message."""
-    # A learner is asked by a person and reads no quotation.
-    asked_by = "user" if role_of(seat) == "learner" else ""
     messages: list[Message] = []
-    for heard, reply in _exchanges(seat, turns):
-        quotes = [_english(t.text) if t.author == asked_by else _quote(t) for t in heard]
-        messages.append(Message("user", "\n\n".join(quotes) or "Begin."))
-        messages += [_reply(reply)] if reply is not None else []
+    pending: list[str] = []
+    for turn in turns:
+        if turn.author == seat:
+            messages.append(Message("user", "\n\n".join(pending) or "Begin."))
+            messages.append(_reply(turn))
+            pending = []
+        elif turn.author == "user" and role_of(seat) == "learner":
+            # A learner is asked by a person and reads no quotation.
+            pending.append(truncated(fence(turn.text), _ENGLISH_QUOTE_LIMIT))
+        else:
+            pending.append(_quote(turn))
+    messages.append(Message("user", "\n\n".join(pending) or "Begin."))
     return messages
 
 
 def _reply(turn: Turn) -> Message:
-    return Message("assistant", _english(turn.text))
-
-
-def _english(text: str) -> str:
-    return truncated(fence(text), _ENGLISH_QUOTE_LIMIT)
+    return Message("assistant", truncated(fence(turn.text), _ENGLISH_QUOTE_LIMIT))
 
 
 def _text(messages: tuple[Message, ...]) -> str:
