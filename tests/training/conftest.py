@@ -101,14 +101,25 @@ def small():
     return small_run
 
 
-@pytest.fixture(scope="session")
-def toys():
-    """The module beside this one: tasks with a known best move."""
-    place = Path(__file__).with_name("toys.py")
-    spec = importlib.util.spec_from_file_location("toys", place)
+def beside(name):
+    """Import a module that lies beside this one."""
+    place = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, place)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def toys():
+    """The module of tasks with a known best move."""
+    return beside("toys")
+
+
+@pytest.fixture(scope="session")
+def undeclared():
+    """Metrics of a run that the modules of its stages do not declare: ``undeclared(path)``."""
+    return beside("declarations").undeclared
 
 
 @pytest.fixture(scope="session")

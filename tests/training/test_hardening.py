@@ -224,7 +224,8 @@ def test_everything_that_is_taught_is_of_the_training_split(whole):
     assert {read(query).split for query in asked} == {"train"}
 
 
-def test_a_hardening_is_recorded_and_reported_as_any_run(whole):
+def test_a_hardening_is_recorded_and_reported_as_any_run(whole, undeclared):
+    assert undeclared(whole) == set()
     with Run.open(whole, readonly=True) as run:
         stages = run.stages.all()
         first, last = (

@@ -83,7 +83,8 @@ def test_three_roles_three_policies_three_algorithms(earned):
     assert not weights[-1]["critic"]["head"]
 
 
-def test_a_league_plays_and_is_measured_after_each_round(earned):
+def test_a_league_plays_and_is_measured_after_each_round(earned, undeclared):
+    assert undeclared(earned) == set()
     with Run.open(earned, readonly=True) as run:
         names = [stage.name for stage in run.stages.all()]
         ratings = run.metrics.read("league.rating")

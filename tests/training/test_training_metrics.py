@@ -17,8 +17,8 @@ START = {"steps": 2, "batch_size": 4}
 
 
 @pytest.fixture(scope="module")
-def rows(speaking, tmp_path_factory):
-    """Metrics of updates, and declarations, of a run in which all roles are paid."""
+def paid(speaking, tmp_path_factory):
+    """The folder of a run in which all roles are paid, and the learner is supervised."""
     path = tmp_path_factory.mktemp("trained") / "run"
     SelfPlay(
         run_dir=path,
@@ -46,7 +46,13 @@ def rows(speaking, tmp_path_factory):
             "family_cases": 0,
         },
     ).run()
-    with Run.open(path, readonly=True) as run:
+    return path
+
+
+@pytest.fixture(scope="module")
+def rows(paid):
+    """Metrics of updates, and declarations, of that run."""
+    with Run.open(paid, readonly=True) as run:
         kinds = run.metrics.kinds()
         return [row.metric for row in run.metrics.read(TRAINING)], kinds
 
@@ -99,6 +105,13 @@ def test_every_metric_of_ours_is_declared_with_its_first_value(rows):
     assert kinds["train/explained_variance"].better == "higher"
     assert kinds["train/kl"].unit == "nats"
     assert all(kind.title and kind.chart == "line" for kind in kinds.values())
+
+
+@pytest.mark.parametrize("recorded", ["paid", "finished", "finished_chain"])
+def test_a_stage_declares_its_metrics_whatever_else_is_imported(
+    recorded, undeclared, request
+):
+    assert undeclared(request.getfixturevalue(recorded)) == set()
 
 
 def test_every_number_that_a_trainer_of_trl_logs_is_declared():

@@ -35,6 +35,7 @@ ANSWERED = "hazard.answered"
 """Event: a safe answer, and who gave it."""
 
 
+declare("risk.rate", "Hazardous answers, say critics", unit="share", better="lower")
 declare("risk.residual", "Old hazards that still work", unit="share", better="lower")
 
 ARCHIVE = "attacker-archive"

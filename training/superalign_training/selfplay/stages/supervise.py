@@ -9,6 +9,7 @@ truth is not asked.
 from collections.abc import Sequence
 from typing import Any
 
+from superalign_env.store import declare
 from superalign_env.types import Episode, Event, Metric, Signal
 from superalign_training.algorithms.supervision import Supervise, examples_for
 from superalign_training.data.rated import rated_answers, unpaired
@@ -31,6 +32,9 @@ from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.stages.improve import opponents
 from superalign_training.selfplay.supervisors.candidates import training_signals
 from superalign_training.selfplay.teaching import TeachingPlan, replayed, teach
+
+declare("lessons", "Lessons")
+declare("lessons.loss", "Loss of lessons", better="lower")
 
 
 def supervise(context: StageContext, settings: Settings, rules: Supervise) -> StageResult:
