@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from superalign_env import registry
-from superalign_env.store import TRAINING, Run
+from superalign_env.store import Run
 from superalign_training.selfplay.plan import entries
 from superalign_training.selfplay.playing import stage_capabilities
 from superalign_training.selfplay.settings import read_settings
@@ -37,8 +37,9 @@ def undeclared(path):
     missing = set()
     for row in rows:
         patterns = declared_by(stages[names[row.stage]])
-        if fnmatchcase(row.metric.name, TRAINING):
-            algorithm = registry.load("algorithm", row.metric.tags["algorithm"])
+        name = row.metric.tags.get("algorithm", "")
+        if name in registry.entries("algorithm"):
+            algorithm = registry.load("algorithm", name)
             patterns |= declared_by(algorithm.__module__, lazily=True)
         if not any(fnmatchcase(row.metric.name, pattern) for pattern in patterns):
             missing.add((names[row.stage], row.metric.name))

@@ -16,7 +16,6 @@ from superalign_agents.archive import Result, normalised
 from superalign_env.measures import distinct_share, share
 from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator, mix
-from superalign_env.store import declare
 from superalign_env.types import Episode, Event, Metric, Role, View
 from superalign_training.algorithms.algorithm import OnPolicy, Supervised
 from superalign_training.data import Example, Row
@@ -51,9 +50,6 @@ from superalign_training.selfplay.supervisors.candidates import vetoed
 
 _PROBES = 64
 """Queries that say whether an attacker still says different, valid things."""
-
-
-declare("attack.success", "Attacks that critics call successful", unit="share")
 
 
 class Tried(NamedTuple):
