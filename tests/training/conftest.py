@@ -1,6 +1,6 @@
 """A scratch model that speaks the micro language: what training is tested on."""
 
-import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,9 @@ from superalign_env.seeding import generator
 from superalign_scenarios.microworld import words
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_training.ladder.micro_model import Size, build_config, build_tokenizer
+
+# What tests import: modules that several of them share, and scenarios of somebody's.
+sys.path += [str(Path(__file__).parent / name) for name in ("shared", "lineups")]
 
 SCRATCH = Size(16, 1, 2, 32, steps=0, learning_rate=0.0)
 
@@ -101,25 +104,20 @@ def small():
     return small_run
 
 
-def beside(name):
-    """Import a module that lies beside this one."""
-    place = Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(name, place)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
 def toys():
     """The module of tasks with a known best move."""
-    return beside("toys")
+    import toys  # noqa: PLC0415 - found by the line above
+
+    return toys
 
 
 @pytest.fixture(scope="session")
 def undeclared():
     """Metrics of a run that the modules of its stages do not declare: ``undeclared(path)``."""
-    return beside("declarations").undeclared
+    from declarations import undeclared  # noqa: PLC0415
+
+    return undeclared
 
 
 @pytest.fixture(scope="session")
