@@ -16,7 +16,6 @@ from improving import (
 from msgspec.structs import replace
 
 from superalign_env.errors import InvalidOption
-from superalign_env.rewards import HumanPay
 from superalign_env.store import Run
 from superalign_env.types import Question, Signal, View
 from superalign_training.algorithms.advantages import group_relative
@@ -204,16 +203,6 @@ def test_learners_of_their_own_are_paid_the_same(played):
     paid = paid_episodes(episodes, ["learner_0"], lambda e, _: {answer(e).turn: view}, said)
     rows = training_rows(episodes, "learner_0", said)
     assert [one.total for one in paid] == [row.reward for row in rows]
-
-
-def test_a_veto_outranks_what_was_preferred(played):
-    episodes, said, _ = played
-    signal = said[0]
-    best = signal.episode if signal.value > 0.5 else signal.versus_episode
-    veto = Signal("veto", best, signal.turn, "bea", 0.0)
-    rules = HumanPay(lowest_pay=-5.0)
-    rows = training_rows(episodes, "learner_0", [*said, veto], rules=rules)
-    assert next(row.reward for row in rows if row.episode == best) == -5.0
 
 
 def test_the_same_seed_and_a_resumed_run_give_the_same_record(speaking, tmp_path, compared):

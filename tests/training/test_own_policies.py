@@ -516,27 +516,11 @@ def sb3_run(folder, steps, **more):
     return SelfPlay("market:Market", **{**given, **more})
 
 
-@pytest.fixture
-def market(monkeypatch):
-    """A scenario of the tests whose views have menus."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "lineups"))
-
-
-@pytest.mark.usefixtures("market")
 def test_sb3_learns_a_seat_in_a_run(tmp_path):
     summary = sb3_run(tmp_path / "run", 12).run()
     assert summary.gains["buyer_0"].low > 0.1
     names = {name for name, *_ in outcome(tmp_path / "run")[2]}
     assert {"train/approx_kl", "train/clip_fraction", "train/entropy"} <= names
-
-
-@pytest.mark.usefixtures("market")
-def test_sb3_resumes_exactly(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        sb3_run(tmp_path / "stopped", 2, rounds=2, watcher=Stop(3)).run()
-    sb3_run(tmp_path / "stopped", 2, rounds=2).run(resume=True)
-    sb3_run(tmp_path / "whole", 2, rounds=2).run()
-    assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
 
 
 def test_sb3_changes_no_global_random_state():

@@ -10,6 +10,7 @@ import pytest
 from improving import (
     ROLES,
     KilledAtAStep,
+    SeatedCritic,
     go,
     grpo,
     outcome,
@@ -574,42 +575,13 @@ def test_kinds_without_any_share_are_refused(speaking):
 # --- a person in a seat
 
 
-class Critic(threading.Thread):
-    """A person beside the run, who judges what the queue shows."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.path, self.done, self.shown = path, threading.Event(), []
-
-    def run(self):
-        while not self.done.wait(0.02):
-            try:
-                run = Run.open(self.path, beside=True)
-            except Exception:
-                continue
-            with run:
-                while (asked := run.questions.claim("bea")) is not None:
-                    self.shown.append(asked.why)
-                    digit = len(asked.why) % 10
-                    said = {"text": f"score {digit} sure 9"}
-                    run.questions.answer(asked.id, "bea", value=1.0, payload=said)
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.done.set()
-        self.join()
-
-
 def test_a_person_in_a_seat_is_not_asked_again_after_a_kill(speaking, tmp_path):
     lineup = {**dict.fromkeys(ROLES, str(speaking)), "critic": "human"}
     chosen = settings(speaking, lineup=lineup)
     ends = {}
     for name in ("whole", "killed"):
         path = tmp_path / name
-        with Critic(path) as person:
+        with SeatedCritic(path) as person:
             if name == "killed":
                 with pytest.raises(Interrupted):
                     go(path, chosen, watcher=KilledAtAStep())

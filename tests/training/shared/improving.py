@@ -1,5 +1,6 @@
 """Runs in which only the learner of red-team learns, by pay, for some rounds."""
 
+import threading
 from functools import partial
 
 from superalign_env.store import Run, digest, validate
@@ -53,6 +54,19 @@ def go(path, chosen, rounds=1, *, between=None, watcher=None, extra=()):
         return run.stages.all()[-1].outputs["state"]
 
 
+def drive_stages(path, chosen, plan, *, resume=False, watcher=None, seed=5):
+    """Run planned stages in a new record, or go on; return the state at their end."""
+    run = Run.open(path) if resume else Run.create(path, kind="train", config={}, seed=seed)
+    with run:
+        policies = first_policies(chosen, ModelCache())
+        return drive(
+            run,
+            plan,
+            first=lambda: first_state(run, policies, generation_role="learner"),
+            watcher=watcher or Silent(),
+        )
+
+
 def weights(chain):
     return chain["policies"]["learner"]["weights"]
 
@@ -87,3 +101,32 @@ class KilledAtAStep(Silent):
 
     def step(self, done, total, numbers):
         raise KeyboardInterrupt
+
+
+class SeatedCritic(threading.Thread):
+    """A person beside a run who judges what the queue shows, like ``superalign label``."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.done, self.shown = path, threading.Event(), []
+
+    def run(self):
+        while not self.done.wait(0.02):
+            try:
+                run = Run.open(self.path, beside=True)
+            except Exception:
+                continue
+            with run:
+                while (asked := run.questions.claim("bea")) is not None:
+                    self.shown.append(asked.why)
+                    digit = len(asked.why) % 10
+                    said = {"text": f"score {digit} sure 9"}
+                    run.questions.answer(asked.id, "bea", value=1.0, payload=said)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.join()
