@@ -7,6 +7,7 @@ import traceback
 
 import pytest
 from improving import spied_batches
+from small_runs import BRIEF
 
 from superalign_env.errors import InvalidOption, RecordError, UnknownId
 from superalign_env.report import write_report
@@ -30,14 +31,6 @@ OURS = {
     "market": "market:Market",
     "interrogation": "interrogation:Interrogation",
     "renamed": "renamed:Renamed",
-}
-
-BRIEF = {
-    "cases": 12,
-    "attack_cases": 4,
-    "fresh_queries": 6,
-    "fresh_waves": 2,
-    "family_cases": 0,
 }
 
 

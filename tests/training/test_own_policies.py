@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from small_runs import BRIEF
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import nn
 
@@ -326,13 +327,7 @@ def test_what_it_learns_from_holds_no_truth(tmp_path):
         train={"learner": {"steps": 2, "batch_size": 6, "num_generations": 2}},
         rounds=1,
         budget=0.0,
-        evaluate={
-            "cases": 10,
-            "attack_cases": 4,
-            "fresh_queries": 4,
-            "fresh_waves": 2,
-            "family_cases": 0,
-        },
+        evaluate=BRIEF,
         run_dir=str(tmp_path / "run"),
     ).run()
     with Run.open(tmp_path / "run", readonly=True) as run:
@@ -556,7 +551,7 @@ def test_labels_and_vetoes_pay_who_improves_itself(tmp_path):
         rounds=1,
         budget=0.5,
         people={"kinds": {"label": 1, "veto": 1}, "evaluation_share": 0.0},
-        evaluate={"cases": 10, "attack_cases": 4, "fresh_queries": 8, "fresh_waves": 2},
+        evaluate=BRIEF,
     ).run()
     with Run.open(tmp_path / "run", readonly=True) as run:
         said = {s.episode: s for s in run.signals.read() if s.kind in ("label", "veto")}
@@ -609,7 +604,7 @@ def labelled(folder, budget, **people):
         rounds=1,
         budget=budget,
         people={"kinds": {"label": 1, "veto": 1}, "evaluation_share": 0.0, **people},
-        evaluate={"cases": 10, "attack_cases": 4, "fresh_queries": 8, "fresh_waves": 2},
+        evaluate=BRIEF,
         run_dir=str(folder),
     )
 

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 from improving import SeatedCritic
+from small_runs import BRIEF
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
 from superalign_agents.classifier import ClassifierCritic
@@ -20,13 +21,6 @@ from superalign_training.selfplay.driver import Interrupted
 from superalign_training.selfplay.skipped_stages import left_out
 from superalign_training.selfplay.watching import Silent
 
-BRIEF = {
-    "cases": 10,
-    "attack_cases": 4,
-    "fresh_queries": 6,
-    "fresh_waves": 2,
-    "family_cases": 0,
-}
 FEW = {"id": "reinforce", "steps": 2, "batch_size": 8}
 
 
