@@ -90,8 +90,9 @@ def test_python_names_an_algorithm_by_id_or_with_settings():
 
     assert learning({"id": "rloo", "steps": 3}).steps == 3
     assert learning("ppo").id == "ppo"
-    kept, preset = learning({"steps": 3}), Settings().train["learner"][0]
-    assert (kept.id, kept.steps, kept.beta) == ("grpo", 3, preset.beta)
+    (kept,) = read_settings({"train": {"critic": {"steps": 3}}}).train["critic"]
+    (preset,) = Settings().train["critic"]
+    assert kept == preset.model_copy(update={"steps": 3}) != type(preset)(steps=3)
     with pytest.raises(InvalidOption, match="clop"):
         learning({"id": "ppo", "clop": 1})
     with pytest.raises(
