@@ -209,7 +209,7 @@ def test_tasks_of_a_file_are_measured_too_and_people_who_cannot_be_simulated_are
 
 
 def test_tasks_without_gold_answers_have_no_ceiling(speaking):
-    holdout = draw_holdout(["microworld"], "train", 4, whole="microworld")
+    holdout = draw_holdout(["microworld"], "train", 4, source_of_all="microworld")
     policy = Policy.from_reference(str(speaking))
     assert [lesson.sources for lesson in gold_examples(policy, holdout)] == [("gold",)] * 4
     source = holdout.scenario.source

@@ -29,8 +29,8 @@ from superalign_training.selfplay.driver import (
     StageResult,
 )
 from superalign_training.selfplay.settings import read_settings
-from superalign_training.selfplay.stages.supervise import lessons_of
-from superalign_training.selfplay.supervisors.candidates import askable
+from superalign_training.selfplay.stages.supervise import rated_examples
+from superalign_training.selfplay.supervisors.candidates import question_candidates
 
 MEMBERS = grpo(num_generations=4)
 COMPARED = {"kinds": {"member_preference": 1}, "evaluation_share": 0.0}
@@ -86,8 +86,8 @@ def test_members_that_answered_the_same_words_differently_are_compared(compared,
 
 def test_pairs_are_of_one_situation_and_what_has_no_pair_is_counted(played):
     episodes = played[0]
-    assert askable(episodes, ["learner_0"]).members == []
-    found = askable(episodes, ["learner_0"], members=True)
+    assert question_candidates(episodes, ["learner_0"]).members == []
+    found = question_candidates(episodes, ["learner_0"], members=True)
     texts = {e.id: answer(e).text for e in episodes}
     cases = Counter((e.key.case, texts[e.id]) for e in episodes)
     sizes = Counter(e.key.case for e in episodes)
@@ -105,7 +105,7 @@ def test_pairs_are_of_one_situation_and_what_has_no_pair_is_counted(played):
         )
         for e in episodes
     ]
-    apart = askable(moved, ["learner_0"], members=True)
+    apart = question_candidates(moved, ["learner_0"], members=True)
     assert apart.members == [] and apart.unpaired == len(apart.turns) == len(episodes)
     one = found.members[0]
     asked = Question(
@@ -290,7 +290,7 @@ def test_one_that_was_taken_back_or_is_too_old_pays_nothing(speaking, tmp_path, 
     fresh = settings(speaking, train=MEMBERS, people={"staleness": 0})
     chain = go(tmp_path / "stale", fresh, 2, between=compare)
     assert weights(chain) == weights(alone[1])
-    assert total(tmp_path / "stale", "people.late_lessons") == 1
+    assert total(tmp_path / "stale", "people.late_examples") == 1
 
 
 # --- lessons
@@ -312,7 +312,7 @@ def test_a_preferred_member_is_chosen_where_preferences_teach(speaking, tmp_path
     def probe(context):
         known.update({e.id: e for e in context.run.episodes(round=1, scenario="red-team")})
         learner = policy_of(context, "learner", chosen)
-        taught.extend(lessons_of(context, chosen, rules, learner))
+        taught.extend(rated_examples(context, chosen, rules, learner))
         return StageResult(context.state)
 
     go(tmp_path / "run", chosen, extra=[PlannedStage("probe", probe, 2)])
@@ -336,7 +336,7 @@ def test_a_preference_that_teaches_nothing_is_an_event(speaking, tmp_path):
     rules = Supervise.model_validate({"cases": 2, "num_generations": 2, "algorithm": "dpo"})
 
     def probe(context):
-        lessons_of(context, chosen, rules, policy_of(context, "learner", chosen))
+        rated_examples(context, chosen, rules, policy_of(context, "learner", chosen))
         return StageResult(context.state)
 
     def compare(run):

@@ -4,7 +4,7 @@ import threading
 from functools import partial
 
 from superalign_env.store import Run, digest, validate
-from superalign_training.selfplay import practice
+from superalign_training.selfplay import rl_training
 from superalign_training.selfplay.agents import first_policies
 from superalign_training.selfplay.driver import PlannedStage, drive
 from superalign_training.selfplay.model_cache import ModelCache
@@ -47,9 +47,9 @@ def go(path, chosen, rounds=1, *, between=None, watcher=None, extra=()):
         first = partial(first_state, run, first_policies(chosen, ModelCache()))
         who = watcher or Silent()
         if between is not None:
-            drive(run, plan[:1], first=first, watcher=who)
+            drive(run, plan[:1], first_state=first, watcher=who)
             between(run)
-        drive(run, [*plan, *extra], first=first, watcher=who)
+        drive(run, [*plan, *extra], first_state=first, watcher=who)
         assert validate(run) == []
         return run.stages.all()[-1].outputs["state"]
 
@@ -62,7 +62,7 @@ def drive_stages(path, chosen, plan, *, resume=False, watcher=None, seed=5):
         return drive(
             run,
             plan,
-            first=lambda: first_state(run, policies, generation_role="learner"),
+            first_state=lambda: first_state(run, policies, generation_role="learner"),
             watcher=watcher or Silent(),
         )
 
@@ -83,7 +83,7 @@ def outcome(path):
 
 def spied_batches(monkeypatch):
     """Return a list to which every batch of rows is added that is learned from."""
-    batches, original = [], practice.Live
+    batches, original = [], rl_training.Live
 
     def spying(play, cap):
         def keep(first, count):
@@ -92,7 +92,7 @@ def spied_batches(monkeypatch):
 
         return original(keep, cap)
 
-    monkeypatch.setattr(practice, "Live", spying)
+    monkeypatch.setattr(rl_training, "Live", spying)
     return batches
 
 
