@@ -43,7 +43,7 @@ ALGORITHMS = {
 }
 KINDS = {
     "whole": {},
-    "lora": {"adapter": Lora(rank=2)},
+    "lora": {"adapter": Lora(rank=2, dropout=0.1)},
     "bfloat16": {"dtype": "bfloat16"},
 }
 
