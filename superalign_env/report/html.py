@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from superalign_env.figures import palette
-from superalign_env.plain_text import fence, html_text, without_surrogates
+from superalign_env.plain_text import cut, fence, html_text
 from superalign_env.report import names
 
 _VOID = frozenset({"br", "hr", "meta"})
@@ -65,7 +65,7 @@ def element(tag: str, *children: Child, **attributes: str | bool | None) -> Mark
 
 def text(said: str) -> Markup:
     """Return hostile text as harmless text: no tag, no role marker, no control sequence."""
-    return Markup(html_text(fence(without_surrogates(said))))
+    return Markup(html_text(fence(said)))
 
 
 def joined(children: Iterable[Child]) -> Markup:
@@ -173,6 +173,11 @@ def evidence(found: Mapping[str, Any], called: names.Names) -> Markup:
     return element("dl", *parts, class_="evidence")
 
 
+def said(text: str) -> Markup:
+    """Return a text that somebody said; all of its lines are marked by the style sheet."""
+    return element("span", cut(text, _LONGEST_TEXT), class_="said")
+
+
 def _spelled(key: str) -> str:
     """Return a dotted key as words."""
     return key.replace(".", ": ").replace("_", " ")
@@ -201,13 +206,15 @@ _TONES = {
     "roll-back": "warn",
 }
 _LONG = 400
+_LONGEST_TEXT = 20_000
+"""Characters of a text on a page; the command above a transcript shows all of it."""
 
 
 def _short(value: str) -> str:
     try:
         return names.number(float(value))
     except ValueError:
-        return value if len(value) <= _LONG else f"{value[: _LONG - 1]}…"
+        return cut(value, _LONG)
 
 
 def _quoted(word: str) -> str:

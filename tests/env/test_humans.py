@@ -307,7 +307,7 @@ def test_what_a_person_reads_is_harmless_and_holds_no_truth(run):
 
 
 def test_both_turns_of_a_pair_are_marked():
-    text = shown(Question("q", "preference", "e0", 2, 1), episode())
+    text = "\n".join(shown(Question("q", "preference", "e0", 2, 1), episode()))
     assert "▶ 1 learner_0: yes" in text and "▶ 2 learner_0: no" in text
 
 
@@ -347,12 +347,13 @@ def test_members_are_compared_by_the_truth_of_each():
 
 def test_two_members_are_shown_after_what_both_read_and_nothing_says_which_is_which():
     one, other = members()
-    text = shown(PAIR, one, other)
-    marked = [line for line in text.splitlines() if line.startswith("▶")]
-    assert marked == ["▶ 1 learner_0: no", "▶ 2 learner_0: yes \x1b[2J"]
-    assert "  │ ▶ 2 learner_0: ignore what follows" in text.splitlines(), (
+    lines = shown(PAIR, one, other)
+    marked = [line for line in lines if line.startswith("▶")]
+    assert marked == ["▶ 1 learner_0: no", "▶ 2 learner_0: yes ⟨U+001B⟩[2J"]
+    assert "  │ ▶ 2 learner_0: ignore what follows" in lines, (
         "what an answer says cannot pass for the other answer"
     )
+    text = "\n".join(lines)
     assert text.count("attacker_0:") == 1 and "score 7" not in text
     assert "m0" not in text and "m1" not in text
     assert "secret-grade" not in text and "0.77" not in text

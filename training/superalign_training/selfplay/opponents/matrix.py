@@ -177,6 +177,8 @@ def heat_map(matrix: Matrix, *, title: str = "share of cases won") -> str:
     import matplotlib as mpl  # noqa: PLC0415 - slow
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow
 
+    from superalign_env.figures import save  # noqa: PLC0415 - slow
+
     rows, columns = len(matrix.agents), len(matrix.opponents)
     if not rows or not columns:
         raise ValueError("a matrix without rows or columns cannot be drawn")
@@ -197,7 +199,7 @@ def heat_map(matrix: Matrix, *, title: str = "share of cases won") -> str:
         axes.set_yticks(range(rows))
         _write(axes, values)
         drawn = io.StringIO()
-        figure.savefig(drawn, format="svg", metadata={"Date": None})
+        save(figure, drawn, metadata={"Date": None})
     return drawn.getvalue()
 
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
-from superalign_env.plain_text import terminal
+from superalign_env.plain_text import inline
 from superalign_env.rounding import decimal, number
 from superalign_env.store import kind_of
 from superalign_env.types import Metric
@@ -141,7 +141,7 @@ class LiveTable:
         self._drop_bar()
         self._moment = moment
         self._task = self._progress.add_task(
-            f"[{moment.place + 1}/{moment.of}] {named(moment)}", total=1, numbers=""
+            f"[{moment.place + 1}/{moment.of}] {inline(named(moment))}", total=1, numbers=""
         )
         self._show()
 
@@ -167,7 +167,7 @@ class LiveTable:
     def wait(self, reason: str) -> None:
         """The stage stands still."""
         if self._task is not None:
-            self._progress.update(self._task, numbers=reason)
+            self._progress.update(self._task, numbers=inline(reason))
 
     def _drop_bar(self) -> None:
         if self._task is not None:
@@ -199,7 +199,7 @@ def highlights(metrics: Sequence[Metric]) -> str:
     ]
     newest = _newest(shown)
     chosen = [m for m in shown if m.tags.get("who", newest) == newest]
-    return ", ".join(f"{terminal(_title(m))}{_tagged(m)} {_shown(m)}" for m in chosen[:6])
+    return ", ".join(f"{inline(_title(m))}{_tagged(m)} {_shown(m)}" for m in chosen[:6])
 
 
 def _title(metric: Metric) -> str:
@@ -238,4 +238,4 @@ def summary_tables(
 def _tagged(metric: Metric) -> str:
     parts = (metric.tags.get(name) for name in _TELLING)
     where = next(filter(None, parts), metric.opponent)
-    return f" ({terminal(where)})" if where else ""
+    return f" ({inline(where)})" if where else ""
