@@ -229,14 +229,14 @@ _MARKDOWN = re.compile(
     r"|\](?=[(\[:])"  # links and their targets
     r"|(?<=\w):(?=//)|(?<=[wW]{3})\.|(?<=\w)@(?=\w)"  # links without brackets
 )
-_HEADING = re.compile(r"^(?:[#+=-]|\d+(?=[.)]))")
+_BLOCK = re.compile(r"^(?:(?:#{1,6}|[-+])(?=\s|$)|[-=]{2,}|\d+(?=[.)](?:\s|$)))")
 
 
 def markdown(text: str) -> str:
     """Escape for a sentence or cell of Markdown: nothing is formatted, linked or HTML."""
     plain = _MARKDOWN.sub(lambda match: f"\\{match[0]}", one_line(text, len(text) * 16))
     plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _HEADING.sub(_not_a_block, plain)
+    return _BLOCK.sub(_not_a_block, plain)
 
 
 def _not_a_block(begin: re.Match[str]) -> str:

@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
@@ -17,7 +18,7 @@ import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter
+from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter
 
 from superalign_env.figures.palette import ROLE_OF, light
 from superalign_env.plain_text import cut, one_line, visible
@@ -129,13 +130,20 @@ def save(figure: Figure, target: Any, *, format: str = "svg", **options: Any) ->
         written.set_parse_math(False)
     for axis in [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]:
         names = axis.get_major_formatter()
-        if isinstance(names, FixedFormatter):  # writes its names at every drawing
-            names.seq = [_harmless(str(name)) for name in names.seq]
+        if isinstance(names, (FixedFormatter, FuncFormatter)):  # others write numbers
+            axis.set_major_formatter(FuncFormatter(partial(_named, names)))
     with warnings.catch_warnings():
         # A box stands for the glyph, and the page's font may have it.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
         warnings.filterwarnings("ignore", "Matplotlib currently does not support")
+        # Long labels leave no room in a small picture, which is drawn without a layout.
+        warnings.filterwarnings("ignore", "constrained_layout not applied")
         figure.savefig(target, format=format, **options)
+
+
+def _named(names: Formatter, value: float, place: int | None) -> str:
+    """Return the name at a tick, harmless; it is written anew at every drawing."""
+    return _harmless(names(value, place))
 
 
 def _harmless(text: str) -> str:

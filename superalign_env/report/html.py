@@ -8,6 +8,7 @@ print too.
 
 import base64
 import hashlib
+import shlex
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -156,7 +157,7 @@ def badge(word: str) -> Markup:
 
 def command(*words: str) -> Markup:
     """Return a command line that a reader may copy."""
-    return element("code", " ".join(("superalign", *map(_quoted, words))))
+    return element("code", " ".join(("superalign", *map(shlex.quote, words))))
 
 
 def evidence(found: Mapping[str, Any], called: names.Names) -> Markup:
@@ -215,11 +216,6 @@ def _short(value: str) -> str:
         return names.number(float(value))
     except ValueError:
         return cut(value, _LONG)
-
-
-def _quoted(word: str) -> str:
-    plain = word.replace("/", "").replace("-", "").replace("_", "").replace(".", "")
-    return word if plain.isalnum() and word.isascii() else f"'{word}'"
 
 
 def page(title: str, head: Markup, sections: Iterable[PageSection]) -> str:

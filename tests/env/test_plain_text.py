@@ -214,6 +214,9 @@ def test_other_cells_stay_as_they_are():
         ("# h", r"\# h"),
         ("1. one", r"1\. one"),
         ("- item", r"\- item"),
+        ("--- rule", r"\--- rule"),
+        ("-2.5", "-2.5"),
+        ("2.000 [1, 3]", "2.000 [1, 3]"),
         ("learner_0 .52 [.05, .22] → A2+ ±3", "learner_0 .52 [.05, .22] → A2+ ±3"),
     ],
 )

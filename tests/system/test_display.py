@@ -11,6 +11,7 @@ from superalign_env.cli.output import Screen, console, say, shown, table
 from superalign_env.envs import make_scenario
 from superalign_env.game import Game
 from superalign_env.plain_text import MARK
+from superalign_env.report import write_report
 from superalign_env.store import EpisodeWriter, Run
 from superalign_env.types import (
     AgentSpec,
@@ -21,7 +22,7 @@ from superalign_env.types import (
     Reply,
     Signal,
 )
-from tests.env.test_plain_text import hidden
+from tests.env.test_plain_text import Parsed, hidden
 from tests.hostile import HOSTILE
 
 PRINTERS = {
@@ -225,6 +226,16 @@ def test_a_hostile_run_is_shown_harmlessly(hostile_run, words, width, monkeypatc
         assert "not taken" in text and "1 answered" in text
     if words[0] in ("ls", "show", "doctor", "report") and not width:
         assert "⟨U+001B⟩" in done.output or done.exception
+
+
+def test_a_report_of_a_hostile_run_has_the_elements_of_a_harmless_one(
+    hostile_run, tmp_path
+):
+    folder, _ = hostile_run
+    page = write_report(folder, out=tmp_path / "page.html").read_text(encoding="utf-8")
+    tags = {tag for tag, _ in Parsed(page).found}
+    assert tags & {"script", "img", "iframe", "object", "form", "base", "link"} == set()
+    assert hidden(page) == [] and "⟨U+202E⟩" in page and "[red]" in page
 
 
 @pytest.mark.parametrize(
