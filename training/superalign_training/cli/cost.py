@@ -275,18 +275,18 @@ def cost_of(
 
 def cost_table(cost: Cost) -> Table:
     """Return the estimate for the terminal."""
-    spent = [(name, str(cost.counts[name]), spent) for name, spent in cost.stages.items()]
+    stages = [(name, str(cost.counts[name]), spent) for name, spent in cost.stages.items()]
     rows = [
         (
             name,
             often,
-            _round(counts.episodes),
-            _round(cost.tokens_of(counts)),
-            _round(counts.labels),
-            _round(counts.planted),
-            _span(cost.seconds_of(counts)),
+            _round(spent.episodes),
+            _round(cost.tokens_of(spent)),
+            _round(spent.labels),
+            _round(spent.planted),
+            _span(cost.seconds_of(spent)),
         )
-        for name, often, counts in [*spent, ("all", "", cost.whole)]
+        for name, often, spent in [*stages, ("all", "", cost.whole)]
     ]
     return table(
         ["stage", "how often", "episodes", "tokens", "labels", "planted", "time"],
