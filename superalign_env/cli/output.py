@@ -122,7 +122,7 @@ def say(words: str, *parts: object, style: str = "", to: Console | None = None) 
     """
     inlined = [inline(str(part)) for part in parts]
     lines = words.format(*inlined).split("\n")
-    folds = any(" " in part for part in inlined)
+    folds = any(map(str.isspace, "".join(inlined)))
     for line in lines:
         (to or console).print(shown(line, style) if folds else Text(line, style))
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from superalign_env.canonical import content_hash, from_json, text_hash, to_json
 from superalign_env.errors import InvalidOption, RecordError
+from superalign_env.plain_text import inline
 from superalign_env.spaces import flaw
 from superalign_env.store.database import Database, Row
 from superalign_env.types import AgentSpec, Role
@@ -156,7 +157,7 @@ class Annotators:
         """
         for what, said in (("name", name), ("group", group)):
             why = flaw(said, _LONGEST_NAME)
-            if why or not (said.isprintable() and (said.strip() or what == "group")):
+            if why or inline(said) != said or (what == "name" and not said.strip()):
                 raise InvalidOption(
                     f"the {what} of an annotator must be one line of text of at most "
                     f"{_LONGEST_NAME} characters, not {said!r}"

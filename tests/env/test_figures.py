@@ -32,6 +32,18 @@ from superalign_env.figures.tree import layout
 from tests.env.test_plain_text import hidden
 from tests.hostile import HOSTILE
 
+DRAWN = (
+    "escape",
+    "breaks",
+    "long",
+    "marks",
+    "surrogates",
+    "tags",
+    "html",
+    "svg",
+    "markdown",
+)
+
 SAID = Described("name", "A title", "What it shows.")
 
 
@@ -105,8 +117,9 @@ def test_hostile_labels_are_text():
     assert "&lt;b&gt;$\\frac{1}{0}$" in drawn
 
 
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_labels_are_drawn_as_text(text):
+@pytest.mark.parametrize("kind", DRAWN)
+def test_hostile_labels_are_drawn_as_text(kind):
+    text = HOSTILE[kind]
     drawn = [
         draw_lines(Panel(text, lines(text), ((0.0, text), (3.0, "3")), text), SAID),
         draw_grid(Grid((text,), (text,), ((0.2,),), text, text), SAID),
@@ -120,8 +133,9 @@ def test_hostile_labels_are_drawn_as_text(text):
                         "clipPath", "rect"}  # fmt: skip
 
 
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_a_saved_picture_shows_hostile_text_whoever_drew_it(text):
+@pytest.mark.parametrize("kind", DRAWN)
+def test_a_saved_picture_shows_hostile_text_whoever_drew_it(kind):
+    text = HOSTILE[kind]
     figure, out = Figure(), io.BytesIO()
     axes = figure.add_subplot()
     axes.set(title=text, xlabel=text)

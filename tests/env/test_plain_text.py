@@ -41,7 +41,7 @@ def hostile(test):
     """Try a test with every text of the list, and with many that are made of them."""
     for text in HOSTILE.values():
         test = example(text)(test)
-    return settings(max_examples=60, deadline=None)(given(any_text)(test))
+    return settings(max_examples=25, deadline=None)(given(any_text)(test))
 
 
 def hidden(text):
@@ -238,7 +238,7 @@ def test_markdown_stays_in_its_cell_and_its_code(text):
     st.sampled_from(["<|critic|>", "<|end|>", "<|im_start|>", "<|<|x|>"]),
     any_text,
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_no_fenced_text_holds_a_role_marker(before, marker, after):
     fenced = fence(before + marker + after)
     assert "<|" not in fenced and fence(fenced) == fenced

@@ -4,11 +4,15 @@ import ast
 import re
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
+from superalign_env import cli
 from superalign_env.cli import build
 from superalign_env.cli.output import Screen, console, say, shown, table
 from superalign_env.envs import make_scenario
+from superalign_env.errors import SuperalignError
+from superalign_env.faces import rendered
 from superalign_env.game import Game
 from superalign_env.plain_text import MARK
 from superalign_env.report import write_report
@@ -22,6 +26,8 @@ from superalign_env.types import (
     Reply,
     Signal,
 )
+from superalign_training.evaluation.summary import as_markdown
+from superalign_training.selfplay.watching.standings import fitting
 from tests.env.test_plain_text import Parsed, hidden
 from tests.hostile import HOSTILE
 
@@ -281,3 +287,55 @@ def test_a_name_cannot_look_like_another_row_of_a_table(capsys):
         "x" * 30,
         "mine",
     ]
+
+
+@pytest.mark.parametrize("error", [SuperalignError, ValueError, OSError])
+def test_a_message_of_an_error_obeys_nobody(error, monkeypatch, capsys):
+    """Whether it was raised on purpose or a plug-in broke."""
+
+    def broken(**options):
+        raise error(TEXT)
+
+    monkeypatch.setattr(cli, "build", lambda: broken)
+    monkeypatch.setattr(cli, "hear_ctrl_c", lambda: None)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    said = capsys.readouterr().err
+    assert end.value.code == 1 and hidden(said) == [] and "⟨U+001B⟩[2J" in said
+    if error is SuperalignError:
+        first, *others = said.splitlines()
+        assert first.startswith("superalign: ")
+        assert all(line.startswith(MARK) for line in others)
+
+
+def test_a_summary_keeps_every_name_in_its_cell():
+    rows = [["split test", NAME], *[[text, "0.5"] for text in HOSTILE.values()]]
+    page = as_markdown("What was learned", TEXT, [(rows, TEXT)])
+    table_rows = [line for line in page.splitlines() if line.startswith("| ")]
+    assert len(table_rows) == len(rows) + 1  # and the line below the heading
+    assert all(len(re.findall(r"(?<!\\)\|", row)) == 3 for row in table_rows)
+    assert hidden(page) == [] and "](" not in page.replace("\\](", "") and "<" not in page
+
+
+def test_tables_that_fit_a_terminal_forge_no_row(capsys):
+    rows = [[text, "0.5"] for text in HOSTILE.values()]
+    Screen(width=60).print(
+        *fitting(["split", NAME], rows, width=60, caption=TEXT), sep="\n"
+    )
+    out = capsys.readouterr().out
+    assert hidden(out) == []
+    assert not re.search(r"^\s*(critic_0: yes|▶|nothing is open)", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_notebook_shows_every_turn_marked_and_every_name_in_its_line(text, hostile_run):
+    folder, name = hostile_run
+    with Run.open(folder, readonly=True) as run:
+        episode = replace(run.episode(name), id=text, scenario=text)
+        shown_line = f"{episode!r}{run!r}"
+    assert hidden(shown_line) == [] and len(shown_line.splitlines()) == 1
+    turns = [replace(said, text=text) for said in episode.utterances[:2]]
+    lines = rendered(turns, "ansi").split("\n")
+    assert hidden("".join(lines)) == []
+    owned = [line for line in lines if not line.startswith(MARK)]
+    assert [line.partition(":")[0] for line in owned] == ["speaker_0", "speaker_1"]
