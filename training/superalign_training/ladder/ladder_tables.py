@@ -1,4 +1,4 @@
-"""Tables and pictures of a ladder, read from the cards of its rungs. Imports no torch."""
+"""Tables and figures of a ladder from the cards of its rungs, without torch."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -117,10 +117,12 @@ def show_ladder(family: str) -> list[Card]:
         print_tables(models_table(family, presets), rates_table(family, presets))
         return []
     folders = {
-        known: path for known, path in find_rungs().items() if known.family == family
+        reference: path
+        for reference, path in find_rungs().items()
+        if reference.family == family
     }
     if not folders:
-        names = {known.family for known in find_rungs()} | set(families())
+        names = {reference.family for reference in find_rungs()} | set(families())
         raise UnknownId("ladder", family, names)
     cards = read_cards(folders)
     tasks = sorted({task for task, _ in columns(cards)})
@@ -169,7 +171,7 @@ def moves_table(cards: Sequence[Card]) -> Table:
 
 
 def models_table(family: str, presets: Mapping[str, Preset]) -> Table:
-    """Return one row per published model: how large it is and how it is spoken to."""
+    """Return one row per published model: size and prompt format."""
     rows = [
         (
             f"{family}/{name}",
@@ -190,7 +192,7 @@ def models_table(family: str, presets: Mapping[str, Preset]) -> Table:
 def rates_table(family: str, presets: Mapping[str, Preset]) -> Table:
     """Return one row per published model: its first adapter and first learning rates."""
     kinds = list(
-        dict.fromkeys(kind for one in presets.values() for kind in one.learning_rate)
+        dict.fromkeys(kind for preset in presets.values() for kind in preset.learning_rate)
     )
     rows = [
         (
@@ -244,7 +246,7 @@ def _draw_family(axes: "Axes", cards: Sequence[Card], family: str) -> None:
     count = sizes(cards)
     for name, (style, alpha) in _STYLES.items():
         rows = tabulate(cards, name)
-        for tier in [tier for known, tier in columns(cards) if known == family]:
+        for tier in [tier for task_family, tier in columns(cards) if task_family == family]:
             column = (family, tier)
             points = [
                 (count[rung], row[column]) for rung, row in rows.items() if column in row
