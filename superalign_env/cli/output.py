@@ -40,6 +40,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")
 _ENDLESS = 1000
 """Width of files and pipes, which have no edge to fold at."""
 
+_FOLDED_FROM = 12
+"""Columns that a marked line takes at least; in fewer a text is cut to one line."""
+
+_NAME = 24
+"""Columns of names that are not folded as long as other cells of a table can be."""
+
 _LONGEST_MESSAGE = 20_000
 """Characters of an error's message; the others are counted."""
 
@@ -79,6 +85,10 @@ class Marked(NamedTuple):
 
     def __rich_console__(self, screen: Console, options: ConsoleOptions) -> RenderResult:
         width = options.max_width if options.max_width < _ENDLESS else None
+        if width is not None and width < _FOLDED_FROM:
+            whole = inline(f"{self.head}{self.text}")
+            yield Text(whole, self.style, no_wrap=True, overflow="ellipsis")
+            return
         first, *others = marked(self.text, head=self.head, width=width)
         size = len(inline(self.head))
         head, begin = first[:size], first[size:]
@@ -167,12 +177,20 @@ def table(
         pad_edge=False,
         header_style="bold",
     )
+    begins: list[RenderableType] = []
+    cells: list[list[RenderableType]] = []
+    widest = 0
+    for first, *others in rows:
+        name = one_line(str(first))
+        widest = max(widest, columns(name))
+        begins.append(first if isinstance(first, (Text, Marked)) else shown(name))
+        cells.append([_cell(other) for other in others])
     for place, head in enumerate(heads):
         side: Literal["left", "right"] = "right" if numbers and place else "left"
-        made.add_column(Text(one_line(head)), overflow="fold", justify=side)
-    for first, *others in rows:
-        begin = first if isinstance(first, (Text, Marked)) else shown(one_line(str(first)))
-        made.add_row(begin, *map(_cell, others))
+        kept = not place and widest <= _NAME
+        made.add_column(Text(one_line(head)), overflow="fold", justify=side, no_wrap=kept)
+    for begin, row in zip(begins, cells, strict=True):
+        made.add_row(begin, *row)
     return made
 
 

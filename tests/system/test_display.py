@@ -278,15 +278,16 @@ def test_a_screen_obeys_nobody(text, capsys):
     assert hidden(out) == [] and ("[bold red]" in out) == ("[bold red]" in text)
 
 
-def test_a_name_cannot_look_like_another_row_of_a_table(capsys):
-    name = "x" * 30 + " other-run train done"
-    Screen(width=40).print(table(["run", "kind"], [(name, "play"), ("mine", "train")]))
+@pytest.mark.parametrize("width", [13, 20, 30, 40, 60])
+@pytest.mark.parametrize("fill", ["x", "日", "x "])
+def test_a_name_cannot_look_like_another_row_of_a_table(capsys, width, fill):
+    name = f"start{fill * 15} other-run train done"
+    row = ("play", "a longer cell", "done", 3)
+    Screen(width=width).print(table(["run", "kind", "what", "status", "n"], [(name, *row)]))
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines if line[:1].strip()] == [
-        "run",
-        "x" * 30,
-        "mine",
-    ]
+    begun = [line[0] for line in lines if line.strip() and line[0] != " "]
+    assert begun[-1] == "s"  # of the row; the heading is above it
+    assert not any(line.startswith(("other-run", "x", "日")) for line in lines)
 
 
 @pytest.mark.parametrize("error", [SuperalignError, ValueError, OSError])
