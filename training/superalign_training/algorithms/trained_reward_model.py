@@ -17,7 +17,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from superalign_agents.checkpoints import load_tokenizer, refuse_pickles, weights_hash
+from superalign_agents.checkpoints import load_tokenizer, weights_hash
+from superalign_agents.model_files import refuse_pickles
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_training.policy import MasterAdamW, Policy
 
