@@ -15,6 +15,7 @@ from superalign_env.protocols import Scenario
 from superalign_env.recording import (
     Stamp,
     episode_id,
+    noted,
     payable,
     rules_of,
     stamped,
@@ -276,7 +277,7 @@ class Game:
             rewards += self._penalties(utterances)
         self.rewards += rewards
         self.grades += step.grades
-        self.events += step.events
+        self.events += noted(utterances, step.events)
         self.judged += step.judged
         self.planted += step.planted
         self.queries += step.queries
@@ -296,8 +297,7 @@ class Game:
 
     def _latest(self, seat: Seat) -> int:
         """Return the turn at which a seat spoke last, −1 when it never did."""
-        turns = (u.turn for u in reversed(self.utterances) if u.seat == seat)
-        return next(turns, -1)
+        return next((u.turn for u in reversed(self.utterances) if u.seat == seat), -1)
 
     def _penalties(self, said: tuple[Utterance, ...]) -> tuple[Reward, ...]:
         """Return the ``format`` penalties of repaired texts, and remember why."""

@@ -69,6 +69,17 @@ def with_hashes(
     )
 
 
+def noted(utterances: Sequence[Utterance], events: tuple[Event, ...]) -> tuple[Event, ...]:
+    """Return what agents say was done to their prompts, as events, and then the events."""
+    notes = [
+        Event(kind, u.seat, u.turn, {"count": count})
+        for u in utterances
+        if u.reply is not None and u.reply.notes
+        for kind, count in u.reply.notes.items()
+    ]
+    return (*notes, *events) if notes else events
+
+
 def dated(
     things: tuple[_DatedT, ...], latest: Callable[[Seat], int]
 ) -> tuple[_DatedT, ...]:

@@ -6,22 +6,44 @@ does not fit is a `ValueError`.
 """
 
 import json
+import re
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
-from typing import Any, Literal
+from itertools import pairwise
+from math import isfinite
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from superalign_env.types import Message, Reply, ToolCall, ToolSpec, Usage, View
-
-_PROMPTS = Path(__file__).parent / "prompts"
+from superalign_agents.chat_messages import (
+    KNOWN,
+    THINK,
+    Conversation,
+    conversation,
+    counted,
+    folded,
+    has_system,
+    prompt,
+    split_thoughts,
+)
+from superalign_env.plain_text import without_surrogates
+from superalign_env.types import Reply, ToolCall, ToolSpec, Usage, View
 
 _OPTIONAL = ("logprobs", "seed", "temperature")
 """Fields that a request can do without. Tools are none: a refusal of them is an error."""
 
 _SEED_BITS = 31
 """Some servers keep seeds in 32 bits, others in a double; all take 31 bits."""
+
+_ROLES = re.compile(r"\bsystem\b|\broles?\b", re.IGNORECASE)
+
+_MAX_DEPTH = 64
+"""Deepest JSON that is taken from a server."""
+
+_MAX_COUNT = 1 << 53
+"""Largest whole number that is taken: as large as every JSON reader can hold."""
+
+_MAX_ID = (1 << 31) - 1
+"""Largest token id that a record holds."""
 
 Structured = Literal["schema", "object", "prompt"]
 """How the form of a reply is asked for, best first."""
@@ -33,15 +55,47 @@ class Dialect(msgspec.Struct, frozen=True):
     structured: Structured = "schema"
     without: frozenset[str] = frozenset()
     """Optional fields that it refuses; ``max_tokens`` means: by its newer name."""
+    folds: bool = False
+    """Whether it knows users and assistants in turn only, and no system messages."""
+
+
+class Asked(NamedTuple):
+    """Messages of a request, and what was done to them."""
+
+    messages: Conversation
+    notes: dict[str, int]
+    """As in `Reply.notes`."""
+
+
+def asked(view: View, dialect: Dialect) -> Asked:
+    """Return the messages of a view in a dialect, with control tokens made inert."""
+    messages, inert = [], 0
+    for message in conversation(view):
+        content, count = KNOWN.inert(message["content"])
+        inert += count
+        messages.append({**message, "content": content})
+    system = has_system(messages) and dialect.folds
+    if dialect.folds:
+        messages = folded(messages)
+    return Asked(
+        [_message(message) for message in messages],
+        counted({"prompt.made-inert": inert, "prompt.system-folded": int(system)}),
+    )
 
 
 def request(
-    model: str, view: View, dialect: Dialect, *, temperature: float
+    model: str, view: View, dialect: Dialect, prompted: Asked, *, temperature: float
 ) -> dict[str, Any]:
-    """Return the body of a chat-completion request for one view."""
-    messages = [_message(message) for message in view.messages]
-    if not messages:
-        messages = [{"role": "user", "content": view.text}]
+    """Return the body of a chat-completion request for one view.
+
+    Args:
+        model: as the server calls it.
+        view: what is asked.
+        dialect: what the server accepts.
+        prompted: the view's messages in this dialect.
+        temperature: of sampling.
+    """
+    messages = list(prompted.messages)
     body: dict[str, Any] = {"model": model, "messages": messages}
     limit = "max_completion_tokens" if "max_tokens" in dialect.without else "max_tokens"
     body[limit] = view.max_new_tokens
@@ -80,6 +134,8 @@ def simpler(dialect: Dialect, body: Mapping[str, Any], complaint: str) -> Dialec
         complaint: the server's words; an optional field that they name is left out
             first, then structured output is asked for more modestly, then log-probs go.
     """
+    if not dialect.folds and complains_of_roles(body, complaint):
+        return msgspec.structs.replace(dialect, folds=True)
     named = [key for key in _OPTIONAL if key in body and key in complaint]
     if "max_tokens" in body and "max_tokens" in complaint:
         named.append("max_tokens")
@@ -93,6 +149,15 @@ def simpler(dialect: Dialect, body: Mapping[str, Any], complaint: str) -> Dialec
     return None
 
 
+def complains_of_roles(body: Mapping[str, Any], complaint: str) -> bool:
+    """Whether a server's template refuses a system message, or neighbours of one role."""
+    roles = [message["role"] for message in body["messages"]]
+    plain = all(one != other for one, other in pairwise(roles))
+    return not (plain and set(roles) <= {"user", "assistant"}) and bool(
+        _ROLES.search(complaint)
+    )
+
+
 def chosen(view: View, text: str) -> str:
     """Return the choice inside the JSON that `request` asked for; other text as it is."""
     if view.form != "choices":
@@ -104,11 +169,12 @@ def chosen(view: View, text: str) -> str:
     return choice if isinstance(choice, str) else text
 
 
-def _message(message: Message) -> dict[str, Any]:
-    if message.role == "tool":  # servers want ids of calls, which messages do not carry
-        content = _prompt("tool_result").replace("{result}", message.content)
-        return {"role": "user", "content": content}
-    return {"role": message.role, "content": message.content}
+def _message(message: dict[str, str]) -> dict[str, str]:
+    if message["role"] != "tool":
+        return message
+    # Servers want ids of calls, which messages do not carry.
+    content = prompt("tool_result").replace("{result}", message["content"])
+    return {"role": "user", "content": content}
 
 
 def _tool(tool: ToolSpec) -> dict[str, Any]:
@@ -158,16 +224,11 @@ def _instructed(
 ) -> dict[str, Any]:
     """Return the last message with the wanted form described in words."""
     if view.form == "choices" and structured == "prompt":
-        words = _prompt("choices").replace("{choices}", "\n".join(view.menu))
+        words = prompt("choices").replace("{choices}", "\n".join(view.menu))
     else:
         shown = json.dumps(schema, ensure_ascii=False)
-        words = _prompt("json_reply").replace("{schema}", shown)
+        words = prompt("json_reply").replace("{schema}", shown)
     return {**message, "content": f"{message['content']}\n\n{words}"}
-
-
-@cache
-def _prompt(name: str) -> str:
-    return (_PROMPTS / f"{name}.md").read_text(encoding="utf-8").strip()
 
 
 _MILLION = 1_000_000
@@ -219,7 +280,13 @@ class _Completion(msgspec.Struct):
     prompt_token_ids: list[int] | None = None
 
 
-def read_reply(raw: bytes, view: View, *, price: tuple[float, float] = (0.0, 0.0)) -> Reply:
+def read_reply(
+    raw: bytes,
+    view: View,
+    *,
+    price: tuple[float, float] = (0.0, 0.0),
+    marks: tuple[tuple[str, str], ...] = THINK,
+) -> Reply:
     """Return the reply in the body of a chat completion.
 
     Token ids come from servers that were asked to return them (vLLM's
@@ -230,11 +297,13 @@ def read_reply(raw: bytes, view: View, *, price: tuple[float, float] = (0.0, 0.0
         raw: the response body.
         view: what was answered.
         price: dollars per million prompt tokens and per million completion tokens.
+        marks: pairs of texts between which the model thinks.
 
     Raises:
-        ValueError: the body is no chat completion, or holds nothing to say.
+        ValueError: the body is no chat completion, or holds nothing to say, or numbers
+            that mean nothing.
     """
-    completion = msgspec.json.decode(raw, type=_Completion)
+    completion = msgspec.convert(read_json(raw), _Completion)
     if not completion.choices:
         raise ValueError("no choices")
     choice = completion.choices[0]
@@ -243,23 +312,94 @@ def read_reply(raw: bytes, view: View, *, price: tuple[float, float] = (0.0, 0.0
     text = message.content or message.refusal or ""
     if not text and not calls and choice.finish_reason == "content_filter":
         raise ValueError("the server's content filter withheld the reply")
-    token_ids = tuple(choice.token_ids or ())
+    token_ids = _ids(choice.token_ids, "token_ids")
     logprobs = choice.logprobs.content if choice.logprobs else None
     values = tuple(entry.logprob for entry in logprobs or ())
+    if not all(isfinite(value) for value in values):
+        raise ValueError("a log-probability is no finite number")
     if token_ids and len(token_ids) != len(values):
         values = ()
+    spoken = split_thoughts(text, marks)
+    own = message.reasoning_content or message.reasoning or ""
+    thought = "\n".join(filter(None, (own, spoken.thought)))
+    policy = "@".join(filter(None, (completion.model, completion.system_fingerprint)))
     # Chat templates of word models put a space before a reply: it is no part of it.
     return Reply(
-        chosen(view, text.removeprefix(" ")),
-        thought=message.reasoning_content or message.reasoning or "",
+        chosen(view, spoken.text.removeprefix(" ")),
+        thought=without_surrogates(thought),
         tool_calls=calls,
-        prompt_ids=tuple(completion.prompt_token_ids or ()),
+        prompt_ids=_ids(completion.prompt_token_ids, "prompt_token_ids"),
         token_ids=token_ids,
         logprobs=values,
         finish=_finish(choice.finish_reason),
         usage=_usage(completion.usage, price),
-        policy="@".join(filter(None, (completion.model, completion.system_fingerprint))),
+        policy=without_surrogates(policy),
     )
+
+
+def read_json(raw: bytes | str) -> Any:
+    """Return what a JSON text of a stranger says.
+
+    Raises:
+        ValueError: it is no JSON, names a field twice, is too deep, or holds numbers that
+            are not finite or too large.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
+            raise ValueError("a field is named twice")
+        return fields
+
+    def whole(digits: str) -> int:
+        if len(digits) > 17 or abs(int(digits)) > _MAX_COUNT:
+            raise ValueError(f"a number of {len(digits)} digits is too large")
+        return int(digits)
+
+    def fraction(digits: str) -> float:
+        value = float(digits)
+        if not isfinite(value):
+            raise ValueError("a number is too large")
+        return value
+
+    def refused(name: str) -> Any:
+        raise ValueError(f"{name} is no JSON number")
+
+    try:
+        content = json.loads(
+            raw,
+            object_pairs_hook=unique,
+            parse_int=whole,
+            parse_float=fraction,
+            parse_constant=refused,
+        )
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if _depth(content, _MAX_DEPTH + 1) > _MAX_DEPTH:
+        raise ValueError(f"it is nested more than {_MAX_DEPTH} deep")
+    return content
+
+
+def _depth(value: Any, limit: int) -> int:
+    """Return how deep plain values are nested, at most the limit."""
+    level, depth = [value], 0
+    while level and depth < limit:
+        depth += 1
+        level = [
+            item
+            for parent in level
+            if isinstance(parent, (dict, list))
+            for item in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(item, (dict, list))
+        ]
+    return depth
+
+
+def _ids(ids: list[int] | None, what: str) -> tuple[int, ...]:
+    """Return token ids, checked."""
+    if not all(0 <= token <= _MAX_ID for token in ids or ()):
+        raise ValueError(f"{what} holds numbers that are no token ids")
+    return tuple(ids or ())
 
 
 def _finish(reason: str | None) -> Literal["stop", "length", ""]:
@@ -271,9 +411,11 @@ def _finish(reason: str | None) -> Literal["stop", "length", ""]:
 def _usage(used: _Usage | None, price: tuple[float, float]) -> Usage | None:
     if used is None:
         return None
-    prompt, completion = used.prompt_tokens, used.completion_tokens or 0
-    dollars = (prompt * price[0] + completion * price[1]) / _MILLION
-    return Usage(prompt, completion, dollars)
+    prompt_tokens, completion = used.prompt_tokens, used.completion_tokens or 0
+    if prompt_tokens < 0 or completion < 0:
+        raise ValueError("its usage is negative")
+    dollars = (prompt_tokens * price[0] + completion * price[1]) / _MILLION
+    return Usage(prompt_tokens, completion, dollars)
 
 
 def _tool_call(call: _Call) -> ToolCall:
@@ -281,8 +423,19 @@ def _tool_call(call: _Call) -> ToolCall:
     arguments = call.function.arguments
     if isinstance(arguments, str):
         try:
-            parsed = json.loads(arguments or "{}")
-        except (ValueError, RecursionError):
+            parsed = read_json(arguments or "{}")
+        except ValueError:
             parsed = None
-        arguments = parsed if isinstance(parsed, dict) else {"unparsed": arguments}
-    return ToolCall(call.function.name, arguments, call.id or "")
+        written = {"unparsed": without_surrogates(arguments)}
+        arguments = parsed if isinstance(parsed, dict) and _is_text(parsed) else written
+    name, number = call.function.name, call.id or ""
+    return ToolCall(without_surrogates(name), arguments, without_surrogates(number))
+
+
+def _is_text(value: dict[str, Any]) -> bool:
+    """Whether values can be written as UTF-8."""
+    try:
+        msgspec.json.encode(value)
+    except ValueError:
+        return False
+    return True

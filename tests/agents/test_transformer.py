@@ -1,6 +1,5 @@
 """A transformer in a seat: batches, seeds, limits, and what it refuses to load."""
 
-
 import numpy as np
 import pytest
 import torch
