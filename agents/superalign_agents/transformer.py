@@ -244,16 +244,12 @@ class TransformerAgent:
 
     def _texts(self, decoded: Sequence[Decoded], stop_ids: set[int]) -> list[str]:
         """Return what was sampled as text, without special tokens but with marks of thoughts."""
-        added = self.tokenizer.added_tokens_decoder.items()
-        special = {*self.tokenizer.all_special_ids, *(i for i, t in added if t.special)}
         named = {mark: self._token_of(mark) for mark in marks_of(self.thought_marks)}
-        marks = {token: mark for mark, token in named.items() if token in special}
-        dropped = stop_ids - special
-        rows = [
-            [*row.token_ids[:-1]] if row.token_ids[-1:] and row.token_ids[-1] in dropped
-            else [*row.token_ids]
-            for row in decoded
-        ]  # fmt: skip
+        marks = {token: mark for mark, token in named.items() if token is not None}
+        rows = [list(row.token_ids) for row in decoded]
+        for row in rows:
+            if row and row[-1] in stop_ids:  # it may be no special token
+                row.pop()
         texts: list[str] = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
         for place, row in enumerate(rows):
             if marks and not marks.keys().isdisjoint(row):
@@ -266,7 +262,7 @@ class TransformerAgent:
         return None if token is None else int(token)
 
     def _with_marks(self, row: list[int], marks: dict[int, str]) -> str:
-        """Return the text of a row in which marks of thoughts are special tokens."""
+        """Return the text of a row in which marks of thoughts are tokens, special or not."""
         pieces, start = [], 0
         for place, token in enumerate([*row, -1]):
             if token in marks or token == -1:
