@@ -7,6 +7,7 @@ messages are found by rendering it once with known words.
 import atexit
 import json
 import os
+import re
 import select
 import subprocess
 import sys
@@ -37,6 +38,11 @@ _MAX_STOPS = 3
 """After so many renderings without end a template is not tried again."""
 
 _SYSTEM, _USER, _REPLY, _AGAIN = "Zqinstruct", "Zqquestion", "Zqanswer", "Zqfurther"
+
+
+_MARKUP = re.compile(r"<+[^\s<>]+>+|\[+[^\s\[\]]+\]+|\{+[^\s{}]+\}+")
+_HEADING = re.compile(r"(?:#+ *)?[A-Z][\w-]*(?: [\w-]+){0,3}:(?=\s*$)", re.MULTILINE)
+"""How templates mark turns without a token: ``[/INST]``, ``### Response:``, ``USER:``."""
 
 
 class TemplateFailed(ValueError):
@@ -115,12 +121,14 @@ class ChatTemplate:
         return {end for end in ends if end is not None}
 
     @cached_property
-    def literals(self) -> list[str]:
-        """What the template writes between messages, in order; some of it may be empty."""
+    def markers(self) -> list[str]:
+        """What the template writes to mark turns, whether tokens or not."""
         pieces = [self._conversation]
         for word in (_SYSTEM, _USER, _REPLY, _AGAIN):
             pieces = [part for piece in pieces for part in piece.split(word)]
-        return pieces
+        return [
+            m for part in pieces for m in (*_MARKUP.findall(part), *_HEADING.findall(part))
+        ]
 
     @property
     def _exchange(self) -> Conversation:

@@ -39,10 +39,6 @@ INERT, FOLDED, TRUNCATED = (
 """Notes: control texts made inert; system text joined a user's; tokens left out."""
 
 _SEAT_MARKER = re.compile(r"<\|\w+\|>$")
-_MARKUP = re.compile(r"<+[^\s<>]+>+|\[+[^\s\[\]]+\]+|\{+[^\s{}]+\}+")
-_HEADING = re.compile(r"(?:#+ *)?[A-Z][\w-]*(?: [\w-]+){0,3}:(?=\s*$)", re.MULTILINE)
-"""How templates mark turns without a token: ``[/INST]``, ``### Response:``, ``USER:``."""
-
 _LEFT_OUT = "[…] "
 
 
@@ -144,8 +140,7 @@ class PromptMaker:
         chat = bool(written) and template != "plain" and not self._micro
         self.chat = ChatTemplate(tokenizer, name=name) if chat else None
         """The chat template; None where views are read as plain text."""
-        literals = self.chat.literals if self.chat else []
-        markers = [m for part in literals for m in _markers(part)]
+        markers = self.chat.markers if self.chat else []
         others = [*markers, *marks_of(thought_marks)]
         self._control = ControlTokens(tokenizer, others)
         # In microworld words the renderer writes markers and fences authors' texts.
@@ -305,11 +300,6 @@ class PromptMaker:
 
     def _ends_in_thought(self, text: str) -> bool:
         return text.rstrip().endswith(tuple(opening for opening, _ in self._marks))
-
-
-def _markers(text: str) -> list[str]:
-    """Return the parts of what a template writes that mark turns."""
-    return [*_MARKUP.findall(text), *_HEADING.findall(text)]
 
 
 def checked_words(words: Sequence[str]) -> tuple[str, ...]:
