@@ -16,7 +16,8 @@ from superalign_env.types import View
 ThoughtMarks = Sequence[Sequence[str]]
 """Pairs of texts between which a model thinks."""
 
-THINK: ThoughtMarks = (("<think>", "</think>"),)
+THINK: tuple[tuple[str, str], ...] = (("<think>", "</think>"),)
+"""Marks that most models which think write."""
 
 KNOWN_CONTROL = (
     *("<s>", "</s>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "[SYSTEM_PROMPT]"),

@@ -81,7 +81,8 @@ def load_model(
 
     def read() -> Any:
         _check_architecture(folder, source)
-        model, info = AutoModelForCausalLM.from_pretrained(
+        build: Any = AutoModelForCausalLM
+        model, info = build.from_pretrained(
             str(folder),
             dtype=model_dtype,
             attn_implementation=attention,
@@ -248,8 +249,9 @@ def _check_architecture(folder: Path, source: str | Path) -> None:
     It is built without memory for its weights.
     """
     config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+    build: Any = AutoModelForCausalLM
     with torch.device("meta"):
-        skeleton: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        skeleton = build.from_config(config, trust_remote_code=False)
     name = type(skeleton).__name__
     layers = {str(kind) for kind in getattr(config, "layer_types", None) or ()}
     recurrent = sorted(k for k in layers if any(word in k for word in _RECURRENT_LAYERS))

@@ -13,11 +13,11 @@ from superalign_agents.chat_completions import (
     Dialect,
     asked,
     complains_of_roles,
-    read_reply,
     request,
     simpler,
 )
 from superalign_agents.chat_messages import THINK, ThoughtMarks, checked_marks
+from superalign_agents.completion_bodies import read_reply
 from superalign_agents.connection import (
     LOCAL_URL,
     Secret,

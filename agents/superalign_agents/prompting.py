@@ -69,7 +69,7 @@ class ControlTokens:
         added = [token.content for token in tokenizer.added_tokens_decoder.values()]
         tokens = [*added, *tokenizer.all_special_tokens, *others]
         backend = getattr(tokenizer, "backend_tokenizer", None)
-        self._normalizer = getattr(backend, "normalizer", None)
+        self._normalizer: Any = getattr(backend, "normalizer", None)
         lower = self._normalizer is not None and self._normal("A") != "A"
         self._control = ControlText(
             [token for token in tokens if not (but and token.startswith(but))],

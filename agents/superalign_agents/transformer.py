@@ -115,8 +115,7 @@ class TransformerAgent:
         if compiled:
             self.model.compile(dynamic=True)
         self.attention = attention
-        self.temperature = temperature
-        self.batch = batch
+        self.temperature, self.batch = temperature, batch
         self.template = template
         self.max_context = max_context or _context_limit(self.model)
         self.truncation = truncation

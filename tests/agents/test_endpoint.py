@@ -13,7 +13,7 @@ import pytest
 from msgspec import to_builtins
 
 from superalign_agents import connection
-from superalign_agents.chat_completions import read_reply
+from superalign_agents.completion_bodies import read_reply
 from superalign_agents.endpoint import CostLedger, EndpointAgent
 from superalign_env.canonical import to_json
 from superalign_env.errors import InvalidOption, RecordDamaged

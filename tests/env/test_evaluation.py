@@ -7,7 +7,7 @@ import superalign_env
 from superalign_env.errors import InvalidOption
 from superalign_env.evaluation import evaluate, grade_of, metrics, paired, pay_of, titled
 from superalign_env.rewards import totals
-from superalign_env.rollout import replay
+from superalign_env.rollout.one_episode import replay
 from superalign_env.types import EpisodeKey, Grade, Reply
 
 CASES = 60
