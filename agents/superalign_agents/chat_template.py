@@ -12,10 +12,11 @@ import select
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -47,6 +48,45 @@ _HEADING = re.compile(r"(?:#+ *)?[A-Z][\w-]*(?: [\w-]+){0,3}:(?=\s*$)", re.MULTI
 
 class TemplateFailed(ValueError):
     """A conversation that a template cannot render, and why."""
+
+
+class TemplateStopped(TemplateFailed):
+    """A rendering that exceeded its limits."""
+
+
+def render_template(
+    source: str,
+    messages: Conversation,
+    *,
+    variables: Mapping[str, str] = MappingProxyType({}),
+    generation: bool = True,
+) -> str:
+    """Return the text that a template, which is a stranger's code, makes of messages.
+
+    Args:
+        source: the template.
+        messages: of the roles that it knows.
+        variables: special tokens by name, ``bos_token``.
+        generation: whether the text ends where the assistant shall speak.
+
+    Raises:
+        TemplateFailed: the template refuses the messages, or exceeds a limit.
+    """
+    answer = _ask(
+        {
+            "template": source,
+            "variables": dict(variables),
+            "messages": messages,
+            "generation": generation,
+        }
+    )
+    if answer is None:
+        raise TemplateStopped(
+            f"it takes more than {CPU_SECONDS:g} s or {MEMORY_BYTES >> 20} MiB"
+        )
+    if "error" in answer:
+        raise TemplateFailed(f"it says {one_line(answer['error'], 200)!r}")
+    return str(answer["text"])
 
 
 class ChatTemplate:
@@ -91,21 +131,13 @@ class ChatTemplate:
         """
         if self._stops >= _MAX_STOPS:
             raise TemplateFailed("the chat template exceeded its limits too often")
-        request = {
-            "template": self._source,
-            "variables": self._variables,
-            "messages": messages,
-            "generation": generation,
-        }
-        answer = _ask(request)
-        if answer is None:
-            self._stops += 1
-            raise TemplateFailed(
-                f"it takes more than {CPU_SECONDS:g} s or {MEMORY_BYTES >> 20} MiB"
+        try:
+            return render_template(
+                self._source, messages, variables=self._variables, generation=generation
             )
-        if "error" in answer:
-            raise TemplateFailed(f"it says {one_line(answer['error'], 200)!r}")
-        return str(answer["text"])
+        except TemplateStopped:
+            self._stops += 1
+            raise
 
     @cached_property
     def turn_end(self) -> int | None:
@@ -229,6 +261,16 @@ _renderers: dict[int, _Renderer] = {}
 """Process id → its renderer: a forked process must not share one."""
 
 _lock = threading.Lock()
+
+
+def _unlock() -> None:
+    """Give a forked process a lock that nobody holds."""
+    global _lock  # noqa: PLW0603 (a lock of another process can only be replaced)
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
 
 
 def _ask(request: dict[str, Any]) -> dict[str, str] | None:

@@ -4,7 +4,6 @@ Only safetensors are read and no code that comes with a model is ever run.
 """
 
 import hashlib
-import inspect
 import json
 import warnings
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from superalign_agents.decoding import require_kv_cache
 from superalign_agents.devices import require_device
 from superalign_agents.model_cache import cached, cached_model
 from superalign_agents.model_files import (
@@ -49,9 +49,6 @@ _SAFE: dict[str, Any] = {
     "ignore_mismatched_sizes": True,  # they are refused by name afterwards
     "output_loading_info": True,
 }
-
-_RECURRENT_LAYERS = ("linear", "conv", "mamba", "recurrent", "ssm")
-"""Words in the names of layers that keep a state."""
 
 
 def load_model(
@@ -252,16 +249,7 @@ def _check_architecture(folder: Path, source: str | Path) -> None:
     build: Any = AutoModelForCausalLM
     with torch.device("meta"):
         skeleton = build.from_config(config, trust_remote_code=False)
-    name = type(skeleton).__name__
-    layers = {str(kind) for kind in getattr(config, "layer_types", None) or ()}
-    recurrent = sorted(k for k in layers if any(word in k for word in _RECURRENT_LAYERS))
-    takes = inspect.signature(skeleton.forward).parameters
-    if recurrent or skeleton._is_stateful or "past_key_values" not in takes:
-        raise InvalidOption(
-            f"{source} is a {name}, which keeps a state instead of keys and values of past "
-            "tokens: a batch of prompts of several lengths cannot be continued with it; take "
-            "a transformer with a KV cache"
-        )
+    require_kv_cache(skeleton, name=str(source))
     parameters = sum(weight.numel() for weight in skeleton.parameters())
     bytes_held = _bytes_in(folder)
     # Four bits are the fewest that a stored number takes; an untied head may be missing.

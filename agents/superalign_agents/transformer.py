@@ -24,7 +24,7 @@ from superalign_agents.checkpoints import (
     load_tokenizer,
     weights_hash,
 )
-from superalign_agents.decoding import Decoded
+from superalign_agents.decoding import Decoded, require_kv_cache
 from superalign_agents.engines import Ask, EngineName, Generator, make_engine
 from superalign_agents.prompting import (
     Prompt,
@@ -102,6 +102,7 @@ class TransformerAgent:
         if isinstance(model_or_path, PreTrainedModel):
             if tokenizer is None:
                 raise InvalidOption("a loaded model needs its tokenizer: tokenizer=...")
+            require_kv_cache(model_or_path, name=reference or "the model")
             self.model = model_or_path
             self.reference = reference or "transformer"
         else:
@@ -116,9 +117,8 @@ class TransformerAgent:
             self.model.compile(dynamic=True)
         self.attention = attention
         self.temperature, self.batch = temperature, batch
-        self.template = template
+        self.template, self.truncation = template, truncation
         self.max_context = max_context or _context_limit(self.model)
-        self.truncation = truncation
         self.thought_marks = checked_marks(thought_marks)
         self.blind = checked_words(blind)
         self._maker = PromptMaker(

@@ -7,9 +7,16 @@ import zipfile
 
 import pytest
 import torch
+import transformers
 from peft import LoraConfig
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM, MambaConfig, MambaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+)
 
 from superalign_agents.adapters import (
     SETTINGS,
@@ -265,6 +272,18 @@ def test_a_folder_that_cannot_be_loaded_safely_costs_one_sentence(folder, case):
     with pytest.raises(InvalidOption, match=message) as refusal:
         TransformerAgent(folder)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("architecture", ["Mamba", "Jamba", "Rwkv", "RecurrentGemma"])
+def test_a_loaded_model_without_keys_and_values_is_refused_by_name(architecture):
+    config = getattr(transformers, f"{architecture}Config")(
+        vocab_size=len(TOKENIZER), hidden_size=16, intermediate_size=16, num_hidden_layers=2,
+        num_attention_heads=2,
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    with pytest.raises(InvalidOption, match=f"is a {architecture}.*KV cache"):
+        TransformerAgent(model, tokenizer=TOKENIZER)
 
 
 def test_what_is_named_wrongly_is_no_model_of_the_hub(tmp_path):
