@@ -10,17 +10,19 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
+from superalign_env.admission import admitted, is_plain, objection
 from superalign_env.errors import EpisodeOver, InvalidUtterance, ProtocolError
+from superalign_env.plain_values import read_only
 from superalign_env.protocols import Scenario
 from superalign_env.recording import (
     Stamp,
     episode_id,
     payable,
     rules_of,
+    shared_tools,
     stamped,
     with_hashes,
 )
-from superalign_env.replies import admitted, is_plain, objection
 from superalign_env.seeding import case_seed, rules_generator, seat_seed, turn_seed
 from superalign_env.types import (
     AgentSpec,
@@ -148,14 +150,11 @@ class Game:
         heard, group = self._heard, self.group
         place = len(heard)
         seat = group[place]
-        if reply.error:
-            return self._fail(seat, reply.error)
         repair = ""
         if not is_plain(reply, self._limit):
-            wrong = objection(reply.text, self._limit)
-            if wrong and self.on_invalid == "raise":
-                raise InvalidUtterance(f"{seat}: {wrong}")
-            reply, repair = admitted(reply, self._limit)
+            reply, repair = self._admit(seat, reply)
+            if reply.error:
+                return self._fail(seat, reply.error)
             self._repaired |= bool(repair)
         turn = self._turn + place
         heard.append(Utterance(seat, turn, self._group_index, reply.text, reply, repair))
@@ -294,6 +293,15 @@ class Game:
             return step
         return replace(step, rewards=rewards, ending=self.ending)
 
+    def _admit(self, seat: Seat, reply: Reply) -> tuple[Reply, str]:
+        """Return a reply as rules and record take it, and why it was changed."""
+        proper, repair = admitted(reply, self._limit)
+        if repair and not proper.error and self.on_invalid == "raise":
+            wrong = objection(reply.text, self._limit)
+            if wrong:
+                raise InvalidUtterance(f"{seat}: {wrong}")
+        return proper, repair
+
     def _latest(self, seat: Seat) -> int:
         """Return the turn at which a seat spoke last, −1 when it never did."""
         turns = (u.turn for u in reversed(self.utterances) if u.seat == seat)
@@ -320,6 +328,7 @@ class Game:
         for seat in group:
             brief = scenario.view(state, seat)
             stamp = stamps.get(seat) or self._stamp(seat)
+            tools = brief.tools and shared_tools(brief.tools)
             views[seat] = View(
                 name,
                 case,
@@ -330,9 +339,9 @@ class Game:
                 brief.text,
                 brief.messages,
                 brief.turns,
-                brief.tools,
+                tools,
                 brief.form,
-                brief.schema,
+                brief.schema if brief.schema is None else read_only(brief.schema),
                 brief.menu,
                 brief.max_new_tokens,
             )

@@ -10,6 +10,7 @@ from xxhash import xxh3_128_hexdigest
 
 from superalign_env.canonical import content_hash
 from superalign_env.errors import ProtocolError
+from superalign_env.plain_values import ReadOnlyDict, read_only
 from superalign_env.protocols import Scenario
 from superalign_env.types import (
     EpisodeKey,
@@ -21,6 +22,7 @@ from superalign_env.types import (
     Role,
     Seat,
     Step,
+    ToolSpec,
     Utterance,
     View,
 )
@@ -111,6 +113,13 @@ def stamped(step: Step, latest: Callable[[Seat], int]) -> Step:
         step.planted,
         dated(step.queries, latest),
     )
+
+
+def shared_tools(tools: tuple[ToolSpec, ...]) -> tuple[ToolSpec, ...]:
+    """Return tools whose schemas no agent can change; the very same where they are so."""
+    if all([type(tool.parameters) is ReadOnlyDict for tool in tools]):
+        return tools
+    return tuple([replace(tool, parameters=read_only(tool.parameters)) for tool in tools])
 
 
 def payable(rewards: Sequence[Reward], scenario: Scenario[Any]) -> tuple[Reward, ...]:

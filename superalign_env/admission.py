@@ -1,0 +1,333 @@
+"""Admission of replies: types, ranges, depth and size, before rules and record see them.
+
+What a model can write (text, thought, tool calls, log-probs that are not finite) is
+repaired: the utterance and an event say why, and it costs the part ``format``. What only a
+program can get wrong fails the episode, with the reason. Whatever loses nothing is converted
+without a word: lists for tuples, subclasses of str and int, numbers of numpy.
+"""
+
+from functools import lru_cache
+from itertools import islice
+from math import inf, isfinite
+from operator import index
+from struct import Struct
+from typing import Any
+
+from msgspec.structs import replace
+
+from superalign_env.errors import ProtocolError
+from superalign_env.plain_text import without_surrogates
+from superalign_env.plain_values import (
+    LARGEST_WHOLE,
+    MAX_CALLS,
+    MAX_NAME,
+    calls_within_limits,
+    encodable,
+    proper_calls,
+)
+from superalign_env.spaces import flaw
+from superalign_env.types import Reply, Usage
+
+MAX_THOUGHT = 1 << 20
+"""Characters of a private thought; the rest is cut. The limit of an utterance is the
+scenario's ``max_utterance``, those of arguments stand in `superalign_env.plain_values`."""
+
+MAX_TOKENS = 1 << 20
+"""Prompt ids, token ids or log-probs of one reply; with more the episode fails."""
+
+MAX_REASON = 500
+"""Characters of the reason why there is no reply; the rest is cut."""
+
+MAX_ENVELOPE = 1 << 26
+"""Characters of a reply that travels as a PettingZoo action; a longer one is no reply."""
+
+MAX_VERDICT = 1 << 16
+"""Characters of a verdict; a longer text is no verdict."""
+
+MAX_FAULTS = 64
+"""Faults of a verdict; a text that claims more is no verdict."""
+
+_MOST_ID = (1 << 31) - 1
+
+_FINISHES = frozenset({"stop", "length", "error", ""})
+
+_EMPTY = ""
+_NONE: tuple[Any, ...] = ()
+
+
+def failure(reason: object) -> Reply:
+    """Return the reply that stands for no reply; its episode ends as failed."""
+    try:
+        if isinstance(reason, BaseException):
+            reason = f"{type(reason).__name__}: {reason}"
+        text = without_surrogates(str.__str__(str(reason))[:MAX_REASON])
+    except Exception as error:  # an exception of somebody else's class that cannot be read
+        text = f"{type(error).__name__} while the reason was read"
+    return Reply("", finish="error", error=text or "no reason given")
+
+
+def objection(text: object, limit: int) -> str:
+    """Return the message about an invalid text; empty for a valid one."""
+    reason = flaw(text, limit)
+    if not reason:
+        return ""
+    return (
+        f"the text {reason}; say any text without NUL and lone surrogates, "
+        f"up to {limit} characters"
+    )
+
+
+def is_plain(reply: Reply, limit: int) -> bool:
+    """Return whether a reply is taken as it is, without a closer look: most are.
+
+    Args:
+        reply: what an agent gave.
+        limit: longest utterance, in characters.
+    """
+    text = reply.text
+    try:
+        return (
+            type(text) is str
+            and len(text) <= limit
+            and ((text.isascii() and "\x00" not in text) or not flaw(text, limit))
+            # By identity: whatever is not the very default is looked at closely.
+            and reply.error is _EMPTY
+            and reply.thought is _EMPTY
+            and reply.tool_calls is _NONE
+            and (
+                (reply.token_ids is _NONE and reply.prompt_ids is _NONE)
+                or _are_ids(reply.prompt_ids, reply.token_ids)
+            )
+            and (reply.logprobs is _NONE or _are_logprobs(reply))
+            and (reply.usage is None or _is_usage(reply.usage))
+            and type(reply.finish) is str
+            and reply.finish in _FINISHES
+            and (reply.policy is _EMPTY or _is_name(reply.policy))
+        )
+    except Exception:  # numbers that are none; `typed` finds the words
+        return False
+
+
+def typed(reply: object) -> Reply:
+    """Return the reply with the types that `Reply` declares, or a failed one.
+
+    What a model may have written wrongly stays as it is, for `admitted` to repair.
+
+    Args:
+        reply: whatever came back from an agent.
+    """
+    try:
+        return _typed(reply)
+    except Exception as error:  # also what the methods of a hostile object raise
+        return failure(error)
+
+
+def admitted(reply: object, limit: int) -> tuple[Reply, str]:
+    """Return the reply as rules and record take it, and why it was changed, if it was.
+
+    Too long a text is cut, NUL and lone surrogates become U+FFFD, what is no text becomes an
+    empty one; likewise thoughts. Tool calls beyond the limits are dropped, and so are the
+    numbers of a reply whose log-probs are not finite. A reply with an error says why there
+    is none.
+
+    Args:
+        reply: whatever an agent gave.
+        limit: longest utterance, in characters.
+    """
+    reasons: list[str] = []
+    if isinstance(reply, Reply):
+        # A subclass of str is a text like any other.
+        text = str.__str__(reply.text) if isinstance(reply.text, str) else reply.text
+        reason = flaw(text, limit)
+        if reason:
+            reasons.append(reason)
+            text = without_surrogates(text[:limit]) if isinstance(text, str) else ""
+        reply = replace(reply, text=text)
+    proper = typed(reply)
+    if proper.error:
+        return proper, ""
+    thought = _thought(proper.thought, reasons)
+    calls = calls_within_limits(proper.tool_calls, reasons)
+    proper = replace(proper, thought=thought, tool_calls=calls)
+    if not all([isfinite(number) for number in proper.logprobs]):
+        reasons.append("logprobs are not finite")
+        proper = replace(proper, prompt_ids=(), token_ids=(), logprobs=())
+    return proper, "; ".join(reasons)
+
+
+@lru_cache(maxsize=8192)
+def _ids_layout(count: int) -> Struct:
+    return Struct(f"<{count}I")
+
+
+def _are_ids(prompt_ids: object, token_ids: object) -> bool:
+    if type(prompt_ids) is not tuple or type(token_ids) is not tuple:
+        return False
+    count = len(prompt_ids) + len(token_ids)
+    if count > MAX_TOKENS:
+        return False
+    raw = _ids_layout(count).pack(*prompt_ids, *token_ids)
+    # Every fourth byte is the highest of an id: without its first bit it has 31 bits.
+    return raw[3::4].isascii()
+
+
+def _are_logprobs(reply: Reply) -> bool:
+    logprobs = reply.logprobs
+    total = sum(logprobs)
+    return (
+        type(logprobs) is tuple
+        and type(total) is float
+        and isfinite(total)
+        and (not reply.token_ids or len(logprobs) == len(reply.token_ids))
+        and len(logprobs) <= MAX_TOKENS
+    )
+
+
+def _is_usage(usage: object) -> bool:
+    return (
+        type(usage) is Usage
+        and type(usage.prompt_tokens) is int
+        and type(usage.completion_tokens) is int
+        and type(usage.dollars) is float
+        and 0 <= usage.prompt_tokens <= LARGEST_WHOLE
+        and 0 <= usage.completion_tokens <= LARGEST_WHOLE
+        and 0.0 <= usage.dollars < inf
+    )
+
+
+def _is_name(name: object) -> bool:
+    return type(name) is str and len(name) <= MAX_NAME and name.isascii()
+
+
+def _typed(reply: object) -> Reply:
+    if not isinstance(reply, Reply):
+        raise ProtocolError(
+            f"an agent returned a {type(reply).__name__}; return a Reply (or wrap a function "
+            "with as_agent)"
+        )
+    error = _text("error", reply.error)
+    if error:
+        return failure(error)
+    proper = Reply(
+        _text("text", reply.text),
+        _text("thought", reply.thought),
+        proper_calls(_listed("tool_calls", reply.tool_calls, MAX_CALLS + 1)),
+        _ids("prompt_ids", reply.prompt_ids),
+        _ids("token_ids", reply.token_ids),
+        _logprobs(reply.logprobs),
+        _finish(reply.finish),
+        _usage(reply.usage),
+        _policy(reply.policy),
+    )
+    numbers = len(proper.logprobs)
+    if numbers and proper.token_ids and numbers != len(proper.token_ids):
+        raise ProtocolError(
+            f"the reply has {numbers} logprobs for {len(proper.token_ids)} token_ids; give "
+            "one for each, or none"
+        )
+    return proper
+
+
+def _text(field: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ProtocolError(f"the reply's {field} is a {type(value).__name__}, not a str")
+    return str.__str__(value)
+
+
+def _finish(value: object) -> Any:
+    finish = _text("finish", value)
+    if finish not in _FINISHES:
+        raise ProtocolError(
+            f"the reply's finish is {finish[:MAX_NAME]!r}; it is stop, length, error or empty"
+        )
+    return finish
+
+
+def _policy(value: object) -> str:
+    policy = _text("policy", value)
+    if flaw(policy, MAX_NAME):
+        raise ProtocolError(f"the reply's policy {flaw(policy, MAX_NAME)}")
+    return policy
+
+
+def _listed(field: str, values: object, most: int) -> list[Any]:
+    """Return the entries of what stands for a tuple; an endless one is cut.
+
+    Raises:
+        ProtocolError: it is no sequence.
+    """
+    if isinstance(values, (str, bytes, dict)) or not hasattr(type(values), "__len__"):
+        raise ProtocolError(
+            f"the reply's {field} must be a tuple, not a {type(values).__name__}"
+        )
+    return list(islice(iter(values), most))  # type: ignore[call-overload]  # see above
+
+
+def _numbers(field: str, values: object) -> list[Any]:
+    numbers = _listed(field, values, MAX_TOKENS + 1)
+    if len(numbers) > MAX_TOKENS:
+        raise ProtocolError(f"the reply has more than {MAX_TOKENS} {field}")
+    return numbers
+
+
+def _ids(field: str, values: object) -> tuple[int, ...]:
+    try:
+        # `int` would cut fractions off and read digits out of texts.
+        ids = tuple([int(index(one)) for one in _numbers(field, values)])
+    except TypeError as error:
+        raise ProtocolError(
+            f"the reply's {field} must be whole numbers: {error}"
+        ) from error
+    for one in ids:
+        if not 0 <= one <= _MOST_ID:
+            raise ProtocolError(
+                f"the reply's {field} must lie between 0 and {_MOST_ID}, and one is "
+                f"{_shown(one)}"
+            )
+    return ids
+
+
+def _logprobs(values: object) -> tuple[float, ...]:
+    numbers = _numbers("logprobs", values)
+    try:
+        if any([isinstance(number, (str, bytes)) for number in numbers]):
+            raise TypeError("one is a text")
+        return tuple([float(number) for number in numbers])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ProtocolError(f"the reply's logprobs must be floats: {error}") from error
+
+
+def _usage(usage: object) -> Usage | None:
+    if usage is None or (type(usage) is Usage and _is_usage(usage)):
+        return usage
+    if not isinstance(usage, Usage):
+        raise ProtocolError(
+            f"the reply's usage is a {type(usage).__name__}, not a Usage or None"
+        )
+    try:
+        proper = Usage(
+            int(index(usage.prompt_tokens)),
+            int(index(usage.completion_tokens)),
+            float(usage.dollars),
+        )
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ProtocolError(f"the reply's usage holds no numbers: {error}") from error
+    if not _is_usage(proper):
+        raise ProtocolError(
+            "the reply's usage must be token counts from 0 and a finite price"
+        )
+    return proper
+
+
+def _thought(thought: str, reasons: list[str]) -> str:
+    if len(thought) > MAX_THOUGHT:
+        reasons.append(f"the thought has more than {MAX_THOUGHT} characters")
+        thought = thought[:MAX_THOUGHT]
+    clean = encodable(thought)
+    if clean != thought:
+        reasons.append("the thought contains a lone surrogate")
+    return clean
+
+
+def _shown(number: int) -> str:
+    return str(number) if abs(number) < 1 << 64 else "beyond 64 bits"
