@@ -6,7 +6,7 @@ program can get wrong fails the episode, with the reason. Whatever loses nothing
 without a word: lists for tuples, subclasses of str and int, numbers of numpy.
 """
 
-from functools import lru_cache
+from collections.abc import Callable
 from itertools import islice
 from math import inf, isfinite
 from operator import index
@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from superalign_env.errors import ProtocolError
+from superalign_env.errors import InvalidUtterance, ProtocolError
 from superalign_env.plain_text import without_surrogates
 from superalign_env.plain_values import (
     LARGEST_WHOLE,
@@ -49,6 +49,8 @@ MAX_FAULTS = 64
 
 _MOST_ID = (1 << 31) - 1
 
+_MOST_LAYOUTS = 8192
+
 _FINISHES = frozenset({"stop", "length", "error", ""})
 
 _EMPTY = ""
@@ -77,35 +79,45 @@ def objection(text: object, limit: int) -> str:
     )
 
 
-def is_plain(reply: Reply, limit: int) -> bool:
+def is_plain(reply: object, limit: int) -> bool:
     """Return whether a reply is taken as it is, without a closer look: most are.
 
+    This is done for every turn, so it asks for the very types and default objects; whatever
+    else is fine is found to be so by `admitted`.
+
     Args:
-        reply: what an agent gave.
+        reply: whatever an agent gave.
         limit: longest utterance, in characters.
     """
-    text = reply.text
+    if type(reply) is not Reply:
+        return False
+    text, policy = reply.text, reply.policy
     try:
         return (
             type(text) is str
             and len(text) <= limit
             and ((text.isascii() and "\x00" not in text) or not flaw(text, limit))
-            # By identity: whatever is not the very default is looked at closely.
             and reply.error is _EMPTY
             and reply.thought is _EMPTY
             and reply.tool_calls is _NONE
             and (
-                (reply.token_ids is _NONE and reply.prompt_ids is _NONE)
-                or _are_ids(reply.prompt_ids, reply.token_ids)
+                (reply.token_ids is _NONE is reply.logprobs and reply.prompt_ids is _NONE)
+                or _are_numbers(reply.prompt_ids, reply.token_ids, reply.logprobs)
             )
-            and (reply.logprobs is _NONE or _are_logprobs(reply))
-            and (reply.usage is None or _is_usage(reply.usage))
             and type(reply.finish) is str
             and reply.finish in _FINISHES
-            and (reply.policy is _EMPTY or _is_name(reply.policy))
+            and type(policy) is str
+            and len(policy) <= MAX_NAME
+            and policy.isascii()
+            and (reply.usage is None or _is_usage(reply.usage))
         )
     except Exception:  # numbers that are none; `typed` finds the words
         return False
+
+
+def with_text(reply: object) -> Reply:
+    """Return the reply if it has a text, else as `typed`: without one it is no utterance."""
+    return reply if type(reply) is Reply and type(reply.text) is str else typed(reply)
 
 
 def typed(reply: object) -> Reply:
@@ -122,7 +134,7 @@ def typed(reply: object) -> Reply:
         return failure(error)
 
 
-def admitted(reply: object, limit: int) -> tuple[Reply, str]:
+def admitted(reply: object, limit: int, *, refused: str = "") -> tuple[Reply, str]:
     """Return the reply as rules and record take it, and why it was changed, if it was.
 
     Too long a text is cut, NUL and lone surrogates become U+FFFD, what is no text becomes an
@@ -133,12 +145,17 @@ def admitted(reply: object, limit: int) -> tuple[Reply, str]:
     Args:
         reply: whatever an agent gave.
         limit: longest utterance, in characters.
+        refused: seat whose text is an error where it is none; where empty it is repaired.
+
+    Raises:
+        InvalidUtterance: about the text alone.
     """
     reasons: list[str] = []
+    original: object = ""
     if isinstance(reply, Reply):
         # A subclass of str is a text like any other.
         text = str.__str__(reply.text) if isinstance(reply.text, str) else reply.text
-        reason = flaw(text, limit)
+        original, reason = text, flaw(text, limit)
         if reason:
             reasons.append(reason)
             text = without_surrogates(text[:limit]) if isinstance(text, str) else ""
@@ -146,6 +163,8 @@ def admitted(reply: object, limit: int) -> tuple[Reply, str]:
     proper = typed(reply)
     if proper.error:
         return proper, ""
+    if reasons and refused:
+        raise InvalidUtterance(f"{refused}: {objection(original, limit)}")
     thought = _thought(proper.thought, reasons)
     calls = calls_within_limits(proper.tool_calls, reasons)
     proper = replace(proper, thought=thought, tool_calls=calls)
@@ -155,32 +174,32 @@ def admitted(reply: object, limit: int) -> tuple[Reply, str]:
     return proper, "; ".join(reasons)
 
 
-@lru_cache(maxsize=8192)
-def _ids_layout(count: int) -> Struct:
-    return Struct(f"<{count}I")
+class _Layouts(dict[int, Callable[..., bytes]]):
+    """Encoders of so many ids each, made when they are first wanted."""
+
+    def __missing__(self, count: int) -> Callable[..., bytes]:
+        if count > MAX_TOKENS:
+            raise ValueError(f"more than {MAX_TOKENS} ids")
+        if len(self) > _MOST_LAYOUTS:
+            self.clear()
+        pack = self[count] = Struct(f"<{count}I").pack
+        return pack
 
 
-def _are_ids(prompt_ids: object, token_ids: object) -> bool:
-    if type(prompt_ids) is not tuple or type(token_ids) is not tuple:
+_pack = _Layouts()
+
+
+def _are_numbers(prompt_ids: object, token_ids: object, logprobs: object) -> bool:
+    if not (type(prompt_ids) is type(token_ids) is type(logprobs) is tuple):
         return False
-    count = len(prompt_ids) + len(token_ids)
-    if count > MAX_TOKENS:
-        return False
-    raw = _ids_layout(count).pack(*prompt_ids, *token_ids)
+    ids = len(token_ids)
     # Every fourth byte is the highest of an id: without its first bit it has 31 bits.
-    return raw[3::4].isascii()
-
-
-def _are_logprobs(reply: Reply) -> bool:
-    logprobs = reply.logprobs
-    total = sum(logprobs)
-    return (
-        type(logprobs) is tuple
-        and type(total) is float
-        and isfinite(total)
-        and (not reply.token_ids or len(logprobs) == len(reply.token_ids))
-        and len(logprobs) <= MAX_TOKENS
-    )
+    raw = _pack[len(prompt_ids)](*prompt_ids) + _pack[ids](*token_ids)
+    if not raw[3::4].isascii() or len(logprobs) not in (0, ids or len(logprobs)):
+        return False
+    # A sum that is a finite float is one of finite numbers, and no whole ones alone.
+    total = sum(logprobs, 0.0)
+    return type(total) is float and isfinite(total) and len(logprobs) <= MAX_TOKENS
 
 
 def _is_usage(usage: object) -> bool:
@@ -193,10 +212,6 @@ def _is_usage(usage: object) -> bool:
         and 0 <= usage.completion_tokens <= LARGEST_WHOLE
         and 0.0 <= usage.dollars < inf
     )
-
-
-def _is_name(name: object) -> bool:
-    return type(name) is str and len(name) <= MAX_NAME and name.isascii()
 
 
 def _typed(reply: object) -> Reply:
@@ -280,10 +295,7 @@ def _ids(field: str, values: object) -> tuple[int, ...]:
         ) from error
     for one in ids:
         if not 0 <= one <= _MOST_ID:
-            raise ProtocolError(
-                f"the reply's {field} must lie between 0 and {_MOST_ID}, and one is "
-                f"{_shown(one)}"
-            )
+            raise ProtocolError(f"the reply's {field} must lie between 0 and {_MOST_ID}")
     return ids
 
 
@@ -327,7 +339,3 @@ def _thought(thought: str, reasons: list[str]) -> str:
     if clean != thought:
         reasons.append("the thought contains a lone surrogate")
     return clean
-
-
-def _shown(number: int) -> str:
-    return str(number) if abs(number) < 1 << 64 else "beyond 64 bits"

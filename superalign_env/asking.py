@@ -96,13 +96,9 @@ def ask_batch(agent: Any, views: Sequence[View], *, timeout: float | None) -> li
             return [failure(error)] * len(views)
         return _one_by_one(agent, views, timeout)
     try:
-        replies = one_for_each(views, answers, name_of(agent))
+        return one_for_each(views, answers, name_of(agent))
     except Exception as error:  # another number; or what a generator raises
         return [failure(error)] * len(views)
-    return [
-        one if type(one) is Reply and type(one.text) is str else typed(one)
-        for one in replies
-    ]
 
 
 def start(agent: Anyone, view: View) -> Future[Reply]:

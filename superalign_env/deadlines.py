@@ -60,12 +60,14 @@ class _Watchdog:
     ends_process = False
     """Whether this process ends where the call cannot be interrupted."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
         self.call: _Call | None = None
+        self._seconds = seconds
         self.main = threading.get_ident()
         self._patience = _PATIENCE
         self._hurry = threading.Event()
         signal.signal(signal.SIGURG, self._raise_late)
+        self._put_end_off()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def within(self, seconds: float, act: Callable[[Any], _T], shown: Any) -> _T:
@@ -92,17 +94,20 @@ class _Watchdog:
         if self.call is not None and self.call.overdue:
             raise Late
 
+    def _put_end_off(self) -> None:
+        """Put the end of this process off: it comes when no thread gets its turn any more."""
+        if self.ends_process:
+            with suppress(Exception):  # without a stderr that is a file
+                faulthandler.dump_traceback_later(self._seconds + _GRACE, exit=True)
+
     def _watch(self) -> None:
-        seconds = 0.0
         while True:
             if self._hurry.wait(self._patience):
                 self._hurry.clear()
             call = self.call
-            seconds = max(seconds, call.seconds if call is not None else 0.0)
-            if self.ends_process:
-                # Put off at every look: it comes when this thread gets no turn any more.
-                with suppress(Exception):  # without a stderr that is a file
-                    faulthandler.dump_traceback_later(seconds + _GRACE, exit=True)
+            if call is not None and call.seconds > self._seconds:
+                self._seconds = call.seconds
+            self._put_end_off()
             late = 0.0 if call is None else time.monotonic() - call.deadline
             if call is None or late <= 0.0:
                 continue
@@ -144,7 +149,7 @@ def act_within(
     if _watchdogs and threading.get_ident() == _watchdogs[0].main:
         return _watchdogs[0].within(seconds, act, shown)
     if threading.current_thread() is threading.main_thread() and _can_signal():
-        _watchdogs[:] = [_Watchdog()]
+        _watchdogs[:] = [_Watchdog(seconds)]
         return _watchdogs[0].within(seconds, act, shown)
     return _in_thread(seconds, act, shown, agent)
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from superalign_env.admission import admitted, is_plain, objection
+from superalign_env.admission import admitted, is_plain
 from superalign_env.errors import EpisodeOver, InvalidUtterance, ProtocolError
 from superalign_env.plain_values import read_only
 from superalign_env.protocols import Scenario
@@ -18,6 +18,7 @@ from superalign_env.recording import (
     Stamp,
     episode_id,
     payable,
+    repairs_of,
     rules_of,
     shared_tools,
     stamped,
@@ -147,12 +148,12 @@ class Game:
         """
         if self.ending is not None:
             raise EpisodeOver("the episode is over; reset or make a new Game")
-        heard, group = self._heard, self.group
+        heard, group, repair = self._heard, self.group, ""
         place = len(heard)
         seat = group[place]
-        repair = ""
         if not is_plain(reply, self._limit):
-            reply, repair = self._admit(seat, reply)
+            strict = self.on_invalid == "raise"
+            reply, repair = admitted(reply, self._limit, refused=seat if strict else "")
             if reply.error:
                 return self._fail(seat, reply.error)
             self._repaired |= bool(repair)
@@ -171,18 +172,29 @@ class Game:
         heard.append(Utterance(seat, turn, self._group_index, text, Reply(text)))
         return self._apply() if seat == group[-1] else None
 
-    def step(self, replies: Sequence[Reply]) -> Step:
+    def step(self, replies: Sequence[Reply], *, plain: bool = False) -> Step:
         """Add the replies of the whole group, in group order, and apply the rules.
+
+        Args:
+            replies: what the agents gave.
+            plain: whether all are known to be (`superalign_env.admission.is_plain`).
 
         Raises:
             EpisodeOver: the game has ended.
             ProtocolError: not one reply per seat of the group.
             InvalidUtterance: as `say`; nobody of the group was heard then.
         """
-        if self.ending is None and len(replies) != len(self.group) - len(self._heard):
-            raise ProtocolError(
-                f"{len(self.group)} seats {self.group} were asked, {len(replies)} replied"
-            )
+        if self.ending is None:
+            if len(replies) != len(self.group) - len(self._heard):
+                raise ProtocolError(
+                    f"{len(self.group)} seats {self.group} were asked, {len(replies)} replied"
+                )
+            if plain and not self._heard:
+                self._heard = [
+                    Utterance(seat, self._turn + i, self._group_index, said.text, said)
+                    for i, (seat, said) in enumerate(zip(self.group, replies, strict=True))
+                ]
+                return self._apply()
         try:
             for reply in replies:
                 step = self.say(reply)
@@ -266,19 +278,23 @@ class Game:
         self._heard = []
         self.utterances += utterances
         self.view_log += self.asked.values()
-        step = stamped(self.scenario.apply(self.state, utterances), self._latest)
+        step = stamped(self.scenario.apply(self.state, utterances), self.utterances)
         self.state = step.state
         self._turn += len(utterances)
         self._group_index += 1
         rewards = step.rewards
         if self._repaired:
-            rewards += self._penalties(utterances)
+            self._repaired = False
+            repairs, penalties = repairs_of(utterances)
+            self.events += repairs
+            rewards += penalties
         self.rewards += rewards
-        self.grades += step.grades
-        self.events += step.events
-        self.judged += step.judged
-        self.planted += step.planted
-        self.queries += step.queries
+        if step.grades or step.events or step.judged or step.planted or step.queries:
+            self.grades += step.grades
+            self.events += step.events
+            self.judged += step.judged
+            self.planted += step.planted
+            self.queries += step.queries
         if not self._forked and self.fork_at in self.group:
             self._forked = True
             self._member = self.key.member
@@ -292,29 +308,6 @@ class Game:
         if rewards is step.rewards and self.ending is step.ending:
             return step
         return replace(step, rewards=rewards, ending=self.ending)
-
-    def _admit(self, seat: Seat, reply: Reply) -> tuple[Reply, str]:
-        """Return a reply as rules and record take it, and why it was changed."""
-        proper, repair = admitted(reply, self._limit)
-        if repair and not proper.error and self.on_invalid == "raise":
-            wrong = objection(reply.text, self._limit)
-            if wrong:
-                raise InvalidUtterance(f"{seat}: {wrong}")
-        return proper, repair
-
-    def _latest(self, seat: Seat) -> int:
-        """Return the turn at which a seat spoke last, −1 when it never did."""
-        turns = (u.turn for u in reversed(self.utterances) if u.seat == seat)
-        return next(turns, -1)
-
-    def _penalties(self, said: tuple[Utterance, ...]) -> tuple[Reward, ...]:
-        """Return the ``format`` penalties of repaired texts, and remember why."""
-        self._repaired = False
-        flawed = [u for u in said if u.repair]
-        self.events += [
-            Event("text.repaired", u.seat, u.turn, {"reason": u.repair}) for u in flawed
-        ]
-        return tuple([Reward(u.seat, "format", -1.0, u.turn) for u in flawed])
 
     def _advance(self) -> None:
         """Ask the next group: make its views, which are the rules' briefs, stamped."""
@@ -349,9 +342,7 @@ class Game:
             turn += 1
 
     def _end(self, ending: Ending) -> None:
-        self.ending = ending
-        self.group = ()
-        self.asked = {}
+        self.ending, self.group, self.asked = ending, (), {}
 
     def _fail(self, seat: Seat, error: str) -> Step:
         self.events.append(Event("agent.failed", seat, self._turn, {"error": error}))
