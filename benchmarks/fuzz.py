@@ -115,7 +115,7 @@ def _child(kind: str, inputs: int, first: int, path: Path, *, covered: bool) -> 
 
 def _by_coverage(kind: str, inputs: int, first: int, journal: _Journal) -> None:
     """Let atheris look for texts that reach new code."""
-    import atheris  # type: ignore[import-not-found]  # noqa: PLC0415 - [fuzz] alone
+    import atheris  # type: ignore[import-untyped]  # noqa: PLC0415 - [fuzz] alone
 
     atheris.instrument_all()
     left = inputs
@@ -152,7 +152,9 @@ def run(kind: str, inputs: int, first: int, *, covered: bool = False) -> Outcome
         ) as process:
             hangs = _watch(process, path)
             stderr = process.stderr.read() if process.stderr is not None else ""
-        entry = json.loads(path.read_text()) if path.exists() else {"done": False}
+        entry: dict[str, Any] = {"done": False}
+        if path.exists():
+            entry = json.loads(path.read_text())
     crashes = [(value, why) for value, why in entry.get("crashes", [])]
     if not entry["done"] and not hangs:
         died = f"the process ended with {process.returncode}: {stderr[-300:]}"
