@@ -297,7 +297,7 @@ def _try_rows(value: Json) -> None:
         raw = "\n".join(lines).encode("utf-8", "surrogatepass")
         if form == "parquet":
             import pyarrow  # type: ignore[import-untyped]  # noqa: PLC0415 - only here
-            from pyarrow import parquet  # noqa: PLC0415
+            from pyarrow import parquet  # noqa: PLC0415 - only here
 
             try:
                 rows = [json.loads(line) for line in lines]
@@ -318,7 +318,7 @@ def _try_rows(value: Json) -> None:
 
 def _try_words(words: Json) -> None:
     from superalign_training.cli.composing import composed  # noqa: PLC0415 - Hydra is slow
-    from superalign_training.selfplay.settings import read_settings  # noqa: PLC0415
+    from superalign_training.selfplay.settings import read_settings  # noqa: PLC0415 - as above
 
     try:
         read_settings(composed(words))

@@ -167,7 +167,7 @@ def drive(
     models: ModelCache | None = None,
     sink: Sink | None = None,
 ) -> RunState:
-    """Run the remaining stages in order.
+    """Run the remaining stages in order; return the state that the last one left.
 
     Args:
         run: opened for work.
@@ -178,9 +178,6 @@ def drive(
         timeout: seconds that an agent may take without giving a reply.
         models: models, and agents given as objects, that are in memory already.
         sink: is handed every metric that is recorded.
-
-    Returns:
-        The state that the last stage left.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the unfinished stage will be done again.
@@ -200,17 +197,15 @@ def drive(
                 watcher.skip(_moment(stage, index, total), [row.metric for row in rows])
             for index, planned in enumerate(pending, start=len(done)):
                 watcher.begin(_moment(planned, index, total))
-                driver = _Driver(
-                    run, watcher, models, failures, timeout, sink, again=unfinished
-                )
+                driver = _Driver(run, watcher, models, failures, timeout, sink, unfinished)
                 outcome = _run_stage(driver, planned, state)
                 watcher.end(outcome.metrics)
                 state, unfinished = outcome.state, ""
     except KeyboardInterrupt:
         run.set_status("interrupted")
+        again = f"superalign train run_dir={shlex.quote(str(run.path))} --resume"
         raise Interrupted(
-            "stopped; go on with: superalign train "
-            f"run_dir={shlex.quote(str(run.path))} --resume"
+            f"stopped; go on with: {again}"
         ) from None  # its context still tells SIGTERM from Ctrl-C
     except BrokenPipeError:  # nobody reads what is said any more: no stage's fault
         run.set_status("interrupted" if pending else "done")
