@@ -196,7 +196,7 @@ def main() -> None:
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--covered", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    inputs = options.inputs or (1_000 if options.quick else 50_000)
+    inputs = options.inputs or (400 if options.quick else 50_000)
     if options.child:
         _child(options.kind, inputs, options.seed, options.child, covered=options.covered)
         return

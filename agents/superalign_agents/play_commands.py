@@ -87,8 +87,8 @@ def play(
         if run is not None:
             from superalign_env.store import EpisodeWriter, Run  # noqa: PLC0415 - SQL is slow to import
 
-            config = {"scenario": scenario, "options": options, "seats": seats}
-            config |= {"first": first, "episodes": episodes}
+            config: dict[str, Any] = {"scenario": scenario, "options": options}
+            config |= {"seats": seats, "first": first, "episodes": episodes}
             created = Run.create(run, kind="play", config=config, seed=seed)
             stack.callback(_print_location, run)  # once it is closed, also after Ctrl-C
             record = stack.enter_context(created)
