@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import Any, NamedTuple
 
+from superalign_env.asking import TIMEOUT
 from superalign_env.errors import InvalidOption
 from superalign_env.grades import applies
 from superalign_env.measures import (
@@ -61,7 +62,7 @@ def evaluate(
     *,
     run: int = 0,
     live: int = 64,
-    timeout: float | None = None,
+    timeout: float | None = TIMEOUT,
     sinks: Sequence[EpisodeSink] = (),
 ) -> EvaluationResult:
     """Play cases of a scenario and measure them.
