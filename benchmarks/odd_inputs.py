@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 import superalign_env
-from superalign_agents.chat_completions import read_reply
+from superalign_agents.completion_bodies import read_reply
 from superalign_env.admission import admitted, with_text
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import InvalidUtterance, InvalidVerdict, SuperalignError
