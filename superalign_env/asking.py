@@ -1,35 +1,39 @@
 """Requests to agents, batching and asynchronous, whose failures become failed replies.
 
-Whatever goes wrong (an exception, a missing reply, a timeout) becomes a `Reply` with an
-error, and the episode it belongs to ends as failed.
+Whatever goes wrong (an exception, also `SystemExit`, a missing reply, a timeout) becomes a
+`Reply` with an error, and the episode it belongs to ends as failed. Only an interrupt
+(`KeyboardInterrupt`) passes through, and ends the run.
 """
 
 import asyncio
 import os
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from functools import cache
+from itertools import islice
 from typing import Any
 
-from msgspec.structs import replace
-
-from superalign_env.plain_text import without_surrogates
-from superalign_env.protocols import Agent, AsyncAgent, one_for_each
+from superalign_env.admission import failure, is_plain, typed
+from superalign_env.deadlines import Late, act_within
+from superalign_env.protocols import Agent, AsyncAgent, one_for_each, remembers
 from superalign_env.types import Reply, View
 
 Anyone = Agent | AsyncAgent
 """Whoever can sit in a seat."""
 
-_REASON_LENGTH = 500
+TIMEOUT = 600.0
+"""Seconds that an agent may take without giving a reply, unless a setting says otherwise."""
 
+MOST_ALONE = 8
+"""Failures in a row after which the rest of a batch is not asked view by view."""
 
-def failure(reason: object) -> Reply:
-    """Return the reply that stands for no reply."""
-    if isinstance(reason, BaseException):
-        reason = f"{type(reason).__name__}: {reason}"
-    text = without_surrogates(str(reason))[:_REASON_LENGTH]
-    return Reply("", finish="error", error=text or "no reason given")
+_LONGEST = 1 << 62
+
+_INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
+
+_RESPONDS = 1.0
+"""Seconds in which the event loop must take a callback, or something blocks it."""
 
 
 def waits(agent: Anyone) -> bool:
@@ -37,52 +41,120 @@ def waits(agent: Anyone) -> bool:
     return not hasattr(agent, "act")
 
 
+def name_of(agent: object) -> str:
+    """Return the name of an agent for messages."""
+    return str(getattr(getattr(agent, "spec", None), "id", type(agent).__name__))
+
+
+def takes_any_time(agent: object) -> bool:
+    """Return whether no timeout holds for an agent, as it says itself: it asks people."""
+    return bool(getattr(agent, "takes_any_time", False))
+
+
+def late(agent: object, timeout: float) -> str:
+    """Return the message about an agent that is given up."""
+    return f"TimeoutError: {name_of(agent)} gave no reply within {timeout:g} s"
+
+
 def ask(
-    agent: Anyone, views: Sequence[View], *, timeout: float | None = None
+    agent: Anyone, views: Sequence[View], *, timeout: float | None = TIMEOUT
 ) -> list[Reply]:
     """Return one reply for every view; an agent's exception becomes a failed reply.
+
+    The types of a reply are those that `Reply` declares. What it says is not checked: a
+    `superalign_env.game.Game` does, on record.
 
     Args:
         agent: who is asked.
         views: what it is shown.
-        timeout: seconds; for all views together where the agent batches, for each view
-            where it waits.
+        timeout: seconds without a reply after which it is given up; None waits for ever.
     """
     if waits(agent):
-        futures = [start(agent, view, timeout=timeout) for view in views]
-        return [future.result() for future in futures]
+        return _awaited(agent, views, timeout)
     try:
-        answers = one_for_each(views, _act(agent, views, timeout), name_of(agent))
-    except Exception as error:  # whatever a plug-in raises is data
+        replies = ask_batch(agent, views, timeout=timeout)
+    except Late:
+        return [failure(late(agent, timeout or 0.0))] * len(views)
+    return [one if is_plain(one, _LONGEST) else typed(one) for one in replies]
+
+
+def ask_batch(agent: Any, views: Sequence[View], *, timeout: float | None) -> list[Reply]:
+    """Return one reply for every view; a `Game` has still to check them.
+
+    After an exception the views are asked one by one, so that only the episodes of those
+    fail that the agent cannot answer. An agent with memory is not asked twice.
+
+    Raises:
+        Late: it gave no reply in time.
+    """
+    try:
+        answers = _act(agent, views, timeout)
+    except (Late, *_INTERRUPTS):
+        raise
+    except BaseException as error:  # whatever a plug-in raises is data
+        if len(views) == 1 or remembers(agent):
+            return [failure(error)] * len(views)
+        return _one_by_one(agent, views, timeout)
+    try:
+        return one_for_each(views, answers, name_of(agent))
+    except Exception as error:  # another number; or what a generator raises
         return [failure(error)] * len(views)
-    return [answer if _is_proper(answer) else _corrected(answer) for answer in answers]
 
 
-def start(agent: Anyone, view: View, *, timeout: float | None = None) -> Future[Reply]:
+def start(agent: Anyone, view: View) -> Future[Reply]:
     """Begin to ask an agent that waits; the reply lands in the background.
 
     Args:
         agent: an `AsyncAgent`.
         view: what it is shown.
-        timeout: seconds until it is given up.
     """
 
     async def reply() -> Reply:
         try:
-            answer = await asyncio.wait_for(agent.reply(view), timeout)  # type: ignore[union-attr]  # it waits
-        except TimeoutError as error:
-            late = f"TimeoutError: {name_of(agent)} gave no reply within {timeout} s"
-            return failure(late if timeout is not None else error)
-        except Exception as error:  # whatever a plug-in raises is data
+            answer = await agent.reply(view)  # type: ignore[union-attr]  # it waits
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # by whoever asked
+                raise
             return failure(error)
-        return answer if _is_proper(answer) else _corrected(answer)
+        except GeneratorExit:
+            raise
+        except KeyboardInterrupt as interrupt:  # would end the loop, for everybody
+            raise _Interrupted from interrupt
+        except BaseException as error:  # whatever a plug-in raises is data
+            return failure(error)
+        return typed(answer)
 
     return asyncio.run_coroutine_threadsafe(reply(), _loop(os.getpid()))
 
 
-def name_of(agent: object) -> str:
-    """Return the name of an agent for messages."""
-    return str(getattr(getattr(agent, "spec", None), "id", type(agent).__name__))
+def landed(future: Future[Reply]) -> Reply:
+    """Return the reply of `start` once it is there.
+
+    Raises:
+        KeyboardInterrupt: as the agent raised it.
+    """
+    try:
+        return future.result()
+    except CancelledError:
+        return failure("it was cancelled")
+    except _Interrupted as carrier:
+        raise (carrier.__cause__ or KeyboardInterrupt()) from None
+
+
+def give_up(futures: Sequence[Future[Reply]]) -> None:
+    """Cancel replies that are too late; an event loop that is blocked is left behind."""
+    for future in futures:
+        future.cancel()
+    alive = threading.Event()
+    loop = _loop(os.getpid())
+    loop.call_soon_threadsafe(alive.set)
+    if not alive.wait(_RESPONDS):
+        _loop.cache_clear()
+
+
+class _Interrupted(Exception):
+    """Carrier of an interrupt from the event loop's thread."""
 
 
 @cache
@@ -98,71 +170,53 @@ def _loop(pid: int) -> asyncio.AbstractEventLoop:
     return loop
 
 
-_hung: dict[int, threading.Thread] = {}
-"""Calls that ran past their timeout, by agent; a thread cannot be ended from outside."""
-
-
 def _act(agent: Any, views: Sequence[View], timeout: float | None) -> Any:
-    return agent.act(views) if timeout is None else _act_within(agent, views, timeout)
+    def act(shown: Any) -> Any:
+        answers = agent.act(shown)
+        if isinstance(answers, (list, tuple)) or not isinstance(answers, Iterator):
+            return answers
+        return list(islice(answers, len(views) + 1))  # here, where the time is measured
+
+    # A list of its own: an agent that changes it changes nothing else.
+    shown = list(views)
+    if timeout is None or takes_any_time(agent):
+        return act(shown)
+    return act_within(timeout, act, shown, agent=agent)
 
 
-def _act_within(agent: Any, views: Sequence[View], timeout: float) -> Sequence[Reply]:
-    earlier = _hung.get(id(agent))
-    if earlier is not None and earlier.is_alive():
-        raise TimeoutError(f"{name_of(agent)} still hangs in an earlier call")
-    outcome: list[Any] = []
-
-    def call() -> None:
+def _one_by_one(agent: Any, views: Sequence[View], timeout: float | None) -> list[Reply]:
+    """Ask view by view, until as many in a row have failed that the agent is broken."""
+    replies: list[Reply] = []
+    failures = 0
+    for view in views:
+        if failures == MOST_ALONE:
+            replies.append(replies[-1])
+            continue
         try:
-            outcome.extend((True, agent.act(views)))
-        except BaseException as error:
-            outcome.extend((False, error))
-
-    # Not a pool: the interpreter would wait for a pool's hanging thread at exit.
-    thread = threading.Thread(target=call, name=f"act-{name_of(agent)}", daemon=True)
-    thread.start()
-    thread.join(timeout)
-    if thread.is_alive():
-        _hung[id(agent)] = thread
-        raise TimeoutError(f"{name_of(agent)} gave no reply within {timeout} s")
-    _hung.pop(id(agent), None)
-    returned, value = outcome
-    if not returned:
-        raise value
-    replies: Sequence[Reply] = value
+            answers = one_for_each([view], _act(agent, [view], timeout), name_of(agent))
+            failures = 0
+            replies.append(typed(answers[0]))
+        except (Late, *_INTERRUPTS):
+            raise
+        except BaseException as error:  # whatever a plug-in raises is data
+            failures += 1
+            replies.append(failure(error))
     return replies
 
 
-def _is_proper(answer: object) -> bool:
-    return (
-        type(answer) is Reply
-        and type(answer.text) is str
-        and type(answer.prompt_ids)
-        is type(answer.token_ids)
-        is type(answer.logprobs)
-        is tuple
-    )
-
-
-def _corrected(answer: object) -> Reply:
-    """Return an improper answer as a proper reply, or as a failed one."""
-    if not isinstance(answer, Reply):
-        return failure(
-            f"ProtocolError: an agent returned a {type(answer).__name__}; return a Reply "
-            "(or wrap a function with as_agent)"
-        )
-    if not isinstance(answer.text, str):
-        kind = type(answer.text).__name__
-        return failure(f"ProtocolError: the reply's text is a {kind}, not a str")
-    try:
-        return replace(
-            answer,
-            text=str.__str__(answer.text),
-            prompt_ids=tuple([int(i) for i in answer.prompt_ids]),
-            token_ids=tuple([int(i) for i in answer.token_ids]),
-            logprobs=tuple([float(x) for x in answer.logprobs]),
-        )
-    except (TypeError, ValueError) as error:
-        return failure(
-            f"ProtocolError: ids and logprobs of a reply must be tuples: {error}"
-        )
+def _awaited(agent: Anyone, views: Sequence[View], timeout: float | None) -> list[Reply]:
+    """Return the replies of an agent that waits, asked for all views at once."""
+    futures = [start(agent, view) for view in views]
+    if takes_any_time(agent):
+        timeout = None
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, timeout, FIRST_COMPLETED)
+        if not done:
+            break
+    if pending:
+        give_up(list(pending))
+    return [
+        failure(late(agent, timeout or 0.0)) if future in pending else landed(future)
+        for future in futures
+    ]

@@ -4,10 +4,12 @@ Whoever is compared plays the same cases: the draw of the rules, the tasks and t
 are shared, and what is left is the difference between the agents.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import Any, NamedTuple
 
+from superalign_env.asking import TIMEOUT
 from superalign_env.errors import InvalidOption
 from superalign_env.grades import applies
 from superalign_env.measures import (
@@ -32,6 +34,9 @@ LEAST = 10
 
 declare("episodes.failed", "Failed episodes", unit="share", better="lower")
 declare("pay", "Pay of an episode")
+declare("prompt.truncated", "Prompts cut to the context", unit="share", better="lower")
+declare("prompt.made-inert", "Prompts with control text, made inert", unit="share")
+declare("prompt.system-folded", "Prompts without a system role", unit="share")
 declare("verdicts.brier", "Verdicts: Brier score (0 is best)", better="lower")
 declare(
     "verdicts.calibration-error", "Verdicts: calibration error (0 is best)", better="lower"
@@ -57,7 +62,7 @@ def evaluate(
     *,
     run: int = 0,
     live: int = 64,
-    timeout: float | None = None,
+    timeout: float | None = TIMEOUT,
     sinks: Sequence[EpisodeSink] = (),
 ) -> EvaluationResult:
     """Play cases of a scenario and measure them.
@@ -80,7 +85,7 @@ def evaluate(
 
 
 def metrics(episodes: Sequence[Episode]) -> list[Metric]:
-    """Return metrics of episodes: failures, grades, pay, verdicts, diversity.
+    """Return metrics of episodes: failures, grades, pay, prompts, verdicts, diversity.
 
     Every axis of the truth stands for itself; nothing is summed over axes.
 
@@ -93,6 +98,7 @@ def metrics(episodes: Sequence[Episode]) -> list[Metric]:
     measured = [Metric("episodes.failed", *_bounded(share(failed, len(episodes))))]
     measured += _grades(episodes)
     measured += _pay(episodes)
+    measured += _prompts(episodes)
     measured += _verdicts(episodes)
     measured += _diversity(episodes)
     return measured
@@ -186,6 +192,21 @@ def _pay(episodes: Sequence[Episode]) -> list[Metric]:
         )
         for seat in episodes[0].seats
         if any(weights.get(role_of(seat), {}).values())
+    ]
+
+
+def _prompts(episodes: Iterable[Episode]) -> list[Metric]:
+    """Measure how many prompts of each seat were not read as they were asked."""
+    asked: Counter[Seat] = Counter()
+    noted: Counter[tuple[Seat, str]] = Counter()
+    for episode in episodes:
+        for utterance in episode.utterances:
+            asked[utterance.seat] += 1
+            if utterance.reply is not None:
+                noted.update((utterance.seat, kind) for kind in utterance.reply.notes)
+    return [
+        Metric(kind, *_bounded(share(count, asked[seat])), tags={"seat": seat})
+        for (seat, kind), count in sorted(noted.items())
     ]
 
 

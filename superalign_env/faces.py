@@ -55,7 +55,7 @@ def info_of(view: View, parts: dict[str, float]) -> dict[str, Any]:
     """Return the info of an asked seat: the view for agents, chat messages for models."""
     return {
         "asked": 1,
-        "parts": parts,
+        "parts": parts.copy(),
         "view": view,
         "messages": [*map(asdict, view.messages)],
     }
@@ -64,8 +64,8 @@ def info_of(view: View, parts: dict[str, float]) -> dict[str, Any]:
 def idle_info(parts: dict[str, float], ending: Ending | None = None) -> dict[str, Any]:
     """Return the info of a seat that is not asked, or whose episode is over."""
     if ending is None:
-        return {"asked": 0, "parts": parts}
-    return {"asked": 0, "parts": parts, "ending": ending.kind}
+        return {"asked": 0, "parts": parts.copy()}
+    return {"asked": 0, "parts": parts.copy(), "ending": ending.kind}
 
 
 class CaseSequence:

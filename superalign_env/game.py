@@ -10,17 +10,20 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
+from superalign_env.admission import admitted, is_plain
 from superalign_env.errors import EpisodeOver, InvalidUtterance, ProtocolError
+from superalign_env.plain_values import read_only
 from superalign_env.protocols import Scenario
 from superalign_env.recording import (
     Stamp,
     episode_id,
     payable,
+    repairs_of,
     rules_of,
+    shared_tools,
     stamped,
     with_hashes,
 )
-from superalign_env.replies import admitted, is_plain, objection
 from superalign_env.seeding import case_seed, rules_generator, seat_seed, turn_seed
 from superalign_env.types import (
     AgentSpec,
@@ -145,18 +148,15 @@ class Game:
         """
         if self.ending is not None:
             raise EpisodeOver("the episode is over; reset or make a new Game")
-        heard, group = self._heard, self.group
+        heard, group, repair = self._heard, self.group, ""
         place = len(heard)
         seat = group[place]
-        if reply.error:
-            return self._fail(seat, reply.error)
-        repair = ""
         if not is_plain(reply, self._limit):
-            wrong = objection(reply.text, self._limit)
-            if wrong and self.on_invalid == "raise":
-                raise InvalidUtterance(f"{seat}: {wrong}")
-            reply, repair = admitted(reply, self._limit)
-            self._repaired |= bool(repair)
+            strict = self.on_invalid == "raise"
+            reply, repair = admitted(reply, self._limit, refused=seat if strict else "")
+            if reply.error:
+                return self._fail(seat, reply.error)
+            self._repaired |= bool(repair or reply.notes)
         turn = self._turn + place
         heard.append(Utterance(seat, turn, self._group_index, reply.text, reply, repair))
         return self._apply() if seat == group[-1] else None
@@ -172,18 +172,29 @@ class Game:
         heard.append(Utterance(seat, turn, self._group_index, text, Reply(text)))
         return self._apply() if seat == group[-1] else None
 
-    def step(self, replies: Sequence[Reply]) -> Step:
+    def step(self, replies: Sequence[Reply], *, plain: bool = False) -> Step:
         """Add the replies of the whole group, in group order, and apply the rules.
+
+        Args:
+            replies: what the agents gave.
+            plain: whether all are known to be (`superalign_env.admission.is_plain`).
 
         Raises:
             EpisodeOver: the game has ended.
             ProtocolError: not one reply per seat of the group.
             InvalidUtterance: as `say`; nobody of the group was heard then.
         """
-        if self.ending is None and len(replies) != len(self.group) - len(self._heard):
-            raise ProtocolError(
-                f"{len(self.group)} seats {self.group} were asked, {len(replies)} replied"
-            )
+        if self.ending is None:
+            if len(replies) != len(self.group) - len(self._heard):
+                raise ProtocolError(
+                    f"{len(self.group)} seats {self.group} were asked, {len(replies)} replied"
+                )
+            if plain and not self._heard:
+                self._heard = [
+                    Utterance(seat, self._turn + i, self._group_index, said.text, said)
+                    for i, (seat, said) in enumerate(zip(self.group, replies, strict=True))
+                ]
+                return self._apply()
         try:
             for reply in replies:
                 step = self.say(reply)
@@ -207,7 +218,7 @@ class Game:
             )
             for i, u in enumerate(utterances)
         ]
-        self._repaired = any([u.repair for u in self._heard])
+        self._repaired = any([u.repair or u.reply.notes for u in self._heard if u.reply])
         return self._apply()
 
     def abort(self, reason: str) -> None:
@@ -267,19 +278,23 @@ class Game:
         self._heard = []
         self.utterances += utterances
         self.view_log += self.asked.values()
-        step = stamped(self.scenario.apply(self.state, utterances), self._latest)
+        step = stamped(self.scenario.apply(self.state, utterances), self.utterances)
         self.state = step.state
         self._turn += len(utterances)
         self._group_index += 1
         rewards = step.rewards
         if self._repaired:
-            rewards += self._penalties(utterances)
+            self._repaired = False
+            repairs, penalties = repairs_of(utterances)
+            self.events += repairs
+            rewards += penalties
         self.rewards += rewards
-        self.grades += step.grades
-        self.events += step.events
-        self.judged += step.judged
-        self.planted += step.planted
-        self.queries += step.queries
+        if step.grades or step.events or step.judged or step.planted or step.queries:
+            self.grades += step.grades
+            self.events += step.events
+            self.judged += step.judged
+            self.planted += step.planted
+            self.queries += step.queries
         if not self._forked and self.fork_at in self.group:
             self._forked = True
             self._member = self.key.member
@@ -294,20 +309,6 @@ class Game:
             return step
         return replace(step, rewards=rewards, ending=self.ending)
 
-    def _latest(self, seat: Seat) -> int:
-        """Return the turn at which a seat spoke last, −1 when it never did."""
-        turns = (u.turn for u in reversed(self.utterances) if u.seat == seat)
-        return next(turns, -1)
-
-    def _penalties(self, said: tuple[Utterance, ...]) -> tuple[Reward, ...]:
-        """Return the ``format`` penalties of repaired texts, and remember why."""
-        self._repaired = False
-        flawed = [u for u in said if u.repair]
-        self.events += [
-            Event("text.repaired", u.seat, u.turn, {"reason": u.repair}) for u in flawed
-        ]
-        return tuple([Reward(u.seat, "format", -1.0, u.turn) for u in flawed])
-
     def _advance(self) -> None:
         """Ask the next group: make its views, which are the rules' briefs, stamped."""
         scenario, state, stamps = self.scenario, self.state, self._stamps
@@ -320,6 +321,7 @@ class Game:
         for seat in group:
             brief = scenario.view(state, seat)
             stamp = stamps.get(seat) or self._stamp(seat)
+            tools = brief.tools and shared_tools(brief.tools)
             views[seat] = View(
                 name,
                 case,
@@ -330,9 +332,9 @@ class Game:
                 brief.text,
                 brief.messages,
                 brief.turns,
-                brief.tools,
+                tools,
                 brief.form,
-                brief.schema,
+                brief.schema if brief.schema is None else read_only(brief.schema),
                 brief.menu,
                 brief.max_new_tokens,
             )
@@ -340,9 +342,7 @@ class Game:
             turn += 1
 
     def _end(self, ending: Ending) -> None:
-        self.ending = ending
-        self.group = ()
-        self.asked = {}
+        self.ending, self.group, self.asked = ending, (), {}
 
     def _fail(self, seat: Seat, error: str) -> Step:
         self.events.append(Event("agent.failed", seat, self._turn, {"error": error}))

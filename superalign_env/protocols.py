@@ -1,6 +1,7 @@
 """Protocols of plug-ins. Structural: nothing here needs to be inherited from."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 
@@ -64,7 +65,8 @@ def one_for_each(views: Sequence[View], answers: Any, name: str) -> list[Any]:
             f"{name} returned a {type(answers).__name__} for all views; return a list with "
             "one reply per view, in order"
         )
-    replies = list(answers)
+    # An endless one is no answer.
+    replies = list(answers) if usual else list(islice(answers, len(views) + 1))
     if len(replies) != len(views):
         raise ProtocolError(
             f"{name} gave {len(replies)} replies to {len(views)} views; return one reply per "

@@ -1,6 +1,6 @@
 """Recording of a live game: episode ids, view hashes, stamped facts, the rules played."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any, SupportsFloat, TypeVar
 
@@ -10,6 +10,7 @@ from xxhash import xxh3_128_hexdigest
 
 from superalign_env.canonical import content_hash
 from superalign_env.errors import ProtocolError
+from superalign_env.plain_values import ReadOnlyDict, read_only
 from superalign_env.protocols import Scenario
 from superalign_env.types import (
     EpisodeKey,
@@ -21,6 +22,7 @@ from superalign_env.types import (
     Role,
     Seat,
     Step,
+    ToolSpec,
     Utterance,
     View,
 )
@@ -69,15 +71,35 @@ def with_hashes(
     )
 
 
+def _latest(utterances: Sequence[Utterance], seat: Seat) -> int:
+    """Return the turn at which a seat spoke last, −1 when it never did."""
+    turns = (u.turn for u in reversed(utterances) if u.seat == seat)
+    return next(turns, -1)
+
+
+def repairs_of(said: Sequence[Utterance]) -> tuple[list[Event], tuple[Reward, ...]]:
+    """Return the events of repaired replies and of their notes, and ``format`` penalties."""
+    flawed = [u for u in said if u.repair]
+    repairs = [Event("text.repaired", u.seat, u.turn, {"reason": u.repair}) for u in flawed]
+    notes = [
+        Event(kind, u.seat, u.turn, {"count": count})
+        for u in said
+        if u.reply is not None
+        for kind, count in u.reply.notes.items()
+    ]
+    penalties = tuple([Reward(u.seat, "format", -1.0, u.turn) for u in flawed])
+    return repairs + notes, penalties
+
+
 def dated(
-    things: tuple[_DatedT, ...], latest: Callable[[Seat], int]
+    things: tuple[_DatedT, ...], utterances: Sequence[Utterance]
 ) -> tuple[_DatedT, ...]:
     """Return things of a step, each with its turn; the very same where all have one.
 
     Args:
         things: rewards, grades, events or facts; a negative turn stands for the seat's
             latest.
-        latest: returns the turn at which a seat spoke last.
+        utterances: all that was said.
     """
     for one in things:
         if one.turn < 0:
@@ -85,18 +107,21 @@ def dated(
     else:  # `all` and a generator would take thrice as long
         return things
     return tuple(
-        [one if one.turn >= 0 else replace(one, turn=latest(one.seat)) for one in things]
+        [
+            one if one.turn >= 0 else replace(one, turn=_latest(utterances, one.seat))
+            for one in things
+        ]
     )
 
 
-def stamped(step: Step, latest: Callable[[Seat], int]) -> Step:
+def stamped(step: Step, utterances: Sequence[Utterance]) -> Step:
     """Return a step whose rewards, grades, events and facts all name their turns.
 
     Args:
         step: of the rules.
-        latest: see `dated`.
+        utterances: all that was said.
     """
-    rewards = dated(step.rewards, latest)
+    rewards = dated(step.rewards, utterances)
     if not (step.grades or step.events or step.judged or step.queries):  # most steps
         if rewards is step.rewards:
             return step
@@ -104,13 +129,20 @@ def stamped(step: Step, latest: Callable[[Seat], int]) -> Step:
     return Step(
         step.state,
         rewards,
-        dated(step.grades, latest),
-        dated(step.events, latest),
+        dated(step.grades, utterances),
+        dated(step.events, utterances),
         step.ending,
-        dated(step.judged, latest),
+        dated(step.judged, utterances),
         step.planted,
-        dated(step.queries, latest),
+        dated(step.queries, utterances),
     )
+
+
+def shared_tools(tools: tuple[ToolSpec, ...]) -> tuple[ToolSpec, ...]:
+    """Return tools whose schemas no agent can change; the very same where they are so."""
+    if all([type(tool.parameters) is ReadOnlyDict for tool in tools]):
+        return tools
+    return tuple([replace(tool, parameters=read_only(tool.parameters)) for tool in tools])
 
 
 def payable(rewards: Sequence[Reward], scenario: Scenario[Any]) -> tuple[Reward, ...]:

@@ -10,40 +10,48 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from superalign_env.admission import MAX_FAULTS, MAX_VERDICT
 from superalign_env.errors import InvalidVerdict
 from superalign_env.plain_text import one_line
+from superalign_env.plain_values import read_only
+from superalign_env.spaces import flaw
 from superalign_env.types import Fault, Verdict
 
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "score": {"type": "number", "minimum": 0, "maximum": 1},
-        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
-        "faults": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "kind": {"type": "string"},
-                    "span": {"type": "string"},
-                    "severity": {"type": "number", "minimum": 0, "maximum": 1},
+SCHEMA: dict[str, Any] = read_only(
+    {
+        "type": "object",
+        "properties": {
+            "score": {"type": "number", "minimum": 0, "maximum": 1},
+            "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+            "faults": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "kind": {"type": "string"},
+                        "span": {"type": "string"},
+                        "severity": {"type": "number", "minimum": 0, "maximum": 1},
+                    },
+                    "required": ["kind", "span", "severity"],
+                    "additionalProperties": False,
                 },
-                "required": ["kind", "span", "severity"],
-                "additionalProperties": False,
             },
+            "critique": {"type": "string"},
         },
-        "critique": {"type": "string"},
-    },
-    "required": ["score", "confidence", "faults", "critique"],
-    "additionalProperties": False,
-}
-"""JSON schema of the JSON form."""
+        "required": ["score", "confidence", "faults", "critique"],
+        "additionalProperties": False,
+    }
+)
+"""JSON schema of the JSON form; views show it, so nobody can change it."""
 
 EXPECTED = "score D sure D [fault KIND D [at WORDS end]]* [note WORDS], or a JSON object"
 
+_LONGEST_REASON = 400
+
 _HEAD = re.compile(r"score (\d) sure (\d)(?: |$)")
 _FAULT = re.compile(r"fault (\S+) (\d)(?: at (.*?) end)?(?: |$)")
-_FENCED = re.compile(r"```(?:json)?\s*(\{.*\})\s*```", re.DOTALL)
+_OPENED = re.compile(r"```(?:json)?\s*(?=\{)")
+_CLOSED = re.compile(r"\}\s*```")
 
 
 def to_words(verdict: Verdict) -> str:
@@ -79,21 +87,37 @@ def to_json_text(verdict: Verdict) -> str:
     )
 
 
-@lru_cache(maxsize=1024)
 def parse(text: str) -> Verdict:
     """Read a verdict in either form; a fenced JSON block is taken too.
 
     Raises:
         InvalidVerdict: with the expected form.
     """
+    wrong = flaw(text, MAX_VERDICT)
+    if wrong:  # before the cache keeps it
+        raise InvalidVerdict(f"expected {EXPECTED}; the text {wrong}")
+    return _parse(text)
+
+
+@lru_cache(maxsize=1024)
+def _parse(text: str) -> Verdict:
     text = text.strip()
     if text.startswith("score"):
         return _parse_words(text)
-    fenced = _FENCED.search(text)
-    body = fenced[1] if fenced else text
+    body = _unfenced(text)
     if body.startswith("{"):
         return _parse_json(body)
     raise InvalidVerdict(f"expected {EXPECTED}; got {one_line(text)!r}")
+
+
+def _unfenced(text: str) -> str:
+    """Return what stands between the first fence before an object and the last after one."""
+    opened = _OPENED.search(text)
+    if opened is None:
+        return text
+    # One pass over each: a pattern for the whole block would try every pair of fences.
+    ends = [closed.start() + 1 for closed in _CLOSED.finditer(text, opened.end())]
+    return text[opened.end() : ends[-1]] if ends else text
 
 
 def _parse_words(text: str) -> Verdict:
@@ -103,6 +127,8 @@ def _parse_words(text: str) -> Verdict:
     faults: list[Fault] = []
     place = head.end()
     while match := _FAULT.match(text, place):
+        if len(faults) == MAX_FAULTS:
+            raise InvalidVerdict(f"expected {EXPECTED}; more than {MAX_FAULTS} faults")
         faults.append(Fault(match[1], match[3] or "", int(match[2]) / 9))
         place = match.end()
     rest = text[place:].strip()
@@ -115,24 +141,35 @@ def _parse_json(text: str) -> Verdict:
     try:
         # NaN and Infinity are no JSON, whatever the standard library thinks.
         raw = json.loads(text, parse_constant=_refuse)
+        items = raw.get("faults", ())
+        if len(items) > MAX_FAULTS:
+            raise ValueError(f"more than {MAX_FAULTS} faults")
         faults = tuple(
             Fault(
-                str(item["kind"]),
-                str(item.get("span", "")),
+                _written(item["kind"]),
+                _written(item.get("span", "")),
                 _unit(item.get("severity", 0.5)),
             )
-            for item in raw.get("faults", ())
+            for item in items
         )
         return Verdict(
             _unit(raw["score"]),
             _unit(raw.get("confidence", 1.0)),
             faults,
-            str(raw.get("critique", "")),
+            _written(raw.get("critique", "")),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InvalidVerdict(
-            f"expected {EXPECTED}; {type(error).__name__}: {error}"
-        ) from error
+        why = one_line(f"{type(error).__name__}: {error}", _LONGEST_REASON)
+        raise InvalidVerdict(f"expected {EXPECTED}; {why}") from error
+
+
+def _written(value: object) -> str:
+    """Return a text that the record can hold; JSON can write others, escaped."""
+    text = str(value)
+    wrong = flaw(text.replace("\x00", ""), MAX_VERDICT)
+    if wrong:
+        raise ValueError(f"{one_line(text)!r} {wrong}")
+    return text
 
 
 def _refuse(name: str) -> float:

@@ -10,6 +10,7 @@ What was left out: one batch through several adapters at once.
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +22,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from superalign_agents.checkpoints import (
     deprecations_hidden,
-    refuse_pickles,
     tensors_hash,
     weights_hash,
 )
+from superalign_agents.model_files import refuse_pickles, tensor_shapes
 from superalign_env.errors import InvalidOption
+from superalign_env.plain_text import one_line
 
 if TYPE_CHECKING:  # takes seconds to import
     from peft import LoraConfig, PeftModel
@@ -135,8 +137,10 @@ def fresh_adapter(base: SharedBase, settings: "LoraConfig", *, seed: int) -> Ada
         torch.manual_seed(seed & 0x7FFFFFFF)
         try:
             peft_model: Any = get_peft_model(base.twin(), settings)
-        except ValueError as error:
-            raise InvalidOption(f"no adapter fits {base.reference}: {error}") from error
+        except (ValueError, TypeError, AttributeError, re.error) as error:
+            raise InvalidOption(
+                f"no adapter fits {base.reference}: {one_line(str(error), 300)}"
+            ) from error
     return Adapter(base, peft_model)
 
 
@@ -154,7 +158,8 @@ def read_adapter(base: SharedBase, folder: Path) -> Adapter:
     from peft import set_peft_model_state_dict  # noqa: PLC0415 (heavy)
 
     tensors = _checked_tensors(base, folder)
-    adapter = fresh_adapter(base, _settings(folder), seed=0)
+    rank = max((max(tensor.shape, default=0) for tensor in tensors.values()), default=0)
+    adapter = fresh_adapter(base, _settings(folder, rank), seed=0)
     shapes = {name: tensor.shape for name, tensor in adapter.weights().items()}
     if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
         raise InvalidOption(
@@ -172,6 +177,7 @@ def _checked_tensors(base: SharedBase, folder: Path) -> Mapping[str, torch.Tenso
         raise InvalidOption(
             f"{folder} holds no adapter; {SETTINGS} and {WEIGHTS} are needed"
         )
+    tensor_shapes(folder / WEIGHTS)
     try:
         with safe_open(folder / WEIGHTS, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -186,19 +192,44 @@ def _checked_tensors(base: SharedBase, folder: Path) -> Mapping[str, torch.Tenso
     return tensors
 
 
-def _settings(folder: Path) -> "LoraConfig":
+_REFUSED_SETTINGS = ("megatron_config", "layer_replication", "loftq_config", "auto_mapping")
+"""Settings of peft that import modules by name, multiply layers or read other files."""
+
+
+def _settings(folder: Path, rank: int) -> "LoraConfig":
+    """Return an adapter's settings, checked before peft builds anything by them.
+
+    Args:
+        folder: of the adapter.
+        rank: largest rank that its weights have.
+    """
     from peft import LoraConfig  # noqa: PLC0415 (heavy)
 
+    path = folder / SETTINGS
     try:
-        raw = json.loads((folder / SETTINGS).read_text("utf-8"))
+        raw = json.loads(path.read_text("utf-8"))
         if raw.get("peft_type") != "LORA":
             raise InvalidOption(
                 f"{folder} holds an adapter of type {raw.get('peft_type')}; only LORA is known"
             )
+        refused = [name for name in _REFUSED_SETTINGS if raw.get(name)]
+        if refused:
+            raise InvalidOption(
+                f"{path} sets {refused[0]}, which is not read here; remove it"
+            )
+        ranks = [raw.get("r"), *(raw.get("rank_pattern") or {}).values()]
+        if not all(type(r) is int and 1 <= r <= rank for r in ranks):
+            raise InvalidOption(
+                f"{path} says rank {one_line(str(ranks[0]), 40)}, but the weights have up to "
+                f"{rank}; settings and weights do not belong together"
+            )
         settings: LoraConfig = LoraConfig.from_pretrained(str(folder))
         settings.base_model_name_or_path = None  # peft would compare it with a path
-    except (ValueError, TypeError, AttributeError) as error:
+        settings.init_lora_weights = True  # the weights are at hand
+    except Exception as error:
         if isinstance(error, InvalidOption):
             raise
-        raise InvalidOption(f"{folder / SETTINGS} cannot be read: {error}") from error
+        raise InvalidOption(
+            f"{path} cannot be read ({one_line(str(error), 200)}); copy it again"
+        ) from error
     return settings

@@ -1,27 +1,35 @@
-"""Chat-completion requests from views, and replies from what a server answers.
+"""Chat-completion requests from views.
 
 Servers that call themselves OpenAI-compatible differ in what they refuse. A `Dialect`
-says what to leave out; `simpler` finds the next one to try after a refusal. An answer that
-does not fit is a `ValueError`.
+says what to leave out; `simpler` finds the next one to try after a refusal.
 """
 
 import json
+import re
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
-from typing import Any, Literal
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from superalign_env.types import Message, Reply, ToolCall, ToolSpec, Usage, View
-
-_PROMPTS = Path(__file__).parent / "prompts"
+from superalign_agents.chat_messages import (
+    KNOWN,
+    Conversation,
+    conversation,
+    counted,
+    folded,
+    has_system,
+    prompt,
+)
+from superalign_env.types import ToolSpec, View
 
 _OPTIONAL = ("logprobs", "seed", "temperature")
 """Fields that a request can do without. Tools are none: a refusal of them is an error."""
 
 _SEED_BITS = 31
 """Some servers keep seeds in 32 bits, others in a double; all take 31 bits."""
+
+_ROLES = re.compile(r"\bsystem\b|\broles?\b", re.IGNORECASE)
 
 Structured = Literal["schema", "object", "prompt"]
 """How the form of a reply is asked for, best first."""
@@ -33,15 +41,47 @@ class Dialect(msgspec.Struct, frozen=True):
     structured: Structured = "schema"
     without: frozenset[str] = frozenset()
     """Optional fields that it refuses; ``max_tokens`` means: by its newer name."""
+    folds: bool = False
+    """Whether it knows users and assistants in turn only, and no system messages."""
+
+
+class Asked(NamedTuple):
+    """Messages of a request, and what was done to them."""
+
+    messages: Conversation
+    notes: dict[str, int]
+    """As in `Reply.notes`."""
+
+
+def asked(view: View, dialect: Dialect) -> Asked:
+    """Return the messages of a view in a dialect, with control tokens made inert."""
+    messages, inert = [], 0
+    for message in conversation(view):
+        content, count = KNOWN.inert(message["content"])
+        inert += count
+        messages.append({**message, "content": content})
+    system = has_system(messages) and dialect.folds
+    if dialect.folds:
+        messages = folded(messages)
+    return Asked(
+        [_message(message) for message in messages],
+        counted({"prompt.made-inert": inert, "prompt.system-folded": int(system)}),
+    )
 
 
 def request(
-    model: str, view: View, dialect: Dialect, *, temperature: float
+    model: str, view: View, dialect: Dialect, prompted: Asked, *, temperature: float
 ) -> dict[str, Any]:
-    """Return the body of a chat-completion request for one view."""
-    messages = [_message(message) for message in view.messages]
-    if not messages:
-        messages = [{"role": "user", "content": view.text}]
+    """Return the body of a chat-completion request for one view.
+
+    Args:
+        model: as the server calls it.
+        view: what is asked.
+        dialect: what the server accepts.
+        prompted: the view's messages in this dialect.
+        temperature: of sampling.
+    """
+    messages = list(prompted.messages)
     body: dict[str, Any] = {"model": model, "messages": messages}
     limit = "max_completion_tokens" if "max_tokens" in dialect.without else "max_tokens"
     body[limit] = view.max_new_tokens
@@ -80,6 +120,8 @@ def simpler(dialect: Dialect, body: Mapping[str, Any], complaint: str) -> Dialec
         complaint: the server's words; an optional field that they name is left out
             first, then structured output is asked for more modestly, then log-probs go.
     """
+    if not dialect.folds and complains_of_roles(body, complaint):
+        return msgspec.structs.replace(dialect, folds=True)
     named = [key for key in _OPTIONAL if key in body and key in complaint]
     if "max_tokens" in body and "max_tokens" in complaint:
         named.append("max_tokens")
@@ -93,22 +135,21 @@ def simpler(dialect: Dialect, body: Mapping[str, Any], complaint: str) -> Dialec
     return None
 
 
-def chosen(view: View, text: str) -> str:
-    """Return the choice inside the JSON that `request` asked for; other text as it is."""
-    if view.form != "choices":
-        return text
-    try:
-        choice = json.loads(text)["choice"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return text.strip()
-    return choice if isinstance(choice, str) else text
+def complains_of_roles(body: Mapping[str, Any], complaint: str) -> bool:
+    """Whether a server's template refuses a system message, or neighbours of one role."""
+    roles = [message["role"] for message in body["messages"]]
+    plain = all(one != other for one, other in pairwise(roles))
+    return not (plain and set(roles) <= {"user", "assistant"}) and bool(
+        _ROLES.search(complaint)
+    )
 
 
-def _message(message: Message) -> dict[str, Any]:
-    if message.role == "tool":  # servers want ids of calls, which messages do not carry
-        content = _prompt("tool_result").replace("{result}", message.content)
-        return {"role": "user", "content": content}
-    return {"role": message.role, "content": message.content}
+def _message(message: dict[str, str]) -> dict[str, str]:
+    if message["role"] != "tool":
+        return message
+    # Servers want ids of calls, which messages do not carry.
+    content = prompt("tool_result").replace("{result}", message["content"])
+    return {"role": "user", "content": content}
 
 
 def _tool(tool: ToolSpec) -> dict[str, Any]:
@@ -158,131 +199,8 @@ def _instructed(
 ) -> dict[str, Any]:
     """Return the last message with the wanted form described in words."""
     if view.form == "choices" and structured == "prompt":
-        words = _prompt("choices").replace("{choices}", "\n".join(view.menu))
+        words = prompt("choices").replace("{choices}", "\n".join(view.menu))
     else:
         shown = json.dumps(schema, ensure_ascii=False)
-        words = _prompt("json_reply").replace("{schema}", shown)
+        words = prompt("json_reply").replace("{schema}", shown)
     return {**message, "content": f"{message['content']}\n\n{words}"}
-
-
-@cache
-def _prompt(name: str) -> str:
-    return (_PROMPTS / f"{name}.md").read_text(encoding="utf-8").strip()
-
-
-_MILLION = 1_000_000
-
-
-class _Function(msgspec.Struct):
-    name: str
-    arguments: str | dict[str, Any] = ""
-
-
-class _Call(msgspec.Struct):
-    function: _Function
-    id: str | None = None
-
-
-class _Message(msgspec.Struct):
-    content: str | None = None
-    refusal: str | None = None
-    reasoning: str | None = None
-    reasoning_content: str | None = None
-    tool_calls: list[_Call] | None = None
-
-
-class _TokenLogprob(msgspec.Struct):
-    logprob: float
-
-
-class _Logprobs(msgspec.Struct):
-    content: list[_TokenLogprob] | None = None
-
-
-class _Choice(msgspec.Struct):
-    message: _Message
-    finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
-    token_ids: list[int] | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int | None = None
-
-
-class _Completion(msgspec.Struct):
-    choices: list[_Choice]
-    model: str | None = None
-    system_fingerprint: str | None = None
-    usage: _Usage | None = None
-    prompt_token_ids: list[int] | None = None
-
-
-def read_reply(raw: bytes, view: View, *, price: tuple[float, float] = (0.0, 0.0)) -> Reply:
-    """Return the reply in the body of a chat completion.
-
-    Token ids come from servers that were asked to return them (vLLM's
-    ``return_token_ids``); log-probs without ids are kept, for confidence. The reply's
-    policy is the model and its fingerprint, as far as the server tells them.
-
-    Args:
-        raw: the response body.
-        view: what was answered.
-        price: dollars per million prompt tokens and per million completion tokens.
-
-    Raises:
-        ValueError: the body is no chat completion, or holds nothing to say.
-    """
-    completion = msgspec.json.decode(raw, type=_Completion)
-    if not completion.choices:
-        raise ValueError("no choices")
-    choice = completion.choices[0]
-    message = choice.message
-    calls = tuple(_tool_call(call) for call in message.tool_calls or ())
-    text = message.content or message.refusal or ""
-    if not text and not calls and choice.finish_reason == "content_filter":
-        raise ValueError("the server's content filter withheld the reply")
-    token_ids = tuple(choice.token_ids or ())
-    logprobs = choice.logprobs.content if choice.logprobs else None
-    values = tuple(entry.logprob for entry in logprobs or ())
-    if token_ids and len(token_ids) != len(values):
-        values = ()
-    # Chat templates of word models put a space before a reply: it is no part of it.
-    return Reply(
-        chosen(view, text.removeprefix(" ")),
-        thought=message.reasoning_content or message.reasoning or "",
-        tool_calls=calls,
-        prompt_ids=tuple(completion.prompt_token_ids or ()),
-        token_ids=token_ids,
-        logprobs=values,
-        finish=_finish(choice.finish_reason),
-        usage=_usage(completion.usage, price),
-        policy="@".join(filter(None, (completion.model, completion.system_fingerprint))),
-    )
-
-
-def _finish(reason: str | None) -> Literal["stop", "length", ""]:
-    if reason == "length":
-        return "length"
-    return "stop" if reason in ("stop", "tool_calls", "function_call") else ""
-
-
-def _usage(used: _Usage | None, price: tuple[float, float]) -> Usage | None:
-    if used is None:
-        return None
-    prompt, completion = used.prompt_tokens, used.completion_tokens or 0
-    dollars = (prompt * price[0] + completion * price[1]) / _MILLION
-    return Usage(prompt, completion, dollars)
-
-
-def _tool_call(call: _Call) -> ToolCall:
-    """Return a call; arguments that are no JSON object stay readable as ``unparsed``."""
-    arguments = call.function.arguments
-    if isinstance(arguments, str):
-        try:
-            parsed = json.loads(arguments or "{}")
-        except (ValueError, RecursionError):
-            parsed = None
-        arguments = parsed if isinstance(parsed, dict) else {"unparsed": arguments}
-    return ToolCall(call.function.name, arguments, call.id or "")

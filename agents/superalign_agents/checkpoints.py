@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from huggingface_hub import snapshot_download
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -21,11 +23,17 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from superalign_agents.decoding import require_kv_cache
 from superalign_agents.devices import require_device
 from superalign_agents.model_cache import cached, cached_model
-from superalign_env.errors import InvalidOption
-
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
+from superalign_agents.model_files import (
+    READ,
+    check_folder,
+    check_tokenizer_folder,
+    some,
+)
+from superalign_env.errors import InvalidOption, SuperalignError
+from superalign_env.plain_text import one_line
 
 _NOT_TOKENIZER = ("card.json", "config.json", "generation_config.json", "policy.json")
 
@@ -33,6 +41,14 @@ Attention = Literal["sdpa", "eager", "flash_attention_2"]
 
 _SMALL_BYTES = 100_000_000
 """Weights that are read or written in well under a second."""
+
+_SAFE: dict[str, Any] = {
+    "use_safetensors": True,
+    "trust_remote_code": False,
+    "local_files_only": True,
+    "ignore_mismatched_sizes": True,  # they are refused by name afterwards
+    "output_loading_info": True,
+}
 
 
 def load_model(
@@ -54,28 +70,28 @@ def load_model(
         InvalidOption: no safetensors, a model that would need its own code, or a device or
             an attention that the model or this machine does not have.
     """
-    _refuse_unsafe(source)
+    folder = _checked_folder(source)
     require_device(device)
     model_dtype: torch.dtype | Literal["auto"] = dtype or (
         torch.float32 if torch.device(device).type == "cpu" else "auto"
     )
 
     def read() -> Any:
-        return AutoModelForCausalLM.from_pretrained(
-            str(source),
+        _check_architecture(folder, source)
+        build: Any = AutoModelForCausalLM
+        model, info = build.from_pretrained(
+            str(folder),
             dtype=model_dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
             attn_implementation=attention,
+            **_SAFE,
         )
+        _refuse_incomplete(source, info)
+        return model
 
-    try:
-        with progress_hidden(_bytes_in(Path(source))):
-            model = cached_model(source, read, model_dtype, attention)
-    except (OSError, ValueError, ImportError) as error:
-        raise InvalidOption(
-            f"{source} cannot be loaded as a causal language model: {error}"
-        ) from error
+    what = "a causal language model"
+    with _in_one_sentence(source, what), progress_hidden(_bytes_in(folder)):
+        model = cached_model(folder, read, model_dtype, attention)
+    model.config._name_or_path = str(source)
     loaded: PreTrainedModel = model.to(device).eval()
     return loaded
 
@@ -91,28 +107,18 @@ def load_classifier(source: str | Path, *, device: str) -> PreTrainedModel:
         InvalidOption: no safetensors, a model that would need its own code or has no trained
             classification head, or a device that is not here.
     """
-    _refuse_unsafe(source)
+    folder = _checked_folder(source)
     require_device(device)
-    try:
-        with progress_hidden(_bytes_in(Path(source))):
-            build: Any = AutoModelForSequenceClassification
-            model, info = build.from_pretrained(
-                str(source),
-                dtype="auto",
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
+    with _in_one_sentence(source, "a classifier"), progress_hidden(_bytes_in(folder)):
+        build: Any = AutoModelForSequenceClassification
+        model, info = build.from_pretrained(str(folder), dtype="auto", **_SAFE)
+        if info["missing_keys"]:
+            raise InvalidOption(
+                f"{source} has no trained classification head "
+                f"({', '.join(sorted(info['missing_keys']))} is missing); give a sequence "
+                "classifier, or a reward model that superalign trained"
             )
-    except (OSError, ValueError, ImportError) as error:
-        raise InvalidOption(
-            f"{source} cannot be loaded as a classifier: {error}"
-        ) from error
-    if info["missing_keys"]:
-        raise InvalidOption(
-            f"{source} has no trained classification head "
-            f"({', '.join(sorted(info['missing_keys']))} is missing); give a sequence "
-            "classifier, or a reward model that superalign trained"
-        )
+        _refuse_incomplete(source, info)
     loaded: PreTrainedModel = model.to(device).eval()
     return loaded
 
@@ -123,18 +129,21 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     Raises:
         InvalidOption: there is none, or it would need its own code.
     """
+    folder = _folder_of(source)
+    check_tokenizer_folder(folder)
 
     def read() -> PreTrainedTokenizerBase:
         loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            str(source), trust_remote_code=False
+            str(folder), trust_remote_code=False
         )
         return loaded
 
     try:
-        tokenizer = cached(source, read, "tokenizer", files=_tokenizer_files(Path(source)))
-    except (OSError, ValueError) as error:
+        tokenizer = cached(folder, read, "tokenizer", files=_tokenizer_files(folder))
+    except Exception as error:
         raise InvalidOption(
-            f"{source} has no tokenizer that can be loaded: {error}"
+            f"{folder / 'tokenizer.json'} or a file beside it holds no tokenizer that can be "
+            f"loaded ({_reason(error)}); download or copy them again"
         ) from error
     tokenizer.name_or_path = str(source)  # another folder may hold the same
     return tokenizer
@@ -179,20 +188,6 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.blake2b(named, digest_size=16).hexdigest()
 
 
-def refuse_pickles(folder: Path) -> None:
-    """Refuse a folder with any pickled file, such as an adapter or checkpoint of ours.
-
-    Raises:
-        InvalidOption: there is one.
-    """
-    pickles = _pickles(folder)
-    if pickles:
-        raise InvalidOption(
-            f"{folder} holds pickled files ({', '.join(pickles)}), which can run any code "
-            "when loaded; only safetensors are read here: convert or remove them"
-        )
-
-
 def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Refuse a tokenizer with more tokens than the model has embeddings.
 
@@ -214,29 +209,101 @@ def _bytes_in(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
-def _pickles(folder: Path) -> list[str]:
-    return sorted(path.name for glob in _PICKLES for path in folder.rglob(glob))
+def _folder_of(source: str | Path) -> Path:
+    """Return a folder itself, or where the hub's cache keeps the model of that name.
+
+    Of a model of the hub only what may be read is downloaded: no code, no pickle.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+    try:
+        return Path(
+            snapshot_download(
+                str(source),
+                allow_patterns=list(READ),
+                ignore_patterns=["*/*", "consolidated*"],
+            )
+        )
+    except Exception as error:
+        raise InvalidOption(
+            f"{source} cannot be loaded: it is no folder here, and no model of the hub that "
+            f"can be read ({_reason(error)})"
+        ) from error
 
 
-def _refuse_unsafe(source: str | Path) -> None:
-    """Raise for a local folder that cannot be loaded safely, before anything is loaded."""
-    folder = Path(source)
-    if not folder.is_dir():
-        return
-    if not (folder / "config.json").is_file():
+def _checked_folder(source: str | Path) -> Path:
+    """Return the folder of a model, checked before anything is loaded from it."""
+    folder = _folder_of(source)
+    of_hub = not Path(source).is_dir()
+    # The cache of the hub is links to blobs two folders up.
+    check_folder(folder, inside=folder.parent.parent if of_hub else folder)
+    return folder
+
+
+def _check_architecture(folder: Path, source: str | Path) -> None:
+    """Refuse an architecture without a KV cache, or far more weights than the files hold.
+
+    It is built without memory for its weights.
+    """
+    config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+    build: Any = AutoModelForCausalLM
+    with torch.device("meta"):
+        skeleton = build.from_config(config, trust_remote_code=False)
+    require_kv_cache(skeleton, name=str(source))
+    parameters = sum(weight.numel() for weight in skeleton.parameters())
+    bytes_held = _bytes_in(folder)
+    # Four bits are the fewest that a stored number takes; an untied head may be missing.
+    if parameters > 2 * bytes_held + _SMALL_BYTES // 10:
         raise InvalidOption(
-            f"{folder} holds no config.json; give a Hugging Face model folder"
+            f"{folder / 'config.json'} describes {parameters} weights, but the files beside it "
+            f"hold {bytes_held} bytes; configuration and weights do not belong together"
         )
-    if any(folder.glob("*.safetensors")):
-        return
-    pickles = _pickles(folder)
-    if pickles:
+
+
+def _refuse_incomplete(source: str | Path, info: Mapping[str, Any]) -> None:
+    """Refuse weights that are missing or of another shape; name those that nothing reads."""
+    if info["missing_keys"]:
         raise InvalidOption(
-            f"{folder} holds only pickled weights ({', '.join(pickles)}), which can run "
-            "any code when loaded; convert them to safetensors first "
-            "(model.save_pretrained(folder) in an environment that you trust)"
+            f"{source} misses weights ({some(sorted(info['missing_keys']))}), which would be "
+            "random; download the folder again, or save the model with its head (a base model "
+            "without lm_head cannot speak)"
         )
-    raise InvalidOption(f"{folder} holds no *.safetensors weights")
+    if info["mismatched_keys"]:
+        names = sorted(str(key[0]) for key in info["mismatched_keys"])
+        raise InvalidOption(
+            f"{source} has weights of other sizes than its config.json says ({some(names)}); "
+            "configuration and weights do not belong together"
+        )
+    if info["unexpected_keys"]:
+        warnings.warn(
+            f"{source} holds weights that its architecture does not read: "
+            f"{some(sorted(info['unexpected_keys']))}",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+
+
+@contextmanager
+def _in_one_sentence(source: str | Path, what: str) -> Iterator[None]:
+    """Turn whatever a damaged folder makes a library raise into one sentence."""
+    try:
+        yield
+    except (SuperalignError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise InvalidOption(
+            f"{source} cannot be loaded as {what}: {_reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return an error's own words as one line."""
+    said = one_line(str(error), 300).rstrip(".")
+    return (
+        said
+        if isinstance(error, (OSError, ValueError))
+        else f"{type(error).__name__}: {said}"
+    )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ at the same batch plan (the same rows together, in the same order, on the same d
 and log-probabilities are the same to the bit, greedy or sampled.
 """
 
+import inspect
 from collections.abc import Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -19,6 +20,10 @@ from superalign_env.seeding import uniforms
 _COMPACT_BELOW = 0.75
 """Ended rows leave the batch once no more than this share of it is unfinished: taking keys
 and values out of a cache costs about as much as a step of a small model."""
+
+
+_RECURRENT_LAYERS = ("linear", "conv", "mamba", "recurrent", "ssm")
+"""Words in the names of layers that keep a state."""
 
 
 class Decoded(NamedTuple):
@@ -209,6 +214,27 @@ def positions(attention_mask: torch.Tensor) -> torch.Tensor:
         attention_mask: [B, T] 1 or True where there is a token.
     """
     return (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)
+
+
+def require_kv_cache(model: PreTrainedModel, *, name: str) -> None:
+    """Refuse an architecture that keeps something else than keys and values of past tokens.
+
+    Args:
+        model: may be without weights.
+        name: in the message.
+
+    Raises:
+        InvalidOption: it has a state, in all of its layers or in some.
+    """
+    layers = {str(kind) for kind in getattr(model.config, "layer_types", None) or ()}
+    recurrent = any(word in layer for layer in layers for word in _RECURRENT_LAYERS)
+    takes = inspect.signature(model.forward).parameters
+    if recurrent or model._is_stateful or "past_key_values" not in takes:
+        raise InvalidOption(
+            f"{name} is a {type(model).__name__}, which keeps a state instead of keys and "
+            "values of past tokens: a batch of prompts of several lengths cannot be continued "
+            "with it; take a transformer with a KV cache"
+        )
 
 
 def _check(

@@ -2,25 +2,35 @@
 
 import asyncio
 import importlib.util
-import ipaddress
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
-from superalign_agents.chat_completions import Dialect, read_reply, request, simpler
+from superalign_agents.chat_completions import (
+    Dialect,
+    asked,
+    complains_of_roles,
+    request,
+    simpler,
+)
+from superalign_agents.chat_messages import THINK, ThoughtMarks, checked_marks
+from superalign_agents.completion_bodies import read_reply
+from superalign_agents.connection import (
+    LOCAL_URL,
+    Secret,
+    is_loopback,
+    key_for,
+    openai_client,
+)
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.plain_text import one_line
-from superalign_env.types import AgentSpec, Reply, Usage, View
+from superalign_env.types import AgentSpec, Reply, ToolCall, Usage, View
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
-
-LOCAL_URL = "http://127.0.0.1:8000/v1"
-"""Where vLLM and `transformers serve` listen."""
 
 Prices = Mapping[str, Sequence[float]]
 """model → dollars per million prompt tokens and per million completion tokens."""
@@ -30,6 +40,9 @@ _REFUSAL_STATUSES = (400, 422, 501)
 
 _MAX_REASON = 300
 """Longest reason in a reply's error, in characters."""
+
+_MAX_COMPLAINT = 20_000
+"""Characters of a server's error that are looked at."""
 
 
 class CostLedger(msgspec.Struct, frozen=True):
@@ -78,8 +91,10 @@ class EndpointAgent:
 
     Rate limits, server errors and lost connections are retried with back-off; what
     remains becomes a reply with an error. Optional request fields that the server
-    refuses are left out from then on. A reply is as reproducible as the server is: the
-    view's seed is passed along.
+    refuses are left out from then on, and a system message that its template refuses
+    joins the first user message. Control tokens of published models in anybody's text are
+    made inert. A reply is as reproducible as the server is: the view's seed is passed
+    along.
 
     Args:
         model: as the server calls it.
@@ -93,6 +108,8 @@ class EndpointAgent:
         prices: model → dollars per million prompt and completion tokens.
         extra_body: more fields of every request, such as
             ``{"return_token_ids": True}`` for vLLM.
+        thought_marks: pairs of texts between which the model thinks: what stands between
+            them is private and no part of its utterance.
 
     Raises:
         InvalidOption: no key, or settings that make no sense.
@@ -110,6 +127,7 @@ class EndpointAgent:
         retries: int = 4,
         prices: Prices | None = None,
         extra_body: Mapping[str, Any] | None = None,
+        thought_marks: ThoughtMarks = THINK,
     ) -> None:
         if not model:
             raise InvalidOption("model must name a model of the server")
@@ -123,6 +141,8 @@ class EndpointAgent:
             raise InvalidOption("endpoints need: pip install 'superalign-env[endpoints]'")
         self._local = is_loopback(base_url)
         self._key = key_for(base_url, api_key_env)
+        self._secret = Secret(self._key)
+        self._marks = checked_marks(thought_marks)
         self._model = model
         self._base_url = base_url
         self._temperature = temperature
@@ -134,6 +154,7 @@ class EndpointAgent:
         self._dialect = Dialect()
         self._ledger = CostLedger()
         self._sessions: dict[asyncio.AbstractEventLoop, _Session] = {}
+        own_marks = {} if self._marks == THINK else {"thought_marks": self._marks}
         self._spec = AgentSpec(
             "endpoint",
             {
@@ -146,6 +167,7 @@ class EndpointAgent:
                 "retries": retries,
                 "prices": {name: list(price) for name, price in (prices or {}).items()},
                 "extra_body": self._extra_body,
+                **own_marks,
             },
         )
 
@@ -173,7 +195,7 @@ class EndpointAgent:
             )
         except OpenAIError as error:
             return self._failed(f"{type(error).__name__}: {error}")
-        except (ValueError, msgspec.MsgspecError) as error:
+        except Exception as error:  # whatever a hostile answer makes a library raise
             return self._failed(f"malformed answer: {error}")
         self._ledger += CostLedger.of(reply.usage)
         return reply
@@ -201,15 +223,22 @@ class EndpointAgent:
 
         dialect = self._dialect
         while True:
-            body = request(self._model, view, dialect, temperature=self._temperature)
+            prompt = asked(view, dialect)
+            body = request(
+                self._model, view, dialect, prompt, temperature=self._temperature
+            )
             try:
                 answer = await client.chat.completions.with_raw_response.create(
                     **body, extra_body=self._extra_body
                 )
             except APIStatusError as error:
+                complaint = f"{getattr(error, 'param', '')} {error}"[:_MAX_COMPLAINT]
                 lower = None
-                if error.status_code in _REFUSAL_STATUSES:
-                    lower = simpler(dialect, body, f"{getattr(error, 'param', '')} {error}")
+                if error.status_code in _REFUSAL_STATUSES or (
+                    # A template that raises is an error of the server to some of them.
+                    error.status_code == 500 and complains_of_roles(body, complaint)
+                ):
+                    lower = simpler(dialect, body, complaint)
                 if lower is None:
                     raise
                 dialect = lower
@@ -217,12 +246,31 @@ class EndpointAgent:
                 # Only a dialect that worked is remembered: the cause of a refusal may
                 # have been the view, a prompt too long for instance.
                 self._dialect = dialect
-                return read_reply(answer.content, view, price=self._price)
+                reply = read_reply(
+                    answer.content, view, price=self._price, marks=self._marks
+                )
+                return self._without_key(replace(reply, notes=prompt.notes))
+
+    def _without_key(self, reply: Reply) -> Reply:
+        """Return a reply in none of whose words the key stands."""
+        if not self._key:
+            return reply
+        return replace(
+            reply,
+            text=self._secret.removed_from(reply.text),
+            thought=self._secret.removed_from(reply.thought),
+            policy=self._secret.removed_from(reply.policy),
+            tool_calls=tuple(
+                msgspec.convert(
+                    self._secret.removed_from_values(msgspec.to_builtins(call)), ToolCall
+                )
+                for call in reply.tool_calls
+            ),
+        )
 
     def _failed(self, reason: str) -> Reply:
         self._ledger += CostLedger.of_failure()
-        if self._key:
-            reason = reason.replace(self._key, "[key]")
+        reason = self._secret.removed_from(reason[:_MAX_COMPLAINT])
         where = f"{self._model} at {self._base_url}"
         return Reply("", finish="error", error=f"{where}: {one_line(reason, _MAX_REASON)}")
 
@@ -247,63 +295,13 @@ class EndpointAgent:
                 await session.client.close()
 
     def _client(self) -> "AsyncOpenAI":
-        from openai import AsyncOpenAI, DefaultAsyncHttpxClient  # noqa: PLC0415 - see above
-
-        return AsyncOpenAI(
-            api_key=self._key or "none",
-            base_url=self._base_url,
+        return openai_client(
+            self._base_url,
+            self._key,
+            local=self._local,
             timeout=self._timeout,
-            max_retries=self._retries,
-            http_client=DefaultAsyncHttpxClient(trust_env=False) if self._local else None,
+            retries=self._retries,
         )
-
-
-def is_loopback(base_url: str) -> bool:
-    """Whether the server is this machine.
-
-    Raises:
-        InvalidOption: no URL of a server, or one that holds a password.
-    """
-    try:
-        parts = urlsplit(base_url)
-        host = parts.hostname or ""
-    except ValueError:
-        host = ""
-    if not host or parts.scheme not in ("http", "https"):
-        raise InvalidOption(f"base_url must look like {LOCAL_URL}, not {base_url!r}")
-    if parts.username or parts.password:
-        raise InvalidOption(
-            "base_url is recorded and must hold no password; use api_key_env"
-        )
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def key_for(base_url: str, variable: str) -> str:
-    """Return the key from the environment; servers on this machine may do without.
-
-    Args:
-        base_url: of the server.
-        variable: name of the environment variable, or empty.
-
-    Raises:
-        InvalidOption: the server is elsewhere and has no key, or the variable is empty.
-    """
-    if variable:
-        key = os.environ.get(variable, "")
-        if not key:
-            raise InvalidOption(
-                f"the environment variable {variable} is empty; set it to the API key"
-            )
-        return key
-    if is_loopback(base_url):
-        return ""
-    raise InvalidOption(
-        f"{base_url} is not on this machine: name the environment variable that holds its "
-        "key, for example api_key_env='OPENAI_API_KEY'"
-    )
 
 
 def price_of(model: str, prices: Prices) -> tuple[float, float]:

@@ -26,6 +26,8 @@ class Human:
         screen: where views are shown; standard output when absent.
     """
 
+    takes_any_time = True
+
     def __init__(
         self,
         *,

@@ -8,6 +8,7 @@ import inspect
 import shlex
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -18,6 +19,7 @@ from msgspec.structs import replace
 from superalign_agents.human import Human
 from superalign_agents.references import make_lineup, read_pairs, seat_references
 from superalign_env import registry
+from superalign_env.asking import TIMEOUT
 from superalign_env.cli.output import (
     AsJson,
     console,
@@ -43,6 +45,11 @@ from superalign_env.rollout import Rollouts
 from superalign_env.rounding import decimal
 from superalign_env.types import Episode, Metric
 
+Timeout = Annotated[
+    float,
+    typer.Option(min=0.001, help="Seconds that an agent may take without giving a reply."),
+]
+
 _LIVE = 64
 """Episodes that are played at once where nobody has to follow them."""
 
@@ -67,6 +74,7 @@ def play(
     run: Annotated[
         Path | None, typer.Option(help="Also record the episodes in this new run folder.")
     ] = None,
+    timeout: Timeout = TIMEOUT,
 ) -> None:
     """Play episodes and print every word.
 
@@ -86,19 +94,20 @@ def play(
         if run is not None:
             from superalign_env.store import EpisodeWriter, Run  # noqa: PLC0415 - SQL is slow to import
 
-            config = {
-                "scenario": scenario,
-                "options": options,
-                "seats": seats,
-                "first": first,
-                "episodes": episodes,
-            }
+            config: dict[str, Any] = {"scenario": scenario, "options": options}
+            config |= {"seats": seats, "first": first, "episodes": episodes}
             created = Run.create(run, kind="play", config=config, seed=seed)
             stack.callback(_print_location, run)  # once it is closed, also after Ctrl-C
             record = stack.enter_context(created)
             sinks.append(stack.enter_context(EpisodeWriter(record)))
         rollouts = Rollouts(
-            rules, agents, run=seed, first_case=first, live=live, sinks=sinks
+            rules,
+            agents,
+            run=seed,
+            first_case=first,
+            live=live,
+            sinks=sinks,
+            timeout=timeout,
         )
         stream = stack.enter_context(closing(rollouts.stream(episodes)))
         total, failed = printed(stream, first)
@@ -166,6 +175,7 @@ def evaluate(
         list[str] | None,
         typer.Option("--option", "-o", help="KEY=VALUE of the scenario: split=gate …"),
     ] = None,
+    timeout: Timeout = TIMEOUT,
     as_json: AsJson = False,
 ) -> None:
     """Measure agents on held-out cases: truth, pay, verdicts, diversity.
@@ -176,11 +186,12 @@ def evaluate(
     _require_scenario(scenario)
     rules = make_scenario(scenario, **held_out(scenario, read_pairs(option or [])))
     seats = seat_references(rules, _read_seats(seat))
-    lineups = [_played(rules, seats, cases, seed, progress=not as_json)]
+    played = partial(_played, rules, cases, seed, timeout, progress=not as_json)
+    lineups = [played(seats)]
     if against:
         others = seat_references(rules, _read_seats(against), seats)
-        lineups.append(_played(rules, others, cases, seed, progress=not as_json))
-    differences = compared(*(played.episodes for played in lineups)) if against else []
+        lineups.append(played(others))
+    differences = compared(*(one.episodes for one in lineups)) if against else []
     if as_json:
         print_json(
             {
@@ -192,7 +203,7 @@ def evaluate(
         )
     else:
         _print_metrics(rules, lineups, differences)
-    if any(len(played.failed) == len(played.episodes) for played in lineups):
+    if any(len(one.failed) == len(one.episodes) for one in lineups):
         raise typer.Exit(1)
 
 
@@ -249,10 +260,20 @@ def compared(ours: Sequence[Episode], theirs: Sequence[Episode]) -> list[Metric]
 
 
 def _played(
-    rules: Scenario[Any], seats: dict[str, Any], cases: int, seed: int, *, progress: bool
+    rules: Scenario[Any],
+    cases: int,
+    seed: int,
+    timeout: float,
+    seats: dict[str, Any],
+    *,
+    progress: bool,
 ) -> PlayedLineup:
     rollouts = Rollouts(
-        rules, make_lineup(seats), run=seed, progress=progress and console.is_terminal
+        rules,
+        make_lineup(seats),
+        run=seed,
+        timeout=timeout,
+        progress=progress and console.is_terminal,
     )
     episodes = rollouts.run(cases)
     return PlayedLineup(seats, episodes, metrics(episodes))

@@ -1,17 +1,22 @@
 """Agent that samples replies from any causal language model."""
 
-import re
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from msgspec.structs import replace
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from superalign_agents.adapters import Adapter, SharedBase, read_adapter
 from superalign_agents.batching import BatchSplitter
+from superalign_agents.chat_messages import (
+    THINK,
+    Spoken,
+    ThoughtMarks,
+    checked_marks,
+    marks_of,
+    split_thoughts,
+)
 from superalign_agents.checkpoints import (
     Attention,
     check_vocabulary,
@@ -19,23 +24,31 @@ from superalign_agents.checkpoints import (
     load_tokenizer,
     weights_hash,
 )
-from superalign_agents.decoding import Decoded
+from superalign_agents.decoding import Decoded, require_kv_cache
 from superalign_agents.engines import Ask, EngineName, Generator, make_engine
-from superalign_agents.ladders import MICRO_CHAT_TEMPLATE
+from superalign_agents.prompting import (
+    Prompt,
+    PromptMaker,
+    Template,
+    Truncation,
+    checked_words,
+)
 from superalign_env.errors import InvalidOption
 from superalign_env.types import AgentSpec, Reply, Usage, View
 
-Template = Literal["auto", "plain", "chat"]
+_TRUNCATION: Truncation = "keep_system"
 
 
 class TransformerAgent:
     """A causal LM that replies to a whole batch of views at a time.
 
     The random numbers of a reply come from its view's seed alone, so a transcript does
-    not depend on what else is in the batch (float rounding aside). A prompt and reply
-    longer than `max_context` are truncated: the prompt loses its oldest tokens, and
-    `prompt_ids` of the reply are the tokens that the model read. Where memory runs out,
-    smaller batches are decoded, with a warning and the same replies.
+    not depend on what else is in the batch (float rounding aside). `prompt_ids` of the
+    reply are the tokens that the model read, and its notes say what was done to them:
+    what a tokenizer or template would read as control tokens is made inert, system text
+    joins the first user message where the template knows no system role, and prompts over
+    the context are cut as `truncation` says. Where memory runs out, smaller batches are
+    decoded, with a warning and the same replies.
 
     Args:
         model_or_path: a loaded model, a folder, or a hub name. Safetensors only.
@@ -55,6 +68,11 @@ class TransformerAgent:
             there are both a template and messages. A micro model's template joins the
             messages to exactly the view's text, so the text is taken directly.
         max_context: longest prompt and reply together, in tokens; None is the model's.
+        truncation: what a prompt over the context loses: ``keep_system`` the oldest
+            messages after the system's, ``drop_oldest`` the oldest ones, ``refuse`` fails
+            the reply. Plain texts lose their oldest tokens.
+        thought_marks: pairs of texts between which the model thinks: what stands between
+            them is private and no part of its utterance.
         blind: words that are removed from its prompts, plain or chat.
         reference: what the agent is called in records, ``micro/3``.
     """
@@ -74,6 +92,8 @@ class TransformerAgent:
         batch: int = 256,
         template: Template = "auto",
         max_context: int | None = None,
+        truncation: Truncation = _TRUNCATION,
+        thought_marks: ThoughtMarks = THINK,
         blind: Sequence[str] = (),
         reference: str = "",
     ) -> None:
@@ -82,6 +102,7 @@ class TransformerAgent:
         if isinstance(model_or_path, PreTrainedModel):
             if tokenizer is None:
                 raise InvalidOption("a loaded model needs its tokenizer: tokenizer=...")
+            require_kv_cache(model_or_path, name=reference or "the model")
             self.model = model_or_path
             self.reference = reference or "transformer"
         else:
@@ -92,21 +113,22 @@ class TransformerAgent:
         self.tokenizer = tokenizer or load_tokenizer(str(model_or_path))
         check_vocabulary(self.model, self.tokenizer)
         self.adapter = self._with_adapter(adapter)
-        if template == "chat" and not self.tokenizer.chat_template:
-            raise InvalidOption(
-                f"{self.reference} has no chat template; use template='plain' or set "
-                "tokenizer.chat_template"
-            )
         if compiled:
             self.model.compile(dynamic=True)
         self.attention = attention
-        self.temperature = temperature
-        self.batch = batch
-        self.template = template
+        self.temperature, self.batch = temperature, batch
+        self.template, self.truncation = template, truncation
         self.max_context = max_context or _context_limit(self.model)
+        self.thought_marks = checked_marks(thought_marks)
         self.blind = checked_words(blind)
-        start = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
-        self._start_ids = [int(token) for token in start if token is not None][:1]
+        self._maker = PromptMaker(
+            self.tokenizer,
+            template=template,
+            truncation=truncation,
+            thought_marks=self.thought_marks,
+            blind=self.blind,
+            name=self.reference,
+        )
         self._policy = ""
         source = str(self.model.config.name_or_path)  # of the base, under an adapter
         self._engine = (
@@ -136,6 +158,10 @@ class TransformerAgent:
             "batch": self.batch,
             "dtype": str(self.model.dtype).removeprefix("torch."),
         }
+        if self.truncation != _TRUNCATION:
+            options["truncation"] = self.truncation
+        if self.thought_marks != THINK:
+            options["thought_marks"] = [list(pair) for pair in self.thought_marks]
         if self.attention:
             options["attention"] = self.attention
         if self.blind:
@@ -164,61 +190,86 @@ class TransformerAgent:
     def batch_prompt_ids(self, views: Sequence[View]) -> list[list[int]]:
         """Return the tokens that the model reads for each view, tokenised together.
 
-        The oldest tokens are cut where the reply would not fit into the context. A text
-        without tokens is read as the tokenizer's first token alone: its beginning of a
-        sequence, or its end where it has none.
+        None where there is no room for a prompt, or the template refuses the messages. A
+        text without tokens is read as the tokenizer's first token alone: its beginning of
+        a sequence, or its end where it has none.
         """
-        if self.blind:
-            views = [without_words(view, self.blind) for view in views]
-        chat = [self._uses_chat(view) for view in views]
-        chat_ids = iter(
-            self._chat_ids([v for v, is_chat in zip(views, chat, strict=True) if is_chat])
-        )
-        text_ids = iter(
-            self._text_ids(
-                [v.text for v, is_chat in zip(views, chat, strict=True) if not is_chat]
-            )
-        )
-        prompts = []
-        for view, is_chat in zip(views, chat, strict=True):
-            ids = next(chat_ids) if is_chat else next(text_ids) or self._start_ids
-            limit = self.max_context - view.max_new_tokens
-            prompts.append(ids[-limit:] if limit > 0 else [])
-        return prompts
+        return [prompt.ids for prompt in self._maker.prompts(views, self.max_context)]
 
     def reply_ids(self, view: View, text: str) -> tuple[int, ...]:
         """Return the tokens with which this agent would say a text to a view.
 
-        They end with the end-of-sequence token, as sampled ones do.
+        They end as sampled ones do: with the token that ends a turn in the chat template,
+        or with the end of the sequence.
         """
-        spaced = text if self._uses_chat(view) else f" {text}"
+        chat = self._uses_chat(view)
+        spaced = text if chat else f" {text}"
         ids: list[int] = self.tokenizer(spaced, add_special_tokens=False)["input_ids"]
         end = self.tokenizer.eos_token_id
+        if chat and self._maker.chat is not None and self._maker.chat.turn_end is not None:
+            end = self._maker.chat.turn_end
         return (*ids, *([] if end is None else [int(end)]))
+
+    @property
+    def stop_ids(self) -> set[int]:
+        """Tokens that end a reply: declared by the model, the tokenizer or the template."""
+        named = getattr(self.model.generation_config, "eos_token_id", None)
+        ids = {*named} if isinstance(named, (list, tuple)) else {named}
+        stops = {int(i) for i in (*ids, self.tokenizer.eos_token_id) if i is not None}
+        return stops | self._maker.chat.stop_ids if self._maker.chat else stops
 
     def _answer(self, views: Sequence[View]) -> list[Reply]:
         """Return the replies of one batch."""
-        prompts = self.batch_prompt_ids(views)
+        prompts = self._maker.prompts(views, self.max_context)
+        stop_ids = self.stop_ids
         self._engine.speak_for(self.policy, self.model)
         decoded = self._engine.generate(
             [
-                Ask(prompt, view.max_new_tokens, view.seed)
+                Ask(prompt.ids, view.max_new_tokens, view.seed)
                 for view, prompt in zip(views, prompts, strict=True)
-                if prompt
+                if prompt.ids
             ],
-            stop_ids=self._stop_ids(),
+            stop_ids=stop_ids,
             temperature=self.temperature,
         )
-        texts = self.tokenizer.batch_decode(
-            [list(row.token_ids) for row in decoded], skip_special_tokens=True
-        )
+        texts = self._texts(decoded, stop_ids)
         completions = iter(zip(decoded, texts, strict=True))
         return [
             self._reply(view, prompt, *next(completions))
-            if prompt
-            else self._empty_prompt(view)
+            if prompt.ids
+            else self._empty_prompt(view, prompt.error)
             for view, prompt in zip(views, prompts, strict=True)
         ]
+
+    def _texts(self, decoded: Sequence[Decoded], stop_ids: set[int]) -> list[str]:
+        """Return what was sampled as text, without special tokens but with marks of thoughts."""
+        named = {mark: self._token_of(mark) for mark in marks_of(self.thought_marks)}
+        marks = {token: mark for mark, token in named.items() if token is not None}
+        rows = [list(row.token_ids) for row in decoded]
+        for row in rows:
+            if row and row[-1] in stop_ids:  # it may be no special token
+                row.pop()
+        texts: list[str] = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
+        for place, row in enumerate(rows):
+            if marks and not marks.keys().isdisjoint(row):
+                texts[place] = self._with_marks(row, marks)
+        return texts
+
+    def _token_of(self, mark: str) -> int | None:
+        """Return the one added token that a mark is, if it is one."""
+        token = self.tokenizer.get_added_vocab().get(mark)
+        return None if token is None else int(token)
+
+    def _with_marks(self, row: list[int], marks: dict[int, str]) -> str:
+        """Return the text of a row in which marks of thoughts are tokens, special or not."""
+        pieces, start = [], 0
+        for place, token in enumerate([*row, -1]):
+            if token in marks or token == -1:
+                part = row[start:place]
+                pieces.append(str(self.tokenizer.decode(part, skip_special_tokens=True)))
+                pieces.append(marks.get(token, ""))
+                start = place + 1
+        return "".join(pieces)
 
     def _with_adapter(self, adapter: Adapter | str | Path | None) -> Adapter | None:
         """Return the adapter; from a folder it is read, and `model` becomes its model."""
@@ -231,65 +282,37 @@ class TransformerAgent:
         self.model = loaded.model
         return loaded
 
-    def _reply(self, view: View, prompt: list[int], decoded: Decoded, text: str) -> Reply:
+    def _reply(self, view: View, prompt: Prompt, decoded: Decoded, text: str) -> Reply:
         if not self._uses_chat(view):
             text = text.removeprefix(" ")
+        spoken: Spoken = split_thoughts(text, self.thought_marks, opened=prompt.thinking)
         return Reply(
-            text=text,
-            prompt_ids=tuple(prompt),
+            text=spoken.text,
+            thought=spoken.thought,
+            prompt_ids=tuple(prompt.ids),
             token_ids=decoded.token_ids,
             logprobs=decoded.logprobs,
             finish=decoded.finish,
-            usage=Usage(len(prompt), len(decoded.token_ids)),
+            usage=Usage(len(prompt.ids), len(decoded.token_ids)),
             policy=self.policy,
+            notes=prompt.notes,
         )
 
-    def _empty_prompt(self, view: View) -> Reply:
-        """Return the failed reply of a view whose prompt has no token within the context."""
-        if view.max_new_tokens >= self.max_context:
-            why = (
-                f"a reply of up to {view.max_new_tokens} tokens leaves no room for a prompt in "
-                f"its context of {self.max_context}; seat a model with a longer context (views "
-                "in chat English ask for 512 tokens and want a chat model)"
-            )
-        else:
+    def _empty_prompt(self, view: View, why: str) -> Reply:
+        """Return the failed reply of a view that has no prompt within the context."""
+        if not why:
             why = "the prompt is empty: its tokenizer makes no token of what it is shown"
-        return Reply(
-            text="",
-            finish="error",
-            policy=self.policy,
-            error=f"{self.reference} cannot answer: {why}",
-        )
+            if view.max_new_tokens >= self.max_context:
+                why = (
+                    f"a reply of up to {view.max_new_tokens} tokens leaves no room for a "
+                    f"prompt in its context of {self.max_context}; seat a model with a longer "
+                    "context (views in chat English ask for 512 tokens and want a chat model)"
+                )
+        error = f"{self.reference} cannot answer: {why}"
+        return Reply("", finish="error", policy=self.policy, error=error)
 
     def _uses_chat(self, view: View) -> bool:
-        if self.template == "auto":
-            template = self.tokenizer.chat_template
-            return bool(view.messages and template and template != MICRO_CHAT_TEMPLATE)
-        return self.template == "chat"
-
-    def _text_ids(self, texts: list[str]) -> list[list[int]]:
-        ids: list[list[int]] = (
-            self.tokenizer(texts, verbose=False)["input_ids"] if texts else []
-        )
-        return ids
-
-    def _chat_ids(self, views: Sequence[View]) -> list[list[int]]:
-        if not views:
-            return []
-        conversations = [
-            [{"role": m.role, "content": m.content} for m in view.messages]
-            for view in views
-        ]
-        ids: Any = self.tokenizer.apply_chat_template(
-            conversations, add_generation_prompt=True, tokenize=True, return_dict=False
-        )
-        return [list(row) for row in ids]
-
-    def _stop_ids(self) -> set[int]:
-        """Return the end-of-sequence tokens of tokenizer and model."""
-        named = getattr(self.model.generation_config, "eos_token_id", None)
-        ids = {*named} if isinstance(named, list) else {named}
-        return {int(i) for i in (*ids, self.tokenizer.eos_token_id) if i is not None}
+        return self._maker.uses_chat(view)
 
 
 def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
@@ -307,36 +330,3 @@ def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
 def _context_limit(model: PreTrainedModel) -> int:
     """Return the model's longest sequence, in tokens."""
     return int(getattr(model.config, "max_position_embeddings", None) or 2048)
-
-
-def checked_words(words: Sequence[str]) -> tuple[str, ...]:
-    """Return the words to remove, checked.
-
-    Raises:
-        InvalidOption: one text instead of a list, or a word with white space or a marker.
-    """
-    if isinstance(words, str):
-        raise InvalidOption(f"blind must be a list of words; did you mean [{words!r}]?")
-    for word in words:
-        if not isinstance(word, str) or not re.fullmatch(r"[^\s<>|]+", word):
-            raise InvalidOption(f"blind hides whole words, and {word!r} is none")
-    return tuple(words)
-
-
-def without_words(view: View, words: tuple[str, ...]) -> View:
-    """Return a view without these words in text and messages; its menu stays as it is."""
-    messages = tuple(
-        replace(m, content=remove_words(m.content, words)) for m in view.messages
-    )
-    return replace(view, text=remove_words(view.text, words), messages=messages)
-
-
-def remove_words(text: str, words: tuple[str, ...]) -> str:
-    """Return a text without these words and without the space before each."""
-    return _pattern(words).sub("", text) if words else text
-
-
-@lru_cache(maxsize=64)
-def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
-    listed = "|".join(map(re.escape, words))
-    return re.compile(rf"(?:^| )(?:{listed})(?![\w'-])", re.MULTILINE)

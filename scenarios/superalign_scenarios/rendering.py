@@ -8,6 +8,7 @@ study: nothing matters more). `EnglishRenderer` writes instructions for chat mod
 Markdown file per scenario and role in ``prompts/``.
 """
 
+import re
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -111,6 +112,9 @@ _PROMPTS = Path(__file__).parent / "prompts"
 
 _ENGLISH_QUOTE_LIMIT = 6000
 
+_LINE_END = re.compile(r"(\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])")
+_INDENTED = r"\1  "
+
 _HEADINGS = {
     "seed": "Seed request",
     "user": "User",
@@ -186,7 +190,7 @@ class EnglishRenderer:
     @property
     def id(self) -> str:
         """Name, version and hash of the templates."""
-        return f"english-1-{_templates_hash()[:8]}"
+        return f"english-2-{_templates_hash()[:8]}"
 
     def brief(
         self,
@@ -291,4 +295,6 @@ def _reply(turn: Turn) -> Message:
 
 
 def _text(messages: tuple[Message, ...]) -> str:
-    return "\n\n".join(f"{m.role}: {m.content}" for m in messages) + "\n\nassistant:"
+    """Return messages as one text, in which only headings begin a line at its margin."""
+    parts = [f"{m.role}: {_LINE_END.sub(_INDENTED, m.content)}" for m in messages]
+    return "\n\n".join(parts) + "\n\nassistant:"

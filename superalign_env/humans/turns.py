@@ -24,6 +24,8 @@ class SeatedPerson:
     the episode fails.
     """
 
+    takes_any_time = True
+
     def __init__(self) -> None:
         self._run: Run | None = None
         self._tell: Callable[[str], object] = lambda _: None

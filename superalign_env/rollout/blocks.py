@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from superalign_env.asking import Anyone, name_of, waits
 from superalign_env.canonical import content_hash
+from superalign_env.deadlines import end_process_if_stuck
 from superalign_env.errors import InvalidOption, ProtocolError
 from superalign_env.protocols import Scenario, remembers
 from superalign_env.types import Episode, Seat, Task
@@ -111,6 +112,7 @@ class Player:
             ProtocolError: an agent's ``state_dict`` has changed. Whoever made that agent
                 would never see it.
         """
+        end_process_if_stuck()
         if self._memories is None:
             self._memories = self._remembered()
         rollouts = self._make(

@@ -1,14 +1,26 @@
 """Live games side by side: their order, and the views that wait for each agent."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
 
-from superalign_env.asking import Anyone, ask, failure, start, waits
+from superalign_env.admission import failure, is_plain, objection, with_text
+from superalign_env.asking import (
+    Anyone,
+    ask_batch,
+    give_up,
+    landed,
+    late,
+    start,
+    takes_any_time,
+    waits,
+)
+from superalign_env.deadlines import Late
 from superalign_env.errors import InvalidUtterance
 from superalign_env.game import Game
-from superalign_env.replies import objection
 from superalign_env.types import EpisodeKey, Reply, Seat, View
 
 MakeGame = Callable[[EpisodeKey], Game]
@@ -79,23 +91,46 @@ class GameQueue:
 class LiveGame:
     """A game, the replies of its group so far, and how many of them are awaited."""
 
-    __slots__ = ("awaited", "game", "replies")
+    __slots__ = ("awaited", "game", "plain", "replies")
 
     def __init__(self, game: Game) -> None:
         self.game = game
         self.replies: list[Reply] = []
         self.awaited = 0
+        self.plain = True
+        """Whether all of them are; see `superalign_env.admission.is_plain`."""
 
 
 class _Queue:
     """The views that wait for one batching agent, and where its replies belong."""
 
-    __slots__ = ("agent", "places", "views")
+    __slots__ = ("agent", "given_up", "places", "views")
 
     def __init__(self, agent: Anyone) -> None:
         self.agent = agent
+        self.given_up = False
         self.views: list[View] = []
         self.places: list[tuple[LiveGame, int]] = []
+
+
+class _Waiting:
+    """An agent that waits, when it was last heard, and how often it was silent since."""
+
+    __slots__ = ("agent", "heard", "silences")
+
+    def __init__(self, agent: Anyone) -> None:
+        self.agent = agent
+        self.heard = 0.0
+        self.silences = 0
+
+
+class _Awaited(NamedTuple):
+    """A reply that is awaited."""
+
+    waiting: _Waiting
+    live: LiveGame
+    place: int
+    began: float
 
 
 _NOTHING = Reply("", error="no reply")
@@ -106,6 +141,11 @@ three agents batches are 0.83 of the live episodes so, 0.78 with a share of 1.""
 
 _PATIENCE = 0.5
 """Seconds between two looks at the keyboard while replies are awaited."""
+
+
+_MOST_SILENCES = 2
+"""Timeouts in a row, without a reply between them, after which an agent that waits is not
+asked again."""
 
 
 def _strict(game: Game, reply: Reply) -> Reply:
@@ -123,14 +163,16 @@ class LiveGames:
 
     def __init__(self, agents: Mapping[Seat, Anyone], timeout: float | None) -> None:
         self._timeout = timeout
-        self._waiting = {s: agent for s, agent in agents.items() if waits(agent)}
+        awaited = {s: agent for s, agent in agents.items() if waits(agent)}
+        waiting = {id(agent): _Waiting(agent) for agent in awaited.values()}
+        self._waiting = {s: waiting[id(agent)] for s, agent in awaited.items()}
         batching = {s: agent for s, agent in agents.items() if s not in self._waiting}
         queues = {id(agent): _Queue(agent) for agent in batching.values()}
         self._queue_of = {seat: queues[id(agent)] for seat, agent in batching.items()}
         self._queues = list(queues.values())
         self._fresh: list[LiveGame] = []
-        self._pending: set[Future[Reply]] = set()
-        self._landed: SimpleQueue[tuple[LiveGame, int, Future[Reply]]] = SimpleQueue()
+        self._pending: dict[Future[Reply], _Awaited] = {}
+        self._landed: SimpleQueue[Future[Reply]] = SimpleQueue()
         self.live = 0
 
     def add(self, game: Game) -> None:
@@ -157,7 +199,7 @@ class LiveGames:
         for live in complete:
             game = live.game
             try:
-                game.step(live.replies)
+                game.step(live.replies, plain=live.plain)
             except InvalidUtterance:  # where texts are not repaired, that is a failure
                 game.step([_strict(game, reply) for reply in live.replies])
             moved.append(game)
@@ -178,6 +220,7 @@ class LiveGames:
         shown = live.game.views()
         live.replies = [_NOTHING] * len(shown)
         live.awaited = len(shown)
+        live.plain = True
         for place, view in enumerate(shown):
             queue = self._queue_of.get(view.seat)
             if queue is None:
@@ -201,33 +244,94 @@ class LiveGames:
         views, places = queue.views, queue.places
         queue.views, queue.places = [], []
         complete = []
-        answers = ask(queue.agent, views, timeout=self._timeout)
-        for (live, place), reply in zip(places, answers, strict=True):
-            live.replies[place] = reply
+        answers = self._answers(queue, views)
+        limit = places[0][0].game.scenario.max_utterance
+        for (live, place), answer in zip(places, answers, strict=True):
+            # Here, in a tight loop, it takes half the time that it takes in between rules.
+            if is_plain(answer, limit):
+                live.replies[place] = answer
+            else:
+                live.plain = False
+                live.replies[place] = with_text(answer)
             live.awaited -= 1
             if not live.awaited:
                 complete.append(live)
         return complete
 
+    def _answers(self, queue: _Queue, views: list[View]) -> list[Any]:
+        """Return the answers of an agent; one that hung once is not asked again."""
+        why = late(queue.agent, self._timeout or 0.0)
+        if queue.given_up:
+            return [failure(f"{why} and is not asked again")] * len(views)
+        try:
+            return ask_batch(queue.agent, views, timeout=self._timeout)
+        except Late:
+            queue.given_up = True
+            return [failure(why)] * len(views)
+
     def _start(self, live: LiveGame, place: int, view: View) -> None:
-        future = start(self._waiting[view.seat], view, timeout=self._timeout)
-        self._pending.add(future)
-        future.add_done_callback(lambda done: self._landed.put((live, place, done)))
+        waiting = self._waiting[view.seat]
+        if waiting.silences >= _MOST_SILENCES:
+            why = late(waiting.agent, self._timeout or 0.0)
+            future: Future[Reply] = Future()
+            future.set_result(failure(f"{why} and is not asked again"))
+        else:
+            future = start(waiting.agent, view)
+        self._pending[future] = _Awaited(waiting, live, place, time.monotonic())
+        future.add_done_callback(self._landed.put)
 
     def _collect(self, *, block: bool) -> list[LiveGame]:
         """Collect replies that landed; wait for one that completes a game if need be."""
         complete: list[LiveGame] = []
+        patience = min(_PATIENCE, (self._timeout or 4 * _PATIENCE) / 4)
         while self._pending:
             try:
-                live, place, future = self._landed.get(timeout=_PATIENCE if block else 0.0)
+                future = self._landed.get(timeout=patience if block else 0.0)
             except Empty:
                 if block:
+                    complete += self._give_up()
+                    block = not complete
                     continue
                 break
-            self._pending.discard(future)
-            live.replies[place] = future.result()
-            live.awaited -= 1
-            if not live.awaited:
-                complete.append(live)
-                block = False
+            awaited = self._pending.pop(future, None)
+            if awaited is None:  # given up before
+                continue
+            awaited.waiting.heard = time.monotonic()
+            if awaited.waiting.silences < _MOST_SILENCES:
+                awaited.waiting.silences = 0
+            complete += _answered(awaited, landed(future))
+            block = block and not complete
         return complete
+
+    def _give_up(self) -> list[LiveGame]:
+        """Give up replies of agents that were silent for too long; return complete games."""
+        limit, now = self._timeout, time.monotonic()
+        if limit is None:
+            return []
+        overdue = {
+            future: awaited
+            for future, awaited in self._pending.items()
+            if now - max(awaited.began, awaited.waiting.heard) > limit
+            and not takes_any_time(awaited.waiting.agent)
+        }
+        if not overdue:
+            return []
+        for future in overdue:
+            del self._pending[future]
+        for waiting in {id(a.waiting): a.waiting for a in overdue.values()}.values():
+            waiting.silences += 1
+        give_up(list(overdue))
+        return [
+            live
+            for awaited in overdue.values()
+            for live in _answered(awaited, failure(late(awaited.waiting.agent, limit)))
+        ]
+
+
+def _answered(awaited: _Awaited, reply: Reply) -> list[LiveGame]:
+    """Add a reply to its game; return the game where that completes its group."""
+    live = awaited.live
+    live.plain = False
+    live.replies[awaited.place] = reply
+    live.awaited -= 1
+    return [] if live.awaited else [live]

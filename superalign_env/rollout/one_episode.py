@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from superalign_env.admission import failure, objection
 from superalign_env.aec import OrderedEnv, RawAECEnv
-from superalign_env.asking import ask, failure
+from superalign_env.asking import TIMEOUT, ask
 from superalign_env.errors import InvalidUtterance
 from superalign_env.game import Game
 from superalign_env.protocols import EpisodeSink, Scenario
 from superalign_env.recording import view_hash
-from superalign_env.replies import encode, objection
+from superalign_env.replies import encode
 from superalign_env.seating import AgentLike, seated
 from superalign_env.types import Ending, Episode, Reply, Seat
 
@@ -24,6 +25,8 @@ def play(
     env: OrderedEnv | RawAECEnv,
     agents: Mapping[Seat, AgentLike],
     sinks: Sequence[EpisodeSink] = (),
+    *,
+    timeout: float | None = TIMEOUT,
 ) -> Episode:
     """Play the environment's next case to its end and return the record.
 
@@ -34,6 +37,7 @@ def play(
         agents: who sits in which seat: agents, functions from text to text, or references
             such as ``search`` and ``micro/3``.
         sinks: get the episode.
+        timeout: seconds that an agent may take for a reply; None waits for ever.
 
     Raises:
         InvalidOption: an empty seat, or an agent for a seat that does not exist.
@@ -46,7 +50,7 @@ def play(
         if terminated or truncated:
             env.step(None)
             continue
-        reply = ask(players[seat], [info["view"]])[0]
+        reply = ask(players[seat], [info["view"]], timeout=timeout)[0]
         try:
             env.step(encode(reply))
         except InvalidUtterance:

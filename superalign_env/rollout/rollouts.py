@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from superalign_env.asking import TIMEOUT
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.game import Game, OnInvalid
 from superalign_env.lookup import make_scenario
@@ -36,8 +37,10 @@ class Rollouts:
     ``live`` gives the same episodes as `play` does, provided that agents answer from the
     view alone or from state keyed by ``view.episode``.
 
-    An agent that raises, is too late or returns too few replies ends the episodes that
-    it was asked for as failed; all others go on.
+    An agent that raises, is too late or returns too few replies ends episodes as failed;
+    all others go on. After an exception the views are asked one by one, so that only those
+    fail that it cannot answer (an agent with memory is not asked twice). Only an interrupt
+    ends the rollout.
 
     In several processes scripted agents say the same words, whatever the number of
     processes; those of transformers depend, beside the weights, on ``live`` and ``group``,
@@ -61,7 +64,9 @@ class Rollouts:
         sinks: get finished episodes in batches, in no particular order.
         on_invalid: ``penalise`` a text that is no utterance, or (``raise``) end its
             episode as failed.
-        timeout: seconds; for a call of an agent that batches, for a reply of one that waits.
+        timeout: seconds that an agent may take without giving a reply: for a call of one that
+            batches, since its last reply for one that waits. Then its episodes fail, and
+            one that batches is not asked again. None waits for ever.
         tasks: what the cases are about, in order; drawn from the source when absent.
         progress: True for a bar, or a function of (done, total).
         executor: ``local``, ``process`` (one for every core, ended afterwards), or what is
@@ -86,7 +91,7 @@ class Rollouts:
         live: int = 64,
         sinks: Sequence[EpisodeSink] = (),
         on_invalid: OnInvalid = "penalise",
-        timeout: float | None = None,
+        timeout: float | None = TIMEOUT,
         tasks: Sequence[Task] | None = None,
         progress: bool | OnProgress | None = None,
         executor: ExecutorName | Executor = "local",

@@ -29,6 +29,7 @@ class Rare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     tool_calls: tuple[ToolCall, ...] = ()
     usage: Usage | None = None
     error: str = ""
+    notes: dict[str, int] = {}
 
 
 _NOTHING = Rare()
@@ -123,6 +124,7 @@ def write_utterances(utterances: Iterable[Utterance]) -> tuple[bytes, bytes]:
             or reply.tool_calls
             or (usage is not None and not counted)
             or reply.error
+            or reply.notes
         ):
             line = (*line, _rare(u, counted=counted))
         lines.append(line)
@@ -163,6 +165,7 @@ def read_utterances(said: str, blob: bytes) -> Iterator[Utterance]:
                 tokens,
                 line.policy,
                 rare.error,
+                rare.notes,
             )
         yield Utterance(
             line.seat, line.turn, line.group, line.text, reply, rare.repair, line.view
@@ -175,7 +178,15 @@ def _rare(said: Utterance, *, counted: bool = False) -> msgspec.Raw:
         return msgspec.Raw(to_json(Rare(said.repair)))
     raw = None if reply.text == said.text else reply.text
     usage = None if counted else reply.usage
-    rare = Rare(said.repair, raw, reply.thought, reply.tool_calls, usage, reply.error)
+    rare = Rare(
+        said.repair,
+        raw,
+        reply.thought,
+        reply.tool_calls,
+        usage,
+        reply.error,
+        reply.notes,
+    )
     return msgspec.Raw(to_json(rare))
 
 

@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from superalign_env.admission import admitted
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import NotReproducible, ProtocolError
 from superalign_env.game import Game
 from superalign_env.lookup import make_scenario
 from superalign_env.protocols import HidesText, Scenario, TaskSource
-from superalign_env.replies import admitted
 from superalign_env.seeding import case_seed, rules_generator
 from superalign_env.testing.contracts import (
     FORGED,

@@ -138,6 +138,9 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     """Content hash of the weights that spoke."""
     error: str = ""
     """Why there is no proper reply. The episode then ends as failed."""
+    notes: dict[str, int] = {}
+    """What was done to the prompt: kind of event → how much, such as ``prompt.truncated`` →
+    tokens. Each becomes an event of the episode."""
 
 
 class Utterance(msgspec.Struct, frozen=True, gc=False):

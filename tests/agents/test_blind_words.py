@@ -2,8 +2,8 @@
 
 import pytest
 
+from superalign_agents.prompting import checked_words, remove_words, without_words
 from superalign_agents.references import make_agent
-from superalign_agents.transformer import checked_words, remove_words, without_words
 from superalign_env.errors import InvalidOption
 from superalign_env.types import Message, View
 

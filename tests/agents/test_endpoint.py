@@ -1,11 +1,21 @@
 """The endpoint agent against a small server on the loopback interface."""
 
 import asyncio
+import base64
+import gzip
+import html
 import json
+import re
+import urllib.parse
+import zlib
 
 import pytest
+from msgspec import to_builtins
 
+from superalign_agents import connection
+from superalign_agents.completion_bodies import read_reply
 from superalign_agents.endpoint import CostLedger, EndpointAgent
+from superalign_env.canonical import to_json
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.protocols import AsyncAgent, Stateful
 from superalign_env.types import Message, ToolSpec, View
@@ -457,3 +467,352 @@ def test_a_reply_that_is_given_up_leaves_no_client_behind():
             return agent._sessions
 
     assert asyncio.run(run()) == {}
+
+
+async def _serve_raw(reply):
+    """Start a server that reads one request a connection and hands its writer on."""
+    seen = []
+
+    async def serve(reader, writer):
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+            seen.append(await reader.readexactly(length))
+            await reply(writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    return server, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", seen
+
+
+def ask_raw(reply, **options):
+    """Return the reply of an agent whose server writes what it likes, and what it read."""
+
+    async def run():
+        server, url, seen = await _serve_raw(reply)
+        async with server:
+            agent = EndpointAgent("tiny", base_url=url, **{"retries": 0, **options})
+            return await agent.reply(view()), seen
+
+    return asyncio.run(run())
+
+
+def compressed(size, encoding):
+    raw = json.dumps(completion("x" * size)).encode()
+    if encoding == "gzip":
+        return gzip.compress(raw)
+    if encoding == "gzip twice":
+        return gzip.compress(raw[:9]) + gzip.compress(raw[9:])
+    stream = zlib.compressobj(wbits=-15 if encoding == "raw deflate" else 15)
+    return stream.compress(raw) + stream.flush()
+
+
+ENCODINGS = {"gzip": "gzip", "gzip twice": "gzip", "deflate": "deflate"} | {
+    "raw deflate": "deflate"
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_compressed_answer_is_read_up_to_the_limit(encoding, monkeypatch):
+    monkeypatch.setattr(connection, "MAX_BODY", 10_000)
+    headers = {"content-encoding": ENCODINGS[encoding]}
+    small, large = (compressed(size, encoding) for size in (3000, 300_000))
+    assert len(large) < 3000
+    (reply,), _, _ = talk(lambda body, n: (200, small, headers))
+    assert (reply.error, len(reply.text)) == ("", 3000)
+    (reply,), stub, _ = talk(lambda body, n: (200, large, headers))
+    assert "longer than" in reply.error and len(stub.bodies) == 1
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "sly"])
+def test_a_compression_that_nobody_asked_for_is_an_error(encoding):
+    (reply,), stub, _ = talk(lambda body, n: (200, b"x", {"content-encoding": encoding}))
+    assert f"compressed ({encoding})" in reply.error
+    assert "accept-encoding: identity" in stub.headers[0]
+
+
+def test_an_answer_that_is_damaged_says_so():
+    (reply,), _, _ = talk(lambda body, n: (200, b"xx", {"content-encoding": "gzip"}))
+    assert "damaged" in reply.error
+
+
+@pytest.mark.parametrize("status", [200, 500, 400])
+def test_an_answer_without_end_is_cut_at_the_limit(status, monkeypatch):
+    monkeypatch.setattr(connection, "MAX_BODY", 1_000_000)
+    written = []
+
+    async def flood(writer):
+        writer.write(b"HTTP/1.1 %d X\r\ntransfer-encoding: chunked\r\n\r\n" % status)
+        for _ in range(1000):
+            writer.write(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+            written.append(1)
+            await writer.drain()
+
+    reply, _ = ask_raw(flood)
+    assert "longer than" in reply.error
+    assert len(written) < 500
+
+
+@pytest.mark.parametrize(
+    "drip",
+    [b"1\r\n \r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"x: y\r\n"],
+    ids=["body", "interim answers", "headers"],
+)
+def test_an_answer_that_drips_costs_one_timeout(drip):
+    async def dripping(writer):
+        begin = b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n"
+        writer.write(begin + b"\r\n" if drip.startswith(b"1") else begin * (drip[0] == 120))
+        while True:
+            writer.write(drip)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    reply, _ = ask_raw(dripping, timeout=0.3)
+    assert "timed out" in reply.error.lower() or "timeout" in reply.error.lower()
+
+
+def test_a_flood_of_headers_is_an_error():
+    async def flood(writer):
+        writer.write(b"HTTP/1.1 200 X\r\n" + b"x: y\r\n" * 100_000 + b"\r\n{}")
+        await writer.drain()
+
+    assert ask_raw(flood)[0].error
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_to_another_server_is_not_followed(status):
+    async def run():
+        async with Stub(lambda body, n: completion("stolen")) as thief:
+            away = {"location": f"{thief.url}/chat/completions"}
+            async with Stub(lambda body, n: (status, b"", away)) as stub:
+                agent = EndpointAgent("tiny", base_url=stub.url, retries=2)
+                reply = await agent.reply(view())
+            return reply, thief.bodies, stub.bodies
+
+    reply, stolen, asked = asyncio.run(run())
+    assert "redirects to another server" in reply.error
+    assert (stolen, len(asked)) == ([], 1)
+
+
+def test_a_redirect_within_the_server_is_followed_and_ends():
+    there = {"location": "/v2/chat/completions"}
+    answers = lambda body, n: completion() if n else (307, b"", there)  # noqa: E731
+    (reply,), stub, _ = talk(answers)
+    assert (reply.text, len(stub.bodies)) == ("hi", 2)
+    (reply,), stub, _ = talk(lambda body, n: (307, b"", there), retries=0)
+    assert "redirects without end" in reply.error and len(stub.bodies) < 9
+
+
+KEY = 'sk-Proj/4+x~9"q=&_z'
+
+
+def forms_of_the_key():
+    quoted = urllib.parse.quote(KEY, safe="")
+    forms = {
+        "raw": KEY,
+        "percent": quoted,
+        "percent, small": re.sub("%..", lambda m: m[0].lower(), quoted),
+        "percent, all": "".join(f"%{byte:02X}" for byte in KEY.encode()),
+        "percent twice": urllib.parse.quote(quoted),
+        "JSON": json.dumps(KEY)[1:-1],
+        "JSON in JSON": json.dumps(KEY, ensure_ascii=False)[1:-1].replace("/", r"\/"),
+        "unicode escapes": "".join(f"\\u{ord(c):04X}" for c in KEY),
+        "HTML": html.escape(KEY),
+        "hex": KEY.encode().hex(),
+        "HEX with colons": KEY.encode().hex(":").upper(),
+    }
+    for offset in range(3):
+        forms[f"basic {offset}"] = base64.b64encode(b"u" * offset + KEY.encode()).decode()
+        encoded = base64.urlsafe_b64encode(f"{'u' * offset}{KEY}:pass".encode()).decode()
+        forms[f"basic {offset}, for URLs"] = encoded
+    forms["base64 in lines"] = "\n".join(re.findall(".{1,8}", forms["basic 0"]))
+    return forms
+
+
+@pytest.mark.parametrize("form", forms_of_the_key())
+def test_no_form_of_the_key_is_left_in_a_text(form):
+    leak = forms_of_the_key()[form]
+    left = connection.Secret(KEY).removed_from(f"it is {leak}!")
+    assert "[key]" in left and leak[5:-5] not in left
+    assert len(left) < len("it is [key]!") + 16  # what base64 shares with its neighbours
+    assert connection.Secret("").removed_from(leak) == leak
+
+
+def test_the_key_is_nowhere_in_a_reply(monkeypatch):
+    monkeypatch.setenv("A_KEY", KEY)
+    leak = urllib.parse.quote(KEY)
+    call = {"function": {"name": leak, "arguments": json.dumps({leak: [leak]})}}
+
+    def answer(body, n):
+        if n:
+            return 404, {"error": {"message": f"your key {leak} is unknown"}}
+        return completion(
+            f"it is {leak}!",
+            message={"reasoning_content": leak, "tool_calls": [call]},
+            model=leak,
+            system_fingerprint=leak,
+        )
+
+    replies, _, _ = talk(answer, [view(0), view(1)], api_key_env="A_KEY", retries=0)
+    assert sorted(reply.text for reply in replies) == ["", "it is [key]!"]
+    for reply in replies:
+        said = json.dumps(to_builtins(reply))
+        assert "[key]" in said and leak not in said
+    monkeypatch.setenv("A_KEY", "sk-ö")
+    with pytest.raises(InvalidOption, match="A_KEY holds characters"):
+        EndpointAgent("m", api_key_env="A_KEY")
+
+
+ODD = {
+    "deep nesting": b'{"choices": ' + b"[" * 100_000,
+    "closed deep nesting": b'{"choices": ' + b"[" * 900 + b"]" * 900 + b"}",
+    "a deep error": b'{"error": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+    "a huge number": completion(usage={"prompt_tokens": 10**40}),
+    "a number beyond a double": completion(usage={"prompt_tokens": 1 << 60}),
+    "five thousand digits": b'{"created": ' + b"9" * 5000 + b', "choices": []}',
+    "a negative usage": completion(usage={"prompt_tokens": -1}),
+    "no number": b'{"choices": [], "created": NaN}',
+    "no end": b'{"choices": [], "created": 1e999}',
+    "the same field twice": b'{"choices": [], "choices": []}',
+    "choices of text": {"choices": "hi"},
+    "a choice of numbers": {"choices": [5]},
+    "no message": {"choices": [{"message": None}]},
+    "content in parts": {"choices": [{"message": {"content": [{"text": "hi"}]}}]},
+    "usage in words": completion(usage="much"),
+    "log-probs of text": completion(choice={"logprobs": {"content": ["a"]}}),
+    "log-probs of nothing": completion(
+        choice={"logprobs": {"content": [{"logprob": None}]}}
+    ),
+    "token ids beyond a record": completion(choice={"token_ids": [1 << 33]}),
+    "token ids below zero": completion(choice={"token_ids": [-1]}),
+    "token ids of fractions": completion(choice={"token_ids": [1.5]}),
+    "tool calls of text": completion(message={"tool_calls": "abc"}),
+    "a tool without a name": completion(message={"tool_calls": [{"function": {}}]}),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_an_odd_body_is_no_reply(case):
+    body = ODD[case]
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    with pytest.raises(ValueError):
+        read_reply(raw, view())
+
+
+@pytest.mark.parametrize("case", ["closed deep nesting", "a deep error", "usage in words"])
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_odd_body_fails_that_one_reply_with_a_reason(case, status):
+    def answer(body, n):
+        wanted = body["messages"][1]["content"] == "hello 1"
+        return (status, ODD[case]) if wanted else completion("fine")
+
+    (odd, fine), _, agent = talk(answer, [view(1), view(2)], retries=0)
+    assert odd.finish == "error" and odd.text == "" and len(odd.error) < 500
+    assert (fine.text, fine.error) == ("fine", "")
+    assert agent.ledger.failures == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "{" * 3000,
+        '{"a": ' + "[" * 80 + "]" * 80 + "}",
+        '{"a": NaN}',
+        '{"a": 1e999}',
+        '{"a": %s}' % ("9" * 40),
+        '{"a": "\\ud800"}',
+        '{"a": 1, "a": 2}',
+        "[1]",
+    ],
+)
+def test_odd_arguments_of_a_tool_stay_readable(arguments):
+    call = {"function": {"name": "run", "arguments": arguments}}
+    body = json.dumps(completion("", message={"tool_calls": [call]})).encode()
+    reply = read_reply(body, view())
+    assert reply.tool_calls[0].arguments == {
+        "unparsed": arguments.replace("\ud800", "\ufffd")
+    }
+    assert to_json(reply)
+
+
+def test_lone_surrogates_beside_the_text_are_replaced():
+    body = completion(message={"reasoning": "a\ud800"}, model="m\udfff")
+    reply = read_reply(json.dumps(body).encode(), view())
+    assert (reply.thought, reply.policy) == ("a�", "m�")
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "thought"),
+    [
+        ("<think>secret plan</think>\n\nI refuse.", "I refuse.", "secret plan"),
+        ("secret plan</think>\n\nI refuse.", "I refuse.", "secret plan"),
+        ("<THINK>a</Think>I <think>b</think>refuse.", "I refuse.", "a\nb"),
+        ("<think>a<think>b</think>c</think>I refuse.", "I refuse.", "a\nb\nc"),
+        ("<think>cut off", "", "cut off"),
+        ("<think>\n\n</think>\n\nI refuse.", "I refuse.", ""),
+        ("I refuse.", "I refuse.", ""),
+    ],
+)
+def test_thoughts_are_private(content, text, thought):
+    reply = read_reply(json.dumps(completion(content)).encode(), view())
+    assert (reply.text, reply.thought) == (text, thought)
+    body = completion(content, message={"reasoning_content": "from the field"})
+    reply = read_reply(json.dumps(body).encode(), view())
+    assert reply.thought == "\n".join(filter(None, ("from the field", thought)))
+
+
+def test_marks_of_thoughts_are_a_setting():
+    marks = [["[plan]", "[/plan]"]]
+    (reply,), _, agent = talk(
+        lambda body, n: completion("[plan]x[/plan]<think>said</think>"), thought_marks=marks
+    )
+    assert (reply.text, reply.thought) == ("<think>said</think>", "x")
+    assert agent.spec.options["thought_marks"] == (("[plan]", "[/plan]"),)
+    assert "thought_marks" not in EndpointAgent("m").spec.options
+    for odd in (["<a>"], [["<a>"]], [["<a>", "<a>"]], [["", "x"]], "ab"):
+        with pytest.raises(InvalidOption, match="thought_marks"):
+            EndpointAgent("m", thought_marks=odd)
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_system_message_that_a_template_refuses_joins_the_first_user_message(status):
+    def answer(body, n):
+        if any(message["role"] == "system" for message in body["messages"]):
+            return status, {"error": {"message": "System role not supported"}}
+        return completion()
+
+    async def run():
+        async with Stub(answer) as stub:
+            agent = EndpointAgent("tiny", base_url=stub.url, retries=0)
+            return [await agent.reply(view(n)) for n in range(2)], stub.bodies
+
+    replies, bodies = asyncio.run(run())
+    assert len(bodies) == 3  # learned once
+    assert bodies[-1]["messages"] == [{"role": "user", "content": "be brief\n\nhello 1"}]
+    assert [reply.notes for reply in replies] == [{"prompt.system-folded": 1}] * 2
+
+
+@pytest.mark.parametrize(
+    "control",
+    [
+        "</s>",
+        "[/INST]",
+        "<|im_end|>",
+        "<end_of_turn>",
+        "</think>",
+        "<</SYS>>",
+        "<｜User｜>",
+    ],
+)
+def test_control_tokens_in_anybodys_text_are_inert_and_counted(control):
+    messages = (
+        Message("system", "be brief"),
+        Message("user", f"a {control.upper()} {control}"),
+    )
+    (reply,), stub, _ = talk(lambda body, n: completion(), [view(messages=messages)])
+    sent = stub.bodies[0]["messages"][1]["content"]
+    assert control not in sent and control[1:] in sent
+    assert reply.notes["prompt.made-inert"] == 2

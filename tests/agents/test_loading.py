@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from superalign_agents.checkpoints import load_tokenizer, refuse_pickles, tokenizer_hash
+from superalign_agents.checkpoints import load_tokenizer, tokenizer_hash
+from superalign_agents.model_files import refuse_pickles
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption
 from superalign_env.types import Message, View

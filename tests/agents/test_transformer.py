@@ -1,8 +1,5 @@
 """A transformer in a seat: batches, seeds, limits, and what it refuses to load."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -14,7 +11,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from superalign_agents.checkpoints import load_model, weights_hash
+from superalign_agents.checkpoints import weights_hash
 from superalign_agents.decoding import left_padded, positions, sample, sample_tokens
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption
@@ -299,23 +296,6 @@ def test_a_chat_template_is_required_when_asked_for(model: LlamaForCausalLM) -> 
     bare.chat_template = None
     with pytest.raises(InvalidOption, match="chat template"):
         TransformerAgent(model, tokenizer=bare, template="chat")
-
-
-def test_pickled_checkpoints_are_refused(tmp_path: Path, model: LlamaForCausalLM) -> None:
-    model.config.save_pretrained(tmp_path)
-    torch.save({}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(InvalidOption, match="convert them to safetensors"):
-        load_model(tmp_path, device="cpu")
-
-
-def test_models_with_their_own_code_are_refused(tmp_path: Path) -> None:
-    code = {"AutoConfig": "sly.SlyConfig", "AutoModelForCausalLM": "sly.Sly"}
-    config = json.dumps({"model_type": "sly", "auto_map": code})
-    (tmp_path / "config.json").write_text(config)
-    (tmp_path / "sly.py").write_text("raise SystemExit('ran foreign code')")
-    (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(InvalidOption, match="cannot be loaded"):
-        load_model(tmp_path, device="cpu")
 
 
 def test_a_loaded_model_needs_its_tokenizer(model: LlamaForCausalLM) -> None:

@@ -7,7 +7,8 @@ import superalign_env
 from superalign_env.errors import InvalidOption
 from superalign_env.evaluation import evaluate, grade_of, metrics, paired, pay_of, titled
 from superalign_env.rewards import totals
-from superalign_env.types import EpisodeKey, Grade
+from superalign_env.rollout.one_episode import replay
+from superalign_env.types import EpisodeKey, Grade, Reply
 
 CASES = 60
 
@@ -133,3 +134,21 @@ def test_who_is_paid_nothing_has_no_row_of_pay():
 def test_every_measure_has_words_for_its_number():
     episode = msgspec.structs.replace(graded(0, 1.0), weights={"learner": {"truth": 1.0}})
     assert all(titled(m.name) != m.name for m in metrics([episode]))
+
+
+def test_what_was_done_to_prompts_is_an_event_and_a_share():
+    scenario = exam()
+
+    def answer(view):
+        return Reply("4", notes={"prompt.truncated": 30} if view.case % 2 else {})
+
+    found = evaluate(scenario, {"learner_0": answer}, 20)
+    cut = [episode for episode in found.episodes if episode.key.case % 2]
+    assert {len(e.events) for e in found.episodes if e not in cut} == {0}
+    for episode in cut:
+        (event,) = episode.events
+        assert (event.kind, event.seat, event.turn) == ("prompt.truncated", "learner_0", 0)
+        assert event.evidence == {"count": 30}
+        assert replay(episode, scenario).same
+    metric = value(found.metrics, "prompt.truncated", seat="learner_0")
+    assert (metric.value, metric.n) == (0.5, 20)

@@ -67,6 +67,7 @@ REPLY = st.builds(
     st.none() | st.builds(Usage, st.integers(0, 9), st.integers(0, 9), NUMBER),
     TEXT,
     TEXT,
+    st.dictionaries(NAME, st.integers(0, 9), max_size=2),
 )
 FAULTS = st.lists(st.builds(Fault, TEXT, TEXT, NUMBER), max_size=2).map(tuple)
 VERDICT = st.none() | st.builds(Verdict, NUMBER, NUMBER, FAULTS, TEXT)
@@ -183,7 +184,7 @@ def test_no_field_of_an_episode_is_forgotten():
     assert Episode.__struct_fields__[-2:] == tuple(given)
     assert len(Episode.__struct_fields__) == 21
     assert len(Utterance.__struct_fields__) == 7
-    assert len(Reply.__struct_fields__) == 10
+    assert len(Reply.__struct_fields__) == 11
 
 
 def test_whole_numbers_where_floats_belong_make_no_difference(run):

@@ -49,7 +49,7 @@ class TokenEnv(gymnasium.Env[Ids, np.int64]):
         self, env: OneSeatEnv, agent: TransformerAgent, *, context: int | None = None
     ) -> None:
         self.context = agent.max_context if context is None else context
-        self.stops = _stop_ids(agent)
+        self.stops = frozenset(agent.stop_ids)
         if self.context < 2 or not self.stops:
             raise InvalidOption(
                 f"{agent.reference} needs a context of at least 2 tokens (it is "
@@ -143,13 +143,3 @@ def token_env(
     """
     env = OneSeatEnv(scenario, seat=seat, others=others, seed=seed, on_invalid=on_invalid)
     return TokenEnv(env, agent, context=context)
-
-
-def _stop_ids(agent: TransformerAgent) -> frozenset[int]:
-    """Return the end-of-sequence tokens of tokenizer and model, the agent's stop tokens."""
-    declared = getattr(agent.model.generation_config, "eos_token_id", None)
-    ids = [
-        *(declared if isinstance(declared, list) else [declared]),
-        agent.tokenizer.eos_token_id,
-    ]
-    return frozenset(int(i) for i in ids if i is not None)

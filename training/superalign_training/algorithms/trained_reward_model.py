@@ -17,7 +17,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from superalign_agents.checkpoints import load_tokenizer, refuse_pickles, weights_hash
+from superalign_agents.checkpoints import load_tokenizer, weights_hash
+from superalign_agents.model_files import check_folder, refuse_pickles
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_training.policy import MasterAdamW, Policy
 
@@ -151,6 +152,7 @@ class TrainedRewardModel:
         """
         refuse_pickles(folder)
         try:
+            check_folder(folder)
             state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
             model: Any = AutoModelForSequenceClassification.from_pretrained(
                 str(folder), dtype="auto", use_safetensors=True, trust_remote_code=False

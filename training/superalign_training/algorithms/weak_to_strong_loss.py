@@ -279,7 +279,7 @@ def greedy_answers(policy: Policy, prompts: Sequence[Ids], longest: int) -> list
             model,
             prompts,
             max_new_tokens=[longest] * len(prompts),
-            stop_ids=[int(policy.tokenizer.eos_token_id or 0)],
+            stop_ids=policy.agent.stop_ids,
             temperature=0.0,
         )
     finally:

@@ -44,7 +44,7 @@ OPEN = (OPTIONS, "alarms", "hardening")
 
 _EXAMPLE = {"lineup": "micro/3", "train": "ppo"}
 
-_EXEMPT = ("run_dir", "preset", "threads", "failures")
+_EXEMPT = ("run_dir", "preset", "threads", "failures", "timeout")
 """Keys that may differ between a run and its continuation."""
 
 

@@ -10,7 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from superalign_agents.adapters import SharedBase, read_adapter
-from superalign_agents.checkpoints import refuse_pickles, tokenizer_hash
+from superalign_agents.checkpoints import tokenizer_hash
+from superalign_agents.model_files import refuse_pickles
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption, RecordDamaged, SuperalignError
 from superalign_env.store.files import HEAD, MOMENTS, STATE, file_hash

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from superalign_env.asking import TIMEOUT
 from superalign_env.canonical import content_hash
 from superalign_env.errors import RecordError
 from superalign_env.seeding import label, mix
@@ -100,6 +101,8 @@ class StageContext(NamedTuple):
     """Is told of every episode that the stage plays."""
     recorder: MetricRecorder
     """Takes the metrics of optimiser updates; see `on_step`."""
+    timeout: float | None = TIMEOUT
+    """Seconds that an agent may take without giving a reply."""
 
     def seed_of(self, part: str) -> int:
         """Return the seed of one part of the stage; episodes of parts have different names."""
@@ -160,10 +163,11 @@ def drive(
     first_state: Callable[[], RunState],
     watcher: Watcher,
     failures: float = MOST,
+    timeout: float | None = TIMEOUT,
     models: ModelCache | None = None,
     sink: Sink | None = None,
 ) -> RunState:
-    """Run the remaining stages in order.
+    """Run the remaining stages in order; return the state that the last one left.
 
     Args:
         run: opened for work.
@@ -171,11 +175,9 @@ def drive(
         first_state: makes the state that the first stage finds.
         watcher: is told how it goes.
         failures: share of a stage's episodes that may fail.
+        timeout: seconds that an agent may take without giving a reply.
         models: models, and agents given as objects, that are in memory already.
         sink: is handed every metric that is recorded.
-
-    Returns:
-        The state that the last stage left.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the unfinished stage will be done again.
@@ -195,15 +197,15 @@ def drive(
                 watcher.skip(_moment(stage, index, total), [row.metric for row in rows])
             for index, planned in enumerate(pending, start=len(done)):
                 watcher.begin(_moment(planned, index, total))
-                driver = _Driver(run, watcher, models, failures, sink, again=unfinished)
+                driver = _Driver(run, watcher, models, failures, timeout, sink, unfinished)
                 outcome = _run_stage(driver, planned, state)
                 watcher.end(outcome.metrics)
                 state, unfinished = outcome.state, ""
     except KeyboardInterrupt:
         run.set_status("interrupted")
+        again = f"superalign train run_dir={shlex.quote(str(run.path))} --resume"
         raise Interrupted(
-            "stopped; go on with: superalign train "
-            f"run_dir={shlex.quote(str(run.path))} --resume"
+            f"stopped; go on with: {again}"
         ) from None  # its context still tells SIGTERM from Ctrl-C
     except BrokenPipeError:  # nobody reads what is said any more: no stage's fault
         run.set_status("interrupted" if pending else "done")
@@ -226,6 +228,7 @@ class _Driver(NamedTuple):
     watcher: Watcher
     models: ModelCache
     failures: float
+    timeout: float | None
     sink: Sink | None
     again: str
     """Id of the unfinished stage that the next one takes the place of."""
@@ -251,22 +254,9 @@ def _run_stage(driver: _Driver, planned: PlannedStage, state: RunState) -> Stage
     recorder = MetricRecorder(run, begun, driver.sink)
     try:
         with EpisodeWriter(run, stage=begun.id) as writer, failures, recorder:
-            outcome = planned.do(
-                StageContext(
-                    run,
-                    begun.id,
-                    planned.round,
-                    planned.generation,
-                    state,
-                    seed,
-                    begun.signals_to,
-                    writer,
-                    driver.watcher,
-                    driver.models,
-                    failures,
-                    recorder,
-                )
-            )
+            place = (run, begun.id, planned.round, planned.generation, state, seed)
+            tools = (driver.watcher, driver.models, failures, recorder, driver.timeout)
+            outcome = planned.do(StageContext(*place, begun.signals_to, writer, *tools))
             counts = failures.metrics(planned.round)
             outcome = outcome._replace(metrics=(*counts, *outcome.metrics))
     except BaseException as error:

@@ -311,5 +311,5 @@ def _shaping(settings: Settings) -> dict[str, Any]:
     The number of rounds does not either: a finished run may be continued with more; nor
     does when to stop because episodes fail.
     """
-    idle = {"run_dir", "threads", "rounds", "failures"}
+    idle = {"run_dir", "threads", "rounds", "failures", "timeout"}
     return settings.model_dump(mode="json", exclude=idle)

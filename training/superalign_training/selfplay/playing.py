@@ -142,6 +142,7 @@ def play(
         agents_by_seat(scenario, agents),
         **(_own(context, part) if take is None else _shared(context, part, take)),
         live=_LIVE,
+        timeout=context.timeout,
         sinks=[context.writer],
         **how,
     ).run(cases)

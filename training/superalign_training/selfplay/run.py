@@ -65,7 +65,7 @@ _SCENARIOS: Mapping[str, Any] = MappingProxyType({})
 """People as the scenario's preset has them."""
 
 _AGAIN = "SelfPlay(…).run(resume=True), with the same arguments as before"
-_MAY_DIFFER = ("run_dir", "threads", "rounds", "failures")
+_MAY_DIFFER = ("run_dir", "threads", "rounds", "failures", "timeout")
 """Settings that a resumed run may have other values of."""
 
 
@@ -158,6 +158,7 @@ class SelfPlay:
                     ),
                     watcher=self._watcher,
                     failures=settings.failures,
+                    timeout=settings.timeout,
                     models=models,
                     sink=logging,
                 )

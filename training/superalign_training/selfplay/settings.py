@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from superalign_env.asking import TIMEOUT
 from superalign_env.errors import InvalidOption, hint, nearest
 from superalign_env.types import Role
 from superalign_training.algorithms.algorithm import AnyAlgorithm, OnPolicy, Supervised
@@ -161,6 +162,9 @@ class Settings(Section):
     """Share of a stage's episodes that may fail, because an endpoint is down or a prompt too
     long; more stop it, and the commonest reason is said. 1 never stops. What failed is
     recorded, but never learned from."""
+    timeout: Annotated[float, Field(gt=0)] | None = TIMEOUT
+    """Seconds that an agent may take without giving a reply; then its episodes fail. For an
+    endpoint behind a long queue, or a large model on a CPU, more; null waits for ever."""
     signals: SignalSettings = SignalSettings()
     competence: Competence = Competence()
     discover: Discover = Discover()

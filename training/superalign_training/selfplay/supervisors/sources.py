@@ -100,6 +100,7 @@ def play_tasks(
         generation=context.generation,
         round=context.round,
         live=_LIVE,
+        timeout=context.timeout,
         sinks=[context.writer],
         tasks=tasks,
     ).run(cases)
