@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, overload
 
 from superalign_env.asking import Anyone
+from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import InvalidOption, ProtocolError, hint, nearest
 from superalign_env.lookup import referenced_agent
 from superalign_env.protocols import Agent, AsyncAgent, Scenario, one_for_each
@@ -222,3 +223,23 @@ def seated(scenario: Scenario[Any], agents: Mapping[Seat, AgentLike]) -> dict[Se
         )
     made = {id(agents[seat]): as_agent(agents[seat]) for seat in seats}
     return {seat: made[id(agents[seat])] for seat in seats}
+
+
+def recordable_specs(agents: Mapping[Seat, Anyone]) -> dict[Seat, AgentSpec]:
+    """Return the specs of all seats, once it is known that the record can hold them.
+
+    Raises:
+        InvalidOption: names the seat whose agent has none, or one that has no JSON form.
+    """
+    specs = {}
+    for seat, agent in agents.items():
+        try:
+            from_json(to_json(agent.spec), AgentSpec)
+        except Exception as error:  # whatever a plug-in's property raises
+            raise InvalidOption(
+                f"{seat}: the spec of {type(agent).__name__} cannot be recorded "
+                f"({type(error).__name__}: {error}); give AgentSpec an id and options of "
+                "plain JSON values"
+            ) from error
+        specs[seat] = agent.spec
+    return specs

@@ -22,7 +22,7 @@ from superalign_env.rollout.executors import (
 )
 from superalign_env.rollout.live_games import GameQueue, LiveGames
 from superalign_env.rollout.sinks import OnProgress, Outbox, hand_over, reporting
-from superalign_env.seating import AgentLike, seated
+from superalign_env.seating import AgentLike, recordable_specs, seated
 from superalign_env.seeding import whole_seed
 from superalign_env.types import Episode, EpisodeKey, Seat, Task
 
@@ -124,7 +124,7 @@ class Rollouts:
         self.tasks = tasks
         self.progress = progress
         self.executor = executor
-        self._specs = {seat: agent.spec for seat, agent in self.agents.items()}
+        self._specs = recordable_specs(self.agents)
 
     def run(self, n_cases: int | None = None) -> list[Episode]:
         """Play cases to their end and return all episodes: case by case, member by member.

@@ -285,6 +285,19 @@ def test_an_endless_answer_is_cut():
     assert "2 replies to 1 views" in reply.error
 
 
+@pytest.mark.parametrize(
+    "spec", [AgentSpec(5), AgentSpec("a", {"b": "\ud800"}), AgentSpec("a", {"b": object()})]
+)
+def test_a_spec_that_cannot_be_recorded_is_refused_early(spec):
+    agent = Once(Reply("a"))
+    agent.spec = spec
+    agents = {"speaker_0": agent, "speaker_1": agent}
+    with pytest.raises(
+        superalign_env.errors.InvalidOption, match="speaker_0: the spec of Once"
+    ):
+        Rollouts("echo", agents)
+
+
 # ---------------------------------------------------------------- views
 
 
