@@ -1,8 +1,10 @@
 """The record: a `Run` is a folder, an `EpisodeWriter` fills it. The only SQL there is."""
 
 from superalign_env.store.agents import AgentRow, Annotator
+from superalign_env.store.digests import digest
 from superalign_env.store.events import Hazard, RecordedEvent
-from superalign_env.store.integrity import NOT_SEALED, Problem, digest, validate
+from superalign_env.store.file_integrity import Problem
+from superalign_env.store.integrity import Examination, examine, unsealed, validate
 from superalign_env.store.metrics import (
     TRAINING,
     Cell,
@@ -20,7 +22,6 @@ from superalign_env.store.stages import Stage, StageCost
 from superalign_env.store.writer import EpisodeWriter
 
 __all__ = [
-    "NOT_SEALED",
     "TRAINING",
     "AgentRow",
     "Annotator",
@@ -28,6 +29,7 @@ __all__ = [
     "Cell",
     "Census",
     "EpisodeWriter",
+    "Examination",
     "Hazard",
     "MetricRow",
     "Problem",
@@ -41,9 +43,11 @@ __all__ = [
     "declare",
     "declared",
     "digest",
+    "examine",
     "fork_record",
     "kind_of",
     "question_id",
     "standing",
+    "unsealed",
     "validate",
 ]

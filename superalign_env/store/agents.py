@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from superalign_env.canonical import content_hash, from_json, text_hash, to_json
 from superalign_env.errors import RecordError
-from superalign_env.store.database import Database, Row
+from superalign_env.store.database import Database, Row, upsert
 from superalign_env.types import AgentSpec, Role
 
 _COLUMNS = "hash, spec, role, generation, side, parent, path, accepted"
@@ -65,8 +65,7 @@ class Agents:
         }
         if parent == name:  # training changed nothing: what it came from still holds
             del row["parent"]
-        with self._database.transaction():
-            self._database.tables.table("agents").upsert(row, pk="hash")
+        self._database.write(upsert("agents", row, key="hash"), [tuple(row.values())])
         return name
 
     def accept(self, name: str, accepted: bool = True) -> None:
@@ -76,8 +75,9 @@ class Agents:
             RecordError: no such agent.
         """
         self.get(name)
-        with self._database.transaction():
-            self._database.tables.table("agents").update(name, {"accepted": accepted})
+        self._database.write(
+            "UPDATE agents SET accepted = ? WHERE hash = ?", [(accepted, name)]
+        )
 
     def get(self, name: str) -> AgentRow:
         """Return one agent by hash.
@@ -152,8 +152,7 @@ class Annotators:
             "group": group,
             "profile": to_json(dict(profile or {})).decode(),
         }
-        with self._database.transaction():
-            self._database.tables.table("annotators").upsert(row, pk="id")
+        self._database.write(upsert("annotators", row, key="id"), [tuple(row.values())])
         return Annotator(name, group, dict(profile or {}))
 
     def admits(self, name: str, token: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superalign_env.errors import RecordDamaged, RecordError, RecordFull, RecordLocked
+from superalign_env.store.row_hashes import hash_rows
 
 if TYPE_CHECKING:
     import sqlite_utils
@@ -100,6 +101,7 @@ class Database:
         self.path = path
         self.readonly = readonly
         self._lock = threading.RLock()
+        self._hashes_rows = False
         with translated(path):
             self.connection = _open(path, readonly)
 
@@ -125,6 +127,7 @@ class Database:
                 f"{self.path.parent} was opened read-only; open it for writing"
             )
         with self._lock, translated(self.path):
+            self._hashes_rows = self._hashes_rows or hash_rows(self.connection)
             if self.connection.in_transaction:
                 yield self.connection
                 return
@@ -135,6 +138,8 @@ class Database:
             except BaseException:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
+                # Triggers that were made within it are gone, too.
+                self._hashes_rows = False
                 raise
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
@@ -157,10 +162,36 @@ class Database:
         with self.transaction() as connection:
             connection.executemany(sql, rows)
 
+    @contextmanager
+    def lossless(self) -> Iterator[None]:
+        """Read texts that are no UTF-8 with surrogates in them instead of failing."""
+        self.connection.text_factory = _with_surrogates
+        try:
+            yield
+        finally:
+            self.connection.text_factory = str
+
     def close(self) -> None:
         """Close the connection; twice does no harm."""
         with self._lock:
             self.connection.close()
+
+
+def _with_surrogates(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def upsert(table: str, columns: Iterable[str], *, key: str) -> str:
+    """Return SQL that inserts a row, or changes these columns of the one with its key.
+
+    ``INSERT OR REPLACE`` would remove the old row without its triggers.
+    """
+    names = [f'"{column}"' for column in columns]
+    changes = ", ".join(f"{name} = excluded.{name}" for name in names)
+    return (
+        f"INSERT INTO {table}({', '.join(names)}) VALUES ({','.join('?' * len(names))}) "
+        f"ON CONFLICT({key}) DO UPDATE SET {changes}"
+    )
 
 
 @contextmanager

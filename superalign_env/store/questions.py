@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from superalign_env.canonical import content_hash
 from superalign_env.errors import RecordError
-from superalign_env.store.database import Database, Row
+from superalign_env.store.database import Database, Row, upsert
 from superalign_env.store.signals import Signals, require_members
 from superalign_env.types import Question, Signal
 
@@ -115,7 +115,7 @@ class Questions:
                 {"annotator": annotator, "now": now, "limit": limit},
             )
             connection.executemany(
-                "INSERT OR REPLACE INTO leases(question, annotator, expires) VALUES (?,?,?)",
+                upsert("leases", ("question", "annotator", "expires"), key="question"),
                 [(row[0], annotator, now + seconds) for row in rows],
             )
         return [_question(row) for row in rows]

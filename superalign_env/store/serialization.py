@@ -224,14 +224,19 @@ def unpack(rows: EpisodeRows, specs: Mapping[str, AgentSpec]) -> Episode:
     )
 
 
-def is_sealed(rows: EpisodeRows) -> bool:
-    """Return whether the rows are those that were written."""
-    row = rows.episode
-    return (
-        row.hash == _hash(row[:-1])
-        and row.seating == _seating_hash(rows.seats)
-        and row.rules == text_hash(rows.rules)
-    )
+def is_sealed(row: EpisodeRow) -> bool:
+    """Return whether a row is the one that was written."""
+    return row.hash == _hash(row[:-1])
+
+
+def seats_are_sealed(name: str, seats: Iterable[Row]) -> bool:
+    """Return whether these are the seats of that content hash."""
+    return name == _seating_hash(seats)
+
+
+def rules_are_sealed(name: str, rules: str) -> bool:
+    """Return whether these are the rules of that content hash."""
+    return name == text_hash(rules)
 
 
 def rewards_of(paid: str) -> list[Reward]:
