@@ -146,17 +146,16 @@ def validate(
 
     with reading_bar() as bar:
         found = examine(run, bar, with_digest=bool(with_digest))
-    problems = list(found.problems)
+    problems = [*found.problems]
     now = found.digest.get("run", "")
     if now and now != with_digest.strip().lower():
         advice = "compare with the run that the digest was printed of, or with a copy of it"
-        problems.append(
-            Problem("digest", f"its digest is {now}, not {with_digest}", advice)
-        )
+        what = f"its digest is {now}, not {with_digest}"
+        problems.append(Problem("digest", what, advice))
     if as_json:
         print_json(problems)
     elif problems:
-        rows = [(p.kind, shown(p.what), shown(p.advice, "dim")) for p in problems]
+        rows = [(p.kind, shown(p.what), shown(p.advice)) for p in problems]
         console.print(table(["problem", "what", "what to do"], rows))
     else:
         console.print(f"{found.episodes} episodes, every row, link and file as written")

@@ -65,6 +65,8 @@ TIMEOUT = 30.0
 
 _MOUNTS = Path("/proc/self/mounts")
 
+_RECOVER = "restore a copy, or recover what can be read with `sqlite3 run.db .recover`"
+
 _FAR_FILESYSTEMS = frozenset(
     {
         "9p",
@@ -203,6 +205,8 @@ def translated(path: Path) -> Iterator[None]:
         raise
     except sqlite3.DatabaseError as error:
         raise _in_our_words(path, error) from error
+    except UnicodeDecodeError as error:  # of a name in the schema
+        raise RecordDamaged(f"{path} is damaged ({error}); {_RECOVER}") from error
 
 
 def _in_our_words(path: Path, error: sqlite3.DatabaseError) -> RecordError:
@@ -215,10 +219,7 @@ def _in_our_words(path: Path, error: sqlite3.DatabaseError) -> RecordError:
             "end that process or wait"
         )
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return RecordDamaged(
-            f"{path} is damaged ({error}); restore a copy, or recover what can be read with "
-            f"`sqlite3 {path.name} .recover`"
-        )
+        return RecordDamaged(f"{path} is damaged ({error}); {_RECOVER}")
     return RecordError(f"{path}: {error}")
 
 

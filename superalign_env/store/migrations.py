@@ -202,3 +202,6 @@ def migrate(database: Database) -> None:
         ordered.apply(database.tables)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    with database.transaction() as connection:
+        # Rows are hashed now: these are, too.
+        connection.execute("UPDATE _sqlite_migrations SET name = name")

@@ -180,12 +180,10 @@ class EpisodeQueries:
             )
             episodes = {row[0]: EpisodeRow._make(row) for row in table_rows}
             for name in chunk:
-                if name in episodes:
-                    yield self.with_shared(episodes[name])
-
-    def with_shared(self, row: EpisodeRow) -> EpisodeRows:
-        """Return the row of an episode with what it shares with others."""
-        return EpisodeRows(row, self._seats(row.seating), self._rules_of(row.rules))
+                row = episodes.get(name)
+                if row is not None:
+                    seats, rules = self._seats(row.seating), self._rules_of(row.rules)
+                    yield EpisodeRows(row, seats, rules)
 
     def utterances(self, **where: Unpack[Where]) -> Iterator[UtteranceRow]:
         """Yield utterances, without building episodes; `seat` picks the speaker."""

@@ -12,9 +12,6 @@ from xxhash import xxh3_128_hexdigest
 
 ROW_HASHES = "row_hashes"
 
-UNHASHED = (ROW_HASHES, "_sqlite_migrations")
-"""Tables whose rows have no hash."""
-
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -68,7 +65,7 @@ def hashed_tables(connection: sqlite3.Connection) -> list[Table]:
     ]
     if ROW_HASHES not in names:
         return []
-    return [_table(connection, name) for name in names if name not in UNHASHED]
+    return [_table(connection, name) for name in names if name != ROW_HASHES]
 
 
 def _table(connection: sqlite3.Connection, name: str) -> Table:
