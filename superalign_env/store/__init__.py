@@ -3,7 +3,7 @@
 from superalign_env.store.agents import AgentRow, Annotator
 from superalign_env.store.digests import digest
 from superalign_env.store.events import Hazard, RecordedEvent
-from superalign_env.store.file_integrity import Problem
+from superalign_env.store.file_integrity import Problem, sealed_page
 from superalign_env.store.integrity import Examination, examine, unsealed, validate
 from superalign_env.store.metrics import (
     TRAINING,
@@ -15,6 +15,7 @@ from superalign_env.store.metrics import (
 )
 from superalign_env.store.queries import Census, UtteranceRow, Where
 from superalign_env.store.questions import Budget, question_id
+from superalign_env.store.repair import repair
 from superalign_env.store.run import Run, RunInfo
 from superalign_env.store.run_fork import fork_record
 from superalign_env.store.signals import standing
@@ -47,6 +48,8 @@ __all__ = [
     "fork_record",
     "kind_of",
     "question_id",
+    "repair",
+    "sealed_page",
     "standing",
     "unsealed",
     "validate",

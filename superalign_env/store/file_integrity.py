@@ -1,10 +1,12 @@
 """Integrity of the files of a run: missing, added or altered since they were written."""
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from superalign_env.canonical import text_hash
 from superalign_env.store.files import OnBytes, file_hash, hashed_files, named_files
 from superalign_env.store.run import Run
 from superalign_env.store.seals import CHECKPOINTS
@@ -21,16 +23,16 @@ NOT_SEALED = frozenset(
         # Of experiments: runs of their own, and what can be made again.
         "cells",
         "shared",
-        "code",
         "errors.txt",
-        # Made from the record at any time.
-        "report.html",
-        "comparison.html",
     }
 )
 """Files and folders of a run that have no hash."""
 
-_LEFTOVERS = (".partial", ".tmp")
+LEFTOVERS = (".partial", ".tmp")
+"""Ends of names of files that are being written."""
+
+PAGES = ("report.html", "comparison.html")
+"""Made from the record at any time, even where it cannot be written: each has its own seal."""
 
 _NAMED = 5
 """How many names a sentence lists."""
@@ -40,7 +42,7 @@ class Problem(NamedTuple):
     """One thing that is wrong with a run."""
 
     kind: str
-    """``database``, ``schema``, ``reference``, ``episode``, ``signals``, ``stage``, ``seal``,
+    """``database``, ``table``, ``schema``, ``reference``, ``episode``, ``signals``, ``stage``, ``seal``,
     ``digest``, ``file``, ``checkpoint``, or the name of another table."""
     what: str
     advice: str = ""
@@ -72,6 +74,7 @@ def file_problems(run: Run, progress: OnBytes | None = None) -> Iterator[Problem
     yield from files.missing()
     yield from files.altered(progress)
     yield from files.added()
+    yield from files.forged()
 
 
 def unnamed_files(run: Run) -> list[str]:
@@ -130,9 +133,20 @@ class _Files:
             if busy and name.startswith(f"{CHECKPOINTS}/"):
                 continue
             what = f"{name} was added, and the record does not name it"
-            left = name.endswith(_LEFTOVERS)
+            left = name.endswith(LEFTOVERS)
             advice = _LEFT if left else f"move {name} out of the folder, or delete it"
             yield Problem(_kind(name), what, advice)
+
+    def forged(self) -> Iterator[Problem]:
+        """Yield pages that are not as they were made."""
+        for name in PAGES:
+            try:
+                raw = (self._run.path / name).read_bytes()
+            except OSError:
+                continue
+            if not _is_sealed_page(raw):
+                what = f"{name} is not as it was made"
+                yield Problem("file", what, "`superalign report` makes it anew")
 
     def unnamed(self) -> list[str]:
         """Return what the record does not name: whole folders, where nothing of use is below."""
@@ -142,7 +156,7 @@ class _Files:
             for name in self._named - set(self._marks)
             if not any(mark.startswith(f"{name}/") for mark in self._marks)
         }
-        known = _OWN | set(self._marks) | whole
+        known = _OWN | set(PAGES) | set(self._marks) | whole
         unknown = [
             name
             for name in _leaves(self._run.path)
@@ -161,6 +175,20 @@ class _Files:
             return (self._run.path / name).stat().st_size
         except (OSError, ValueError):
             return 0
+
+
+def sealed_page(page: str) -> str:
+    """Return a page with its hash in a last line, a comment."""
+    return f"{page}{_PAGE_SEAL}{text_hash(page)} -->\n"
+
+
+_PAGE_SEAL = "<!-- sealed: "
+
+
+def _is_sealed_page(raw: bytes) -> bool:
+    page, mark, seal = raw.rpartition(_PAGE_SEAL.encode())
+    digest = hashlib.blake2b(page, digest_size=16).hexdigest()
+    return bool(mark) and seal == f"{digest} -->\n".encode()
 
 
 def _leaves(root: Path) -> Iterator[str]:

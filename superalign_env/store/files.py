@@ -87,12 +87,17 @@ def sweep(database: Database, folder: str) -> list[str]:
         name = place.relative_to(run).as_posix()
         if any(path == name or path.startswith(f"{name}/") for path in kept):
             continue
-        if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place)
-        else:
-            place.unlink()
+        remove(place)
         gone.append(name)
     return gone
+
+
+def remove(place: Path) -> None:
+    """Remove a file, a link or a folder."""
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink()
 
 
 def file_hashes(folder: Path) -> list[tuple[str, str]]:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from superalign_env.errors import RecordDamaged, RecordError
 from superalign_env.store import migrations
-from superalign_env.store.database import Row
+from superalign_env.store.database import Database, Row
 from superalign_env.store.digests import digest
-from superalign_env.store.file_integrity import Problem, file_problems
+from superalign_env.store.file_integrity import NOT_SEALED, Problem, file_problems
 from superalign_env.store.files import OnBytes
 from superalign_env.store.record_integrity import COPY, Record
 from superalign_env.store.run import Run
@@ -38,9 +38,8 @@ def validate(run: Run, progress: OnBytes | None = None) -> list[Problem]:
     broken = _all_of("the database", _damage(run))
     if broken:
         return broken
-    schema = _Schema(run)
-    problems = _all_of("the schema", schema.problems())
-    if schema.unusable:
+    problems = _all_of("the schema", _schema(run))
+    if any(problem.kind == TABLE for problem in problems):
         return problems
     record = Record(run)
     for what, check in (
@@ -125,50 +124,55 @@ def _damage(run: Run) -> Iterator[Problem]:
             yield Problem("database", line, advice)
 
 
-class _Schema:
-    """Tables, views, indices and triggers, beside those that a new record has."""
+_SCHEMA = (
+    "SELECT name, type, tbl_name, sql FROM main.sqlite_master "
+    "WHERE (tbl_name != '_sqlite_migrations' OR type = 'trigger') "
+    "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+)
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._now: dict[str, Row] = {}
-        self._new: dict[str, Row] = {}
-        self.unusable = False
-        """Whether a table is not what it should be, so that nothing else can be checked."""
 
-    def problems(self) -> Iterator[Problem]:
-        """Yield what differs."""
-        query = (
-            "SELECT name, type, tbl_name, sql FROM sqlite_master "
-            "WHERE (tbl_name != '_sqlite_migrations' OR type = 'trigger') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-        )
-        with closing(sqlite3.connect(":memory:")) as connection:
-            for step in migrations.MIGRATIONS:
-                step(connection)  # type: ignore[arg-type]  # it only runs a script
-            self._new = {row[0]: row[1:] for row in connection.execute(query)}
-        self._now = {row[0]: row[1:] for row in self._run.database.rows(query)}
-        for name in sorted(self._new.keys() | self._now.keys()):
-            if self._new.get(name) != self._now.get(name):
-                yield self._problem(name)
-        if self._run.database.value("PRAGMA user_version") != len(migrations.MIGRATIONS):
-            yield Problem(
-                "schema", "the number of its schema (user_version) was altered", COPY
-            )
+def schema_of(database: Database) -> dict[str, Row]:
+    """Return name → (type, table, SQL) of tables, views, indices and triggers."""
+    return {row[0]: row[1:] for row in database.rows(_SCHEMA)}
 
-    def _problem(self, name: str) -> Problem:
-        new, now = self._new.get(name), self._now.get(name)
-        kind = (new or now or ("",))[0]
-        if new is None:
-            advice = f"remove it with: sqlite3 run.db 'DROP {kind.upper()} \"{name}\"'"
-            return Problem("schema", f"{kind} {name} was added", advice)
-        advice = COPY
-        if kind == "table":
-            self.unusable = True
-        elif now is None or now[0] != "table":
-            advice = "`superalign doctor` makes it anew"
-        said = "is missing" if now is None else "was altered"
-        if now is not None and now[0] != kind:
-            said = f"is a {now[0]} now"
-        return Problem("schema", f"{kind} {name} {said}", advice)
+
+def schema_of_a_new_record() -> dict[str, Row]:
+    """Return the same of a record that was made now."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for step in migrations.MIGRATIONS:
+            step(connection)  # type: ignore[arg-type]  # it only runs a script
+        return {row[0]: row[1:] for row in connection.execute(_SCHEMA)}
+
+
+def _schema(run: Run) -> Iterator[Problem]:
+    """Yield tables, views, indices and triggers that are not as in a new record."""
+    new, now = schema_of_a_new_record(), schema_of(run.database)
+    for name in sorted(new.keys() | now.keys()):
+        if new.get(name) != now.get(name):
+            yield _misshaped(name, new.get(name), now.get(name))
+    if run.database.value("PRAGMA user_version") != len(migrations.MIGRATIONS):
+        yield Problem(TABLE, "the number of its schema (user_version) was altered", COPY)
+
+
+SCHEMA, TABLE = "schema", "table"
+"""Kinds of problems: nothing else can be checked where tables are not as they should be."""
+
+
+def _misshaped(name: str, new: Row | None, now: Row | None) -> Problem:
+    shape = (new or now or ("",))[0]
+    anew = "`superalign doctor` puts it right"
+    if new is None:
+        by_hand = f"remove it with: sqlite3 run.db 'DROP TABLE \"{name}\"'"
+        advice = by_hand if shape == "table" else anew
+        return Problem(SCHEMA, f"{shape} {name} was added", advice)
+    said = "is missing" if now is None else "was altered"
+    if now is not None and now[0] != shape:
+        said = f"is a {now[0]} now"
+    if shape == "table":
+        return Problem(TABLE, f"{shape} {name} {said}", COPY)
+    by_hand = f"remove it with: sqlite3 run.db 'DROP TABLE \"{name}\"', then call doctor"
+    replaced = now is not None and now[0] == "table"
+    return Problem(SCHEMA, f"{shape} {name} {said}", by_hand if replaced else anew)
 
 
 def unsealed(run: Run) -> list[str]:
@@ -185,6 +189,9 @@ def unsealed(run: Run) -> list[str]:
         notes.append(
             f"stage {stage} has not ended: {written or 'nothing'} of it is unsealed"
         )
+    beside = sorted(name for name in NOT_SEALED if (run.path / name).exists())
+    if beside:
+        notes.append(f"never sealed: {', '.join(beside)}")
     since = run.seals.since_last()
     if since:
         notes.append(f"after the last seal: {', '.join(since)}")

@@ -205,8 +205,11 @@ class Files:
         Args:
             *names: relative to the run's folder.
         """
-        folder = self._database.path.parent
-        self._database.write(_KEEP, [(name, file_hash(folder / name)) for name in names])
+        self._database.write(_KEEP, [(name, self.hash_of(name)) for name in names])
+
+    def hash_of(self, name: str) -> str:
+        """Return the hash of a file as it is now."""
+        return file_hash(self._database.path.parent / name)
 
     def keep_named(self, outputs: Mapping[str, Any]) -> None:
         """Record files that a stage or agents name without a hash; known ones stay as they are.
