@@ -86,7 +86,7 @@ def test_a_choice_has_settings_of_its_own():
     [
         ("rouns=2", "rouns; did you mean rounds"),
         ("scenaro=red-team", "scenaro; did you mean scenario"),
-        ("attack.serch_share=0.5", "did you mean attack.search_share"),
+        ("attack.min_distint=0.5", "did you mean attack.min_distinct"),
         ("plain_share=0.5", "did you mean discover.plain_share"),
         ("calibrat.cases=3", "did you mean calibrate.cases"),
         ("gap=adaptiv", "did you mean adaptive"),
@@ -133,7 +133,10 @@ def test_options_of_the_scenario_are_set_like_any_other(words):
             "train.leaner: nobody holds a role leaner; did you mean learner",
         ),
         (["lineup.leaner=micro/0"], "lineup.leaner: red-team-v0 has no leaner.*learner"),
-        (["train.learner=sft"], "learner=sft learns from lessons.* only pay; .*supervise="),
+        (
+            ["train.learner=sft"],
+            "learner=sft learns from examples.* only rewards; .*supervise=",
+        ),
         (["lineup.critic=keyword", "train.critic=ppo"], "critic=keyword has no weights"),
         (["lineup.learner=micro/0", *ALL_FROZEN], "nobody learns"),
         (["scenario=red-tem"], "did you mean red-team"),

@@ -60,7 +60,7 @@ def go(run, chosen):
             "evaluation", lambda context: evaluated(context, chosen, evaluation), 3
         )
     ]
-    return drive(run, stages, first=first, watcher=Silent())
+    return drive(run, stages, first_state=first, watcher=Silent())
 
 
 def test_every_measure_of_a_critic_lies_in_the_record(speaking, tmp_path):

@@ -1,4 +1,4 @@
-"""What settings are made of: frozen, checked at construction, unknown keys refused."""
+"""Base of all settings: frozen, checked at construction, unknown keys refused."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any
@@ -13,29 +13,31 @@ Plural = Annotated[int, Field(ge=2)]
 
 
 class Section(BaseModel):
-    """Settings that belong together."""
+    """A section of settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-def unknown_key(key: str, known: Collection[str]) -> str:
-    """Return what to say of a key that does not exist: the nearest ones.
+def unknown_key(key: str, keys: Collection[str]) -> str:
+    """Return the error message for an unknown key, with the nearest ones.
 
     Args:
         key: with dots, as it was written.
-        known: all keys there are, sections among them, with dots.
+        keys: all keys there are, sections among them, with dots.
     """
-    section, _, last = key.rpartition(".")
-    inside = {name.rpartition(".")[2]: name for name in known if _section(name) == section}
+    section, _, leaf = key.rpartition(".")
+    inside = {name.rpartition(".")[2]: name for name in keys if _section(name) == section}
     # Most of a key may be its section, so that whole keys have to be more alike.
-    whole = [] if inside else nearest(key, known, cutoff=0.75)
-    found = [inside[name] for name in nearest(last, inside)] or whole
+    similar = [] if inside else nearest(key, keys, cutoff=0.75)
+    suggestions = [inside[name] for name in nearest(leaf, inside)] or similar
     # Whoever forgot the section meant one of these.
-    found = found or [name for name in known if name.rpartition(".")[2] == last][:3]
-    said = "all are in docs/training.md, Settings"
-    if found or (section and inside):
-        said = hint(found, inside.values())
-    return f"no setting is called {key}; {said}"
+    suggestions = (
+        suggestions or [name for name in keys if name.rpartition(".")[2] == leaf][:3]
+    )
+    advice = "all are in docs/training.md, Settings"
+    if suggestions or (section and inside):
+        advice = hint(suggestions, inside.values())
+    return f"no setting is called {key}; {advice}"
 
 
 def _section(key: str) -> str:

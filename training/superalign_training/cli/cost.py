@@ -258,13 +258,15 @@ def cost_of(
     else:
         speed = speed_of(settings) if measure else known_speed(settings)
     turns = speed.turns if speed else 1.0  # replies are not shown then
-    parts = stage_capabilities(settings)
+    capabilities = stage_capabilities(settings)
     counts: dict[str, int] = defaultdict(int)
     stages: dict[str, StageCounts] = defaultdict(StageCounts)
     played: dict[tuple[int, int], float] = defaultdict(float)
     for planned in plan(settings):
         place = (planned.generation, planned.round)
-        spent = planned.cost(CostContext(settings, *place, played[place], turns, parts))
+        spent = planned.cost(
+            CostContext(settings, *place, played[place], turns, capabilities)
+        )
         played[place] += spent.episodes
         counts[planned.name] += 1
         stages[planned.name] = stages[planned.name].plus(spent)

@@ -1,4 +1,4 @@
-"""SIGTERM, as clusters and supervisors send it, is Ctrl-C with another exit code."""
+"""SIGTERM handling: an interrupt like Ctrl-C, with another exit code."""
 
 import os
 import signal
@@ -16,11 +16,11 @@ with ``--resume`` continues the run."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came: somebody wants this machine back, and the work goes on later."""
+    """SIGTERM was received."""
 
 
 def exit_code(stop: BaseException | None) -> int:
-    """Return what a process that was stopped ends with.
+    """Return the exit code of a stopped process.
 
     Args:
         stop: what stopped it, or was raised from that.
@@ -34,7 +34,7 @@ def exit_code(stop: BaseException | None) -> int:
 
 @contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C within, once; only the main thread can."""
+    """Treat SIGTERM as Ctrl-C within the context, once; only in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -119,7 +119,7 @@ def _taught(
         chain = drive(
             run,
             _plan(params, settings, labelled),
-            first=lambda: first_state(run, policies),
+            first_state=lambda: first_state(run, policies),
             watcher=Steps(context),
             models=models,
         )
