@@ -1,11 +1,15 @@
 """What is missing, was added or altered in a run is named, in every table and every file."""
 
+import hashlib
+import json
 import random
 import shutil
 import sqlite3
 from contextlib import closing
 
+import msgspec
 import pytest
+import xxhash
 
 from superalign_env.envs import make_scenario
 from superalign_env.errors import RecordError
@@ -420,3 +424,46 @@ def test_a_digest_survives_copies_and_vacuum_and_sees_what_was_sealed_anew(
         "metrics",
         "run",
     }
+
+
+def blake(text):
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+def test_hashes_can_be_computed_as_the_documentation_says(whole):
+    with closing(sqlite3.connect(whole / "run.db")) as connection:
+
+        def rows(sql):
+            return connection.execute(sql).fetchall()
+
+        (metric,) = rows("SELECT * FROM metrics WHERE id = 1")
+        ((kept,),) = rows(
+            "SELECT hash FROM row_hashes WHERE stage = '0001-step' "
+            "AND \"table\" = 'metrics' AND \"key\" = '1'"
+        )
+        assert kept == xxhash.xxh3_128_hexdigest(msgspec.msgpack.encode(metric))
+        assert dict(rows("SELECT path, hash FROM files"))["config.yaml"] == blake(
+            (whole / "config.yaml").read_bytes()
+        )
+        before = ""
+        for stage, contents, previous, mark in rows(
+            "SELECT stage, contents, previous, hash FROM seals ORDER BY id"
+        ):
+            assert previous == before
+            said = json.dumps(
+                [stage, contents, previous], separators=(",", ":"), ensure_ascii=False
+            )
+            assert mark == blake(said.encode())
+            before = mark
+        assert [stage for (stage,) in rows("SELECT stage FROM seals")] == [
+            "0001-step",
+            "0002-step",
+            "",
+        ]
+        named = rows(
+            "SELECT \"key\", hash FROM row_hashes WHERE stage = '0002-step' "
+            'AND "table" = \'episodes\' ORDER BY "key"'
+        )
+        (contents,) = rows("SELECT contents FROM seals WHERE stage = '0002-step'")[0]
+        lines = "".join(f"{key} {mark}\n" for key, mark in named)
+        assert json.loads(contents)["tables"]["episodes"] == [3, blake(lines.encode())]
