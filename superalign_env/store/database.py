@@ -165,6 +165,23 @@ class Database:
             connection.executemany(sql, rows)
 
     @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read one moment of a record at which somebody else works.
+
+        Not where there is no WAL: there whoever writes would have to wait.
+        """
+        mode = self.value("PRAGMA journal_mode")
+        with self._lock, translated(self.path):
+            if mode != "wal" or self.connection.in_transaction:
+                yield
+                return
+            self.connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self.connection.execute("ROLLBACK")
+
+    @contextmanager
     def lossless(self) -> Iterator[None]:
         """Read texts that are no UTF-8 with surrogates in them instead of failing."""
         self.connection.text_factory = _with_surrogates

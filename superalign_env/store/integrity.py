@@ -35,6 +35,14 @@ def validate(run: Run, progress: OnBytes | None = None) -> list[Problem]:
         run: opened, to read at least.
         progress: is called with (bytes read, bytes in all) while files are hashed.
     """
+    try:
+        with run.database.snapshot():
+            return _validate(run, progress)
+    except RecordError as error:
+        return [Problem("database", str(error), COPY)]
+
+
+def _validate(run: Run, progress: OnBytes | None) -> list[Problem]:
     broken = _all_of("the database", _damage(run))
     if broken:
         return broken

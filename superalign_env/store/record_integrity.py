@@ -83,18 +83,21 @@ class Record:
 
     def _episode_rows(self) -> Iterator[tuple[EpisodeRow, str, str | None]]:
         """Yield every episode with its stage and the hash that lies beside it."""
-        columns = ", ".join(f'e."{column}"' for column in EpisodeRow._fields)
-        table = self._tables["episodes"]
+        columns = ", ".join(f't."{column}"' for column in EpisodeRow._fields)
+        for stage, _, mark, *row in self._pages(self._tables["episodes"], columns, _READ):
+            yield EpisodeRow._make(row), str(stage), mark
+
+    def _pages(self, table: Table, columns: str, at_once: int) -> Iterator[Row]:
+        """Yield stage, key, hash and columns of every row ``t``, some in memory at a time."""
+        query = (
+            f"SELECT t.rowid, {table.group()}, {table.name_of()}, h.hash, {columns} "
+            f'FROM "{table.name}" t LEFT JOIN {ROW_HASHES} h ON {_beside(table, "t")} '
+            f"WHERE t.rowid > ? ORDER BY t.rowid LIMIT {at_once}"
+        )
         last = -1 << 63
-        while rows := self._rows(
-            f"SELECT e.rowid, {table.group('e')}, h.hash, {columns} FROM episodes e "
-            f"LEFT JOIN {ROW_HASHES} h ON {_beside(table, 'e')} "
-            f"WHERE e.rowid > ? ORDER BY e.rowid LIMIT {_READ}",
-            (last,),
-        ):
+        while rows := self._rows(query, (last,)):
             last = rows[-1][0]
-            for _, stage, mark, *row in rows:
-                yield EpisodeRow._make(row), str(stage), mark
+            yield from [row[1:] for row in rows]
 
     def _shared(self) -> tuple[set[str], list[str]]:
         """Return the hashes of seatings, and the seatings and rules that were altered."""
@@ -119,10 +122,8 @@ class Record:
         for name, table in self._tables.items():
             if name != "episodes":
                 changes = _Changes(table)
-                for stage, key, mark, *values in self._rows(
-                    f"SELECT {table.group()}, {table.name_of()}, h.hash, {table.values()} "
-                    f'FROM "{name}" t LEFT JOIN {ROW_HASHES} h ON {_beside(table, "t")}'
-                ):
+                pages = self._pages(table, table.values(), _READ * 16)
+                for stage, key, mark, *values in pages:
                     if mark is None:
                         changes.added.append((stage, key))
                     elif not _good(_is_hash, mark, values):
