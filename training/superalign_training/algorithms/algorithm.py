@@ -21,6 +21,7 @@ from pydantic import PlainSerializer, PlainValidator
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.store import declare
 from superalign_training.data import Live
 from superalign_training.registered import make_registered, plain_registered
 
@@ -37,6 +38,11 @@ LearnsFrom = Kind | tuple[Kind, ...]
 
 OnStep = Callable[[int, Mapping[str, float]], object]
 """(steps done, numbers of this step); ``loss`` is recorded as ``train/loss``."""
+
+# Every update reports these, whoever computes it.
+declare("train/loss", "Loss")
+declare("train/grad_norm", "Gradient norm before clipping")
+declare("train/learning_rate", "Learning rate")
 
 RefPolicy = Literal["round", "original"]
 """The policy as it is when `improve` is called, or as it was before any training (with LoRA:

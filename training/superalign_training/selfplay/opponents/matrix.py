@@ -29,6 +29,10 @@ RATING = "league.rating"
 
 declare(WON, "Cases won", unit="share", chart="matrix")
 declare(TRUE, "Attacks that succeeded, by the truth", unit="share", chart="matrix")
+declare(
+    RIGHT, "Planted answers that a critic judges rightly", unit="share", better="higher"
+)
+declare(RATING, "Rating in the league", better="higher")
 
 
 class MatchResult(NamedTuple):
