@@ -203,7 +203,7 @@ def test_validate_finds_nothing_wrong_with_a_good_run(superalign, made):
         ("UPDATE agents SET path = 'checkpoints/gone'", "checkpoint"),
         ("UPDATE stages SET signals_to = 99", "stage"),
         ("UPDATE stages SET outputs = '{'", "stage"),
-        ("DELETE FROM episodes WHERE \"case\" = 2", "episode"),
+        ('DELETE FROM episodes WHERE "case" = 2', "episode"),
         ("DROP INDEX notices_by_kind", "schema"),
     ],
 )
