@@ -219,7 +219,7 @@ def test_rendering_escapes_what_was_said(relay, capsys):
     env = superalign_env.env(relay(), render_mode="ansi")
     env.reset()
     env.step("\x1b[31mred\u202e")
-    assert env.render() == "opener_0: \\x1b[31mred\\x202e"
+    assert env.render() == "opener_0: ⟨U+001B⟩[31mred⟨U+202E⟩"
     shown = superalign_env.env(relay(), render_mode="human")
     shown.reset()
     shown.step("plain")

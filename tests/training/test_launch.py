@@ -276,7 +276,7 @@ def test_a_dry_run_says_what_it_would_cost_and_makes_nothing(tmp_path):
     assert found.exit_code == 0, found.output
     assert "an estimate" in found.output and "labels by people" in found.output
     for stage in ("judge", "improve-learner", "calibrate", "test"):
-        assert f"│ {stage} " in found.output
+        assert f"\n{stage} " in found.output
     assert not path.exists()
 
 

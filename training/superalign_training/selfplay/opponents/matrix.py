@@ -210,6 +210,8 @@ def heat_map(matrix: Matrix, *, title: str = "share of cases won") -> str:
     import matplotlib as mpl  # noqa: PLC0415 - slow
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow
 
+    from superalign_env.figures import save  # noqa: PLC0415 - slow
+
     rows, columns = len(matrix.agents), len(matrix.opponents)
     if not rows or not columns:
         raise ValueError("a matrix without rows or columns cannot be drawn")
@@ -230,7 +232,7 @@ def heat_map(matrix: Matrix, *, title: str = "share of cases won") -> str:
         axes.set_yticks(range(rows))
         _write(axes, values)
         svg = io.StringIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None})
+        save(figure, svg, metadata={"Date": None})
     return svg.getvalue()
 
 
