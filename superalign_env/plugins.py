@@ -4,6 +4,10 @@ from superalign_env.registry import Table
 
 PLUGINS: Table = {
     "command": {
+        "digest": (
+            "superalign_env.cli.record:digest",
+            "print one hash of all that a run did and measured",
+        ),
         "doctor": (
             "superalign_env.cli.doctor:doctor",
             "print versions, extras, device, and the health of a run",
@@ -30,7 +34,7 @@ PLUGINS: Table = {
         ),
         "validate": (
             "superalign_env.cli.record:validate",
-            "check hashes, links and references of a run",
+            "name what is missing, added or altered in a run",
         ),
     }
 }

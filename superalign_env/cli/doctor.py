@@ -19,7 +19,7 @@ from superalign_env.cli.output import (
     say,
     table,
 )
-from superalign_env.errors import RecordDamaged, RecordError
+from superalign_env.errors import RecordError
 
 _EXTRAS = {
     "endpoints": ("openai",),
@@ -34,11 +34,16 @@ _EXTRAS = {
 
 def doctor(
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="Also check this run.")
+        Path | None, typer.Argument(metavar="[RUN]", help="Also repair and check this run.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print versions, extras, device, and the health of a run."""
+    """Print versions, extras, device; repair what is safe in a run, and say what is lost.
+
+    Repaired are views, indices and triggers, a missing config.yaml, half-written files, and
+    what an interrupted process left. Nothing that was altered is sealed anew: that is lost,
+    and named, with what to do about it.
+    """
     from superalign_env.store.provenance import versions  # noqa: PLC0415 - imported when needed
 
     facts: dict[str, Any] = {
@@ -49,8 +54,13 @@ def doctor(
     }
     problems: list[str] = []
     if run is not None:
-        state, problems = _health(run)
-        facts["run"] = {"path": str(run), "state": state, "problems": problems}
+        state, repaired, problems = _health(run)
+        facts["run"] = {
+            "path": str(run),
+            "state": state,
+            "repaired": repaired,
+            "problems": problems,
+        }
     if as_json:
         print_json(facts)
     else:
@@ -84,19 +94,24 @@ def _device() -> dict[str, Any]:
     return device
 
 
-def _health(path: Path) -> tuple[str, list[str]]:
-    """Return the state of a record and its problems."""
-    from superalign_env.store import Run  # noqa: PLC0415 - imported when needed
-    from superalign_env.store import validate as check  # noqa: PLC0415 - same
+def _health(path: Path) -> tuple[str, list[str], list[str]]:
+    """Return the state of a run, what was repaired, and what is wrong with it still."""
+    from superalign_env.store import examine, repair  # noqa: PLC0415 - imported when needed
 
+    repaired: list[str] = []
     try:
-        with Run.open(path, readonly=True) as run, reading_bar() as bar:
-            problems = [f"{problem.kind}: {problem.what}" for problem in check(run, bar)]
-    except RecordDamaged as error:
-        return "damaged", [str(error)]
+        repaired = repair(path)
+    except OSError as error:
+        repaired = [f"nothing could be repaired: {error}"]
+    except RecordError:
+        pass  # whatever it is, it is told below
+    try:
+        with reading_bar() as bar:
+            found = examine(path, bar)
     except RecordError as error:  # of a later version, in use, or no record at all
-        return "not checked", [str(error)]
-    return ("damaged" if problems else "healthy"), problems
+        return "not checked", repaired, [str(error)]
+    problems = [f"{p.kind}: {p.what}; {p.advice}" for p in found.problems]
+    return ("damaged" if problems else "healthy"), repaired, problems
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -114,6 +129,8 @@ def _print(found: dict[str, Any]) -> None:
     for why in found["plugins_left_out"]:
         say("{}", why, style="red")
     if "run" in found:
+        for repaired in found["run"]["repaired"]:
+            say("{}", repaired, style="green")
         for problem in found["run"]["problems"]:
             say("{}", problem, style="red")
         say("{}: {}", found["run"]["path"], found["run"]["state"])

@@ -131,41 +131,62 @@ def _rules(played: Episode, named: Any) -> "Scenario[Any]":
 def validate(
     run: RunFolder,
     with_digest: Annotated[
-        bool,
-        typer.Option("--digest", help="Also print hashes of what the run came to."),
-    ] = False,
+        str,
+        typer.Option("--digest", metavar="HASH", help="What `superalign digest` printed."),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Check hashes, links, references and checkpoints of a run; name every problem.
+    """Check every row, link and file of a run; name what is missing, added or altered.
 
-    Last comes what has no hash: nobody would see that it was altered. Two runs that did
-    the same have the same digest, however often one was killed.
+    Ends with 1 if anything is, with one line of advice each. What was written after the last
+    seal is said, too. With --digest also check that the run is the one that had this digest.
     """
-    from superalign_env.store import NOT_SEALED, Problem, Run, digest  # noqa: PLC0415 - when needed
-    from superalign_env.store import validate as check  # noqa: PLC0415 - same
+    from superalign_env.store import Problem, examine  # noqa: PLC0415 - when needed
 
-    parts: dict[str, str] = {}
-    try:
-        with Run.open(run, readonly=True) as opened, reading_bar() as bar:
-            problems: list[Problem] = check(opened, bar)
-            episodes = opened.count()
-            if with_digest:
-                parts = digest(opened)
-    except RecordDamaged as error:
-        problems, episodes = [Problem("database", str(error))], 0
+    with reading_bar() as bar:
+        found = examine(run, bar, with_digest=bool(with_digest))
+    problems = [*found.problems]
+    now = found.digest.get("run", "")
+    if now and now != with_digest.strip().lower():
+        advice = "compare with the run that the digest was printed of, or with a copy of it"
+        what = f"its digest is {now}, not {with_digest}"
+        problems.append(Problem("digest", what, advice))
     if as_json:
-        print_json({"problems": problems, "digest": parts} if with_digest else problems)
+        print_json(problems)
     elif problems:
-        console.print(
-            table(["problem", "what"], [(p.kind, shown(p.what)) for p in problems])
-        )
+        rows = [(p.kind, shown(p.what), shown(p.advice)) for p in problems]
+        console.print(table(["problem", "what", "what to do"], rows))
     else:
-        say("{} episodes, every hash and link as written", episodes)
-        say("not sealed: {}", ", ".join(NOT_SEALED), style="dim")
-    if parts and not as_json:
-        console.print(table(["part", "digest"], list(parts.items())))
+        say("{} episodes, every row, link and file as written", found.episodes)
+        for note in found.unsealed:
+            say("{}", note, style="dim")
     if problems:
         raise typer.Exit(1)
+
+
+def digest(run: RunFolder, as_json: AsJson = False) -> None:
+    """Print one hash of all that a run did and measured, as for a paper's footnote.
+
+    It covers settings, seed, stages, every episode (words, tokens, rewards, grades, facts),
+    events, metrics, agents, hazards, signals, questions, annotators, cells and checkpoints.
+    Left out are clocks, durations, names of folders, versions of packages, open leases, and
+    whatever is made from the record, as summaries and reports: two runs with the same settings
+    and seed have the same digest, however often they were interrupted, and a copy has it, too.
+    --json prints a hash of each part. A run with problems (superalign validate) has none.
+    """
+    from superalign_env.store import examine  # noqa: PLC0415 - when needed
+
+    with reading_bar() as bar:
+        found = examine(run, bar, with_digest=True)
+    if found.problems:
+        raise RecordDamaged(
+            f"{run} has no digest, since something in it is missing, added or altered: "
+            f"{found.problems[0].what}; see `superalign validate {shlex.quote(str(run))}`"
+        )
+    if as_json:
+        print_json(dict(found.digest))
+    else:
+        console.print(found.digest["run"])
 
 
 def _facts(run: "Run") -> dict[str, Any]:

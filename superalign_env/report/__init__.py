@@ -16,7 +16,7 @@ from superalign_env.report.overview import heading
 from superalign_env.report.relations import league, lineage, sources
 from superalign_env.report.table_sections import finals, numbers, settings, stages
 from superalign_env.report.trends import others, progress, training
-from superalign_env.store import Run
+from superalign_env.store import Run, sealed_page
 
 __all__ = ["COMPARISON", "REPORT", "write_report"]
 
@@ -46,7 +46,7 @@ def write_report(
     target = Path(out) if out else Path(run) / (COMPARISON if compare else REPORT)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.partial")
-    partial.write_text(made, encoding="utf-8", newline="\n")
+    partial.write_text(sealed_page(made), encoding="utf-8", newline="\n")
     partial.replace(target)
     return target
 

@@ -8,7 +8,7 @@ from superalign_env.canonical import content_hash, from_json, text_hash, to_json
 from superalign_env.errors import InvalidOption, RecordError
 from superalign_env.plain_text import inline
 from superalign_env.spaces import flaw
-from superalign_env.store.database import Database, Row
+from superalign_env.store.database import Database, Row, upsert
 from superalign_env.types import AgentSpec, Role
 
 _LONGEST_NAME = 200
@@ -70,8 +70,7 @@ class Agents:
         }
         if parent == name:  # training changed nothing: what it came from still holds
             del row["parent"]
-        with self._database.transaction():
-            self._database.tables.table("agents").upsert(row, pk="hash")
+        self._database.write(upsert("agents", row, key="hash"), [tuple(row.values())])
         return name
 
     def accept(self, name: str, accepted: bool = True) -> None:
@@ -81,8 +80,9 @@ class Agents:
             RecordError: no such agent.
         """
         self.get(name)
-        with self._database.transaction():
-            self._database.tables.table("agents").update(name, {"accepted": accepted})
+        self._database.write(
+            "UPDATE agents SET accepted = ? WHERE hash = ?", [(accepted, name)]
+        )
 
     def get(self, name: str) -> AgentRow:
         """Return one agent by hash.
@@ -168,8 +168,7 @@ class Annotators:
             "group": group,
             "profile": to_json(dict(profile or {})).decode(),
         }
-        with self._database.transaction():
-            self._database.tables.table("annotators").upsert(row, pk="id")
+        self._database.write(upsert("annotators", row, key="id"), [tuple(row.values())])
         return Annotator(name, group, dict(profile or {}))
 
     def admits(self, name: str, token: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superalign_env.errors import RecordDamaged, RecordError, RecordFull, RecordLocked
+from superalign_env.store.row_hashes import hash_rows
 
 if TYPE_CHECKING:
     import sqlite_utils
@@ -64,6 +65,8 @@ TIMEOUT = 30.0
 
 _MOUNTS = Path("/proc/self/mounts")
 
+_RECOVER = "restore a copy, or recover what can be read with `sqlite3 run.db .recover`"
+
 _FAR_FILESYSTEMS = frozenset(
     {
         "9p",
@@ -100,6 +103,7 @@ class Database:
         self.path = path
         self.readonly = readonly
         self._lock = threading.RLock()
+        self._hashes_rows = False
         with translated(path):
             self.connection = _open(path, readonly)
 
@@ -125,6 +129,7 @@ class Database:
                 f"{self.path.parent} was opened read-only; open it for writing"
             )
         with self._lock, translated(self.path):
+            self._hashes_rows = self._hashes_rows or hash_rows(self.connection)
             if self.connection.in_transaction:
                 yield self.connection
                 return
@@ -135,6 +140,8 @@ class Database:
             except BaseException:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
+                # Triggers that were made within it are gone, too.
+                self._hashes_rows = False
                 raise
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
@@ -157,10 +164,53 @@ class Database:
         with self.transaction() as connection:
             connection.executemany(sql, rows)
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read one moment of a record at which somebody else works.
+
+        Not where there is no WAL: there whoever writes would have to wait.
+        """
+        mode = self.value("PRAGMA journal_mode")
+        with self._lock, translated(self.path):
+            if mode != "wal" or self.connection.in_transaction:
+                yield
+                return
+            self.connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self.connection.execute("ROLLBACK")
+
+    @contextmanager
+    def lossless(self) -> Iterator[None]:
+        """Read texts that are no UTF-8 with surrogates in them instead of failing."""
+        self.connection.text_factory = _with_surrogates
+        try:
+            yield
+        finally:
+            self.connection.text_factory = str
+
     def close(self) -> None:
         """Close the connection; twice does no harm."""
         with self._lock:
             self.connection.close()
+
+
+def _with_surrogates(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def upsert(table: str, columns: Iterable[str], *, key: str) -> str:
+    """Return SQL that inserts a row, or changes these columns of the one with its key.
+
+    ``INSERT OR REPLACE`` would remove the old row without its triggers.
+    """
+    names = [f'"{column}"' for column in columns]
+    changes = ", ".join(f"{name} = excluded.{name}" for name in names)
+    return (
+        f"INSERT INTO {table}({', '.join(names)}) VALUES ({','.join('?' * len(names))}) "
+        f"ON CONFLICT({key}) DO UPDATE SET {changes}"
+    )
 
 
 @contextmanager
@@ -172,6 +222,8 @@ def translated(path: Path) -> Iterator[None]:
         raise
     except sqlite3.DatabaseError as error:
         raise _in_our_words(path, error) from error
+    except UnicodeDecodeError as error:  # of a name in the schema
+        raise RecordDamaged(f"{path} is damaged ({error}); {_RECOVER}") from error
 
 
 def _in_our_words(path: Path, error: sqlite3.DatabaseError) -> RecordError:
@@ -184,10 +236,7 @@ def _in_our_words(path: Path, error: sqlite3.DatabaseError) -> RecordError:
             "end that process or wait"
         )
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return RecordDamaged(
-            f"{path} is damaged ({error}); restore a copy, or recover what can be read with "
-            f"`sqlite3 {path.name} .recover`"
-        )
+        return RecordDamaged(f"{path} is damaged ({error}); {_RECOVER}")
     return RecordError(f"{path}: {error}")
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,33 @@ def hashed_files(database: Database) -> dict[str, str]:
     A memory has its ``hash``; a checkpoint names its ``files``, its ``optimizer`` and its
     ``head``.
     """
+    return _hashes(_named(database))
+
+
+def unhashed_files(
+    folder: Path, outputs: Mapping[str, Any], others: Iterable[str]
+) -> list[str]:
+    """Return the files below what a stage, or others, name and give no hash of.
+
+    Args:
+        folder: of the run.
+        outputs: what the stage leaves.
+        others: further paths, relative to the run.
+    """
+    named = list(_with_path(outputs))
+    paths = {one["path"] for one in named} | set(others)
+    found = {
+        path.relative_to(folder).as_posix()
+        for name in paths
+        for path in [folder / name, *(folder / name).rglob("*")]
+        if path.is_file()
+    }
+    return sorted(found - set(_hashes(named)))
+
+
+def _hashes(outputs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     hashes_by_path: dict[str, str] = {}
-    for named in _named(database):
+    for named in outputs:
         path, files = named["path"], named.get("files")
         parts = {_BY_FIELD[key]: named.get(key) for key in _BY_FIELD}
         parts |= files if isinstance(files, Mapping) else {}
@@ -47,31 +72,6 @@ def hashed_files(database: Database) -> dict[str, str]:
         hashes[path] = named.get("hash")
         hashes_by_path |= {place: str(mark) for place, mark in hashes.items() if mark}
     return hashes_by_path
-
-
-def added_files(database: Database) -> set[str]:
-    """Return the files in checkpoints that no finished stage names, relative to the run."""
-    run, named = database.path.parent, hashed_files(database)
-    return {
-        name
-        for folder in stated_checkpoints(database)
-        for path in (run / folder).rglob("*")
-        if path.is_file()
-        and (name := path.relative_to(run).as_posix()) not in named
-        and name != f"{folder}/{STATE}"
-    }
-
-
-def stated_checkpoints(database: Database) -> dict[str, list[Mapping[str, Any]]]:
-    """Return folder of every checkpoint → statements of finished stages about it.
-
-    One of them left it; others may speak with it in another way.
-    """
-    statements: dict[str, list[Mapping[str, Any]]] = {}
-    for named in _named(database):
-        if named.get("weights"):
-            statements.setdefault(named["path"], []).append(named)
-    return statements
 
 
 def sweep(database: Database, folder: str) -> list[str]:
@@ -87,12 +87,17 @@ def sweep(database: Database, folder: str) -> list[str]:
         name = place.relative_to(run).as_posix()
         if any(path == name or path.startswith(f"{name}/") for path in kept):
             continue
-        if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place)
-        else:
-            place.unlink()
+        remove(place)
         gone.append(name)
     return gone
+
+
+def remove(place: Path) -> None:
+    """Remove a file, a link or a folder."""
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink()
 
 
 def file_hashes(folder: Path) -> list[tuple[str, str]]:

@@ -1,270 +1,206 @@
-"""Integrity of a record, and digests that tell whether two runs did the same.
+"""Integrity of a record: what is missing, was added or altered since it was written.
 
-`validate` names every problem and repairs nothing. Two runs that did the same have the same
-`digest`: left out is what may differ between them, clocks and the links of signals that follow
-from them, names of folders, what a writer thread happened to number first, and open leases.
+`validate` names every problem and repairs nothing; whatever lies in the record, it raises
+nothing.
 """
 
+import sqlite3
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
 
-import msgspec
-
-from superalign_env.canonical import content_hash, from_json
-from superalign_env.errors import RecordError
-from superalign_env.store.files import (
-    STATE,
-    OnBytes,
-    added_files,
-    file_hash,
-    file_hashes,
-    hashed_files,
-    named_files,
-    stated_checkpoints,
-)
-from superalign_env.store.queries import EpisodeQueries
+from superalign_env.errors import RecordDamaged, RecordError
+from superalign_env.store import migrations
+from superalign_env.store.database import Database, Row
+from superalign_env.store.digests import digest
+from superalign_env.store.file_integrity import NOT_SEALED, Problem, file_problems
+from superalign_env.store.files import OnBytes
+from superalign_env.store.record_integrity import COPY, Record
 from superalign_env.store.run import Run
-from superalign_env.store.serialization import is_sealed
-from superalign_env.types import Signal
+from superalign_env.store.seals import OF_STAGES
 
-NOT_SEALED = (
-    "settings",
-    "stages",
-    "agents",
-    "metrics",
-    "notices",
-    "hazards",
-    "questions",
-    "annotators",
-    "cells",
-    "the stage that an episode is of",
-)
-"""What of a run has no hash, so that nobody would see it altered."""
-
-
-class Problem(NamedTuple):
-    """One thing that is wrong with a run."""
-
-    kind: str
-    """``database``, ``reference``, ``episode``, ``signals``, ``checkpoint``, ``stage``."""
-    what: str
+_TOLD = 20
+"""Lines of SQLite about damage that are repeated."""
 
 
 def validate(run: Run, progress: OnBytes | None = None) -> list[Problem]:
     """Return everything that is wrong with a run; an empty list when nothing is.
 
-    Checks SQLite's own integrity, foreign keys, the content hash of every episode, the
-    chain of signals, the signals that stages say they read, and that checkpoints and
-    memories are there and are what was written, with no file added, and say of themselves
-    what their stage said. See `NOT_SEALED` for what has no hash.
+    Checks SQLite's own integrity, the schema, foreign keys, the hash of every row and of every
+    file, the chains of signals and of seals, and that nothing is missing or was added. What
+    was written after the last seal is no problem: see `unsealed`.
 
     Args:
         run: opened, to read at least.
         progress: is called with (bytes read, bytes in all) while files are hashed.
     """
-    damage = list(_database(run))
-    if damage:
-        return damage
-    return [
-        *_references(run),
-        *_episodes(run),
-        *_signals(run),
-        *_missing(run),
-        *_altered(run, progress),
-        *_added(run),
-        *_misstated(run),
-    ]
-
-
-def _database(run: Run) -> Iterator[Problem]:
     try:
-        for (line,) in run.database.rows("PRAGMA integrity_check"):
-            if line != "ok":
-                yield Problem("database", line)
+        with run.database.snapshot():
+            return _validate(run, progress)
     except RecordError as error:
-        yield Problem("database", str(error))
+        return [Problem("database", str(error), COPY)]
 
 
-def _references(run: Run) -> Iterator[Problem]:
-    for table, row, target, _ in run.database.rows("PRAGMA foreign_key_check"):
-        yield Problem("reference", f"row {row} of {table} points at nothing in {target}")
-
-
-def _episodes(run: Run) -> Iterator[Problem]:
-    queries = EpisodeQueries(run.database)
-    for rows in queries.rows_of(run.episode_ids()):
-        name = rows.episode.id
-        try:
-            if not is_sealed(rows):
-                yield Problem("episode", f"{name} was altered after it was written")
-            queries.whole(rows)
-        except (ValueError, TypeError, msgspec.MsgspecError, RecordError) as error:
-            yield Problem("episode", f"{name} cannot be read: {error}")
-
-
-def _signals(run: Run) -> Iterator[Problem]:
-    broken = run.signals.first_broken()
+def _validate(run: Run, progress: OnBytes | None) -> list[Problem]:
+    broken = _all_of("the database", _damage(run))
     if broken:
-        yield Problem("signals", f"signal {broken} does not continue the one before it")
-    last = run.signals.last_id()
-    for stage in run.stages.all():
-        if stage.signals_to > last:
-            yield Problem(
-                "signals",
-                f"stage {stage.id} read up to {stage.signals_to}, the last is {last}",
-            )
+        return broken
+    problems = _all_of("the schema", _schema(run))
+    if any(problem.kind == TABLE for problem in problems):
+        return problems
+    record = Record(run)
+    for what, check in (
+        ("references", record.references),
+        ("episodes", record.episodes),
+        ("rows", record.rows),
+        ("signals", record.signals),
+        ("seals", record.seals),
+    ):
+        problems += _all_of(what, check())
+    if "stages" not in record.altered:
+        problems += _all_of("files", file_problems(run, progress))
+    else:
+        what = "files cannot be checked: what stages left was altered"
+        problems.append(Problem("file", what, COPY))
+    return problems
 
 
-def _missing(run: Run) -> Iterator[Problem]:
-    for name in sorted(named_files(run.database)):
-        if not (run.path / name).exists():
-            yield Problem("checkpoint", f"{name} is missing, and the record names it")
+class Examination(NamedTuple):
+    """What `examine` found out about a run folder."""
+
+    problems: list[Problem]
+    unsealed: list[str]
+    """See `unsealed`."""
+    episodes: int = 0
+    digest: Mapping[str, str] = {}
+    """See `digests.digest`; empty unless it was asked for."""
 
 
-def _altered(run: Run, progress: OnBytes | None) -> Iterator[Problem]:
-    """Compare files with their hashes, as a stream: a checkpoint may be larger than memory."""
-    marks, named = hashed_files(run.database), named_files(run.database)
-    sizes = {name: _size(run, name) for name in marks}
-    done, total = 0, sum(sizes.values())
+def examine(
+    path: Path, progress: OnBytes | None = None, *, with_digest: bool = False
+) -> Examination:
+    """Open and validate a run folder, whatever lies there.
 
-    def read(length: int) -> None:
-        nonlocal done
-        done += length
-        if progress is not None:
-            progress(done, total)
+    Args:
+        path: the folder.
+        progress: is called with (bytes read, bytes in all) while files are hashed.
+        with_digest: also compute the digest, of a run without problems.
 
-    for name in sorted(marks):
-        try:
-            digest_now = file_hash(run.path / name, read)
-        except OSError as error:
-            if name not in named and (run.path / name).parent.exists():  # told above
-                yield Problem("checkpoint", f"{name} cannot be read: {error.strerror}")
-            continue
-        if digest_now != marks[name]:
-            yield Problem("checkpoint", f"{name} was altered after it was written")
-
-
-def _added(run: Run) -> Iterator[Problem]:
-    for name in sorted(added_files(run.database)):
-        yield Problem("checkpoint", f"{name} was added, and the record does not name it")
-
-
-def _misstated(run: Run) -> Iterator[Problem]:
-    """Compare the state files of checkpoints with the statements of their stages."""
-    for folder, statements in sorted(stated_checkpoints(run.database).items()):
-        name = f"{folder}/{STATE}"
-        try:
-            own = from_json((run.path / name).read_bytes(), dict[str, Any])
-        except FileNotFoundError:
-            if (run.path / folder).exists():  # else it was told above
-                yield Problem("checkpoint", f"{name} is missing")
-            continue
-        except (OSError, msgspec.MsgspecError) as error:
-            yield Problem("checkpoint", f"{name} cannot be read: {error}")
-            continue
-        if not any(_agree(own, statement) for statement in statements):
-            yield Problem("checkpoint", f"{name} was altered after it was written")
-
-
-def _agree(own: Mapping[str, Any], said: Mapping[str, Any]) -> bool:
-    """Return whether a checkpoint's state file agrees with its stage's statement.
-
-    Where it lies, and as which agent it was entered, was settled after it was written.
+    Raises:
+        RecordError: there is no run, or it cannot be read now.
     """
-    settled = {"path": "", "agent": ""}
-    return {**own, **settled} == {**said, **settled}
-
-
-def _size(run: Run, name: str) -> int:
     try:
-        return (run.path / name).stat().st_size
-    except OSError:
+        with Run.open(path, readonly=True) as run:
+            problems = validate(run, progress)
+            if problems:
+                return Examination(problems, [], _count(run))
+            parts = digest(run) if with_digest else {}
+            return Examination([], unsealed(run), run.count(), parts)
+    except RecordDamaged as error:
+        return Examination([Problem("database", str(error), COPY)], [])
+    except RecordError:
+        raise
+    except Exception as error:  # whatever lies in a record, it is told
+        what = f"run.db cannot be read: {error}"
+        return Examination([Problem("database", what, COPY)], [])
+
+
+def _count(run: Run) -> int:
+    try:
+        return run.count()
+    except RecordError:
         return 0
 
 
-CHECKPOINTS = "checkpoints"
+def _all_of(what: str, problems: Iterator[Problem]) -> list[Problem]:
+    """Return the problems that a check yields, and one more if it cannot be finished."""
+    found: list[Problem] = []
+    try:
+        found.extend(problems)
+    except Exception as error:  # whatever lies in a record, it is told
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        found.append(Problem("database", f"{what} cannot be checked: {reason}", COPY))
+    return found
 
 
-def digest(run: Run) -> dict[str, str]:
-    """Return a hash of each part of a run, and of all parts together as ``run``.
+def _damage(run: Run) -> Iterator[Problem]:
+    lines = [str(line) for (line,) in run.database.rows("PRAGMA integrity_check")]
+    for line in lines[:_TOLD]:
+        if line != "ok":
+            advice = f"{COPY}, or recover what can be read with `sqlite3 run.db .recover`"
+            yield Problem("database", line, advice)
 
-    The parts: settings, stages, episodes (with every word, token, reward and what happened
-    in them), events (beside those), metrics, agents, hazards, signals, questions,
-    annotators, checkpoints.
+
+_SCHEMA = (
+    "SELECT name, type, tbl_name, sql FROM main.sqlite_master "
+    "WHERE (tbl_name != '_sqlite_migrations' OR type = 'trigger') "
+    "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+)
+
+
+def schema_of(database: Database) -> dict[str, Row]:
+    """Return name → (type, table, SQL) of tables, views, indices and triggers."""
+    return {row[0]: row[1:] for row in database.rows(_SCHEMA)}
+
+
+def schema_of_a_new_record() -> dict[str, Row]:
+    """Return the same of a record that was made now."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for step in migrations.MIGRATIONS:
+            step(connection)  # type: ignore[arg-type]  # it only runs a script
+        return {row[0]: row[1:] for row in connection.execute(_SCHEMA)}
+
+
+def _schema(run: Run) -> Iterator[Problem]:
+    """Yield tables, views, indices and triggers that are not as in a new record."""
+    new, now = schema_of_a_new_record(), schema_of(run.database)
+    for name in sorted(new.keys() | now.keys()):
+        if new.get(name) != now.get(name):
+            yield _misshaped(name, new.get(name), now.get(name))
+    if run.database.value("PRAGMA user_version") != len(migrations.MIGRATIONS):
+        yield Problem(TABLE, "the number of its schema (user_version) was altered", COPY)
+
+
+SCHEMA, TABLE = "schema", "table"
+"""Kinds of problems: nothing else can be checked where tables are not as they should be."""
+
+
+def _misshaped(name: str, new: Row | None, now: Row | None) -> Problem:
+    shape = (new or now or ("",))[0]
+    anew = "`superalign doctor` puts it right"
+    if new is None:
+        by_hand = f"remove it with: sqlite3 run.db 'DROP TABLE \"{name}\"'"
+        advice = by_hand if shape == "table" else anew
+        return Problem(SCHEMA, f"{shape} {name} was added", advice)
+    said = "is missing" if now is None else "was altered"
+    if now is not None and now[0] != shape:
+        said = f"is a {now[0]} now"
+    if shape == "table":
+        return Problem(TABLE, f"{shape} {name} {said}", COPY)
+    by_hand = f"remove it with: sqlite3 run.db 'DROP TABLE \"{name}\"', then call doctor"
+    replaced = now is not None and now[0] == "table"
+    return Problem(SCHEMA, f"{shape} {name} {said}", by_hand if replaced else anew)
+
+
+def unsealed(run: Run) -> list[str]:
+    """Return what of a run no seal covers yet, a sentence each; it is no problem.
+
+    Stages that never ended are done again, or discarded, by whoever resumes the run.
     """
-    parts = {name: content_hash(list(part)) for name, part in _parts(run)}
-    return {**parts, "run": content_hash(parts)}
-
-
-def _parts(run: Run) -> Iterator[tuple[str, Iterator[Any]]]:
-    yield "settings", iter(_settings(run))
-    yield "stages", (stage._asdict() for stage in run.stages.all())
-    yield "episodes", iter(_episode_seals(run))
-    yield "events", iter(_events(run))
-    yield "metrics", ([m.stage, m.metric] for m in run.metrics.read())
-    yield "agents", (agent._asdict() for agent in sorted(run.agents.all()))
-    yield "hazards", iter(_hazards(run))
-    yield "signals", map(_statement, run.signals.read())
-    yield "questions", iter(run.questions.all())
-    yield "annotators", iter(_annotators(run))
-    yield "checkpoints", iter(file_hashes(run.path / CHECKPOINTS))
-
-
-def _settings(run: Run) -> list[Any]:
-    info = run.info
-    config = {key: value for key, value in info.config.items() if key != "run_dir"}
-    return [info.kind, info.status, config, info.seed, info.inherited]
-
-
-def _episode_seals(run: Run) -> list[Any]:
-    """Return the seals of all episodes: each covers its rows in every table."""
-    return [
-        list(row)
-        for row in run.database.rows(
-            "SELECT id, coalesce(stage, ''), hash FROM episodes ORDER BY id"
+    notes = []
+    for (stage,) in run.database.rows(
+        "SELECT id FROM stages WHERE status != 'done' ORDER BY number"
+    ):
+        counts = run.seals.sums(stage, OF_STAGES)
+        written = ", ".join(f"{count} {table}" for table, (count, _) in counts.items())
+        notes.append(
+            f"stage {stage} has not ended: {written or 'nothing'} of it is unsealed"
         )
-    ]
-
-
-def _events(run: Run) -> list[Any]:
-    """Return notices, in their order within stage and episode."""
-    events = [[h.stage, h.episode, h.id, h.event] for h in run.events.read()]
-    events.sort(key=lambda event: event[:3])
-    return [[stage, episode, event] for stage, episode, _, event in events]
-
-
-def _hazards(run: Run) -> list[Any]:
-    evidence = run.events.get(h.event for h in run.hazards.all() if h.event is not None)
-    return [
-        [
-            *hazard._replace(event=None),
-            [happened.stage, happened.episode, happened.event] if happened else None,
-        ]
-        for hazard in run.hazards.all()
-        for happened in [evidence.get(hazard.event or 0)]
-    ]
-
-
-def _annotators(run: Run) -> list[Any]:
-    return [
-        list(row)
-        for row in run.database.rows(
-            'SELECT id, "group", profile FROM annotators ORDER BY id'
-        )
-    ]
-
-
-def _statement(signal: Signal) -> list[Any]:
-    return [
-        signal.id,
-        signal.kind,
-        signal.episode,
-        signal.turn,
-        signal.versus,
-        signal.versus_episode,
-        signal.source,
-        signal.value,
-        signal.confidence,
-        signal.payload,
-        signal.question,
-    ]
+    beside = sorted(name for name in NOT_SEALED if (run.path / name).exists())
+    if beside:
+        notes.append(f"never sealed: {', '.join(beside)}")
+    since = run.seals.since_last()
+    if since:
+        notes.append(f"after the last seal: {', '.join(since)}")
+    return notes

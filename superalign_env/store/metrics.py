@@ -202,9 +202,9 @@ class Cells:
         row = cell._asdict()
         row |= {field: to_json(row[field]).decode() for field in _JSON}
         with self._database.transaction() as connection:
-            connection.execute(
-                f"INSERT OR REPLACE INTO cells({_COLUMNS}) VALUES ({_HOLDERS})", row
-            )
+            # It goes to the end: `all` returns cells in the order of their last change.
+            connection.execute("DELETE FROM cells WHERE hash = :hash", row)
+            connection.execute(f"INSERT INTO cells({_COLUMNS}) VALUES ({_HOLDERS})", row)
 
     def get(self, name: str) -> Cell | None:
         """Return a cell by hash; None when it was never computed."""

@@ -22,7 +22,7 @@ CREATE TABLE runs (
     config TEXT NOT NULL, versions TEXT NOT NULL, revision TEXT NOT NULL, seed INTEGER NOT NULL,
     inherited TEXT NOT NULL);
 CREATE TABLE stages (
-    id TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES runs(id), generation INTEGER NOT NULL,
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, run TEXT NOT NULL REFERENCES runs(id), generation INTEGER NOT NULL,
     round INTEGER NOT NULL, name TEXT NOT NULL, status TEXT NOT NULL, inputs TEXT NOT NULL,
     outputs TEXT NOT NULL, rng TEXT NOT NULL, signals_to INTEGER NOT NULL,
     seconds REAL NOT NULL DEFAULT 0);
@@ -31,11 +31,11 @@ CREATE TABLE undo (
     before TEXT);
 CREATE INDEX undo_by_stage ON undo(stage);
 CREATE TABLE agents (
-    hash TEXT PRIMARY KEY, spec TEXT NOT NULL, role TEXT NOT NULL DEFAULT '',
+    number INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, spec TEXT NOT NULL, role TEXT NOT NULL DEFAULT '',
     generation INTEGER, side TEXT NOT NULL DEFAULT '', parent TEXT REFERENCES agents(hash),
     path TEXT NOT NULL DEFAULT '', accepted INTEGER);
 CREATE TABLE cells (
-    hash TEXT PRIMARY KEY, experiment TEXT NOT NULL, params TEXT NOT NULL, seed INTEGER NOT NULL,
+    number INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, experiment TEXT NOT NULL, params TEXT NOT NULL, seed INTEGER NOT NULL,
     revision TEXT NOT NULL, status TEXT NOT NULL, result TEXT NOT NULL, seconds REAL NOT NULL,
     cost TEXT NOT NULL, code TEXT NOT NULL, error TEXT NOT NULL);
 
@@ -44,13 +44,13 @@ CREATE TABLE seatings (
     agent TEXT NOT NULL REFERENCES agents(hash), PRIMARY KEY (hash, place));
 CREATE TABLE rules (hash TEXT PRIMARY KEY, rules TEXT NOT NULL);
 CREATE TABLE episodes (
-    id TEXT PRIMARY KEY, stage TEXT REFERENCES stages(id), scenario TEXT NOT NULL,
-    version TEXT NOT NULL, task TEXT NOT NULL, split TEXT NOT NULL, "case" INTEGER NOT NULL,
+    id TEXT PRIMARY KEY, stage TEXT REFERENCES stages(id), hash TEXT NOT NULL,
+    scenario TEXT NOT NULL, version TEXT NOT NULL, task TEXT NOT NULL, split TEXT NOT NULL, "case" INTEGER NOT NULL,
     member INTEGER NOT NULL, parent TEXT NOT NULL, seed INTEGER NOT NULL, arm TEXT NOT NULL,
     ending TEXT NOT NULL, seating TEXT NOT NULL, rules TEXT NOT NULL REFERENCES rules(hash),
     said TEXT NOT NULL, paid TEXT NOT NULL, graded TEXT NOT NULL, happened TEXT NOT NULL,
     judged TEXT NOT NULL, planted TEXT NOT NULL, queries TEXT NOT NULL,
-    numbers BLOB NOT NULL, record TEXT NOT NULL, hash TEXT NOT NULL);
+    numbers BLOB NOT NULL, record TEXT NOT NULL);
 CREATE INDEX episodes_in_order ON episodes(stage, "case", member, id);
 CREATE VIEW seats AS
     SELECT e.id AS episode, s.seat, s.role, s.agent
@@ -111,10 +111,10 @@ CREATE TABLE metrics (
     low REAL, high REAL, n INTEGER NOT NULL, step INTEGER NOT NULL);
 CREATE INDEX metrics_by_name ON metrics(name);
 CREATE TABLE metric_kinds (
-    name TEXT PRIMARY KEY, title TEXT NOT NULL, unit TEXT NOT NULL, better TEXT NOT NULL,
+    number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, title TEXT NOT NULL, unit TEXT NOT NULL, better TEXT NOT NULL,
     chart TEXT NOT NULL);
 CREATE TABLE hazards (
-    id TEXT PRIMARY KEY, kind TEXT NOT NULL, event INTEGER REFERENCES notices(id),
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, event INTEGER REFERENCES notices(id),
     prompt TEXT NOT NULL, safe TEXT NOT NULL, generation INTEGER NOT NULL, status TEXT NOT NULL);
 
 CREATE TABLE signals (
@@ -131,14 +131,22 @@ CREATE TRIGGER signals_are_never_changed BEFORE UPDATE ON signals
 CREATE TRIGGER signals_are_never_removed BEFORE DELETE ON signals
     BEGIN SELECT RAISE(ABORT, 'signals are append-only: add a row instead'); END;
 CREATE TABLE questions (
-    id TEXT PRIMARY KEY, kind TEXT NOT NULL, episode TEXT NOT NULL, turn INTEGER NOT NULL,
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, episode TEXT NOT NULL, turn INTEGER NOT NULL,
     versus INTEGER NOT NULL, versus_episode TEXT, slice TEXT NOT NULL, priority REAL NOT NULL,
     why TEXT NOT NULL, round INTEGER NOT NULL);
 CREATE TABLE leases (
     question TEXT PRIMARY KEY REFERENCES questions(id), annotator TEXT NOT NULL,
     expires REAL NOT NULL);
 CREATE TABLE annotators (
-    id TEXT PRIMARY KEY, token_hash TEXT NOT NULL, "group" TEXT NOT NULL, profile TEXT NOT NULL);
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, token_hash TEXT NOT NULL, "group" TEXT NOT NULL, profile TEXT NOT NULL);
+
+CREATE TABLE files (path TEXT PRIMARY KEY, hash TEXT NOT NULL);
+CREATE TABLE row_hashes (
+    stage TEXT NOT NULL, "table" TEXT NOT NULL, "key" TEXT NOT NULL, hash TEXT NOT NULL,
+    PRIMARY KEY (stage, "table", "key")) WITHOUT ROWID;
+CREATE TABLE seals (
+    id INTEGER PRIMARY KEY, stage TEXT NOT NULL, contents TEXT NOT NULL,
+    previous TEXT NOT NULL, hash TEXT NOT NULL);
 """
 
 
@@ -194,3 +202,6 @@ def migrate(database: Database) -> None:
         ordered.apply(database.tables)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    with database.transaction() as connection:
+        # Rows are hashed now: these are, too.
+        connection.execute("UPDATE _sqlite_migrations SET name = name")

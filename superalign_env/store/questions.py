@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from superalign_env.canonical import content_hash, to_json
 from superalign_env.errors import InvalidOption, RecordError
 from superalign_env.spaces import flaw
-from superalign_env.store.database import Database, Row
+from superalign_env.store.database import Database, Row, upsert
 from superalign_env.store.signals import Signals, require_members
 from superalign_env.types import Question, Signal
 
@@ -119,7 +119,7 @@ class Questions:
                 {"annotator": annotator, "now": now, "limit": limit},
             )
             connection.executemany(
-                "INSERT OR REPLACE INTO leases(question, annotator, expires) VALUES (?,?,?)",
+                upsert("leases", ("question", "annotator", "expires"), key="question"),
                 [(row[0], annotator, now + seconds) for row in rows],
             )
         return [_question(row) for row in rows]

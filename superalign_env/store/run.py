@@ -18,6 +18,7 @@ from superalign_env.store.metrics import Cells, Metrics
 from superalign_env.store.queries import Census, EpisodeQueries, UtteranceRow, Where
 from superalign_env.store.questions import Questions
 from superalign_env.store.run_folder import RunLock
+from superalign_env.store.seals import Files, Seals
 from superalign_env.store.signals import Signals
 from superalign_env.store.stages import Stages
 from superalign_env.store.undo import watch
@@ -49,7 +50,7 @@ class Run:
 
     Everything but what was played is reached by its table: ``run.stages``,
     ``run.metrics``, ``run.events``, ``run.agents``, ``run.hazards``, ``run.cells``,
-    ``run.signals``, ``run.questions``, ``run.annotators``.
+    ``run.signals``, ``run.questions``, ``run.annotators``, ``run.files``, ``run.seals``.
 
     Threads may share a Run; a second process opens its own, read-only or ``beside``.
     """
@@ -61,12 +62,15 @@ class Run:
         self._lock = lock
         if lock is not None:
             watch(database)
+        self._closed = False
         self._closing: dict[Callable[[], None], None] = {}
         self._undecided = False
         """Whether this Run was made here, and nobody has said yet how it stands."""
         self._queries = EpisodeQueries(database)
         self.signals = Signals(database)
-        self.stages = Stages(database, self.signals)
+        self.seals = Seals(database)
+        self.files = Files(database)
+        self.stages = Stages(database, self.signals, self.seals)
         self.metrics = Metrics(database)
         self.events = Events(database)
         self.agents = Agents(database)
@@ -225,6 +229,7 @@ class Run:
         """Flush writers, close the database, free the lock; twice does no harm."""
         try:
             self._call_back()
+            self._seal()
         finally:
             self._undecided = False
             self.database.close()
@@ -244,6 +249,13 @@ class Run:
             stack.callback(self.close)
             if self._undecided:
                 self._conclude(error)
+
+    def _seal(self) -> None:
+        """Seal what was written beside stages; what cannot be sealed is told by `validate`."""
+        if not self.database.readonly and not self._closed:
+            self._closed = True
+            with suppress(RecordError, ValueError):
+                self.seals.close()
 
     def _call_back(self) -> None:
         with ExitStack() as stack:

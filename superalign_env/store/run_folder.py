@@ -26,6 +26,7 @@ from superalign_env.plain_text import inline
 from superalign_env.store import migrations
 from superalign_env.store.database import Database, reporting_full_disk
 from superalign_env.store.provenance import revision, versions
+from superalign_env.store.seals import Files
 
 if sys.platform == "win32":
     import msvcrt
@@ -122,6 +123,7 @@ def make(
         with database.transaction():
             migrations.migrate(database)
             _write_row(database, path, kind, plain, seed, parent)
+            Files(database).keep(CONFIG)
     except BaseException:
         lock.release()
         raise

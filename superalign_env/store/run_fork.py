@@ -19,6 +19,7 @@ from superalign_env.store.database import Database
 from superalign_env.store.files import named_files
 from superalign_env.store.run import Run
 from superalign_env.store.run_folder import RunLock
+from superalign_env.store.seals import Files
 from superalign_env.store.undo import remove_stage
 
 _KEPT_FOR_EVER = "signals_are_never_removed"
@@ -65,9 +66,17 @@ def fork_record(
             _cut(database, stage)
             plain = msgspec.to_builtins(dict(config))
             run_folder.inherit_row(database, path, plain, seed=seed, inherited=stage)
-            for name in sorted(named_files(database)):
+            named = named_files(database)
+            for name in sorted(named):
                 _copy(source.path, path, name)
-        (path / run_folder.CONFIG).write_bytes(msgspec.yaml.encode(plain))
+            (path / run_folder.CONFIG).write_bytes(msgspec.yaml.encode(plain))
+            files = Files(database)
+            files.forget(
+                name
+                for name in files.all()
+                if not any(name == one or name.startswith(f"{one}/") for one in named)
+            )
+            files.keep(run_folder.CONFIG)
         partial.rename(path / run_folder.DATABASE)
     finally:
         lock.release()
@@ -94,6 +103,10 @@ def _cut(database: Database, last: str) -> None:
             "AND id NOT IN (SELECT question FROM signals)"
         )
         connection.execute("DELETE FROM leases")
+        # What was sealed later, or when the source was closed, is no part of this run.
+        connection.execute(
+            "DELETE FROM seals WHERE id > (SELECT id FROM seals WHERE stage = ?)", (last,)
+        )
 
 
 def _forget_signals(connection: sqlite3.Connection, *, after: int) -> None:

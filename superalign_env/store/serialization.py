@@ -14,9 +14,13 @@ from typing import Any, NamedTuple
 import msgspec
 from xxhash import xxh3_128_hexdigest
 
-from superalign_env.canonical import content_hash, text_hash, to_json
+from superalign_env.canonical import content_hash, to_json
 from superalign_env.store.database import Row
-from superalign_env.store.utterances import read_utterances, write_utterances
+from superalign_env.store.utterances import (
+    read_utterances,
+    require_numbers,
+    write_utterances,
+)
 from superalign_env.types import (
     AgentSpec,
     Ending,
@@ -155,7 +159,7 @@ class Packer:
             numbers,
             _record(episode),
         )
-        row = EpisodeRow._make((*columns, _hash(columns)))
+        row = EpisodeRow._make((*columns, episode_hash(columns)))
         return EpisodeRows(row, seats, rules_json)
 
     def _seating(self, seats: dict[Seat, AgentSpec]) -> _Seating:
@@ -170,7 +174,7 @@ class Packer:
             rows = tuple([(s, role_of(s), agent) for s, agent in named.items()])
             self.specs.update(zip(named.values(), specs, strict=True))
             # The specs are kept, so that no other object gets the id of one.
-            cached = self._seatings[key] = ((_seating_hash(rows), rows), list(specs))
+            cached = self._seatings[key] = ((seating_hash(rows), rows), list(specs))
         return cached[0]
 
     def _rules_of(self, episode: Episode) -> tuple[str, str]:
@@ -224,14 +228,20 @@ def unpack(rows: EpisodeRows, specs: Mapping[str, AgentSpec]) -> Episode:
     )
 
 
-def is_sealed(rows: EpisodeRows) -> bool:
-    """Return whether the rows are those that were written."""
-    row = rows.episode
-    return (
-        row.hash == _hash(row[:-1])
-        and row.seating == _seating_hash(rows.seats)
-        and row.rules == text_hash(rows.rules)
-    )
+def require_readable(row: EpisodeRow) -> None:
+    """Raise unless `unpack` can read a row. It builds no episode, in a third of the time.
+
+    Raises:
+        ValueError: a column is not what is written there.
+    """
+    require_numbers(row.said, row.numbers)
+    _rest(row.record)
+    _rewards(row.paid)
+    _grades(row.graded)
+    _events(row.happened)
+    _judged(row.judged)
+    _planted(row.planted)
+    _queries(row.queries)
 
 
 def rewards_of(paid: str) -> list[Reward]:
@@ -263,15 +273,16 @@ def finite(value: float) -> float:
     return value
 
 
-def _hash(columns: Row) -> str:
-    """Return 32 hex digits over the columns of an episode.
+def episode_hash(columns: Row) -> str:
+    """Return 32 hex digits over all columns of an episode but the hash.
 
     XXH3, not a cryptographic hash: whoever alters a record on purpose can seal it anew.
     """
     return xxh3_128_hexdigest(_pack(columns))
 
 
-def _seating_hash(seats: Iterable[Row]) -> str:
+def seating_hash(seats: Iterable[Row]) -> str:
+    """Return the content hash of who sat where."""
     return content_hash([list(seat) for seat in seats], floats=False)
 
 
@@ -333,10 +344,6 @@ def _facts(facts: Sequence[Judged | Planted | Query]) -> str:
 
 def _record(episode: Episode) -> str:
     rest = Rest(
-        episode.task,
-        episode.key,
-        episode.ending,
-        episode.schema_version,
-        episode.fork_at,
+        episode.task, episode.key, episode.ending, episode.schema_version, episode.fork_at
     )
     return to_json(rest).decode()

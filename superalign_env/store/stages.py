@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import RecordError
 from superalign_env.store.database import Database, Row
+from superalign_env.store.seals import Files, Seals
 from superalign_env.store.signals import Signals
 from superalign_env.store.undo import remove_stage
 from superalign_env.store.utterances import read_lines
@@ -63,11 +64,14 @@ class Stages:
     Args:
         database: of the run.
         signals: of the run; a stage that is done again repeats its own.
+        seals: of the run; a stage that is done is sealed.
     """
 
-    def __init__(self, database: Database, signals: Signals) -> None:
+    def __init__(self, database: Database, signals: Signals, seals: Seals) -> None:
         self._database = database
         self._signals = signals
+        self._seals = seals
+        self._files = Files(database)
         self._known: dict[str, Stage] = {}
 
     def begin(
@@ -95,7 +99,7 @@ class Stages:
         Raises:
             RecordError: the stage to take the place of is done.
         """
-        with self._database.transaction():
+        with self._database.transaction() as connection:
             signals_to = self._signals.last_id()
             if again is not None:
                 signals_to = self.get(again).signals_to
@@ -104,19 +108,22 @@ class Stages:
                 self._database.value("SELECT max(CAST(id AS INTEGER)) FROM stages") or 0
             )
             stage = f"{number + 1:04d}-{name}"
-            self._database.tables.table("stages").insert(
-                {
-                    "id": stage,
-                    "run": self._database.value("SELECT id FROM runs"),
-                    "generation": generation,
-                    "round": round,
-                    "name": name,
-                    "status": "running",
-                    "inputs": _json(inputs),
-                    "outputs": "{}",
-                    "rng": _json(rng),
-                    "signals_to": signals_to,
-                }
+            row = {
+                "id": stage,
+                "run": self._database.value("SELECT id FROM runs"),
+                "generation": generation,
+                "round": round,
+                "name": name,
+                "status": "running",
+                "inputs": _json(inputs),
+                "outputs": "{}",
+                "rng": _json(rng),
+                "signals_to": signals_to,
+            }
+            connection.execute(
+                f"INSERT INTO stages({', '.join(row)}) "
+                f"VALUES ({', '.join(f':{column}' for column in row)})",
+                row,
             )
             self._signals.repeat(since=signals_to if again is not None else None)
         return self.get(stage)
@@ -132,6 +139,8 @@ class Stages:
     ) -> Stage:
         """Close a stage, with its outputs and the random state to go on from.
 
+        One that is done is sealed.
+
         Args:
             stage: its id.
             outputs: plain JSON values.
@@ -140,10 +149,16 @@ class Stages:
             seconds: that it took; kept beside the stage, for `seconds`.
         """
         kept = self.get(stage)
-        changes = {"status": status, "outputs": _json(outputs), "seconds": seconds}
-        changes["rng"] = _json(kept.rng if rng is None else rng)
-        with self._database.transaction():
-            self._database.tables.table("stages").update(stage, changes)
+        state = _json(kept.rng if rng is None else rng)
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE stages SET status = ?, outputs = ?, rng = ?, seconds = ? "
+                "WHERE id = ?",
+                (status, _json(outputs), state, seconds, stage),
+            )
+            if status == "done":
+                self._files.keep_named(outputs or {})
+                self._seals.add(stage)
         self._signals.repeat(since=None)
         return self.get(stage)
 

@@ -142,6 +142,20 @@ def read_lines(said: str) -> list[UtteranceLine]:
     return _decode(said)
 
 
+def require_numbers(said: str, blob: bytes) -> None:
+    """Raise unless the blob is long enough for the numbers of all lines.
+
+    Raises:
+        ValueError: it is not, or these are no lines.
+    """
+    size = len(blob)
+    for line in _decode(said):
+        if line.prompt is not None:
+            end = line.offset + line.prompt + (line.token or 0) + (line.logprob or 0)
+            if end > size:
+                raise ValueError(f"utterance {line.turn} has no numbers")
+
+
 def read_utterances(said: str, blob: bytes) -> Iterator[Utterance]:
     """Yield the utterances that `write_utterances` made JSON and bytes of.
 

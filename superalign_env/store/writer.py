@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 
 from superalign_env.canonical import to_json
 from superalign_env.errors import RecordError
+from superalign_env.store import row_hashes
 from superalign_env.store.database import Database, Row
 from superalign_env.store.run import Run
 from superalign_env.store.serialization import EpisodeRow, EpisodeRows, Packer
@@ -125,6 +126,9 @@ class BatchWriter:
             insert(connection, _SEATINGS, seated)
             insert(connection, _RULES, rules.items())
             insert(connection, _EPISODES, [rows.episode + stage for rows in packed])
+            named = (self._stage or "", "episodes")
+            hashes = [(*named, rows.episode.id, rows.episode.hash) for rows in packed]
+            insert(connection, row_hashes.EPISODES, hashes)
 
     def _without_stored(
         self, packed: list[EpisodeRows]

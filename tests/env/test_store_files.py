@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from superalign_env.store import NOT_SEALED, Run, validate
+from superalign_env.store import Run, validate
 from superalign_env.store.files import file_hash
 
 STATE = "checkpoints/learner/policy.json"
@@ -46,9 +46,10 @@ def run(tmp_path):
 def test_files_as_written_are_no_problem(run):
     seen = []
     assert validate(run, lambda done, total: seen.append((done, total))) == []
-    hashed = sum(map(len, FILES.values()))
+    hashed = sum(
+        (run.path / name).stat().st_size for name in (*FILES, STATE, "config.yaml")
+    )
     assert seen[-1] == (hashed, hashed)
-    assert {"metrics", "the stage that an episode is of"} <= set(NOT_SEALED)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -66,21 +67,11 @@ def test_a_missing_file_is_found_once(run, name):
     assert problem.kind == "checkpoint" and name in problem.what
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"options": {"temperature": 5.0}}, "was altered"),
-        ({"options": {}}, "was altered"),
-        ({"head": "another"}, "was altered"),
-        ({"updates": 7}, "was altered"),
-        ({"files": {}}, "was altered"),
-        ({"path": "elsewhere", "agent": "another"}, None),
-    ],
-)
-def test_what_a_checkpoint_says_of_itself_is_compared_with_the_record(run, change, said):
+@pytest.mark.parametrize("change", [{"options": {}}, {"updates": 7}, {"agent": "another"}])
+def test_a_checkpoint_that_says_something_else_of_itself_is_found(run, change):
     own = json.loads((run.path / STATE).read_text())
     (run.path / STATE).write_text(json.dumps({**own, **change}))
-    found = [f"{STATE} {said} after it was written"] if said else []
+    found = [f"{STATE} was altered after it was written"]
     assert [problem.what for problem in validate(run)] == found
 
 
@@ -88,16 +79,17 @@ def test_what_a_checkpoint_says_of_itself_is_compared_with_the_record(run, chang
 def test_a_checkpoint_that_says_nonsense_of_itself_is_found(run, broken):
     (run.path / STATE).write_bytes(broken)
     (problem,) = validate(run)
-    assert problem.kind == "checkpoint" and f"{STATE} cannot be read" in problem.what
+    assert problem.kind == "checkpoint" and f"{STATE} was altered" in problem.what
 
 
 def test_a_checkpoint_that_says_nothing_of_itself_is_found(run):
     (run.path / STATE).unlink()
-    assert [problem.what for problem in validate(run)] == [f"{STATE} is missing"]
+    (problem,) = validate(run)
+    assert problem.what == f"{STATE} is missing, and the record names it"
 
 
 def test_a_missing_checkpoint_is_one_problem(run):
-    (run.path / "checkpoints/learner").rename(run.path / "elsewhere")
+    (run.path / "checkpoints/learner").rename(run.path.parent / "elsewhere")
     (problem,) = validate(run)
     assert "checkpoints/learner is missing" in problem.what
 
@@ -109,4 +101,5 @@ def test_a_file_that_was_added_to_a_checkpoint_is_found(run, name):
     added.write_text("{}")
     (problem,) = validate(run)
     assert problem.kind == "checkpoint"
-    assert problem.what.startswith(f"checkpoints/learner/{name} was added")
+    top = name.partition("/")[0]
+    assert problem.what.startswith(f"checkpoints/learner/{top} was added")

@@ -208,6 +208,7 @@ def write_summary(run: Run) -> RunSummary:
     for name, text in (("summary.json", f"{plain}\n"), ("summary.md", page)):
         with reporting_full_disk(run.path / name):
             (run.path / name).write_text(text, encoding="utf-8")
+        run.files.keep(name)
     return summary
 
 

@@ -160,6 +160,7 @@ class CellCache:
         (self.folder / SNAPSHOTS).mkdir(exist_ok=True)
         path = self.folder / SNAPSHOTS / f"{self._code}.json"
         path.write_text(json.dumps(self._sources, indent=1) + "\n", encoding="utf-8")
+        self._run.files.keep(f"{SNAPSHOTS}/{path.name}")
 
     def _sources_of(self, code: str) -> Snapshot:
         path = self.folder / SNAPSHOTS / f"{code}.json"

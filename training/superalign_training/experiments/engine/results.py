@@ -120,8 +120,8 @@ class ExperimentReport(NamedTuple):
             )
         return "\n\n".join(parts) + "\n"
 
-    def write(self, folder: Path) -> None:
-        """Write the three files into a folder."""
+    def write(self, folder: Path) -> tuple[str, ...]:
+        """Write three files into a folder, and return their names."""
         text = json.dumps(self.plain(), indent=1, allow_nan=False)
         (folder / "result.json").write_text(text + "\n", encoding="utf-8")
         (folder / "result.md").write_text(self.markdown(), encoding="utf-8")
@@ -136,6 +136,7 @@ class ExperimentReport(NamedTuple):
             title=experiment.name,
             remark=self.plan.status,
         )
+        return "result.json", "result.md", "picture.svg"
 
 
 def report_of(plan: Plan, cells: Sequence[Cell]) -> ExperimentReport:

@@ -72,7 +72,7 @@ def run_experiment(
         except BaseException:
             run.set_status("failed")
             raise
-        report.write(where)
+        run.files.keep(*report.write(where))
         run.set_status("done")
     return report
 
