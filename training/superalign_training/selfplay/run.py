@@ -23,7 +23,7 @@ from superalign_env.errors import RecordError
 from superalign_env.protocols import Learner
 from superalign_env.report.names import flat
 from superalign_env.seating import as_agent
-from superalign_env.store import TRAINING, Run
+from superalign_env.store import TRAINING, Run, begun
 from superalign_env.store.database import reporting_full_disk
 from superalign_env.types import Role, Seat
 from superalign_training.evaluation.chain_summary import (
@@ -128,10 +128,10 @@ class SelfPlay:
         """Run every stage that is not done yet and return the summary.
 
         Args:
-            resume: continue the run in `run_dir` instead of making one.
+            resume: continue the run in `run_dir`, or make one where none was begun.
 
         Raises:
-            RecordError: a run lies there already (or, to resume, none does).
+            RecordError: a run lies there already, or (to resume) one of other settings.
             Interrupted: by Ctrl-C or SIGTERM; resume continues.
         """
         settings = self.settings
@@ -223,7 +223,7 @@ def fates(run: Run) -> list[Fate]:
 
 
 def _opened(settings: Settings, resume: bool) -> Run:
-    if resume:
+    if resume and begun(settings.run_dir):
         run = Run.open(settings.run_dir)
         try:
             _require_same(run, settings)
