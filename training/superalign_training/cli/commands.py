@@ -99,7 +99,7 @@ def fork(
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """End with 130 after Ctrl-C, and with 75 ("try again") after SIGTERM."""
+    """End with 130 after Ctrl-C, and with 75 ("try again") after SIGTERM or SIGHUP."""
     try:
         from superalign_training.selfplay.stopping import (  # noqa: PLC0415 - late like the rest
             sigterm_as_interrupt,
@@ -110,5 +110,7 @@ def _interruptible() -> Iterator[None]:
     except KeyboardInterrupt as stop:
         from superalign_training.selfplay.stopping import exit_code  # noqa: PLC0415 - as above
 
-        typer.echo(f"\n{str(stop) or 'stopped before anything was written'}", err=True)
+        typer.echo(
+            f"\n{str(stop) or 'stopped; the same command with --resume goes on'}", err=True
+        )
         raise typer.Exit(exit_code(stop)) from stop
