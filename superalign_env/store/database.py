@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import sqlite_utils
 
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The disk is full, or what one may write on it, or into one file, is used up."""
 
 _OS_ERROR = re.compile(r"os error (\d+)")
 """How libraries written in Rust (safetensors, tokenizers) quote the system."""
