@@ -13,157 +13,39 @@ import argparse
 import json
 import os
 import random
-import re
 import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from killing import ASKS, Ended, Mishap, Say, Worker, answer, opened_up, outcome, train
-from timing import table
+from killing import (
+    ASKS,
+    CHAIN,
+    NONE,
+    PEOPLE,
+    SELF_PLAY,
+    Ended,
+    Mishap,
+    Say,
+    Worker,
+    answer,
+    opened_up,
+    outcome,
+    train,
+)
+from tally import Accepted, Tally, say
 
-from superalign_env.errors import RecordError
 from superalign_env.report import write_report
-from superalign_env.store import Run, begun, validate
+from superalign_env.store import Run, validate
 from superalign_training.cli.forks import fork
-
-FEW = {"steps": 1, "batch_size": 4}
-
-SELF_PLAY: dict[str, Any] = {
-    "lineup": dict.fromkeys(("attacker", "learner", "critic"), "micro/0"),
-    "train": {
-        "attacker": FEW,
-        "learner": {"steps": 1, "batch_size": 2, "num_generations": 2},
-        "critic": FEW,
-    },
-    "rounds": 2,
-    "budget": 0.3,
-    "judge": {
-        "cases": 8, "check_cases": 6, "single_answer_steps": 1, "max_fits": 1, "imitation": FEW,
-    },
-    "attack": {"cases": 8, "archive_updates": 2, "min_distinct": 0.0},
-    "calibrate": {"cases": 4},
-    "league": {"share": 0.3, "cases": 2},
-    "evaluate": {
-        "cases": 10, "attack_cases": 2, "fresh_queries": 4, "fresh_waves": 2,
-        "families": ["arithmetic"], "family_cases": 2,
-    },
-}  # fmt: skip
-
-CHAIN: dict[str, Any] = {
-    **{key: SELF_PLAY[key] for key in ("lineup", "train", "judge", "attack", "calibrate")},
-    "generations": 2,
-    "rounds": 1,
-    "budget": 0.2,
-    "levels": ["micro/0", "micro/0@1"],
-    "gap": "fixed-small",
-    "signals": {"labels": 24, "models": ["micro/0@1"]},
-    "competence": {"cases": 24, "control_cases": 8, "algorithm": {"steps": 1}},
-    "discover": {"cases": 12, "archive_updates": 2, "max_hazards": 6, "score_threshold": 0.9},
-    "conform": {
-        "max_hazards": 6, "ordinary_cases": 6, "written_answers": 4, "algorithm": {"steps": 1},
-        "replay": {"cases": 4, "imitation": FEW},
-    },
-    "gate": {
-        "cases": 6, "request_cases": 8, "request_labels": 4, "disagreement_labels": 4,
-        "deployment_cases": 8,
-    },
-    "capability": {
-        "cases": 4, "requests": 10, "gold_tasks": 16, "ceiling": {"steps": 1}, "best_of": 2,
-        "test_factor": 1,
-    },
-}  # fmt: skip
-
-PEOPLE: dict[str, Any] = {
-    "lineup": {"attacker": "search", "learner": "micro/0", "critic": "micro/0"},
-    "train": {
-        "attacker": None,
-        "learner": {"id": "reinforce", "steps": 2, "batch_size": 6},
-        "critic": None,
-    },
-    "rounds": 1,
-    "budget": 0.5,
-    "people": {"mode": "wait", "kinds": {"label": 2, "veto": 1}},
-    "evaluate": SELF_PLAY["evaluate"],
-}
-"""The run stands still until its questions are answered."""
 
 _PER_RUN = 6
 """Kills of one run before it is left alone and compared."""
 
 _PATIENCE = 300.0
 """Seconds after which a process hangs."""
-
-
-@dataclass
-class Tally:
-    """What came of one scene."""
-
-    runs: int = 0
-    kills: int = 0
-    lost: int = 0
-    differing: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-    broke: list[str] = field(default_factory=list)
-
-    def note(self, ended: Ended) -> Ended:
-        """Count how a process ended."""
-        self.kills += ended.how == "killed"
-        if ended.how == "refused":
-            self.refused[_reason(ended.why)] += 1
-        if ended.how == "broke":
-            self.broke.append(ended.why)
-        return ended
-
-    def compare(self, folder: Path, expected: Mapping[str, Any]) -> None:
-        """Compare what a run came to with what it should."""
-        self.runs += 1
-        try:
-            found: Mapping[str, Any] = outcome(folder)
-        except (AssertionError, OSError, RecordError) as error:
-            found = {"broken": str(error)}
-        if found != expected:
-            self.differing += 1
-            parts = [
-                key for key in {**found, **expected} if found.get(key) != expected.get(key)
-            ]
-            print(f"  {folder} differs in {parts}: {found.get('broken', '')}", flush=True)
-
-
-class Accepted:
-    """What a record has accepted, from look to look: it may only grow."""
-
-    def __init__(self, folder: Path, tally: Tally) -> None:
-        self._folder, self._tally = folder, tally
-        self._rows: set[Any] = set()
-
-    def look(self) -> None:
-        """Count what is no longer there."""
-        rows = set(_accepted(self._folder))
-        self._tally.lost += len(self._rows - rows)
-        self._rows = rows
-
-
-def _accepted(folder: Path) -> Iterator[Any]:
-    if not begun(folder):
-        return
-    with Run.open(folder, readonly=True) as run:
-        for stage in run.stages.all(status="done"):
-            yield stage.id, json.dumps(stage.outputs, sort_keys=True)
-            yield from (("episode", name) for name in run.episode_ids(stage=stage.id))
-            rows = run.metrics.read(stage=stage.id)
-            yield from ((stage.id, n, repr(row.metric)) for n, row in enumerate(rows))
-        yield from (("signal", repr(signal)) for signal in run.signals.read())
-
-
-def _reason(why: str) -> str:
-    """Return a refusal without what is different every time."""
-    short = re.sub(r"(/\S+/)+\S*|pid \d+ on \S+|\d+", "…", why)
-    return re.split(r"[;:] ", short, maxsplit=2)[0] + ": " + short.partition(": ")[2][:60]
 
 
 # --- jobs
@@ -223,7 +105,7 @@ class Scenes:
         """Return when the next kill comes: at an operation, or after some time."""
         if self._random.random() < 0.7:
             return Mishap(at=self._random.randint(1, max(1, operations // 2))), _PATIENCE
-        return Mishap(), self._random.uniform(0.01, 1.5)
+        return NONE, self._random.uniform(0.01, 1.5)
 
     def killed(self, scene: str, settings: Mapping[str, Any], kills: int) -> None:
         """Kill a run again and again."""
@@ -256,7 +138,7 @@ class Scenes:
             accepted.look()
         shutil.rmtree(folder, ignore_errors=True)
 
-    def answered(self, folder: Path, mishap: Mishap = Mishap()) -> Worker:
+    def answered(self, folder: Path, mishap: Mishap = NONE) -> Worker:
         """Return a process that answers all that a run asks, or dies before."""
         return Worker(answer, PEOPLE, folder, None, folder=folder, mishap=mishap)
 
@@ -299,16 +181,15 @@ class Scenes:
         """Kill what forks a run."""
         tally = self.tally("fork")
         source, _, _ = self.whole(CHAIN)
-        settings = {**CHAIN}
 
-        def made(folder: Path, mishap: Mishap = Mishap()) -> Ended:
+        def made(folder: Path, mishap: Mishap = NONE) -> Ended:
             return Worker(forked, source, folder, folder=folder, mishap=mishap).wait(
                 _PATIENCE
             )
 
         whole = self.folder()
         operations = made(whole).operations
-        assert Worker(train, settings, whole, folder=whole).wait(_PATIENCE).how == "done"
+        assert Worker(train, CHAIN, whole, folder=whole).wait(_PATIENCE).how == "done"
         expected = outcome(whole)
         while tally.kills < kills:
             folder = self.folder()
@@ -322,7 +203,7 @@ class Scenes:
                     break
             if not (folder / "run.db").exists():
                 tally.note(made(folder))
-            self.finish(tally, settings, folder, expected)
+            self.finish(tally, CHAIN, folder, expected)
 
     def readers(self, kills: int) -> None:
         """Kill what reads a run and draws its page."""
@@ -357,7 +238,8 @@ class Scenes:
         """Full disks, quotas, short memory, clocks, folders without permission."""
         choose, mib = self._random.randint, 1 << 20
         self.mishaps("quota", lambda: Mishap(file_bytes=choose(1, 1024) << 10), tries)
-        self.mishaps("full disk", lambda: Mishap(pages=choose(45, 400)), tries)
+        pages = (self.whole(SELF_PLAY)[0] / "run.db").stat().st_size // 4096
+        self.mishaps("full disk", lambda: Mishap(pages=choose(45, pages)), tries)
         self.mishaps("short memory", lambda: Mishap(memory=choose(1, 64) * mib), tries)
         self.mishaps("clock jumps", lambda: Mishap(clock=choose(1, 1 << 30)), tries)
         operations = self.whole(SELF_PLAY)[2]
@@ -366,7 +248,7 @@ class Scenes:
     def together(self, tries: int) -> None:
         """Let a second trainer try, whose way in somebody cleared, and copy a run at work."""
         tally = self.tally("two trainers, a copy")
-        _, expected, operations = self.whole(SELF_PLAY)
+        _, expected, _ = self.whole(SELF_PLAY)
         for _ in range(tries):
             folder, copy = self.folder(), self.folder()
             first = Worker(train, SELF_PLAY, folder, folder=folder)
@@ -410,33 +292,6 @@ def main() -> None:
             scenes.unlucky(tries)
             scenes.together(tries)
     say(scenes.tallies)
-
-
-def say(tallies: Mapping[str, Tally]) -> None:
-    """Print what broke, the table and the line."""
-    refused: Counter[str] = Counter()
-    for tally in tallies.values():
-        refused += tally.refused
-        for why in tally.broke:
-            print(why)
-    table(
-        "runs that met bad luck, against runs that were left alone",
-        [
-            (
-                scene,
-                *map(str, (t.runs, t.kills, t.lost, t.differing, t.refused.total())),
-                str(len(t.broke)),
-            )
-            for scene, t in tallies.items()
-        ],
-        ("scene", "runs", "kills", "lost", "differing", "refused", "broke"),
-    )
-    totals = {
-        name: sum(getattr(tally, name) for tally in tallies.values())
-        for name in ("kills", "lost", "differing")
-    }
-    totals["broke"] = sum(len(tally.broke) for tally in tallies.values())
-    print(json.dumps({**totals, "refused": dict(refused)}))
 
 
 if __name__ == "__main__":

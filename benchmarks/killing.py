@@ -36,6 +36,70 @@ context.set_forkserver_preload([
 
 ASKS = "questions wait for people"
 
+FEW = {"steps": 1, "batch_size": 4}
+
+SELF_PLAY: dict[str, Any] = {
+    "lineup": dict.fromkeys(("attacker", "learner", "critic"), "micro/0"),
+    "train": {
+        "attacker": FEW,
+        "learner": {"steps": 1, "batch_size": 2, "num_generations": 2},
+        "critic": FEW,
+    },
+    "rounds": 2,
+    "budget": 0.3,
+    "judge": {
+        "cases": 8, "check_cases": 6, "single_answer_steps": 1, "max_fits": 1, "imitation": FEW,
+    },
+    "attack": {"cases": 8, "archive_updates": 2, "min_distinct": 0.0},
+    "supervise": {
+        "cases": 4, "num_generations": 2, "algorithm": {"id": "sft", **FEW}, "replay": {"cases": 4},
+    },
+    "calibrate": {"cases": 4},
+    "league": {"share": 0.3, "cases": 2},
+    "evaluate": {
+        "cases": 10, "attack_cases": 2, "fresh_queries": 4, "fresh_waves": 2,
+        "families": ["arithmetic"], "family_cases": 2,
+    },
+}  # fmt: skip
+
+CHAIN: dict[str, Any] = {
+    **{key: SELF_PLAY[key] for key in ("lineup", "train", "judge", "attack", "calibrate")},
+    "generations": 2,
+    "rounds": 1,
+    "budget": 0.2,
+    "levels": ["micro/0", "micro/0@1"],
+    "gap": "fixed-small",
+    "signals": {"labels": 24, "models": ["micro/0@1"]},
+    "competence": {"cases": 24, "control_cases": 8, "algorithm": {"steps": 1}},
+    "discover": {"cases": 12, "archive_updates": 2, "max_hazards": 6, "score_threshold": 0.9},
+    "conform": {
+        "max_hazards": 6, "ordinary_cases": 6, "written_answers": 4, "algorithm": {"steps": 1},
+        "replay": {"cases": 4, "imitation": FEW},
+    },
+    "gate": {
+        "cases": 6, "request_cases": 8, "request_labels": 4, "disagreement_labels": 4,
+        "deployment_cases": 8,
+    },
+    "capability": {
+        "cases": 4, "requests": 10, "gold_tasks": 16, "ceiling": {"steps": 1}, "best_of": 2,
+        "test_factor": 1,
+    },
+}  # fmt: skip
+
+PEOPLE: dict[str, Any] = {
+    "lineup": {"attacker": "search", "learner": "micro/0", "critic": "micro/0"},
+    "train": {
+        "attacker": None,
+        "learner": {"id": "reinforce", "steps": 2, "batch_size": 6},
+        "critic": None,
+    },
+    "rounds": 2,
+    "budget": 0.5,
+    "people": {"mode": "wait", "kinds": {"label": 2, "veto": 1}},
+    "evaluate": SELF_PLAY["evaluate"],
+}
+"""The run stands still after each of four batches, until its questions are answered."""
+
 Say = Callable[[str], object]
 
 _MOVES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
@@ -57,6 +121,9 @@ class Mishap(NamedTuple):
     """Seed of a clock that jumps by days, to and fro."""
     shut: int = 0
     """The operation before which it loses the permission to write into the folder."""
+
+
+NONE = Mishap()
 
 
 class Ended(NamedTuple):
@@ -84,7 +151,7 @@ class Worker:
         job: Callable[..., object],
         *arguments: Any,
         folder: Path,
-        mishap: Mishap = Mishap(),
+        mishap: Mishap = NONE,
     ) -> None:
         self._hear, say = context.Pipe(duplex=False)
         self.process = context.Process(
@@ -195,7 +262,7 @@ def _count(folder: Path, mishap: Mishap) -> list[int]:
     connect = sqlite3.connect
 
     def connected(*args: Any, **options: Any) -> sqlite3.Connection:
-        connection = connect(*args, **options)
+        connection: sqlite3.Connection = connect(*args, **options)
         if mishap.pages:
             connection.execute(f"PRAGMA max_page_count={mishap.pages}")
         connection.set_trace_callback(traced)
@@ -247,18 +314,17 @@ def train(settings: Mapping[str, Any], folder: Path, say: Say) -> None:
     SelfPlay(run_dir=str(folder), watcher=watcher, **settings).run(resume=True)
 
 
-def answer(
-    settings: Mapping[str, Any], folder: Path, limit: int | None, say: Say
-) -> list[str]:
-    """Answer what a run asks, as a simulated person; say and return the ids of answers."""
-    scenario = stage_scenario(read_settings(settings), split="train")
+def answer(settings: Mapping[str, Any], folder: Path, limit: int | None, say: Say) -> None:
+    """Answer what a run asks, as a simulated person; say the ids of the answers."""
+    scenario: Any = stage_scenario(read_settings(settings), split="train")
     person = SimulatedAnnotator("ann", accuracy=0.8)
     with Run.open(folder, beside=True) as run:
         run.annotators.enroll("ann")
         filed = work_off(
             run.questions, person, episode_of=run.episode, scenario=scenario, limit=limit
         )
-    return [str(signal.id) for signal in filed]
+    for label in filed:
+        say(str(label.id))
 
 
 def outcome(folder: Path) -> dict[str, Any]:
