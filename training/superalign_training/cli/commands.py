@@ -30,7 +30,7 @@ Measure = Annotated[
 def train(
     settings: Words = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in run_dir.")
+        bool, typer.Option("--resume", help="Continue the run in run_dir, or begin it.")
     ] = False,
     multirun: Annotated[
         bool, typer.Option("--multirun", "-m", help="Sweep: seed=0,1,2.")
